@@ -1,11 +1,11 @@
 //! Containers of every kind: names, ports, environment, resources, probes, hooks.
 
-use super::lists::{GROUPS, own_name};
+use super::lists::GROUPS;
 use super::security;
 use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
-use crate::pod_spec::resources::{claims, requirements, resize, resource_name};
+use crate::pod_spec::resources::{Claims, claims, requirements, resize, resource_name};
 use crate::validate::fields::{add_problems, one_of};
 use crate::validate::names;
 use crate::value::{at, int, list, text};
@@ -18,41 +18,45 @@ pub(super) fn all(spec: &Value, field: &str, volumes: &Volumes, errors: &mut Err
         errors.required(format!("{field}.containers"), "");
     }
     let names = |group: &str| list(spec, group).iter().map(|c| text(c, "name"));
-    let claims: HashSet<&str> = names("resourceClaims").collect();
+    let claims = Claims::of(spec);
     let targets: HashSet<&str> = names("containers").chain(names("initContainers")).collect();
     let mut seen: HashSet<&str> = HashSet::new();
     // A name is reported as a duplicate where it stands for the second time: init containers after
-    // the others, as upstream.
+    // the others, as upstream. An empty name counts as one except for init containers.
     for group in ["containers", "initContainers", "ephemeralContainers"] {
         for (i, c) in list(spec, group).iter().enumerate() {
-            let here = format!("{field}.{group}[{i}]");
-            own_name(c, &here, &mut seen, errors);
+            let (here, name) = (format!("{field}.{group}[{i}]"), text(c, "name"));
             container(spec, c, &here, volumes, &claims, errors);
+            if group == "initContainers" {
+                restart_of_init(c, &here, errors);
+            }
+            if seen.contains(name) {
+                errors.duplicate(format!("{here}.name"), &json!(name));
+            } else if !name.is_empty() || group != "initContainers" {
+                seen.insert(name);
+            }
             match group {
                 "containers" => {
                     active(spec, c, &here, errors);
                     restart(c, &here, errors);
                 }
                 "initContainers" => {
-                    restart_of_init(c, &here, errors);
+                    host_ports(&[c], &format!("{field}.initContainers"), errors);
                     if text(c, "restartPolicy") == "Always" {
                         active(spec, c, &here, errors);
                     } else {
-                        for path in ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"] {
-                            if !at(c, path).is_null() {
-                                let why = "may not be set for init containers without restartPolicy=Always";
-                                errors.forbidden(format!("{here}.{path}"), why);
-                            }
+                        let paths = ["lifecycle", "livenessProbe", "readinessProbe", "startupProbe"];
+                        for path in paths.into_iter().filter(|path| !at(c, path).is_null()) {
+                            let why = "may not be set for init containers without restartPolicy=Always";
+                            errors.forbidden(format!("{here}.{path}"), why);
                         }
                     }
-                    host_ports(&[c], &format!("{field}.initContainers"), errors);
                 }
                 _ => ephemeral(&targets, c, &here, errors),
             }
         }
     }
-    let regular: Vec<&Value> = list(spec, "containers").iter().collect();
-    host_ports(&regular, &format!("{field}.containers"), errors);
+    host_ports(&list(spec, "containers").iter().collect::<Vec<_>>(), &format!("{field}.containers"), errors);
     file_keys(spec, field, errors);
 }
 
@@ -72,14 +76,11 @@ fn host_ports(containers: &[&Value], field: &str, errors: &mut Errors) {
 }
 
 /// What a container of any kind may say.
-fn container(
-    spec: &Value,
-    c: &Value,
-    field: &str,
-    volumes: &Volumes,
-    known: &HashSet<&str>,
-    errors: &mut Errors,
-) {
+fn container(spec: &Value, c: &Value, field: &str, volumes: &Volumes, known: &Claims, errors: &mut Errors) {
+    match text(c, "name") {
+        "" => errors.required(format!("{field}.name"), ""),
+        name => add_problems(names::dns_label(name), &format!("{field}.name"), name, errors),
+    }
     if text(c, "image").is_empty() {
         errors.required(format!("{field}.image"), "");
     }
@@ -475,6 +476,13 @@ mod tests {
         let mut errors = Errors::default();
         spec(&pod, "spec", true, &mut errors);
         errors.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn the_second_of_two_containers_without_a_name_is_a_duplicate_too() {
+        let said = told(json!({"containers": [{"image": "x"}, {"image": "x"}]})).join("; ");
+        let name = "spec.containers[1].name:";
+        assert!(said.ends_with(&format!("{name} Required value; {name} Duplicate value: \"\"")), "{said}");
     }
 
     #[test]

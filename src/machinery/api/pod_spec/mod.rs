@@ -125,16 +125,7 @@ fn pod_resources(spec: &Value, field: &str, errors: &mut Errors) {
     if !list(resources, "claims").is_empty() {
         errors.forbidden(format!("{here}.claims"), "claims may not be set for Resources at pod-level");
     }
-    resources::requirements(
-        resources,
-        &here,
-        &|name, place, errors: &mut Errors| {
-            if !["cpu", "memory"].contains(&name) && !name.starts_with("hugepages-") {
-                errors.not_supported(place, &json!(name), &["cpu", "hugepages-", "memory"]);
-            }
-        },
-        errors,
-    );
+    resources::requirements(resources, &here, &resources::pod_resource_name, errors);
     let amount = |v: &Value| v.as_str().and_then(Quantity::parse);
     for (name, together) in requests::of_containers(spec) {
         let Some(whole) = at(resources, "requests").get(&name) else { continue };
@@ -236,7 +227,7 @@ fn dns_config(spec: &Value, field: &str, errors: &mut Errors) {
             continue;
         }
         let bare = search.strip_suffix('.').unwrap_or(search);
-        for problem in names::dns_subdomain(&bare.replace('_', "-")) {
+        for problem in search_path(bare) {
             errors.invalid_text(format!("{place}[{i}]"), bare, &problem);
         }
     }
@@ -245,6 +236,24 @@ fn dns_config(spec: &Value, field: &str, errors: &mut Errors) {
             errors.required(format!("{field}.options[{i}]"), "must not be empty");
         }
     }
+}
+
+/// Returns what is wrong with a search path. Beside the characters of a domain its labels may have
+/// underscores, and begin with one: `_tcp.example.com` (KEP-4427).
+fn search_path(path: &str) -> Vec<String> {
+    const FORM: &str = "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')";
+    let mut problems = vec![];
+    if path.len() > 253 {
+        problems.push("must be no more than 253 characters".to_string());
+    }
+    let is_label = |label: &str| {
+        let plain = label.strip_prefix('_').unwrap_or(label).replace('_', "-");
+        names::dns_subdomain(&plain).is_empty()
+    };
+    if !path.split('.').all(is_label) {
+        problems.push(FORM.to_string());
+    }
+    problems
 }
 
 fn host_aliases(spec: &Value, field: &str, errors: &mut Errors) {

@@ -2,40 +2,37 @@
 
 use crate::errors::{ErrorKind, Errors, FieldError, brief};
 use crate::gostr;
+use crate::kinds::core::resource_quota::{self, COMPUTE};
 use crate::quantity::Quantity;
+use crate::requests::is_extended;
 use crate::validate::fields::add_problems;
 use crate::validate::names;
 use crate::value::{at, list, map, text};
 use serde_json::{Value, json};
+use std::cell::OnceCell;
 use std::collections::HashSet;
 
-const STANDARD: [&str; 4] = ["cpu", "memory", "ephemeral-storage", "storage"];
-
-/// The name of a container's resource: a standard one, or `example.com/gpu`.
+/// Checks the name of a container's resource: a standard one of containers, or `example.com/gpu`
+/// (`validateContainerResourceName` upstream).
 pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
-    let problems = names::qualified_name(name);
-    problems.iter().for_each(|p| errors.invalid_text(field, name, p));
-    if !problems.is_empty() {
-        return;
+    resource_quota::resource_name(name, field, errors);
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
+    let is_quota_name = || names::qualified_name(&format!("requests.{name}")).is_empty();
+    if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
+        errors.invalid_text(field, name, "must be a standard resource for containers");
+    } else if !is_native && !(is_extended(name) && is_quota_name()) {
+        errors.invalid_text(field, name, "doesn't follow extended resource name standard");
     }
-    match name.split_once('/') {
-        None if STANDARD.contains(&name) && name != "storage" || name.starts_with("hugepages-") => {}
-        None => {
-            if name != "storage" {
-                errors.invalid_text(field, name, "must be a standard resource type or fully qualified");
-            }
-            errors.invalid_text(field, name, "must be a standard resource for containers");
-        }
-        Some((prefix, _)) => {
-            let native = prefix.contains("kubernetes.io");
-            if !native
-                && (name.starts_with("requests.")
-                    || !names::qualified_name(&format!("requests.{name}")).is_empty())
-            {
-                errors.invalid_text(field, name, "doesn't follow extended resource name standard");
-            }
-        }
+}
+
+/// Checks the name of a resource of a pod as a whole (`validatePodResourceName` upstream).
+pub(super) fn pod_resource_name(name: &str, field: &str, errors: &mut Errors) {
+    let mut own = Errors::default();
+    resource_quota::resource_name(name, field, &mut own);
+    if own.is_empty() && !["cpu", "memory"].contains(&name) && !name.starts_with("hugepages-") {
+        own.not_supported(field, &json!(name), &["cpu", "hugepages-", "memory"]);
     }
+    errors.append(own);
 }
 
 fn parsed(value: &Value) -> Option<Quantity> {
@@ -152,20 +149,38 @@ pub(super) fn pod_claims(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Says that a pod has no claim of this name, and which it has.
-fn unknown_claim(name: &str, known: &HashSet<&str>) -> String {
-    let mut names: Vec<&str> = known.iter().copied().filter(|name| !name.is_empty()).collect();
-    names.sort_unstable();
-    let there =
-        if names.is_empty() { " which is empty".to_string() } else { format!(": {}", names.join(", ")) };
-    let quoted = gostr::quote(brief(name));
-    format!("Not found: {quoted}: must be one of the names in pod.spec.resourceClaims{there}")
+/// The claims that a pod has for its containers, by their names.
+pub(super) struct Claims<'a> {
+    names: HashSet<&'a str>,
+    /// The names as errors list them: made once, however many unknown claims containers name.
+    shown: OnceCell<String>,
+}
+
+impl<'a> Claims<'a> {
+    pub(super) fn of(spec: &'a Value) -> Claims<'a> {
+        let names = list(spec, "resourceClaims").iter().map(|claim| text(claim, "name")).collect();
+        Claims { names, shown: OnceCell::new() }
+    }
+
+    /// Says that the pod has no claim of this name, and which it has.
+    fn unknown(&self, name: &str) -> String {
+        let shown = self.shown.get_or_init(|| {
+            let mut names: Vec<&str> = self.names.iter().copied().filter(|name| !name.is_empty()).collect();
+            names.sort_unstable();
+            if names.is_empty() { " which is empty".to_string() } else { format!(": {}", names.join(", ")) }
+        });
+        let (quoted, shown) = (gostr::quote(brief(name)), brief(shown));
+        format!("Not found: {quoted}: must be one of the names in pod.spec.resourceClaims{shown}")
+    }
 }
 
 /// The claims of the pod that a container uses: each as a whole, or only some of its requests.
-pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut Errors) {
+pub(super) fn claims(known: &Claims, c: &Value, field: &str, errors: &mut Errors) {
     let (mut seen, mut in_part): (HashSet<String>, HashSet<&str>) = Default::default();
     for (i, claim) in list(c, "resources.claims").iter().enumerate() {
+        if errors.is_cut() {
+            return;
+        }
         let (name, request, place) = (text(claim, "name"), text(claim, "request"), format!("{field}[{i}]"));
         if name.is_empty() {
             errors.required(place, "");
@@ -184,12 +199,8 @@ pub(super) fn claims(known: &HashSet<&str>, c: &Value, field: &str, errors: &mut
             seen.insert(part);
             in_part.insert(name);
         }
-        if !known.contains(&name) {
-            errors.add(FieldError {
-                kind: ErrorKind::NotFound,
-                field: place,
-                body: unknown_claim(name, known),
-            });
+        if !known.names.contains(name) {
+            errors.add(FieldError { kind: ErrorKind::NotFound, field: place, body: known.unknown(name) });
         }
     }
 }
@@ -251,7 +262,8 @@ mod tests {
         let told = |claims: Value| {
             let mut errors = Errors::default();
             let container = json!({"resources": {"claims": claims}});
-            super::claims(&HashSet::from(["a", "b"]), &container, "claims", &mut errors);
+            let spec = json!({"resourceClaims": [{"name": "a"}, {"name": "b"}]});
+            super::claims(&Claims::of(&spec), &container, "claims", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let (whole, one) = (json!({"name": "a"}), json!({"name": "a", "request": "r"}));
@@ -270,11 +282,59 @@ mod tests {
         let why = "must be one of the names in pod.spec.resourceClaims: a, b";
         let unknown = format!("claims[0]: Not found: \"c\": {why}");
         assert_eq!(said[1..], [unknown, "claims[1]: Required value".to_string()]);
-        let none = unknown_claim("c", &HashSet::from([""]));
+        let nameless = json!({"resourceClaims": [{"name": ""}]});
+        let none = Claims::of(&nameless).unknown("c");
         assert_eq!(
             none,
             "Not found: \"c\": must be one of the names in pod.spec.resourceClaims which is empty"
         );
+    }
+
+    #[test]
+    fn the_work_for_unknown_claims_grows_as_they_do() {
+        let named = |letter: &str, n: usize| {
+            (0..n).map(|i| json!({"name": format!("{letter}{i}")})).collect::<Vec<_>>()
+        };
+        let many = |n: usize| {
+            (json!({"resourceClaims": named("a", n)}), json!({"resources": {"claims": named("b", n)}}))
+        };
+        rng::growth::grows_as_its_input("unknown claims", 12_000, many, |(spec, container)| {
+            super::claims(&Claims::of(&spec), &container, "claims", &mut Errors::default());
+        });
+    }
+
+    /// As `validateContainerResourceName` and `validatePodResourceName` of Kubernetes 1.35.
+    #[test]
+    fn a_resource_of_a_quota_is_none_of_a_container() {
+        let told = |check: fn(&str, &str, &mut Errors), name: &str| {
+            let mut errors = Errors::default();
+            check(name, "r", &mut errors);
+            errors.iter().map(|e| e.body.rsplit(": ").next().map(String::from)).collect::<Vec<_>>()
+        };
+        let some = |text: &str| Some(text.to_string());
+        let (any, own) = (
+            "must be a standard resource type or fully qualified",
+            "must be a standard resource for containers",
+        );
+        for name in ["requests.cpu", "pods", "storage"] {
+            assert_eq!(told(resource_name, name), [some(own)], "{name}");
+        }
+        assert_eq!(told(resource_name, "gpu"), [some(any), some(own)]);
+        assert_eq!(told(pod_resource_name, "gpu"), [some(any)]);
+        for name in ["example.com/gpu", "pods"] {
+            assert_eq!(
+                told(pod_resource_name, name),
+                [some("\"cpu\", \"hugepages-\", \"memory\"")],
+                "{name}"
+            );
+        }
+        for name in ["cpu", "hugepages-2Mi"] {
+            assert_eq!(
+                (told(resource_name, name), told(pod_resource_name, name)),
+                (vec![], vec![]),
+                "{name}"
+            );
+        }
     }
 
     #[test]

@@ -87,38 +87,62 @@ fn sysctls(spec: &Value, context: &Value, field: &str, errors: &mut Errors) {
 
 /// Seccomp and AppArmor profiles of a pod's or container's context.
 fn profiles(context: &Value, field: &str, errors: &mut Errors) {
-    let known = ["Localhost", "RuntimeDefault", "Unconfined"];
-    for (name, what) in [("seccompProfile", "seccomp"), ("appArmorProfile", "AppArmor")] {
+    for name in ["seccompProfile", "appArmorProfile"] {
         let profile = at(context, name);
         if profile.is_null() {
             continue;
         }
-        let here = format!("{field}.{name}");
-        let file = at(profile, "localhostProfile");
+        let (here, known) = (format!("{field}.{name}"), ["Localhost", "RuntimeDefault", "Unconfined"]);
         match text(profile, "type") {
             "" => errors.required(format!("{here}.type"), &format!("type is required when {name} is set")),
             other if !known.contains(&other) => {
                 errors.not_supported(format!("{here}.type"), &json!(other), &known);
             }
-            "Localhost" => {
-                let place = format!("{here}.localhostProfile");
-                let path = file.as_str().unwrap_or("");
-                if file.is_null() || (name == "appArmorProfile" && path.is_empty()) {
-                    errors.required(place, &format!("must be set when {what} type is Localhost"));
-                } else if name == "seccompProfile" {
-                    descending(path, &place, errors);
-                } else if path.trim() != path {
-                    errors.invalid_text(place, path, "must not be padded with whitespace");
-                } else if path.len() > 4095 {
-                    errors.too_long(place, 4095);
-                }
-            }
-            _ if !file.is_null() => {
-                let why = format!("can only be set when {what} type is Localhost");
-                errors.invalid(format!("{here}.localhostProfile"), file, &why);
-            }
             _ => {}
         }
+        let file_field = format!("{here}.localhostProfile");
+        match name {
+            "seccompProfile" => seccomp_file(profile, &file_field, errors),
+            _ => app_armor_file(profile, &file_field, errors),
+        }
+    }
+}
+
+/// Checks the file of a seccomp profile, which only the type `Localhost` has.
+fn seccomp_file(profile: &Value, field: &str, errors: &mut Errors) {
+    let kind = text(profile, "type");
+    match (kind, at(profile, "localhostProfile").as_str()) {
+        ("Localhost", None) => errors.required(field, "must be set when seccomp type is Localhost"),
+        ("Localhost", Some(path)) => descending(path, field, errors),
+        (_, Some(path)) => {
+            // Upstream shows the whole profile, whose internal type has capital letters.
+            let shown = json!({"Type": kind, "LocalhostProfile": path});
+            errors.invalid(field, &shown, "can only be set when seccomp type is Localhost");
+        }
+        (_, None) => {}
+    }
+}
+
+/// Checks the name of an AppArmor profile of the node, which only the type `Localhost` has.
+fn app_armor_file(profile: &Value, field: &str, errors: &mut Errors) {
+    const PATH_MAX: usize = 4095;
+    let file = at(profile, "localhostProfile");
+    match (text(profile, "type"), file.as_str()) {
+        ("Localhost", None | Some("")) => {
+            errors.required(field, "must be set when AppArmor type is Localhost");
+        }
+        ("Localhost", Some(path)) => {
+            if path.trim() != path {
+                errors.invalid_text(field, path, "must not be padded with whitespace");
+            }
+            if path.len() > PATH_MAX {
+                errors.too_long(field, PATH_MAX);
+            }
+        }
+        ("RuntimeDefault" | "Unconfined", Some(_)) => {
+            errors.invalid(field, file, "can only be set when AppArmor type is Localhost");
+        }
+        _ => {}
     }
 }
 
@@ -244,4 +268,30 @@ pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
 /// Does a pod share the host's user namespace? It does by default.
 pub(super) fn shares_users(spec: &Value) -> bool {
     at(spec, "hostUsers") != &Value::Bool(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_profile_of_the_node_has_a_file() {
+        let told = |name: &str, kind: &str| {
+            let mut errors = Errors::default();
+            profiles(&json!({name: {"type": kind, "localhostProfile": "f"}}), "c", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let file = "c.seccompProfile.localhostProfile: Invalid value";
+        let only = "can only be set when seccomp type is Localhost";
+        let shown = |kind: &str| format!(r#"{file}: {{"Type":"{kind}","LocalhostProfile":"f"}}: {only}"#);
+        assert_eq!(told("seccompProfile", "Localhost"), [""; 0]);
+        assert_eq!(told("seccompProfile", "Unconfined"), [shown("Unconfined")]);
+        let required = "c.seccompProfile.type: Required value: type is required when seccompProfile is set";
+        assert_eq!(told("seccompProfile", ""), [required.to_string(), shown("")]);
+        assert_eq!(told("appArmorProfile", "Localhost"), [""; 0]);
+        let why = "can only be set when AppArmor type is Localhost";
+        let field = "c.appArmorProfile.localhostProfile";
+        assert_eq!(told("appArmorProfile", "Unconfined"), [format!("{field}: Invalid value: \"f\": {why}")]);
+        assert_eq!(told("appArmorProfile", "").len(), 1, "the type alone is refused");
+    }
 }

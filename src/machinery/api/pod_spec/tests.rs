@@ -430,6 +430,10 @@ fn the_rest_of_a_spec() {
             "spec.dnsConfig.nameservers[0]: Invalid value: \"one\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ),
         (
+            json!({"dnsConfig": {"searches": ["_tcp.example.com", "a_b._c.", "__a"]}}),
+            "spec.dnsConfig.searches[2]: Invalid value: \"__a\": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')",
+        ),
+        (
             json!({"hostAliases": [{"ip": "1.2.3", "hostnames": ["a"]}]}),
             "spec.hostAliases[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ),

@@ -409,6 +409,8 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
         }
         if path.split('/').any(|step| step == "..") {
             errors.invalid_text(format!("{here}.devicePath"), path, "can not contain backsteps ('..')");
+        } else {
+            paths.insert(path);
         }
         if mounted.contains(name) {
             errors.invalid_text(format!("{here}.name"), name, "must not already exist in volumeMounts");
@@ -417,8 +419,9 @@ fn block_devices(c: &Value, field: &str, volumes: &Volumes, errors: &mut Errors)
             let why = "must not already exist as a path in volumeMounts";
             errors.invalid_text(format!("{here}.devicePath"), path, why);
         }
-        names.insert(name);
-        paths.insert(path);
+        if !name.is_empty() {
+            names.insert(name);
+        }
     }
 }
 
@@ -450,6 +453,8 @@ mod tests {
         assert_eq!(with(("v", "/a"), ("v", "/b")), ["volumeMounts[0].name", "volumeDevices[0].name"]);
         let paths = ["volumeMounts[0].mountPath", "volumeDevices[0].devicePath"];
         assert_eq!(with(("v", "/a"), ("w", "/a")), paths);
+        let nameless = json!({"volumeDevices": [{"devicePath": "/a"}, {"devicePath": "/b"}]});
+        assert_eq!(told(all.clone(), nameless).len(), 4, "each has no name, and is not found");
     }
 
     #[test]

@@ -34,13 +34,17 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-/// A Job without labels gets those of its template.
 fn defaults(object: &mut Value) {
+    fill_labels(object);
+    job_spec::defaults(value::slot(object, "spec"));
+}
+
+/// Gives a Job without labels those of its template.
+fn fill_labels(object: &mut Value) {
     let labels = at(object, "spec.template.metadata.labels").clone();
-    if value::empty(object, "metadata.labels") && labels.as_object().is_some_and(|all| !all.is_empty()) {
+    if empty(object, "metadata.labels") && labels.as_object().is_some_and(|all| !all.is_empty()) {
         put(object, "metadata.labels", labels);
     }
-    job_spec::defaults(value::slot(object, "spec"));
 }
 
 /// The labels that a Job's pods have unless the user insists on a selector: uid and name, each
@@ -58,6 +62,9 @@ fn job_labels(job: &Value) -> [(&'static str, String); 4] {
 /// A Job's selector and its template's labels come from its uid, unless the user insists on their
 /// own. What the client set under these keys stays, and validation refuses it if it is another's
 /// (`generateSelector` upstream).
+///
+/// A Job that has no label by now gets the same ones, as upstream, where each read of the stored
+/// object fills in the defaults: `kubectl get jobs -l job-name=pi` finds it.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({}));
     prepare_template(object, &Value::Null);
@@ -71,6 +78,7 @@ fn prepare(object: &mut Value) {
         labels.entry(key).or_insert_with(|| text.into());
     }
     value::slot_map(object, "spec.selector.matchLabels").entry(key).or_insert_with(|| uid.into());
+    fill_labels(object);
 }
 
 fn validate(object: &Value, errors: &mut Errors) {
@@ -232,6 +240,21 @@ mod tests {
             object["metadata"]["labels"].clone()
         };
         assert_eq!(labels_of(Value::Null), json!({"app": "x"}));
+        assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
+    }
+
+    #[test]
+    fn a_job_without_any_label_has_those_that_its_pods_get() {
+        let labels_of = |labels: Value| {
+            let metadata = json!({"name": "j", "uid": "u", "labels": labels});
+            let mut object = json!({"metadata": metadata, "spec": {"template": {"spec": {}}}});
+            defaults(&mut object);
+            prepare(&mut object);
+            at(&object, "metadata.labels").clone()
+        };
+        let all = json!({"batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j",
+            "controller-uid": "u", "job-name": "j"});
+        assert_eq!(labels_of(Value::Null), all);
         assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
     }
 

@@ -45,14 +45,12 @@ const FIELDS: &[(&str, &str)] = &[
 const TEXT_MAX: usize = 128;
 const MESSAGE_MAX: usize = 1024;
 
-/// An Event of `v1`, where the component that reports has another name.
-fn validate(object: &Value, errors: &mut Errors) {
-    validate_any(object, "reportingComponent", errors);
-}
+/// The component that reports an Event. In `events.k8s.io` the field has another name.
+pub(crate) const COMPONENT: &str = "reportingComponent";
 
 /// Rules of both versions (`legacyValidateEvent`). An Event with an `eventTime` was made with the
 /// new API, and must have its fields.
-pub(crate) fn validate_any(object: &Value, controller_field: &str, errors: &mut Errors) {
+fn validate(object: &Value, errors: &mut Errors) {
     let (namespace, involved) = (meta::namespace(object), text(object, "involvedObject.namespace"));
     let is_new = !text(object, "eventTime").is_empty();
     let fits = match (involved, is_new) {
@@ -67,12 +65,12 @@ pub(crate) fn validate_any(object: &Value, controller_field: &str, errors: &mut 
     if !is_new {
         return;
     }
-    let controller = text(object, "reportingComponent");
+    let controller = text(object, COMPONENT);
     if controller.is_empty() {
-        errors.required(controller_field, "");
+        errors.required(COMPONENT, "");
     }
     for problem in names::qualified_name(controller) {
-        errors.invalid_text(controller_field, controller, &problem);
+        errors.invalid_text(COMPONENT, controller, &problem);
     }
     for field in ["reportingInstance", "action", "reason"] {
         match text(object, field).len() {
@@ -196,7 +194,5 @@ mod tests {
         poor["message"] = "m".repeat(1025).into();
         poor["reportingComponent"] = "no name".into();
         assert_eq!(of(&poor), ["reportingComponent", "action", "reason", "message"]);
-        let of_group = fields(|errors| validate_any(&poor, "reportingController", errors));
-        assert_eq!(of_group, ["reportingController", "action", "reason", "message"]);
     }
 }

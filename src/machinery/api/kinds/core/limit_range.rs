@@ -1,11 +1,11 @@
 //! Limit ranges: defaults and bounds for the requests and limits of a namespace's pods and claims.
 
 use crate::errors::Errors;
-use crate::kinds::core::resource_quota::{COMPUTE, resource_name};
+use crate::kinds::core::resource_quota;
 use crate::kinds::entry::{Kind, of};
+use crate::pod_spec;
 use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
-use crate::requests::is_extended;
 use crate::validate::names;
 use crate::value::{self, list, list_mut, map, text};
 use k8s_openapi::api::core::v1::LimitRange;
@@ -71,7 +71,11 @@ fn validate(object: &Value, errors: &mut Errors) {
                 }
             }
         }
-        let bounds = |bound: &str| amounts(item, bound);
+        // Defaults for pods are refused above, so they need not agree.
+        let bounds = |bound: &str| match kind == "Pod" && bound.starts_with("default") {
+            true => Amounts::default(),
+            false => amounts(item, bound),
+        };
         if kind == "PersistentVolumeClaim"
             && !bounds("min").contains_key("storage")
             && !bounds("max").contains_key("storage")
@@ -86,15 +90,9 @@ fn validate(object: &Value, errors: &mut Errors) {
 /// Checks the name of a resource: in limits for pods and containers, one that a container may ask
 /// for (`validateContainerResourceName` upstream).
 fn limited_resource(kind: &str, name: &str, field: &str, errors: &mut Errors) {
-    resource_name(name, field, errors);
-    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
-    if !matches!(kind, "Pod" | "Container") {
-        return;
-    }
-    if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
-        errors.invalid_text(field, name, "must be a standard resource for containers");
-    } else if !is_native && !is_extended(name) {
-        errors.invalid_text(field, name, "doesn't follow extended resource name standard");
+    match kind {
+        "Pod" | "Container" => pod_spec::resource_name(name, field, errors),
+        _ => resource_quota::resource_name(name, field, errors),
     }
 }
 
@@ -220,6 +218,11 @@ mod tests {
             told[0].contains("may not be specified when `type` is 'Pod'")
                 && told[1].contains("either minimum"),
             "{told:?}"
+        );
+        let pod = json!({"type": "Pod", "max": {"cpu": "1"}, "default": {"cpu": "2"}});
+        assert_eq!(
+            problems(validate, json!({"spec": {"limits": [pod]}})),
+            ["spec.limits[0].default: Forbidden: may not be specified when `type` is 'Pod'"]
         );
     }
 

@@ -16,7 +16,7 @@ kinds! {
     pub(crate) mod persistent_volume: k8s_openapi::api::core::v1::PersistentVolume;
     pub mod pod: k8s_openapi::api::core::v1::Pod;
     mod replication_controller: k8s_openapi::api::core::v1::ReplicationController;
-    mod resource_quota: k8s_openapi::api::core::v1::ResourceQuota;
+    pub(crate) mod resource_quota: k8s_openapi::api::core::v1::ResourceQuota;
     mod secret: k8s_openapi::api::core::v1::Secret;
     mod service_account: k8s_openapi::api::core::v1::ServiceAccount;
     pub mod service: k8s_openapi::api::core::v1::Service;

@@ -11,7 +11,7 @@ use crate::validate::names;
 use crate::value::{at, list, map, text};
 use k8s_openapi::api::core::v1::ResourceQuota;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -28,7 +28,7 @@ pub(super) fn kind() -> Kind {
     }
 }
 
-pub(super) const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
+pub(crate) const COMPUTE: [&str; 3] = ["cpu", "memory", "ephemeral-storage"];
 const OBJECTS: [&str; 9] = [
     "pods",
     "resourcequotas",
@@ -49,7 +49,9 @@ fn is_standard_quota(name: &str) -> bool {
     OBJECTS.contains(&name) || COMPUTE.contains(&plain) || name == "requests.storage" || huge
 }
 
-pub(super) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
+/// Checks the name of a resource of any kind: a standard one, or `example.com/gpu`
+/// (`validateResourceName` upstream).
+pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
     let problems = names::qualified_name(name);
     if !problems.is_empty() {
         problems.iter().for_each(|problem| errors.invalid_text(field, name, problem));
@@ -117,19 +119,35 @@ fn fits_scope(scope: &str, resource: &str) -> bool {
     }
 }
 
-fn hard_names(object: &Value) -> BTreeSet<&str> {
-    map(object, "spec.hard").into_iter().flatten().map(|(name, _)| name.as_str()).collect()
+/// Returns how many of the resources that a quota limits each scope does not fit. They are counted
+/// once: a quota may name a scope many times, and thousands of resources.
+fn unfit_resources(object: &Value) -> HashMap<&'static str, usize> {
+    let names: Vec<&String> = map(object, "spec.hard").into_iter().flatten().map(|(name, _)| name).collect();
+    let count = |scope: &'static str| (scope, names.iter().filter(|name| !fits_scope(scope, name)).count());
+    SCOPES.into_iter().map(count).collect()
+}
+
+/// Adds an error for each of `count` resources that a scope does not fit, as long as it is kept.
+fn refuse_unfit(count: usize, field: &str, shown: &Value, errors: &mut Errors) {
+    for _ in 0..count {
+        if errors.is_cut() {
+            return;
+        }
+        errors.invalid(field, shown, "unsupported scope applied to resource");
+    }
 }
 
 fn scopes(object: &Value, errors: &mut Errors) {
     let (field, shown) = ("spec.scopes", at(object, "spec.scopes"));
     let all: Vec<&str> = list(object, field).iter().filter_map(Value::as_str).collect();
+    let unfit = unfit_resources(object);
     for scope in &all {
-        if !SCOPES.contains(scope) {
-            errors.invalid(field, shown, "unsupported scope");
+        if errors.is_cut() {
+            return;
         }
-        for _ in hard_names(object).iter().filter(|name| !fits_scope(scope, name)) {
-            errors.invalid(field, shown, "unsupported scope applied to resource");
+        match unfit.get(*scope) {
+            Some(count) => refuse_unfit(*count, field, shown, errors),
+            None => errors.invalid(field, shown, "unsupported scope"),
         }
     }
     conflicts(object, field, &all, errors);
@@ -146,13 +164,15 @@ fn conflicts(object: &Value, field: &str, scopes: &[&str], errors: &mut Errors) 
 
 fn scope_selector(object: &Value, errors: &mut Errors) {
     let field = "spec.scopeSelector.matchExpressions";
+    let unfit = unfit_resources(object);
     for rule in list(object, field) {
-        let (scope, operator) = (text(rule, "scopeName"), text(rule, "operator"));
-        if !SCOPES.contains(&scope) {
-            errors.invalid_text(format!("{field}.scopeName"), scope, "unsupported scope");
+        if errors.is_cut() {
+            return;
         }
-        for _ in hard_names(object).iter().filter(|name| !fits_scope(scope, name)) {
-            errors.invalid(field, at(object, "spec.scopeSelector"), "unsupported scope applied to resource");
+        let (scope, operator) = (text(rule, "scopeName"), text(rule, "operator"));
+        match unfit.get(scope) {
+            Some(count) => refuse_unfit(*count, field, at(object, "spec.scopeSelector"), errors),
+            None => errors.invalid_text(format!("{field}.scopeName"), scope, "unsupported scope"),
         }
         let has_values = matches!(scope, "PriorityClass" | "VolumeAttributesClass");
         if SCOPES.contains(&scope) && !has_values && operator != "Exists" {
@@ -282,6 +302,18 @@ mod tests {
         assert_eq!(told(claims, "PriorityClass").len(), 2, "and others go with pods only");
         let unknown = problems(validate, json!({"spec": {"hard": {"services": "1"}, "scopes": ["Some"]}}));
         assert_eq!(unknown, ["spec.scopes: Invalid value: [\"Some\"]: unsupported scope"]);
+    }
+
+    #[test]
+    fn the_work_for_scopes_and_resources_grows_as_they_do() {
+        let many = |n: usize| {
+            let hard: Value = (0..n).map(|i| (format!("count/r{i}.example.com"), json!("1"))).collect();
+            let rules = vec![json!({"scopeName": "Terminating", "operator": "Exists"}); n];
+            json!({"spec": {"hard": hard, "scopes": vec!["BestEffort"; n], "scopeSelector": {"matchExpressions": rules}}})
+        };
+        rng::growth::grows_as_its_input("scopes of a quota", 4_000, many, |quota| {
+            assert_eq!(problems(validate, quota), [""; 0]);
+        });
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! objects are stored, in the form of the core group, and served in both.
 
 use crate::errors::Errors;
-use crate::kinds::core::event::{PRINTER, validate_any};
+use crate::kinds::core::event::{COMPONENT, PRINTER};
 use crate::kinds::entry::{Conversion, Kind, of};
 use crate::validate::fields::IMMUTABLE;
 use crate::value::{at, int, text};
@@ -16,7 +16,6 @@ pub(super) fn kind() -> Kind {
         create_on_update: true,
         fields: FIELDS,
         printer: Some(&PRINTER),
-        validate,
         conversion: Some(Conversion { to_stored, from_stored, validate: validate_new }),
         ..of::<Event>()
     }
@@ -68,15 +67,19 @@ fn from_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter(), "events.k8s.io/v1");
 }
 
-/// An Event of `events.k8s.io/v1`, in its stored form.
-fn validate(object: &Value, errors: &mut Errors) {
-    validate_any(object, "reportingController", errors);
-}
+/// The component that reports an Event, as this version calls it.
+const CONTROLLER: &str = "reportingController";
 
-/// Rules of `events.k8s.io/v1` beyond those of [`validate`], for an object in its stored form
+/// Rules of `events.k8s.io/v1` beyond those of the core group, for an object in its stored form
 /// (`ValidateEventCreate`, `ValidateEventUpdate`). The fields have the names of the stored form, as
-/// upstream's.
+/// upstream's, but for the component that reports: `errors` has what was found about it until now.
 fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
+    for mut error in std::mem::take(errors) {
+        if error.field == COMPONENT {
+            error.field = CONTROLLER.into();
+        }
+        errors.add(error);
+    }
     if old.is_none_or(|old| at(old, "series") != at(object, "series")) && !at(object, "series").is_null() {
         if int(object, "series.count").unwrap_or(0) < 2 {
             errors.invalid_text("series.count", "", "should be at least 2");
@@ -98,11 +101,11 @@ fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
             "eventTime",
             "action",
             "related",
-            "reportingComponent",
+            COMPONENT,
             "reportingInstance",
         ] {
             if at(object, field) != at(old, field) {
-                let name = if field == "reportingComponent" { "reportingController" } else { field };
+                let name = if field == COMPONENT { CONTROLLER } else { field };
                 errors.invalid(name, at(object, field), IMMUTABLE);
             }
         }
@@ -156,6 +159,22 @@ mod tests {
             let refused = Err(format!("field label not supported: {other}"));
             assert_eq!(selects(&format!("{other}=p")), refused);
         }
+    }
+
+    #[test]
+    fn the_component_that_reports_has_the_name_of_the_version() {
+        let mut event = made_by_the_new_api();
+        event["reportingComponent"] = "a b".into();
+        let stored = crate::kinds::stored("events").expect("a kind of the table");
+        let told = |is_new: bool| {
+            fields(|errors| {
+                *errors = crate::validate::create(stored, &event);
+                if is_new {
+                    validate_new(&event, None, errors);
+                }
+            })
+        };
+        assert_eq!((told(false), told(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::value::{at, default, flag, list, map, pairs, text};
 use crate::volumes::is_default_class;
 use k8s_openapi::api::storage::v1::StorageClass;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -69,11 +69,12 @@ fn parameters(object: &Value, errors: &mut Errors) {
 
 /// Checks the labels of the nodes for which volumes may be made.
 fn topologies(object: &Value, errors: &mut Errors) {
-    let terms = list(object, "allowedTopologies");
-    for (i, term) in terms.iter().enumerate() {
+    let mut known: HashSet<BTreeMap<&str, BTreeSet<&str>>> = HashSet::new();
+    for (i, term) in list(object, "allowedTopologies").iter().enumerate() {
         let field = format!("allowedTopologies[{i}].matchLabelExpressions");
         let rules = list(term, "matchLabelExpressions");
         let mut keys: HashSet<&str> = HashSet::new();
+        let mut selected: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
         for (j, rule) in rules.iter().enumerate() {
             let field = format!("{field}[{j}]");
             let (key, values) = (text(rule, "key"), list(rule, "values"));
@@ -90,9 +91,11 @@ fn topologies(object: &Value, errors: &mut Errors) {
             if !keys.insert(key) {
                 errors.duplicate(format!("{field}.key"), &json!(key));
             }
+            selected.insert(key, values.iter().filter_map(Value::as_str).collect());
         }
-        // A term without a rule is refused in the same way, as upstream.
-        if rules.is_empty() || terms[..i].contains(term) {
+        // The order of keys and values does not count. A term without a rule is refused in the same
+        // way, as upstream.
+        if rules.is_empty() || !known.insert(selected) {
             errors.duplicate(field, &json!(""));
         }
     }
@@ -159,9 +162,29 @@ mod tests {
                 json!([term(&[zone()]), term(&[zone()])]),
                 "allowedTopologies[1].matchLabelExpressions: Duplicate value".to_string(),
             ),
+            (
+                json!([
+                    term(&[zone(), rule("x", &["a"])]),
+                    term(&[rule("x", &["a"]), rule("topology.kubernetes.io/zone", &["b", "a"])])
+                ]),
+                "allowedTopologies[1].matchLabelExpressions: Duplicate value".to_string(),
+            ),
         ] {
             assert_eq!(told("a/b", terms), [why]);
         }
+    }
+
+    #[test]
+    fn the_work_for_topologies_grows_as_they_do() {
+        let many = |n: usize| {
+            let rule = |i: usize| json!({"key": "zone", "values": ["a", format!("b{i}")]});
+            let term = |i: usize| json!({"matchLabelExpressions": [rule(i)]});
+            let terms: Vec<Value> = (0..n).map(term).collect();
+            json!({"provisioner": "a/b", "allowedTopologies": terms})
+        };
+        rng::growth::grows_as_its_input("allowed topologies", 4_000, many, |class| {
+            assert_eq!(problems(validate, class), [""; 0]);
+        });
     }
 
     /// The fields are pointers in Go: an empty text is not the same as none.

@@ -165,7 +165,9 @@ pub fn name<'a>(
         if clashes.is_empty() {
             copy_name(&mut accepted, field, asked);
         } else {
-            conflict = Some((reason, clashes.join(", ")));
+            let all = clashes.join(", ");
+            // As Go shows several errors in one.
+            conflict = Some((reason, if clashes.len() > 1 { format!("[{all}]") } else { all }));
         }
     }
     copy_name(&mut accepted, "categories", at(wanted, "categories"));
@@ -272,15 +274,24 @@ fn approval(object: &Value, group: &str, errors: &mut Errors) {
             "protected groups must have approval annotation {APPROVAL:?}, see https://github.com/kubernetes/enhancements/pull/1111"
         );
         errors.required(field, &why);
-    } else if !(approved.starts_with("https://")
-        || approved.starts_with("http://")
-        || approved.starts_with("unapproved"))
-    {
+    } else if !approved.starts_with("unapproved") && !names_a_host(approved) {
         let why = format!(
             "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"
         );
         errors.invalid_text(field, approved, &why);
     }
+}
+
+/// Returns whether a text is a URL with a host: `https://example.com/pull/1`.
+fn names_a_host(text: &str) -> bool {
+    let is_scheme = |scheme: &str| {
+        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
+    };
+    text.split_once("://").is_some_and(|(scheme, rest)| {
+        let host = rest.split(['/', '?']).next().unwrap_or("");
+        is_scheme(scheme) && !host.is_empty() && !text.contains(|c: char| c.is_ascii_control() || c == ' ')
+    })
 }
 
 fn names(object: &Value, errors: &mut Errors) {
@@ -360,6 +371,35 @@ mod tests {
         value::put(&mut object, "status.storedVersions", json!(["v1"]));
         defaults(&mut object);
         assert_eq!(at(&object, "status.storedVersions"), &json!(["v1"]));
+    }
+
+    #[test]
+    fn an_approval_is_a_url_or_says_that_there_is_none() {
+        let told = |approved: &str| {
+            let mut errors = Errors::default();
+            approval(&json!({"metadata": {"annotations": {APPROVAL: approved}}}), "x.k8s.io", &mut errors);
+            errors.iter().count()
+        };
+        for good in ["https://github.com/kubernetes/kubernetes/pull/1", "ftp://host", "unapproved, a test"] {
+            assert_eq!(told(good), 0, "{good}");
+        }
+        for wrong in ["", "https://", "https:///pull/1", "github.com/1", "yes"] {
+            assert_eq!(told(wrong), 1, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn several_short_names_that_are_taken_are_told_together() {
+        let with = |name: &str, field: &str| {
+            json!({"metadata": {"name": name}, "spec": {"group": "b.c", "names": {"plural": name}},
+            "status": {"acceptedNames": {field: ["x", "y"], "plural": name}}})
+        };
+        let mut wants = with("bs.b.c", "none");
+        value::put(&mut wants, "spec.names.shortNames", json!(["x", "y"]));
+        let named = name(&wants, [with("as.b.c", "shortNames")].iter(), &[]).expect("a change");
+        let told = list(&named, "status.conditions").iter().find(|c| text(c, "type") == "NamesAccepted");
+        let message = told.map(|condition| text(condition, "message"));
+        assert_eq!(message, Some("[\"x\" is already in use, \"y\" is already in use]"));
     }
 
     #[test]

@@ -47,7 +47,7 @@ pub(super) fn check(object: &Value, errors: &mut Errors) {
     let all = list(object, FIELD);
     for (i, version) in all.iter().enumerate() {
         if !at(version, "schema.openAPIV3Schema").is_object() {
-            errors.required(format!("{FIELD}[{i}].schema.openAPIV3Schema"), "schemas are required");
+            errors.required(format!("{FIELD}[{i}].schema.openAPIV3Schema"), "");
         }
     }
     // Once for all versions, of which there may be many.
@@ -337,7 +337,7 @@ mod tests {
         assert_eq!(told(json!([none]), Value::Null), ["spec.versions[0].schema.openAPIV3Schema"]);
         let mut errors = Errors::default();
         super::check(&json!({"spec": {"versions": [none]}}), &mut errors);
-        assert!(errors.iter().any(|error| error.body == "Required value: schemas are required"));
+        assert!(errors.iter().any(|error| error.body == "Required value"));
         let odd = version("V1", "string");
         let mut second = version("v1", "string");
         let found = told(json!([odd, second]), Value::Null);
