@@ -4,9 +4,10 @@ use super::*;
 
 const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const SHOPS: &str = "/apis/example.com/v1/namespaces/default/shops";
-const TEXT: usize = 1_000_000;
+/// Both texts of a definition fit into one object of the store.
+const TEXT: usize = 600_000;
 
-/// Shops with a text, and pages that have one. With the default each text has a megabyte, and a
+/// Shops with a text, and pages that have one. With the default each text has [`TEXT`] bytes, and a
 /// shop needs one.
 fn definition(has_default: bool) -> Value {
     let (mut text, mut required) = (json!({"type": "string"}), json!([]));
@@ -68,14 +69,14 @@ fn texts(list: &Value) -> usize {
     items.iter().filter(|item| item["text"].as_str().is_some_and(|text| text.len() == TEXT)).count()
 }
 
-/// Thirty-six objects of some hundred bytes would make an answer of 36 MB, and thousands of them
+/// Fifty-eight objects of some hundred bytes would make an answer of 35 MB, and thousands of them
 /// gigabytes.
 #[tokio::test]
 async fn a_list_has_as_many_later_defaults_as_there_is_memory_for() {
     let dir = tempfile::tempdir().unwrap();
-    let shops = (0..36).map(|n| shop(&format!("s{n:02}"), json!({}))).collect();
+    let shops = (0..58).map(|n| shop(&format!("s{n:02}"), json!({}))).collect();
     let of = with_shops(dir.path(), shops).await;
-    let now = format!("{SHOPS}?limit=36");
+    let now = format!("{SHOPS}?limit=58");
     let past =
         format!("{now}&resourceVersion={}&resourceVersionMatch=Exact", of.server.state.cache.revision());
     for first in [now, past] {
@@ -86,10 +87,10 @@ async fn a_list_has_as_many_later_defaults_as_there_is_memory_for() {
             let left = page["metadata"]["remainingItemCount"].as_i64();
             pages.push((texts(&page), left));
             let Some(token) = page["metadata"]["continue"].as_str() else { break };
-            path = format!("{SHOPS}?limit=36&continue={token}");
+            path = format!("{SHOPS}?limit=58&continue={token}");
         }
-        assert_eq!(pages, [(34, Some(2)), (2, None)], "{first}");
-        let (code, refused) = send(&of, "GET", &first.replace("limit=36", "limit=0"), Value::Null).await;
+        assert_eq!(pages, [(56, Some(2)), (2, None)], "{first}");
+        let (code, refused) = send(&of, "GET", &first.replace("limit=58", "limit=0"), Value::Null).await;
         let why = refused["message"].as_str().unwrap();
         assert!(
             code == 413 && why.contains("the defaults of the schema of shops.example.com"),
@@ -98,7 +99,7 @@ async fn a_list_has_as_many_later_defaults_as_there_is_memory_for() {
     }
     // Their collection can be deleted all the same.
     let (code, gone) = send(&of, "DELETE", SHOPS, json!({})).await;
-    assert_eq!((code, texts(&gone), gone["items"].as_array().map(Vec::len)), (200, 34, Some(36)));
+    assert_eq!((code, texts(&gone), gone["items"].as_array().map(Vec::len)), (200, 56, Some(58)));
     let (code, left) = send(&of, "GET", SHOPS, Value::Null).await;
     assert_eq!((code, left["items"].as_array().map(Vec::len)), (200, Some(0)));
 }
