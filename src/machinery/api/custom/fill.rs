@@ -5,8 +5,8 @@
 //! object    items: [{}, {}, … 10 000 of them]     some 30 kB in a request
 //! filled    1 GB
 //! ```
-//! So an object with its defaults has a bound, [`FILLED_MAX`], which is judged before any default is
-//! copied: an object gets all of its defaults or none.
+//! So an object with its defaults has a bound, [`FILLED_MAX`], which is judged before any default
+//! is copied: an object gets all of its defaults or none.
 
 use super::schema::Schema;
 use crate::gojson;

@@ -63,7 +63,7 @@ const READS_EACH: usize = 3;
 /// sizes of the types, on a 64-bit machine:
 ///
 /// ```text
-/// event                                      96 bytes, and 32 for the text of a scalar, tag, anchor
+/// event                                      96 bytes, and 32 for a text, a tag or an anchor
 /// item of a list                             72 (144 while the list grows), and 32 for a text
 /// first item of a list                       304
 /// key and value in a map of one              420

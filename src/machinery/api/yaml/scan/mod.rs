@@ -58,10 +58,10 @@ pub(super) struct Scanned {
     pub tokens: Vec<Token>,
     /// How many brackets are open at most.
     pub deepest: usize,
-    /// How many nodes there are at most, written or not: what the YAML library keeps in memory grows
-    /// with them. Every token counts one, what ends or separates (`,`, `]`, `}`) as well, because a
-    /// node may be missing before it. `-`, `?` and `:` count two: each may begin a list or map that
-    /// has no bracket, and what stands behind it may be missing.
+    /// How many nodes there are at most, written or not: what the YAML library keeps in memory
+    /// grows with them. Every token counts one, what ends or separates (`,`, `]`, `}`) as well,
+    /// because a node may be missing before it. `-`, `?` and `:` count two: each may begin a list
+    /// or map that has no bracket, and what stands behind it may be missing.
     ///
     /// ```text
     /// [a, !, &b ]    7 tokens
