@@ -97,6 +97,12 @@ async fn a_list_has_as_many_later_defaults_as_there_is_memory_for() {
             "{code}: {why}"
         );
     }
+    // Metadata has no defaults: the namespace controller and the garbage collector go on.
+    let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
+    let request = Request::builder().uri(SHOPS).header("accept", metadata).body(String::new());
+    let (code, _, bytes) = ask(&of, request.unwrap()).await;
+    let list: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!((code, list["items"].as_array().map(Vec::len)), (200, Some(58)));
     // Their collection can be deleted all the same.
     let (code, gone) = send(&of, "DELETE", SHOPS, json!({})).await;
     assert_eq!((code, texts(&gone), gone["items"].as_array().map(Vec::len)), (200, 56, Some(58)));
