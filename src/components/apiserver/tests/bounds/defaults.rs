@@ -97,7 +97,7 @@ async fn a_list_has_as_many_later_defaults_as_there_is_memory_for() {
             "{code}: {why}"
         );
     }
-    // Metadata has no defaults: the namespace controller and the garbage collector go on.
+    // Metadata has no defaults: the namespace controller can empty the namespace.
     let metadata = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io";
     let request = Request::builder().uri(SHOPS).header("accept", metadata).body(String::new());
     let (code, _, bytes) = ask(&of, request.unwrap()).await;
