@@ -36,8 +36,9 @@ pub fn judge(text: &str) -> Result<(), String> {
         return Ok(()); // no alias
     }
     let left = Cell::new(Some(text.len().saturating_mul(2).saturating_add(ADDED_MAX)));
-    // Its other mistakes are told by who reads it.
-    let _ = Counted { left: &left }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let nodes = Cell::new(NODES_MAX);
+    // Its other mistakes are told by its reader.
+    let _ = Counted { left: &left, nodes: &nodes }.deserialize(serde_yaml::Deserializer::from_str(text));
     match left.get() {
         Some(_) => Ok(()),
         None => Err("its aliases multiply what it says".into()),
@@ -69,6 +70,8 @@ pub(super) fn tags_multiply(text: &str) -> bool {
 struct Counted<'a> {
     /// Values and bytes of text that may still be read; `None`: there were more.
     left: &'a Cell<Option<usize>>,
+    /// Values that may still be read, those that aliases repeat among them.
+    nodes: &'a Cell<usize>,
 }
 
 impl Counted<'_> {
@@ -76,12 +79,20 @@ impl Counted<'_> {
         self.left.set(self.left.get().and_then(|left| left.checked_sub(amount)));
         self.left.get().map(drop).ok_or_else(|| E::custom("too much"))
     }
+
+    fn count_node<E: Error>(self) -> Result<(), E> {
+        match self.nodes.get().checked_sub(1) {
+            Some(left) => self.nodes.set(left),
+            None => self.left.set(None),
+        }
+        self.spend(1)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Counted<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        self.spend(1)?;
+        self.count_node()?;
         from.deserialize_any(self)
     }
 }
@@ -148,6 +159,9 @@ mod tests {
         assert!(judge(&multiplied).is_err_and(|why| why.contains("aliases")));
         let in_a_key = format!("a: &a [{}]\n? [{}]\n: c\n", many("x,"), many("*a,"));
         assert!(judge(&in_a_key).is_err_and(|why| why.contains("aliases")));
+        let long =
+            format!("# {}\na: &a [{}]\nb: [{}]\n", many("a remark "), "0,".repeat(500), "*a,".repeat(500));
+        assert!(judge(&long).is_err_and(|why| why.contains("aliases")), "a long text gives them no room");
         for open in ["[", "{a: ", "[{a: "] {
             assert!(judge(&many(open)).is_err_and(|why| why.contains("nests")), "{open}");
         }
