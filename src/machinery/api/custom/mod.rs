@@ -19,7 +19,8 @@
 //! is written, and its cost is bounded then ([`cost`]). Lists that are sets or maps compare and add
 //! as plain lists do, in their order. The CEL libraries for URLs, sets, semantic
 //! versions and named formats (refused by name). Messages of `anyOf` and `oneOf` do not list what
-//! the alternatives miss.
+//! the alternatives miss. Later defaults of an object that is larger with them than the store takes
+//! (upstream shows them, and refuses each change of the object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.
