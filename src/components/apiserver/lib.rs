@@ -63,6 +63,8 @@
 //!   in a pod is reached by `kubectl port-forward`.
 //! - Inconsistent continue tokens: a list whose continue token is too old has to begin again. A
 //!   deletecollection at an exact resourceVersion is refused.
+//! - Lists of custom objects to which defaults that their definition got later would add more than
+//!   32 MiB: pages end early, and a list without a limit is refused.
 //! - Data of volumes in undo and rewind: these bring objects back.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with

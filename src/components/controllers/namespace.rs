@@ -10,13 +10,13 @@ use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code};
+use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource as _;
-use kube::api::{DeleteParams, DynamicObject, ListParams};
-use kube::core::PartialObjectMeta;
+use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList};
+use kube::core::{PartialObjectMeta, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -249,18 +249,30 @@ async fn empty(client: &Client, namespace: &str) -> Pass {
     pass
 }
 
+/// Lists what a namespace has of a kind. Metadata alone is asked for, as upstream: a list of whole
+/// objects may be refused as too large, by defaults that a definition got later. One that cannot be
+/// read is deleted all the same.
+async fn metadata_of(
+    client: &Client,
+    namespace: &str,
+    resource: &Resource,
+) -> Result<Vec<Item<PartialObjectMeta<DynamicObject>>>, kube::Error> {
+    let path = DynamicObject::url_path(&resource.api, Some(&segment(namespace)));
+    let request = Request::new(path).list_metadata(&ListParams::default());
+    let request = request.map_err(kube::Error::BuildRequest)?;
+    let list: ObjectList<Item<PartialObjectMeta<DynamicObject>>> = client.kube().request(request).await?;
+    Ok(list.items)
+}
+
 async fn empty_of(
     client: &Client,
     namespace: &str,
     resource: &Resource,
     pass: &mut Pass,
 ) -> Result<(), kube::Error> {
-    // Metadata alone is read, and one that cannot be read is deleted all the same.
-    let api: Api<Item<PartialObjectMeta<DynamicObject>>> =
-        Api::namespaced_with(client.kube(), namespace, &resource.api);
     let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource.api);
-    let there = match api.list(&ListParams::default()).await {
-        Ok(there) => there.items,
+    let there = match metadata_of(client, namespace, resource).await {
+        Ok(there) => there,
         Err(error) if is_code(&error, 404) || is_code(&error, 405) => return Ok(()), // no such kind any more
         Err(error) => return Err(error),
     };
@@ -276,7 +288,7 @@ async fn empty_of(
             _ => {}
         }
     }
-    let rest = api.list(&ListParams::default()).await?.items;
+    let rest = metadata_of(client, namespace, resource).await?;
     if !rest.is_empty() {
         pass.left.insert(format!("{}.{}", resource.api.plural, resource.api.group), rest.len());
     }

@@ -16,7 +16,8 @@ use crate::registry::filter::Filter;
 use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve, too_large};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, Form, ListMeta, ListWriter};
+use crate::request::list_writer::{self, ListMeta, ListWriter};
+use crate::request::negotiate::Form;
 use crate::state::State;
 use crate::storage::cache::{Measure, ROOT};
 use crate::storage::object::Object;
@@ -59,7 +60,8 @@ impl PastList<'_> {
     ///
     /// # Errors
     /// 504 for a revision that is still to come, 410 for one that the store no longer keeps, 400
-    /// for a `continue` token of another namespace, 429 if there is no memory for the answer.
+    /// for a `continue` token of another namespace, 429 if there is no memory for the answer, 413
+    /// if later defaults add too much to a list without a limit.
     pub(super) async fn answer(&self) -> Result<Answer, Status> {
         let current = self.state.kv.revision();
         if self.revision > current {
@@ -109,7 +111,7 @@ impl PastList<'_> {
         let Measure { count, objects: all, .. } = state.cache.measure(kind.place(), &prefix_of(filter));
         let (today, _) = matching(state, kind, filter).await;
         let today: Vec<Arc<Object>> = today.into_iter().map(|(_, object)| object).collect();
-        let answer = negotiate::estimate(self.form, &today) / today.len().max(1) * today.len().min(most);
+        let answer = list_writer::estimate(self.form, &today) / today.len().max(1) * today.len().min(most);
         let each = (all / count.max(1)).max(1);
         // A selector passes over an unknown number of objects before it has found enough.
         let scanned = if filter.is_selective() { all } else { each * count.min(most) };
@@ -287,6 +289,9 @@ impl<'a> Writer<'a> {
                 self.list.put(&object).await;
                 self.memory.cover(self.list.written() + read)?;
                 self.taken += 1;
+                if self.of.limit == 0 && self.list.is_full_of_defaults() {
+                    return Err(list_writer::too_many_defaults(self.of.kind));
+                }
             }
             let here = if kv.value.len() <= LARGE { kv.value.len() } else { 0 };
             self.pace.step(here.saturating_mul(DECODING)).await;
@@ -295,7 +300,7 @@ impl<'a> Writer<'a> {
     }
 
     fn is_full(&self) -> bool {
-        self.of.limit > 0 && self.taken >= self.of.limit
+        self.of.limit > 0 && (self.taken >= self.of.limit || self.list.is_full_of_defaults())
     }
 }
 

@@ -9,7 +9,8 @@ use crate::proxy::kubelet;
 use crate::registry::filter::Filter;
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, ListMeta, form, form_of_list};
+use crate::request::list_writer::{self, ListMeta};
+use crate::request::negotiate::{self, form, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
@@ -40,7 +41,7 @@ pub(crate) async fn all(state: &Arc<State>, ctx: &Context, kind: &Kind) -> Resul
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
-    Ok(negotiate::many(kind, form, &matching(state, kind, &filter).await, &meta).await)
+    Ok(list_writer::many(kind, form, &matching(state, kind, &filter).await, &meta).await)
 }
 
 async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<Object>> {

@@ -5,9 +5,11 @@ use crate::registry::list_past::PastList;
 use crate::registry::listing::{encode, kept, looked_at, matching, reserve, too_large};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, ListMeta, form, form_of_list};
+use crate::request::list_writer::{self, ListMeta, ListWriter};
+use crate::request::negotiate::{self, form, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
+use crate::storage::store::key_of;
 use api::Status;
 use api::errors::Errors;
 use api::kinds::Kind;
@@ -133,6 +135,13 @@ pub(crate) async fn filled(state: &State) -> Result<(), Status> {
     }
 }
 
+/// Answers a list. With a limit, a page that is full of later defaults ends early, as
+/// [`ListWriter::is_full_of_defaults`] says.
+///
+/// # Errors
+/// Those of the list's options; 504 for a revision that does not come, 410 for one that is no
+/// longer kept; 429 without memory for the answer; 413 if later defaults add too much to a list
+/// without a limit.
 pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
@@ -158,8 +167,8 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
     let looking = state.compute.body(&ctx.user, looked_at).await?;
     let (mut objects, mut meta) = of_now(state, kind, &filter, limit).await;
     drop(looking); // a list that holds memory waits for none
-    let bytes = negotiate::estimate(form, &objects).max(looked_at);
-    let (memory, _turn) = {
+    let mut bytes = list_writer::estimate(form, &objects).max(looked_at);
+    let (mut memory, mut turn) = {
         let reserving = reserve(state, ctx, bytes, bytes);
         tokio::pin!(reserving);
         let polled = futures::poll!(reserving.as_mut());
@@ -171,12 +180,39 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
                 objects.clear();
                 let (mut memory, turn) = reserving.await?;
                 (objects, meta) = of_now(state, kind, &filter, limit).await;
-                memory.cover(negotiate::estimate(form, &objects))?;
+                bytes = list_writer::estimate(form, &objects);
+                memory.cover(bytes)?;
                 (memory, turn)
             }
         }
     };
-    Ok(kept(ctx, negotiate::many(kind, form, &objects, &meta).await, memory))
+    let mut list = ListWriter::with_room(kind, form, &objects);
+    for (at, object) in objects.iter().enumerate() {
+        list.put(object).await;
+        if list.added() > 0 {
+            memory.cover(bytes + list.added())?;
+            if turn.is_none() {
+                turn = state.compute.list(&ctx.user, bytes + list.added()).await;
+            }
+        }
+        if list.is_full_of_defaults() {
+            if limit == 0 {
+                return Err(list_writer::too_many_defaults(kind));
+            }
+            go_on_behind(kind, &filter, object, objects.len() - at - 1, &mut meta);
+            break;
+        }
+    }
+    Ok(kept(ctx, list.finish(&meta), memory))
+}
+
+/// Lets a page end with an object, although `left` of its objects come behind it.
+fn go_on_behind(kind: &Kind, filter: &Filter, last: &Object, left: usize, meta: &mut ListMeta) {
+    if left == 0 {
+        return;
+    }
+    meta.next = encode(meta.revision, &format!("{}\0", key_of(kind, &last.value)));
+    meta.remaining = (!filter.is_selective()).then_some(meta.remaining.unwrap_or(0) + left as i64);
 }
 
 /// The objects that match now, and what a list of them says of itself.

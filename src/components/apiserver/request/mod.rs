@@ -12,7 +12,7 @@
 //! | `router` | from a path to the function that answers it |
 //! | `list_options` | which options of a list or watch may stand together |
 //! | `decode`, `duplicates` | from a body to an object |
-//! | `accept`, `negotiate`, `pretty` | from an object to the answer that the client accepts |
+//! | `accept`, `negotiate`, `list_writer`, `pretty` | from an object, or many, to the answer that the client accepts |
 //! | `etag` | documents that the client has already |
 //! | `readiness` | `/livez`, `/readyz` and `/healthz` |
 
@@ -29,6 +29,7 @@ pub(crate) mod idle;
 pub(crate) mod info;
 pub(crate) mod lifecycle;
 pub(crate) mod list_options;
+pub(crate) mod list_writer;
 pub(crate) mod negotiate;
 pub(crate) mod pretty;
 pub(crate) mod readiness;

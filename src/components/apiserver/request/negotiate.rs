@@ -1,15 +1,14 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
-use crate::flowcontrol::compute::Pace;
 use crate::request::accept;
-use crate::request::http::{Answer, Query, json, json_bytes, pieces};
+use crate::request::http::{Answer, Query, json, json_bytes};
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
 use api::{Status, gojson, value};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use clock::Timestamp;
-use serde_json::{Map, Value, json as object};
+use serde_json::{Value, json as object};
 use std::borrow::Cow;
 
 /// The form of objects in an answer.
@@ -20,9 +19,6 @@ pub(crate) enum Form {
     Table(&'static str, Include),
     Partial(&'static str),
 }
-
-/// Bytes of a row or of an object's metadata, for a first guess.
-const ROW: usize = 512;
 
 const TYPES: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
 
@@ -189,7 +185,7 @@ pub(crate) fn encoded(kind: &Kind, object: &Object) -> Bytes {
 /// resource. Those of a custom kind belong to the version that was asked for, as its columns do:
 /// its schema may have a default for a field that the stored object lacks. An object in a row has
 /// that version, too (upstream: `asTable`).
-fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
+pub(super) fn row(kind: &Kind, object: &Value, include: Include, now: Timestamp) -> Value {
     let printing = table::printing(kind);
     if kind.custom.is_some() {
         return table::row(printing, &versioned(kind, object), include, now);
@@ -226,139 +222,6 @@ pub(crate) fn one_value(kind: &Kind, form: Form, value: &Value) -> Value {
         }
         Form::Partial(api_version) => table::partial(value, api_version),
     }
-}
-
-/// Metadata of a list.
-pub(crate) struct ListMeta {
-    /// 0: a list of computed objects, which has none.
-    pub revision: i64,
-    pub next: String,
-    pub remaining: Option<i64>,
-}
-
-impl ListMeta {
-    fn to_value(&self) -> Value {
-        let mut meta = Map::new();
-        if self.revision > 0 {
-            meta.insert("resourceVersion".into(), self.revision.to_string().into());
-        }
-        if !self.next.is_empty() {
-            meta.insert("continue".into(), self.next.clone().into());
-        }
-        if let Some(n) = self.remaining {
-            meta.insert("remainingItemCount".into(), n.into());
-        }
-        Value::Object(meta)
-    }
-}
-
-/// An object of a list. The items of a typed list are of its kind without saying so; only those of
-/// custom kinds say it.
-fn put_item(kind: &Kind, object: &Object, out: &mut BytesMut) {
-    if kind.custom.is_some() {
-        return out.put_slice(&encoded(kind, object));
-    }
-    let shown = versioned(kind, &object.value);
-    match (&shown, object.untyped()) {
-        (Cow::Borrowed(_), Some(body)) => {
-            out.put_u8(b'{');
-            out.put_slice(body);
-        }
-        _ => {
-            let mut value = shown.into_owned();
-            value::remove(&mut value, "kind");
-            value::remove(&mut value, "apiVersion");
-            out.put_slice(&gojson::to_vec(&value));
-        }
-    }
-}
-
-/// Bytes that a list of these objects has, at most and about.
-pub(crate) fn estimate(form: Form, objects: &[std::sync::Arc<Object>]) -> usize {
-    let item = if form == Form::Object { 1 } else { ROW };
-    objects.iter().map(|object| object.bytes.len() + item).sum()
-}
-
-/// A list that is written object by object. The objects' own bytes are joined, nothing is encoded
-/// again; rows and metadata are written one by one. Between the items of a long list the thread's
-/// other tasks run.
-pub(crate) struct ListWriter<'a> {
-    kind: &'a Kind,
-    form: Form,
-    now: Timestamp,
-    items: BytesMut,
-    pace: Pace,
-}
-
-impl<'a> ListWriter<'a> {
-    /// `room`: bytes that are expected.
-    pub(crate) fn new(kind: &'a Kind, form: Form, room: usize) -> ListWriter<'a> {
-        let items = BytesMut::with_capacity(room);
-        ListWriter { kind, form, now: table::now(), items, pace: Pace::default() }
-    }
-
-    /// Bytes written so far.
-    pub(crate) fn written(&self) -> usize {
-        self.items.len()
-    }
-
-    pub(crate) async fn put(&mut self, object: &Object) {
-        let ListWriter { kind, form, now, items, pace } = self;
-        if !items.is_empty() {
-            items.put_u8(b',');
-        }
-        match *form {
-            Form::Object => put_item(kind, object, items),
-            Form::Table(_, include) => {
-                items.put_slice(row(kind, &object.value, include, *now).to_string().as_bytes());
-            }
-            Form::Partial(version) => {
-                items.put_slice(table::partial(&object.value, version).to_string().as_bytes());
-            }
-        }
-        pace.step(object.bytes.len()).await;
-    }
-
-    pub(crate) fn finish(mut self, meta: &ListMeta) -> Answer {
-        let (kind, meta) = (self.kind, meta.to_value());
-        let head = match self.form {
-            Form::Object => {
-                let (list, version) = (kind.list_kind(), kind.api_version());
-                format!(r#"{{"kind":"{list}","apiVersion":"{version}","metadata":{meta},"items":["#)
-            }
-            Form::Table(version, _) => {
-                let columns = table::definitions(table::printing(kind));
-                format!(
-                    r#"{{"kind":"Table","apiVersion":"{version}","metadata":{meta},"columnDefinitions":{columns},"rows":["#
-                )
-            }
-            Form::Partial(version) => {
-                format!(
-                    r#"{{"kind":"PartialObjectMetadataList","apiVersion":"{version}","metadata":{meta},"items":["#
-                )
-            }
-        };
-        self.items.put_slice(b"]}");
-        json_bytes(200, "").map(|_| pieces([head.into(), self.items.freeze()]))
-    }
-}
-
-/// A list of these objects.
-pub(crate) async fn many(
-    kind: &Kind,
-    form: Form,
-    objects: &[std::sync::Arc<Object>],
-    meta: &ListMeta,
-) -> Answer {
-    let room = match form {
-        Form::Object => estimate(form, objects) + 2,
-        _ => objects.len() * ROW,
-    };
-    let mut list = ListWriter::new(kind, form, room);
-    for object in objects {
-        list.put(object).await;
-    }
-    list.finish(meta)
 }
 
 #[cfg(test)]
@@ -413,49 +276,6 @@ mod tests {
         assert_eq!((refused.code, refused.message.as_str()), (406, why));
         for refused in [form(&list, &q), form_of_review(&list, &q), form_of_watch(&list, &q)] {
             assert_eq!(refused.unwrap_err().code, 406);
-        }
-    }
-
-    /// That of metrics, as metrics-server's.
-    #[test]
-    fn a_list_without_a_revision_names_none() {
-        let meta = ListMeta { revision: 0, next: String::new(), remaining: None };
-        assert_eq!(meta.to_value(), object!({}));
-    }
-
-    /// The thread serves others while a long list is encoded, in each of its forms.
-    #[tokio::test]
-    async fn a_long_list_holds_up_nothing_else() {
-        use std::sync::atomic::{AtomicUsize, Ordering};
-        let kind = api::kinds::find("", "v1", "ConfigMap").unwrap();
-        let value = object!({"kind": "ConfigMap", "apiVersion": "v1",
-            "metadata": {"name": "x", "namespace": "d"}, "data": {"k": "v".repeat(1000)}});
-        let one = std::sync::Arc::new(Object::new(value, 7));
-        let objects = vec![one.clone(); 10_000];
-        let meta = ListMeta { revision: 9, next: "more".into(), remaining: Some(3) };
-        let include = Include::Metadata;
-        for form in [Form::Object, Form::Table("meta.k8s.io/v1", include), Form::Partial("meta.k8s.io/v1")] {
-            static OTHERS: AtomicUsize = AtomicUsize::new(0);
-            OTHERS.store(0, Ordering::Relaxed);
-            let other = tokio::spawn(async {
-                loop {
-                    OTHERS.fetch_add(1, Ordering::Relaxed);
-                    tokio::task::yield_now().await;
-                }
-            });
-            let answer = many(kind, form, &objects, &meta).await;
-            // Ten megabytes, and a turn for the other task every hundred kilobytes at least.
-            let turns = OTHERS.load(Ordering::Relaxed);
-            assert!(turns > 100, "{form:?}: the other task had {turns} turns");
-            other.abort();
-            let _ = other.await;
-            let bytes = http_body_util::BodyExt::collect(answer.into_body()).await.unwrap().to_bytes();
-            let list: Value = serde_json::from_slice(&bytes).unwrap();
-            let items = if matches!(form, Form::Table(..)) { "rows" } else { "items" };
-            assert_eq!(list[items].as_array().map(Vec::len), Some(10_000), "{form:?}");
-            let said = object!({"resourceVersion": "9", "continue": "more", "remainingItemCount": 3});
-            assert_eq!(list["metadata"], said, "{form:?}");
-            assert_eq!(list["columnDefinitions"].is_array(), items == "rows");
         }
     }
 }

@@ -5,16 +5,19 @@
 //! object    items: [{}, {}, … 10 000 of them]     some 30 kB in a request
 //! filled    1 GB
 //! ```
-//! So what defaults add has a bound, [`ADDED_MAX`], which is judged before each default is copied.
+//! So an object with its defaults has a bound, [`FILLED_MAX`], which is judged before any default
+//! is copied: an object gets all of its defaults or none.
 
 use super::schema::Schema;
+use crate::gojson;
 use serde_json::Value;
 
-/// Bytes, written as JSON, that defaults add to one object: as many as a request may have. The
-/// store takes an object of half that size (etcd: 1.5 MB).
-pub(super) const ADDED_MAX: usize = 3 << 20;
+/// Bytes that an object may have in the store with its defaults. The store takes a request of 1.5
+/// MiB (etcd: `--max-request-bytes`); some is left for its key, and for what later changes of
+/// metadata add.
+pub(super) const FILLED_MAX: usize = (3 << 19) - (64 << 10);
 
-/// Defaults would add more than [`ADDED_MAX`] bytes.
+/// The object would have more than [`FILLED_MAX`] bytes with its defaults.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TooMuch;
 
@@ -22,22 +25,38 @@ pub(super) struct TooMuch;
 struct Allowance(usize);
 
 impl Allowance {
-    /// Copies a default, if there is room for it.
-    fn copy(&mut self, default: &Value) -> Result<Value, TooMuch> {
-        self.0 = self.0.checked_sub(text_bytes(default)).ok_or(TooMuch)?;
-        Ok(default.clone())
+    fn take(&mut self, bytes: usize) -> Result<(), TooMuch> {
+        self.0 = self.0.checked_sub(bytes).ok_or(TooMuch)?;
+        Ok(())
     }
 }
 
-/// Returns about how many bytes a value has as JSON, and at least one for each value inside of it.
-fn text_bytes(value: &Value) -> usize {
+/// Bytes that a field takes beside its value: its name, and that again in `metadata.managedFields`
+/// (`"f:page":{},`).
+fn field_bytes(name: &str) -> usize {
+    2 * text_bytes(name) + 8
+}
+
+/// Bytes of a text at most, with its quotes. Of what is escaped (`\u003c`) each byte takes six.
+fn text_bytes(text: &str) -> usize {
+    let is_escaped = |byte: &u8| *byte < b' ' || matches!(byte, b'"' | b'\\' | b'<' | b'>' | b'&' | 0xe2);
+    text.len() + 5 * text.bytes().filter(is_escaped).count() + 2
+}
+
+/// Bytes that an item of a list takes beside its value: the comma, and its mark in
+/// `metadata.managedFields` (`"k:{\"name\":…}":{".":{}},`).
+const ITEM_BYTES: usize = 32;
+
+/// Returns about how many bytes a value takes in the store, rather too many than too few, and at
+/// least one for each value inside of it.
+fn stored_bytes(value: &Value) -> usize {
     match value {
-        Value::Null | Value::Bool(_) => 4,
-        Value::Number(number) => number.to_string().len(),
-        Value::String(text) => text.len() + 2,
-        Value::Array(items) => 2 + items.iter().map(|item| text_bytes(item) + 1).sum::<usize>(),
+        Value::Null | Value::Bool(_) => 5,
+        Value::Number(number) => gojson::number(number).len(),
+        Value::String(text) => text_bytes(text),
+        Value::Array(items) => 2 + items.iter().map(|item| stored_bytes(item) + ITEM_BYTES).sum::<usize>(),
         Value::Object(map) => {
-            2 + map.iter().map(|(name, field)| name.len() + 4 + text_bytes(field)).sum::<usize>()
+            2 + map.iter().map(|(name, field)| field_bytes(name) + stored_bytes(field)).sum::<usize>()
         }
     }
 }
@@ -47,16 +66,23 @@ fn is_unwanted(schema: &Schema, here: &Value) -> bool {
     here.is_null() && !schema.nullable
 }
 
-/// Fills in defaults, from the root down: a default may itself have fields with defaults. A null
-/// that is not allowed counts as nothing, also in a list and as the value of a plain map.
+/// Returns how many bytes the defaults would add that an object lacks, at most; 0 if it has all.
 ///
 /// # Errors
-/// Defaults would add too much; the object is filled in part then.
-pub(super) fn defaults(schema: &Schema, here: &mut Value) -> Result<(), TooMuch> {
-    fill(schema, here, &mut Allowance(ADDED_MAX))
+/// The object would have more than [`FILLED_MAX`] bytes with them.
+pub(super) fn added(schema: &Schema, here: &Value) -> Result<usize, TooMuch> {
+    let mut left = Allowance(FILLED_MAX);
+    count(schema, here, &mut left)?;
+    let added = FILLED_MAX - left.0;
+    if added > 0 {
+        // Its own fields stand in managedFields already.
+        left.take(gojson::to_vec(here).len())?;
+    }
+    Ok(added)
 }
 
-fn fill(schema: &Schema, here: &mut Value, allowance: &mut Allowance) -> Result<(), TooMuch> {
+/// Counts what [`fill`] would add.
+fn count(schema: &Schema, here: &Value, left: &mut Allowance) -> Result<(), TooMuch> {
     if !schema.has_defaults {
         return Ok(());
     }
@@ -64,23 +90,22 @@ fn fill(schema: &Schema, here: &mut Value, allowance: &mut Allowance) -> Result<
         Value::Object(map) => {
             for (name, inner) in &schema.properties {
                 if let Some(default) = &inner.default
-                    && map.get(name).is_none_or(|field| is_unwanted(inner, field))
+                    && !map.contains_key(name)
                 {
-                    map.insert(name.clone(), allowance.copy(default)?);
+                    left.take(field_bytes(name) + stored_bytes(default))?;
+                    count(inner, default, left)?;
                 }
             }
-            for (name, field) in map.iter_mut() {
+            for (name, field) in map {
                 if let Some(inner) = schema.field(name) {
-                    replace(inner, field, allowance)?;
-                    fill(inner, field, allowance)?;
+                    count_place(inner, field, left)?;
                 }
             }
         }
         Value::Array(items) => {
             let Some(schema) = &schema.items else { return Ok(()) };
             for item in items {
-                replace(schema, item, allowance)?;
-                fill(schema, item, allowance)?;
+                count_place(schema, item, left)?;
             }
         }
         _ => {}
@@ -88,12 +113,65 @@ fn fill(schema: &Schema, here: &mut Value, allowance: &mut Allowance) -> Result<
     Ok(())
 }
 
-/// Puts the default in the place of a null that is not allowed.
-fn replace(schema: &Schema, here: &mut Value, allowance: &mut Allowance) -> Result<(), TooMuch> {
-    if let Some(default) = schema.default.as_ref().filter(|_| is_unwanted(schema, here)) {
-        *here = allowance.copy(default)?;
+/// Counts what [`fill_place`] would add.
+fn count_place(schema: &Schema, here: &Value, left: &mut Allowance) -> Result<(), TooMuch> {
+    match schema.default.as_ref().filter(|_| is_unwanted(schema, here)) {
+        Some(default) => {
+            left.take(stored_bytes(default))?;
+            count(schema, default, left)
+        }
+        None => count(schema, here, left),
     }
-    Ok(())
+}
+
+/// Fills in defaults, from the root down: a default may itself have fields with defaults. A null
+/// that is not allowed counts as nothing, also in a list and as the value of a plain map. Returns
+/// about how many bytes were added.
+///
+/// # Errors
+/// As [`added`]. The object is as it was then.
+pub(super) fn defaults(schema: &Schema, here: &mut Value) -> Result<usize, TooMuch> {
+    let added = added(schema, here)?;
+    if added > 0 {
+        fill(schema, here);
+    }
+    Ok(added)
+}
+
+/// Fills in defaults, whatever they add: [`added`] has judged that.
+pub(super) fn fill(schema: &Schema, here: &mut Value) {
+    if !schema.has_defaults {
+        return;
+    }
+    match here {
+        Value::Object(map) => {
+            for (name, inner) in &schema.properties {
+                if let Some(default) = &inner.default
+                    && !map.contains_key(name)
+                {
+                    map.insert(name.clone(), default.clone());
+                }
+            }
+            for (name, field) in map.iter_mut() {
+                if let Some(inner) = schema.field(name) {
+                    fill_place(inner, field);
+                }
+            }
+        }
+        Value::Array(items) => {
+            let Some(schema) = &schema.items else { return };
+            items.iter_mut().for_each(|item| fill_place(schema, item));
+        }
+        _ => {}
+    }
+}
+
+/// Puts the default in the place of a null that is not allowed, and fills what is there.
+fn fill_place(schema: &Schema, here: &mut Value) {
+    if let Some(default) = schema.default.as_ref().filter(|_| is_unwanted(schema, here)) {
+        *here = default.clone();
+    }
+    fill(schema, here);
 }
 
 /// Drops nulls of fields that the schema names, that are not nullable and have no default: an empty
@@ -168,7 +246,7 @@ mod tests {
 
     /// A small body must not become a large object.
     #[test]
-    fn defaults_of_many_items_stop_at_their_bound() {
+    fn an_object_gets_all_of_its_defaults_or_none() {
         let page = json!({"type": "string", "default": "x".repeat(100_000)});
         let empty = json!({"type": "object", "default": {}, "properties": {"page": page}});
         let schema = Schema::root(&json!({"type": "object", "properties": {
@@ -177,16 +255,33 @@ mod tests {
             "map": {"type": "object", "additionalProperties": {"type": "object", "properties": {"in": empty}}},
         }}));
         let map: serde_json::Map<String, Value> = (0..10_000).map(|i| (i.to_string(), json!({}))).collect();
-        for (mut object, few) in [
-            (json!({"items": vec![json!({}); 10_000]}), json!({"items": vec![json!({}); 20]})),
-            (json!({"nulls": vec![Value::Null; 10_000]}), json!({"nulls": vec![Value::Null; 20]})),
+        for (mut object, mut few) in [
+            (json!({"items": vec![json!({}); 10_000]}), json!({"items": vec![json!({}); 10]})),
+            (json!({"nulls": vec![Value::Null; 10_000]}), json!({"nulls": vec![Value::Null; 10]})),
             (json!({"map": map}), json!({"map": {"a": {}, "b": {}}})),
         ] {
+            let before = object.clone();
             assert_eq!(defaults(&schema, &mut object), Err(TooMuch));
-            assert!(text_bytes(&object) < ADDED_MAX + 200_000, "{}", text_bytes(&object));
-            let mut few = few;
-            assert_eq!(defaults(&schema, &mut few), Ok(()));
-            assert!(text_bytes(&few) > 200_000);
+            assert_eq!(object, before);
+            let told = defaults(&schema, &mut few).unwrap();
+            let length = few.to_string().len();
+            assert!(length > 200_000 && (length - 200..length + 500).contains(&told), "{told} of {length}");
+            assert_eq!(defaults(&schema, &mut few), Ok(0), "it has them all");
         }
+    }
+
+    /// What counts is what the store gets: the object's own bytes, and texts as they are escaped.
+    #[test]
+    fn the_bound_is_on_the_whole_object_as_it_is_stored() {
+        let with = |default: String| {
+            Schema::root(&json!({"type": "object", "properties": {
+                "page": {"type": "string", "default": default}, "own": {"type": "string"}}}))
+        };
+        let own = |bytes: usize| json!({"own": "x".repeat(bytes)});
+        let half = with("x".repeat(FILLED_MAX / 2));
+        assert!(added(&half, &own(FILLED_MAX / 2 - 1000)).is_ok());
+        assert_eq!(added(&half, &own(FILLED_MAX / 2)), Err(TooMuch));
+        assert_eq!(added(&half, &json!({"page": "", "own": "x".repeat(FILLED_MAX)})), Ok(0));
+        assert_eq!(added(&with("<".repeat(FILLED_MAX / 6)), &json!({})), Err(TooMuch));
     }
 }

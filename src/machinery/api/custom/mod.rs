@@ -12,13 +12,15 @@
 //! [`schema`] is read once and then works on plain values: [`numbers`], [`prune`] and [`fill`]
 //! before a write, [`check`] and [`rules`] to judge it, [`columns`] to print it, [`publish`] to
 //! describe it to clients. A stored object keeps the version it was written in; another version
-//! shows it under its own name (conversion `None`).
+//! shows it under its own name (conversion `None`). Defaults that its schema got later are filled
+//! in when it is read, unless it is too large with them ([`Custom::refill`]).
 //! ## Left out
 //! Conversion webhooks (refused by name). Types in a CEL rule are found when it runs, not when it
 //! is written, and its cost is bounded then ([`cost`]). Lists that are sets or maps compare and add
 //! as plain lists do, in their order. The CEL libraries for URLs, sets, semantic
 //! versions and named formats (refused by name). Messages of `anyOf` and `oneOf` do not list what
-//! the alternatives miss.
+//! the alternatives miss. Later defaults of an object that is larger with them than the store takes
+//! (upstream shows them, and refuses each change of the object).
 //! ## Read next
 //! `apiserver/registry/crd.rs`, which establishes definitions and empties those that go;
 //! `kinds/catalog.rs`.

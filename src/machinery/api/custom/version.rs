@@ -55,20 +55,41 @@ impl Custom {
     /// Fills in defaults.
     ///
     /// # Errors
-    /// 413 if defaults would add more bytes than a request may have. The object may be filled in
-    /// part then.
+    /// 413 if the object would be larger with them than the store takes. It is as it was then.
     pub fn fill(&self, object: &mut Value) -> Result<(), Status> {
-        fill::defaults(&self.schema, object).map_err(|fill::TooMuch| {
+        fill::defaults(&self.schema, object).map(drop).map_err(|fill::TooMuch| {
             let message = format!(
-                "Request entity too large: the defaults of its kind's schema would add more than {} bytes to the object",
-                fill::ADDED_MAX
+                "Request entity too large: the object would have more than {} bytes with the defaults of its kind's schema",
+                fill::FILLED_MAX
             );
             Status::new(413, "RequestEntityTooLarge", message)
         })
     }
 
-    /// Judges an object by the schema and its rules, as a change of `old` if there is one.
+    /// Fills in the defaults of an object that replaces `old`.
+    ///
+    /// Defaults that a definition got later may make stored objects larger than the store takes.
+    /// Upstream such an object cannot be written any more: etcd refuses each change, also the one
+    /// that takes its last finalizer away, until the default is smaller. Here it is read and
+    /// written without the defaults that it lacks, so that it can be changed and deleted; an object
+    /// that fits is refused as a new one would be if the change makes it too large.
+    ///
+    /// # Errors
+    /// As [`Custom::fill`], unless `old` is too large with its defaults, too.
+    pub fn refill(&self, object: &mut Value, old: &Value) -> Result<(), Status> {
+        match self.fill(object) {
+            Err(_) if fill::added(&self.schema, old).is_err() => Ok(()),
+            done => done,
+        }
+    }
+
+    /// Judges an object by the schema and its rules, as a change of `old` if there is one. A change
+    /// of metadata alone is not judged if the object lacks its defaults ([`Custom::refill`]): a
+    /// field may be required, or read by a rule, because it has a default.
     pub fn validate(&self, object: &Value, old: Option<&Value>, errors: &mut Errors) {
+        if old.is_some_and(|old| self.changes_metadata_without_defaults(object, old)) {
+            return;
+        }
         check::object(&self.schema, object, old, errors);
         if errors.iter().any(|e| e.kind.hides_rules()) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
@@ -80,28 +101,56 @@ impl Custom {
         rules::judge(&self.schema, object, old, errors);
     }
 
+    fn changes_metadata_without_defaults(&self, object: &Value, old: &Value) -> bool {
+        let content = |object: &Value| {
+            let mut content = object.clone();
+            self.fit(&mut content);
+            for field in ["apiVersion", "metadata"] {
+                value::remove(&mut content, field);
+            }
+            content
+        };
+        fill::added(&self.schema, object).is_err() && content(object) == content(old)
+    }
+
+    /// Takes away what the schema does not have by now.
+    fn fit(&self, object: &mut Value) {
+        prune::prune(&self.schema, object, &mut UnknownFields::default());
+        fill::nulls(&self.schema, object);
+    }
+
     /// Under the name of the version that is stored.
     pub fn to_stored(&self, object: &mut Value) {
         value::put(object, "apiVersion", self.stored.clone());
     }
 
     /// A stored object under the name of this version, with the fields and the defaults that the
-    /// definition has by now: it may have been stored under an older schema, or in another
-    /// version. Where defaults that were added later would make it too large, those that are beyond
-    /// the bound are left out: a list has to be readable.
-    pub fn shown<'a>(&self, group: &str, version: &str, object: &'a Value) -> Cow<'a, Value> {
+    /// definition has by now: it may have been stored under an older schema, or in another version.
+    /// If it is too large with its defaults, it is shown without those that it lacks
+    /// ([`Custom::refill`]). Returns about how many bytes they add, too.
+    pub fn shown<'a>(&self, group: &str, version: &str, object: &'a Value) -> (Cow<'a, Value>, usize) {
+        let mut shown = self.without_defaults(group, version, object);
+        match fill::added(&self.schema, &shown) {
+            Ok(added @ 1..) => {
+                fill::fill(&self.schema, shown.to_mut());
+                (shown, added)
+            }
+            _ => (shown, 0),
+        }
+    }
+
+    /// As [`Custom::shown`], with the defaults that it is stored with alone.
+    pub fn without_defaults<'a>(&self, group: &str, version: &str, object: &'a Value) -> Cow<'a, Value> {
         let as_it_is = text(object, "apiVersion").split_once('/') == Some((group, version));
         let fits = prune::is_pruned(&self.schema, object) && !fill::has_nulls(&self.schema, object);
-        if as_it_is && fits && !self.schema.has_defaults {
+        if as_it_is && fits {
             return Cow::Borrowed(object);
         }
         let mut shown = object.clone();
         value::put(&mut shown, "apiVersion", format!("{group}/{version}"));
         if !fits {
-            prune::prune(&self.schema, &mut shown, &mut UnknownFields::default());
-            fill::nulls(&self.schema, &mut shown);
+            self.fit(&mut shown);
         }
-        let _ = fill::defaults(&self.schema, &mut shown); // what is beyond the bound is missing
-        if shown == *object { Cow::Borrowed(object) } else { Cow::Owned(shown) }
+        Cow::Owned(shown)
     }
 }

@@ -360,6 +360,14 @@ impl Kind {
         (self.defaults)(object);
         self.custom.as_ref().map_or(Ok(()), |custom| custom.fill(object))
     }
+    /// Fills in what the client left out of an object that replaces `old`.
+    ///
+    /// # Errors
+    /// As [`Custom::refill`].
+    pub fn refill(&self, object: &mut Value, old: &Value) -> Result<(), Status> {
+        (self.defaults)(object);
+        self.custom.as_ref().map_or(Ok(()), |custom| custom.refill(object, old))
+    }
     /// Brings an object of this version into the form in which it is stored.
     pub fn to_stored(&self, object: &mut Value) {
         if let Some(conversion) = self.conversion {
@@ -371,16 +379,27 @@ impl Kind {
     }
     /// A stored object as this version shows it.
     pub fn from_stored<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        self.from_stored_and_added(object).0
+    }
+    /// As [`Kind::from_stored`], with about how many bytes later defaults of a custom kind add.
+    pub fn from_stored_and_added<'a>(&self, object: &'a Value) -> (Cow<'a, Value>, usize) {
         if let Some(custom) = &self.custom {
             return custom.shown(self.group, self.version, object);
         }
         match self.conversion {
-            None => Cow::Borrowed(object),
+            None => (Cow::Borrowed(object), 0),
             Some(conversion) => {
                 let mut converted = object.clone();
                 (conversion.from_stored)(&mut converted);
-                Cow::Owned(converted)
+                (Cow::Owned(converted), 0)
             }
+        }
+    }
+    /// As [`Kind::from_stored`], without the later defaults of a custom kind.
+    pub fn from_stored_without_defaults<'a>(&self, object: &'a Value) -> Cow<'a, Value> {
+        match &self.custom {
+            Some(custom) => custom.without_defaults(self.group, self.version, object),
+            None => self.from_stored(object),
         }
     }
     /// `deployments.apps`

@@ -43,6 +43,7 @@ pub use worth::judge;
 use super::bounds;
 use read::{Until, read};
 use refusal::{Cause, Refusal, Twice, sentence};
+use scan::Most;
 use serde::Deserialize as _;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -55,12 +56,36 @@ const DUPLICATES_MAX: usize = 50;
 const REREAD_BYTES_MAX: usize = 24 * 1024 * 1024;
 /// Once for the value that counts, and once for each of the two keys.
 const READS_EACH: usize = 3;
-/// Keys, values and the marks before them (`-`, `:`, `[`) that a request's body may have. The YAML
-/// library keeps all of a document's events, of some 100 bytes each, while the value is made, with
-/// 72 bytes for each item and some 350 for each small map: `[a,a,a,…]` of 3 MB took 430 MB. With
-/// this bound a body takes some 200 MB at most. Five bytes for each are far fewer than manifests
-/// have, so that ordinary ones may have 3 MB.
-const BODY_NODES_MAX: usize = 600_000;
+/// Nodes that a request's body may have, as [`scan::Scanned::nodes`] counts them: a pair in block
+/// style (`k: v`) has 4, one in JSON (`"k":"v",`) 5.
+///
+/// The YAML library keeps all events of a document while the value is made. Calculated from the
+/// sizes of the types, on a 64-bit machine:
+///
+/// ```text
+/// event                                      96 bytes, and 32 for a text, a tag or an anchor
+/// item of a list                             72 (144 while the list grows), and 32 for a text
+/// first item of a list                       304
+/// key and value in a map of one              420
+/// another key and value                      370, with what finds duplicates
+///
+///                                            bytes   nodes   bytes for each node
+/// [a,a,…]       1 event, item                  304       2   152
+/// [!,!,…]       1 event, item                  272       2   136
+/// [&a,&a,…]     1 event, item, two tables      370       2   185
+/// {a,b,…}       2 events, key                  590       2   295
+/// [{a},{a},…]   4 events, item, map            980       4   245
+/// [a: ,a: ,…]   4 events, item, map            980       4   245
+/// [? !,? !,…]   4 events, item, map            950       4   240
+/// - - - …       2 events, list                 500       2   250
+/// - a:          4 events, item, map            980       5   200
+/// ```
+/// So a body takes some 200 MB at most beside its text. With aliases it is some 260 MB: the values
+/// that they repeat count against the same bound, but not together with the events. Measured with as
+/// many nodes as there may be: 103 MB for `[a,a,…]`, 151 MB for `[{a},{a},…]`; without a bound
+/// `[!,!,…]` of 3 MB takes 430 MB. An object that the store takes (1.5 MB) may have a pair of JSON
+/// every 11 bytes.
+const BODY_NODES_MAX: usize = 700_000;
 
 /// A document with its duplicate keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -99,8 +124,10 @@ impl fmt::Display for Duplicate {
 /// `error converting YAML to JSON: yaml: line 3: …` in Go's words: the text is not UTF-8, nested
 /// too deeply, or its first document is no YAML or too large by its aliases.
 pub fn parse(bytes: &[u8]) -> Result<Value, String> {
-    let text = respelled_within(bytes, Words::All, usize::MAX)?;
-    read_first(&text, Words::All, Until::Duplicate(usize::MAX)).map_err(|refusal| refusal.sentence())
+    let most = usize::MAX;
+    let text = respelled_within(bytes, Words::All, most)?;
+    let until = Until::Duplicate(usize::MAX);
+    read_first(&text, Words::All, until, most).map_err(|refusal| refusal.sentence())
 }
 
 /// As [`parse`], and names the duplicate keys, among them those that a merge (`<<`) brought.
@@ -110,49 +137,52 @@ pub fn parse(bytes: &[u8]) -> Result<Value, String> {
 /// # Errors
 /// As [`parse`].
 pub fn parse_document(bytes: &[u8], words: Words) -> Result<Document, String> {
-    read_document(&respelled_within(bytes, words, usize::MAX)?, words)
+    read_document(&respelled_within(bytes, words, usize::MAX)?, words, usize::MAX)
 }
 
-/// As [`parse_document`], for the body of a request: the memory that it takes has a bound.
+/// As [`parse_document`], for the body of a request: the memory that it takes has a bound
+/// (`BODY_NODES_MAX`), however its nodes are spelled.
 ///
 /// # Errors
-/// As [`parse`], and for a text with too many keys and values.
+/// As [`parse`], and for a text with too many keys and values, also by its aliases.
 pub fn parse_body(bytes: &[u8]) -> Result<Document, String> {
-    read_document(&respelled_within(bytes, Words::All, BODY_NODES_MAX)?, Words::All)
+    let most = BODY_NODES_MAX;
+    read_document(&respelled_within(bytes, Words::All, most)?, Words::All, most)
 }
 
-fn read_document(text: &[u8], words: Words) -> Result<Document, String> {
+/// Reads a respelled text. `nodes_max`: keys and values that it may have, with those of aliases.
+fn read_document(text: &[u8], words: Words, nodes_max: usize) -> Result<Document, String> {
     let most = (REREAD_BYTES_MAX / READS_EACH / text.len().max(1)).clamp(1, DUPLICATES_MAX);
     let mut duplicates = vec![];
     loop {
         // Only an error has a line, so the next duplicate is read as an error.
         let allowed = if duplicates.len() < most { duplicates.len() } else { usize::MAX };
-        let refusal = match read_first(text, words, Until::Duplicate(allowed)) {
+        let refusal = match read_first(text, words, Until::Duplicate(allowed), nodes_max) {
             Ok(value) => return Ok(Document { value, duplicates }),
             Err(refusal) => refusal,
         };
         let line = refusal.line();
         match refusal.cause {
-            Some(Cause::Duplicate(twice)) => duplicates.push(duplicate(text, words, twice, line)),
+            Some(Cause::Duplicate(twice)) => duplicates.push(duplicate(text, words, nodes_max, twice, line)),
             _ => return Err(refusal.sentence()),
         }
     }
 }
 
 /// Finds the lines of both keys. `line` is that of the second one's value.
-fn duplicate(text: &[u8], words: Words, twice: Twice, line: usize) -> Duplicate {
+fn duplicate(text: &[u8], words: Words, nodes_max: usize, twice: Twice, line: usize) -> Duplicate {
     let key_lines = twice.keys.map(|key| {
-        let refusal = read_first(text, words, Until::Key(key)).err();
+        let refusal = read_first(text, words, Until::Key(key), nodes_max).err();
         refusal.map_or(line, |refusal| refusal.line())
     });
     Duplicate { line, key: twice.key, key_lines, overrides_merge: twice.overrides_merge }
 }
 
 /// The first document of a text. A text without one is null.
-fn read_first(text: &[u8], words: Words, until: Until) -> Result<Value, Refusal> {
+fn read_first(text: &[u8], words: Words, until: Until, nodes_max: usize) -> Result<Value, Refusal> {
     let document = || serde_yaml::Deserializer::from_slice(text).next();
     let Some(first) = document() else { return Ok(Value::Null) };
-    let result = read(first, text, words, until);
+    let result = read(first, text, words, until, nodes_max);
     // What the reader refuses may stand before a mistake of syntax, which Go reports first.
     if !matches!(&result, Err(Refusal { cause: Some(Cause::Yaml(_) | Cause::Json(_)), .. })) {
         return result;
@@ -175,7 +205,7 @@ fn respelled_within(bytes: &[u8], words: Words, most: usize) -> Result<Vec<u8>, 
     if worth::tags_multiply(text) {
         return Err(sentence(worth::TAGS_MULTIPLY));
     }
-    let respelled = respell::respell(text, words, bounds::DEPTH_MAX);
+    let respelled = respell::respell(text, words, Most { depth: bounds::DEPTH_MAX, nodes: most });
     if respelled.deepest > bounds::DEPTH_MAX {
         return Err(sentence(&format!(
             "exceeded max depth of {}: the document is nested too deeply",

@@ -1,7 +1,7 @@
 //! A text of YAML 1.1 in words of 1.2: the tokens are found first, then plain words are resolved.
 
 use super::plain::{self, Words};
-use super::scan::{self, BYTE_ORDER_MARK, Kind, Token, is_break};
+use super::scan::{self, BYTE_ORDER_MARK, Kind, Most, Scanned, Token, is_break};
 use super::tags;
 use std::collections::BTreeMap;
 
@@ -10,16 +10,15 @@ pub(super) struct Respelled {
     pub text: String,
     /// How many brackets are open at most.
     pub deepest: usize,
-    /// How many tokens there are that begin a node or set a value: what the YAML library keeps in
-    /// memory grows with them. What ends or separates (`,`, `]`, `}`) does not count.
+    /// How many nodes there are, as [`Scanned::nodes`] counts them.
     pub nodes: usize,
 }
 
-/// Returns the text with its plain words in the spelling of YAML 1.2. With more than `most` open
-/// brackets, the rest of the text is as it was. `words`: which of 1.1 there are.
-pub(super) fn respell(text: &str, words: Words, most: usize) -> Respelled {
+/// Returns the text with its plain words in the spelling of YAML 1.2. Where there is more than
+/// `most` allows, the rest of the text is as it was. `words`: which of 1.1 there are.
+pub(super) fn respell(text: &str, words: Words, most: Most) -> Respelled {
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
-    let (tokens, deepest) = scan::scan(text, most);
+    let Scanned { tokens, deepest, nodes } = scan::scan(text, most);
     let mut respeller = Respeller::new(words);
     let mut out = String::with_capacity(text.len());
     let mut done = 0;
@@ -32,12 +31,6 @@ pub(super) fn respell(text: &str, words: Words, most: usize) -> Respelled {
         }
     }
     out.push_str(&text[done..]);
-    let is_node = |token: &&Token| match token.kind {
-        Kind::Plain | Kind::Text | Kind::Alias => true,
-        Kind::Indicator => !matches!(&text[token.start..token.end], "," | "]" | "}"),
-        Kind::Anchor | Kind::Tag | Kind::Directive | Kind::Mark => false,
-    };
-    let nodes = tokens.iter().filter(is_node).count();
     Respelled { text: out, deepest, nodes }
 }
 

@@ -1,7 +1,7 @@
 //! Refuses texts whose reading takes far more time or memory than their length.
 
 use super::read::ADDED_MAX;
-use super::scan::{self, BYTE_ORDER_MARK};
+use super::scan::{self, BYTE_ORDER_MARK, Most};
 use crate::bounds;
 use serde::de::{
     DeserializeSeed, Deserializer, EnumAccess, Error, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -9,27 +9,36 @@ use serde::de::{
 use std::cell::Cell;
 use std::fmt;
 
+/// Nodes of a text that is judged, as [`scan::Scanned::nodes`] counts them: some 40 MB while it is
+/// read (`BODY_NODES_MAX` says what one takes), and many times as many as a long lesson has.
+const NODES_MAX: usize = 200_000;
+
 /// Judges a text before serde_yaml reads it into a type of the caller's: brackets may nest
-/// [`bounds::DEPTH_MAX`] levels deep (its scanner looks at each open one for every word), and what
-/// aliases and tags add is bounded (it follows each alias, so that `a: &a [0, 0, …]` and
-/// `b: [*a, *a, …]` multiply). [`parse`](super::parse) judges so by itself.
+/// [`bounds::DEPTH_MAX`] levels deep (its scanner looks at each open one for every word), there are
+/// `NODES_MAX` nodes at most, and what aliases and tags add is bounded (it follows each alias, so
+/// that `a: &a [0, 0, …]` and `b: [*a, *a, …]` multiply). [`parse_body`](super::parse_body) judges
+/// so by itself.
 ///
 /// # Errors
-/// Which of the three it is. What is wrong with the text otherwise is left to its reader.
+/// Which of the four it is. What is wrong with the text otherwise is left to its reader.
 pub fn judge(text: &str) -> Result<(), String> {
     if tags_multiply(text) {
         return Err(TAGS_MULTIPLY.into());
     }
-    let (_, deepest) = scan::scan(text, bounds::DEPTH_MAX);
-    if deepest > bounds::DEPTH_MAX {
+    let scanned = scan::scan(text, Most { depth: bounds::DEPTH_MAX, nodes: NODES_MAX });
+    if scanned.deepest > bounds::DEPTH_MAX {
         return Err(format!("nests deeper than {} levels", bounds::DEPTH_MAX));
+    }
+    if scanned.nodes > NODES_MAX {
+        return Err(format!("has too many keys and values (more than {NODES_MAX})"));
     }
     if !text.contains('*') {
         return Ok(()); // no alias
     }
     let left = Cell::new(Some(text.len().saturating_mul(2).saturating_add(ADDED_MAX)));
-    // Its other mistakes are told by who reads it.
-    let _ = Counted { left: &left }.deserialize(serde_yaml::Deserializer::from_str(text));
+    let nodes = Cell::new(NODES_MAX);
+    // Its other mistakes are told by its reader.
+    let _ = Counted { left: &left, nodes: &nodes }.deserialize(serde_yaml::Deserializer::from_str(text));
     match left.get() {
         Some(_) => Ok(()),
         None => Err("its aliases multiply what it says".into()),
@@ -61,6 +70,8 @@ pub(super) fn tags_multiply(text: &str) -> bool {
 struct Counted<'a> {
     /// Values and bytes of text that may still be read; `None`: there were more.
     left: &'a Cell<Option<usize>>,
+    /// Values that may still be read, those that aliases repeat among them.
+    nodes: &'a Cell<usize>,
 }
 
 impl Counted<'_> {
@@ -68,12 +79,20 @@ impl Counted<'_> {
         self.left.set(self.left.get().and_then(|left| left.checked_sub(amount)));
         self.left.get().map(drop).ok_or_else(|| E::custom("too much"))
     }
+
+    fn count_node<E: Error>(self) -> Result<(), E> {
+        match self.nodes.get().checked_sub(1) {
+            Some(left) => self.nodes.set(left),
+            None => self.left.set(None),
+        }
+        self.spend(1)
+    }
 }
 
 impl<'de> DeserializeSeed<'de> for Counted<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
-        self.spend(1)?;
+        self.count_node()?;
         from.deserialize_any(self)
     }
 }
@@ -140,6 +159,9 @@ mod tests {
         assert!(judge(&multiplied).is_err_and(|why| why.contains("aliases")));
         let in_a_key = format!("a: &a [{}]\n? [{}]\n: c\n", many("x,"), many("*a,"));
         assert!(judge(&in_a_key).is_err_and(|why| why.contains("aliases")));
+        let long =
+            format!("# {}\na: &a [{}]\nb: [{}]\n", many("a remark "), "0,".repeat(500), "*a,".repeat(500));
+        assert!(judge(&long).is_err_and(|why| why.contains("aliases")), "a long text gives them no room");
         for open in ["[", "{a: ", "[{a: "] {
             assert!(judge(&many(open)).is_err_and(|why| why.contains("nests")), "{open}");
         }
@@ -170,25 +192,86 @@ mod tests {
     fn keys_and_values_of_a_body_are_counted() {
         use crate::yaml::{BODY_NODES_MAX, Words, parse_body, parse_document, respelled_within};
         for (text, nodes) in [
-            ("[a,'b',*c]", 4),
-            ("{a: 1,b: [],c: {}}", 10),
-            ("- a\n- b: &x |\n    text [1, 2]\n", 6),
-            ("a:\nb:\n", 4),
-            ("-\n-\n? !!str\n", 3),
-            ("%YAML 1.1\n---\n# a: b\n...\n", 0),
+            ("[a,'b',*c]", 7),
+            ("[!,&a,!!str &b ]", 8),
+            ("{a: 1,b: [],c: {}}", 18),
+            ("{a,? b}", 7),
+            ("- a\n- b: &x |\n    text [1, 2]\n", 10),
+            ("a:\nb:\n", 6),
+            ("- - -\n", 6),
+            ("-\n-\n? !!str\n", 7),
+            ("%YAML 1.1\n---\n# a: b\n...\n", 3),
         ] {
             assert!(respelled_within(text.as_bytes(), Words::All, nodes).is_ok(), "{text}");
             let more = nodes.checked_sub(1).map(|most| respelled_within(text.as_bytes(), Words::All, most));
             assert!(more.is_none_or(|refused| refused.is_err()), "{text}");
         }
-        let many = format!("a: [{}]\n", "b,".repeat(BODY_NODES_MAX));
-        let refused = parse_body(many.as_bytes()).unwrap_err();
-        assert!(
-            refused.ends_with("the document has too many keys and values (more than 600000)"),
-            "{refused}"
-        );
+        for (each, nodes) in [("b,", 2), ("!,", 2), ("&b,", 2), ("*b,", 2), ("[],", 3), ("? !,", 4)] {
+            let many = format!("a: [{}]\n", each.repeat(BODY_NODES_MAX / nodes));
+            let refused = parse_body(many.as_bytes()).unwrap_err();
+            let why = "the document has too many keys and values (more than 700000)";
+            assert!(refused.ends_with(why), "{each}: {refused}");
+        }
         let few = format!("a: [{}]\n", "b,".repeat(1000));
         assert_eq!(parse_body(few.as_bytes()), parse_document(few.as_bytes(), Words::All));
+    }
+
+    /// Without this bound the second list makes six million nodes: what a body adds by aliases may
+    /// be as long as the body, and a comment makes that long.
+    #[test]
+    fn aliases_of_a_body_count_as_what_they_repeat() {
+        use crate::yaml::parse_body;
+        let body = |times: usize| {
+            let (comment, list) = ("x".repeat(3 << 20), "{b: 1},".repeat(1000));
+            format!("# {comment}\na: &a [{list}]\nb: [{}]\n", "*a,".repeat(times))
+        };
+        let refused = parse_body(body(2000).as_bytes()).unwrap_err();
+        assert!(refused.ends_with("document contains excessive aliasing"), "{refused}");
+        let read = parse_body(body(100).as_bytes()).unwrap().value;
+        assert_eq!(read["b"][99][999]["b"], 1);
+    }
+
+    /// A text costs its length alone, whatever stands in it.
+    #[test]
+    fn large_ordinary_bodies_are_taken() {
+        use crate::yaml::parse_body;
+        let line = "    - {a: [b, c], d: 'e'}, ? !f &g *h: \"i\" # [j, k]\n";
+        let page = line.repeat((1 << 20) / line.len());
+        let flat = page.replace('\n', ";");
+        for (written, want) in [
+            (format!("|\n{page}"), page.replace("    - {", "- {")),
+            (serde_json::to_string(&page).unwrap(), page),
+            (format!("'{}'", flat.replace('\'', "''")), flat),
+        ] {
+            let read = parse_body(format!("kind: ConfigMap\ndata:\n  page: {written}\n").as_bytes()).unwrap();
+            assert!(read.value["data"]["page"] == want, "{}", &written[..20]);
+        }
+        let said = |n: usize| format!("What field {n} of the object stands for, as its author says it.");
+        let block = |n: usize| {
+            format!("        field{n}:\n          description: {}\n          type: string\n", said(n))
+        };
+        let flow = |n: usize| format!(r#""field{n}":{{"description":"{}","type":"string"}}"#, said(n));
+        let (blocks, flows): (Vec<String>, Vec<String>) = (0..22_000).map(|n| (block(n), flow(n))).unzip();
+        for bundle in [
+            format!(
+                "kind: CustomResourceDefinition\nspec:\n    schema:\n      properties:\n{}",
+                blocks.concat()
+            ),
+            format!(r#"{{"kind":"X","spec":{{"schema":{{"properties":{{{}}}}}}}}}"#, flows.join(",")),
+        ] {
+            assert!((2 << 20..3 << 20).contains(&bundle.len()), "{}", bundle.len());
+            let read = parse_body(bundle.as_bytes()).unwrap().value;
+            assert_eq!(read["spec"]["schema"]["properties"]["field21999"]["description"], said(21_999));
+        }
+    }
+
+    #[test]
+    fn a_text_that_is_judged_has_a_bound_on_its_nodes() {
+        for each in ["!,", "&a,", "b,"] {
+            let many = |times: usize| format!("a: [{}]\n", each.repeat(times));
+            assert!(judge(&many(NODES_MAX / 2)).is_err_and(|why| why.contains("too many keys")), "{each}");
+            assert_eq!(judge(&many(NODES_MAX / 2 - 10)), Ok(()), "{each}");
+        }
     }
 
     #[test]

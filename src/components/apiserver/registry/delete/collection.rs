@@ -7,7 +7,8 @@ use crate::registry::strategy::stored_kind;
 use crate::registry::{listing, read};
 use crate::request::context::Context;
 use crate::request::http::Answer;
-use crate::request::negotiate::{self, Form, ListWriter, form_of_list};
+use crate::request::list_writer::{self, ListWriter};
+use crate::request::negotiate::{Form, form_of_list};
 use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
@@ -66,6 +67,9 @@ pub(crate) async fn delete_collection(
     for target in &targets {
         if let Some(object) = listed(state, stored, target) {
             list.put(&object).await;
+            if list.is_full_of_defaults() {
+                list.leave_out_defaults(); // a collection can be deleted however large they are
+            }
             memory.cover(list.written() + keys)?;
         }
     }
@@ -105,7 +109,7 @@ struct Target {
 fn targets(objects: &[(String, Arc<Object>)], form: Form) -> (Vec<Target>, usize) {
     let mut answer = 0;
     let keep = |(key, object): &(String, Arc<Object>)| {
-        answer += negotiate::estimate(form, std::slice::from_ref(object));
+        answer += list_writer::estimate(form, std::slice::from_ref(object));
         Target { key: key.clone(), uid: meta::uid(&object.value).to_string() }
     };
     let all: Vec<Target> = objects.iter().map(keep).collect();

@@ -233,6 +233,11 @@ impl Writer {
         frame(change, &gojson::to_vec(&object))
     }
 
+    /// Bytes that wait to be sent.
+    fn waiting(&self) -> usize {
+        self.out.iter().map(|line| line.bytes.len()).sum()
+    }
+
     /// What waits to be sent, as much as goes into one piece.
     fn next(&mut self) -> Option<Bytes> {
         let Line { bytes: first, mut goes_on } = self.out.pop_front()?;
@@ -314,10 +319,10 @@ impl Feed {
 
     /// Encodes what there was when the watch began, about one piece at a time: ten thousand objects
     /// at once would hold up the thread, and take memory for a client that does not read. What the
-    /// filter passes over counts as well.
+    /// filter passes over counts as well, and what later defaults add to an object.
     async fn begin(&mut self) {
         let mut made = 0;
-        while made < PIECE {
+        while made < PIECE && self.writer.waiting() < PIECE {
             if let Some(object) = self.subscription.initial.pop() {
                 made += LOOKED_AT;
                 if !self.subscription.filter.matches(&object.value) {
@@ -385,16 +390,22 @@ impl Feed {
     }
 
     /// Everything up to the revision reached before looking has been sent once the queue is empty.
-    fn add_bookmark(&mut self) {
+    /// Returns false, without a bookmark, if there is more to send before it than is encoded at a
+    /// time: later defaults may make much of what waits in the queue.
+    fn add_bookmark(&mut self) -> bool {
         let reached = self.state.cache.revision();
         while let Some(told) = self.subscription.live.try_recv() {
             self.add_revision(&told);
+            if self.writer.waiting() > REVISION_PIECE {
+                return false;
+            }
         }
         // To a watcher that was cut off, or whose resource was read anew from the store, a bookmark
         // would hide what it missed.
         if !self.subscription.live.is_closed() {
             self.writer.bookmark(reached.max(self.subscription.revision), false);
         }
+        true
     }
 
     async fn next(&mut self) -> Option<Bytes> {
@@ -443,12 +454,13 @@ impl Feed {
             self.over = true;
         } else if now >= self.end {
             if self.bookmarks {
-                self.add_bookmark();
+                self.add_bookmark(); // without one the client resumes from the last event
             }
             self.over = true;
         } else if self.bookmarks && now >= self.next_bookmark {
-            self.add_bookmark();
-            self.next_bookmark = now + BOOKMARK_EVERY;
+            if self.add_bookmark() {
+                self.next_bookmark = now + BOOKMARK_EVERY;
+            }
         } else {
             return false;
         }

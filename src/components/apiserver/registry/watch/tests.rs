@@ -218,6 +218,51 @@ async fn large_events_of_the_past_are_parsed_in_turn_with_other_large_work() {
     assert!(line.len() > 2 * LARGE);
 }
 
+/// A kind whose objects have a text of 300 kB by a default that they were stored without, and such
+/// an object.
+fn defaulted() -> (KindRef, Value) {
+    let text = json!({"type": "string", "default": "x".repeat(300_000)});
+    let schema = json!({"type": "object", "properties": {"text": text}});
+    let version =
+        json!({"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}});
+    let names = json!({"plural": "shops", "singular": "shop", "kind": "Shop", "listKind": "ShopList"});
+    let definition = json!({"metadata": {"name": "shops.example.com"},
+        "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
+        "status": {"acceptedNames": names, "conditions": [{"type": "Established", "status": "True"}]}});
+    let kind = api::custom::kinds_of(&definition).remove(0);
+    (
+        KindRef::Custom(Arc::new(kind)),
+        json!({"kind": "Shop", "apiVersion": "example.com/v1", "metadata": {"name": "a"}}),
+    )
+}
+
+/// A hundred objects of some bytes would be encoded as 30 MB.
+#[tokio::test]
+async fn a_watch_encodes_a_piece_at_a_time_also_where_later_defaults_add_much() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = crate::testing::start(dir.path()).await;
+    let (kind, shop) = defaulted();
+    let initial = (0..100).map(|_| Arc::new(Object::new(shop.clone(), 1))).collect();
+    let (sender, live) = crate::storage::watch_queue::channel(None, &Arc::default());
+    let (state, stop) = (fixture.server.state.clone(), CancellationToken::new());
+    let (request, subscription) = (request(true, None, 60), subscription(initial, vec![], live));
+    let writer = Writer { kind, ..writer(&[]) };
+    let mut feed = Feed::new(state, admin(), subscription, writer, &request, stop);
+    feed.begin().await;
+    assert_eq!((feed.writer.out.len(), feed.subscription.initial.left().len()), (1, 99));
+    feed.writer.out.clear();
+    for revision in 2..102 {
+        let event = Event::new(revision, Arc::new(Object::new(shop.clone(), revision)), None, false);
+        sender.send(vec![(Change::Added, Arc::new(event))]);
+    }
+    let mut lines = 0;
+    while !feed.add_bookmark() {
+        assert_eq!(feed.writer.out.len(), 4, "some more than a megabyte");
+        lines += feed.writer.out.drain(..).count();
+    }
+    assert_eq!(lines + feed.writer.out.len(), 101, "all events, and the bookmark behind them");
+}
+
 #[test]
 fn what_one_revision_did_is_one_piece() {
     let third = PIECE / 3 + 1;

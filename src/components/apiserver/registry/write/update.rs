@@ -316,19 +316,19 @@ impl Edit<'_> {
     /// copies it to `status.observedGeneration`, and so says which spec its status is about.
     ///
     /// # Errors
-    /// Of [`Kind::fill`].
+    /// Of [`Kind::refill`].
     fn settle(&self, new: &mut Value) -> Result<(), Status> {
         let Edit { ctx, kind, part, .. } = *self;
         let old = &self.old.value;
         kind.drop_zeros(new);
         match part {
             Part::Main => {
-                kind.fill(new)?;
+                kind.refill(new, old)?;
                 (kind.prepare_update)(new, old);
             }
             Part::Status => {
                 if kind.custom.is_some() {
-                    kind.fill(new)?;
+                    kind.refill(new, old)?;
                 }
                 (kind.prepare_status_update)(new, old, &ctx.info.subresource);
             }
@@ -337,7 +337,7 @@ impl Edit<'_> {
                 (kind.defaults)(&mut filled);
                 value::copy(&filled, new, EPHEMERAL);
             }
-            _ if kind.custom.is_some() => kind.fill(new)?,
+            _ if kind.custom.is_some() => kind.refill(new, old)?,
             _ => {}
         }
         // A binding is the scheduler's word: it is no change of what was asked for, and no field

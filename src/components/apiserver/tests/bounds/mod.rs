@@ -1,6 +1,7 @@
 //! Bounds through the whole server: the room of the store, the memory of lists, what health checks
 //! cost.
 
+mod defaults;
 mod long_lists;
 
 use crate::auth::user::{MASTERS, User};

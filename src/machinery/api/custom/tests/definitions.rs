@@ -245,21 +245,6 @@ fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
 }
 
 #[test]
-fn an_object_that_defaults_make_too_large_is_refused_and_one_that_is_stored_is_shown() {
-    let page = json!({"type": "string", "default": "x".repeat(100_000)});
-    let kind = kind(spec(json!({"pages": {"type": "array", "items": {"type": "object", "properties": {
-        "text": page}}}})));
-    let object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"},
-        "spec": {"pages": vec![json!({}); 1000]}});
-    let refused = kind.fill(&mut object.clone()).unwrap_err();
-    assert_eq!((refused.code, refused.reason), (413, "RequestEntityTooLarge"));
-    assert!(refused.message.contains("the defaults of its kind's schema"), "{}", refused.message);
-    let shown = kind.from_stored(&object).into_owned();
-    assert_eq!(shown["spec"]["pages"].as_array().map(Vec::len), Some(1000));
-    assert!(shown["spec"]["pages"][0]["text"].is_string() && shown["spec"]["pages"][999]["text"].is_null());
-}
-
-#[test]
 fn fields_to_select_by_are_in_the_schema() {
     let told = |paths: &[&str]| {
         let mut object = definition(spec(

@@ -27,6 +27,7 @@ pub(super) struct Key<'a> {
 impl Key<'_> {
     fn found<E: Error>(self, name: String, shown: String) -> Result<Found, E> {
         self.reading.spend(name.len())?;
+        self.reading.count_node()?;
         let number = self.reading.keys.get() + 1;
         self.reading.keys.set(number);
         if number == self.reading.last_key {

@@ -31,12 +31,13 @@ pub(super) enum Until {
     Key(usize),
 }
 
-/// Reads one document of a text.
+/// Reads one document of a text, with at most `nodes_max` keys and values.
 pub(super) fn read(
     from: serde_yaml::Deserializer<'_>,
     text: &[u8],
     words: Words,
     until: Until,
+    nodes_max: usize,
 ) -> Result<Value, Refusal> {
     let (allowed, last_key) = match until {
         Until::Duplicate(allowed) => (allowed, usize::MAX),
@@ -44,6 +45,7 @@ pub(super) fn read(
     };
     let reading = Reading {
         left: Cell::new(text.len().saturating_mul(2).saturating_add(ADDED_MAX)),
+        nodes_left: Cell::new(nodes_max),
         allowed: Cell::new(allowed),
         keys: Cell::new(0),
         last_key,
@@ -76,6 +78,9 @@ fn unknown_anchor(error: &serde_yaml::Error, text: &[u8]) -> Option<String> {
 struct Reading {
     /// Values and bytes of text that may still be read.
     left: Cell<usize>,
+    /// Keys and values that may still be read. A text without aliases has no more of them than
+    /// tokens were counted.
+    nodes_left: Cell<usize>,
     /// Duplicate keys that are still allowed.
     allowed: Cell<usize>,
     /// Number of keys that were read.
@@ -111,6 +116,15 @@ impl Reading {
     fn spend<E: Error>(&self, amount: usize) -> Result<(), E> {
         match self.left.get().checked_sub(amount) {
             Some(left) => self.left.set(left),
+            None => return self.refuse_as("document contains excessive aliasing"),
+        }
+        Ok(())
+    }
+
+    /// Counts a key or a value.
+    fn count_node<E: Error>(&self) -> Result<(), E> {
+        match self.nodes_left.get().checked_sub(1) {
+            Some(left) => self.nodes_left.set(left),
             None => return self.refuse_as("document contains excessive aliasing"),
         }
         Ok(())
@@ -233,6 +247,7 @@ impl<'de> DeserializeSeed<'de> for Node<'_> {
     type Value = Value;
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
         self.reading.spend(1)?;
+        self.reading.count_node()?;
         from.deserialize_any(self)
     }
 }
@@ -357,6 +372,7 @@ impl<'de> DeserializeSeed<'de> for Merge<'_> {
     type Value = ();
     fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<(), D::Error> {
         self.node.reading.spend(1)?;
+        self.node.reading.count_node()?;
         from.deserialize_any(self)
     }
 }

@@ -128,7 +128,8 @@ fn hostile_text_takes_linear_time() {
         format!("a: |\n{}", " \n".repeat(1_000_000)),
         "?:".repeat(1_000_000),
     ] {
-        let deepest = respell::respell(&text, Words::All, bounds::DEPTH_MAX).deepest;
+        let most = Most { depth: bounds::DEPTH_MAX, nodes: usize::MAX };
+        let deepest = respell::respell(&text, Words::All, most).deepest;
         assert!(deepest <= bounds::DEPTH_MAX + 1);
     }
 }

@@ -44,20 +44,58 @@ pub(super) struct Token {
     pub needs_quotes: bool,
 }
 
-/// Returns the tokens of a text, and how many brackets are open at most. It stops as soon as more
-/// than `most` are.
-pub(super) fn scan(text: &str, most: usize) -> (Vec<Token>, usize) {
+/// How much of a text is scanned.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Most {
+    /// Brackets that may be open.
+    pub depth: usize,
+    /// Nodes that there may be, as [`Scanned::nodes`] counts them.
+    pub nodes: usize,
+}
+
+/// The tokens of a text.
+pub(super) struct Scanned {
+    pub tokens: Vec<Token>,
+    /// How many brackets are open at most.
+    pub deepest: usize,
+    /// How many nodes there are at most, written or not: what the YAML library keeps in memory
+    /// grows with them. Every token counts one, what ends or separates (`,`, `]`, `}`) as well,
+    /// because a node may be missing before it. `-`, `?` and `:` count two: each may begin a list
+    /// or map that has no bracket, and what stands behind it may be missing.
+    ///
+    /// ```text
+    /// [a, !, &b ]    7 tokens
+    /// {a,b}          5 tokens, each key without a value
+    /// - k: v         - 2, k 1, : 2, v 1: a list, a map, a key and a value
+    /// - - -          6: three lists and an empty item
+    /// ```
+    pub nodes: usize,
+}
+
+/// Returns the tokens of a text. It stops as soon as there is more than `most` allows, before more
+/// tokens are kept.
+pub(super) fn scan(text: &str, most: Most) -> Scanned {
     // One says how the text is encoded; another one may begin the first line.
     let at = if text.starts_with(BYTE_ORDER_MARK) { BYTE_ORDER_MARK.len_utf8() } else { 0 };
     let (index, line, column) = (0, 0, 0);
     let (tokens, indents, keys) = (vec![], vec![], vec![None]);
     let mut scanner =
         Scanner { text, at, index, line, column, tokens, indent: -1, indents, keys, may_be_key: true };
-    let mut deepest = 0;
-    while deepest <= most && scanner.read_token() {
+    let (mut deepest, mut nodes, mut counted) = (0, 0, 0);
+    while deepest <= most.depth && nodes <= most.nodes && scanner.read_token() {
         deepest = deepest.max(scanner.depth());
+        nodes += scanner.tokens[counted..].iter().map(|token| token.nodes(text)).sum::<usize>();
+        counted = scanner.tokens.len();
     }
-    (scanner.tokens, deepest)
+    Scanned { tokens: scanner.tokens, deepest, nodes }
+}
+
+impl Token {
+    /// Returns how many nodes the token may stand for, as [`Scanned::nodes`] counts them.
+    fn nodes(&self, text: &str) -> usize {
+        let is_wide = self.kind == Kind::Indicator && matches!(&text[self.start..self.end], "-" | "?" | ":");
+        if is_wide { 2 } else { 1 }
+    }
 }
 
 /// Characters that a key may have at most, if no `?` stands before it.
@@ -446,55 +484,4 @@ impl Scanner<'_> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// The texts of all tokens but indicators. A key has a `:` behind it.
-    fn tokens(text: &str) -> Vec<String> {
-        let tokens = scan(text, 100).0;
-        let tokens = tokens.iter().filter(|token| token.kind != Kind::Indicator);
-        tokens
-            .map(|token| format!("{}{}", &text[token.start..token.end], if token.is_key { ":" } else { "" }))
-            .collect()
-    }
-
-    #[test]
-    fn plain_text_goes_on_as_far_as_it_is_indented() {
-        for (text, want) in [
-            ("a:\n  b\n  no\nc: d", vec!["a:", "b\n  no", "c:", "d"]),
-            ("- a\n no\n- b", vec!["a\n no", "b"]),
-            ("a:\n- b\nc: d", vec!["a:", "b", "c:", "d"]),
-            ("[a\nb, c #x\n, d]", vec!["a\nb", "c", "d"]),
-            ("{a: b\n  c, d: e}", vec!["a:", "b\n  c", "d:", "e"]),
-            ("a: 한\n  글\nb: c", vec!["a:", "한\n  글", "b:", "c"]),
-            ("a: b\u{85}c: d\u{2028} e", vec!["a:", "b", "c:", "d\u{2028} e"]),
-            ("a\n---\nb\n...\n", vec!["a", "---", "b", "..."]),
-            ("--- a\n---\n", vec!["---", "a", "---"]),
-            ("a: b # c\n  d", vec!["a:", "b", "d"]),
-        ] {
-            assert_eq!(tokens(text), want, "{text:?}");
-        }
-    }
-
-    #[test]
-    fn a_key_begins_with_its_tag_or_anchor() {
-        for (text, want) in [
-            ("!x a: b", vec!["!x:", "a", "b"]),
-            ("!x\na: b", vec!["!x", "a:", "b"]),
-            ("!x\n&y a: b", vec!["!x", "&y:", "a", "b"]),
-            ("? !<a,b> c\n: *d", vec!["!<a,b>", "c", "*d"]),
-            ("'a': \"b\\\"\nc\"\nd: e", vec!["'a':", "\"b\\\"\nc\"", "d:", "e"]),
-            ("{'a':b, [c]: d}", vec!["'a':", "b", "c", "d"]),
-            ("- - a: |2\n      b\n  - c", vec!["a:", "|2\n      b\n  ", "c"]),
-            ("a: >\n\n  b: c\n\n d: e", vec!["a:", ">\n\n  b: c\n\n ", "d:", "e"]),
-        ] {
-            assert_eq!(tokens(text), want, "{text:?}");
-        }
-        let needs_quotes = |text| scan(text, 100).0.iter().any(|token| token.needs_quotes);
-        assert!(["[a?b]", "[a:]", "{a:, b: c}", "[a ?]", "{x: a:}"].into_iter().all(needs_quotes));
-        assert!(!["a?b", "a:b", "[a: b]", "{a: b}", "[?a]", "['a?']"].into_iter().any(needs_quotes));
-        let long = "x".repeat(KEY_MAX);
-        assert_eq!(tokens(&format!("{long}: y")), [format!("{long}:"), "y".into()]);
-        assert_eq!(tokens(&format!("{long}x: y")), [format!("{long}x"), "y".into()]);
-    }
-}
+mod tests;

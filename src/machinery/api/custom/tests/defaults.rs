@@ -1,0 +1,51 @@
+//! Defaults that a definition got after its objects.
+
+use super::*;
+
+#[test]
+fn an_object_that_defaults_make_too_large_is_refused_and_one_that_is_stored_is_shown_without() {
+    let page = json!({"type": "string", "default": "x".repeat(100_000)});
+    let kind = kind(spec(json!({"pages": {"type": "array", "items": {"type": "object", "properties": {
+        "text": page}}}})));
+    let object = json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"},
+        "spec": {"pages": vec![json!({}); 1000]}});
+    let refused = kind.fill(&mut object.clone()).unwrap_err();
+    assert_eq!((refused.code, refused.reason), (413, "RequestEntityTooLarge"));
+    assert!(refused.message.contains("the defaults of its kind's schema"), "{}", refused.message);
+    assert!(matches!(kind.from_stored_and_added(&object), (Cow::Borrowed(_), 0)));
+    // A stored one may be changed, and one that fits may not become too large.
+    let mut changed = object.clone();
+    changed["spec"]["pages"][0]["text"] = "a".into();
+    let before = changed.clone();
+    assert!(kind.refill(&mut changed, &object).is_ok() && changed == before);
+    let mut small = object.clone();
+    small["spec"]["pages"] = json!([{}]);
+    assert_eq!(kind.refill(&mut changed, &small).unwrap_err().code, 413);
+    assert!(kind.refill(&mut small, &object).is_ok() && small["spec"]["pages"][0]["text"].is_string());
+    assert!(matches!(kind.from_stored_and_added(&small), (Cow::Borrowed(_), 0)), "it has them all");
+    small["spec"]["pages"] = json!([{}]);
+    let (shown, added) = kind.from_stored_and_added(&small);
+    assert!(shown["spec"]["pages"][0]["text"].is_string() && added > 100_000);
+    assert!(matches!(kind.from_stored_without_defaults(&small), Cow::Borrowed(_)));
+}
+
+/// Its finalizers can be taken away, although fields are missing that the schema requires.
+#[test]
+fn a_change_of_metadata_is_not_judged_where_defaults_are_left_out() {
+    let text = json!({"type": "string", "default": "x".repeat(2_000_000)});
+    let kind = kind(json!({"type": "object", "required": ["text"], "properties": {
+        "text": text, "size": {"type": "integer", "maximum": 3}}}));
+    let object = |finalizers: Value, size: u64| {
+        json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab",
+        "metadata": {"name": "x", "finalizers": finalizers}, "size": size})
+    };
+    let old = object(json!(["a.example/b"]), 9);
+    let judged = |new: &Value, old: Option<&Value>| {
+        let mut errors = Errors::default();
+        kind.custom.as_ref().unwrap().validate(new, old, &mut errors);
+        errors.iter().count()
+    };
+    assert_eq!(judged(&object(json!([]), 9), Some(&old)), 0);
+    assert_eq!(judged(&object(json!([]), 8), Some(&old)), 2);
+    assert_eq!(judged(&old, None), 2);
+}
