@@ -120,7 +120,7 @@ impl Filter {
     fn matches_fields(&self, object: &Value) -> bool {
         match &self.shape {
             Some(Shape { custom, group, version }) => {
-                self.fields.matches(&custom.shown(group, version, object))
+                self.fields.matches(&custom.shown(group, version, object).0)
             }
             None => self.fields.matches(object),
         }
