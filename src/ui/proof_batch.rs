@@ -92,6 +92,9 @@ const WRITERS: [&str; 18] = [
     "tee", "touch", "truncate", "unlink",
 ];
 
+/// Commands of `kv-cli` that only read.
+const KV_READERS: [&str; 5] = ["EXISTS", "GET", "HGET", "HGETALL", "PING"];
+
 /// Whether a line may change what is in containers, which stays as long as the pod does: their
 /// files, and the data of programs that are sent a request. In doubt it may: then the case only
 /// takes longer, on a cluster of its own.
@@ -100,6 +103,7 @@ const WRITERS: [&str; 18] = [
 /// kubectl exec web -- sh -c 'echo hello > /shared/index.html'   yes
 /// kubectl exec web -- wget -qO- http://localhost 2>&1           no: it only reads
 /// curl -X POST http://localhost:30080/buy                       yes: the shop remembers it
+/// kubectl exec db -- kv-cli FLUSHALL                            yes: the database is empty
 /// rm notes                                                      no: a file of one's own folder
 /// ```
 fn writes_in_containers(line: &str, words: &[&str]) -> bool {
@@ -108,7 +112,9 @@ fn writes_in_containers(line: &str, words: &[&str]) -> bool {
         || has("curl") && has("-d")
         || words.iter().any(|word| word.starts_with("--data") || word.starts_with("--post-"));
     let copies = has("cp") && (has("k") || has("kubectl") || line.contains(":/"));
-    sends || copies || has("exec") && (WRITERS.into_iter().any(has) || loads(words) || redirects(line))
+    let stores = has("kv-cli") && !KV_READERS.into_iter().any(has);
+    let writes = WRITERS.into_iter().any(has) || loads(words) || redirects(line);
+    sends || copies || has("exec") && (stores || writes)
 }
 
 /// Whether `wget` or `curl` writes a file: `-O FILE`, but not `-O -` or `-O /dev/null`.
@@ -390,6 +396,7 @@ mod tests {
             "kubectl get pods -o yaml > pods.yaml",
             "cp pods.yaml more.yaml && rm pods.yaml && mkdir shop",
             "echo aGk= | base64 -d",
+            "kubectl exec deploy/db -- kv-cli HGETALL stock",
         ] {
             assert!(is_taken_back(line), "{line}");
         }
@@ -413,6 +420,7 @@ mod tests {
             "kubectl exec tester -- curl -s -X POST 'http://page:8080/buy?item=rope'",
             "curl -s -d item=rope http://localhost:30080/buy",
             "kubectl exec tester -- wget -qO- --post-data=x http://page",
+            "kubectl exec deploy/db -- kv-cli FLUSHALL",
         ] {
             assert!(!is_taken_back(line), "{line}");
         }
