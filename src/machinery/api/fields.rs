@@ -39,8 +39,8 @@ impl FieldSelector {
         FieldSelector::read(text, known, not_supported)
     }
 
-    /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for kinds
-    /// without fields of their own and for Jobs.
+    /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for
+    /// kinds without fields of their own and for Jobs.
     ///
     /// # Errors
     /// As [`FieldSelector::parse`].

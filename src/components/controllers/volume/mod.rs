@@ -102,8 +102,8 @@ struct Worker {
 
 impl Worker {
     /// Binds a claim to the smallest volume that fits, of those with the fewest access modes
-    /// (upstream: `syncClaim`, `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class `manual`; free are
-    /// `pv-small` (1Gi), `pv-a` (10Gi) and `pv-b` (100Gi):
+    /// (upstream: `syncClaim`, `findBestMatchForClaim`). The claim `data` asks for 5Gi of the class
+    /// `manual`; free are `pv-small` (1Gi), `pv-a` (10Gi) and `pv-b` (100Gi):
     ///
     /// ```text
     /// 1  pv-a    spec.claimRef = data      from now on no other claim gets it

@@ -119,8 +119,8 @@ struct OperationText<'a> {
     value: Option<&'a RawValue>,
 }
 
-/// Reads a patch. An operation that cannot be done is no error of its form: upstream refuses it when
-/// its turn comes.
+/// Reads a patch. An operation that cannot be done is no error of its form: upstream refuses it
+/// when its turn comes.
 fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
     serde_json::from_slice(patch).or_else(|e| {
         let wrong = || Status::bad_request(format!("error decoding patch: {e}"));

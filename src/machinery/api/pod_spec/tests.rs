@@ -419,7 +419,7 @@ fn init_containers_have_no_probes_and_debuggers_no_ports() {
 }
 
 #[test]
-fn the_rest_of_a_spec() {
+fn dns_of_a_spec() {
     for (spec, want) in [
         (
             json!({"dnsPolicy": "None"}),
@@ -437,6 +437,14 @@ fn the_rest_of_a_spec() {
             json!({"hostAliases": [{"ip": "1.2.3", "hostnames": ["a"]}]}),
             "spec.hostAliases[0].ip: Invalid value: \"1.2.3\": must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)",
         ),
+    ] {
+        assert_eq!(told(spec), [want]);
+    }
+}
+
+#[test]
+fn the_rest_of_a_spec() {
+    for (spec, want) in [
         (
             json!({"activeDeadlineSeconds": 0}),
             "spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive",

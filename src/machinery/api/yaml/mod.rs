@@ -81,8 +81,8 @@ const READS_EACH: usize = 3;
 /// - a:          4 events, item, map            980       5   200
 /// ```
 /// So a body takes some 200 MB at most beside its text. With aliases it is some 260 MB: the values
-/// that they repeat count against the same bound, but not together with the events. Measured with as
-/// many nodes as there may be: 103 MB for `[a,a,…]`, 151 MB for `[{a},{a},…]`; without a bound
+/// that they repeat count against the same bound, but not together with the events. Measured with
+/// as many nodes as there may be: 103 MB for `[a,a,…]`, 151 MB for `[{a},{a},…]`; without a bound
 /// `[!,!,…]` of 3 MB takes 430 MB. An object that the store takes (1.5 MB) may have a pair of JSON
 /// every 11 bytes.
 const BODY_NODES_MAX: usize = 700_000;
