@@ -78,7 +78,7 @@ impl FieldSelector {
             let (value, equal) = (unescape(value)?, operator != "!=");
             let path = match known.iter().find(|(name, _)| *name == field) {
                 _ if metadata.contains(&field) => field,
-                Some((_, path)) => path,
+                Some((_, path)) => *path,
                 None => return Err(unknown(field)),
             };
             terms.push(Term { field: field.into(), path: path.into(), value, equal });

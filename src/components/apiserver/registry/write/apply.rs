@@ -161,7 +161,9 @@ fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
     let of_part = match part {
         Part::Main if kind.has_status => Some("status"),
-        Part::Status if kind.plural == "customresourcedefinitions" => Some("metadata"),
+        Part::Status if kind.custom.is_none() && kind.plural == "customresourcedefinitions" => {
+            Some("metadata")
+        }
         _ => None,
     };
     of.chain(of_part).collect()
