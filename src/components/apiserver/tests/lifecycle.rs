@@ -238,6 +238,16 @@ async fn a_status_names_the_version_that_it_replaces_where_the_object_has_to() {
     assert_eq!(code, 200, "{got}");
 }
 
+/// As upstream, whose strategy names it (`limitrange/strategy.go`).
+#[tokio::test]
+async fn a_limit_range_needs_no_name() {
+    let api = Api::new().await;
+    let spec = json!({"limits": [{"type": "Pod", "max": {"cpu": "1"}}]});
+    let made = api.made("/api/v1/namespaces/default/limitranges", json!({ "spec": spec })).await;
+    let (name, uid) = (&made["metadata"]["name"], &made["metadata"]["uid"]);
+    assert!(name.is_string() && name == uid, "{made}");
+}
+
 #[tokio::test]
 async fn a_delete_keeps_to_the_policy_that_was_asked_for() {
     let api = Api::new().await;
