@@ -246,7 +246,7 @@ mod tests {
         }
     }
 
-    /// The conversion of ReplicaSets lists no field of its own, that of ReplicationControllers does.
+    /// The conversion of ReplicaSets upstream lists no field of its own.
     #[test]
     fn only_replication_controllers_are_selected_by_their_number_of_pods() {
         let told = |group: &str, kind: &str| {

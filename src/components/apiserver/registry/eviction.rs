@@ -254,8 +254,8 @@ fn judge(budget: &Value, pod: &Value, now: Timestamp) -> Verdict {
     Verdict::Spend(new)
 }
 
-/// Sets the condition of a budget whose last disruption is spent (`UpdateDisruptionAllowedCondition`
-/// upstream).
+/// Sets the condition of a budget whose last disruption is spent (upstream:
+/// `UpdateDisruptionAllowedCondition`).
 fn allow_no_more(budget: &mut Value, now: Timestamp) {
     const KIND: &str = "DisruptionAllowed";
     let mut all = list(budget, "status.conditions").to_vec();

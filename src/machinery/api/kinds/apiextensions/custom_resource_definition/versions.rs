@@ -124,8 +124,8 @@ pub(super) fn check_stored(object: &Value, errors: &mut Errors) {
         }
         return;
     }
-    // Both lists are as long as a client makes them. A name that stands twice counts where it stands
-    // last, as upstream.
+    // Both lists are as long as a client makes them. A name that stands twice counts where it
+    // stands last, as upstream.
     let names: HashSet<&str> = all.iter().map(|version| text(version, "name")).collect();
     let places: HashMap<&str, usize> =
         stored.iter().enumerate().filter_map(|(i, name)| Some((name.as_str()?, i))).collect();
