@@ -42,8 +42,8 @@ impl FieldSelector {
         FieldSelector::read(text, known, &METADATA, not_supported)
     }
 
-    /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for kinds
-    /// without fields of their own and for Jobs. Nodes, Namespaces and other kinds without
+    /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for
+    /// kinds without fields of their own and for Jobs. Nodes, Namespaces and other kinds without
     /// namespaces that list their fields do not list `metadata.namespace`.
     ///
     /// # Errors
