@@ -6,6 +6,9 @@ use super::kinds::Kind;
 use super::value;
 use serde_json::Value;
 
+/// The fields of every kind that has namespaces.
+const METADATA: [&str; 2] = ["metadata.name", "metadata.namespace"];
+
 /// One term: the selector's name for the field, the path it is found at, the value, and whether it
 /// must be equal.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,16 +39,19 @@ impl FieldSelector {
     /// Upstream's sentence for a part that is no term, an escape that is none, or a field that
     /// cannot be selected by.
     pub fn parse(text: &str, known: &[(&str, &str)]) -> Result<FieldSelector, String> {
-        FieldSelector::read(text, known, not_supported)
+        FieldSelector::read(text, known, &METADATA, not_supported)
     }
 
     /// As [`FieldSelector::parse`], for objects of a kind. Upstream words it in other ways for
-    /// kinds without fields of their own and for Jobs.
+    /// kinds without fields of their own and for Jobs. Nodes, Namespaces and other kinds without
+    /// namespaces that list their fields do not list `metadata.namespace`.
     ///
     /// # Errors
     /// As [`FieldSelector::parse`].
     pub fn of_kind(text: &str, kind: &Kind) -> Result<FieldSelector, String> {
-        FieldSelector::read(text, &kind.selectable(), |field| match kind.kind {
+        let lists_its_fields = kind.custom.is_some() || !kind.fields.is_empty();
+        let metadata = if lists_its_fields && !kind.namespaced { &METADATA[..1] } else { &METADATA[..] };
+        FieldSelector::read(text, &kind.selectable(), metadata, |field| match kind.kind {
             _ if kind.custom.is_some() => not_supported(field),
             "Job" => format!("field label {} not supported for Job", quote(field)),
             _ if kind.fields.is_empty() => {
@@ -56,10 +62,12 @@ impl FieldSelector {
         })
     }
 
-    /// Reads a query parameter; `unknown` is the sentence for a field that is not in `known`.
+    /// Reads a query parameter; `unknown` is the sentence for a field that is neither in `metadata`
+    /// nor in `known`.
     fn read(
         text: &str,
         known: &[(&str, &str)],
+        metadata: &[&str],
         unknown: impl Fn(&str) -> String,
     ) -> Result<FieldSelector, String> {
         let mut terms = Vec::new();
@@ -68,12 +76,10 @@ impl FieldSelector {
                 return Err(format!("invalid selector: '{text}'; can't understand '{part}'"));
             };
             let (value, equal) = (unescape(value)?, operator != "!=");
-            let path = match field {
-                "metadata.name" | "metadata.namespace" => field,
-                _ => match known.iter().find(|(name, _)| *name == field) {
-                    Some((_, path)) => path,
-                    None => return Err(unknown(field)),
-                },
+            let path = match known.iter().find(|(name, _)| *name == field) {
+                _ if metadata.contains(&field) => field,
+                Some((_, path)) => *path,
+                None => return Err(unknown(field)),
             };
             terms.push(Term { field: field.into(), path: path.into(), value, equal });
         }
@@ -211,6 +217,7 @@ mod tests {
         let only = "\"spec.x\" is not a known field selector: only \"metadata.name\", \"metadata.namespace\"";
         for (group, kind, why) in [
             ("apps", "Deployment", only),
+            ("apps", "ReplicaSet", only),
             ("", "ConfigMap", only),
             ("", "Pod", "field label not supported: spec.x"),
             ("batch", "Job", "field label \"spec.x\" not supported for Job"),
@@ -219,6 +226,34 @@ mod tests {
             assert_eq!(FieldSelector::of_kind("spec.x=y", kind), Err(why.to_string()));
             assert!(FieldSelector::of_kind("metadata.name=y", kind).is_ok());
         }
+    }
+
+    /// As `DefaultMetaV1FieldSelectorConversion` and the conversions of single kinds upstream.
+    #[test]
+    fn a_namespace_is_no_field_of_some_kinds_without_namespaces() {
+        let wrong = Err("field label not supported: metadata.namespace".to_string());
+        for (group, kind, is_known) in [
+            ("", "Pod", true),
+            ("", "PersistentVolume", true),
+            ("rbac.authorization.k8s.io", "ClusterRole", true),
+            ("", "Node", false),
+            ("", "Namespace", false),
+            ("certificates.k8s.io", "CertificateSigningRequest", false),
+        ] {
+            let found = crate::kinds::find(group, "v1", kind).unwrap();
+            let told = FieldSelector::of_kind("metadata.namespace=", found).map(|_| ());
+            assert_eq!(told, if is_known { Ok(()) } else { wrong.clone() }, "{kind}");
+        }
+    }
+
+    /// The conversion of ReplicaSets upstream lists no field of its own.
+    #[test]
+    fn only_replication_controllers_are_selected_by_their_number_of_pods() {
+        let told = |group: &str, kind: &str| {
+            FieldSelector::of_kind("status.replicas=0", crate::kinds::find(group, "v1", kind).unwrap())
+                .is_ok()
+        };
+        assert!(told("", "ReplicationController") && !told("apps", "ReplicaSet"));
     }
 
     #[test]

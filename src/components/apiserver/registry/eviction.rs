@@ -249,15 +249,28 @@ fn judge(budget: &Value, pod: &Value, now: Timestamp) -> Verdict {
     let disrupted = value::slot_map(&mut new, "status.disruptedPods");
     disrupted.insert(meta::name(pod).into(), clock::rfc3339(now).into());
     if allowed == 1 {
-        for condition in value::list_mut(&mut new, "status.conditions") {
-            if text(condition, "type") == "DisruptionAllowed" && text(condition, "status") == "True" {
-                condition["status"] = "False".into();
-                condition["reason"] = "InsufficientPods".into();
-                condition["lastTransitionTime"] = clock::rfc3339(now).into();
-            }
-        }
+        allow_no_more(&mut new, now);
     }
     Verdict::Spend(new)
+}
+
+/// Sets the condition of a budget whose last disruption is spent (upstream:
+/// `UpdateDisruptionAllowedCondition`).
+fn allow_no_more(budget: &mut Value, now: Timestamp) {
+    const KIND: &str = "DisruptionAllowed";
+    let mut all = list(budget, "status.conditions").to_vec();
+    let known = all.iter().position(|condition| text(condition, "type") == KIND);
+    let before = known.map(|i| &all[i]).filter(|condition| text(condition, "status") == "False");
+    let since =
+        before.map_or_else(|| clock::rfc3339(now), |before| text(before, "lastTransitionTime").to_string());
+    let mut condition = json!({"type": KIND, "status": "False", "reason": "InsufficientPods",
+        "message": "", "lastTransitionTime": since});
+    value::copy(&budget["status"], &mut condition, "observedGeneration");
+    match known {
+        Some(i) => all[i] = condition,
+        None => all.push(condition),
+    }
+    value::put(budget, "status.conditions", all);
 }
 
 /// The cause that a refused eviction carries.
@@ -314,7 +327,14 @@ mod tests {
         let Verdict::Spend(after) = judge(&budget(1, 3, 2), &pod("True"), now) else { panic!("refused") };
         assert_eq!(int(&after, "status.disruptionsAllowed"), Some(0));
         assert_eq!(at(&after, "status.disruptedPods"), &json!({"p": "2026-01-02T03:04:05Z"}));
-        assert_eq!(text(&after["status"]["conditions"][0], "reason"), "InsufficientPods");
+        let time = "2026-01-02T03:04:05Z";
+        let want = json!([{"type": "DisruptionAllowed", "status": "False", "reason": "InsufficientPods",
+            "message": "", "lastTransitionTime": time, "observedGeneration": 2}]);
+        assert_eq!(at(&after, "status.conditions"), &want);
+        let mut unsaid = budget(1, 3, 2);
+        value::remove(&mut unsaid, "status.conditions");
+        let Verdict::Spend(after) = judge(&unsaid, &pod("True"), now) else { panic!("refused") };
+        assert_eq!(at(&after, "status.conditions"), &want, "a budget without the condition gets it");
         let why = cause(judge(&budget(0, 2, 2), &pod("True"), now));
         assert_eq!(why, "The disruption budget b needs 2 healthy pods and has 2 currently");
     }

@@ -85,11 +85,18 @@ pub(crate) fn drop_repeated_owners(ctx: &Context, object: &mut Value) {
     if repeated.is_empty() {
         return;
     }
-    ctx.warn(format!(
-        ".metadata.ownerReferences contains duplicate entries; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: [{}]",
-        repeated.join(" ")
-    ));
+    ctx.warn(repeated_owners(&repeated, ctx.info.verb == "patch"));
     value::put(object, OWNERS, kept);
+}
+
+/// The warning for owners that stand twice. Upstream looks at what a patch makes only after the
+/// mutating plug-ins, and says so.
+fn repeated_owners(uids: &[&str], is_patch: bool) -> String {
+    let when = if is_patch { " after mutating admission happens" } else { "" };
+    format!(
+        ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
+        uids.join(", ")
+    )
 }
 
 /// Sets the metadata that the server gives to a new object. As upstream a `metadata.generation`
@@ -247,6 +254,14 @@ pub(crate) fn spec_changed(kind: &Kind, new: &Value, old: &Value) -> bool {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn owners_that_stand_twice_are_told_by_their_uids() {
+        let (put, patch) = (repeated_owners(&["a", "b"], false), repeated_owners(&["a"], true));
+        assert!(put.contains("duplicate entries; API server") && put.ends_with("observed: a, b"), "{put}");
+        let when = "duplicate entries after mutating admission happens; API server";
+        assert!(patch.contains(when) && patch.ends_with("observed: a"), "{patch}");
+    }
 
     #[test]
     fn managers_of_fields_are_kept_replaced_or_reset() {

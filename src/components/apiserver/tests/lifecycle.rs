@@ -231,12 +231,21 @@ async fn a_status_names_the_version_that_it_replaces_where_the_object_has_to() {
     let mut blind = made.clone();
     blind["metadata"].as_object_mut().unwrap().remove("resourceVersion");
     let (code, got) = api.ask("PUT", &path, blind).await;
-    assert!(
-        code == 422 && got["message"].as_str().unwrap().contains("must be specified for an update"),
-        "{got}"
-    );
+    let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
+    let want = format!("poddisruptionbudgets.policy \"b\" is invalid: {why}");
+    assert_eq!((code, got["message"].as_str()), (422, Some(want.as_str())), "{got}");
     let (code, got) = api.ask("PUT", &path, made).await;
     assert_eq!(code, 200, "{got}");
+}
+
+/// As upstream, whose strategy names it (`limitrange/strategy.go`).
+#[tokio::test]
+async fn a_limit_range_needs_no_name() {
+    let api = Api::new().await;
+    let spec = json!({"limits": [{"type": "Pod", "max": {"cpu": "1"}}]});
+    let made = api.made("/api/v1/namespaces/default/limitranges", json!({ "spec": spec })).await;
+    let (name, uid) = (&made["metadata"]["name"], &made["metadata"]["uid"]);
+    assert!(name.is_string() && name == uid, "{made}");
 }
 
 #[tokio::test]

@@ -134,6 +134,9 @@ impl Parser {
                 '.' => {
                     self.at += 1;
                     if self.peek() == Some('.') {
+                        if nodes.last() == Some(&Node::Recursive) {
+                            return Err("invalid multiple recursive descent".into());
+                        }
                         self.at += 1;
                         nodes.push(Node::Recursive);
                         if self.peek().is_some_and(|c| c.is_alphanumeric() || c == '_') {

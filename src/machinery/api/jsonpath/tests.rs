@@ -115,6 +115,8 @@ fn templates_that_kubectl_refuses_are_refused() {
         ("{\"\n\"}", "unterminated quoted string"),
         ("{\"\\d\"}", "unquote string \"\\d\" error invalid syntax"),
         ("{\"\\x4\"}", "unquote string \"\\x4\" error invalid syntax"),
+        ("{....}", "invalid multiple recursive descent"),
+        ("{.a.. ..b}", "invalid multiple recursive descent"),
         ("{end}", "not in range, nothing to end"),
     ] {
         assert_eq!(JsonPath::parse(template).unwrap_err(), why, "{template}");

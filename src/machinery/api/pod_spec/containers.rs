@@ -1,8 +1,8 @@
 //! Containers of every kind: names, ports, environment, resources, probes, hooks.
 
 use super::lists::GROUPS;
-use super::security;
 use super::volumes::{ENV_FIELDS, Volumes, field_ref, mounts, no_backsteps, resource_ref};
+use super::{security, signals};
 use crate::errors::Errors;
 use crate::pod_spec::ephemeral::ephemeral;
 use crate::pod_spec::resources::{Claims, claims, requirements, resize, resource_name};
@@ -267,7 +267,7 @@ fn active(spec: &Value, c: &Value, field: &str, errors: &mut Errors) {
     }
     let signal = at(c, "lifecycle.stopSignal");
     if !signal.is_null() {
-        stop_signal(spec, signal, &format!("{field}.lifecycle.stopSignal"), errors);
+        signals::stop_signal(spec, signal, &format!("{field}.lifecycle.stopSignal"), errors);
     }
     for probe in ["livenessProbe", "readinessProbe", "startupProbe"] {
         let value = at(c, probe);
@@ -361,60 +361,6 @@ fn handler(value: &Value, kinds: &[&str], grace: Option<i64>, field: &str, error
     }
     if first {
         errors.required(field, "must specify a handler type");
-    }
-}
-
-fn stop_signal(spec: &Value, signal: &Value, field: &str, errors: &mut Errors) {
-    let name = signal.as_str().unwrap_or("");
-    let known: &[&str] = match text(spec, "os.name") {
-        "linux" => &[
-            "SIGABRT",
-            "SIGALRM",
-            "SIGBUS",
-            "SIGCHLD",
-            "SIGCLD",
-            "SIGCONT",
-            "SIGFPE",
-            "SIGHUP",
-            "SIGILL",
-            "SIGINT",
-            "SIGIO",
-            "SIGIOT",
-            "SIGKILL",
-            "SIGPIPE",
-            "SIGPOLL",
-            "SIGPROF",
-            "SIGPWR",
-            "SIGQUIT",
-            "SIGSEGV",
-            "SIGSTKFLT",
-            "SIGSTOP",
-            "SIGSYS",
-            "SIGTERM",
-            "SIGTRAP",
-            "SIGTSTP",
-            "SIGTTIN",
-            "SIGTTOU",
-            "SIGURG",
-            "SIGUSR1",
-            "SIGUSR2",
-            "SIGVTALRM",
-            "SIGWINCH",
-            "SIGXCPU",
-            "SIGXFSZ",
-        ],
-        "windows" => &["SIGKILL", "SIGTERM"],
-        _ => return errors.forbidden(field, "may not be set for containers with empty `spec.os.name`"),
-    };
-    let number = |prefix: &str, max: u8| {
-        name.strip_prefix(prefix)
-            .is_some_and(|n| n.is_empty() || n[1..].parse().is_ok_and(|n: u8| (1..=max).contains(&n)))
-    };
-    let real_time = known.len() > 2
-        && name.is_ascii()
-        && (number("SIGRTMIN", 15) && !name.contains('-') || number("SIGRTMAX", 14) && !name.contains('+'));
-    if !known.contains(&name) && !real_time {
-        errors.not_supported(field, signal, known);
     }
 }
 

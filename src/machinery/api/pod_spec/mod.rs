@@ -12,6 +12,7 @@ mod lists;
 mod resources;
 mod scheduling;
 mod security;
+mod signals;
 pub(crate) mod sources;
 #[cfg(test)]
 mod tests;
@@ -77,15 +78,9 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
     }
     gates(spec, &format!("{field}.schedulingGates"), errors);
     scheduling::spread(spec, &format!("{field}.topologySpreadConstraints"), errors);
+    security::host(spec, field, errors);
     hostname_override(spec, &format!("{field}.hostnameOverride"), errors);
-    for path in ["serviceAccountName", "nodeName", "priorityClassName", "runtimeClassName"] {
-        let name = text(spec, path);
-        if !name.is_empty() || (path == "runtimeClassName" && !at(spec, path).is_null()) {
-            for problem in names::dns_subdomain(name) {
-                errors.invalid_text(format!("{field}.{path}"), name, &problem);
-            }
-        }
-    }
+    object_names(spec, &["serviceAccountName", "nodeName"], field, errors);
     if int(spec, "activeDeadlineSeconds").is_some_and(|n| !(1..=i64::from(i32::MAX)).contains(&n)) {
         let place = format!("{field}.activeDeadlineSeconds");
         errors.invalid(
@@ -104,12 +99,25 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
     }
     scheduling::tolerations(spec, field, errors);
     host_aliases(spec, &format!("{field}.hostAliases"), errors);
+    object_names(spec, &["priorityClassName", "runtimeClassName"], field, errors);
     let policies = ["PreemptLowerPriority", "Never"];
     one_of(spec, "preemptionPolicy", &format!("{field}.preemptionPolicy"), &policies, errors);
     // As upstream, which judges it as the limits of a container.
     let overhead = json!({"limits": at(spec, "overhead")});
     resources::requirements(&overhead, &format!("{field}.overhead"), &resource_name, errors);
     security::os(spec, field, errors);
+}
+
+/// Checks fields that name other objects. An empty name is none, but for a RuntimeClass.
+fn object_names(spec: &Value, paths: &[&str], field: &str, errors: &mut Errors) {
+    for path in paths {
+        let name = text(spec, path);
+        if !name.is_empty() || (*path == "runtimeClassName" && !at(spec, path).is_null()) {
+            for problem in names::dns_subdomain(name) {
+                errors.invalid_text(format!("{field}.{path}"), name, &problem);
+            }
+        }
+    }
 }
 
 /// Requests and limits of the pod as a whole.

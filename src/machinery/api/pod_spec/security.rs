@@ -34,15 +34,19 @@ pub(super) fn pod(spec: &Value, field: &str, errors: &mut Errors) {
         errors.invalid(format!("{here}.shareProcessNamespace"), &json!(true), why);
     }
     sysctls(spec, context, &format!("{here}.sysctls"), errors);
-    for (path, known) in [
-        ("fsGroupChangePolicy", ["Always", "OnRootMismatch"]),
-        ("supplementalGroupsPolicy", ["Merge", "Strict"]),
-        ("seLinuxChangePolicy", ["MountOption", "Recursive"]),
-    ] {
+    let policy = |path: &str, known: [&str; 2], errors: &mut Errors| {
         one_of(context, path, &format!("{here}.{path}"), &known, errors);
-    }
-    profiles(context, &here, errors);
+    };
+    policy("fsGroupChangePolicy", ["Always", "OnRootMismatch"], errors);
+    seccomp_profile(context, &here, errors);
     windows::options(context, &here, errors);
+    app_armor_profile(context, &here, errors);
+    policy("supplementalGroupsPolicy", ["Merge", "Strict"], errors);
+    policy("seLinuxChangePolicy", ["MountOption", "Recursive"], errors);
+}
+
+/// Checks what a pod says of the host's processes and users.
+pub(super) fn host(spec: &Value, field: &str, errors: &mut Errors) {
     windows::host_process(spec, field, errors);
     host_users(spec, field, errors);
 }
@@ -85,27 +89,36 @@ fn sysctls(spec: &Value, context: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Seccomp and AppArmor profiles of a pod's or container's context.
-fn profiles(context: &Value, field: &str, errors: &mut Errors) {
-    for name in ["seccompProfile", "appArmorProfile"] {
-        let profile = at(context, name);
-        if profile.is_null() {
-            continue;
-        }
-        let (here, known) = (format!("{field}.{name}"), ["Localhost", "RuntimeDefault", "Unconfined"]);
-        match text(profile, "type") {
-            "" => errors.required(format!("{here}.type"), &format!("type is required when {name} is set")),
-            other if !known.contains(&other) => {
-                errors.not_supported(format!("{here}.type"), &json!(other), &known);
-            }
-            _ => {}
-        }
-        let file_field = format!("{here}.localhostProfile");
-        match name {
-            "seccompProfile" => seccomp_file(profile, &file_field, errors),
-            _ => app_armor_file(profile, &file_field, errors),
-        }
+/// Checks the seccomp profile of a pod's or container's context.
+fn seccomp_profile(context: &Value, field: &str, errors: &mut Errors) {
+    profile(context, field, "seccompProfile", seccomp_file, errors);
+}
+
+/// Checks the AppArmor profile of a pod's or container's context.
+fn app_armor_profile(context: &Value, field: &str, errors: &mut Errors) {
+    profile(context, field, "appArmorProfile", app_armor_file, errors);
+}
+
+fn profile(
+    context: &Value,
+    field: &str,
+    name: &str,
+    check_file: fn(&Value, &str, &mut Errors),
+    errors: &mut Errors,
+) {
+    let profile = at(context, name);
+    if profile.is_null() {
+        return;
     }
+    let (here, known) = (format!("{field}.{name}"), ["Localhost", "RuntimeDefault", "Unconfined"]);
+    match text(profile, "type") {
+        "" => errors.required(format!("{here}.type"), &format!("type is required when {name} is set")),
+        other if !known.contains(&other) => {
+            errors.not_supported(format!("{here}.type"), &json!(other), &known);
+        }
+        _ => {}
+    }
+    check_file(profile, &format!("{here}.localhostProfile"), errors);
 }
 
 /// Checks the file of a seccomp profile, which only the type `Localhost` has.
@@ -179,8 +192,7 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
         let why = "`hostUsers` must be false to use `Unmasked`";
         errors.invalid_text(format!("{here}.procMount"), "Unmasked", why);
     }
-    profiles(context, &here, errors);
-    windows::options(context, &here, errors);
+    seccomp_profile(context, &here, errors);
     if at(context, "allowPrivilegeEscalation") == &Value::Bool(false) {
         if flag(context, "privileged") {
             let why = "cannot set `allowPrivilegeEscalation` to false and `privileged` to true";
@@ -191,6 +203,8 @@ pub(super) fn container(c: &Value, field: &str, host_users: bool, errors: &mut E
             errors.invalid(&here, context, why);
         }
     }
+    windows::options(context, &here, errors);
+    app_armor_profile(context, &here, errors);
 }
 
 /// What a pod of an operating system may say.
@@ -278,7 +292,9 @@ mod tests {
     fn only_a_profile_of_the_node_has_a_file() {
         let told = |name: &str, kind: &str| {
             let mut errors = Errors::default();
-            profiles(&json!({name: {"type": kind, "localhostProfile": "f"}}), "c", &mut errors);
+            let context = json!({name: {"type": kind, "localhostProfile": "f"}});
+            seccomp_profile(&context, "c", &mut errors);
+            app_armor_profile(&context, "c", &mut errors);
             errors.iter().map(ToString::to_string).collect::<Vec<_>>()
         };
         let file = "c.seccompProfile.localhostProfile: Invalid value";
@@ -293,5 +309,40 @@ mod tests {
         let field = "c.appArmorProfile.localhostProfile";
         assert_eq!(told("appArmorProfile", "Unconfined"), [format!("{field}: Invalid value: \"f\": {why}")]);
         assert_eq!(told("appArmorProfile", "").len(), 1, "the type alone is refused");
+    }
+
+    /// As `ValidatePodSpec` upstream.
+    #[test]
+    fn the_problems_of_a_pod_come_in_upstream_s_order() {
+        let spec = json!({
+            "priorityClassName": "A",
+            "serviceAccountName": "A",
+            "hostname": "A",
+            "hostIPC": true,
+            "hostUsers": false,
+            "securityContext": {
+                "supplementalGroupsPolicy": "A",
+                "fsGroupChangePolicy": "A",
+                "appArmorProfile": {"type": "Localhost"},
+                "seccompProfile": {"type": "Localhost"},
+                "windowsOptions": {"runAsUserName": ""},
+            },
+        });
+        let mut errors = Errors::default();
+        super::super::spec(&spec, "s", true, &mut errors);
+        let want = [
+            "s.securityContext.fsGroupChangePolicy",
+            "s.securityContext.seccompProfile.localhostProfile",
+            "s.securityContext.windowsOptions.runAsUserName",
+            "s.securityContext.appArmorProfile.localhostProfile",
+            "s.securityContext.supplementalGroupsPolicy",
+            "s.HostIPC",
+            "s.serviceAccountName",
+            "s.hostname",
+            "s.priorityClassName",
+        ];
+        let mut fields: Vec<&str> = errors.iter().map(|error| error.field.as_str()).collect();
+        fields.retain(|field| want.contains(field));
+        assert_eq!(fields, want);
     }
 }

@@ -9,6 +9,7 @@
 //! ```text
 //! Pod   spec.containers[0].resources.limits.memory   1Gi = 1073741824
 //! Pod   metadata.annotations["size"]                 1Gi ≠ 1073741824
+//! Pod   …resourceFieldRef.divisor                      0 = not set
 //! ```
 //!
 //! Only fields that the published type declares as quantities are compared as amounts. Everything
@@ -53,6 +54,16 @@ fn equal_below(root: usize, path: &str, a: &Value, b: &Value) -> bool {
     same(shape, a, b)
 }
 
+/// Type and field of the one amount that is no pointer in Go: where it is not set, it is 0.
+const ZERO_UNLESS_SET: (&str, &str) = ("io.k8s.api.core.v1.ResourceFieldSelector", "divisor");
+
+/// Returns whether an amount is 0 or not set.
+fn is_no_amount(value: &Value) -> bool {
+    let is_zero =
+        |text: &str| text.is_empty() || Quantity::parse(text).is_some_and(|amount| amount.is_zero());
+    value.is_null() || value.as_str().is_some_and(is_zero)
+}
+
 fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
     let is_empty = |value: &Value| match value {
         Value::Null => true,
@@ -66,10 +77,12 @@ fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
             one == other || amount(one).is_some_and(|one| amount(other) == Some(one))
         }
         (Shape::Struct(index), Value::Object(one), Value::Object(other)) => {
-            let fields = &SCHEMAS.structs[*index].fields;
+            let of = &SCHEMAS.structs[*index];
             one.keys().chain(other.keys()).all(|key| {
-                let shape = fields.get(key).unwrap_or(&Shape::Any);
-                same(shape, one.get(key).unwrap_or(&Value::Null), other.get(key).unwrap_or(&Value::Null))
+                let shape = of.fields.get(key).unwrap_or(&Shape::Any);
+                let [one, other] = [one, other].map(|map| map.get(key).unwrap_or(&Value::Null));
+                let is_zero = || is_no_amount(one) && is_no_amount(other);
+                same(shape, one, other) || ((of.name.as_str(), key.as_str()) == ZERO_UNLESS_SET && is_zero())
             })
         }
         (Shape::Map(inner), Value::Object(one), Value::Object(other)) => {
@@ -152,5 +165,21 @@ mod tests {
         assert!(equal_specs("", "Pod", json!({"nodeSelector": {}}), json!({})));
         assert!(!equal_specs("", "Pod", volume(json!({})), json!({"volumes": [{"name": "v"}]})));
         assert!(!equal_specs("", "Pod", volume(json!({"sizeLimit": "0"})), volume(json!({}))));
+    }
+
+    /// As upstream, whose type has a quantity there and no pointer to one.
+    #[test]
+    fn a_divisor_that_is_not_set_is_zero() {
+        let with = |divisor: Value| {
+            let mut reference = json!({"resource": "limits.memory"});
+            if !divisor.is_null() {
+                reference["divisor"] = divisor;
+            }
+            let env = json!([{"name": "M", "valueFrom": {"resourceFieldRef": reference}}]);
+            json!({"containers": [{"name": "c", "env": env}]})
+        };
+        for (divisor, is_none) in [("0", true), ("0Ki", true), ("1", false)] {
+            assert_eq!(equal_specs("", "Pod", with(Value::Null), with(json!(divisor))), is_none, "{divisor}");
+        }
     }
 }

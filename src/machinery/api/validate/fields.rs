@@ -128,8 +128,7 @@ pub(crate) fn problems(check: fn(&Value, &mut Errors), object: Value) -> Vec<Str
 pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
     match at(object, path) {
         Value::String(s) => {
-            let digits = s.strip_suffix('%').filter(|n| n.bytes().all(|b| b.is_ascii_digit()));
-            match digits.and_then(|n| n.parse::<u32>().ok()) {
+            match percent(s) {
                 None => errors.invalid_text(path, s, "a valid percent string must be a numeric string followed by an ending '%' (e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"),
                 Some(p) if p > 100 && !path.ends_with("maxSurge") => errors.invalid_text(path, s, "must not be greater than 100%"),
                 Some(_) => {}
@@ -137,6 +136,14 @@ pub(crate) fn int_or_percent(object: &Value, path: &str, errors: &mut Errors) {
         }
         _ => not_negative(object, path, errors),
     }
+}
+
+/// The number before the `%` of a percentage, which may have any number of digits: one that no
+/// `u64` holds is the largest there is. `None` for a text that is no percentage.
+pub(crate) fn percent(text: &str) -> Option<u64> {
+    let digits = text.strip_suffix('%')?;
+    let is_number = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    is_number.then(|| digits.parse().unwrap_or(u64::MAX))
 }
 
 /// Adds these problems of the text at `field`.
@@ -154,5 +161,21 @@ mod tests {
         let told =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
         assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_part_that_no_number_holds_is_more_than_all() {
+        let told = |field: &str, part: &str| {
+            let object = json!({"spec": {field: part}});
+            let mut errors = Errors::default();
+            int_or_percent(&object, &format!("spec.{field}"), &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for part in ["101%", "99999999999%", "99999999999999999999999%"] {
+            let want =
+                format!("spec.maxUnavailable: Invalid value: \"{part}\": must not be greater than 100%");
+            assert_eq!(told("maxUnavailable", part), [want]);
+            assert_eq!(told("maxSurge", part), [""; 0]);
+        }
     }
 }

@@ -155,10 +155,18 @@ pub(crate) fn check_says_type(expected: &str, applied: &Value) -> Result<(), Sta
 
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
 /// status that it comes with. Whether they are stored is decided with the object, by `keep` or by
-/// its creation.
+/// its creation. The status of a definition of custom resources can change labels, and owns none:
+/// upstream's `statusStrategy` lists the metadata and keeps the new one.
 fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
-    of.chain((part == Part::Main && kind.has_status).then_some("status")).collect()
+    let of_part = match part {
+        Part::Main if kind.has_status => Some("status"),
+        Part::Status if kind.custom.is_none() && kind.plural == "customresourcedefinitions" => {
+            Some("metadata")
+        }
+        _ => None,
+    };
+    of.chain(of_part).collect()
 }
 
 /// Drops from an apply what this subresource does not write: a manager owns no field that its apply
@@ -380,6 +388,18 @@ mod tests {
         let time = |object: &Value| object["metadata"]["managedFields"][0]["time"].clone();
         assert_eq!(time(&apply("v").await), LONG_AGO, "nothing changes");
         assert_ne!(time(&apply("w").await), LONG_AGO);
+    }
+
+    #[test]
+    fn an_apply_owns_only_what_its_part_of_the_object_keeps() {
+        let of = |group: &str, kind: &str, part: Part, subresource: &str| {
+            resets(kinds::find(group, "v1", kind).unwrap(), part, subresource)
+        };
+        let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
+        assert_eq!(of(definition.0, definition.1, Part::Status, "status"), ["metadata"]);
+        assert_eq!(of(definition.0, definition.1, Part::Main, ""), ["status"]);
+        assert_eq!(of("apps", "Deployment", Part::Status, "status"), ["metadata.labels"]);
+        assert_eq!(of("", "ConfigMap", Part::Main, ""), [""; 0]);
     }
 
     #[test]

@@ -74,7 +74,8 @@ async fn check_names_version(state: &State, kind: &Kind, part: Part, new: &Value
     }
     let mut errors = Errors::default();
     errors.invalid("metadata.resourceVersion", &json!(0), "must be specified for an update");
-    Err(Status::invalid(kind.group, kind.kind, name, &errors))
+    // Here upstream says the resource in the place of the kind.
+    Err(Status::invalid(kind.group, kind.plural, name, &errors))
 }
 
 /// Checks that an update says which object it means, and that the path says the same (upstream:

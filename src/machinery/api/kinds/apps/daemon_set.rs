@@ -7,7 +7,7 @@ use crate::meta::annotation;
 use crate::pod_spec::defaults::template;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, labels, name, number, selector};
-use crate::validate::fields::int_or_percent;
+use crate::validate::fields::{int_or_percent, percent};
 use crate::validate::status::not_negatives;
 use crate::value::{self, at, default, default_zero, put, text};
 use k8s_openapi::api::apps::v1::DaemonSet;
@@ -113,8 +113,7 @@ fn validate(object: &Value, errors: &mut Errors) {
 
 /// Refuses more than 100 %: a DaemonSet has one pod on a node, and during an update at most two.
 fn part_of_all(object: &Value, path: &str, errors: &mut Errors) {
-    let percent = text(object, path).strip_suffix('%').and_then(|n| n.parse::<u32>().ok());
-    if percent.is_some_and(|p| p > 100) && path.ends_with("maxSurge") {
+    if percent(text(object, path)).is_some_and(|p| p > 100) && path.ends_with("maxSurge") {
         errors.invalid_text(path, text(object, path), "must not be greater than 100%");
     }
 }

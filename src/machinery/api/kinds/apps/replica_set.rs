@@ -23,7 +23,6 @@ pub(super) fn kind() -> Kind {
         validate,
         validate_status_update: workload::validate_replica_status,
         immutable: &["spec.selector"],
-        fields: &[("status.replicas", "status.replicas")],
         printer: Some(&PRINTER),
         scale: Some(workload::SCALE_PATHS),
         ..of::<ReplicaSet>()

@@ -35,7 +35,11 @@ pub(super) fn kind() -> Kind {
 }
 
 fn defaults(object: &mut Value) {
-    fill_labels(object);
+    let labels = at(object, "spec.template.metadata.labels");
+    // A new Job gets them in `prepare`, with those that the server adds.
+    if flag(object, "spec.manualSelector") || LABELS.iter().all(|key| labels.get(*key).is_some()) {
+        fill_labels(object);
+    }
     job_spec::defaults(value::slot(object, "spec"));
 }
 
@@ -47,24 +51,23 @@ fn fill_labels(object: &mut Value) {
     }
 }
 
+/// The keys of the labels that a Job's pods have unless the user insists on a selector.
+const LABELS: [&str; 4] =
+    ["batch.kubernetes.io/controller-uid", "batch.kubernetes.io/job-name", "controller-uid", "job-name"];
+
 /// The labels that a Job's pods have unless the user insists on a selector: uid and name, each
 /// under its new and its old key.
 fn job_labels(job: &Value) -> [(&'static str, String); 4] {
     let (uid, name) = (text(job, "metadata.uid"), text(job, "metadata.name"));
-    [
-        ("batch.kubernetes.io/controller-uid", uid.into()),
-        ("batch.kubernetes.io/job-name", name.into()),
-        ("controller-uid", uid.into()),
-        ("job-name", name.into()),
-    ]
+    LABELS.map(|key| (key, if key.ends_with("uid") { uid.into() } else { name.into() }))
 }
 
 /// A Job's selector and its template's labels come from its uid, unless the user insists on their
 /// own. What the client set under these keys stays, and validation refuses it if it is another's
 /// (`generateSelector` upstream).
 ///
-/// A Job that has no label by now gets the same ones, as upstream, where each read of the stored
-/// object fills in the defaults: `kubectl get jobs -l job-name=pi` finds it.
+/// A Job without labels gets all of its template, these ones included: upstream's default makes the
+/// labels of the Job and those of its template one map. `kubectl get jobs -l job-name=pi` finds it.
 fn prepare(object: &mut Value) {
     put(object, "status", json!({}));
     prepare_template(object, &Value::Null);
@@ -232,30 +235,31 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_job_without_labels_has_those_of_its_template() {
-        let labels_of = |labels: Value| {
-            let mut object = json!({"metadata": {"name": "j"}, "spec": {"template": {"metadata": {"labels": {"app": "x"}}, "spec": {}}}});
-            object["metadata"]["labels"] = labels;
-            defaults(&mut object);
-            object["metadata"]["labels"].clone()
-        };
-        assert_eq!(labels_of(Value::Null), json!({"app": "x"}));
-        assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
-    }
-
-    #[test]
-    fn a_job_without_any_label_has_those_that_its_pods_get() {
-        let labels_of = |labels: Value| {
+    fn a_job_without_labels_has_those_that_its_pods_get() {
+        let labels_of = |labels: Value, template: Value, manual: bool| {
             let metadata = json!({"name": "j", "uid": "u", "labels": labels});
-            let mut object = json!({"metadata": metadata, "spec": {"template": {"spec": {}}}});
+            let spec =
+                json!({"manualSelector": manual, "template": {"metadata": {"labels": template}, "spec": {}}});
+            let mut object = json!({"metadata": metadata, "spec": spec});
             defaults(&mut object);
             prepare(&mut object);
             at(&object, "metadata.labels").clone()
         };
-        let all = json!({"batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j",
+        let (own, of_template) = (json!({"own": "1"}), json!({"app": "x"}));
+        let added = json!({"batch.kubernetes.io/controller-uid": "u", "batch.kubernetes.io/job-name": "j",
             "controller-uid": "u", "job-name": "j"});
-        assert_eq!(labels_of(Value::Null), all);
-        assert_eq!(labels_of(json!({"own": "1"})), json!({"own": "1"}));
+        let mut both = added.clone();
+        both["app"] = "x".into();
+        assert_eq!(labels_of(Value::Null, Value::Null, false), added);
+        assert_eq!(labels_of(Value::Null, of_template.clone(), false), both);
+        assert_eq!(labels_of(Value::Null, of_template.clone(), true), of_template, "nothing is added");
+        for template in [Value::Null, of_template.clone()] {
+            assert_eq!(labels_of(own.clone(), template, false), own);
+        }
+        assert_eq!(labels_of(of_template.clone(), of_template.clone(), false), of_template);
+        let mut changed = json!({"metadata": {}, "spec": {"template": {"metadata": {"labels": both}}}});
+        defaults(&mut changed);
+        assert_eq!(at(&changed, "metadata.labels"), &both, "an update without labels gets them, too");
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::errors::Errors;
 use crate::kinds::core::resource_quota;
 use crate::kinds::entry::{Kind, of};
+use crate::meta;
 use crate::pod_spec;
 use crate::quantity::Quantity;
 use crate::quota::{Amounts, amounts};
@@ -13,7 +14,22 @@ use serde_json::{Value, json};
 use std::collections::{BTreeSet, HashSet};
 
 pub(super) fn kind() -> Kind {
-    Kind { short_names: &["limits"], create_on_update: true, defaults, validate, ..of::<LimitRange>() }
+    Kind {
+        short_names: &["limits"],
+        create_on_update: true,
+        defaults,
+        prepare,
+        validate,
+        ..of::<LimitRange>()
+    }
+}
+
+/// Names a LimitRange that its client gave no name after its uid. Upstream takes another UUID.
+fn prepare(object: &mut Value) {
+    if meta::name(object).is_empty() {
+        let uid = meta::uid(object).to_string();
+        value::put(object, "metadata.name", uid);
+    }
 }
 
 /// Bounds are also the defaults for containers: the default limit is the maximum, the default
@@ -240,5 +256,17 @@ mod tests {
             assert_eq!(told(name, "1"), [format!("{field}: {why}")]);
         }
         assert_eq!(told("cpu", "1"), [""; 0]);
+    }
+
+    #[test]
+    fn a_limit_range_without_a_name_gets_one() {
+        for (name, want) in [("", "u"), ("own", "own")] {
+            let mut object = json!({"metadata": {"uid": "u", "name": name}});
+            (kind().prepare)(&mut object);
+            assert_eq!(meta::name(&object), want);
+        }
+        let mut unnamed = json!({"metadata": {"uid": "u"}});
+        (kind().prepare)(&mut unnamed);
+        assert_eq!(meta::name(&unnamed), "u");
     }
 }

@@ -11,7 +11,7 @@ use crate::quantity::Quantity;
 use crate::schema::equality;
 use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::fields::{IMMUTABLE, one_of};
-use crate::value::{self, at, default, default_zero, empty, put, text};
+use crate::value::{self, at, default, default_zero, empty, list, list_mut, put, text};
 use crate::volumes::{VOLUME_PROTECTION, class_named_by};
 use k8s_openapi::api::core::v1::PersistentVolume;
 use serde_json::{Value, json};
@@ -187,11 +187,35 @@ fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     // A volume on one node does not move to another node when this field changes.
     let (before, after) = (at(old, "spec.nodeAffinity"), at(new, "spec.nodeAffinity"));
-    let is_same = equality::equal(SPEC, "nodeAffinity", before, after);
+    let is_same = equality::equal(SPEC, "nodeAffinity", &with_stable_labels(before, after), after);
     if !before.is_null() && !is_same {
         let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
         errors.invalid("nodeAffinity", &shown_affinity(after), &why);
     }
+}
+
+/// Returns an affinity with the stable names of labels where `after` has them in place of the beta
+/// ones (`betaToGALabel` upstream).
+fn with_stable_labels(before: &Value, after: &Value) -> Value {
+    const STABLE: [(&str, &str); 5] = [
+        ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone"),
+        ("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region"),
+        ("beta.kubernetes.io/os", "kubernetes.io/os"),
+        ("beta.kubernetes.io/arch", "kubernetes.io/arch"),
+        ("beta.kubernetes.io/instance-type", "node.kubernetes.io/instance-type"),
+    ];
+    const TERMS: &str = "required.nodeSelectorTerms";
+    let mut renamed = before.clone();
+    for (term, new_term) in list_mut(&mut renamed, TERMS).iter_mut().zip(list(after, TERMS)) {
+        for rules in ["matchExpressions", "matchFields"] {
+            for (rule, new_rule) in list_mut(term, rules).iter_mut().zip(list(new_term, rules)) {
+                if STABLE.contains(&(text(rule, "key"), text(new_rule, "key"))) {
+                    value::copy(new_rule, rule, "key");
+                }
+            }
+        }
+    }
+    renamed
 }
 
 /// Returns the affinity of a volume as upstream's errors show it: its internal types have capital
@@ -403,5 +427,24 @@ mod tests {
             prepare_status_update(&mut new, &volume, "status");
             assert_eq!(new["status"][PHASE_SINCE], want, "{phase} {since:?}");
         }
+    }
+
+    #[test]
+    fn the_affinity_of_a_volume_may_get_stable_labels() {
+        let volume = |key: &str, value: &str| {
+            let rule = json!({"key": key, "operator": "In", "values": [value]});
+            let terms = json!([{"matchExpressions": [rule]}]);
+            json!({"spec": {"nodeAffinity": {"required": {"nodeSelectorTerms": terms}}}})
+        };
+        let told = |new: Value, old: Value| {
+            let mut errors = Errors::default();
+            validate_update(&new, &old, &mut errors);
+            errors.iter().map(|error| error.field.clone()).collect::<Vec<_>>()
+        };
+        let (beta, stable) = ("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone");
+        assert_eq!(told(volume(stable, "a"), volume(beta, "a")), [""; 0]);
+        assert_eq!(told(volume(stable, "b"), volume(beta, "a")), ["nodeAffinity"]);
+        assert_eq!(told(volume(beta, "a"), volume(stable, "a")), ["nodeAffinity"]);
+        assert_eq!(told(volume("kubernetes.io/os", "a"), volume(beta, "a")), ["nodeAffinity"]);
     }
 }

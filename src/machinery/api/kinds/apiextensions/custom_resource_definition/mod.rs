@@ -32,6 +32,7 @@ pub(super) fn kind() -> Kind {
         prepare_update,
         prepare_delete,
         validate,
+        validate_create: approval,
         validate_update,
         validate_status_update,
         ..of::<CustomResourceDefinition>()
@@ -230,7 +231,6 @@ pub fn validate(object: &Value, errors: &mut Errors) {
     versions::check_shared(object, errors);
     conversion(object, errors);
     versions::check_stored(object, errors);
-    approval(object, group, errors);
     if flag(object, "spec.preserveUnknownFields") {
         let why = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.invalid("spec.preserveUnknownFields", &Value::Bool(true), why);
@@ -261,24 +261,45 @@ fn conversion(object: &Value, errors: &mut Errors) {
     }
 }
 
-fn approval(object: &Value, group: &str, errors: &mut Errors) {
+/// What a definition in a group of Kubernetes says of its approval (`GetAPIApprovalState`
+/// upstream).
+#[derive(PartialEq, Eq)]
+enum Approval {
+    Missing,
+    /// It says that there is none.
+    Bypassed,
+    Given,
+    Invalid,
+}
+
+impl Approval {
+    fn of(definition: &Value) -> Approval {
+        match meta::annotation(definition, APPROVAL).unwrap_or("") {
+            "" => Approval::Missing,
+            text if text.starts_with("unapproved") => Approval::Bypassed,
+            text if names_a_host(text) => Approval::Given,
+            _ => Approval::Invalid,
+        }
+    }
+}
+
+fn approval(object: &Value, errors: &mut Errors) {
+    let group = text(object, "spec.group");
     let protected =
         ["k8s.io", "kubernetes.io"].iter().any(|g| group == *g || group.ends_with(&format!(".{g}")));
     if !protected {
         return;
     }
     let field = format!("metadata.annotations[{APPROVAL}]");
-    let approved = meta::annotation(object, APPROVAL).unwrap_or("");
-    if approved.is_empty() {
-        let why = format!(
-            "protected groups must have approval annotation {APPROVAL:?}, see https://github.com/kubernetes/enhancements/pull/1111"
-        );
-        errors.required(field, &why);
-    } else if !approved.starts_with("unapproved") && !names_a_host(approved) {
-        let why = format!(
-            "protected groups must have approval annotation {APPROVAL:?} with either a URL or a reason starting with \"unapproved\", see https://github.com/kubernetes/enhancements/pull/1111"
-        );
-        errors.invalid_text(field, approved, &why);
+    let must = format!("protected groups must have approval annotation {APPROVAL:?}");
+    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
+    match Approval::of(object) {
+        Approval::Missing => errors.required(field, &format!("{must}, {SEE}")),
+        Approval::Invalid => {
+            let why = format!("{must} with either a URL or a reason starting with \"unapproved\", {SEE}");
+            errors.invalid_text(field, meta::annotation(object, APPROVAL).unwrap_or(""), &why);
+        }
+        Approval::Bypassed | Approval::Given => {}
     }
 }
 
@@ -347,6 +368,10 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
+    // What older versions took may stay, so that clients that do not know the annotation can write.
+    if Approval::of(new) != Approval::of(old) {
+        approval(new, errors);
+    }
     let all = ["spec.scope", "spec.names.kind", "spec.group", "spec.names.plural"];
     // Until its names are accepted, a definition has no objects.
     let fixed = if is(old, "Established") { &all[..] } else { &all[2..] };
@@ -373,11 +398,33 @@ mod tests {
         assert_eq!(at(&object, "status.storedVersions"), &json!(["v1"]));
     }
 
+    fn in_group(group: &str, approved: &str) -> Value {
+        json!({"metadata": {"annotations": {APPROVAL: approved}}, "spec": {"group": group}})
+    }
+
+    /// As `validateAPIApproval` upstream, which compares what the annotation means.
+    #[test]
+    fn an_update_may_leave_an_approval_as_wrong_as_it_is() {
+        let told = |new: &str, old: &str| {
+            let mut errors = Errors::default();
+            validate_update(&in_group("x.k8s.io", new), &in_group("x.k8s.io", old), &mut errors);
+            errors.iter().count()
+        };
+        for (new, old, count) in
+            [("", "", 0), ("yes", "no", 0), ("yes", "", 1), ("", "no", 1), ("", "https://a/1", 1)]
+        {
+            assert_eq!(told(new, old), count, "{old:?} to {new:?}");
+        }
+        let mut errors = Errors::default();
+        (kind().validate_create)(&in_group("example.com", ""), &mut errors);
+        assert!(errors.is_empty(), "another group needs none");
+    }
+
     #[test]
     fn an_approval_is_a_url_or_says_that_there_is_none() {
         let told = |approved: &str| {
             let mut errors = Errors::default();
-            approval(&json!({"metadata": {"annotations": {APPROVAL: approved}}}), "x.k8s.io", &mut errors);
+            approval(&in_group("x.k8s.io", approved), &mut errors);
             errors.iter().count()
         };
         for good in ["https://github.com/kubernetes/kubernetes/pull/1", "ftp://host", "unapproved, a test"] {

@@ -17,7 +17,7 @@ use crate::gostr::is_print;
 use crate::validate::names::dns_1035;
 use crate::value::{at, flag, list, text};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 /// Bytes of the warning for clients of a deprecated version.
 const WARNING_MAX: usize = 256;
@@ -115,7 +115,8 @@ pub(super) fn check_shared(object: &Value, errors: &mut Errors) {
 pub(super) fn check_stored(object: &Value, errors: &mut Errors) {
     const FIELD: &str = "status.storedVersions";
     let (all, stored) = (list(object, "spec.versions"), list(object, FIELD));
-    let storage = || all.iter().filter(|version| flag(version, "storage")).map(|version| at(version, "name"));
+    let storage =
+        || all.iter().filter(|version| flag(version, "storage")).map(|version| text(version, "name"));
     if stored.is_empty() {
         // Where there is a storage version, the defaults put it in.
         if storage().next().is_none() {
@@ -123,13 +124,18 @@ pub(super) fn check_stored(object: &Value, errors: &mut Errors) {
         }
         return;
     }
-    for name in storage().filter(|name| !stored.contains(name)) {
-        let why = format!("must have the storage version {}", name.as_str().unwrap_or(""));
+    // Both lists are as long as a client makes them. A name that stands twice counts where it
+    // stands last, as upstream.
+    let names: HashSet<&str> = all.iter().map(|version| text(version, "name")).collect();
+    let places: HashMap<&str, usize> =
+        stored.iter().enumerate().filter_map(|(i, name)| Some((name.as_str()?, i))).collect();
+    for name in storage().filter(|name| !places.contains_key(name)) {
+        let why = format!("must have the storage version {name}");
         errors.invalid(FIELD, at(object, FIELD), &why);
     }
     for (i, name) in stored.iter().enumerate() {
-        if !all.iter().any(|version| at(version, "name") == name) {
-            let name = name.as_str().unwrap_or("");
+        let name = name.as_str().unwrap_or("");
+        if !names.contains(name) && places.get(name) == Some(&i) {
             let why = format!(
                 "missing from spec.versions; {name} was previously a storage version, and must remain in spec.versions until a storage migration ensures no data remains persisted in {name} and removes {name} from status.storedVersions"
             );
@@ -361,6 +367,7 @@ mod tests {
         assert_eq!(stored(&["v1"]), [""; 0]);
         assert_eq!(stored(&["v1", "v0"]), ["status.storedVersions[1]"]);
         assert_eq!(stored(&["v0"]), ["status.storedVersions", "status.storedVersions[0]"]);
+        assert_eq!(stored(&["v0", "v1", "v0"]), ["status.storedVersions[2]"]);
     }
 
     #[test]

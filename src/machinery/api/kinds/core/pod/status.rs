@@ -73,6 +73,10 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
         }
     }
     nominated_node(new, old, errors);
+    if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
+        let why = "must be a non-negative integer";
+        errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
+    }
     let class = text(new, "status.qosClass");
     if class != text(old, "status.qosClass") {
         errors.invalid_text("status.qosClass", class, "field is immutable");
@@ -86,10 +90,6 @@ pub(super) fn validate_status_update(new: &Value, old: &Value, errors: &mut Erro
     }
     addresses("status.hostIPs", new, old, errors);
     users(new, errors);
-    if at(new, "status.observedGeneration").as_i64().is_some_and(|generation| generation < 0) {
-        let why = "must be a non-negative integer";
-        errors.invalid("status.observedGeneration", at(new, "status.observedGeneration"), why);
-    }
 }
 
 /// Refuses a status that brings a container back that has ended for good: others have taken its
