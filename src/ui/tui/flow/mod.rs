@@ -8,6 +8,7 @@ use tap::{Cause, Component, Event, ObjectRef, Record, Request};
 
 mod gate;
 mod hop;
+mod pace;
 pub(crate) mod traffic;
 mod verb;
 
@@ -17,7 +18,7 @@ pub(crate) use hop::{Did, Hop, Spot};
 /// Hops of one flow; what follows is not drawn.
 const HOPS_MAX: usize = 300;
 /// A hop stays lit at least and at most this long, whatever it took: then it has a speed of its
-/// own, see [`traffic::Pace`].
+/// own, see [`pace::Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
 
 /// Stands for the command where an autoscaler has scaled.
