@@ -320,7 +320,7 @@ texts! {
     BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
     BesideForeign: "This cluster is not Ropewalk's own, and no lesson or lab has started it, so there is no other cluster to go back to. Lessons keep to namespaces of their own here: `quit` ends this session and asks whether to delete them. Later, `ropewalk lesson leave --kubeconfig FILE` deletes them.", "지금 클러스터는 Ropewalk 자체 클러스터가 아니고 강의나 실습의 전용 클러스터도 아니므로, 돌아갈 다른 클러스터가 없습니다. 강의는 이곳에서 전용 네임스페이스만 사용합니다. `quit`로 세션을 끝내면 이 네임스페이스를 삭제할지 묻습니다. 나중에 삭제하려면 `ropewalk lesson leave --kubeconfig 파일`을 입력하세요.";
-    BesideEdited: ""the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
+    BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
     BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";
     LessonDebriefNone: "There is nothing to read again: this step is not done.", "다시 읽을 내용이 없습니다. 아직 끝내지 않은 단계입니다.";
