@@ -101,8 +101,8 @@ impl Session {
         1
     }
 
-    /// What `lesson leave` says on a cluster that was not started for a lesson or lab. On a foreign
-    /// one the namespaces of lessons are what a learner may want to be rid of.
+    /// Says what `lesson leave` answers on a cluster that was not started for a lesson or lab. On a
+    /// foreign one the answer tells how the namespaces of lessons are deleted.
     fn why_none_to_leave(&self) -> Say {
         match self.place.foreign().exists() {
             true => Say::BesideForeign,
