@@ -263,7 +263,7 @@ texts! {
         NotStopped: "{} was not stopped with `fault stop`; `ropewalk fault list` shows what is broken", "{} 컴포넌트는 `fault stop`으로 멈춘 것이 아닙니다. 무엇이 고장 났는지는 `ropewalk fault list`로 볼 수 있습니다";
         NoStore: "{} keeps no store: only control planes do, and only where `up` was not told of an etcd elsewhere", "{}에는 저장소가 없습니다. 저장소는 컨트롤 플레인에만 있으며, `up --etcd`로 외부 etcd를 쓰면 없습니다";
         NoNetem: "the kernel cannot delay packets here ({}); try `sudo modprobe sch_netem`", "이 커널은 패킷을 늦추지 못합니다({}). `sudo modprobe sch_netem`을 시도하세요";
-        NothingTraced: "no command has been traced yet; run a kubectl command first", "아직 추적한 명령이 없습니다. kubectl 명령을 먼저 실행하세요";
+        NothingTraced: "no command has been traced yet; run a command of kubectl or curl first", "아직 추적한 명령이 없습니다. kubectl이나 curl 명령을 먼저 실행하세요";
         NothingToUndo: "there is nothing to undo", "되돌릴 단계가 없습니다";
         NothingToRedo: "there is nothing to redo", "다시 실행할 단계가 없습니다";
         FewerSteps: "{} steps cannot be undone: there are fewer; `undo --list` shows them", "{}단계를 되돌릴 수 없습니다. 단계가 그만큼 없습니다. `undo --list`로 볼 수 있습니다";

@@ -244,6 +244,11 @@ impl Engine {
             let source: String = source.chars().take(SOURCE_MAX).collect();
             told.push(words::say(lang, Word::TooDear, &[&step.called(lang), &why, &source]));
         }
+        if !self.held.is_empty() {
+            let names = self.held.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+            let starts: Vec<String> = self.held.iter().map(|name| format!("`fault start {name}`")).collect();
+            told.push(words::say(lang, Word::StillHeld, &[&names, &starts.join(", ")]));
+        }
         for (word, with) in &open.notices {
             let with: Vec<String> = with.iter().map(|with| told_with(with, &open.lesson, lang)).collect();
             let with: Vec<&str> = with.iter().map(String::as_str).collect();

@@ -67,7 +67,7 @@ texts! {
     FaultsStopped: "Stopped before this step was prepared to its end. `goto {}` begins the step anew.", "이 단계의 준비가 끝나기 전에 멈췄습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";
     NothingPlays: "nothing is being prepared that could be stopped", "멈출 준비 작업이 없습니다";
     TooDear: "An expression of step {} cannot be evaluated ({}): `{}`. Tell the author of the lesson; what it decides stays undecided.", "{} 단계의 식을 계산할 수 없습니다({}): `{}`. 강의 작성자에게 알려 주세요. 이 식에 따른 판정은 내려지지 않습니다.";
-    StillHeld: "Still stopped with `fault stop` when you opened this lesson: {}. To start again: {}.", "이 강의를 열 때 `fault stop`으로 멈춰 있던 컴포넌트: {}. 다시 시작하는 명령: {}";
+    StillHeld: "Stopped with `fault stop` before you opened this lesson, and not started again: {}. To start again: {}.", "이 강의를 열기 전에 `fault stop`으로 멈춘 뒤 다시 시작하지 않은 컴포넌트: {}. 다시 시작하는 명령: {}";
     Fault: "Broken on purpose for this step: {}", "이 단계를 위해 일부러 고장 낸 것: {}";
     FaultFailed: "This could not be broken: {}", "고장 내지 못했습니다: {}";
     SetupFailed: "The setup of this lesson failed: {}. As long as no step is done, `lesson {}` tries it again.", "강의 준비에 실패했습니다: {}. 아직 끝낸 단계가 없으면 `lesson {}` 명령으로 다시 시도할 수 있습니다.";

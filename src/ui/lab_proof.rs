@@ -204,11 +204,10 @@ async fn revision(proof_cluster: &ProofCluster) -> Result<i64, String> {
 async fn answer(plan: &Plan, kind: Kind, proof_cluster: &ProofCluster) -> Result<String, String> {
     let (lab, seed) = (&plan.lab, Some(plan.seed));
     let variant = lab.variant(plan.seed)?;
-    // As a learner starts it: what it would take is told first.
-    let agreed: Option<view::Plan> = match kind {
-        Kind::Solution => Some(proof_cluster.asked(Ask::Plan { id: Some(lab.id.clone()), seed }).await?),
-        Kind::Also(_) | Kind::Wrong(_) => None,
-    };
+    // As a learner starts it: what it would take is told first, also behind another answer. What
+    // such an answer has set going may still write, so only the first start is bound to its plan.
+    let planned: view::Plan = proof_cluster.asked(Ask::Plan { id: Some(lab.id.clone()), seed }).await?;
+    let agreed = (kind == Kind::Solution).then_some(planned);
     let _: LabView = proof_cluster.asked(Ask::Start { id: lab.id.clone(), seed, agreed }).await?;
     if kind == Kind::Solution {
         untouched(lab, proof_cluster).await?;

@@ -97,9 +97,7 @@ texts! {
          `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",
         "{} 클러스터에서 Ropewalk 강의를 진행합니다. Ropewalk 자체 클러스터가 아니므로 강의마다 전용 네임스페이스를 씁니다.\n\
          `lesson`은 목록과 할 수 없는 단계를 보여 주고, `quit`는 종료입니다. 이 세션은 강의 네임스페이스 밖을 바꾸지 않습니다.";
-    RoomsStay:
-        "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.",
-        "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
+    RoomsStay: "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.", "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
     RoomsGo:
         "On {} these namespaces were made for lessons: {}. Delete them, with everything in them? [y/N] ",
         "{} 에 강의용으로 만든 네임스페이스가 있습니다: {}. 그 안의 모든 것과 함께 지울까요? [y/N] ";
@@ -321,6 +319,7 @@ texts! {
     BesideSwept: "The cluster {} of {}, which an interrupted session had left, is removed; what you had done there counts.", "중단된 세션이 남긴 전용 클러스터({}, {})를 삭제했습니다. 그곳에서 한 일은 기록에 남았습니다.";
     BesideWiped: "The cluster {} of {}, which an interrupted session had left, is removed, too.", "중단된 세션이 남긴 전용 클러스터({}, {})도 삭제했습니다.";
     BesideNone: "This is your own cluster: no lesson or lab has started another one.", "지금 클러스터는 원래 쓰던 클러스터입니다. 강의나 실습의 전용 클러스터가 아닙니다.";
+    BesideForeign: "This cluster is not Ropewalk's own, and no lesson or lab has started it, so there is no other cluster to go back to. Lessons keep to namespaces of their own here: `quit` ends this session and asks whether to delete them. Later, `ropewalk lesson leave --kubeconfig FILE` deletes them.", "지금 클러스터는 Ropewalk 자체 클러스터가 아니고 강의나 실습의 전용 클러스터도 아니므로, 돌아갈 다른 클러스터가 없습니다. 강의는 이곳에서 전용 네임스페이스만 사용합니다. `quit`로 세션을 끝내면 이 네임스페이스를 삭제할지 묻습니다. 나중에 삭제하려면 `ropewalk lesson leave --kubeconfig 파일`을 입력하세요.";
     BesideEdited: "the attempts on the lab's own cluster are not taken over: their file was edited", "실습 전용 클러스터의 기록 파일이 수정되어 가져오지 않았습니다";
     BesideRuns: "the cluster {} of another lesson or lab still runs or is just ending, and there is one at a time; leave that one first", "다른 강의나 실습의 전용 클러스터({})가 아직 실행 중이거나 종료되는 중입니다. 전용 클러스터는 한 번에 하나만 쓸 수 있으니 먼저 끝내세요";
     BesideOther: "the cluster {} was not made for a lesson or lab, so it stays; `ropewalk reset --name {}` removes it", "{} 클러스터는 강의나 실습을 위해 만든 것이 아니어서 삭제하지 않았습니다. `ropewalk reset --name {}` 명령으로 삭제할 수 있습니다";

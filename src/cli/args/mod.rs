@@ -199,7 +199,7 @@ or the end of the session removes it.")]
     },
     /// What the last command, a request, or an object went through, hop by hop
     #[command(after_help = "Examples:
-  ropewalk trace                 the last kubectl command
+  ropewalk trace                 the last command of kubectl or curl
   ropewalk trace pod/web         everything about one object (in namespace default, or NAMESPACE/KIND/NAME)
   ropewalk trace pod web -n shop the same, as kubectl names it
   ropewalk trace -o svg > a.svg  as a picture

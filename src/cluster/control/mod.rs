@@ -74,7 +74,7 @@ pub enum Ask {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Trace {
-    /// All requests of the last kubectl command, and what followed from them.
+    /// All requests of the last command, of kubectl or curl, and what followed from them.
     Last,
     /// The request with this id, and what followed from it.
     Request(String),
@@ -268,23 +268,10 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
         Ask::Trace { what } => {
             let records = target.tap().since(0);
             let chain = match what {
-                Trace::Last => {
-                    let kubectl = |r: &&Arc<tap::Record>| {
-                        r.request.as_ref().is_some_and(|q| q.is_persons() && !q.session.is_empty())
-                    };
-                    let Some(last) = records.iter().rev().find(kubectl) else {
-                        return Reply::Refusal(Refusal::NothingTraced);
-                    };
-                    // Clients choose their sessions: the same one of two users is two.
-                    let of = |q: &tap::Request| (q.session.clone(), q.user.clone(), q.impersonator.clone());
-                    let session = last.request.as_ref().map(of);
-                    let ids: Vec<String> = records
-                        .iter()
-                        .filter_map(|r| r.request.as_ref().filter(|q| Some(of(q)) == session))
-                        .map(|q| q.id.clone())
-                        .collect();
-                    tap::follow(&records, &ids)
-                }
+                Trace::Last => match last_command(&records) {
+                    Some(ids) => tap::follow(&records, &ids),
+                    None => return Reply::Refusal(Refusal::NothingTraced),
+                },
                 Trace::Request(id) => tap::follow(&records, &[id]),
                 Trace::Object { resource, namespace, name } => about(&records, &resource, &namespace, &name),
             };
@@ -294,6 +281,29 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
             Reply::Error("asked in the wrong place".into())
         }
     }
+}
+
+/// Returns the ids of the last command's requests. A kubectl command is all requests of its
+/// session; each request of a client without sessions that people use by hand is a command of its
+/// own.
+///
+/// ```text
+/// kubectl run web; curl …/pods              the request of curl
+/// curl …/pods; kubectl get pods             the requests of `kubectl get`
+/// kubectl run web; a controller in Python   the requests of `kubectl run`
+/// ```
+fn last_command(records: &[Arc<tap::Record>]) -> Option<Vec<String>> {
+    let mut requests = records.iter().rev().filter_map(|r| r.request.as_ref());
+    let is_typed = |q: &&tap::Request| q.by_hand().is_some() || (q.is_persons() && !q.session.is_empty());
+    let last = requests.find(is_typed)?;
+    if last.session.is_empty() {
+        return Some(vec![last.id.clone()]);
+    }
+    // Clients choose their sessions: the same one of two users is two.
+    let of = |q: &tap::Request| (q.session.clone(), q.user.clone(), q.impersonator.clone());
+    let session = of(last);
+    let own = records.iter().filter_map(|r| r.request.as_ref()).filter(|q| of(q) == session);
+    Some(own.map(|q| q.id.clone()).collect())
 }
 
 /// The records of one object. A resource is a plural, with its group (`widgets.example.com`) or

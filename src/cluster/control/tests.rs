@@ -208,6 +208,37 @@ async fn a_process_is_the_main_one_only_while_the_socket_is_its_own() {
     assert!(main_process(&place, own).await.is_none(), "it has ended");
 }
 
+/// `curl` after `kubectl`, with the learner's certificate, with a token of a service account, or
+/// with neither. A program that goes on in the background has typed nothing.
+#[test]
+fn the_last_command_is_of_kubectl_or_of_a_client_used_by_hand() {
+    let tap = tap::Tap::new();
+    let emit = |id: &str, user: &str, agent: &str, session: &str| {
+        let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
+        let [id, user, user_agent, session] = [id, user, agent, session].map(String::from);
+        record.request = Some(tap::Request { id, user, user_agent, session, ..Default::default() });
+        tap.emit(record);
+        last_command(&tap.since(0))
+    };
+    let ids = |ids: &[&str]| Some(ids.iter().map(|id| id.to_string()).collect::<Vec<_>>());
+    assert_eq!(emit("p", tap::LEARNER, "Python/3.13", ""), None);
+    assert_eq!(emit("k1", tap::LEARNER, "kubectl/v1.35.0", "s"), ids(&["k1"]));
+    assert_eq!(emit("k2", tap::LEARNER, "kubectl/v1.35.0", "s"), ids(&["k1", "k2"]));
+    for (id, user) in
+        [("c1", tap::LEARNER), ("c2", "system:serviceaccount:d:robot"), ("c3", "system:anonymous")]
+    {
+        assert_eq!(emit(id, user, "curl/8.5.0", ""), ids(&[id]));
+    }
+    for (id, user, agent) in [
+        ("q", tap::LEARNER, "Python/3.13"),
+        ("t", tap::TEACHER, "ropewalk"),
+        ("n", "system:node:n", "kubelet/v1.35.0"),
+    ] {
+        assert_eq!(emit(id, user, agent, ""), ids(&["c3"]), "{agent}");
+    }
+    assert_eq!(emit("k3", "jane", "kubectl/v1.35.0", "s"), ids(&["k3"]), "another user's session");
+}
+
 /// Knative's Service has the plural of the core group's.
 #[test]
 fn an_object_of_another_group_with_the_same_plural_is_told_apart() {

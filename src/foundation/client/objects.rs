@@ -1,6 +1,6 @@
 //! Requests about the objects of one kind, with every name escaped.
 
-use super::answers::segment;
+use super::answers::{is_code, segment};
 use super::item::Item;
 use super::reflector::decoded;
 use kube::api::{
@@ -48,6 +48,60 @@ impl<K> Api<K> {
     /// Wraps one of kube-rs, whose namespace is escaped.
     pub(super) fn new(api: kube::Api<K>) -> Api<K> {
         Api(api)
+    }
+}
+
+/// Objects of a page: as many as an informer asks for.
+const PAGE: u32 = 500;
+
+/// A list that is read in pages. The API server refuses a list of whole objects without a limit
+/// (413) if the defaults of a custom kind would make it too large, and splits one with a limit.
+struct Pages<T: Clone> {
+    /// What was asked, without a limit.
+    asked: ListParams,
+    /// The request of the next page.
+    next: ListParams,
+    /// The pages so far.
+    read: Option<ObjectList<T>>,
+}
+
+impl<T: Clone> Pages<T> {
+    fn new(asked: &ListParams) -> Pages<T> {
+        Pages { asked: asked.clone(), next: asked.clone().limit(PAGE), read: None }
+    }
+
+    /// Takes over the answer to [`Pages::next`]. Returns the list after its last page. If the store
+    /// has compacted the revision of the first pages, the next request is for the whole list, as
+    /// with client-go's `ListPager`.
+    ///
+    /// # Errors
+    /// Of the request.
+    fn take(
+        &mut self,
+        answer: Result<ObjectList<T>, kube::Error>,
+    ) -> Result<Option<ObjectList<T>>, kube::Error> {
+        let page = match answer {
+            Err(error) if self.read.is_some() && is_code(&error, 410) => {
+                (self.read, self.next) = (None, self.asked.clone());
+                return Ok(None);
+            }
+            answer => answer?,
+        };
+        let token = page.metadata.continue_.clone().filter(|token| !token.is_empty());
+        let mut list = match self.read.take() {
+            Some(mut list) => {
+                list.items.extend(page.items);
+                list
+            }
+            None => page,
+        };
+        let Some(token) = token else {
+            list.metadata.continue_ = None;
+            return Ok(Some(list));
+        };
+        self.next = self.asked.clone().limit(PAGE).continue_token(&token);
+        self.read = Some(list);
+        Ok(None)
     }
 }
 
@@ -187,16 +241,21 @@ impl<K> Api<Item<K>>
 where
     K: Clone + DeserializeOwned + Debug,
 {
-    /// Lists objects without those that cannot be decoded, as
+    /// Lists all objects, in pages, without those that cannot be decoded, as
     /// [`Reflector::next_decoded`](crate::Reflector::next_decoded) does: the log names each, with
     /// `kind`. One such object does not hide the others of its list.
     ///
     /// # Errors
-    /// Of the request.
+    /// Of a request.
     pub async fn list_decoded(&self, kind: &str, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
-        let ObjectList { types, metadata, items } = self.0.list(params).await?;
-        let items = items.into_iter().filter_map(|item| decoded(kind, item)).collect();
-        Ok(ObjectList { types, metadata, items })
+        let mut pages = Pages::new(params);
+        loop {
+            let answer = self.0.list(&pages.next).await;
+            if let Some(ObjectList { types, metadata, items }) = pages.take(answer)? {
+                let items = items.into_iter().filter_map(|item| decoded(kind, item)).collect();
+                return Ok(ObjectList { types, metadata, items });
+            }
+        }
     }
 }
 
@@ -258,6 +317,46 @@ mod tests {
         let kind = ApiResource::erase::<Secret>(&());
         let untyped = Api::<DynamicObject>::namespaced_with(server.client.kube(), "a/b", &kind);
         assert_eq!(untyped.path(name), path);
+    }
+
+    #[test]
+    fn a_page_is_asked_for_with_a_limit_and_the_token_of_the_page_before() {
+        let asked = ListParams::default().at("7").labels("a=b");
+        let mut pages = Pages::<DynamicObject>::new(&asked);
+        assert_eq!(pages.next, asked.clone().limit(PAGE));
+        let page = |token: &str| {
+            let metadata = json!({"resourceVersion": "7", "continue": token});
+            Ok(serde_json::from_value(json!({"metadata": metadata, "items": [{"metadata": {}}]})).unwrap())
+        };
+        assert!(pages.take(page("c")).unwrap().is_none());
+        assert_eq!(pages.next, asked.limit(PAGE).continue_token("c"));
+        let list = pages.take(page("")).unwrap().unwrap();
+        assert_eq!((list.items.len(), list.metadata.continue_), (2, None));
+    }
+
+    /// Between two pages the store may compact the revision of the list: then it is read at once.
+    #[tokio::test]
+    async fn a_list_of_several_pages_is_read_to_its_end() {
+        let page = |name: &str, token: &str| {
+            let metadata = json!({"resourceVersion": "7", "continue": token});
+            Some((200, json!({"metadata": metadata, "items": [{"metadata": {"name": name}}]})))
+        };
+        let expired = || refusal(410, "Expired");
+        for (second, third, want) in [
+            (page("b", ""), None, Some(vec!["a", "b"])),
+            (expired(), page("whole", ""), Some(vec!["whole"])),
+            (expired(), expired(), None),
+        ] {
+            let answers = parking_lot::Mutex::new(vec![third, second, page("a", "c")]);
+            let server = Scripted::new(move |_| answers.lock().pop().flatten()).await;
+            let kind = ApiResource::erase::<Secret>(&());
+            let api = Api::<Item<DynamicObject>>::all_with(server.client.kube(), &kind);
+            let found = api.list_decoded("Secret", &ListParams::default()).await.ok();
+            let names = found.as_ref().map(|found| {
+                found.items.iter().filter_map(|o| o.metadata.name.as_deref()).collect::<Vec<_>>()
+            });
+            assert_eq!(names, want);
+        }
     }
 
     #[tokio::test]

@@ -109,7 +109,19 @@ pub struct Request {
     pub dry_run: bool,
 }
 
+/// Clients that people use by hand and that, unlike kubectl, send no session: each of their
+/// requests is a command of its own, as whatever user it was sent. Programs that ask all day are
+/// not among them. These are the first word of a `User-Agent`, e.g. `curl/8.5.0`, in lower case.
+const BY_HAND: [&str; 3] = ["curl", "wget", "httpie"];
+
 impl Request {
+    /// Returns the client that a person used by hand for a request without a session: `curl` of
+    /// `curl/8.5.0`. `None` for a request of kubectl, and of a program.
+    pub fn by_hand(&self) -> Option<String> {
+        let agent = self.user_agent.split(['/', ' ']).next().unwrap_or_default().to_lowercase();
+        (self.session.is_empty() && BY_HAND.contains(&agent.as_str())).then_some(agent)
+    }
+
     /// Is it a person's doing? Who asks under another name has still asked.
     pub fn is_persons(&self) -> bool {
         is_person(actor(&self.user, &self.impersonator))

@@ -145,9 +145,12 @@ pub(crate) async fn run(
                 false => continue,
             },
             record = records.recv() => match record {
+                // Also if it was read already, with a question that came at the same time.
+                Ok(record) if matches!(record.event, tap::Event::Fault(_)) => actor.look_at_held().await,
                 Ok(record) if record.seq <= actor.engine.observer.recorder.seq => continue,
                 // All that has come by then is read when it is judged.
-                Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+                Ok(_) => {}
+                Err(broadcast::error::RecvError::Lagged(_)) => actor.look_at_held().await,
                 Err(broadcast::error::RecvError::Closed) => return Ok(()),
             },
             () = until(next) => continue,

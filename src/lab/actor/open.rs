@@ -37,7 +37,8 @@ impl Actor {
         }
         self.refuse_other_cluster(&lesson, lang)?;
         self.move_in(&lesson, true).await.map_err(|refused| words::refused(lang, &refused))?;
-        let mut notices: Vec<Notice> = self.still_held().await.into_iter().collect();
+        let held = self.held().await.unwrap_or_default();
+        let mut notices = Vec::new();
         if self.wants_setup(&lesson.id) {
             match self.set_up(&lesson).await {
                 Ok(told) => notices.extend(told),
@@ -51,6 +52,8 @@ impl Actor {
                 }
             }
         }
+        self.engine.held = held;
+        self.look_at_held().await; // the setup may have started one of them
         let at = self.engine.progress.lesson(&lesson.id).step.clone();
         let step = lesson.step(&at).unwrap_or(0);
         // What a way back would take by now nobody has agreed to.
@@ -63,15 +66,23 @@ impl Actor {
         Ok(())
     }
 
-    /// Names the components that `fault stop` holds down, e.g. since an earlier lesson. There are
-    /// none on a cluster that is not Ropewalk's.
-    async fn still_held(&self) -> Option<Notice> {
+    /// Returns the components that `fault stop` holds down now, e.g. since an earlier lesson.
+    /// `None`: this is not known, as on a cluster that is not Ropewalk's.
+    async fn held(&self) -> Option<BTreeSet<String>> {
         let broken = self.host.inside(&Inside::Faults).await.ok()?;
         let broken: Vec<Broken> = serde_json::from_value(broken).ok()?;
-        let held: BTreeSet<String> = broken.into_iter().filter_map(|broken| broken.component).collect();
-        let starts: Vec<String> = held.iter().map(|name| format!("`fault start {name}`")).collect();
-        let names = held.into_iter().collect::<Vec<_>>().join(", ");
-        (!names.is_empty()).then(|| (Word::StillHeld, vec![names.into(), starts.join(", ").into()]))
+        Some(broken.into_iter().filter_map(|broken| broken.component).collect())
+    }
+
+    /// Forgets the components that were held down before the lesson and run again by now: their
+    /// notice goes. One that the learner stops in the lesson is not added.
+    pub(super) async fn look_at_held(&mut self) {
+        if self.engine.held.is_empty() {
+            return;
+        }
+        if let Some(held) = self.held().await {
+            self.engine.held.retain(|name| held.contains(name));
+        }
     }
 
     /// Refuses a lesson that declares another cluster than this one.

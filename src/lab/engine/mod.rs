@@ -134,6 +134,8 @@ pub(crate) struct Engine {
     /// What evaluations have found out in this step.
     pub memo: Arc<Memo>,
     pub open: Option<Open>,
+    /// Components that `fault stop` held down before the lesson was opened, and still does.
+    pub held: BTreeSet<String>,
     /// How the shell stands that the open step has broken.
     pub shell: Option<ShellState>,
     pub solving: bool,
@@ -186,6 +188,7 @@ impl Engine {
             lost_before: HashSet::new(),
             memo: Arc::default(),
             open: None,
+            held: BTreeSet::new(),
             shell: None,
             solving: false,
             preparing: None,

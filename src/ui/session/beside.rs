@@ -97,8 +97,17 @@ impl Session {
         if beside::is_declared(&self.place) {
             return self.go_home();
         }
-        self.complain(&self.say(Say::BesideNone, &[]), None, None);
+        self.complain(&self.say(self.why_none_to_leave(), &[]), None, None);
         1
+    }
+
+    /// Says what `lesson leave` answers on a cluster that was not started for a lesson or lab. On a
+    /// foreign one the answer tells how the namespaces of lessons are deleted.
+    fn why_none_to_leave(&self) -> Say {
+        match self.place.foreign().exists() {
+            true => Say::BesideForeign,
+            false => Say::BesideNone,
+        }
     }
 
     /// After a line that ended a lab: on a declared cluster the session ends with it.
@@ -250,6 +259,24 @@ mod tests {
         Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone())
     }
 
+    /// `ropewalk repl --kubeconfig FILE`: that cluster is not the learner's own one.
+    #[test]
+    fn a_session_on_a_foreign_cluster_says_how_its_namespaces_are_deleted() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("foreign-kind-0a1b2c").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        std::fs::write(place.foreign(), "{}").unwrap();
+        let mut here = session(&runtime, place);
+        let mut none = Script::of(std::iter::empty());
+        assert_eq!(here.run("lesson leave", &mut none), Flow::Next);
+        assert_eq!((here.last(), here.why_none_to_leave()), (1, Say::BesideForeign));
+        for lang in [Lang::En, Lang::Ko] {
+            let told = lang.say(Say::BesideForeign, &[]);
+            assert!(told.contains("`quit`"), "{told}");
+            assert!(told.contains("`ropewalk lesson leave --kubeconfig "), "{told}");
+        }
+    }
+
     #[test]
     fn leaving_ends_a_session_on_a_declared_cluster_and_no_other() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
@@ -259,6 +286,7 @@ mod tests {
         let mut none = Script::of(std::iter::empty());
         assert_eq!(here.run("lesson leave", &mut none), Flow::Next, "the learner's own");
         assert_eq!(here.last(), 1);
+        assert_eq!(here.why_none_to_leave(), Say::BesideNone);
         std::fs::write(place.root.join("declared"), "t/01").unwrap();
         assert_eq!(here.run("lesson leave", &mut none), Flow::Leave(0));
     }

@@ -7,6 +7,7 @@
 mod group;
 mod old;
 mod slices;
+mod written;
 
 use super::expectations::Expectations;
 use super::names;
@@ -28,6 +29,7 @@ use std::time::Duration;
 use tap::{Cause, Component, Event};
 
 use group::Group;
+use written::Written;
 
 const WORKERS: usize = 5;
 const ZONE: &str = "topology.kubernetes.io/zone";
@@ -227,11 +229,13 @@ fn start(shared: &Shared) {
     shared.informer::<Node>().on(move |change| {
         services_on(&all, change).into_iter().for_each(|service| q.add(service, change.cause()));
     });
-    let awaited = Expectations::default();
+    let worker = Arc::new(Worker::new(shared));
+    let awaited = worker.awaited.clone();
     awaited.watch(shared.informer::<EndpointSlice>(), &queue);
-    let (q, seen, all) = (queue.clone(), awaited.clone(), shared.clone());
+    worker.watch_writes(&queue);
+    let (q, all) = (queue.clone(), shared.clone());
     shared.informer::<EndpointSlice>().on(move |change| {
-        seen.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
+        awaited.seen(change).into_iter().for_each(|service| q.add(service, change.cause()));
         // One of ours was deleted or changed: put it right. Those of a service that is gone go.
         let service = ours(change.object()).filter(|key| all.informer::<Service>().get(key).is_some());
         service.into_iter().for_each(|service| q.add(service, change.cause()));
@@ -243,7 +247,6 @@ fn start(shared: &Shared) {
             q.add(change.key(), change.cause());
         }
     });
-    let worker = Arc::new(Worker { shared: shared.clone(), awaited });
     shared.report_panics(&queue, shared.informer::<Service>(), "endpointslice");
     queue.work("endpointslice", WORKERS, move |key, cause| {
         let worker = worker.clone();
@@ -289,9 +292,22 @@ struct Worker {
     /// Slices that were made and have not been seen yet. Their names are random: without this a
     /// look at an old cache would make a second one.
     awaited: Expectations,
+    /// Slices that were replaced, and Endpoints objects, that the cache still shows as they were.
+    slices: Written,
+    old: Written,
 }
 
 impl Worker {
+    fn new(shared: &Shared) -> Worker {
+        let (slices, old) = (Written::default(), Written::default());
+        Worker { shared: shared.clone(), awaited: Expectations::default(), slices, old }
+    }
+
+    fn watch_writes(&self, queue: &WorkQueue<Key>) {
+        self.slices.watch(self.shared.informer::<EndpointSlice>(), queue);
+        self.old.watch(self.shared.informer::<Endpoints>(), queue);
+    }
+
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(service) = self.shared.informer::<Service>().get(&key) else {
             return self.forget(&key, &cause).await;
@@ -309,7 +325,7 @@ impl Worker {
             self.shared.informer::<Node>().get(&Key::new("", name))
         });
         let slices = self.write_slices(&key, &service, &sliced, &cause).await;
-        let old = old::write(&self.shared, &key, &service, &groups, &cause).await;
+        let old = old::write(&self.shared, &self.old, &key, &service, &groups, &cause).await;
         if slices? | old? {
             let ready: usize = sliced.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
             let all: usize = sliced.iter().map(|g| g.endpoints.len()).sum();
@@ -358,6 +374,9 @@ impl Worker {
             return Ok(false); // the slice brings the next look when it is seen
         }
         let (have, other) = self.present_slices(key, service);
+        if have.iter().any(|slice| self.slices.is_behind(&Key::of(&**slice))) {
+            return Ok(false); // likewise
+        }
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());
@@ -385,7 +404,11 @@ impl Worker {
                 continue;
             }
             let name = slice.metadata.name.as_deref().unwrap_or_default();
-            match api.replace(name, &PostParams::default(), &next).await {
+            let at = Key::of(&*slice);
+            self.slices.sent(key, &at, Some(&slice.metadata));
+            let replaced = api.replace(name, &PostParams::default(), &next).await;
+            self.slices.answered(&at, replaced.as_ref().ok().map(|stored| &stored.metadata));
+            match replaced {
                 Ok(_) => changed = true,
                 Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
                     return Err(Error::Conflict("its slice is another one by now".into()));

@@ -2,6 +2,7 @@
 //! EndpointSlice, and in one object. Source: `pkg/controller/endpoint`.
 
 use super::group::{Group, label_headless};
+use super::written::Written;
 use crate::error::Error;
 use crate::pods::is_namespace_ending;
 use crate::shared::Shared;
@@ -106,14 +107,19 @@ fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
     true
 }
 
-/// Writes the Endpoints object of a service. Returns whether it was written.
+/// Writes the Endpoints object of a service. Returns whether it was written. While the cache does
+/// not show the last write, nothing is written: that change brings the next look.
 pub(super) async fn write(
     shared: &Shared,
+    written: &Written,
     key: &Key,
     service: &Service,
     groups: &[Group],
     cause: &Option<Cause>,
 ) -> Result<bool, Error> {
+    if written.is_behind(key) {
+        return Ok(false);
+    }
     let api = shared.config.client.caused_by(cause.clone()).within::<Endpoints>(&key.namespace);
     let mut subsets = subsets(service, groups);
     let is_truncated = truncate(&mut subsets);
@@ -135,8 +141,11 @@ pub(super) async fn write(
             && known.metadata.labels.as_ref() == Some(&labels)
             && noted == annotations.as_ref()
     };
+    if known.as_deref().is_some_and(is_same) {
+        return Ok(false);
+    }
+    written.sent(key, key, known.as_ref().map(|known| &known.metadata));
     let result = match &known {
-        Some(known) if is_same(known) => return Ok(false),
         Some(known) => {
             let mut next = (**known).clone();
             (next.subsets, next.metadata.labels) = (subsets, Some(labels));
@@ -154,6 +163,7 @@ pub(super) async fn write(
             api.create(&PostParams::default(), &Endpoints { metadata, subsets }).await
         }
     };
+    written.answered(key, result.as_ref().ok().map(|stored| &stored.metadata));
     match result {
         Ok(_) => Ok(true),
         Err(error) if is_code(&error, 409) => Err(Error::Conflict("its endpoints are others by now".into())),

@@ -103,7 +103,7 @@ fn endpoints_are_in_the_zone_of_their_node() {
 #[tokio::test]
 async fn pods_of_a_node_that_does_not_exist_are_in_no_slice() {
     let server = client::testing::Scripted::new(|_| None).await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
     worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
     let mut lost = (*pod("b", "10.244.2.2", true, false, 80)).clone();
@@ -152,7 +152,7 @@ fn a_service_without_a_selector_selects_nothing() {
 #[tokio::test]
 async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     let server = client::testing::Scripted::new(|_| None).await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let name = "s".repeat(63);
     let service = serde_json::json!({"metadata": {"name": name, "namespace": "d", "uid": "u"}, "spec": {"selector": {"a": "b"}}});
     worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
@@ -170,10 +170,65 @@ async fn a_slice_is_not_made_twice_while_the_cache_is_behind() {
     assert_eq!(posts().len(), 1, "it was seen, and is gone again");
 }
 
+/// `kubectl expose`: the slice is seen before the Endpoints object that the same look made. A 409
+/// would be drawn on the map.
+#[tokio::test]
+async fn an_endpoints_object_is_not_written_twice_while_the_cache_is_behind() {
+    let stored = |a: &client::testing::Asked, revision: &str| {
+        let mut body = a.body.clone();
+        body["metadata"]["resourceVersion"] = json!(revision);
+        Some((201, body))
+    };
+    let server = client::testing::Scripted::new(move |a| match a.line.split(' ').next() {
+        Some("POST") => stored(a, "7"),
+        Some("PUT") => stored(a, "9"),
+        _ => None,
+    })
+    .await;
+    let worker = Worker::new(&Shared::fixed(&server.client));
+    let queue = WorkQueue::new(&worker.shared.crew);
+    worker.watch_writes(&queue);
+    let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80}]});
+    let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
+    worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
+    worker.shared.informer::<Node>().tell_of(node("n1", json!({})));
+    let key = Key::new("d", "s");
+    let written = async || -> Vec<Value> {
+        worker.sync(key.clone(), None).await.unwrap();
+        server.take().into_iter().filter(|a| !a.line.starts_with("GET")).map(|a| a.body).collect()
+    };
+    let first = written().await;
+    assert_eq!(first.len(), 2, "a slice and an Endpoints object");
+    let show = |mut body: Value, revision: &str| {
+        body["metadata"]["resourceVersion"] = json!(revision);
+        match body["addressType"].is_null() {
+            true => worker.shared.informer::<Endpoints>().tell_of(serde_json::from_value(body).unwrap()),
+            false => {
+                worker.awaited.created(&key, body["metadata"]["name"].as_str().unwrap());
+                worker.shared.informer::<EndpointSlice>().tell_of(serde_json::from_value(body).unwrap());
+            }
+        }
+    };
+    let (old, slices): (Vec<Value>, Vec<Value>) =
+        first.into_iter().partition(|body| body["addressType"].is_null());
+    show(slices[0].clone(), "7");
+    assert!(written().await.is_empty(), "the Endpoints object is not seen yet");
+    show(old[0].clone(), "7");
+    assert_eq!(queue.next().await.0, key, "what was held back is looked at again");
+    assert!(written().await.is_empty(), "all is as it should be");
+    worker.shared.informer::<Pod>().tell_of((*pod("a", "10.244.1.2", true, false, 80)).clone());
+    let second = written().await;
+    assert_eq!(second.len(), 2, "both are replaced");
+    worker.shared.informer::<Pod>().tell_of((*pod("b", "10.244.1.3", true, false, 80)).clone());
+    assert!(written().await.is_empty(), "a write at an old revision would be a conflict");
+    second.into_iter().for_each(|body| show(body, "9"));
+    assert_eq!(written().await.len(), 2);
+}
+
 #[tokio::test]
 async fn slices_that_are_going_or_of_another_type_are_not_written() {
     let server = client::testing::Scripted::new(|_| None).await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let spec = json!({"selector": {"app": "web"}, "clusterIP": "None"});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
     worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
@@ -201,7 +256,7 @@ async fn slices_that_are_going_or_of_another_type_are_not_written() {
 async fn an_endpoints_object_that_a_user_wrote_goes_with_its_service() {
     for (written, goes) in [("7", true), ("9", false)] {
         let server = client::testing::Scripted::new(|_| None).await;
-        let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+        let worker = Worker::new(&Shared::fixed(&server.client));
         let meta = json!({"name": "s", "namespace": "d", "uid": "e", "resourceVersion": written});
         let by_hand = serde_json::from_value(json!({"metadata": meta})).unwrap();
         worker.shared.informer::<Endpoints>().tell_of(by_hand);
@@ -226,7 +281,7 @@ fn only_a_service_without_an_address_has_the_label_of_headless_ones() {
 #[tokio::test]
 async fn slices_of_an_earlier_service_of_that_name_are_replaced() {
     let server = client::testing::Scripted::new(|_| None).await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "new"}, "spec": {"selector": {"app": "web"}}});
     worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
     let owner = json!({"apiVersion": "v1", "kind": "Service", "name": "s", "uid": "old", "controller": true});
@@ -249,7 +304,7 @@ async fn an_endpoints_object_that_has_not_all_addresses_says_so_until_it_has() {
         writes.then(|| (201, a.body.clone()))
     })
     .await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": {"selector": {"app": "web"}}});
     worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());
     let ip = |n: usize| format!("10.244.{}.{}", n / 200, n % 200);
@@ -292,7 +347,7 @@ async fn a_service_that_is_being_deleted_has_its_slice_written_and_gets_no_new_o
         writes.then(|| (201, a.body.clone()))
     })
     .await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let meta =
         json!({"name": "s", "namespace": "d", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"});
     let service = json!({"metadata": meta, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}});
@@ -320,7 +375,7 @@ async fn a_new_group_of_ports_does_not_take_the_slice_of_another() {
         writes.then(|| (201, a.body.clone()))
     })
     .await;
-    let worker = Worker { shared: Shared::fixed(&server.client), awaited: Expectations::default() };
+    let worker = Worker::new(&Shared::fixed(&server.client));
     let spec = json!({"selector": {"app": "web"}, "ports": [{"port": 80, "targetPort": "http"}]});
     let service = json!({"metadata": {"name": "s", "namespace": "d", "uid": "u"}, "spec": spec});
     worker.shared.informer::<Service>().tell_of(serde_json::from_value(service).unwrap());

@@ -11,6 +11,7 @@ use std::path::Path;
 use tap::Record;
 
 mod again;
+mod held;
 mod setup;
 
 const LIMIT: Duration = Duration::from_secs(30);

@@ -8,6 +8,7 @@ use tap::{Cause, Component, Event, ObjectRef, Record, Request};
 
 mod gate;
 mod hop;
+mod pace;
 pub(crate) mod traffic;
 mod verb;
 
@@ -17,16 +18,11 @@ pub(crate) use hop::{Did, Hop, Spot};
 /// Hops of one flow; what follows is not drawn.
 const HOPS_MAX: usize = 300;
 /// A hop stays lit at least and at most this long, whatever it took: then it has a speed of its
-/// own, see [`traffic::Pace`].
+/// own, see [`pace::Pace`].
 const SLOT: (Duration, Duration) = (Duration::from_millis(250), Duration::from_millis(1200));
 
 /// Stands for the command where an autoscaler has scaled.
 const AUTOSCALER: &str = "HPA";
-
-/// Clients that people use by hand and that, unlike kubectl, send no session: each of their
-/// requests is a command of its own, as whatever user it was sent. Programs that ask all day are
-/// not among them. These are the first word of a `User-Agent`, e.g. `curl/8.5.0`, in lower case.
-const BY_HAND: [&str; 3] = ["curl", "wget", "httpie"];
 
 /// What one command led to, or one scaling of an autoscaler.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,7 +52,7 @@ impl Flow {
         let began = Timestamp::from_microsecond(record.at.as_microsecond() - micros).unwrap_or(record.at);
         let (session, command) = match scaling {
             true => (request.id.clone(), AUTOSCALER.to_string()),
-            false if request.session.is_empty() => (request.id.clone(), by_hand(request)?),
+            false if request.session.is_empty() => (request.id.clone(), request.by_hand()?),
             false if request.is_persons() => (request.session.clone(), request.command.clone()),
             false => return None,
         };
@@ -255,12 +251,6 @@ fn is_scaling(record: &Record) -> bool {
 /// are no hops of a command, unless the command itself asks for them.
 fn undrawn(record: &Record) -> bool {
     record.object.as_ref().is_some_and(|o| matches!(o.resource.as_str(), "events" | "leases"))
-}
-
-/// The client that a person has used by hand: `curl` of `curl/8.5.0`.
-fn by_hand(request: &Request) -> Option<String> {
-    let agent = request.user_agent.split(['/', ' ']).next().unwrap_or_default().to_lowercase();
-    BY_HAND.contains(&agent.as_str()).then_some(agent)
 }
 
 /// Who sent a request: `kubelet/v1.35`, by `system:node:worker`.

@@ -1,4 +1,5 @@
-use super::traffic::{Pace, READS_MAX, SCALINGS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
+use super::pace::Pace;
+use super::traffic::{READS_MAX, SCALINGS_MAX, SLOWER, Then, Traffic, WRITES_MAX, WRITTEN_MAX};
 use super::*;
 use tap::{Answer, Request, Write};
 
@@ -98,6 +99,49 @@ fn a_look_takes_the_stage_only_when_it_is_free_and_nothing_ends_a_pause() {
     traffic.finish();
     told(&mut traffic, "get2", Event::Authorize, 0);
     assert_eq!(shown(&traffic), "get2");
+}
+
+/// `kubectl get pods` right behind `kubectl run`, whose play takes half a minute.
+#[test]
+fn a_look_that_came_during_a_play_is_played_behind_it() {
+    let opened = || {
+        let mut traffic = Traffic::new();
+        told(&mut traffic, "run", commit(), 7);
+        told(&mut traffic, "get", Event::Authorize, 0);
+        told(&mut traffic, "describe", Event::Authorize, 0);
+        traffic
+    };
+    let shown = |traffic: &Traffic| traffic.play.session.clone().unwrap_or_default();
+    let mut traffic = opened();
+    assert_eq!(shown(&traffic), "run");
+    let mut seen = vec![];
+    while let Some(due) = traffic.due() {
+        assert!(traffic.tick(due), "what is due moves the play");
+        seen.push(shown(&traffic));
+    }
+    assert_eq!(seen.last().map(String::as_str), Some("describe"), "the newest of them: {seen:?}");
+    assert!(!traffic.moving() && traffic.due().is_none());
+    // To the end at a key; a command that is chosen or played again; one that writes.
+    let mut traffic = opened();
+    traffic.finish();
+    let due = traffic.due().expect("the look");
+    assert!(traffic.tick(due) && shown(&traffic) == "describe" && traffic.moving());
+    let chosen: [fn(&mut Traffic); 3] = [
+        |traffic| traffic.replay(Duration::ZERO),
+        |traffic| traffic.choose(-9, Duration::ZERO),
+        |traffic| told(traffic, "set", commit(), 8),
+    ];
+    for choose in chosen {
+        let mut traffic = opened();
+        choose(&mut traffic);
+        let here = shown(&traffic);
+        traffic.finish();
+        assert!(traffic.due().is_none() && shown(&traffic) == here, "{here}");
+    }
+    // A learner who has stopped the play looks at it, also at its end.
+    let mut traffic = opened();
+    traffic.step(9, Duration::ZERO);
+    assert!(traffic.due().is_none() && shown(&traffic) == "run");
 }
 
 /// The picture is live at the end. A pod that crashes for hours adds hops to the command that made

@@ -1,5 +1,6 @@
 //! All flows, with what the views read beside them, and the show that plays one of them.
 
+use super::pace::Pace;
 use super::{Did, Flow, Hop, Spot, is_scaling};
 use crate::tui::agreement::Agreement;
 use crate::tui::cluster::Key;
@@ -37,38 +38,6 @@ pub(crate) struct Play {
     /// It stands still, and the learner has typed a line since: the next command takes the stage.
     pub let_go: bool,
     pub slower: u32,
-}
-
-/// How fast a hop is shown. At 1/100 a hop of 1 ms is lit for 250 ms (1/250), one of 5 ms for 500
-/// ms (1/100), and one of 3 s for 1.2 s (x2.5).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Pace {
-    /// What it took.
-    pub real: Duration,
-    /// How long it is lit.
-    pub lit: Duration,
-}
-
-impl std::fmt::Display for Pace {
-    /// Three digits are enough: `1/3570`. Nothing for a hop that took no time that could be
-    /// measured.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (real, lit) = (self.real.as_micros(), self.lit.as_micros());
-        if real == 0 {
-            return Ok(());
-        }
-        if lit < real {
-            let tenths = (10 * real + lit / 2) / lit;
-            return write!(f, "x{}.{}", tenths / 10, tenths % 10);
-        }
-        let tenths = (10 * lit + real / 2) / real;
-        if tenths < 100 && tenths % 10 > 0 {
-            return write!(f, "1/{}.{}", tenths / 10, tenths % 10);
-        }
-        let slower = (lit + real / 2) / real;
-        let unit = 10_u128.pow(slower.max(1).ilog10().saturating_sub(2));
-        write!(f, "1/{}", (slower + unit / 2) / unit * unit)
-    }
 }
 
 /// A pod at the lit hop: the picture of a replayed command shows what was there then.
@@ -124,6 +93,9 @@ pub(crate) struct Traffic {
     /// The newest entries of the store's log, by index.
     pub written: BTreeMap<u64, Written>,
     pub play: Play,
+    /// The session of the newest command that came while another one was on the stage, and that is
+    /// played after that one: `kubectl get` behind `kubectl run`.
+    next: Option<String>,
     /// What happened beside the commands, the oldest first.
     pub marks: VecDeque<Mark>,
     /// When the newest record was written.
@@ -152,6 +124,7 @@ impl Traffic {
             self.flows.retain(|flow| flow.began < since);
         }
         self.play = Play { slower: self.play.slower, ..Play::default() };
+        self.next = None;
     }
 
     /// Keeps what the views read of a record.
@@ -301,26 +274,37 @@ impl Traffic {
         }
         // The newest command with something to see takes the stage: one that only looks when
         // nothing is played there, and none while the learner has stopped the play to look at it.
-        // With the next line in the shell the learner has seen enough of it.
+        // With the next line in the shell the learner has seen enough of it. Until then the command
+        // waits.
         let is_seen = |flow: &Flow| flow.wrote() || flow.refused().is_some();
         let is_over = !self.moving() || self.play.let_go;
         let free = is_over || self.play.playing && self.flows.back().is_some_and(is_seen);
         if changed == Some(true)
-            && free
             && record.at >= live_from
             && let Some(request) = &record.request
             && let Some(flow) = self.flows.back().filter(|flow| flow.is_own(request))
             && self.play.session.as_ref() != Some(&flow.session)
         {
-            self.play = Play {
-                session: Some(flow.session.clone()),
-                since: now,
-                playing: true,
-                slower: self.play.slower,
-                ..Play::default()
-            };
+            let session = flow.session.clone();
+            match free {
+                true => self.take_stage(session, now),
+                false => self.next = Some(session),
+            }
         }
         changed.unwrap_or(false) || matters(&record)
+    }
+
+    fn take_stage(&mut self, session: String, now: Duration) {
+        let slower = self.play.slower;
+        self.play = Play { session: Some(session), since: now, playing: true, slower, ..Play::default() };
+        self.next = None;
+    }
+
+    /// The session of the command that waits, if the play has come to its end.
+    fn due_on_stage(&self) -> Option<String> {
+        let is_over = self.play.playing && self.shown().is_some() && !self.moving();
+        let next = self.next.as_ref().filter(|_| is_over)?;
+        self.flows.iter().map(|flow| &flow.session).find(|session| *session == next).cloned()
     }
 
     /// The flow on the stage.
@@ -411,7 +395,10 @@ impl Traffic {
         while self.play.playing {
             let Some(flow) = self.shown() else { return moved };
             if self.play.at >= flow.hops.len() {
-                return moved;
+                let Some(next) = self.due_on_stage() else { return moved };
+                self.take_stage(next, now);
+                moved = true;
+                continue;
             }
             let slot = flow.slot(self.play.at, self.play.slower);
             if now.saturating_sub(self.play.since) < slot {
@@ -426,6 +413,9 @@ impl Traffic {
 
     /// When the next hop is due.
     pub(crate) fn due(&self) -> Option<Duration> {
+        if self.due_on_stage().is_some() {
+            return Some(self.play.since);
+        }
         let flow = self.shown()?;
         let moving = self.play.playing && self.play.at < flow.hops.len();
         moving.then(|| self.play.since + flow.slot(self.play.at, self.play.slower))
@@ -451,6 +441,7 @@ impl Traffic {
         }
         (self.play.at, self.play.since, self.play.let_go) = (0, now, false);
         self.play.playing = self.play.session.is_some();
+        self.next = None; // the learner has chosen what to see
     }
 
     /// One hop forward or back, and stands still there.
