@@ -350,8 +350,8 @@ impl Kubelet {
             self.report(key, pod, memory, cause, status).await?;
             return Ok(Outcome::Done); // the runtime's event brings the key back
         }
-        for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
-            if let Err(error) = self.config.runtime.stop_pod_sandbox(&sandbox.id).await {
+        for sandbox in memory.to_stop(&sandboxes) {
+            if let Err(error) = self.stop_sandbox(&sandbox.id, memory).await {
                 let id = &sandbox.id;
                 let message = format!("error killing pod: failed to stop sandbox {id:?}: {}", error.line());
                 self.recorder.warning(&reference(pod, None), "FailedKillPod", message, cause.clone());
@@ -392,6 +392,16 @@ impl Kubelet {
         }
         volumes_gone?;
         Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
+    }
+
+    /// Stops a sandbox, which gives back its address, its control group and its mount.
+    ///
+    /// # Errors
+    /// Of the runtime; it is to be stopped again.
+    pub(super) async fn stop_sandbox(&self, id: &str, memory: &mut Memory) -> Result<(), cri::Error> {
+        self.config.runtime.stop_pod_sandbox(id).await?;
+        memory.stopped.insert(id.into());
+        Ok(())
     }
 
     /// Removes the attempts that are no longer needed, and the sandboxes before the newest that

@@ -33,11 +33,11 @@ struct Pass {
 }
 
 /// Whether a container that lost its sandbox runs again in the next one, with whatever code it
-/// ended: not by the policy Never, its own or else its pod's.
+/// ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
 fn goes_on(pod: &Pod, name: &str) -> bool {
-    let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
+    let Some(spec) = specs::spec_of(pod, name) else { return false };
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
-    own.or(of_pod) != Some("Never")
+    spec.restart_policy.as_deref().or(of_pod) != Some("Never")
 }
 
 impl Kubelet {
@@ -116,13 +116,16 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
             self.give_volumes_back(pod, memory, cause).await?;
+            // The ready one of a pod that had containers is stopped as a step, below.
+            let ready_too = containers.is_empty();
+            for sandbox in memory.to_stop(&sandboxes) {
+                if ready_too || sandbox.state == SandboxState::NotReady {
+                    self.stop_sandbox(&sandbox.id, memory).await?;
+                }
+            }
         }
         if has_ended && containers.is_empty() {
-            // It ended before this kubelet's time, or failed before any container was made.
-            for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
-                self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
-            }
-            return Ok(None);
+            return Ok(None); // it ended before this kubelet's time, or before any container was made
         }
         let (steps, look_again) = self.next_steps(key, pod, memory, &sandboxes, &containers);
         if steps.is_empty() {
@@ -209,6 +212,7 @@ impl Kubelet {
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
         // pile up.
         self.forget_old(&memory.uid, &sandboxes, &containers).await?;
@@ -263,7 +267,7 @@ impl Kubelet {
             let done = match step {
                 Step::LookAgain(_) => Ok(None),
                 Step::StopSandbox { id } => {
-                    self.config.runtime.stop_pod_sandbox(&id).await.map(|()| None).map_err(Error::from)
+                    self.stop_sandbox(&id, memory).await.map(|()| None).map_err(Error::from)
                 }
                 Step::Stop { name, id, why } => {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };

@@ -63,6 +63,36 @@ fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
     });
 }
 
+/// Its pause process has ended by itself, so it is not ready, but it has its address still.
+#[test]
+fn a_lost_sandbox_of_a_pod_that_is_over_is_stopped_once() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let mut whole = pod(json!({}), json!({"restartPolicy": "Never"}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.look().await.unwrap();
+        let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
+        world.runtime.lose_pause(&sandbox.id);
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 0, "Completed");
+        }
+        let stop = format!("stop_pod_sandbox {}", sandbox.id);
+        let stops = || world.runtime.calls().iter().filter(|call| **call == stop).count();
+        for _ in 0..3 {
+            world.look().await.unwrap();
+        }
+        assert_eq!(stops(), 1, "{:?}", world.runtime.calls());
+        // A kubelet that was started since does not know that; a finalizer keeps the object.
+        whole["metadata"]["finalizers"] = json!(["example.com/x"]);
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let (whole, mut memory) = (read(whole), Memory { uid: "u".into(), ..Memory::default() });
+        for _ in 0..2 {
+            world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
+        }
+        assert_eq!(stops(), 2, "{:?}", world.runtime.calls());
+    });
+}
+
 /// As upstream: of a pod that has failed nothing runs any more.
 #[test]
 fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {

@@ -209,6 +209,33 @@ fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
     });
 }
 
+/// It runs in no other sandbox, so it does not wait for one.
+#[test]
+fn an_ephemeral_container_of_a_lost_sandbox_has_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let debugger = json!([{"name": "d", "image": "busybox"}]);
+        let more = json!({"restartPolicy": "OnFailure", "ephemeralContainers": debugger});
+        let world = World::new(&crew, api, dir, pod(json!({}), more));
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.lose_pause(&sandbox.id);
+        }
+        let mut events = world.runtime.events();
+        world.look().await.unwrap();
+        let all = async {
+            for _ in 0..3 {
+                while events.recv().await.unwrap().kind != cri::EventKind::Stopped {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("d")), (2, 1));
+        let told = world.written().unwrap();
+        assert_eq!(told["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0, "{told}");
+    });
+}
+
 #[test]
 fn a_name_that_is_too_long_for_the_kernel_is_told() {
     with_mounts(|crew, dir| async move {
