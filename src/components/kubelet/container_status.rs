@@ -2,6 +2,7 @@
 
 use super::specs::long_name;
 use super::view::{LOST, View, may_restart};
+use clock::Timestamp;
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
@@ -51,7 +52,7 @@ pub(crate) fn container(
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
     (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
-    (status.image, status.image_id) = (c.image.clone(), c.image_id.clone());
+    (status.image, status.image_id) = (c.image.clone(), image_id(c));
     status.resources.get_or_insert_default();
     status.user = c.user.as_ref().map(user);
     match view.previous(&spec.name) {
@@ -124,6 +125,22 @@ fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
         }
     });
     Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
+}
+
+/// The image of a container with its digest, as upstream shows what was pulled (`ImageRef`): the
+/// tag may name another image by now.
+///
+/// ```text
+/// docker.io/library/nginx:1.29, sha256:9f..   ->  docker.io/library/nginx@sha256:9f..
+/// ```
+fn image_id(c: &Container) -> String {
+    let name = c.image.split('@').next().unwrap_or_default();
+    let last = name.rfind('/').map_or(0, |at| at + 1);
+    let tag = name[last..].find(':').map_or(name.len(), |at| last + at);
+    match &name[..tag] {
+        "" => c.image_id.clone(),
+        repository => format!("{repository}@{}", c.image_id),
+    }
 }
 
 /// As whom a container runs.
@@ -227,7 +244,8 @@ fn ended(c: &Container) -> ContainerState {
             exit_code: c.exit_code,
             reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
             message: Some(c.message.clone()).filter(|m| !m.is_empty()),
-            started_at: c.started_at.or(Some(c.created_at)).map(Time),
+            // As upstream: one that never ran began when time did.
+            started_at: Some(Time(c.started_at.unwrap_or(Timestamp::UNIX_EPOCH))),
             finished_at: c.finished_at.map(Time),
             ..ContainerStateTerminated::default()
         }),

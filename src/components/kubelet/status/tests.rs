@@ -415,6 +415,28 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
     assert!(messages(&short).iter().all(|m| m == "done"));
 }
 
+/// As upstream's kubelet shows what containerd says.
+#[test]
+fn a_container_has_its_image_with_the_digest_and_one_that_never_ran_no_time_of_its_start() {
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    let told = |image: &str, started_at| {
+        let c = Container { image: image.into(), started_at, ..container("a", 0, Exited, 128) };
+        let s = status(&pod("Never", &[], &["a"]), Some(&ready), &[c], None);
+        serde_json::to_value(s).unwrap()["containerStatuses"][0].clone()
+    };
+    for (image, want) in [
+        ("docker.io/library/nginx:1.29", "docker.io/library/nginx@sha256:1"),
+        ("localhost:5000/a", "localhost:5000/a@sha256:1"),
+        ("localhost:5000/a:b", "localhost:5000/a@sha256:1"),
+        ("r.io/a@sha256:2", "r.io/a@sha256:1"),
+    ] {
+        assert_eq!(told(image, None)["imageID"], want);
+    }
+    let start = |at| told("a", at)["state"]["terminated"]["startedAt"].clone();
+    assert_eq!(start(None), "1970-01-01T00:00:00Z");
+    assert_eq!(start(Some(Timestamp::from_second(60).unwrap())), "1970-01-01T00:01:00Z");
+}
+
 /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
 #[test]
 fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
