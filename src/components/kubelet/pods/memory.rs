@@ -25,6 +25,8 @@ pub(super) struct Memory {
     pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
     /// Where the pod's volumes are on the node. Each is here from the moment it was made.
     pub volumes: Volumes,
+    /// They were made just now, before the pod's sandbox was.
+    pub just_mounted: bool,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
     pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.

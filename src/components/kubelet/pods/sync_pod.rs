@@ -46,7 +46,7 @@ impl Kubelet {
     /// A new pod with the containers `web` and `log`:
     ///
     /// ```text
-    /// pass 1   nothing runs            make the sandbox; report ContainerCreating meanwhile
+    /// pass 1   nothing runs            report ContainerCreating; make the volumes and the sandbox
     /// pass 2   sandbox                 start web, start log
     /// pass 3   sandbox, web, log       nothing to do
     /// report Running
@@ -78,6 +78,7 @@ impl Kubelet {
             judged = later;
         }
         let mut done = Pass::default();
+        memory.just_mounted = false; // long ago
         for number in 0..PASSES {
             let Some(pass) = self.pass(key, pod, memory, cause, number == 0).await? else {
                 return Ok(Outcome::Done);
@@ -239,11 +240,9 @@ impl Kubelet {
             return;
         }
         // When the first container was started they were written.
-        if memory.refreshed.is_some()
-            && let Err(error) = self.volumes(pod, sandboxes, memory, cause).await
-        {
-            // What is on the disk stays, and the next refresh tries again.
-            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+        if memory.refreshed.is_some() {
+            // After a failure what is on the disk stays, and the next refresh tries again.
+            drop(self.mount(pod, sandboxes, memory, cause).await);
         }
         memory.refreshed = Some((clock::Instant::now(), called));
     }
@@ -261,9 +260,13 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         containers: &[Container],
     ) -> (Option<Duration>, Option<Error>) {
-        let mut prepared: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
+            if mounted.is_none() && matches!(step, Step::CreateSandbox { .. } | Step::Start { .. }) {
+                let made = self.mount(pod, sandboxes, memory, cause).await;
+                mounted = Some(made.map_err(|error| _ = failure.get_or_insert(error)).ok());
+            }
             let done = match step {
                 Step::LookAgain(_) => Ok(None),
                 Step::StopSandbox { id } => {
@@ -281,7 +284,9 @@ impl Kubelet {
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }
+                Step::CreateSandbox { .. } if mounted == Some(None) => continue,
                 Step::CreateSandbox { attempt } => {
+                    memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
@@ -293,19 +298,7 @@ impl Kubelet {
                     let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
                         continue;
                     };
-                    if prepared.is_none() {
-                        let made = self.volumes(pod, sandboxes, memory, cause).await;
-                        prepared = Some(match made {
-                            Ok(volumes) => Some(volumes),
-                            Err(error) => {
-                                let (about, message) = (reference(pod, None), error.line());
-                                self.recorder.warning(&about, "FailedMount", message, cause.clone());
-                                failure.get_or_insert(error);
-                                None
-                            }
-                        });
-                    }
-                    let Some(volumes) = prepared.as_ref().and_then(Option::as_ref) else { continue };
+                    let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
                     let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
                     self.start_container(
                         key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
@@ -319,6 +312,25 @@ impl Kubelet {
             }
         }
         (wait, failure)
+    }
+
+    /// Makes the pod's volumes. Those that were made for the new sandbox in the pass before are
+    /// there. An Event tells of a failure.
+    async fn mount(
+        &self,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Volumes, Error> {
+        if std::mem::take(&mut memory.just_mounted) {
+            return Ok(memory.volumes.clone());
+        }
+        let made = self.volumes(pod, sandboxes, memory, cause).await;
+        if let Err(error) = &made {
+            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+        }
+        made
     }
 
     /// Makes the pod's next sandbox, once the ones before are stopped.
