@@ -276,3 +276,31 @@ pub(crate) fn unknown_end(message: &str) -> ContainerStateTerminated {
         ..ContainerStateTerminated::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests;
+    use super::*;
+
+    /// As upstream's kubelet shows what containerd says.
+    #[test]
+    fn an_image_has_its_digest_and_a_container_that_never_ran_no_time_of_its_start() {
+        let made = |image: &str, started_at| {
+            let made = tests::container("a", 0, State::Exited, 128);
+            Container { image: image.into(), started_at, ..made }
+        };
+        for (image, want) in [
+            ("docker.io/library/nginx:1.29", "docker.io/library/nginx@sha256:1"),
+            ("localhost:5000/a", "localhost:5000/a@sha256:1"),
+            ("localhost:5000/a:b", "localhost:5000/a@sha256:1"),
+            ("r.io/a@sha256:2", "r.io/a@sha256:1"),
+            ("", "sha256:1"),
+        ] {
+            assert_eq!(image_id(&made(image, None)), want);
+        }
+        let start = |at| ended(&made("a", at)).terminated.and_then(|end| end.started_at);
+        let later = Timestamp::from_second(60).unwrap();
+        assert_eq!(start(None), Some(Time(Timestamp::UNIX_EPOCH)));
+        assert_eq!(start(Some(later)), Some(Time(later)));
+    }
+}

@@ -38,7 +38,7 @@ struct Watched {
     findings: Findings,
     /// Ends every probe of the container.
     end: CancellationToken,
-    /// Ends those whose failure would restart it: the pod is being deleted.
+    /// Ends those whose failure would restart it: the pod is being deleted, or has to fail.
     leaving: CancellationToken,
 }
 
@@ -135,6 +135,12 @@ impl Prober {
             }
         }
         seen
+    }
+
+    /// The pod is being ended although no client deleted it: nothing of it is asked any more
+    /// whether it lives. Upstream: `StopLivenessAndStartup`.
+    pub(crate) fn leave(&self, uid: &str) {
+        self.watched().values().filter(|w| w.uid == uid).for_each(|w| w.leaving.cancel());
     }
 
     /// The pod is gone: nobody asks about it any more.
@@ -395,7 +401,11 @@ mod tests {
         prober.attend(&key, &pod, &[next], None);
         let end = prober.watched()["a-1"].end.clone();
         prober.forget("another");
-        assert!(!end.is_cancelled());
+        prober.leave("another");
+        let leaving = prober.watched()["a-1"].leaving.clone();
+        assert!(!end.is_cancelled() && !leaving.is_cancelled());
+        prober.leave("u"); // its time is over, say
+        assert!(!end.is_cancelled() && leaving.is_cancelled());
         prober.forget("u");
         assert!(end.is_cancelled() && prober.watched().is_empty());
         crew.kill();

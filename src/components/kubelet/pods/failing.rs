@@ -219,6 +219,7 @@ impl Kubelet {
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        self.prober.leave(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs && self.is_ending(key, &memory.uid) {

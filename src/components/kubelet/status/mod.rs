@@ -285,21 +285,26 @@ pub(crate) fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodC
 /// Makes the status of a deleted pod whose containers have all ended a terminal one: Succeeded if
 /// all regular containers ended with code 0, else Failed. A Job, for example, may wait for that
 /// before it replaces the pod. A container whose end was not seen gets that of one that was lost;
-/// in a pod that was never initialized the containers stay as they are. Source: `TerminatePod` in
+/// in a pod that was never initialized the regular containers stay as they are, and of the init
+/// containers those after the last that began. Source: `TerminatePod` in
 /// `pkg/kubelet/status/status_manager.go`.
+///
+/// ```text
+/// i1 ended with 0, i2 waits for its image, a waits   ->  the same: Failed
+/// i1 waits for its image, a waits                    ->  i1 137, a waits: Failed
+/// ```
 pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
+    let inits = status.init_container_statuses.as_deref_mut().unwrap_or_default();
+    let has_begun = |c: &ContainerStatus| {
+        let waits = c.state.as_ref().is_some_and(|state| state.waiting.is_some());
+        !waits || c.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
+    };
+    let begun = inits.iter().rposition(has_begun).unwrap_or(0); // at least the first one
+    inits.iter_mut().take(begun + 1).for_each(end_container);
     let conditions = status.conditions.get_or_insert_default();
     if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
         for container in status.container_statuses.iter_mut().flatten() {
-            if terminated(container).is_none() {
-                let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
-                // One that waits for its restart ended as `lastState` says.
-                let known = crashed.filter(|last| last.container_id == container.container_id);
-                let end = known.unwrap_or_else(|| {
-                    unknown_end("The container could not be located when the pod was terminated")
-                });
-                container.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
-            }
+            end_container(container);
             (container.ready, container.started) = (false, Some(false));
         }
     }
@@ -317,6 +322,19 @@ pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
         }
         (condition.reason, condition.message) = (Some(reason.into()), None);
     }
+}
+
+/// Makes the state of a container terminated: as `lastState` says if it waits for its restart, else
+/// as that of one that was lost.
+fn end_container(container: &mut ContainerStatus) {
+    if terminated(container).is_some() {
+        return;
+    }
+    let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
+    let known = crashed.filter(|last| last.container_id == container.container_id);
+    let lost = || unknown_end("The container could not be located when the pod was terminated");
+    let end = Some(known.unwrap_or_else(lost));
+    container.state = Some(ContainerState { terminated: end, ..ContainerState::default() });
 }
 
 /// Returns what the pod asks for and its running containers do not have, one sentence each.

@@ -235,6 +235,17 @@ fn a_deleted_pod_ends_in_a_terminal_phase() {
     let mut waits = status(&pod("Never", &["i"], &["a"]), None, &[], None);
     super::end(&mut waits, Timestamp::UNIX_EPOCH);
     assert_eq!(line(&waits), "Failed PodInitializing ready=False");
+    // Of init containers the last one that began has ended, and the first one in any case.
+    let inits = |containers: &[Container]| {
+        let mut s = status(&pod("Never", &["i", "j", "k"], &["a"]), Some(&ready), containers, None);
+        super::end(&mut s, Timestamp::UNIX_EPOCH);
+        let code = |c: &ContainerStatus| super::terminated(c).map(|end| end.exit_code);
+        s.init_container_statuses.iter().flatten().map(code).collect::<Vec<_>>()
+    };
+    assert_eq!(inits(&[]), [Some(137), None, None]);
+    let done = container("i", 0, Exited, 0);
+    assert_eq!(inits(std::slice::from_ref(&done)), [Some(0), None, None]);
+    assert_eq!(inits(&[done, container("j", 0, Exited, 3)]), [Some(0), Some(3), None]);
 }
 
 /// Nothing of it runs again, so it does not wait for that, and its sidecars do not either.
@@ -413,28 +424,6 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
     }
     let short = status(&pod, Some(&ready), &said("done"), None);
     assert!(messages(&short).iter().all(|m| m == "done"));
-}
-
-/// As upstream's kubelet shows what containerd says.
-#[test]
-fn a_container_has_its_image_with_the_digest_and_one_that_never_ran_no_time_of_its_start() {
-    let ready = sandbox("s", 0, SandboxState::Ready);
-    let told = |image: &str, started_at| {
-        let c = Container { image: image.into(), started_at, ..container("a", 0, Exited, 128) };
-        let s = status(&pod("Never", &[], &["a"]), Some(&ready), &[c], None);
-        serde_json::to_value(s).unwrap()["containerStatuses"][0].clone()
-    };
-    for (image, want) in [
-        ("docker.io/library/nginx:1.29", "docker.io/library/nginx@sha256:1"),
-        ("localhost:5000/a", "localhost:5000/a@sha256:1"),
-        ("localhost:5000/a:b", "localhost:5000/a@sha256:1"),
-        ("r.io/a@sha256:2", "r.io/a@sha256:1"),
-    ] {
-        assert_eq!(told(image, None)["imageID"], want);
-    }
-    let start = |at| told("a", at)["state"]["terminated"]["startedAt"].clone();
-    assert_eq!(start(None), "1970-01-01T00:00:00Z");
-    assert_eq!(start(Some(Timestamp::from_second(60).unwrap())), "1970-01-01T00:01:00Z");
 }
 
 /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
