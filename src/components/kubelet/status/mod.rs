@@ -2,7 +2,7 @@
 
 use super::container_status::{Waiting, container, terminated, unknown_end};
 use super::ephemeral;
-use super::view::{View, may_restart};
+use super::view::{View, has_ended, may_restart};
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -50,7 +50,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
     let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
-    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
+    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !has_ended(view.pod) || before.pod_ip.is_some());
     let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
     let readiness = Readiness { phase, unready: &unready, has_sandbox: sandbox_ready.is_some() };
     let conditions = conditions(view, &before, &init, initialized, &readiness);

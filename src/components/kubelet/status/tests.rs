@@ -426,6 +426,17 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
     assert!(messages(&short).iter().all(|m| m == "done"));
 }
 
+/// As upstream: the one that could not be started, too, although its sandbox is stopped by now.
+#[test]
+fn a_pod_that_ends_at_once_has_its_address() {
+    let (mut p, stopped) = (pod("Never", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
+    let ended = [container("a", 0, Exited, 128)];
+    let told = status(&p, Some(&stopped), &ended, None);
+    assert_eq!((phase_of(&told), told.pod_ip.as_deref()), ("Failed", Some("10.244.1.2")));
+    p.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+    assert_eq!(status(&p, Some(&stopped), &ended, None).pod_ip, None, "it was over without one");
+}
+
 /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
 #[test]
 fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
