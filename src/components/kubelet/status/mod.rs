@@ -13,8 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
 mod patch;
+mod phase;
 
 pub(crate) use patch::{differs, patch};
+use phase::phase;
 
 /// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
 /// bound. Source: `MaxPodTerminationMessageLogLength`.
@@ -42,7 +44,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     let phase = match before.phase.as_deref() {
         Some("Succeeded") => "Succeeded",
         Some("Failed") => "Failed",
-        _ => phase(view, &main, initialized),
+        _ => phase(view, &init, &main, initialized),
     };
     let done = phase == "Succeeded" || phase == "Failed";
     let was_refused = phase == "Failed" && before.container_statuses.is_none();
@@ -473,21 +475,6 @@ fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<S
         message,
         ..PodCondition::default()
     }
-}
-
-fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
-    let runs = view.containers.iter().any(|c| c.state == State::Running);
-    match view.finished() {
-        Some(_) if runs => return "Running", // its sidecars are still ending
-        Some(true) => return "Succeeded",
-        Some(false) => return "Failed",
-        None => {}
-    }
-    let never_ran = |s: &ContainerStatus| {
-        s.state.as_ref().is_some_and(|s| s.waiting.is_some())
-            && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
-    };
-    if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
 /// The message of a container that could not be pulled for now.

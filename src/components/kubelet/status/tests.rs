@@ -100,13 +100,16 @@ fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
 }
 
 #[test]
-fn a_pod_that_has_run_is_not_pending_while_its_next_sandbox_is_initialized() {
+fn a_pod_that_has_run_is_pending_while_its_next_sandbox_is_initialized() {
     let (p, next) = (pod("Always", &["i"], &["a"]), sandbox("t", 1, SandboxState::Ready));
     let again = Container { sandbox_id: "t".into(), ..container("i", 1, Running, 0) };
     let all = [container("i", 0, Exited, 0), container("a", 0, Exited, 137), again];
     let s = status(&p, Some(&next), &all, None);
-    assert_eq!(line(&s), "Running exit 137 ready=False");
+    assert_eq!(line(&s), "Pending exit 137 ready=False");
     assert_eq!(condition_of(&s, "Initialized").status, "True");
+    let mut kept = pod("OnFailure", &["i"], &["a"]);
+    kept.status = Some(status(&kept, Some(&sandbox("s", 0, SandboxState::Ready)), &all[..2], None));
+    assert_eq!(phase_of(&status(&kept, Some(&next), &all, None)), "Running", "i is shown as it ended");
     let first = status(&p, Some(&next), &all[2..], None);
     assert_eq!(phase_of(&first), "Pending");
 }
