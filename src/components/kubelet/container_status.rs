@@ -1,7 +1,7 @@
 //! The status of one container in a pod's status, from what the runtime shows. Pure.
 
 use super::specs::long_name;
-use super::view::{LOST, View, may_restart};
+use super::view::{LOST, View, has_ended, may_restart};
 use clock::Timestamp;
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
@@ -174,11 +174,11 @@ fn not_made(
     mut status: ContainerStatus,
 ) -> ContainerStatus {
     if let Some(before) = view.stored(&spec.name) {
-        // After a restart of the machine nothing runs. One that will not run again stays as it
-        // ended.
+        // After a restart of the machine nothing runs, and of a pod that has failed nothing starts.
+        // One that will not run again stays as it ended.
         let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
         let end = ended.or_else(|| end_of_lost(before));
-        if end.is_some() && view.finished().is_some() {
+        if end.is_some() && (has_ended(view.pod) || view.finished().is_some()) {
             return ContainerStatus {
                 ready: false,
                 started: Some(false),
