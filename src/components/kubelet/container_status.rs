@@ -6,8 +6,7 @@ use clock::Timestamp;
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, ResourceRequirements,
-    VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -31,8 +30,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
 /// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
-/// what the container asks for: nothing is resized in place. One that was made has `resources: {}`
-/// if it asks for nothing.
+/// what the container asks for, once it was made: nothing is resized in place. It has
+/// `resources: {}` if it asks for nothing.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -45,15 +44,14 @@ pub(crate) fn container(
         image: spec.image.clone().unwrap_or_default(),
         started: Some(false),
         last_state: Some(ContainerState::default()),
-        allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
-        resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
         volume_mounts: mounts(spec),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
     (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
     (status.image, status.image_id) = (c.image.clone(), image_id(c));
-    status.resources.get_or_insert_default();
+    let given = spec.resources.clone().unwrap_or_default();
+    (status.allocated_resources, status.resources) = (given.requests.clone(), Some(given));
     status.user = c.user.as_ref().map(user);
     match view.previous(&spec.name) {
         Some(previous) => status.last_state = Some(ended(previous)),

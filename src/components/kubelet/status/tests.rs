@@ -456,14 +456,15 @@ fn the_status_of_a_container_says_what_it_was_given() {
     let asked = serde_json::json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "64Mi"}});
     pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(asked.clone()).unwrap();
     let ready = sandbox("s", 0, SandboxState::Ready);
-    for containers in
-        [vec![], vec![container("a", 0, State::Running, 0), container("b", 0, State::Running, 0)]]
+    let (made, none) =
+        ([container("a", 0, Running, 0), container("b", 0, Running, 0)], serde_json::Value::Null);
+    for (containers, of_a, of_b) in
+        [(&[][..], &none, none.clone()), (&made[..], &asked, serde_json::json!({}))]
     {
-        let told = serde_json::to_value(status(&pod, Some(&ready), &containers, None)).unwrap();
+        let told = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
         let [a, b] = [0_usize, 1].map(|at| &told["containerStatuses"][at]);
-        assert_eq!((&a["resources"], &a["allocatedResources"]), (&asked, &asked["requests"]));
-        let nothing = if containers.is_empty() { serde_json::Value::Null } else { serde_json::json!({}) };
-        assert_eq!((&b["resources"], b["allocatedResources"].is_null()), (&nothing, true));
+        assert_eq!((&a["resources"], &a["allocatedResources"]), (of_a, &of_a["requests"]));
+        assert_eq!((&b["resources"], &b["allocatedResources"]), (&of_b, &none));
     }
 }
 
