@@ -123,7 +123,7 @@ fn conditions(
         ),
         _ => (None, None),
     };
-    let containers_ready = !done && unready.is_empty() && has_sandbox;
+    let containers_ready = !done && unready.is_empty(); // also in a sandbox that was lost
     let gates = closed_gates(view.pod, before);
     let ready = containers_ready && gates.is_empty();
     let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {

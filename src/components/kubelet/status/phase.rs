@@ -49,3 +49,38 @@ fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
     let runs = status.state.as_ref().is_some_and(|state| state.running.is_some());
     !View::is_sidecar(spec) && (runs || never_ran(status)) && !stays_ended()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::decide::tests::{container, pod, sandbox};
+    use super::super::super::probe::Seen;
+    use super::super::super::view::Backoffs;
+    use super::super::{Timestamp, Waiting, of};
+    use super::*;
+    use cri::SandboxState;
+
+    /// As upstream, which asks containers alone: they work until they have ended.
+    #[test]
+    fn a_pod_that_has_lost_its_sandbox_is_ready_while_its_containers_run() {
+        let (pod, lost) = (pod("Always", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
+        let told = |state| {
+            let view = View {
+                pod: &pod,
+                sandbox: Some(&lost),
+                containers: &[container("a", 0, state, 0)],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::from_second(205).unwrap(),
+            };
+            let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
+            let said = |kind: &str| {
+                let found = status.conditions.iter().flatten().find(|c| c.type_ == kind);
+                found.is_some_and(|c| c.status == "True")
+            };
+            (status.phase.clone().unwrap(), said("PodReadyToStartContainers"), said("Ready"))
+        };
+        assert_eq!(told(State::Running), ("Running".into(), false, true));
+        assert_eq!(told(State::Exited), ("Running".into(), false, false));
+    }
+}
