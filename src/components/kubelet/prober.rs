@@ -9,6 +9,7 @@ use super::action::{Action, Answer, Target};
 use super::config::Config;
 use super::probe::{Kind, Numbers, Probed, Seen, Verdict};
 use super::specs::{reference, spec_of};
+use super::view::has_ended;
 use client::{Key, Recorder, WorkQueue};
 use clock::{self, Timestamp};
 use cri::{Container, ContainerState};
@@ -83,6 +84,7 @@ impl Prober {
         pod_ip: Option<IpAddr>,
     ) -> Seen {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let leaves = pod.metadata.deletion_timestamp.is_some() || has_ended(pod);
         let runs = |id: &str| containers.iter().any(|c| c.id == id && c.state == ContainerState::Running);
         let mut seen = Seen::default();
         let mut watched = self.watched();
@@ -90,7 +92,7 @@ impl Prober {
             let stays = w.uid != uid || runs(id);
             if !stays {
                 w.end.cancel();
-            } else if w.uid == uid && pod.metadata.deletion_timestamp.is_some() {
+            } else if w.uid == uid && leaves {
                 w.leaving.cancel();
             }
             stays
@@ -408,6 +410,12 @@ mod tests {
         assert!(!end.is_cancelled() && leaving.is_cancelled());
         prober.forget("u");
         assert!(end.is_cancelled() && prober.watched().is_empty());
+        // Another component wrote that the pod has failed.
+        pod.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        for _ in 0..2 {
+            prober.attend(&key, &pod, &[container("a", 2, ContainerState::Running, 0)], None);
+        }
+        assert!(prober.watched()["a-2"].leaving.is_cancelled());
         crew.kill();
     }
 

@@ -3,7 +3,7 @@
 use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use crate::action::Action;
+use crate::action::{Action, FALLBACK};
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
@@ -191,13 +191,17 @@ impl Kubelet {
             let answer = match tokio::time::timeout(grace, run).await {
                 Ok(answer) => answer,
                 // As upstream: a command fails when its container is killed, a pause does not.
-                Err(_) if hook.sleep.is_some() => Ok(()),
+                Err(_) if hook.sleep.is_some() => Ok(None),
                 Err(_) => Err("it took all of the grace period".into()),
             };
-            if let Err(why) = answer {
-                tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
-                let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
-                self.recorder.warning(&one.about, reason, message, cause.clone());
+            match answer {
+                Ok(None) => {}
+                Ok(Some(told)) => self.recorder.warning(&one.about, FALLBACK, told, cause.clone()),
+                Err(why) => {
+                    tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
+                    let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
+                    self.recorder.warning(&one.about, reason, message, cause.clone());
+                }
             }
         }
         if let Some(pod) = &one.whole {
