@@ -27,7 +27,7 @@ pub(super) const CHUNK: usize = 32 << 10;
 /// for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
-/// Why there is no log of a container that does not exist yet, or of which the runtime knows nothing
+/// Why there is no log of a container that does not exist yet, or that the runtime does not know
 /// any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
 pub(super) fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     let all = status
