@@ -1,12 +1,12 @@
 //! The status of one container in a pod's status, from what the runtime shows. Pure.
 
 use super::specs::long_name;
-use super::view::{LOST, View, may_restart};
+use super::view::{LOST, View, has_ended, may_restart};
+use clock::Timestamp;
 use cri::{Container, ContainerState as State};
 use k8s_openapi::api::core::v1::{
     Container as Spec, ContainerState, ContainerStateRunning, ContainerStateTerminated,
-    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, ResourceRequirements,
-    VolumeMountStatus,
+    ContainerStateWaiting, ContainerStatus, ContainerUser, LinuxContainerUser, VolumeMountStatus,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::collections::BTreeMap;
@@ -30,8 +30,8 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 ///
 /// `restartCount` is the number of the attempt. It survives a restart of the machine, because the
 /// stored status is read where the runtime has forgotten. `resources` and `allocatedResources` are
-/// what the container asks for: nothing is resized in place. One that was made has `resources: {}`
-/// if it asks for nothing.
+/// what the container asks for, once it was made: nothing is resized in place. It has
+/// `resources: {}` if it asks for nothing.
 pub(crate) fn container(
     view: &View,
     spec: &Spec,
@@ -44,15 +44,14 @@ pub(crate) fn container(
         image: spec.image.clone().unwrap_or_default(),
         started: Some(false),
         last_state: Some(ContainerState::default()),
-        allocated_resources: spec.resources.as_ref().and_then(|all| all.requests.clone()),
-        resources: spec.resources.clone().filter(|all| *all != ResourceRequirements::default()),
         volume_mounts: mounts(spec),
         ..ContainerStatus::default()
     };
     let Some(c) = view.current(&spec.name) else { return not_made(view, spec, waiting, has_init, status) };
     (status.restart_count, status.container_id) = (c.attempt as i32, Some(format!("ropewalk://{}", c.id)));
-    (status.image, status.image_id) = (c.image.clone(), c.image_id.clone());
-    status.resources.get_or_insert_default();
+    (status.image, status.image_id) = (c.image.clone(), image_id(c));
+    let given = spec.resources.clone().unwrap_or_default();
+    (status.allocated_resources, status.resources) = (given.requests.clone(), Some(given));
     status.user = c.user.as_ref().map(user);
     match view.previous(&spec.name) {
         Some(previous) => status.last_state = Some(ended(previous)),
@@ -126,6 +125,22 @@ fn mounts(spec: &Spec) -> Option<Vec<VolumeMountStatus>> {
     Some(all.collect::<Vec<_>>()).filter(|all| !all.is_empty())
 }
 
+/// The image of a container with its digest, as upstream shows what was pulled (`ImageRef`): the
+/// tag may name another image by now.
+///
+/// ```text
+/// docker.io/library/nginx:1.29, sha256:9f..   ->  docker.io/library/nginx@sha256:9f..
+/// ```
+fn image_id(c: &Container) -> String {
+    let name = c.image.split('@').next().unwrap_or_default();
+    let last = name.rfind('/').map_or(0, |at| at + 1);
+    let tag = name[last..].find(':').map_or(name.len(), |at| last + at);
+    match &name[..tag] {
+        "" => c.image_id.clone(),
+        repository => format!("{repository}@{}", c.image_id),
+    }
+}
+
 /// As whom a container runs.
 fn user(user: &cri::User) -> ContainerUser {
     let groups = user.groups.iter().map(|group| i64::from(*group)).collect();
@@ -157,11 +172,11 @@ fn not_made(
     mut status: ContainerStatus,
 ) -> ContainerStatus {
     if let Some(before) = view.stored(&spec.name) {
-        // After a restart of the machine nothing runs. One that will not run again stays as it
-        // ended.
+        // After a restart of the machine nothing runs, and of a pod that has failed nothing starts.
+        // One that will not run again stays as it ended.
         let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
         let end = ended.or_else(|| end_of_lost(before));
-        if end.is_some() && view.finished().is_some() {
+        if end.is_some() && (has_ended(view.pod) || view.finished().is_some()) {
             return ContainerStatus {
                 ready: false,
                 started: Some(false),
@@ -227,7 +242,8 @@ fn ended(c: &Container) -> ContainerState {
             exit_code: c.exit_code,
             reason: Some(c.reason.clone()).filter(|r| !r.is_empty()),
             message: Some(c.message.clone()).filter(|m| !m.is_empty()),
-            started_at: c.started_at.or(Some(c.created_at)).map(Time),
+            // As upstream: one that never ran began when time did.
+            started_at: Some(Time(c.started_at.unwrap_or(Timestamp::UNIX_EPOCH))),
             finished_at: c.finished_at.map(Time),
             ..ContainerStateTerminated::default()
         }),
@@ -256,5 +272,33 @@ pub(crate) fn unknown_end(message: &str) -> ContainerStateTerminated {
         reason: Some("ContainerStatusUnknown".into()),
         message: Some(message.into()),
         ..ContainerStateTerminated::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::decide::tests;
+    use super::*;
+
+    /// As upstream's kubelet shows what containerd says.
+    #[test]
+    fn an_image_has_its_digest_and_a_container_that_never_ran_no_time_of_its_start() {
+        let made = |image: &str, started_at| {
+            let made = tests::container("a", 0, State::Exited, 128);
+            Container { image: image.into(), started_at, ..made }
+        };
+        for (image, want) in [
+            ("docker.io/library/nginx:1.29", "docker.io/library/nginx@sha256:1"),
+            ("localhost:5000/a", "localhost:5000/a@sha256:1"),
+            ("localhost:5000/a:b", "localhost:5000/a@sha256:1"),
+            ("r.io/a@sha256:2", "r.io/a@sha256:1"),
+            ("", "sha256:1"),
+        ] {
+            assert_eq!(image_id(&made(image, None)), want);
+        }
+        let start = |at| ended(&made("a", at)).terminated.and_then(|end| end.started_at);
+        let later = Timestamp::from_second(60).unwrap();
+        assert_eq!(start(None), Some(Time(Timestamp::UNIX_EPOCH)));
+        assert_eq!(start(Some(later)), Some(Time(later)));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ## In Kubernetes
 //! One per node. It registers the node, renews its Lease, watches the pods bound to it, and makes
-//! the container runtime's state follow: sandbox, images, volumes, containers; it restarts what
+//! the container runtime's state follow: volumes, sandbox, images, containers; it restarts what
 //! ends, reports status and serves logs and exec to the API server.
 //! ## How this one works
 //! [`decide`] and [`status`] are pure: from a pod and what the runtime shows to the next steps, and

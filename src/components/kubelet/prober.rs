@@ -9,6 +9,7 @@ use super::action::{Action, Answer, Target};
 use super::config::Config;
 use super::probe::{Kind, Numbers, Probed, Seen, Verdict};
 use super::specs::{reference, spec_of};
+use super::view::has_ended;
 use client::{Key, Recorder, WorkQueue};
 use clock::{self, Timestamp};
 use cri::{Container, ContainerState};
@@ -38,7 +39,7 @@ struct Watched {
     findings: Findings,
     /// Ends every probe of the container.
     end: CancellationToken,
-    /// Ends those whose failure would restart it: the pod is being deleted.
+    /// Ends those whose failure would restart it: the pod is being deleted, or has to fail.
     leaving: CancellationToken,
 }
 
@@ -83,6 +84,7 @@ impl Prober {
         pod_ip: Option<IpAddr>,
     ) -> Seen {
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        let leaves = pod.metadata.deletion_timestamp.is_some() || has_ended(pod);
         let runs = |id: &str| containers.iter().any(|c| c.id == id && c.state == ContainerState::Running);
         let mut seen = Seen::default();
         let mut watched = self.watched();
@@ -90,7 +92,7 @@ impl Prober {
             let stays = w.uid != uid || runs(id);
             if !stays {
                 w.end.cancel();
-            } else if w.uid == uid && pod.metadata.deletion_timestamp.is_some() {
+            } else if w.uid == uid && leaves {
                 w.leaving.cancel();
             }
             stays
@@ -135,6 +137,12 @@ impl Prober {
             }
         }
         seen
+    }
+
+    /// The pod is being ended although no client deleted it: nothing of it is asked any more
+    /// whether it lives. Upstream: `StopLivenessAndStartup`.
+    pub(crate) fn leave(&self, uid: &str) {
+        self.watched().values().filter(|w| w.uid == uid).for_each(|w| w.leaving.cancel());
     }
 
     /// The pod is gone: nobody asks about it any more.
@@ -395,9 +403,19 @@ mod tests {
         prober.attend(&key, &pod, &[next], None);
         let end = prober.watched()["a-1"].end.clone();
         prober.forget("another");
-        assert!(!end.is_cancelled());
+        prober.leave("another");
+        let leaving = prober.watched()["a-1"].leaving.clone();
+        assert!(!end.is_cancelled() && !leaving.is_cancelled());
+        prober.leave("u"); // its time is over, say
+        assert!(!end.is_cancelled() && leaving.is_cancelled());
         prober.forget("u");
         assert!(end.is_cancelled() && prober.watched().is_empty());
+        // Another component wrote that the pod has failed.
+        pod.status = serde_json::from_value(json!({"phase": "Failed"})).unwrap();
+        for _ in 0..2 {
+            prober.attend(&key, &pod, &[container("a", 2, ContainerState::Running, 0)], None);
+        }
+        assert!(prober.watched()["a-2"].leaving.is_cancelled());
         crew.kill();
     }
 

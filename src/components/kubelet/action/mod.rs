@@ -28,6 +28,9 @@ const START_MAX: Duration = Duration::from_secs(10);
 /// the first request.
 const REDIRECTS_MAX: usize = 10;
 
+/// The reason of the Event about a hook that was sent in plain HTTP.
+pub(crate) const FALLBACK: &str = "LifecycleHTTPFallback";
+
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Action {
     Exec(Vec<String>),
@@ -139,19 +142,20 @@ impl Target<'_> {
 
     /// Runs a lifecycle hook. What a server answers to an HTTP hook does not matter, as upstream:
     /// the hook has done its work when the request was heard. An HTTPS hook that is answered in
-    /// plain HTTP is sent in plain HTTP. Source: `pkg/kubelet/lifecycle/handlers.go`.
+    /// plain HTTP is sent in plain HTTP; returns what the Event [`FALLBACK`] says then. Source:
+    /// `pkg/kubelet/lifecycle/handlers.go`.
     ///
     /// # Errors
     /// Why the hook failed.
-    pub(crate) async fn hook(&self, action: &Action, timeout: Duration) -> Result<(), String> {
+    pub(crate) async fn hook(&self, action: &Action, timeout: Duration) -> Result<Option<String>, String> {
         let Action::Http(get) = action else {
             return match self.act(action, timeout).await? {
-                Answer::Well | Answer::Warning(_) => Ok(()),
+                Answer::Well | Answer::Warning(_) => Ok(None),
                 Answer::Ill(why) => Err(why),
             };
         };
         match self.ask(get, timeout).await? {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(None),
             Err(NoAnswer::NotTls(why)) => {
                 let mut plain = get.clone();
                 plain.scheme = Some("HTTP".into());
@@ -159,7 +163,11 @@ impl Target<'_> {
                 plain.http_headers.iter_mut().for_each(|all| {
                     all.retain(|header| !header.name.eq_ignore_ascii_case("authorization"));
                 });
-                self.ask(&plain, timeout).await?.map(drop).map_err(|_| why)
+                let to = self.address(get.host.as_deref(), &get.port)?;
+                let told = format!(
+                    "request to HTTPS lifecycle hook {to} got HTTP response, retry with HTTP succeeded"
+                );
+                self.ask(&plain, timeout).await?.map(|_| Some(told)).map_err(|_| why)
             }
             Err(NoAnswer::Other(why)) => Err(why),
         }

@@ -126,7 +126,7 @@ async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_t
     let with_blank = serde_json::json!({"port": port, "path": "/health check?a=<b>&c=%20#here"});
     let with_blank = Action::Http(serde_json::from_value(with_blank).unwrap());
     let mut asked = answering(&*network, port, missing).await;
-    assert_eq!(target.hook(&get("HTTP", port), limit).await, Ok(()));
+    assert_eq!(target.hook(&get("HTTP", port), limit).await, Ok(None));
     asked.recv().await.unwrap();
     let probed = target.act(&get("HTTP", port), limit).await.unwrap();
     assert_eq!(probed, Answer::Ill("HTTP probe failed with statuscode: 404".into()));
@@ -134,7 +134,8 @@ async fn an_http_hook_has_done_its_work_when_it_was_heard_and_a_probe_looks_at_t
     assert!(matches!(target.act(&with_blank, limit).await, Ok(Answer::Ill(why)) if why.contains("404")));
     let heard = String::from_utf8(asked.recv().await.unwrap()).unwrap();
     assert!(heard.starts_with("GET /health%20check?a=%3Cb%3E&c=%20 HTTP"), "{heard}");
-    assert_eq!(target.hook(&get("HTTPS", port), limit).await, Ok(()), "it is sent in plain HTTP");
+    let told = target.hook(&get("HTTPS", port), limit).await.unwrap().expect("it is sent in plain HTTP");
+    assert!(told.starts_with("request to HTTPS lifecycle hook 172.30.0.11:8080 got HTTP"), "{told}");
     asked.recv().await.unwrap(); // the handshake
     let plain = String::from_utf8(asked.recv().await.unwrap()).unwrap();
     assert!(plain.starts_with("GET /x ") && !plain.contains("secret"), "{plain}");
@@ -193,7 +194,7 @@ async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
     let _broken = answering(&*network, 8080, "HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nwell").await;
     let cut_off = target.act(&get(8080), limit).await;
     assert!(cut_off.is_err(), "the answer has no end: {cut_off:?}");
-    assert_eq!(target.hook(&get(8080), limit).await, Ok(()));
+    assert_eq!(target.hook(&get(8080), limit).await, Ok(None));
     let _whole = answering(&*network, 8081, "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nwell").await;
     assert_eq!(target.act(&get(8081), limit).await, Ok(Answer::Well));
     let large = format!("HTTP/1.1 200 OK\r\ncontent-length: 99999\r\n\r\n{}", "x".repeat(2 * OUTPUT_MAX));

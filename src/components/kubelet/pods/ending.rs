@@ -3,7 +3,7 @@
 use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use crate::action::Action;
+use crate::action::{Action, FALLBACK};
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
@@ -191,13 +191,17 @@ impl Kubelet {
             let answer = match tokio::time::timeout(grace, run).await {
                 Ok(answer) => answer,
                 // As upstream: a command fails when its container is killed, a pause does not.
-                Err(_) if hook.sleep.is_some() => Ok(()),
+                Err(_) if hook.sleep.is_some() => Ok(None),
                 Err(_) => Err("it took all of the grace period".into()),
             };
-            if let Err(why) = answer {
-                tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
-                let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
-                self.recorder.warning(&one.about, reason, message, cause.clone());
+            match answer {
+                Ok(None) => {}
+                Ok(Some(told)) => self.recorder.warning(&one.about, FALLBACK, told, cause.clone()),
+                Err(why) => {
+                    tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
+                    let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
+                    self.recorder.warning(&one.about, reason, message, cause.clone());
+                }
             }
         }
         if let Some(pod) = &one.whole {
@@ -350,8 +354,8 @@ impl Kubelet {
             self.report(key, pod, memory, cause, status).await?;
             return Ok(Outcome::Done); // the runtime's event brings the key back
         }
-        for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
-            if let Err(error) = self.config.runtime.stop_pod_sandbox(&sandbox.id).await {
+        for sandbox in memory.to_stop(&sandboxes) {
+            if let Err(error) = self.stop_sandbox(&sandbox.id, memory).await {
                 let id = &sandbox.id;
                 let message = format!("error killing pod: failed to stop sandbox {id:?}: {}", error.line());
                 self.recorder.warning(&reference(pod, None), "FailedKillPod", message, cause.clone());
@@ -392,6 +396,16 @@ impl Kubelet {
         }
         volumes_gone?;
         Ok(Outcome::Done) // gone from the API, the watch brings the key back and the rest is cleared away
+    }
+
+    /// Stops a sandbox, which gives back its address, its control group and its mount.
+    ///
+    /// # Errors
+    /// Of the runtime; it is to be stopped again.
+    pub(super) async fn stop_sandbox(&self, id: &str, memory: &mut Memory) -> Result<(), cri::Error> {
+        self.config.runtime.stop_pod_sandbox(id).await?;
+        memory.stopped.insert(id.into());
+        Ok(())
     }
 
     /// Removes the attempts that are no longer needed, and the sandboxes before the newest that

@@ -8,7 +8,7 @@ use crate::admission::{Admissions, OnNode, Verdict};
 use crate::error::Error;
 use crate::node_match::NodeFacts;
 use crate::specs::reference;
-use crate::status::{Failure, FailureKind};
+use crate::status::{self, Failure, FailureKind};
 use crate::walk::Allowance;
 use crate::{eviction, mirror, pressure, view};
 use client::{Key, optional};
@@ -219,6 +219,7 @@ impl Kubelet {
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
+        self.prober.leave(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);
         let runs = containers.iter().any(|container| container.state == ContainerState::Running);
         if is_disruption && runs && self.is_ending(key, &memory.uid) {
@@ -232,6 +233,9 @@ impl Kubelet {
         {
             self.report(key, pod, memory, cause, status).await?;
             return Ok(false);
+        }
+        if !runs && failure.kind != FailureKind::Rejection {
+            status::end(&mut status, clock::now()); // what waits for its image, say, waits no more
         }
         failure.mark(&mut status, clock::now(), pod.metadata.generation);
         self.report(key, pod, memory, cause, status).await

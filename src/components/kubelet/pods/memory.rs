@@ -4,6 +4,7 @@ use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
 use crate::view::Backoffs;
+use cri::{Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -24,12 +25,14 @@ pub(super) struct Memory {
     pub pulls: BTreeMap<String, (Duration, clock::Instant, String)>,
     /// Where the pod's volumes are on the node. Each is here from the moment it was made.
     pub volumes: Volumes,
+    /// They were made just now, before the pod's sandbox was.
+    pub just_mounted: bool,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
     pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.
     pub stopping: HashMap<String, clock::Instant>,
-    /// Ids of containers that were ended for another image: they start again whatever the restart
-    /// policy says.
+    /// Ids of containers that were ended for another image, or because their sandbox was lost, and
+    /// that start again with whatever code they ended.
     pub replaced: HashSet<String>,
     /// When the last container of a deleted pod has to have ended.
     pub ends_by: Option<clock::Instant>,
@@ -43,6 +46,8 @@ pub(super) struct Memory {
     /// Ids of containers whose postStart hook failed: they are being ended, and neither ready nor
     /// started until then.
     pub unhooked: HashSet<String>,
+    /// Ids of sandboxes that were stopped: nothing of them is left to take down.
+    pub stopped: HashSet<String>,
     /// An Event says why the pod failed. Writing it may have to be tried again.
     pub failure_told: bool,
     /// When an Event about a back-off was last written, by container.
@@ -65,6 +70,20 @@ impl Memory {
             pod.status = Some(written.clone());
         }
         pod
+    }
+
+    /// Returns the sandboxes of a pod that is over which have still to be stopped. One whose pause
+    /// process has ended by itself is not ready, but has its address, its control group and its
+    /// mount until it is stopped:
+    ///
+    /// ```text
+    /// ready                                  to stop
+    /// not ready, stopped by this kubelet     done
+    /// not ready, otherwise                   to stop: to stop it again does no harm
+    /// ```
+    pub(super) fn to_stop<'a>(&self, sandboxes: &'a [Sandbox]) -> Vec<&'a Sandbox> {
+        let is_up = |s: &&Sandbox| s.state == SandboxState::Ready || !self.stopped.contains(&s.id);
+        sandboxes.iter().filter(is_up).collect()
     }
 
     /// Forgets the pulls of images that the pod does not name any more.

@@ -3,7 +3,7 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
-use crate::action::{Action, Target};
+use crate::action::{Action, FALLBACK, Target};
 use crate::container::{self, Volumes};
 use crate::container_status::go_duration;
 use crate::env::{self, Facts, Sources};
@@ -296,7 +296,10 @@ impl Kubelet {
             answer = target.hook(&action, HOOK_MAX) => answer,
         };
         self.hooks().remove(key);
-        answer
+        if let Some(told) = answer? {
+            self.recorder.warning(&reference(pod, None), FALLBACK, told, None);
+        }
+        Ok(())
     }
 
     /// Whether the pod is being deleted, is gone, was replaced by another of its name, or has to

@@ -33,11 +33,11 @@ struct Pass {
 }
 
 /// Whether a container that lost its sandbox runs again in the next one, with whatever code it
-/// ended: not by the policy Never, its own or else its pod's.
+/// ended: not by the policy Never, its own or else its pod's. An ephemeral container never does.
 fn goes_on(pod: &Pod, name: &str) -> bool {
-    let own = specs::spec_of(pod, name).and_then(|spec| spec.restart_policy.as_deref());
+    let Some(spec) = specs::spec_of(pod, name) else { return false };
     let of_pod = pod.spec.as_ref().and_then(|spec| spec.restart_policy.as_deref());
-    own.or(of_pod) != Some("Never")
+    spec.restart_policy.as_deref().or(of_pod) != Some("Never")
 }
 
 impl Kubelet {
@@ -46,7 +46,7 @@ impl Kubelet {
     /// A new pod with the containers `web` and `log`:
     ///
     /// ```text
-    /// pass 1   nothing runs            make the sandbox; report ContainerCreating meanwhile
+    /// pass 1   nothing runs            report ContainerCreating; make the volumes and the sandbox
     /// pass 2   sandbox                 start web, start log
     /// pass 3   sandbox, web, log       nothing to do
     /// report Running
@@ -78,6 +78,7 @@ impl Kubelet {
             judged = later;
         }
         let mut done = Pass::default();
+        memory.just_mounted = false; // long ago
         for number in 0..PASSES {
             let Some(pass) = self.pass(key, pod, memory, cause, number == 0).await? else {
                 return Ok(Outcome::Done);
@@ -116,13 +117,16 @@ impl Kubelet {
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
             self.give_volumes_back(pod, memory, cause).await?;
+            // The ready one of a pod that had containers is stopped as a step, below.
+            let ready_too = containers.is_empty();
+            for sandbox in memory.to_stop(&sandboxes) {
+                if ready_too || sandbox.state == SandboxState::NotReady {
+                    self.stop_sandbox(&sandbox.id, memory).await?;
+                }
+            }
         }
         if has_ended && containers.is_empty() {
-            // It ended before this kubelet's time, or failed before any container was made.
-            for sandbox in sandboxes.iter().filter(|s| s.state == SandboxState::Ready) {
-                self.config.runtime.stop_pod_sandbox(&sandbox.id).await?;
-            }
-            return Ok(None);
+            return Ok(None); // it ended before this kubelet's time, or before any container was made
         }
         let (steps, look_again) = self.next_steps(key, pod, memory, &sandboxes, &containers);
         if steps.is_empty() {
@@ -209,6 +213,7 @@ impl Kubelet {
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
         // pile up.
         self.forget_old(&memory.uid, &sandboxes, &containers).await?;
@@ -235,11 +240,9 @@ impl Kubelet {
             return;
         }
         // When the first container was started they were written.
-        if memory.refreshed.is_some()
-            && let Err(error) = self.volumes(pod, sandboxes, memory, cause).await
-        {
-            // What is on the disk stays, and the next refresh tries again.
-            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+        if memory.refreshed.is_some() {
+            // After a failure what is on the disk stays, and the next refresh tries again.
+            drop(self.mount(pod, sandboxes, memory, cause).await);
         }
         memory.refreshed = Some((clock::Instant::now(), called));
     }
@@ -257,13 +260,17 @@ impl Kubelet {
         sandboxes: &[Sandbox],
         containers: &[Container],
     ) -> (Option<Duration>, Option<Error>) {
-        let mut prepared: Option<Option<Volumes>> = None; // inside `None`: they could not be made
+        let mut mounted: Option<Option<Volumes>> = None; // inside `None`: they could not be made
         let (mut wait, mut failure): (Option<Duration>, Option<Error>) = (None, None);
         for step in steps {
+            if mounted.is_none() && matches!(step, Step::CreateSandbox { .. } | Step::Start { .. }) {
+                let made = self.mount(pod, sandboxes, memory, cause).await;
+                mounted = Some(made.map_err(|error| _ = failure.get_or_insert(error)).ok());
+            }
             let done = match step {
                 Step::LookAgain(_) => Ok(None),
                 Step::StopSandbox { id } => {
-                    self.config.runtime.stop_pod_sandbox(&id).await.map(|()| None).map_err(Error::from)
+                    self.stop_sandbox(&id, memory).await.map(|()| None).map_err(Error::from)
                 }
                 Step::Stop { name, id, why } => {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
@@ -277,7 +284,9 @@ impl Kubelet {
                     self.stop(key, pod, sandboxes, container, manner, memory, cause);
                     Ok(None)
                 }
+                Step::CreateSandbox { .. } if mounted == Some(None) => continue,
                 Step::CreateSandbox { attempt } => {
+                    memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
@@ -289,19 +298,7 @@ impl Kubelet {
                     let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
                         continue;
                     };
-                    if prepared.is_none() {
-                        let made = self.volumes(pod, sandboxes, memory, cause).await;
-                        prepared = Some(match made {
-                            Ok(volumes) => Some(volumes),
-                            Err(error) => {
-                                let (about, message) = (reference(pod, None), error.line());
-                                self.recorder.warning(&about, "FailedMount", message, cause.clone());
-                                failure.get_or_insert(error);
-                                None
-                            }
-                        });
-                    }
-                    let Some(volumes) = prepared.as_ref().and_then(Option::as_ref) else { continue };
+                    let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
                     let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
                     self.start_container(
                         key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
@@ -315,6 +312,25 @@ impl Kubelet {
             }
         }
         (wait, failure)
+    }
+
+    /// Makes the pod's volumes. Those that were made for the new sandbox in the pass before are
+    /// there. An Event tells of a failure.
+    async fn mount(
+        &self,
+        pod: &Pod,
+        sandboxes: &[Sandbox],
+        memory: &mut Memory,
+        cause: &Option<Cause>,
+    ) -> Result<Volumes, Error> {
+        if std::mem::take(&mut memory.just_mounted) {
+            return Ok(memory.volumes.clone());
+        }
+        let made = self.volumes(pod, sandboxes, memory, cause).await;
+        if let Err(error) = &made {
+            self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
+        }
+        made
     }
 
     /// Makes the pod's next sandbox, once the ones before are stopped.

@@ -1,5 +1,6 @@
 //! Containers' logs, from the file of the runtime.
 
+use super::super::container_status::terminated;
 use super::super::logs::{Options, Pieces, Reader};
 use super::super::pods::Kubelet;
 use super::{Body, Query, refuse, runtime_error};
@@ -26,8 +27,8 @@ pub(super) const CHUNK: usize = 32 << 10;
 /// for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
-/// Why there is no log of a container that does not exist yet. Source: `validateContainerLogStatus`
-/// in `pkg/kubelet/kubelet_pods.go`.
+/// Why there is no log of a container that does not exist yet, or that the runtime does not know
+/// any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
 pub(super) fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     let all = status
         .into_iter()
@@ -36,6 +37,9 @@ pub(super) fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) 
     let Some(found) = found else {
         return format!("container {container:?} in pod {pod:?} is not available");
     };
+    if terminated(found).is_some() {
+        return format!("container {container:?} in pod {pod:?} is terminated");
+    }
     let reason = found.state.as_ref().and_then(|state| state.waiting.as_ref()?.reason.as_deref());
     let why = match reason {
         Some("ErrImagePull") => ": image can't be pulled".to_string(),

@@ -24,8 +24,10 @@ fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
         serde_json::json!({"name": name, "image": "", "imageID": "", "ready": false, "restartCount": 0,
             "state": {"waiting": {"reason": reason}}})
     };
+    let mut lost = one("l", "");
+    lost["state"] = serde_json::json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}});
     let status: PodStatus = serde_json::from_value(serde_json::json!({
-        "initContainerStatuses": [one("i", "PodInitializing")],
+        "initContainerStatuses": [one("i", "PodInitializing"), lost],
         "containerStatuses": [one("a", "ErrImagePull"), one("b", "ImagePullBackOff"), one("c", "InvalidImageName")],
         "ephemeralContainerStatuses": [one("d", "ContainerCreating")],
     }))
@@ -36,6 +38,7 @@ fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
         ("b", "waiting to start: trying and failing to pull image"),
         ("c", "waiting to start: InvalidImageName"),
         ("d", "waiting to start: ContainerCreating"),
+        ("l", "terminated"),
         ("e", "not available"),
     ] {
         let told = not_there(Some(&status), "p", container);

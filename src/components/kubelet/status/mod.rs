@@ -2,7 +2,7 @@
 
 use super::container_status::{Waiting, container, terminated, unknown_end};
 use super::ephemeral;
-use super::view::{View, may_restart};
+use super::view::{View, has_ended, may_restart};
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -13,8 +13,10 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
 mod patch;
+mod phase;
 
 pub(crate) use patch::{differs, patch};
+use phase::phase;
 
 /// Bytes of the termination messages of all containers of a pod, as JSON writes them: upstream's
 /// bound. Source: `MaxPodTerminationMessageLogLength`.
@@ -42,7 +44,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
     let phase = match before.phase.as_deref() {
         Some("Succeeded") => "Succeeded",
         Some("Failed") => "Failed",
-        _ => phase(view, &main, initialized),
+        _ => phase(view, &init, &main, initialized),
     };
     let done = phase == "Succeeded" || phase == "Failed";
     let was_refused = phase == "Failed" && before.container_statuses.is_none();
@@ -50,7 +52,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
     let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
-    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !done || before.pod_ip.is_some());
+    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !has_ended(view.pod) || before.pod_ip.is_some());
     let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
     let readiness = Readiness { phase, unready: &unready, has_sandbox: sandbox_ready.is_some() };
     let conditions = conditions(view, &before, &init, initialized, &readiness);
@@ -121,7 +123,7 @@ fn conditions(
         ),
         _ => (None, None),
     };
-    let containers_ready = !done && unready.is_empty() && has_sandbox;
+    let containers_ready = !done && unready.is_empty(); // also in a sandbox that was lost
     let gates = closed_gates(view.pod, before);
     let ready = containers_ready && gates.is_empty();
     let (pod_reason, pod_message) = match containers_ready && !gates.is_empty() {
@@ -282,24 +284,29 @@ pub(crate) fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodC
     }
 }
 
-/// Makes the status of a deleted pod whose containers have all ended a terminal one: Succeeded if
-/// all regular containers ended with code 0, else Failed. A Job, for example, may wait for that
-/// before it replaces the pod. A container whose end was not seen gets that of one that was lost;
-/// in a pod that was never initialized the containers stay as they are. Source: `TerminatePod` in
-/// `pkg/kubelet/status/status_manager.go`.
+/// Makes the status of a pod whose containers have all ended, because it was deleted or has to
+/// fail, a terminal one: Succeeded if all regular containers ended with code 0, else Failed. A Job,
+/// for example, may wait for that before it replaces the pod. A container whose end was not seen
+/// gets that of one that was lost; in a pod that was never initialized the regular containers stay
+/// as they are, and of the init containers those after the last that began. Source: `TerminatePod`
+/// in `pkg/kubelet/status/status_manager.go`.
+///
+/// ```text
+/// i1 ended with 0, i2 waits for its image, a waits   ->  the same: Failed
+/// i1 waits for its image, a waits                    ->  i1 137, a waits: Failed
+/// ```
 pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
+    let inits = status.init_container_statuses.as_deref_mut().unwrap_or_default();
+    let has_begun = |c: &ContainerStatus| {
+        let waits = c.state.as_ref().is_some_and(|state| state.waiting.is_some());
+        !waits || c.last_state.as_ref().is_some_and(|last| last.terminated.is_some())
+    };
+    let begun = inits.iter().rposition(has_begun).unwrap_or(0); // at least the first one
+    inits.iter_mut().take(begun + 1).for_each(end_container);
     let conditions = status.conditions.get_or_insert_default();
     if conditions.iter().any(|c| c.type_ == "Initialized" && c.status == "True") {
         for container in status.container_statuses.iter_mut().flatten() {
-            if terminated(container).is_none() {
-                let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
-                // One that waits for its restart ended as `lastState` says.
-                let known = crashed.filter(|last| last.container_id == container.container_id);
-                let end = known.unwrap_or_else(|| {
-                    unknown_end("The container could not be located when the pod was terminated")
-                });
-                container.state = Some(ContainerState { terminated: Some(end), ..ContainerState::default() });
-            }
+            end_container(container);
             (container.ready, container.started) = (false, Some(false));
         }
     }
@@ -317,6 +324,19 @@ pub(crate) fn end(status: &mut PodStatus, now: Timestamp) {
         }
         (condition.reason, condition.message) = (Some(reason.into()), None);
     }
+}
+
+/// Makes the state of a container terminated: as `lastState` says if it waits for its restart, else
+/// as that of one that was lost.
+fn end_container(container: &mut ContainerStatus) {
+    if terminated(container).is_some() {
+        return;
+    }
+    let crashed = container.last_state.as_ref().and_then(|last| last.terminated.clone());
+    let known = crashed.filter(|last| last.container_id == container.container_id);
+    let lost = || unknown_end("The container could not be located when the pod was terminated");
+    let end = Some(known.unwrap_or_else(lost));
+    container.state = Some(ContainerState { terminated: end, ..ContainerState::default() });
 }
 
 /// Returns what the pod asks for and its running containers do not have, one sentence each.
@@ -455,21 +475,6 @@ fn condition(kind: &str, status: bool, reason: Option<String>, message: Option<S
         message,
         ..PodCondition::default()
     }
-}
-
-fn phase(view: &View, main: &[ContainerStatus], initialized: bool) -> &'static str {
-    let runs = view.containers.iter().any(|c| c.state == State::Running);
-    match view.finished() {
-        Some(_) if runs => return "Running", // its sidecars are still ending
-        Some(true) => return "Succeeded",
-        Some(false) => return "Failed",
-        None => {}
-    }
-    let never_ran = |s: &ContainerStatus| {
-        s.state.as_ref().is_some_and(|s| s.waiting.is_some())
-            && s.last_state.as_ref().is_none_or(|l| l.terminated.is_none())
-    };
-    if !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
 }
 
 /// The message of a container that could not be pulled for now.

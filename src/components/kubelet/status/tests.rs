@@ -100,13 +100,16 @@ fn a_sidecar_that_restarts_makes_a_running_pod_unready_and_not_pending() {
 }
 
 #[test]
-fn a_pod_that_has_run_is_not_pending_while_its_next_sandbox_is_initialized() {
+fn a_pod_that_has_run_is_pending_while_its_next_sandbox_is_initialized() {
     let (p, next) = (pod("Always", &["i"], &["a"]), sandbox("t", 1, SandboxState::Ready));
     let again = Container { sandbox_id: "t".into(), ..container("i", 1, Running, 0) };
     let all = [container("i", 0, Exited, 0), container("a", 0, Exited, 137), again];
     let s = status(&p, Some(&next), &all, None);
-    assert_eq!(line(&s), "Running exit 137 ready=False");
+    assert_eq!(line(&s), "Pending exit 137 ready=False");
     assert_eq!(condition_of(&s, "Initialized").status, "True");
+    let mut kept = pod("OnFailure", &["i"], &["a"]);
+    kept.status = Some(status(&kept, Some(&sandbox("s", 0, SandboxState::Ready)), &all[..2], None));
+    assert_eq!(phase_of(&status(&kept, Some(&next), &all, None)), "Running", "i is shown as it ended");
     let first = status(&p, Some(&next), &all[2..], None);
     assert_eq!(phase_of(&first), "Pending");
 }
@@ -235,6 +238,17 @@ fn a_deleted_pod_ends_in_a_terminal_phase() {
     let mut waits = status(&pod("Never", &["i"], &["a"]), None, &[], None);
     super::end(&mut waits, Timestamp::UNIX_EPOCH);
     assert_eq!(line(&waits), "Failed PodInitializing ready=False");
+    // Of init containers the last one that began has ended, and the first one in any case.
+    let inits = |containers: &[Container]| {
+        let mut s = status(&pod("Never", &["i", "j", "k"], &["a"]), Some(&ready), containers, None);
+        super::end(&mut s, Timestamp::UNIX_EPOCH);
+        let code = |c: &ContainerStatus| super::terminated(c).map(|end| end.exit_code);
+        s.init_container_statuses.iter().flatten().map(code).collect::<Vec<_>>()
+    };
+    assert_eq!(inits(&[]), [Some(137), None, None]);
+    let done = container("i", 0, Exited, 0);
+    assert_eq!(inits(std::slice::from_ref(&done)), [Some(0), None, None]);
+    assert_eq!(inits(&[done, container("j", 0, Exited, 3)]), [Some(0), Some(3), None]);
 }
 
 /// Nothing of it runs again, so it does not wait for that, and its sidecars do not either.
@@ -415,6 +429,17 @@ fn the_last_words_of_all_containers_share_a_bound_as_they_are_encoded() {
     assert!(messages(&short).iter().all(|m| m == "done"));
 }
 
+/// As upstream: the one that could not be started, too, although its sandbox is stopped by now.
+#[test]
+fn a_pod_that_ends_at_once_has_its_address() {
+    let (mut p, stopped) = (pod("Never", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
+    let ended = [container("a", 0, Exited, 128)];
+    let told = status(&p, Some(&stopped), &ended, None);
+    assert_eq!((phase_of(&told), told.pod_ip.as_deref()), ("Failed", Some("10.244.1.2")));
+    p.status = Some(PodStatus { phase: Some("Failed".into()), ..PodStatus::default() });
+    assert_eq!(status(&p, Some(&stopped), &ended, None).pod_ip, None, "it was over without one");
+}
+
 /// A pod with amounts as a whole only is not `BestEffort`: the API server says the same of it.
 #[test]
 fn the_class_of_the_status_honours_the_amounts_of_the_whole_pod() {
@@ -431,14 +456,15 @@ fn the_status_of_a_container_says_what_it_was_given() {
     let asked = serde_json::json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "1", "memory": "64Mi"}});
     pod.spec.as_mut().unwrap().containers[0].resources = serde_json::from_value(asked.clone()).unwrap();
     let ready = sandbox("s", 0, SandboxState::Ready);
-    for containers in
-        [vec![], vec![container("a", 0, State::Running, 0), container("b", 0, State::Running, 0)]]
+    let (made, none) =
+        ([container("a", 0, Running, 0), container("b", 0, Running, 0)], serde_json::Value::Null);
+    for (containers, of_a, of_b) in
+        [(&[][..], &none, none.clone()), (&made[..], &asked, serde_json::json!({}))]
     {
-        let told = serde_json::to_value(status(&pod, Some(&ready), &containers, None)).unwrap();
+        let told = serde_json::to_value(status(&pod, Some(&ready), containers, None)).unwrap();
         let [a, b] = [0_usize, 1].map(|at| &told["containerStatuses"][at]);
-        assert_eq!((&a["resources"], &a["allocatedResources"]), (&asked, &asked["requests"]));
-        let nothing = if containers.is_empty() { serde_json::Value::Null } else { serde_json::json!({}) };
-        assert_eq!((&b["resources"], b["allocatedResources"].is_null()), (&nothing, true));
+        assert_eq!((&a["resources"], &a["allocatedResources"]), (of_a, &of_a["requests"]));
+        assert_eq!((&b["resources"], &b["allocatedResources"]), (&of_b, &none));
     }
 }
 

@@ -63,6 +63,36 @@ fn a_deleted_pod_that_a_finalizer_keeps_gives_its_volumes_back() {
     });
 }
 
+/// Its pause process has ended by itself, so it is not ready, but it has its address still.
+#[test]
+fn a_lost_sandbox_of_a_pod_that_is_over_is_stopped_once() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let mut whole = pod(json!({}), json!({"restartPolicy": "Never"}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.look().await.unwrap();
+        let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
+        world.runtime.lose_pause(&sandbox.id);
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 0, "Completed");
+        }
+        let stop = format!("stop_pod_sandbox {}", sandbox.id);
+        let stops = || world.runtime.calls().iter().filter(|call| **call == stop).count();
+        for _ in 0..3 {
+            world.look().await.unwrap();
+        }
+        assert_eq!(stops(), 1, "{:?}", world.runtime.calls());
+        // A kubelet that was started since does not know that; a finalizer keeps the object.
+        whole["metadata"]["finalizers"] = json!(["example.com/x"]);
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let (whole, mut memory) = (read(whole), Memory { uid: "u".into(), ..Memory::default() });
+        for _ in 0..2 {
+            world.kubelet.terminate(&world.key, &whole, &mut memory, &None).await.unwrap();
+        }
+        assert_eq!(stops(), 2, "{:?}", world.runtime.calls());
+    });
+}
+
 /// As upstream: of a pod that has failed nothing runs any more.
 #[test]
 fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {
@@ -92,6 +122,43 @@ fn a_pod_whose_time_is_over_fails_when_its_containers_have_ended() {
         let status = world.written().unwrap();
         assert_eq!((&status["phase"], &status["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
         assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
+    });
+}
+
+/// As upstream: nothing of it waits any more.
+#[test]
+fn a_container_that_never_started_has_ended_with_the_time_of_its_pod() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let mut whole = pod(json!({"image": "misspelt"}), json!({"activeDeadlineSeconds": 60}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.runtime.forget_image("misspelt");
+        world.look().await.unwrap();
+        let mut told = world.written().unwrap();
+        assert!(told["containerStatuses"][0]["state"]["waiting"].is_object(), "{told}");
+        told["startTime"] = "2026-01-01T00:00:00Z".into();
+        // As the watch tells the kubelet of its own writes.
+        let next = |whole: &mut Value, status: Value, revision: &str| {
+            whole["status"] = status;
+            whole["metadata"]["resourceVersion"] = revision.into();
+            world.kubelet.pods.tell_of(read(whole.clone()));
+        };
+        next(&mut whole, told, "9");
+        world.look().await.unwrap();
+        for container in world.runtime.list_containers().await.unwrap() {
+            world.runtime.exit(&container.id, 0, "Completed");
+        }
+        world.look().await.unwrap();
+        for revision in ["10", "11"] {
+            let told = world.written().unwrap();
+            assert_eq!((&told["phase"], &told["reason"]), (&json!("Failed"), &json!("DeadlineExceeded")));
+            let end = &told["containerStatuses"][0]["state"]["terminated"];
+            assert_eq!((&end["reason"], &end["exitCode"]), (&json!("ContainerStatusUnknown"), &json!(137)));
+            if revision == "10" {
+                next(&mut whole, told, revision);
+                world.look().await.unwrap(); // it is wound up
+            }
+        }
     });
 }
 

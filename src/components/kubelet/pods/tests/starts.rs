@@ -161,6 +161,35 @@ fn a_volume_that_misses_a_key_says_of_which_kind_of_object() {
     }
 }
 
+/// As upstream: until then it has no address.
+#[test]
+fn a_pod_has_its_sandbox_once_its_volumes_are_made() {
+    with_mounts(|crew, dir| async move {
+        let there = Arc::new(AtomicBool::new(false));
+        let made = there.clone();
+        let api = Scripted::new(move |asked| match asked.line.ends_with("/configmaps/c") {
+            true if made.load(Ordering::Relaxed) => {
+                Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}})))
+            }
+            true => refusal(404, "NotFound"),
+            false => stored(asked, "6"),
+        });
+        let volumes = json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]});
+        let world = World::new(&crew, api.await, dir, pod(json!({}), volumes));
+        assert!(world.look().await.is_err(), "it is tried again");
+        assert!(world.api.event("FailedMount").await.contains("configmap \"c\" not found"));
+        assert!(world.runtime.list_pod_sandboxes().await.unwrap().is_empty());
+        let told = world.written().unwrap();
+        assert!(told["podIP"].is_null(), "{told}");
+        there.store(true, Ordering::Relaxed);
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("b")), (1, 1));
+        let asked = world.api.take();
+        let reads = asked.iter().filter(|asked| asked.line.ends_with("/configmaps/c")).count();
+        assert_eq!(reads, 1, "the sandbox and the containers have the same volumes: {asked:?}");
+    });
+}
+
 #[test]
 fn a_pod_that_has_lost_its_sandbox_is_told_of_the_next_one() {
     with_mounts(|crew, dir| async move {
@@ -206,6 +235,33 @@ fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
         let (hook, stop, gone) = (at("exec bye"), at("stop_container a"), at("stop_pod_sandbox"));
         assert!(hook.is_some() && hook < stop && stop < gone, "{calls:?}");
         assert_eq!((world.starts("a"), world.starts("b")), (2, 2), "although they ended with 0: {calls:?}");
+    });
+}
+
+/// It runs in no other sandbox, so it does not wait for one.
+#[test]
+fn an_ephemeral_container_of_a_lost_sandbox_has_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let debugger = json!([{"name": "d", "image": "busybox"}]);
+        let more = json!({"restartPolicy": "OnFailure", "ephemeralContainers": debugger});
+        let world = World::new(&crew, api, dir, pod(json!({}), more));
+        world.look().await.unwrap();
+        for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
+            world.runtime.lose_pause(&sandbox.id);
+        }
+        let mut events = world.runtime.events();
+        world.look().await.unwrap();
+        let all = async {
+            for _ in 0..3 {
+                while events.recv().await.unwrap().kind != cri::EventKind::Stopped {}
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), all).await.unwrap();
+        world.look().await.unwrap();
+        assert_eq!((world.starts("a"), world.starts("d")), (2, 1));
+        let told = world.written().unwrap();
+        assert_eq!(told["ephemeralContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0, "{told}");
     });
 }
 

@@ -1,0 +1,86 @@
+//! A pod's phase, from the states of its containers. Pure.
+
+use super::super::container_status::terminated;
+use super::super::view::{View, may_restart};
+use cri::ContainerState as State;
+use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
+
+/// The phase of a pod that has not ended by its stored status. Source: `getPhase` in
+/// `pkg/kubelet/kubelet_pods.go`.
+///
+/// ```text
+/// an init container runs                                          Pending
+/// it runs again, in the next sandbox of a pod that has run        Pending
+/// a container was never started                                   Pending
+/// all have been started, one of them waits for its restart        Running
+/// the work is done, and a sidecar still runs                      Running
+/// ```
+pub(super) fn phase(
+    view: &View,
+    init: &[ContainerStatus],
+    main: &[ContainerStatus],
+    initialized: bool,
+) -> &'static str {
+    let runs = view.containers.iter().any(|c| c.state == State::Running);
+    match view.finished() {
+        Some(_) if runs => return "Running", // its sidecars are still ending
+        Some(true) => return "Succeeded",
+        Some(false) => return "Failed",
+        None => {}
+    }
+    let mut all = view.init_specs().iter().zip(init);
+    let initializes = all.any(|(spec, status)| has_work(view, spec, status));
+    if initializes || !initialized || main.iter().any(never_ran) { "Pending" } else { "Running" }
+}
+
+/// Whether a container waits for its first start.
+fn never_ran(status: &ContainerStatus) -> bool {
+    status.state.as_ref().is_some_and(|state| state.waiting.is_some())
+        && status.last_state.as_ref().is_none_or(|last| last.terminated.is_none())
+}
+
+/// Whether a regular init container runs, or has not run yet. One that has ended for good by its
+/// stored status is shown as it ended (`keep_ends`), also while it runs again.
+fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
+    let stays_ended = || {
+        let end = view.stored(&spec.name).and_then(terminated);
+        end.is_some_and(|end| !may_restart(view.policy(), spec, end.exit_code))
+    };
+    let runs = status.state.as_ref().is_some_and(|state| state.running.is_some());
+    !View::is_sidecar(spec) && (runs || never_ran(status)) && !stays_ended()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::decide::tests::{container, pod, sandbox};
+    use super::super::super::probe::Seen;
+    use super::super::super::view::Backoffs;
+    use super::super::{Timestamp, Waiting, of};
+    use super::*;
+    use cri::SandboxState;
+
+    /// As upstream, which asks containers alone: they work until they have ended.
+    #[test]
+    fn a_pod_that_has_lost_its_sandbox_is_ready_while_its_containers_run() {
+        let (pod, lost) = (pod("Always", &[], &["a"]), sandbox("s", 0, SandboxState::NotReady));
+        let told = |state| {
+            let view = View {
+                pod: &pod,
+                sandbox: Some(&lost),
+                containers: &[container("a", 0, state, 0)],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::from_second(205).unwrap(),
+            };
+            let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
+            let said = |kind: &str| {
+                let found = status.conditions.iter().flatten().find(|c| c.type_ == kind);
+                found.is_some_and(|c| c.status == "True")
+            };
+            (status.phase.clone().unwrap(), said("PodReadyToStartContainers"), said("Ready"))
+        };
+        assert_eq!(told(State::Running), ("Running".into(), false, true));
+        assert_eq!(told(State::Exited), ("Running".into(), false, false));
+    }
+}
