@@ -4,7 +4,7 @@ use super::authorities::{may_sign, may_sign_for};
 use super::clients::CLIENTS;
 use super::der;
 use super::error::Error;
-use super::files::{is_there, read, rename_private, write_private};
+use super::files::{is_there, read, remove_unfinished, rename_private, write_private};
 use super::foreign::SERVERS;
 use super::keys::read_key;
 use super::pair::check_pair;
@@ -76,7 +76,8 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. What killed writers left there
+    /// is removed ([`remove_unfinished`]).
     ///
     /// # Errors
     /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate may
@@ -85,6 +86,7 @@ impl Ca {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
         // The key's name until both are written.
         let unfinished = dir.join("ca.key.new");
+        remove_unfinished(dir);
         if is_there(&cert_path) && !is_there(&key_path) {
             // A first start ended before it renamed the key, or the key is kept elsewhere.
             let is_own = is_there(&unfinished)

@@ -53,7 +53,7 @@ mod uri;
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use error::Error;
-pub use files::write_private;
+pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
 pub use pair::check_pair;
@@ -266,6 +266,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("ca.key.new"), "of a start that ended here").unwrap();
+        fs::write(at("ca.key.tmp7-0"), "of one that ended in the middle of it").unwrap();
         Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         fs::rename(at("ca.key"), at("ca.key.new")).unwrap(); // it ended after the certificate
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
