@@ -84,14 +84,31 @@ fn key_in(text: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
+/// Returns the first private key of a text, as that which the library reads of its forms: as in Go,
+/// the label of its PEM block does not matter. One that the library does not know stays PKCS #8.
+///
+/// # Errors
+/// It has none.
+pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    let der = key_in(text)?;
+    let is_read =
+        |form: &PrivateKeyDer<'_>| provider().key_provider.load_private_key(form.clone_key()).is_ok();
+    let found = forms(&der).into_iter().find(is_read);
+    Ok(found.unwrap_or_else(|| PrivateKeyDer::Pkcs8(der.into())))
+}
+
 /// Loads a key in the first form that fits: as in Go, the label of its PEM block does not matter.
 fn load(der: &[u8]) -> Option<Arc<dyn SigningKey>> {
-    let forms = [
+    forms(der).into_iter().find_map(|form| provider().key_provider.load_private_key(form).ok())
+}
+
+/// The forms that a key may have.
+fn forms(der: &[u8]) -> [PrivateKeyDer<'static>; 3] {
+    [
         PrivateKeyDer::Pkcs8(der.to_vec().into()),
         PrivateKeyDer::Pkcs1(der.to_vec().into()),
         PrivateKeyDer::Sec1(der.to_vec().into()),
-    ];
-    forms.into_iter().find_map(|form| provider().key_provider.load_private_key(form).ok())
+    ]
 }
 
 /// Returns true if a certificate is for keys of another kind, e.g. RSA and not an elliptic curve.
