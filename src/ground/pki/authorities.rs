@@ -2,7 +2,7 @@
 //! this keeps the certificate, too, and its time: as in Go, an authority that has ended is believed
 //! no more, and a trusted certificate that may not sign (the pin of a server) is no authority.
 
-use super::{pem, signatures};
+use super::{leaf, pem, signatures};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{Error, RootCertStore};
 use std::borrow::Cow;
@@ -31,7 +31,8 @@ struct Trusted {
 }
 
 /// Returns true if a certificate may sign others: a version without extensions, or an authority
-/// whose key usage, if it has one, is to sign. Source: `CheckSignatureFrom` in Go's crypto/x509.
+/// whose key usage, if it has one, is to sign, and whose critical extensions are all read. Source:
+/// `CheckSignatureFrom` and `isValid` in Go's crypto/x509.
 pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     let is_authority = match own.basic_constraints() {
         Ok(Some(basic)) => basic.value.ca,
@@ -42,7 +43,8 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
         Ok(usage) => usage.is_none_or(|usage| usage.value.flags == 0 || usage.value.key_cert_sign()),
         Err(_) => false,
     };
-    is_authority && is_for_signing
+    let is_read = own.extensions().iter().all(|e| !e.critical || leaf::may_be_critical(e.parsed_extension()));
+    is_authority && is_for_signing && is_read
 }
 
 /// Returns those of the certificates beside a leaf that may sign others: webpki does not read the

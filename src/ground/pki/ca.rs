@@ -137,7 +137,10 @@ fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
     let own = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
     let parsed = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
     if !may_sign(&parsed) {
-        return Err(damaged("it is no authority's: it lacks CA:TRUE or the key usage to sign".into()));
+        return Err(damaged(
+            "it is no authority's: it lacks CA:TRUE or the key usage to sign, or has a critical extension that is unknown"
+                .into(),
+        ));
     }
     match may_sign_for(&own, CLIENTS) && may_sign_for(&own, SERVERS) {
         true => Ok(()),
