@@ -1,7 +1,7 @@
 //! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
-use super::authorities::{Authorities, Serves, signers};
+use super::authorities::{Authorities, Serves};
 use super::identity::{certificates, provider};
 use super::pair::{is_pair, private_key};
 use super::signatures::{self, proof_of_the_key};
@@ -202,9 +202,9 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
-        let roots = self.authorities.valid_at(now);
-        let beside = signers(more);
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &beside, now, known.all);
+        let judged = self.authorities.judge(more, now, |roots, beside| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
+        });
         leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
@@ -363,6 +363,22 @@ mod tests {
             known.verify_server_cert(&made.leaf, &[made.middle], &name, &[], now).is_ok()
         };
         assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
+    }
+
+    #[test]
+    fn an_authority_that_allows_no_other_below_it_makes_no_servers_over_one() {
+        use rcgen::BasicConstraints::{self, Constrained, Unconstrained};
+        let judge = |limit: BasicConstraints, between: usize| {
+            let subject = Subject::server("x", &["127.0.0.1"]);
+            let made = crate::testing::chain_below(&subject, limit, between);
+            let authorities = these(made.root.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: crate::identity::provider() };
+            let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
+            let (own, more) = made.certs.split_first().unwrap();
+            known.verify_server_cert(own, more, &name, &[], now).is_ok()
+        };
+        assert!(judge(Constrained(0), 0) && judge(Constrained(1), 1) && judge(Unconstrained, 1));
+        assert!(!judge(Constrained(0), 1) && !judge(Constrained(1), 2));
     }
 
     #[test]
