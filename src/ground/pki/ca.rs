@@ -76,8 +76,8 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. What killed writers left there
-    /// is removed ([`remove_unfinished`]).
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. What killed writers left
+    /// there is removed ([`remove_unfinished`]).
     ///
     /// # Errors
     /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate may

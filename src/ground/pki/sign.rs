@@ -79,7 +79,7 @@ impl Ca {
         match proof(&parsed) {
             Proof::Good => {}
             Proof::Wrong => return Err(refuse("the signature of the certificate request is wrong".into())),
-            Proof::Unknown => {
+            Proof::Unknown | Proof::Unsupported => {
                 let why = "the key or the signature of the certificate request is of a kind that this signer does not support: \
                            use ECDSA P-256 or P-384 with SHA-256 or SHA-384, RSA with 2048 to 8192 bits, or Ed25519";
                 return Err(refuse(why.into()));
