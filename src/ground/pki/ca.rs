@@ -6,6 +6,7 @@ use super::der;
 use super::error::Error;
 use super::files::{is_there, read, remove_unfinished, rename_private, write_private};
 use super::foreign::SERVERS;
+use super::identity::certificates;
 use super::keys::read_key;
 use super::pair::check_pair;
 use super::request::validity;
@@ -14,8 +15,6 @@ use clock::{self, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -134,7 +133,8 @@ impl Ca {
 /// It may not, or it is malformed.
 fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
     let damaged = |why: String| Error::Damaged { path: path.into(), cause: why.into() };
-    let own = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
+    let own = certificates(pem.as_bytes()).into_iter().next();
+    let own = own.ok_or_else(|| damaged("not a certificate".into()))?;
     let parsed = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
     if !may_sign(&parsed) {
         return Err(damaged(

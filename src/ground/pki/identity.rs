@@ -3,7 +3,6 @@
 use super::authorities::Authorities;
 use super::error::Error;
 use super::{pair, pem};
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
@@ -39,14 +38,15 @@ pub(super) fn certificates(text: &[u8]) -> Vec<CertificateDer<'static>> {
     blocks.map(|block| CertificateDer::from(block.der)).collect()
 }
 
-/// Reads the authorities of a bundle.
+/// Reads the authorities of a bundle. Other blocks are passed over, as in Go (`ParseCertsPEM` in
+/// client-go).
 ///
 /// # Errors
 /// One of them cannot be read.
 pub(super) fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
     let mut all = Authorities::empty();
-    for cert in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        all.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
+    for block in pem::blocks(ca_pem.as_bytes()).into_iter().filter(pem::Block::is_certificate) {
+        all.add(CertificateDer::from(block.der)).map_err(|e| Error::Pem(e.to_string()))?;
     }
     Ok(all)
 }

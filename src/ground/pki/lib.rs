@@ -290,6 +290,20 @@ mod tests {
     }
 
     #[test]
+    fn an_authority_behind_a_block_that_was_cut_off_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let torn = format!("-----BEGIN CERTIFICATE-----\naGVs\n{}", whole.pem());
+        fs::write(dir.path().join("ca.crt"), torn).unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        assert_eq!(valid_until(ca.pem().as_bytes()), valid_until(whole.pem().as_bytes()));
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let jane = ca.issue(&Subject::client("jane", "dev")).unwrap();
+        assert_eq!(clients.judge(&chain(&jane).unwrap().0).unwrap().unwrap().name, "jane");
+    }
+
+    #[test]
     fn a_damaged_key_is_named() {
         let dir = tempfile::tempdir().unwrap();
         Ca::load_or_create(dir.path(), "kubernetes").unwrap();

@@ -1,10 +1,9 @@
 //! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
 //! form.
 
+use super::identity::certificates;
 use super::{name, pem, uri};
 use clock::Timestamp;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::certificate::Validity;
@@ -299,7 +298,7 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
 
 /// Returns from and until when a certificate in PEM form is valid.
 pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let der = certificates(pem).into_iter().next()?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
     Some(times(cert.validity()))
 }
