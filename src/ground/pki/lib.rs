@@ -21,8 +21,9 @@
 //! whose subject has its names as TeletexString or BMPString: the API refuses them.
 //! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
 //! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
-//! handshake. Renewal in a running cluster: certificates of components last a year, and only the
-//! next start makes new ones.
+//! handshake. Of a chain below an authority that limits its length (`pathlen`) the first four
+//! certificates beside the leaf count. Renewal in a running cluster: certificates of components
+//! last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
