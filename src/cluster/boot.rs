@@ -150,6 +150,7 @@ async fn live(
     let _ = std::fs::remove_file(&socket); // left by a killed cluster: we hold the lock
     let listener = tokio::net::UnixListener::bind(&socket)
         .map_err(|cause| Error::File { path: socket.clone(), cause })?;
+    pki::remove_unfinished(&place.root); // e.g. a kubeconfig, which has a key
     let machine = Arc::new(Machine::new(memory_meter(parts.cgroups.clone())));
     let world =
         Arc::new(World::new(place.clone(), order.spec.clone(), api_port, rng.clone(), machine).await?);

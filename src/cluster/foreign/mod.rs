@@ -187,6 +187,7 @@ impl Foreign {
         let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
         let tap = Tap::new();
         let observer = Observer::new(tap.at(upstream.host(), Component::ApiServer), rng.fork("observer"));
+        pki::remove_unfinished(&place.root);
         let ca = fresh_authority(&place.pki())?;
         let serving = ca.issue(&Subject::server("relay", &["127.0.0.1", "localhost"]))?;
         let tls = pki::server_config(&serving, ca.pem())?;

@@ -143,7 +143,7 @@ async fn a_session_makes_nothing_before_it_has_the_lock() {
 #[test]
 fn no_key_of_a_session_is_left_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
-    for left in ["ca.key", "ca.key.new", "teacher.kubeconfig"] {
+    for left in ["ca.key", "ca.key.new", "ca.key.tmp7-0", "teacher.kubeconfig", "teacher.tmp7-1"] {
         std::fs::write(dir.path().join(left), "of an earlier session").unwrap();
     }
     let first = fresh_authority(dir.path()).unwrap();

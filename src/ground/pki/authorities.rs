@@ -2,10 +2,11 @@
 //! this keeps the certificate, too, and its time: as in Go, an authority that has ended is believed
 //! no more, and a trusted certificate that may not sign (the pin of a server) is no authority.
 
-use super::{pem, signatures};
+use super::{leaf, pem, signatures};
 use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::{Error, RootCertStore};
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::ExtendedKeyUsage;
 use x509_parser::x509::X509Version;
@@ -28,10 +29,24 @@ struct Trusted {
     from: i64,
     until: i64,
     may_sign: bool,
+    /// So many authorities may stand between it and a leaf (`pathlen`); `None`: as many as like.
+    most_between: Option<usize>,
 }
 
+impl Trusted {
+    fn is_valid_at(&self, now: UnixTime) -> bool {
+        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+        self.from <= now && now <= self.until
+    }
+}
+
+/// Of the certificates beside a leaf so many count for an authority with a limit: each choice of
+/// them is judged, at most six.
+const CHOSEN_FROM: usize = 4;
+
 /// Returns true if a certificate may sign others: a version without extensions, or an authority
-/// whose key usage, if it has one, is to sign. Source: `CheckSignatureFrom` in Go's crypto/x509.
+/// whose key usage, if it has one, is to sign, and whose critical extensions are all read. Source:
+/// `CheckSignatureFrom` and `isValid` in Go's crypto/x509.
 pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
     let is_authority = match own.basic_constraints() {
         Ok(Some(basic)) => basic.value.ca,
@@ -42,12 +57,13 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
         Ok(usage) => usage.is_none_or(|usage| usage.value.flags == 0 || usage.value.key_cert_sign()),
         Err(_) => false,
     };
-    is_authority && is_for_signing
+    let is_read = own.extensions().iter().all(|e| !e.critical || leaf::may_be_critical(e.parsed_extension()));
+    is_authority && is_for_signing && is_read
 }
 
 /// Returns those of the certificates beside a leaf that may sign others: webpki does not read the
 /// key usage of an authority between a leaf and a trusted one.
-pub(crate) fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
+fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
     let is_signer = |own: &&CertificateDer<'a>| match signatures::parse(own) {
         Ok(parsed) => may_sign(&parsed),
         Err(_) => true, // webpki alone reads it
@@ -61,6 +77,25 @@ pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
     let Ok(own) = signatures::parse(own) else { return true }; // webpki alone reads it
     let usages = own.extended_key_usage(); // an error: they are there twice, or malformed
     usages.is_ok_and(|usages| usages.is_none_or(|usages| usages.value.any || serves(usages.value)))
+}
+
+/// Returns how many authorities may stand between this one and a leaf, if it says so.
+fn most_between(own: &X509Certificate<'_>) -> Option<usize> {
+    let basic = own.basic_constraints().ok().flatten()?;
+    basic.value.path_len_constraint.map(|most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+/// Returns every choice of `most` of these certificates, or the one of all if they are fewer.
+fn choices<'a>(all: &[CertificateDer<'a>], most: usize) -> Vec<Vec<CertificateDer<'a>>> {
+    let most = most.min(all.len());
+    // Each bit of a number stands for one of them.
+    let sets = (0..1_u32 << all.len()).filter(|set| set.count_ones() as usize == most);
+    let chosen = |set: u32| {
+        let is_chosen = |at: usize| (set >> at) & 1 == 1;
+        let chosen = all.iter().enumerate().filter(|(at, _)| is_chosen(*at));
+        chosen.map(|(_, own)| own.clone()).collect::<Vec<_>>()
+    };
+    sets.map(chosen).collect()
 }
 
 impl Authorities {
@@ -78,17 +113,19 @@ impl Authorities {
         }
         let mut anchor = RootCertStore::empty();
         anchor.add(certificate.clone())?;
-        let (from, until, may_sign) = match signatures::parse(&certificate) {
+        let ((from, until), may_sign, most_between) = match signatures::parse(&certificate) {
             Ok(parsed) => {
                 let time = parsed.validity();
-                (time.not_before.timestamp(), time.not_after.timestamp(), may_sign(&parsed))
+                let time = (time.not_before.timestamp(), time.not_after.timestamp());
+                (time, may_sign(&parsed), most_between(&parsed))
             }
-            Err(_) => (i64::MIN, i64::MAX, true), // webpki alone reads it, and tells no more of it
+            // webpki alone reads it, and tells no more of it.
+            Err(_) => ((i64::MIN, i64::MAX), true, None),
         };
         if may_sign {
             self.roots.roots.append(&mut anchor.roots);
         }
-        self.certificates.push(Trusted { certificate, from, until, may_sign });
+        self.certificates.push(Trusted { certificate, from, until, may_sign, most_between });
         Ok(())
     }
 
@@ -133,15 +170,52 @@ impl Authorities {
     /// Returns the anchors of the certificates that may sign and are valid at a time: borrowed if
     /// all are valid.
     pub(crate) fn valid_at(&self, now: UnixTime) -> Cow<'_, RootCertStore> {
-        let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let is_valid = |own: &Trusted| own.from <= now && now <= own.until;
+        self.anchors(|own| own.is_valid_at(now))
+    }
+
+    /// Returns the anchors of those that may sign and are wanted: borrowed if all are.
+    fn anchors(&self, is_wanted: impl Fn(&Trusted) -> bool) -> Cow<'_, RootCertStore> {
         let signers = || self.certificates.iter().filter(|own| own.may_sign);
-        if signers().all(is_valid) {
+        if signers().all(&is_wanted) {
             return Cow::Borrowed(&self.roots);
         }
         let all = self.roots.roots.iter().zip(signers());
-        let roots = all.filter(|(_, own)| is_valid(own)).map(|(root, _)| root.clone()).collect();
+        let roots = all.filter(|(_, own)| is_wanted(own)).map(|(root, _)| root.clone()).collect();
         Cow::Owned(RootCertStore { roots })
+    }
+
+    /// Judges a leaf by the authorities that are valid now. `judge` gets anchors, and those of the
+    /// certificates beside the leaf that may sign.
+    ///
+    /// webpki does not read how many authorities may stand between a trusted one and a leaf. One
+    /// that allows fewer than were shown is asked about so many of them, in each choice. Example:
+    /// with `pathlen:0` and a chain of a leaf and an authority it is asked about the leaf alone,
+    /// and did not sign it. Source: `isValid` in Go's crypto/x509.
+    ///
+    /// # Errors
+    /// What `judge` says of the last choice.
+    pub(crate) fn judge(
+        &self,
+        beside: &[CertificateDer<'_>],
+        now: UnixTime,
+        judge: impl Fn(&RootCertStore, &[CertificateDer<'_>]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let beside = signers(beside);
+        let limit = |own: &Trusted| own.most_between.filter(|most| *most < beside.len());
+        let free = self.anchors(|own| own.is_valid_at(now) && limit(own).is_none());
+        let mut judged = judge(&free, &beside);
+        let signers = self.certificates.iter().filter(|own| own.may_sign && own.is_valid_at(now));
+        let limits: BTreeSet<usize> = signers.filter_map(limit).collect();
+        for most in limits {
+            let limited = self.anchors(|own| own.is_valid_at(now) && limit(own) == Some(most));
+            for chosen in choices(&beside[..beside.len().min(CHOSEN_FROM)], most) {
+                if judged.is_ok() {
+                    return judged;
+                }
+                judged = judge(&limited, &chosen);
+            }
+        }
+        judged
     }
 
     /// Returns the last seconds, since 1970, of the certificates that end from `from` on and before
@@ -152,5 +226,51 @@ impl Authorities {
         ends.sort_unstable();
         ends.dedup();
         ends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{ChainBelow, chain_below};
+    use crate::{Ca, Subject, asking_server_config};
+    use rcgen::BasicConstraints::{self, Constrained, Unconstrained};
+
+    #[test]
+    fn an_authority_that_allows_no_other_below_it_makes_no_clients_over_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = Ca::load_or_create(dir.path(), "x").unwrap();
+        let server = server.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let judge = |limit: BasicConstraints, between: usize, with_root: bool| {
+            let ChainBelow { root, mut certs } = chain_below(&Subject::client("jane", ""), limit, between);
+            let (_, clients) = asking_server_config(&server, &root.pem()).unwrap();
+            if with_root {
+                certs.insert(1, root.der().clone());
+            }
+            clients.judge(&certs).map(|client| client.unwrap().name)
+        };
+        for with_root in [false, true] {
+            for (limit, between) in
+                [(Constrained(0), 0), (Constrained(1), 1), (Constrained(2), 1), (Unconstrained, 2)]
+            {
+                assert_eq!(judge(limit, between, with_root), Ok("jane".to_string()), "{between}");
+            }
+            for (limit, between) in [(Constrained(0), 1), (Constrained(0), 2), (Constrained(1), 2)] {
+                let why = judge(limit, between, with_root).unwrap_err();
+                assert!(why.contains("UnknownIssuer"), "{why}");
+            }
+        }
+    }
+
+    #[test]
+    fn choices_are_all_of_a_size() {
+        let all = [1_u8, 2, 3].map(|byte| rustls::pki_types::CertificateDer::from(vec![byte]));
+        let all_of: [(usize, &[&[u8]]); 4] =
+            [(0, &[&[]]), (1, &[&[1], &[2], &[3]]), (2, &[&[1, 2], &[1, 3], &[2, 3]]), (9, &[&[1, 2, 3]])];
+        for (most, wanted) in all_of {
+            let choices = super::choices(&all, most);
+            let made: Vec<Vec<u8>> =
+                choices.iter().map(|choice| choice.iter().map(|own| own[0]).collect()).collect();
+            assert_eq!(made, wanted);
+        }
     }
 }

@@ -4,8 +4,9 @@ use super::authorities::{may_sign, may_sign_for};
 use super::clients::CLIENTS;
 use super::der;
 use super::error::Error;
-use super::files::{is_there, read, rename_private, write_private};
+use super::files::{is_there, read, remove_unfinished, rename_private, write_private};
 use super::foreign::SERVERS;
+use super::identity::certificates;
 use super::keys::read_key;
 use super::pair::check_pair;
 use super::request::validity;
@@ -14,8 +15,6 @@ use clock::{self, Timestamp};
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, KeyPair, KeyUsagePurpose, SanType,
 };
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::net::IpAddr;
 use std::path::Path;
 
@@ -76,7 +75,8 @@ pub struct Ca {
 }
 
 impl Ca {
-    /// Reads `ca.crt` and `ca.key` from the directory, or makes them.
+    /// Reads `ca.crt` and `ca.key` from the directory, or makes them. What killed writers left
+    /// there is removed ([`remove_unfinished`]).
     ///
     /// # Errors
     /// A file cannot be used, the key alone is missing, the two are no pair, or the certificate may
@@ -85,6 +85,7 @@ impl Ca {
         let (cert_path, key_path) = (dir.join("ca.crt"), dir.join("ca.key"));
         // The key's name until both are written.
         let unfinished = dir.join("ca.key.new");
+        remove_unfinished(dir);
         if is_there(&cert_path) && !is_there(&key_path) {
             // A first start ended before it renamed the key, or the key is kept elsewhere.
             let is_own = is_there(&unfinished)
@@ -132,10 +133,14 @@ impl Ca {
 /// It may not, or it is malformed.
 fn check_authority(pem: &str, path: &Path) -> Result<(), Error> {
     let damaged = |why: String| Error::Damaged { path: path.into(), cause: why.into() };
-    let own = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| damaged(e.to_string()))?;
+    let own = certificates(pem.as_bytes()).into_iter().next();
+    let own = own.ok_or_else(|| damaged("not a certificate".into()))?;
     let parsed = signatures::parse(&own).map_err(|e| damaged(e.to_string()))?;
     if !may_sign(&parsed) {
-        return Err(damaged("it is no authority's: it lacks CA:TRUE or the key usage to sign".into()));
+        return Err(damaged(
+            "it is no authority's: it lacks CA:TRUE or the key usage to sign, or has a critical extension that is unknown"
+                .into(),
+        ));
     }
     match may_sign_for(&own, CLIENTS) && may_sign_for(&own, SERVERS) {
         true => Ok(()),

@@ -1,6 +1,6 @@
 //! Authenticates clients by their certificates.
 
-use super::authorities::{Authorities, Serves, signers};
+use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
@@ -12,7 +12,6 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{NoServerSessionStorage, VerifierBuilderError, WebPkiClientVerifier};
 use rustls::{CertificateError, DistinguishedName, RootCertStore};
 use sha2::{Digest, Sha256};
-use std::borrow::Cow;
 use std::sync::Arc;
 use x509_parser::x509::X509Name;
 
@@ -162,21 +161,23 @@ impl Believing {
         Ok(Believing { strict, authorities, provider })
     }
 
-    /// Returns webpki's judgement, by those authorities alone that are valid now: webpki does not
-    /// look at their time.
+    /// Returns webpki's judgement, by those authorities alone that are valid now and may stand so
+    /// far above the leaf: webpki looks neither at their time nor at their limit.
     fn judge_strictly(
         &self,
         own: &CertificateDer<'_>,
         more: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<(), rustls::Error> {
-        let judge = match self.authorities.valid_at(now) {
-            Cow::Borrowed(_) => self.strict.clone(),
-            // Without any authority there is no verifier.
-            Cow::Owned(valid) => strict(Arc::new(valid), &self.provider, true)
-                .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
-        };
-        judge.verify_client_cert(own, &signers(more), now).map(drop)
+        self.authorities.judge(more, now, |roots, beside| {
+            let judge = match std::ptr::eq(roots, self.authorities.roots()) {
+                true => self.strict.clone(),
+                // Without any authority there is no verifier.
+                false => strict(Arc::new(roots.clone()), &self.provider, true)
+                    .map_err(|_| rustls::Error::from(CertificateError::UnknownIssuer))?,
+            };
+            judge.verify_client_cert(own, beside, now).map(drop)
+        })
     }
 
     /// Returns until when a certificate is believed that is believed now and has this `end`. It is

@@ -1,10 +1,10 @@
 //! Files that only their owner may read, and that outlive a power failure.
 
 use super::error::Error;
-use std::fs;
+use std::fs::{self, TryLockError};
 use std::io::Write;
-use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Returns true unless nothing has this name. A link that leads nowhere is there.
@@ -27,24 +27,60 @@ pub(crate) fn read(path: &Path) -> Result<String, Error> {
 /// It cannot be written, and the earlier file stays. Or its directory cannot: the file is there,
 /// and a power failure may bring the earlier one back.
 pub fn write_private(path: &Path, text: &str) -> Result<(), Error> {
-    static WRITES: AtomicUsize = AtomicUsize::new(0);
     let failed = |cause| Error::File { path: path.into(), cause };
-    // With a name in common, one would rename the file that another has just opened, be it a task
-    // of this program or another program.
-    let (tmp, mut file) = loop {
-        let number = WRITES.fetch_add(1, Ordering::Relaxed);
-        let tmp = path.with_extension(format!("tmp{}-{number}", std::process::id()));
-        match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp) {
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            made => break (tmp.clone(), made.map_err(failed)?),
-        }
-    };
+    let (tmp, mut file) = create_unfinished(path).map_err(failed)?;
     let written = file.write_all(text.as_bytes()).and_then(|()| file.sync_all());
     written.and_then(|()| fs::rename(&tmp, path)).map_err(|cause| {
         let _ = fs::remove_file(&tmp); // it may hold a key
         failed(cause)
     })?;
     keep_name(path)
+}
+
+/// Makes an empty file beside `path`: `ca.tmp12-0` for `ca.key`, with the number of this process
+/// and a number of its own. With a name in common, one writer would rename the file that another
+/// has just opened, be it a task of this program or another program. Its lock, which ends with the
+/// process, tells [`remove_unfinished`] that its writer is alive.
+fn create_unfinished(path: &Path) -> std::io::Result<(PathBuf, fs::File)> {
+    static WRITES: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        let number = WRITES.fetch_add(1, Ordering::Relaxed);
+        let tmp = path.with_extension(format!("tmp{}-{number}", std::process::id()));
+        let file = match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&tmp) {
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => continue,
+            made => made?,
+        };
+        // Before it is locked, another program may take it for one that was left, and remove it. A
+        // file system without locks has an error of another kind.
+        let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !is_taken && file.metadata()?.nlink() > 0 {
+            return Ok((tmp, file));
+        }
+    }
+}
+
+/// Removes the files that killed writers left in a directory: they may hold a key. Those of writers
+/// that are alive stay, and what cannot be removed is left to the next start.
+pub fn remove_unfinished(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if !is_unfinished(&path) || !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let Ok(file) = fs::OpenOptions::new().write(true).open(&path) else { continue };
+        // A file without a name was removed meanwhile, and the name may be another writer's by now.
+        if file.try_lock().is_ok() && file.metadata().is_ok_and(|left| left.nlink() > 0) {
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
+/// Returns true for a name that [`create_unfinished`] gives.
+fn is_unfinished(path: &Path) -> bool {
+    let kind = path.extension().and_then(|kind| kind.to_str());
+    let numbers = kind.and_then(|kind| kind.strip_prefix("tmp")?.split_once('-'));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|digit| digit.is_ascii_digit());
+    numbers.is_some_and(|(process, number)| is_number(process) && is_number(number))
 }
 
 /// Renames a file within its directory, and keeps the new name over a power failure.
@@ -101,5 +137,25 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         assert!(text.len() == 1000 && text.chars().all(|c| text.starts_with(c)), "{text}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left beside it");
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_is_removed_and_what_is_being_written_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let others = ["ca.key", "ca.key.new", "notes.tmp", "notes.tmp1-x", "notes.tmp-1"];
+        for name in others.iter().chain(&["sa.tmp12-0", "ca.key.tmp12-1"]) {
+            fs::write(at(name), "a key").unwrap();
+        }
+        fs::create_dir(at("notes.tmp3-4")).unwrap();
+        let (written, file) = create_unfinished(&at("sa.key")).unwrap();
+        remove_unfinished(dir.path());
+        assert!(!at("sa.tmp12-0").exists() && !at("ca.key.tmp12-1").exists());
+        assert!(written.exists() && at("notes.tmp3-4").exists());
+        assert!(others.iter().all(|name| at(name).exists()));
+        drop(file); // as the kernel does when its writer is killed
+        remove_unfinished(dir.path());
+        assert!(!written.exists());
+        remove_unfinished(&at("missing"));
     }
 }

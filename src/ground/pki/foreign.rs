@@ -1,15 +1,14 @@
 //! TLS towards servers that are not this cluster's: those that a kubeconfig, a probe or a `curl`
 //! names. [`Known`] judges this cluster's servers, too.
 
-use super::authorities::{Authorities, Serves, signers};
-use super::identity::provider;
-use super::pair::is_pair;
+use super::authorities::{Authorities, Serves};
+use super::identity::{certificates, provider};
+use super::pair::{is_pair, private_key};
 use super::signatures::{self, proof_of_the_key};
 use super::{leaf, pem};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
-use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
@@ -89,11 +88,9 @@ pub fn foreign_client(
     };
     let mut config = match identity {
         Some((certificate, key)) => {
-            let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(certificate)
-                .collect::<Result<_, _>>()
+            let key = private_key(key).map_err(Unusable::Key)?;
+            let shown = one_identity(certificates(certificate), key)
                 .map_err(|e| Unusable::Certificate(e.to_string()))?;
-            let key = PrivateKeyDer::from_pem_slice(key).map_err(|e| Unusable::Key(e.to_string()))?;
-            let shown = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
             builder.with_client_cert_resolver(shown)
         }
         None => builder.with_no_client_auth(),
@@ -205,9 +202,9 @@ impl ServerCertVerifier for Known {
     ) -> Result<ServerCertVerified, rustls::Error> {
         let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
         let known = &self.provider.signature_verification_algorithms;
-        let roots = self.authorities.valid_at(now);
-        let beside = signers(more);
-        let judged = verify_server_cert_signed_by_trust_anchor(&parsed, &roots, &beside, now, known.all);
+        let judged = self.authorities.judge(more, now, |roots, beside| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
+        });
         leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
@@ -259,6 +256,28 @@ mod tests {
         ] {
             assert_eq!(these(bundle.as_bytes()).unwrap_err().to_string(), why);
         }
+    }
+
+    /// A kubeconfig whose key is PKCS #8 under the label of PKCS #1, as some programs write it, and
+    /// whose certificate stands behind one that was cut off.
+    #[test]
+    fn a_client_shows_the_certificate_and_the_key_that_go_reads() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "ca").unwrap();
+        let own = ca.issue(&Subject::client("jane", "")).unwrap();
+        let key_pem = own.key_pem.replace("PRIVATE KEY", "RSA PRIVATE KEY");
+        let cert_pem = format!("-----BEGIN CERTIFICATE-----\naGVs\n{}", own.cert_pem);
+        let made = |cert: &str, key: &str| {
+            let identity = Some((cert.as_bytes(), key.as_bytes()));
+            foreign_client(&Trust::Anyone, identity, &[]).map(drop)
+        };
+        made(&cert_pem, &key_pem).unwrap();
+        let why = made(&cert_pem, &cert_pem).unwrap_err();
+        assert!(matches!(why, Unusable::Key(_)), "{why}");
+        let why = made(&key_pem, &key_pem).unwrap_err();
+        assert!(matches!(why, Unusable::Certificate(_)), "{why}");
+        let identity = crate::Identity { cert_pem, key_pem };
+        crate::client_config(Some(&identity), ca.pem(), &[]).unwrap();
     }
 
     #[test]
@@ -344,6 +363,22 @@ mod tests {
             known.verify_server_cert(&made.leaf, &[made.middle], &name, &[], now).is_ok()
         };
         assert!(judge(&[]) && judge(&[KeyCertSign]) && !judge(&[DigitalSignature]));
+    }
+
+    #[test]
+    fn an_authority_that_allows_no_other_below_it_makes_no_servers_over_one() {
+        use rcgen::BasicConstraints::{self, Constrained, Unconstrained};
+        let judge = |limit: BasicConstraints, between: usize| {
+            let subject = Subject::server("x", &["127.0.0.1"]);
+            let made = crate::testing::chain_below(&subject, limit, between);
+            let authorities = these(made.root.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: crate::identity::provider() };
+            let (name, now) = (crate::server_name("127.0.0.1").unwrap(), UnixTime::now());
+            let (own, more) = made.certs.split_first().unwrap();
+            known.verify_server_cert(own, more, &name, &[], now).is_ok()
+        };
+        assert!(judge(Constrained(0), 0) && judge(Constrained(1), 1) && judge(Unconstrained, 1));
+        assert!(!judge(Constrained(0), 1) && !judge(Constrained(1), 2));
     }
 
     #[test]

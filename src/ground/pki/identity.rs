@@ -2,7 +2,7 @@
 
 use super::authorities::Authorities;
 use super::error::Error;
-use rustls::pki_types::pem::PemObject;
+use super::{pair, pem};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::sync::Arc;
 
@@ -21,25 +21,32 @@ impl std::fmt::Debug for Identity {
     }
 }
 
+/// Reads the certificates and the key of an identity as Go does.
+///
+/// # Errors
+/// It has no key.
 pub(super) fn chain(
     identity: &Identity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
-    let certs = CertificateDer::pem_slice_iter(identity.cert_pem.as_bytes())
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|e| Error::Pem(e.to_string()))?;
-    let key =
-        PrivateKeyDer::from_pem_slice(identity.key_pem.as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
-    Ok((certs, key))
+    let key = pair::private_key(identity.key_pem.as_bytes()).map_err(Error::Pem)?;
+    Ok((certificates(identity.cert_pem.as_bytes()), key))
 }
 
-/// Reads the authorities of a bundle.
+/// Returns the certificates of a text. Other blocks are passed over.
+pub(super) fn certificates(text: &[u8]) -> Vec<CertificateDer<'static>> {
+    let blocks = pem::blocks(text).into_iter().filter(|block| block.label == "CERTIFICATE");
+    blocks.map(|block| CertificateDer::from(block.der)).collect()
+}
+
+/// Reads the authorities of a bundle. Other blocks are passed over, as in Go (`ParseCertsPEM` in
+/// client-go).
 ///
 /// # Errors
 /// One of them cannot be read.
 pub(super) fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
     let mut all = Authorities::empty();
-    for cert in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-        all.add(cert.map_err(|e| Error::Pem(e.to_string()))?)?;
+    for block in pem::blocks(ca_pem.as_bytes()).into_iter().filter(pem::Block::is_certificate) {
+        all.add(CertificateDer::from(block.der)).map_err(|e| Error::Pem(e.to_string()))?;
     }
     Ok(all)
 }

@@ -15,7 +15,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::ParsedExtension;
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::x509::X509Version;
 
 /// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
@@ -89,15 +89,22 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
 }
 
 /// Returns true for an extension that Go reads also where it is critical; x509-parser reads more.
-/// Source: `processExtensions` in Go's crypto/x509.
-fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
+/// Of name constraints it reads those of four kinds of names, and none of a subject. Source:
+/// `processExtensions` and `parseNameConstraintsExtension` in Go's crypto/x509.
+pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
     use ParsedExtension as Is;
+    if let Is::NameConstraints(limits) = extension {
+        let subtrees = limits.permitted_subtrees.iter().chain(&limits.excluded_subtrees).flatten();
+        return subtrees.map(|subtree| &subtree.base).all(|name| {
+            use GeneralName as Name;
+            matches!(name, Name::DNSName(_) | Name::RFC822Name(_) | Name::URI(_) | Name::IPAddress(_))
+        });
+    }
     matches!(
         extension,
         Is::KeyUsage(_)
             | Is::BasicConstraints(_)
             | Is::SubjectAlternativeName(_)
-            | Is::NameConstraints(_)
             | Is::CRLDistributionPoints(_)
             | Is::ExtendedKeyUsage(_)
             | Is::CertificatePolicies(_)
@@ -400,5 +407,30 @@ mod tests {
         let jane = Leaf::plain().sign("jane", &KeyPair::from_pem(&root.key_pem).unwrap());
         let (certs, _) = crate::identity::chain(&jane).unwrap();
         assert_eq!(clients.judge(&certs).unwrap().unwrap().name, "jane");
+    }
+
+    /// Also if it is trusted, as in Go.
+    #[test]
+    fn an_authority_with_a_critical_extension_that_go_does_not_read_is_none() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let judge = |extension: Vec<u8>| {
+            let root = Leaf::authority().with(extension).sign("kubernetes", &key_of(dir.path()));
+            let bundle = own.pem().to_string() + &root.cert_pem;
+            let (_, clients) = crate::asking_server_config(&server, &bundle).unwrap();
+            let jane = Leaf::plain().sign("jane", &KeyPair::from_pem(&root.key_pem).unwrap());
+            clients.judge(&crate::identity::chain(&jane).unwrap().0).map(drop)
+        };
+        let limits = |base: Vec<u8>| {
+            let permitted = der::tlv(0xa0, &der::sequence(&[base]));
+            extension(30, true, &der::sequence(&[permitted]))
+        };
+        assert_eq!(judge(extension(99, false, &[5, 0])), Ok(()));
+        assert_eq!(judge(limits(der::tlv(0x82, b"example"))), Ok(()));
+        for unread in [extension(99, true, &[5, 0]), limits(der::tlv(0xa4, &name("jane")))] {
+            let why = judge(unread).unwrap_err();
+            assert!(why.contains("UnknownIssuer"), "{why}");
+        }
     }
 }

@@ -21,8 +21,9 @@
 //! whose subject has its names as TeletexString or BMPString: the API refuses them.
 //! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
 //! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
-//! handshake. Renewal in a running cluster: certificates of components last a year, and only the
-//! next start makes new ones.
+//! handshake. Of a chain below an authority that limits its length (`pathlen`) the first four
+//! certificates beside the leaf count. Renewal in a running cluster: certificates of components
+//! last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -53,7 +54,7 @@ mod uri;
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use error::Error;
-pub use files::write_private;
+pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
 pub use pair::check_pair;
@@ -266,6 +267,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let at = |name: &str| dir.path().join(name);
         fs::write(at("ca.key.new"), "of a start that ended here").unwrap();
+        fs::write(at("ca.key.tmp7-0"), "of one that ended in the middle of it").unwrap();
         Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         fs::rename(at("ca.key"), at("ca.key.new")).unwrap(); // it ended after the certificate
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
@@ -286,6 +288,20 @@ mod tests {
         let error = Ca::load_or_create(dir.path(), "kubernetes").err().unwrap();
         assert!(matches!(&error, Error::KeyMissing { .. }), "{error:?}");
         assert_eq!(fs::read_to_string(at("ca.crt")).unwrap(), ca.pem());
+    }
+
+    #[test]
+    fn an_authority_behind_a_block_that_was_cut_off_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let whole = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let torn = format!("-----BEGIN CERTIFICATE-----\naGVs\n{}", whole.pem());
+        fs::write(dir.path().join("ca.crt"), torn).unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        assert_eq!(valid_until(ca.pem().as_bytes()), valid_until(whole.pem().as_bytes()));
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let (_, clients) = asking_server_config(&server, ca.pem()).unwrap();
+        let jane = ca.issue(&Subject::client("jane", "dev")).unwrap();
+        assert_eq!(clients.judge(&chain(&jane).unwrap().0).unwrap().unwrap().name, "jane");
     }
 
     #[test]

@@ -14,8 +14,8 @@ use x509_parser::certificate::X509Certificate;
 /// The number of Ed25519, of a key and of its signatures.
 const ED25519: [u64; 4] = [1, 3, 101, 112];
 
-/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a kind that the
-/// library does not know passes.
+/// Checks that a key belongs to a certificate, both PEM. A well-formed key of a curve that the
+/// library does not know passes unless it tells its public half.
 ///
 /// # Errors
 /// One of the two is missing or malformed, or the key is another one's, in Go's words.
@@ -29,9 +29,12 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
             Err("tls: private key type does not match public key type".into())
         }
         Some(_) => Err("tls: private key does not match public key".into()),
-        // The library has the same error for a curve that it does not know and for nonsense.
-        None if is_private_key(&key) => Ok(()),
-        None => Err("tls: failed to parse private key".into()),
+        // The library has the same error for a curve or a length that it does not know and for
+        // nonsense.
+        None => match Unread::parse(&key) {
+            Some(unread) => unread.check(&parsed),
+            None => Err("tls: failed to parse private key".into()),
+        },
     }
 }
 
@@ -84,14 +87,31 @@ fn key_in(text: &[u8]) -> Result<Vec<u8>, String> {
     })
 }
 
+/// Returns the first private key of a text, as that which the library reads of its forms: as in Go,
+/// the label of its PEM block does not matter. One that the library does not know stays PKCS #8.
+///
+/// # Errors
+/// It has none.
+pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+    let der = key_in(text)?;
+    let is_read =
+        |form: &PrivateKeyDer<'_>| provider().key_provider.load_private_key(form.clone_key()).is_ok();
+    let found = forms(&der).into_iter().find(is_read);
+    Ok(found.unwrap_or_else(|| PrivateKeyDer::Pkcs8(der.into())))
+}
+
 /// Loads a key in the first form that fits: as in Go, the label of its PEM block does not matter.
 fn load(der: &[u8]) -> Option<Arc<dyn SigningKey>> {
-    let forms = [
+    forms(der).into_iter().find_map(|form| provider().key_provider.load_private_key(form).ok())
+}
+
+/// The forms that a key may have.
+fn forms(der: &[u8]) -> [PrivateKeyDer<'static>; 3] {
+    [
         PrivateKeyDer::Pkcs8(der.to_vec().into()),
         PrivateKeyDer::Pkcs1(der.to_vec().into()),
         PrivateKeyDer::Sec1(der.to_vec().into()),
-    ];
-    forms.into_iter().find_map(|form| provider().key_provider.load_private_key(form).ok())
+    ]
 }
 
 /// Returns true if a certificate is for keys of another kind, e.g. RSA and not an elliptic curve.
@@ -107,18 +127,68 @@ fn is_other_kind(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
     kinds.into_iter().any(|(kind, number)| kind != key.algorithm() && is_wanted(number))
 }
 
-/// Returns true for what has the form of a private key: an RSA key (PKCS #1) or one of an elliptic
-/// curve (SEC 1), by itself or in PKCS #8.
-fn is_private_key(der: &[u8]) -> bool {
-    let Some(parts) = parts_of(der) else { return false };
-    match parts.as_slice() {
-        // A version, the algorithm, which begins with its number, and the key.
-        [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
-            let Some(key) = parts_of(key) else { return false };
-            let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
-            (is_of(&RSA) && is_rsa_key(&key)) || (is_of(&ELLIPTIC) && is_elliptic_key(&key))
+/// A key of a length or a curve that the library does not know, e.g. RSA with 1024 or 8192 bits.
+enum Unread<'a> {
+    /// The modulus and the public exponent.
+    Rsa(&'a [u8], &'a [u8]),
+    /// The public half, if it is there: a BIT STRING, which begins with the number of its unused
+    /// bits.
+    Elliptic(Option<&'a [u8]>),
+}
+
+impl<'a> Unread<'a> {
+    /// Reads an RSA key (PKCS #1) or one of an elliptic curve (SEC 1), by itself or in PKCS #8.
+    /// `None`: it has none of these forms.
+    fn parse(der: &'a [u8]) -> Option<Unread<'a>> {
+        let parts = parts_of(der)?;
+        match parts.as_slice() {
+            // A version, the algorithm, which begins with its number, and the key.
+            [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
+                let key = parts_of(key)?;
+                let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
+                Unread::rsa(&key)
+                    .filter(|_| is_of(&RSA))
+                    .or_else(|| Unread::elliptic(&key).filter(|_| is_of(&ELLIPTIC)))
+            }
+            parts => Unread::rsa(parts).or_else(|| Unread::elliptic(parts)),
         }
-        parts => is_rsa_key(parts) || is_elliptic_key(parts),
+    }
+
+    /// A version and eight numbers, of which the first two are public.
+    fn rsa(parts: &[(Tag, &'a [u8])]) -> Option<Unread<'a>> {
+        let numbers = parts.iter().take_while(|(tag, _)| *tag == Tag::Integer).count();
+        match parts {
+            [_, (_, modulus), (_, exponent), ..] if numbers >= 9 => Some(Unread::Rsa(modulus, exponent)),
+            _ => None,
+        }
+    }
+
+    /// The version 1 and a number; the curve (`[0]`) and the public half (`[1]`) may follow.
+    fn elliptic(parts: &[(Tag, &'a [u8])]) -> Option<Unread<'a>> {
+        let [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), more @ ..] = parts else { return None };
+        let public = more.iter().find(|(tag, _)| *tag == Tag(1)).and_then(|(_, half)| der::contents(half));
+        Some(Unread::Elliptic(public.and_then(|half| half.first().copied())))
+    }
+
+    /// Checks that this is the key of a certificate.
+    fn check(&self, cert: &X509Certificate<'_>) -> Result<(), String> {
+        let kind = cert.public_key().algorithm.algorithm.as_bytes();
+        let is_of = |number: &[u64]| der::oid(number).get(2..) == Some(kind);
+        let bits: &[u8] = &cert.public_key().subject_public_key.data;
+        let is_same = match self {
+            Unread::Rsa(modulus, exponent) if is_of(&RSA) => {
+                let parts = parts_of(bits).unwrap_or_default();
+                parts.iter().map(|(_, number)| number).eq([modulus, exponent])
+            }
+            Unread::Elliptic(public) if is_of(&ELLIPTIC) => {
+                public.is_none_or(|public| public.strip_prefix(&[0_u8]) == Some(bits))
+            }
+            _ => return Err("tls: private key type does not match public key type".into()),
+        };
+        match is_same {
+            true => Ok(()),
+            false => Err("tls: private key does not match public key".into()),
+        }
     }
 }
 
@@ -128,16 +198,6 @@ fn parts_of(der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
         [(Tag::Sequence, parts)] => der::values(parts),
         _ => None,
     }
-}
-
-/// A version and eight numbers.
-fn is_rsa_key(parts: &[(Tag, &[u8])]) -> bool {
-    parts.len() >= 9 && parts.iter().take(9).all(|(tag, _)| *tag == Tag::Integer)
-}
-
-/// The version 1 and a number; the curve and the public half may follow.
-fn is_elliptic_key(parts: &[(Tag, &[u8])]) -> bool {
-    matches!(parts, [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), ..])
 }
 
 /// Returns true if the key is the certificate's, or is of a kind that does not tell its public
@@ -233,5 +293,43 @@ mod tests {
         let why = check(ca.pem(), &rsa).unwrap_err();
         assert_eq!(why, "tls: private key type does not match public key type");
         assert_eq!(check(include_str!("openssl/ca.crt"), &rsa), Ok(()));
+    }
+
+    #[test]
+    fn a_key_that_the_library_does_not_read_is_compared_all_the_same() {
+        let (ca, own) = issued();
+        let integer = |content: &[u8]| der::tlv(0x02, content);
+        let modulus = |last: u8| integer(&[&[0, 0x80][..], &[1; 126], &[last]].concat()); // 1024 bits
+        let exponent = || integer(&[1, 0, 1]);
+        let number = der::tlv(0x30, &[der::oid(&RSA), vec![5, 0]].concat());
+        let key = |last: u8| {
+            let private = vec![integer(&[1]); 6].concat();
+            let key = der::sequence(&[integer(&[0]), modulus(last), exponent(), private]);
+            block("RSA PRIVATE KEY", &key)
+        };
+        let public = der::sequence(&[modulus(1), exponent()]);
+        let public = der::sequence(&[number, der::tlv(0x03, &[vec![0], public].concat())]);
+        let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
+        let wanted = crate::sign::Wanted {
+            subject: der::sequence(&[]),
+            public_key: &public,
+            from: now - hour,
+            until: now + hour,
+            names: &crate::Request::default(),
+            usages: &[],
+        };
+        let cert = ca.write(&wanted).unwrap();
+        let other_kind = Err("tls: private key type does not match public key type".to_string());
+        assert_eq!(check(&cert, &key(1)), Ok(()));
+        assert_eq!(check(&cert, &key(3)), Err("tls: private key does not match public key".to_string()));
+        assert_eq!(check(&own.cert_pem, &key(1)), other_kind);
+        // A key of a curve that is not known, which tells its public half.
+        let half = der::tlv(0xa1, &der::tlv(0x03, &[0, 4, 1, 1]));
+        let curve = der::tlv(0xa0, &der::oid(&[1, 3, 132, 0, 35]));
+        let elliptic = der::sequence(&[integer(&[1]), der::tlv(0x04, &[7; 66]), curve, half]);
+        let elliptic = block("EC PRIVATE KEY", &elliptic);
+        let why = check(&own.cert_pem, &elliptic).unwrap_err();
+        assert_eq!(why, "tls: private key does not match public key");
+        assert_eq!(check(&cert, &elliptic), other_kind);
     }
 }

@@ -5,15 +5,13 @@
 use super::ca::{Ca, Subject};
 use super::der;
 use super::error::Error;
-use super::identity::Identity;
+use super::identity::{Identity, certificates};
 use super::request::{Proof, Request, all, is_named, proof};
 use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::string::Ia5String;
 use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
 use ring::rand::{SecureRandom, SystemRandom};
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::net::IpAddr;
 use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
@@ -79,7 +77,7 @@ impl Ca {
         match proof(&parsed) {
             Proof::Good => {}
             Proof::Wrong => return Err(refuse("the signature of the certificate request is wrong".into())),
-            Proof::Unknown => {
+            Proof::Unknown | Proof::Unsupported => {
                 let why = "the key or the signature of the certificate request is of a kind that this signer does not support: \
                            use ECDSA P-256 or P-384 with SHA-256 or SHA-384, RSA with 2048 to 8192 bits, or Ed25519";
                 return Err(refuse(why.into()));
@@ -116,8 +114,8 @@ impl Ca {
     /// # Errors
     /// The authority's key or certificate cannot be used, or there is no randomness.
     pub(super) fn write(&self, wanted: &Wanted<'_>) -> Result<String, Error> {
-        let own =
-            CertificateDer::from_pem_slice(self.pem().as_bytes()).map_err(|e| Error::Pem(e.to_string()))?;
+        let own = certificates(self.pem().as_bytes()).into_iter().next();
+        let own = own.ok_or_else(|| Error::Pem("the authority has no certificate".into()))?;
         let (_, own) = x509_parser::parse_x509_certificate(&own).map_err(|e| Error::Pem(e.to_string()))?;
         let mut serial = [0u8; 16];
         SystemRandom::new().fill(&mut serial).map_err(|_| Error::Authority("no randomness".into()))?;

@@ -35,3 +35,32 @@ pub(crate) fn leaf_over_middle(
         leaf: leaf.der().clone(),
     }
 }
+
+/// A leaf with the authorities between it and a root, in the order in which a client shows them.
+pub(crate) struct ChainBelow {
+    pub root: rcgen::Certificate,
+    pub certs: Vec<CertificateDer<'static>>,
+}
+
+/// Makes a leaf with so many authorities between it and a root that has this limit.
+pub(crate) fn chain_below(subject: &Subject, limit: BasicConstraints, between: usize) -> ChainBelow {
+    let authority = |name: &str, limit: BasicConstraints| {
+        let mut own = ca::params(&Subject::client(name, ""), 30).unwrap();
+        own.is_ca = IsCa::Ca(limit);
+        own
+    };
+    let (mut own, mut key) = (authority("root", limit), KeyPair::generate().unwrap());
+    let root = own.self_signed(&key).unwrap();
+    let mut certs = vec![];
+    for number in 0..between {
+        let next = authority(&format!("between-{number}"), BasicConstraints::Unconstrained);
+        let next_key = KeyPair::generate().unwrap();
+        let cert = next.signed_by(&next_key, &Issuer::from_params(&own, &key)).unwrap();
+        certs.insert(0, cert.der().clone());
+        (own, key) = (next, next_key);
+    }
+    let leaf = ca::params(subject, 1).unwrap();
+    let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::from_params(&own, &key)).unwrap();
+    certs.insert(0, leaf.der().clone());
+    ChainBelow { root, certs }
+}

@@ -23,6 +23,7 @@ const LEEWAY: u64 = 60;
 pub struct TokenKey {
     encoding: EncodingKey,
     decoding: DecodingKey,
+    /// The SHA-256 of the public key in DER, as upstream (`keyIDFromPublicKey`).
     kid: String,
     /// The curve point, x and y, as the key set publishes them.
     point: (String, String),
@@ -54,17 +55,17 @@ impl TokenKey {
         Ok(TokenKey {
             encoding: EncodingKey::from_ec_der(&pair.serialize_der()),
             decoding: DecodingKey::from_ec_components(&x, &y).map_err(|e| damaged(Box::new(e)))?,
-            kid: URL_SAFE_NO_PAD.encode(Sha256::digest(raw)),
+            kid: URL_SAFE_NO_PAD.encode(Sha256::digest(pair.subject_public_key_info())),
             point: (x, y),
         })
     }
 
-    /// Signs the claims as they are.
+    /// Signs the claims as they are. As upstream, the header names no type.
     ///
     /// # Errors
     /// `Token`: the library cannot sign.
     pub fn sign(&self, claims: &Value) -> Result<String, Error> {
-        let header = Header { kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
+        let header = Header { typ: None, kid: Some(self.kid.clone()), ..Header::new(Algorithm::ES256) };
         jsonwebtoken::encode(&header, claims, &self.encoding).map_err(|e| Error::Token(e.to_string()))
     }
 
@@ -112,6 +113,19 @@ mod tests {
         let error = TokenKey::load_or_create(dir.path()).err().unwrap();
         assert!(matches!(&error, Error::File { path: named, .. } if *named == path), "{error:?}");
         assert!(path.is_symlink());
+    }
+
+    #[test]
+    fn the_header_of_a_token_is_upstreams() {
+        let dir = tempfile::tempdir().unwrap();
+        let key = TokenKey::load_or_create(dir.path()).unwrap();
+        let token = key.sign(&json!({"sub": "a"})).unwrap();
+        let header = URL_SAFE_NO_PAD.decode(token.split('.').next().unwrap()).unwrap();
+        let header: Value = serde_json::from_slice(&header).unwrap();
+        let pair = read_key(&read(&dir.path().join("sa.key")).unwrap()).unwrap();
+        let kid = URL_SAFE_NO_PAD.encode(Sha256::digest(pair.subject_public_key_info()));
+        assert_eq!(header, json!({"alg": "ES256", "kid": kid}));
+        assert_eq!(key.jwks()["keys"][0]["kid"], kid);
     }
 
     #[test]

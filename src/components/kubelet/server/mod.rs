@@ -67,7 +67,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {
         let listener = listen(&config).await;
-        let acceptor = tokio_rustls::TlsAcceptor::from(tls);
+        let acceptor = tokio_rustls::TlsAcceptor::from(only_http_1(tls));
         let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
         loop {
             let (socket, peer) = tcp::accept(&listener).await;
@@ -125,6 +125,14 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
             });
         }
     });
+}
+
+/// Returns a configuration that offers HTTP/1.1 alone, which is what is spoken here: a client that
+/// prefers HTTP/2, as curl does, would begin with it and be cut off.
+fn only_http_1(tls: Arc<rustls::ServerConfig>) -> Arc<rustls::ServerConfig> {
+    let mut tls = Arc::unwrap_or_clone(tls);
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Arc::new(tls)
 }
 
 /// Listens on the node's address. It tries until that is possible.

@@ -186,3 +186,13 @@ async fn a_session_keeps_its_place_until_it_ends() {
         tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
     }
 }
+
+/// `curl -k https://NODE:10250/pods` offers HTTP/2 first, and is to read a 401.
+#[test]
+fn the_kubelet_offers_the_protocol_that_it_speaks() {
+    let dir = tempfile::tempdir().unwrap();
+    let ca = pki::Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let own = ca.issue(&pki::Subject::server("kubelet", &["127.0.0.1"])).unwrap();
+    let tls = only_http_1(pki::server_config(&own, ca.pem()).unwrap());
+    assert_eq!(tls.alpn_protocols, [b"http/1.1".to_vec()]);
+}

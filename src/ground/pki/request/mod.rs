@@ -1,10 +1,9 @@
 //! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
 //! form.
 
+use super::identity::certificates;
 use super::{name, pem, uri};
 use clock::Timestamp;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::certificate::Validity;
@@ -15,7 +14,7 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
-use x509_parser::x509::{AttributeTypeAndValue, X509Name};
+use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
 
 /// What a requester says about itself.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -56,6 +55,24 @@ const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
 /// Bits of the RSA keys whose signatures can be checked here.
 const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
 
+/// The numbers of the signatures that Kubernetes checks: RSA, RSA-PSS, ECDSA and Ed25519. Source:
+/// `signatureAlgorithmDetails` and `checkSignature` in Go's crypto/x509.
+const CHECKED: [&str; 11] = [
+    "1.2.840.113549.1.1.5", // with SHA-1
+    "1.3.14.3.2.29",        // another number for the same
+    "1.2.840.113549.1.1.10",
+    "1.2.840.113549.1.1.11",
+    "1.2.840.113549.1.1.12",
+    "1.2.840.113549.1.1.13",
+    "1.2.840.10045.4.1", // with SHA-1
+    "1.2.840.10045.4.3.2",
+    "1.2.840.10045.4.3.3",
+    "1.2.840.10045.4.3.4",
+    "1.3.101.112",
+];
+/// The numbers of the curves whose keys Kubernetes reads: P-224, P-256, P-384 and P-521.
+const CURVES: [&str; 4] = ["1.3.132.0.33", "1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
+
 /// Whether the signature of a request proves that the requester has its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Proof {
@@ -65,6 +82,8 @@ pub enum Proof {
     Wrong,
     /// The kind of key or signature is not known here. Another signer may know it.
     Unknown,
+    /// Kubernetes does not know the kind of signature either, e.g. Ed448, or one with SHA-224.
+    Unsupported,
 }
 
 impl Request {
@@ -85,6 +104,7 @@ impl Request {
         if !rest.is_empty() {
             return Err("x509: malformed certificate request: trailing data".into());
         }
+        check_curve(&parsed.certification_request_info.subject_pki.algorithm)?;
         let name = &parsed.certification_request_info.subject;
         if name.iter_attributes().any(is_unreadable) {
             return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
@@ -164,7 +184,27 @@ impl Request {
     }
 }
 
+/// Checks that a key, if it is of an elliptic curve, is of one that Kubernetes reads. Source:
+/// `parsePublicKey` in Go's crypto/x509.
+///
+/// # Errors
+/// It is not, in Go's words.
+fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+    if key.algorithm.to_id_string() != "1.2.840.10045.2.1" {
+        return Ok(());
+    }
+    let curve = key.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+    let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
+    match CURVES.contains(&curve.as_str()) {
+        true => Ok(()),
+        false => Err("x509: unsupported elliptic curve".into()),
+    }
+}
+
 pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
+    if !CHECKED.contains(&request.signature_algorithm.algorithm.to_id_string().as_str()) {
+        return Proof::Unsupported;
+    }
     let key = request.certification_request_info.subject_pki.parsed();
     if let Ok(PublicKey::RSA(key)) = key
         && !RSA.contains(&key.key_size())
@@ -258,7 +298,7 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
 
 /// Returns from and until when a certificate in PEM form is valid.
 pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let der = CertificateDer::from_pem_slice(pem).ok()?;
+    let der = certificates(pem).into_iter().next()?;
     let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
     Some(times(cert.validity()))
 }

@@ -142,6 +142,35 @@ fn a_key_that_cannot_be_checked_is_named_and_not_signed() {
 }
 
 #[test]
+fn a_kind_of_key_or_signature_that_go_does_not_know_is_refused() {
+    // `openssl req -new -newkey ed448 -nodes -subj /CN=jane`
+    let ed448 = "-----BEGIN CERTIFICATE REQUEST-----
+MIHZMFsCAQAwDzENMAsGA1UEAwwEamFuZTBDMAUGAytlcQM6AAHMLvSQwzzN+4Xd
+HhbzI8XjKxIUOJcjS170xzYvSImv4BSV3HeXhRTG54zy9bF35+fuIRE3etJcAKAA
+MAUGAytlcQNzAFDzQU4x5o+X/v7DvkZHEmaCUqiLTYhb0Ro/z1N+LFITy9nagHoE
+uJEjjDUBxOZFBqsI57kIUi8pAE5FuKlvYMv5RambGsAmq26+N5v2plM9wucgEnJk
+wOP9cfnv3ZK6EiIF9uSjlIxNP3FNE/tOOPIqAA==
+-----END CERTIFICATE REQUEST-----
+";
+    let read = Request::parse(ed448.as_bytes()).unwrap();
+    assert_eq!((read.common_name.as_str(), read.proof()), ("jane", Proof::Unsupported));
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let error = ca.sign(&read, &[], SignedDuration::from_hours(1)).unwrap_err();
+    assert!(matches!(&error, Error::Request(why) if why.contains("does not support")), "{error}");
+    // The same with a key of the curve secp256k1.
+    let curve = "-----BEGIN CERTIFICATE REQUEST-----
+MIHGMG4CAQAwDzENMAsGA1UEAwwEamFuZTBWMBAGByqGSM49AgEGBSuBBAAKA0IA
+BIbfk/1rGNnyxiVEQUu2L5Fl5nUIDn85mhajjXJMDnZpK7jxUKB4x4d1fKoBZpDM
+IvSzJWO19PhRT070iooj0J2gADAKBggqhkjOPQQDAgNIADBFAiB/v2DXsEnxx+Zx
+/6xHdvCdjOHzT6iN22KbCfU+yE4RlgIhAOYmogEEp5CCJkFoQlMLP7j41InbslT/
+v8/XmPuKa/xy
+-----END CERTIFICATE REQUEST-----
+";
+    assert_eq!(Request::parse(curve.as_bytes()).unwrap_err(), "x509: unsupported elliptic curve");
+}
+
+#[test]
 fn an_rsa_key_that_is_too_small_or_too_large_to_be_checked_is_no_wrong_signature() {
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();

@@ -128,6 +128,7 @@ pub fn parse(object: &Value) -> Result<pki::Request, String> {
 fn validate(object: &Value, errors: &mut Errors) {
     let read = parse(object).and_then(|request| match request.proof() {
         pki::Proof::Wrong => Err("x509: the signature does not match the key of the request".to_string()),
+        pki::Proof::Unsupported => Err("x509: cannot verify signature: algorithm unimplemented".to_string()),
         // Another signer may know the kind of key.
         pki::Proof::Good | pki::Proof::Unknown => Ok(()),
     });
@@ -398,5 +399,8 @@ mod tests {
         let at = unknown.windows(4).rposition(|w| w == [0x3d, 4, 3, 2]).unwrap();
         unknown[at + 3] = 4;
         assert!(problems(&unknown).is_empty());
+        unknown[at + 3] = 1; // ecdsa-with-SHA224
+        let told: Vec<_> = problems(&unknown).iter().map(ToString::to_string).collect();
+        assert!(told.concat().contains("algorithm unimplemented"), "{told:?}");
     }
 }
