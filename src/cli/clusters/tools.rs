@@ -29,7 +29,7 @@ pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
     match preset {
-        None if !elsewhere && etcdctl::needs_a_store(&words) => Err(Error::NotRunning(name.into()).into()),
+        Err(why) if !elsewhere && etcdctl::needs_a_store(&words) => Err(why.into()),
         preset => Ok(run_etcdctl(words, preset.unwrap_or_default()).await),
     }
 }
@@ -66,11 +66,18 @@ async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
     etcdctl::on_stdio(args, preset).await
 }
 
-/// Where a cluster's store is, if it runs.
-async fn store(place: &Place) -> Option<Preset> {
-    let mut control = Control::connect(place).await.ok()?;
-    let status = control.ask(&Ask::Status).await.ok()?;
-    Some(Preset::of_status(&status["etcd"]))
+/// Finds out where a cluster's store is.
+///
+/// # Errors
+/// The cluster does not run, or gives no answer.
+async fn store(place: &Place) -> Result<Preset, Error> {
+    let mut control = Control::connect(place).await?;
+    match control.ask(&Ask::Status).await {
+        Ok(status) => Ok(Preset::of_status(&status["etcd"])),
+        // It ended between the question and its answer: it is a cluster that does not run.
+        Err(Error::Ended) => Err(Error::NotRunning(place.name.clone())),
+        Err(other) => Err(other),
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +101,18 @@ mod tests {
         ] {
             assert!(!asks(line), "{line}");
         }
+    }
+
+    /// To start it, as for one that does not run, would be the wrong advice.
+    #[tokio::test]
+    async fn a_cluster_that_gives_no_answer_is_not_said_to_be_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        assert!(matches!(store(&place).await, Err(Error::NotRunning(name)) if name == "main"));
+        // Whether the cluster behind this runs cannot be found out.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert!(!matches!(store(&place).await, Ok(_) | Err(Error::NotRunning(_))));
     }
 
     #[test]
