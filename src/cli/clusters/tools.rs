@@ -1,5 +1,6 @@
 //! `kubectl` and `etcdctl`: the built-in clients on a cluster of this home.
 
+use super::has_kubeconfig;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::{Error, Place};
@@ -13,10 +14,11 @@ use std::path::Path;
 pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut env = kubectl::Env::of_process();
-    if place.kubeconfig().exists() {
-        env.kubeconfig = Some(place.kubeconfig());
-    } else if kubectl::asks_a_server(&words) {
-        return Err(Error::NotRunning(name.into()).into());
+    match has_kubeconfig(&place) {
+        Ok(true) => env.kubeconfig = Some(place.kubeconfig()),
+        Ok(false) if kubectl::asks_a_server(&words) => return Err(Error::NotRunning(name.into()).into()),
+        Err(unknown) if kubectl::asks_a_server(&words) => return Err(unknown.into()),
+        Ok(false) | Err(_) => {}
     }
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(kubectl::stdio::on_stdio(args, env).await)
