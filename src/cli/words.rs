@@ -1,4 +1,5 @@
-//! What commands for authors, measurements and the store say. What a session says, too, is in `ui::texts`.
+//! What commands for authors, measurements and the store say. What a session says, too, is in
+//! `ui::texts`.
 
 use lang::texts;
 
