@@ -355,13 +355,22 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
         println!("{line}");
     }
     let labs = directory.map_or_else(Labs::built_in, |directory| Labs::read(directory).into());
+    let other = other_lab(&labs, &record, lang);
+    other.iter().for_each(|line| eprintln!("ropewalk: {line}"));
+    Ok(if other.is_empty() { 0 } else { 1 })
+}
+
+/// Says why the lab of a record is none of these; empty if it is one. It may be there and cannot be
+/// read: then the faults of the files are named first.
+fn other_lab(labs: &Labs, record: &Value, lang: Lang) -> Vec<String> {
     let known = labs.get(record["lab"].as_str().unwrap_or_default());
-    if known.is_none_or(|lab| record["content"] != lab.content.as_str()) {
-        let with = [&word("lab"), &word("labs"), &word("ropewalk"), &word("content")];
-        eprintln!("ropewalk: {}", lang.say(Say::LabOther, &with.map(String::as_str)));
-        return Ok(1);
+    if known.is_some_and(|lab| record["content"] == lab.content.as_str()) {
+        return vec![];
     }
-    Ok(0)
+    let mut lines = if known.is_none() { fault_lines(labs) } else { vec![] };
+    let with = ["lab", "labs", "ropewalk", "content"].map(|key| word(record, key));
+    lines.push(lang.say(Say::LabOther, &with.each_ref().map(String::as_str)));
+    lines
 }
 
 /// A field of another person's record, without what a terminal would obey.
@@ -407,6 +416,21 @@ mod tests {
         let told = fault_lines(&labs).join("\n");
         assert!(told.contains("a[2Jb/lab.md") && told.contains("unknown key"), "{told:?}");
         assert!(!told.contains('\u{1b}'), "{told:?}");
+    }
+
+    /// A mistyped directory would read as a record of another lab.
+    #[test]
+    fn a_record_whose_lab_cannot_be_read_is_told_with_the_fault() {
+        let built_in = Labs::built_in();
+        let content = built_in.get("broken-selector").expect("it is built in").content.as_str();
+        let record = |content: &str| serde_json::json!({"lab": "broken-selector", "content": content});
+        let said = |labs: &Labs, content: &str| other_lab(labs, &record(content), Lang::En);
+        assert_eq!(said(&built_in, content), Vec::<String>::new());
+        let changed = said(&built_in, "sha256:other");
+        assert!(changed.len() == 1 && changed[0].contains("sha256:other"), "{changed:?}");
+        let dir = tempfile::tempdir().unwrap();
+        let absent = said(&Labs::read(&dir.path().join("absent")), content);
+        assert!(absent.len() == 2 && absent[0].contains("absent"), "{absent:?}");
     }
 
     /// The fields of another person's record could hide the score on a terminal, or write lines of

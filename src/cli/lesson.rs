@@ -9,7 +9,7 @@ use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
-use lab::view::{Ask, Entry, PackNote, State};
+use lab::view::{Ask, Entry, LessonView, PackNote, State};
 use lang::charset::{eprintln, print, println};
 use serde_json::json;
 use std::path::{Path, PathBuf};
@@ -269,12 +269,7 @@ async fn show(
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let Some(id) = id else {
-        let view = front::view(place, lang, Ask::Show).await?;
-        match output {
-            Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&view)?),
-            None => print!("{}", PageStyle::for_output(lang).page(&view)),
-        }
-        return Ok(0);
+        return show_open(&front::view(place, lang, Ask::Show).await?, lang, output);
     };
     let Some(lesson) = library.find(&id, None) else {
         for fault in &library.faults {
@@ -297,6 +292,15 @@ async fn show(
     }
     print!("{}", page(&library, lesson, lang));
     Ok(0)
+}
+
+/// The open step as it stands; exit code 1 if no lesson is open.
+fn show_open(view: &LessonView, lang: Lang, output: Option<Output>) -> anyhow::Result<i32> {
+    match output {
+        Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(view)?),
+        None => print!("{}", PageStyle::for_output(lang).page(view)),
+    }
+    Ok(i32::from(view.id.is_empty()))
 }
 
 /// A lesson as it reads: its pack, its texts, and the task of each step.
@@ -396,6 +400,16 @@ mod tests {
         assert!(wrong(false, Some("x"), true, Lang::En).is_some_and(|text| text.ends_with("out --lessons")));
         let korean = wrong(true, None, false, Lang::Ko).unwrap();
         assert!(korean.contains("--kubeconfig 옵션을 빼세요"), "{korean}");
+    }
+
+    /// As `lab show` and `drill show` do.
+    #[test]
+    fn a_lesson_that_is_not_open_is_not_shown_as_one() {
+        let open = LessonView { id: "first-voyage/04".into(), ..LessonView::default() };
+        for output in [None, Some(Output::Json)] {
+            assert_eq!(show_open(&LessonView::default(), Lang::En, output).unwrap(), 1);
+            assert_eq!(show_open(&open, Lang::Ko, output).unwrap(), 0);
+        }
     }
 
     /// A script would take the list without progress for the truth.

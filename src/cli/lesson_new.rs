@@ -1,7 +1,9 @@
 //! `lesson new`: the template of a lesson, and how the folders of lessons are named.
 
 use super::codes::USAGE;
+use super::paths::quote;
 use super::words::Word;
+use anyhow::Context;
 use lab::format::pack;
 use lang::charset::{eprintln, println};
 use std::path::{Path, PathBuf};
@@ -32,6 +34,9 @@ pub(super) fn taken(directory: &Path, track: &str, order: u32) -> Option<PathBuf
 
 /// Writes a lesson that loads and can be proved, with a remark at every key. A directory that is
 /// new or empty gets a `pack.yaml`, too.
+///
+/// # Errors
+/// A folder or file cannot be made; the error names it.
 pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32> {
     let Some((track, order, name)) = named(id) else {
         eprintln!("ropewalk: {}", lang.say(Say::LessonName, &[]));
@@ -49,8 +54,7 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
     }
     if is_empty {
         let path = directory.join(pack::FILE);
-        std::fs::create_dir_all(directory)?;
-        std::fs::write(&path, PACK.replace("TRACK", track))?;
+        write(&path, &PACK.replace("TRACK", track))?;
         println!("{}", path.display());
     }
     for (file, template) in files {
@@ -60,13 +64,18 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
             .replace("ORDER", &order.to_string())
             .replace("NN", &format!("{order:02}"))
             .replace("TITLE", &title);
-        std::fs::create_dir_all(&place)?;
-        std::fs::write(&path, text)?;
+        write(&path, &text)?;
         println!("{}", path.display());
     }
-    let prove = format!("ropewalk lesson test {track}/{order:02} --lessons {}", directory.display());
+    let prove = format!("ropewalk lesson test {track}/{order:02} --lessons {}", quote(directory));
     println!("{}", lang.say(Word::ProveIt, &[&prove]));
     Ok(0)
+}
+
+/// Writes a file, and makes its folder if there is none.
+fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
+    made.and_then(|()| std::fs::write(path, text)).with_context(|| path.display().to_string())
 }
 
 const TEMPLATE: &str = include_str!("lesson_template.md");
@@ -120,5 +129,17 @@ mod tests {
         std::fs::write(half.join("lesson.ko.md"), "").unwrap();
         assert_eq!(new(dir.path(), "first-voyage/14-half", Lang::En).unwrap(), 1);
         assert!(!half.join("lesson.md").exists());
+    }
+
+    #[test]
+    fn a_lesson_that_cannot_be_written_is_refused_with_its_path() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        let error = new(&file, "harbour/01-first", Lang::En).unwrap_err();
+        assert!(format!("{error:#}").contains("a file/pack.yaml: "), "{error:#}");
+        std::fs::write(dir.path().join("harbour"), "").unwrap();
+        let error = new(dir.path(), "harbour/01-first", Lang::En).unwrap_err();
+        assert!(format!("{error:#}").contains("harbour/01-first/lesson.md: "), "{error:#}");
     }
 }

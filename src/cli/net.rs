@@ -82,6 +82,9 @@ texts! {
         "A pod that reaches itself through a Service gets another source address: it would not answer itself.",
         "파드가 서비스를 거쳐 자기 자신에게 접속하면 출발지 주소를 바꿉니다. 그대로 두면 자기 자신에게는 응답하지 못합니다.";
     Other: "Not a rule of this program.", "이 프로그램이 만든 규칙이 아닙니다.";
+    NoRules:
+        "there are no rules: kube-proxy has written none on the nodes that answered",
+        "규칙이 없습니다. 응답한 노드 중에 kube-proxy가 규칙을 쓴 노드가 없습니다";
     NoService:
         "no node has a rule for the Service {}. It does not exist, has no cluster IP, or kube-proxy has not written its rules",
         "{} 서비스의 규칙이 어느 노드에도 없습니다. 서비스가 없거나, 클러스터 IP가 없거나, kube-proxy가 아직 규칙을 쓰지 않았습니다";
@@ -193,6 +196,8 @@ fn unknown(lang: Lang, failed: &BTreeMap<String, String>) -> Vec<String> {
 /// Why there is nothing to show.
 #[derive(Debug, PartialEq, Eq)]
 enum Nothing {
+    /// All rules were asked for.
+    NoRules,
     /// `namespace/name`
     NoService(String),
     NoPod(String),
@@ -202,6 +207,10 @@ enum Nothing {
 impl Nothing {
     fn say(&self, lang: Lang) -> (String, Option<String>) {
         match self {
+            Nothing::NoRules => {
+                let tip = "`kubectl get pods -n kube-system -l k8s-app=kube-proxy`";
+                (lang.say(Word::NoRules, &[]), Some(tip.into()))
+            }
             Nothing::NoService(named) => {
                 let (namespace, name) = named.split_once('/').unwrap_or(("default", named));
                 let tip = lang.say(Word::NoServiceTry, &[name, namespace]);
@@ -244,7 +253,7 @@ fn choose(about: &About, network: &Network) -> Result<OfNodes, Nothing> {
         if rules.is_empty() { Err(Nothing::NoneToPod(named.into(), ip)) } else { Ok(rules) }
     };
     match about {
-        About::All => Ok(keep(&|_| true)),
+        About::All => Some(keep(&|_| true)).filter(|rules| !rules.is_empty()).ok_or(Nothing::NoRules),
         About::Service(named) => service(named).ok_or_else(|| Nothing::NoService(named.clone())),
         About::Pod(named) => pod(named),
         About::Either(named) => match service(named) {
@@ -456,8 +465,9 @@ mod tests {
             ("web", "kube-proxy has not written"),
             ("pod/ghost", "no node runs a pod"),
             ("svc/ghost", "default/ghost"),
+            ("", "there are no rules"),
         ] {
-            let about = parse(Some(what), "default").unwrap();
+            let about = parse(Some(what).filter(|what| !what.is_empty()), "default").unwrap();
             let mut network = network();
             network.nodes.clear();
             network.pods.clear();

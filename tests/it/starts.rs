@@ -74,23 +74,24 @@ fn interrupted_while_it_starts_in_the_foreground() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let mut up = home.command(home.program());
-    up.args(["up", "--name", "t", "--workers", "0"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut up = up.spawn().expect("it runs");
-    let pid = up.id() as i32;
     let status = || home.ropewalk(&["status", "--name", "t"]).ok();
-    // It has a handler from the moment at which its cluster runs; the start takes longer.
-    let caught = || {
-        let told = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-        let caught = told.lines().find_map(|line| line.strip_prefix("SigCgt:"));
-        caught.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or_default()
-    };
-    eventually(PATIENCE, caught, |mask| mask & (1 << (nix::libc::SIGINT - 1)) != 0);
-    assert!(status().contains("starting"), "the signal comes during the start");
-    kill(pid, nix::libc::SIGINT);
-    assert_eq!(up.wait().expect("ours").code(), Some(0));
-    assert!(status().contains("stopped"), "it has ended before the program");
-    eventually(PATIENCE, || pids(&home), |left| left.is_empty());
+    // As soon as it has a process, and when it answers.
+    for answers in [false, true] {
+        let mut up = home.command(home.program());
+        up.args(["up", "--name", "t", "--workers", "0"]).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut up = up.spawn().expect("it runs");
+        let pid = up.id() as i32;
+        if answers {
+            eventually(PATIENCE, status, |told| told.contains("starting"));
+        } else {
+            let others = || pids(&home).into_iter().filter(|other| *other != pid).count();
+            eventually(PATIENCE, others, |count| *count > 0);
+        }
+        kill(pid, nix::libc::SIGINT);
+        assert_eq!(up.wait().expect("ours").code(), Some(0), "answers: {answers}");
+        assert!(!answers || status().contains("stopped"), "it has ended before the program");
+        eventually(PATIENCE, || pids(&home), |left| left.is_empty());
+    }
 }
 
 #[test]

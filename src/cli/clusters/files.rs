@@ -1,12 +1,12 @@
 //! `reset` and `kubeconfig`: the files of a cluster.
 
 use super::stop::stop;
-use super::{refuse, say};
+use super::{has_kubeconfig, refuse, say};
 use anyhow::{Context, anyhow, bail};
 use cluster::home::Home;
 use cluster::{Error, Place, Refusal, kubeconfig, launch, wipe};
 use lang::charset::{eprint, eprintln, println};
-use std::io::IsTerminal;
+use std::io::{ErrorKind, IsTerminal};
 use ui::texts::Say;
 use ui::{beside, consent, settings};
 
@@ -14,7 +14,7 @@ use ui::{beside, consent, settings};
 pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let lang = settings::language(None, &place.home);
-    if !is_there(&place) {
+    if !is_there(&place)? {
         let left = beside::wipe_left(&place, lang).await;
         eprintln!("{}", left.unwrap_or_else(|| lang.say(Say::NoCluster, &[name])));
         return Ok(0);
@@ -66,14 +66,24 @@ pub(crate) async fn reset(name: &str, yes: bool) -> anyhow::Result<i32> {
 
 /// True if there is something that `reset` can remove. A link that leads nowhere is: no start can
 /// make a directory in its place.
-fn is_there(place: &Place) -> bool {
-    place.root.symlink_metadata().is_ok() || wipe::has_leftovers(place)
+///
+/// # Errors
+/// It cannot be found out: this user may not look there, for example. A script would take the
+/// cluster for gone.
+fn is_there(place: &Place) -> Result<bool, Error> {
+    match place.root.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(cause) if matches!(cause.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Ok(wipe::has_leftovers(place))
+        }
+        Err(cause) => Err(Error::File { path: place.root.clone(), cause }),
+    }
 }
 
 /// `kubeconfig`: prints the path of the cluster's kubeconfig, or merges it into the user's own.
 pub(crate) fn kubeconfig(name: &str, merge: bool) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    if !place.kubeconfig().exists() {
+    if !has_kubeconfig(&place)? {
         return Err(Error::NotRunning(name.into()).into());
     }
     if !merge {
@@ -96,13 +106,27 @@ mod tests {
     fn a_link_that_leads_nowhere_can_be_removed() {
         let dir = tempfile::tempdir().unwrap();
         let place = Home::at(dir.path()).cluster("main").unwrap();
-        assert!(!is_there(&place));
+        assert!(!is_there(&place).unwrap());
         std::fs::create_dir_all(dir.path().join("clusters")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("gone"), &place.root).unwrap();
-        assert!(place.make().is_err() && is_there(&place));
+        assert!(place.make().is_err() && is_there(&place).unwrap());
         let held = launch::hold(&place).unwrap().expect("it does not run");
         assert_eq!(wipe::cluster(&place, &held).unwrap(), None);
-        assert!(!is_there(&place));
+        assert!(!is_there(&place).unwrap());
         place.make().unwrap();
+    }
+
+    /// `reset --yes` of another user's home.
+    #[test]
+    fn a_cluster_that_cannot_be_looked_for_is_not_said_to_be_absent() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        assert!(!has_kubeconfig(&place).unwrap());
+        // Root may look everywhere, but not through a link to itself.
+        let clusters = dir.path().join("clusters");
+        std::os::unix::fs::symlink(&clusters, &clusters).unwrap();
+        let root = place.root.clone();
+        assert!(matches!(is_there(&place), Err(Error::File { path, .. }) if path == root));
+        assert!(matches!(has_kubeconfig(&place), Err(Error::File { .. })));
     }
 }

@@ -26,6 +26,15 @@ fn say(place: &Place, what: Say, with: &[&str]) -> String {
     settings::language(None, &place.home).say(what, with)
 }
 
+/// True if the cluster has a kubeconfig: it was started at least once.
+///
+/// # Errors
+/// It cannot be found out: this user may not look there, for example.
+fn has_kubeconfig(place: &Place) -> Result<bool, Error> {
+    let path = place.kubeconfig();
+    path.try_exists().map_err(|cause| Error::File { path, cause })
+}
+
 fn refuse(refusal: Refusal) -> anyhow::Error {
     Error::from(refusal).into()
 }

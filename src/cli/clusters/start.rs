@@ -1,8 +1,9 @@
 //! `up`: what a start is made of, and following it until the cluster is complete.
 
-use super::stop::stop;
+use super::stop::{stop, wait_for_end};
 use super::{refuse, say};
 use crate::args::Up;
+use crate::paths::quote;
 use anyhow::{Context, bail};
 use cluster::control::{Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
@@ -107,8 +108,12 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     bail!("{}", say(place, Say::UpEnded, &[&place.log().display().to_string()]))
 }
 
-/// Starts a cluster with these options.
-async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
+/// Says what to start. Nothing of it runs yet.
+///
+/// # Errors
+/// The cluster runs already, an option contradicts what it was made of, or its external etcd cannot
+/// be reached.
+async fn prepare(up: &Up) -> anyhow::Result<(Place, Spec)> {
     let place = Home::find()?.cluster(&up.name)?;
     match Control::connect(&place).await {
         Ok(_) => return Err(refuse(Refusal::Running { name: up.name.clone() })),
@@ -120,7 +125,12 @@ async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
         // Connects once, so that a mistyped address is an error here and not only in the log.
         etcd.connect().await.map_err(cluster::Error::from)?;
     }
-    let launched = launch::launch(&place, &spec, attached).await?;
+    Ok((place, spec))
+}
+
+/// Starts a cluster, and prints what differs from what was asked for.
+async fn launch(place: &Place, spec: &Spec, attached: bool) -> anyhow::Result<Launched> {
+    let launched = launch::launch(place, spec, attached).await?;
     let lang = settings::language(None, &place.home);
     if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
@@ -128,18 +138,19 @@ async fn launch(up: &Up, attached: bool) -> anyhow::Result<(Place, Launched)> {
     if let Some(why) = &launched.unlimited {
         eprintln!("{}", lang.say(Say::NoLimits, &[why]));
     }
-    if let Some(words) = connection::stale_context(lang, &place, &launched) {
+    if let Some(words) = connection::stale_context(lang, place, &launched) {
         eprintln!("ropewalk: {words}");
     }
-    Ok((place, launched))
+    Ok(launched)
 }
 
 /// `up`: starts a cluster, in the background or until a signal comes.
 pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
-    let (place, launched) = launch(&up, !up.detach).await?;
+    let (place, spec) = prepare(&up).await?;
     if !up.detach {
-        return attached(&place, launched).await;
+        return attached(&place, &spec).await;
     }
+    let _launched = launch(&place, &spec, false).await?;
     if up.wait {
         wait(&place, false).await?;
     }
@@ -147,11 +158,20 @@ pub(crate) async fn up(up: Up) -> anyhow::Result<i32> {
     Ok(0)
 }
 
-/// Follows a cluster that lives as long as this process, from its start to its end. A signal during
+/// Starts a cluster that lives as long as this process, and follows it to its end. A signal during
 /// the start ends it in the same way as later: its processes are gone when this one ends.
-async fn attached(place: &Place, mut launched: Launched) -> anyhow::Result<i32> {
+async fn attached(place: &Place, spec: &Spec) -> anyhow::Result<i32> {
     let asked = ::linux::signal::stop_requested()?;
     tokio::pin!(asked);
+    let launched = tokio::select! {
+        launched = launch(place, spec, true) => Some(launched?),
+        _ = &mut asked => None,
+    };
+    let Some(mut launched) = launched else {
+        // The start was dropped, and its leash with it: the supervisor ends what it has begun.
+        wait_for_end(place, None).await?;
+        return Ok(0);
+    };
     tokio::select! {
         waited = wait(place, true) => waited?,
         _ = &mut asked => return end(place, launched).await,
@@ -185,12 +205,6 @@ fn print_exports(place: &Place) {
     if std::io::stdout().is_terminal() {
         std::println!("export PATH={}:$PATH", quote(&place.home.bin()));
     }
-}
-
-fn quote(path: &std::path::Path) -> String {
-    let text = path.display().to_string();
-    let plain = text.chars().all(|c| c.is_alphanumeric() || "/._-+".contains(c));
-    if plain { text } else { format!("'{}'", text.replace('\'', "'\\''")) }
 }
 
 #[cfg(test)]

@@ -93,7 +93,7 @@ async fn main_process(place: &Place, pid: Option<i32>) -> Option<OwnedFd> {
 ///
 /// # Errors
 /// It does not end.
-async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bool> {
+pub(super) async fn wait_for_end(place: &Place, main: Option<OwnedFd>) -> anyhow::Result<bool> {
     if let Some(main) = main {
         let ended = linux::fds::async_fd(main, tokio::io::Interest::READABLE)?;
         if tokio::time::timeout(STOP_PATIENCE, ended.readable()).await.is_err() {

@@ -1,22 +1,28 @@
 //! `kubectl` and `etcdctl`: the built-in clients on a cluster of this home.
 
+use super::has_kubeconfig;
+use crate::words::Word;
+use anyhow::anyhow;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::{Error, Place};
 use etcdctl::Preset;
+use lang::Lang;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
+use ui::settings;
 
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
 /// server works without one.
 pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
     let mut env = kubectl::Env::of_process();
-    if place.kubeconfig().exists() {
-        env.kubeconfig = Some(place.kubeconfig());
-    } else if kubectl::asks_a_server(&words) {
-        return Err(Error::NotRunning(name.into()).into());
+    match has_kubeconfig(&place) {
+        Ok(true) => env.kubeconfig = Some(place.kubeconfig()),
+        Ok(false) if kubectl::asks_a_server(&words) => return Err(Error::NotRunning(name.into()).into()),
+        Err(unknown) if kubectl::asks_a_server(&words) => return Err(unknown.into()),
+        Ok(false) | Err(_) => {}
     }
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(kubectl::stdio::on_stdio(args, env).await)
@@ -25,12 +31,27 @@ pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i3
 /// The built-in etcdctl on the cluster's own store. What needs no store works without one.
 pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    let preset = store(&place).await;
     let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
-    match preset {
-        None if !elsewhere && etcdctl::needs_a_store(&words) => Err(Error::NotRunning(name.into()).into()),
-        preset => Ok(run_etcdctl(words, preset.unwrap_or_default()).await),
+    let is_needed = !elsewhere && etcdctl::needs_a_store(&words);
+    let lang = settings::language(None, &place.home);
+    let preset = usable(store(&place).await, is_needed, name, lang)?;
+    Ok(run_etcdctl(words, preset).await)
+}
+
+/// The store of a command. Without an endpoint of the cluster, etcdctl would try its usual one,
+/// which may be that of another cluster.
+///
+/// # Errors
+/// The command needs a store, and the cluster does not answer or has none that runs.
+fn usable(found: Result<Preset, Error>, is_needed: bool, name: &str, lang: Lang) -> anyhow::Result<Preset> {
+    match found {
+        Ok(preset) if is_needed && preset.endpoints.is_empty() => {
+            Err(anyhow!(lang.say(Word::NoMember, &[name, name])))
+        }
+        Ok(preset) => Ok(preset),
+        Err(why) if is_needed => Err(why.into()),
+        Err(_) => Ok(Preset::default()),
     }
 }
 
@@ -66,11 +87,18 @@ async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
     etcdctl::on_stdio(args, preset).await
 }
 
-/// Where a cluster's store is, if it runs.
-async fn store(place: &Place) -> Option<Preset> {
-    let mut control = Control::connect(place).await.ok()?;
-    let status = control.ask(&Ask::Status).await.ok()?;
-    Some(Preset::of_status(&status["etcd"]))
+/// Finds out where a cluster's store is.
+///
+/// # Errors
+/// The cluster does not run, or gives no answer.
+async fn store(place: &Place) -> Result<Preset, Error> {
+    let mut control = Control::connect(place).await?;
+    match control.ask(&Ask::Status).await {
+        Ok(status) => Ok(Preset::of_status(&status["etcd"])),
+        // It ended between the question and its answer: it is a cluster that does not run.
+        Err(Error::Ended) => Err(Error::NotRunning(place.name.clone())),
+        Err(other) => Err(other),
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +122,33 @@ mod tests {
         ] {
             assert!(!asks(line), "{line}");
         }
+    }
+
+    /// To start it, as for one that does not run, would be the wrong advice.
+    #[tokio::test]
+    async fn a_cluster_that_gives_no_answer_is_not_said_to_be_stopped() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        assert!(matches!(store(&place).await, Err(Error::NotRunning(name)) if name == "main"));
+        // Whether the cluster behind this runs cannot be found out.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert!(!matches!(store(&place).await, Ok(_) | Err(Error::NotRunning(_))));
+    }
+
+    /// As after `fault node crash` of the only control plane.
+    #[test]
+    fn a_store_without_a_member_that_runs_is_not_looked_for_elsewhere() {
+        for (lang, part) in [(Lang::En, "no etcd member of cluster shop"), (Lang::Ko, "shop 클러스터")] {
+            let refused = usable(Ok(Preset::default()), true, "shop", lang).unwrap_err().to_string();
+            assert!(refused.contains(part) && refused.contains("fault list --name shop"), "{refused}");
+        }
+        let named = Preset { endpoints: vec!["https://127.0.0.1:2379".into()], ..Preset::default() };
+        assert_eq!(usable(Ok(named.clone()), true, "shop", Lang::En).unwrap(), named);
+        let stopped = || Err(Error::NotRunning("shop".into()));
+        assert!(usable(stopped(), true, "shop", Lang::En).is_err());
+        assert!(usable(stopped(), false, "shop", Lang::En).is_ok(), "help, or --endpoints");
+        assert!(usable(Ok(Preset::default()), false, "shop", Lang::En).is_ok());
     }
 
     #[test]

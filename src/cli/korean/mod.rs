@@ -29,16 +29,22 @@ pub(crate) fn error(words: &[OsString], columns: usize) -> Option<clap::Error> {
 }
 
 /// The value of `--lang`, as far as the line can be understood: the whole line may be wrong.
-/// What stands behind `--`, `kubectl` or `etcdctl` belongs to another program.
+/// What stands behind `--`, or behind the command `kubectl` or `etcdctl`, belongs to another
+/// program. `help kubectl` and `what etcdctl` are this program's own.
 pub(crate) fn asked_language(words: &[OsString]) -> Option<Lang> {
     const OPTION: &str = "--lang";
-    let is_ours = |word: &&str| !["--", "kubectl", "etcdctl"].contains(word);
-    let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default()).take_while(is_ours);
+    let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
+    let mut has_command = false;
     while let Some(word) = words.next() {
         let value = match word.strip_prefix(OPTION) {
             Some("") => words.next()?,
             Some(rest) if rest.starts_with('=') => &rest[1..],
-            _ => continue,
+            _ if word == "--" => return None,
+            _ if !has_command && ["kubectl", "etcdctl"].contains(&word) => return None,
+            _ => {
+                has_command |= !word.starts_with('-');
+                continue;
+            }
         };
         return Lang::from_str(value, false).ok();
     }

@@ -270,4 +270,9 @@ fn the_language_is_found_in_a_line_that_is_wrong() {
     {
         assert_eq!(asked(line), None, "{line}");
     }
+    let as_it_came = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+    for line in ["help kubectl --lang ko", "help etcdctl --lang=ko", "what kubectl --lang ko --nope"] {
+        let asked = asked_language(&as_it_came(&format!("ropewalk {line}")));
+        assert_eq!(asked, Some(Lang::Ko), "{line}: the word is no command here");
+    }
 }

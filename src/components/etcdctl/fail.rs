@@ -10,6 +10,8 @@ pub(crate) const FILE: i32 = 6;
 pub(crate) const ARGUMENTS: i32 = 128;
 /// The exit code of a command that was interrupted.
 pub(crate) const INTERRUPTED: i32 = 130;
+/// The exit code of a command whose output is read no more: that of SIGPIPE in a shell.
+pub(crate) const READER_LEFT: i32 = 141;
 
 /// Why a command failed, for people, and its exit code.
 #[derive(Clone, Debug, PartialEq, Eq)]

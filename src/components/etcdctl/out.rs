@@ -1,6 +1,6 @@
 //! Answers as text: the formats of `-w`.
 
-use super::fail::{FEATURE, FILE, Fail};
+use super::fail::{FEATURE, FILE, Fail, READER_LEFT};
 pub(crate) use api::gostr::quote_bytes as quoted;
 use etcd::pb;
 use serde::Serialize;
@@ -167,9 +167,13 @@ impl Out<'_> {
     /// Writes bytes at once.
     ///
     /// # Errors
-    /// Standard output cannot be written, e.g. because its reader has ended ([`FILE`]).
+    /// Standard output cannot be written, as on a full disk ([`FILE`]). Its reader has ended
+    /// ([`READER_LEFT`], without a text): etcdctl would end by SIGPIPE.
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
-        let failed = |e: std::io::Error| Fail::new(FILE, e.to_string());
+        let failed = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::BrokenPipe => Fail::new(READER_LEFT, ""),
+            _ => Fail::new(FILE, e.to_string()),
+        };
         self.to.write_all(bytes).await.map_err(failed)?;
         self.to.flush().await.map_err(failed)
     }
@@ -226,6 +230,15 @@ impl Out<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As in `etcdctl get --prefix / | head -1`.
+    #[tokio::test]
+    async fn a_reader_that_has_ended_ends_the_command_quietly() {
+        let (mut to, said) = tokio::io::duplex(64);
+        drop(said);
+        let mut out = Out { format: Format::Simple, hex: false, to: &mut to };
+        assert_eq!(out.line("OK").await, Err(Fail::new(READER_LEFT, "")));
+    }
 
     #[test]
     fn sizes_quotes_and_tables_look_like_etcdctls() {

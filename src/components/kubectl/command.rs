@@ -7,12 +7,17 @@ use crate::io::Io;
 use crate::output::Output;
 use crate::{cmd, help, parse, table};
 use api::gostr;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 /// The exit code of a command that was interrupted.
 pub const INTERRUPTED: i32 = 130;
 
-/// Runs one command line and returns its exit code. `args[0]` is the program's name.
+/// The exit code of a command whose output is read no more: that of SIGPIPE in a shell.
+const READER_LEFT: i32 = 141;
+
+/// Runs one command line and returns its exit code. An answer that could not be written is a
+/// failure: a backup on a full disk would read as a whole one. `args[0]` is the program's name.
 pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
     let output = Arc::new(Output::new(io.stdout, io.stderr));
     let streams = Streams { stdin: io.stdin, terminal: io.terminal };
@@ -29,10 +34,18 @@ pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
             }
         },
         () = io.cancel.cancelled() => INTERRUPTED,
-        () = gone.cancelled() => 1,
+        () = gone.cancelled() => 0, // what was lost is told below
     };
     output.flush().await;
-    code
+    match output.take_lost() {
+        Some(error) if code == 0 && error.kind() == ErrorKind::BrokenPipe => READER_LEFT,
+        Some(error) if code == 0 => {
+            output.err(&format!("error: write /dev/stdout: {error}\n"));
+            output.flush().await;
+            1
+        }
+        _ => code,
+    }
 }
 
 /// Could these words mean a plugin? They begin with no verb, or with one that plugins may extend.
@@ -98,4 +111,54 @@ async fn command(
     let ctx = Ctx::new(parsed.line(), streams, env, output);
     run(&ctx).await?;
     ctx.finish()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kept::Kept;
+    use std::io;
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+    use tokio::io::AsyncWrite;
+    use tokio_util::sync::CancellationToken;
+
+    /// A file on a full disk, or a pipe whose reader left.
+    struct Failing(ErrorKind);
+
+    impl AsyncWrite for Failing {
+        fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, _: &[u8]) -> Poll<io::Result<usize>> {
+            Poll::Ready(Err(self.0.into()))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_cannot_be_written_is_a_failure() {
+        let said = async |line: &str, kind: ErrorKind| {
+            let err = Kept::all();
+            let io = Io {
+                stdin: Box::new(tokio::io::empty()),
+                stdout: Box::new(Failing(kind)),
+                stderr: Box::new(err.clone()),
+                terminal: None,
+                own: false,
+                cancel: CancellationToken::new(),
+            };
+            let words = ["kubectl"].into_iter().chain(line.split(' ')).map(String::from).collect();
+            (run(words, io, Env::default()).await, err.text())
+        };
+        let (code, err) = said("rollout status --help", ErrorKind::StorageFull).await;
+        assert!(code == 1 && err.starts_with("error: write /dev/stdout: "), "{code} {err}");
+        assert_eq!(said("rollout status --help", ErrorKind::BrokenPipe).await, (141, String::new()));
+        let (code, err) = said("gett pods", ErrorKind::BrokenPipe).await;
+        assert!(code == 1 && err.contains("unknown command"), "its own failure stays: {code} {err}");
+    }
 }

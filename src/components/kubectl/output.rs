@@ -16,8 +16,10 @@ enum Stream {
 pub(crate) struct Output {
     queue: Mutex<Vec<(Stream, Vec<u8>)>>,
     sinks: tokio::sync::Mutex<(Sink, Sink)>,
-    /// Nobody reads standard output any more.
+    /// Standard output takes no more: its reader left, or its disk is full.
     pub gone: CancellationToken,
+    /// Why it takes no more, as the kernel said first.
+    lost: Mutex<Option<std::io::Error>>,
 }
 
 impl Output {
@@ -27,7 +29,13 @@ impl Output {
             queue: Mutex::default(),
             sinks: tokio::sync::Mutex::new((stdout, stderr)),
             gone: CancellationToken::new(),
+            lost: Mutex::default(),
         }
+    }
+
+    /// Takes the reason why a part of the answer could not be written, if there is one.
+    pub(crate) fn take_lost(&self) -> Option<std::io::Error> {
+        self.lost.lock().take()
     }
 
     fn push(&self, stream: Stream, bytes: &[u8]) {
@@ -71,7 +79,10 @@ impl Output {
                     Ok(()) => sink.flush().await,
                     failed => failed,
                 };
-                if written.is_err() && stream == Stream::Out {
+                if let Err(error) = written
+                    && stream == Stream::Out
+                {
+                    self.lost.lock().get_or_insert(error);
                     self.gone.cancel();
                 }
             }
