@@ -69,9 +69,15 @@ texts! {
     Refused:
         "{}, port {}: the Service has no endpoint, so connections are refused.",
         "{}의 {}번 포트: 서비스에 엔드포인트가 없어 연결이 거부됩니다.";
+    RefusedNodePort:
+        "Port {} of this node: the Service has no endpoint, so connections are refused.",
+        "이 노드의 {}번 포트: 서비스에 엔드포인트가 없어 연결이 거부됩니다.";
     RefusesListed:
         "Refuses connections to Services without endpoints.",
         "엔드포인트가 없는 서비스로 가는 연결을 거부합니다.";
+    RefusesListedPorts:
+        "Refuses new connections to node ports of Services without endpoints, also where a program of the node listens.",
+        "엔드포인트가 없는 서비스의 노드 포트로 오는 새 연결을 거부합니다. 노드의 프로그램이 그 포트에서 기다리고 있어도 마찬가지입니다.";
     RefusesUnknown:
         "Refuses new connections to addresses of the service range that no Service has.",
         "서비스 주소 범위에 있지만 어떤 서비스의 것도 아닌 주소로 가는 새 연결을 거부합니다.";
@@ -371,6 +377,8 @@ fn sentence(lang: Lang, does: &Does, pods: &BTreeMap<Ipv4Addr, String>) -> Strin
             lang.say(Word::Client, &[&who(client), &who(ip), &port.to_string()])
         }
         Does::Refused { address, port } => at(Word::Refused, address, port),
+        Does::RefusedNodePort { port } => lang.say(Word::RefusedNodePort, &[&port.to_string()]),
+        Does::RefusesListedPorts => lang.say(Word::RefusesListedPorts, &[]),
         Does::RefusesListed => lang.say(Word::RefusesListed, &[]),
         Does::RefusesUnknown => lang.say(Word::RefusesUnknown, &[]),
         Does::Masquerades => lang.say(Word::Masquerades, &[]),

@@ -36,7 +36,9 @@
 //! service range that no Service has is refused at once, where upstream drops the packet: the rules
 //! do not tell allocated addresses from others, so a client of a Service that was deleted sees
 //! "connection refused" and not a timeout. So does one that connects while an ordinary user's table
-//! of more than 416 KiB is written anew, in portions.
+//! of more than 416 KiB is written anew, in portions. UDP flows of a Service that is deleted, or
+//! that loses its last endpoint, are forgotten; upstream (since 1.32) leaves them as they are, and
+//! the pod that they led to goes on answering them while it runs.
 //! ## Read next
 //! [`fabric`], [`node`], [`rules`]; then `proxy`, which decides what the rules should be.
 

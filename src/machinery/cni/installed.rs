@@ -125,8 +125,15 @@ pub enum Does {
         /// The Service's port.
         port: u16,
     },
+    /// A Service without endpoints: clients of its node port are refused.
+    RefusedNodePort {
+        /// The Service's node port.
+        port: u16,
+    },
     /// Refuses what is listed as without endpoints.
     RefusesListed,
+    /// Refuses node ports that are listed as without endpoints.
+    RefusesListedPorts,
     /// Refuses addresses of the service range that no Service has.
     RefusesUnknown,
     /// Gives marked connections the node's address as their source.

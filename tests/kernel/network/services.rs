@@ -159,8 +159,26 @@ async fn node_ports(ends: &Ends<'_>) -> Check {
     }
     let answers = many(&c.netns, (n1.node_ip(), 30040), 20)?;
     ensure(answers.keys().eq(["a"]), format!("a pod of another node comes from outside: {answers:?}"))?;
-    ensure(w.fabric.dial((n1.node_ip(), 30050).into()).await.is_err(), "a node port without endpoints")?;
+    refused_node_port(ends).await?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")
+}
+
+/// A node port without endpoints is refused, also where a program of the node has it.
+async fn refused_node_port(ends: &Ends<'_>) -> Check {
+    let Ends { w, n1, b, .. } = ends;
+    let node1 = n1.netns().ok_or("no namespace")?;
+    let at = (n1.node_ip(), 30050);
+    let _program = n1.listen(at.into()).await?;
+    let outside = w.fabric.dial(at.into()).await.map(drop).map_err(|e| e.kind());
+    ensure(outside == Err(std::io::ErrorKind::ConnectionRefused), format!("from outside: {outside:?}"))?;
+    for (who, netns) in [("a pod", &b.netns), ("the node", &node1)] {
+        let answer = ask(netns, at)?;
+        ensure(answer == "ConnectionRefused", format!("a node port without endpoints, {who}: {answer}"))?;
+    }
+    let found = n1.installed().await?;
+    let listed = found.iter().filter(|i| i.does == Does::RefusedNodePort { port: 30050 }).count();
+    let rules = found.iter().filter(|i| i.does == Does::RefusesListedPorts).count();
+    ensure((listed, rules) == (1, 1), format!("{found:?}"))
 }
 
 /// `internalTrafficPolicy: Local`, on a node without an endpoint: nothing answers at the cluster
@@ -222,7 +240,8 @@ async fn changes(ends: &Ends<'_>, rules: &mut [ServiceRule], first: &BTreeMap<St
     ensure(ask(&a.netns, (vip(60), 80))? == "ConnectionRefused", "refused now")?;
     rules[5].endpoints = vec![(b.ip, 8080)];
     n1.sync_services(rules).await?;
-    ensure(ask(&a.netns, (vip(60), 80))?.starts_with("b "), "served again")
+    ensure(ask(&a.netns, (vip(60), 80))?.starts_with("b "), "served again")?;
+    ensure(ask(&a.netns, (n1.node_ip(), 30060))?.starts_with("b "), "at its node port, too")
 }
 
 /// Many at once fit one transaction, and many addresses in one rule.

@@ -31,8 +31,8 @@ const RETRY: Duration = Duration::from_secs(10);
 ///
 /// Node ports come before ports of load balancers, as a node knows no others.
 ///
-/// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint: the others
-/// drop what comes, and the learner's client would wait for minutes.
+/// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint, see
+/// [`led_to`].
 pub(crate) fn wanted(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
@@ -75,11 +75,10 @@ pub(crate) fn wanted(
             }
             let endpoints = own.endpoints(port);
             budget.spend(namespace, endpoints.work());
-            let serves =
-                |node: &str| !endpoints.usable(rules::is_external_local(spec).then_some(node)).is_empty();
+            let is_local = rules::is_external_local(spec);
             let open = |number: u16, leads: fn(&ReadyNode) -> bool| {
-                let serving = nodes.iter().filter(|node| leads(node) && serves(&node.name));
-                let to: Vec<SocketAddr> = serving.map(|node| (node.ip, node_port).into()).collect();
+                let serving = led_to(&endpoints, is_local, nodes.iter().filter(|node| leads(node)));
+                let to: Vec<SocketAddr> = serving.iter().map(|node| (node.ip, node_port).into()).collect();
                 HostPort { port: number, protocol, ready: !to.is_empty(), to, affinity_seconds }
             };
             node_ports.push((open(node_port, |_| true), service.clone()));
@@ -91,6 +90,29 @@ pub(crate) fn wanted(
     // People choose the ports of balancers: none of them takes the node port of another.
     node_ports.extend(balancers);
     (hand_out(node_ports, &mut refused), refused)
+}
+
+/// Returns the nodes that a port leads to: where the policy is `Local`, those that have an
+/// endpoint. The others drop what comes, and the learner's client would wait for minutes.
+///
+/// A node whose last endpoint ends still serves, and is left out while another one has a ready
+/// endpoint, as a load balancer leaves it out after its health check:
+///
+/// ```text
+/// n1: a (ending, serving)   n2: b (ready)   n3: none
+/// led to: n2; once b is gone as well: n1
+/// ```
+fn led_to<'a>(
+    endpoints: &rules::Endpoints,
+    is_local: bool,
+    nodes: impl Iterator<Item = &'a ReadyNode>,
+) -> Vec<&'a ReadyNode> {
+    let serves = |node: &ReadyNode| !endpoints.usable(is_local.then_some(node.name.as_str())).is_empty();
+    let mut serving: Vec<&ReadyNode> = nodes.filter(|node| serves(node)).collect();
+    if is_local && serving.iter().any(|node| endpoints.has_ready(&node.name)) {
+        serving.retain(|node| endpoints.has_ready(&node.name));
+    }
+    serving
 }
 
 /// Gives each number to the first port that asks for it, and adds the others to `refused`.

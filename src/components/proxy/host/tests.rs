@@ -58,6 +58,34 @@ fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
     assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
 }
 
+/// What comes to it would be cut off when its endpoint has ended.
+#[test]
+fn a_node_whose_last_endpoint_ends_is_left_out_while_another_one_has_a_ready_one() {
+    let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
+        "addressType": "IPv4", "metadata": {}, "ports": [{"name": "", "port": 8080}],
+        "endpoints": [
+            {
+                "addresses": ["10.244.1.2"], "nodeName": "n1",
+                "conditions": {"ready": false, "serving": true, "terminating": true},
+            },
+            {"addresses": ["10.244.2.2"], "nodeName": "n2"},
+        ],
+    }))
+    .unwrap();
+    let slices = BTreeMap::from([("d/web".to_string(), vec![Arc::new(slice)])]);
+    let node = |n: u8| ReadyNode { name: format!("n{n}"), ip: [172, 30, 0, n].into(), is_balanced: true };
+    let to = |nodes: &[ReadyNode]| {
+        let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+        let spec =
+            serde_json::json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": ports});
+        let ports = wanted(&[service("web", spec)], &slices, nodes).0;
+        let shown = |port: &HostPort| port.to.iter().map(ToString::to_string).collect::<Vec<String>>();
+        ports.iter().map(|(port, _)| shown(port)).collect::<Vec<_>>()
+    };
+    assert_eq!(to(&[node(1), node(2), node(3)]), vec![["172.30.0.2:30080"]; 2], "node port and balancer");
+    assert_eq!(to(&[node(1), node(3)]), vec![["172.30.0.1:30080"]; 2], "it is all that is left");
+}
+
 #[test]
 fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
     let node = |n: u8, labels: serde_json::Value| {

@@ -58,6 +58,12 @@ impl Endpoints {
         let ready: BTreeSet<&Endpoint> = self.ready.iter().filter(there).collect();
         if ready.is_empty() { self.serving.iter().filter(there).collect() } else { ready }
     }
+
+    /// Returns whether a node has an endpoint that is ready, and not only one that ends: what the
+    /// health check of a load balancer is told (upstream: `LocalReadyEndpoints`).
+    pub(crate) fn has_ready(&self, on: &str) -> bool {
+        self.ready.iter().any(|e| e.node.as_deref() == Some(on))
+    }
 }
 
 /// A slice's port numbers by their names and protocols.

@@ -58,8 +58,8 @@ fn place(name: &str) -> u8 {
     match name {
         "prerouting" | "output" => 0,
         "services" => 1,
-        "vips" | "nodeports" | "refused" => 2,
-        "refuse-forward" | "refuse-output" => 9,
+        "vips" | "nodeports" | "refused" | "refused-ports" => 2,
+        "refuse-input" | "refuse-forward" | "refuse-output" => 9,
         "postrouting" => 10,
         _ => match name.as_bytes().first() {
             Some(b'x') => 3,
@@ -114,6 +114,7 @@ fn role_of_rule(rule: &RuleInfo) -> Does {
         ("services", _) if looks_up("vips") => Does::FindsAddress,
         ("services", _) if looks_up("nodeports") => Does::FindsNodePort,
         ("refuse-forward" | "refuse-output", _) if looks_up("refused") => Does::RefusesListed,
+        ("refuse-input", _) if looks_up("refused-ports") => Does::RefusesListedPorts,
         ("refuse-forward" | "refuse-output", _) => Does::RefusesUnknown,
         ("postrouting", _) if looks_up("hairpin") => Does::Hairpin,
         ("postrouting", _) => Does::Masquerades,
@@ -153,6 +154,10 @@ fn element_of(set: &str, element: &SetElement) -> Option<(String, Does)> {
         ("refused", _) => {
             let (address, protocol, port) = (address_at(key, 0)?, protocol_at(key, 4)?, port_at(key, 8)?);
             (format!("{address} . {protocol} . {port}"), Does::Refused { address, port })
+        }
+        ("refused-ports", _) => {
+            let (protocol, port) = (protocol_at(key, 0)?, port_at(key, 4)?);
+            (format!("{protocol} . {port}"), Does::RefusedNodePort { port })
         }
         (name, Some(chain)) if name.starts_with("e_") => {
             let (number, (ip, port)) = (number_at(key)?, target_of(&chain)?);
@@ -206,7 +211,7 @@ fn spelled(expressions: &[RuleExpr]) -> String {
                 let from = match (set.as_str(), lot.take()) {
                     (_, Some(lot)) => lot,
                     ("vips" | "refused", None) => "ip daddr . meta l4proto . th dport".into(),
-                    ("nodeports", None) => "meta l4proto . th dport".into(),
+                    ("nodeports" | "refused-ports", None) => "meta l4proto . th dport".into(),
                     ("hairpin", None) => "ip saddr . ip daddr".into(),
                     _ => "?".into(),
                 };
@@ -253,7 +258,7 @@ mod tests {
 
     #[test]
     fn an_element_that_is_too_short_is_left_out() {
-        for set in ["vips", "nodeports", "refused", "e_s1", "a1_0af401050050"] {
+        for set in ["vips", "nodeports", "refused", "refused-ports", "e_s1", "a1_0af401050050"] {
             assert_eq!(element_of(set, &SetElement::new(vec![1])), None, "{set}");
         }
     }

@@ -10,6 +10,8 @@
 //!     # external addresses lead to s0, and nothing is marked
 //! set refused   { 10.96.0.11 . tcp . 80 }
 //!     # services without endpoints: an answer, not silence
+//! set refused-ports { tcp . 30081 }
+//!     # their node ports: no program of the node answers there in their place
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }
 //!     # s0: dnat ip to numgen random mod 2 map @e_s0
 //! set a1_0af4…  { clients of one endpoint, with timeout }
@@ -88,6 +90,10 @@ fn refused() -> Set {
     set("refused", vec![SetKeyType::Ipv4Addr, SetKeyType::InetProto, SetKeyType::InetService])
 }
 
+fn refused_ports() -> Set {
+    set("refused-ports", vec![SetKeyType::InetProto, SetKeyType::InetService])
+}
+
 fn hairpin() -> Set {
     set("hairpin", vec![SetKeyType::Ipv4Addr, SetKeyType::Ipv4Addr])
 }
@@ -132,7 +138,12 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     ] {
         t = t.add_chain(chain(name)?.base(BaseChain::nat(hook, priority)));
     }
-    t = t.add_set(vips()).add_set(node_ports()).add_set(refused()).add_set(hairpin());
+    t = t
+        .add_set(vips())
+        .add_set(node_ports())
+        .add_set(refused())
+        .add_set(refused_ports())
+        .add_set(hairpin());
     let pods: Vec<SetElement> = (2..=254)
         .map(|host| Ipv4Addr::from(u32::from(pods(node)) + host))
         .map(|pod| nft::pair(pod, pod))
@@ -144,10 +155,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
                 .expr(Expr::Lookup(LookupExpr::new("vips", Register::R0).dreg(Register::Verdict))),
         )
         .add_rule(
-            rule("services")
-                .match_daddr_v4(node_ip(node), 32) // not 127.0.0.1, as upstream's nftables mode
-                .expr(nft::load_protocol(Register::R0))
-                .expr(nft::load_port(Register::Reg32_01))
+            port_rule(rule("services"), node)
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
         );
     // After the translation, so that only those are left which nobody serves.
@@ -160,6 +168,12 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
             )
             .add_rule(rule(name).match_ct_state(CtState::NEW).match_daddr_v4(services, 12).reject());
     }
+    let refused_port = port_rule(rule("refuse-input").match_ct_state(CtState::NEW), node)
+        .expr(Expr::Lookup(LookupExpr::new("refused-ports", Register::R0)))
+        .reject();
+    t = t
+        .add_chain(chain("refuse-input")?.base(BaseChain::filter(FilterHook::Input, Priority::Custom(-90))))
+        .add_rule(refused_port);
     for name in ["prerouting", "output"] {
         t = t.add_rule(rule(name).try_jump("services")?);
     }
@@ -182,6 +196,14 @@ fn address_rule(chain: &str) -> Rule {
         .expr(nft::load_destination(Register::R0))
         .expr(nft::load_protocol(Register::Reg32_01))
         .expr(nft::load_port(Register::Reg32_02))
+}
+
+/// Adds to a rule: it matches the node's own address alone (not 127.0.0.1, as upstream's nftables
+/// mode), and loads protocol and port, ready for a look-up.
+fn port_rule(rule: Rule, node: u8) -> Rule {
+    rule.match_daddr_v4(node_ip(node), 32)
+        .expr(nft::load_protocol(Register::R0))
+        .expr(nft::load_port(Register::Reg32_01))
 }
 
 /// Adds changes to a transaction: first everything that goes, then everything that comes. `node` as
@@ -246,6 +268,12 @@ fn address_key(service: &ServiceRule, address: Ipv4Addr) -> SetElement {
 
 fn port_key(service: &ServiceRule, port: u16) -> SetElement {
     SetElement::concat([SetElement::inet_proto(number(service.protocol)), SetElement::port(port)])
+}
+
+/// Returns the keys of a service: of each of its addresses, and of its node port if it has one.
+fn keys(service: &ServiceRule) -> (Vec<SetElement>, Vec<SetElement>) {
+    let addresses = service.addresses.iter().map(|address| address_key(service, *address));
+    (addresses.collect(), service.node_port.iter().map(|port| port_key(service, *port)).collect())
 }
 
 fn goto(name: &str) -> Result<Verdict> {
@@ -318,8 +346,8 @@ fn add(
 ) -> Result<Transaction> {
     let names = Names(index);
     if service.everywhere().is_empty() {
-        let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
-        return Ok(add_elements(t, &refused(), &keys));
+        let (addresses, ports) = keys(service);
+        return Ok(add_elements(add_elements(t, &refused(), &addresses), &refused_ports(), &ports));
     }
     if let Some(seconds) = service.affinity_seconds {
         let memory = Duration::from_secs(seconds.into());
@@ -427,15 +455,12 @@ fn remove(
     staying: &BTreeSet<(Ipv4Addr, u16)>,
 ) -> Result<Transaction> {
     let names = Names(index);
-    let keys: Vec<SetElement> = service.addresses.iter().map(|a| address_key(service, *a)).collect();
+    let (addresses, ports) = keys(service);
     if service.everywhere().is_empty() {
-        return Ok(remove_elements(t, &refused(), &keys));
+        return Ok(remove_elements(remove_elements(t, &refused(), &addresses), &refused_ports(), &ports));
     }
     let family = Family::Ip;
-    t = remove_elements(t, &vips(), &keys);
-    if let Some(port) = service.node_port {
-        t = t.del_set_elements(&node_ports(), &[port_key(service, port)]);
-    }
+    t = remove_elements(remove_elements(t, &vips(), &addresses), &node_ports(), &ports);
     if is_marked(service) {
         t = t.del_chain(TABLE, &names.node_port(), family);
     }

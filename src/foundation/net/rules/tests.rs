@@ -66,6 +66,15 @@ fn external_addresses_mark_for_masquerading_unless_the_policy_is_local() {
     assert_eq!((chains(&inside), is_marked(&inside)), (vec!["s0".to_string()], false));
 }
 
+/// A node port without endpoints would else be answered by a program of the node that has the port.
+#[test]
+fn a_node_port_has_a_key_for_the_set_of_what_is_refused() {
+    let rule = ServiceRule { node_port: Some(30080), ..service("x", &[]) };
+    let (addresses, ports) = keys(&rule);
+    assert_eq!((addresses.len(), ports), (1, vec![port_key(&rule, 30080)]));
+    assert!(keys(&service("x", &[])).1.is_empty());
+}
+
 /// An attribute has at most 64 KiB: a Service with 2800 external addresses in one message would
 /// make the kernel refuse the whole transaction.
 #[test]
