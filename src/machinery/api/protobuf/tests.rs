@@ -45,15 +45,7 @@ fn a_message_has_as_many_values_as_there_is_memory_for() {
         assert_eq!(message(name, &bytes, 0).unwrap_err(), TOO_MANY, "{name}");
     }
     let nested = "[[[[0]]]],".repeat(100_000);
-    let text = format!("[{nested}0]");
-    let mut json = vec![0x0a];
-    let mut length = text.len();
-    while length > 0x7f {
-        json.push((length & 0x7f | 0x80) as u8);
-        length >>= 7;
-    }
-    json.push(length as u8);
-    json.extend(text.as_bytes());
+    let json = long(1, format!("[{nested}0]").as_bytes());
     assert_eq!(message("api.apiextensions.v1.JSON", &json, 0).unwrap_err(), TOO_MANY);
 }
 
