@@ -26,9 +26,9 @@ fn page_size() -> u64 {
     u64::try_from(size).unwrap_or(4096)
 }
 
-/// Gives memory back to the kernel that is free, but that the allocator keeps: glibc keeps what lies
-/// below a block in use, for each group of threads. A thread that has built and freed some hundred
-/// megabytes may leave all of them so.
+/// Gives memory back to the kernel that is free, but that the allocator keeps. glibc keeps what
+/// lies below a block in use, for each group of threads: a thread that has built and freed some
+/// hundred megabytes may leave all of them so.
 pub fn release_memory() {
     #[cfg(target_env = "gnu")]
     // SAFETY: malloc_trim(3) changes no block in use, and takes the locks that it needs.
