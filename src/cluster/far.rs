@@ -73,19 +73,47 @@ texts! {
 }
 
 impl Far {
-    /// Returns the refusal as a sentence for people. What the server says stays as it is.
+    /// Returns the refusal as a sentence for people. What the server says stays as it is, but for
+    /// control characters: the cluster is not to steer the learner's terminal.
     pub fn say(&self, lang: Lang) -> String {
         let quoted = |context: &String| format!("{context:?}");
+        let shown = |said: &String| said.replace(char::is_control, " ");
         match self {
-            Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, why]),
-            Far::Stranger { url, context, said } => lang.say(Word::Stranger, &[url, &quoted(context), said]),
+            Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, &shown(why)]),
+            Far::Stranger { url, context, said } => {
+                lang.say(Word::Stranger, &[url, &quoted(context), &shown(said)])
+            }
             Far::LacksRight { url, context, right, said } => {
-                lang.say(Word::LacksRight, &[&quoted(context), url, right, said])
+                lang.say(Word::LacksRight, &[&quoted(context), url, right, &shown(said)])
             }
             Far::NamesTaken { url } => lang.say(Word::NamesTaken, &[url]),
             Far::StillGoing { namespace } => lang.say(Word::StillGoing, &[namespace]),
-            Far::NotMade { namespace, said } => lang.say(Word::NotMade, &[namespace, said]),
-            Far::NotDeleted { namespace, said } => lang.say(Word::NotDeleted, &[namespace, said]),
+            Far::NotMade { namespace, said } => lang.say(Word::NotMade, &[namespace, &shown(said)]),
+            Far::NotDeleted { namespace, said } => lang.say(Word::NotDeleted, &[namespace, &shown(said)]),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It would clear the screen and name the window.
+    #[test]
+    fn a_foreign_cluster_does_not_steer_the_terminal() {
+        let said = || "\u{1b}[2J\u{1b}]0;name\u{7}no\u{9b}".to_string();
+        let [url, context, right, namespace] = ["https://far", "c", "delete pods", "n"].map(String::from);
+        let (why, own) = (said(), (url.clone(), context.clone()));
+        for far in [
+            Far::Unusable { url: own.0.clone(), why },
+            Far::Stranger { url: own.0, context: own.1, said: said() },
+            Far::LacksRight { url, context, right, said: said() },
+            Far::NotMade { namespace: namespace.clone(), said: said() },
+            Far::NotDeleted { namespace, said: said() },
+        ] {
+            for told in [far.say(Lang::En), far.say(Lang::Ko)] {
+                assert!(!told.contains(char::is_control) && told.contains("name no"), "{told:?}");
+            }
         }
     }
 }

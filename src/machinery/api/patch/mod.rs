@@ -82,7 +82,7 @@ fn prune_nulls(value: &mut Value) {
 /// Applies a JSON patch given as text. The whole patch or nothing of it takes effect.
 ///
 /// # Errors
-/// 400 for text that is no patch, 413 for more than 10 000 operations, 422 for an operation that
+/// 400 for text that is no patch or has too many values, 413 for more than 10 000 operations, 422 for an operation that
 /// fails: among them copies beyond [`COPY_MAX`] and values that nest deeper than
 /// [`bounds::DEPTH_MAX`].
 pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
@@ -122,6 +122,7 @@ struct OperationText<'a> {
 /// Reads a patch. An operation that cannot be done is no error of its form: upstream refuses it
 /// when its turn comes.
 fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
+    bounds::check_json(patch)?;
     serde_json::from_slice(patch).or_else(|e| {
         let wrong = || Status::bad_request(format!("error decoding patch: {e}"));
         let mut operations: Vec<Map<String, Value>> = serde_json::from_slice(patch).map_err(|_| wrong())?;

@@ -14,10 +14,12 @@
 //!
 //! Every kind of the table has its message: a test holds the list against the table.
 
+use super::bounds::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX, values_cost};
 use super::gostr::Nanos;
 use super::value;
 use base64::Engine as _;
 use serde_json::{Map, Value};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
@@ -26,6 +28,28 @@ const MAGIC: &[u8] = b"k8s\0";
 /// Messages nest at most this deep (JSONSchemaProps could go on for ever). JSON inside of them
 /// counts on its own: the reader of a body checks the whole object against `bounds::DEPTH_MAX`.
 const DEPTH_MAX: usize = 64;
+
+/// What may still be made inside of a message.
+#[derive(Clone, Copy)]
+struct Room<'a> {
+    depth: usize,
+    /// Bytes that further values may take. An empty message has two bytes in a body, and takes
+    /// hundreds as JSON.
+    left: &'a Cell<usize>,
+}
+
+impl Room<'_> {
+    /// # Errors
+    /// So many bytes are not left.
+    fn spend(self, bytes: usize) -> Result<(), String> {
+        self.left.set(self.left.get().checked_sub(bytes).ok_or(TOO_MANY)?);
+        Ok(())
+    }
+
+    fn deeper(self) -> Self {
+        Room { depth: self.depth + 1, ..self }
+    }
+}
 
 #[derive(Clone, Copy)]
 pub(crate) enum Shape {
@@ -81,7 +105,8 @@ fn field(word: &'static str) -> Option<(u32, Field)> {
 /// Reads a whole request body: the envelope, then the message that it names. Returns it as JSON.
 ///
 /// # Errors
-/// As a sentence: the prefix is missing, the kind has no message, or bytes do not fit the message.
+/// As a sentence: the prefix is missing, the kind has no message, bytes do not fit the message, or
+/// there are more values than a body may have.
 pub fn decode(body: &[u8]) -> Result<Value, String> {
     let unknown = body
         .strip_prefix(MAGIC)
@@ -114,7 +139,8 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
         .iter()
         .find(|name| MESSAGES.contains_key(name.as_str()))
         .ok_or_else(|| format!("no kind \"{kind}\" is registered for version \"{api_version}\""))?;
-    let mut object = message(name, raw, 0)?;
+    let left = Cell::new(VALUES_MAX);
+    let mut object = message(name, raw, Room { depth: 0, left: &left })?;
     let mut full = Map::new();
     full.insert("kind".into(), kind.into());
     full.insert("apiVersion".into(), api_version.into());
@@ -122,17 +148,18 @@ pub fn decode(body: &[u8]) -> Result<Value, String> {
     Ok(Value::Object(full))
 }
 
-fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let short = name.rsplit('.').next().unwrap_or(name);
     match short {
         "Time" | "MicroTime" => return time(bytes, short == "MicroTime"),
         "Quantity" => return Ok(if bytes.is_empty() { "0".into() } else { first_text(bytes)?.into() }),
         "IntOrString" => return int_or_string(bytes),
         "Duration" => return duration(bytes),
-        "ExtraValue" => return texts(bytes),
+        "ExtraValue" => return texts(bytes, room),
         "RawExtension" | "FieldsV1" | "JSON" => {
             for item in Reader(bytes) {
                 if let (1, Wire::Bytes(raw)) = item? {
+                    room.spend(values_cost(raw))?;
                     return serde_json::from_slice(raw).map_err(|e| e.to_string());
                 }
             }
@@ -140,33 +167,40 @@ fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
         }
         _ => {}
     }
-    if depth > DEPTH_MAX {
+    if room.depth > DEPTH_MAX {
         return Err("protobuf message is nested too deeply".to_string());
     }
     if short.starts_with("JSONSchemaPropsOr") {
-        return schema_or(name, bytes, depth);
+        return schema_or(name, bytes, room);
     }
     let fields = MESSAGES.get(name).ok_or_else(|| format!("unknown protobuf message {name}"))?;
     let mut out = Map::new();
+    if !bytes.is_empty() {
+        room.spend(MAP)?;
+    }
     for item in Reader(bytes) {
         let (number, wire) = item?;
+        room.spend(FURTHER)?;
         let Some(field) = fields.get(&number) else { continue };
         match field.shape {
             Shape::Map => {
                 let Wire::Bytes(entry) = wire else { continue };
-                let (key, value) = map_entry(field.kind, entry, depth)?;
+                let (key, value) = map_entry(field.kind, entry, room)?;
                 let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
                 value::as_map(slot).insert(key, value);
             }
             Shape::Repeated => {
-                let value = scalar_or_message(field.kind, wire, depth)?;
+                let value = scalar_or_message(field.kind, wire, room)?;
                 match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
-                    Value::Array(list) => list.push(value),
+                    Value::Array(list) => {
+                        room.spend(if list.is_empty() { LIST } else { 0 })?;
+                        list.push(value);
+                    }
                     _ => return Err("malformed protobuf message".to_string()),
                 }
             }
             Shape::One => {
-                let mut value = scalar_or_message(field.kind, wire, depth)?;
+                let mut value = scalar_or_message(field.kind, wire, room)?;
                 if field.json == "*" {
                     out.append(value::as_map(&mut value));
                 } else if field.keep_zero || !is_zero(&value) {
@@ -183,17 +217,18 @@ pub(crate) const SCHEMA: &str = "api.apiextensions.v1.JSONSchemaProps";
 
 /// A place in a definition's schema that holds a schema or something simpler: a list of schemas
 /// (`items`), `true` or `false` (`additionalProperties`), names of fields (`dependencies`).
-fn schema_or(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let bool_or = name.ends_with("OrBool");
     let (mut allows, mut schema, mut list) = (false, None, vec![]);
     for item in Reader(bytes) {
+        room.spend(if list.is_empty() { LIST } else { FURTHER })?;
         match (item?, bool_or) {
             ((1, Wire::Varint(n)), true) => allows = n != 0,
             ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
-                schema = Some(message(SCHEMA, b, depth + 1)?);
+                schema = Some(message(SCHEMA, b, room.deeper())?);
             }
             ((2, Wire::Bytes(b)), false) if name.ends_with("OrArray") => {
-                list.push(message(SCHEMA, b, depth + 1)?);
+                list.push(message(SCHEMA, b, room.deeper())?);
             }
             ((2, Wire::Bytes(b)), false) => list.push(utf8(b)?.into()),
             _ => {}
@@ -216,12 +251,13 @@ pub(crate) fn is_zero(value: &Value) -> bool {
     }
 }
 
-fn map_entry(kind: &str, entry: &[u8], depth: usize) -> Result<(String, Value), String> {
+fn map_entry(kind: &str, entry: &[u8], room: Room<'_>) -> Result<(String, Value), String> {
     let (mut key, mut value) = (String::new(), None);
+    room.spend(TEXT)?;
     for item in Reader(entry) {
         match item? {
             (1, Wire::Bytes(b)) => key = utf8(b)?,
-            (2, wire) => value = Some(scalar_or_message(kind, wire, depth)?),
+            (2, wire) => value = Some(scalar_or_message(kind, wire, room)?),
             _ => {}
         }
     }
@@ -229,7 +265,8 @@ fn map_entry(kind: &str, entry: &[u8], depth: usize) -> Result<(String, Value), 
     Ok((key, value.unwrap_or_else(empty)))
 }
 
-fn scalar_or_message(kind: &str, wire: Wire<'_>, depth: usize) -> Result<Value, String> {
+fn scalar_or_message(kind: &str, wire: Wire<'_>, room: Room<'_>) -> Result<Value, String> {
+    room.spend(TEXT)?;
     Ok(match (kind, wire) {
         ("s", Wire::Bytes(b)) => utf8(b)?.into(),
         ("y", Wire::Bytes(b)) => base64::engine::general_purpose::STANDARD.encode(b).into(),
@@ -237,7 +274,7 @@ fn scalar_or_message(kind: &str, wire: Wire<'_>, depth: usize) -> Result<Value, 
         ("i", Wire::Varint(n)) => (n as i32).into(),
         ("l", Wire::Varint(n)) => (n as i64).into(),
         ("f", Wire::Fixed(n)) => f64::from_bits(n).into(),
-        (name, Wire::Bytes(b)) => message(name, b, depth + 1)?,
+        (name, Wire::Bytes(b)) => message(name, b, room.deeper())?,
         _ => return Err("malformed protobuf message: wrong wire type".to_string()),
     })
 }
@@ -266,9 +303,10 @@ fn first_text(bytes: &[u8]) -> Result<String, String> {
 }
 
 /// A message that is a list in Go and in JSON: the values of an extra attribute of a user.
-fn texts(bytes: &[u8]) -> Result<Value, String> {
+fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
     for item in Reader(bytes) {
+        room.spend(FURTHER + TEXT)?;
         if let (1, Wire::Bytes(b)) = item? {
             all.push(utf8(b)?.into());
         }

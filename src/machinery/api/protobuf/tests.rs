@@ -28,6 +28,27 @@ fn put(number: u32, bytes: &[u8]) -> Vec<u8> {
     out
 }
 
+fn message(name: &str, bytes: &[u8], depth: usize) -> Result<Value, String> {
+    let left = Cell::new(VALUES_MAX);
+    super::message(name, bytes, Room { depth, left: &left })
+}
+
+/// Empty names have two bytes each, and JSON inside of a message counts with the rest.
+#[test]
+fn a_message_has_as_many_values_as_there_is_memory_for() {
+    let names = |count: usize| [0x72, 0x00].repeat(count); // finalizers
+    assert!(message("apimachinery.pkg.apis.meta.v1.ObjectMeta", &names(400_000), 0).is_ok());
+    for (name, bytes) in [
+        ("apimachinery.pkg.apis.meta.v1.ObjectMeta", names(1_500_000)),
+        ("api.core.v1.PodSpec", [0x12, 0x00].repeat(1_500_000)), // containers
+    ] {
+        assert_eq!(message(name, &bytes, 0).unwrap_err(), TOO_MANY, "{name}");
+    }
+    let nested = "[[[[0]]]],".repeat(100_000);
+    let json = long(1, format!("[{nested}0]").as_bytes());
+    assert_eq!(message("api.apiextensions.v1.JSON", &json, 0).unwrap_err(), TOO_MANY);
+}
+
 #[test]
 fn a_config_map_as_kubectl_posts_it() {
     let meta = [put(1, b"cm"), put(2, b""), put(8, b"")].concat();

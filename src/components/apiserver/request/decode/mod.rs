@@ -115,9 +115,12 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
     let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let mut duplicates = vec![];
     let value = match media.as_str() {
-        "" | "application/json" => serde_json::from_slice(bytes).map_err(|e| {
-            Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
-        })?,
+        "" | "application/json" => {
+            bounds::check_json(bytes)?;
+            serde_json::from_slice(bytes).map_err(|e| {
+                Status::bad_request(format!("the object provided is unrecognized (must be valid JSON): {e}"))
+            })?
+        }
         "application/yaml" => {
             let document = yaml::parse_body(bytes).map_err(Status::bad_request)?;
             duplicates = document.duplicates.iter().map(ToString::to_string).collect();

@@ -33,6 +33,36 @@ async fn a_body_of_another_media_type_is_refused() {
     }
 }
 
+/// Three megabytes of lists in lists would take 450 MB, for each of the requests that are worked on
+/// at a time.
+#[tokio::test]
+async fn a_body_has_as_many_values_as_there_is_memory_for() {
+    let api = Api::bare().await;
+    let user = User::new("admin", &[MASTERS]);
+    let many = format!("[{}0]", format!("{}{},", "[".repeat(80), "]".repeat(80)).repeat(10_000));
+    let map = "/api/v1/namespaces/default/configmaps/m";
+    let (code, told) = api.post(map.trim_end_matches("/m"), json!({"metadata": {"name": "m"}})).await;
+    assert_eq!(code, 201, "{told}");
+    for (method, path, media, body) in [
+        ("POST", map.trim_end_matches("/m"), "application/json", format!("{{\"x\": {many}}}")),
+        ("PUT", map, "application/json", format!("{{\"x\": {many}}}")),
+        ("DELETE", map, "application/json", format!("{{\"x\": {many}}}")),
+        ("PATCH", map, "application/merge-patch+json", format!("{{\"x\": {many}}}")),
+        ("PATCH", map, "application/strategic-merge-patch+json", format!("{{\"x\": {many}}}")),
+        (
+            "PATCH",
+            map,
+            "application/json-patch+json",
+            format!("[{{\"op\": \"add\", \"path\": \"/x\", \"value\": {many}}}]"),
+        ),
+    ] {
+        let (code, told) =
+            testing::send(&api.fixture.server, user.clone(), (method, path), (media, body), "").await;
+        assert_eq!(code, 400, "{method} {media}: {told}");
+        assert_eq!(told["message"], "the object provided has too many keys and values", "{method} {media}");
+    }
+}
+
 /// A body of empty containers would take thousands of times its length.
 #[tokio::test]
 async fn lists_of_a_pod_are_so_long_and_no_longer() {
