@@ -135,7 +135,7 @@ fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
 /// Fills in the value that an operation leaves out, which is null.
 ///
 /// # Errors
-/// Upstream's sentence for an operation of an unknown kind, or without a path from the root.
+/// Upstream's sentence for an operation of an unknown kind, or without a place from the root.
 fn complete(operation: &mut Map<String, Value>) -> Result<(), String> {
     const KINDS: [&str; 6] = ["add", "remove", "replace", "move", "copy", "test"];
     let kind = match operation.get("op") {
@@ -143,25 +143,50 @@ fn complete(operation: &mut Map<String, Value>) -> Result<(), String> {
         Some(Value::String(kind)) => kind.as_str(),
         Some(_) => return Ok(()), // the decoder refuses it
     };
-    if !KINDS.contains(&kind) {
+    let Some(kind) = KINDS.into_iter().find(|known| *known == kind) else {
         return Err(format!("Unexpected kind: {}", brief(kind)));
+    };
+    if matches!(kind, "move" | "copy") {
+        settle_place(operation, kind, "from")?;
     }
-    match operation.get("path") {
-        None | Some(Value::Null) => {
-            return Err(format!("{kind} operation failed to decode path: missing value"));
-        }
-        Some(Value::String(path)) if !path.is_empty() && !path.starts_with('/') => {
-            let path = brief(path);
-            return Err(format!(
-                "{kind} operation does not apply: doc is missing path: \"{path}\": missing value"
-            ));
-        }
-        _ => {}
-    }
+    settle_place(operation, kind, "path")?;
     if matches!(kind, "add" | "replace" | "test") {
         operation.entry("value").or_insert(Value::Null);
     }
     Ok(())
+}
+
+/// Lets a place begin at the root: upstream passes over what stands before the first slash, so that
+/// `data/b` is `/b` (`findObject`).
+///
+/// # Errors
+/// Upstream's sentence for a place that is missing, or has no slash.
+fn settle_place(operation: &mut Map<String, Value>, kind: &str, field: &str) -> Result<(), String> {
+    let place = match operation.get_mut(field) {
+        None | Some(Value::Null) => {
+            let missing = match (kind, field) {
+                (_, "from") => "operation, missing from field: ",
+                ("replace" | "move" | "test", _) => "operation missing path field: ",
+                _ => "",
+            };
+            return Err(format!("{kind} operation failed to decode {field}: {missing}missing value"));
+        }
+        Some(Value::String(place)) if !place.is_empty() => place,
+        Some(_) => return Ok(()), // the whole object, or the decoder refuses it
+    };
+    if let Some(begin) = place.find('/') {
+        place.replace_range(..begin, "");
+        return Ok(());
+    }
+    let shown = brief(place);
+    let lost = match (kind, field) {
+        (_, "from") => format!("doc is missing from path: {shown}"),
+        ("move" | "copy", _) => format!("doc is missing destination path: {shown}"),
+        ("replace", _) => format!("doc is missing path: {shown}"),
+        ("test", _) => format!("is missing path: {shown}"),
+        _ => format!("doc is missing path: \"{shown}\""),
+    };
+    Err(format!("{kind} operation does not apply: {lost}: missing value"))
 }
 
 fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> {
@@ -325,8 +350,24 @@ mod tests {
             (r#"[{"op": "add", "path": "/b", "value": 1}, {"path": "/a"}]"#, "Unexpected kind: unknown"),
             (r#"[{"op": "remove"}]"#, "remove operation failed to decode path: missing value"),
             (
-                r#"[{"op": "add", "path": "b/c", "value": 2}]"#,
-                "add operation does not apply: doc is missing path: \"b/c\": missing value",
+                r#"[{"op": "add", "path": "b", "value": 2}]"#,
+                "add operation does not apply: doc is missing path: \"b\": missing value",
+            ),
+            (
+                r#"[{"op": "test", "path": "a", "value": 1}]"#,
+                "test operation does not apply: is missing path: a: missing value",
+            ),
+            (
+                r#"[{"op": "copy", "path": "/b"}]"#,
+                "copy operation failed to decode from: operation, missing from field: missing value",
+            ),
+            (
+                r#"[{"op": "move", "from": "/a"}]"#,
+                "move operation failed to decode path: operation missing path field: missing value",
+            ),
+            (
+                r#"[{"op": "move", "from": "/a", "path": "b"}]"#,
+                "move operation does not apply: doc is missing destination path: b: missing value",
             ),
         ] {
             assert_eq!(told(patch), (422, why.to_string()), "{patch}");
@@ -339,6 +380,8 @@ mod tests {
         let mut object = json!({"a": 1});
         json(&mut object, br#"[{"op": "add", "path": "/b"}, {"op": "test", "path": "/c"}]"#).unwrap();
         assert_eq!(object, json!({"a": 1, "b": null}), "a value that is left out is null");
+        json(&mut object, br#"[{"op": "copy", "from": "data/a", "path": "x/b"}]"#).unwrap();
+        assert_eq!(object, json!({"a": 1, "b": 1}), "nothing counts before the first slash");
     }
 
     /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.
