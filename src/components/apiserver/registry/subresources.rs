@@ -40,7 +40,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         errors.required("target.name", "");
     }
     if !errors.is_empty() {
-        return Err(Status::invalid("", "Binding", &name, &errors));
+        return Err(Status::new(500, "", errors.aggregate())); // upstream makes no 422 of them
     }
     let version = text(&binding, "target.resourceVersion");
     if !version.is_empty() {
