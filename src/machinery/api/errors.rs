@@ -153,8 +153,8 @@ impl Errors {
     pub fn is_cut(&self) -> bool {
         self.cut
     }
-    /// Returns the text of all errors, as upstream's `ErrorList.ToAggregate`: `[a, b]`, or `a` if it
-    /// is the only one. An error that was found more than once stands there only once.
+    /// Returns the text of all errors, as upstream's `ErrorList.ToAggregate`: `[a, b]`, or `a` if
+    /// it is the only one. An error that was found more than once stands there only once.
     pub fn aggregate(&self) -> String {
         let mut seen = HashSet::new();
         let mut all: Vec<String> = self.found.iter().map(ToString::to_string).collect();
