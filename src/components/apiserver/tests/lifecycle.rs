@@ -336,6 +336,18 @@ async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off(
     assert_eq!(api.ask("PUT", &format!("{path}/finalize"), made).await.0, 200);
 }
 
+/// Otherwise its client is told to read again and repeat, and writes what it meant for another.
+#[tokio::test]
+async fn an_update_of_an_object_that_was_made_anew_is_refused_because_of_its_uid() {
+    let api = Api::new().await;
+    let (map, path) = (json!({"metadata": {"name": "a"}}), format!("{MAPS}/a"));
+    let old = api.made(MAPS, map.clone()).await;
+    assert_eq!(api.delete(&path, json!({})).await.0, 200);
+    api.made(MAPS, map).await;
+    let (code, got) = api.put(&path, old).await;
+    assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in precondition"), "{got}");
+}
+
 /// The finalizers of a namespace are written with all of its metadata, and with none of its status.
 #[tokio::test]
 async fn a_write_of_a_namespace_s_finalizers_takes_its_metadata_along() {

@@ -301,7 +301,8 @@ mod tests {
         let body = ("application/apply-patch+yaml", large("e", 4_000).to_string());
         let path = format!("{MAPS}/e?fieldManager=m");
         let admin = User::new("admin", &[MASTERS]);
-        let (code, refused) = testing::send(&api.fixture.server, admin, ("PATCH", &path), body, "").await;
+        let (code, refused) =
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await;
         assert_eq!(code, 413, "{}", refused["message"]);
     }
 }

@@ -198,6 +198,10 @@ impl Write for Edit<'_> {
     fn decode(&self) -> Result<Edited, Status> {
         let Edit { kind, part, name, old, .. } = *self;
         let object = (self.change)(&old.value)?;
+        // Upstream's storage asks it before anything else: the object was made anew.
+        if self.ctx.info.verb == "update" {
+            check_uid(kind, &object, &old.value)?;
+        }
         let told = meta::locked_version(&object);
         let locked = !told.is_empty();
         if locked && told != meta::resource_version(&old.value) {
