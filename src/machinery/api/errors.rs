@@ -3,6 +3,7 @@
 use super::gostr;
 use super::path::{PATH_MAX, cut};
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::fmt;
 
 /// Errors of one object that are reported. Further ones are not looked for, or are dropped.
@@ -151,6 +152,20 @@ impl Errors {
     /// True if errors were dropped.
     pub fn is_cut(&self) -> bool {
         self.cut
+    }
+    /// Returns the text of all errors, as upstream's `ErrorList.ToAggregate`: `[a, b]`, or `a` if
+    /// it is the only one. An error that was found more than once stands there only once.
+    pub fn aggregate(&self) -> String {
+        let mut seen = HashSet::new();
+        let mut all: Vec<String> = self.found.iter().map(ToString::to_string).collect();
+        all.retain(|error| seen.insert(error.clone()));
+        if self.cut {
+            all.push("further errors are not shown".to_string());
+        }
+        match all.as_slice() {
+            [one] => one.clone(),
+            many => format!("[{}]", many.join(", ")),
+        }
     }
     /// Appends the errors of `other`.
     pub fn append(&mut self, other: Errors) {

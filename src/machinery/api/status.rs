@@ -2,7 +2,6 @@
 
 use super::errors::Errors;
 use serde_json::{Value, json};
-use std::collections::HashSet;
 
 /// An answer that is not an object. `code` is also the HTTP status.
 #[derive(Clone, Debug, PartialEq)]
@@ -87,16 +86,7 @@ impl Status {
     /// was found more than once only once, the list of causes has all (`ErrorList.ToAggregate`
     /// upstream).
     pub fn invalid(group: &str, kind: &str, name: &str, errors: &Errors) -> Status {
-        let mut seen = HashSet::new();
-        let mut all: Vec<String> = errors.iter().map(ToString::to_string).collect();
-        all.retain(|error| seen.insert(error.clone()));
-        if errors.is_cut() {
-            all.push("further errors are not shown".to_string());
-        }
-        let text = match all.as_slice() {
-            [one] => one.clone(),
-            many => format!("[{}]", many.join(", ")),
-        };
+        let text = errors.aggregate();
         let message = format!("{} \"{name}\" is invalid: {text}", qualified(group, kind));
         let mut detail = details(group, kind, name);
         let causes: Vec<Value> = errors.iter().map(|e| e.cause()).collect();

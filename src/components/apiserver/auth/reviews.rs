@@ -27,16 +27,30 @@ pub(crate) async fn review(
 ) -> Result<Answer, Status> {
     let form = negotiate::form_of_review(ctx.accept(), &ctx.query)?;
     let mut review = decode::object(ctx, kind, body)?;
+    // What only a server sets is dropped from every new object (`WipeObjectMetaSystemFields`).
+    for own in ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"] {
+        value::remove(&mut review, &format!("metadata.{own}"));
+    }
+    if !kind.namespaced {
+        value::remove(&mut review, "metadata.namespace");
+    }
     let status = match kind.kind {
         "SelfSubjectReview" => {
-            value::put(&mut review, "metadata.creationTimestamp", clock::rfc3339(clock::now()));
+            value::put(&mut review, "metadata", object!({"creationTimestamp": clock::rfc3339(clock::now())}));
             object!({"userInfo": ctx.user.info()})
         }
         "TokenReview" => token(state, &review).await?,
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access_reviews::access(state, ctx, kind, &review)?
         }
-        "SelfSubjectRulesReview" => rules(state, &ctx.user, text(&review, "spec.namespace")).await?,
+        "SelfSubjectRulesReview" => {
+            let rules = rules(state, &ctx.user, text(&review, "spec.namespace")).await?;
+            // The answer of upstream is a new object: it does not repeat what was asked.
+            for field in ["metadata", "spec"] {
+                value::put(&mut review, field, object!({}));
+            }
+            rules
+        }
         other => return Err(Status::bad_request(format!("{other} is not a review"))),
     };
     value::put(&mut review, "status", status);
@@ -160,6 +174,20 @@ mod tests {
         let status = rules(api.state(), &User::new("jane", &[]), "default").await.unwrap();
         let why = "role.rbac.authorization.k8s.io \"none\" not found";
         assert_eq!((&status["incomplete"], &status["evaluationError"]), (&object!(false), &object!(why)));
+    }
+
+    #[tokio::test]
+    async fn an_answered_review_has_no_metadata_of_its_client() {
+        let api = crate::testing::Api::bare().await;
+        let all = "/apis/authorization.k8s.io/v1";
+        let asked = object!({"metadata": {"name": "x"}, "spec": {"namespace": "default"}});
+        let rules = api.made(&format!("{all}/selfsubjectrulesreviews"), asked).await;
+        assert_eq!((&rules["metadata"], &rules["spec"]), (&object!({}), &object!({})), "{rules}");
+        let metadata = object!({"uid": "x", "namespace": "y", "creationTimestamp": "2001-01-01T00:00:00Z"});
+        let asked =
+            object!({"metadata": metadata, "spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
+        let access = api.made(&format!("{all}/selfsubjectaccessreviews"), asked).await;
+        assert_eq!((&access["status"]["allowed"], access["metadata"].get("uid")), (&object!(true), None));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::request::http::{Answer, json};
 use crate::state::State;
 use crate::storage::extra::Extra;
 use crate::storage::store::{Deadline, Refused};
+use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::labels::Selector;
 use api::value::{self, at, int, list, text};
@@ -53,6 +54,7 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
     if meta::name(&eviction) != name {
         return Err(Status::bad_request("name in URL does not match name in Eviction object"));
     }
+    check_reads_what_goes(&eviction)?;
     let mut asked = Options { dry_run: ctx.dry_run, ..Options::default() };
     asked.read(at(&eviction, "deleteOptions"))?;
     let (deadline, mut tries) = (Deadline::new(), 0);
@@ -97,6 +99,21 @@ pub(crate) async fn evict(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Re
             }
         }
     }
+}
+
+/// Checks that an eviction does not ask for the removal of a pod that cannot be read: no budget
+/// could be asked for it.
+///
+/// # Errors
+/// 422 if it does.
+fn check_reads_what_goes(eviction: &Value) -> Result<(), Status> {
+    const FIELD: &str = "deleteOptions.ignoreStoreReadErrorWithClusterBreakingPotential";
+    if !value::flag(eviction, FIELD) {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid(FIELD, &true.into(), "can not be set for pod eviction, try after removing the option");
+    Err(Status::invalid("policy", "Eviction", meta::name(eviction), &errors))
 }
 
 /// Ended, ending or not started: its eviction disrupts nothing that a budget guards.

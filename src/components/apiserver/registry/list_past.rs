@@ -94,7 +94,7 @@ impl PastList<'_> {
     fn keys(&self) -> Result<Keys, Status> {
         let within = prefix_of(self.filter);
         if !self.start.is_empty() && !self.start.starts_with(&within) {
-            return Err(Status::bad_request("continue key is not valid"));
+            return Err(Status::bad_request("invalid continue token: continue key is not valid"));
         }
         let base = format!("{ROOT}{}/", self.kind.place());
         let prefix = format!("{base}{within}");

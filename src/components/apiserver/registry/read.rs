@@ -12,6 +12,7 @@ use crate::storage::object::Object;
 use crate::storage::store::key_of;
 use api::Status;
 use api::errors::Errors;
+use api::gostr::quote;
 use api::kinds::Kind;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,7 +28,7 @@ const FUTURE_WAIT: Duration = Duration::from_secs(3);
 /// remembers it, once it has reached that revision: 0 is any, and needs no quorum of the store.
 ///
 /// # Errors
-/// 404 without the object, 400 for a revision that is none, 504 for one that does not come.
+/// 404 without the object, 500 for a revision that is none, 504 for one that does not come.
 pub(crate) async fn get(state: &State, ctx: &Context, kind: &Kind) -> Result<Answer, Status> {
     let form = form(ctx.accept(), &ctx.query)?;
     let (namespace, name) = (ctx.info.object_namespace(), &ctx.info.name);
@@ -75,12 +76,14 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        return decode(token).ok_or_else(|| Status::bad_request("continue key is not valid"));
+        return decode(token)
+            .ok_or_else(|| Status::bad_request("invalid continue token: continue key is not valid"));
     }
     if version.is_empty() {
         return Ok(At::Now);
     }
-    let number = revision(version)?;
+    let number = parse_revision(version)
+        .map_err(|why| Status::bad_request(format!("invalid resource version: {why}")))?;
     Ok(match (how, number) {
         (_, 0) => At::Any,
         ("Exact", n) => At::Exactly(n),
@@ -89,16 +92,23 @@ fn at(ctx: &Context, limit: i64) -> Result<At, Status> {
     })
 }
 
-/// Reads a resourceVersion of a request.
+/// Reads the resourceVersion of a get or a watch.
 ///
 /// # Errors
-/// 400 for what is no number, or a negative one.
+/// 500 for what is no number, or a negative one: upstream gives this error a code in lists alone.
 pub(crate) fn revision(text: &str) -> Result<i64, Status> {
+    parse_revision(text).map_err(|why| Status::new(500, "", why))
+}
+
+/// # Errors
+/// Why the text is no revision, in upstream's words (`ParseResourceVersion`).
+fn parse_revision(text: &str) -> Result<i64, String> {
     let number = text.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok());
     number.ok_or_else(|| {
-        Status::bad_request(format!(
-            "Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"
-        ))
+        let mut errors = Errors::default();
+        let why = format!("strconv.ParseUint: parsing {}: invalid syntax", quote(text));
+        errors.invalid_text("resourceVersion", text, &why);
+        errors.aggregate()
     })
 }
 

@@ -23,7 +23,7 @@ pub(crate) const EPHEMERAL: &str = "spec.ephemeralContainers";
 pub(crate) enum Part {
     Main,
     Status,
-    /// `namespaces/finalize`
+    /// `namespaces/finalize`: the spec, whose finalizers no other write changes, and the metadata.
     Finalize,
     /// `pods/ephemeralcontainers`
     Ephemeral,
@@ -146,12 +146,28 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
 /// A write does not begin a deletion, nor change how long the object has to end. Another time of
 /// creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in its place.
 ///
+/// Through `/status` the same holds, but for the time of a Pod ([`Kind::resets`]) and for custom
+/// resources, whose metadata does not come along. What is written of a Pod through
+/// `/ephemeralcontainers` has none of the metadata either.
+///
 /// # Errors
 /// 422 for a write that does.
-pub(crate) fn check_deletion(kind: &Kind, new: &Value, old: &Value) -> Result<(), Status> {
+pub(crate) fn check_deletion(
+    kind: &Kind,
+    part: Part,
+    subresource: &str,
+    new: &Value,
+    old: &Value,
+) -> Result<(), Status> {
+    match part {
+        Part::Main | Part::Finalize => {}
+        Part::Status if kind.custom.is_none() => {}
+        Part::Status | Part::Ephemeral | Part::Internal => return Ok(()),
+    }
     let mut errors = Errors::default();
     let (time, grace) = ("metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds");
-    if !value::empty(new, time) && value::empty(old, time) {
+    let is_reset = kind.resets.contains(&(subresource, time));
+    if !is_reset && !value::empty(new, time) && value::empty(old, time) {
         errors.invalid(time, at(new, time), validate::IMMUTABLE);
     }
     if !at(new, grace).is_null() && at(new, grace) != at(old, grace) {
@@ -169,15 +185,6 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
         Part::Status => {
             *new = kind.through_status(new, old, subresource);
         }
-        Part::Finalize => {
-            let finalizers = at(new, "spec.finalizers").clone();
-            *new = old.clone();
-            if finalizers.is_null() {
-                value::remove(new, "spec.finalizers");
-            } else {
-                value::put(new, "spec.finalizers", finalizers);
-            }
-        }
         Part::Ephemeral => {
             let mut kept = old.clone();
             for field in [EPHEMERAL, "metadata.managedFields"] {
@@ -185,8 +192,8 @@ pub(crate) fn keep(kind: &Kind, part: Part, subresource: &str, new: &mut Value, 
             }
             *new = kept;
         }
-        Part::Main if kind.has_status => value::copy(old, new, "status"),
-        Part::Main | Part::Internal => {}
+        Part::Main | Part::Finalize if kind.has_status => value::copy(old, new, "status"),
+        Part::Main | Part::Finalize | Part::Internal => {}
     }
     for field in [
         "uid",

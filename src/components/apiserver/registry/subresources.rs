@@ -40,7 +40,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         errors.required("target.name", "");
     }
     if !errors.is_empty() {
-        return Err(Status::invalid("", "Binding", &name, &errors));
+        return Err(Status::new(500, "", errors.aggregate())); // upstream makes no 422 of them
     }
     let version = text(&binding, "target.resourceVersion");
     if !version.is_empty() {
@@ -165,7 +165,8 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     let (namespace, name) = (ctx.info.namespace.clone(), ctx.info.name.clone());
     let kind = kinds::find("", "v1", "ServiceAccount")
         .ok_or_else(|| Status::internal("service accounts are not served"))?;
-    check_account(&request, &namespace, &name)?;
+    place(ctx, kind, &mut request)?;
+    check_account(&request, &name)?;
     let account = state.get(kind, &namespace, &name).await?;
     let (told, uid) = (meta::uid(&request), meta::uid(&account.value));
     if !told.is_empty() && told != uid {
@@ -174,6 +175,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
         );
         return Err(Status::conflict("authentication.k8s.io", "TokenRequest", &name, &why));
     }
+    value::put(&mut request, "metadata.uid", uid);
     let seconds = int(&request, "spec.expirationSeconds").unwrap_or(3600);
     let mut errors = Errors::default();
     if seconds < 600 {
@@ -190,7 +192,7 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
         );
     }
     if !errors.is_empty() {
-        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", &name, &errors));
+        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors)); // as upstream
     }
     admission::nodes::token(state, ctx, &request, &namespace, &name)?;
     let mut audiences = at(&request, "spec.audiences").clone();
@@ -213,25 +215,19 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
         json!({"token": token, "expirationTimestamp": clock::rfc3339(expires)}),
     );
     value::put(&mut request, "metadata.name", name);
-    value::put(&mut request, "metadata.namespace", namespace);
     value::put(&mut request, "metadata.creationTimestamp", clock::rfc3339(now));
     Ok(json(201, &request))
 }
 
 /// A request for a token may name its account again, and no other.
-fn check_account(request: &Value, namespace: &str, name: &str) -> Result<(), Status> {
+fn check_account(request: &Value, name: &str) -> Result<(), Status> {
+    let said = meta::name(request);
+    if said.is_empty() || said == name {
+        return Ok(());
+    }
     let mut errors = Errors::default();
-    for (field, wanted) in [("name", name), ("namespace", namespace)] {
-        let path = format!("metadata.{field}");
-        let said = text(request, &path);
-        if !said.is_empty() && said != wanted {
-            errors.invalid_text(path, said, &format!("must match the service account {field} if specified"));
-        }
-    }
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Status::invalid("authentication.k8s.io", "TokenRequest", name, &errors)),
-    }
+    errors.invalid_text("metadata.name", said, "must match the service account name if specified");
+    Err(Status::invalid("authentication.k8s.io", "TokenRequest", name, &errors))
 }
 
 /// A token may be bound to a pod of its account, a secret or a node, and dies with it.
@@ -246,18 +242,14 @@ fn bound_object(
         return Ok(());
     }
     let (version, kind, name) = (text(bound, "apiVersion"), text(bound, "kind"), text(bound, "name"));
+    let (group, version) = version.split_once('/').unwrap_or(("", version));
     let (resource, key, field) = match kind {
-        _ if version.contains('/') => {
+        "Pod" if group.is_empty() => ("pods", format!("{namespace}/{name}"), "pod"),
+        "Secret" if group.is_empty() => ("secrets", format!("{namespace}/{name}"), "secret"),
+        "Node" if group.is_empty() => ("nodes", name.to_string(), "node"),
+        _ => {
             return Err(Status::bad_request(format!(
-                "cannot bind token to object of type {version}, Kind={kind}"
-            )));
-        }
-        "Pod" => ("pods", format!("{namespace}/{name}"), "pod"),
-        "Secret" => ("secrets", format!("{namespace}/{name}"), "secret"),
-        "Node" => ("nodes", name.to_string(), "node"),
-        other => {
-            return Err(Status::bad_request(format!(
-                "cannot bind token for serviceaccount to an object of kind {other:?}"
+                "cannot bind token to object of type {group}/{version}, Kind={kind}"
             )));
         }
     };
@@ -272,7 +264,7 @@ fn bound_object(
         let why = format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
         );
-        return Err(Status::conflict("", resource, name, &why));
+        return Err(Status::conflict("", kind, name, &why)); // upstream names the kind here
     }
     value::put(own, field, json!({"name": name, "uid": meta::uid(&found.value)}));
     let on = text(&found.value, "spec.nodeName");

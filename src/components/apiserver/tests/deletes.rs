@@ -34,6 +34,20 @@ async fn no_object_meets_an_empty_precondition() {
     assert_eq!((api.get(&one).await.0, api.get(&running).await.0), (200, 200));
 }
 
+/// As upstream the refusal names the kind, with its group.
+#[tokio::test]
+async fn a_precondition_that_fails_names_the_kind_and_its_group() {
+    let api = Api::bare().await;
+    let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+    api.made(classes, json!({"metadata": {"name": "c"}, "value": 5})).await;
+    let (code, got) = api.delete(&format!("{classes}/c"), json!({"preconditions": {"uid": "x"}})).await;
+    let begins =
+        "Operation cannot be fulfilled on PriorityClass.scheduling.k8s.io \"c\": the UID in the precondition";
+    assert!(code == 409 && got["message"].as_str().unwrap().starts_with(begins), "{got}");
+    let details = json!({"name": "c", "group": "scheduling.k8s.io", "kind": "PriorityClass"});
+    assert_eq!(got["details"], details);
+}
+
 #[tokio::test]
 async fn the_query_of_a_delete_counts_only_without_a_body() {
     let api = Api::new().await;

@@ -336,6 +336,71 @@ async fn a_namespace_keeps_its_phase_and_has_finalizers_that_somebody_takes_off(
     assert_eq!(api.ask("PUT", &format!("{path}/finalize"), made).await.0, 200);
 }
 
+/// Otherwise its client is told to read again and repeat, and writes what it meant for another.
+#[tokio::test]
+async fn an_update_of_an_object_that_was_made_anew_is_refused_because_of_its_uid() {
+    let api = Api::new().await;
+    let (map, path) = (json!({"metadata": {"name": "a"}}), format!("{MAPS}/a"));
+    let old = api.made(MAPS, map.clone()).await;
+    assert_eq!(api.delete(&path, json!({})).await.0, 200);
+    api.made(MAPS, map).await;
+    let (code, got) = api.put(&path, old).await;
+    assert!(code == 409 && got["message"].as_str().unwrap().contains("UID in precondition"), "{got}");
+}
+
+/// The finalizers of a namespace are written with all of its metadata, and with none of its status.
+#[tokio::test]
+async fn a_write_of_a_namespace_s_finalizers_takes_its_metadata_along() {
+    let api = Api::new().await;
+    let mut new = api.made("/api/v1/namespaces", json!({"metadata": {"name": "n"}})).await;
+    let path = "/api/v1/namespaces/n/finalize";
+    new["metadata"]["labels"] = json!({"a": "b"});
+    new["metadata"]["annotations"] = json!({"c": "d"});
+    new["status"]["phase"] = "Terminating".into();
+    let (code, got) = api.put(path, new.clone()).await;
+    assert_eq!((code, &got["status"]["phase"]), (200, &json!("Active")), "{got}");
+    let labels = json!({"a": "b", "kubernetes.io/metadata.name": "n"});
+    assert_eq!(got["metadata"]["labels"], labels);
+    assert_eq!(got["metadata"]["annotations"], json!({"c": "d"}));
+    new["metadata"]["resourceVersion"] = "".into();
+    for (field, value) in [
+        ("labels", json!({"a": "not a value"})),
+        ("deletionTimestamp", json!("2001-01-01T00:00:00Z")),
+        ("deletionGracePeriodSeconds", json!(30)),
+    ] {
+        let mut wrong = new.clone();
+        wrong["metadata"][field] = value;
+        assert_eq!(api.put(path, wrong).await.0, 422, "{field}");
+    }
+    new["spec"] = json!({});
+    let (code, got) = api.put(path, new).await;
+    assert!(code == 200 && got["spec"].get("finalizers").is_none(), "{got}");
+}
+
+/// A controller that writes what it made up would otherwise believe that the object is going.
+#[tokio::test]
+async fn a_write_of_a_status_begins_no_deletion() {
+    let api = Api::new().await;
+    let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": pod("x")["spec"]});
+    let spec = json!({"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template});
+    let sets = "/apis/apps/v1/namespaces/default/replicasets";
+    api.made(sets, json!({"metadata": {"name": "s"}, "spec": spec})).await;
+    api.made(PODS, pod("p")).await;
+    let (set, pod) = (format!("{sets}/s/status"), format!("{PODS}/p/status"));
+    let time = json!({"metadata": {"deletionTimestamp": "2001-01-01T00:00:00Z"}});
+    let grace = json!({"metadata": {"deletionGracePeriodSeconds": 30}});
+    for (path, body, want) in [
+        (&set, &time, 422),
+        (&set, &grace, 422),
+        (&pod, &grace, 422),
+        (&pod, &time, 200), // its strategy takes the stored one
+    ] {
+        let (code, got) = api.patch(path, body.clone()).await;
+        assert_eq!(code, want, "{path} {body}: {got}");
+    }
+    assert_eq!(api.get(&format!("{PODS}/p")).await.1["metadata"].get("deletionTimestamp"), None);
+}
+
 #[tokio::test]
 async fn a_delete_that_is_only_tried_shows_the_mark_that_it_would_leave() {
     let api = Api::new().await;

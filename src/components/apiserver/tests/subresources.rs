@@ -233,6 +233,24 @@ async fn a_binding_brings_its_labels_and_takes_the_nominated_node_away() {
     assert_eq!(bound["metadata"]["labels"], json!({"a": "c", "zone": "z"}));
 }
 
+/// Upstream does not say of which object these errors are, and its clients see no reason.
+#[tokio::test]
+async fn a_binding_to_nothing_that_can_be_bound_to_is_an_unnamed_error() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let kind = "target.kind: Unsupported value: \"Pod\": supported values: \"Node\", \"<empty>\"";
+    let name = "target.name: Required value";
+    for (target, why) in [
+        (json!({"kind": "Node"}), name.to_string()),
+        (json!({"kind": "Pod", "name": "n1"}), kind.to_string()),
+        (json!({"kind": "Pod"}), format!("[{kind}, {name}]")),
+    ] {
+        let binding = json!({"metadata": {"name": "p"}, "target": target});
+        let (code, got) = api.post(&format!("{PODS}/p/binding"), binding).await;
+        assert_eq!((code, &got["message"], got.get("reason")), (500, &json!(why), None), "{got}");
+    }
+}
+
 #[tokio::test]
 async fn the_namespace_in_a_body_is_that_of_the_path() {
     let api = Api::with_deployment().await;
@@ -301,6 +319,23 @@ async fn a_pod_that_is_ending_is_marked_by_its_eviction() {
     let mut conditions = there["status"]["conditions"].as_array().into_iter().flatten();
     assert!(conditions.any(|c| c["type"] == "DisruptionTarget" && c["status"] == "True"), "{there}");
     assert_eq!(there["metadata"]["deletionGracePeriodSeconds"], 30);
+}
+
+/// No budget could be asked for a pod that cannot be read.
+#[tokio::test]
+async fn an_eviction_does_not_ignore_what_cannot_be_read() {
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let evict = async |ignores: Value| {
+        let options = json!({"ignoreStoreReadErrorWithClusterBreakingPotential": ignores});
+        let eviction = json!({"metadata": {"name": "p"}, "deleteOptions": options});
+        api.post(&format!("{PODS}/p/eviction"), eviction).await
+    };
+    let (code, got) = evict(json!(true)).await;
+    let why = "can not be set for pod eviction, try after removing the option";
+    assert!(code == 422 && got["message"].as_str().unwrap().ends_with(why), "{got}");
+    assert_eq!(api.get(&format!("{PODS}/p")).await.0, 200);
+    assert_eq!(evict(json!(false)).await.0, 201);
 }
 
 /// Which of two budgets to spend is not defined, so neither is, and the pod stays.

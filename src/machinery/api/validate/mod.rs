@@ -91,9 +91,18 @@ pub fn judged(kind: &Kind, new: &Value, old: &Value) -> Errors {
     errors.without(&before)
 }
 
-/// All of a write through a subresource of the status. Metadata counts if it changes: a wrong label
-/// would keep the object from every later write.
+/// All of a write through a subresource of the status.
 pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -> Errors {
+    let mut errors = metadata_update(kind, new, old);
+    (kind.validate_status_update)(new, old, &mut errors);
+    (kind.validate_subresource)(new, old, subresource, &mut errors);
+    errors.append(schema(kind, new, Some(old)));
+    errors
+}
+
+/// The metadata of a write through a subresource. It is judged if it changes: a wrong label would
+/// keep the object from every later write.
+pub fn metadata_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
     let mut errors = Errors::default();
     let is_changed = |path: &&str| at(new, path) != at(old, path);
     let changeable =
@@ -102,9 +111,6 @@ pub fn status_update(kind: &Kind, new: &Value, old: &Value, subresource: &str) -
         metadata(kind, new, &mut errors);
         no_new_finalizers(new, old, &mut errors);
     }
-    (kind.validate_status_update)(new, old, &mut errors);
-    (kind.validate_subresource)(new, old, subresource, &mut errors);
-    errors.append(schema(kind, new, Some(old)));
     errors
 }
 

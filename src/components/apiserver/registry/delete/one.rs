@@ -353,7 +353,11 @@ async fn remove_undecodable(
     Ok(Removed { object, gone: true })
 }
 
-/// Errors: 409 if the object is not the one that `options` mean.
+/// Checks that the object is the one that `options` mean. As upstream, the refusal names the kind
+/// in the place of the resource.
+///
+/// # Errors
+/// 409 if it is not.
 pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
     let name = meta::name(object);
     if let Some(uid) = &options.uid
@@ -363,7 +367,7 @@ pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> R
             "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
             meta::uid(object)
         );
-        return Err(Status::conflict("", kind.kind, name, &why));
+        return Err(Status::conflict(kind.group, kind.kind, name, &why));
     }
     if let Some(version) = &options.version
         && version != meta::resource_version(object)
@@ -372,7 +376,7 @@ pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> R
             "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
             meta::resource_version(object)
         );
-        return Err(Status::conflict("", kind.kind, name, &why));
+        return Err(Status::conflict(kind.group, kind.kind, name, &why));
     }
     Ok(())
 }

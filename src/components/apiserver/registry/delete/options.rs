@@ -13,6 +13,9 @@ use serde_json::Value;
 /// A text that is there and empty is not absent, as in upstream's pointers. Example: a script whose
 /// `$UID` is not set sends `{"preconditions": {"uid": ""}}`. No object has that uid, so the answer
 /// is 409 and nothing is deleted.
+///
+/// `ignoreStoreReadErrorWithClusterBreakingPotential` changes nothing: every delete removes an
+/// object that cannot be read, and upstream drops the option unless an alpha feature is on.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Options {
     pub(crate) grace: Option<i64>,
@@ -157,8 +160,9 @@ fn two_policies(policy: &Value) -> Status {
 fn check_types(body: &Value) -> Result<(), Status> {
     type Fits = fn(&Value) -> bool;
     let is_text: Fits = Value::is_string;
-    let fields: [(&str, &str, Fits); 7] = [
+    let fields: [(&str, &str, Fits); 8] = [
         ("gracePeriodSeconds", "int64", Value::is_i64),
+        ("ignoreStoreReadErrorWithClusterBreakingPotential", "bool", Value::is_boolean),
         ("orphanDependents", "bool", Value::is_boolean),
         ("propagationPolicy", "string", is_text),
         ("preconditions", "object", Value::is_object),
@@ -210,6 +214,7 @@ mod tests {
             (json!({"propagationPolicy": 5}), 400, "propagationPolicy"),
             (json!({"gracePeriodSeconds": "5"}), 400, "gracePeriodSeconds"),
             (json!({"preconditions": {"uid": 5}}), 400, "preconditions.uid"),
+            (json!({"ignoreStoreReadErrorWithClusterBreakingPotential": "x"}), 400, "ignoreStoreReadError"),
             (json!([]), 400, "DeleteOptions"),
         ] {
             let (got, message) = read(body.clone()).unwrap_err();

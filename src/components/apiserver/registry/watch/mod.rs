@@ -43,9 +43,9 @@ const LIFE_MIN_SECS: u64 = 1800;
 /// or the client reads too slowly.
 ///
 /// # Errors
-/// 400 and 422 for what a watch cannot be asked for, 504 if a revision to begin with does not come,
-/// 429 while this server has not read the store yet. That a revision is too old is an event of the
-/// watch.
+/// 400 and 422 for what a watch cannot be asked for, 500 for a revision that is none, 504 if a
+/// revision to begin with does not come, 429 while this server has not read the store yet. That a
+/// revision is too old is an event of the watch.
 pub(crate) async fn watch(
     state: &Arc<State>,
     ctx: &Context,

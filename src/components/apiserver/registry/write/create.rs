@@ -1,6 +1,8 @@
 //! New objects.
 
-use super::shared::{check_fields, check_version, own, tell_beside, warn_of_addresses};
+use super::shared::{
+    check_fields, check_version, drop_managers, may_shrink, own, tell_beside, warn_of_addresses,
+};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -23,6 +25,8 @@ use tap::Event;
 
 /// Names that `generateName` tries.
 const NAMES: usize = 8;
+/// Why an object with a resourceVersion is not created.
+const HAS_VERSION: &str = "resourceVersion should not be set on objects to be created";
 
 pub(crate) async fn create(
     state: &Arc<State>,
@@ -49,9 +53,7 @@ pub(crate) async fn create_object(
     let kind = stored_kind(kind);
     ctx.name(meta::name(&object));
     place(ctx, kind, &mut object)?;
-    if !meta::locked_version(&object).is_empty() {
-        return Err(Status::bad_request("resourceVersion should not be set on objects to be created"));
-    }
+    let has_version = meta::resource_version(&object).parse::<u64>().is_ok_and(|version| version != 0);
     value::remove(&mut object, "metadata.resourceVersion");
     fill_metadata(state, kind, &mut object);
     if ctx.dry_run || admission::place(state, kind, &object).is_err() {
@@ -67,7 +69,7 @@ pub(crate) async fn create_object(
             value::put(&mut object, "metadata.name", format!("{prefix}{}", state.rng.name_suffix(5)));
         }
         let (namespace, name) = (meta::namespace(&object).to_string(), meta::name(&object).to_string());
-        match create_named(state, ctx, kind, object).await {
+        match create_named(state, ctx, kind, object, has_version).await {
             Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
             Err(status) if status.reason == "AlreadyExists" => {
                 let other = state.remembered(kind, &namespace, &name);
@@ -103,10 +105,11 @@ async fn create_named(
     ctx: &Context,
     kind: &Kind,
     object: Value,
+    has_version: bool,
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
     let known = state.cache.revision();
-    let creation = Creation { state, ctx, kind, object: &object };
+    let creation = Creation { state, ctx, kind, object: &object, has_version };
     let done = match pipeline::write(&creation).await {
         Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
             Ok(now) if now > known => pipeline::write(&creation).await,
@@ -139,6 +142,8 @@ struct Creation<'a> {
     kind: &'a Kind,
     /// Decoded, in its stored form and with its name: the attempts differ in nothing else.
     object: &'a Value,
+    /// The client sent a resourceVersion.
+    has_version: bool,
 }
 
 impl<'a> Creation<'a> {
@@ -193,8 +198,9 @@ impl Write for Creation<'_> {
     }
 
     /// Tries again while others take its address or port, charge its quota, undo its step or change
-    /// its namespace at the same moment.
-    async fn commit(&self, object: Value) -> Result<Arc<Object>, Status> {
+    /// its namespace at the same moment; once more without managed fields if the object is too
+    /// large with them. A resourceVersion is refused by upstream's store, so after everything else.
+    async fn commit(&self, mut object: Value) -> Result<Arc<Object>, Status> {
         let Creation { state, ctx, kind, .. } = *self;
         let attributes = self.attributes();
         let name = meta::name(&object).to_string();
@@ -212,6 +218,9 @@ impl Write for Creation<'_> {
                     None => Ok(Arc::new(Object::unwritten(planned))),
                 };
             }
+            if self.has_version {
+                return Err(Status::new(500, "", HAS_VERSION));
+            }
             state.cache.steps.note(ctx, kind, &planned, &mut extra);
             match state.write(kind, planned, 0, &extra).await {
                 Ok(made) => {
@@ -219,6 +228,7 @@ impl Write for Creation<'_> {
                     tell_beside(ctx, &extra, made.revision);
                     return Ok(made);
                 }
+                Err(Refused::Error(status)) if may_shrink(ctx, &status) && drop_managers(&mut object) => {}
                 Err(Refused::Error(status)) => return Err(status),
                 // Something that the transaction relied on has changed. Either the object exists by
                 // now, or a quota, an address or the namespace did, and the same object is planned
@@ -235,5 +245,64 @@ impl Write for Creation<'_> {
                 }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::user::{MASTERS, User};
+    use crate::testing::{self, Api};
+    use serde_json::json;
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    /// It is the last thing that upstream looks at, and its storage has no reason for it.
+    #[tokio::test]
+    async fn a_new_object_has_no_resource_version() {
+        let api = Api::bare().await;
+        let map = |name: &str, version: &str| json!({"metadata": {"name": name, "resourceVersion": version}});
+        let (code, refused) = api.post(MAPS, map("a", "7")).await;
+        assert_eq!((code, &refused["message"], refused.get("reason")), (500, &json!(HAS_VERSION), None));
+        let (code, refused) = api.post(MAPS, map("A", "7")).await;
+        assert_eq!((code, &refused["reason"]), (422, &json!("Invalid")), "the name is judged first");
+        assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 404);
+        assert_eq!(api.post(&format!("{MAPS}?dryRun=All"), map("a", "7")).await.0, 201, "no store is asked");
+        for (name, version) in [("none", ""), ("zero", "0"), ("text", "x")] {
+            assert_eq!(api.post(MAPS, map(name, version)).await.0, 201, "{name}");
+        }
+    }
+
+    /// About 250 bytes each, and as many in the managed fields.
+    fn keys(count: usize) -> Value {
+        (0..count).map(|n| (format!("key-{n:0240}"), json!("v"))).collect::<serde_json::Map<_, _>>().into()
+    }
+
+    /// As upstream: a create, an update and a patch. An apply is nothing without its fields.
+    #[tokio::test]
+    async fn an_object_that_is_too_large_is_stored_without_its_managed_fields() {
+        let api = Api::bare().await;
+        let large = |name: &str, count: usize| {
+            let metadata = json!({"name": name});
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": metadata, "data": keys(count)})
+        };
+        let (code, made) = api.post(MAPS, large("a", 4_000)).await;
+        assert_eq!((code, made["metadata"].get("managedFields")), (201, None), "{}", made["message"]);
+        assert_eq!(made["data"].as_object().unwrap().len(), 4_000);
+        for name in ["b", "c"] {
+            assert!(api.made(MAPS, large(name, 1)).await["metadata"]["managedFields"].is_array());
+        }
+        let (code, put) = api.put(&format!("{MAPS}/b"), large("b", 4_000)).await;
+        assert_eq!((code, put["metadata"].get("managedFields")), (200, None), "{}", put["message"]);
+        let (code, patched) = api.patch(&format!("{MAPS}/c"), json!({"data": keys(4_000)})).await;
+        assert_eq!((code, patched["metadata"].get("managedFields")), (200, None), "{}", patched["message"]);
+        assert_eq!(patched["data"].as_object().unwrap().len(), 4_000);
+        assert_eq!(api.post(MAPS, large("d", 7_000)).await.0, 413, "its data alone is too large");
+        let body = ("application/apply-patch+yaml", large("e", 4_000).to_string());
+        let path = format!("{MAPS}/e?fieldManager=m");
+        let admin = User::new("admin", &[MASTERS]);
+        let (code, refused) =
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await;
+        assert_eq!(code, 413, "{}", refused["message"]);
     }
 }

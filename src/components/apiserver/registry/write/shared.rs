@@ -46,6 +46,21 @@ pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     managed::track(Shape::of(kind), old, new, manager);
 }
 
+/// May an object that the store found too large be written again without its managed fields
+/// (upstream: `isTooLargeError`)? They can be as large as the object itself. An apply has to keep
+/// them: they are what it says.
+pub(super) fn may_shrink(ctx: &Context, refusal: &Status) -> bool {
+    refusal.code == 413 && !ctx.applies()
+}
+
+/// Drops the managed fields of an object. Returns false if it has none.
+pub(super) fn drop_managers(object: &mut Value) -> bool {
+    const FIELD: &str = "metadata.managedFields";
+    let has_any = !value::empty(object, FIELD);
+    value::remove(object, FIELD);
+    has_any
+}
+
 /// Gives the entry of an apply the time of the change that it makes.
 pub(super) fn renew(ctx: &Context, kind: &Kind, new: &mut Value) {
     let (api_version, now) = (kind.api_version(), clock::rfc3339(clock::now()));

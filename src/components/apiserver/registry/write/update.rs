@@ -1,7 +1,9 @@
 //! Changes of objects that exist.
 
 use super::create::create_object;
-use super::shared::{check_fields, check_version, own, renew, tell_beside, warn_of_addresses};
+use super::shared::{
+    check_fields, check_version, drop_managers, may_shrink, own, renew, tell_beside, warn_of_addresses,
+};
 use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
@@ -101,7 +103,8 @@ pub(crate) fn check_name(object: &Value, name: &str) -> Result<(), Status> {
 /// The first try trusts this server's memory, which the write's own condition makes safe; a refusal
 /// or "nothing to do" counts only when it was judged by what is in the store now. A write that
 /// names no resourceVersion is tried again until the request's time is over, as by upstream's
-/// `GuaranteedUpdate`; one that names it gets a conflict once the object has another.
+/// `GuaranteedUpdate`; one that names it gets a conflict once the object has another. An object
+/// that is too large for the store is tried once more without its managed fields.
 pub(crate) async fn modify(
     state: &Arc<State>,
     ctx: &Context,
@@ -111,12 +114,15 @@ pub(crate) async fn modify(
     change: impl Fn(&Value) -> Result<Value, Status> + Sync,
 ) -> Result<Arc<Object>, Status> {
     let namespace = ctx.info.object_namespace();
+    let shrinks = |status: &Status| part != Part::Internal && may_shrink(ctx, status);
+    let mut is_bare = false;
     if !ctx.dry_run
         && let Some(remembered) = state.remembered(kind, namespace, name)
     {
-        let edit = Edit { state, ctx, kind, part, name, old: &remembered, change: &change };
+        let edit = Edit { state, ctx, kind, part, name, old: &remembered, change: &change, is_bare };
         match pipeline::write(&edit).await {
             Ok(Tried::Written(made)) => return Ok(made),
+            Ok(Tried::Failed(status)) if shrinks(&status) => is_bare = true,
             Ok(Tried::Failed(status)) => return Err(status),
             Ok(Tried::Nothing | Tried::Overtaken { .. }) | Err(_) => {}
         }
@@ -125,10 +131,11 @@ pub(crate) async fn modify(
     loop {
         deadline.check()?;
         let old = state.get(kind, namespace, name).await?;
-        let edit = Edit { state, ctx, kind, part, name, old: &old, change: &change };
+        let edit = Edit { state, ctx, kind, part, name, old: &old, change: &change, is_bare };
         match pipeline::write(&edit).await? {
             Tried::Written(made) => return Ok(made),
             Tried::Nothing => return Ok(old),
+            Tried::Failed(status) if !is_bare && shrinks(&status) => is_bare = true,
             Tried::Failed(status) => return Err(status),
             Tried::Overtaken { locked: false } => {}
             Tried::Overtaken { locked: true } => {
@@ -166,6 +173,8 @@ struct Edit<'a> {
     old: &'a Object,
     /// Makes of it what the client wants: the body, or a patch applied to it.
     change: &'a (dyn Fn(&Value) -> Result<Value, Status> + Sync),
+    /// It is written without managed fields: with them it was too large.
+    is_bare: bool,
 }
 
 /// An object on its way to replace another one.
@@ -189,15 +198,17 @@ impl Write for Edit<'_> {
     fn decode(&self) -> Result<Edited, Status> {
         let Edit { kind, part, name, old, .. } = *self;
         let object = (self.change)(&old.value)?;
+        // Upstream's storage asks it before anything else: the object was made anew.
+        if self.ctx.info.verb == "update" {
+            check_uid(kind, &object, &old.value)?;
+        }
         let told = meta::locked_version(&object);
         let locked = !told.is_empty();
         if locked && told != meta::resource_version(&old.value) {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
         check_uid(kind, &object, &old.value)?;
-        if part == Part::Main {
-            check_deletion(kind, &object, &old.value)?;
-        }
+        check_deletion(kind, part, &self.ctx.info.subresource, &object, &old.value)?;
         Ok(Edited { object, locked })
     }
 
@@ -235,6 +246,9 @@ impl Write for Edit<'_> {
     async fn commit(&self, edited: Edited) -> Result<Tried, Status> {
         let Edit { state, ctx, kind, old, .. } = *self;
         let Edited { object: mut new, locked } = edited;
+        if self.is_bare {
+            drop_managers(&mut new);
+        }
         let finished = delete::is_finished(kind, &new);
         let asked = if services::is_service(kind) { new.clone() } else { Value::Null };
         let planned = services::plan(state, kind, &mut new, Some(&old.value));
@@ -303,7 +317,7 @@ impl Edit<'_> {
                 errors
             }
             Part::Finalize => {
-                let mut errors = validate::schema(kind, new, Some(old));
+                let mut errors = validate::metadata_update(kind, new, old);
                 (kind.validate_subresource)(new, old, &ctx.info.subresource, &mut errors);
                 errors
             }
@@ -338,8 +352,9 @@ impl Edit<'_> {
                 (kind.defaults)(&mut filled);
                 value::copy(&filled, new, EPHEMERAL);
             }
-            _ if kind.custom.is_some() => kind.refill(new, old)?,
-            _ => {}
+            Part::Finalize => (kind.defaults)(new),
+            Part::Internal if kind.custom.is_some() => kind.refill(new, old)?,
+            Part::Internal => {}
         }
         // A binding is the scheduler's word: it is no change of what was asked for, and no field
         // that the scheduler owns.

@@ -345,10 +345,20 @@ async fn no_token_or_revision_of_a_clients_own_making_is_taken() {
         ("resourceVersion=-5".to_string(), 400),
         ("resourceVersion=-5&resourceVersionMatch=Exact".to_string(), 400),
         ("resourceVersion=9223372036854775808".to_string(), 400),
-        ("watch=1&resourceVersion=-5".to_string(), 400),
+        ("watch=1&resourceVersion=-5".to_string(), 500),
     ] {
         let (found, answer) = send(&of, "GET", &format!("{MAPS}?{query}"), Value::Null).await;
         assert_eq!(found, code, "{query}: {answer}");
+    }
+    // Upstream gives the error a code in lists alone.
+    let why = r#"resourceVersion: Invalid value: "x": strconv.ParseUint: parsing "x": invalid syntax"#;
+    for (path, code, why) in [
+        ("/m?resourceVersion=x", 500, why.to_string()),
+        ("?watch=1&resourceVersion=x", 500, why.to_string()),
+        ("?resourceVersion=x", 400, format!("invalid resource version: {why}")),
+    ] {
+        let (found, answer) = send(&of, "GET", &format!("{MAPS}{path}"), Value::Null).await;
+        assert_eq!((found, &answer["message"]), (code, &json!(why)), "{path}");
     }
 }
 

@@ -25,6 +25,40 @@ async fn a_token_is_bound_to_a_pod_of_its_own_account() {
     assert_eq!(ask("other", json!({"uid": "of-an-earlier-one"}), "v1").await.0, 409);
 }
 
+/// The answer says which account the token is of; the refusals are upstream's.
+#[tokio::test]
+async fn a_token_request_is_answered_with_the_uid_of_its_account() {
+    let api = Api::new().await;
+    let within = "/api/v1/namespaces/default";
+    let (_, account) = api.get(&format!("{within}/serviceaccounts/default")).await;
+    assert_eq!(api.post(&format!("{within}/secrets"), json!({"metadata": {"name": "s"}})).await.0, 201);
+    let path = format!("{within}/serviceaccounts/default/token");
+    let (code, made) = api.post(&path, json!({"spec": {}})).await;
+    assert_eq!((code, &made["metadata"]["uid"]), (201, &account["metadata"]["uid"]), "{made}");
+    let bound = |kind: &str, version: &str| {
+        let bound = json!({"kind": kind, "apiVersion": version, "name": "s", "uid": "x"});
+        json!({"spec": {"boundObjectRef": bound}})
+    };
+    for (request, code, begins) in [
+        (
+            json!({"metadata": {"namespace": "other"}, "spec": {}}),
+            400,
+            "the namespace of the provided object",
+        ),
+        (
+            json!({"spec": {"expirationSeconds": 5}}),
+            422,
+            "TokenRequest.authentication.k8s.io \"\" is invalid: spec.expirationSeconds",
+        ),
+        (bound("ConfigMap", "v1"), 400, "cannot bind token to object of type /v1, Kind=ConfigMap"),
+        (bound("Secret", "apps/v1"), 400, "cannot bind token to object of type apps/v1, Kind=Secret"),
+        (bound("Secret", "v1"), 409, "Operation cannot be fulfilled on Secret \"s\": the UID in the bound"),
+    ] {
+        let (got, told) = api.post(&path, request).await;
+        assert!(got == code && told["message"].as_str().unwrap().starts_with(begins), "{told}");
+    }
+}
+
 /// An ECDSA key asks for the name `r`.
 const REQUEST: &str = "-----BEGIN CERTIFICATE REQUEST-----\n\
     MIHFMG4CAQAwDDEKMAgGA1UEAwwBcjBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IA\n\

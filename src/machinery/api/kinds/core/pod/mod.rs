@@ -40,7 +40,7 @@ pub(super) fn kind() -> Kind {
         prepare,
         prepare_update,
         prepare_status_update: status::prepare_status_update,
-        resets: &[("status", "metadata.ownerReferences")],
+        resets: &[("status", "metadata.deletionTimestamp"), ("status", "metadata.ownerReferences")],
         validate: validate::validate,
         validate_create: validate::validate_create,
         validate_update: validate::validate_update,
