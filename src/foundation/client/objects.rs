@@ -97,6 +97,7 @@ impl<T: Clone> Pages<T> {
         };
         let Some(token) = token else {
             list.metadata.continue_ = None;
+            list.metadata.remaining_item_count = None;
             return Ok(Some(list));
         };
         self.next = self.asked.clone().limit(PAGE).continue_token(&token);
@@ -325,13 +326,14 @@ mod tests {
         let mut pages = Pages::<DynamicObject>::new(&asked);
         assert_eq!(pages.next, asked.clone().limit(PAGE));
         let page = |token: &str| {
-            let metadata = json!({"resourceVersion": "7", "continue": token});
+            let metadata = json!({"resourceVersion": "7", "continue": token, "remainingItemCount": 1});
             Ok(serde_json::from_value(json!({"metadata": metadata, "items": [{"metadata": {}}]})).unwrap())
         };
         assert!(pages.take(page("c")).unwrap().is_none());
         assert_eq!(pages.next, asked.limit(PAGE).continue_token("c"));
         let list = pages.take(page("")).unwrap().unwrap();
         assert_eq!((list.items.len(), list.metadata.continue_), (2, None));
+        assert_eq!(list.metadata.remaining_item_count, None, "that of the first page");
     }
 
     /// Between two pages the store may compact the revision of the list: then it is read at once.

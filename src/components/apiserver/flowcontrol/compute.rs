@@ -23,9 +23,6 @@ use tokio_util::sync::CancellationToken;
 /// Bytes of a request's body, and of the object that it changes, up to which it is worked on where
 /// it is.
 pub(crate) const LARGE: usize = 64 << 10;
-/// Bytes of a request from which the memory that its work took is given back to the kernel. Several
-/// hundred megabytes may be left free after a body of a few, for each thread that had one.
-const TRIMMED: usize = 1 << 20;
 /// Bytes of a list up to which it is encoded without waiting for a turn.
 pub(crate) const LONG_LIST: usize = 1 << 20;
 /// Bytes that are worked on before others are let on: some hundred microseconds.
@@ -144,9 +141,6 @@ impl Compute {
         let runtime = Handle::current();
         let done = tokio::task::spawn_blocking(move || {
             let done = runtime.block_on(stop.run_until_cancelled(work));
-            if bytes >= TRIMMED {
-                linux::usage::release_memory();
-            }
             drop((turn, waiting));
             done
         });

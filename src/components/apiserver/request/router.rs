@@ -159,6 +159,12 @@ async fn resource(
     write_out(server, &user, bytes, work).await
 }
 
+/// Bytes of a write from which the memory that its work took is given back to the kernel. Several
+/// hundred megabytes may be left free after a body of a few, for each thread that had one. Objects
+/// that are only read have a bound already, and may be many: each time takes some 60 ms where the
+/// free memory is in many pieces.
+const TRIMMED: usize = 1 << 20;
+
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
 /// even if its client hangs up.
 async fn write_out<T: Send + 'static>(
@@ -170,6 +176,13 @@ async fn write_out<T: Send + 'static>(
     if bytes <= LARGE {
         return to_the_end(server.crew(), work).await;
     }
+    let work = async move {
+        let done = work.await;
+        if bytes >= TRIMMED {
+            linux::usage::release_memory();
+        }
+        done
+    };
     let state = &server.state;
     state.compute.run(user, bytes, state.stop.clone(), work).await // on a thread that nobody's leaving ends
 }

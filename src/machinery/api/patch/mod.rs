@@ -82,9 +82,9 @@ fn prune_nulls(value: &mut Value) {
 /// Applies a JSON patch given as text. The whole patch or nothing of it takes effect.
 ///
 /// # Errors
-/// 400 for text that is no patch or has too many values, 413 for more than 10 000 operations, 422 for an operation that
-/// fails: among them copies beyond [`COPY_MAX`] and values that nest deeper than
-/// [`bounds::DEPTH_MAX`].
+/// 400 for text that is no patch or has too many values, 413 for more than 10 000 operations, 422
+/// for an operation that fails: among them copies beyond [`COPY_MAX`] and values that nest deeper
+/// than [`bounds::DEPTH_MAX`].
 pub fn json(object: &mut Value, patch: &[u8]) -> Result<(), Status> {
     run(object, decode(patch)?)
 }

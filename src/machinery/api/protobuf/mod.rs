@@ -46,6 +46,11 @@ impl Room<'_> {
         Ok(())
     }
 
+    /// Takes back what was counted for a value that is not kept.
+    fn regain(self, bytes: usize) {
+        self.left.set(self.left.get().saturating_add(bytes));
+    }
+
     fn deeper(self) -> Self {
         Room { depth: self.depth + 1, ..self }
     }
@@ -205,6 +210,9 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                     out.append(value::as_map(&mut value));
                 } else if field.keep_zero || !is_zero(&value) {
                     out.insert(field.json.into(), value);
+                } else {
+                    // Go writes them all: more than ten for each schema of a definition.
+                    room.regain(FURTHER + TEXT);
                 }
             }
         }
@@ -221,7 +229,12 @@ fn schema_or(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> 
     let bool_or = name.ends_with("OrBool");
     let (mut allows, mut schema, mut list) = (false, None, vec![]);
     for item in Reader(bytes) {
-        room.spend(if list.is_empty() { LIST } else { FURTHER })?;
+        // Of a schema or a bool the last one is kept, which counts itself.
+        room.spend(match (bool_or, list.is_empty()) {
+            (true, _) => 0,
+            (false, true) => LIST,
+            (false, false) => FURTHER,
+        })?;
         match (item?, bool_or) {
             ((1, Wire::Varint(n)), true) => allows = n != 0,
             ((2, Wire::Bytes(b)), true) | ((1, Wire::Bytes(b)), false) => {
