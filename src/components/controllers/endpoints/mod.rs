@@ -373,10 +373,10 @@ impl Worker {
         if !self.awaited.met(key) {
             return Ok(false); // the slice brings the next look when it is seen
         }
-        let (have, other) = self.present_slices(key, service);
-        if have.iter().any(|slice| self.slices.is_behind(&Key::of(&**slice))) {
+        if self.slices.is_behind(key) {
             return Ok(false); // likewise
         }
+        let (have, other) = self.present_slices(key, service);
         let mut labels = service.metadata.labels.clone().unwrap_or_default();
         labels.insert(SERVICE_NAME.into(), key.name.clone());
         labels.insert(MANAGED_BY.into(), MANAGER.into());

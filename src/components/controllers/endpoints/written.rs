@@ -54,9 +54,11 @@ impl Written {
         });
     }
 
-    /// Returns whether the cache still shows an older object than this controller wrote.
-    pub(super) fn is_behind(&self, object: &Key) -> bool {
-        self.0.lock().get(object).is_some_and(|write| write.revision.is_some())
+    /// Returns whether the cache still shows an older object than this controller wrote for a
+    /// Service. It is asked before the cache is read: what was read earlier may be that older
+    /// object, although the cache shows the newer one by now.
+    pub(super) fn is_behind(&self, service: &Key) -> bool {
+        self.0.lock().values().any(|write| write.service == *service && write.revision.is_some())
     }
 
     /// Notes that a request is sent for an object that the cache shows as `known`.
@@ -140,6 +142,22 @@ mod tests {
         let (waiting, key) = written();
         assert_eq!(waiting.listed(), [key.clone()]);
         assert!(!waiting.is_behind(&key));
+    }
+
+    /// So it can be asked before any slice is read.
+    #[test]
+    fn a_service_waits_for_each_of_its_slices_and_for_no_other() {
+        let (written, service) = (Written::default(), Key::new("d", "web"));
+        for (slice, revision) in [("s", 7), ("t", 8)] {
+            let slice = Key::new("d", slice);
+            written.sent(&service, &slice, Some(&at(6).metadata));
+            written.answered(&slice, Some(&at(revision).metadata));
+        }
+        assert!(!written.is_behind(&Key::new("d", "s")), "a Service with the name of the slice");
+        assert_eq!(written.seen(&Change::Added(at(7))), Some(service.clone()));
+        assert!(written.is_behind(&service), "the other slice is not shown yet");
+        written.listed();
+        assert!(!written.is_behind(&service));
     }
 
     /// The watch may be faster than the answer.

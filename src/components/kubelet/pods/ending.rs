@@ -80,6 +80,11 @@ impl One {
             whole,
         }
     }
+
+    /// Its pod, for Events that name no container.
+    fn of_pod(&self) -> ObjectReference {
+        ObjectReference { field_path: None, ..self.about.clone() }
+    }
 }
 
 /// How a container is to end.
@@ -196,7 +201,7 @@ impl Kubelet {
             };
             match answer {
                 Ok(None) => {}
-                Ok(Some(told)) => self.recorder.warning(&one.about, FALLBACK, told, cause.clone()),
+                Ok(Some(told)) => self.recorder.warning(&one.of_pod(), FALLBACK, told, cause.clone()),
                 Err(why) => {
                     tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
                     let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
@@ -467,6 +472,14 @@ mod tests {
         for other in ["DeadlineExceeded", "Preempting"] {
             assert_eq!([grace(other, Why::Over), grace("Evicted", Why::Changed)], [whole; 2]);
         }
+    }
+
+    /// As upstream, of a postStart hook and of a preStop hook (`handlers.go`).
+    #[test]
+    fn the_event_of_a_hook_that_was_sent_in_plain_http_is_about_its_pod() {
+        let (pod, state) = (Pod::default(), ContainerState::Running);
+        let one = One::new(&pod, &[], &crate::decide::tests::container("a", 0, state, 0), None);
+        assert!(one.about.field_path.is_some() && one.of_pod() == reference(&pod, None));
     }
     #[test]
     fn the_event_of_a_failed_probe_says_whether_the_container_is_restarted() {

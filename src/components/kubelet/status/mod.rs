@@ -2,7 +2,7 @@
 
 use super::container_status::{Waiting, container, terminated, unknown_end};
 use super::ephemeral;
-use super::view::{View, has_ended, may_restart};
+use super::view::{View, may_restart};
 use api::requests::qos_class;
 use clock::Timestamp;
 use cri::{self, Container, ContainerState as State, SandboxState};
@@ -12,9 +12,11 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
+mod address;
 mod patch;
 mod phase;
 
+use address::address;
 pub(crate) use patch::{differs, patch};
 use phase::phase;
 
@@ -52,8 +54,7 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         view.init_specs().iter().zip(&init).filter(|(spec, _)| View::is_sidecar(spec)).map(|(_, s)| s);
     let unready: Vec<&str> = sidecars.chain(&main).filter(|s| !s.ready).map(|s| s.name.as_str()).collect();
     let sandbox_ready = view.sandbox.filter(|s| s.state == SandboxState::Ready);
-    let ip = view.sandbox.and_then(|s| s.ip).filter(|_| !has_ended(view.pod) || before.pod_ip.is_some());
-    let ip = ip.map(|ip| ip.to_string()).or(before.pod_ip.clone());
+    let ip = address(view, &before, node_ip);
     let readiness = Readiness { phase, unready: &unready, has_sandbox: sandbox_ready.is_some() };
     let conditions = conditions(view, &before, &init, initialized, &readiness);
     main.sort_by(|a, b| a.name.cmp(&b.name)); // as upstream; init containers stay in their order
@@ -440,6 +441,7 @@ fn leave_containers_out(status: &mut PodStatus) {
     status.init_container_statuses = None;
     status.ephemeral_container_statuses = None;
     (status.host_ip, status.host_ips) = (None, None);
+    (status.pod_ip, status.pod_ips) = (None, None);
     status.conditions.get_or_insert_default().retain(|c| !OWN.contains(&c.type_.as_str()));
 }
 
