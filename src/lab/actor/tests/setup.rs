@@ -62,9 +62,10 @@ async fn a_lesson_that_is_opened_names_the_components_that_are_stopped() {
         let dir = tempfile::tempdir().unwrap();
         let sitting = Sitting::begin(dir.path(), no_past()).await;
         *sitting.stage.broken.lock() = broken;
-        for (lang, named) in
-            [("en", "this lesson: etcd, kube-scheduler. To"), ("ko", "컴포넌트: etcd, kube-scheduler. 다시")]
-        {
+        for (lang, named) in [
+            ("en", "started again: etcd, kube-scheduler. To"),
+            ("ko", "컴포넌트: etcd, kube-scheduler. 다시"),
+        ] {
             let told = sitting.answer(lang, sure(WITHOUT)).await.unwrap()["notices"].to_string();
             assert_eq!(told.contains(named), is_told, "{told}");
             assert_eq!(told.contains("`fault start etcd`, `fault start kube-scheduler`"), is_told, "{told}");

@@ -57,9 +57,9 @@ fn a_request_covers_what_it_names_or_its_selectors_fit() {
         );
     }
     assert!(!covers(&asked("Pod/d/*", "", ""), &value::empty()));
-    let set = json!({"kind": "ReplicaSet", "metadata": {"namespace": "d", "name": "web"},
+    let set = json!({"kind": "ReplicationController", "metadata": {"namespace": "d", "name": "web"},
         "status": {"replicas": 3}});
-    let of_set = |fields| covers(&asked("ReplicaSet/d/*", "", fields), &value::of_json(&set));
+    let of_set = |fields| covers(&asked("ReplicationController/d/*", "", fields), &value::of_json(&set));
     assert!(of_set("status.replicas=3") && !of_set("status.replicas=0"), "a number");
 }
 
