@@ -20,7 +20,7 @@ pub(crate) fn resource_name(name: &str, field: &str, errors: &mut Errors) {
     let is_quota_name = || names::qualified_name(&format!("requests.{name}")).is_empty();
     if !name.contains('/') && !COMPUTE.contains(&name) && !name.starts_with("hugepages-") {
         errors.invalid_text(field, name, "must be a standard resource for containers");
-    } else if !is_native && !(is_extended(name) && is_quota_name()) {
+    } else if !(is_native || is_extended(name) && is_quota_name()) {
         errors.invalid_text(field, name, "doesn't follow extended resource name standard");
     }
 }
