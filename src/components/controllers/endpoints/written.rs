@@ -140,7 +140,7 @@ mod tests {
         assert_eq!(waiting.seen(&Change::Deleted(at(6))), Some(key.clone()));
         assert!(!waiting.is_behind(&key));
         let (waiting, key) = written();
-        assert_eq!(waiting.listed(), [key.clone()]);
+        assert_eq!(waiting.listed(), std::slice::from_ref(&key));
         assert!(!waiting.is_behind(&key));
     }
 

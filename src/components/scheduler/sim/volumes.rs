@@ -278,8 +278,8 @@ fn wrong_bindings(store: &Store) -> Vec<String> {
             continue;
         }
         for name in claims_of(pod) {
-            let before = claims.iter().filter(|claim| claim.revision < change.revision);
-            let last = before.filter(|claim| meta::name(&claim.item.value) == name).next_back();
+            let mut before = claims.iter().filter(|claim| claim.revision < change.revision);
+            let last = before.rfind(|claim| meta::name(&claim.item.value) == name);
             let bound = last.filter(|claim| is_bound(&claim.item.value));
             let volume = bound.map(|claim| text(&claim.item.value, "spec.volumeName"));
             let volume = volume.and_then(|volume| store.get(kind(VOLUMES), "", volume));
