@@ -23,8 +23,10 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
     // From the end, so that the places before stay right.
     for Command { word, end } in commands(text).into_iter().skip(1).rev() {
         let own = &text[word.clone()];
-        if IN_A_PROCESS.contains(&own) {
-            let name = name_of(own, text[word.end..end].split_whitespace(), cluster);
+        let behind = &text[word.end..end];
+        // `undo () { :; }` makes a function of this name.
+        if IN_A_PROCESS.contains(&own) && !behind.trim_start().starts_with('(') {
+            let name = name_of(own, behind.split_whitespace(), cluster);
             out.replace_range(word, &format!("ropewalk {own}{name}"));
         }
     }
@@ -58,6 +60,8 @@ fn commands(text: &str) -> Vec<Command> {
         let before = place.checked_sub(1).map_or(b' ', at);
         match byte {
             b'(' | b'{' => depth += 1,
+            // Of a pattern: `{ case x in a|undo ) ls;; esac; }`.
+            b')' if depth == 0 => return vec![],
             b')' | b'}' => depth = depth.saturating_sub(1),
             // Redirections: `2>&1`, `&>file`, `>|file`.
             b'&' if matches!(before, b'<' | b'>') || at(place + 1) == b'>' => {}
@@ -149,6 +153,8 @@ mod tests {
             "true # ; undo",
             "echo 'a; undo",
             "ls; undo() { :; }",
+            "ls; undo () { :; }",
+            "true; { case x in a) ls;; b|undo ) ls;; esac; }",
             "ls; 'undo'",
             "ls; \\undo",
             "ls >& undo",

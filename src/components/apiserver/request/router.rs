@@ -5,6 +5,7 @@ use crate::admission;
 use crate::auth::user::User;
 use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
+use crate::flowcontrol::free_memory::give_back_soon;
 use crate::pipeline::Route;
 use crate::proxy::kubelet;
 use crate::registry::strategy::{self, Part};
@@ -159,12 +160,6 @@ async fn resource(
     write_out(server, &user, bytes, work).await
 }
 
-/// Bytes of a write from which the memory that its work took is given back to the kernel. Several
-/// hundred megabytes may be left free after a body of a few, for each thread that had one. Objects
-/// that are only read have a bound already, and may be many: each time takes some 60 ms where the
-/// free memory is in many pieces.
-const TRIMMED: usize = 1 << 20;
-
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
 /// even if its client hangs up.
 async fn write_out<T: Send + 'static>(
@@ -176,15 +171,12 @@ async fn write_out<T: Send + 'static>(
     if bytes <= LARGE {
         return to_the_end(server.crew(), work).await;
     }
-    let work = async move {
-        let done = work.await;
-        if bytes >= TRIMMED {
-            linux::usage::release_memory();
-        }
-        done
-    };
     let state = &server.state;
-    state.compute.run(user, bytes, state.stop.clone(), work).await // on a thread that nobody's leaving ends
+    // On a thread of its own, which goes on where the client hangs up.
+    let done = state.compute.run(user, bytes, state.stop.clone(), work).await;
+    // Objects that are only read have a bound already.
+    give_back_soon(server.crew());
+    done
 }
 
 /// Runs `work` as a task of the server. As a part of the connection it would end wherever it is

@@ -1,6 +1,7 @@
 //! Field sets in their wire form. An element is `f:<field>`, `k:<keys of an item>`, `v:<item of a
 //! set>` or `.`, the thing itself; a set without elements below it is a leaf.
 
+use crate::bounds;
 use crate::shape::{Keys, Shape};
 use serde_json::{Map, Value, json};
 use std::collections::{HashMap, HashSet};
@@ -217,9 +218,12 @@ pub(super) fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
     });
 }
 
-/// The item of a set of primitives that an element names.
+/// The item of a set of primitives that an element names. `None` also for one that would take far
+/// more memory than a primitive: clients may send elements, too.
 pub(super) fn value_of(element: &str) -> Option<Value> {
-    serde_json::from_str(element.strip_prefix("v:")?).ok()
+    let text = element.strip_prefix("v:")?;
+    bounds::check_json(text.as_bytes()).ok()?;
+    serde_json::from_str(text).ok()
 }
 
 /// What a value has in it, by the elements of a set. Made once for a list: to look for each item

@@ -371,3 +371,9 @@ fn items_without_a_key_and_items_that_occur_twice_are_no_object_to_apply() {
         [".metadata.finalizers: duplicate entries for key [=\"x/a\"]"]
     );
 }
+
+#[test]
+fn an_item_of_a_set_that_takes_far_more_memory_than_a_primitive_is_none() {
+    assert_eq!(set::value_of("v:\"x/a\""), Some("x/a".into()));
+    assert_eq!(set::value_of(&format!("v:[{}0]", "[0],".repeat(200_000))), None);
+}

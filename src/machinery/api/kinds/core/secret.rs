@@ -9,6 +9,7 @@ use crate::validate::fields::IMMUTABLE;
 use crate::value::{self, at, default_zero, text};
 use base64::Engine as _;
 use k8s_openapi::api::core::v1::Secret;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 pub(super) fn kind() -> Kind {
@@ -87,14 +88,16 @@ fn is_json(object: &Value, key: &str, errors: &mut Errors) {
 }
 
 /// Returns why bytes are no map of JSON, in Go's words for the usual reasons. To Go `null` is a
-/// map, too.
+/// map, too. No value is made of them: those of one megabyte would take a hundred.
 fn json_problem(bytes: &[u8]) -> Option<String> {
-    let kind = match serde_json::from_slice::<Value>(bytes) {
-        Ok(Value::Object(_) | Value::Null) => return None,
-        Ok(Value::Array(_)) => "array",
-        Ok(Value::String(_)) => "string",
-        Ok(Value::Number(_)) => "number",
-        Ok(Value::Bool(_)) => "bool",
+    let kind = match serde_json::from_slice::<IgnoredAny>(bytes) {
+        Ok(_) => match bytes.trim_ascii_start().first() {
+            Some(b'{' | b'n') => return None,
+            Some(b'[') => "array",
+            Some(b'"') => "string",
+            Some(b't' | b'f') => "bool",
+            _ => "number",
+        },
         Err(why) if why.is_eof() => return Some("unexpected end of JSON input".into()),
         Err(_) => {
             let first = bytes.trim_ascii_start().first().map(|byte| char::from(*byte));
@@ -167,5 +170,17 @@ mod tests {
         assert_eq!(told("[]"), "json: cannot unmarshal array into Go value of type map[string]interface {}");
         assert_eq!(told("auths: {}"), "invalid character 'a' looking for beginning of value");
         assert_eq!(told("{auths}"), "invalid JSON");
+        for (text, kind) in [("\"a\"", "string"), ("-1", "number"), (" 0.5\n", "number"), ("true", "bool")] {
+            let why =
+                format!("json: cannot unmarshal {kind} into Go value of type map[string]interface {{}}");
+            assert_eq!(told(text), why, "{text}");
+        }
+    }
+
+    /// A value would take a hundred times its text, and could not nest so deep.
+    #[test]
+    fn no_value_is_made_of_credentials() {
+        let deep = format!("{{\"a\": {}{}}}", "[".repeat(1000), "]".repeat(1000));
+        assert_eq!(json_problem(deep.as_bytes()), None);
     }
 }
