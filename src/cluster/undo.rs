@@ -272,16 +272,20 @@ fn last_by(records: &[Arc<Record>], at: Timestamp) -> Option<u64> {
 mod tests {
     use super::*;
 
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn record(time: &str, revision: u64) -> Arc<Record> {
+        let mut record = Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(revision);
+        record.at = at(time);
+        record.request = Some(tap::Request::default());
+        Arc::new(record)
+    }
+
     /// A tenth of the commits of a busy cluster is recorded behind a later one.
     #[test]
     fn a_moment_after_commits_that_were_recorded_out_of_order_loses_none_of_them() {
-        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
-        let record = |time: &str, revision: u64| {
-            let mut record = Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(revision);
-            record.at = at(time);
-            record.request = Some(tap::Request::default());
-            Arc::new(record)
-        };
         let records = [
             record("2026-11-20T10:00:00.188Z", 97),
             record("2026-11-20T10:00:00.194Z", 94),
@@ -296,13 +300,6 @@ mod tests {
     /// The clock was an hour fast, and was then set.
     #[test]
     fn a_clock_that_was_set_makes_a_rewind_go_no_further_back_than_asked() {
-        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
-        let record = |time: &str, revision: u64| {
-            let mut record = Record::new(tap::Event::Commit(tap::Write::UPDATED)).revision(revision);
-            record.at = at(time);
-            record.request = Some(tap::Request::default());
-            Arc::new(record)
-        };
         let records = [
             record("2026-11-20T10:00:00Z", 5),
             record("2026-11-20T11:01:00Z", 6),
@@ -317,7 +314,6 @@ mod tests {
     /// Otherwise `rewind 10:01:00` is refused with "nothing is remembered from before 09:00:00".
     #[test]
     fn a_read_that_is_older_than_all_writes_is_nothing_to_go_back_to() {
-        let at = |text: &str| -> Timestamp { text.parse().unwrap() };
         let record = |time: &str, revision: Option<u64>| {
             let event = if revision.is_some() {
                 tap::Event::Commit(tap::Write::UPDATED)
