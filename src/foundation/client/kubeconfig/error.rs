@@ -19,7 +19,7 @@ pub enum Error {
         /// The kernel's answer.
         cause: io::Error,
     },
-    /// A kubeconfig is no YAML, or an object of another kind.
+    /// A kubeconfig is no YAML, an object of another kind, or one that Go's decoder refuses.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
         /// The kubeconfig.
