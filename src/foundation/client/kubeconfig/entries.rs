@@ -159,21 +159,25 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
 /// one the file counts, as long as it can be read and has a token.
 ///
 /// # Errors
-/// The file that holds the token cannot be read, and there is no other token.
+/// The file that holds the token cannot be read or is empty, and there is no other token; or there
+/// is a name beside the file.
 pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Error> {
     let text = |key: &str| value::text(&user.value, key);
     let token = match (text("token"), text("tokenFile")) {
         (token, "") => token.to_string(),
         (token, path) => match std::fs::read_to_string(env.cwd.join(path)) {
-            Ok(read) if token.is_empty() || !read.trim().is_empty() => read.trim().to_string(),
-            Err(cause) if token.is_empty() => return Err(Error::File { file: path.into(), cause }),
-            _ => token.to_string(),
+            Ok(read) if !read.trim().is_empty() => read.trim().to_string(),
+            _ if !token.is_empty() => token.to_string(),
+            // Without a token the request would be an anonymous user's.
+            Ok(_) => return Err(Error::EmptyToken(path.into())),
+            Err(cause) => return Err(Error::File { file: path.into(), cause }),
         },
     };
-    if !token.is_empty() {
-        return Ok(Some(format!("Bearer {token}")));
-    }
     let (name, password) = (text("username"), text("password"));
+    if !token.is_empty() {
+        let both = !name.is_empty();
+        return if both { Err(Error::TokenAndName) } else { Ok(Some(format!("Bearer {token}"))) };
+    }
     if name.is_empty() {
         return Ok(None);
     }

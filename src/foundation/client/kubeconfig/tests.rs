@@ -98,6 +98,18 @@ fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() 
     assert_eq!(sent("token: t, tokenFile: gone", "").unwrap(), "Bearer t");
     assert_eq!(sent("token: t, tokenFile: empty", "").unwrap(), "Bearer t");
     assert!(sent("tokenFile: gone", "").is_err());
+    let why = sent("tokenFile: empty", "").unwrap_err();
+    assert!(why.starts_with("read empty token from file \"/") && why.ends_with("/empty\""), "{why}");
+    let why = sent("tokenFile: token, username: ann, password: p", "").unwrap_err();
+    assert_eq!(why, "username/password or bearer token may be set, but not both");
+}
+
+#[test]
+fn a_key_without_a_certificate_is_not_read() {
+    let target = of_user("token: t, client-key: gone", &Overrides::default()).unwrap();
+    assert_eq!(target.authorization.as_deref(), Some("Bearer t"));
+    assert!(target.certificate.is_none());
+    assert!(of_user("client-certificate: token, client-key: gone", &Overrides::default()).is_err());
 }
 
 /// Otherwise the password would be looked up as a part of the host's name, and shown in the error.
