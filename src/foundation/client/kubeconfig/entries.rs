@@ -12,7 +12,7 @@ use api::gostr::io_error;
 use api::value;
 use base64::Engine as _;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Overwrites a field, if the command line has a value for it.
 fn put_given(entry: &mut Value, key: &str, given: &str) {
@@ -21,14 +21,33 @@ fn put_given(entry: &mut Value, key: &str, given: &str) {
     }
 }
 
+/// Takes `.` and `..` from the text of a path, as Go's `filepath.Clean`, which does not ask where a
+/// link leads.
+///
+/// Example: `/home/ann/.kube/../ca.pem` is `/home/ann/ca.pem`, also if `.kube` is a link.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if cleaned.file_name().is_some() => {
+                cleaned.pop();
+            }
+            Component::ParentDir if cleaned.has_root() => {}
+            part => cleaned.push(part),
+        }
+    }
+    cleaned
+}
+
 /// The same entry with files that are named from where its kubeconfig stands.
 fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
     let mut entry = entry.clone();
     let folder = entry.file.parent().unwrap_or(Path::new("/"));
     for key in keys {
         let named = value::text(&entry.value, key);
-        if !named.is_empty() {
-            let path = folder.join(named).to_string_lossy().into_owned();
+        if !named.is_empty() && Path::new(named).is_relative() {
+            let path = clean(&folder.join(named)).to_string_lossy().into_owned();
             value::put(&mut entry.value, key, path);
         }
     }

@@ -5,6 +5,7 @@
 //! a token, or a client certificate with its key. What it said counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
+use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
 use super::merged::Entry;
@@ -113,8 +114,12 @@ impl Plugin {
         let folder = user.file.parent().filter(|_| command.contains('/'));
         Ok(Some(Plugin {
             api_version,
-            command: folder
-                .map_or_else(|| PathBuf::from(&command), |f| f.join(&command).components().collect()),
+            command: match folder.map(|folder| clean(&folder.join(&command))) {
+                // Without a slash it would be looked for in the `PATH`.
+                Some(alone) if alone.components().count() == 1 => Path::new(".").join(alone),
+                Some(path) => path,
+                None => PathBuf::from(&command),
+            },
             args: value::list(exec, "args").iter().filter_map(|a| a.as_str().map(String::from)).collect(),
             env,
             hint: text("installHint"),
