@@ -1,5 +1,6 @@
 //! Connections to a server that a kubeconfig names: TCP, or TLS over it.
 
+use super::addresses;
 use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
@@ -8,6 +9,7 @@ use futures::future::BoxFuture;
 use http::Uri;
 use linux::tcp::keep_alive;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -58,12 +60,17 @@ impl Dial {
             Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
             _ => (host, format!("{host}:{default}")),
         };
-        let timed_out =
-            || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
-        let tcp = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&address))
-            .await
-            .map_err(|_| timed_out())?
-            .map_err(|e| dial_error(e, name, &address))?;
+        let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {name}: {why}"));
+        let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host(&address)).await;
+        let found: Vec<SocketAddr> = match found {
+            Some(Ok(found)) => found.collect(),
+            Some(Err(_)) => return Err(no_host("no such host")),
+            None => return Err(no_host("i/o timeout")),
+        };
+        let connect = |address: SocketAddr| async move {
+            TcpStream::connect(address).await.map_err(|error| dial_error(error, address))
+        };
+        let tcp = addresses::connect(&found, DIAL_TIMEOUT, connect).await?;
         tcp.set_nodelay(true)?;
         keep_alive(&tcp, SILENT)?;
         Ok((tcp, name))
@@ -95,12 +102,9 @@ impl Dial {
 }
 
 /// In Go's words; "connection refused" keeps its kind, which is told differently.
-fn dial_error(error: io::Error, name: &str, address: &str) -> io::Error {
+fn dial_error(error: io::Error, address: SocketAddr) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => error,
-        _ if error.raw_os_error().is_none() => {
-            io::Error::other(format!("dial tcp: lookup {name}: no such host"))
-        }
         _ => io::Error::other(format!("dial tcp {address}: connect: {}", lower(&error))),
     }
 }
