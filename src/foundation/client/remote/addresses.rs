@@ -15,8 +15,8 @@ const SHARE_MIN: Duration = Duration::from_secs(2);
 
 /// Connects to the first address that accepts, within `limit` of real time. The addresses of the
 /// first one's family (IPv4 or IPv6) are tried one after the other, each in an equal share of the
-/// time. Those of the other family are tried beside them after [`FALLBACK_AFTER`], or when the first
-/// have failed.
+/// time. Those of the other family are tried beside them after [`FALLBACK_AFTER`], or when the
+/// first have failed.
 ///
 /// Example: of a server with an IPv6 address at which nothing answers and an IPv4 address, the
 /// second is connected to after 300 ms.
