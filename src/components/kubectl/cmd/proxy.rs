@@ -317,9 +317,7 @@ async fn forward(
     let guest = upgrades.then(|| hyper::upgrade::on(&mut request));
     let (mut parts, body) = request.into_parts();
     parts.uri = target.parse().map_err(|e| format!("{target:?} is no path: {e}"))?;
-    for own in ["host", "authorization"] {
-        parts.headers.remove(own);
-    }
+    parts.headers.remove(header::HOST);
     let body = Limited::new(body, BODY_MAX).collect().await.map_err(|e| e.to_string())?.to_bytes();
     let Some(guest) = guest else {
         without_hops(&mut parts.headers);
@@ -371,20 +369,17 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&file).unwrap(), "mine");
     }
 
-    /// In the session the command is no process of its own, whose end would end it.
-    #[tokio::test]
-    async fn a_tunnel_ends_with_the_proxy() {
-        let server = Server::start_exec(|_, socket| {
-            Box::pin(async move {
-                let _open = socket;
-                std::future::pending::<()>().await;
-            })
-        })
-        .await;
-        let (mut shown, stdout) = {
-            let (near, far) = tokio::io::duplex(1 << 10);
-            (BufReader::new(near).lines(), far)
-        };
+    /// The command, the address that it listens on, and what ends it.
+    struct Running {
+        address: String,
+        cancel: CancellationToken,
+        ended: tokio::task::JoinHandle<i32>,
+        _shown: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
+    }
+
+    async fn start(server: &Server) -> Running {
+        let (near, stdout) = tokio::io::duplex(1 << 10);
+        let mut shown = BufReader::new(near).lines();
         let cancel = CancellationToken::new();
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
@@ -395,9 +390,41 @@ mod tests {
             cancel: cancel.clone(),
         };
         let words = ["kubectl", "proxy", "--port=0", "--disable-filter", "--server", &server.address];
-        let proxy = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
+        let ended = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
         let line = tokio::time::timeout(LIMIT, shown.next_line()).await.unwrap().unwrap().unwrap();
-        let mut guest = tokio::net::TcpStream::connect(line.rsplit(' ').next().unwrap()).await.unwrap();
+        let address = line.rsplit(' ').next().unwrap().to_string();
+        Running { address, cancel, ended, _shown: shown }
+    }
+
+    /// `curl -H 'Authorization: Bearer own'`.
+    #[tokio::test]
+    async fn a_request_keeps_a_token_of_its_own() {
+        let server = Server::start().await;
+        let proxy = start(&server).await;
+        let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
+        let request = "GET /api/v1/namespaces/d/pods/p HTTP/1.1\r\nHost: localhost\r\n\
+            Authorization: Bearer own\r\nConnection: close\r\n\r\n";
+        guest.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = vec![];
+        tokio::time::timeout(LIMIT, guest.read_to_end(&mut answer)).await.unwrap().unwrap();
+        let asked = server.asked();
+        assert_eq!(asked.last().map(|asked| asked.user.as_str()), Some("Bearer own"), "{asked:?}");
+        proxy.cancel.cancel();
+        assert_eq!(proxy.ended.await.unwrap(), crate::INTERRUPTED);
+    }
+
+    /// In the session the command is no process of its own, whose end would end it.
+    #[tokio::test]
+    async fn a_tunnel_ends_with_the_proxy() {
+        let server = Server::start_exec(|_, socket| {
+            Box::pin(async move {
+                let _open = socket;
+                std::future::pending::<()>().await;
+            })
+        })
+        .await;
+        let proxy = start(&server).await;
+        let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
         let request = "GET /api/v1/namespaces/d/pods/p/exec?command=x HTTP/1.1\r\nHost: localhost\r\n\
             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
             Sec-WebSocket-Protocol: v5.channel.k8s.io\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n";
@@ -405,8 +432,8 @@ mod tests {
         let mut head = vec![0; 12];
         tokio::time::timeout(LIMIT, guest.read_exact(&mut head)).await.unwrap().unwrap();
         assert_eq!(head, b"HTTP/1.1 101");
-        cancel.cancel();
-        assert_eq!(proxy.await.unwrap(), crate::INTERRUPTED);
+        proxy.cancel.cancel();
+        assert_eq!(proxy.ended.await.unwrap(), crate::INTERRUPTED);
         let mut rest = vec![];
         let ended = tokio::time::timeout(LIMIT, guest.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "the tunnel goes on without the proxy");

@@ -1,6 +1,6 @@
 //! How a kubeconfig is changed: one program at a time, and never by half.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
 use std::path::{Path, PathBuf};
@@ -13,6 +13,9 @@ const LOCK_AGAIN: Duration = Duration::from_millis(10);
 
 /// Links that are followed at most, as Linux does.
 const LINKS_MAX: usize = 40;
+
+/// How the name of a draft begins. A UUID follows.
+const DRAFT: &str = ".kubeconfig-";
 
 /// Why a kubeconfig cannot be locked.
 #[derive(Debug, thiserror::Error)]
@@ -105,7 +108,7 @@ fn followed(config: &Path) -> io::Result<PathBuf> {
 /// file keeps its owner, its group and who may read it, and a crash leaves the old text or the new
 /// one. A new file is its owner's alone. A device such as `/dev/null` takes the text and stays a
 /// device. A file that is a mount point of its own, as in a container, cannot be replaced and is
-/// overwritten.
+/// overwritten. What a killed program left beside it is removed.
 ///
 /// # Errors
 /// It cannot be written, or not as its owner's, or is neither a regular file nor a character
@@ -123,8 +126,8 @@ pub fn replace(config: &Path, text: &str) -> io::Result<()> {
         _ => {}
     }
     let directory = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let draft = directory.join(format!(".kubeconfig-{}", rng::Rng::from_os().uuid()));
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+    remove_drafts(directory);
+    let (draft, mut file) = create_draft(directory)?;
     let written = keep_owner(&file, old.as_ref())
         .and_then(|()| file.write_all(text.as_bytes()))
         .and_then(|()| file.sync_all())
@@ -144,6 +147,46 @@ pub fn replace(config: &Path, text: &str) -> io::Result<()> {
         Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
         _ => Ok(()),
     }
+}
+
+/// Makes an empty draft in a directory. Its lock, which ends with the process, tells
+/// [`remove_drafts`] that its writer is alive.
+fn create_draft(directory: &Path) -> io::Result<(PathBuf, File)> {
+    loop {
+        let draft = directory.join(format!("{DRAFT}{}", rng::Rng::from_os().uuid()));
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&draft)?;
+        // Before it is locked, another program may take it for one that was left, and remove it. A
+        // file system without locks has an error of another kind.
+        let is_taken = matches!(file.try_lock(), Err(TryLockError::WouldBlock));
+        if !is_taken && file.metadata()?.nlink() > 0 {
+            return Ok((draft, file));
+        }
+    }
+}
+
+/// Removes the drafts that killed programs left in a directory: they may hold a key. Those of
+/// programs that are alive stay, and what cannot be removed is left to the next change.
+fn remove_drafts(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        if !is_draft(&entry.file_name().to_string_lossy())
+            || !entry.file_type().is_ok_and(|kind| kind.is_file())
+        {
+            continue;
+        }
+        let path = entry.path();
+        // A draft has the mode of its kubeconfig, which its owner may not be allowed to write.
+        let opened = OpenOptions::new().write(true).open(&path).or_else(|_| File::open(&path));
+        let Ok(file) = opened else { continue };
+        if file.try_lock().is_ok() {
+            let _ = fs::remove_file(&path); // no other file ever gets this name
+        }
+    }
+}
+
+/// Returns true for a name that [`create_draft`] gives.
+fn is_draft(name: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_hexdigit() || byte == b'-';
+    name.strip_prefix(DRAFT).is_some_and(|uuid| uuid.len() == 36 && uuid.bytes().all(is_part))
 }
 
 /// Writes into an existing file, as client-go always does. A crash may leave a part of the text.
@@ -209,6 +252,30 @@ mod tests {
         assert_eq!(fs::metadata(&real).unwrap().mode() & 0o777, 0o640);
         let left: Vec<_> = fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert_eq!(left.len(), 2, "no draft stays: {left:?}");
+    }
+
+    /// A draft has the keys and tokens of its kubeconfig.
+    #[test]
+    fn what_a_killed_program_left_is_removed_and_what_is_being_written_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        let left = at(&format!("{DRAFT}0b1c2d3e-0000-4000-8000-0123456789ab"));
+        fs::write(&left, "a key").unwrap();
+        fs::set_permissions(&left, Permissions::from_mode(0o400)).unwrap();
+        let others = [".kubeconfig-old", ".kubeconfig", "config.bak"];
+        others.iter().for_each(|name| fs::write(at(name), "mine").unwrap());
+        let (written, file) = create_draft(dir.path()).unwrap();
+        assert!(is_draft(&written.file_name().unwrap().to_string_lossy()));
+        replace(&at("config"), "new").unwrap();
+        assert!(!left.exists() && written.exists());
+        assert!(others.iter().all(|name| at(name).exists()));
+        drop(file); // as the kernel does when its writer is killed
+        // A program that another test starts just now holds the lock until it is executed.
+        let is_gone = (0..100).any(|_| {
+            replace(&at("config"), "newer").unwrap();
+            !written.exists()
+        });
+        assert!(is_gone);
     }
 
     #[test]

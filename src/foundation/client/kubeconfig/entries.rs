@@ -12,7 +12,7 @@ use api::gostr::io_error;
 use api::value;
 use base64::Engine as _;
 use serde_json::Value;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Overwrites a field, if the command line has a value for it.
 fn put_given(entry: &mut Value, key: &str, given: &str) {
@@ -21,14 +21,33 @@ fn put_given(entry: &mut Value, key: &str, given: &str) {
     }
 }
 
+/// Takes `.` and `..` from the text of a path, as Go's `filepath.Clean`, which does not ask where a
+/// link leads.
+///
+/// Example: `/home/ann/.kube/../ca.pem` is `/home/ann/ca.pem`, also if `.kube` is a link.
+pub(super) fn clean(path: &Path) -> PathBuf {
+    let mut cleaned = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if cleaned.file_name().is_some() => {
+                cleaned.pop();
+            }
+            Component::ParentDir if cleaned.has_root() => {}
+            part => cleaned.push(part),
+        }
+    }
+    cleaned
+}
+
 /// The same entry with files that are named from where its kubeconfig stands.
 fn with_files(entry: &Entry, keys: &[&str]) -> Entry {
     let mut entry = entry.clone();
     let folder = entry.file.parent().unwrap_or(Path::new("/"));
     for key in keys {
         let named = value::text(&entry.value, key);
-        if !named.is_empty() {
-            let path = folder.join(named).to_string_lossy().into_owned();
+        if !named.is_empty() && Path::new(named).is_relative() {
+            let path = clean(&folder.join(named)).to_string_lossy().into_owned();
             value::put(&mut entry.value, key, path);
         }
     }
@@ -159,21 +178,25 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
 /// one the file counts, as long as it can be read and has a token.
 ///
 /// # Errors
-/// The file that holds the token cannot be read, and there is no other token.
+/// The file that holds the token cannot be read or is empty, and there is no other token; or there
+/// is a name beside the file.
 pub(super) fn authorization(env: &Env, user: &Entry) -> Result<Option<String>, Error> {
     let text = |key: &str| value::text(&user.value, key);
     let token = match (text("token"), text("tokenFile")) {
         (token, "") => token.to_string(),
         (token, path) => match std::fs::read_to_string(env.cwd.join(path)) {
-            Ok(read) if token.is_empty() || !read.trim().is_empty() => read.trim().to_string(),
-            Err(cause) if token.is_empty() => return Err(Error::File { file: path.into(), cause }),
-            _ => token.to_string(),
+            Ok(read) if !read.trim().is_empty() => read.trim().to_string(),
+            _ if !token.is_empty() => token.to_string(),
+            // Without a token the request would be an anonymous user's.
+            Ok(_) => return Err(Error::EmptyToken(path.into())),
+            Err(cause) => return Err(Error::File { file: path.into(), cause }),
         },
     };
-    if !token.is_empty() {
-        return Ok(Some(format!("Bearer {token}")));
-    }
     let (name, password) = (text("username"), text("password"));
+    if !token.is_empty() {
+        let both = !name.is_empty();
+        return if both { Err(Error::TokenAndName) } else { Ok(Some(format!("Bearer {token}"))) };
+    }
     if name.is_empty() {
         return Ok(None);
     }

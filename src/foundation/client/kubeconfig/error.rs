@@ -19,7 +19,7 @@ pub enum Error {
         /// The kernel's answer.
         cause: io::Error,
     },
-    /// A kubeconfig is no YAML, or an object of another kind.
+    /// A kubeconfig is no YAML, an object of another kind, or one that Go's decoder refuses.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
         /// The kubeconfig.
@@ -68,6 +68,12 @@ pub enum Error {
         /// The kernel's answer.
         cause: io::Error,
     },
+    /// The file that an entry names as that of the user's token is empty.
+    #[error("read empty token from file {}", quote(.0))]
+    EmptyToken(String),
+    /// The user has a token in a file, and a name for HTTP's basic authentication.
+    #[error("username/password or bearer token may be set, but not both")]
+    TokenAndName,
     /// `KEY-data` is no base64.
     #[error("illegal base64 data in {key}-data: {why}")]
     Base64 {

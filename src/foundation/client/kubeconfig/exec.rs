@@ -5,6 +5,7 @@
 //! a token, or a client certificate with its key. What it said counts until it expires, in this
 //! process. Source: client-go, `plugin/pkg/client/auth/exec`.
 
+use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
 use super::merged::Entry;
@@ -16,7 +17,8 @@ use clock::{self, Timestamp};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::LazyLock;
 
@@ -112,8 +114,12 @@ impl Plugin {
         let folder = user.file.parent().filter(|_| command.contains('/'));
         Ok(Some(Plugin {
             api_version,
-            command: folder
-                .map_or_else(|| PathBuf::from(&command), |f| f.join(&command).components().collect()),
+            command: match folder.map(|folder| clean(&folder.join(&command))) {
+                // Without a slash it would be looked for in the `PATH`.
+                Some(alone) if alone.components().count() == 1 => Path::new(".").join(alone),
+                Some(path) => path,
+                None => PathBuf::from(&command),
+            },
             args: value::list(exec, "args").iter().filter_map(|a| a.as_str().map(String::from)).collect(),
             env,
             hint: text("installHint"),
@@ -155,17 +161,20 @@ impl Plugin {
         spec.extend(self.cluster.clone().map(|cluster| ("cluster".to_string(), cluster)));
         spec.insert("interactive".into(), interactive.into());
         let info = json!({"kind": "ExecCredential", "apiVersion": self.api_version, "spec": spec});
-        let mut command = tokio::process::Command::new(&self.command);
-        command.args(&self.args).env_clear().envs(&env.vars).envs(self.env.iter().cloned());
+        let Some(program) = self.program(env) else { return Err(self.not_installed()) };
+        let mut command = tokio::process::Command::new(program);
+        command
+            .arg0(&self.command)
+            .args(&self.args)
+            .env_clear()
+            .envs(&env.vars)
+            .envs(self.env.iter().cloned());
         command.env("KUBERNETES_EXEC_INFO", info.to_string()).current_dir(&env.cwd).kill_on_drop(true);
         command.stdin(if interactive { Stdio::inherit() } else { Stdio::null() });
         command.stdout(Stdio::piped()).stderr(Stdio::inherit());
         let name = self.command.display();
         let said = match command.spawn() {
             Ok(child) => child.wait_with_output().await.map_err(|e| format!("exec: {}", io_error(&e)))?,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound && self.command.components().count() == 1 => {
-                return Err(self.not_installed());
-            }
             Err(e) => return Err(format!("exec: fork/exec {name}: {}", io_error(&e))),
         };
         if !said.status.success() {
@@ -173,6 +182,18 @@ impl Plugin {
             return Err(format!("exec: executable {name} failed with exit code {code}"));
         }
         self.read(&said.stdout)
+    }
+
+    /// The file of the plugin. A name without a slash is looked for in the `PATH` of this program,
+    /// not in one that the entry has for the plugin, and never in the working directory, as with
+    /// Go's `exec.LookPath`. `None`: it is not installed.
+    fn program(&self, env: &Env) -> Option<PathBuf> {
+        if self.command.components().count() > 1 {
+            return Some(self.command.clone());
+        }
+        let mut files = env.vars.get("PATH")?.split(':').map(|folder| Path::new(folder).join(&self.command));
+        let found = files.find(|file| is_executable(&env.cwd.join(file)));
+        found.filter(|file| file.is_absolute())
     }
 
     fn not_installed(&self) -> String {
@@ -229,6 +250,11 @@ impl Plugin {
             certificate,
         })
     }
+}
+
+/// True for a file that may be executed by its owner, its group or others.
+fn is_executable(file: &Path) -> bool {
+    std::fs::metadata(file).is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
 }
 
 /// Writes each character that is neither printed nor a space as Go's `%U` does: a kubeconfig that
@@ -332,6 +358,29 @@ mod tests {
             }
             assert_eq!(std::fs::read_to_string(&count).unwrap().lines().count(), times, "{end}");
         }
+    }
+
+    /// An entry that gives the plugin a `PATH` does not hide the plugin itself.
+    #[tokio::test]
+    async fn a_plugin_is_looked_for_in_the_path_of_this_program() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = json!({"kind": "ExecCredential", "apiVersion": VERSIONS[0], "status": {"token": "t"}});
+        let mut asked = plugin("sh");
+        asked.args = vec!["-c".into(), format!("echo '{said}'")];
+        asked.env = vec![("PATH".into(), dir.path().display().to_string())];
+        let env = Env { cwd: dir.path().into(), ..Env::of_process() };
+        assert_eq!(asked.credential(&env, |_| false).await.unwrap().token.as_deref(), Some("t"));
+        let own = dir.path().join("own");
+        std::fs::write(&own, "").unwrap();
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let of = |path: &str| {
+            let vars = [("PATH".to_string(), path.to_string())].into();
+            plugin("own").program(&Env { vars, ..env.clone() })
+        };
+        assert_eq!(of(&format!("/nonexistent:{}", dir.path().display())), Some(own.clone()));
+        assert_eq!(of("."), None, "the working directory may be anybody's");
+        std::fs::set_permissions(&own, std::fs::Permissions::from_mode(0o644)).unwrap();
+        assert_eq!(of(&dir.path().display().to_string()), None, "it cannot be executed");
     }
 
     #[test]

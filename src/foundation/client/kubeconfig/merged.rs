@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::error::Error;
+use super::types;
 use api::gostr::quote;
 use api::value;
 use serde_json::{Map, Value, json};
@@ -77,7 +78,8 @@ impl Kubeconfig {
     ///
     /// # Errors
     /// [`Error::Absent`]: the explicit file is not there. [`Error::Unreadable`] and
-    /// [`Error::Malformed`]: a file cannot be read, is no YAML or an object of another kind.
+    /// [`Error::Malformed`]: a file cannot be read, is no YAML or an object of another kind, or has
+    /// a value of a wrong type or two entries of one name.
     pub fn load(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
         if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
             return Err(Error::Absent(explicit.into()));
@@ -108,6 +110,7 @@ impl Kubeconfig {
             if let Some(why) = other_kind(&parsed) {
                 return Err(Error::Malformed { path: file, why });
             }
+            types::check(&parsed).map_err(|why| Error::Malformed { path: file.clone(), why })?;
             all.merge(&parsed, &file);
         }
         Ok(all)

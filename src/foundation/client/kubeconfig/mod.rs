@@ -17,6 +17,7 @@ mod resolve;
 mod target;
 #[cfg(test)]
 mod tests;
+mod types;
 mod view;
 
 pub use change::{ConfigLock, LOCK_WITHIN, LockError, replace};

@@ -97,8 +97,12 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
     let name = value::text(&cluster.value, "tls-server-name");
     target.server_name = Some(name.to_string()).filter(|name| !name.is_empty());
     let certificate = entries::material(env, user, "client-certificate")?;
-    let key = entries::material(env, user, "client-key")?;
-    target.certificate = certificate.zip(key);
+    // A key without a certificate is not looked at (client-go's
+    // `getUserIdentificationPartialConfig`): its file may be missing.
+    target.certificate = match certificate {
+        Some(certificate) => entries::material(env, user, "client-key")?.map(|key| (certificate, key)),
+        None => None,
+    };
     let provider = value::text(&user.value, "auth-provider.name");
     if !provider.is_empty() {
         return Err(Error::NoAuthProvider(provider.into()));

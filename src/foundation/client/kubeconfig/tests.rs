@@ -98,6 +98,43 @@ fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() 
     assert_eq!(sent("token: t, tokenFile: gone", "").unwrap(), "Bearer t");
     assert_eq!(sent("token: t, tokenFile: empty", "").unwrap(), "Bearer t");
     assert!(sent("tokenFile: gone", "").is_err());
+    let why = sent("tokenFile: empty", "").unwrap_err();
+    assert!(why.starts_with("read empty token from file \"/") && why.ends_with("/empty\""), "{why}");
+    let why = sent("tokenFile: token, username: ann, password: p", "").unwrap_err();
+    assert_eq!(why, "username/password or bearer token may be set, but not both");
+}
+
+#[test]
+fn a_key_without_a_certificate_is_not_read() {
+    let target = of_user("token: t, client-key: gone", &Overrides::default()).unwrap();
+    assert_eq!(target.authorization.as_deref(), Some("Bearer t"));
+    assert!(target.certificate.is_none());
+    assert!(of_user("client-certificate: token, client-key: gone", &Overrides::default()).is_err());
+}
+
+/// `~/.kube` may be a link into a folder of settings.
+#[test]
+fn a_path_starts_from_the_folder_by_which_the_kubeconfig_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(at("settings/kube")).unwrap();
+    std::os::unix::fs::symlink("settings/kube", at(".kube")).unwrap();
+    std::fs::write(at("ca.pem"), "ca").unwrap();
+    std::fs::write(at(".kube/config"), "current-context: c\ncontexts:\n- {name: c, context: {cluster: c}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1', certificate-authority: ./../ca.pem}}\nusers:\n- {name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, command: ../p, interactiveMode: Never}}}\n- {name: v, user: {client-certificate: ../gone, client-key: ../ca.pem}}\n").unwrap();
+    let env = Env { kubeconfig: Some(at(".kube/config")), ..Env::default() };
+    let of = |user: &str| {
+        let given = Overrides { user: user.into(), ..Overrides::default() };
+        Kubeconfig::load(&env, "").unwrap().target(&env, &given)
+    };
+    let target = of("u").unwrap();
+    assert_eq!(target.ca_pem.as_deref(), Some(&b"ca"[..]));
+    let plugin = format!("{:?}", target.plugin);
+    assert!(plugin.contains(&format!("command: {:?}", at("p"))), "{plugin}");
+    let why = of("v").unwrap_err().to_string();
+    let gone = at("gone").display().to_string();
+    let told =
+        format!("unable to read client-cert {gone} for v due to open {gone}: no such file or directory");
+    assert_eq!(why, told);
 }
 
 /// Otherwise the password would be looked up as a part of the host's name, and shown in the error.

@@ -1,5 +1,6 @@
 //! Connections to a server that a kubeconfig names: TCP, or TLS over it.
 
+use super::addresses;
 use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
@@ -7,7 +8,10 @@ use crate::kubeconfig::Target;
 use futures::future::BoxFuture;
 use http::Uri;
 use linux::tcp::keep_alive;
+use rustls::CertificateError;
+use rustls::pki_types::{ServerName, UnixTime};
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -58,12 +62,17 @@ impl Dial {
             Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
             _ => (host, format!("{host}:{default}")),
         };
-        let timed_out =
-            || io::Error::new(io::ErrorKind::TimedOut, format!("dial tcp {address}: i/o timeout"));
-        let tcp = tokio::time::timeout(DIAL_TIMEOUT, TcpStream::connect(&address))
-            .await
-            .map_err(|_| timed_out())?
-            .map_err(|e| dial_error(e, name, &address))?;
+        let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {name}: {why}"));
+        let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host(&address)).await;
+        let found: Vec<SocketAddr> = match found {
+            Some(Ok(found)) => found.collect(),
+            Some(Err(_)) => return Err(no_host("no such host")),
+            None => return Err(no_host("i/o timeout")),
+        };
+        let connect = |address: SocketAddr| async move {
+            TcpStream::connect(address).await.map_err(|error| dial_error(error, address))
+        };
+        let tcp = addresses::connect(&found, DIAL_TIMEOUT, connect).await?;
         tcp.set_nodelay(true)?;
         keep_alive(&tcp, SILENT)?;
         Ok((tcp, name))
@@ -82,8 +91,7 @@ impl Dial {
         };
         let name =
             self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
-        let name = rustls::pki_types::ServerName::try_from(name)
-            .map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+        let name = ServerName::try_from(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
         let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
             .await
@@ -95,12 +103,9 @@ impl Dial {
 }
 
 /// In Go's words; "connection refused" keeps its kind, which is told differently.
-fn dial_error(error: io::Error, name: &str, address: &str) -> io::Error {
+fn dial_error(error: io::Error, address: SocketAddr) -> io::Error {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => error,
-        _ if error.raw_os_error().is_none() => {
-            io::Error::other(format!("dial tcp: lookup {name}: no such host"))
-        }
         _ => io::Error::other(format!("dial tcp {address}: connect: {}", lower(&error))),
     }
 }
@@ -111,20 +116,65 @@ fn lower(error: &io::Error) -> String {
 }
 
 fn tls_error(error: io::Error) -> io::Error {
-    use rustls::{CertificateError, Error};
-    let certificate = error.get_ref().and_then(|e| e.downcast_ref::<Error>());
-    let why = match certificate {
-        Some(Error::InvalidCertificate(CertificateError::UnknownIssuer | CertificateError::BadSignature)) => {
-            "tls: failed to verify certificate: x509: certificate signed by unknown authority".into()
-        }
-        Some(Error::InvalidCertificate(
-            CertificateError::Expired | CertificateError::ExpiredContext { .. },
-        )) => "tls: failed to verify certificate: x509: certificate has expired or is not yet valid".into(),
-        Some(other) => format!("tls: {other}"),
-        None if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
-        None => lower(&error),
+    let refusal = error.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>());
+    let told = match refusal {
+        Some(rustls::Error::InvalidCertificate(why)) => not_believed(why),
+        _ => None,
+    };
+    let why = match (told, refusal) {
+        (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
+        (None, Some(other)) => format!("tls: {other}"),
+        (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
+        (None, None) => lower(&error),
     };
     io::Error::other(why)
+}
+
+/// What Go's `x509` says of a certificate that is not believed, for the usual reasons. Times are in
+/// UTC.
+fn not_believed(why: &CertificateError) -> Option<String> {
+    const TIME: &str = "certificate has expired or is not yet valid";
+    let told = |time: &UnixTime| {
+        let second = i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        clock::rfc3339(clock::Timestamp::from_second(second).unwrap_or(clock::Timestamp::MAX))
+    };
+    Some(match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "certificate signed by unknown authority".into()
+        }
+        CertificateError::Expired | CertificateError::NotValidYet => TIME.into(),
+        CertificateError::ExpiredContext { time, not_after } => {
+            format!("{TIME}: current time {} is after {}", told(time), told(not_after))
+        }
+        CertificateError::NotValidYetContext { time, not_before } => {
+            format!("{TIME}: current time {} is before {}", told(time), told(not_before))
+        }
+        CertificateError::NotValidForNameContext { expected, presented } => other_names(expected, presented),
+        _ => return None,
+    })
+}
+
+/// What Go says of a certificate that does not have the name of the server. `names`: those that it
+/// has, as rustls tells them, e.g. `DnsName("kubernetes")` and `IpAddress(10.96.0.1)`.
+fn other_names(wanted: &ServerName<'_>, names: &[String]) -> String {
+    let is_address = matches!(wanted, ServerName::IpAddress(_));
+    let (begin, end) = if is_address { ("IpAddress(", ")") } else { ("DnsName(\"", "\")") };
+    let known = names.iter().filter_map(|name| name.strip_prefix(begin)?.strip_suffix(end));
+    // rustls writes IPv6 addresses in a way of its own.
+    let spelled = |name: &str| name.parse().map_or(name.to_string(), |ip: IpAddr| ip.to_string());
+    let known: Vec<String> = known.map(spelled).collect();
+    let wanted = wanted.to_str();
+    match known.len() {
+        0 if is_address => {
+            format!("cannot validate certificate for {wanted} because it doesn't contain any IP SANs")
+        }
+        0 => format!("certificate is not valid for any names, but wanted to match {wanted}"),
+        count @ 100.. => {
+            let kind = if is_address { "IP SANs" } else { "names" };
+            format!("certificate is valid for {count} {kind}, but none matched {wanted}")
+        }
+        _ => format!("certificate is valid for {}, not {wanted}", known.join(", ")),
+    }
 }
 
 impl tower::Service<Uri> for Dial {
@@ -159,5 +209,43 @@ mod tests {
         let (tcp, _) = dial.reach().await.unwrap();
         assert!(getsockopt(&tcp, sockopt::KeepAlive).unwrap());
         assert_eq!(getsockopt(&tcp, sockopt::TcpKeepIdle).unwrap(), SILENT.as_secs() as u32);
+    }
+
+    #[test]
+    fn a_certificate_is_refused_in_gos_words() {
+        let told = |why: CertificateError| {
+            let error = rustls::Error::InvalidCertificate(why);
+            tls_error(io::Error::new(io::ErrorKind::InvalidData, error)).to_string()
+        };
+        let at = |second: u64| UnixTime::since_unix_epoch(Duration::from_secs(second));
+        let other = |wanted: &'static str, names: &[&str]| {
+            let expected = ServerName::try_from(wanted).unwrap();
+            let presented = names.iter().map(ToString::to_string).collect();
+            told(CertificateError::NotValidForNameContext { expected, presented })
+        };
+        let names =
+            ["DnsName(\"kubernetes\")", "DnsName(\"localhost\")", "IpAddress(10.96.0.1)", "IpAddress(0::1)"];
+        let many = ["DnsName(\"a\")"; 100];
+        let invalid = "certificate has expired or is not yet valid: current time 1970-01-01T00:00:05Z";
+        let late = format!("{invalid} is after 1970-01-01T00:00:04Z");
+        let early = format!("{invalid} is before 1970-01-01T00:00:06Z");
+        for (said, want) in [
+            (other("api.test", &names), "certificate is valid for kubernetes, localhost, not api.test"),
+            (other("192.0.2.1", &names), "certificate is valid for 10.96.0.1, ::1, not 192.0.2.1"),
+            (
+                other("192.0.2.1", &names[..2]),
+                "cannot validate certificate for 192.0.2.1 because it doesn't contain any IP SANs",
+            ),
+            (
+                other("api.test", &names[2..]),
+                "certificate is not valid for any names, but wanted to match api.test",
+            ),
+            (other("api.test", &many), "certificate is valid for 100 names, but none matched api.test"),
+            (told(CertificateError::ExpiredContext { time: at(5), not_after: at(4) }), late.as_str()),
+            (told(CertificateError::NotValidYetContext { time: at(5), not_before: at(6) }), early.as_str()),
+            (told(CertificateError::UnknownIssuer), "certificate signed by unknown authority"),
+        ] {
+            assert_eq!(said, format!("tls: failed to verify certificate: x509: {want}"));
+        }
     }
 }

@@ -4,6 +4,7 @@
 //! over HTTP/2 or HTTP/1.1, with TLS or without, and says what failed in Go's words, as kubectl
 //! prints it.
 
+mod addresses;
 mod dial;
 mod error;
 mod header;

@@ -85,7 +85,9 @@ impl Upstream {
     /// # Errors
     /// A header that says who the user is cannot be sent.
     fn put_own_headers(target: &Target, headers: &mut HeaderMap) -> Result<(), Error> {
-        if let Some(text) = &target.authorization {
+        if let Some(text) = &target.authorization
+            && !has_own_user(headers)
+        {
             headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
         }
         // A request that impersonates a user itself does not impersonate that of the kubeconfig.
@@ -105,8 +107,11 @@ impl Upstream {
     /// user's credentials cannot be sent.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
         let http = self.http().await.map_err(told)?;
+        let has_own = has_own_user(request.headers());
         let answer = self.send_over(&http, request).await?;
-        self.heard(answer.status(), &http.target).await;
+        if !has_own {
+            self.heard(answer.status(), &http.target).await;
+        }
         Ok(answer)
     }
 
@@ -152,9 +157,12 @@ impl Upstream {
         if let Ok(host) = HeaderValue::from_str(&target.host) {
             request.headers_mut().insert(header::HOST, host);
         }
+        let has_own = has_own_user(request.headers());
         Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
         let answer = sender.send_request(request).await.map_err(broken)?;
-        self.heard(answer.status(), &target).await;
+        if !has_own {
+            self.heard(answer.status(), &target).await;
+        }
         Ok(answer)
     }
 
@@ -246,6 +254,12 @@ impl Upstream {
     }
 }
 
+/// True if a request says itself who its user is, as one that comes through `kubectl proxy` may. It
+/// is not sent as the user of the kubeconfig then (client-go's `bearerAuthRoundTripper`).
+fn has_own_user(headers: &HeaderMap) -> bool {
+    headers.get(header::AUTHORIZATION).is_some_and(|value| !value.is_empty())
+}
+
 /// An error as a sentence.
 fn told(error: Error) -> String {
     error.to_string().trim().to_string()
@@ -286,6 +300,21 @@ mod tests {
         assert!(lines.add(b"{\"a\"").is_empty());
         assert_eq!(lines.add(b":1}\n{}\n[").concat(), b"{\"a\":1}{}");
         assert_eq!(lines.begun, b"[");
+    }
+
+    #[test]
+    fn a_request_with_a_token_of_its_own_keeps_that() {
+        let target = Target { authorization: Some("Bearer files".into()), ..Target::default() };
+        for (given, sent) in
+            [(Some("Bearer own"), "Bearer own"), (Some(""), "Bearer files"), (None, "Bearer files")]
+        {
+            let mut headers = HeaderMap::new();
+            if let Some(given) = given {
+                headers.insert(header::AUTHORIZATION, HeaderValue::from_static(given));
+            }
+            Upstream::put_own_headers(&target, &mut headers).unwrap();
+            assert_eq!(headers[header::AUTHORIZATION], sent);
+        }
     }
 
     /// Serves one connection over plain HTTP with this answer to every request.
