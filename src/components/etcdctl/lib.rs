@@ -56,7 +56,7 @@ use tokio_util::sync::CancellationToken;
 /// does not: its error is told without one.
 pub fn needs_a_store(words: &[String]) -> bool {
     match parse::parse(words) {
-        Ok(Found::Command(verb, _)) => !matches!(verb.name, "version" | "snapshot status"),
+        Ok(Found::Command(verb, _)) => verb.uses_store(),
         Ok(Found::Help(_)) | Err(_) => false,
     }
 }
@@ -77,7 +77,7 @@ async fn run_parsed(parsed: Result<Found, Fail>, mut io: Io, preset: Preset) -> 
             return 0;
         }
         Ok(Found::Command(verb, given)) => {
-            match Ctx::new(given, &mut io, preset) {
+            match Ctx::new(given, &mut io, preset, verb.uses_store()) {
                 Ok(mut ctx) => {
                     let interrupted = async {
                         cancel.cancelled().await;

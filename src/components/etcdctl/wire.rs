@@ -25,10 +25,11 @@ const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 
 /// Where the members are, and who we are.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Target {
     pub endpoints: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Zero: a connection has the time of a call.
     dial_timeout: Duration,
 }
 
@@ -46,6 +47,8 @@ impl Target {
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
         let endpoints = match said("endpoints") {
             Some(list) => list.split(',').map(|e| e.trim().to_string()).filter(|e| !e.is_empty()).collect(),
+            // As etcdctl: an empty list is not the default, which may be another cluster.
+            None if given.was_set("endpoints") => vec![],
             None if preset.endpoints.is_empty() => vec!["127.0.0.1:2379".into()],
             None => preset.endpoints,
         };
@@ -135,7 +138,8 @@ impl Etcd {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
                 Channel::connect(&endpoint, target.tls.clone()).await
             };
-            match clock::limit(target.dial_timeout, attempt).await {
+            let limit = if target.dial_timeout.is_zero() { timeout } else { target.dial_timeout };
+            match clock::limit(limit, attempt).await {
                 Some(Ok(channel)) => return Ok(Etcd { channel, timeout, target: target.clone(), at }),
                 Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
                 None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
@@ -259,8 +263,9 @@ impl Etcd {
     }
 
     /// Renews a lease three times within its TTL; returns the answers. When the connection is lost,
-    /// another member renews it. A TTL of 0 says that the lease is gone: a member said so, or none
-    /// has renewed it within its TTL (`patience` for the first renewal).
+    /// another member renews it. A TTL of 0 ends the renewals: a member said that the lease is gone,
+    /// or, if the answer has no header, none has renewed it within its TTL (`patience` for the first
+    /// renewal).
     ///
     /// # Errors
     /// In the stream: a member refuses to renew.
