@@ -165,13 +165,13 @@ impl Cell {
         let mut best: Vec<(usize, usize)> = vec![(0, words.len()); words.len() + 1];
         for first in (0..words.len()).rev() {
             let (mut found, mut length): (Option<(usize, usize)>, usize) = (None, 0);
-            for next in first + 1..=words.len() {
+            for (next, (after, _)) in best.iter().enumerate().skip(first + 1) {
                 length += count(words[next - 1]) + usize::from(next > first + 1);
                 if length > limit {
                     break;
                 }
                 let is_last = next == words.len();
-                let left = if is_last { 0 } else { (limit - length).pow(2) + best[next].0 };
+                let left = if is_last { 0 } else { (limit - length).pow(2) + after };
                 if is_last || found.is_none_or(|(least, _)| left < least) {
                     found = Some((left, next));
                 }
