@@ -130,7 +130,7 @@ impl Etcd {
 
     /// Tries all endpoints, beginning with the one at `first`.
     async fn connect_from(target: &Target, timeout: Duration, first: usize) -> Result<Etcd, Fail> {
-        let mut last = Fail::new(CONNECTION, "no endpoint is given");
+        let mut last = Fail::new(CONNECTION, "etcdclient: no available endpoints");
         let count = target.endpoints.len();
         for at in (0..count).map(|n| first.wrapping_add(n) % count) {
             let endpoint = &target.endpoints[at];

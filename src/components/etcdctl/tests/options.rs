@@ -7,7 +7,10 @@ use super::*;
 async fn an_empty_list_of_endpoints_is_not_the_default() {
     let preset = plain("127.0.0.1:1");
     let ended = etcdctl(&preset, &["get", "a", "--endpoints", ""]).await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (fail::CONNECTION, "Error: no endpoint is given\n"));
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (fail::CONNECTION, "Error: etcdclient: no available endpoints\n")
+    );
     let ended = etcdctl(&preset, &["endpoint", "health", "--endpoints=", "-w", "json"]).await;
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "null\n"), "as Go writes a list of nothing");
 }
