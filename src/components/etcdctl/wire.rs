@@ -182,6 +182,19 @@ impl Etcd {
         }
     }
 
+    /// One call, answered whenever the member answers, for verbs that do not heed
+    /// `--command-timeout`.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], but for the time.
+    pub(crate) async fn call_without_limit<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        self.channel.unary(path, ask).await.map_err(|s| told(&s))
+    }
+
     /// One call, however long it takes. It is made again at another member when the connection is
     /// lost, so a second call must do nothing that the first one has done.
     ///

@@ -18,7 +18,9 @@ pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         success: part(ctx, PROMPTS[1], confirmed).await?,
         failure: part(ctx, PROMPTS[2], confirmed).await?,
     };
-    let answer: pb::TxnResponse = ctx.connect().await?.call("/etcdserverpb.KV/Txn", request).await?;
+    // As with etcdctl, whatever --command-timeout says: only the server knows what became of it.
+    let etcd = ctx.connect().await?;
+    let answer: pb::TxnResponse = etcd.call_without_limit("/etcdserverpb.KV/Txn", request).await?;
     ctx.out.answer(&answer, simple, fields).await
 }
 

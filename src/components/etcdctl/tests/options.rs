@@ -40,6 +40,23 @@ async fn a_lease_that_no_member_has_renewed_is_not_called_unknown() {
     assert_eq!((ended.code, ended.stderr.as_str()), (fail::CONNECTION, told));
 }
 
+/// etcdctl asks for these without a limit: the connection ends them, or the server.
+#[tokio::test]
+async fn some_verbs_do_not_heed_the_time_of_a_command() {
+    for words in [&["txn"][..], &["lease", "list"], &["lease", "timetolive", "7b"]] {
+        let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = silent.local_addr().unwrap().to_string();
+        let words = [words, &["--command-timeout", "1ms"]].concat();
+        let ended = beside(&plain(&endpoint), &words, "\n\n\n", async |_, _| {
+            let (stream, _) = silent.accept().await.unwrap();
+            clock::pause(Duration::from_millis(50)).await; // longer than the time of the command
+            drop(stream);
+        })
+        .await;
+        assert!(ended.code != 0 && !ended.stderr.contains("deadline exceeded"), "{words:?}: {ended:?}");
+    }
+}
+
 /// As `GetResponse` of etcd's client, which nothing was counted for.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_observer_is_told_no_count() {
