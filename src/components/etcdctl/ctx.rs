@@ -24,15 +24,20 @@ pub(crate) struct Ctx<'io> {
 
 impl<'io> Ctx<'io> {
     /// Reads the global flags and the certificates that they name. `preset` stands in for flags
-    /// that were not given.
+    /// that were not given. A verb that does not use a store needs no certificate.
     ///
     /// # Errors
     /// [`Fail`] with the exit code: an unknown format (`FEATURE`), a duration that is none
     /// (`FAILED`), or as [`Target::of`].
-    pub(crate) fn new(given: Given, io: &'io mut Io, preset: Preset) -> Result<Ctx<'io>, Fail> {
+    pub(crate) fn new(
+        given: Given,
+        io: &'io mut Io,
+        preset: Preset,
+        uses_store: bool,
+    ) -> Result<Ctx<'io>, Fail> {
         let format = Format::named(&given.text("write-out"))?;
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
-        let target = Target::of(&given, preset)?;
+        let target = if uses_store { Target::of(&given, preset)? } else { Target::default() };
         let timeout = given.duration("command-timeout")?;
         let (stdin, stderr, cancel) = (&mut *io.stdin, &mut *io.stderr, io.cancel.clone());
         let is_typed = io.is_typed;

@@ -116,16 +116,18 @@ fn read_with(
             let flag = find(name).filter(|f| f.name == name);
             let flag = flag.ok_or_else(|| wrong(verb, format!("unknown flag: --{name}")))?;
             set(verb, &mut given, flag, value, &mut words)?;
-        } else if let Some(letters) = word.strip_prefix('-').filter(|l| !l.is_empty()) {
-            let mut left = letters;
+        } else if let Some(mut left) = word.strip_prefix('-').filter(|l| !l.is_empty()) {
             while let Some(letter) = left.chars().next() {
+                let flag = find(&letter.to_string())
+                    .ok_or_else(|| wrong(verb, format!("unknown shorthand flag: '{letter}' in -{left}")))?;
                 left = &left[letter.len_utf8()..];
-                let flag = find(&letter.to_string()).ok_or_else(|| {
-                    wrong(verb, format!("unknown shorthand flag: '{letter}' in -{letters}"))
-                })?;
                 let value = match flag.kind {
                     Kind::Switch if !left.starts_with('=') => None,
-                    _ => Some(std::mem::take(&mut left).trim_start_matches('=').to_string()),
+                    _ => {
+                        let rest = std::mem::take(&mut left);
+                        let value = rest.strip_prefix('=').filter(|value| !value.is_empty());
+                        Some(value.unwrap_or(rest).to_string())
+                    }
                 };
                 set(verb, &mut given, flag, value.filter(|v| !v.is_empty()), &mut words)?;
             }
@@ -226,6 +228,18 @@ mod tests {
         let lease = lease_id(large, "bad lease ID").unwrap_err();
         let text = format!("bad lease ID ({}), expecting ID in Hex", told("value out of range"));
         assert_eq!(lease, Fail::new(ARGUMENTS, text));
+    }
+
+    /// As pflag.
+    #[test]
+    fn letters_are_read_one_by_one() {
+        let read = |word: &str| read("get", &[], &[word.to_string()]).map_err(|fail| fail.text);
+        for (word, format) in [("-wjson", "json"), ("-w=json", "json"), ("-w==json", "=json")] {
+            assert_eq!(read(word).map(|given| given.text("write-out")), Ok(format.to_string()), "{word}");
+        }
+        let unknown = |word: &str| read(word).unwrap_err();
+        assert!(unknown("-hx").starts_with("unknown shorthand flag: 'x' in -x\n"));
+        assert!(unknown("-xh").starts_with("unknown shorthand flag: 'x' in -xh\n"));
     }
 
     #[test]

@@ -21,6 +21,10 @@
 //! `snapshot status` stays here and answers as etcdutl, which has it in 3.6. `get --count-only` is
 //! for JSON, too. Help is in our own words. Log lines of etcd's client library are not printed. A
 //! value that is no UTF-8 cannot be written in a line of `txn`; `put` reads it from its input.
+//! A flag goes before its variable, and a variable that cannot be read is an error: etcdctl refuses
+//! the two together, and passes over the latter. `get` takes no third word, `watch` neither, and
+//! nothing may follow a comparison of `txn`, where etcdctl passes over what is too much. A word in
+//! single quotes in a line of `txn` is whole, where etcdctl cuts it.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.
 
@@ -56,7 +60,7 @@ use tokio_util::sync::CancellationToken;
 /// does not: its error is told without one.
 pub fn needs_a_store(words: &[String]) -> bool {
     match parse::parse(words) {
-        Ok(Found::Command(verb, _)) => !matches!(verb.name, "version" | "snapshot status"),
+        Ok(Found::Command(verb, _)) => verb.uses_store(),
         Ok(Found::Help(_)) | Err(_) => false,
     }
 }
@@ -77,7 +81,7 @@ async fn run_parsed(parsed: Result<Found, Fail>, mut io: Io, preset: Preset) -> 
             return 0;
         }
         Ok(Found::Command(verb, given)) => {
-            match Ctx::new(given, &mut io, preset) {
+            match Ctx::new(given, &mut io, preset, verb.uses_store()) {
                 Ok(mut ctx) => {
                     let interrupted = async {
                         cancel.cancelled().await;

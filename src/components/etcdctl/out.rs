@@ -133,10 +133,69 @@ impl Page {
     }
 }
 
-/// A table with borders; headings in the middle, cells to the right.
+/// The characters of a cell that stay on one line, as in etcdctl's tables (`MAX_ROW_WIDTH` of
+/// tablewriter).
+const CELL_WIDTH: usize = 30;
+
+fn count(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// A cell of a table.
+struct Cell {
+    lines: Vec<String>,
+    width: usize,
+}
+
+impl Cell {
+    /// Breaks a text that is too wide at its spaces. A line has at most [`CELL_WIDTH`] characters,
+    /// or as many as the longest word. Of all ways to break it, the lines before the last one are
+    /// the fullest: the squares of the space that they leave have the smallest sum.
+    ///
+    /// ```text
+    /// memberID:10276657743932975437 alarm:NOSPACE     "memberID:10276657743932975437"
+    ///                                                 "alarm:NOSPACE "
+    /// ```
+    fn of(text: &str) -> Cell {
+        let words: Vec<&str> = text.split(['\n', ' ']).collect();
+        let width = text.split('\n').map(count).max().unwrap_or(0).min(CELL_WIDTH);
+        let limit = words.iter().map(|word| count(word)).max().unwrap_or(0).max(width);
+        // For the text from each word on: what its lines leave, and the first word of its second
+        // line.
+        let mut best: Vec<(usize, usize)> = vec![(0, words.len()); words.len() + 1];
+        for first in (0..words.len()).rev() {
+            let (mut found, mut length): (Option<(usize, usize)>, usize) = (None, 0);
+            for (next, (after, _)) in best.iter().enumerate().skip(first + 1) {
+                length += count(words[next - 1]) + usize::from(next > first + 1);
+                if length > limit {
+                    break;
+                }
+                let is_last = next == words.len();
+                let left = if is_last { 0 } else { (limit - length).pow(2) + after };
+                if is_last || found.is_none_or(|(least, _)| left < least) {
+                    found = Some((left, next));
+                }
+            }
+            best[first] = found.unwrap_or((0, words.len())); // a single word always fits
+        }
+        let (mut lines, mut first) = (Vec::new(), 0);
+        while first < words.len() {
+            let next = best[first].1;
+            lines.push(words[first..next].join(" "));
+            first = next;
+        }
+        let width = lines.iter().map(|line| count(line)).fold(width, usize::max);
+        Cell { lines, width }
+    }
+}
+
+/// A table with borders; headings in the middle, cells to the right. A row is as high as its
+/// highest cell.
 pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<Cell>> =
+        rows.iter().map(|row| row.iter().map(|text| Cell::of(text)).collect()).collect();
     let width = |n: usize| {
-        let cells = rows.iter().map(|r| r.get(n).map_or(0, |c| c.chars().count()));
+        let cells = rows.iter().map(|r| r.get(n).map_or(0, |c| c.width));
         cells.chain([headings[n].chars().count()]).max().unwrap_or(0)
     };
     let widths: Vec<usize> = (0..headings.len()).map(width).collect();
@@ -152,8 +211,12 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
         })
         .collect());
     text += &rule;
-    for cells in rows {
-        text += &row(cells.iter().zip(&widths).map(|(c, w)| format!(" {c:>w$} ")).collect());
+    for cells in &rows {
+        let height = cells.iter().map(|cell| cell.lines.len()).max().unwrap_or(0);
+        for n in 0..height {
+            let part = |cell: &Cell| cell.lines.get(n).cloned().unwrap_or_default();
+            text += &row(cells.iter().zip(&widths).map(|(c, w)| format!(" {:>w$} ", part(c))).collect());
+        }
     }
     text + &rule
 }
@@ -247,6 +310,41 @@ mod tests {
         assert_eq!(quoted(b"a\"\n\x00\xff\xc3\xa9"), "\"a\\\"\\n\\x00\\xff\u{e9}\"");
         let text = table(&["A", "LONG"], &[vec!["123".into(), "x".into()]]);
         assert_eq!(text, "+-----+------+\n|  A  | LONG |\n+-----+------+\n| 123 |    x |\n+-----+------+\n");
+    }
+
+    /// As `tablewriter` 0.0.5, which etcdctl 3.6 prints its tables with.
+    #[test]
+    fn a_cell_that_is_too_wide_has_several_lines() {
+        let alarm = "memberID:10276657743932975437 alarm:NOSPACE ";
+        let text = table(&["ID", "ERRORS"], &[vec!["b".into(), alarm.into()], vec!["c".into(), "".into()]]);
+        let want = concat!(
+            "+----+--------------------------------+\n",
+            "| ID |             ERRORS             |\n",
+            "+----+--------------------------------+\n",
+            "|  b |  memberID:10276657743932975437 |\n",
+            "|    |                 alarm:NOSPACE  |\n",
+            "|  c |                                |\n",
+            "+----+--------------------------------+\n",
+        );
+        assert_eq!(text, want);
+        let url = "https://a.very.long.host.name.example.com:2379";
+        for (text, lines, width) in [
+            (
+                "dial tcp 127.0.0.1:1: connect: connection refused after all that time",
+                &["dial tcp 127.0.0.1:1: connect:", "connection refused after all", "that time"][..],
+                30,
+            ),
+            ("a b  c dd eee ffff ggggg hhhhhh iiiiiii", &["a b  c dd eee ffff ggggg", "hhhhhh iiiiiii"], 30),
+            (url, &[url], url.len()),
+            ("short  two ", &["short  two "], 11),
+            ("", &[""], 0),
+        ] {
+            let cell = Cell::of(text);
+            assert_eq!(
+                (cell.lines.iter().map(String::as_str).collect::<Vec<_>>(), cell.width),
+                (lines.to_vec(), width)
+            );
+        }
     }
 
     #[test]

@@ -96,6 +96,11 @@ fn without(words: &[String], at: &[usize]) -> Vec<String> {
 }
 
 pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
+    parse_with(words, |variable| std::env::var(variable).ok())
+}
+
+/// As [`parse`], with the variables of an environment.
+fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Found, Fail> {
     let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
     let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
     let Named { at, name: named, verb } = verb(words);
@@ -124,7 +129,10 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
         return Ok(Found::Help(about(verb)));
     }
     let mut given = read(verb.name, verb.flags, &without(words, &at))?;
-    from_environment(verb.name, &mut given, |variable| std::env::var(variable).ok())?;
+    // As etcdctl and etcdutl, which look at the line alone.
+    if verb.uses_store() {
+        from_environment(verb.name, &mut given, variable)?;
+    }
     match given.on("help") {
         true => Ok(Found::Help(about(verb))),
         false => Ok(Found::Command(verb, given)),
@@ -241,6 +249,18 @@ mod tests {
                 .unwrap_err()
                 .starts_with("ETCDCTL_HEX: invalid argument")
         );
+    }
+
+    #[test]
+    fn a_verb_without_a_store_heeds_no_variable() {
+        let with = |line: &str| {
+            let words: Vec<String> = line.split(' ').map(String::from).collect();
+            parse_with(&words, |name| (name == "ETCDCTL_HEX").then(|| "maybe".to_string()))
+        };
+        assert!(with("get a").is_err());
+        for line in ["version", "snapshot status x"] {
+            assert!(with(line).is_ok(), "{line}");
+        }
     }
 
     #[test]

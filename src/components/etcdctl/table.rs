@@ -21,6 +21,13 @@ pub struct Verb {
     pub(crate) tidies: bool,
 }
 
+impl Verb {
+    /// Whether the verb talks to a store.
+    pub(crate) fn uses_store(&self) -> bool {
+        !matches!(self.name, "version" | "snapshot status")
+    }
+}
+
 macro_rules! verb {
     ($name:literal, $usage:literal, $help:literal, [$($flag:expr),* $(,)?], $($rest:tt)+) => {
         verb!($name, $usage, $help, &[$($flag),*], $($rest)+)

@@ -13,6 +13,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream};
 use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
 
+mod options;
+
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// One store with several endpoints, as the members of a cluster have.

@@ -25,10 +25,11 @@ const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 
 /// Where the members are, and who we are.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub(crate) struct Target {
     pub endpoints: Vec<String>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    /// Zero: a connection has the time of a call.
     dial_timeout: Duration,
 }
 
@@ -46,6 +47,8 @@ impl Target {
         let file = |name: &str, preset: Option<PathBuf>| said(name).map(PathBuf::from).or(preset);
         let endpoints = match said("endpoints") {
             Some(list) => list.split(',').map(|e| e.trim().to_string()).filter(|e| !e.is_empty()).collect(),
+            // As etcdctl: an empty list is not the default, which may be another cluster.
+            None if given.was_set("endpoints") => vec![],
             None if preset.endpoints.is_empty() => vec!["127.0.0.1:2379".into()],
             None => preset.endpoints,
         };
@@ -127,7 +130,7 @@ impl Etcd {
 
     /// Tries all endpoints, beginning with the one at `first`.
     async fn connect_from(target: &Target, timeout: Duration, first: usize) -> Result<Etcd, Fail> {
-        let mut last = Fail::new(CONNECTION, "no endpoint is given");
+        let mut last = Fail::new(CONNECTION, "etcdclient: no available endpoints");
         let count = target.endpoints.len();
         for at in (0..count).map(|n| first.wrapping_add(n) % count) {
             let endpoint = &target.endpoints[at];
@@ -135,7 +138,8 @@ impl Etcd {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
                 Channel::connect(&endpoint, target.tls.clone()).await
             };
-            match clock::limit(target.dial_timeout, attempt).await {
+            let limit = if target.dial_timeout.is_zero() { timeout } else { target.dial_timeout };
+            match clock::limit(limit, attempt).await {
                 Some(Ok(channel)) => return Ok(Etcd { channel, timeout, target: target.clone(), at }),
                 Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
                 None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
@@ -176,6 +180,19 @@ impl Etcd {
             Some(answer) => answer.map_err(|s| told(&s)),
             None => Err(Fail::new(FAILED, "context deadline exceeded")),
         }
+    }
+
+    /// One call, answered whenever the member answers, for verbs that do not heed
+    /// `--command-timeout`.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], but for the time.
+    pub(crate) async fn call_without_limit<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + 'static,
+        A: Message + Default + 'static,
+    {
+        self.channel.unary(path, ask).await.map_err(|s| told(&s))
     }
 
     /// One call, however long it takes. It is made again at another member when the connection is
@@ -259,8 +276,9 @@ impl Etcd {
     }
 
     /// Renews a lease three times within its TTL; returns the answers. When the connection is lost,
-    /// another member renews it. A TTL of 0 says that the lease is gone: a member said so, or none
-    /// has renewed it within its TTL (`patience` for the first renewal).
+    /// another member renews it. A TTL of 0 ends the renewals: a member said that the lease is gone,
+    /// or, if the answer has no header, none has renewed it within its TTL (`patience` for the first
+    /// renewal).
     ///
     /// # Errors
     /// In the stream: a member refuses to renew.

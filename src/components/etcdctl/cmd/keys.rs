@@ -26,17 +26,17 @@ fn after(prefix: &[u8]) -> Bytes {
 /// Key and end of the range that arguments, `--prefix` and `--from-key` name.
 pub(crate) fn range_of(given: &Given, verb: &str) -> Result<(Bytes, Bytes), Fail> {
     let (prefix, from_key) = (given.on("prefix"), given.on("from-key"));
-    if prefix && from_key {
-        return Err(Fail::arguments(
-            "`--prefix` and `--from-key` cannot be set at the same time, choose one",
-        ));
-    }
     // A word too many is no detail: `del a b c` would delete everything from a to b.
     let (1..=2, Some(key)) = (given.args.len(), given.args.first()) else {
         return Err(Fail::arguments(format!(
             "{verb} command needs one argument as key and an optional argument as range_end"
         )));
     };
+    if prefix && from_key {
+        return Err(Fail::arguments(
+            "`--prefix` and `--from-key` cannot be set at the same time, choose one",
+        ));
+    }
     let key = Bytes::from(key.clone().into_bytes());
     if given.args.len() > 1 {
         if prefix || from_key {
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_word_too_many_deletes_and_shows_nothing() {
-        for line in ["del a b c", "del", "del a b c --prev-kv"] {
+        for line in ["del a b c", "del", "del a b c --prev-kv", "del --prefix --from-key"] {
             let refused = del_request(&given(line)).unwrap_err();
             assert_eq!(refused.code, crate::fail::ARGUMENTS, "{line}");
             assert!(refused.text.starts_with("del command needs one argument as key"), "{line}: {refused:?}");

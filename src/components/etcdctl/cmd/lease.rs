@@ -36,14 +36,14 @@ fn unanswered(fail: Fail) -> Fail {
     Fail { code: CONNECTION, ..fail }
 }
 
-/// One call about leases.
+/// One call about leases. As with etcdctl, it has no limit.
 async fn ask_lease<Q, A>(ctx: &Ctx<'_>, path: &'static str, ask: Q) -> Result<A, Fail>
 where
     Q: Message + Default + 'static,
     A: Message + Default + 'static,
 {
     let etcd = ctx.connect().await.map_err(unanswered)?;
-    etcd.call(path, ask).await.map_err(unanswered)
+    etcd.call_without_limit(path, ask).await.map_err(unanswered)
 }
 
 /// Shows an answer whose JSON is not the message itself.
@@ -147,12 +147,18 @@ pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease keep-alive command needs lease ID as argument")?;
     let once = ctx.given.on("once");
     let etcd = ctx.connect().await.map_err(unanswered)?;
-    let patience = ctx.given.duration("dial-timeout")? + Duration::from_secs(1); // as etcd's client
+    // As etcd's client, which has 5 s if connections have no limit.
+    let patience = match ctx.given.duration("dial-timeout")? {
+        limit if limit.is_zero() => Duration::from_secs(5),
+        limit => limit + Duration::from_secs(1),
+    };
     let mut renewals = etcd.keep_alive(id, patience);
     while let Some(a) = renewals.next().await {
         let a = a.map_err(unanswered)?;
         if a.ttl <= 0 {
             return match (once, ctx.out.format) {
+                // No member has answered: the lease may well be there.
+                (true, _) if a.header.is_none() => Err(Fail::new(CONNECTION, "context deadline exceeded")),
                 (true, _) => Err(Fail::new(CONNECTION, LEASE_NOT_FOUND)),
                 (false, Format::Simple) => {
                     ctx.out.line(&format!("lease {id:016x} expired or revoked.")).await

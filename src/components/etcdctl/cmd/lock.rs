@@ -218,8 +218,9 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
                     let proclaimed = answer.kv.as_ref().map(|kv| (kv.key.clone(), kv.mod_revision));
                     if last.replace(proclaimed.clone()) != Some(proclaimed) {
                         let kvs: Vec<_> = answer.kv.into_iter().collect();
-                        let (header, count) = (answer.header, kvs.len() as i64);
-                        show(ctx, &pb::RangeResponse { header, kvs, more: false, count }).await?;
+                        // As etcd's client: nothing was counted.
+                        let (header, more, count) = (answer.header, false, 0);
+                        show(ctx, &pb::RangeResponse { header, kvs, more, count }).await?;
                     }
                 }
                 Err(status) if !is_lost(&status) => return Err(told(&status)),

@@ -4,10 +4,11 @@ use super::super::ctx::Ctx;
 use super::super::fail::{FAILED, FILE, Fail};
 use super::super::out::{Format, Page, human, table};
 use super::keys::is_serializable;
+use api::gostr::Nanos;
 use etcd::pb;
 use serde::Serialize;
 use serde_json::{Value, json};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::MemberListRequest { linearizable: !is_serializable(&ctx.given)? };
@@ -244,6 +245,11 @@ pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     failed.map_or(Ok(()), Err)
 }
 
+/// Returns a time as Go prints it.
+fn took(time: Duration) -> String {
+    Nanos(time.as_nanos() as i128).to_string()
+}
+
 struct Health {
     endpoint: String,
     took: String,
@@ -271,7 +277,7 @@ pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     for endpoint in ctx.endpoints().await? {
         let start = Instant::now();
         let error = ask_health(ctx, &endpoint).await.err().map(|f| f.text).unwrap_or_default();
-        found.push(Health { endpoint, took: format!("{:?}", start.elapsed()), error });
+        found.push(Health { endpoint, took: took(start.elapsed()), error });
     }
     let rows: Vec<Vec<String>> = found
         .iter()
@@ -287,7 +293,7 @@ pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
                 }
                 one
             };
-            ctx.out.json(&found.iter().map(one).collect::<Vec<_>>()).await?;
+            ctx.out.json(&listed(found.iter().map(one))).await?;
         }
         Format::Simple => {
             for h in &found {
@@ -325,6 +331,12 @@ pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_time_of_minutes_is_told_in_minutes() {
+        assert_eq!(took(Duration::from_millis(90_500)), "1m30.5s");
+        assert_eq!(took(Duration::from_micros(1_234)), "1.234ms");
+    }
 
     /// As printed by etcdctl 3.6 for the same list.
     #[test]

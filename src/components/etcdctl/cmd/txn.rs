@@ -3,7 +3,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{Fail, INPUT};
-use super::super::flags::{DEL, GET, PUT};
+use super::super::flags::{DEL, Flag, GET, PUT};
 use super::super::given::read_own;
 use super::super::out::{Page, quoted};
 use super::keys;
@@ -18,7 +18,9 @@ pub(crate) async fn txn(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         success: part(ctx, PROMPTS[1], confirmed).await?,
         failure: part(ctx, PROMPTS[2], confirmed).await?,
     };
-    let answer: pb::TxnResponse = ctx.connect().await?.call("/etcdserverpb.KV/Txn", request).await?;
+    // As with etcdctl, whatever --command-timeout says: only the server knows what became of it.
+    let etcd = ctx.connect().await?;
+    let answer: pb::TxnResponse = etcd.call_without_limit("/etcdserverpb.KV/Txn", request).await?;
     ctx.out.answer(&answer, simple, fields).await
 }
 
@@ -158,8 +160,10 @@ fn escape<'a>(text: &'a str, found: &mut Vec<u8>) -> Option<&'a str> {
 fn compare(line: &str) -> Result<pb::Compare, Fail> {
     let malformed = |why: String| Fail::new(INPUT, format!("malformed comparison: {line}{why}"));
     let Some((target, rest)) = line.split_once('(') else { return Err(malformed(String::new())) };
-    let parts = quoted_string(rest).and_then(|(key, rest)| {
-        let (operator, rest) = rest.strip_prefix(')')?.trim_start().split_once(' ')?;
+    // As `Sscanf` of Go reads `%q) %s %q`: any space before and between.
+    let parts = quoted_string(rest.trim_start()).and_then(|(key, rest)| {
+        let rest = rest.strip_prefix(')')?.strip_prefix(char::is_whitespace)?;
+        let (operator, rest) = rest.trim_start().split_once(char::is_whitespace)?;
         Some((key, operator, quoted_string(rest.trim_start())?))
     });
     let Some((key, operator, (value, tail))) = parts else {
@@ -205,23 +209,22 @@ async fn confirmed(ctx: &mut Ctx<'_>, line: &str) -> Result<pb::RequestOp, Fail>
     Ok(operation)
 }
 
+/// The verbs of operations.
+const OPERATIONS: [(&str, &[Flag]); 3] = [("get", GET), ("put", PUT), ("del", DEL)];
+
 /// `put key value --prev-kv`, as on a command line but for the quotes and the global flags: what it
-/// asks, and what to warn of before. Errors: all that is wrong with flags has one text, as with
-/// etcdctl.
+/// asks, and what to warn of before. The beginning of a verb will do. Errors: all that is wrong with
+/// flags has one text, as with etcdctl.
 fn operation(line: &str) -> Result<(pb::RequestOp, Option<String>), Fail> {
     let invalid = || Fail::new(INPUT, format!("invalid txn request: {line}"));
     let words = words(line)?;
     let (Some((name, rest)), 2..) = (words.split_first(), words.len()) else {
         return Err(Fail::new(INPUT, format!("invalid txn compare request: {line}"))); // etcdctl's words
     };
-    let flags = match name.as_str() {
-        "get" => GET,
-        "put" => PUT,
-        "del" => DEL,
-        _ => return Err(invalid()),
-    };
+    let begun = |(verb, _): &&(&str, &[Flag])| !name.is_empty() && verb.starts_with(name.as_str());
+    let (name, flags) = OPERATIONS.iter().find(begun).copied().ok_or_else(invalid)?;
     let given = read_own(name, flags, rest).map_err(|_| invalid())?;
-    let request = match name.as_str() {
+    let request = match name {
         "get" => Request::RequestRange(keys::get_request(&given)?),
         "put" => Request::RequestPut(keys::put_request(&given, None)?),
         _ => Request::RequestDeleteRange(keys::del_request(&given)?),
@@ -271,6 +274,27 @@ mod tests {
         let Some(Request::RequestPut(put)) = put else { panic!("{put:?}") };
         assert!(put.prev_kv && put.value == "y z");
         assert!(matches!(operation("get k --prefix").unwrap().0.request, Some(Request::RequestRange(_))));
+    }
+
+    /// As cobra and `Sscanf` read them for etcdctl.
+    #[test]
+    fn lines_have_short_verbs_and_any_space() {
+        let of = |line: &str| operation(line).map(|(operation, _)| operation);
+        for (short, whole) in [("p k v", "put k v"), ("ge k", "get k"), ("d k", "del k")] {
+            assert_eq!(of(short), of(whole), "{short}");
+            assert!(of(short).is_ok(), "{short}");
+        }
+        for line in ["delete k", "puts k v", "x k"] {
+            assert!(of(line).is_err(), "{line}");
+        }
+        let plain = compare(r#"mod("k") > "5""#);
+        assert!(plain.is_ok());
+        for line in ["mod( \"k\") > \"5\"", "mod(\"k\")\t>\t\"5\"", "mod(\"k\")  >  \"5\""] {
+            assert_eq!(compare(line), plain, "{line}");
+        }
+        for line in [r#"mod("k")> "5""#, r#"mod("k") >"5""#, r#"mod("k" ) > "5""#] {
+            assert!(compare(line).is_err(), "{line}");
+        }
     }
 
     #[test]

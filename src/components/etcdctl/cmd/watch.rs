@@ -9,7 +9,7 @@ use super::keys::range_of;
 use super::program;
 use etcd::pb;
 use futures::StreamExt;
-use serde_json::json;
+use serde_json::{Value, json};
 use tonic::{Status, Streaming};
 
 pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
@@ -25,7 +25,7 @@ pub(crate) async fn watch(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         let response = watch.next().await?;
         if response.canceled {
             ctx.tell(&canceled(&response)).await;
-            show(ctx, &response).await?;
+            show(ctx, &last(response)).await?;
             return Err(Fail::new(CANCELED, "watch is canceled by the server"));
         }
         if response.created {
@@ -111,6 +111,22 @@ fn canceled(response: &pb::WatchResponse) -> String {
     format!("watch was canceled ({reason})")
 }
 
+/// Returns what is shown of a watch that the server ended. As with etcd's client, only a compaction
+/// is an answer of the server; any other end is an error, which has no header.
+fn last(response: pb::WatchResponse) -> pb::WatchResponse {
+    match response.compact_revision {
+        0 => pb::WatchResponse { header: Some(Default::default()), canceled: true, ..Default::default() },
+        _ => response,
+    }
+}
+
+/// Returns whether a watch ends because its member has no leader. As with etcd's client, it does so
+/// when it begins and while it is open, instead of being silent. One whose connection was lost
+/// tries the other members.
+fn is_cut_off(status: &Status, created: bool, lost: bool) -> bool {
+    (created || !lost) && status.message().starts_with("etcdserver: no leader")
+}
+
 /// A watch that outlives its connection: when it is lost, the watch goes on at another member, from
 /// the revision behind the last one that was seen.
 struct Resuming {
@@ -125,8 +141,8 @@ struct Resuming {
 }
 
 impl Resuming {
-    /// Returns the next answer; that of a member which lost its leader is the end of the watch.
-    /// Errors: the member refuses the watch.
+    /// Returns the next answer; that of a member without a leader is the end of the watch. Errors:
+    /// the member refuses the watch.
     async fn next(&mut self) -> Result<pb::WatchResponse, Fail> {
         loop {
             match self.receive().await {
@@ -134,9 +150,7 @@ impl Resuming {
                     self.remember(&response);
                     return Ok(response);
                 }
-                // As etcd's client: the watch of a member that is cut off ends, instead of being
-                // silent.
-                Err(status) if self.created && status.message().starts_with("etcdserver: no leader") => {
+                Err(status) if is_cut_off(&status, self.created, self.lost) => {
                     let cancel_reason = status.message().to_string();
                     return Ok(pb::WatchResponse { canceled: true, cancel_reason, ..Default::default() });
                 }
@@ -196,19 +210,22 @@ fn kind(event: &pb::Event) -> &'static str {
     if event.kind == 0 { "PUT" } else { "DELETE" }
 }
 
+fn as_json(response: &pb::WatchResponse) -> Value {
+    // An end that is an error has no list of events, which Go writes as null.
+    let is_error = response.canceled && response.compact_revision == 0;
+    json!({
+        "Header": response.header,
+        "Events": (!is_error).then_some(&response.events),
+        "CompactRevision": response.compact_revision,
+        "Canceled": response.canceled,
+        "Created": response.created,
+    })
+}
+
 async fn show(ctx: &mut Ctx<'_>, response: &pb::WatchResponse) -> Result<(), Fail> {
     let mut page: Page = ctx.out.page();
     match ctx.out.format {
-        Format::Json => {
-            let text = json!({
-                "Header": response.header,
-                "Events": response.events,
-                "CompactRevision": response.compact_revision,
-                "Canceled": response.canceled,
-                "Created": response.created,
-            });
-            return ctx.out.json(&text).await;
-        }
+        Format::Json => return ctx.out.json(&as_json(response)).await,
         Format::Table => return Err(ctx.out.no_format()),
         Format::Fields => {
             page.header(&response.header);
@@ -306,6 +323,30 @@ mod tests {
         assert_eq!(next_revision(51, &of(40)), 51, "a member that is behind");
         assert_eq!(next_revision(51, &created(60)), 51, "what is between is still to come");
         assert_eq!(next_revision(51, &pb::WatchResponse { canceled: true, ..of(60) }), 51);
+    }
+
+    #[test]
+    fn a_member_without_a_leader_ends_a_watch_that_begins_or_is_open() {
+        let status = Status::unavailable("etcdserver: no leader");
+        let cut_off = |created, lost| is_cut_off(&status, created, lost);
+        assert!(cut_off(false, false), "it begins");
+        assert!(cut_off(true, false) && cut_off(true, true), "it is open");
+        assert!(!cut_off(false, true), "it goes on at another member");
+        assert!(!is_cut_off(&Status::unavailable("etcdserver: server stopped"), true, false));
+    }
+
+    /// As `WatchResponse` of etcd's client is written by Go.
+    #[test]
+    fn an_end_by_an_error_has_neither_header_nor_events() {
+        let header = Some(pb::ResponseHeader { cluster_id: 1, revision: 9, ..Default::default() });
+        let canceled = pb::WatchResponse { header, canceled: true, created: true, ..Default::default() };
+        let want = json!({
+            "Header": {}, "Events": null, "CompactRevision": 0, "Canceled": true, "Created": false,
+        });
+        assert_eq!(as_json(&last(canceled.clone())), want);
+        let compacted = pb::WatchResponse { compact_revision: 5, ..canceled };
+        assert_eq!(as_json(&last(compacted.clone()))["Events"], json!([]));
+        assert_eq!(last(compacted.clone()), compacted);
     }
 
     #[test]
