@@ -4,6 +4,7 @@ use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
 use lang::charset::shown;
 use linux::signal::stop_requested;
+use nix::sys::signal::Signal;
 use std::io::Write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
@@ -97,8 +98,8 @@ impl Room<'_> {
 }
 
 /// Tells that the bench should end early: after Ctrl-C, SIGTERM, or the end of its terminal. The
-/// part that runs then ends with an error, and removes the clusters and objects that it has made. A
-/// second signal ends the program at once.
+/// part that runs then ends with an error, and removes the clusters and objects that it has made.
+/// Ctrl-C after that ends the program at once ([`second_ctrl_c`]).
 #[derive(Clone, Default)]
 pub(crate) struct Stop(pub(super) CancellationToken);
 
@@ -116,8 +117,7 @@ impl Stop {
         let listen = async move {
             asked.await;
             end(&token, std::io::stderr());
-            if let Ok(again) = stop_requested() {
-                again.await;
+            if second_ctrl_c(stop_requested).await.is_ok() {
                 std::process::exit(130);
             }
         };
@@ -125,6 +125,21 @@ impl Stop {
         listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
         Ok(stop)
     }
+}
+
+/// Waits for a Ctrl-C of a user who does not want to wait for the removal. Any other signal may come
+/// twice although it was meant once: when a terminal is closed, the shell sends SIGHUP to its job
+/// and the kernel sends another when the shell has ended, and timeout(1) sends its signal to its
+/// child and then to the child's group. `asked` begins to wait for the next signal that asks to
+/// end.
+///
+/// # Errors
+/// Those of `asked`.
+async fn second_ctrl_c<F: Future<Output = &'static str>>(
+    mut asked: impl FnMut() -> std::io::Result<F>,
+) -> std::io::Result<()> {
+    while asked()?.await != Signal::SIGINT.as_str() {}
+    Ok(())
 }
 
 /// Ends the bench, and then says so. The terminal may have hung up, or the reader of a pipe may
@@ -188,6 +203,14 @@ mod tests {
         let mut clients = JoinSet::new();
         clients.spawn(async { anyhow::Ok(1) });
         assert_eq!(all_done(clients, Duration::ZERO).await.unwrap(), [1]);
+    }
+
+    #[tokio::test]
+    async fn a_terminal_that_is_closed_keeps_nothing_from_being_removed() {
+        let signals = ["SIGHUP", "SIGTERM", "SIGINT", "SIGINT"];
+        let mut left = signals.into_iter();
+        second_ctrl_c(|| Ok(std::future::ready(left.next().expect("a signal")))).await.unwrap();
+        assert_eq!(left.collect::<Vec<_>>(), ["SIGINT"], "only the first Ctrl-C was waited for");
     }
 
     #[test]

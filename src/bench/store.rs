@@ -33,6 +33,7 @@ const VALUE_BYTES: usize = 256;
 const KEYS: u32 = 1000;
 const PUT: &str = "/etcdserverpb.KV/Put";
 const RANGE: &str = "/etcdserverpb.KV/Range";
+const COMPACT: &str = "/etcdserverpb.KV/Compact";
 
 /// The members of a cluster of ours, beside as many of etcd's.
 ///
@@ -273,6 +274,9 @@ enum Op {
 
 /// Operations a second, by so many clients spread over the members, each waiting for its answer.
 async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
+    if matches!(op, Op::Put) {
+        compact(store).await?;
+    }
     let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
     let start = Instant::now();
     // They end with this set, which goes when the bench is interrupted or one of them fails.
@@ -290,6 +294,31 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
         .collect();
     let done: u32 = all_done(tasks, ROUND).await?.into_iter().sum();
     Ok(f64::from(done) / start.elapsed().as_secs_f64())
+}
+
+/// Makes a store forget the history of earlier puts, outside the time of a round. Both stores keep
+/// each version until a compaction, and refuse puts when their quota is used up: 2 GiB of etcd,
+/// which nothing else compacts here, and of ours a part of the machine's memory, where the API
+/// server would compact in the middle of a round.
+///
+/// # Errors
+/// A member does not answer, or it refuses the compaction.
+async fn compact(store: &Store) -> anyhow::Result<()> {
+    let compacted = async {
+        let channel = store.connect(0).await?;
+        let newest = pb::RangeRequest { key: "newest".into(), ..Default::default() };
+        let newest: pb::RangeResponse = channel.unary(RANGE, newest).await?;
+        let revision = newest.header.context("an answer tells no revision")?.revision;
+        let ask = pb::CompactionRequest { revision, physical: true };
+        match channel.unary::<_, pb::CompactionResponse>(COMPACT, ask).await {
+            // Our API server may have done it in between: it sees to the room in its store, too.
+            Err(status) if status.message().contains("has been compacted") => {}
+            answer => drop(answer?),
+        }
+        anyhow::Ok(())
+    };
+    // An etcd answers a physical compaction when it is through.
+    clock::limit(2 * PATIENCE, compacted).await.context("a compaction is not answered")?
 }
 
 /// Returns the key of a client's next operation, after so many. Puts go round [`KEYS`] keys. A get
@@ -371,6 +400,37 @@ mod tests {
         let mut real = Real { store, members: vec![member(dir.path(), script)] };
         let why = clock::limit(PATIENCE / 2, real.failure()).await.expect("it is noticed");
         assert_eq!(why.as_deref(), Some("it ended (exit status: 3)\n  2\n  3\n  4"));
+    }
+
+    /// Each of the rounds leaves versions that count for a store's quota.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_round_of_puts_begins_without_the_history_of_earlier_ones() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "etcd-ca").unwrap();
+        let own = ca.issue(&Subject::server("one", &["127.0.0.1"])).unwrap();
+        let client = ca.issue(&Subject::client("bench", "")).unwrap();
+        let config = etcd::Config::new("one", dir.path().join("data"), tap::Tap::new(), rng::Rng::seeded(1));
+        let server = etcd::Server::start(config).await.unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let (crew, members) = (task::Owned::new("etcd"), tokio::sync::watch::channel(vec![]).1);
+        let face = etcd::grpc::Face::new(&server, "test", members, &crew);
+        crew.spawn(etcd::grpc::serve(face, listener, pki::mutual_server_config(&own, ca.pem()).unwrap()));
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let tls = client_config(Some(&client), ca.pem(), &["h2"]).unwrap();
+        let store = Store { endpoints: vec![endpoint], tls };
+        let channel = store.connect(0).await.unwrap();
+        for _ in 0..3 {
+            once(&channel, Op::Put, key(0, Op::Put, 0).into()).await.unwrap();
+        }
+        let before = server.kv().revision();
+        assert!(round(&store, 1, Op::Put).await.unwrap() > 0.0);
+        assert_eq!(server.kv().compacted(), before, "and the round itself is not in it");
+        for _ in 0..2 {
+            compact(&store).await.unwrap();
+            assert_eq!(server.kv().compacted(), server.kv().revision());
+        }
+        once(&channel, Op::Get, key(0, Op::Get, 0).into()).await.unwrap();
     }
 
     /// On a slow disk a client puts a single key in a round.

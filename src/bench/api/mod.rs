@@ -283,7 +283,9 @@ impl Server {
         Ok((sender, carried.boxed()))
     }
 
-    /// How long each operation took that so many clients did in a round, and the round itself.
+    /// How long each operation took that so many clients did in a round, and the round itself. What
+    /// it created is removed again outside its time: many rounds would fill a server's store, which
+    /// then refuses creations. The object that is read goes, too; no gets come after creations.
     async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
         let authorization = format!("Bearer {}", self.token().await?);
         let opened = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
@@ -323,7 +325,11 @@ impl Server {
             })
             .collect();
         let took = all_done(tasks, ROUND).await?;
-        Ok((took.concat(), start.elapsed()))
+        let whole = start.elapsed();
+        if matches!(op, Op::Create) {
+            let _ = self.remove_config_maps().await; // what stays goes with the namespace
+        }
+        Ok((took.concat(), whole))
     }
 }
 

@@ -152,6 +152,10 @@ async fn gets_and_creates_are_measured_on_both_sides() {
         assert!(document["p50"].as_f64().unwrap() > 0.0 && document["ratio"].as_f64().unwrap() > 0.0);
         assert_eq!(document["peer"]["name"], "kube-apiserver");
     }
+    for (_, server) in &servers {
+        let (_, left) = server.admin.ask(Method::GET, &server.core("configmaps"), None).await.unwrap();
+        assert_eq!(left["items"], json!([]), "a round leaves nothing that fills the store");
+    }
     for n in 0..PAGE {
         let path = servers[1].1.core("configmaps");
         servers[1].1.ask(&path, json!({"metadata": {"name": format!("more-{n}")}})).await.unwrap();
