@@ -127,11 +127,11 @@ impl Stop {
     }
 }
 
-/// Waits for a Ctrl-C of a user who does not want to wait for the removal. Any other signal may come
-/// twice although it was meant once: when a terminal is closed, the shell sends SIGHUP to its job
-/// and the kernel sends another when the shell has ended, and timeout(1) sends its signal to its
-/// child and then to the child's group. `asked` begins to wait for the next signal that asks to
-/// end.
+/// Waits for a Ctrl-C of a user who does not want to wait for the removal. Any other signal may
+/// come twice although it was meant once: when a terminal is closed, the shell sends SIGHUP to its
+/// job and the kernel sends another when the shell has ended, and timeout(1) sends its signal to
+/// its child and then to the child's group. `asked` begins to wait for the next signal that asks
+/// to end.
 ///
 /// # Errors
 /// Those of `asked`.

@@ -275,10 +275,10 @@ impl Etcd {
         self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
-    /// Renews a lease three times within its TTL; returns the answers. When the connection is lost,
-    /// another member renews it. A TTL of 0 ends the renewals: a member said that the lease is gone,
-    /// or, if the answer has no header, none has renewed it within its TTL (`patience` for the first
-    /// renewal).
+    /// Renews a lease three times within its TTL; returns the answers. When the connection is
+    /// lost, another member renews it. A TTL of 0 ends the renewals: a member said that the lease
+    /// is gone, or, if the answer has no header, none has renewed it within its TTL (`patience`
+    /// for the first renewal).
     ///
     /// # Errors
     /// In the stream: a member refuses to renew.

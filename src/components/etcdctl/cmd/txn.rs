@@ -212,9 +212,9 @@ async fn confirmed(ctx: &mut Ctx<'_>, line: &str) -> Result<pb::RequestOp, Fail>
 /// The verbs of operations.
 const OPERATIONS: [(&str, &[Flag]); 3] = [("get", GET), ("put", PUT), ("del", DEL)];
 
-/// `put key value --prev-kv`, as on a command line but for the quotes and the global flags: what it
-/// asks, and what to warn of before. The beginning of a verb will do. Errors: all that is wrong with
-/// flags has one text, as with etcdctl.
+/// `put key value --prev-kv`, as on a command line but for the quotes and the global flags: what
+/// it asks, and what to warn of before. The beginning of a verb will do. Errors: all that is wrong
+/// with flags has one text, as with etcdctl.
 fn operation(line: &str) -> Result<(pb::RequestOp, Option<String>), Fail> {
     let invalid = || Fail::new(INPUT, format!("invalid txn request: {line}"));
     let words = words(line)?;
