@@ -29,7 +29,7 @@ pub(crate) struct Lease {
 }
 
 /// A revocation that was proposed is proposed again after this time (etcd:
-/// `DefaultExpiredLeaseRetryInterval`).
+/// `defaultExpiredleaseRetryInterval`).
 const RETRY: Duration = Duration::from_secs(3);
 /// Most revocations that are proposed in a second (etcd: `defaultLeaseRevokeRate`).
 const REVOCATIONS_A_SECOND: usize = 1000;

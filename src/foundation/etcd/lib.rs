@@ -57,8 +57,8 @@
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd:
 //! puts are refused until a client ends it (the API server does so as soon as there is room). The
-//! quota is a sixteenth of the memory that this program may use, shared by the members in it, and
-//! etcd's 2 GiB at most.
+//! quota is a sixteenth of the memory that this program may use, shared by the members in it; each
+//! has 64 MiB at least, and etcd's 2 GiB at most.
 //!
 //! [`Storage`] is what an API server asks of its store. Usually that is the [`Kv`] of a member in
 //! this program; with `up --etcd` it is any etcd v3 elsewhere ([`grpc::Remote`]), as a

@@ -161,7 +161,7 @@ impl Kv {
     }
 
     /// Compares and writes at one revision. At most [`txn::MAX_OPS`] operations in each list and,
-    /// if one of them writes, [`REQUEST_MAX`] bytes.
+    /// if they are not all ranges, [`REQUEST_MAX`] bytes.
     ///
     /// # Errors
     /// Nothing is written, and the caller corrects the request, after
@@ -171,7 +171,7 @@ impl Kv {
     /// - `LeaseNotFound` if a put names a lease that does not exist;
     /// - `Compacted` or `FutureRevision` if a range names such a revision.
     ///
-    /// Else those of every write ([`Kv`]); of every read if no operation writes.
+    /// Else those of every write ([`Kv`]); of every read if all operations are ranges.
     pub async fn txn(&self, r: TxnRequest) -> Result<TxnResponse, Error> {
         self.run(r, txn::MAX_OPS, REQUEST_MAX).await
     }

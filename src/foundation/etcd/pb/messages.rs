@@ -4,8 +4,9 @@ use base64::Engine as _;
 use bytes::Bytes;
 use serde::Serializer;
 
-/// One message a line of the table: `kind field = number`, as in a `.proto` file. `"Name"` before a
-/// field is its name in JSON if that is another; `oneof` takes the enum and its numbers.
+/// One message a line of the table: `kind field = number`, as in a `.proto` file. `as "Name"`
+/// behind the number is the field's name in JSON if that is another; `oneof` takes the enum and its
+/// numbers.
 macro_rules! messages {
     ($($(#[$doc:meta])* $name:ident { $($fields:tt)* })*) => {
         $(messages!(@field [$(#[$doc])*] $name {} $($fields)*);)*

@@ -205,17 +205,15 @@ pub(crate) fn puts(txn: &TxnRequest) -> bool {
     })
 }
 
-/// No branch writes.
+/// Every operation is a range, so the answer needs no place in the log. As in etcd, a transaction
+/// with another one inside it goes through the log, also if none of them writes (`IsTxnReadonly` in
+/// server/etcdserver/txn/txn.go): an alarm or its size may forbid it.
 pub(crate) fn is_readonly(txn: &TxnRequest) -> bool {
-    txn.success.iter().chain(&txn.failure).all(|op| match op {
-        RequestOp::Range(_) => true,
-        RequestOp::Put(_) | RequestOp::DeleteRange(_) => false,
-        RequestOp::Txn(t) => is_readonly(t),
-    })
+    txn.success.iter().chain(&txn.failure).all(|op| matches!(op, RequestOp::Range(_)))
 }
 
 /// A transaction that [`is_readonly`] may be answered from this member's own state: every range
-/// says so. As in etcd, inner transactions do not.
+/// says so.
 pub(crate) fn is_serializable(txn: &TxnRequest) -> bool {
     let mut ops = txn.success.iter().chain(&txn.failure);
     ops.all(|op| matches!(op, RequestOp::Range(r) if r.serializable))
@@ -247,14 +245,9 @@ pub fn read(store: &Store, txn: &TxnRequest) -> Result<TxnResponse, Error> {
     let succeeded = txn.compare.iter().all(|c| holds(store, c));
     let mut responses = Vec::new();
     for op in if succeeded { &txn.success } else { &txn.failure } {
-        responses.push(match op {
-            RequestOp::Range(r) => {
-                store.check_revision_in_txn(r.revision)?;
-                ResponseOp::Range(store.range(r)?)
-            }
-            RequestOp::Txn(t) => ResponseOp::Txn(read(store, t)?),
-            RequestOp::Put(_) | RequestOp::DeleteRange(_) => continue, // excluded by `is_readonly`
-        });
+        let RequestOp::Range(r) = op else { continue }; // excluded by `is_readonly`
+        store.check_revision_in_txn(r.revision)?;
+        responses.push(ResponseOp::Range(store.range(r)?));
     }
     Ok(TxnResponse { revision: store.revision(), succeeded, responses })
 }

@@ -58,6 +58,21 @@ async fn limits_bind_clients_but_not_undo() {
     assert_eq!(kv.txn(txn).await.unwrap_err(), Error::RequestTooLarge);
 }
 
+/// As with etcd, where the log takes it: while an alarm says that members' data differ, it is
+/// refused like a write.
+#[tokio::test]
+async fn a_transaction_inside_another_is_no_read_alone() {
+    let kv = Kv::in_memory(Rng::seeded(1));
+    let reads = TxnRequest { success: vec![RequestOp::Range(get("a"))], ..Default::default() };
+    let within = TxnRequest { success: vec![RequestOp::Txn(reads.clone())], ..Default::default() };
+    for txn in [&reads, &within] {
+        assert_eq!(kv.txn(txn.clone()).await.map(|done| (done.revision, done.responses.len())), Ok((1, 1)));
+    }
+    kv.alarm(Alarm { kind: AlarmKind::Corrupt, member: 1 }, true).await.unwrap();
+    assert_eq!(kv.txn(reads).await.map(|done| done.revision), Ok(1));
+    assert_eq!(kv.txn(within).await.map(|done| done.revision), Err(Error::Corrupt));
+}
+
 /// Only one of two branches is run.
 #[tokio::test]
 async fn the_quota_counts_what_one_branch_puts() {
