@@ -58,7 +58,7 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize, chance: usize) -> 
     let mut query = query.clone();
     loop {
         let answered = answer_one(zone, &query, room, chance);
-        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA | RecordType::TXT);
+        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
         let target = match &answered {
             Answer::Records(records) if is_followed => records.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) => Some(target.0.clone()),
@@ -222,11 +222,12 @@ impl Asked<'_> {
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
             let (Ok(target), false) = (target, is_address) else { return Answer::NoSuchName };
             return match self.kind {
-                RecordType::A | RecordType::AAAA | RecordType::TXT | RecordType::CNAME => {
+                RecordType::A | RecordType::AAAA | RecordType::CNAME => {
                     self.one(TTL, RData::CNAME(CNAME(target)))
                 }
-                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for MX and
-                // NS, and a record with port 0 for SRV.
+                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for others:
+                // `Services` in its plugin/kubernetes answers TXT itself, and takes CNAMEs out of
+                // answers to SRV.
                 _ => Answer::Records(vec![]),
             };
         }
