@@ -328,13 +328,11 @@ impl Asked<'_> {
             let targets = names.iter().filter_map(|name| Name::from_ascii(name).ok());
             return Answer::Records(targets.take(most_records(self.room, POINTER_LEN)).map(own).collect());
         }
-        if self.zone.is_unsynced {
-            return Answer::NoSuchName; // whether the cluster has it is not known yet
-        }
         let [a, b, ..] = ip.octets();
         // Addresses of pods (10.244.0.0/16) and of services (10.96.0.0/12) that have no record get
-        // NXDOMAIN. They are not forwarded: these ranges are private to the cluster, and an
-        // upstream server could only answer for a network of the same addresses elsewhere.
+        // NXDOMAIN, or SERVFAIL as long as nothing is known of the cluster. They are not forwarded:
+        // these ranges are private to the cluster, and an upstream server could only answer for a
+        // network of the same addresses elsewhere.
         if (a, b) == (10, 244) || (a == 10 && (96..112).contains(&b)) {
             Answer::NoSuchName
         } else {
