@@ -42,7 +42,7 @@ pub(super) fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> 
 pub(super) fn made_for(volume: &PersistentVolume) -> Result<(String, String), String> {
     let name = volume.metadata.name.as_deref().unwrap_or_default();
     let source = volume.spec.as_ref().and_then(|spec| spec.host_path.as_ref());
-    if !source.is_some_and(|source| is_own_path(name, &source.path)) {
+    if source.is_none_or(|source| !is_own_path(name, &source.path)) {
         return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes"));
     }
     place_of(volume).ok_or_else(|| format!("{name}: its node affinity does not name one node"))

@@ -50,8 +50,8 @@ async fn a_released_volume_to_delete_goes_with_its_directory() {
     crew.kill();
 }
 
-/// An administrator set its policy to Retain before its claim was deleted, gave it to another claim,
-/// and set the policy to Delete again.
+/// An administrator set its policy to Retain before its claim was deleted, gave it to another
+/// claim, and set the policy to Delete again.
 #[tokio::test]
 async fn a_volume_that_was_given_to_another_claim_goes_with_its_directory() {
     let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
