@@ -25,8 +25,11 @@
 //!   pods' or the Services' range that has no name is answered with NXDOMAIN, where CoreDNS asks
 //!   outside.
 //! - ExternalNames that lead nowhere: one whose target is not known outside is answered with
-//!   NXDOMAIN, where CoreDNS answers with the CNAME alone. An ExternalName has no SRV records,
-//!   where CoreDNS has one with port 0.
+//!   NXDOMAIN, where CoreDNS answers with the CNAME alone.
+//! - Answers that are CoreDNS' in every detail: all have the bit RA, which CoreDNS sets in those
+//!   from outside alone. A namespace's name has no TXT records, where CoreDNS says NXDOMAIN. A
+//!   reverse name that the cluster knows has PTR records alone, where CoreDNS asks outside for
+//!   other types.
 //! - Volumes that several nodes share: a volume is a directory of one node. Claims for block
 //!   volumes, for shared access modes and with selectors are refused with an Event, as upstream's
 //!   local-path-provisioner does.

@@ -37,13 +37,19 @@ fn at_least_one(name: &str, number: Option<u64>) -> Option<u64> {
 ///
 /// # Panics
 /// After the last history, if any of them panicked: the text names every seed that did. At once if
-/// a variable holds no number, or `ROPEWALK_SEEDS` is 0.
+/// a variable holds no number, `ROPEWALK_SEEDS` is 0, or there are not so many seeds.
 pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, add: impl FnMut(T)) -> Option<u64> {
     let (first, seeds) =
         (number("ROPEWALK_SEED_FROM").unwrap_or(0), amount("ROPEWALK_SEEDS").unwrap_or(default));
-    let failed = failed_seeds(test, first..first.saturating_add(seeds), run, add);
+    let failed = failed_seeds(test, seeds_from(first, seeds), run, add);
     assert!(failed.is_empty(), "{test}: {} of {seeds} seeds failed: {failed:?}", failed.len());
     (seeds >= default).then_some(seeds)
+}
+
+/// A range that is cut off at the largest seed could be empty, and the test would pass.
+fn seeds_from(first: u64, seeds: u64) -> Range<u64> {
+    let end = first.checked_add(seeds);
+    first..end.unwrap_or_else(|| panic!("ROPEWALK_SEED_FROM={first}: no {seeds} seeds follow"))
 }
 
 fn failed_seeds<T>(
@@ -112,6 +118,9 @@ mod tests {
         };
         assert_eq!((read(None), read(Some(1))), (Ok(None), Ok(Some(1))));
         assert_eq!(read(Some(0)), Err("ROPEWALK_SEEDS=0: nothing would be tried".into()));
+        assert_eq!(seeds_from(u64::MAX - 2, 2), u64::MAX - 2..u64::MAX);
+        let last = catch_unwind(|| seeds_from(u64::MAX, 2)).map_err(|panic| crate::fuzz::said(&*panic));
+        assert_eq!(last, Err("ROPEWALK_SEED_FROM=18446744073709551615: no 2 seeds follow".into()));
     }
 
     #[test]

@@ -104,8 +104,8 @@ pub struct ServiceRule {
     pub local_endpoints: Option<Vec<(Ipv4Addr, u16)>>,
     /// `sessionAffinity: ClientIP`, in seconds.
     pub affinity_seconds: Option<u32>,
-    /// Endpoints that end and still serve, and that no new client is led to. UDP flows that lead
-    /// there stay (upstream: since 1.32).
+    /// Endpoints that end and still serve, and that no new client is led to; also those that serve
+    /// and are not ready. UDP flows that lead there stay (upstream: since 1.32).
     pub draining: Vec<(Ipv4Addr, u16)>,
 }
 

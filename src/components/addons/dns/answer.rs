@@ -58,7 +58,7 @@ pub(super) fn answer(zone: &Zone, query: &Query, room: usize, chance: usize) -> 
     let mut query = query.clone();
     loop {
         let answered = answer_one(zone, &query, room, chance);
-        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA | RecordType::TXT);
+        let is_followed = matches!(query.query_type(), RecordType::A | RecordType::AAAA);
         let target = match &answered {
             Answer::Records(records) if is_followed => records.iter().find_map(|record| match &record.data {
                 RData::CNAME(target) => Some(target.0.clone()),
@@ -222,11 +222,12 @@ impl Asked<'_> {
             let target = Name::from_ascii(format!("{}.", external.trim_end_matches('.')));
             let (Ok(target), false) = (target, is_address) else { return Answer::NoSuchName };
             return match self.kind {
-                RecordType::A | RecordType::AAAA | RecordType::TXT | RecordType::CNAME => {
+                RecordType::A | RecordType::AAAA | RecordType::CNAME => {
                     self.one(TTL, RData::CNAME(CNAME(target)))
                 }
-                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for MX and
-                // NS, and a record with port 0 for SRV.
+                // RFC 1034, 4.3.2, has the CNAME for every type. CoreDNS has nothing for others:
+                // `Services` in its plugin/kubernetes answers TXT itself, and takes CNAMEs out of
+                // answers to SRV.
                 _ => Answer::Records(vec![]),
             };
         }
@@ -327,13 +328,11 @@ impl Asked<'_> {
             let targets = names.iter().filter_map(|name| Name::from_ascii(name).ok());
             return Answer::Records(targets.take(most_records(self.room, POINTER_LEN)).map(own).collect());
         }
-        if self.zone.is_unsynced {
-            return Answer::NoSuchName; // whether the cluster has it is not known yet
-        }
         let [a, b, ..] = ip.octets();
         // Addresses of pods (10.244.0.0/16) and of services (10.96.0.0/12) that have no record get
-        // NXDOMAIN. They are not forwarded: these ranges are private to the cluster, and an
-        // upstream server could only answer for a network of the same addresses elsewhere.
+        // NXDOMAIN, or SERVFAIL as long as nothing is known of the cluster. They are not forwarded:
+        // these ranges are private to the cluster, and an upstream server could only answer for a
+        // network of the same addresses elsewhere.
         if (a, b) == (10, 244) || (a == 10 && (96..112).contains(&b)) {
             Answer::NoSuchName
         } else {

@@ -409,13 +409,16 @@ fn only_what_was_made_for_a_claim_is_removed() {
         change(volume.spec.as_mut().unwrap());
         made_for(&volume)
     };
-    for path in ["/../../../../../tmp/rw-victim", "", "/", "/var/local-path-provisioner", "/etc"] {
+    let root = "/var/local-path-provisioner";
+    let beside = ["", "/", "/pvc-u", "/pvc-u_", "/pvc-u_d/data", "/pvc-u2_d_data", "/../pvc-u_d_data"];
+    let beside = beside.map(|path| format!("{root}{path}"));
+    let elsewhere = ["/../../../../../tmp/rw-victim", "", "/", "/etc", "pvc-u_d_data"];
+    for path in elsewhere.into_iter().chain(beside.iter().map(String::as_str)) {
         let set = |s: &mut PersistentVolumeSpec| s.host_path.as_mut().unwrap().path = path.into();
         assert!(changed(&set).is_err(), "{path}");
     }
     // A copy of a dynamic volume whose source is local has no hostPath.
     assert!(changed(&|s| s.host_path = None).is_err());
-    assert!(changed(&|s| s.claim_ref = None).is_err());
     assert!(changed(&|s| s.node_affinity = None).is_err());
     let renamed = |s: &mut PersistentVolumeSpec| {
         let up = "x/../../../../tmp";

@@ -27,23 +27,34 @@ pub(super) fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> 
 }
 
 /// What has to be removed for a volume that this provisioner made: its node, and its path in the
-/// node's file system. Pure.
+/// node's file system. Which claim it is for does not count: an administrator may have kept the
+/// volume when its first claim went, and given it to another one. Pure.
+///
+/// ```text
+/// pvc-u, /var/local-path-provisioner/pvc-u_d_data   -> its directory
+/// pvc-u, /var/local-path-provisioner/pvc-v_d_data   -> refused: the directory is that of pvc-v
+/// pvc-u, /etc                                       -> refused
+/// ```
 ///
 /// # Errors
-/// A user who may write a PersistentVolume may write this provisioner's name into it. A volume that
-/// [`volume_for`] would not have made for the claim that it names is refused, and nothing is
-/// removed.
+/// A user who may write a PersistentVolume may write this provisioner's name into it. A volume
+/// whose path is not that of its own directory is refused, and nothing is removed.
 pub(super) fn made_for(volume: &PersistentVolume) -> Result<(String, String), String> {
-    let name = volume.metadata.name.clone().unwrap_or_default();
-    let spec = volume.spec.clone().unwrap_or_default();
-    let claim = spec.claim_ref.unwrap_or_default();
-    let part = |part: &Option<String>| part.clone().unwrap_or_default();
-    let expected = path_of(&part(&claim.uid), &part(&claim.namespace), &part(&claim.name));
-    let path = spec.host_path.map(|h| h.path).filter(|path| Some(path) == expected.as_ref());
-    if path.is_none() || name != format!("pvc-{}", part(&claim.uid)) {
-        return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes for its claim"));
+    let name = volume.metadata.name.as_deref().unwrap_or_default();
+    let source = volume.spec.as_ref().and_then(|spec| spec.host_path.as_ref());
+    if source.is_none_or(|source| !is_own_path(name, &source.path)) {
+        return Err(format!("{name}: its name or path is not one that {PROVISIONER} makes"));
     }
     place_of(volume).ok_or_else(|| format!("{name}: its node affinity does not name one node"))
+}
+
+/// Returns whether [`path_of`] makes this path for the volume of this name. No name of a volume has
+/// a `_`, so one directory is that of one volume alone.
+fn is_own_path(volume: &str, path: &str) -> bool {
+    let is_made = volume.strip_prefix("pvc-").is_some_and(|uid| !uid.is_empty() && !uid.contains(['_', '/']));
+    let directory = path.strip_prefix(ROOT).and_then(|below| below.strip_prefix('/'));
+    let claim = directory.and_then(|directory| directory.strip_prefix(volume)?.strip_prefix('_'));
+    is_made && claim.is_some_and(|claim| !claim.is_empty() && !claim.contains(['/', '\0']))
 }
 
 /// The node that a volume's affinity names, and its path there, whatever claim the volume is for.

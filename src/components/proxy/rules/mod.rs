@@ -35,6 +35,9 @@ pub(crate) struct Endpoints {
     ready: BTreeSet<Endpoint>,
     /// They end, and serve until then.
     serving: BTreeSet<Endpoint>,
+    /// They serve, are not ready and do not end, as a slice of another controller may say. No new
+    /// flow is led to them, and UDP flows that lead there stay. Empty for TCP.
+    unready: BTreeSet<Endpoint>,
     /// Slices and endpoints that were looked at for these, whether they are of use or not.
     visited: usize,
 }
@@ -74,6 +77,7 @@ struct Candidate<'a> {
     ip: Ipv4Addr,
     node: Option<&'a String>,
     is_ready: bool,
+    ends: bool,
 }
 
 /// A Service's slices: of each its ports, the endpoints that may be of use, and how many it has.
@@ -95,13 +99,12 @@ impl<'a> Slices<'a> {
                 let is_ready = conditions.and_then(|c| c.ready).unwrap_or(true);
                 let serves = conditions.and_then(|c| c.serving).unwrap_or(true);
                 let ends = conditions.and_then(|c| c.terminating).unwrap_or(false);
-                let is_usable = is_ready || serves && ends;
-                if !is_usable {
+                if !is_ready && !serves {
                     return None;
                 }
                 // Further addresses are the same endpoint, which consumers may ignore.
                 let ip = endpoint.addresses.first().and_then(|a| ipv4(a))?;
-                Some(Candidate { ip, node: endpoint.node_name.as_ref(), is_ready })
+                Some(Candidate { ip, node: endpoint.node_name.as_ref(), is_ready, ends })
             });
             (candidates.collect(), slice.endpoints.len(), ports)
         });
@@ -126,8 +129,10 @@ impl<'a> Slices<'a> {
                 let one = Endpoint { ip: candidate.ip, port: number, node: candidate.node.cloned() };
                 if candidate.is_ready {
                     found.ready.insert(one);
-                } else {
+                } else if candidate.ends {
                     found.serving.insert(one);
+                } else if protocol == Protocol::Udp {
+                    found.unready.insert(one);
                 }
             }
         }
@@ -468,7 +473,8 @@ fn wanted_by(
         };
         if protocol == Protocol::Udp {
             let used = rule.used();
-            let serving = all.serving.iter().map(|e| (e.ip, e.port)).collect::<BTreeSet<_>>();
+            let serving = all.serving.iter().chain(&all.unready).map(|e| (e.ip, e.port));
+            let serving = serving.collect::<BTreeSet<_>>();
             rule.draining = serving.difference(&used).copied().collect();
         }
         // What is left out for its size takes nothing in the kernel, and the work is all that it

@@ -320,7 +320,7 @@ fn ready_endpoints_get_traffic_and_ending_ones_only_when_nobody_else_is_left() {
 }
 
 #[test]
-fn udp_flows_may_stay_with_endpoints_that_end_and_serve() {
+fn udp_flows_may_stay_with_endpoints_that_serve() {
     let slice: EndpointSlice = serde_json::from_value(serde_json::json!({
         "addressType": "IPv4", "metadata": {},
         "ports": [{"name": "", "port": 53, "protocol": "UDP"}, {"name": "", "port": 53, "protocol": "TCP"}],
@@ -328,12 +328,14 @@ fn udp_flows_may_stay_with_endpoints_that_end_and_serve() {
             {"addresses": ["10.244.1.2"]},
             {"addresses": ["10.244.1.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
             {"addresses": ["10.244.1.4"], "conditions": {"ready": false, "serving": false, "terminating": true}},
+            {"addresses": ["10.244.1.5"], "conditions": {"ready": false}}, // as another controller may write it
+            {"addresses": ["10.244.1.6"], "conditions": {"ready": false, "serving": false}},
         ],
     }))
     .unwrap();
     let slices = [("d/dns".to_string(), vec![Arc::new(slice)])].into();
-    let ending = vec![([10, 244, 1, 3].into(), 53)];
-    for (protocol, draining) in [("UDP", ending), ("TCP", vec![])] {
+    let stay = vec![([10, 244, 1, 3].into(), 53), ([10, 244, 1, 5].into(), 53)];
+    for (protocol, draining) in [("UDP", stay), ("TCP", vec![])] {
         let ports = serde_json::json!([{"port": 53, "protocol": protocol}]);
         let dns = service(serde_json::json!({
             "metadata": {"namespace": "d", "name": "dns"}, "spec": {"clusterIP": "10.96.0.10", "ports": ports},

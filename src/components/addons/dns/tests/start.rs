@@ -79,16 +79,20 @@ async fn a_stop_before_the_lists_are_complete_is_heard() {
 async fn without_an_api_server_names_outside_are_answered_and_it_is_not_ready() {
     let api = silent_api().await;
     let server = started(&api.client).await;
-    for name in ["web.default.svc.cluster.local.", "9.0.96.10.in-addr.arpa.", "7.2.0.192.in-addr.arpa."] {
+    for name in ["web.default.svc.cluster.local.", "9.0.96.10.in-addr.arpa."] {
         assert_eq!(ask(server.udp, name).await, (ResponseCode::ServFail, 0), "{name}");
     }
-    let (client, outside) = (server.udp, server.outside);
-    let asked = tokio::spawn(async move { ask(client, "example.org.").await });
-    let mut buffer = vec![0; 512];
-    let (count, from) = outside.recv_from(&mut buffer).await.unwrap();
-    buffer[2] |= 0x80;
-    outside.send_to(&buffer[..count], from).await.unwrap();
-    assert_eq!(asked.await.unwrap(), (ResponseCode::NoError, 0));
+    let outside = server.outside;
+    server.crew.spawn(async move {
+        let mut buffer = vec![0; 512];
+        while let Ok((count, from)) = outside.recv_from(&mut buffer).await {
+            buffer[2] |= 0x80;
+            let _ = outside.send_to(&buffer[..count], from).await; // it may have asked again meanwhile
+        }
+    });
+    for name in ["example.org.", "7.2.0.192.in-addr.arpa."] {
+        assert_eq!(ask(server.udp, name).await, (ResponseCode::NoError, 0), "{name}");
+    }
     assert_eq!(
         (get(server.ready, "/ready").await, get(server.health, "/health").await),
         ("503".into(), "200".into())

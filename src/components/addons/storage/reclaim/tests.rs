@@ -50,6 +50,27 @@ async fn a_released_volume_to_delete_goes_with_its_directory() {
     crew.kill();
 }
 
+/// An administrator set its policy to Retain before its claim was deleted, gave it to another
+/// claim, and set the policy to Delete again.
+#[tokio::test]
+async fn a_volume_that_was_given_to_another_claim_goes_with_its_directory() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let (own, other) = make_directories(dir.path());
+    let mut volume = released("Delete");
+    let claim = json!({"namespace": "e", "name": "other", "uid": "w"});
+    volume.spec.as_mut().unwrap().claim_ref = read(claim);
+    volume.metadata.finalizers = None;
+    let mut bound = volume.clone();
+    bound.status = read(json!({"phase": "Bound"}));
+    assert_eq!(step(&bound), Step::Protect, "while it is in use");
+    let api = Scripted::new(|_| None).await;
+    let worker = worker(&crew, api.client.clone(), dir.path(), None, Some(volume));
+    assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Done);
+    assert!(!own.exists() && other.join("file").exists());
+    assert_eq!(api.lines(), [DELETE]);
+    crew.kill();
+}
+
 #[tokio::test]
 async fn a_volume_to_retain_or_in_use_or_of_another_provisioner_stays() {
     let mut bound = released("Delete");
