@@ -324,10 +324,10 @@ impl Refusal {
             }
             Refusal::BadLedger { path, why } => say(Word::BadLedger, &[path, why]),
             Refusal::NoSuchNode { node, known } => {
-                say(Word::NoSuchNode, &[&visible(node), &known.join(", ")])
+                say(Word::NoSuchNode, &[&quoted_if_blank(node), &known.join(", ")])
             }
             Refusal::NoSuchComponent { component, known } => {
-                say(Word::NoSuchComponent, &[&visible(component), &known.join(", ")])
+                say(Word::NoSuchComponent, &[&quoted_if_blank(component), &known.join(", ")])
             }
             Refusal::NotOnNodes { component, nodes } => {
                 say(Word::NotOnNodes, &[component, &nodes.join(", ")])
@@ -365,7 +365,7 @@ impl Refusal {
 }
 
 /// Returns a name that was given, in quotes if it could not be seen in a sentence: `""`.
-fn visible(name: &str) -> Cow<'_, str> {
+fn quoted_if_blank(name: &str) -> Cow<'_, str> {
     match name.is_empty() || name.contains(char::is_whitespace) {
         true => format!("{name:?}").into(),
         false => name.into(),

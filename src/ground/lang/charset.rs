@@ -154,7 +154,7 @@ pub fn is_harmful(c: char) -> bool {
 }
 
 /// Removes the characters of a text that are [harmful](is_harmful), except line breaks and tabs.
-/// What another program, a server or a file says is anybody's.
+/// Texts of other programs, servers and files go through this on their way to a terminal.
 pub fn harmless_lines(text: String) -> String {
     let is_removed = |c: char| is_harmful(c) && !matches!(c, '\n' | '\t');
     match text.contains(is_removed) {

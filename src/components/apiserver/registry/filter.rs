@@ -113,7 +113,7 @@ impl Filter {
 
     /// Bytes of work that it takes at most to judge an object of `bytes` bytes, beside the
     /// comparisons.
-    pub(crate) fn work(&self, bytes: usize) -> usize {
+    pub(crate) fn bytes_to_judge(&self, bytes: usize) -> usize {
         if self.shape.is_some() { bytes } else { 0 }
     }
 

@@ -81,7 +81,7 @@ pub(crate) async fn matching(
     }
     let (mut objects, mut pace) = (vec![], Pace::default());
     for (key, object) in snapshot.objects {
-        let work = filter.work(object.bytes.len());
+        let work = filter.bytes_to_judge(object.bytes.len());
         if filter.matches(&object.value) {
             objects.push((key, object));
         }

@@ -192,7 +192,7 @@ fn fill_place(schema: &Schema, here: &mut Value) {
 /// Finds what stands at a path (`spec.color`) after an object was pruned, lost its nulls and, if
 /// `with_defaults`, got its defaults; `null` if nothing does. Returns whether it is a default, or
 /// inside of one, too.
-pub(super) fn find<'a>(
+pub(super) fn find_field<'a>(
     schema: &'a Schema,
     object: &'a Value,
     path: &str,

@@ -34,9 +34,9 @@ impl<'a> ShownFields<'a> {
         if path == "apiVersion" {
             return Cow::Owned(format!("{}/{}", self.group, self.version).into());
         }
-        let (value, is_default) = fill::find(&self.custom.schema, self.object, path, true);
+        let (value, is_default) = fill::find_field(&self.custom.schema, self.object, path, true);
         if is_default && !self.gets_defaults() {
-            return Cow::Borrowed(fill::find(&self.custom.schema, self.object, path, false).0);
+            return Cow::Borrowed(fill::find_field(&self.custom.schema, self.object, path, false).0);
         }
         Cow::Borrowed(value)
     }

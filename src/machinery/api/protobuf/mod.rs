@@ -55,7 +55,7 @@ impl Room<'_> {
     ///
     /// # Errors
     /// As [`Room::spend`].
-    fn name(self, field: &Field) -> Result<(), String> {
+    fn spend_name(self, field: &Field) -> Result<(), String> {
         self.spend(TEXT + field.json.len())
     }
 
@@ -200,7 +200,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 let Wire::Bytes(entry) = wire else { continue };
                 let (key, value) = map_entry(field.kind, entry, room)?;
                 if !out.contains_key(field.json) {
-                    room.name(field)?;
+                    room.spend_name(field)?;
                     room.spend(MAP)?;
                 }
                 let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
@@ -211,7 +211,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
                     Value::Array(list) => {
                         if list.is_empty() {
-                            room.name(field)?;
+                            room.spend_name(field)?;
                             room.spend(LIST)?;
                         }
                         list.push(value);
@@ -224,7 +224,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 if field.json == "*" {
                     out.append(value::as_map(&mut value));
                 } else if field.keep_zero || !is_zero(&value) {
-                    room.name(field)?;
+                    room.spend_name(field)?;
                     out.insert(field.json.into(), value);
                 } else {
                     // Go writes them all: more than ten for each schema of a definition.
