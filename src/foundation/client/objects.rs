@@ -6,7 +6,8 @@ use super::reflector::decoded;
 use kube::api::{
     DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
 };
-use kube::core::DynamicResourceScope;
+use kube::core::{DynamicResourceScope, Status};
+use kube::runtime::watcher;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, Error as _};
 use std::fmt::Debug;
@@ -57,6 +58,8 @@ const PAGE: u32 = 500;
 /// Pages of a list at most, and answers that it takes: those of two million objects, more than a
 /// store of 8 GB holds. A server that Ropewalk did not start may send pages without end.
 const PAGES_MAX: usize = 4000;
+/// Objects of such a list.
+pub(super) const OBJECTS_MAX: usize = PAGES_MAX * PAGE as usize;
 
 /// A list that is read in pages. The API server refuses a list of whole objects without a limit
 /// (413) if the defaults of a custom kind would make it too large, and splits one with a limit.
@@ -117,6 +120,14 @@ impl<T: Clone> Pages<T> {
         self.read = Some(list);
         Ok(None)
     }
+}
+
+/// The error of a reflector's list that has more than `most` objects. As a refusal it is not asked
+/// for again at once, and then from its beginning.
+pub(super) fn too_many_objects(most: usize) -> watcher::Error {
+    let message = format!("the server's list has no end: it has more than {most} objects");
+    let status = Status { code: 413, reason: "RequestEntityTooLarge".into(), message, ..Status::default() };
+    watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
 }
 
 /// The error of a list that its server does not end.
@@ -372,6 +383,27 @@ mod tests {
         let mut ever = pages();
         let taken = (0..).map(|number| ever.take(page(&format!("c{number}")))).take_while(Result::is_ok);
         assert_eq!(taken.count(), PAGES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_reflector_gives_up_a_list_without_an_end_and_begins_again() {
+        let item = |name: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "d"}});
+            serde_json::from_value::<Item<DynamicObject>>(object).unwrap()
+        };
+        let objects = ["a", "b", "c"].map(|name| Ok(watcher::Event::InitApply(item(name))));
+        let mut events = vec![Ok(watcher::Event::Init)];
+        events.extend(objects);
+        events.extend([Ok(watcher::Event::Init), Ok(watcher::Event::InitApply(item("a")))]);
+        events.push(Ok(watcher::Event::InitDone));
+        let mut reflector = crate::Reflector::over("Pod", futures::stream::iter(events));
+        reflector.most = 2;
+        let why = reflector.next().await.unwrap().err().unwrap().to_string();
+        assert!(why.contains("it has more than 2 objects"), "{why}");
+        match reflector.next().await {
+            Some(Ok(crate::Delta::Replaced(all))) => assert_eq!(all.len(), 1),
+            _ => panic!("the next list is whole"),
+        }
     }
 
     /// Between two pages the store may compact the revision of the list: then it is read at once.
