@@ -26,8 +26,8 @@ pub(crate) fn explain(facts: &Facts, question: &Question) -> Explanation {
 
 /// `pod/web`, `shop/pod/web`, `localhost:31234` as curl takes it, or a bare name.
 fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
-    if let Some(port) = line::written_port(word) {
-        return match port.parse() {
+    if let Some(port) = word.split_whitespace().find_map(line::written_port) {
+        return match port.parse::<u16>() {
             Ok(port @ 1..) => service::port(reader, port),
             _ => no_port(reader, port),
         };
