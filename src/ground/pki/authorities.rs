@@ -101,9 +101,9 @@ impl Authorities {
         Authorities { roots: RootCertStore::empty(), certificates: vec![] }
     }
 
-    /// Adds a certificate, unless it is there already. webpki reads a trusted certificate's name and
-    /// key alone. It has to be read whole, because its time, its usages and its limit count, too;
-    /// Go takes no other certificate either (`ParseCertificate` in crypto/x509).
+    /// Adds a certificate, unless it is there already. webpki reads a trusted certificate's name
+    /// and key alone. It has to be read whole, because its time, its usages and its limit count,
+    /// too; Go takes no other certificate either (`ParseCertificate` in crypto/x509).
     ///
     /// # Errors
     /// It cannot be read.

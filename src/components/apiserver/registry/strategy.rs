@@ -147,8 +147,8 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
 /// whichever that is, so another uid in it is no condition as in an update: it would change a field
 /// that never changes. The status of a custom resource comes without its metadata.
 ///
-/// Source: `UpdatedObjectInfo.Preconditions` and `validateCommonFields` in `registry/rest/update.go`
-/// of k8s.io/apiserver; `ValidateObjectMetaAccessorUpdate` in k8s.io/apimachinery.
+/// Source: `UpdatedObjectInfo.Preconditions` and `validateCommonFields` in k8s.io/apiserver,
+/// `registry/rest/update.go`; `ValidateObjectMetaAccessorUpdate` in k8s.io/apimachinery.
 ///
 /// # Errors
 /// 422 for a patch that names another uid.

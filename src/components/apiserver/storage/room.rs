@@ -49,8 +49,8 @@ impl Drop for Counted<'_> {
 /// sixteenth of the machine's memory, divided among the control planes.
 ///
 /// ```text
-/// machine of 8 GiB, one control plane    quota 512 MiB    values 2 GiB, a quarter of the machine
-/// ConfigMap of 60,000 keys               1.2 MB           values 19 MB, its managed fields included
+/// machine of 8 GiB, one control plane    quota 512 MiB    values 2 GiB, a quarter of it
+/// ConfigMap of 60,000 keys               1.2 MB           values 19 MB, with managed fields
 /// ```
 ///
 /// Writes on their way do not count: few large ones are worked on at a time.
