@@ -169,7 +169,7 @@ async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle
     let lang = style.lang;
     let view: LabView = query(place, lang, Ask::Show).await?;
     if !yes && !view.over && !view.id.is_empty() {
-        eprintln!("{}", lang.say(Say::LabGiveUp, &[&view.title]));
+        eprintln!("{}", lang.say(Say::LabGiveUp, &[&harmless(&view.title)]));
         if !consent::agreed(lang) {
             return Ok(1);
         }

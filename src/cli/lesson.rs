@@ -25,6 +25,9 @@ use ui::settings;
 use ui::texts::{Lang, Say};
 use ui::tracks;
 
+/// What `--name` is where it is not given.
+const MAIN: &str = "main";
+
 /// Runs one command of `lesson`, and returns its exit code.
 pub(crate) async fn run(
     command: Command,
@@ -37,7 +40,7 @@ pub(crate) async fn run(
     let home = Home::find()?;
     let lang = settings::language(lang, &home);
     let kubeconfig = absolute(kubeconfig)?;
-    if let Some(wrong) = wrong_usage(&command, kubeconfig.is_some(), lessons.as_deref(), only, lang) {
+    if let Some(wrong) = wrong_usage(&command, kubeconfig.is_some(), name, lessons.as_deref(), only, lang) {
         eprintln!("ropewalk: {wrong}");
         return Ok(USAGE);
     }
@@ -121,14 +124,23 @@ async fn solve_connected(
 fn wrong_usage(
     command: &Command,
     on_foreign_cluster: bool,
+    name: &str,
     lessons: Option<&Path>,
     only: bool,
     lang: Lang,
 ) -> Option<String> {
+    let of_cluster = [("--kubeconfig", on_foreign_cluster), ("--name", name != MAIN)];
+    let given = |options: &[(&'static str, bool)]| {
+        options.iter().find(|(_, is_given)| *is_given).map(|(option, _)| *option)
+    };
     if matches!(command, Command::Preview { .. }) {
-        let given = [("--kubeconfig", on_foreign_cluster), ("--lessons", lessons.is_some())];
-        let given = given.into_iter().find(|(_, is_given)| *is_given);
-        return given.map(|(option, _)| lang.say(Word::PreviewAlone, &[option]));
+        let option = given(&[of_cluster[0], of_cluster[1], ("--lessons", lessons.is_some())]);
+        return option.map(|option| lang.say(Word::PreviewAlone, &[option]));
+    }
+    if matches!(command, Command::New { .. })
+        && let Some(option) = given(&of_cluster)
+    {
+        return Some(lang.say(Word::NewAlone, &[option]));
     }
     if only && lessons.is_none() {
         return Some(lang.say(Say::OnlyWhat, &[library::ONLY, library::DIRECTORY]));
@@ -392,7 +404,7 @@ mod tests {
     fn a_preview_reads_its_own_folder_and_no_cluster() {
         let preview = || Command::Preview { directory: "mine".into(), id: None };
         let wrong = |foreign, lessons: Option<&str>, only, lang| {
-            wrong_usage(&preview(), foreign, lessons.map(Path::new), only, lang)
+            wrong_usage(&preview(), foreign, MAIN, lessons.map(Path::new), only, lang)
         };
         assert_eq!(wrong(false, None, false, Lang::En), None);
         assert_eq!(wrong(false, None, true, Lang::En), None, "without the built-in lessons");
@@ -400,6 +412,21 @@ mod tests {
         assert!(wrong(false, Some("x"), true, Lang::En).is_some_and(|text| text.ends_with("out --lessons")));
         let korean = wrong(true, None, false, Lang::Ko).unwrap();
         assert!(korean.contains("--kubeconfig 옵션을 빼세요"), "{korean}");
+        let named = wrong_usage(&preview(), false, "other", None, false, Lang::En);
+        assert!(named.is_some_and(|text| text.ends_with("out --name")));
+    }
+
+    #[test]
+    fn a_template_is_written_without_a_cluster() {
+        let new = || Command::New { id: "harbour/01-first".into() };
+        let wrong = |foreign, name: &str, lang| wrong_usage(&new(), foreign, name, None, false, lang);
+        assert_eq!(wrong(false, MAIN, Lang::En), None);
+        assert!(wrong(true, MAIN, Lang::En).is_some_and(|text| text.ends_with("out --kubeconfig")));
+        assert!(wrong(false, "other", Lang::En).is_some_and(|text| text.ends_with("out --name")));
+        let korean = wrong(false, "other", Lang::Ko).unwrap();
+        assert!(korean.contains("--name 옵션을 빼세요"), "{korean}");
+        let below = wrong_usage(&new(), false, MAIN, Some(Path::new("mine")), false, Lang::En);
+        assert_eq!(below, None, "that is where it is written to");
     }
 
     /// As `lab show` and `drill show` do.

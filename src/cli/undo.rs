@@ -47,7 +47,7 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
                 eprintln!("{}", refusal(lang, &plan, &open));
                 return Ok(1);
             }
-            eprintln!("{}", lang.say(Say::LossLesson, &[&open.title]));
+            eprintln!("{}", lang.say(Say::LossLesson, &[&harmless(&open.title)]));
             if losses(&plan).is_empty() && !consent::agreed(lang) {
                 return Ok(1);
             }

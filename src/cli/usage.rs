@@ -82,7 +82,7 @@ pub(crate) fn reason(error: &anyhow::Error, asked: Option<Lang>) -> String {
     match (error.downcast_ref::<ui::Error>(), error.downcast_ref::<cluster::Error>()) {
         (Some(inner), _) => inner.say(language(asked)),
         (None, Some(inner)) => inner.say(language(asked)),
-        (None, None) => format!("{error:#}"),
+        (None, None) => charset::harmless_lines(format!("{error:#}")),
     }
 }
 

@@ -6,6 +6,7 @@ use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use lab::why::{Explanation, Question, Typed};
 use lang::charset::print;
+use ui::prose::harmless;
 use ui::settings;
 use ui::texts::{Lang, Say};
 
@@ -41,7 +42,7 @@ fn after() -> Option<Typed> {
 fn explanation_text(lang: Lang, told: &Explanation, width: usize) -> String {
     let mut out = String::new();
     if !told.about.is_empty() {
-        out.push_str(&format!("{}\n", told.about));
+        out.push_str(&format!("{}\n", harmless(&told.about)));
     }
     let tips = told.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
     for line in told.lines.iter().cloned().chain(tips) {

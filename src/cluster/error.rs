@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use client::kubeconfig::LockError;
+use lang::charset::harmless_lines;
 use lang::{Lang, texts};
 
 /// What went wrong, why, and what to try: for people.
@@ -108,8 +109,12 @@ texts! {
 
 impl Error {
     /// For people, with its causes. What learners meet is in both languages; what only a broken
-    /// machine causes is not.
+    /// machine causes is not. What other programs and clusters say steers no terminal.
     pub fn say(&self, lang: Lang) -> String {
+        harmless_lines(self.sentence(lang))
+    }
+
+    fn sentence(&self, lang: Lang) -> String {
         let say = |word: Word, with: &[&str]| lang.say(word, with);
         match self {
             Error::NotRunning(name) => say(Word::NotRunning, &[name, name]),
@@ -140,6 +145,15 @@ mod tests {
     fn lacks_right() -> Error {
         let [url, context, right, said] = ["https://far:6443", "c", "get namespaces", "no"].map(String::from);
         Refusal::Far(Far::LacksRight { url, context, right, said }).into()
+    }
+
+    #[test]
+    fn what_another_program_says_steers_no_terminal() {
+        let said = "no\u{1b}[2J\u{202e}\n  why";
+        for error in [Error::Told(said.into()), Error::Start(said.into()), Error::Control(said.into())] {
+            let told = error.say(Lang::En);
+            assert!(told.ends_with("no[2J\n  why"), "{told:?}");
+        }
     }
 
     #[test]

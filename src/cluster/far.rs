@@ -1,5 +1,6 @@
 //! What a foreign cluster refuses, told in the language of the person who uses it.
 
+use lang::charset::is_harmful;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
 
@@ -74,10 +75,10 @@ texts! {
 
 impl Far {
     /// Returns the refusal as a sentence for people. What the server says stays as it is, but for
-    /// control characters: the cluster is not to steer the learner's terminal.
+    /// characters that steer a terminal or show a line in another order than it is written in.
     pub fn say(&self, lang: Lang) -> String {
         let quoted = |context: &String| format!("{context:?}");
-        let shown = |said: &String| said.replace(char::is_control, " ");
+        let shown = |said: &String| said.replace(is_harmful, " ");
         match self {
             Far::Unusable { url, why } => lang.say(Word::Unusable, &[url, &shown(why)]),
             Far::Stranger { url, context, said } => {
@@ -98,10 +99,10 @@ impl Far {
 mod tests {
     use super::*;
 
-    /// It would clear the screen and name the window.
+    /// It would clear the screen, name the window and turn the sentence around.
     #[test]
     fn a_foreign_cluster_does_not_steer_the_terminal() {
-        let said = || "\u{1b}[2J\u{1b}]0;name\u{7}no\u{9b}".to_string();
+        let said = || "\u{1b}[2J\u{1b}]0;name\u{7}no\u{9b}\u{202e}\u{2066}\u{61c}".to_string();
         let [url, context, right, namespace] = ["https://far", "c", "delete pods", "n"].map(String::from);
         let (why, own) = (said(), (url.clone(), context.clone()));
         for far in [
@@ -112,7 +113,7 @@ mod tests {
             Far::NotDeleted { namespace, said: said() },
         ] {
             for told in [far.say(Lang::En), far.say(Lang::Ko)] {
-                assert!(!told.contains(char::is_control) && told.contains("name no"), "{told:?}");
+                assert!(!told.contains(is_harmful) && told.contains("name no"), "{told:?}");
             }
         }
     }

@@ -3,6 +3,7 @@
 use super::far::Far;
 use lang::{Lang, texts};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
 /// A refusal as the control socket carries it: what, and the values its sentence needs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -322,9 +323,11 @@ impl Refusal {
                 say(Word::ForeignNamespaces, &[&names.join(", "), ledger])
             }
             Refusal::BadLedger { path, why } => say(Word::BadLedger, &[path, why]),
-            Refusal::NoSuchNode { node, known } => say(Word::NoSuchNode, &[node, &known.join(", ")]),
+            Refusal::NoSuchNode { node, known } => {
+                say(Word::NoSuchNode, &[&quoted_if_blank(node), &known.join(", ")])
+            }
             Refusal::NoSuchComponent { component, known } => {
-                say(Word::NoSuchComponent, &[component, &known.join(", ")])
+                say(Word::NoSuchComponent, &[&quoted_if_blank(component), &known.join(", ")])
             }
             Refusal::NotOnNodes { component, nodes } => {
                 say(Word::NotOnNodes, &[component, &nodes.join(", ")])
@@ -361,10 +364,37 @@ impl Refusal {
     }
 }
 
+/// Returns a name that was given, in quotes if it could not be seen in a sentence: `""`.
+fn quoted_if_blank(name: &str) -> Cow<'_, str> {
+    match name.is_empty() || name.contains(char::is_whitespace) {
+        true => format!("{name:?}").into(),
+        false => name.into(),
+    }
+}
+
 impl std::error::Error for Refusal {}
 
 impl std::fmt::Display for Refusal {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.say(Lang::En))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `fault kill ""` said that there is no component, and named all that there are.
+    #[test]
+    fn a_name_that_is_empty_can_be_seen_in_the_sentence() {
+        let component = |name: &str| {
+            let known = vec!["etcd".to_string()];
+            Refusal::NoSuchComponent { component: name.into(), known }
+        };
+        assert_eq!(component("").say(Lang::En), "there is no component \"\"; there are etcd");
+        assert_eq!(component("").say(Lang::Ko), "\"\" 컴포넌트는 없습니다. 있는 컴포넌트: etcd");
+        assert_eq!(component("etc").say(Lang::En), "there is no component etc; there are etcd");
+        let node = Refusal::NoSuchNode { node: " ".into(), known: vec!["n1".into()] };
+        assert_eq!(node.say(Lang::En), "there is no node \" \"; there are n1");
     }
 }

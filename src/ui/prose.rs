@@ -3,7 +3,7 @@
 //! interface can paint it.
 
 use super::breaks::{breaks, signs};
-use lab::format::pack::reorders;
+use lang::charset::is_harmful;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::borrow::Cow;
 use unicode_width::UnicodeWidthStr;
@@ -46,7 +46,6 @@ pub(crate) fn cells(text: &str) -> usize {
 /// Removes control characters, which a terminal takes for orders, and those that show a text in
 /// another order: those of an object's name or message are anybody's.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    let is_harmful = |c: char| c.is_control() || reorders(c);
     match text.contains(is_harmful) {
         true => Cow::Owned(text.replace(is_harmful, "")),
         false => Cow::Borrowed(text),
@@ -476,7 +475,7 @@ mod tests {
         assert_eq!(lines[0], "the pod said [2J]0;x [31m 1m");
         // These turn the words around, so that a line reads as another one.
         let turned = plain("`rm a` &#x202e;&#8294; b\u{2069}\u{61c}", 60).concat();
-        assert!(turned.starts_with("rm a") && !turned.contains(reorders), "{turned:?}");
+        assert!(turned.starts_with("rm a") && !turned.contains(lang::charset::reorders), "{turned:?}");
     }
 
     #[test]

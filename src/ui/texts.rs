@@ -1,7 +1,7 @@
 //! Everything the REPL says, in English and Korean: the only place with words for people.
 
-use lab::format::pack::reorders;
 pub use lang::Lang;
+use lang::charset::is_harmful;
 use lang::texts;
 
 texts! {
@@ -448,7 +448,7 @@ pub fn problem(lang: Lang, what: &str, why: Option<&str>, tip: Option<&str>) -> 
             out.push_str(&format!("\n  {}: {text}", lang.say(label, &[])));
         }
     }
-    out.replace(|c: char| (c.is_control() && c != '\n') || reorders(c), "")
+    out.replace(|c: char| is_harmful(c) && c != '\n', "")
 }
 
 #[cfg(test)]

@@ -122,6 +122,26 @@ mod tests {
         }
     }
 
+    /// The value of an option may be called as a command is.
+    #[test]
+    fn a_cluster_may_have_the_name_of_a_command() {
+        for name in ["kubectl", "etcdctl", "status", "help"] {
+            for line in [
+                format!("ropewalk --name {name} --lang ko"),
+                format!("ropewalk --lang ko --name {name}"),
+                format!("ropewalk --lang=ko --name={name}"),
+            ] {
+                let args = parsed(&line).unwrap_or_else(|error| panic!("{line}: {error}"));
+                assert_eq!((args.session.name.as_str(), args.session.lang), (name, Some(Lang::Ko)), "{line}");
+                assert!(args.command.is_none(), "{line}");
+            }
+            let args = parsed(&format!("ropewalk --lang ko status --name {name}")).unwrap();
+            let is_meant =
+                matches!(&args.command, Some(super::super::Command::Status { name: of, .. }) if of == name);
+            assert!(is_meant && args.session.lang == Some(Lang::Ko), "{name}");
+        }
+    }
+
     #[test]
     fn the_words_of_kubectl_stay_its_own() {
         let Ok(Args { command: Some(super::super::Command::Kubectl { words, .. }), .. }) =

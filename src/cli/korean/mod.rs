@@ -30,9 +30,12 @@ pub(crate) fn error(words: &[OsString], columns: usize) -> Option<clap::Error> {
 
 /// The value of `--lang`, as far as the line can be understood: the whole line may be wrong.
 /// What stands behind `--`, or behind the command `kubectl` or `etcdctl`, belongs to another
-/// program. `help kubectl` and `what etcdctl` are this program's own.
+/// program. `help kubectl` and `what etcdctl` are this program's own, and so is the cluster that is
+/// called `kubectl` (`--name kubectl`).
 pub(crate) fn asked_language(words: &[OsString]) -> Option<Lang> {
     const OPTION: &str = "--lang";
+    // The other options of the program itself whose value is the next word.
+    const VALUED: [&str; 2] = ["--name", "--api-port"];
     let mut words = words.iter().skip(1).map(|word| word.to_str().unwrap_or_default());
     let mut has_command = false;
     while let Some(word) = words.next() {
@@ -40,6 +43,10 @@ pub(crate) fn asked_language(words: &[OsString]) -> Option<Lang> {
             Some("") => words.next()?,
             Some(rest) if rest.starts_with('=') => &rest[1..],
             _ if word == "--" => return None,
+            _ if !has_command && VALUED.contains(&word) => {
+                words.next()?;
+                continue;
+            }
             _ if !has_command && ["kubectl", "etcdctl"].contains(&word) => return None,
             _ => {
                 has_command |= !word.starts_with('-');

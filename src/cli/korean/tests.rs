@@ -265,6 +265,10 @@ fn the_language_is_found_in_a_line_that_is_wrong() {
         assert_eq!(asked(line), Some(Lang::Ko), "{line}");
     }
     assert_eq!(asked("up --lang en --help"), Some(Lang::En));
+    for line in ["--name kubectl --lang ko --nope", "--api-port etcdctl --name=kubectl --lang=ko"] {
+        assert_eq!(asked(line), Some(Lang::Ko), "{line}: the word is an option's value");
+    }
+    assert_eq!(asked("--name main kubectl get --lang ko"), None, "the word is kubectl's");
     for line in
         ["upp", "up --lang", "up --lang de", "up -- --lang ko", "kubectl get --lang ko", "--language ko"]
     {

@@ -30,8 +30,19 @@ pub fn segment(name: &str) -> String {
 }
 
 /// Is this the API server's answer with that HTTP code?
+///
+/// A patch that names a uid is meant for that object alone. If another one has its name by now, the
+/// server answers an update with 409, and a patch with 422: it takes the uid for a change. Here
+/// both are a conflict, 409, because both mean that what was read is out of date.
 pub fn is_code(error: &kube::Error, code: u16) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == code)
+    matches!(error, kube::Error::Api(status)
+        if status.code == code || code == 409 && is_of_another(status))
+}
+
+/// True for the refusal of a patch whose uid is that of another object.
+fn is_of_another(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
 /// Did no API server answer, or only to say that it cannot now? What was read before is then as

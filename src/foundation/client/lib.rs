@@ -92,6 +92,21 @@ mod tests {
     }
 
     #[test]
+    fn a_patch_of_another_object_of_the_name_is_a_conflict() {
+        let error = |code: u16, field: &str| {
+            let details = serde_json::json!({"name": "a", "causes": [{"field": field}]});
+            let status = serde_json::json!({"status": "Failure", "code": code, "reason": "Invalid",
+                "message": "m", "details": details});
+            kube::Error::Api(Box::new(serde_json::from_value(status).unwrap()))
+        };
+        let codes = |error: kube::Error| [409, 422].map(|code| is_code(&error, code));
+        assert_eq!(codes(error(422, "metadata.uid")), [true, true]);
+        assert_eq!(codes(error(422, "metadata.labels")), [false, true]);
+        assert_eq!(codes(error(409, "")), [true, false]);
+        assert_eq!(codes(error(404, "metadata.uid")), [false, false]);
+    }
+
+    #[test]
     fn a_name_stays_one_segment_of_a_path() {
         assert_eq!(segment("system:node-1.a_b"), "system:node-1.a_b");
         assert_eq!(segment("x?watch=true&a"), "x%3Fwatch%3Dtrue%26a");

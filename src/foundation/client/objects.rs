@@ -6,9 +6,10 @@ use super::reflector::decoded;
 use kube::api::{
     DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
 };
-use kube::core::DynamicResourceScope;
+use kube::core::{DynamicResourceScope, Status};
+use kube::runtime::watcher;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Error as _};
 use std::fmt::Debug;
 
 /// kube-rs' [`kube::Api`], with each namespace and name escaped as one segment of the request's
@@ -54,6 +55,12 @@ impl<K> Api<K> {
 /// Objects of a page: as many as an informer asks for.
 const PAGE: u32 = 500;
 
+/// Pages of a list at most, and answers that it takes: those of two million objects, more than a
+/// store of 8 GB holds. A server that Ropewalk did not start may send pages without end.
+const PAGES_MAX: usize = 4000;
+/// Objects of such a list.
+pub(super) const OBJECTS_MAX: usize = PAGES_MAX * PAGE as usize;
+
 /// A list that is read in pages. The API server refuses a list of whole objects without a limit
 /// (413) if the defaults of a custom kind would make it too large, and splits one with a limit.
 struct Pages<T: Clone> {
@@ -63,11 +70,13 @@ struct Pages<T: Clone> {
     next: ListParams,
     /// The pages so far.
     read: Option<ObjectList<T>>,
+    /// Answers so far.
+    answers: usize,
 }
 
 impl<T: Clone> Pages<T> {
     fn new(asked: &ListParams) -> Pages<T> {
-        Pages { asked: asked.clone(), next: asked.clone().limit(PAGE), read: None }
+        Pages { asked: asked.clone(), next: asked.clone().limit(PAGE), read: None, answers: 0 }
     }
 
     /// Takes over the answer to [`Pages::next`]. Returns the list after its last page. If the store
@@ -75,11 +84,15 @@ impl<T: Clone> Pages<T> {
     /// with client-go's `ListPager`.
     ///
     /// # Errors
-    /// Of the request.
+    /// Of the request; the list does not end.
     fn take(
         &mut self,
         answer: Result<ObjectList<T>, kube::Error>,
     ) -> Result<Option<ObjectList<T>>, kube::Error> {
+        self.answers += 1;
+        if self.answers > PAGES_MAX {
+            return Err(endless(format!("it has more than {PAGES_MAX} pages")));
+        }
         let page = match answer {
             Err(error) if self.read.is_some() && is_code(&error, 410) => {
                 (self.read, self.next) = (None, self.asked.clone());
@@ -100,10 +113,27 @@ impl<T: Clone> Pages<T> {
             list.metadata.remaining_item_count = None;
             return Ok(Some(list));
         };
+        if self.next.continue_token.as_ref() == Some(&token) {
+            return Err(endless("a page has the continue token of the page before".into()));
+        }
         self.next = self.asked.clone().limit(PAGE).continue_token(&token);
         self.read = Some(list);
         Ok(None)
     }
+}
+
+/// The error of a reflector's list that has more than `most` objects. As a refusal it is not asked
+/// for again at once, and then from its beginning.
+pub(super) fn too_many_objects(most: usize) -> watcher::Error {
+    let message = format!("the server's list has no end: it has more than {most} objects");
+    let status = Status { code: 413, reason: "RequestEntityTooLarge".into(), message, ..Status::default() };
+    watcher::Error::InitialListFailed(kube::Error::Api(Box::new(status)))
+}
+
+/// The error of a list that its server does not end.
+fn endless(why: String) -> kube::Error {
+    let why = format!("the server's list has no end: {why}");
+    kube::Error::SerdeError(serde_json::Error::custom(why))
 }
 
 impl<K> Api<K>
@@ -247,7 +277,7 @@ where
     /// `kind`. One such object does not hide the others of its list.
     ///
     /// # Errors
-    /// Of a request.
+    /// Of a request; the server's list has no end.
     pub async fn list_decoded(&self, kind: &str, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
         let mut pages = Pages::new(params);
         loop {
@@ -334,6 +364,46 @@ mod tests {
         let list = pages.take(page("")).unwrap().unwrap();
         assert_eq!((list.items.len(), list.metadata.continue_), (2, None));
         assert_eq!(list.metadata.remaining_item_count, None, "that of the first page");
+    }
+
+    /// The cluster may be one of others, with whatever server.
+    #[test]
+    fn a_list_whose_pages_have_no_end_is_given_up() {
+        let page = |token: &str| {
+            let metadata = json!({"resourceVersion": "7", "continue": token});
+            serde_json::from_value::<ObjectList<DynamicObject>>(json!({"metadata": metadata, "items": []}))
+                .map_err(kube::Error::SerdeError)
+        };
+        let pages = || Pages::<DynamicObject>::new(&ListParams::default());
+        let mut same = pages();
+        assert!(same.take(page("c")).unwrap().is_none());
+        let why = same.take(page("c")).err().unwrap();
+        assert!(why.to_string().contains("the continue token of the page before"), "{why}");
+        assert!(!crate::is_unanswered(&why), "it would be asked again at once");
+        let mut ever = pages();
+        let taken = (0..).map(|number| ever.take(page(&format!("c{number}")))).take_while(Result::is_ok);
+        assert_eq!(taken.count(), PAGES_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_reflector_gives_up_a_list_without_an_end_and_begins_again() {
+        let item = |name: &str| {
+            let object = json!({"metadata": {"name": name, "namespace": "d"}});
+            serde_json::from_value::<Item<DynamicObject>>(object).unwrap()
+        };
+        let objects = ["a", "b", "c"].map(|name| Ok(watcher::Event::InitApply(item(name))));
+        let mut events = vec![Ok(watcher::Event::Init)];
+        events.extend(objects);
+        events.extend([Ok(watcher::Event::Init), Ok(watcher::Event::InitApply(item("a")))]);
+        events.push(Ok(watcher::Event::InitDone));
+        let mut reflector = crate::Reflector::over("Pod", futures::stream::iter(events));
+        reflector.most = 2;
+        let why = reflector.next().await.unwrap().err().unwrap().to_string();
+        assert!(why.contains("it has more than 2 objects"), "{why}");
+        match reflector.next().await {
+            Some(Ok(crate::Delta::Replaced(all))) => assert_eq!(all.len(), 1),
+            _ => panic!("the next list is whole"),
+        }
     }
 
     /// Between two pages the store may compact the revision of the list: then it is read at once.

@@ -2,7 +2,7 @@
 //! client-go's `Reflector`.
 
 use super::item::Item;
-use super::objects::Api;
+use super::objects::{Api, OBJECTS_MAX, too_many_objects};
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::runtime::watcher;
 use serde::de::DeserializeOwned;
@@ -78,6 +78,8 @@ pub struct Reflector<K> {
     pause: Option<clock::Instant>,
     /// The list that is being read, as far as its pages have come.
     page: Vec<Item<K>>,
+    /// Objects of a list at most.
+    pub(super) most: usize,
     on_list: Box<dyn Fn() + Send>,
 }
 
@@ -104,6 +106,7 @@ where
             failures: Failures::new(),
             pause: None,
             page: Vec::new(),
+            most: OBJECTS_MAX,
             on_list: Box::new(|| {}),
         }
     }
@@ -124,7 +127,13 @@ where
             self.pause = None;
         }
         loop {
-            let delta = match self.stream.next().await? {
+            let event = match self.stream.next().await? {
+                Ok(watcher::Event::InitApply(_)) if self.page.len() >= self.most => {
+                    Err(too_many_objects(self.most))
+                }
+                event => event,
+            };
+            let delta = match event {
                 // The list is asked for when the stream is polled again.
                 Ok(watcher::Event::Init) => {
                     self.page.clear();

@@ -62,19 +62,17 @@ pub(crate) fn may_sign(own: &X509Certificate<'_>) -> bool {
 }
 
 /// Returns those of the certificates beside a leaf that may sign others: webpki does not read the
-/// key usage of an authority between a leaf and a trusted one.
+/// key usage of an authority between a leaf and a trusted one. One that cannot be read whole is
+/// left out: nothing says what it may do. (In Go it ends the handshake.)
 fn signers<'a>(beside: &[CertificateDer<'a>]) -> Vec<CertificateDer<'a>> {
-    let is_signer = |own: &&CertificateDer<'a>| match signatures::parse(own) {
-        Ok(parsed) => may_sign(&parsed),
-        Err(_) => true, // webpki alone reads it
-    };
+    let is_signer = |own: &&CertificateDer<'a>| signatures::parse(own).is_ok_and(|own| may_sign(&own));
     beside.iter().filter(is_signer).cloned().collect()
 }
 
 /// Returns true if a certificate may sign others that are shown for this: it has no extended
 /// usages, or they name it.
 pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
-    let Ok(own) = signatures::parse(own) else { return true }; // webpki alone reads it
+    let Ok(own) = signatures::parse(own) else { return false };
     let usages = own.extended_key_usage(); // an error: they are there twice, or malformed
     usages.is_ok_and(|usages| usages.is_none_or(|usages| usages.value.any || serves(usages.value)))
 }
@@ -103,7 +101,9 @@ impl Authorities {
         Authorities { roots: RootCertStore::empty(), certificates: vec![] }
     }
 
-    /// Adds a certificate, unless it is there already.
+    /// Adds a certificate, unless it is there already. webpki reads a trusted certificate's name
+    /// and key alone. It has to be read whole, because its time, its usages and its limit count,
+    /// too; Go takes no other certificate either (`ParseCertificate` in crypto/x509).
     ///
     /// # Errors
     /// It cannot be read.
@@ -113,14 +113,11 @@ impl Authorities {
         }
         let mut anchor = RootCertStore::empty();
         anchor.add(certificate.clone())?;
-        let ((from, until), may_sign, most_between) = match signatures::parse(&certificate) {
-            Ok(parsed) => {
-                let time = parsed.validity();
-                let time = (time.not_before.timestamp(), time.not_after.timestamp());
-                (time, may_sign(&parsed), most_between(&parsed))
-            }
-            // webpki alone reads it, and tells no more of it.
-            Err(_) => ((i64::MIN, i64::MAX), true, None),
+        let (from, until, may_sign, most_between) = {
+            let parsed = signatures::parse(&certificate)?;
+            let time = parsed.validity();
+            let (from, until) = (time.not_before.timestamp(), time.not_after.timestamp());
+            (from, until, may_sign(&parsed), most_between(&parsed))
         };
         if may_sign {
             self.roots.roots.append(&mut anchor.roots);
@@ -259,6 +256,30 @@ mod tests {
                 assert!(why.contains("UnknownIssuer"), "{why}");
             }
         }
+    }
+
+    /// webpki reads of a trusted certificate its name and its key alone.
+    #[test]
+    fn a_certificate_that_cannot_be_read_whole_is_no_authority() {
+        use super::{Authorities, signers};
+        let whole = chain_below(&Subject::client("jane", ""), Constrained(0), 0).root.der().clone();
+        // Two letters in the place of the month in which it begins, as a UTCTime (23) of 13 bytes.
+        let mut broken = whole.to_vec();
+        let is_time = |bytes: &[u8]| bytes[..2] == [23, 13] && bytes[14] == b'Z';
+        let time = broken.windows(15).position(is_time).unwrap();
+        broken[time + 4..time + 6].copy_from_slice(b"xx");
+        let broken = rustls::pki_types::CertificateDer::from(broken);
+        assert!(rustls::RootCertStore::empty().add(broken.clone()).is_ok());
+        let mut all = Authorities::empty();
+        assert!(all.add(broken.clone()).is_err() && all.count() == 0 && all.roots().is_empty());
+        assert!(all.add(whole.clone()).is_ok() && all.count() == 1 && all.roots().len() == 1);
+        assert_eq!(signers(&[broken.clone(), whole.clone()]), [whole.clone()]);
+        let pem = |own: &[u8]| {
+            let body = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, own);
+            format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n")
+        };
+        let why = crate::identity::trusted(&(pem(&whole) + &pem(&broken))).unwrap_err().to_string();
+        assert!(why.contains("certificate 2 of the authorities cannot be read"), "{why}");
     }
 
     #[test]

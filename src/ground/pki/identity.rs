@@ -45,8 +45,10 @@ pub(super) fn certificates(text: &[u8]) -> Vec<CertificateDer<'static>> {
 /// One of them cannot be read.
 pub(super) fn trusted(ca_pem: &str) -> Result<Authorities, Error> {
     let mut all = Authorities::empty();
-    for block in pem::blocks(ca_pem.as_bytes()).into_iter().filter(pem::Block::is_certificate) {
-        all.add(CertificateDer::from(block.der)).map_err(|e| Error::Pem(e.to_string()))?;
+    let blocks = pem::blocks(ca_pem.as_bytes()).into_iter().filter(pem::Block::is_certificate);
+    for (block, number) in blocks.zip(1..) {
+        all.add(CertificateDer::from(block.der))
+            .map_err(|_| Error::Pem(format!("certificate {number} of the authorities cannot be read")))?;
     }
     Ok(all)
 }

@@ -14,6 +14,9 @@ use api::meta;
 pub(crate) fn explain(facts: &Facts, question: &Question) -> Explanation {
     let reader = Reader { facts, lang: question.lang };
     let namespace = if question.namespace.is_empty() { "default" } else { &question.namespace };
+    if question.about.iter().any(|word| word.trim().is_empty()) {
+        return unnamed(&reader);
+    }
     match question.about.as_slice() {
         [] => refusal::last(&reader, namespace, question.after.as_ref()),
         [one] => named(&reader, namespace, one),
@@ -23,14 +26,33 @@ pub(crate) fn explain(facts: &Facts, question: &Question) -> Explanation {
 
 /// `pod/web`, `shop/pod/web`, `localhost:31234` as curl takes it, or a bare name.
 fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
-    if let Some(port) = line::local_port(word) {
-        return service::port(reader, port);
+    if let Some(port) = word.split_whitespace().find_map(line::written_port) {
+        return match port.parse::<u16>() {
+            Ok(port @ 1..) => service::port(reader, port),
+            _ => no_port(reader, port),
+        };
     }
     match word.split('/').collect::<Vec<_>>().as_slice() {
+        [_, ""] | ["", _] => unnamed(reader),
         [kind, name] => object(reader, namespace, kind, name),
         [namespace, kind, name] => object(reader, namespace, kind, name),
         _ => by_name(reader, namespace, word),
     }
+}
+
+/// An address of this machine with what cannot be a port: `localhost:99999`.
+fn no_port(reader: &Reader, written: &str) -> Explanation {
+    let mut out = Explanation { about: format!("localhost:{written}"), ..Explanation::default() };
+    reader.line(&mut out, Word::NoPort, &[&format!("{written:?}")]);
+    out.tips.push("kubectl get services -A".into());
+    out
+}
+
+/// A question that has an empty word in the place of a name: `why "$POD"` without the variable.
+fn unnamed(reader: &Reader) -> Explanation {
+    let mut out = Explanation::default();
+    reader.line(&mut out, Word::NothingNamed, &[]);
+    out
 }
 
 /// A name without a kind: the first kind that has an object of this name, else one of which the

@@ -250,14 +250,18 @@ pub(super) fn near_verb(word: &str) -> Option<&'static str> {
 
 /// A port of this machine that a line knocked at: `curl localhost:31234/menu`.
 pub(super) fn local_port(line: &str) -> Option<u16> {
-    line.split_whitespace().find_map(|word| {
-        let word = word.trim_matches(['"', '\'']);
-        let address = word.split_once("://").map_or(word, |(_, rest)| rest);
-        // Source: RFC 3986: a path, a query or a fragment ends it, and a user may stand before it.
-        let authority = address.split(['/', '?', '#']).next()?;
-        let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
-        ["localhost", "127.0.0.1", "[::1]"].contains(&host).then(|| port.parse().ok()).flatten()
-    })
+    line.split_whitespace().find_map(|word| written_port(word)?.parse().ok())
+}
+
+/// What a word has in the place of a port, if it is an address of this machine: `99999` of
+/// `localhost:99999/menu`.
+pub(super) fn written_port(word: &str) -> Option<&str> {
+    let word = word.trim_matches(['"', '\'']);
+    let address = word.split_once("://").map_or(word, |(_, rest)| rest);
+    // Source: RFC 3986: a path, a query or a fragment ends it, and a user may stand before it.
+    let authority = address.split(['/', '?', '#']).next()?;
+    let (host, port) = authority.rsplit('@').next()?.rsplit_once(':')?;
+    ["localhost", "127.0.0.1", "[::1]"].contains(&host).then_some(port)
 }
 
 #[cfg(test)]

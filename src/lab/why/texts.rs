@@ -6,6 +6,7 @@ texts! {
     /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
         // -- objects
+        NothingNamed: "An empty word names no object. Write `why pod/web`, `why web` or `why localhost:31234`; `why` alone is about your last command.", "빈 문자열은 오브젝트의 이름이 아닙니다. `why pod/web`, `why web`, `why localhost:31234`처럼 쓰세요. `why`만 쓰면 마지막 명령을 설명합니다.";
         NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";
         MeantKind: "The nearest kind is {}.", "가장 가까운 종류는 {}입니다.";
         WasDeleted: "{} was deleted by {} at {} (revision {}).", "{} 오브젝트를 {} 사용자가 {}에 삭제했습니다(리비전 {}).";
@@ -97,6 +98,7 @@ texts! {
         WaitsForPod: "It waits for the first pod that uses it (WaitForFirstConsumer): only then is its node known.", "이 클레임을 쓰는 첫 파드를 기다립니다(WaitForFirstConsumer). 그때 노드가 정해집니다.";
         // -- services
         PortOf: "Port {} belongs to the Service {}.", "{} 포트는 {} 서비스의 것입니다.";
+        NoPort: "{} is not a port: ports are numbers from 1 to 65535.", "{} 값은 포트가 아닙니다. 포트는 1부터 65535까지의 수입니다.";
         PortOfNobody: "No Service has the NodePort {}, so no pod is reached by it. What answers there is another program, such as the API server or `kubectl port-forward`.", "NodePort {}번을 쓰는 서비스가 없어 이 포트로는 파드에 연결되지 않습니다. 응답이 있다면 API 서버나 `kubectl port-forward` 같은 다른 프로그램이 보낸 것입니다.";
         PortWasOf: "It belonged to the Service {}, which {} deleted at {}.", "{} 서비스의 포트였으나 {} 사용자가 {}에 삭제했습니다.";
         External: "It is only a name for {}.", "{} 주소를 가리키는 이름일 뿐입니다.";

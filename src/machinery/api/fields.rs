@@ -5,6 +5,7 @@ use super::gostr::quote;
 use super::kinds::Kind;
 use super::value;
 use serde_json::Value;
+use std::borrow::Cow;
 
 /// The fields of every kind that has namespaces.
 const METADATA: [&str; 2] = ["metadata.name", "metadata.namespace"];
@@ -92,6 +93,16 @@ impl FieldSelector {
         self.0.iter().all(|t| (found(object, &t.path) == t.value.as_str()) == t.equal)
     }
 
+    /// As [`FieldSelector::matches`], for an object of a custom kind, whose fields `value` finds by
+    /// their paths. Whatever its type, a field that the object lacks is the empty text, as upstream
+    /// (`selectableFields` in apiextensions-apiserver, `pkg/registry/customresource/strategy.go`).
+    pub fn matches_values<'a>(&self, value: impl Fn(&str) -> Cow<'a, Value>) -> bool {
+        self.0.iter().all(|t| {
+            let value = value(&t.path);
+            (printed(&value).unwrap_or_default() == t.value.as_str()) == t.equal
+        })
+    }
+
     /// The name that `metadata.name=` asks for.
     pub fn name(&self) -> Option<&str> {
         self.0.iter().find(|t| t.equal && t.field == "metadata.name").map(|t| t.value.as_str())
@@ -129,19 +140,24 @@ pub fn is_readable(text: &str) -> bool {
 }
 
 /// A field as text; a path may list alternatives: `source.component|reportingComponent`.
-fn found<'a>(object: &'a Value, path: &str) -> std::borrow::Cow<'a, str> {
-    for path in path.split('|') {
-        match value::at(object, path) {
-            Value::String(s) if !s.is_empty() => return s.as_str().into(),
-            Value::Bool(b) => return if *b { "true".into() } else { "false".into() },
-            Value::Number(n) => return n.to_string().into(),
-            _ => {}
-        }
+fn found<'a>(object: &'a Value, path: &str) -> Cow<'a, str> {
+    if let Some(text) = path.split('|').find_map(|path| printed(value::at(object, path))) {
+        return text;
     }
     match path {
         "spec.unschedulable" | "spec.hostNetwork" => "false".into(),
         "status.succeeded" | "status.replicas" => "0".into(),
         _ => "".into(),
+    }
+}
+
+/// A value as text; `None` for the empty text, and for what is no scalar.
+fn printed(value: &Value) -> Option<Cow<'_, str>> {
+    match value {
+        Value::String(s) if !s.is_empty() => Some(s.as_str().into()),
+        Value::Bool(b) => Some(if *b { "true".into() } else { "false".into() }),
+        Value::Number(n) => Some(n.to_string().into()),
+        _ => None,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use crate::request::http::Query;
 use crate::storage::object::{Change, Event};
-use api::custom::Custom;
+use api::custom::{Custom, ShownFields};
 use api::fields::FieldSelector;
 use api::kinds::Kind;
 use api::labels::Selector;
@@ -91,8 +91,8 @@ impl Filter {
             + self.fields.0.len()
     }
 
-    /// Whether it costs so little that it is judged for all watchers together. To fill in an
-    /// object's defaults takes a copy of it.
+    /// Whether it costs so little that it is judged for all watchers together. Whether an object
+    /// has room for a default takes time that grows with the object.
     pub(crate) fn is_cheap(&self) -> bool {
         self.comparisons() <= CHEAP && self.shape.is_none()
     }
@@ -111,6 +111,12 @@ impl Filter {
         !self.labels.is_empty() || !self.fields.is_empty()
     }
 
+    /// Bytes of work that it takes at most to judge an object of `bytes` bytes, beside the
+    /// comparisons.
+    pub(crate) fn bytes_to_judge(&self, bytes: usize) -> usize {
+        if self.shape.is_some() { bytes } else { 0 }
+    }
+
     pub(crate) fn matches(&self, object: &Value) -> bool {
         self.is_about(object)
             && self.labels.matches(value::at(object, "metadata.labels"))
@@ -120,7 +126,8 @@ impl Filter {
     fn matches_fields(&self, object: &Value) -> bool {
         match &self.shape {
             Some(Shape { custom, group, version }) => {
-                self.fields.matches(&custom.shown(group, version, object).0)
+                let shown = ShownFields::new(custom, group, version, object);
+                self.fields.matches_values(|path| shown.at(path))
             }
             None => self.fields.matches(object),
         }
@@ -148,11 +155,12 @@ mod tests {
     #[test]
     fn an_object_of_a_custom_kind_is_selected_by_the_default_that_came_later() {
         let color = json!({"type": "string", "default": "red"});
-        let spec = json!({"type": "object", "properties": {"color": color}});
+        let free = json!({"type": "boolean"});
+        let spec = json!({"type": "object", "properties": {"color": color, "unschedulable": free}});
         let schema = json!({"type": "object", "properties": {"spec": spec}});
         let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
         let version = json!({"name": "v1", "served": true, "storage": true,
-            "schema": {"openAPIV3Schema": schema}, "selectableFields": [{"jsonPath": ".spec.color"}]});
+            "schema": {"openAPIV3Schema": schema}, "selectableFields": [{"jsonPath": ".spec.color"}, {"jsonPath": ".spec.unschedulable"}]});
         let definition = json!({
             "metadata": {"name": "tabs.example.com"},
             "spec": {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]},
@@ -169,6 +177,9 @@ mod tests {
             ("spec.color=", json!({}), false),
             ("spec.color=red", json!({"color": "blue"}), false),
             ("spec.color=blue,metadata.name=a", json!({"color": "blue"}), true),
+            // A node that lacks it is `false`; a custom kind has no such rule.
+            ("spec.unschedulable=", json!({}), true),
+            ("spec.unschedulable=false", json!({"unschedulable": false}), true),
         ] {
             let mut query = Query::default();
             query.set("fieldSelector", selector);

@@ -81,10 +81,11 @@ pub(crate) async fn matching(
     }
     let (mut objects, mut pace) = (vec![], Pace::default());
     for (key, object) in snapshot.objects {
+        let work = filter.bytes_to_judge(object.bytes.len());
         if filter.matches(&object.value) {
             objects.push((key, object));
         }
-        pace.step(0).await;
+        pace.step(work).await;
     }
     (objects, snapshot.revision)
 }

@@ -143,6 +143,26 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
     Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
 }
 
+/// Checks that a patch leaves an object its uid. A patch is applied to the object of this name,
+/// whichever that is, so another uid in it is no condition as in an update: it would change a field
+/// that never changes. The status of a custom resource comes without its metadata.
+///
+/// Source: `UpdatedObjectInfo.Preconditions` and `validateCommonFields` in k8s.io/apiserver,
+/// `registry/rest/update.go`; `ValidateObjectMetaAccessorUpdate` in k8s.io/apimachinery.
+///
+/// # Errors
+/// 422 for a patch that names another uid.
+pub(crate) fn check_same_uid(kind: &Kind, part: Part, new: &Value, old: &Value) -> Result<(), Status> {
+    let (wanted, there) = (meta::uid(new), meta::uid(old));
+    let has_no_metadata = kind.custom.is_some() && part == Part::Status;
+    if wanted.is_empty() || wanted == there || has_no_metadata {
+        return Ok(());
+    }
+    let mut errors = Errors::default();
+    errors.invalid_text("metadata.uid", wanted, validate::IMMUTABLE);
+    Err(Status::invalid(kind.group, kind.kind, meta::name(old), &errors))
+}
+
 /// A write does not begin a deletion, nor change how long the object has to end. Another time of
 /// creation is ignored, as by upstream's `BeforeUpdate`: `keep` puts the old one in its place.
 ///

@@ -2,7 +2,7 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::holds::Holds;
-use api::{gojson, kinds, meta, schema, value};
+use api::{bounds, gojson, kinds, meta, schema, value};
 use bytes::Bytes;
 use clock::Instant;
 use etcd::api::Revision;
@@ -21,6 +21,9 @@ pub(crate) struct Object {
     /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
     /// than `bytes`, where `<`, `>` and `&` are escaped.
     pub(crate) stored: usize,
+    /// Bytes of memory that `value` takes beside its texts, about; 0 if it was not read from the
+    /// store.
+    pub(crate) values: usize,
     /// Watches that have it to tell when they begin.
     pub(crate) holds: Holds,
 }
@@ -86,7 +89,8 @@ impl Object {
         if meta != (namespace, name) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
-        Ok(Object { stored: stored.len(), ..Object::new(value, revision) })
+        let values = bounds::values_cost(stored);
+        Ok(Object { stored: stored.len(), values, ..Object::new(value, revision) })
     }
 
     /// Sets the resourceVersion and encodes.
@@ -102,20 +106,28 @@ impl Object {
 
     /// One that is only passed on in here.
     pub(crate) fn unsent(value: Value, revision: Revision) -> Object {
-        Object { value, bytes: Bytes::new(), revision, body: 0, stored: 0, holds: Holds::default() }
+        Object {
+            value,
+            bytes: Bytes::new(),
+            revision,
+            body: 0,
+            stored: 0,
+            values: 0,
+            holds: Holds::default(),
+        }
     }
 
     /// From the bytes of another one.
     fn reread(bytes: Bytes, revision: Revision) -> Option<Object> {
         let value: Value = serde_json::from_slice(&bytes).ok()?;
         let body = body_of(&value, &bytes);
-        Some(Object { value, bytes, revision, body, stored: 0, holds: Holds::default() })
+        Some(Object { value, bytes, revision, body, stored: 0, values: 0, holds: Holds::default() })
     }
 
     fn encoded(value: Value, revision: Revision) -> Object {
         let bytes = Bytes::from(gojson::to_vec(&value));
         let body = body_of(&value, &bytes);
-        Object { value, bytes, revision, body, stored: 0, holds: Holds::default() }
+        Object { value, bytes, revision, body, stored: 0, values: 0, holds: Holds::default() }
     }
 
     /// Its bytes without kind and apiVersion, to be read after an opening brace: as an item of a

@@ -1,7 +1,9 @@
-//! The room of the store: what this server knows of it, and what a write may use.
+//! The room of the store: what this server knows of it, and what a write may use. Beside it the
+//! memory that the objects take once they are parsed.
 
+use api::Status;
 use clock::Instant;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
 /// What this server knows of the store's room.
@@ -36,5 +38,99 @@ pub(crate) struct Counted<'a> {
 impl Drop for Counted<'_> {
     fn drop(&mut self) {
         self.of.in_flight.fetch_sub(self.bytes, Ordering::AcqRel);
+    }
+}
+
+/// The memory that the values of all objects take, beside their texts.
+///
+/// The cache keeps every object parsed. The values of an ordinary object take some ten times its
+/// bytes, and those of one that is all short keys twenty times: a store that has room for it would
+/// take more memory than the machine has. The bound is a multiple of the store's quota, which is a
+/// sixteenth of the machine's memory, divided among the control planes.
+///
+/// ```text
+/// machine of 8 GiB, one control plane    quota 512 MiB    values 2 GiB, a quarter of it
+/// ConfigMap of 60,000 keys               1.2 MB           values 19 MB, with managed fields
+/// ```
+///
+/// Writes on their way do not count: few large ones are worked on at a time.
+#[derive(Default)]
+pub(crate) struct Values(AtomicUsize);
+
+/// The values may take so many times the quota of the store ...
+const VALUES_OF_QUOTA: usize = 4;
+/// ... and this many bytes in any case: the objects of the cluster itself take some 4 MiB.
+const VALUES_LEAST: usize = 128 << 20;
+/// A write that adds fewer bytes of values is that of an ordinary object, such as a pod, its status
+/// or an Event: the last part of the memory is theirs alone.
+const VALUES_SMALL: usize = 128 << 10;
+/// The part that is theirs, of what all others may take.
+const VALUES_RESERVE_PART: usize = 4;
+
+impl Values {
+    /// Counts that the values of an object take `after` bytes now, and took `before`.
+    pub(crate) fn change(&self, before: usize, after: usize) {
+        self.0.fetch_add(after, Ordering::AcqRel);
+        self.0.fetch_sub(before, Ordering::AcqRel);
+    }
+
+    /// Counts all objects anew.
+    pub(crate) fn reset(&self, all: usize) {
+        self.0.store(all, Ordering::Release);
+    }
+
+    /// The bytes that all take.
+    pub(crate) fn taken(&self) -> usize {
+        self.0.load(Ordering::Acquire)
+    }
+
+    /// Judges a write that makes `after` bytes of values out of `before`, beside a store of this
+    /// quota. One that adds none is always let in.
+    ///
+    /// # Errors
+    /// 507 if the values would take more memory than they may.
+    pub(crate) fn check(&self, before: usize, after: usize, quota: u64) -> Result<(), Status> {
+        let most = usize::try_from(quota).unwrap_or(usize::MAX).saturating_mul(VALUES_OF_QUOTA);
+        let most = most.max(VALUES_LEAST);
+        let added = after.saturating_sub(before);
+        let reserve = if added < VALUES_SMALL { most / VALUES_RESERVE_PART } else { 0 };
+        if added == 0 || self.taken().saturating_add(added) <= most.saturating_add(reserve) {
+            return Ok(());
+        }
+        let mib = |bytes: usize| bytes.div_ceil(1 << 20);
+        let message = format!(
+            "the cluster's objects take too much memory: their keys and values take {} MiB and may take {} MiB, and this object has {} MiB of them; delete objects with many keys that are not needed (deletions still work), then try again",
+            mib(self.taken()),
+            mib(most),
+            mib(after)
+        );
+        Err(Status::new(507, "InsufficientStorage", message))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_have_a_bound_by_the_quota_of_the_store_and_ordinary_writes_a_reserve() {
+        const MIB: usize = 1 << 20;
+        let values = Values::default();
+        let check = |before: usize, after: usize, quota: u64| {
+            values.check(before, after, quota).map_err(|status| (status.code, status.message))
+        };
+        values.change(0, 1000 * MIB);
+        let (code, why) = check(0, 25 * MIB, 256 * MIB as u64).unwrap_err();
+        assert_eq!(code, 507);
+        assert!(why.contains("take 1000 MiB and may take 1024 MiB, and this object has 25 MiB"), "{why}");
+        assert_eq!(check(0, 24 * MIB, 256 * MIB as u64), Ok(()));
+        assert_eq!(check(30 * MIB, 30 * MIB, 0), Ok(()), "it adds nothing");
+        assert_eq!(check(0, MIB, u64::MAX), Ok(()));
+        values.change(1000 * MIB, 128 * MIB);
+        assert!(check(0, MIB, 0).is_err(), "the least that is allowed");
+        assert_eq!(check(0, VALUES_SMALL - 1, 0), Ok(()), "a pod, or its status");
+        values.reset(160 * MIB);
+        assert!(check(0, VALUES_SMALL - 1, 0).is_err() && values.taken() == 160 * MIB);
+        assert_eq!(check(2, 1, 0), Ok(()));
     }
 }

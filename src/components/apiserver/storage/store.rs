@@ -7,7 +7,7 @@ use crate::storage::object::Object;
 use crate::storage::room::Use;
 use api::kinds::Kind;
 use api::status::{details, qualified};
-use api::{Status, gojson, meta, value};
+use api::{Status, bounds, gojson, meta, value};
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
 use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
@@ -116,6 +116,15 @@ fn equal(key: Bytes, target: CompareTarget) -> Compare {
     Compare { key, range_end: Bytes::new(), result: CompareResult::Equal, target }
 }
 
+/// True for a write of the Leases and Nodes without which nothing in the cluster works.
+fn is_heartbeat(kind: &Kind, new: &Value, expected: Revision) -> bool {
+    match kind.place() {
+        "nodes" => expected > 0,
+        "leases" => matches!(meta::namespace(new), "kube-node-lease" | "kube-system"),
+        _ => false,
+    }
+}
+
 impl State {
     /// Returns when this server's memory has everything that was acknowledged before the call.
     pub(crate) async fn fresh(&self) -> Result<Revision, Status> {
@@ -192,7 +201,8 @@ impl State {
     }
 
     /// Writes an object that must be at `expected` (0: must not exist) and answers it with its new
-    /// revision.
+    /// revision. It is refused if the store has no room for its bytes, or the memory none for its
+    /// values.
     pub(crate) async fn write(
         &self,
         kind: &Kind,
@@ -212,6 +222,9 @@ impl State {
             PutRequest { key: key.clone(), value: stored_bytes(kind, &stored), lease, ..Default::default() };
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
         let may = if repairs { Use::Repair } else { Use::Ordinary };
+        if !extra.repairs && !is_heartbeat(kind, &stored, expected) {
+            self.check_values(kind, &stored, &put.value).map_err(Refused::Error)?;
+        }
         let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
         Ok(Arc::new(Object::new(stored, revision)))
     }
@@ -250,18 +263,22 @@ impl State {
         Ok(id)
     }
 
-    /// True for a write that leaves the objects no larger than they are, and for the Leases and
-    /// Nodes without which nothing in the cluster works: they go on when the store is full, because
-    /// a compaction gives back what they take.
+    /// True for a write that leaves the objects no larger than they are, and for heartbeats: they
+    /// go on when the store is full, because a compaction gives back what they take.
     fn adds_nothing(&self, kind: &Kind, new: &Value, expected: Revision, bytes: usize) -> bool {
-        let heartbeat = match kind.place() {
-            "nodes" => expected > 0,
-            "leases" => matches!(meta::namespace(new), "kube-node-lease" | "kube-system"),
-            _ => false,
-        };
-        let key = object_key(kind, meta::namespace(new), meta::name(new));
-        let old = || self.cache.get(kind.place(), &key).filter(|old| old.revision == expected);
-        heartbeat || expected > 0 && old().is_some_and(|old| bytes <= old.stored)
+        let old = || self.cache.get(kind.place(), &key_of(kind, new)).filter(|old| old.revision == expected);
+        is_heartbeat(kind, new, expected) || expected > 0 && old().is_some_and(|old| bytes <= old.stored)
+    }
+
+    /// Sees that the memory has room for the values of an object with these bytes. Of a store of
+    /// others no quota is known, and nothing is refused.
+    ///
+    /// # Errors
+    /// 507 if it has none.
+    fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8]) -> Result<(), Status> {
+        let Some(room) = self.kv.room() else { return Ok(()) };
+        let old = self.cache.get(kind.place(), &key_of(kind, new)).map_or(0, |old| old.values);
+        self.cache.values.check(old, bounds::values_cost(stored), room.quota)
     }
 
     /// A Service reserves a key for each of its ports: more than a client may write at once, and a

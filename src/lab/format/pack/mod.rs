@@ -8,6 +8,7 @@
 use super::text::{EN, Fault, OTHERS, Text};
 use super::{file, prose, raw};
 use cluster::Home;
+use lang::charset;
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -151,14 +152,9 @@ pub(crate) fn line_of(text: &str, key: &str) -> usize {
     text.lines().position(begins).map_or(1, |at| at + 1)
 }
 
-/// True for a character that shows the text around it in another order than it is written in.
-pub fn reorders(c: char) -> bool {
-    matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
 /// True for a character that a terminal obeys, or that reorders.
 fn is_harmful(c: char) -> bool {
-    reorders(c) || (c.is_control() && !matches!(c, '\n' | '\t'))
+    charset::is_harmful(c) && !matches!(c, '\n' | '\t')
 }
 
 /// Takes out the files that hold harmful characters, as they are or as an escape in YAML, and

@@ -98,6 +98,33 @@ fn an_address_may_have_a_path() {
     }
 }
 
+/// It was taken for the name of a pod.
+#[test]
+fn an_address_with_what_is_no_port_names_the_range_of_ports() {
+    let seen = facts(&[], &Tap::new());
+    for (about, written) in [
+        ("localhost:99999", "99999"),
+        ("localhost:0", "0"),
+        ("http://127.0.0.1:web/a", "web"),
+        ("[::1]:", ""),
+    ] {
+        let told = ask(&seen, &[about]);
+        assert_eq!(told.about, format!("localhost:{written}"), "{about}");
+        assert_eq!(told.lines, [format!("{written:?} is not a port: ports are numbers from 1 to 65535.")]);
+        assert!(told.problem);
+    }
+}
+
+#[test]
+fn an_empty_word_names_nothing() {
+    let seen = facts(&[("pods", pod(json!({}), ready()))], &Tap::new());
+    for about in [&[""][..], &[" "], &["pod", ""], &["", "web"], &["pod/"], &["/web"]] {
+        let told = ask(&seen, about);
+        assert!(told.lines[0].starts_with("An empty word names no object."), "{about:?}: {told:?}");
+        assert!(told.problem && told.about.is_empty());
+    }
+}
+
 /// A semicolon in quotes is the container's.
 #[test]
 fn a_line_with_signs_of_the_shell_in_quotes_is_kubectls() {

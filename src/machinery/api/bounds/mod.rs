@@ -11,8 +11,8 @@ use properties::property;
 use regex::{Regex, RegexBuilder};
 use repeats::{Repeats, operator};
 use serde_json::Value;
-pub use text::check_json;
-pub(crate) use text::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX, values_cost};
+pub(crate) use text::{FURTHER, LIST, MAP, TEXT, TOO_MANY, VALUES_MAX};
+pub use text::{check_json, values_cost};
 
 /// Levels of lists and maps in an object. `serde_json` reads 127 levels, and clients read an object
 /// inside of a list, of a watch event or of a table's row, with managed fields that nest as deep as

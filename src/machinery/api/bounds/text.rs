@@ -39,7 +39,7 @@ pub fn check_json(text: &[u8]) -> Result<(), Status> {
 /// [[],0]            416    a list, a further value
 /// {"a":1,"b":"x"}   624    a map, a further key and value, three texts
 /// ```
-pub(crate) fn values_cost(text: &[u8]) -> usize {
+pub fn values_cost(text: &[u8]) -> usize {
     let (mut cost, mut opened) = (0_usize, 0);
     let mut bytes = text.iter();
     while let Some(byte) = bytes.next() {

@@ -8,6 +8,7 @@
 //! So an object with its defaults has a bound, [`FILLED_MAX`], which is judged before any default
 //! is copied: an object gets all of its defaults or none.
 
+use super::prune;
 use super::schema::Schema;
 use crate::gojson;
 use serde_json::Value;
@@ -71,14 +72,34 @@ fn is_unwanted(schema: &Schema, here: &Value) -> bool {
 /// # Errors
 /// The object would have more than [`FILLED_MAX`] bytes with them.
 pub(super) fn added(schema: &Schema, here: &Value) -> Result<usize, TooMuch> {
+    added_beside(schema, here, 0)
+}
+
+/// As [`added`], for an object that gets `more` bytes beside its defaults.
+///
+/// # Errors
+/// As [`added`].
+pub(super) fn added_beside(schema: &Schema, here: &Value, more: usize) -> Result<usize, TooMuch> {
     let mut left = Allowance(FILLED_MAX);
     count(schema, here, &mut left)?;
     let added = FILLED_MAX - left.0;
     if added > 0 {
         // Its own fields stand in managedFields already.
-        left.take(gojson::to_vec(here).len())?;
+        left.take(gojson::to_vec(here).len() + more)?;
     }
     Ok(added)
+}
+
+/// Returns about how many bytes the default of a field takes, with the defaults that it lacks
+/// itself; more than [`FILLED_MAX`] if no object has room for them. It is kept with the schema, so
+/// that a long default is not gone through for each object.
+pub(super) fn default_bytes(schema: &Schema) -> usize {
+    let Some(default) = &schema.default else { return 0 };
+    let mut left = Allowance(FILLED_MAX);
+    match left.take(stored_bytes(default)).and_then(|()| count(schema, default, &mut left)) {
+        Ok(()) => FILLED_MAX - left.0,
+        Err(TooMuch) => FILLED_MAX + 1,
+    }
 }
 
 /// Counts what [`fill`] would add.
@@ -89,11 +110,8 @@ fn count(schema: &Schema, here: &Value, left: &mut Allowance) -> Result<(), TooM
     match here {
         Value::Object(map) => {
             for (name, inner) in &schema.properties {
-                if let Some(default) = &inner.default
-                    && !map.contains_key(name)
-                {
-                    left.take(field_bytes(name) + stored_bytes(default))?;
-                    count(inner, default, left)?;
+                if inner.default.is_some() && !map.contains_key(name) {
+                    left.take(field_bytes(name) + inner.default_bytes)?;
                 }
             }
             for (name, field) in map {
@@ -115,12 +133,9 @@ fn count(schema: &Schema, here: &Value, left: &mut Allowance) -> Result<(), TooM
 
 /// Counts what [`fill_place`] would add.
 fn count_place(schema: &Schema, here: &Value, left: &mut Allowance) -> Result<(), TooMuch> {
-    match schema.default.as_ref().filter(|_| is_unwanted(schema, here)) {
-        Some(default) => {
-            left.take(stored_bytes(default))?;
-            count(schema, default, left)
-        }
-        None => count(schema, here, left),
+    match schema.default.is_some() && is_unwanted(schema, here) {
+        true => left.take(schema.default_bytes),
+        false => count(schema, here, left),
     }
 }
 
@@ -172,6 +187,37 @@ fn fill_place(schema: &Schema, here: &mut Value) {
         *here = default.clone();
     }
     fill(schema, here);
+}
+
+/// Finds what stands at a path (`spec.color`) after an object was pruned, lost its nulls and, if
+/// `with_defaults`, got its defaults; `null` if nothing does. Returns whether it is a default, or
+/// inside of one, too.
+pub(super) fn find_field<'a>(
+    schema: &'a Schema,
+    object: &'a Value,
+    path: &str,
+    with_defaults: bool,
+) -> (&'a Value, bool) {
+    static NULL: Value = Value::Null;
+    let (mut schema, mut here, mut is_default) = (Some(schema), object, false);
+    for step in path.split('.') {
+        let Value::Object(map) = here else { return (&NULL, is_default) };
+        let inner = schema.and_then(|schema| schema.field(step));
+        let stored = map.get(step);
+        let filled = match stored {
+            None => schema.and_then(|schema| schema.properties.get(step)),
+            Some(field) => inner.filter(|inner| is_unwanted(inner, field)),
+        };
+        let default = filled.and_then(|inner| inner.default.as_ref()).filter(|_| with_defaults);
+        let is_kept = inner.is_some() || schema.is_none_or(|schema| prune::stays(schema, step));
+        is_default |= default.is_some();
+        here = match default.or(stored.filter(|_| is_kept)) {
+            Some(next) => next,
+            None => return (&NULL, is_default),
+        };
+        schema = inner;
+    }
+    (here, is_default)
 }
 
 /// Drops nulls of fields that the schema names, that are not nullable and have no default: an empty

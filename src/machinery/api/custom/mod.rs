@@ -41,6 +41,7 @@ mod publish;
 mod rule;
 pub(crate) mod rules;
 mod schema;
+mod shown;
 pub(crate) mod structural;
 mod terms;
 mod typed;
@@ -49,6 +50,7 @@ pub(crate) mod version;
 pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
 pub use columns::{Column, name as name_cell};
 pub use schema::{ListType, Schema};
+pub use shown::ShownFields;
 pub use version::Custom;
 
 use super::kinds::entry::{self, Kind, ScalePaths};

@@ -39,7 +39,7 @@ fn prune_value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut Unkn
 }
 
 /// True if a field stays although the schema does not name it.
-fn stays(schema: &Schema, name: &str) -> bool {
+pub(super) fn stays(schema: &Schema, name: &str) -> bool {
     schema.preserve || schema.embedded && ENVELOPE.contains(&name)
 }
 

@@ -1,6 +1,7 @@
 //! A structural schema, read once from a definition into a form that works on values. It is
 //! lenient: what a definition may say was judged when it was written (`structural`).
 
+use super::fill;
 use super::numbers;
 use super::rule::Rule;
 use crate::bounds;
@@ -90,6 +91,8 @@ pub struct Schema {
     pub required: Vec<String>,
     /// What a field gets that is missing.
     pub default: Option<Value>,
+    /// About how many bytes the default takes, with its own defaults.
+    pub(super) default_bytes: usize,
     /// What identifies the items of a list.
     pub list: ListType,
     /// A map that is owned and compared as a whole.
@@ -218,6 +221,7 @@ impl Schema {
         let (defaults, rules) = (below(|s| s.has_defaults), below(|s| s.has_rules));
         let embedded = below(|s| s.has_embedded);
         schema.has_defaults = schema.default.is_some() || defaults;
+        schema.default_bytes = fill::default_bytes(&schema);
         schema.has_rules = !schema.rules.is_empty() || rules;
         schema.has_embedded = schema.embedded || embedded;
         schema

@@ -51,6 +51,14 @@ impl Room<'_> {
         self.left.set(self.left.get().saturating_add(bytes));
     }
 
+    /// Counts the name of a field: a body has its number alone.
+    ///
+    /// # Errors
+    /// As [`Room::spend`].
+    fn spend_name(self, field: &Field) -> Result<(), String> {
+        self.spend(TEXT + field.json.len())
+    }
+
     fn deeper(self) -> Self {
         Room { depth: self.depth + 1, ..self }
     }
@@ -191,6 +199,10 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
             Shape::Map => {
                 let Wire::Bytes(entry) = wire else { continue };
                 let (key, value) = map_entry(field.kind, entry, room)?;
+                if !out.contains_key(field.json) {
+                    room.spend_name(field)?;
+                    room.spend(MAP)?;
+                }
                 let slot = out.entry(field.json).or_insert_with(|| Value::Object(Map::new()));
                 value::as_map(slot).insert(key, value);
             }
@@ -198,7 +210,10 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 let value = scalar_or_message(field.kind, wire, room)?;
                 match out.entry(field.json).or_insert_with(|| Value::Array(vec![])) {
                     Value::Array(list) => {
-                        room.spend(if list.is_empty() { LIST } else { 0 })?;
+                        if list.is_empty() {
+                            room.spend_name(field)?;
+                            room.spend(LIST)?;
+                        }
                         list.push(value);
                     }
                     _ => return Err("malformed protobuf message".to_string()),
@@ -209,6 +224,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
                 if field.json == "*" {
                     out.append(value::as_map(&mut value));
                 } else if field.keep_zero || !is_zero(&value) {
+                    room.spend_name(field)?;
                     out.insert(field.json.into(), value);
                 } else {
                     // Go writes them all: more than ten for each schema of a definition.
@@ -319,7 +335,7 @@ fn first_text(bytes: &[u8]) -> Result<String, String> {
 fn texts(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
     let mut all = vec![];
     for item in Reader(bytes) {
-        room.spend(FURTHER + TEXT)?;
+        room.spend(if all.is_empty() { LIST + TEXT } else { FURTHER + TEXT })?;
         if let (1, Wire::Bytes(b)) = item? {
             all.push(utf8(b)?.into());
         }

@@ -52,6 +52,31 @@ fn a_message_has_as_many_values_as_there_is_memory_for() {
     assert_eq!(message("api.apiextensions.v1.JSON", &json, 0).unwrap_err(), TOO_MANY);
 }
 
+/// The body has a field's number and not its name, and says nothing of the map or list around the
+/// values of a field.
+#[test]
+fn names_of_fields_are_counted_and_what_holds_their_values() {
+    let cost = |name: &str, bytes: &[u8]| {
+        let left = Cell::new(VALUES_MAX);
+        super::message(name, bytes, Room { depth: 0, left: &left }).unwrap();
+        VALUES_MAX - left.get()
+    };
+    let (object, value) = ("apimachinery.pkg.apis.meta.v1.ObjectMeta", FURTHER + TEXT);
+    let label = |key: &str| put(11, &[put(1, key.as_bytes()), put(2, b"v")].concat());
+    let named = |name: &str| TEXT + name.len();
+    for (bytes, wanted) in [
+        (put(1, b""), 0), // it is not kept
+        (put(1, b"a"), value + named("name")),
+        (label("k"), value + TEXT + named("labels") + MAP),
+        ([label("k"), label("l")].concat(), 2 * (value + TEXT) + named("labels") + MAP),
+        (put(14, b"").repeat(2), 2 * value + named("finalizers") + LIST),
+    ] {
+        assert_eq!(cost(object, &bytes), MAP + wanted, "{bytes:?}");
+    }
+    let extra = |values: usize| cost("api.authentication.v1.ExtraValue", &put(1, b"a").repeat(values));
+    assert_eq!((extra(0), extra(1), extra(2)), (0, LIST + TEXT, LIST + FURTHER + 2 * TEXT));
+}
+
 #[test]
 fn a_config_map_as_kubectl_posts_it() {
     let meta = [put(1, b"cm"), put(2, b""), put(8, b"")].concat();

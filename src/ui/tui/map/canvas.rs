@@ -4,7 +4,7 @@ use super::super::look::{Look, Sign, Tone};
 use super::super::text::{Piece, cells, cut, wrap};
 use super::super::words::Word;
 use crate::texts::Lang;
-use lab::format::pack::reorders;
+use lang::charset::is_harmful;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
@@ -36,7 +36,7 @@ impl Canvas<'_> {
             return x;
         }
         // An Event's message may have several lines.
-        let text = text.replace(|c: char| c.is_control() || reorders(c), " ");
+        let text = text.replace(is_harmful, " ");
         let text = cut(&text, room, self.look.sign(Sign::Ellipsis));
         let (px, py) = (self.area.x + x as u16, self.area.y + y as u16);
         self.buffer.set_string(px, py, &text, self.look.tone(tone));

@@ -1,7 +1,7 @@
 //! The shell's cells, moved to where its pane is.
 
 use super::super::model::Model;
-use lab::format::pack::reorders;
+use lang::charset::reorders;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Color;

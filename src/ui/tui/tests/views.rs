@@ -390,7 +390,7 @@ fn what_a_program_prints_reorders_no_row_of_the_screen() {
     tell(&mut model, Event::Shell(printed.as_bytes().to_vec()));
     let shown = text(&screen(&model));
     assert!(shown.contains("abcde\u{301}"), "{shown}");
-    assert!(!shown.contains(::lab::format::pack::reorders), "{shown}");
+    assert!(!shown.contains(::lang::charset::reorders), "{shown}");
 }
 
 #[test]

@@ -324,7 +324,7 @@ impl Feed {
         let mut made = 0;
         while made < PIECE && self.writer.waiting() < PIECE {
             if let Some(object) = self.subscription.initial.pop() {
-                made += LOOKED_AT;
+                made += LOOKED_AT + self.subscription.filter.bytes_to_judge(object.bytes.len());
                 if !self.subscription.filter.matches(&object.value) {
                     continue;
                 }

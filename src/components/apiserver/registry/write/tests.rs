@@ -343,6 +343,7 @@ async fn what_cannot_change_is_refused_or_stays() {
     for (field, value, code) in [
         ("namespace", json!("kube-system"), 400),
         ("creationTimestamp", json!("2001-01-01T00:00:00Z"), 200),
+        ("uid", json!("another"), 422),
         ("deletionTimestamp", json!("2001-01-01T00:00:00Z"), 422),
         ("deletionGracePeriodSeconds", json!(30), 422),
     ] {

@@ -8,8 +8,8 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
-    EPHEMERAL, Part, check_deletion, check_uid, drop_repeated_owners, keep, no_uid_of_the_gone, place,
-    spec_changed, stored_kind,
+    EPHEMERAL, Part, check_deletion, check_same_uid, check_uid, drop_repeated_owners, keep,
+    no_uid_of_the_gone, place, spec_changed, stored_kind,
 };
 use crate::registry::{delete, services};
 use crate::request::context::Context;
@@ -194,7 +194,8 @@ impl Write for Edit<'_> {
     /// whatever is there, and a patch is applied to it.
     ///
     /// # Errors
-    /// 409 for a write that means another version of the object or another object.
+    /// 409 for a write that means another version of the object or another object, 422 for a patch
+    /// that changes what never changes.
     fn decode(&self) -> Result<Edited, Status> {
         let Edit { kind, part, name, old, .. } = *self;
         let object = (self.change)(&old.value)?;
@@ -207,7 +208,13 @@ impl Write for Edit<'_> {
         if locked && told != meta::resource_version(&old.value) {
             return Err(Status::stale(kind.group, kind.plural, name));
         }
-        check_uid(kind, &object, &old.value)?;
+        // A patched Scale says which object it means, as an updated one (upstream:
+        // `scaleUpdatedObjectInfo`).
+        let info = &self.ctx.info;
+        match info.verb == "patch" && info.subresource != "scale" {
+            true => check_same_uid(kind, part, &object, &old.value)?,
+            false => check_uid(kind, &object, &old.value)?,
+        }
         check_deletion(kind, part, &self.ctx.info.subresource, &object, &old.value)?;
         Ok(Edited { object, locked })
     }

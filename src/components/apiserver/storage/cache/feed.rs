@@ -120,6 +120,8 @@ impl Cache {
                 Some(object) => inner.objects.insert(key, object.clone()),
                 None => inner.objects.remove(&key),
             };
+            let values = |object: Option<&Arc<Object>>| object.map_or(0, |object| object.values);
+            self.values.change(values(previous.as_ref()), values(object.as_ref()));
             if role_bindings::is_binding(resource) {
                 self.bindings.change(previous.as_ref(), object.as_ref());
             }
@@ -161,6 +163,8 @@ impl Cache {
         }
         let bound = fresh.iter().filter(|(resource, _)| role_bindings::is_binding(resource));
         self.bindings.reset(bound.flat_map(|(_, objects)| objects.values()));
+        let objects = fresh.values().flat_map(|objects| objects.values());
+        self.values.reset(objects.map(|object| object.values).sum());
         self.filled.store(revision, Ordering::Relaxed);
         fresh.keys().chain(odd.keys()).for_each(|name| drop(self.shelf(name)));
         for (name, shelf) in self.shelves.read().iter() {

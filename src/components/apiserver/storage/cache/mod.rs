@@ -12,6 +12,7 @@ use crate::auth::role_bindings::Bindings;
 use crate::registry::filter::Filter;
 use crate::storage::object::{Change, Event, Kept, Object};
 use crate::storage::ring::{RING_AGE, RING_BYTES, Together};
+use crate::storage::room::Values;
 use crate::storage::watch_buffers::{Beginning, WatchBuffers};
 use crate::storage::watch_queue;
 use crate::undo::steps::Steps;
@@ -140,6 +141,8 @@ pub(crate) struct Cache {
     progress: watch::Sender<Revision>,
     /// What waits for all watchers.
     pub watch_buffers: Arc<WatchBuffers>,
+    /// The memory that the objects take, parsed.
+    pub values: Values,
     /// What people did: kept beside the objects, so that both are at the same revision.
     pub steps: Steps,
     /// Which roles are bound to whom.
@@ -210,6 +213,7 @@ impl Cache {
             kinds: RwLock::default(),
             progress: watch::Sender::new(0),
             watch_buffers: Arc::default(),
+            values: Values::default(),
             steps: Steps::default(),
             bindings: Bindings::default(),
         }

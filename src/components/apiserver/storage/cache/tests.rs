@@ -90,6 +90,26 @@ fn large_events_fall_out_of_the_ring_earlier() {
     assert!(cache.watch("configmaps", Filter::default(), Some(190)).is_ok());
 }
 
+#[test]
+fn the_memory_of_the_objects_follows_what_is_put_deleted_and_read_anew() {
+    let cache = Cache::new();
+    let one = api::bounds::values_cost(stored("a").as_bytes());
+    cache.reset(vec![], 10);
+    put(&cache, "a", 11);
+    put(&cache, "b", 12);
+    assert_eq!(cache.values.taken(), 2 * one);
+    put(&cache, "a", 13); // replaced
+    let kv =
+        KeyValue { key: format!("{ROOT}configmaps/d/b").into(), mod_revision: 14, ..KeyValue::default() };
+    let event = etcd::Event { kind: EventType::Delete, kv: kv.clone(), prev_kv: None };
+    cache.feed_response(etcd::WatchResponse { revision: 14, events: vec![event] });
+    assert_eq!(cache.values.taken(), one);
+    cache.reset(vec![KeyValue { value: stored("b").into(), ..kv }], 20);
+    assert_eq!((cache.values.taken(), cache.list("configmaps", "").objects.len()), (one, 1));
+    cache.reset(vec![], 30);
+    assert_eq!(cache.values.taken(), 0);
+}
+
 /// A watch that does not read what there was when it began: what the cache replaces, deletes,
 /// forgets or reads anew meanwhile counts.
 #[test]

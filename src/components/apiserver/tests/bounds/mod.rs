@@ -3,6 +3,7 @@
 
 mod defaults;
 mod long_lists;
+mod values;
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;

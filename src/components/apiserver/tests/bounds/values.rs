@@ -1,0 +1,46 @@
+//! Objects of many short keys: parsed, they take twenty times their bytes.
+
+use super::*;
+
+/// A ConfigMap with so many keys.
+fn keys(name: &str, count: usize) -> Value {
+    let data: serde_json::Map<String, Value> = (0..count).map(|n| (format!("k{n}"), json!("v"))).collect();
+    json!({"metadata": {"name": name}, "data": data})
+}
+
+/// Twenty ConfigMaps of 60,000 keys each, 25 MB in the store, took half a gigabyte of the server's
+/// memory, and nothing bounded their number but the store.
+#[tokio::test]
+async fn objects_of_many_keys_take_no_more_memory_than_they_may() {
+    const KEYS: usize = 2000;
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let values = &of.server.state.cache.values;
+    let before = values.taken();
+    assert_eq!(send(&of, "POST", MAPS, keys("many", KEYS)).await.0, 201);
+    let grown = values.taken() - before;
+    assert!(grown > KEYS * 150, "{KEYS} keys count {grown} bytes");
+    // As if there were thousands of them.
+    values.change(0, 200 << 20);
+    let (code, told) = send(&of, "POST", MAPS, keys("more", KEYS)).await;
+    assert_eq!((code, told["reason"].as_str()), (507, Some("InsufficientStorage")), "{told}");
+    let why = told["message"].as_str().unwrap();
+    assert!(why.contains("may take 128 MiB") && why.contains("delete objects with many keys"), "{why}");
+    // What takes less, heartbeats and deletions go on.
+    let many = format!("{MAPS}/many");
+    let fewer: serde_json::Map<String, Value> = (0..100).map(|n| (format!("k{n}"), Value::Null)).collect();
+    assert_eq!(send(&of, "PATCH", &many, json!({ "data": fewer })).await.0, 200);
+    assert_eq!(send(&of, "PATCH", &many, json!({"data": {"other": "v"}})).await.0, 507, "it grows");
+    let leases = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
+    let lease = json!({"metadata": {"name": "n1"}, "spec": {"holderIdentity": "n1"}});
+    assert_eq!(send(&of, "POST", leases, lease).await.0, 201);
+    // Ordinary objects have a part of their own.
+    values.change(70 << 20, 0);
+    assert_eq!(send(&of, "POST", MAPS, map("ordinary", 10)).await.0, 201);
+    assert_eq!(send(&of, "POST", MAPS, keys("more", KEYS)).await.0, 507);
+    let full = values.taken();
+    assert_eq!(send(&of, "DELETE", &many, Value::Null).await.0, 200);
+    assert!(values.taken() < full, "{} bytes, {full} before", values.taken());
+    values.change(130 << 20, 0);
+    assert_eq!(send(&of, "POST", MAPS, keys("more", KEYS)).await.0, 201);
+}
