@@ -1,7 +1,8 @@
 //! What this machine allows, found out by trying: `ropewalk doctor`.
 //!
 //! Every trial runs in a forked child that is thrown away, in the order in which a cluster would
-//! need it. Nothing remains, also of one that is interrupted.
+//! need it. Nothing remains, also of one that is interrupted, but root's empty file of locks
+//! ([`ranges`]), which its clusters share.
 
 mod cgroups;
 mod question;
