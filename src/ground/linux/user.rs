@@ -344,7 +344,7 @@ mod tests {
         let mut command = std::process::Command::new("/bin/true");
         let inside = || match nix::sched::unshare(CloneFlags::CLONE_NEWUSER) {
             Ok(()) if keeps_trusted_attributes() => Err(io::Error::other("it keeps them")),
-            _ => Ok(()), // or this machine lets nobody try
+            _ => Ok(()), // or this machine allows no such namespace
         };
         // SAFETY: the child has one thread, and calls nothing that waits for another.
         unsafe { command.pre_exec(inside) };

@@ -280,7 +280,7 @@ mod tests {
         assert!(server.adopt(accepted, from).await.is_err());
     }
 
-    /// `curl` in a pod says the same words as at the keyboard, but nobody has typed them.
+    /// `curl` in a pod says the same words as at the keyboard, but no person has typed them.
     #[tokio::test]
     async fn a_request_of_a_pod_is_recorded_as_one_from_inside() {
         let dir = tempfile::tempdir().unwrap();
