@@ -74,6 +74,7 @@ fn write_failure(panic: &str) -> Option<i32> {
 
 /// Runs one command line, which begins with the program's name, and returns the exit code.
 pub fn run(args: Vec<OsString>) -> i32 {
+    linux::signal::notice_children(); // a cluster's processes inherit it
     end_with_the_reader();
     let written = korean::asked_language(&args);
     let words = args::behind_the_subcommand(args);

@@ -9,7 +9,7 @@ use addons::{dns, storage};
 use client::Client;
 use cni::NodeNetwork;
 use linux::cgroup;
-use net::Namespace;
+use net::{Namespace, addresses};
 use raft::driver::Link;
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
@@ -274,8 +274,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
             Err(_) => None,
         };
         let Some(kv) = kv else { return Err("there is no store".to_string()) };
-        let asked = kv.clone();
-        let address = SocketAddr::from((place.ip, API_PORT));
+        let (asked, address) = (kv.clone(), SocketAddr::from((place.ip, API_PORT)));
         let config = apiserver::Config {
             kv,
             tap: world.tap.at(&place.node, Component::ApiServer),
@@ -285,6 +284,7 @@ fn api(world: &Arc<World>, crew: &Crew, place: Location) -> Result<(), String> {
             teachers: world.teachers.clone(),
             tokens: world.tokens.clone(),
             service_cidr: world.service_cidr,
+            is_inside: addresses::is_inside,
             node_ports: world.spec.node_ports,
             kubelet_tls,
             dial: dialer(&place.network),

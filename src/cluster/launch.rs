@@ -82,19 +82,13 @@ pub async fn launch_with(
     let before = own_address(place);
     link_tools(place)?;
     let log_path = place.log();
-    if fs::metadata(&log_path).is_ok_and(|log| log.len() > LOG_MAX) {
-        logs::set_aside(&log_path).map_err(|cause| Error::File { path: log_path.clone(), cause })?;
-    }
-    let log = fs::OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&log_path)
-        .map_err(|cause| Error::File { path: log_path.clone(), cause })?;
+    let log = open_log(&log_path).map_err(|cause| Error::File { path: log_path.clone(), cause })?;
     let begun = log.metadata().map_or(0, |log| log.len());
     let order = Order { home: place.home.path().into(), spec: spec.clone(), attached };
     // JSON has no form for a path that is not UTF-8, e.g. of the authority of an external etcd.
     let order = serde_json::to_string(&order).map_err(|why| Error::Start(why.to_string()))?;
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    command
         .arg0("ropewalk")
         .arg(SUPERVISE_ARGUMENT)
         .arg(order)
@@ -104,9 +98,9 @@ pub async fn launch_with(
         .stdin(if attached { Stdio::piped() } else { Stdio::null() })
         .stdout(Stdio::piped())
         .stderr(log)
-        .current_dir("/")
-        .spawn()
-        .map_err(Error::Kernel)?;
+        .current_dir("/");
+    linux::process::leave_descriptors(command.as_std_mut());
+    let mut child = command.spawn().map_err(Error::Kernel)?;
     let leash = child.stdin.take();
     let out = child.stdout.take().ok_or_else(|| Error::Start("no pipe to the supervisor".into()))?;
     let mut lines = BufReader::new(out).lines();
@@ -130,6 +124,14 @@ pub async fn launch_with(
     let last = last_words(&log_path, begun);
     let last = if last.is_empty() { String::new() } else { format!("; its last words:\n{last}") };
     Err(Error::Start(format!("its processes ended (log: {}){last}", log_path.display())))
+}
+
+/// Opens the log of the cluster's processes, to write at its end. A long one is set aside first.
+fn open_log(path: &Path) -> std::io::Result<fs::File> {
+    if fs::metadata(path).is_ok_and(|log| log.len() > LOG_MAX) {
+        logs::set_aside(path)?;
+    }
+    fs::OpenOptions::new().create(true).append(true).open(path)
 }
 
 /// Why a start was refused. All that its supervisor knows is that the lock is taken: without an

@@ -291,6 +291,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
 /// kubectl run web; curl …/pods              the request of curl
 /// curl …/pods; kubectl get pods             the requests of `kubectl get`
 /// kubectl run web; a controller in Python   the requests of `kubectl run`
+/// kubectl run web; curl … in a pod          the requests of `kubectl run`
 /// ```
 fn last_command(records: &[Arc<tap::Record>]) -> Option<Vec<String>> {
     let mut requests = records.iter().rev().filter_map(|r| r.request.as_ref());

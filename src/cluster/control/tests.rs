@@ -209,7 +209,7 @@ async fn a_process_is_the_main_one_only_while_the_socket_is_its_own() {
 }
 
 /// `curl` after `kubectl`, with the learner's certificate, with a token of a service account, or
-/// with neither. A program that goes on in the background has typed nothing.
+/// with neither. A program that goes on in the background has typed nothing, nor has a pod's.
 #[test]
 fn the_last_command_is_of_kubectl_or_of_a_client_used_by_hand() {
     let tap = tap::Tap::new();
@@ -237,6 +237,12 @@ fn the_last_command_is_of_kubectl_or_of_a_client_used_by_hand() {
         assert_eq!(emit(id, user, agent, ""), ids(&["c3"]), "{agent}");
     }
     assert_eq!(emit("k3", "jane", "kubectl/v1.35.0", "s"), ids(&["k3"]), "another user's session");
+    let mut record = tap::Record::new(tap::Event::Commit(tap::Write::CREATED));
+    let (id, user) = ("i".to_string(), "system:serviceaccount:d:robot".to_string());
+    let user_agent = "curl/8.5.0".to_string();
+    record.request = Some(tap::Request { id, user, user_agent, inside: true, ..Default::default() });
+    tap.emit(record);
+    assert_eq!(last_command(&tap.since(0)), ids(&["k3"]), "a loop in a pod");
 }
 
 /// Knative's Service has the plural of the core group's.

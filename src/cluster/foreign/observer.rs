@@ -176,6 +176,7 @@ impl Observer {
             command: header("kubectl-command"),
             verb: info.verb.clone(),
             subresource: info.subresource.clone(),
+            inside: false, // its own pods call it elsewhere
             code: 0,
             dry_run: is_dry_run(info, query) || is_trial(headers, info),
         };

@@ -109,7 +109,7 @@ use pki::{Clients, TokenKey};
 use request::router::Router;
 use rng::Rng;
 use state::State;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -144,6 +144,8 @@ pub struct Config {
     pub tokens: Arc<TokenKey>,
     /// The range of Services' addresses; `kubernetes` has the first.
     pub service_cidr: Cidr,
+    /// Whether an address is one of the cluster's own network: a pod's or a node's.
+    pub is_inside: fn(IpAddr) -> bool,
     /// First and last NodePort.
     pub node_ports: (u16, u16),
     /// Shows the kubelets who is calling.
@@ -169,6 +171,7 @@ impl Server {
             tokens: config.tokens,
             verified: auth::verified::Verified::new(),
             service_cidr: config.service_cidr,
+            is_inside: config.is_inside,
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,
             dial: config.dial,

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
 use rng::Rng;
 use std::collections::BTreeSet;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::net::TcpStream;
@@ -43,6 +43,7 @@ pub(crate) struct State {
     pub(crate) tokens: Arc<TokenKey>,
     pub(crate) verified: Verified,
     pub(crate) service_cidr: Cidr,
+    pub(crate) is_inside: fn(IpAddr) -> bool,
     pub(crate) node_ports: (u16, u16),
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
     pub(crate) dial: Dialer,

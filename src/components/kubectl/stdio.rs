@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Runs a command line on this process' own streams. `args[0]` is the program's name.
 pub fn main_with_stdio(args: Vec<String>) -> i32 {
+    linux::signal::notice_children(); // of plugins and editors
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

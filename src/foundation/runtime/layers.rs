@@ -5,7 +5,7 @@ use super::images;
 use super::spec::Container;
 use linux::beneath::Root;
 use linux::mount::{self, Attributes, Flags};
-use linux::user::Ids;
+use linux::user;
 use linux::{Context, Result};
 use std::fs;
 use std::io;
@@ -26,7 +26,7 @@ const INODES_MAX: u64 = 1 << 18;
 ///
 /// # Errors
 /// The kernel forbids a mount; a file system has no idmapped mounts.
-pub(crate) fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> Result<()> {
+pub(crate) fn layers(container: &Container, users: Option<&Users>) -> Result<()> {
     let directory = &container.directory;
     let flags = Flags::MS_NOSUID | Flags::MS_NODEV;
     mount::tmpfs(directory, flags, 0o755, container.layer_max, INODES_MAX)?;
@@ -41,7 +41,7 @@ pub(crate) fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> 
         mount::place(&image, Root::open(Path::new("lower"))?.as_fd())?;
         std::os::unix::fs::chown("upper", Some(users.first), Some(users.first))
             .during(|| "cannot give the writable layer to the pod".into())?;
-    } else if ids.rootless() && !keeps_user_attributes(&kernel_release()) {
+    } else if !user::keeps_trusted_attributes() && !keeps_user_attributes(&kernel_release()) {
         let programs = images::programs(&container.image);
         copy_files(&container.image, &programs, Path::new("upper"))
             .during(|| format!("cannot copy the files of {}", container.image.display()))?;
@@ -49,8 +49,8 @@ pub(crate) fn layers(container: &Container, ids: Ids, users: Option<&Users>) -> 
     } else {
         symlink(&container.image, "lower").during(|| "cannot link the image".into())?;
     }
-    let options = "lowerdir=lower,upperdir=upper,workdir=work";
-    let options = if ids.rootless() { format!("{options},userxattr") } else { options.to_string() };
+    let notes = if user::keeps_trusted_attributes() { "" } else { ",userxattr" };
+    let options = format!("lowerdir=lower,upperdir=upper,workdir=work{notes}");
     mount::mount("overlay", Path::new(MERGED), Flags::MS_NODEV, &options)
 }
 
@@ -60,7 +60,7 @@ fn kernel_release() -> String {
 }
 
 /// Whether a tmpfs keeps the extended attributes `user.*`: since Linux 6.6. Without them an overlay
-/// of an ordinary user can note of no directory that it replaces that of the image, and `rm -r` and
+/// in a user namespace can note of no directory that it replaces that of the image, and `rm -r` and
 /// `mkdir` of such a directory are `EIO`. Then the image is copied but for its programs, see
 /// [`copy_files`]: directories that are in no lower layer need no such note.
 fn keeps_user_attributes(release: &str) -> bool {

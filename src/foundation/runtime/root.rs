@@ -75,7 +75,7 @@ const TERMINALS_MAX: u32 = 256;
 pub(crate) fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
     mount::make_all_private()?;
     let volumes = Volumes::copy(container, None)?;
-    layers(container, ids, None)?;
+    layers(container, None)?;
     build(container, ids, volumes)
 }
 
@@ -85,10 +85,10 @@ pub(crate) fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
 ///
 /// # Errors
 /// As [`enter`]; a file system has no idmapped mounts.
-pub(crate) fn prepare(container: &Container, ids: Ids, users: &Users) -> Result<Volumes> {
+pub(crate) fn prepare(container: &Container, users: &Users) -> Result<Volumes> {
     namespace::own_mounts()?;
     let volumes = Volumes::copy(container, Some(users))?;
-    layers(container, ids, Some(users))?;
+    layers(container, Some(users))?;
     Ok(volumes)
 }
 

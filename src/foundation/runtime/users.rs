@@ -44,7 +44,7 @@ pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
         oom::raise_score(spec.process.oom_score_adj);
         birth.take_streams(spec.process.terminal)?;
         let users = Users { namespace: birth.fd(Role::Users)?, first: birth.users.unwrap_or_default() };
-        let volumes = root::prepare(spec, birth.ids, &users)?;
+        let volumes = root::prepare(spec, &users)?;
         let (joined, wanted) = match spec.shared_pids {
             true => (flags::NEWPID, flags::NEWNS),
             false => (0, flags::NEWNS | flags::NEWPID),

@@ -101,7 +101,7 @@ pub fn files_of(hard: u64) -> u64 {
 const FIRST_USERS: &str = "user:[4026531837]";
 
 /// Whether this process runs in the machine's first user namespace.
-fn in_first_users() -> bool {
+pub(super) fn in_first_users() -> bool {
     std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS)
 }
 

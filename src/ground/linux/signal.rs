@@ -108,6 +108,14 @@ pub(crate) fn stop_ignoring(signals: &[Signal]) -> io::Result<()> {
     ignored.try_for_each(|number| set_action(number, libc::SIG_DFL))
 }
 
+/// Lets this process learn how its children end, also where the program that started it ignores
+/// SIGCHLD, as bash then hands on to all that it starts: the kernel would collect them by itself,
+/// and every wait would be `ECHILD` (waitid(2)). For the beginning of a program: all that it starts
+/// inherits it. Where a filter refuses the call nothing changes.
+pub fn notice_children() {
+    let _ = stop_ignoring(&[Signal::SIGCHLD]);
+}
+
 /// Lets a command heed the signals of [`STOP`] although this process ignores some, as a program
 /// does that a person starts at a terminal.
 pub fn start_heeding(command: &mut std::process::Command) {
@@ -207,6 +215,29 @@ mod tests {
         command.args(["--exact", "signal::tests::gets_a_signal_that_its_parent_ignores"]).env(INSIDE, "1");
         // SAFETY: makes a system call only.
         unsafe { command.pre_exec(|| set_action(libc::SIGHUP, libc::SIG_IGN)) };
+        let ran = command.output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// Not a test of its own: what the one below runs in a process that ignores SIGCHLD.
+    #[test]
+    fn waits_for_a_child_whose_end_is_ignored() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let ended = || std::process::Command::new("/bin/true").status();
+        assert_eq!(ended().unwrap_err().raw_os_error(), Some(libc::ECHILD));
+        notice_children();
+        assert!(ended().unwrap().success());
+    }
+
+    #[test]
+    fn a_child_is_waited_for_though_the_session_ignores_its_end() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "signal::tests::waits_for_a_child_whose_end_is_ignored"]).env(INSIDE, "1");
+        // SAFETY: makes a system call only.
+        unsafe { command.pre_exec(|| set_action(libc::SIGCHLD, libc::SIG_IGN)) };
         let ran = command.output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");

@@ -66,8 +66,8 @@ impl Trash {
     }
 
     /// Moves a tree here. `false`: it cannot be moved, because it lies on another file system, or
-    /// in the lower layer of an overlay, or the disk has no room for its name: what is removed in
-    /// its place makes some.
+    /// in the lower layer of an overlay, or it is immutable, of which the rest can be removed; or
+    /// the disk has no room for its name: what is removed in its place makes some.
     fn take(&self, from: &Root, untrusted: &Path, label: &str) -> Result<bool> {
         for number in 1..=NAMES_MAX {
             // One that is taken belongs to an earlier removal. An empty directory is replaced.
@@ -76,8 +76,9 @@ impl Trash {
                 Ok(()) => return Ok(true),
                 Err(Errno::ENOENT) => return Ok(true), // it is gone, or was moved before
                 Err(Errno::EXDEV) if from.same_place(untrusted) => return Ok(false),
-                Err(Errno::ENOSPC | Errno::EDQUOT) => return Ok(false),
-                Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::ENOTDIR | Errno::EISDIR) => {}
+                Err(Errno::ENOSPC | Errno::EDQUOT | Errno::EPERM) => return Ok(false),
+                Err(Errno::ENOTEMPTY | Errno::EEXIST | Errno::EISDIR) => {}
+                Err(Errno::ENOTDIR) if from.same_place(untrusted) => {} // a file has the name here
                 Err(e) => {
                     return Err(e).during(|| format!("cannot move {} away", untrusted.display()));
                 }
@@ -173,10 +174,15 @@ mod tests {
         assert!(dir.path().join("outside").exists());
     }
 
+    /// As if the disk had no room for its name, or `chattr +i` were set on it.
     #[test]
-    fn a_tree_for_whose_name_the_disk_has_no_room_is_removed_in_its_place() {
-        let full: [Move; 2] = [|_, _, _, _| Err(Errno::ENOSPC), |_, _, _, _| Err(Errno::EDQUOT)];
-        for move_to in full {
+    fn a_tree_that_cannot_be_moved_is_removed_in_its_place() {
+        let refusals: [Move; 3] = [
+            |_, _, _, _| Err(Errno::ENOSPC),
+            |_, _, _, _| Err(Errno::EDQUOT),
+            |_, _, _, _| Err(Errno::EPERM),
+        ];
+        for move_to in refusals {
             let dir = tempfile::tempdir().unwrap();
             let (pods, bin) = (dir.path().join("pods"), dir.path().join("trash"));
             fs::create_dir_all(pods.join("u/deep")).unwrap();
@@ -189,6 +195,24 @@ mod tests {
             assert!(remove(&mut removal, soon()).unwrap());
             assert_eq!((names(&pods).len(), names(&bin).len()), (0, 0));
         }
+    }
+
+    #[test]
+    fn a_file_above_a_tree_is_told_and_one_with_its_name_in_the_trash_is_passed_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let (pods, bin) = (dir.path().join("pods"), dir.path().join("trash"));
+        fs::create_dir_all(pods.join("v/full")).unwrap();
+        fs::write(pods.join("u"), "x").unwrap();
+        let (trash, from) = (Trash::open(&bin).unwrap(), Root::open(&pods).unwrap());
+        let mut removal = Removal::default();
+        let error = trash.remove(&from, Path::new("u/volumes"), "u", &mut removal, soon()).unwrap_err();
+        assert_eq!(error.cause.raw_os_error(), Some(libc::ENOTDIR), "{}", error.line());
+        fs::write(bin.join("v.1"), "x").unwrap();
+        assert!(!trash.remove(&from, Path::new("v"), "v", &mut removal, Instant::now()).unwrap());
+        assert_eq!(
+            (names(&pods), names(&bin)),
+            (vec!["u".to_string()], ["v.1", "v.2"].map(String::from).into())
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::beneath::Root;
 use super::process::{self, Child, Exit};
-use super::{Context, Error, Result, fds, ranges, usage};
+use super::{Context, Error, Result, fds, limits, ranges, usage};
 use nix::fcntl::OFlag;
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
@@ -16,16 +16,18 @@ use std::path::Path;
 /// Which users and groups exist for this process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ids {
-    /// All of the machine's: we are root.
+    /// All of the machine's, or all of a container's that has a user namespace: this process was
+    /// root before.
     Host,
     /// Root and a range of subordinate ids (/etc/subuid, newuidmap).
     Range,
-    /// Root alone: `runAsUser` other than 0 cannot work.
+    /// Root alone: `runAsUser` other than 0 cannot work. Also that of `unshare -r`.
     Single,
 }
 
 impl Ids {
-    /// True if this process is root in a user namespace only, not on the machine.
+    /// True if this process is root in a user namespace only that Ropewalk has entered, or that has
+    /// no other user.
     pub fn rootless(self) -> bool {
         self != Ids::Host
     }
@@ -78,6 +80,14 @@ fn is_mapped(uid_map: &str, id: u32) -> bool {
     uid_map.trim().is_empty() || parts.any(|ids| ids.contains(&u64::from(id)))
 }
 
+/// Returns whether an overlay that this process mounts can keep its notes as `trusted.*`: only with
+/// CAP_SYS_ADMIN in the machine's first user namespace (`xattr_permission` in fs/xattr.c). Root of
+/// a container with a user namespace, e.g. of rootless Podman, has not got that: without
+/// `userxattr` an `rm -r` of a directory of the image is `EIO` there.
+pub fn keeps_trusted_attributes() -> bool {
+    limits::in_first_users()
+}
+
 /// Enters a new user namespace as its root, with subordinate ids if the machine grants some, else
 /// with one id. For root: no change. Only in a single-threaded process.
 ///
@@ -111,7 +121,8 @@ pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
 fn try_to_enter() -> Result<Ids> {
     let (uid, gid) = (nix::unistd::geteuid(), nix::unistd::getegid());
     if uid.is_root() {
-        return Ok(Ids::Host);
+        let map = |file: &str| fs::read_to_string(format!("/proc/self/{file}")).unwrap_or_default();
+        return Ok(of_root(&map("uid_map"), &map("gid_map")));
     }
     // newuidmap must run outside the new namespace, and we are about to be inside: a helper waits
     // there for our word.
@@ -147,6 +158,12 @@ fn try_to_enter() -> Result<Ids> {
     nix::unistd::setresgid(wheel, wheel, wheel).during(|| "cannot become group 0".into())?;
     nix::unistd::setresuid(root, root, root).during(|| "cannot become user 0".into())?;
     Ok(if mapped { Ids::Range } else { Ids::Single })
+}
+
+/// Which ids root has by its maps: in a namespace as `unshare -r` makes it only its own, and it may
+/// not even leave its groups.
+fn of_root(uid_map: &str, gid_map: &str) -> Ids {
+    if is_mapped(uid_map, 1) && is_mapped(gid_map, 1) { Ids::Host } else { Ids::Single }
 }
 
 /// Gives a child's new user namespace its ids: 0 and the [`ranges::COUNT`] - 1 that follow are
@@ -308,6 +325,30 @@ mod tests {
             assert!(is_mapped(map, 0), "{map}");
         }
         assert!(is_mapped(ordinary, 65536) && !is_mapped(ordinary, 65537));
+    }
+
+    #[test]
+    fn root_without_other_users_is_root_alone() {
+        let (machine, podman) = ("0 0 4294967295\n", "0 1000 1\n1 100000 65536\n");
+        assert_eq!([machine, podman, ""].map(|map| of_root(map, map)), [Ids::Host; 3]);
+        let alone = "0 1000 1\n";
+        for (users, groups) in [(alone, alone), (podman, alone), (alone, podman)] {
+            assert_eq!(of_root(users, groups), Ids::Single, "{users}{groups}");
+        }
+    }
+
+    /// As root of a container of rootless Podman.
+    #[test]
+    fn an_overlay_in_another_user_namespace_keeps_no_trusted_attributes() {
+        use std::os::unix::process::CommandExt;
+        let mut command = std::process::Command::new("/bin/true");
+        let inside = || match nix::sched::unshare(CloneFlags::CLONE_NEWUSER) {
+            Ok(()) if keeps_trusted_attributes() => Err(io::Error::other("it keeps them")),
+            _ => Ok(()), // or this machine allows no such namespace
+        };
+        // SAFETY: the child has one thread, and calls nothing that waits for another.
+        unsafe { command.pre_exec(inside) };
+        assert!(command.status().unwrap().success());
     }
 
     #[test]

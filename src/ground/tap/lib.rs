@@ -358,7 +358,7 @@ impl Tap {
         record.component = self.component;
         let size = size(&record); // before the lock: an event may be large
         let mut ring = self.lock();
-        record.at = clock::now(); // under the lock: times rise as the numbers do
+        record.at = clock::now(); // under the lock: times rise with the numbers while the clock does
         ring.last += 1;
         let seq = ring.last;
         record.seq = seq;

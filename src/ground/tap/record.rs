@@ -102,6 +102,10 @@ pub struct Request {
     /// e.g. `exec`, `log`, `scale`; empty for the object itself.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub subresource: String,
+    /// The client's address is one of the cluster's own network: it is a program in a pod or on a
+    /// node, whatever it calls itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub inside: bool,
     /// The HTTP status of the answer; 0 before there is one.
     pub code: u16,
     /// Nothing is stored: the query has `dryRun=All`, or it is a read of a kubectl command that
@@ -111,15 +115,16 @@ pub struct Request {
 
 /// Clients that people use by hand and that, unlike kubectl, send no session: each of their
 /// requests is a command of its own, as whatever user it was sent. Programs that ask all day are
-/// not among them. These are the first word of a `User-Agent`, e.g. `curl/8.5.0`, in lower case.
+/// not among them, and neither is a pod's `curl`: no person types there. These are the first word
+/// of a `User-Agent`, e.g. `curl/8.5.0`, in lower case.
 const BY_HAND: [&str; 3] = ["curl", "wget", "httpie"];
 
 impl Request {
     /// Returns the client that a person used by hand for a request without a session: `curl` of
-    /// `curl/8.5.0`. `None` for a request of kubectl, and of a program.
+    /// `curl/8.5.0`. `None` for a request of kubectl, of a program, and from inside the cluster.
     pub fn by_hand(&self) -> Option<String> {
         let agent = self.user_agent.split(['/', ' ']).next().unwrap_or_default().to_lowercase();
-        (self.session.is_empty() && BY_HAND.contains(&agent.as_str())).then_some(agent)
+        (!self.inside && self.session.is_empty() && BY_HAND.contains(&agent.as_str())).then_some(agent)
     }
 
     /// Is it a person's doing? Who asks under another name has still asked.

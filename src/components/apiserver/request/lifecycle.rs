@@ -2,6 +2,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
+use crate::request::connections::Counted;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, Query, failure};
 use crate::request::info::Info;
@@ -28,7 +29,8 @@ pub(crate) fn enter(
     let info = Info::parse(request.method(), request.uri().path(), &query);
     server.state.bounds.enter(&user, &info, seat)?;
     let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
-    let ctx = Context::new(id, user, info, query, headers, server.tap.clone()).seated(seat.clone());
+    let ctx = Context::new(id, user, info, query, headers, server.tap.clone());
+    let ctx = ctx.seated(seat.clone()).inside(is_inside(&server.state, request));
     ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
     Ok(Arc::new(ctx))
 }
@@ -48,7 +50,15 @@ pub(crate) fn record_unauthenticated(
     let info = Info::parse(request.method(), request.uri().path(), &query);
     let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
     let ctx = Context::new(id, User::default(), info, query, headers, server.tap.clone());
+    let ctx = ctx.inside(is_inside(&server.state, request));
     ctx.answered(status.code, started.elapsed(), &status.message);
+}
+
+/// Returns whether a request came over a connection of a pod or of a node. A part of this process
+/// asks without a connection.
+fn is_inside(state: &State, request: &Request<Body>) -> bool {
+    let connection = request.extensions().get::<Arc<Counted>>();
+    connection.is_some_and(|counted| (state.is_inside)(counted.source().ip()))
 }
 
 /// Makes the answer of a request that was let in: its form, its warnings, its record.

@@ -280,6 +280,33 @@ mod tests {
         assert!(server.adopt(accepted, from).await.is_err());
     }
 
+    /// `curl` in a pod says the same words as at the keyboard, but no person has typed them.
+    #[tokio::test]
+    async fn a_request_of_a_pod_is_recorded_as_one_from_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let elsewhere = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (from, is_inside) in [(testing::INSIDE, true), (std::net::IpAddr::from([127, 0, 0, 1]), false)] {
+            let client = TcpStream::connect(elsewhere.local_addr().unwrap()).await.unwrap();
+            let (accepted, _) = elsewhere.accept().await.unwrap();
+            fixture.server.adopt(accepted, SocketAddr::new(from, 40_000)).await.unwrap();
+            let tls = pki::client_config(None, fixture.ca.pem(), &["http/1.1"]).unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, client).await.unwrap();
+            let before = fixture.tap.last();
+            let ask = b"GET /api/v1/namespaces HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.5.0\r\n\r\n";
+            stream.write_all(ask).await.unwrap();
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 403");
+            let records = fixture.tap.since(before);
+            let mut requests = records.iter().filter_map(|record| record.request.as_ref());
+            let curl = requests.find(|request| request.user_agent == "curl/8.5.0");
+            let curl = curl.expect("its answer is recorded");
+            assert_eq!((curl.inside, curl.by_hand().is_some()), (is_inside, !is_inside));
+        }
+    }
+
     /// A client that watches is told the end, so that it does not take a stop of the server for a
     /// broken connection; whether the listener is told to stop or the server.
     #[tokio::test]

@@ -191,8 +191,8 @@ impl Root {
         nix::fcntl::renameat(&parent, last, to, name)
     }
 
-    /// Whether a path has a place below this directory, so that an `EXDEV` of [`Root::move_to`] is
-    /// about file systems and not about the path.
+    /// Whether a path has a place below this directory, so that an `EXDEV` or `ENOTDIR` of
+    /// [`Root::move_to`] is about what the two names are, and not about the path to the first one.
     pub(super) fn same_place(&self, untrusted: &Path) -> bool {
         self.parent(Scope::Beneath, untrusted).is_ok()
     }

@@ -104,6 +104,7 @@ impl Context {
             command: short(header(&headers, "kubectl-command"), RECORDED_TEXT_MAX),
             verb: short(&info.verb, RECORDED_NAME_MAX),
             subresource: short(&info.subresource, RECORDED_NAME_MAX),
+            inside: false,
             code: 0,
             dry_run: false,
         };
@@ -135,6 +136,12 @@ impl Context {
     /// The same request with its seat: its share of the memory and of the requests in flight.
     pub(crate) fn seated(self, seat: Arc<Seat>) -> Context {
         Context { seat, ..self }
+    }
+
+    /// The same request of a client with an address of the cluster's own network, or with another.
+    pub(crate) fn inside(mut self, is_inside: bool) -> Context {
+        self.request.inside = is_inside;
+        self
     }
 
     /// An act of the server itself: nobody has to allow it.
