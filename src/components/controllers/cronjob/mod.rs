@@ -350,7 +350,7 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.tell((true, "FailedCreate", format!("Error creating job: {error}")));
+                self.tell((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
                 return Err(error.into());
             }
         };

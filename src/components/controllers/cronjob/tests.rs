@@ -189,7 +189,7 @@ async fn ends_of_jobs_are_written_although_the_next_job_is_refused() {
     let names: Vec<&Value> = status["active"].as_array().unwrap().iter().map(|job| &job["name"]).collect();
     assert_eq!(names, [&json!("b")]);
     assert_eq!(status["lastScheduleTime"], T, "nothing was started");
-    assert!(server.event("FailedCreate").await.starts_with("Error creating job"));
+    assert_eq!(server.event("FailedCreate").await, "Error creating job: it is guarded");
 }
 
 #[tokio::test]
