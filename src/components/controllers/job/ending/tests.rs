@@ -139,6 +139,26 @@ fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
     }
 }
 
+/// A rule of the success policy needs the other pod alone. Upstream: `TestSuccessPolicy`.
+#[test]
+fn a_pod_that_a_success_cuts_off_has_not_failed() {
+    let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed",
+        "successPolicy": {"rules": [{"succeededIndexes": "1"}]}});
+    for grace in [0, 30] {
+        let mut w = World::new(spec.clone());
+        w.grace = grace;
+        w.settle();
+        w.end("p2", 0);
+        w.settle();
+        if grace > 0 {
+            w.end("p1", 1);
+            w.after(grace).settle();
+        }
+        assert_eq!(w.counts(), "0/1/0", "{grace}");
+        assert_eq!(w.conditions(), ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"]);
+    }
+}
+
 /// Deleted by the user before the deadline, and not gone yet.
 #[test]
 fn a_pod_that_is_going_when_the_job_fails_is_counted_before_it_is_let_go() {
