@@ -46,7 +46,7 @@ impl Case<'_> {
     /// the queue is empty, the others finish what they have.
     pub(super) fn manage(&mut self) {
         // Unlike a ReplicaSet's, however many of them are on one node (`activePodsForRemoval`).
-        let ranked = pods::least_useful_first(&self.active, &[]);
+        let ranked = pods::least_useful_first(&self.active, None);
         if self.suspended() {
             self.plan.delete = ranked.iter().map(name).collect();
             self.plan.release.extend(self.plan.delete.iter().cloned());
@@ -171,6 +171,16 @@ mod tests {
         let mut w = World::new(json!({"completions": 9, "parallelism": 3}));
         w.settle();
         w.pods[0].spec.as_mut().unwrap().node_name = Some("alone".into());
+        w.job.spec.as_mut().unwrap().parallelism = Some(2);
+        assert_eq!(w.look().delete, ["p1"]);
+    }
+
+    #[test]
+    fn a_deletion_cost_does_not_decide_either() {
+        let mut w = World::new(json!({"completions": 9, "parallelism": 3}));
+        w.settle();
+        let annotations = w.pods[2].metadata.annotations.get_or_insert_default();
+        annotations.insert("controller.kubernetes.io/pod-deletion-cost".into(), "-1".into());
         w.job.spec.as_mut().unwrap().parallelism = Some(2);
         assert_eq!(w.look().delete, ["p1"]);
     }
