@@ -73,7 +73,7 @@ pub(crate) const CONTROLLER: Controller = Controller {
 fn start(shared: &Shared) {
     let recorder = Recorder::new(&shared.crew, &shared.config.client, "node-controller", "");
     taints::start(shared);
-    eviction::start(shared, &recorder);
+    eviction::start(shared);
     collect::start(shared);
     let all = shared.clone();
     shared.crew.spawn_essential(async move {
