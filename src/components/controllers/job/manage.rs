@@ -184,4 +184,22 @@ mod tests {
         w.job.spec.as_mut().unwrap().parallelism = Some(2);
         assert_eq!(w.look().delete, ["p1"]);
     }
+
+    /// Its node is drained, and the pod is gone long before the pause is over.
+    #[test]
+    fn the_pause_after_an_ignored_failure_outlives_the_pod() {
+        let disrupted = json!([{"type": "DisruptionTarget", "status": "True"}]);
+        let rules = json!({"rules": [{"action": "Ignore", "onPodConditions": disrupted}]});
+        let mut w = World::new(
+            json!({"completions": 1, "podFailurePolicy": rules, "podReplacementPolicy": "Failed"}),
+        );
+        w.settle();
+        w.delete("p1", 0);
+        w.end("p1", 1);
+        w.pods[0].status.as_mut().unwrap().conditions = serde_json::from_value(disrupted).unwrap();
+        assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(10));
+        assert_eq!((w.pods.len(), w.made, w.counts().as_str()), (0, 1, "0/0/0"));
+        w.after(10).settle();
+        assert_eq!(w.made, 2);
+    }
 }
