@@ -285,11 +285,8 @@ impl Hands<'_> {
         }
     }
 
-    /// Releases a pod: removes the owner.
+    /// Releases a pod: removes the owner, and the finalizer that the owner would have to remove.
     pub(crate) async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
-        if pod.metadata.deletion_timestamp.is_some() {
-            return Ok(());
-        }
         let mut patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
         if let Some(finalizer) = self.finalizer {
             patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
