@@ -8,10 +8,10 @@
 //! what follows from it for nodes and pods, in [`collect`] the pods that no kubelet will ever end.
 //! Source: `pkg/controller/nodelifecycle`, `pkg/controller/tainteviction`, `pkg/controller/podgc`;
 //! 50 s since Kubernetes 1.32. Left out: the taint `node.kubernetes.io/out-of-service`, and the
-//! brakes on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s; in a
-//! zone of up to 50 nodes to none while 55 % of them, and at least three, are not ready; and takes
-//! it off all nodes when the last ready one fails. Nor are the labels `beta.kubernetes.io/os` and
-//! `beta.kubernetes.io/arch` brought back to a node that lost them.
+//! brakes on `NoExecute` when many nodes fail. Upstream gives it to one node of a zone in 10 s, in
+//! a zone of up to 50 nodes to none while 55 % of them, and at least three, are not ready, and
+//! takes it off all nodes when the last ready one fails. Nor are the labels
+//! `beta.kubernetes.io/os` and `beta.kubernetes.io/arch` brought back to a node that lost them.
 
 mod collect;
 mod eviction;
