@@ -211,8 +211,8 @@ fn cron_job(w: &World) {
 fn stateful_set(w: &World) {
     w.k(&["rollout", "status", "statefulset/db", TIMEOUT]);
     assert_eq!(w.pod_names("app=db"), ["db-0", "db-1"]);
-    w.told("StatefulSet", "db", "create Claim data-db-0 Pod db-0 in StatefulSet db success");
-    w.told("StatefulSet", "db", "create Pod db-1 in StatefulSet db successful");
+    w.told("StatefulSet", "db", "Create Claim data-db-0 Pod db-0 in StatefulSet db success");
+    w.told("StatefulSet", "db", "Create Pod db-1 in StatefulSet db successful");
     let first = w.object("pod/db-0");
     assert_eq!(first["metadata"]["labels"]["apps.kubernetes.io/pod-index"], "0");
     // The name is the pod's, and so is what it wrote, whichever pod bears it.

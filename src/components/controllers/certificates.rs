@@ -27,7 +27,7 @@ const KUBELET_SERVING: &str = "kubernetes.io/kubelet-serving";
 /// The longest that a certificate is made for, and what it is made for if nothing is said.
 const LIFETIME: SignedDuration = SignedDuration::from_hours(24 * 365);
 const LIFETIME_MIN: SignedDuration = SignedDuration::from_mins(10);
-/// How often old requests are looked for.
+/// How often old requests are looked for, the first time at the start.
 const SWEEP: Duration = Duration::from_secs(3600);
 /// A kubelet's request that may not be approved is asked about again after this time: nothing tells
 /// that its user was given the right.
@@ -161,18 +161,23 @@ fn start(shared: &Shared) {
     let all = shared.clone();
     shared.crew.spawn_essential(async move {
         loop {
+            sweep(&all).await;
             clock::pause(SWEEP).await;
-            for csr in all.informer::<Csr>().list().iter().filter(|csr| is_over(csr, clock::now())) {
-                let name = csr.metadata.name.clone().unwrap_or_default();
-                let gone = all.config.client.all::<Csr>().delete(&name, &DeleteParams::default()).await;
-                if let Err(error) = gone
-                    && !is_code(&error, 404)
-                {
-                    tracing::debug!(%error, name, "an old certificate request stays for now");
-                }
-            }
         }
     });
+}
+
+/// Deletes the requests that were kept long enough.
+async fn sweep(shared: &Shared) {
+    for csr in shared.informer::<Csr>().list().iter().filter(|csr| is_over(csr, clock::now())) {
+        let name = csr.metadata.name.clone().unwrap_or_default();
+        let gone = shared.config.client.all::<Csr>().delete(&name, &DeleteParams::default()).await;
+        if let Err(error) = gone
+            && !is_code(&error, 404)
+        {
+            tracing::debug!(%error, name, "an old certificate request stays for now");
+        }
+    }
 }
 
 async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
@@ -374,6 +379,27 @@ mod tests {
         let approved = |at: &str| csr("2025-12-30T12:00:00Z", json!([told("Approved", at)]));
         assert!(!is_over(&approved("2026-01-01T12:00:00Z"), now), "it waits for its signer");
         assert!(is_over(&approved("2025-12-31T12:00:00Z"), now));
+    }
+
+    /// A cluster that is up for less than an hour at a time would keep them for ever.
+    #[tokio::test]
+    async fn old_requests_are_swept_up_at_the_start() {
+        use client::testing::Scripted;
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let meta = json!({"name": "old", "creationTimestamp": "2025-01-01T00:00:00Z"});
+        let csr = json!({"metadata": meta, "spec": {"request": "", "signerName": "a/b"}});
+        shared.informer::<Csr>().tell_of(serde_json::from_value(csr).unwrap());
+        start(&shared);
+        let deletion = "DELETE /apis/certificates.k8s.io/v1/certificatesigningrequests/old";
+        let swept = async {
+            while !server.lines().iter().any(|line| line == deletion) {
+                clock::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let in_time = clock::timeout(Duration::from_secs(20), swept).await;
+        shared.crew.kill();
+        assert!(in_time.is_some());
     }
 
     #[tokio::test]

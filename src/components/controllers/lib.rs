@@ -31,8 +31,8 @@
 //! - The annotations `node.alpha.kubernetes.io/ttl` of Nodes and
 //!   `endpoints.kubernetes.io/last-change-trigger-time` of Endpoints and EndpointSlices.
 //! - Names of waiting pods in a claim that waits for its first consumer.
-//! - Recycling of volumes. Directories of hostPath volumes are not deleted: such a volume is Failed
-//!   once it is released.
+//! - Recycling of volumes, and their expansion with its Event `ExternalExpanding`. Directories of
+//!   hostPath volumes are not deleted: such a volume is Failed once it is released.
 //! - The cleaner of Secrets with tokens that were not used for a year. Of two revisions that keep
 //!   the same template the newest counts: upstream merges those of a DaemonSet.
 //! ## Read next

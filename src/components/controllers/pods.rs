@@ -285,11 +285,8 @@ impl Hands<'_> {
         }
     }
 
-    /// Releases a pod: removes the owner.
+    /// Releases a pod: removes the owner, and the finalizer that the owner would have to remove.
     pub(crate) async fn release(&self, pod: &Pod, owner: &OwnerReference) -> Result<(), kube::Error> {
-        if pod.metadata.deletion_timestamp.is_some() {
-            return Ok(());
-        }
         let mut patch = json!({"metadata": {"ownerReferences": [{"$patch": "delete", "uid": owner.uid}], "uid": pod.metadata.uid}});
         if let Some(finalizer) = self.finalizer {
             patch["metadata"]["$deleteFromPrimitiveList/finalizers"] = json!([finalizer]);
@@ -317,20 +314,18 @@ pub(crate) fn node_of(pod: &Pod) -> &str {
 }
 
 /// Sorts pods in the order in which those that are too many go. `related`: the pods that count
-/// where pods crowd on a node, which may be more than these.
-pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: &[Arc<Pod>]) -> Vec<Arc<Pod>> {
+/// where pods crowd on a node, which may be more than these. `None`, for a Job: neither that nor a
+/// deletion cost counts (upstream: `ActivePods`, beside `ActivePodsWithRanks` of ReplicaSets).
+pub(crate) fn least_useful_first(active: &[Arc<Pod>], related: Option<&[Arc<Pod>]>) -> Vec<Arc<Pod>> {
     let mut on_node: BTreeMap<&str, usize> = BTreeMap::new();
-    for pod in related {
+    for pod in related.unwrap_or_default() {
         *on_node.entry(node_of(pod)).or_default() += 1;
     }
     let mut ranked = active.to_vec();
     ranked.sort_by_cached_key(|pod| {
         let ready = ready_since(pod);
-        let cost = pod
-            .metadata
-            .annotations
-            .as_ref()
-            .and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
+        let annotations = pod.metadata.annotations.as_ref().filter(|_| related.is_some());
+        let cost = annotations.and_then(|a| a.get("controller.kubernetes.io/pod-deletion-cost"));
         let how_far = match phase(pod) {
             "Pending" => 0,
             "Unknown" => 1,
@@ -435,7 +430,8 @@ mod tests {
                     "initContainerStatuses": [of("setup", 9), of("proxy", sidecar)]}});
             Arc::new(serde_json::from_value(pod).unwrap())
         };
-        let first = |all: [Arc<Pod>; 2]| least_useful_first(&all, &[])[0].metadata.name.clone().unwrap();
+        let first =
+            |all: [Arc<Pod>; 2]| least_useful_first(&all, Some(&[]))[0].metadata.name.clone().unwrap();
         assert_eq!(first([pod("a", 1, 0), pod("b", 1, 2)]), "b");
         assert_eq!(first([pod("a", 1, 5), pod("b", 2, 0)]), "b");
     }

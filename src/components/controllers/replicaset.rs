@@ -57,7 +57,7 @@ pub(crate) fn decide(wanted: usize, active: &[Arc<Pod>], related: &[Arc<Pod>]) -
         return Plan { create: (wanted - have).min(BURST), delete: vec![] };
     }
     let surplus = (have - wanted).min(BURST);
-    let ranked = pods::least_useful_first(active, related);
+    let ranked = pods::least_useful_first(active, Some(related));
     let delete = ranked.iter().take(surplus).map(|p| p.metadata.name.clone().unwrap_or_default()).collect();
     Plan { create: 0, delete }
 }

@@ -236,6 +236,8 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+/// A new revision. It has all annotations of its owner, as upstream (`newRevision`, `snapshot`):
+/// `kubectl rollout history` finds the cause of the change there.
 fn made<K: Typed>(
     look: &Look<'_, K>,
     template: &PodTemplateSpec,
@@ -245,14 +247,12 @@ fn made<K: Typed>(
 ) -> ControllerRevision {
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
     labels.insert(HASH.into(), hash.into());
-    let mut annotations = look.object.meta().annotations.clone().unwrap_or_default();
-    annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
     ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.into()),
             namespace: Some(look.key.namespace.clone()),
             labels: Some(labels),
-            annotations: (!annotations.is_empty()).then_some(annotations),
+            annotations: look.object.meta().annotations.clone(),
             owner_references: Some(vec![look.owner()]),
             ..ObjectMeta::default()
         },
@@ -284,6 +284,30 @@ mod tests {
         assert_eq!(queue.next().await.0, Key::new("n", "d"));
         let more = clock::timeout(std::time::Duration::from_millis(50), queue.next()).await;
         assert!(more.is_none(), "not for another kind's: {more:?}");
+    }
+
+    #[tokio::test]
+    async fn a_revision_has_all_annotations_of_its_owner() {
+        use crate::statefulset::StatefulSets;
+        use k8s_openapi::api::apps::v1::StatefulSet;
+        let notes = json!({"kubernetes.io/change-cause": "why",
+            "kubectl.kubernetes.io/last-applied-configuration": "{}"});
+        let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}});
+        let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "annotations": notes},
+            "spec": {"replicas": 0, "selector": {"matchLabels": {"a": "b"}}, "template": template}});
+        let stored = set.clone();
+        let server = client::testing::Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.contains("/statefulsets/web") => Some((200, stored.clone())),
+            line if line.starts_with("POST") => Some((201, asked.body.clone())),
+            _ => None,
+        })
+        .await;
+        let shared = Shared::fixed(&server.client);
+        shared.informer::<StatefulSet>().tell_of(serde_json::from_value(set).unwrap());
+        crate::workload::look_once::<StatefulSets>(&shared, &Key::new("d", "web")).await.unwrap();
+        let made = server.take().into_iter().find(|asked| asked.line.starts_with("POST")).unwrap();
+        assert!(made.line.ends_with("/controllerrevisions"), "{}", made.line);
+        assert_eq!(made.body["metadata"]["annotations"], notes);
     }
 
     #[test]

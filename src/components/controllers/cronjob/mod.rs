@@ -74,16 +74,11 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
             return plan;
         }
     };
-    let created = cron.metadata.creation_timestamp.as_ref().map_or(now, |t| t.0);
-    let last = plan.status.last_schedule_time.as_ref().map_or(created, |t| t.0);
+    let last = last_run(cron, now);
     let deadline = spec.starting_deadline_seconds.map(|s| Duration::from_secs(s.max(0) as u64));
     let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
     let (due, missed) = most_recent(&schedule, &zone, earliest, now);
-    // A look may come before anything is due: the work queue cuts long waits into pieces. So the
-    // next one is counted from the last time, not from now.
-    let reached = most_recent(&schedule, &zone, last, now).0.unwrap_or(last);
-    let next = schedule.next(reached, &zone);
-    plan.again = next.and_then(|at| Duration::try_from(at.duration_since(now)).ok()).map(|wait| wait + SLACK);
+    plan.again = next_run(&schedule, &zone, last, now);
     if missed > MANY {
         let told =
             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
@@ -110,6 +105,40 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     }
     plan.start = Some(due);
     plan
+}
+
+/// When the CronJob last started a job, or was made.
+fn last_run(cron: &CronJob, now: Timestamp) -> Timestamp {
+    let last = cron.status.as_ref().and_then(|s| s.last_schedule_time.as_ref());
+    last.or(cron.metadata.creation_timestamp.as_ref()).map_or(now, |t| t.0)
+}
+
+/// Pure: how long it is until the next time that is due. A look may come before anything is due:
+/// the work queue cuts long waits into pieces. So the next one is counted from the last time, not
+/// from now.
+fn next_run(schedule: &Schedule, zone: &TimeZone, last: Timestamp, now: Timestamp) -> Option<Duration> {
+    let reached = most_recent(schedule, zone, last, now).0.unwrap_or(last);
+    let wait = Duration::try_from(schedule.next(reached, zone)?.duration_since(now)).ok()?;
+    Some(wait + SLACK)
+}
+
+/// Pure: how long a CronJob with a new schedule waits for its next look, which comes when its next
+/// time is due: a time before the change is not made up for. `None`: it is looked at now. Upstream:
+/// `updateCronJob`.
+///
+/// ```text
+/// made at 10:00 with "0 3 * * *"; at 10:12 the schedule becomes "*/5 * * * *": runs at 10:15
+/// ```
+fn until_next(change: &Change<CronJob>, now: Timestamp) -> Option<Duration> {
+    let Change::Updated { old, new } = change else { return None };
+    let spec = new.spec.as_ref()?;
+    let is_same =
+        |before: &CronJobSpec| (&before.schedule, &before.time_zone) == (&spec.schedule, &spec.time_zone);
+    if old.spec.as_ref().is_none_or(is_same) {
+        return None;
+    }
+    let (schedule, zone) = timing(spec).ok()?;
+    next_run(&schedule, &zone, last_run(new, now), now)
 }
 
 /// Brings `status.active` up to date: who has ended, who is missing, who is there unasked.
@@ -237,7 +266,10 @@ fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), "");
     let q = queue.clone();
-    shared.informer::<CronJob>().on(move |change| q.add(change.key(), change.cause()));
+    shared.informer::<CronJob>().on(move |change| match until_next(change, clock::now()) {
+        Some(wait) => q.add_after_pause(change.key(), change.cause(), wait),
+        None => q.add(change.key(), change.cause()),
+    });
     let q = queue.clone();
     shared.informer::<Job>().on(move |change: &Change<Job>| {
         if let Some(owner) = controller_of(&change.object().metadata).filter(|o| o.kind == "CronJob") {
@@ -350,7 +382,7 @@ impl Look<'_> {
             // The cron job goes with its namespace.
             Err(error) if is_namespace_ending(&error) => return Ok(()),
             Err(error) => {
-                self.tell((true, "FailedCreate", format!("Error creating job: {error}")));
+                self.tell((true, "FailedCreate", format!("Error creating job: {}", why(&error))));
                 return Err(error.into());
             }
         };

@@ -68,6 +68,23 @@ fn an_interval_is_counted_from_the_last_time_that_was_due() {
     }
 }
 
+/// A time between the last run and the change is not made up for.
+#[test]
+fn a_new_schedule_waits_for_its_next_time() {
+    let of = |spec: Value| Arc::new(cron(spec, T, &[]));
+    let now = "2026-01-01T10:12:00Z".parse().unwrap();
+    let wait = |old: &Value, new: &Value| {
+        until_next(&Change::Updated { old: of(old.clone()), new: of(new.clone()) }, now)
+    };
+    let (daily, often) = (json!({"schedule": "0 3 * * *"}), json!({"schedule": "*/5 * * * *"}));
+    assert_eq!(wait(&daily, &often).unwrap().as_millis(), 180_100);
+    let abroad = json!({"schedule": "0 3 * * *", "timeZone": "Asia/Seoul"});
+    assert_eq!(wait(&daily, &abroad).unwrap().as_millis(), (7 * 60 + 48) * 60_000 + 100);
+    let resumed = json!({"schedule": "*/5 * * * *", "suspend": false});
+    assert_eq!(wait(&often, &resumed), None, "it is looked at now");
+    assert_eq!(until_next(&Change::Added(of(often)), now), None);
+}
+
 #[test]
 fn the_policy_decides_about_a_job_that_still_runs() {
     let policy = |policy: &str| json!({"schedule": "* * * * *", "concurrencyPolicy": policy});
@@ -189,7 +206,7 @@ async fn ends_of_jobs_are_written_although_the_next_job_is_refused() {
     let names: Vec<&Value> = status["active"].as_array().unwrap().iter().map(|job| &job["name"]).collect();
     assert_eq!(names, [&json!("b")]);
     assert_eq!(status["lastScheduleTime"], T, "nothing was started");
-    assert!(server.event("FailedCreate").await.starts_with("Error creating job"));
+    assert_eq!(server.event("FailedCreate").await, "Error creating job: it is guarded");
 }
 
 #[tokio::test]

@@ -41,7 +41,8 @@ pub(crate) struct Plan {
     pub create: Vec<New>,
     pub status: JobStatus,
     /// Names of pods that nothing keeps any more, once the status is written. One that is also to
-    /// be deleted is let go before: it was too many, and does not count as failed.
+    /// be deleted is let go before: it was too many, or the job succeeds without it, and does not
+    /// count as failed.
     pub release: Vec<String>,
     /// Events: (is it a warning, reason, message).
     pub told: Vec<(bool, String, String)>,

@@ -6,7 +6,7 @@
 
 use super::case::{Case, Memory, Plan};
 use super::ending::End;
-use super::ends::{self, Ends};
+use super::ends::{self, Ends, How};
 use super::facts::{
     all_failures_of, condition, ended, ended_at, failures_of, finished, index_of, is_tracked, name, uid,
 };
@@ -135,7 +135,13 @@ impl Case<'_> {
     fn remember_ends(&mut self, is_old: bool) {
         let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
         let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
-        let end = |p: &Pod| (ended_at(p, self.now), pods::phase(p) == "Succeeded");
+        let verdict = |p: &Pod| failure::verdict(self.spec.pod_failure_policy.as_ref(), p);
+        let how = |p: &Pod| match pods::phase(p) {
+            "Succeeded" => How::Succeeded,
+            _ if verdict(p) == Verdict::Ignore => How::Ignored,
+            _ => How::Failed,
+        };
+        let end = |p: &Pod| (ended_at(p, self.now), how(p));
         let there: Ends = ended.map(|p| (uid(p).to_string(), end(p))).collect();
         let counted = (!is_old).then(|| usize::try_from(self.failed()).unwrap_or(0));
         self.plan.remembered = ends::remembered(&self.memory.known.ends, there, counted);

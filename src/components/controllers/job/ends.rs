@@ -10,13 +10,25 @@ use std::collections::BTreeMap;
 /// Ends of a Job's pods that are remembered, at most: the pause is at its longest long before.
 const MOST: usize = 16;
 
-/// Ends of pods, by uid: when, and whether the pod succeeded.
-pub(crate) type Ends = BTreeMap<String, (Timestamp, bool)>;
+/// How a pod ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum How {
+    /// It failed, and the Job's status counts it.
+    Failed,
+    /// It failed, and a rule of `podFailurePolicy` ignores that: the status does not count it. The
+    /// next pod has to wait all the same (upstream: `newBackoffRecord`).
+    Ignored,
+    Succeeded,
+}
+
+/// Ends of pods, by uid.
+pub(crate) type Ends = BTreeMap<String, (Timestamp, How)>;
 
 /// Pure: what has to be remembered of the ends of pods that are `there` and of earlier ones: the
-/// last success and the failures after it. Of pods that are gone there cannot be more failures than
-/// the Job's status has `counted`: an undo takes the count back, and with it what was counted. A
-/// status that may be older than the ends (`counted` is `None`) proves nothing.
+/// last success and the failures after it. Of pods that are gone there cannot be more failures,
+/// ignored ones apart, than the Job's status has `counted`: an undo takes the count back, and with
+/// it what was counted. A status that may be older than the ends (`counted` is `None`) proves
+/// nothing.
 ///
 /// ```text
 /// gone: a failed at 1 s; there: b failed at 15 s       a, b: the next pod comes 20 s after b
@@ -24,32 +36,32 @@ pub(crate) type Ends = BTreeMap<String, (Timestamp, bool)>;
 /// ```
 pub(super) fn remembered(earlier: &Ends, there: Ends, counted: Option<usize>) -> Ends {
     let sorted = |ends: Ends| {
-        let mut all: Vec<(Timestamp, bool, String)> =
-            ends.into_iter().map(|(uid, (at, good))| (at, good, uid)).collect();
+        let mut all: Vec<(Timestamp, How, String)> =
+            ends.into_iter().map(|(uid, (at, how))| (at, how, uid)).collect();
         all.sort();
         all
     };
     let gone = earlier.iter().filter(|(uid, _)| !there.contains_key(*uid));
     let gone = sorted(gone.map(|(uid, end)| (uid.clone(), *end)).collect());
-    let failures = gone.iter().filter(|(_, good, _)| !good).count();
+    let failures = gone.iter().filter(|(_, how, _)| *how == How::Failed).count();
     let mut surplus = counted.map_or(0, |counted| failures.saturating_sub(counted));
-    let gone = gone.into_iter().filter(|(_, good, _)| {
-        let is_surplus = !good && surplus > 0;
+    let gone = gone.into_iter().filter(|(_, how, _)| {
+        let is_surplus = *how == How::Failed && surplus > 0;
         surplus -= usize::from(is_surplus);
         !is_surplus
     });
-    let gone = gone.map(|(at, good, uid)| (uid, (at, good)));
+    let gone = gone.map(|(at, how, uid)| (uid, (at, how)));
     let all = sorted(there.into_iter().chain(gone).collect());
-    let success = all.iter().rposition(|(_, good, _)| *good).unwrap_or(0);
+    let success = all.iter().rposition(|(_, how, _)| *how == How::Succeeded).unwrap_or(0);
     let from = success.max(all.len().saturating_sub(MOST));
-    all.into_iter().skip(from).map(|(at, good, uid)| (uid, (at, good))).collect()
+    all.into_iter().skip(from).map(|(at, how, uid)| (uid, (at, how))).collect()
 }
 
 /// Pure: how many pods have failed since the last success, and when the last pod ended.
 pub(super) fn failures(ends: &Ends) -> (i32, Option<Timestamp>) {
-    let mut all: Vec<(Timestamp, bool)> = ends.values().copied().collect();
+    let mut all: Vec<(Timestamp, How)> = ends.values().copied().collect();
     all.sort();
-    let failures = all.iter().rev().take_while(|(_, good)| !good).count();
+    let failures = all.iter().rev().take_while(|(_, how)| *how != How::Succeeded).count();
     (failures as i32, all.last().map(|(at, _)| *at))
 }
 
@@ -101,7 +113,8 @@ mod tests {
 
     fn ends(all: &[(&str, i64, bool)]) -> Ends {
         let at = |second: i64| Timestamp::from_second(second).unwrap();
-        all.iter().map(|(uid, second, good)| (uid.to_string(), (at(*second), *good))).collect()
+        let how = |good: bool| if good { How::Succeeded } else { How::Failed };
+        all.iter().map(|(uid, second, good)| (uid.to_string(), (at(*second), how(*good)))).collect()
     }
 
     #[test]
@@ -121,6 +134,15 @@ mod tests {
         let kept = remembered(&Ends::default(), ends(&many), Some(0));
         assert_eq!((kept.len(), kept.contains_key("p39")), (MOST, true));
         assert_eq!(failures(&kept), (MOST as i32, Some(Timestamp::from_second(39).unwrap())));
+    }
+
+    #[test]
+    fn an_ignored_failure_is_remembered_although_the_status_does_not_count_it() {
+        let at = Timestamp::from_second(1).unwrap();
+        let earlier = Ends::from([("a".into(), (at, How::Ignored)), ("b".into(), (at, How::Failed))]);
+        let kept = remembered(&earlier, Ends::default(), Some(0));
+        assert_eq!(kept.keys().collect::<Vec<_>>(), ["a"]);
+        assert_eq!(failures(&kept), (1, Some(at)));
     }
 
     #[test]

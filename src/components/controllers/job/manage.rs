@@ -46,7 +46,7 @@ impl Case<'_> {
     /// the queue is empty, the others finish what they have.
     pub(super) fn manage(&mut self) {
         // Unlike a ReplicaSet's, however many of them are on one node (`activePodsForRemoval`).
-        let ranked = pods::least_useful_first(&self.active, &[]);
+        let ranked = pods::least_useful_first(&self.active, None);
         if self.suspended() {
             self.plan.delete = ranked.iter().map(name).collect();
             self.plan.release.extend(self.plan.delete.iter().cloned());
@@ -173,5 +173,33 @@ mod tests {
         w.pods[0].spec.as_mut().unwrap().node_name = Some("alone".into());
         w.job.spec.as_mut().unwrap().parallelism = Some(2);
         assert_eq!(w.look().delete, ["p1"]);
+    }
+
+    #[test]
+    fn a_deletion_cost_does_not_decide_either() {
+        let mut w = World::new(json!({"completions": 9, "parallelism": 3}));
+        w.settle();
+        let annotations = w.pods[2].metadata.annotations.get_or_insert_default();
+        annotations.insert("controller.kubernetes.io/pod-deletion-cost".into(), "-1".into());
+        w.job.spec.as_mut().unwrap().parallelism = Some(2);
+        assert_eq!(w.look().delete, ["p1"]);
+    }
+
+    /// Its node is drained, and the pod is gone long before the pause is over.
+    #[test]
+    fn the_pause_after_an_ignored_failure_outlives_the_pod() {
+        let disrupted = json!([{"type": "DisruptionTarget", "status": "True"}]);
+        let rules = json!({"rules": [{"action": "Ignore", "onPodConditions": disrupted}]});
+        let mut w = World::new(
+            json!({"completions": 1, "podFailurePolicy": rules, "podReplacementPolicy": "Failed"}),
+        );
+        w.settle();
+        w.delete("p1", 0);
+        w.end("p1", 1);
+        w.pods[0].status.as_mut().unwrap().conditions = serde_json::from_value(disrupted).unwrap();
+        assert_eq!(w.settle().again.map(|again| again.as_secs()), Some(10));
+        assert_eq!((w.pods.len(), w.made, w.counts().as_str()), (0, 1, "0/0/0"));
+        w.after(10).settle();
+        assert_eq!(w.made, 2);
     }
 }

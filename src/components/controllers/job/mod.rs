@@ -153,12 +153,18 @@ impl PodOwner for Jobs {
 
 /// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
 /// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
-/// It lets go what it still holds and no longer selects.
+/// It lets go what it still holds and no longer selects, also a pod that is being deleted: nobody
+/// else would take its finalizer off.
 fn claimable(job: &Job) -> fn(&Pod) -> bool {
     match facts::finished(job) {
-        Some(_) => |pod: &Pod| is_tracked(pod) && pods::controller_of(&pod.metadata).is_some(),
-        None => pods::is_staying,
+        Some(_) => is_held,
+        None => |pod: &Pod| is_held(pod) || pods::is_staying(pod),
     }
+}
+
+/// Does a Job own the pod and keep it from being deleted?
+fn is_held(pod: &Pod) -> bool {
+    is_tracked(pod) && pods::controller_of(&pod.metadata).is_some()
 }
 
 fn is_among(pod: &Pod, names: &[String]) -> bool {

@@ -136,6 +136,8 @@ const BY_TAINT: Disruption = Disruption {
     failed: false,
 };
 
+/// Who writes its Events: a controller of its own since Kubernetes 1.29.
+const SOURCE: &str = "taint-eviction-controller";
 /// The reason of the Events on a pod that has to leave, or no longer has to.
 const EVICTION: &str = "TaintManagerEviction";
 
@@ -151,7 +153,7 @@ fn taints_of(node: &Node) -> Vec<Taint> {
     node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default()
 }
 
-pub(super) fn start(shared: &Shared, recorder: &Recorder) {
+pub(super) fn start(shared: &Shared) {
     let pods: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let q = pods.clone();
     shared.informer::<Pod>().on(move |change| q.add(change.key(), change.cause()));
@@ -169,8 +171,8 @@ pub(super) fn start(shared: &Shared, recorder: &Recorder) {
         }
     });
     shared.report_panics(&pods, shared.informer::<Pod>(), "taint-eviction");
-    let worker =
-        Arc::new(Eviction { shared: shared.clone(), recorder: recorder.clone(), stays: Mutex::default() });
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, SOURCE, "");
+    let worker = Arc::new(Eviction { shared: shared.clone(), recorder, stays: Mutex::default() });
     pods.work("taint-eviction", 4, move |key, cause| {
         let worker = worker.clone();
         async move { worker.sync(&key, &cause).await }
@@ -384,6 +386,18 @@ mod tests {
         assert_eq!(left(&five_minutes, now), Some(Duration::from_secs(100)));
         let five_seconds_later = clock::after(now, Duration::from_secs(5));
         assert_eq!(left(&five_minutes, five_seconds_later), Some(Duration::ZERO), "15 s of 20");
+    }
+
+    #[tokio::test]
+    async fn an_eviction_is_told_in_the_name_of_its_controller() {
+        let server = Scripted::new(|_| None).await;
+        let taint = json!({"key": "mine", "effect": "NoExecute"});
+        let Eviction { shared, .. } = eviction(&server, taint, json!([])).await;
+        start(&shared);
+        assert_eq!(server.event(EVICTION).await, "Marking for deletion Pod d/p");
+        let told = server.events().into_iter().find(|event| event.body["reason"] == EVICTION);
+        shared.crew.kill();
+        assert_eq!(told.unwrap().body["source"]["component"], "taint-eviction-controller");
     }
 
     /// Five minutes are fifteen seconds, and not one second less.

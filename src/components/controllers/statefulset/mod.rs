@@ -5,6 +5,7 @@
 //! its claims and then the pod itself are made. What pods are made of is kept in
 //! ControllerRevisions. Source: `pkg/controller/statefulset`.
 
+mod claims;
 mod decide;
 #[cfg(test)]
 mod golden;
@@ -13,16 +14,15 @@ mod identity;
 use super::pods::{self, Words};
 use super::revisions;
 use super::workload::{self, Look, PodOwner};
-use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
+use claims::{make_claims, own_claims, tell_refused, wait_for_stale_claims};
 use client::{Outcome, is_code};
 use decide::{Plan, Revisions};
 use k8s_openapi::api::apps::v1::{ControllerRevision, StatefulSet};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::api::{Patch, PatchParams, PostParams};
-use serde_json::json;
+use kube::api::PostParams;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -51,10 +51,10 @@ impl PodOwner for StatefulSets {
     const COMPONENT: Component = Component::StatefulSetController;
     const WORKERS: usize = 5;
     const WORDS: Words = Words {
-        created: |set, pod| format!("create Pod {pod} in StatefulSet {set} successful"),
-        deleted: |set, pod| format!("delete Pod {pod} in StatefulSet {set} successful"),
-        refused: |set, pod, why| format!("create Pod {pod} in StatefulSet {set} failed error: {why}"),
-        kept: |set, pod, why| format!("delete Pod {pod} in StatefulSet {set} failed error: {why}"),
+        created: |set, pod| format!("Create Pod {pod} in StatefulSet {set} successful"),
+        deleted: |set, pod| format!("Delete Pod {pod} in StatefulSet {set} successful"),
+        refused: |set, pod, why| format!("Create Pod {pod} in StatefulSet {set} failed error: {why}"),
+        kept: |set, pod, why| format!("Delete Pod {pod} in StatefulSet {set} failed error: {why}"),
     };
 
     fn selector(set: &StatefulSet) -> Option<Cow<'_, LabelSelector>> {
@@ -156,7 +156,7 @@ async fn fill(
         let mut made = Vec::new();
         for (ordinal, new) in create {
             wait_for_stale_claims(look, ordinal).await?;
-            make_claims(look, ordinal).await?;
+            make_claims(look, ordinal).await.inspect_err(|error| tell_refused(look, ordinal, error))?;
             let (template, of) =
                 if new { (&spec.template, revision.update) } else { (&before, revision.current) };
             made.push(identity::pod(set, template, of, ordinal));
@@ -180,7 +180,7 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     let name = format!("{set}-{ordinal}");
     let Some(pod) = mine.iter().find(|pod| pod.metadata.name.as_ref() == Some(&name)) else { return Ok(()) };
     let failed = |why: &str| {
-        let told = format!("update Pod {name} in StatefulSet {set} failed error: {why}");
+        let told = format!("Update Pod {name} in StatefulSet {set} failed error: {why}");
         recorder.warning(about, "FailedUpdate", told, look.cause.clone());
     };
     if !identity::has_storage(&look.object, pod, ordinal) {
@@ -190,7 +190,7 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     let repaired = identity::repaired(&look.object, pod, ordinal);
     match look.api::<Pod>().replace(&name, &PostParams::default(), &repaired).await {
         Ok(_) => {
-            let told = format!("update Pod {name} in StatefulSet {set} successful");
+            let told = format!("Update Pod {name} in StatefulSet {set} successful");
             recorder.normal(about, "SuccessfulUpdate", told, look.cause.clone());
             Ok(())
         }
@@ -202,110 +202,12 @@ async fn repair_pod(look: &Look<'_, StatefulSet>, mine: &[Arc<Pod>], ordinal: i3
     }
 }
 
-/// Holds a pod up whose claims are still to be deleted with an earlier pod of its name. The API
-/// server is asked: the cache of the claims may be behind that of the pods.
-///
-/// # Errors
-/// `NotYet`: a claim is still there.
-async fn wait_for_stale_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
-    if !identity::deletes_scaled(&look.object) {
-        return Ok(());
-    }
-    let api = look.api::<PersistentVolumeClaim>();
-    for claim in identity::claims(&look.object, ordinal) {
-        let name = claim.metadata.name.unwrap_or_default();
-        let there = client::optional(api.get_metadata(&name).await)?;
-        if there.is_some_and(|claim| identity::is_stale(&look.object, &claim.metadata, ordinal)) {
-            let why = format!("pvc {name} is to be deleted with the pod that was scaled away");
-            return Err(Error::NotYet(why));
-        }
-    }
-    Ok(())
-}
-
-/// The claims of one pod that are not there yet. They outlive the pod.
-async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
-    let api = look.api::<PersistentVolumeClaim>();
-    for mut claim in identity::claims(&look.object, ordinal) {
-        let name = claim.metadata.name.clone().unwrap_or_default();
-        let key = client::Key::new(look.key.namespace.clone(), name.clone());
-        match look.shared.informer::<PersistentVolumeClaim>().get(&key) {
-            Some(there) if there.metadata.deletion_timestamp.is_some() => {
-                return Err(Error::NotYet(format!("pvc {name} is being deleted")));
-            }
-            Some(there) => {
-                warn_of_controller(look, &there, ordinal);
-                continue;
-            }
-            None => {}
-        }
-        claim.metadata.owner_references =
-            Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
-        let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
-        let about = &look.hands.about;
-        match api.create(&PostParams::default(), &claim).await {
-            Ok(_) => {
-                let told = format!("create Claim {name} Pod {pod} in StatefulSet {set} success");
-                look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
-            }
-            Err(error) if is_code(&error, 409) => {}
-            Err(error) => {
-                let told =
-                    format!("create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {error}");
-                look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
-                return Err(error.into());
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Tells of a claim whose retention policy cannot hold: another controller owns it.
-fn warn_of_controller(look: &Look<'_, StatefulSet>, claim: &PersistentVolumeClaim, ordinal: i32) {
-    if identity::has_other_controller(&look.object, claim, ordinal) {
-        let name = claim.metadata.name.as_deref().unwrap_or_default();
-        let told = format!(
-            "PersistentVolumeClaim {name} has a conflicting OwnerReference that acts as a managing controller, \
-             the retention policy is ignored for this claim"
-        );
-        look.hands.recorder.warning(&look.hands.about, "ConflictingController", told, look.cause.clone());
-    }
-}
-
-/// Claims are owned by whom the retention policy says, before a pod goes that would take them
-/// along.
-async fn own_claims(look: &Look<'_, StatefulSet>, plan: &Plan, mine: &[Arc<Pod>]) -> Result<(), Error> {
-    for pod in mine {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let Some(ordinal) = identity::ordinal(&look.key.name, name) else { continue };
-        let condemned = plan.condemned.iter().any(|n| n == name);
-        for wanted in identity::claims(&look.object, ordinal) {
-            let claim_name = wanted.metadata.name.unwrap_or_default();
-            let key = client::Key::new(look.key.namespace.clone(), claim_name.clone());
-            let Some(claim) = look.shared.informer::<PersistentVolumeClaim>().get(&key) else { continue };
-            let owners = identity::claim_owners(&look.object, &claim, (ordinal, Some(pod)), condemned);
-            if owners == claim.metadata.owner_references.clone().unwrap_or_default() {
-                continue;
-            }
-            warn_of_controller(look, &claim, ordinal);
-            // The list is written as a whole: owners that others have added meanwhile are kept by
-            // the resource version.
-            let (uid, version) = (&claim.metadata.uid, &claim.metadata.resource_version);
-            let meta = json!({"uid": uid, "resourceVersion": version, "ownerReferences": owners});
-            let api = look.api::<PersistentVolumeClaim>();
-            let patch = Patch::Merge(json!({"metadata": meta}));
-            unless_gone(api.patch(&claim_name, &PatchParams::default(), &patch).await)?;
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use client::Key;
     use client::testing::Scripted;
-    use serde_json::Value;
+    use serde_json::{Value, json};
 
     /// What a set asks of the API server that has adopted a pod without its labels or claims.
     /// `refuse`: new volumes, as the API server does.

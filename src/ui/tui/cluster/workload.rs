@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! StatefulSet db   replicas 3, status.replicas 1
-//! Event 1          SuccessfulCreate  create Pod db-0 in StatefulSet db successful
+//! Event 1          SuccessfulCreate  Create Pod db-0 in StatefulSet db successful
 //! Event 2          FailedCreate      ... pods "db-1" is forbidden: exceeded quota: small
 //! ```
 

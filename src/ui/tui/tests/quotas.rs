@@ -102,7 +102,7 @@ fn a_refused_pod_of_another_workload_is_told_by_its_event() {
         model.traffic.finish();
         let object = json!({"metadata": metadata, "spec": spec, "status": status});
         all(&mut model, resource, vec![object.clone()]);
-        let refused = format!("create Pod db-1 in {kind} db failed error: pods \"db-1\" is forbidden: {WHY}");
+        let refused = format!("Create Pod db-1 in {kind} db failed error: pods \"db-1\" is forbidden: {WHY}");
         all(&mut model, "events", vec![event("a", kind, "FailedCreate", &refused, 902)]);
         model.show(View::Scheduling);
         let shown = text(&screen(&model));
@@ -114,7 +114,7 @@ fn a_refused_pod_of_another_workload_is_told_by_its_event() {
         let shown = text(&screen(&model));
         assert!(shown.contains("✗ db 1/3: exceeded quota: small"), "{shown}");
         // A pod was created since, or the object is gone.
-        let created = event("b", kind, "SuccessfulCreate", "create Pod db-1 successful", 903);
+        let created = event("b", kind, "SuccessfulCreate", "Create Pod db-1 successful", 903);
         tell(&mut model, Event::Objects("events".into(), Delta::Updated(created.clone())));
         assert!(!text(&screen(&model)).contains("✗ db"), "{kind}");
         tell(&mut model, Event::Objects("events".into(), Delta::Deleted(created)));

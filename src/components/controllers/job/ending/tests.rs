@@ -76,6 +76,7 @@ async fn look(ended: bool, ttl: Value, pod: Value) -> Vec<String> {
     let server = Scripted::new(move |asked| match asked.line.as_str() {
         "PATCH /api/v1/namespaces/d/pods/p" => Some((200, json!({"metadata": {"name": "p"}}))),
         line if line.contains("/jobs/j") => Some((200, stored.clone())),
+        line if line.starts_with("POST") => Some((201, asked.body.clone())),
         _ => None,
     })
     .await;
@@ -110,6 +111,21 @@ async fn a_job_that_has_ended_lets_go_of_a_pod_that_it_does_not_adopt() {
     assert_eq!(released.count(), 1, "{lines:?}");
 }
 
+/// A user has deleted the pod and given it other labels: nothing but the finalizer keeps it.
+/// Upstream: `ClaimPods`, and `handleSingleOrphanPod` for a Job that has ended.
+#[tokio::test]
+async fn a_pod_that_is_going_is_let_go_of_when_its_job_no_longer_selects_it() {
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "1", "controller": true});
+    let meta = json!({"name": "p", "namespace": "d", "uid": "p", "labels": {"a": "other"},
+        "deletionTimestamp": "2025-01-01T00:00:00Z", "finalizers": [TRACKING], "ownerReferences": [owner]});
+    let pod = json!({"metadata": meta, "spec": {"containers": []}, "status": {"phase": "Running"}});
+    for ended in [false, true] {
+        let lines = look(ended, Value::Null, pod.clone()).await;
+        let released = lines.iter().any(|line| line == "PATCH /api/v1/namespaces/d/pods/p");
+        assert!(released, "{ended} {lines:?}");
+    }
+}
+
 /// A client has given the pod its finalizer back, for example: the deletion would wait for it.
 #[tokio::test]
 async fn a_job_whose_time_is_over_lets_go_of_its_pods_before_it_is_deleted() {
@@ -136,6 +152,26 @@ fn a_pod_that_the_end_cuts_off_has_failed_whatever_it_exits_with() {
         w.after(30).settle();
         assert_eq!(w.counts(), "0/0/1", "{policy}");
         assert_eq!(w.conditions(), ["FailureTarget DeadlineExceeded", "Failed DeadlineExceeded"]);
+    }
+}
+
+/// A rule of the success policy needs the other pod alone. Upstream: `TestSuccessPolicy`.
+#[test]
+fn a_pod_that_a_success_cuts_off_has_not_failed() {
+    let spec = json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed",
+        "successPolicy": {"rules": [{"succeededIndexes": "1"}]}});
+    for grace in [0, 30] {
+        let mut w = World::new(spec.clone());
+        w.grace = grace;
+        w.settle();
+        w.end("p2", 0);
+        w.settle();
+        if grace > 0 {
+            w.end("p1", 1);
+            w.after(grace).settle();
+        }
+        assert_eq!(w.counts(), "0/1/0", "{grace}");
+        assert_eq!(w.conditions(), ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"]);
     }
 }
 
