@@ -36,7 +36,8 @@ const REVISION_PIECE: usize = 1 << 20;
 const LOOKED_AT: usize = 256;
 /// How often a quiet watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// A watch without a time limit ends after this and half as much at random.
+/// A watch without a time limit ends after this, or at a random time until twice as long (upstream:
+/// `MinRequestTimeout`).
 const LIFE_MIN_SECS: u64 = 1800;
 
 /// Answers a watch: a body of lines that goes on until the watch's time is over, the server stops,
