@@ -46,6 +46,13 @@ async fn a_precondition_that_fails_names_the_kind_and_its_group() {
     assert!(code == 409 && got["message"].as_str().unwrap().starts_with(begins), "{got}");
     let details = json!({"name": "c", "group": "scheduling.k8s.io", "kind": "PriorityClass"});
     assert_eq!(got["details"], details);
+    let made = api.made("/api/v1/namespaces", map("n")).await;
+    let (code, got) = api.delete("/api/v1/namespaces/n", json!({"preconditions": {"uid": "x"}})).await;
+    let why = format!(
+        "Operation cannot be fulfilled on namespaces \"n\": Precondition failed: UID in precondition: x, UID in object meta: {}",
+        made["metadata"]["uid"].as_str().unwrap()
+    );
+    assert_eq!((code, &got["message"]), (409, &json!(why)), "its delete is one of its own");
 }
 
 #[tokio::test]
