@@ -1,7 +1,11 @@
 //! Kinds whose deletion is one of their own.
 
+use super::options::Options;
+use crate::request::context::Context;
 use crate::storage::cache::DEFINITIONS;
 use api::kinds::Kind;
+
+const PODS_STAY: &str = "child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning";
 
 pub(super) fn is_namespace(kind: &Kind) -> bool {
     kind.group.is_empty() && kind.kind == "Namespace"
@@ -20,4 +24,12 @@ pub(super) fn is_pod(kind: &Kind) -> bool {
 /// CustomResourceDefinitions.
 pub(super) fn is_only_marked_first(kind: &Kind) -> bool {
     is_namespace(kind) || is_definition(kind)
+}
+
+/// Warns of the delete of a Job, or of a collection of them, that says nothing of their pods:
+/// these stay, while those of other kinds go with their owner (upstream: `REST.Delete` of Jobs).
+pub(super) fn warn_of_orphans(ctx: &Context, kind: &Kind, options: &Options) {
+    if kind.group == "batch" && kind.kind == "Job" && options.propagation.is_none() {
+        ctx.warn(PODS_STAY);
+    }
 }

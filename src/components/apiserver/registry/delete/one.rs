@@ -1,7 +1,7 @@
 //! The delete of one object: at once, after a grace period, or when the last finalizer is gone.
 
 use super::kept;
-use super::kinds::{is_definition, is_namespace, is_only_marked_first, is_pod};
+use super::kinds::{is_definition, is_namespace, is_only_marked_first, is_pod, warn_of_orphans};
 use super::options::{Options, preconditions};
 use crate::admission;
 use crate::pipeline::{self, Write};
@@ -361,6 +361,7 @@ pub(crate) async fn delete(
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
     kept::check(stored, &ctx.info.name)?;
+    warn_of_orphans(ctx, stored, &options);
     let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
     if removed.gone && !kind.returns_deleted {
         let uid = meta::uid(&removed.object.value);
