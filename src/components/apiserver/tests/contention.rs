@@ -282,6 +282,43 @@ async fn a_definition_that_fails_holds_up_no_other() {
     assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
 }
 
+/// They may be tens of thousands.
+#[tokio::test]
+async fn a_definition_is_served_while_the_objects_of_another_one_are_deleted() {
+    let api = Api::bare().await;
+    let state = api.state();
+    let all = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = |plural: &str| {
+        json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": plural, "kind": plural.to_uppercase()},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    let is_served = |plural: &str| state.cache.kinds().resource("example.com", "v1", plural).is_some();
+    let mut progress = state.cache.progress();
+    api.made(all, definition("aaas")).await;
+    while !is_served("aaas") {
+        progress.changed().await.unwrap();
+    }
+    let put = |n: usize| {
+        let metadata = json!({"name": format!("o{n}"), "namespace": "default"});
+        let object = json!({"kind": "AAAS", "apiVersion": "example.com/v1", "metadata": metadata});
+        let key = format!("/registry/example.com/aaas/default/o{n}").into();
+        RequestOp::Put(PutRequest { key, value: object.to_string().into(), ..Default::default() })
+    };
+    let txn = TxnRequest { success: (0..1000).map(put).collect(), ..TxnRequest::default() };
+    state.kv.txn_unbounded(txn).await.unwrap();
+    state.fresh().await.unwrap();
+    assert_eq!(api.delete(&format!("{all}/aaas.example.com"), json!({})).await.0, 200);
+    api.made(all, definition("bbbs")).await;
+    while !is_served("bbbs") {
+        progress.changed().await.unwrap();
+    }
+    assert!(!state.cache.list("example.com/aaas", "").objects.is_empty(), "it waited for all of them");
+    while state.cache.get(crate::storage::cache::DEFINITIONS, "aaas.example.com").is_some() {
+        progress.changed().await.unwrap();
+    }
+}
+
 /// A definition that is being deleted is looked after when it or one of its objects changes, not
 /// when anything does, and a retry waits its time.
 #[tokio::test]
