@@ -113,13 +113,16 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
     reconcile::run(state).await
 }
 
-/// Makes the system's namespaces and the API servers' own service again if they were deleted.
+/// Makes the system's namespaces and the API servers' own service again if they were deleted, and
+/// says that this server is there: also where the reservations cannot be judged because its cache
+/// lags, or the other servers would take it for gone after [`MASTER_TTL`].
 ///
 /// # Errors
 /// Those of the store.
 pub(crate) async fn keep(state: &State) -> Result<(), Status> {
-    services::repair(state).await?;
-    ensure(state, namespaces()).await
+    let repaired = services::repair(state).await;
+    ensure(state, namespaces()).await?;
+    repaired.map(drop)
 }
 
 /// Takes the address of this server, which is stopping, out of the endpoints of the `kubernetes`

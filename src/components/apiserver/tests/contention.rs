@@ -4,8 +4,9 @@ use crate::auth::user::User;
 use crate::registry::{bootstrap, crd, services};
 use crate::request::http::full;
 use crate::testing::Api;
+use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
-use etcd::api::{PutRequest, RequestOp, TxnRequest};
+use etcd::api::{PutRequest, RangeRequest, RequestOp, TxnRequest};
 use etcd::{Kv, Storage};
 use futures::FutureExt;
 use http_body_util::BodyExt;
@@ -280,6 +281,26 @@ async fn a_definition_that_fails_holds_up_no_other() {
     caretaker.due().await;
     caretaker.look(state, &api.fixture.tap).await;
     assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
+}
+
+/// Otherwise the other servers write its address out of the `kubernetes` service.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_cache_lags_says_that_it_is_there() {
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = BlockingStore::new(kv.clone());
+    let api = Api::on(behind.clone()).await;
+    let said = async || {
+        let (key, range_end) = ("/registry/masterleases/".into(), "/registry/masterleases0".into());
+        let all = RangeRequest { key, range_end, ..RangeRequest::default() };
+        kv.range(all).await.unwrap().kvs[0].mod_revision
+    };
+    let before = said().await;
+    behind.watches.send_replace(false);
+    let put = PutRequest { key: "/other".into(), value: "x".into(), ..PutRequest::default() };
+    kv.put(put).await.unwrap();
+    let kept = bootstrap::keep(api.state()).await;
+    assert_eq!(kept.map_err(|status| status.code), Err(504), "the reservations are not judged");
+    assert!(said().await > before);
 }
 
 /// They may be tens of thousands.
