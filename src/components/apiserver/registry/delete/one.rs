@@ -126,7 +126,10 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         }
         (kind.prepare_delete)(&mut new);
     }
-    if is_finished(kind, &new) && is_pod(kind) && !meta::is_terminating(object) {
+    let is_first = !meta::is_terminating(object);
+    if is_first && is_only_marked_first(kind) {
+        Step::Mark(Box::new(new))
+    } else if is_finished(kind, &new) && is_pod(kind) && is_first {
         Step::MarkAndErase(Box::new(new))
     } else if is_finished(kind, &new) {
         Step::Erase
@@ -455,6 +458,9 @@ mod tests {
     fn a_namespace_and_a_definition_are_marked_without_a_grace_period() {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         let foreground = Options { propagation: Some("Foreground".into()), ..Options::default() };
+        let namespace = kinds::find("", "v1", "Namespace").unwrap();
+        let bare = marked(decide(namespace, &json!({"metadata": {"name": "x"}}), &Options::default(), now));
+        assert_eq!(decide(namespace, &bare, &Options::default(), now), Step::Erase, "the second delete");
         let metadata = json!({"name": "x", "generation": 1});
         for (group, kind, spec, finalizers) in [
             ("", "Namespace", json!({"finalizers": ["kubernetes"]}), json!([FOREGROUND])),
