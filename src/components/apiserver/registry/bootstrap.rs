@@ -113,13 +113,16 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
     reconcile::run(state).await
 }
 
-/// Makes the system's namespaces and the API servers' own service again if they were deleted.
+/// Makes the system's namespaces and the API servers' own service again if they were deleted, and
+/// says that this server is there: also where the reservations cannot be judged because its cache
+/// lags, or the other servers would take it for gone after [`MASTER_TTL`].
 ///
 /// # Errors
 /// Those of the store.
 pub(crate) async fn keep(state: &State) -> Result<(), Status> {
-    services::repair(state).await?;
-    ensure(state, namespaces()).await
+    let repaired = services::repair(state).await;
+    ensure(state, namespaces()).await?;
+    repaired.map(drop)
 }
 
 /// Takes the address of this server, which is stopping, out of the endpoints of the `kubernetes`
@@ -263,8 +266,10 @@ async fn make(state: &State, batch: &[&(&Kind, Value)]) -> Result<bool, Status> 
     Ok(state.kv.txn(txn).await.map_err(status_of)?.succeeded)
 }
 
-/// The addresses may have changed: other servers have come or gone, or this one has another since
-/// the last start.
+/// Brings the endpoints of the API up to date. The addresses may have changed: other servers have
+/// come or gone, or this one has another since the last start. The labels may have been taken off:
+/// by them kube-proxy finds the slice, and the mirroring controller leaves the Endpoints alone
+/// (upstream: `EnsureEndpointSliceFromEndpoints`, `setSkipMirrorTrue`).
 async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
     let Some(kind) = policy::kind_of(wanted) else { return Ok(()) };
     for _ in 0..TRIES {
@@ -273,6 +278,9 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
         let mut new = found.value.clone();
         for path in ["subsets", "endpoints", "ports"] {
             value::copy(wanted, &mut new, path);
+        }
+        for (label, text) in value::pairs(wanted, "metadata.labels") {
+            value::slot_map(&mut new, "metadata.labels").insert(label.into(), text.into());
         }
         if new == found.value {
             return Ok(());
@@ -284,4 +292,27 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::Api;
+
+    #[tokio::test]
+    async fn the_endpoints_of_the_api_get_their_labels_back() {
+        let api = Api::bare().await;
+        let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+        let old = "/api/v1/namespaces/default/endpoints";
+        for (path, label, value) in [
+            (slices, "kubernetes.io/service-name", "kubernetes"),
+            (old, "endpointslice.kubernetes.io/skip-mirror", "true"),
+        ] {
+            let path = format!("{path}/kubernetes");
+            let (code, got) = api.patch(&path, json!({"metadata": {"labels": null}})).await;
+            assert_eq!((code, got["metadata"].get("labels")), (200, None), "{got}");
+            keep(api.state()).await.unwrap();
+            assert_eq!(api.get(&path).await.1["metadata"]["labels"][label], value);
+        }
+    }
 }

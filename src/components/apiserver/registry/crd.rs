@@ -31,6 +31,9 @@ use tokio::sync::watch;
 /// After something went wrong, at first and at most.
 const AGAIN: Duration = Duration::from_millis(200);
 const AGAIN_MAX: Duration = Duration::from_secs(30);
+/// Objects of one definition that are deleted in a look. There may be tens of thousands, and the
+/// other definitions wait for the end of a look: a new one is not served before.
+const AT_ONCE: usize = 100;
 
 fn kind() -> Result<&'static Kind, Status> {
     kinds::resource("apiextensions.k8s.io", "v1", DEFINITIONS)
@@ -215,8 +218,9 @@ async fn tell_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<
     }
 }
 
-/// Deletes the objects of a definition that is going; once there are none it goes itself. Answers
-/// whether that is so.
+/// Deletes the objects of a definition that is going, [`AT_ONCE`] of them; once there are none it
+/// goes itself. Answers whether that is so. What could not be deleted is told when nothing else is
+/// left to delete.
 async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Failure> {
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
@@ -225,13 +229,16 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             tell_progress(state, tap, object).await?;
         }
         let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
-        let mut failed = None;
+        let (mut deleted, mut failed) = (0, None);
         for key in living.map(|(key, _)| key).chain(unread()) {
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
             match delete::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
                 Err(status) if status.reason != "NotFound" => failed = Some(status),
-                _ => {}
+                _ => deleted += 1,
+            }
+            if deleted == AT_ONCE {
+                return Ok(false); // these changes bring the next look
             }
         }
         if let Some(status) = failed {

@@ -13,7 +13,8 @@
 use crate::flowcontrol::compute::{LARGE, ListBody, Pace};
 use crate::flowcontrol::fair_queue::Permit;
 use crate::registry::filter::Filter;
-use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve, too_large};
+use crate::registry::listing::{encode, kept, looked_at, matching, prefix_of, reserve};
+use crate::registry::read::reach;
 use crate::request::context::Context;
 use crate::request::http::Answer;
 use crate::request::list_writer::{self, ListMeta, ListWriter};
@@ -56,17 +57,15 @@ pub(super) struct PastList<'a> {
 }
 
 impl PastList<'_> {
-    /// Answers the list.
+    /// Answers the list, once this server has reached its revision: a `continue` token may come
+    /// from a server that is ahead of this one (upstream: `waitAndListExactRV`).
     ///
     /// # Errors
-    /// 504 for a revision that is still to come, 410 for one that the store no longer keeps, 400
+    /// 504 for a revision that does not come, 410 for one that the store no longer keeps, 400
     /// for a `continue` token of another namespace, 429 if there is no memory for the answer, 413
     /// if later defaults add too much to a list without a limit.
     pub(super) async fn answer(&self) -> Result<Answer, Status> {
-        let current = self.state.kv.revision();
-        if self.revision > current {
-            return Err(too_large(self.revision, current));
-        }
+        reach(self.state, self.revision).await?;
         let keys = self.keys()?;
         let forecast = self.forecast().await?;
         let mut reader = Reader::new(self, &keys, &forecast);
@@ -306,4 +305,23 @@ impl<'a> Writer<'a> {
 
 fn bytes_of(page: &[KeyValue]) -> usize {
     page.iter().map(|kv| kv.value.len()).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::json;
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    /// The first page may come from another server, which is ahead of this one.
+    #[tokio::test]
+    async fn a_list_waits_for_a_revision_that_is_on_its_way() {
+        let api = Api::bare().await;
+        let next = api.state().kv.revision() + 1;
+        let path = format!("{MAPS}?resourceVersion={next}&resourceVersionMatch=Exact");
+        let making = api.made(MAPS, json!({"metadata": {"name": "a"}}));
+        let ((code, list), _) = tokio::join!(api.get(&path), making);
+        assert_eq!(code, 200, "{list}");
+    }
 }

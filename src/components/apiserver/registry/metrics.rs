@@ -106,7 +106,9 @@ fn pods_of<'a>(
 }
 
 /// Pure: the figures of an object from what its kubelet said: of a node, one; of a pod, one for
-/// each container.
+/// each container. `None` while one of them tells no use, as that of a container which has just
+/// started: the rest would be taken for the use of the whole pod (metrics-server:
+/// `podStorage.GetMetrics`).
 fn metrics(kind: &Kind, of: &Value, figures: &[&Value]) -> Option<Value> {
     let usage = |figure: &Value| {
         let cpu = value::int(figure, "cpu.usageNanoCores")?;
@@ -127,8 +129,8 @@ fn metrics(kind: &Kind, of: &Value, figures: &[&Value]) -> Option<Value> {
         false => object["usage"] = usage(first)?,
         true => {
             let containers =
-                figures.iter().filter_map(|c| Some(json!({"name": text(c, "name"), "usage": usage(c)?})));
-            object["containers"] = containers.collect();
+                figures.iter().map(|c| Some(json!({"name": text(c, "name"), "usage": usage(c)?})));
+            object["containers"] = containers.collect::<Option<Vec<Value>>>()?.into();
         }
     }
     Some(object)
@@ -184,6 +186,8 @@ mod tests {
             (Some("10.25s"), Some("b"))
         );
         assert!(metrics(kind, &pod, &[]).is_none());
+        let fresh = json!({"name": "d", "cpu": {"time": "2026-01-01T00:00:00Z"}, "memory": {"workingSetBytes": 4096}});
+        assert!(metrics(kind, &pod, &[&figure, &fresh]).is_none(), "half of a pod is no pod");
         assert_eq!(window(62_500), "1m2.5s");
     }
 }

@@ -146,7 +146,7 @@ pub(crate) async fn filled(state: &State) -> Result<(), Status> {
 }
 
 /// Answers a list. With a limit, a page that is full of later defaults ends early, as
-/// [`ListWriter::is_full_of_defaults`] says.
+/// [`ListWriter::is_full_of_defaults`] says. At `resourceVersion=0` it counts for that alone.
 ///
 /// # Errors
 /// Those of the list's options; 504 for a revision that does not come, 410 for one that is no
@@ -156,7 +156,9 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
-    match at(ctx, limit)? {
+    let at = at(ctx, limit)?;
+    let most = if at == At::Any { 0 } else { limit }; // as upstream's `computeListLimit`
+    match at {
         At::Now => {
             state.fresh().await?;
         }
@@ -175,7 +177,7 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
     // hold all keys at a time.
     let looked_at = looked_at(state, kind, &filter);
     let looking = state.compute.body(&ctx.user, looked_at).await?;
-    let (mut objects, mut meta) = of_now(state, kind, &filter, limit).await;
+    let (mut objects, mut meta) = of_now(state, kind, &filter, most).await;
     drop(looking); // a list that holds memory waits for none
     let mut bytes = list_writer::estimate(form, &objects).max(looked_at);
     let (mut memory, mut turn) = {
@@ -189,7 +191,7 @@ pub(crate) async fn list(state: &State, ctx: &Context, kind: &Kind) -> Result<An
                 // each of many lists.
                 objects.clear();
                 let (mut memory, turn) = reserving.await?;
-                (objects, meta) = of_now(state, kind, &filter, limit).await;
+                (objects, meta) = of_now(state, kind, &filter, most).await;
                 bytes = list_writer::estimate(form, &objects);
                 memory.cover(bytes)?;
                 (memory, turn)

@@ -204,8 +204,9 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     bound_object(state, &request, (&namespace, &name), &mut own)?;
     let now = clock::now();
     let expires = now + Duration::from_secs(seconds as u64);
+    let ends = end_of(&mut own, &audiences, seconds, (now, expires));
     let claims = json!({"iss": ISSUER, "aud": audiences, "sub": format!("system:serviceaccount:{namespace}:{name}"),
-        "iat": now.as_second(), "nbf": now.as_second(), "exp": expires.as_second(), "jti": state.rng.uuid(), "kubernetes.io": own});
+        "iat": now.as_second(), "nbf": now.as_second(), "exp": ends.as_second(), "jti": state.rng.uuid(), "kubernetes.io": own});
     let token = state.tokens.sign(&claims).map_err(Status::internal)?;
     value::put(&mut request, "spec.audiences", audiences);
     value::put(&mut request, "spec.expirationSeconds", seconds);
@@ -217,6 +218,30 @@ pub(crate) async fn token(state: &State, ctx: &Context, body: &Bytes) -> Result<
     value::put(&mut request, "metadata.name", name);
     value::put(&mut request, "metadata.creationTimestamp", clock::rfc3339(now));
     Ok(json(201, &request))
+}
+
+/// Seconds for which the kubelet asks for the token that every pod has, and those for which it is
+/// issued.
+const POD_TOKEN_SECS: i64 = 60 * 60 + 7;
+const POD_TOKEN_LIFE: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// Returns when a token ends that was asked for from `now` until `asked`. The token of a pod for
+/// the API has a year, because programs that read its file only once were written for tokens
+/// without an end. Its claim `warnafter` is the end that was asked for, which the answer has, too:
+/// the kubelet renews the file by that time (upstream: `TokenREST.Create`, with
+/// `--service-account-extend-token-expiration`, which is on by default).
+fn end_of(
+    own: &mut Value,
+    audiences: &Value,
+    seconds: i64,
+    (now, asked): (clock::Timestamp, clock::Timestamp),
+) -> clock::Timestamp {
+    let is_for_api = audiences.as_array().is_some_and(|all| all.iter().all(|one| one == ISSUER));
+    if seconds != POD_TOKEN_SECS || !is_for_api || own.get("pod").is_none() {
+        return asked;
+    }
+    own["warnafter"] = asked.as_second().into();
+    now + POD_TOKEN_LIFE
 }
 
 /// A request for a token may name its account again, and no other.

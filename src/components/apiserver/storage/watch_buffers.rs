@@ -20,7 +20,7 @@ use bytes::Bytes;
 use clock::Instant;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -44,7 +44,8 @@ pub(crate) trait Reader: Send + Sync {
 
 #[derive(Default)]
 pub(crate) struct WatchBuffers {
-    bytes: AtomicUsize,
+    /// Below 0 for a moment where a watch gives back what the cache has let go and is about to add.
+    bytes: AtomicIsize,
     /// All watchers, those that were cut off and have something left to send among them.
     readers: Mutex<Readers>,
     exceeded: Notify,
@@ -78,7 +79,7 @@ impl WatchBuffers {
 
     /// What waits now.
     pub(crate) fn bytes(&self) -> usize {
-        self.bytes.load(Ordering::Acquire)
+        usize::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(0)
     }
 
     /// Ends the slowest watcher whenever more waits for all of them together than may.
@@ -109,13 +110,14 @@ impl WatchBuffers {
     }
 
     fn add(&self, bytes: usize) {
-        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > BUFFERED_MAX {
+        let bytes = bytes as isize; // what is in memory is no larger
+        if self.bytes.fetch_add(bytes, Ordering::AcqRel) + bytes > BUFFERED_MAX as isize {
             self.exceeded.notify_one();
         }
     }
 
     fn remove(&self, bytes: usize) {
-        if self.bytes.fetch_sub(bytes, Ordering::AcqRel) > BUFFERED_MAX {
+        if self.bytes.fetch_sub(bytes as isize, Ordering::AcqRel) > BUFFERED_MAX as isize {
             self.freed.notify_one();
         }
     }
@@ -321,6 +323,20 @@ mod tests {
         assert_eq!(unsent.bytes(), 0);
         unsent.let_go(&*all[1]);
         assert_eq!(unsent.bytes(), 0, "nobody holds it");
+    }
+
+    /// The cache has let an object go, and its last watch sends it before the cache has counted it.
+    /// A sum that cannot be negative was almost endless then, and the next one panicked.
+    #[test]
+    fn what_is_sent_before_it_was_counted_leaves_nothing_behind() {
+        let unsent = WatchBuffers::default();
+        let object = Object::new(json!({"data": "x"}), 7);
+        unsent.hold(&object);
+        let is_to_count = object.holds().let_go();
+        unsent.release(&object);
+        assert!(is_to_count && unsent.bytes() == 0);
+        unsent.add(object.weight());
+        assert_eq!(unsent.bytes(), 0);
     }
 
     /// Watchers of different objects, none of which reads: each is within its own bound, and all

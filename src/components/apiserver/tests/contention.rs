@@ -4,8 +4,9 @@ use crate::auth::user::User;
 use crate::registry::{bootstrap, crd, services};
 use crate::request::http::full;
 use crate::testing::Api;
+use crate::tests::blocking_store::BlockingStore;
 use ::http::Request;
-use etcd::api::{PutRequest, RequestOp, TxnRequest};
+use etcd::api::{PutRequest, RangeRequest, RequestOp, TxnRequest};
 use etcd::{Kv, Storage};
 use futures::FutureExt;
 use http_body_util::BodyExt;
@@ -282,6 +283,63 @@ async fn a_definition_that_fails_holds_up_no_other() {
     assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
 }
 
+/// Otherwise the other servers write its address out of the `kubernetes` service.
+#[tokio::test(start_paused = true)]
+async fn a_server_whose_cache_lags_says_that_it_is_there() {
+    let kv = Kv::in_memory(Rng::seeded(1).fork("etcd"));
+    let behind = BlockingStore::new(kv.clone());
+    let api = Api::on(behind.clone()).await;
+    let said = async || {
+        let (key, range_end) = ("/registry/masterleases/".into(), "/registry/masterleases0".into());
+        let all = RangeRequest { key, range_end, ..RangeRequest::default() };
+        kv.range(all).await.unwrap().kvs[0].mod_revision
+    };
+    let before = said().await;
+    behind.watches.send_replace(false);
+    let put = PutRequest { key: "/other".into(), value: "x".into(), ..PutRequest::default() };
+    kv.put(put).await.unwrap();
+    let kept = bootstrap::keep(api.state()).await;
+    assert_eq!(kept.map_err(|status| status.code), Err(504), "the reservations are not judged");
+    assert!(said().await > before);
+}
+
+/// They may be tens of thousands.
+#[tokio::test]
+async fn a_definition_is_served_while_the_objects_of_another_one_are_deleted() {
+    let api = Api::bare().await;
+    let state = api.state();
+    let all = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let definition = |plural: &str| {
+        json!({"metadata": {"name": format!("{plural}.example.com")}, "spec": {"group": "example.com", "scope": "Namespaced",
+            "names": {"plural": plural, "kind": plural.to_uppercase()},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {"type": "object"}}}]}})
+    };
+    let is_served = |plural: &str| state.cache.kinds().resource("example.com", "v1", plural).is_some();
+    let mut progress = state.cache.progress();
+    api.made(all, definition("aaas")).await;
+    while !is_served("aaas") {
+        progress.changed().await.unwrap();
+    }
+    let put = |n: usize| {
+        let metadata = json!({"name": format!("o{n}"), "namespace": "default"});
+        let object = json!({"kind": "AAAS", "apiVersion": "example.com/v1", "metadata": metadata});
+        let key = format!("/registry/example.com/aaas/default/o{n}").into();
+        RequestOp::Put(PutRequest { key, value: object.to_string().into(), ..Default::default() })
+    };
+    let txn = TxnRequest { success: (0..1000).map(put).collect(), ..TxnRequest::default() };
+    state.kv.txn_unbounded(txn).await.unwrap();
+    state.fresh().await.unwrap();
+    assert_eq!(api.delete(&format!("{all}/aaas.example.com"), json!({})).await.0, 200);
+    api.made(all, definition("bbbs")).await;
+    while !is_served("bbbs") {
+        progress.changed().await.unwrap();
+    }
+    assert!(!state.cache.list("example.com/aaas", "").objects.is_empty(), "it waited for all of them");
+    while state.cache.get(crate::storage::cache::DEFINITIONS, "aaas.example.com").is_some() {
+        progress.changed().await.unwrap();
+    }
+}
+
 /// A definition that is being deleted is looked after when it or one of its objects changes, not
 /// when anything does, and a retry waits its time.
 #[tokio::test]
@@ -347,7 +405,10 @@ async fn a_watch_may_begin_in_the_future_and_is_not_led_back() {
     assert_eq!(bookmark["object"]["metadata"]["resourceVersion"], (now + 1000).to_string(), "{bookmark}");
     let list = "watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true";
     let answer = get(format!("{list}&resourceVersion={}", now + 1000)).await;
-    assert_eq!(answer.status(), 504);
+    assert_eq!(answer.status(), 200, "the refusal is an event");
+    let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+    let refusal: Value = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!((&refusal["type"], &refusal["object"]["code"]), (&json!("ERROR"), &json!(504)), "{refusal}");
     for (query, code) in [
         ("sendInitialEvents=true&resourceVersionMatch=NotOlderThan", 422),
         ("resourceVersion=-5", 400),

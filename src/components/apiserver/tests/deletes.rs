@@ -1,5 +1,7 @@
 //! What a delete is asked with: preconditions, query, body and, for a collection, list options.
 
+use crate::auth::user::{MASTERS, User};
+use crate::request::http::full;
 use crate::testing::Api;
 use serde_json::{Value, json};
 
@@ -46,6 +48,34 @@ async fn a_precondition_that_fails_names_the_kind_and_its_group() {
     assert!(code == 409 && got["message"].as_str().unwrap().starts_with(begins), "{got}");
     let details = json!({"name": "c", "group": "scheduling.k8s.io", "kind": "PriorityClass"});
     assert_eq!(got["details"], details);
+    let made = api.made("/api/v1/namespaces", map("n")).await;
+    let (code, got) = api.delete("/api/v1/namespaces/n", json!({"preconditions": {"uid": "x"}})).await;
+    let why = format!(
+        "Operation cannot be fulfilled on namespaces \"n\": Precondition failed: UID in precondition: x, UID in object meta: {}",
+        made["metadata"]["uid"].as_str().unwrap()
+    );
+    assert_eq!((code, &got["message"]), (409, &json!(why)), "its delete is one of its own");
+}
+
+/// A person who is used to Deployments takes the pods for gone.
+#[tokio::test]
+async fn a_job_that_is_deleted_without_a_policy_leaves_its_pods_with_a_warning() {
+    const JOBS: &str = "/apis/batch/v1/namespaces/default/jobs";
+    let api = Api::new().await;
+    let template = json!({"spec": {"restartPolicy": "Never", "containers": [{"name": "c", "image": "i"}]}});
+    api.made(JOBS, json!({"metadata": {"name": "j"}, "spec": {"template": template}})).await;
+    for (policy, is_warned) in
+        [("", true), ("&propagationPolicy=Orphan", false), ("&orphanDependents=false", false)]
+    {
+        for path in [format!("{JOBS}/j"), JOBS.to_string()] {
+            let request = ::http::Request::delete(format!("{path}?dryRun=All{policy}"));
+            let request = request.body(full("")).unwrap();
+            let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+            assert_eq!(answer.status(), 200);
+            let told = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
+            assert_eq!(told.contains("child pods are preserved"), is_warned, "{path} {policy}: {told}");
+        }
+    }
 }
 
 #[tokio::test]

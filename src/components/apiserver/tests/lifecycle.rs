@@ -234,6 +234,9 @@ async fn a_status_names_the_version_that_it_replaces_where_the_object_has_to() {
     let why = "metadata.resourceVersion: Invalid value: 0: must be specified for an update";
     let want = format!("poddisruptionbudgets.policy \"b\" is invalid: {why}");
     assert_eq!((code, got["message"].as_str()), (422, Some(want.as_str())), "{got}");
+    let blind = json!({"metadata": {"resourceVersion": null, "labels": {"a": "b"}}});
+    let (code, got) = api.patch(&format!("{BUDGETS}/b"), blind).await;
+    assert_eq!((code, got["message"].as_str()), (422, Some(want.as_str())), "{got}");
     let (code, got) = api.ask("PUT", &path, made).await;
     assert_eq!(code, 200, "{got}");
 }

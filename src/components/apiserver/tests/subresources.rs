@@ -392,3 +392,35 @@ async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
         assert_eq!(made["metadata"]["labels"], want, "it names {node}");
     }
 }
+
+/// A program that reads its token only once goes on for longer than an hour.
+#[tokio::test]
+async fn the_token_of_a_pod_has_a_year_and_says_when_it_should_have_been_renewed() {
+    use base64::Engine as _;
+    let api = Api::new().await;
+    api.made(PODS, pod("p")).await;
+    let year = 365 * 24 * 3600;
+    for (seconds, audiences, is_bound, life) in [
+        (3607, json!([]), true, year),
+        (3607, json!([crate::auth::authn::ISSUER]), true, year),
+        (3600, json!([]), true, 3600),
+        (3607, json!(["vault"]), true, 3607),
+        (3607, json!([]), false, 3607),
+    ] {
+        let mut spec = json!({"expirationSeconds": seconds, "audiences": audiences});
+        if is_bound {
+            spec["boundObjectRef"] = json!({"kind": "Pod", "apiVersion": "v1", "name": "p"});
+        }
+        let path = "/api/v1/namespaces/default/serviceaccounts/default/token";
+        let made = api.made(path, json!({"spec": spec})).await;
+        let payload = made["status"]["token"].as_str().unwrap().split('.').nth(1).unwrap();
+        let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).unwrap();
+        let claims: Value = serde_json::from_slice(&payload).unwrap();
+        let issued = claims["iat"].as_i64().unwrap();
+        assert_eq!(claims["exp"], issued + life, "{claims}");
+        let warned = if life == year { json!(issued + seconds) } else { Value::Null };
+        assert_eq!(claims["kubernetes.io"]["warnafter"], warned);
+        let told: clock::Timestamp = made["status"]["expirationTimestamp"].as_str().unwrap().parse().unwrap();
+        assert_eq!(told.as_second(), issued + seconds);
+    }
+}

@@ -137,10 +137,15 @@ fn an_unfinished_directory_is_finished_and_a_finished_one_keeps_its_mode() {
     assert_eq!((mode(&volume), unfinished.exists()), (0o700, false));
 }
 
+/// A token with these claims.
+fn token_of(claims: &serde_json::Value) -> Vec<u8> {
+    let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims.to_string());
+    format!("e30.{claims}.x").into_bytes()
+}
+
 /// The parts of a token that say when it was issued and when it ends.
 fn issued(at: i64, ends: i64) -> Vec<u8> {
-    let claims = serde_json::json!({"iat": at, "exp": ends}).to_string();
-    format!("e30.{}.x", base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(claims)).into_bytes()
+    token_of(&serde_json::json!({"iat": at, "exp": ends}))
 }
 
 #[test]
@@ -150,6 +155,12 @@ fn a_token_is_renewed_by_its_own_age_however_young_its_file_is() {
     assert!(young(0, 3607) && young(2800, 3607) && young(80_000, 1 << 40));
     assert!(!young(2900, 3607) && !young(3700, 3607), "its life is nearly over");
     assert!(!young(86_400, 1 << 40), "a day is enough");
+    let extended = |age: i64| {
+        let at = 1_000_000 - age;
+        let own = serde_json::json!({"warnafter": at + 3607});
+        token_of(&serde_json::json!({"iat": at, "exp": at + (1 << 40), "kubernetes.io": own}))
+    };
+    assert!(is_young(&extended(2800), now) && !is_young(&extended(2900), now), "as was asked for");
     assert!(!is_young(b"abc", now) && !is_young(b"a.b.c", now) && !is_young(b"", now));
 }
 

@@ -29,13 +29,16 @@ pub(super) fn kept_token(dir: &Path, path: &str) -> Option<Vec<u8>> {
 
 /// Is the token in the first four fifths of its life, and no day old? It says itself when it was
 /// issued and when it ends; its file says nothing, since all files of a volume are written anew
-/// when one of them changes.
+/// when one of them changes. A token that counts for longer than was asked for has the claim
+/// `warnafter`: the end that was asked for.
 pub(super) fn is_young(token: &[u8], now: clock::Timestamp) -> bool {
     let claims = || -> Option<(i64, i64)> {
         let payload = token.split(|byte| *byte == b'.').nth(1)?;
         let payload = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(payload).ok()?;
         let claims: serde_json::Value = serde_json::from_slice(&payload).ok()?;
-        Some((claims.get("iat")?.as_i64()?, claims.get("exp")?.as_i64()?))
+        let asked = claims.get("kubernetes.io").and_then(|own| own.get("warnafter"));
+        let ends = asked.or_else(|| claims.get("exp"))?;
+        Some((claims.get("iat")?.as_i64()?, ends.as_i64()?))
     };
     claims().is_some_and(|(issued, ends)| {
         let life = ends.saturating_sub(issued);

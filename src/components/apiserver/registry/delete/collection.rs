@@ -1,5 +1,6 @@
 //! Deletes all objects of a collection that match.
 
+use super::kinds::warn_of_orphans;
 use super::one::{Removed, remove};
 use super::options::Options;
 use crate::registry::filter::Filter;
@@ -45,6 +46,7 @@ pub(crate) async fn delete_collection(
     let form = form_of_list(ctx.accept(), &ctx.query)?;
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
+    warn_of_orphans(ctx, stored, &options);
     let filter = Filter::of(kind, ctx.info.object_namespace(), &ctx.query)?;
     let limit = ctx.query.number("limit")?.unwrap_or(0).max(0);
     let start = read::start_of_page(state, ctx).await?;

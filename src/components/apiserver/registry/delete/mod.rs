@@ -2,9 +2,10 @@
 
 mod collection;
 mod kept;
+mod kinds;
 mod one;
 mod options;
 
 pub(crate) use collection::delete_collection;
-pub(crate) use one::{delete, is_finished, preconditions, remove};
-pub(crate) use options::Options;
+pub(crate) use one::{delete, is_finished, remove};
+pub(crate) use options::{Options, preconditions};

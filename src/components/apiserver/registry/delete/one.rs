@@ -1,7 +1,8 @@
 //! The delete of one object: at once, after a grace period, or when the last finalizer is gone.
 
 use super::kept;
-use super::options::Options;
+use super::kinds::{is_definition, is_namespace, is_only_marked_first, is_pod, warn_of_orphans};
+use super::options::{Options, preconditions};
 use crate::admission;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
@@ -31,14 +32,6 @@ pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
         && value::empty(object, "metadata.finalizers")
         && int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0) == 0
         && (!is_namespace(kind) || value::empty(object, "spec.finalizers"))
-}
-
-fn is_namespace(kind: &Kind) -> bool {
-    kind.group.is_empty() && kind.kind == "Namespace"
-}
-
-fn is_pod(kind: &Kind) -> bool {
-    kind.group.is_empty() && kind.kind == "Pod"
 }
 
 /// What a delete does to an object.
@@ -100,6 +93,7 @@ fn shortened(
 /// pod that no node has yet                MarkAndErase: its watchers see the mark first
 /// running pod, the first delete, 0 s      MarkAndErase
 /// Deployment, policy Foreground           Mark, with the finalizer foregroundDeletion
+/// definition, whatever the policy         Mark, with its own finalizer; no grace period is noted
 /// running pod, a second delete            Pending
 /// running pod, the kubelet's, with 0 s    Erase
 /// ```
@@ -108,7 +102,9 @@ fn shortened(
 /// last finalizer is gone; a write that takes this finalizer off erases it.
 fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp) -> Step {
     let mut new = object.clone();
-    mark_finalizers(kind, &mut new, options.propagation.as_deref());
+    if !is_definition(kind) || meta::is_terminating(object) {
+        mark_finalizers(kind, &mut new, options.propagation.as_deref());
+    }
     if meta::is_terminating(object) {
         let left = int(object, "metadata.deletionGracePeriodSeconds").unwrap_or(0);
         if left > 0 {
@@ -122,13 +118,18 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         let seconds = grace(kind, object, options.grace);
         let until = clock::rfc3339(clock::after(now, Duration::from_secs(seconds as u64)));
         value::put(&mut new, "metadata.deletionTimestamp", until);
-        value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
-        if meta::generation(object) > 0 {
-            value::put(&mut new, "metadata.generation", meta::generation(object).saturating_add(1));
+        if !is_only_marked_first(kind) {
+            value::put(&mut new, "metadata.deletionGracePeriodSeconds", seconds);
+            if meta::generation(object) > 0 {
+                value::put(&mut new, "metadata.generation", meta::generation(object).saturating_add(1));
+            }
         }
         (kind.prepare_delete)(&mut new);
     }
-    if is_finished(kind, &new) && is_pod(kind) && !meta::is_terminating(object) {
+    let is_first = !meta::is_terminating(object);
+    if is_first && is_only_marked_first(kind) {
+        Step::Mark(Box::new(new))
+    } else if is_finished(kind, &new) && is_pod(kind) && is_first {
         Step::MarkAndErase(Box::new(new))
     } else if is_finished(kind, &new) {
         Step::Erase
@@ -353,34 +354,6 @@ async fn remove_undecodable(
     Ok(Removed { object, gone: true })
 }
 
-/// Checks that the object is the one that `options` mean. As upstream, the refusal names the kind
-/// in the place of the resource.
-///
-/// # Errors
-/// 409 if it is not.
-pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
-    let name = meta::name(object);
-    if let Some(uid) = &options.uid
-        && uid != meta::uid(object)
-    {
-        let why = format!(
-            "the UID in the precondition ({uid}) does not match the UID in record ({}). The object might have been deleted and then recreated",
-            meta::uid(object)
-        );
-        return Err(Status::conflict(kind.group, kind.kind, name, &why));
-    }
-    if let Some(version) = &options.version
-        && version != meta::resource_version(object)
-    {
-        let why = format!(
-            "the ResourceVersion in the precondition ({version}) does not match the ResourceVersion in record ({}). The object might have been modified",
-            meta::resource_version(object)
-        );
-        return Err(Status::conflict(kind.group, kind.kind, name, &why));
-    }
-    Ok(())
-}
-
 pub(crate) async fn delete(
     state: &State,
     ctx: &Context,
@@ -391,6 +364,7 @@ pub(crate) async fn delete(
     let options = Options::of(ctx, body)?;
     let stored = stored_kind(kind);
     kept::check(stored, &ctx.info.name)?;
+    warn_of_orphans(ctx, stored, &options);
     let removed = remove(state, ctx, stored, ctx.info.object_namespace(), &ctx.info.name, &options).await?;
     if removed.gone && !kind.returns_deleted {
         let uid = meta::uid(&removed.object.value);
@@ -478,6 +452,33 @@ mod tests {
             Some(5)
         );
         assert_eq!(decide(kind, &ended, &ask(0), now), Step::Erase);
+    }
+
+    #[test]
+    fn a_namespace_and_a_definition_are_marked_without_a_grace_period() {
+        let now = "2026-01-02T03:04:05Z".parse().unwrap();
+        let foreground = Options { propagation: Some("Foreground".into()), ..Options::default() };
+        let namespace = kinds::find("", "v1", "Namespace").unwrap();
+        let bare = marked(decide(namespace, &json!({"metadata": {"name": "x"}}), &Options::default(), now));
+        assert_eq!(decide(namespace, &bare, &Options::default(), now), Step::Erase, "the second delete");
+        let metadata = json!({"name": "x", "generation": 1});
+        for (group, kind, spec, finalizers) in [
+            ("", "Namespace", json!({"finalizers": ["kubernetes"]}), json!([FOREGROUND])),
+            (
+                "apiextensions.k8s.io",
+                "CustomResourceDefinition",
+                json!({}),
+                json!(["customresourcecleanup.apiextensions.k8s.io"]),
+            ),
+        ] {
+            let kind = kinds::find(group, "v1", kind).unwrap();
+            let object = json!({"metadata": metadata, "spec": spec});
+            let first = marked(decide(kind, &object, &foreground, now));
+            assert_eq!(text(&first, "metadata.deletionTimestamp"), "2026-01-02T03:04:05Z");
+            assert_eq!(at(&first, "metadata.deletionGracePeriodSeconds"), &Value::Null);
+            assert_eq!(int(&first, "metadata.generation"), Some(1));
+            assert_eq!(at(&first, "metadata.finalizers"), &finalizers, "{}", kind.kind);
+        }
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! `DeleteOptions`: what a delete asks for beside the object.
 
+use super::kinds::is_only_marked_first;
 use crate::request::context::Context;
 use crate::request::decode;
 use crate::request::http::{Query, header};
-use api::Status;
+use api::kinds::Kind;
 use api::value::{self, at, int, text};
+use api::{Status, meta};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -121,6 +123,35 @@ impl Options {
         }
         self.check()
     }
+}
+
+/// Checks that the object is the one that `options` mean. As upstream, the refusal names the kind
+/// in the place of the resource, but for kinds with a delete of their own.
+///
+/// # Errors
+/// 409 if it is not.
+pub(crate) fn preconditions(kind: &Kind, object: &Value, options: &Options) -> Result<(), Status> {
+    let name = meta::name(object);
+    let check = |asked: &Option<String>, what: &str, there: &str, done: &str| {
+        let Some(asked) = asked.as_deref().filter(|asked| *asked != there) else { return Ok(()) };
+        let (named, why) = match is_only_marked_first(kind) {
+            true => {
+                let why = format!(
+                    "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+                );
+                (kind.plural, why)
+            }
+            false => {
+                let why = format!(
+                    "the {what} in the precondition ({asked}) does not match the {what} in record ({there}). The object might have been {done}"
+                );
+                (kind.kind, why)
+            }
+        };
+        Err(Status::conflict(kind.group, named, name, &why))
+    };
+    check(&options.uid, "UID", meta::uid(object), "deleted and then recreated")?;
+    check(&options.version, "ResourceVersion", meta::resource_version(object), "modified")
 }
 
 /// Checks that the body of a delete is a `DeleteOptions`, of any group and version, or names no

@@ -36,16 +36,17 @@ const REVISION_PIECE: usize = 1 << 20;
 const LOOKED_AT: usize = 256;
 /// How often a quiet watcher that wants bookmarks gets one.
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// A watch without a time limit ends after this and half as much at random.
+/// A watch without a time limit ends after this, or at a random time until twice as long (upstream:
+/// `MinRequestTimeout`).
 const LIFE_MIN_SECS: u64 = 1800;
 
 /// Answers a watch: a body of lines that goes on until the watch's time is over, the server stops,
 /// or the client reads too slowly.
 ///
 /// # Errors
-/// 400 and 422 for what a watch cannot be asked for, 500 for a revision that is none, 504 if a
-/// revision to begin with does not come, 429 while this server has not read the store yet. That a
-/// revision is too old is an event of the watch.
+/// 400 and 422 for what a watch cannot be asked for, 500 for a revision that is none, 429 while
+/// this server has not read the store yet. That a revision is too old, or that one to begin with
+/// does not come, is an event of the watch (upstream: `newErrWatcher`).
 pub(crate) async fn watch(
     state: &Arc<State>,
     ctx: &Context,
@@ -54,6 +55,11 @@ pub(crate) async fn watch(
 ) -> Result<Answer, Status> {
     let request = WatchRequest::read(state, ctx, &kind)?;
     request.wait_for_start(state).await?;
+    if request.initial == Some(true)
+        && let Err(late) = crate::registry::read::reach(state, request.revision).await
+    {
+        return Ok(ended(&late));
+    }
     let subscription = match subscribe(state, &kind, &request) {
         Ok(subscription) => subscription,
         Err(gone) => return Ok(too_old(request.revision, &gone)),
@@ -115,14 +121,11 @@ impl WatchRequest {
         Ok(WatchRequest { form, filter, bookmarks, initial, revision, is_revision_given, life })
     }
 
-    /// Waits until this server knows what the watch begins with: what the store has now, if the
-    /// request says `sendInitialEvents` or names no revision.
+    /// Waits until this server has read the store; and knows what it has now, if the request says
+    /// `sendInitialEvents` or names no revision.
     async fn wait_for_start(&self, state: &State) -> Result<(), Status> {
         if !self.is_revision_given || self.initial.is_some() {
             state.fresh().await?;
-        }
-        if self.initial == Some(true) {
-            crate::registry::read::reach(state, self.revision).await?;
         }
         crate::registry::read::filled(state).await
     }
@@ -173,7 +176,11 @@ fn subscribe(state: &State, kind: &KindRef, request: &WatchRequest) -> Result<Su
 
 /// The watch whose only event is that its revision is too old. Its client lists again.
 fn too_old(revision: Revision, gone: &TooOld) -> Answer {
-    let status = Status::expired(format!("too old resource version: {revision} ({})", gone.oldest));
+    ended(&Status::expired(format!("too old resource version: {revision} ({})", gone.oldest)))
+}
+
+/// The watch whose only event says why it ends.
+fn ended(status: &Status) -> Answer {
     let line = format!("{}\n", json!({"type": "ERROR", "object": status.to_value()}));
     typed(200, "application/json", line)
 }

@@ -2,7 +2,7 @@
 
 use super::apply::server_side_apply;
 use super::conform::conform;
-use super::update::modify;
+use super::update::{check_names_version, modify};
 use crate::registry::strategy::{Part, stored_kind};
 use crate::request::context::{APPLY, Context};
 use crate::request::http::{Answer, header};
@@ -50,10 +50,12 @@ pub(crate) async fn patch(
     let stored = stored_kind(kind);
     let changed = modify(state, ctx, stored, part, &ctx.info.name, |old| {
         let mut patched = patched(kind, media, old, body)?;
+        let named = check_names_version(stored, part, &ctx.info.name, &patched);
         if meta::resource_version(&patched) == meta::resource_version(old) {
             value::remove(&mut patched, "metadata.resourceVersion"); // the patch sets no lock: try again on conflict
         }
-        settle(ctx, kind, media, patched, body)
+        let object = settle(ctx, kind, media, patched, body)?;
+        named.map(|()| object)
     })
     .await?;
     Ok(negotiate::one(200, kind, form, &changed))

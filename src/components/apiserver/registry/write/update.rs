@@ -46,7 +46,12 @@ pub(crate) async fn update(
     let deadline = Deadline::new();
     loop {
         deadline.check()?;
-        check_names_version(state, stored, part, &new).await?;
+        if let Err(refusal) = check_names_version(stored, part, &name, &new) {
+            // The first version of an object replaces none.
+            if state.get(stored, meta::namespace(&new), &name).await.is_ok() {
+                return Err(refusal);
+            }
+        }
         match modify(state, ctx, stored, part, &name, |_| Ok(new.clone())).await {
             Err(status) if status.reason == "NotFound" && creates => {
                 no_uid_of_the_gone(stored, &new)?;
@@ -63,15 +68,15 @@ pub(crate) async fn update(
     }
 }
 
-/// Checks that an update names the version that it replaces, if the kind asks for that and the
-/// object exists (upstream: `AllowUnconditionalUpdate`).
+/// Checks that a write names the version that it replaces, if the kind asks for that (upstream:
+/// `AllowUnconditionalUpdate`). A patch names that of the object that it is applied to, unless it
+/// takes it away: what `kubectl edit` sends if the line is deleted.
 ///
 /// # Errors
 /// 422 if it names none.
-async fn check_names_version(state: &State, kind: &Kind, part: Part, new: &Value) -> Result<(), Status> {
+pub(super) fn check_names_version(kind: &Kind, part: Part, name: &str, new: &Value) -> Result<(), Status> {
     let is_asked = kind.needs_version && matches!(part, Part::Main | Part::Status);
-    let (namespace, name) = (meta::namespace(new), meta::name(new));
-    if !is_asked || !meta::locked_version(new).is_empty() || state.get(kind, namespace, name).await.is_err() {
+    if !is_asked || !meta::locked_version(new).is_empty() {
         return Ok(());
     }
     let mut errors = Errors::default();

@@ -285,6 +285,8 @@ async fn pages_show_one_moment_and_what_is_forgotten_is_410() {
         next = page["metadata"]["continue"].as_str().unwrap_or("").to_string();
     }
     assert_eq!(names, ["c2", "c3", "c4"]);
+    let (_, all) = api.get(&format!("{CM}?limit=2&resourceVersion=0")).await;
+    assert_eq!((all["items"].as_array().unwrap().len(), all["metadata"].get("continue")), (5, None));
     let state = &api.fixture.server.state;
     state.kv.compact(state.kv.revision()).await.unwrap();
     let (code, status) =

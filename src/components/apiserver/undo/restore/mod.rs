@@ -7,10 +7,10 @@
 //! | what | comes back as |
 //! |---|---|
 //! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
-//! | a Pod that still runs | it was, but with the node and the status that it has now |
+//! | a Pod that still runs | it was, but with the node, the ephemeral containers and the status that it has now |
 //! | a Pod that had ended and is gone | it was, with its node and status, under a new uid: its programs do not run again |
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
-//! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no node unless its maker had chosen one |
+//! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
 

@@ -8,6 +8,11 @@ use etcd::api::KeyValue;
 use serde_json::{Value, json as object};
 use std::collections::BTreeSet;
 
+/// Ephemeral containers start once and are never removed from a pod: a pod that goes on keeps those
+/// that it has now, and a new one has none.
+const EPHEMERAL: &str = "spec.ephemeralContainers";
+
+/// `None`: nothing to do. `Some(None)`: it goes.
 pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
     let (past, present) = (then.and_then(parsed), now.and_then(parsed));
     if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
@@ -24,8 +29,9 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
                 && !meta::is_terminating(&present)
                 && !has_found_a_node(&past, &present) =>
         {
-            value::copy(&present, &mut past, "status");
-            value::copy(&present, &mut past, "spec.nodeName");
+            for of_now in ["status", "spec.nodeName", EPHEMERAL] {
+                value::copy(&present, &mut past, of_now);
+            }
             (past != present).then(|| Some(past.to_string().into()))
         }
         (Some(mut past), _) => {
@@ -36,6 +42,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
             if matches!(text(&past, "status.phase"), "Succeeded" | "Failed") {
                 return Some(Some(past.to_string().into()));
             }
+            value::remove(&mut past, EPHEMERAL);
             if !placed {
                 value::remove(&mut past, "spec.nodeName");
             }

@@ -152,6 +152,24 @@ fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
     );
 }
 
+/// `kubectl debug` before and behind the moment that is gone back to.
+#[test]
+fn ephemeral_containers_start_once_and_stay() {
+    let debugged = |uid: &str, names: &[&str]| {
+        let all: Vec<Value> = names.iter().map(|name| object!({"name": name})).collect();
+        let mut pod = pod(uid, "a");
+        value::put(&mut pod, "spec.ephemeralContainers", all);
+        kv("pods/d/p", 5, pod)
+    };
+    let (then, now) = (debugged("u1", &["x"]), debugged("u1", &["x", "y"]));
+    assert_eq!(planned(&[then.clone()], &[now.clone()]), BTreeMap::new(), "what runs is not hidden");
+    assert_eq!(planned(&[kv("pods/d/p", 3, pod("u1", "a"))], &[now]), BTreeMap::new());
+    for now in [vec![], vec![debugged("u2", &["y"])]] {
+        let back = planned(&[then.clone()], &now)["pods/d/p"].clone().unwrap();
+        assert_eq!((meta::uid(&back), at(&back, "spec.ephemeralContainers")), ("new", &Value::Null));
+    }
+}
+
 #[test]
 fn a_pod_that_waited_for_a_node_waits_again() {
     let mut runs = pod("u1", "old");
