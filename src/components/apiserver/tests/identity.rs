@@ -3,7 +3,7 @@
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
-use crate::auth::user::User;
+use crate::auth::user::{MASTERS, User};
 use crate::pipeline;
 use crate::request::http::full;
 use crate::request::router::Router;
@@ -43,6 +43,31 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
         let (code, refused) = review(&format!("system:serviceaccount:{name}")).await;
         let why = refused["message"].as_str().unwrap_or_default();
         assert!(code == 403 && why.contains(r#"cannot impersonate resource "users""#), "{name}: {refused}");
+    }
+}
+
+/// Names of headers have no case, so a key with capitals comes encoded.
+#[tokio::test]
+async fn the_key_of_an_extra_attribute_is_decoded_as_it_was_encoded() {
+    let api = Api::bare().await;
+    for (name, key) in [
+        ("Impersonate-Extra-Team", "team"),
+        ("Impersonate-Extra-example.com%2F%54eam", "example.com/Team"),
+        ("Impersonate-Extra-100%25", "100%"),
+        ("Impersonate-Extra-a%2Fb%zz", "a%2fb%zz"),
+        ("Impersonate-Extra-a%2", "a%2"),
+    ] {
+        let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+            .header("content-type", "application/json")
+            .header("impersonate-user", "jane")
+            .header(name, "x")
+            .body(full("{}"));
+        let (code, told) = api.send(User::new("admin", &[MASTERS]), request.unwrap()).await;
+        assert_eq!(
+            (code, &told["status"]["userInfo"]["extra"]),
+            (201, &json!({key: ["x"]})),
+            "{name}: {told}"
+        );
     }
 }
 
