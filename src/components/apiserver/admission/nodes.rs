@@ -110,8 +110,9 @@ fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     }
     let Some(old) = old else {
         labels.retain(|label| label != CONTROL_PLANE);
-        return (!labels.is_empty())
-            .then(|| format!("is not allowed to set the following labels: {}", labels.join(", ")));
+        return (!labels.is_empty()).then(|| {
+            format!("node {node:?} is not allowed to set the following labels: {}", labels.join(", "))
+        });
     };
     if list(new, "spec.taints") != list(old, "spec.taints") {
         return Some(format!("node {node:?} is not allowed to modify taints"));
@@ -302,10 +303,9 @@ pub(crate) fn token(
         return Err(Status::not_found("", "pods", name));
     };
     if meta::uid(&pod.value) != uid {
-        let why = format!(
+        return refuse(&format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
-        );
-        return Err(Status::conflict("", "pods", name, &why));
+        ));
     }
     if text(&pod.value, "spec.nodeName") != node {
         return refuse("node requested token bound to a pod scheduled on a different node");
@@ -343,8 +343,13 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
         path: "",
         is_resource: true,
     };
-    let allowed = projected || !audience.is_empty() && state.authorize(&ctx.user, &attributes).is_ok();
-    (!allowed).then(|| format!("audience {audience:?} not found in pod spec volume"))
+    let is_allowed = projected || state.authorize(&ctx.user, &attributes).is_ok();
+    (!is_allowed).then(|| {
+        let user = &ctx.user.name;
+        format!(
+            "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+        )
+    })
 }
 
 #[cfg(test)]

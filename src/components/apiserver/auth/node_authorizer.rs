@@ -83,6 +83,7 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
             _ => Err("can only get/update/patch this type".to_string()),
         },
         ("", "services", "") => allowed(read),
+        ("", "endpoints", "") => allowed(a.verb == "get"),
         ("", "serviceaccounts", "token") => match a.verb {
             "create" => related(state, node, a),
             _ => Err("can only create tokens for individual service accounts".to_string()),

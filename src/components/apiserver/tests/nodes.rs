@@ -127,6 +127,8 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         ("/api/v1/persistentvolumes?fieldSelector=metadata.name%3Dx", 403),
         ("/apis/discovery.k8s.io/v1/endpointslices", 403),
         ("/api/v1/services", 200),
+        ("/api/v1/namespaces/default/endpoints/none", 404),
+        ("/api/v1/namespaces/default/endpoints", 403),
     ] {
         let (found, answer) = get(path).await;
         assert_eq!(found, code, "{path}: {}", answer["message"]);
@@ -165,6 +167,9 @@ async fn a_kubelet_changes_its_own_node_only() {
     };
     let n3 = node("n3", json!({}));
     refused(("POST", "/api/v1/nodes"), n3, "node \"n1\" is not allowed to modify node \"n3\"").await;
+    let trusted = node("n1", json!({"node-restriction.kubernetes.io/a": "b"}));
+    let why = ": node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/a";
+    refused(("POST", "/api/v1/nodes"), trusted, why).await;
     let label = json!({"metadata": {"labels": {"a": "b"}}});
     refused(("PATCH", "/api/v1/nodes/n2"), label, "cannot patch resource").await;
     let own = ("PATCH", "/api/v1/nodes/n1");
@@ -301,6 +306,7 @@ async fn a_kubelet_gets_tokens_for_its_own_pods_only() {
         (json!({"spec": {}}), "node requested token not bound to a pod"),
         (request("on-n1", Value::Null), "node requested token with a pod binding without a uid"),
         (request("on-n2", second), "node requested token bound to a pod scheduled on a different node"),
+        (request("on-n1", json!("old")), "The object might have been deleted and then recreated"),
     ] {
         let (code, answer) = ask(&default, body).await;
         assert_eq!(code, 403, "{answer}");
@@ -337,7 +343,7 @@ async fn a_kubelet_gets_tokens_for_the_audiences_of_its_pods_only() {
     let (code, made) = ask(kubelet("n1"), json!(["vault"])).await;
     assert_eq!((code, &made["spec"]["audiences"]), (201, &json!(["vault"])), "{made}");
     for (audiences, why) in [
-        (json!(["bank"]), "audience \"bank\" not found in pod spec volume"),
+        (json!(["bank"]), "volume, system:node:n1 is not authorized to request tokens for this audience"),
         (json!([]), "audience \"\" not found in pod spec volume"),
         (json!([crate::auth::authn::ISSUER]), "not found in pod spec volume"),
         (json!(["vault", "bank"]), "node may only request 0 or 1 audiences"),
