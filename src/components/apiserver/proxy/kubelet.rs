@@ -14,7 +14,7 @@ use api::kinds;
 use api::value::{at, int, list, text};
 use bytes::Bytes;
 use futures::{StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, StreamBody};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -42,30 +42,29 @@ const NOT_PASSED: &[&str] = &[
 
 /// Which container a request is about, checked against the pod.
 fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
-    let groups = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
+    let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
     let name = text(pod, "metadata.name");
     if !asked.is_empty() {
-        let found = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name")).find(|n| *n == asked);
-        return found
+        return names
+            .find(|n| *n == asked)
             .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
     }
     match list(pod, "spec.containers") {
         [one] => Ok(text(one, "name")),
         [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
-        many => {
-            let names: Vec<&str> = many.iter().map(|c| text(c, "name")).collect();
-            let inits: Vec<&str> = list(pod, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
-            let extra = if inits.is_empty() {
-                String::new()
-            } else {
-                format!(" or one of the init containers: [{}]", inits.join(" "))
-            };
-            Err(Status::bad_request(format!(
-                "a container name must be specified for pod {name}, choose one of: [{}]{extra}",
-                names.join(" ")
-            )))
+        _ => {
+            let names = names.collect::<Vec<_>>().join(" ");
+            let why = "a container name must be specified for pod";
+            Err(Status::bad_request(format!("{why} {name}, choose one of: [{names}]")))
         }
     }
+}
+
+/// Returns whether a request asks to change protocols (upstream: `httpstream.IsUpgradeRequest`).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options.any(|options| options.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Serves `pods/{log,exec,attach,portforward}`.
@@ -104,6 +103,9 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
             not_started(&pod.value, ctx.query.get("container"), ctx.query.is_true("previous"))
     {
         return Err(reason);
+    }
+    if sub != "log" && !asks_for_upgrade(request.headers()) {
+        return Err(Status::bad_request("Upgrade request required"));
     }
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };
@@ -352,7 +354,7 @@ async fn forward(
     http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-    let upgrading = request.headers().contains_key(header::UPGRADE);
+    let upgrading = asks_for_upgrade(request.headers());
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
@@ -449,7 +451,7 @@ mod tests {
         assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
         assert_eq!(
             container(&pod, "").unwrap_err().message,
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
+            "a container name must be specified for pod p, choose one of: [i a b]"
         );
     }
 }

@@ -70,6 +70,12 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
     assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
     assert_eq!(api.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.0, 422);
+    for session in ["exec?command=sh", "attach", "portforward"] {
+        let (code, status) =
+            api.post(&format!("/api/v1/namespaces/default/pods/p/{session}"), json!({})).await;
+        let why = status["message"].as_str();
+        assert_eq!((code, why), (400, Some("Upgrade request required")), "{session}");
+    }
     // an upgrade over a real connection, without ALPN
     let client = api.fixture.ca.issue(&pki::Subject::client("admin", "system:masters")).unwrap();
     let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
