@@ -60,7 +60,7 @@ pub(crate) async fn finish(
 ) -> Answer {
     let refused = done.as_ref().err().map(|status| status.message.clone());
     let answer = done.unwrap_or_else(|status| failure(&status));
-    let mut answer = pretty::shown(state, ctx, answer).await;
+    let mut answer = pretty::shown(state, ctx, answer, refused.is_some()).await;
     // A kubelet's refusal is passed on as it is, and recorded as well.
     ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
     answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);

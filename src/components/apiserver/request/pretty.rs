@@ -90,15 +90,17 @@ const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indent
 const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
-/// stream of events, and no answer of a kubelet or a proxied server. A longer one is worked on
-/// where large objects are. If too many wait there the answer stays as it is: it may tell of a
-/// write that is done, and a refusal would make its client write again.
-pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
-    let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
+/// stream of events, and no answer of a kubelet or a proxied server. A refusal of this server
+/// (`is_refusal`) is one for every request. A longer answer is worked on where large objects are.
+/// If too many wait there it stays as it is: it may tell of a write that is done, and a refusal
+/// would make its client write again.
+pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
+    let streams = ["proxy", "log", "exec", "attach", "portforward"];
+    let foreign = streams.contains(&ctx.info.subresource.as_str()) || ctx.info.verb == "watch";
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let json = kind.split(';').next() == Some("application/json");
     let look = wanted(ctx);
-    if !json || foreign || ctx.info.verb == "watch" || look == Look::AsItIs {
+    if !json || foreign && !is_refusal || look == Look::AsItIs {
         return answer;
     }
     if answer.body().size_hint().lower() > LONGEST {
@@ -187,11 +189,32 @@ mod tests {
         let query = Query::parse(Some("pretty=1"));
         let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
         let made = serde_json::json!({"kind": "ConfigMap", "data": {"a": "x".repeat(LARGE + 1)}});
-        let answer = shown(state, &ctx, json(201, &made)).await;
+        let answer = shown(state, &ctx, json(201, &made), false).await;
         assert_eq!(answer.status(), 201);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, made.to_string());
         assert_eq!(ctx.take_warnings(), [TOO_BUSY]);
+    }
+
+    /// Also where the answer would have been a stream or another server's.
+    #[tokio::test]
+    async fn every_refusal_is_indented_for_eyes() {
+        let api = testing::Api::bare().await;
+        for path in [
+            "/api/v1/namespaces/default/pods/none/log",
+            "/api/v1/namespaces/default/pods/none/exec?command=sh",
+            "/api/v1/nodes/none/proxy/healthz",
+            "/api/v1/pods?watch=1&timeoutSeconds=x",
+            "/api/v1/namespaces/none",
+        ] {
+            let request = http::Request::builder().uri(path).header("user-agent", "curl/8.5.0");
+            let admin = User::new("admin", &["system:masters"]);
+            let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
+            assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.starts_with("{\n  \"kind\": \"Status\""), "{path}: {text}");
+        }
     }
 
     #[tokio::test]
