@@ -2,8 +2,7 @@
 //! through.
 
 use crate::auth::{authn, bearer};
-use crate::proxy::forward;
-use crate::proxy::log_options;
+use crate::proxy::{forward, log_answer, log_options};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use crate::state::State;
@@ -12,10 +11,8 @@ use api::cidr;
 use api::gostr::quote;
 use api::kinds;
 use api::value::{at, int, list, text};
-use bytes::Bytes;
-use futures::{StreamExt, stream};
 use http::{HeaderMap, Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, BodyStream, StreamBody};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::net::SocketAddr;
@@ -112,30 +109,9 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     let mark = if query.is_empty() { "" } else { "?" };
     let answer = forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await?;
     match sub {
-        "log" if !ctx.query.is_true("follow") => Ok(note_empty_log(ctx, answer).await),
+        "log" => log_answer::pass(ctx, answer).await,
         _ => Ok(answer),
     }
-}
-
-/// Waits for the first piece of a log and passes the log on; notes if there is none, as with
-/// `--since=1s` where nothing was written for longer.
-async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
-    if answer.status() != StatusCode::OK {
-        return answer;
-    }
-    let (parts, mut body) = answer.into_parts();
-    let first = loop {
-        match body.frame().await {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
-            first => break first,
-        }
-    };
-    let Some(first) = first else {
-        ctx.shows_nothing();
-        return Response::from_parts(parts, full(""));
-    };
-    let whole = stream::iter([first]).chain(BodyStream::new(body));
-    Response::from_parts(parts, StreamBody::new(whole).boxed_unsync())
 }
 
 /// Logs of a container that waits for its first start.

@@ -222,4 +222,8 @@ async fn a_refused_upgrade_opens_no_way_to_the_kubelet() {
     assert!(answers.starts_with("HTTP/1.1 403"), "{answers}");
     let second = answers.rsplit("HTTP/1.1 ").next().unwrap();
     assert!(second.starts_with("403") && second.contains("User \\\"eve\\\" cannot get path"), "{answers}");
+    // The kubelet's text of a refused log comes in a Status.
+    let (code, status) = api.get("/api/v1/namespaces/default/pods/refuse/log").await;
+    let why = "/containerLogs/default/refuse/c\n ( pods/log refuse)";
+    assert_eq!((code, status["message"].as_str()), (403, Some(why)), "{status}");
 }
