@@ -15,6 +15,7 @@ use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -259,34 +260,61 @@ type Stream = TlsStream<tokio::net::TcpStream>;
 /// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a
 /// user may write (CVE-2022-3294), and the server there would see this server's own certificate,
 /// `system:masters`: it must show the certificate of that node's kubelet.
-async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Status> {
-    let failed = |e: &dyn std::fmt::Display| {
-        Status::new(502, "", format!("error dialing backend: dial tcp {to}: {e} (node {node})"))
-    };
+///
+/// # Errors
+/// Why there is no connection, in the words of Go's `net` where it has some.
+async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, String> {
     let connect = async {
-        let tcp = (state.dial)(to).await.map_err(|e| failed(&e))?;
+        let tcp = (state.dial)(to).await.map_err(|error| dial_error(to, &error))?;
         let _ = tcp.set_nodelay(true);
-        let name = pki::server_name(&to.ip().to_string()).map_err(|e| failed(&e))?;
+        let name = pki::server_name(&to.ip().to_string()).map_err(|error| error.to_string())?;
         let tls = TlsConnector::from(state.kubelet_tls.clone());
-        let stream = tls.connect(name, tcp).await.map_err(|e| failed(&e))?;
+        let stream = tls.connect(name, tcp).await.map_err(|error| format!("tls: {error}"))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
         let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
         if user != format!("system:node:{node}") {
-            return Err(failed(&format!("tls: the certificate is for {user:?}, not for the node's kubelet")));
+            return Err(format!("tls: the certificate is for {user:?}, not for the node's kubelet"));
         }
         Ok(stream)
     };
     match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
         Ok(done) => done,
-        Err(_) => Err(failed(&"i/o timeout")),
+        Err(_) => Err(format!("dial tcp {to}: i/o timeout")),
+    }
+}
+
+/// As Go's `net` says it.
+fn dial_error(to: SocketAddr, error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_string(),
+        io::ErrorKind::HostUnreachable => "no route to host".to_string(),
+        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_string(),
+        io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),
+        _ => error.to_string(),
+    };
+    format!("dial tcp {to}: connect: {why}")
+}
+
+/// Says that a kubelet could not be asked. As upstream the answer shows who would have asked it:
+///
+/// ```text
+/// log              500  Get "https://10.0.0.1:10250/containerLogs/default/web/nginx": dial tcp …
+/// proxy of a node  503  error trying to reach service: dial tcp …
+/// session          500  error dialing backend: dial tcp …
+/// ```
+fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
+    match (subresource, is_session) {
+        ("log", _) => Status::new(500, "", format!("Get {}: {why}", quote(url))),
+        ("proxy", false) => Status::unavailable(format!("error trying to reach service: {why}")),
+        _ => Status::new(500, "", format!("error dialing backend: {why}")),
     }
 }
 
 /// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
 pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
     let to = kubelet(state, node)?;
-    let stream = dial(state, node, to).await?;
     let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
+    let stream = dial(state, node, to).await.map_err(|why| broken(&why))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
     let mut connections = JoinSet::new(); // ends with this call
@@ -324,13 +352,15 @@ async fn forward(
     mut request: Request<Body>,
 ) -> Result<Answer, Status> {
     let to = kubelet(state, node)?;
-    let stream = dial(state, node, to).await?;
-    let broken = |e: hyper::Error| Status::new(502, "", format!("error dialing backend: {e}"));
+    let upgrading = asks_for_upgrade(request.headers());
+    let url = format!("https://{to}{path}");
+    let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
+    let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
+    let broken = |error: hyper::Error| failed(&error.to_string());
     let mut http = hyper::client::conn::http1::Builder::new();
     http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-    let upgrading = asks_for_upgrade(request.headers());
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
