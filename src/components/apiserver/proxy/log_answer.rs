@@ -44,8 +44,9 @@ async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
     Response::from_parts(parts, StreamBody::new(whole).boxed_unsync())
 }
 
-/// Makes a Status of what a kubelet says, which is plain text: clients show the message of a
-/// Status, and of a text only its code (upstream: `GenericHttpResponseChecker`). `name`: of the pod.
+/// Makes a Status of what a kubelet says about the log of the pod `name`, which is plain text:
+/// clients show the message of a Status, and of a text only its code (upstream:
+/// `GenericHttpResponseChecker`).
 ///
 /// Example: 400 and `container "c" in pod "p" is not available` are shown by kubectl as `Error from
 /// server (BadRequest): container "c" in pod "p" is not available`.

@@ -127,8 +127,6 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
         ("/api/v1/persistentvolumes?fieldSelector=metadata.name%3Dx", 403),
         ("/apis/discovery.k8s.io/v1/endpointslices", 403),
         ("/api/v1/services", 200),
-        ("/api/v1/namespaces/default/endpoints/none", 404),
-        ("/api/v1/namespaces/default/endpoints", 403),
     ] {
         let (found, answer) = get(path).await;
         assert_eq!(found, code, "{path}: {}", answer["message"]);
