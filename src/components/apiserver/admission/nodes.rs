@@ -18,7 +18,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Only administrators set these labels, so that pods which need a trusted node can rely on them.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// Labels of Kubernetes' own that a kubelet may set.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 11] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
     "kubernetes.io/os",
@@ -28,7 +28,6 @@ const LABELS: [&str; 12] = [
     "node.kubernetes.io/instance-type",
     "failure-domain.beta.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region",
-    "failure-domain.kubernetes.io/zone",
     "topology.kubernetes.io/zone",
     "topology.kubernetes.io/region",
 ];
@@ -438,6 +437,7 @@ mod tests {
             "example.com/x",
             "kubernetes.io/hostname",
             "node.kubernetes.io/x",
+            "failure-domain.beta.kubernetes.io/zone",
             "sub.kubelet.kubernetes.io/x",
         ] {
             assert!(!is_restricted(free), "{free}");
@@ -447,6 +447,7 @@ mod tests {
             "a.node-restriction.kubernetes.io/x",
             "node-role.kubernetes.io/control-plane",
             "kubernetes.io/x",
+            "failure-domain.kubernetes.io/zone",
             "x.k8s.io/y",
         ] {
             assert!(is_restricted(own), "{own}");
@@ -461,7 +462,7 @@ mod tests {
         let set = node_object("n1", &node(json!({"node-restriction.kubernetes.io/a": "b"})), None);
         assert_eq!(
             set.as_deref(),
-            Some("is not allowed to set the following labels: node-restriction.kubernetes.io/a")
+            Some("node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/a")
         );
         let other = node_object("n2", &role, None);
         assert_eq!(other.as_deref(), Some("node \"n2\" is not allowed to modify node \"n1\""));
