@@ -171,7 +171,8 @@ fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Op
     references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}"))
 }
 
-/// What a mirror pod refers to and may not: nobody has authorized it.
+/// What a mirror pod refers to and may not: nobody has authorized it (upstream:
+/// `HasAPIObjectReference`). The volumes are those for which a kubelet asks the API.
 fn references(pod: &Value) -> Option<&'static str> {
     let volumes = || list(pod, "spec.volumes").iter();
     let sources = || volumes().flat_map(|v| list(v, "projected.sources"));
@@ -190,15 +191,19 @@ fn references(pod: &Value) -> Option<&'static str> {
     let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
     let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
     match () {
-        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("a service account"),
+        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("serviceaccounts"),
         () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
         () if mounted("configMap") || variable("configMapKeyRef") || all("configMapRef") => {
             Some("configmaps")
         }
-        () if mounted("persistentVolumeClaim") || mounted("ephemeral") => Some("persistentvolumeclaims"),
-        () if sources().any(|s| !at(s, "clusterTrustBundle").is_null()) => Some("clustertrustbundles"),
-        () if sources().any(|s| !at(s, "podCertificate").is_null()) => Some("pod certificates"),
         () if CLAIMS.iter().any(|path| !value::empty(pod, path)) => Some("resourceclaims"),
+        () if mounted("csi") => Some("csidrivers (via CSI volumes)"),
+        () if mounted("glusterfs") => Some("endpoints (via glusterFS volumes)"),
+        () if mounted("persistentVolumeClaim") => Some("persistentvolumeclaims"),
+        () if mounted("ephemeral") => Some("persistentvolumeclaims (via ephemeral volumes)"),
+        () if mounted("serviceAccountToken") => Some("serviceaccounts (via projected volumes)"),
+        () if mounted("clusterTrustBundle") => Some("clustertrustbundles"),
+        () if mounted("podCertificate") => Some("podcertificates"),
         () => None,
     }
 }
@@ -388,9 +393,20 @@ mod tests {
                 "resourceclaims",
             ),
             (source(json!({"clusterTrustBundle": {"name": "x", "path": "p"}})), "clustertrustbundles"),
-            (source(json!({"podCertificate": {"signerName": "x"}})), "pod certificates"),
+            (source(json!({"podCertificate": {"signerName": "x"}})), "podcertificates"),
+            (
+                source(json!({"serviceAccountToken": {"path": "p"}})),
+                "serviceaccounts (via projected volumes)",
+            ),
         ] {
             assert_eq!(references(&pod), Some(what), "{pod}");
+        }
+        for (volume, what) in [
+            (json!({"csi": {"driver": "d"}}), "csidrivers (via CSI volumes)"),
+            (json!({"glusterfs": {"endpoints": "e", "path": "p"}}), "endpoints (via glusterFS volumes)"),
+            (json!({"ephemeral": {}}), "persistentvolumeclaims (via ephemeral volumes)"),
+        ] {
+            assert_eq!(references(&json!({"spec": {"volumes": [volume]}})), Some(what), "{volume}");
         }
         assert_eq!(references(&source(json!({"downwardAPI": {}}))), None);
         let status = |claims: Value| json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running", "resourceClaimStatuses": claims}});

@@ -198,6 +198,9 @@ async fn a_kubelet_creates_mirror_pods_of_its_own_node_only() {
     let mut reading = mirror.clone();
     reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
     refused(reading, "can not create pods that reference configmaps").await;
+    let mut named = mirror.clone();
+    named["spec"]["serviceAccountName"] = "default".into();
+    refused(named, "a mirror pod may not reference service accounts").await;
     let (code, made) = send(&fixture, &n1, "POST", PODS, JSON, mirror).await;
     assert_eq!(code, 201, "{made}");
 }
