@@ -14,6 +14,8 @@ use http::{HeaderValue, Request};
 use std::sync::Arc;
 use tap::Event;
 
+const AUDIT_ID: &str = "audit-id";
+
 /// Lets an authenticated request in, if flow control has a place for it, and opens its record.
 ///
 /// # Errors
@@ -69,8 +71,10 @@ pub(crate) async fn finish(
             answer.headers_mut().append("warning", value);
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&ctx.request.id) {
-        answer.headers_mut().insert("audit-id", id);
+    // A client may name its request itself (upstream: `WithAuditInit`); its record has our name.
+    let named = ctx.headers.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    if let Some(id) = named.or_else(|| HeaderValue::from_str(&ctx.request.id).ok()) {
+        answer.headers_mut().insert(AUDIT_ID, id);
     }
     answer
 }

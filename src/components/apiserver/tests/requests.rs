@@ -33,6 +33,20 @@ async fn every_request_is_counted() {
     assert_eq!((answer.status().as_u16(), counted()), (200, before + 2));
 }
 
+/// Otherwise the server names it, each by a name of its own.
+#[tokio::test]
+async fn a_request_that_its_client_names_is_answered_with_that_name() {
+    let api = Api::bare().await;
+    let named = async |id: &str| {
+        let request = Request::get("/version").header("audit-id", id).body(full("")).unwrap();
+        let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+        answer.headers()["audit-id"].to_str().unwrap().to_string()
+    };
+    assert_eq!(named("mine").await, "mine");
+    let (one, other) = (named("").await, named("").await);
+    assert!(!one.is_empty() && one != other, "{one} {other}");
+}
+
 #[tokio::test]
 async fn version_zero_of_a_scale_is_none() {
     let api = Api::new().await;
