@@ -295,7 +295,7 @@ fn dial_error(to: SocketAddr, error: &io::Error) -> String {
     format!("dial tcp {to}: connect: {why}")
 }
 
-/// Says that a kubelet could not be asked. As upstream the answer shows who would have asked it:
+/// Says that a kubelet could not be asked; as upstream in other words for each kind of request:
 ///
 /// ```text
 /// log              500  Get "https://10.0.0.1:10250/containerLogs/default/web/nginx": dial tcp …
