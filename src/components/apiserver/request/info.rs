@@ -139,8 +139,8 @@ mod tests {
         Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)))
     }
 
-    /// Who may watch one object, or the pods of one node, may not do so by this prefix with a
-    /// selector (upstream: `verbViaPathPrefix`).
+    /// A right to watch one object, or the pods of one node, is none to this prefix with a selector
+    /// (upstream: `verbViaPathPrefix`).
     #[test]
     fn a_selector_gives_no_rights_to_a_path_with_the_prefix_watch() {
         for selector in ["metadata.name%3Dx", "spec.nodeName%3Dn1"] {
