@@ -61,6 +61,8 @@
 //! - A role for each controller: all controllers share one.
 //! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
 //!   in a pod is reached by `kubectl port-forward`.
+//! - Answers in protobuf: clients that ask for them get JSON. `insecureSkipTLSVerifyBackend` of a
+//!   log: a kubelet has to show its certificate.
 //! - Inconsistent continue tokens: a list whose continue token is too old has to begin again. A
 //!   deletecollection at an exact resourceVersion is refused.
 //! - Lists of custom objects to which defaults that their definition got later would add more than

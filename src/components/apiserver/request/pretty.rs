@@ -25,18 +25,23 @@ enum Look {
 }
 
 fn wanted(ctx: &Context) -> Look {
-    match (is_yaml(ctx.accept()), is_indented(&ctx.headers, &ctx.query)) {
+    let is_pretty = chosen(ctx.accept()).is_some_and(|range| range.parameter("pretty") == "1");
+    match (is_yaml(ctx.accept()), is_pretty || is_indented(&ctx.headers, &ctx.query)) {
         (true, _) => Look::Yaml,
         (false, true) => Look::Indented,
         (false, false) => Look::AsItIs,
     }
 }
 
+/// The first range of an Accept header with a media type that this server writes.
+fn chosen(accept: &str) -> Option<Range<'_>> {
+    let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
+    accept::ranges(accept).into_iter().find(is_known)
+}
+
 /// True if YAML is the first of the media types in an Accept header that this server writes.
 fn is_yaml(accept: &str) -> bool {
-    let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
-    let known = accept::ranges(accept).into_iter().find(is_known);
-    known.is_some_and(|range| !range.takes("application/json"))
+    chosen(accept).is_some_and(|range| !range.takes("application/json"))
 }
 
 fn is_indented(headers: &HeaderMap, query: &Query) -> bool {
@@ -194,6 +199,23 @@ mod tests {
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, made.to_string());
         assert_eq!(ctx.take_warnings(), [TOO_BUSY]);
+    }
+
+    /// As by the query `pretty=1` (upstream: `MediaTypeOptions.Pretty`).
+    #[tokio::test]
+    async fn a_range_may_ask_for_an_indented_answer() {
+        let api = testing::Api::bare().await;
+        for (accept, is_indented) in [
+            ("application/json;pretty=1", true),
+            ("application/json;pretty=0", false),
+            ("text/html;pretty=1, application/json", false),
+        ] {
+            let request = http::Request::builder().uri("/api/v1/namespaces/default").header("accept", accept);
+            let admin = User::new("admin", &["system:masters"]);
+            let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(bytes.starts_with(b"{\n"), is_indented, "{accept}");
+        }
     }
 
     /// Also where the answer would have been a stream or another server's.
