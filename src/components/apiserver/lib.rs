@@ -61,6 +61,8 @@
 //! - A role for each controller: all controllers share one.
 //! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
 //!   in a pod is reached by `kubectl port-forward`.
+//! - Answers in protobuf: clients that ask for them get JSON. `insecureSkipTLSVerifyBackend` of a
+//!   log: a kubelet has to show its certificate.
 //! - Inconsistent continue tokens: a list whose continue token is too old has to begin again. A
 //!   deletecollection at an exact resourceVersion is refused.
 //! - Lists of custom objects to which defaults that their definition got later would add more than
@@ -111,7 +113,7 @@ use rng::Rng;
 use state::State;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use storage::cache::Cache;
 use tap::Tap;
@@ -225,7 +227,6 @@ impl Server {
 
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
     pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
-        self.state.requests.fetch_add(1, Ordering::Relaxed);
         pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
     }
 }

@@ -43,6 +43,7 @@ use api::Status;
 use clock::Instant;
 use http::Request;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
 
 /// Answers one request. What flow control refuses is not recorded: a flood must not fill the tap.
@@ -55,6 +56,7 @@ pub(crate) async fn serve(
     stop: CancellationToken,
 ) -> Answer {
     let started = Instant::now();
+    server.state.requests.fetch_add(1, Ordering::Relaxed);
     let seat = Seat::new(request.extensions().get().cloned());
     let (headers, connection) = (request.headers(), request.extensions().get());
     let entered = match authenticate(&server.state, caller, headers, connection).await {

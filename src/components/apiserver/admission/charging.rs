@@ -3,7 +3,12 @@
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedMutexGuard;
+
+/// How long a request waits for its turn; as long as upstream's waits for its quotas to be
+/// evaluated. Each turn may take seconds while the store does not answer.
+const TURN_WAIT: Duration = Duration::from_secs(10);
 
 /// The namespaces whose quotas are being charged. Writers of one namespace charge one after the
 /// other, as upstream: many at once would only make each other try again. Those of another
@@ -27,7 +32,13 @@ impl Charging {
         self.0.lock()
     }
 
-    pub(super) async fn turn(&self, namespace: &str) -> Turn<'_> {
+    /// Waits for a turn, at most for [`TURN_WAIT`]. Without one a request may charge as well: the
+    /// transaction fails if another one has charged meanwhile.
+    pub(super) async fn turn_in_time(&self, namespace: &str) -> Option<Turn<'_>> {
+        clock::limit(TURN_WAIT, self.turn(namespace)).await
+    }
+
+    async fn turn(&self, namespace: &str) -> Turn<'_> {
         let line = self.lock().entry(namespace.to_string()).or_default().clone();
         // Made before the wait: a request that is given up while it waits leaves the list as well.
         let mut turn = Turn { of: self, namespace: namespace.to_string(), line, guard: None };
@@ -51,6 +62,16 @@ impl Drop for Turn<'_> {
 mod tests {
     use super::*;
     use futures::FutureExt;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_request_goes_on_without_its_turn_if_that_takes_too_long() {
+        let charging = Charging::default();
+        let first = charging.turn("shop").await;
+        assert!(charging.turn_in_time("shop").await.is_none());
+        drop(first);
+        assert!(charging.turn_in_time("shop").await.is_some());
+        assert!(charging.lock().is_empty());
+    }
 
     #[tokio::test]
     async fn each_namespace_charges_in_its_own_turn_and_is_forgotten_afterwards() {

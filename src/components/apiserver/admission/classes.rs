@@ -76,26 +76,29 @@ pub(super) fn ingress(a: &Attributes, ingress: &mut Value) -> Value {
     json!({"ingressClass": at(ingress, "spec.ingressClassName")})
 }
 
-/// Priority: one class at most is that of the pods that name none.
+/// Priority: one class at most is that of the pods that name none. As upstream a new default class
+/// is refused before it is looked whether its name is taken. Of several default classes, made at
+/// the same moment, the lowest counts: it may change.
 ///
 /// # Errors
 /// 403 if another class is the default.
 pub(super) fn priority(a: &Attributes, class: &Value) -> Result<Extra, Status> {
-    let mut other: Option<String> = None;
+    let mut default: Option<(i64, String)> = None;
     if flag(class, "globalDefault") {
         a.state.cache.for_each("priorityclasses", "", |c| {
-            if flag(c, "globalDefault") && meta::name(c) != meta::name(class) {
-                other = Some(meta::name(c).to_string());
+            if flag(c, "globalDefault") {
+                let this = (value::int(c, "value").unwrap_or(0), meta::name(c).to_string());
+                default = Some(default.take().map_or(this.clone(), |lowest| lowest.min(this)));
             }
         });
     }
-    match other {
-        None => Ok(Extra::default()),
-        Some(other) => {
+    match default {
+        Some((_, name)) if a.old.is_none() || name != meta::name(class) => {
             let why =
-                format!("PriorityClass {other} is already marked as default. Only one default can exist");
+                format!("PriorityClass {name} is already marked as default. Only one default can exist");
             Err(Status::forbidden("scheduling.k8s.io", "priorityclasses", meta::name(class), &why))
         }
+        _ => Ok(Extra::default()),
     }
 }
 
@@ -114,5 +117,19 @@ mod tests {
         let claim = json!({"metadata": {"name": "c"}, "spec": spec});
         let made = api.made("/api/v1/namespaces/default/persistentvolumeclaims", claim).await;
         assert_eq!(made["spec"]["storageClassName"], "old");
+    }
+
+    #[tokio::test]
+    async fn a_default_priority_class_cannot_be_made_twice_and_may_change() {
+        let api = Api::bare().await;
+        let classes = "/apis/scheduling.k8s.io/v1/priorityclasses";
+        let class = json!({"metadata": {"name": "a"}, "value": 5, "globalDefault": true});
+        api.made(classes, class.clone()).await;
+        assert!(api.state().fresh().await.is_ok());
+        let (code, refused) = api.post(classes, class).await;
+        let why = "PriorityClass a is already marked as default. Only one default can exist";
+        assert!(code == 403 && refused["message"].as_str().unwrap().ends_with(why), "{refused}");
+        let label = json!({"metadata": {"labels": {"a": "b"}}});
+        assert_eq!(api.patch(&format!("{classes}/a"), label).await.0, 200);
     }
 }

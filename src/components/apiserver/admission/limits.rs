@@ -8,7 +8,7 @@ use api::requests::{self, Amounts, Field, amounts};
 use api::value::{self, list, list_mut, text};
 use api::{Status, meta};
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 /// Amounts by their resource, as the range has them: a default keeps its text.
@@ -86,8 +86,9 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         return Ok(Extra::default());
     }
     for range in ranges(a, object) {
-        let wrong =
+        let mut wrong =
             if is_pod { pod_problems(&range.value, object) } else { claim_problems(&range.value, object) };
+        keep_first(&mut wrong);
         match wrong.as_slice() {
             [] => {}
             [one] => return Err(a.forbidden(object, one)),
@@ -95,6 +96,13 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         }
     }
     Ok(Extra::default())
+}
+
+/// Says each problem once, as upstream's lists of errors do: containers that lack the same limit
+/// have the same problem.
+fn keep_first(problems: &mut Vec<String>) {
+    let mut seen = HashSet::new();
+    problems.retain(|problem| seen.insert(problem.clone()));
 }
 
 /// Pure: what a range has against a pod.

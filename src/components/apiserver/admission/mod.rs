@@ -74,14 +74,14 @@ fn done<'a, T: Send + 'a>(result: T) -> BoxFuture<'a, T> {
 static PLUGINS: &[Plugin] = &[
     // LimitRanger
     Plugin { kinds: &[POD, CLAIM], mutate: Some(|a, o| done(Ok(limits::fill(a, o)))), validate: Some(limits::check) },
+    // ServiceAccount
+    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // NodeRestriction
     Plugin { kinds: OF_NODES, mutate: None, validate: Some(nodes::check) },
     // NodeRestriction for certificate requests
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::of_node) },
     // TaintNodesByCondition
     Plugin { kinds: &[NODE], mutate: Some(|_, o| { node_taint::taint_as_not_ready(o); done(Ok(Value::Null)) }), validate: None },
-    // ServiceAccount
-    Plugin { kinds: &[POD], mutate: Some(|a, o| Box::pin(pods::service_account(a, o))), validate: Some(pods::secrets) },
     // Who makes mirror pods (upstream: NodeRestriction for nodes; other users may)
     Plugin { kinds: &[POD], mutate: None, validate: Some(pods::mirrors) },
     // Priority
@@ -103,10 +103,10 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[REQUEST], mutate: None, validate: Some(certificates::subject) },
     // DefaultIngressClass
     Plugin { kinds: &[INGRESS], mutate: Some(|a, o| done(Ok(classes::ingress(a, o)))), validate: None },
-    // PodTopologyLabels
-    Plugin { kinds: &[POD], mutate: Some(|a, o| { pods::topology(a, o); done(Ok(Value::Null)) }), validate: None },
     // External addresses of Services, instead of upstream's DenyServiceExternalIPs
     Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
+    // PodTopologyLabels
+    Plugin { kinds: &[POD], mutate: Some(|a, o| { pods::topology(a, o); done(Ok(Value::Null)) }), validate: None },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];

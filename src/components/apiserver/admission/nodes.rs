@@ -18,7 +18,7 @@ const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Only administrators set these labels, so that pods which need a trusted node can rely on them.
 const RESTRICTED: &str = "node-restriction.kubernetes.io";
 /// Labels of Kubernetes' own that a kubelet may set.
-const LABELS: [&str; 12] = [
+const LABELS: [&str; 11] = [
     "kubernetes.io/hostname",
     "kubernetes.io/arch",
     "kubernetes.io/os",
@@ -28,7 +28,6 @@ const LABELS: [&str; 12] = [
     "node.kubernetes.io/instance-type",
     "failure-domain.beta.kubernetes.io/zone",
     "failure-domain.beta.kubernetes.io/region",
-    "failure-domain.kubernetes.io/zone",
     "topology.kubernetes.io/zone",
     "topology.kubernetes.io/region",
 ];
@@ -110,8 +109,9 @@ fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
     }
     let Some(old) = old else {
         labels.retain(|label| label != CONTROL_PLANE);
-        return (!labels.is_empty())
-            .then(|| format!("is not allowed to set the following labels: {}", labels.join(", ")));
+        return (!labels.is_empty()).then(|| {
+            format!("node {node:?} is not allowed to set the following labels: {}", labels.join(", "))
+        });
     };
     if list(new, "spec.taints") != list(old, "spec.taints") {
         return Some(format!("node {node:?} is not allowed to modify taints"));
@@ -171,7 +171,8 @@ fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Op
     references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}"))
 }
 
-/// What a mirror pod refers to and may not: nobody has authorized it.
+/// What a mirror pod refers to and may not: nobody has authorized it (upstream:
+/// `HasAPIObjectReference`). The volumes are those for which a kubelet asks the API.
 fn references(pod: &Value) -> Option<&'static str> {
     let volumes = || list(pod, "spec.volumes").iter();
     let sources = || volumes().flat_map(|v| list(v, "projected.sources"));
@@ -190,15 +191,19 @@ fn references(pod: &Value) -> Option<&'static str> {
     let of_driver = || volumes().any(|v| DRIVER_SECRETS.iter().any(|path| !at(v, path).is_null()));
     let secrets = mounted("secret") || of_driver() || variable("secretKeyRef") || all("secretRef");
     match () {
-        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("a service account"),
+        () if !text(pod, "spec.serviceAccountName").is_empty() => Some("serviceaccounts"),
         () if secrets || !list(pod, "spec.imagePullSecrets").is_empty() => Some("secrets"),
         () if mounted("configMap") || variable("configMapKeyRef") || all("configMapRef") => {
             Some("configmaps")
         }
-        () if mounted("persistentVolumeClaim") || mounted("ephemeral") => Some("persistentvolumeclaims"),
-        () if sources().any(|s| !at(s, "clusterTrustBundle").is_null()) => Some("clustertrustbundles"),
-        () if sources().any(|s| !at(s, "podCertificate").is_null()) => Some("pod certificates"),
         () if CLAIMS.iter().any(|path| !value::empty(pod, path)) => Some("resourceclaims"),
+        () if mounted("csi") => Some("csidrivers (via CSI volumes)"),
+        () if mounted("glusterfs") => Some("endpoints (via glusterFS volumes)"),
+        () if mounted("persistentVolumeClaim") => Some("persistentvolumeclaims"),
+        () if mounted("ephemeral") => Some("persistentvolumeclaims (via ephemeral volumes)"),
+        () if mounted("serviceAccountToken") => Some("serviceaccounts (via projected volumes)"),
+        () if mounted("clusterTrustBundle") => Some("clustertrustbundles"),
+        () if mounted("podCertificate") => Some("podcertificates"),
         () => None,
     }
 }
@@ -302,10 +307,9 @@ pub(crate) fn token(
         return Err(Status::not_found("", "pods", name));
     };
     if meta::uid(&pod.value) != uid {
-        let why = format!(
+        return refuse(&format!(
             "the UID in the bound object reference ({uid}) does not match the UID in record. The object might have been deleted and then recreated"
-        );
-        return Err(Status::conflict("", "pods", name, &why));
+        ));
     }
     if text(&pod.value, "spec.nodeName") != node {
         return refuse("node requested token bound to a pod scheduled on a different node");
@@ -343,8 +347,13 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
         path: "",
         is_resource: true,
     };
-    let allowed = projected || !audience.is_empty() && state.authorize(&ctx.user, &attributes).is_ok();
-    (!allowed).then(|| format!("audience {audience:?} not found in pod spec volume"))
+    let is_allowed = projected || state.authorize(&ctx.user, &attributes).is_ok();
+    (!is_allowed).then(|| {
+        let user = &ctx.user.name;
+        format!(
+            "audience {audience:?} not found in pod spec volume, {user} is not authorized to request tokens for this audience"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -384,9 +393,20 @@ mod tests {
                 "resourceclaims",
             ),
             (source(json!({"clusterTrustBundle": {"name": "x", "path": "p"}})), "clustertrustbundles"),
-            (source(json!({"podCertificate": {"signerName": "x"}})), "pod certificates"),
+            (source(json!({"podCertificate": {"signerName": "x"}})), "podcertificates"),
+            (
+                source(json!({"serviceAccountToken": {"path": "p"}})),
+                "serviceaccounts (via projected volumes)",
+            ),
         ] {
             assert_eq!(references(&pod), Some(what), "{pod}");
+        }
+        for (volume, what) in [
+            (json!({"csi": {"driver": "d"}}), "csidrivers (via CSI volumes)"),
+            (json!({"glusterfs": {"endpoints": "e", "path": "p"}}), "endpoints (via glusterFS volumes)"),
+            (json!({"ephemeral": {}}), "persistentvolumeclaims (via ephemeral volumes)"),
+        ] {
+            assert_eq!(references(&json!({"spec": {"volumes": [volume]}})), Some(what), "{volume}");
         }
         assert_eq!(references(&source(json!({"downwardAPI": {}}))), None);
         let status = |claims: Value| json!({"spec": {"nodeName": "n1"}, "status": {"phase": "Running", "resourceClaimStatuses": claims}});
@@ -433,6 +453,7 @@ mod tests {
             "example.com/x",
             "kubernetes.io/hostname",
             "node.kubernetes.io/x",
+            "failure-domain.beta.kubernetes.io/zone",
             "sub.kubelet.kubernetes.io/x",
         ] {
             assert!(!is_restricted(free), "{free}");
@@ -442,6 +463,7 @@ mod tests {
             "a.node-restriction.kubernetes.io/x",
             "node-role.kubernetes.io/control-plane",
             "kubernetes.io/x",
+            "failure-domain.kubernetes.io/zone",
             "x.k8s.io/y",
         ] {
             assert!(is_restricted(own), "{own}");
@@ -456,7 +478,7 @@ mod tests {
         let set = node_object("n1", &node(json!({"node-restriction.kubernetes.io/a": "b"})), None);
         assert_eq!(
             set.as_deref(),
-            Some("is not allowed to set the following labels: node-restriction.kubernetes.io/a")
+            Some("node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/a")
         );
         let other = node_object("n2", &role, None);
         assert_eq!(other.as_deref(), Some("node \"n2\" is not allowed to modify node \"n1\""));

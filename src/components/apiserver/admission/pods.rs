@@ -38,9 +38,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     let namespace = meta::namespace(pod).to_string();
     let key = format!("{namespace}/{name}");
     let Some(account) = find_account(state, &key, name == "default").await else {
-        let why =
-            format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found");
-        return Err(Status::forbidden("", "pods", meta::name(pod), &why));
+        return Err(Status::forbidden("", "pods", meta::name(pod), &no_account(pod)));
     };
     let wants = at(pod, "spec.automountServiceAccountToken").as_bool();
     if wants.or(at(&account, "automountServiceAccountToken").as_bool()).unwrap_or(true) {
@@ -54,6 +52,17 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
         );
     }
     Ok(json!({"serviceAccount": name}))
+}
+
+/// Why a pod is refused whose account is not there, in upstream's words.
+fn no_account(pod: &Value) -> String {
+    let namespace = meta::namespace(pod);
+    match text(pod, "spec.serviceAccountName") {
+        "" => format!("no service account specified for pod {namespace}/{}", meta::name(pod)),
+        name => {
+            format!("error looking up service account {namespace}/{name}: serviceaccount {name:?} not found")
+        }
+    }
 }
 
 /// An account that the memory lacks may have been made just now: the store is asked, as upstream.
@@ -120,7 +129,7 @@ fn push(object: &mut Value, path: &str, item: Value) {
 
 /// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has
 /// [`ENFORCE`], that a pod's containers read only secrets that the account lists. Ephemeral
-/// containers are no way around it (CVE-2023-2728).
+/// containers are no way around it (CVE-2023-2728), nor is the deletion of the account.
 pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
     if a.old.is_some() && !ephemeral {
@@ -130,7 +139,9 @@ pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
         return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden(pod, why)));
     }
     let key = format!("{}/{}", meta::namespace(pod), text(pod, "spec.serviceAccountName"));
-    let Some(account) = a.state.cache.get("serviceaccounts", &key) else { return Ok(Extra::default()) };
+    let Some(account) = a.state.cache.get("serviceaccounts", &key) else {
+        return Err(a.forbidden(pod, &no_account(pod)));
+    };
     let enforced =
         matches!(meta::annotation(&account.value, ENFORCE), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
     match enforced.then(|| foreign_secret(&account.value, pod, ephemeral)).flatten() {

@@ -15,12 +15,12 @@ fn has_quota(a: &Attributes, object: &Value) -> bool {
 }
 
 /// Waits until no other request of this server charges the namespace's quotas, if there is
-/// something to charge.
+/// something to charge; not for ever (see `charging`).
 pub(crate) async fn turn<'a>(a: &Attributes<'a>, object: &Value) -> Option<Turn<'a>> {
     if !a.kind.namespaced || !has_quota(a, object) {
         return None;
     }
-    Some(a.state.charging.turn(meta::namespace(object)).await)
+    a.state.charging.turn_in_time(meta::namespace(object)).await
 }
 
 /// True if a change may cost a quota more: that of a Service or a claim, and that of a pod which

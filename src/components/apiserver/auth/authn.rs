@@ -228,6 +228,19 @@ pub(crate) fn without_impersonation(headers: &mut HeaderMap) {
     }
 }
 
+/// Returns the key of an extra attribute from the name of its header, which is in lower case:
+/// encoded bytes keep their case. Where a `%` encodes nothing, the whole name is the key (upstream:
+/// `unescapeExtraKey`).
+///
+/// Example: `example.com%2f%54eam` is the key `example.com/Team`.
+fn extra_key(name: &str) -> String {
+    let is_encoding = |rest: &str| rest.len() >= 2 && rest.bytes().take(2).all(|b| b.is_ascii_hexdigit());
+    match name.split('%').skip(1).all(is_encoding) {
+        true => percent_encoding::percent_decode_str(name).decode_utf8_lossy().into_owned(),
+        false => name.to_string(),
+    }
+}
+
 /// The user that the request wants to be taken for, if the caller may.
 fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User, Status> {
     let one = |name: &str| headers.get(name).map_or(Ok(""), |value| identity(name, value));
@@ -239,8 +252,7 @@ fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> Result<User,
     let mut extra: Vec<(String, String)> = vec![];
     for (key, value) in headers {
         if let Some(key) = key.as_str().strip_prefix(EXTRA) {
-            let key = percent_encoding::percent_decode_str(key).decode_utf8_lossy().to_lowercase();
-            extra.push((key, identity("impersonate-extra", value)?.to_string()));
+            extra.push((extra_key(key), identity("impersonate-extra", value)?.to_string()));
         }
     }
     if name.is_empty() {

@@ -13,14 +13,18 @@ const PROTOCOLS: &str = "sec-websocket-protocol";
 
 /// Returns the token of a request; `None` without one, or with an empty one.
 ///
+/// In `Authorization` it stands between the first two spaces. Example: `Bearer a b` has the token
+/// `a`, and `Bearer  a`, with two spaces, an empty one.
+///
 /// # Errors
 /// 401 for a token among the subprotocols that cannot be read: its client is not anonymous.
 pub(crate) fn token(headers: &HeaderMap) -> Result<Option<String>, Status> {
     // Bytes that are no text make a token that no key has signed.
     let value = headers.get("authorization").map(|v| String::from_utf8_lossy(v.as_bytes()));
-    let (scheme, token) = value.as_deref().and_then(|v| v.split_once(' ')).unwrap_or_default();
-    match scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() {
-        true => Ok(Some(token.trim().to_string())),
+    let mut parts = value.as_deref().unwrap_or_default().trim().split(' ');
+    let (scheme, token) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    match scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
+        true => Ok(Some(token.to_string())),
         false => websocket_token(headers),
     }
 }
@@ -129,6 +133,8 @@ mod tests {
             (&b"Bearer a.b.c"[..], Some("a.b.c")),
             (b"bearer a.b.c", Some("a.b.c")),
             (b"Bearer a\xff", Some("a\u{fffd}")),
+            (b" Bearer a.b.c d ", Some("a.b.c")),
+            (b"Bearer  a.b.c", None),
             (b"Bearer  ", None),
             (b"Bearer", None),
             (b"Basic YTpi", None),

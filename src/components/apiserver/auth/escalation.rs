@@ -2,6 +2,7 @@
 //! it gives (upstream: `registry/rbac/*/policybased`).
 
 use crate::auth::attributes::Attributes;
+use crate::auth::missing::Missing;
 use crate::auth::rbac::{allows, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
@@ -9,16 +10,12 @@ use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::object::Object;
 use api::kinds::Kind;
-use api::path::cut;
-use api::value::{self, at, list, text};
+use api::value::{self, list, text};
 use api::{Status, meta};
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-/// Rules that a refusal shows, and bytes of each of them and of the user's groups.
-const SHOWN_MAX: usize = 10;
-const SHOWN_BYTES: usize = 512;
 /// The refusal of rules that are too much to compare.
 const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, resources and names to compare them with the user's own; make several roles of it";
 
@@ -34,7 +31,7 @@ const TOO_MANY: &str = "the rules name too many combinations of verbs, groups, r
 /// taken.
 ///
 /// # Errors
-/// 403 with the rules that the user lacks; 404 if the role of a binding does not exist.
+/// 403 with the rights that the user lacks; 404 if the role of a binding does not exist.
 pub(crate) async fn check(
     state: &State,
     ctx: &Context,
@@ -60,7 +57,7 @@ pub(crate) async fn check(
         pace.step(held.add(rule)).await;
     }
     let missing = held.missing(granted.rules(), &mut pace).await.ok_or_else(|| refuse(TOO_MANY))?;
-    if missing.count > 0 {
+    if !missing.is_empty() {
         return Err(refuse(&missing.refusal(&ctx.user)));
     }
     // A controller fills the rules in later, from roles that anybody may label: a user who sets or
@@ -116,37 +113,6 @@ fn granted<'a>(
     let role = state.cache.get(resource, &key);
     let role = role.ok_or_else(|| Status::not_found(kind.group, resource, name))?;
     Ok(Some(Granted::ByBinding(role)))
-}
-
-/// Rules that a user lacks.
-#[derive(Default)]
-struct Missing {
-    count: usize,
-    /// The first [`SHOWN_MAX`] of them, as the refusal shows them.
-    shown: Vec<String>,
-}
-
-impl Missing {
-    fn add(&mut self, rule: &Value) {
-        self.count += 1;
-        if self.count <= SHOWN_MAX {
-            self.shown.push(cut(shown(rule), SHOWN_BYTES));
-        }
-    }
-
-    /// Upstream's message.
-    fn refusal(mut self, user: &User) -> String {
-        if self.count > SHOWN_MAX {
-            self.shown.push(format!("and {} more", self.count - SHOWN_MAX));
-        }
-        let groups: Vec<String> = user.groups.iter().map(|g| format!("{g:?}")).collect();
-        format!(
-            "user {:?} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-            user.name,
-            cut(groups.join(" "), SHOWN_BYTES),
-            self.shown.join("\n")
-        )
-    }
 }
 
 /// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who
@@ -274,12 +240,21 @@ impl<'a> Held<'a> {
         Some(true)
     }
 
-    /// The rules that are not covered. `None` if that is too much to compare.
-    async fn missing(&mut self, granted: &[Value], pace: &mut Pace) -> Option<Missing> {
+    /// What of the rules is not held; what was found until then if the rest is too much to
+    /// compare. `None` if nothing was.
+    async fn missing<'g>(&mut self, granted: &'g [Value], pace: &mut Pace) -> Option<Missing<'g>> {
         let mut missing = Missing::default();
         for rule in granted {
-            if !self.covers(rule, pace).await? {
-                missing.add(rule);
+            let is_for_every_name = !has_names(rule);
+            for wanted in given(rule) {
+                let before = self.compared;
+                let Some(is_held) = self.allow(&wanted, is_for_every_name) else {
+                    return Some(missing).filter(|missing| !missing.is_empty());
+                };
+                pace.step(self.compared - before).await;
+                if !is_held {
+                    missing.add(&wanted, is_for_every_name);
+                }
             }
         }
         Some(missing)
@@ -350,28 +325,6 @@ pub(crate) fn covered(held: &[Value], rule: &Value) -> bool {
     given(rule).all(|wanted| all.allow(&wanted, is_for_every_name) == Some(true))
 }
 
-/// `{APIGroups:[""], Resources:["pods"], Verbs:["get"]}`
-fn shown(rule: &Value) -> String {
-    let fields = [
-        ("APIGroups", "apiGroups"),
-        ("Resources", "resources"),
-        ("ResourceNames", "resourceNames"),
-        ("NonResourceURLs", "nonResourceURLs"),
-        ("Verbs", "verbs"),
-    ];
-    let parts: Vec<String> = fields
-        .iter()
-        .filter(|(_, path)| at(rule, path).as_array().is_some_and(|a| !a.is_empty()))
-        .map(|(name, path)| {
-            format!(
-                "{name}:[{}]",
-                words(rule, path).iter().map(|w| format!("{w:?}")).collect::<Vec<_>>().join(" ")
-            )
-        })
-        .collect();
-    format!("{{{}}}", parts.join(", "))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -407,7 +360,6 @@ mod tests {
             json!({"apiGroups": [""], "resources": ["pods/log"], "verbs": ["get"], "resourceNames": ["x"]});
         assert!(covered(std::slice::from_ref(&read), &log));
         assert!(!covered(&[log], &read));
-        assert_eq!(shown(&read), r#"{APIGroups:[""], Resources:["pods" "pods/log"], Verbs:["get" "list"]}"#);
         let scale =
             |resource: &str| json!({"apiGroups": ["apps"], "resources": [resource], "verbs": ["get"]});
         assert!(covered(&[scale("*/scale")], &scale("deployments/scale")));
@@ -418,6 +370,33 @@ mod tests {
         assert!(!covered(&[scale("deployments/")], &scale("deployments")));
         let url = |url: &str| json!({"nonResourceURLs": [url], "verbs": ["get"]});
         assert!(covered(&[url("/a/*")], &url("/a/b")) && !covered(&[url("/a/b")], &url("/a/*")));
+    }
+
+    #[test]
+    fn a_refusal_names_what_is_missing_and_nothing_else() {
+        let of = |resources: Value, verbs: Value| json!({"apiGroups": [""], "resources": resources, "verbs": verbs});
+        let mut one = of(json!(["secrets"]), json!(["get"]));
+        one["resourceNames"] = json!(["a"]);
+        let granted = [
+            json!({"nonResourceURLs": ["/b", "/a"], "verbs": ["get"]}),
+            of(json!(["secrets", "pods"]), json!(["get", "list", "delete"])),
+            of(json!(["pods"]), json!(["get", "watch"])),
+            one,
+        ];
+        let own = of(json!(["pods"]), json!(["get", "list"]));
+        let mut held = Held::default();
+        held.add(&own);
+        let missing = futures::executor::block_on(held.missing(&granted, &mut Pace::default())).unwrap();
+        let told = missing.refusal(&User::new("bob", &[]));
+        let lines: Vec<&str> = told.lines().skip(1).collect();
+        let wanted = [
+            r#"{APIGroups:[""], Resources:["pods"], Verbs:["delete" "watch"]}"#,
+            r#"{APIGroups:[""], Resources:["secrets"], ResourceNames:["a"], Verbs:["get"]}"#,
+            r#"{APIGroups:[""], Resources:["secrets"], Verbs:["get" "list" "delete"]}"#,
+            r#"{NonResourceURLs:["/a"], Verbs:["get"]}"#,
+            r#"{NonResourceURLs:["/b"], Verbs:["get"]}"#,
+        ];
+        assert_eq!(lines, wanted);
     }
 
     #[test]

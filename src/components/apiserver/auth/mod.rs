@@ -9,7 +9,7 @@
 //! | `rbac`, `attributes` | authorization: the node authorizer, then roles and their bindings |
 //! | `role_bindings` | an index from a user to the roles that are bound to it |
 //! | `node_authorizer` | what a kubelet may do |
-//! | `escalation` | nobody gives away rights that they do not have |
+//! | `escalation`, `missing` | nobody gives away rights that they do not have |
 //! | `policy`, `reconcile` | the default roles, and their repair in an older cluster |
 //! | `reviews`, `access_reviews` | questions of clients about tokens and rights |
 
@@ -18,6 +18,7 @@ pub(crate) mod attributes;
 pub(crate) mod authn;
 pub(crate) mod bearer;
 pub(crate) mod escalation;
+mod missing;
 pub(crate) mod node_authorizer;
 pub(crate) mod policy;
 pub(crate) mod rbac;

@@ -66,25 +66,24 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
         },
         ("", "pods", "status") => allowed(matches!(a.verb, "update" | "patch")),
         ("", "pods", "eviction") => allowed(a.verb == "create"),
-        ("", "secrets" | "configmaps", "") => match (read, a.name) {
+        ("", "secrets" | "configmaps", "") => match (read, a.namespace) {
             (false, _) => Err(READ_ONLY.to_string()),
-            (_, "") => Err(NO_NAME.to_string()),
+            (_, "") => Err("can only read namespaced object of this type".to_string()),
             _ => related(state, node, a),
         },
-        ("", "persistentvolumeclaims" | "persistentvolumes" | "serviceaccounts", "") => {
-            match (a.verb, a.name) {
-                ("get", "") => Err(NO_NAME.to_string()),
-                ("get", _) => related(state, node, a),
-                _ => Err("can only get individual resources of this type".to_string()),
-            }
-        }
+        ("", "persistentvolumeclaims" | "persistentvolumes", "") => match a.verb {
+            "get" => related(state, node, a),
+            _ => Err("can only get individual resources of this type".to_string()),
+        },
+        ("", "serviceaccounts", "") if a.verb == "get" => related(state, node, a),
         ("", "persistentvolumeclaims", "status") => match a.verb {
             "update" | "patch" => related(state, node, a),
             _ => Err("can only get/update/patch this type".to_string()),
         },
         ("", "services", "") => allowed(read),
-        ("", "serviceaccounts", "token") => match a.verb {
-            "create" => related(state, node, a),
+        ("", "endpoints", "") => allowed(a.verb == "get"),
+        ("", "serviceaccounts", "" | "token") => match a.verb {
+            "create" if a.subresource == "token" && !a.name.is_empty() => related(state, node, a),
             _ => Err("can only create tokens for individual service accounts".to_string()),
         },
         ("" | "events.k8s.io", "events", "") => allowed(matches!(a.verb, "create" | "update" | "patch")),
@@ -126,6 +125,9 @@ fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
 /// Is there a pod on the node that needs the object? A mirror pod gives its node nothing: the node
 /// itself has written it.
 fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+    if a.name.is_empty() {
+        return Err(NO_NAME.to_string());
+    }
     let mut found = false;
     let (namespace, name, resource) = match a.resource {
         // A volume belongs to the pods of its claim.

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// token while it shuts down.
 const LEEWAY: Duration = Duration::from_secs(60);
 const INVALIDATED: &str = "service account token has been invalidated";
+/// The label of a Secret whose token counts for nothing any more. Upstream's cleaner of unused
+/// tokens sets it, and an administrator may.
+const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 
 /// Why a token counts for nothing, in upstream's text.
 #[derive(Debug)]
@@ -76,8 +79,8 @@ pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), Refusal> {
 }
 
 /// Checks the token of a Secret with the type `kubernetes.io/service-account-token`, and returns
-/// namespace, name and uid of its account. It ends with the Secret, with the account, and when
-/// another token takes its place in the Secret.
+/// namespace, name and uid of its account. It ends with the Secret, with the account, when another
+/// token takes its place in the Secret, and as long as the Secret has the label [`INVALID_SINCE`].
 ///
 /// Source: upstream's `serviceaccount/legacy.go`.
 ///
@@ -113,8 +116,13 @@ pub(crate) fn check_legacy<'a>(
         return Err(Refusal::Invalid("Token does not match server's copy".into()));
     }
     let gone = format!("ServiceAccount {namespace}/{name} has been deleted");
-    match alive("serviceaccounts", name, &gone)? {
-        account if meta::uid(&account.value) == uid => Ok((namespace, name, uid)),
-        _ => Err(Refusal::Invalid(gone)),
+    if meta::uid(&alive("serviceaccounts", name, &gone)?.value) != uid {
+        return Err(Refusal::Invalid(gone));
+    }
+    match meta::label(&stored.value, INVALID_SINCE) {
+        None | Some("") => Ok((namespace, name, uid)),
+        Some(_) => Err(Refusal::Invalid(format!(
+            "the token in secret {namespace}/{secret} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
+        ))),
     }
 }

@@ -33,12 +33,27 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const FAREWELL_MAX: Duration = Duration::from_secs(30);
 
 /// Copies the headers that go further: not those of one connection (unless it changes protocols),
-/// and not the `kept`.
+/// be they well known or named by `Connection` (RFC 9110, 7.6.1), and not the `kept`.
+///
+/// Example: of `Connection: close, X-Hop`, `X-Hop: 1` and `Accept: */*` only `Accept` goes further.
 pub fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool, kept: &[&str]) {
-    const HOP: [HeaderName; 5] =
-        [header::CONNECTION, header::UPGRADE, header::TRANSFER_ENCODING, header::TE, header::TRAILER];
+    const HOP: [HeaderName; 9] = [
+        header::CONNECTION,
+        header::UPGRADE,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::TRAILER,
+        header::PROXY_AUTHENTICATE,
+        header::PROXY_AUTHORIZATION,
+        HeaderName::from_static("keep-alive"),
+        HeaderName::from_static("proxy-connection"),
+    ];
+    let options = from.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    let named: Vec<&str> = options.flat_map(|value| value.split(',')).map(str::trim).collect();
     for (name, value) in from {
-        let hop = HOP.contains(name) && !(upgrading && matches!(*name, header::CONNECTION | header::UPGRADE));
+        let changes = upgrading && matches!(*name, header::CONNECTION | header::UPGRADE);
+        let is_named = || named.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
+        let hop = !changes && (HOP.contains(name) || is_named());
         if !hop && !kept.contains(&name.as_str()) {
             to.append(name.clone(), value.clone());
         }
@@ -249,6 +264,31 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
     use tokio::net::TcpListener;
     use tokio_util::sync::CancellationToken;
+
+    #[test]
+    fn headers_of_one_connection_stay_there() {
+        let mut from = HeaderMap::new();
+        for (name, value) in [
+            ("connection", "keep-alive, X-Hop"),
+            ("connection", "Upgrade"),
+            ("upgrade", "SPDY/3.1"),
+            ("keep-alive", "timeout=5"),
+            ("x-hop", "1"),
+            ("proxy-authorization", "Basic YTpi"),
+            ("te", "trailers"),
+            ("accept", "*/*"),
+            ("host", "x"),
+        ] {
+            from.append(HeaderName::from_static(name), value.parse().unwrap());
+        }
+        for (upgrading, passed) in [(false, &["accept"][..]), (true, &["accept", "connection", "upgrade"])] {
+            let mut to = HeaderMap::new();
+            pass_headers(&from, &mut to, upgrading, &["host"]);
+            let mut names: Vec<&str> = to.keys().map(HeaderName::as_str).collect();
+            names.sort_unstable();
+            assert_eq!(names, passed, "{upgrading}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_session_on_which_nothing_is_said_ends() {

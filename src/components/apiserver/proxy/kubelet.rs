@@ -2,8 +2,7 @@
 //! through.
 
 use crate::auth::{authn, bearer};
-use crate::proxy::forward;
-use crate::proxy::log_options;
+use crate::proxy::{forward, log_answer, log_options};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use crate::state::State;
@@ -12,12 +11,11 @@ use api::cidr;
 use api::gostr::quote;
 use api::kinds;
 use api::value::{at, int, list, text};
-use bytes::Bytes;
-use futures::{StreamExt, stream};
-use http::{Request, Response, StatusCode, header};
-use http_body_util::{BodyExt, BodyStream, StreamBody};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -42,30 +40,29 @@ const NOT_PASSED: &[&str] = &[
 
 /// Which container a request is about, checked against the pod.
 fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
-    let groups = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
+    let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
+    let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
     let name = text(pod, "metadata.name");
     if !asked.is_empty() {
-        let found = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name")).find(|n| *n == asked);
-        return found
+        return names
+            .find(|n| *n == asked)
             .ok_or_else(|| Status::bad_request(format!("container {asked} is not valid for pod {name}")));
     }
     match list(pod, "spec.containers") {
         [one] => Ok(text(one, "name")),
         [] => Err(Status::bad_request(format!("a container name must be specified for pod {name}"))),
-        many => {
-            let names: Vec<&str> = many.iter().map(|c| text(c, "name")).collect();
-            let inits: Vec<&str> = list(pod, "spec.initContainers").iter().map(|c| text(c, "name")).collect();
-            let extra = if inits.is_empty() {
-                String::new()
-            } else {
-                format!(" or one of the init containers: [{}]", inits.join(" "))
-            };
-            Err(Status::bad_request(format!(
-                "a container name must be specified for pod {name}, choose one of: [{}]{extra}",
-                names.join(" ")
-            )))
+        _ => {
+            let names = names.collect::<Vec<_>>().join(" ");
+            let why = "a container name must be specified for pod";
+            Err(Status::bad_request(format!("{why} {name}, choose one of: [{names}]")))
         }
     }
+}
+
+/// Returns whether a request asks to change protocols (upstream: `httpstream.IsUpgradeRequest`).
+fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+    let mut options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
+    options.any(|options| options.to_ascii_lowercase().contains("upgrade"))
 }
 
 /// Serves `pods/{log,exec,attach,portforward}`.
@@ -105,35 +102,17 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     {
         return Err(reason);
     }
+    if sub != "log" && !asks_for_upgrade(request.headers()) {
+        return Err(Status::bad_request("Upgrade request required"));
+    }
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };
     let mark = if query.is_empty() { "" } else { "?" };
     let answer = forward(state, ctx, node, &format!("/{door}{mark}{query}"), request).await?;
     match sub {
-        "log" if !ctx.query.is_true("follow") => Ok(note_empty_log(ctx, answer).await),
+        "log" => log_answer::pass(ctx, answer).await,
         _ => Ok(answer),
     }
-}
-
-/// Waits for the first piece of a log and passes the log on; notes if there is none, as with
-/// `--since=1s` where nothing was written for longer.
-async fn note_empty_log(ctx: &Context, answer: Answer) -> Answer {
-    if answer.status() != StatusCode::OK {
-        return answer;
-    }
-    let (parts, mut body) = answer.into_parts();
-    let first = loop {
-        match body.frame().await {
-            Some(Ok(frame)) if frame.data_ref().is_some_and(Bytes::is_empty) => {}
-            first => break first,
-        }
-    };
-    let Some(first) = first else {
-        ctx.shows_nothing();
-        return Response::from_parts(parts, full(""));
-    };
-    let whole = stream::iter([first]).chain(BodyStream::new(body));
-    Response::from_parts(parts, StreamBody::new(whole).boxed_unsync())
 }
 
 /// Logs of a container that waits for its first start.
@@ -281,34 +260,61 @@ type Stream = TlsStream<tokio::net::TcpStream>;
 /// Connects to a node's kubelet, and to nothing else. The address is an object's field, which a
 /// user may write (CVE-2022-3294), and the server there would see this server's own certificate,
 /// `system:masters`: it must show the certificate of that node's kubelet.
-async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Status> {
-    let failed = |e: &dyn std::fmt::Display| {
-        Status::new(502, "", format!("error dialing backend: dial tcp {to}: {e} (node {node})"))
-    };
+///
+/// # Errors
+/// Why there is no connection, in the words of Go's `net` where it has some.
+async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, String> {
     let connect = async {
-        let tcp = (state.dial)(to).await.map_err(|e| failed(&e))?;
+        let tcp = (state.dial)(to).await.map_err(|error| dial_error(to, &error))?;
         let _ = tcp.set_nodelay(true);
-        let name = pki::server_name(&to.ip().to_string()).map_err(|e| failed(&e))?;
+        let name = pki::server_name(&to.ip().to_string()).map_err(|error| error.to_string())?;
         let tls = TlsConnector::from(state.kubelet_tls.clone());
-        let stream = tls.connect(name, tcp).await.map_err(|e| failed(&e))?;
+        let stream = tls.connect(name, tcp).await.map_err(|error| format!("tls: {error}"))?;
         let certificate = stream.get_ref().1.peer_certificates().and_then(|c| c.first());
         let user = certificate.and_then(|c| pki::user_of(c)).map_or(String::new(), |(name, _)| name);
         if user != format!("system:node:{node}") {
-            return Err(failed(&format!("tls: the certificate is for {user:?}, not for the node's kubelet")));
+            return Err(format!("tls: the certificate is for {user:?}, not for the node's kubelet"));
         }
         Ok(stream)
     };
     match tokio::time::timeout(DIAL_TIMEOUT, connect).await {
         Ok(done) => done,
-        Err(_) => Err(failed(&"i/o timeout")),
+        Err(_) => Err(format!("dial tcp {to}: i/o timeout")),
+    }
+}
+
+/// As Go's `net` says it.
+fn dial_error(to: SocketAddr, error: &io::Error) -> String {
+    let why = match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused".to_string(),
+        io::ErrorKind::HostUnreachable => "no route to host".to_string(),
+        io::ErrorKind::NetworkUnreachable => "network is unreachable".to_string(),
+        io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),
+        _ => error.to_string(),
+    };
+    format!("dial tcp {to}: connect: {why}")
+}
+
+/// Says that a kubelet could not be asked; as upstream in other words for each kind of request:
+///
+/// ```text
+/// log              500  Get "https://10.0.0.1:10250/containerLogs/default/web/nginx": dial tcp …
+/// proxy of a node  503  error trying to reach service: dial tcp …
+/// session          500  error dialing backend: dial tcp …
+/// ```
+fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
+    match (subresource, is_session) {
+        ("log", _) => Status::new(500, "", format!("Get {}: {why}", quote(url))),
+        ("proxy", false) => Status::unavailable(format!("error trying to reach service: {why}")),
+        _ => Status::new(500, "", format!("error dialing backend: {why}")),
     }
 }
 
 /// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
 pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
     let to = kubelet(state, node)?;
-    let stream = dial(state, node, to).await?;
     let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
+    let stream = dial(state, node, to).await.map_err(|why| broken(&why))?;
     let (mut sender, connection) =
         hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
     let mut connections = JoinSet::new(); // ends with this call
@@ -346,13 +352,15 @@ async fn forward(
     mut request: Request<Body>,
 ) -> Result<Answer, Status> {
     let to = kubelet(state, node)?;
-    let stream = dial(state, node, to).await?;
-    let broken = |e: hyper::Error| Status::new(502, "", format!("error dialing backend: {e}"));
+    let upgrading = asks_for_upgrade(request.headers());
+    let url = format!("https://{to}{path}");
+    let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
+    let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
+    let broken = |error: hyper::Error| failed(&error.to_string());
     let mut http = hyper::client::conn::http1::Builder::new();
     http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-    let upgrading = request.headers().contains_key(header::UPGRADE);
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let mut passed = Request::builder().method(request.method().clone()).uri(path);
     if let Some(headers) = passed.headers_mut() {
@@ -449,7 +457,7 @@ mod tests {
         assert_eq!(container(&pod, "x").unwrap_err().message, "container x is not valid for pod p");
         assert_eq!(
             container(&pod, "").unwrap_err().message,
-            "a container name must be specified for pod p, choose one of: [a b] or one of the init containers: [i]"
+            "a container name must be specified for pod p, choose one of: [i a b]"
         );
     }
 }

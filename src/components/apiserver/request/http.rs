@@ -30,7 +30,8 @@ pub const BODY_MAX: usize = 3 << 20;
 
 /// A connection on which no request comes for this long is closed; upstream's.
 pub(crate) const IDLE_MAX: Duration = Duration::from_secs(90);
-/// Requests and watches of one HTTP/2 connection at a time; more wait. Upstream's.
+/// Requests and watches of one HTTP/2 connection at a time; more wait. Upstream's default is 100,
+/// and no client of this program begins more.
 const STREAMS_MAX: u32 = 250;
 /// Bytes that a client may send ahead of the server, on one stream and on all streams of a
 /// connection: what nobody reads takes no more memory.

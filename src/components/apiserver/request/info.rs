@@ -90,12 +90,13 @@ impl Info {
         let watch = watch && (info.name.is_empty() || info.watch_prefix);
         info.verb = verb(method, &info, watch).to_string();
         // Authorization takes the name from the same parser as the filter, so the two cannot
-        // disagree.
-        if matches!(info.verb.as_str(), "list" | "watch") && info.name.is_empty() {
-            info.name = fields::required_name(query.get("fieldSelector")).unwrap_or_default();
-        }
-        if matches!(info.verb.as_str(), "list" | "watch") {
-            info.on_node = fields::required(query.get("fieldSelector"), "spec.nodeName").unwrap_or_default();
+        // disagree. As upstream a selector gives no rights where the path has the prefix `watch/`.
+        if matches!(info.verb.as_str(), "list" | "watch") && !info.watch_prefix {
+            let selector = query.get("fieldSelector");
+            info.on_node = fields::required(selector, "spec.nodeName").unwrap_or_default();
+            if info.name.is_empty() {
+                info.name = fields::required_name(selector).unwrap_or_default();
+            }
         }
         info
     }
@@ -136,6 +137,18 @@ mod tests {
     fn parse(method: &str, url: &str) -> Info {
         let (path, query) = url.split_once('?').unwrap_or((url, ""));
         Info::parse(&method.parse().unwrap(), path, &Query::parse(Some(query)))
+    }
+
+    /// A right to watch one object, or the pods of one node, is none to this prefix with a selector
+    /// (upstream: `verbViaPathPrefix`).
+    #[test]
+    fn a_selector_gives_no_rights_to_a_path_with_the_prefix_watch() {
+        for selector in ["metadata.name%3Dx", "spec.nodeName%3Dn1"] {
+            let old = parse("GET", &format!("/api/v1/watch/pods?fieldSelector={selector}"));
+            assert_eq!((&*old.verb, &*old.name, &*old.on_node), ("watch", "", ""), "{selector}");
+        }
+        let named = parse("GET", "/api/v1/watch/namespaces/d/pods/x?fieldSelector=spec.nodeName%3Dn1");
+        assert_eq!((&*named.name, &*named.on_node), ("x", ""));
     }
 
     #[test]

@@ -15,6 +15,8 @@ use http::{HeaderValue, Request};
 use std::sync::Arc;
 use tap::Event;
 
+const AUDIT_ID: &str = "audit-id";
+
 /// Lets an authenticated request in, if flow control has a place for it, and opens its record.
 ///
 /// # Errors
@@ -70,7 +72,7 @@ pub(crate) async fn finish(
 ) -> Answer {
     let refused = done.as_ref().err().map(|status| status.message.clone());
     let answer = done.unwrap_or_else(|status| failure(&status));
-    let mut answer = pretty::shown(state, ctx, answer).await;
+    let mut answer = pretty::shown(state, ctx, answer, refused.is_some()).await;
     // A kubelet's refusal is passed on as it is, and recorded as well.
     ctx.answered(answer.status().as_u16(), started.elapsed(), refused.as_deref().unwrap_or_default());
     answer = state.bounds.answer(&ctx.user, &ctx.info, &ctx.seat, answer);
@@ -79,8 +81,10 @@ pub(crate) async fn finish(
             answer.headers_mut().append("warning", value);
         }
     }
-    if let Ok(id) = HeaderValue::from_str(&ctx.request.id) {
-        answer.headers_mut().insert("audit-id", id);
+    // A client may name its request itself (upstream: `WithAuditInit`); its record has our name.
+    let named = ctx.headers.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    if let Some(id) = named.or_else(|| HeaderValue::from_str(&ctx.request.id).ok()) {
+        answer.headers_mut().insert(AUDIT_ID, id);
     }
     answer
 }

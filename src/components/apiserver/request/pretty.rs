@@ -25,18 +25,23 @@ enum Look {
 }
 
 fn wanted(ctx: &Context) -> Look {
-    match (is_yaml(ctx.accept()), is_indented(&ctx.headers, &ctx.query)) {
+    let is_pretty = chosen(ctx.accept()).is_some_and(|range| range.parameter("pretty") == "1");
+    match (is_yaml(ctx.accept()), is_pretty || is_indented(&ctx.headers, &ctx.query)) {
         (true, _) => Look::Yaml,
         (false, true) => Look::Indented,
         (false, false) => Look::AsItIs,
     }
 }
 
+/// The first range of an Accept header with a media type that this server writes.
+fn chosen(accept: &str) -> Option<Range<'_>> {
+    let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
+    accept::ranges(accept).into_iter().find(is_known)
+}
+
 /// True if YAML is the first of the media types in an Accept header that this server writes.
 fn is_yaml(accept: &str) -> bool {
-    let is_known = |range: &Range| range.takes("application/json") || range.takes("application/yaml");
-    let known = accept::ranges(accept).into_iter().find(is_known);
-    known.is_some_and(|range| !range.takes("application/json"))
+    chosen(accept).is_some_and(|range| !range.takes("application/json"))
 }
 
 fn is_indented(headers: &HeaderMap, query: &Query) -> bool {
@@ -90,15 +95,17 @@ const TOO_BUSY: &str = "the server is too busy to indent the answer; jq . indent
 const TOO_BUSY_FOR_YAML: &str = "the server is too busy to write the answer as YAML: it is JSON";
 
 /// Indents an answer or writes it as YAML, if that is wanted and it is a document of our own: no
-/// stream of events, and no answer of a kubelet or a proxied server. A longer one is worked on
-/// where large objects are. If too many wait there the answer stays as it is: it may tell of a
-/// write that is done, and a refusal would make its client write again.
-pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer) -> Answer {
-    let foreign = ["proxy", "log", "exec", "attach", "portforward"].contains(&ctx.info.subresource.as_str());
+/// stream of events, and no answer of a kubelet or a proxied server. A refusal of this server
+/// (`is_refusal`) is one for every request. A longer answer is worked on where large objects are.
+/// If too many wait there it stays as it is: it may tell of a write that is done, and a refusal
+/// would make its client write again.
+pub(crate) async fn shown(state: &State, ctx: &Context, answer: Answer, is_refusal: bool) -> Answer {
+    let streams = ["proxy", "log", "exec", "attach", "portforward"];
+    let foreign = streams.contains(&ctx.info.subresource.as_str()) || ctx.info.verb == "watch";
     let kind = answer.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or_default();
     let json = kind.split(';').next() == Some("application/json");
     let look = wanted(ctx);
-    if !json || foreign || ctx.info.verb == "watch" || look == Look::AsItIs {
+    if !json || foreign && !is_refusal || look == Look::AsItIs {
         return answer;
     }
     if answer.body().size_hint().lower() > LONGEST {
@@ -187,11 +194,49 @@ mod tests {
         let query = Query::parse(Some("pretty=1"));
         let ctx = Context::new("r".into(), user, info, query, headers, fixture.tap.clone());
         let made = serde_json::json!({"kind": "ConfigMap", "data": {"a": "x".repeat(LARGE + 1)}});
-        let answer = shown(state, &ctx, json(201, &made)).await;
+        let answer = shown(state, &ctx, json(201, &made), false).await;
         assert_eq!(answer.status(), 201);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
         assert_eq!(bytes, made.to_string());
         assert_eq!(ctx.take_warnings(), [TOO_BUSY]);
+    }
+
+    /// As by the query `pretty=1` (upstream: `MediaTypeOptions.Pretty`).
+    #[tokio::test]
+    async fn a_range_may_ask_for_an_indented_answer() {
+        let api = testing::Api::bare().await;
+        for (accept, is_indented) in [
+            ("application/json;pretty=1", true),
+            ("application/json;pretty=0", false),
+            ("text/html;pretty=1, application/json", false),
+        ] {
+            let request = http::Request::builder().uri("/api/v1/namespaces/default").header("accept", accept);
+            let admin = User::new("admin", &["system:masters"]);
+            let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            assert_eq!(bytes.starts_with(b"{\n"), is_indented, "{accept}");
+        }
+    }
+
+    /// Also where the answer would have been a stream or another server's.
+    #[tokio::test]
+    async fn every_refusal_is_indented_for_eyes() {
+        let api = testing::Api::bare().await;
+        for path in [
+            "/api/v1/namespaces/default/pods/none/log",
+            "/api/v1/namespaces/default/pods/none/exec?command=sh",
+            "/api/v1/nodes/none/proxy/healthz",
+            "/api/v1/pods?watch=1&timeoutSeconds=x",
+            "/api/v1/namespaces/none",
+        ] {
+            let request = http::Request::builder().uri(path).header("user-agent", "curl/8.5.0");
+            let admin = User::new("admin", &["system:masters"]);
+            let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
+            assert!(answer.status().is_client_error(), "{path}: {}", answer.status());
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.starts_with("{\n  \"kind\": \"Status\""), "{path}: {text}");
+        }
     }
 
     #[tokio::test]

@@ -355,7 +355,9 @@ fn paths(kinds: &Catalog) -> Vec<String> {
     all
 }
 
-/// Discovery in the first tongue that the client names and we speak.
+/// Discovery in the first form that the client names and this server has. `v2beta1` is none, as
+/// upstream (gate `AggregatedDiscoveryRemoveBetaType`, on since 1.33 and locked since 1.35): a
+/// client that knows no newer one gets the older lists.
 fn group_document(
     ctx: &Context,
     kinds: &Catalog,
@@ -367,8 +369,7 @@ fn group_document(
         if form.is_empty() {
             break;
         }
-        let is_aggregated = form == "APIGroupDiscoveryList" && group == "apidiscovery.k8s.io";
-        if is_aggregated && matches!(version, "v2" | "v2beta1") {
+        if (form, group, version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
             let kind = format!("application/json;g={group};v={version};as={form}");
             let name = format!("{}?v={version}", if core { "api" } else { "apis" });
             let make = || discovery::aggregated(kinds, core, version).to_string().into();

@@ -1,4 +1,5 @@
-//! Admission of what is created below an object and not stored by itself.
+//! Admission through the whole server: what is created below an object and not stored by itself,
+//! and what a refusal says.
 
 use crate::testing::Api;
 use serde_json::{Value, json};
@@ -40,4 +41,26 @@ async fn a_namespace_that_is_going_gets_no_token_eviction_or_binding() {
     let review = json!({"spec": {"user": "bob", "resourceAttributes": asked}});
     let reviews = "/apis/authorization.k8s.io/v1/namespaces/x/localsubjectaccessreviews";
     assert_eq!(api.post(reviews, review).await.0, 201, "a review says nothing of the namespace");
+}
+
+/// Two containers with the same limit have one problem, and a third one has another.
+#[tokio::test]
+async fn a_limit_range_says_what_several_containers_do_wrong_once() {
+    let api = Api::new().await;
+    let limits = json!([{"type": "Container", "max": {"cpu": "1"}}]);
+    let range = json!({"metadata": {"name": "r"}, "spec": {"limits": limits}});
+    api.made("/api/v1/namespaces/default/limitranges", range).await;
+    assert!(api.state().fresh().await.is_ok());
+    let asks = |name: &str, cpu: &str| json!({"name": name, "image": "nginx", "resources": {"limits": {"cpu": cpu}}});
+    let (two, three) = (asks("a", "2"), asks("c", "3"));
+    let of = |limit: u8| format!("maximum cpu usage per Container is 1, but limit is {limit}");
+    for (containers, why) in [
+        (json!([two, asks("b", "2")]), of(2)),
+        (json!([two, asks("b", "2"), three]), format!("[{}, {}]", of(2), of(3))),
+    ] {
+        let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": containers}});
+        let (code, refused) = api.post("/api/v1/namespaces/default/pods", pod).await;
+        let told = format!("pods \"p\" is forbidden: {why}");
+        assert_eq!((code, refused["message"].as_str()), (403, Some(told.as_str())));
+    }
 }

@@ -3,13 +3,15 @@
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
-use crate::auth::user::User;
+use crate::auth::user::{MASTERS, User};
 use crate::pipeline;
 use crate::request::http::full;
 use crate::request::router::Router;
 use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::BlockingStore;
 use ::http::{HeaderMap, Request};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use etcd::Kv;
 use http_body_util::BodyExt;
 use rng::Rng;
@@ -41,6 +43,31 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
         let (code, refused) = review(&format!("system:serviceaccount:{name}")).await;
         let why = refused["message"].as_str().unwrap_or_default();
         assert!(code == 403 && why.contains(r#"cannot impersonate resource "users""#), "{name}: {refused}");
+    }
+}
+
+/// Names of headers have no case, so a key with capitals comes encoded.
+#[tokio::test]
+async fn the_key_of_an_extra_attribute_is_decoded_as_it_was_encoded() {
+    let api = Api::bare().await;
+    for (name, key) in [
+        ("Impersonate-Extra-Team", "team"),
+        ("Impersonate-Extra-example.com%2F%54eam", "example.com/Team"),
+        ("Impersonate-Extra-100%25", "100%"),
+        ("Impersonate-Extra-a%2Fb%zz", "a%2fb%zz"),
+        ("Impersonate-Extra-a%2", "a%2"),
+    ] {
+        let request = Request::post("/apis/authentication.k8s.io/v1/selfsubjectreviews")
+            .header("content-type", "application/json")
+            .header("impersonate-user", "jane")
+            .header(name, "x")
+            .body(full("{}"));
+        let (code, told) = api.send(User::new("admin", &[MASTERS]), request.unwrap()).await;
+        assert_eq!(
+            (code, &told["status"]["userInfo"]["extra"]),
+            (201, &json!({key: ["x"]})),
+            "{name}: {told}"
+        );
     }
 }
 
@@ -117,6 +144,38 @@ async fn a_pod_is_not_refused_because_a_server_has_not_heard_of_its_account() {
         return;
     }
     panic!("the second server was never behind: the test shows nothing");
+}
+
+/// The label ends the token and not the Secret: without it the token counts again.
+#[tokio::test]
+async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
+    const DEFAULT: &str = "/api/v1/namespaces/default";
+    let api = Api::bare().await;
+    let robot = json!({"metadata": {"name": "robot"}});
+    let account = api.made(&format!("{DEFAULT}/serviceaccounts"), robot).await;
+    let claims = json!({
+        "iss": pki::LEGACY_ISSUER, "sub": "system:serviceaccount:default:robot",
+        "kubernetes.io/serviceaccount/namespace": "default",
+        "kubernetes.io/serviceaccount/secret.name": "old",
+        "kubernetes.io/serviceaccount/service-account.name": "robot",
+        "kubernetes.io/serviceaccount/service-account.uid": account["metadata"]["uid"],
+    });
+    let token = api.state().tokens.sign(&claims).unwrap();
+    let meta = json!({"name": "old", "annotations": {"kubernetes.io/service-account.name": "robot"}});
+    let secret = json!({"metadata": meta, "type": "kubernetes.io/service-account-token",
+        "data": {"token": STANDARD.encode(&token)}});
+    api.made(&format!("{DEFAULT}/secrets"), secret).await;
+    for (since, is_valid) in [(Value::Null, true), (json!("2026-01-02"), false), (Value::Null, true)] {
+        let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
+        assert_eq!(api.patch(&format!("{DEFAULT}/secrets/old"), label).await.0, 200);
+        assert!(api.state().fresh().await.is_ok());
+        let review = json!({"spec": {"token": token}});
+        let answer = api.made("/apis/authentication.k8s.io/v1/tokenreviews", review).await;
+        let status = &answer["status"];
+        assert_eq!(status["authenticated"] == true, is_valid, "{status}");
+        let why = status["error"].as_str().unwrap_or_default();
+        assert_eq!(why.contains("has been marked invalid"), !is_valid, "{status}");
+    }
 }
 
 /// The API server finds no user for such a token, so the record of the refusal names none.

@@ -2,6 +2,7 @@
 //! server.
 
 use super::nodes::{JSON, MERGE, PODS, admin, cluster, kubelet, send};
+use crate::auth::user::{MASTERS, NODES, User};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
@@ -83,6 +84,25 @@ async fn a_role_does_not_lift_the_restriction_of_nodes() {
     }
     let (code, gone) = send(&fixture, &n1, "DELETE", "/api/v1/nodes/n1", JSON, Value::Null).await;
     assert_eq!(code, 200, "{gone}");
+}
+
+/// Whatever rights the roles of a cluster give to nodes.
+#[tokio::test]
+async fn a_kubelet_writes_its_own_lease_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = User::new("system:node:n1", &[NODES, MASTERS]);
+    for (namespace, name, want) in [
+        ("default", "n1", "can only access leases in the \"kube-node-lease\" system namespace"),
+        ("kube-node-lease", "n2", "can only access node lease with the same name as the requesting node"),
+        ("kube-node-lease", "n1", ""),
+    ] {
+        let leases = format!("/apis/coordination.k8s.io/v1/namespaces/{namespace}/leases");
+        let lease = json!({"metadata": {"name": name}, "spec": {}});
+        let (code, told) = send(&fixture, &n1, "POST", &leases, JSON, lease).await;
+        let why = told["message"].as_str().unwrap_or_default();
+        assert!(code == if want.is_empty() { 201 } else { 403 } && why.ends_with(want), "{code} {told}");
+    }
 }
 
 /// A kubelet renews its certificate by itself, and gets none of another node.

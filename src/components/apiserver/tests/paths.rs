@@ -179,6 +179,7 @@ async fn discovery_is_no_page_for_clients_that_take_html_only() {
     };
     let new = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
     let unknown = "application/json;g=apidiscovery.k8s.io;v=v9;as=APIGroupDiscoveryList";
+    let removed = "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList";
     for (path, kind) in [
         ("/api", "APIVersions"),
         ("/apis", "APIGroupList"),
@@ -190,12 +191,17 @@ async fn discovery_is_no_page_for_clients_that_take_html_only() {
         for accept in ["", "*/*", "text/html,*/*;q=0.8", "application/vnd.kubernetes.protobuf"] {
             assert_eq!(get(path, accept).await, legacy, "{path} {accept}");
         }
-        let both = format!("{unknown},application/json");
-        assert_eq!(get(path, &both).await, legacy, "{path}");
-        for accept in ["text/html", unknown] {
+        for form in [unknown, removed] {
+            let both = format!("{form},application/json");
+            assert_eq!(get(path, &both).await, legacy, "{path} {form}");
+        }
+        for accept in ["text/html", unknown, removed] {
             assert_eq!(get(path, accept).await, (406, json!("Status")), "{path} {accept}");
         }
     }
-    assert_eq!(get("/apis", new).await, (200, json!("APIGroupDiscoveryList")));
+    let all = format!("{removed},{new},application/json");
+    for accept in [new, all.as_str()] {
+        assert_eq!(get("/apis", accept).await, (200, json!("APIGroupDiscoveryList")), "{accept}");
+    }
     assert_eq!(get("/apis/none", "text/html").await.0, 404);
 }

@@ -1,15 +1,50 @@
 //! Subresources, reviews, reads and custom resources: what each kind of request takes and answers.
 
+use crate::auth::authn::{Caller, Peer};
 use crate::auth::user::{MASTERS, User};
+use crate::pipeline;
+use crate::request::http::full;
+use crate::request::router::Router;
 use crate::testing::{self, Api, ask};
 use crate::tests::blocking_store::BlockingStore;
+use ::http::Request;
 use etcd::Kv;
 use rng::Rng;
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 fn pod(name: &str) -> Value {
     json!({"metadata": {"name": name}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}})
+}
+
+/// `apiserver_request_total` counts those of connections and those of this process.
+#[tokio::test]
+async fn every_request_is_counted() {
+    let api = Api::bare().await;
+    let server = &api.fixture.server;
+    let counted = || server.state.requests.load(Ordering::Relaxed);
+    let before = counted();
+    assert_eq!(api.get("/version").await.0, 200);
+    assert_eq!(counted(), before + 1);
+    let request = Request::get("/version").body(full("")).unwrap();
+    let caller = Caller::Connection(&Peer::Nobody);
+    let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
+    assert_eq!((answer.status().as_u16(), counted()), (200, before + 2));
+}
+
+/// Otherwise the server names it, each by a name of its own.
+#[tokio::test]
+async fn a_request_that_its_client_names_is_answered_with_that_name() {
+    let api = Api::bare().await;
+    let named = async |id: &str| {
+        let request = Request::get("/version").header("audit-id", id).body(full("")).unwrap();
+        let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+        answer.headers()["audit-id"].to_str().unwrap().to_string()
+    };
+    assert_eq!(named("mine").await, "mine");
+    let (one, other) = (named("").await, named("").await);
+    assert!(!one.is_empty() && one != other, "{one} {other}");
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
 use crate::request::http::{Query, header};
 use crate::request::info::Info;
+use api::gostr::is_print;
 use api::path::cut;
 use clock::Instant;
 use http::HeaderMap;
@@ -43,7 +44,7 @@ pub(crate) struct Context {
 
 /// The media type of a server-side apply.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
-/// A manager's name is not longer.
+/// Bytes of a manager's name, at most.
 pub(crate) const MANAGER_MAX: usize = 128;
 
 /// Is this a part of this program that looks around by itself: an informer, completion, the
@@ -168,7 +169,14 @@ impl Context {
             ("", agent) => agent,
             (named, _) => named,
         };
-        name.chars().filter(|c| !c.is_control()).take(MANAGER_MAX).collect()
+        let mut manager = String::new();
+        for c in name.chars().filter(|c| is_print(*c)) {
+            if manager.len() + c.len_utf8() > MANAGER_MAX {
+                break;
+            }
+            manager.push(c);
+        }
+        manager
     }
 
     /// Is this a server-side apply?

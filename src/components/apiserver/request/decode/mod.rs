@@ -4,6 +4,7 @@ use crate::request::context::{Context, MANAGER_MAX};
 use crate::request::duplicates;
 use crate::request::http::header;
 use api::errors::Errors;
+use api::gostr::is_print;
 use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::yaml;
@@ -74,14 +75,23 @@ pub(crate) fn write_options(ctx: &Context) -> Result<(), Status> {
     if manager.len() > MANAGER_MAX {
         errors.too_long("fieldManager", MANAGER_MAX);
     }
-    if manager.chars().any(char::is_control) {
-        errors.invalid_text("fieldManager", manager, "should only contain printable characters");
-    }
+    check_characters(manager, &mut errors);
     check_dry_run(ctx, &mut errors);
     if !matches!(validation, "" | "Ignore" | "Strict" | "Warn") {
         unknown_validation(validation, &mut errors);
     }
     if errors.is_empty() { Ok(()) } else { Err(invalid_options(ctx, &errors)) }
+}
+
+/// Each character that Go does not print is an error of its own. Of a name that is too long only
+/// the first one is told: every error repeats the name.
+fn check_characters(manager: &str, errors: &mut Errors) {
+    let told = if manager.len() > MANAGER_MAX { 1 } else { MANAGER_MAX };
+    let unseen = manager.char_indices().filter(|(_, c)| !is_print(*c));
+    for (at, c) in unseen.take(told) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.invalid_text("fieldManager", manager, &why);
+    }
 }
 
 /// Returns whether a delete is only to be tried, by its query.

@@ -141,6 +141,34 @@ async fn the_options_of_a_write_are_judged_before_its_object_and_its_body() {
     }
 }
 
+/// In upstream's words; no space but U+0020 can be seen.
+#[tokio::test]
+async fn a_manager_has_a_name_that_can_be_seen() {
+    let api = Api::bare().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let long = format!("%01{}", "a".repeat(200));
+    for (manager, wanted) in [
+        ("a%20b-%EA%B0%80", &[][..]),
+        ("a%0Ab", &["invalid character U+000A (at position 1)"]),
+        (
+            "%C2%A0a%7F",
+            &["invalid character U+00A0 (at position 0)", "invalid character U+007F (at position 3)"],
+        ),
+        (
+            long.as_str(),
+            &["Too long: may not be more than 128 bytes", "invalid character U+0001 (at position 0)"],
+        ),
+    ] {
+        let map = json!({"metadata": {"generateName": "m"}});
+        let (code, told) = api.post(&format!("{maps}?fieldManager={manager}"), map).await;
+        let causes = told["details"]["causes"].as_array().cloned().unwrap_or_default();
+        assert_eq!((code, causes.len()), (if wanted.is_empty() { 201 } else { 422 }, wanted.len()), "{told}");
+        for (cause, why) in causes.iter().zip(wanted) {
+            assert!(cause["message"].as_str().unwrap().ends_with(*why), "{cause}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn every_value_of_dry_run_has_to_be_all() {
     const MAPS: &str = "/api/v1/namespaces/default/configmaps";

@@ -153,6 +153,24 @@ async fn a_token_ends_with_what_it_is_bound_to() {
     assert!(!valid(&token).await);
 }
 
+/// Nothing says any more which secrets the account let its pods read.
+#[tokio::test]
+async fn a_pod_whose_account_is_gone_gets_no_ephemeral_containers() {
+    let api = Api::new().await;
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(api.post(accounts, json!({"metadata": {"name": "gone"}})).await.0, 201);
+    let spec = json!({"serviceAccountName": "gone", "containers": [{"name": "c", "image": "i"}]});
+    let pods = "/api/v1/namespaces/default/pods";
+    assert_eq!(api.post(pods, json!({"metadata": {"name": "p"}, "spec": spec})).await.0, 201);
+    assert_eq!(api.delete(&format!("{accounts}/gone"), json!({})).await.0, 200);
+    let debug = json!({"spec": {"ephemeralContainers": [{"name": "e", "image": "i"}]}});
+    let (code, status) = api.patch(&format!("{pods}/p/ephemeralcontainers"), debug).await;
+    let why = "error looking up service account default/gone: serviceaccount \"gone\" not found";
+    assert!(code == 403 && status["message"].as_str().unwrap().ends_with(why), "{status}");
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    assert_eq!(api.patch(&format!("{pods}/p"), label).await.0, 200, "other changes are free");
+}
+
 /// CVE-2023-2728: no container of a pod reads a secret that its account may not mount.
 #[tokio::test]
 async fn an_account_may_bound_the_secrets_of_its_pods() {

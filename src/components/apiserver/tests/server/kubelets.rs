@@ -70,6 +70,12 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     let (code, status) = api.get("/api/v1/namespaces/default/pods/p/log?container=x").await;
     assert_eq!((code, status["message"].as_str()), (400, Some("container x is not valid for pod p")));
     assert_eq!(api.get("/api/v1/namespaces/default/pods/p/log?tailLines=-1").await.0, 422);
+    for session in ["exec?command=sh", "attach", "portforward"] {
+        let (code, status) =
+            api.post(&format!("/api/v1/namespaces/default/pods/p/{session}"), json!({})).await;
+        let why = status["message"].as_str();
+        assert_eq!((code, why), (400, Some("Upgrade request required")), "{session}");
+    }
     // an upgrade over a real connection, without ALPN
     let client = api.fixture.ca.issue(&pki::Subject::client("admin", "system:masters")).unwrap();
     let tls = pki::client_config(Some(&client), api.fixture.ca.pem(), &[]).unwrap();
@@ -162,7 +168,7 @@ async fn only_a_nodes_own_kubelet_is_spoken_to() {
     {
         let (code, status) = api.get(path).await;
         let message = status["message"].as_str().unwrap_or_default();
-        assert!(code == 502 && message.contains("not for the node's kubelet"), "{path}: {status}");
+        assert!(code == 503 && message.contains("not for the node's kubelet"), "{path}: {status}");
     }
     let proxied = |rest: &str| format!("/api/v1/nodes/{rest}");
     for (path, asked) in [
@@ -185,6 +191,32 @@ async fn only_a_nodes_own_kubelet_is_spoken_to() {
         (code, status["message"].as_str()),
         (502, Some("the backend attempted to redirect this request, which is not permitted"))
     );
+}
+
+/// Nothing listens at the node's address.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kubelet_that_cannot_be_reached_is_told_as_upstream_tells_it() {
+    let api = Api::new().await;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed = listener.local_addr().unwrap();
+    drop(listener);
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": closed.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    let path = "/api/v1/namespaces/default/pods";
+    assert_eq!(api.post(path, pod).await.0, 201);
+    let why = format!("dial tcp {closed}: connect: connection refused");
+    let log = format!("Get \"https://{closed}/containerLogs/default/p/c?tailLines=1\": {why}");
+    assert_eq!(api.get(&format!("{path}/p/log?tailLines=1")).await.1["message"], log.as_str());
+    let (code, proxied) = api.get("/api/v1/nodes/n1/proxy/healthz").await;
+    let told = format!("error trying to reach service: {why}");
+    assert_eq!((code, proxied["message"].as_str()), (503, Some(told.as_str())));
+    let exec = Request::post(format!("{path}/p/exec?command=sh"));
+    let exec = exec.header("connection", "Upgrade").header("upgrade", "SPDY/3.1").body(full(""));
+    let (code, session) = api.send(admin(), exec.unwrap()).await;
+    let told = format!("error dialing backend: {why}");
+    assert_eq!((code, session["message"].as_str()), (500, Some(told.as_str())));
 }
 
 /// CVE-2018-1002105: after a kubelet has refused to change protocols, what the client sends next is
@@ -216,4 +248,8 @@ async fn a_refused_upgrade_opens_no_way_to_the_kubelet() {
     assert!(answers.starts_with("HTTP/1.1 403"), "{answers}");
     let second = answers.rsplit("HTTP/1.1 ").next().unwrap();
     assert!(second.starts_with("403") && second.contains("User \\\"eve\\\" cannot get path"), "{answers}");
+    // The kubelet's text of a refused log comes in a Status.
+    let (code, status) = api.get("/api/v1/namespaces/default/pods/refuse/log").await;
+    let why = "/containerLogs/default/refuse/c\n ( pods/log refuse)";
+    assert_eq!((code, status["message"].as_str()), (403, Some(why)), "{status}");
 }

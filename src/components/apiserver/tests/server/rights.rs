@@ -183,6 +183,18 @@ async fn an_aggregation_rule_needs_every_right_of_its_writer() {
 }
 
 /// A label puts a role's rules into an aggregated role: setting it gives the rules away.
+/// One by its name, as upstream's `NodeRules` say.
+#[tokio::test]
+async fn a_kubelet_gets_endpoints_and_lists_none() {
+    let api = Api::new().await;
+    let endpoints = "/api/v1/namespaces/default/endpoints";
+    for (path, wanted) in [(format!("{endpoints}/none"), 404), (endpoints.to_string(), 403)] {
+        let kubelet = User::new("system:node:n1", &["system:nodes"]);
+        let (code, told) = api.send(kubelet, request("GET", &path, "", "")).await;
+        assert_eq!(code, wanted, "{path}: {told}");
+    }
+}
+
 #[tokio::test]
 async fn a_label_gives_no_more_than_its_writer_has() {
     let api = Api::new().await;
