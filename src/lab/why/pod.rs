@@ -144,13 +144,12 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let works = alive(reader, out, "kube-scheduler");
     let Some(decision) = decision else {
         if works {
-            reader.line(out, Word::NotYetScheduled, &[]);
-            last_warning(reader, out, pod);
+            undecided(reader, out, pod);
         }
         return;
     };
     if let Some(chosen) = &decision.chosen {
-        if works {
+        if works && !waits_for_claim(reader, out, pod, chosen) {
             reader.fine(out, Word::BeingBound, &[chosen]);
         }
         return;
@@ -182,6 +181,39 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
         other => format!("{other}/"),
     };
     out.tips.push(format!("trace {place}pod/{}", meta::name(pod)));
+}
+
+/// Explains a pod of which no record tells a decision. Either the scheduler has not looked at it
+/// yet, or the records do not reach so far, e.g. after a restart of the cluster: then the pod's
+/// condition has what the scheduler found.
+fn undecided(reader: &Reader, out: &mut Explanation, pod: &Value) {
+    let mut conditions = list(pod, "status.conditions").iter();
+    let found = conditions.find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
+    match found.map(|c| (text(c, "reason"), text(c, "message"))) {
+        Some(("Unschedulable", message)) => {
+            reader.line(out, Word::NoNodeFits, &[]);
+            out.lines.push(format!("  {message}"));
+        }
+        Some((_, message)) => reader.line(out, Word::Says, &[message]),
+        None => {
+            reader.line(out, Word::NotYetScheduled, &[]);
+            last_warning(reader, out, pod);
+        }
+    }
+}
+
+/// Tells of a claim of the pod that has no volume yet: the scheduler binds the pod only after that.
+/// Returns whether there is one. `chosen`: the pod's node. Source: `VolumeBinding.PreBind`.
+fn waits_for_claim(reader: &Reader, out: &mut Explanation, pod: &Value, chosen: &str) -> bool {
+    let volumes = list(pod, "spec.volumes").iter();
+    let names = volumes.map(|volume| text(volume, "persistentVolumeClaim.claimName"));
+    let find = |name| reader.facts.find("persistentvolumeclaims", meta::namespace(pod), name);
+    let mut unbound = names.filter_map(find).filter(|claim| text(claim, "status.phase") != "Bound");
+    let Some(claim) = unbound.next() else { return false };
+    reader.fine(out, Word::WaitsForClaim, &[chosen, meta::name(claim)]);
+    alive(reader, out, "kube-controller-manager");
+    last_warning(reader, out, claim);
+    true
 }
 
 /// A container that waits, crashed, or was restarted. `true`: this explains the pod.
