@@ -1,7 +1,7 @@
 //! What is the matter with a pod.
 
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, last_warning, terminating};
+use super::reader::{Reader, alive, flag, last_seen, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};
@@ -241,7 +241,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             let restarts = int(container, "restartCount").unwrap_or(0).to_string();
             let code = int(last, "exitCode").unwrap_or(0).to_string();
             reader.line(out, Word::CrashLoop, &[name, &restarts, &code]);
-            meaning(reader, out, last);
+            meaning(reader, out, pod, container, last);
             out.tips.push(format!("kubectl logs {pod_name} -c {name} --previous{of}"));
             true
         }
@@ -255,7 +255,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if int(terminated, "exitCode").is_some_and(|c| c != 0) {
                 let code = int(terminated, "exitCode").unwrap_or(0).to_string();
                 reader.line(out, Word::Exited, &[name, &code]);
-                meaning(reader, out, terminated);
+                meaning(reader, out, pod, container, terminated);
                 out.tips.push(format!("kubectl logs {pod_name} -c {name}{of}"));
                 return true;
             }
@@ -265,7 +265,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if restarts > 0 && is_up && !last.is_null() {
                 let code = int(last, "exitCode").unwrap_or(0).to_string();
                 reader.fine(out, Word::WasRestarted, &[name, &restarts.to_string(), &code]);
-                meaning(reader, out, last);
+                meaning(reader, out, pod, container, last);
             }
             false
         }
@@ -297,9 +297,17 @@ fn template(reader: &Reader, pod: &Value) -> String {
     if WITH_TEMPLATE.contains(&kind.as_str()) { format!("{kind}/{name}") } else { own() }
 }
 
-/// What an exit code usually means.
-fn meaning(reader: &Reader, out: &mut Explanation, terminated: &Value) {
-    let word = match (text(terminated, "reason"), int(terminated, "exitCode").unwrap_or(0)) {
+/// Tells why a container has ended: the kubelet has ended it, or what its exit code usually means.
+/// A program that is asked to end may do so with 0.
+///
+/// Example: a liveness probe fails, and nginx ends with 0 on the signal. Nothing is wrong with its
+/// command then, but with the probe.
+fn meaning(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value, terminated: &Value) {
+    let reason = text(terminated, "reason");
+    if reason != "OOMKilled" && by_kubelet(reader, out, pod, container, terminated) {
+        return;
+    }
+    let word = match (reason, int(terminated, "exitCode").unwrap_or(0)) {
         ("OOMKilled", _) => Word::OomKilled,
         (_, 0) => Word::ExitedWell,
         (_, 126) => Word::NotExecutable,
@@ -309,4 +317,33 @@ fn meaning(reader: &Reader, out: &mut Explanation, terminated: &Value) {
         _ => return,
     };
     reader.fine(out, word, &[]);
+}
+
+/// Tells why the kubelet has ended a container, and what the probe or the hook had found. Returns
+/// whether it has: an Event says so since the start of what has ended.
+fn by_kubelet(
+    reader: &Reader,
+    out: &mut Explanation,
+    pod: &Value,
+    container: &Value,
+    terminated: &Value,
+) -> bool {
+    let place = format!("{{{}}}", text(container, "name"));
+    let started = meta::time(terminated, "startedAt");
+    let is_its = |event: &&Value| {
+        text(event, "involvedObject.fieldPath").ends_with(&place) && last_seen(event) >= started
+    };
+    let newest = |fits: fn(&Value) -> bool| {
+        let events = reader.facts.events(pod).filter(is_its).filter(|event| fits(event));
+        events.max_by_key(|event| last_seen(event))
+    };
+    let Some(ended) = newest(|event| event["reason"] == "Killing") else { return false };
+    reader.fine(out, Word::EndedByKubelet, &[text(ended, "message")]);
+    let found = newest(|event| match text(event, "reason") {
+        "FailedPostStartHook" => true,
+        "Unhealthy" => !text(event, "message").starts_with("Readiness"),
+        _ => false,
+    });
+    out.lines.extend(found.map(|event| format!("  {}", text(event, "message"))));
+    true
 }

@@ -90,7 +90,7 @@ pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Valu
 }
 
 /// When an Event was last seen. Events of `events.k8s.io` have no `lastTimestamp`.
-fn last_seen(event: &Value) -> Option<clock::Timestamp> {
+pub(super) fn last_seen(event: &Value) -> Option<clock::Timestamp> {
     let paths = ["lastTimestamp", "series.lastObservedTime", "eventTime", "metadata.creationTimestamp"];
     paths.into_iter().filter_map(|path| meta::time(event, path)).max()
 }

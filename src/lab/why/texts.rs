@@ -47,6 +47,7 @@ texts! {
         WasRestarted: "The container {} was restarted (times: {}); it had ended with exit code {}.", "{} 컨테이너가 {}번 재시작되었습니다. 그전 종료 코드는 {}입니다.";
         Waits: "The container {} waits, {}: {}", "{} 컨테이너가 기다리는 중입니다. {}: {}";
         OomKilled: "It took more memory than its limit allows, and the kernel killed it.", "한도보다 많은 메모리를 써서 커널이 강제로 종료했습니다.";
+        EndedByKubelet: "The kubelet ended it: {}.", "kubelet이 종료했습니다: {}";
         ExitedWell: "0 means that it ended by itself, as if its work were done; a server should not end.", "0은 할 일을 마치고 스스로 끝났다는 뜻입니다. 서버라면 끝나면 안 됩니다.";
         NotExecutable: "126: the command is there but cannot be executed.", "126: 명령이 있지만 실행할 수 없습니다.";
         NoSuchCommand: "127: there is no such command in the image.", "127: 이미지에 그런 명령이 없습니다.";

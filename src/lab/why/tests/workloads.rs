@@ -236,3 +236,38 @@ fn a_pod_whose_claim_has_no_volume_names_what_it_waits_for() {
     let bound = ask(&seen("Bound"), &["pod/web-1"]);
     assert!(!bound.problem && bound.lines[0].contains("about to bind"), "{bound:?}");
 }
+
+/// nginx ends with 0 when it is asked to. What it ended with says nothing of the cause then.
+#[test]
+fn a_container_that_the_kubelet_has_ended_did_not_end_by_itself() {
+    let told = |killed: &str| {
+        let last = json!({"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-25T01:00:00Z"});
+        let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 2,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": last}}]});
+        let event = |name: &str, kind: &str, reason: &str, message: &str| {
+            let mut event = warning("u", reason, message);
+            event["metadata"]["name"] = name.into();
+            event["type"] = kind.into();
+            event["involvedObject"]["fieldPath"] = "spec.containers{c}".into();
+            event["eventTime"] = killed.into();
+            ("events", event)
+        };
+        let events = [
+            event("a", "Normal", "Killing", "Container c failed liveness probe, will be restarted"),
+            event("b", "Warning", "Unhealthy", "Liveness probe failed: connection refused"),
+            event("c", "Warning", "Unhealthy", "Readiness probe failed: not yet"),
+        ];
+        let seen = facts(&[&events[..], &[("pods", pod(json!({}), status))]].concat(), &Tap::new());
+        ask(&seen, &["pod/web-1"]).lines.join(" ")
+    };
+    let said = told("2026-11-25T01:00:09Z");
+    assert!(said.contains("kubelet ended it: Container c failed liveness probe"), "{said}");
+    assert!(
+        said.contains("Liveness probe failed: connection refused") && !said.contains("not yet"),
+        "{said}"
+    );
+    assert!(!said.contains("ended by itself"), "{said}");
+    // That was another run of it.
+    let said = told("2026-11-25T00:59:59Z");
+    assert!(said.contains("ended by itself") && !said.contains("liveness"), "{said}");
+}
