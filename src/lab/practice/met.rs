@@ -6,8 +6,11 @@ use crate::error::Error;
 use crate::format::{Library, Step};
 use crate::graded::book::{self, Book};
 use crate::progress::{self, Progress};
+use crate::reach;
+use crate::view::State;
 use clock::Timestamp;
-use cluster::Place;
+use cluster::guest::{Offers, Room};
+use cluster::{Place, Spec};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -28,10 +31,11 @@ impl Met {
     pub(super) fn read(place: &Place, library: &Library) -> Met {
         let mut unread = Vec::new();
         let lessons = Progress::load(&place.root.join("lessons.json"));
-        let progress = lessons.unwrap_or_else(|error| {
+        let mut progress = lessons.unwrap_or_else(|error| {
             unread.push(Arc::new(error));
             Progress::default()
         });
+        mark_skipped(&mut progress, library, &offers(place));
         let labs = progress::load::<Book>(&place.root.join("labs.json"), book::FORMAT);
         let book = labs.map(Option::unwrap_or_default).unwrap_or_else(|error| {
             unread.push(Arc::new(error));
@@ -78,11 +82,39 @@ impl Met {
     }
 }
 
+/// Returns what the cluster of a place has, as far as its files tell. The nodes of one that is not
+/// Ropewalk's own are not known, and nothing is lacking because of them.
+fn offers(place: &Place) -> Offers {
+    if place.foreign().exists() {
+        return Offers { own: false, workers: u8::MAX, control_planes: u8::MAX };
+    }
+    // Of a damaged file the start of the cluster tells.
+    let spec = Spec::load(place).ok().flatten().unwrap_or_else(|| Spec::new(&place.name));
+    Offers { own: true, workers: spec.workers, control_planes: spec.control_planes }
+}
+
+/// Marks the steps that the learner has seen and that this cluster cannot do. The file does not say
+/// so: a step that is skipped stays open there, as a later cluster may have more nodes.
+fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
+    for lesson in &library.lessons {
+        let Some(noted) = progress.lessons.get_mut(&lesson.id) else { continue };
+        for step in &lesson.steps {
+            let seen = noted.steps.get_mut(&step.id).filter(|noted| noted.since > 0);
+            let open = seen.filter(|noted| noted.state == State::Open);
+            if let Some(noted) = open
+                && reach::lacks(offers, &Room::default(), lesson, step).is_some()
+            {
+                noted.state = State::Skipped;
+            }
+        }
+    }
+}
+
 /// Returns whether a step is done, solved, or beyond what this cluster can do: the last keeps no
 /// learner from the skill.
 pub(super) fn is_step_over(progress: &Progress, lesson: &str, step: &str) -> bool {
     let noted = progress.look(lesson, step);
-    noted.is_some_and(|step| step.done || step.state != crate::view::State::Open)
+    noted.is_some_and(|step| step.done || step.state != State::Open)
 }
 
 #[cfg(test)]
@@ -113,6 +145,31 @@ mod tests {
         assert_eq!(met.since(skill("scale")), Some(Some(last)));
         assert_eq!(met.since(skill("restart")), Some(None));
         assert_eq!(met.since(skill("update-image")), None, "not passed");
+    }
+
+    /// `next` passes such a step, and nothing of it is noted but that it was on the screen.
+    #[test]
+    fn a_step_that_was_seen_and_that_this_cluster_cannot_do_is_over() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        std::fs::create_dir_all(&place.root).unwrap();
+        let library = Library::built_in();
+        let lesson = library.get("first-voyage/01").unwrap();
+        let mut progress = Progress::default();
+        for step in &lesson.steps {
+            let noted = progress.step(&lesson.id, &step.id);
+            (noted.since, noted.done) = (7, step.requires.is_empty());
+        }
+        let is_finished = |progress: &Progress, workers: u8| {
+            progress.save(&place.root.join("lessons.json")).unwrap();
+            Spec { workers, ..Spec::new("main") }.save(&place).unwrap();
+            Met::read(&place, &library).has_finished(&lesson.id)
+        };
+        assert!(!is_finished(&progress, 2), "the step about a worker is still to be done");
+        assert!(is_finished(&progress, 0));
+        let unseen = lesson.steps.iter().find(|step| !step.requires.is_empty()).unwrap();
+        progress.step(&lesson.id, &unseen.id).since = 0;
+        assert!(!is_finished(&progress, 0), "the learner has not come to it yet");
     }
 
     #[test]

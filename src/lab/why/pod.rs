@@ -1,7 +1,7 @@
 //! What is the matter with a pod.
 
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, last_warning, terminating};
+use super::reader::{Reader, alive, flag, last_seen, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};
@@ -144,13 +144,12 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let works = alive(reader, out, "kube-scheduler");
     let Some(decision) = decision else {
         if works {
-            reader.line(out, Word::NotYetScheduled, &[]);
-            last_warning(reader, out, pod);
+            undecided(reader, out, pod);
         }
         return;
     };
     if let Some(chosen) = &decision.chosen {
-        if works {
+        if works && !waits_for_claim(reader, out, pod, chosen) {
             reader.fine(out, Word::BeingBound, &[chosen]);
         }
         return;
@@ -184,6 +183,39 @@ fn unscheduled(reader: &Reader, out: &mut Explanation, pod: &Value) {
     out.tips.push(format!("trace {place}pod/{}", meta::name(pod)));
 }
 
+/// Explains a pod of which no record tells a decision. Either the scheduler has not looked at it
+/// yet, or the records do not reach so far, e.g. after a restart of the cluster: then the pod's
+/// condition has what the scheduler found.
+fn undecided(reader: &Reader, out: &mut Explanation, pod: &Value) {
+    let mut conditions = list(pod, "status.conditions").iter();
+    let found = conditions.find(|c| c["type"] == "PodScheduled" && c["status"] == "False");
+    match found.map(|c| (text(c, "reason"), text(c, "message"))) {
+        Some(("Unschedulable", message)) => {
+            reader.line(out, Word::NoNodeFits, &[]);
+            out.lines.push(format!("  {message}"));
+        }
+        Some((_, message)) => reader.line(out, Word::Says, &[message]),
+        None => {
+            reader.line(out, Word::NotYetScheduled, &[]);
+            last_warning(reader, out, pod);
+        }
+    }
+}
+
+/// Tells of a claim of the pod that has no volume yet: the scheduler binds the pod only after that.
+/// Returns whether there is one. `chosen`: the pod's node. Source: `VolumeBinding.PreBind`.
+fn waits_for_claim(reader: &Reader, out: &mut Explanation, pod: &Value, chosen: &str) -> bool {
+    let volumes = list(pod, "spec.volumes").iter();
+    let names = volumes.map(|volume| text(volume, "persistentVolumeClaim.claimName"));
+    let find = |name| reader.facts.find("persistentvolumeclaims", meta::namespace(pod), name);
+    let mut unbound = names.filter_map(find).filter(|claim| text(claim, "status.phase") != "Bound");
+    let Some(claim) = unbound.next() else { return false };
+    reader.fine(out, Word::WaitsForClaim, &[chosen, meta::name(claim)]);
+    alive(reader, out, "kube-controller-manager");
+    last_warning(reader, out, claim);
+    true
+}
+
 /// A container that waits, crashed, or was restarted. `true`: this explains the pod.
 fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
     let (pod_name, name) = (meta::name(pod), text(container, "name"));
@@ -209,7 +241,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             let restarts = int(container, "restartCount").unwrap_or(0).to_string();
             let code = int(last, "exitCode").unwrap_or(0).to_string();
             reader.line(out, Word::CrashLoop, &[name, &restarts, &code]);
-            meaning(reader, out, last);
+            meaning(reader, out, pod, container, last);
             out.tips.push(format!("kubectl logs {pod_name} -c {name} --previous{of}"));
             true
         }
@@ -223,7 +255,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if int(terminated, "exitCode").is_some_and(|c| c != 0) {
                 let code = int(terminated, "exitCode").unwrap_or(0).to_string();
                 reader.line(out, Word::Exited, &[name, &code]);
-                meaning(reader, out, terminated);
+                meaning(reader, out, pod, container, terminated);
                 out.tips.push(format!("kubectl logs {pod_name} -c {name}{of}"));
                 return true;
             }
@@ -233,7 +265,7 @@ fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
             if restarts > 0 && is_up && !last.is_null() {
                 let code = int(last, "exitCode").unwrap_or(0).to_string();
                 reader.fine(out, Word::WasRestarted, &[name, &restarts.to_string(), &code]);
-                meaning(reader, out, last);
+                meaning(reader, out, pod, container, last);
             }
             false
         }
@@ -265,9 +297,17 @@ fn template(reader: &Reader, pod: &Value) -> String {
     if WITH_TEMPLATE.contains(&kind.as_str()) { format!("{kind}/{name}") } else { own() }
 }
 
-/// What an exit code usually means.
-fn meaning(reader: &Reader, out: &mut Explanation, terminated: &Value) {
-    let word = match (text(terminated, "reason"), int(terminated, "exitCode").unwrap_or(0)) {
+/// Tells why a container has ended: the kubelet has ended it, or what its exit code usually means.
+/// A program that is asked to end may do so with 0.
+///
+/// Example: a liveness probe fails, and nginx ends with 0 on the signal. Nothing is wrong with its
+/// command then, but with the probe.
+fn meaning(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value, terminated: &Value) {
+    let reason = text(terminated, "reason");
+    if reason != "OOMKilled" && by_kubelet(reader, out, pod, container, terminated) {
+        return;
+    }
+    let word = match (reason, int(terminated, "exitCode").unwrap_or(0)) {
         ("OOMKilled", _) => Word::OomKilled,
         (_, 0) => Word::ExitedWell,
         (_, 126) => Word::NotExecutable,
@@ -277,4 +317,33 @@ fn meaning(reader: &Reader, out: &mut Explanation, terminated: &Value) {
         _ => return,
     };
     reader.fine(out, word, &[]);
+}
+
+/// Tells why the kubelet has ended a container, and what the probe or the hook had found. Returns
+/// whether it has: an Event says so since the start of what has ended.
+fn by_kubelet(
+    reader: &Reader,
+    out: &mut Explanation,
+    pod: &Value,
+    container: &Value,
+    terminated: &Value,
+) -> bool {
+    let place = format!("{{{}}}", text(container, "name"));
+    let started = meta::time(terminated, "startedAt");
+    let is_its = |event: &&Value| {
+        text(event, "involvedObject.fieldPath").ends_with(&place) && last_seen(event) >= started
+    };
+    let newest = |fits: fn(&Value) -> bool| {
+        let events = reader.facts.events(pod).filter(is_its).filter(|event| fits(event));
+        events.max_by_key(|event| last_seen(event))
+    };
+    let Some(ended) = newest(|event| event["reason"] == "Killing") else { return false };
+    reader.fine(out, Word::EndedByKubelet, &[text(ended, "message")]);
+    let found = newest(|event| match text(event, "reason") {
+        "FailedPostStartHook" => true,
+        "Unhealthy" => !text(event, "message").starts_with("Readiness"),
+        _ => false,
+    });
+    out.lines.extend(found.map(|event| format!("  {}", text(event, "message"))));
+    true
 }

@@ -76,8 +76,13 @@ pub(super) fn terminating(reader: &Reader, out: &mut Explanation, object: &Value
     }
 }
 
+/// Tells the newest warning about an object. What the scheduler has warned of is over once the pod
+/// has a node.
 pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Value) {
-    let mut warnings: Vec<&Value> = reader.facts.events(object).filter(|e| e["type"] == "Warning").collect();
+    let has_node = !text(object, "spec.nodeName").is_empty();
+    let warnings = reader.facts.events(object).filter(|event| event["type"] == "Warning");
+    let mut warnings: Vec<&Value> =
+        warnings.filter(|event| !(has_node && event["reason"] == "FailedScheduling")).collect();
     warnings.sort_by_key(|event| last_seen(event));
     if let Some(event) = warnings.last() {
         reader.line(out, Word::Warned, &[text(event, "reason"), text(event, "message")]);
@@ -85,7 +90,7 @@ pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Valu
 }
 
 /// When an Event was last seen. Events of `events.k8s.io` have no `lastTimestamp`.
-fn last_seen(event: &Value) -> Option<clock::Timestamp> {
+pub(super) fn last_seen(event: &Value) -> Option<clock::Timestamp> {
     let paths = ["lastTimestamp", "series.lastObservedTime", "eventTime", "metadata.creationTimestamp"];
     paths.into_iter().filter_map(|path| meta::time(event, path)).max()
 }

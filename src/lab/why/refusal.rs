@@ -187,7 +187,8 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
             reader.line(out, Word::Managed, &[]);
             out.lines.push(format!("  {message}"));
         }
-        409 => reader.line(out, Word::Conflict, &[]),
+        // Others are repeated in vain, e.g. to bind a pod that has a node already.
+        409 if message.contains("the object has been modified") => reader.line(out, Word::Conflict, &[]),
         422 => {
             reader.line(out, Word::Invalid, &[]);
             out.lines.push(format!("  {message}"));

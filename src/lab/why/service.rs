@@ -63,7 +63,8 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         .map(|(k, v)| format!("{k}={}", v.as_str().unwrap_or_default()))
         .collect();
     let written = written.join(",");
-    let endpoints = endpoints(reader.facts, namespace, name);
+    let of_slices = endpoints(reader.facts, namespace, name);
+    let (endpoints, others): (Vec<&Value>, Vec<&Value>) = of_slices.into_iter().partition(|e| is_offered(e));
     let listed = endpoints.len();
     if written.is_empty() {
         // A person or a component fills the list, as that of `default/kubernetes`.
@@ -82,10 +83,16 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     }
     // Such a Service lists its pods before they are ready, and while they end.
     let early = at(service, "spec.publishNotReadyAddresses") == true;
-    let serves = |p: &&&Value| early || is_ready(p) && !meta::is_terminating(p);
+    let serves = |p: &&&Value| if early { has_address(p) } else { is_ready(p) && !meta::is_terminating(p) };
     let ready: Vec<&&Value> = pods.iter().filter(serves).collect();
     if ready.is_empty() {
-        reader.line(out, Word::NobodyReady, &[&pods.len().to_string(), &written]);
+        let ending = others.iter().filter(|endpoint| still_serves(endpoint)).count();
+        let (selected, ending) = (pods.len().to_string(), (ending > 0).then(|| ending.to_string()));
+        // What leads to the pods of a headless Service is its name, which leads to ready ones only.
+        match ending.filter(|_| text(service, "spec.clusterIP") != "None") {
+            Some(ending) => reader.line(out, Word::AllEnding, &[&selected, &written, &ending]),
+            None => reader.line(out, Word::NobodyReady, &[&selected, &written]),
+        }
         out.tips.push(format!("why pod/{}{}", meta::name(pods[0]), flag(namespace)));
         return;
     }
@@ -106,12 +113,30 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     outside(reader, out, service);
 }
 
-/// The endpoints of a Service that its slices have as ready.
+/// The endpoints of a Service in its slices, ready or not.
 fn endpoints<'a>(facts: &'a Facts, namespace: &'a str, service: &'a str) -> Vec<&'a Value> {
     let is_its = move |s: &&Value| meta::label(s, "kubernetes.io/service-name") == Some(service);
     let slices = facts.within("endpointslices", namespace).filter(is_its);
-    // Source: EndpointConditions: a value that is missing is to be read as true.
-    slices.flat_map(|s| list(s, "endpoints")).filter(|e| at(e, "conditions.ready") != false).collect()
+    slices.flat_map(|s| list(s, "endpoints")).collect()
+}
+
+/// Returns whether an endpoint is ready. Source: EndpointConditions: a value that is missing is to
+/// be read as true.
+fn is_offered(endpoint: &Value) -> bool {
+    at(endpoint, "conditions.ready") != false
+}
+
+/// Returns whether the pod of an endpoint is being deleted and still answers. kube-proxy sends to
+/// such endpoints while none is ready. Source: KEP-1669.
+fn still_serves(endpoint: &Value) -> bool {
+    at(endpoint, "conditions.terminating") == true && at(endpoint, "conditions.serving") == true
+}
+
+/// Returns whether a slice can list a pod: one that has no node has no address, and one that has
+/// ended is left out. Source: `endpointslice/util.ShouldPodBeInEndpoints`.
+fn has_address(pod: &Value) -> bool {
+    let has_ended = matches!(text(pod, "status.phase"), "Succeeded" | "Failed");
+    !has_ended && !text(pod, "status.podIP").is_empty()
 }
 
 /// Is an address of the pod among those of the endpoints?

@@ -24,6 +24,7 @@ texts! {
         // -- pods
         NoNodeFits: "The scheduler found no node for it. What each node lacks:", "스케줄러가 알맞은 노드를 찾지 못했습니다. 노드마다 맞지 않은 이유:";
         BeingBound: "The scheduler has chosen {} and is about to bind it there.", "스케줄러가 {} 노드를 선택했고 곧 배정합니다.";
+        WaitsForClaim: "The scheduler has chosen {} and binds it there once the claim {} has a volume.", "스케줄러가 {} 노드를 선택했습니다. {} 클레임이 볼륨에 바인딩되면 그 노드에 배정합니다.";
         NotYetScheduled: "The scheduler has not looked at it yet.", "스케줄러가 아직 이 파드를 확인하지 않았습니다.";
         TipResources: "Ask for less (resources.requests), or make room.", "요청(resources.requests)을 줄이거나 노드에 여유를 만드세요.";
         TipSelector: "Some nodes lack a label that its nodeSelector or affinity asks for.", "nodeSelector 또는 어피니티가 요구하는 레이블이 없는 노드가 있습니다.";
@@ -46,6 +47,7 @@ texts! {
         WasRestarted: "The container {} was restarted (times: {}); it had ended with exit code {}.", "{} 컨테이너가 {}번 재시작되었습니다. 그전 종료 코드는 {}입니다.";
         Waits: "The container {} waits, {}: {}", "{} 컨테이너가 기다리는 중입니다. {}: {}";
         OomKilled: "It took more memory than its limit allows, and the kernel killed it.", "한도보다 많은 메모리를 써서 커널이 강제로 종료했습니다.";
+        EndedByKubelet: "The kubelet ended it: {}.", "kubelet이 종료했습니다: {}";
         ExitedWell: "0 means that it ended by itself, as if its work were done; a server should not end.", "0은 할 일을 마치고 스스로 끝났다는 뜻입니다. 서버라면 끝나면 안 됩니다.";
         NotExecutable: "126: the command is there but cannot be executed.", "126: 명령이 있지만 실행할 수 없습니다.";
         NoSuchCommand: "127: there is no such command in the image.", "127: 이미지에 그런 명령이 없습니다.";
@@ -108,6 +110,7 @@ texts! {
         OtherValue: "There are pods with {}={}, but it asks for {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 값은 {}입니다.";
         OtherKey: "There are pods with {}={}, but it asks for the key {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 키는 {}입니다.";
         NobodyReady: "Of the pods that it selects ({}, with {}) none is ready, so no endpoint is used.", "선택된 파드는 {}개({})이지만 준비된 파드가 없어 쓰이는 엔드포인트가 없습니다.";
+        AllEnding: "Of the pods that it selects ({}, with {}) none is ready. Until one is, requests go to those that are being deleted and still answer: {}.", "선택된 파드는 {}개({})이지만 준비된 파드가 없습니다. 준비된 파드가 생길 때까지 삭제 중이지만 아직 응답하는 파드로 요청을 보냅니다: {}개";
         NotListed: "Pods that it selects are ready, and no EndpointSlice lists one: its endpoints are not kept up to date.", "준비된 파드가 있지만 엔드포인트슬라이스에 없습니다. 엔드포인트가 갱신되지 않고 있습니다.";
         Listed: "Ready endpoints listed: {}.", "준비된 엔드포인트: {}개";
         NoNamedPort: "Its targetPort is called {}, and no container has a port of that name and protocol.", "targetPort 이름이 {}인데 이름과 프로토콜이 같은 포트를 가진 컨테이너가 없습니다.";

@@ -188,7 +188,12 @@ pub(super) fn for_example(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let mut inner = Explanation::default();
     pod::pod(reader, &mut inner, pod);
     reader.line(out, Word::ForExample, &[meta::name(pod)]);
-    out.lines.extend(inner.lines);
+    for line in inner.lines {
+        // A claim and the pod that uses it may have the same to tell.
+        if !out.lines.contains(&line) {
+            out.lines.push(line);
+        }
+    }
     out.tips.extend(inner.tips);
 }
 

@@ -377,7 +377,18 @@ fn a_refusal_is_told_as_what_it_is() {
             "another manager",
             None,
         ),
-        (409, "Operation cannot be fulfilled on pods \"web\": x", "changed the object after", None),
+        (
+            409,
+            "Operation cannot be fulfilled on pods \"web\": the object has been modified; please apply",
+            "changed the object after",
+            None,
+        ),
+        (
+            409,
+            "Operation cannot be fulfilled on pods/binding \"web\": pod web is already assigned",
+            "The server answered 409: Operation cannot be fulfilled on pods/binding",
+            None,
+        ),
     ] {
         let tap = Tap::new();
         answered(&tap, "1", answer("create", message), code);

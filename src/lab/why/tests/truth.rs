@@ -364,3 +364,61 @@ fn undo_is_proposed_for_the_last_step_alone() {
     let told = ask(&facts(&[], &tap), &["pod/web"]);
     assert!(told.lines[0].contains("was deleted by learner") && told.tips.is_empty(), "{told:?}");
 }
+
+/// Its peers find a pod by such a name before it is ready, but not before it has an address.
+#[test]
+fn a_pod_that_no_slice_can_list_is_no_fault_of_the_controller_manager() {
+    let told = |status: Value| {
+        let mut early = service(json!({"app": "web"}), json!(80));
+        early["spec"]["clusterIP"] = "None".into();
+        early["spec"]["publishNotReadyAddresses"] = true.into();
+        let web = ("pods", pod(json!({"app": "web"}), status));
+        ask(&facts(&[web, ("services", early)], &Tap::new()), &["svc/web"]).lines.join(" ")
+    };
+    for status in [json!({"phase": "Pending"}), json!({"phase": "Failed", "podIP": "10.244.1.5"})] {
+        let said = told(status);
+        assert!(said.contains("none is ready") && !said.contains("kept up to date"), "{said}");
+    }
+    let said = told(json!({"phase": "Running", "podIP": "10.244.1.5"}));
+    assert!(said.contains("not kept up to date"), "{said}");
+}
+
+/// kube-proxy sends to them as long as no endpoint is ready (KEP-1669); a name leads to none.
+#[test]
+fn pods_that_are_deleted_and_still_answer_get_the_requests() {
+    let told = |is_serving: bool, cluster_ip: &str| {
+        let mut leaving = pod(json!({"app": "web"}), ready());
+        leaving["metadata"]["deletionTimestamp"] = "2026-11-25T01:00:00Z".into();
+        let mut web = service(json!({"app": "web"}), json!(80));
+        web["spec"]["clusterIP"] = cluster_ip.into();
+        let (plural, mut listed) = slice();
+        listed["endpoints"][0]["conditions"] =
+            json!({"ready": false, "serving": is_serving, "terminating": true});
+        let objects = [("pods", leaving), (plural, listed), ("services", web)];
+        ask(&facts(&objects, &Tap::new()), &["svc/web"]).lines.join(" ")
+    };
+    let said = told(true, "10.96.0.9");
+    assert!(said.contains("being deleted and still answer: 1.") && !said.contains("no endpoint"), "{said}");
+    for said in [told(false, "10.96.0.9"), told(true, "None")] {
+        assert!(said.contains("no endpoint is used"), "{said}");
+    }
+}
+
+/// The cluster was started anew, or the pod waits for longer than the records reach.
+#[test]
+fn what_no_record_tells_of_a_decision_stands_in_the_condition() {
+    let told = |conditions: Value| {
+        let mut pending = pod(json!({}), json!({"phase": "Pending", "conditions": conditions}));
+        pending["spec"]["nodeName"] = "".into();
+        ask(&facts(&[("pods", pending)], &Tap::new()), &["pod/web-1"]).lines.join(" ")
+    };
+    let found = |reason: &str, message: &str| {
+        told(json!([{"type": "PodScheduled", "status": "False", "reason": reason, "message": message}]))
+    };
+    let said = found("Unschedulable", "0/3 nodes are available: 3 Insufficient cpu.");
+    assert!(said.contains("found no node") && said.contains("3 Insufficient cpu"), "{said}");
+    assert!(!said.contains("not looked at it"), "{said}");
+    let said = found("SchedulerError", "running PreBind plugin: timed out");
+    assert!(said.contains("It says: running PreBind") && !said.contains("found no node"), "{said}");
+    assert!(told(json!([])).contains("has not looked at it yet"));
+}

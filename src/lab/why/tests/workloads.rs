@@ -1,8 +1,8 @@
 //! Workloads that do not get on, and claims without a volume.
 
-use super::{ask, facts, pod, ready};
+use super::{ask, decision, facts, pod, ready};
 use serde_json::{Value, json};
-use tap::Tap;
+use tap::{Record, Tap};
 
 pub(super) fn workload(name: &str, spec: Value, status: Value) -> Value {
     json!({"metadata": {"name": name, "namespace": "default", "uid": name, "generation": 1},
@@ -192,4 +192,82 @@ fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
     ended["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
     let seen = facts(&[of_class(), class("WaitForFirstConsumer"), ("pods", ended)], &Tap::new());
     assert!(ask(&seen, &["pvc/data"]).lines.join(" ").contains("waits for the first pod"));
+}
+
+/// The scheduler has found a node since. A probe that fails is a reason of now.
+#[test]
+fn what_the_scheduler_warned_of_is_over_once_the_pod_has_a_node() {
+    let told = |reason: &str| {
+        let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "ready": false,
+            "state": {"running": {}}}]});
+        let warned = ("events", warning("u", reason, "Because."));
+        ask(&facts(&[("pods", pod(json!({}), status)), warned], &Tap::new()), &["pod/web-1"]).lines.join(" ")
+    };
+    let said = told("Unhealthy");
+    assert!(said.contains("not ready: c") && said.contains("Unhealthy: Because."), "{said}");
+    let said = told("FailedScheduling");
+    assert!(said.contains("not ready: c") && !said.contains("Because."), "{said}");
+}
+
+/// The scheduler has chosen a node and waits with the binding. Nothing binds the claim.
+#[test]
+fn a_pod_whose_claim_has_no_volume_names_what_it_waits_for() {
+    let tap = Tap::new();
+    tap.emit(Record::new(decision(vec![], Some("n1"))).object("pods", "default", "web-1"));
+    let seen = |phase: &str| {
+        let mut user = pod(json!({}), json!({"phase": "Pending"}));
+        user["spec"]["nodeName"] = "".into();
+        user["spec"]["volumes"] = json!([{"emptyDir": {}}, {"persistentVolumeClaim": {"claimName": "data"}}]);
+        let claim = workload("data", json!({"storageClassName": "std"}), json!({"phase": phase}));
+        let class = json!({"metadata": {"name": "std"}, "volumeBindingMode": "WaitForFirstConsumer"});
+        let silent = json!({"metadata": {"name": "kube-controller-manager", "namespace": "kube-system"},
+            "spec": {"renewTime": "2020-01-01T00:00:00.000000Z", "leaseDurationSeconds": 15}});
+        let warned = ("events", warning("data", "ProvisioningFailed", "Because."));
+        let storage = [("persistentvolumeclaims", claim), ("storageclasses", class), warned];
+        facts(&[&storage[..], &[("pods", user), ("leases", silent)]].concat(), &tap)
+    };
+    for about in ["pod/web-1", "pvc/data"] {
+        let told = ask(&seen("Pending"), &[about]);
+        let said = told.lines.join(" ");
+        assert!(told.problem && said.contains("chosen n1 and binds it there once the claim data"), "{said}");
+        assert!(said.contains("Nobody does the work of kube-controller-manager"), "{said}");
+        assert_eq!(said.matches("ProvisioningFailed").count(), 1, "{said}");
+    }
+    let bound = ask(&seen("Bound"), &["pod/web-1"]);
+    assert!(!bound.problem && bound.lines[0].contains("about to bind"), "{bound:?}");
+}
+
+/// nginx ends with 0 when it is asked to. What it ended with says nothing of the cause then.
+#[test]
+fn a_container_that_the_kubelet_has_ended_did_not_end_by_itself() {
+    let told = |killed: &str| {
+        let last = json!({"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-25T01:00:00Z"});
+        let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 2,
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": last}}]});
+        let event = |name: &str, kind: &str, reason: &str, message: &str| {
+            let mut event = warning("u", reason, message);
+            event["metadata"]["name"] = name.into();
+            event["type"] = kind.into();
+            event["involvedObject"]["fieldPath"] = "spec.containers{c}".into();
+            event["eventTime"] = killed.into();
+            ("events", event)
+        };
+        let events = [
+            event("a", "Normal", "Killing", "Container c failed liveness probe, will be restarted"),
+            event("b", "Warning", "Unhealthy", "Liveness probe failed: connection refused"),
+            event("c", "Warning", "Unhealthy", "Readiness probe failed: not yet"),
+        ];
+        let seen = facts(&[&events[..], &[("pods", pod(json!({}), status))]].concat(), &Tap::new());
+        ask(&seen, &["pod/web-1"]).lines.join(" ")
+    };
+    let said = told("2026-11-25T01:00:09Z");
+    assert!(said.contains("kubelet ended it: Container c failed liveness probe"), "{said}");
+    assert!(
+        said.contains("Liveness probe failed: connection refused") && !said.contains("not yet"),
+        "{said}"
+    );
+    assert!(!said.contains("ended by itself"), "{said}");
+    // That was another run of it.
+    let said = told("2026-11-25T00:59:59Z");
+    assert!(said.contains("ended by itself") && !said.contains("liveness"), "{said}");
 }
