@@ -93,8 +93,14 @@ pub(crate) async fn keep<K: Typed>(
     let hash = template_hash(template, collisions.unwrap_or(0));
     let name = revision_name(&look.key.name, &hash);
     let next = all.last().map_or(1, |r| r.revision.saturating_add(1));
-    match kept_as(&all, template) {
-        Some(at) if at + 1 == all.len() => {}
+    let at = kept_as(&all, template);
+    let is_newest = at.is_some_and(|at| at + 1 == all.len());
+    if !is_newest && !is_current(look, template).await? {
+        let why = format!("{} is gone or has changed, and the cache does not know it", look.key);
+        return Err(Error::NotYet(why));
+    }
+    match at {
+        Some(_) if is_newest => {}
         Some(at) => {
             // A rollback: the old one is the newest again.
             let patch = Patch::Merge(json!({"revision": next}));
@@ -103,14 +109,6 @@ pub(crate) async fn keep<K: Typed>(
         }
         None if all.iter().any(|r| name_of(r) == name) => return collide(look, &name, collisions).await,
         None => {
-            // A cache that is behind knows nothing of the owner's deletion: the garbage collector
-            // would remove the new one, which brings the owner's key back, and so on.
-            if !look.still_there().await? {
-                return Err(Error::NotYet(format!(
-                    "{} is gone or going, and the cache does not know it",
-                    look.key
-                )));
-            }
             let revision = made(look, template, &name, &hash, next);
             let made = match api.create(&PostParams::default(), &revision).await {
                 Err(error) if is_code(&error, 409) => {
@@ -136,6 +134,28 @@ pub(crate) async fn keep<K: Typed>(
         }
     }
     Ok(all)
+}
+
+/// Returns whether the API server has the workload with this template. Asked before a revision is
+/// made or gets another number, because the cache may be behind.
+///
+/// If the workload is deleted, the garbage collector would remove the new revision, which brings
+/// the owner's key back, and so on. Workloads and revisions come over a watch each, and an undo
+/// changes both in one transaction. A look that has seen its revisions first would keep once more
+/// what was taken back, and `rollout undo` would lead there.
+///
+/// ```text
+///                        template   d-1          d-2
+/// before the undo        of d-2     revision 1   revision 2
+/// after it               of d-1     revision 1   gone
+/// seen by the cache      of d-2     revision 1   gone         d-2 would be made again
+/// ```
+async fn is_current<K: Typed>(look: &Look<'_, K>, template: &PodTemplateSpec) -> Result<bool, Error> {
+    let Some(live) = look.api::<K>().get_opt(&look.key.name).await? else { return Ok(false) };
+    let is_there = live.meta().uid == look.object.meta().uid && live.meta().deletion_timestamp.is_none();
+    let live = serde_json::to_value(&live)?.pointer("/spec/template").cloned().unwrap_or_default();
+    let live: PodTemplateSpec = serde_json::from_value(live).unwrap_or_default();
+    Ok(is_there && live == *template)
 }
 
 /// Brings the key of an object back when one of its revisions is deleted or changed: `rollout undo`

@@ -410,6 +410,43 @@ mod tests {
         }
     }
 
+    /// An undo changes a set and its revisions at once, and the watch of the revisions is ahead.
+    #[tokio::test]
+    async fn a_template_that_was_taken_back_is_not_kept_again() {
+        let template = |image: &str| json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": image}]}});
+        let set = |image: &str| {
+            json!({"metadata": {"name": "s", "namespace": "d", "uid": "1"},
+                "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template(image)}})
+        };
+        let owner = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "name": "s", "uid": "1", "controller": true});
+        let revision = |image: &str, number: i64| {
+            let mut data = json!({"spec": {"template": template(image)}});
+            data["spec"]["template"]["$patch"] = json!("replace");
+            let meta = json!({"name": format!("s-{image}"), "namespace": "d", "labels": {HASH: image}, "ownerReferences": [owner]});
+            json!({"metadata": meta, "data": data, "revision": number})
+        };
+        let path = "/apis/apps/v1/namespaces/d/controllerrevisions";
+        // The image in the cache and in the store, and what is written.
+        for (cached, live, written) in [
+            ("three", "two", vec![]),
+            ("one", "two", vec![]),
+            ("three", "three", vec![format!("POST {path}")]),
+            ("one", "one", vec![format!("PATCH {path}/s-one")]),
+        ] {
+            let (server, shared) = on_one_node(&set(live)).await;
+            shared.informer::<DaemonSet>().tell_of(serde_json::from_value(set(cached)).unwrap());
+            for (image, number) in [("one", 1), ("two", 2)] {
+                let kept = serde_json::from_value(revision(image, number)).unwrap();
+                shared.informer::<ControllerRevision>().tell_of(kept);
+            }
+            let looked = workload::look_once::<DaemonSets>(&shared, &Key::new("d", "s")).await;
+            assert_eq!(looked.is_ok(), cached == live, "{:?}", looked.err());
+            let mut lines = server.lines();
+            lines.retain(|line| line.contains(path) && !line.starts_with("GET"));
+            assert_eq!(lines, written, "{cached} in the cache, {live} in the store");
+        }
+    }
+
     /// As after `kubectl delete --cascade=orphan` and a new set of the same name.
     #[tokio::test]
     async fn revisions_that_an_earlier_set_has_left_are_adopted() {
