@@ -229,6 +229,8 @@ impl Shell {
         for (signal, _) in self.traps.iter().filter(|(signal, action)| **signal > 0 && !action.is_empty()) {
             let _ = trap::set(*signal, Action::Default);
         }
+        // `saved=$(trap)` must show them (POSIX, `trap`). A subshell in this one shows the same.
+        self.parent_traps.get_or_insert_with(|| self.traps.clone());
         self.traps.retain(|signal, action| *signal > 0 && action.is_empty());
         if self.interactive {
             // ^Z stays ignored: there is no `fg` that could wake a stopped job.

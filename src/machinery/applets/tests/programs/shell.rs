@@ -157,6 +157,34 @@ const CASES: &[Case] = &[
     ),
     ("time exit 4", "", 4),
     ("{ time f() { echo in; }; time f; time ! true; echo $?; } 2>f; grep -c real f", "in\n1\n3\n", 0),
+    // A list without words is no list of the arguments.
+    (
+        "set -- a; for i in; do echo no; done; for i in # none\ndo echo no; done; for i\ndo echo $i; done; for i; do echo $i; done",
+        "a\na\n",
+        0,
+    ),
+    (
+        "f() { for i \\\n in \\\n; do echo no; done; }; f a; ( (for in in; do echo no; done) ); echo \"$(for i in; do echo no; done)\" 'for i in;'",
+        " for i in;\n",
+        0,
+    ),
+    // A comment behind `$(` or `;` has quotes and brackets that mean nothing.
+    ("x=$( # don't (\necho a; # it's )\n); echo $x \"$( # \"\necho b)\"", "a b\n", 0),
+    // dash shows no traps in a subshell, POSIX and bash do.
+    (
+        "trap 'echo t' USR1; x=$(trap); (trap '' USR2; trap); trap | sed 's/^/in /'; trap - USR1; eval \"$x\"; kill -USR1 $$",
+        "trap -- '' USR2\nin trap -- 'echo t' USR1\nt\n",
+        0,
+    ),
+    ("trap 'echo t' EXIT; (trap; trap - EXIT; trap)", "trap -- 'echo t' EXIT\nt\n", 0),
+    // dash has no `>&FILE`.
+    (
+        "{ echo a; echo b >&2; } >&f; cat f; x='g h'; echo c >&\"$x\"; cat 'g h'; echo d 2>&f; echo $?; echo e >&77777777777; echo $?",
+        "a\nb\nc\n2\n2\n",
+        0,
+    ),
+    ("echo v | { read -p 'prompt ' x; echo $x; } 2>&1", "v\n", 0),
+    ("mkdir -p d/e; echo d//e* .//d/*; echo d*//", "d//e .//d/e\nd//\n", 0),
     // Recursion without end is an error, not the end of the stack.
     ("x='eval \"$x\"'; eval \"$x\"; echo no", "", 2),
     ("echo '. ./again' >again; . ./again; echo no", "", 2),
