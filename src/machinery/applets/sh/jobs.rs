@@ -1,5 +1,7 @@
 //! Children: forked, waited for, remembered.
 
+mod ids;
+
 use super::{Flow, Run, Shell};
 use linux::fork::Side;
 use linux::process::{self, Exit};
@@ -144,17 +146,6 @@ impl Jobs {
                 Some(running.map(|(pid, _)| *pid).collect())
             }
             None => Some(vec![name.parse().ok()?]),
-        }
-    }
-
-    /// The job that `%name` means.
-    fn job(&self, name: &str) -> Option<&Job> {
-        match name {
-            "" | "%" | "+" => self.list.last(),
-            number => {
-                let number = number.parse::<usize>().ok()?;
-                self.list.iter().find(|job| job.number == number)
-            }
         }
     }
 

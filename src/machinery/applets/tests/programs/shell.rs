@@ -259,6 +259,17 @@ const CASES: &[Case] = &[
     // bash has `-v`.
     ("printf -v y %s 5; echo \"$? [$y]\"", "2 []\n", 0),
     ("echo $((2 ** 0)) $((2 ** 10)); echo $((2 ** -1)); echo no", "1 1024\n", 2),
+    (
+        "command -v -- cd if; echo $?; command -pv cd; command -v -- nosuch; echo $?; command -x; echo $?; command -p -- echo hi; command -V nosuch >f; echo $?",
+        "cd\nif\n0\ncd\n127\n2\nhi\n127\n",
+        0,
+    ),
+    // dash keeps no commands of jobs, bash and busybox at a prompt do.
+    (
+        "sleep 60 & p=$!; sleep 61 & kill %-; wait $p; echo $?; kill '%?61'; wait $!; echo $?; kill %sleep; echo $?",
+        "143\n143\n2\n",
+        0,
+    ),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
     (
