@@ -52,7 +52,7 @@ fn may_have_empty_list(text: &str) -> bool {
 /// Where the `in` of `for NAME in` ends; `None` if the loop has no `in`, or words behind it.
 fn behind_empty_in(text: &[char], span: &SourceSpan) -> Option<usize> {
     // A continued line before the command is counted as its beginning.
-    let at = behind_word(text, behind_blanks(text, span.start.index, false), "for")?;
+    let at = behind_word(text, behind_blanks(text, span.start.index, true), "for")?;
     let name = behind_blanks(text, at, false);
     let length = text[name..].iter().take_while(|c| **c == '_' || c.is_ascii_alphanumeric()).count();
     let end = behind_word(text, behind_blanks(text, name + length, true), "in")?;

@@ -191,6 +191,7 @@ fn at<B>(
     if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
         let around = Around {
             method: request.method(),
+            version: request.version(),
             uri: request.uri(),
             headers: request.headers(),
             path,
