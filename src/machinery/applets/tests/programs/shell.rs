@@ -271,6 +271,11 @@ const CASES: &[Case] = &[
         0,
     ),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
+    (
+        "umask 022; umask u=rw+x,g=u; umask; umask g=o-w,o-rwx; umask; umask a=X; umask; umask =,u+z; echo $?",
+        "0002\n0027\n0666\n2\n",
+        0,
+    ),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
     (
         "sleep 60 & jobs %1 >f; jobs -l $! >>f; [ $(jobs -p %1) = $! ] && echo same; jobs %2; echo $?; kill %1; wc -l <f",
