@@ -127,6 +127,11 @@ const CASES: &[Case] = &[
         "d c.d a/b.c a/b a/b- a/b.c.- a__._._ +b.c.d\n",
         0,
     ),
+    (
+        "x=abc; echo \"${x/#/p} ${x/%/s} ${x//} ${x/#} ${x//*/y}\"; x=; echo \"${x/#/p} ${x/%/s} ${x/*/a} ${x//*/y} ${x/?/n}|${x/b/n}\"",
+        "pabc abcs abc abc y\np s a y |\n",
+        0,
+    ),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
     // Signals whose names are seldom used.
