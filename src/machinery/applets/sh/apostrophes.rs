@@ -1,6 +1,6 @@
 //! `'` and blanks inside `"${x:-it's}"`. There they are plain characters, but the parser wants the
-//! other half of a `'` and makes one of several blanks. And comments inside of brackets, in which it
-//! sees quotes and brackets.
+//! other half of a `'` and makes one of several blanks. And comments inside of brackets, in which
+//! it sees quotes and brackets.
 
 use std::iter::Peekable;
 use std::str::Chars;
@@ -38,9 +38,9 @@ enum Inside {
     Document,
 }
 
-/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`, and
-/// without comments that the parser would misread. `None` if there is nothing of both, or if it has
-/// a here-document, in which quotes have other rules.
+/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`,
+/// and without comments that the parser would misread. `None` if there is nothing of both, or if it
+/// has a here-document, in which quotes have other rules.
 pub(super) fn replaced(text: &str) -> Option<String> {
     if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
 }

@@ -40,7 +40,7 @@ fn symbolic(text: &str, now: u32) -> Option<u32> {
     })
 }
 
-/// Changes the rights of the classes `who` as `actions` say, each of which begins with its operator.
+/// Changes the rights of the classes `who` as `actions` say. Each action begins with its operator.
 fn changed(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
     while let Some(operator) = actions.chars().next() {
         let end = actions[1..].find(['=', '+', '-']).map_or(actions.len(), |at| at + 1);
