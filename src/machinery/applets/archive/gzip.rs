@@ -10,9 +10,11 @@ use std::fs::{File, FileTimes, Permissions};
 use std::io::{self, BufReader, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Zip {
     decompress: bool,
+    /// `-t`: what it decompresses is thrown away.
+    test: bool,
     to_stdout: bool,
     keep: bool,
     force: bool,
@@ -30,6 +32,7 @@ fn parse_gzip(args: &[String], mut zip: Zip) -> Result<Zip, char> {
                 for letter in letters.chars() {
                     match letter {
                         'd' => zip.decompress = true,
+                        't' => (zip.decompress, zip.test) = (true, true),
                         'c' => zip.to_stdout = true,
                         'k' => zip.keep = true,
                         'f' => zip.force = true,
@@ -49,18 +52,11 @@ pub(crate) fn gzip(args: Vec<OsString>) -> i32 {
     let name = args.first().map(|a| a.to_string_lossy().into_owned()).unwrap_or_default();
     let name = name.rsplit('/').next().unwrap_or_default().to_string();
     let zcat = name == "zcat";
-    let start = Zip {
-        decompress: zcat || name == "gunzip",
-        to_stdout: zcat,
-        keep: false,
-        force: false,
-        level: 6,
-        files: Vec::new(),
-    };
+    let start = Zip { decompress: zcat || name == "gunzip", to_stdout: zcat, level: 6, ..Zip::default() };
     let mut zip = match parse_gzip(&texts(args), start) {
         Ok(zip) => zip,
         Err(letter) => {
-            eprintln!("{name}: unrecognized option: {letter}\nUsage: {name} [-cdfk1-9] [FILE]...");
+            eprintln!("{name}: unrecognized option: {letter}\nUsage: {name} [-cdfkt1-9] [FILE]...");
             return 1;
         }
     };
@@ -78,6 +74,13 @@ pub(crate) fn gzip(args: Vec<OsString>) -> i32 {
 }
 
 fn gzip_one(zip: &Zip, name: &str) -> io::Result<()> {
+    if zip.test {
+        return if name == "-" {
+            convert(zip, io::stdin(), io::sink())
+        } else {
+            convert(zip, File::open(name)?, io::sink())
+        };
+    }
     if name == "-" {
         return convert(zip, io::stdin(), io::stdout());
     }
@@ -143,8 +146,7 @@ mod tests {
         std::fs::write(at("other"), "other").unwrap();
         std::os::unix::fs::symlink(at("other"), at("f.gz")).unwrap();
         std::os::unix::fs::symlink(at("other"), at("link")).unwrap();
-        let zip =
-            Zip { decompress: false, to_stdout: false, keep: true, force: true, level: 6, files: vec![] };
+        let zip = Zip { keep: true, force: true, level: 6, ..Zip::default() };
         assert!(gzip_one(&zip, &at("link")).is_err());
         gzip_one(&zip, &at("f")).unwrap();
         assert_eq!(std::fs::read_to_string(at("other")).unwrap(), "other");
@@ -159,8 +161,7 @@ mod tests {
         std::fs::set_permissions(&name, Permissions::from_mode(0o640)).unwrap();
         let then = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000);
         File::open(&name).unwrap().set_times(FileTimes::new().set_modified(then)).unwrap();
-        let mut zip =
-            Zip { decompress: false, to_stdout: false, keep: false, force: false, level: 6, files: vec![] };
+        let mut zip = Zip { level: 6, ..Zip::default() };
         for (from, to) in [(name.clone(), format!("{name}.gz")), (format!("{name}.gz"), name.clone())] {
             gzip_one(&zip, &from).unwrap();
             let found = std::fs::metadata(&to).unwrap();
@@ -174,8 +175,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let name = dir.path().join("f").to_str().unwrap().to_string();
         std::fs::write(&name, "hello").unwrap();
-        let mut zip =
-            Zip { decompress: false, to_stdout: false, keep: false, force: false, level: 6, files: vec![] };
+        let mut zip = Zip { level: 6, ..Zip::default() };
         gzip_one(&zip, &name).unwrap();
         assert!(!Path::new(&name).exists());
         zip.decompress = true;
@@ -184,9 +184,23 @@ mod tests {
     }
 
     #[test]
+    fn a_test_reads_all_and_writes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let name = dir.path().join("f").to_str().unwrap().to_string();
+        std::fs::write(&name, "hello").unwrap();
+        gzip_one(&Zip { level: 6, ..Zip::default() }, &name).unwrap();
+        let packed = format!("{name}.gz");
+        let zip = parse_gzip(&["-t".to_string()], Zip::default()).unwrap();
+        gzip_one(&zip, &packed).unwrap();
+        assert!(!Path::new(&name).exists() && Path::new(&packed).exists());
+        let bytes = std::fs::read(&packed).unwrap();
+        std::fs::write(&packed, &bytes[..bytes.len() - 3]).unwrap();
+        assert!(gzip_one(&zip, &packed).is_err());
+    }
+
+    #[test]
     fn two_dashes_end_the_options() {
-        let zip =
-            Zip { decompress: false, to_stdout: false, keep: false, force: false, level: 6, files: vec![] };
+        let zip = Zip { level: 6, ..Zip::default() };
         let words = ["-9", "--", "-d", "--", "f"].map(String::from);
         let zip = parse_gzip(&words, zip).unwrap();
         assert_eq!(

@@ -1,11 +1,12 @@
 //! Texts with variables, as `return` has them.
 
-use http::{HeaderMap, Method, Uri, header};
+use http::{HeaderMap, Method, Uri, Version, header};
 use std::net::SocketAddr;
 
 /// What variables can tell of.
 pub(super) struct Around<'a> {
     pub method: &'a Method,
+    pub version: Version,
     pub uri: &'a Uri,
     pub headers: &'a HeaderMap,
     /// The path as it was understood: decoded and without detours.
@@ -25,8 +26,10 @@ enum Piece {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Text(Vec<Piece>);
 
-const KNOWN: [&str; 16] = [
+const KNOWN: [&str; 21] = [
     "args",
+    "content_length",
+    "content_type",
     "document_uri",
     "host",
     "hostname",
@@ -34,13 +37,16 @@ const KNOWN: [&str; 16] = [
     "query_string",
     "remote_addr",
     "remote_port",
+    "request",
     "request_method",
     "request_uri",
     "scheme",
     "server_addr",
     "server_name",
     "server_port",
+    "server_protocol",
     "time_iso8601",
+    "time_local",
     "uri",
 ];
 
@@ -62,8 +68,9 @@ impl Text {
             if name.is_empty() {
                 return Err("invalid variable name".into());
             }
-            let of_request =
-                ["http_", "arg_"].iter().any(|start| name.len() > start.len() && name.starts_with(start));
+            let of_request = ["http_", "arg_", "cookie_"]
+                .iter()
+                .any(|start| name.len() > start.len() && name.starts_with(start));
             if !of_request && !KNOWN.contains(&name) {
                 return Err(format!("unknown \"{name}\" variable"));
             }
@@ -97,9 +104,17 @@ pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
 
 fn value(name: &str, around: &Around) -> String {
     let query = around.uri.query().unwrap_or_default();
+    let sent = |header: &str| {
+        around.headers.get(header).and_then(|v| v.to_str().ok()).unwrap_or_default().to_string()
+    };
     if let Some(header) = name.strip_prefix("http_") {
-        let found = around.headers.get(header.replace('_', "-")).and_then(|v| v.to_str().ok());
-        return found.unwrap_or_default().to_string();
+        return sent(&header.replace('_', "-"));
+    }
+    if let Some(cookie) = name.strip_prefix("cookie_") {
+        let all = around.headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+        let mut pairs = all.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+        let found = pairs.find(|(key, _)| key.eq_ignore_ascii_case(cookie));
+        return found.map_or(String::new(), |(_, text)| text.to_string());
     }
     if let Some(argument) = name.strip_prefix("arg_") {
         // nginx does not tell `?Q=` from `?q=` (`ngx_http_arg`).
@@ -122,7 +137,11 @@ fn value(name: &str, around: &Around) -> String {
         }
         "remote_addr" => around.peer.ip().to_string(),
         "remote_port" => around.peer.port().to_string(),
+        "request" => format!("{} {} {:?}", around.method, around.uri, around.version),
         "request_method" => around.method.to_string(),
+        "content_length" | "content_type" => sent(&name.replace('_', "-")),
+        "server_protocol" => format!("{:?}", around.version),
+        "time_local" => jiff::Timestamp::now().strftime("%d/%b/%Y:%H:%M:%S +0000").to_string(),
         "scheme" => "http".to_string(),
         "server_addr" => around.local.ip().to_string(),
         "server_port" => around.local.port().to_string(),
@@ -140,9 +159,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, "Web.example:8080".parse().unwrap());
         headers.insert("x-one", "1".parse().unwrap());
+        headers.insert(header::CONTENT_TYPE, "text/plain".parse().unwrap());
+        headers.append(header::COOKIE, "a=1; b=2".parse().unwrap());
+        headers.append(header::COOKIE, "c=x=y".parse().unwrap());
         let uri: Uri = "/a/%62?q=7&r=".parse().unwrap();
         let around = Around {
             method: &Method::GET,
+            version: Version::HTTP_11,
             uri: &uri,
             headers: &headers,
             path: "/a/b",
@@ -154,6 +177,12 @@ mod tests {
         assert_eq!(fill("https://$host$request_uri").as_deref(), Ok("https://web.example/a/%62?q=7&r="));
         assert_eq!(fill("$uri|${arg_q}x|$http_x_one|$remote_addr").as_deref(), Ok("/a/b|7x|1|10.0.0.9"));
         assert_eq!(fill("$arg_Q").as_deref(), Ok("7"), "in any case");
+        assert_eq!(fill("$cookie_b|$cookie_C|$cookie_d|").as_deref(), Ok("2|x=y||"));
+        assert_eq!(fill("$request").as_deref(), Ok("GET /a/%62?q=7&r= HTTP/1.1"));
+        assert_eq!(
+            fill("$server_protocol $content_type$content_length").as_deref(),
+            Ok("HTTP/1.1 text/plain")
+        );
         assert!(!fill("I am $hostname").unwrap().contains('$'));
         assert_eq!(fill("$nobody"), Err("unknown \"nobody\" variable".into()));
         assert_eq!(fill("5$"), Err("invalid variable name".into()));

@@ -1,5 +1,9 @@
 //! `'` and blanks inside `"${x:-it's}"`. There they are plain characters, but the parser wants the
-//! other half of a `'` and makes one of several blanks.
+//! other half of a `'` and makes one of several blanks. And comments inside of brackets, in which
+//! it sees quotes and brackets.
+
+use std::iter::Peekable;
+use std::str::Chars;
 
 /// What stands for a plain character while a text is parsed. These are no characters of any text
 /// (Unicode, chapter 23.7: noncharacters are for internal use).
@@ -34,8 +38,9 @@ enum Inside {
     Document,
 }
 
-/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`.
-/// `None` if there is no such one, or if it has a here-document, in which quotes have other rules.
+/// The text with a stand-in for each `'` and blank that is a plain character of a quoted `${…}`,
+/// and without comments that the parser would misread. `None` if there is nothing of both, or if it
+/// has a here-document, in which quotes have other rules.
 pub(super) fn replaced(text: &str) -> Option<String> {
     if text.contains("<<") { None } else { replaced_inside(text, Vec::new()) }
 }
@@ -46,7 +51,7 @@ pub(super) fn replaced_in_document(text: &str) -> Option<String> {
 }
 
 fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
-    if !text.contains("${") {
+    if !text.contains("${") && !(text.contains('(') && text.contains('#')) {
         return None;
     }
     let (text, found, _) = scan(text, inside);
@@ -94,7 +99,7 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
             ('\\', _) => out.extend(chars.next()),
             ('\'', _) if !quoted => copy_until(&mut chars, &mut out, '\''),
             ('#', _) if !quoted && begins_word => {
-                copy_until(&mut chars, &mut out, '\n');
+                found |= copy_comment(&mut chars, &mut out, top == Some(Inside::Brackets));
                 before = '\n'; // the next line may be a comment, too
             }
             ('"', Some(Inside::Quotes)) => drop(inside.pop()),
@@ -149,6 +154,21 @@ fn copy_until(chars: &mut impl Iterator<Item = char>, out: &mut String, end: cha
     }
 }
 
+/// Copies a comment up to the end of its line. Inside of brackets the parser may take a quote or a
+/// bracket in it for the command's own, so there `#` alone is kept of one that has such characters:
+/// `$(a; # don't` is `$(a; #`. Returns whether something was left out.
+fn copy_comment(chars: &mut Peekable<Chars<'_>>, out: &mut String, inside_brackets: bool) -> bool {
+    let mut comment = String::new();
+    copy_until(chars, &mut comment, '\n');
+    let shortens = inside_brackets && comment.contains(['\'', '"', '`', '(', ')', '{', '}', '$', '\\']);
+    match (shortens, comment.ends_with('\n')) {
+        (false, _) => out.push_str(&comment),
+        (true, true) => out.push('\n'),
+        (true, false) => {}
+    }
+    shortens
+}
+
 /// Copies the rest of a `$'…'`, in which `\'` does not end it.
 fn copy_ansi(chars: &mut impl Iterator<Item = char>, out: &mut String) {
     while let Some(c) = chars.next() {
@@ -191,6 +211,16 @@ mod tests {
         }
         let document = replaced_in_document("it's \"${x:-don't}\" ${y:-\"it's\"} ${z#'a'}").unwrap();
         assert_eq!(document.replace('\u{fdd0}', "@"), "it's \"${x:-don@t}\" ${y:-\"it's\"} ${z#'a'}");
+        for (text, wanted) in [
+            ("x=$( # don't\n:)", "x=$( #\n:)"),
+            ("x=\"$(a; # a )\nb # \"\n)\"", "x=\"$(a; #\nb #\n)\""),
+            ("(a\n# a (b\n)", "(a\n#\n)"),
+        ] {
+            assert_eq!(replaced(text).as_deref(), Some(wanted), "{text}");
+        }
+        for text in ["x=$( # plain\n:)", "# don't\n(:)", "x=$(a#'b' ${#x} $((16#f)))"] {
+            assert_eq!(replaced(text), None, "{text}");
+        }
         for text in [
             "echo ${x:-'a'}",
             "echo \"it's\" ${x}",

@@ -31,7 +31,7 @@ fn step(base: &str, part: &[Glyph], first: bool, last: bool) -> Vec<String> {
         let path = format!("{base}{}", part.iter().map(|g| g.c).collect::<String>());
         return match (first && path.is_empty(), last) {
             (true, _) => vec!["/".to_string()],
-            (_, false) => vec![if path.ends_with('/') { path } else { path + "/" }],
+            (_, false) => vec![path + "/"], // of `a//b`, too: every slash of the word stays
             (_, true) if part.is_empty() || fs::symlink_metadata(&path).is_ok() => vec![path],
             (_, true) => Vec::new(),
         };
@@ -75,6 +75,8 @@ mod tests {
         assert_eq!(find(".*/x.txt"), Some(vec![".c/x.txt".into()]));
         assert_eq!(find("*/nothing*"), Some(vec![]));
         assert_eq!(find("[ab]/y*"), Some(vec!["b/y.md".into()]));
+        assert_eq!(find("a//x*"), Some(vec!["a//x.txt".into()]));
+        assert_eq!(find("a*//"), Some(vec!["a//".into()]));
         for plain in ["a/x.txt", "[", "[a", "[/]"] {
             assert_eq!(find(plain), None, "{plain}");
         }

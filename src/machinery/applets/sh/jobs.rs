@@ -1,5 +1,7 @@
 //! Children: forked, waited for, remembered.
 
+mod ids;
+
 use super::{Flow, Run, Shell};
 use linux::fork::Side;
 use linux::process::{self, Exit};
@@ -147,17 +149,6 @@ impl Jobs {
         }
     }
 
-    /// The job that `%name` means.
-    fn job(&self, name: &str) -> Option<&Job> {
-        match name {
-            "" | "%" | "+" => self.list.last(),
-            number => {
-                let number = number.parse::<usize>().ok()?;
-                self.list.iter().find(|job| job.number == number)
-            }
-        }
-    }
-
     /// Numbers of the jobs that `names` mean, as `%1` or by `$!`; of all jobs if there are none.
     ///
     /// # Errors
@@ -229,6 +220,8 @@ impl Shell {
         for (signal, _) in self.traps.iter().filter(|(signal, action)| **signal > 0 && !action.is_empty()) {
             let _ = trap::set(*signal, Action::Default);
         }
+        // `saved=$(trap)` must show them (POSIX, `trap`). A subshell in this one shows the same.
+        self.parent_traps.get_or_insert_with(|| self.traps.clone());
         self.traps.retain(|signal, action| *signal > 0 && action.is_empty());
         if self.interactive {
             // ^Z stays ignored: there is no `fg` that could wake a stopped job.

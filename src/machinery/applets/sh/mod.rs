@@ -114,6 +114,8 @@ struct Shell {
     pid: u32,
     /// Signal (0: EXIT) and what to run; nothing to run means ignored.
     traps: BTreeMap<i32, String>,
+    /// In a subshell that set no trap yet: those of its parent, which `trap` shows.
+    parent_traps: Option<BTreeMap<i32, String>>,
     /// `$?` before the trap that runs now: the status of an `exit` without a number in it.
     before_trap: Option<i32>,
     /// What redirections that are still to be undone hide.
@@ -150,6 +152,7 @@ impl Shell {
             background: None,
             pid: std::process::id(),
             traps: BTreeMap::new(),
+            parent_traps: None,
             before_trap: None,
             saved: Vec::new(),
             ignored: BTreeSet::new(),

@@ -137,8 +137,11 @@ impl Shell {
                 let duplicates = matches!(kind, Kind::DuplicateInput | Kind::DuplicateOutput);
                 let act = match target {
                     Target::Fd(from) => Act::Duplicate(*from),
-                    Target::Duplicate(word) => self.expand_duplicate(word)?,
-                    Target::Filename(word) if duplicates => self.expand_duplicate(word)?,
+                    Target::Duplicate(word) | Target::Filename(word) if duplicates => {
+                        let both = matches!(kind, Kind::DuplicateOutput) && number.is_none_or(|n| n == 1);
+                        self.expand_duplicate(word, both)?
+                    }
+                    Target::Duplicate(word) => self.expand_duplicate(word, false)?,
                     Target::Filename(word) => Act::Open(self.one(&word.value)?, kind),
                     Target::ProcessSubstitution(..) => {
                         Act::Refuse("<(…): not implemented by this shell".into())
@@ -168,11 +171,15 @@ impl Shell {
         })
     }
 
-    fn expand_duplicate<'a>(&mut self, word: &Word) -> Result<Act<'a>, Flow> {
+    /// Behind `>&` or `<&`. With `both`, a word that is no number is a file for standard output and
+    /// standard error, as in busybox and bash: `>&log` is `&>log`.
+    fn expand_duplicate<'a>(&mut self, word: &Word, both: bool) -> Result<Act<'a>, Flow> {
         let from = self.one(&word.value)?;
+        let is_number = from.bytes().all(|b| b.is_ascii_digit());
         Ok(match from.parse() {
             _ if from == "-" => Act::Close,
             Ok(from) => Act::Duplicate(from),
+            Err(_) if both && !is_number => Act::OpenBoth(from, &Kind::Write),
             Err(_) => Act::Refuse(format!("bad descriptor number {from:?}")),
         })
     }

@@ -114,6 +114,7 @@ impl Shell {
         if self.ignored.contains(&signal) && !self.interactive {
             return; // POSIX: what was ignored at the start stays so
         }
+        self.parent_traps = None;
         match action {
             Some(action) => self.traps.insert(signal, action.to_string()),
             None => self.traps.remove(&signal),

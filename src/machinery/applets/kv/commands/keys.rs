@@ -165,14 +165,64 @@ pub(super) fn scan(call: &mut Call) -> Result<(), Fault> {
     Ok(())
 }
 
+/// What may stand behind `EXPIRE KEY SECONDS`: when the new time counts.
+#[derive(Default)]
+struct Condition {
+    /// `NX`: only for a key without a time; `XX`: only for one with a time.
+    only_new: bool,
+    only_known: bool,
+    /// `GT`: only if it is later than the time before; `LT`: only if it is earlier. A key without a
+    /// time lives for ever.
+    only_later: bool,
+    only_earlier: bool,
+}
+
+impl Condition {
+    fn parse(words: &[Vec<u8>]) -> Result<Condition, Fault> {
+        let mut read = Condition::default();
+        for word in words {
+            match word.to_ascii_uppercase().as_slice() {
+                b"NX" => read.only_new = true,
+                b"XX" => read.only_known = true,
+                b"GT" => read.only_later = true,
+                b"LT" => read.only_earlier = true,
+                _ => {
+                    let shown = String::from_utf8_lossy(word).chars().take(128).collect::<String>();
+                    return Err(format!("ERR Unsupported option {shown}").into());
+                }
+            }
+        }
+        if read.only_new && (read.only_known || read.only_later || read.only_earlier) {
+            return Err("ERR NX and XX, GT or LT options at the same time are not compatible".into());
+        }
+        if read.only_later && read.only_earlier {
+            return Err("ERR GT and LT options at the same time are not compatible".into());
+        }
+        Ok(read)
+    }
+
+    /// Whether a key with the time `before` may get the time `at`.
+    fn allows(&self, before: Option<i64>, at: i64) -> bool {
+        !(self.only_new && before.is_some()
+            || self.only_known && before.is_none()
+            || self.only_later && before.is_none_or(|before| at <= before)
+            || self.only_earlier && before.is_some_and(|before| at >= before))
+    }
+}
+
 /// Lets a key expire `unit` milliseconds times the number that the client has sent after `from`. A
 /// time that is over deletes it at once.
 fn expire_in(call: &mut Call, unit: i64, is_absolute: bool, name: &str) -> Result<(), Fault> {
+    let condition = Condition::parse(&call.words[3..])?;
     let amount = call.number(2)?;
     let from = if is_absolute { 0 } else { call.now };
     let at = amount.checked_mul(unit).and_then(|amount| amount.checked_add(from));
     let at = at.ok_or_else(|| Fault::from(format!("ERR invalid expire time in '{name}' command")))?;
     let key = call.key();
+    if call.db.get(&key).is_some_and(|entry| !condition.allows(entry.expires, at)) {
+        call.out.integer(0);
+        return Ok(());
+    }
     // A replay has no time: what is over is removed when it has ended.
     let is_known = match at <= call.now {
         true => remove(call, &key),

@@ -58,8 +58,8 @@ const COMMANDS: &[Command] = &[
     command("del", -2, Shrink, keys::del),
     command("echo", 2, Read, server::echo),
     command("exists", -2, Read, keys::exists),
-    command("expire", 3, Shrink, keys::expire),
-    command("expireat", 3, Shrink, keys::expireat),
+    command("expire", -3, Shrink, keys::expire),
+    command("expireat", -3, Shrink, keys::expireat),
     command("flushall", -1, Shrink, keys::flush),
     command("flushdb", -1, Shrink, keys::flush),
     command("get", 2, Read, strings::get),
@@ -88,8 +88,8 @@ const COMMANDS: &[Command] = &[
     command("mget", -2, Read, strings::mget),
     command("mset", -3, Grow, strings::mset),
     command("persist", 2, Shrink, keys::persist),
-    command("pexpire", 3, Shrink, keys::pexpire),
-    command("pexpireat", 3, Shrink, keys::pexpireat),
+    command("pexpire", -3, Shrink, keys::pexpire),
+    command("pexpireat", -3, Shrink, keys::pexpireat),
     command("ping", -1, Read, server::ping),
     command("psetex", 4, Grow, strings::psetex),
     command("pttl", 2, Read, keys::pttl),
@@ -316,6 +316,46 @@ mod tests {
         ] {
             assert_eq!(play(&mut db, now, line).1, logged, "{line}");
         }
+    }
+
+    /// The options are those of Redis 7 (`expire.c`).
+    #[test]
+    fn a_time_may_depend_on_the_one_before() {
+        let mut db = Database::default();
+        for (line, reply, logged) in [
+            ("set a 1", "+OK", &["SET a 1"][..]),
+            ("expire a 10 xx", ":0", &[]),
+            ("expire a 10 gt", ":0", &[]),
+            ("expire a 10 nx", ":1", &["PEXPIREAT a 11000"]),
+            ("expire a 20 nx", ":0", &[]),
+            ("expire a 10 gt", ":0", &[]),
+            ("expire a 10 lt", ":0", &[]),
+            ("pexpire a 9000 lt", ":1", &["PEXPIREAT a 10000"]),
+            ("expireat a 12 GT xx", ":1", &["PEXPIREAT a 12000"]),
+            ("pexpireat a 500 gt", ":0", &[]),
+            ("persist a", ":1", &["persist a"]),
+            ("expire a 30 lt", ":1", &["PEXPIREAT a 31000"]),
+            ("expire b 30 nx", ":0", &[]),
+            ("expire a x soon", "-ERR Unsupported option soon", &[]),
+            ("expire a 1 nx gt", "-ERR NX and XX, GT or LT options at the same time are not compatible", &[]),
+            ("expire a 1 gt lt", "-ERR GT and LT options at the same time are not compatible", &[]),
+            ("expire a -1 lt", ":1", &["DEL a"]),
+        ] {
+            let (told, records) = play(&mut db, 1000, line);
+            assert_eq!(told.trim_end(), reply, "{line}");
+            assert_eq!(records, logged, "{line}");
+        }
+    }
+
+    #[test]
+    fn several_sections_are_told_of_at_once() {
+        let sections = |line: &str| {
+            let (told, _) = play(&mut Database::default(), 0, line);
+            told.lines().filter_map(|line| line.strip_prefix("# ").map(String::from)).collect::<Vec<_>>()
+        };
+        assert_eq!(sections("info memory CLIENTS"), ["Clients", "Memory"]);
+        assert_eq!(sections("info nothing keyspace"), ["Keyspace"]);
+        assert_eq!((sections("info"), sections("info x").len()), (sections("info all"), 0));
     }
 
     #[test]

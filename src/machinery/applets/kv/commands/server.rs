@@ -1,7 +1,7 @@
 //! Commands about the server and the connection.
 
 use super::super::store::Fault;
-use super::{COMMANDS, Call, MEMORY_MAX, SYNTAX};
+use super::{COMMANDS, Call, MEMORY_MAX};
 use std::fmt::Write as _;
 
 pub(super) fn ping(call: &mut Call) -> Result<(), Fault> {
@@ -96,8 +96,12 @@ pub(super) fn client(call: &mut Call) -> Result<(), Fault> {
 
 pub(super) fn info(call: &mut Call) -> Result<(), Fault> {
     let facts = call.facts;
-    let section = String::from_utf8_lossy(call.word(1)).to_lowercase();
-    let wanted = |name: &str| ["", "all", "default", "everything", name].contains(&section.as_str());
+    // `INFO`, `INFO memory`, and since Redis 7 `INFO server memory`.
+    let sections: Vec<Vec<u8>> = call.words[1..].iter().map(|word| word.to_ascii_lowercase()).collect();
+    let wanted = |name: &str| {
+        let names = ["all", "default", "everything", name].map(str::as_bytes);
+        sections.is_empty() || sections.iter().any(|section| names.contains(&section.as_slice()))
+    };
     let mut text = String::new();
     if wanted("server") {
         // A String takes everything.
@@ -126,9 +130,6 @@ pub(super) fn info(call: &mut Call) -> Result<(), Fault> {
         if call.db.len() > 0 {
             let _ = write!(text, "db0:keys={},expires={}\r\n", call.db.len(), call.db.expiring());
         }
-    }
-    if call.words.len() > 2 {
-        return Err(SYNTAX);
     }
     call.out.bulk(text.as_bytes());
     Ok(())

@@ -5,6 +5,7 @@
 mod tests;
 
 use super::text::Text;
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -26,7 +27,7 @@ pub(super) struct Server {
     pub index: Vec<String>,
     /// `return CODE [TEXT]` outside of locations: goes before them.
     pub answer: Option<(u16, Text)>,
-    /// Path prefix and what to do there; the longest prefix wins.
+    /// Path prefix and what to do there; the longest prefix wins, and before it an exact path.
     pub locations: Vec<(String, Location)>,
     /// `error_page`: codes and the path that is answered with in their stead.
     pub error_pages: Vec<(u16, String)>,
@@ -55,6 +56,8 @@ impl Default for Server {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Location {
+    /// `location = /path`: of this path alone.
+    pub exact: bool,
     pub root: Option<PathBuf>,
     pub index: Option<Vec<String>>,
     /// `return CODE [TEXT]`.
@@ -98,7 +101,7 @@ impl Config {
         let named = |fits: fn(&str, &str) -> bool| {
             let names = here().flat_map(|server| server.names.iter().map(move |name| (name, server)));
             let fitting = names.filter(|(name, _)| fits(name, &bare));
-            fitting.min_by_key(|(name, _)| std::cmp::Reverse(name.len())).map(|(_, server)| server)
+            fitting.min_by_key(|(name, _)| Reverse(name.len())).map(|(_, server)| server)
         };
         named(|name, host| name == host)
             .or_else(|| named(|name, host| name.strip_prefix('*').is_some_and(|end| host.ends_with(end))))
@@ -225,8 +228,9 @@ struct Open {
 
 impl Open {
     /// Begins a location.
-    fn begin(&mut self, prefix: &str) -> Result<(), String> {
-        if self.server.locations.iter().any(|(known, _)| known == prefix) {
+    fn begin(&mut self, prefix: &str, exact: bool) -> Result<(), String> {
+        let mut locations = self.server.locations.iter();
+        if locations.any(|(known, location)| known == prefix && location.exact == exact) {
             return Err(format!("duplicate location \"{prefix}\""));
         }
         self.said.retain(|(in_location, _)| !*in_location);
@@ -271,16 +275,21 @@ fn parse(text: &str) -> Result<Config, Fault> {
         let parts: Vec<&str> = directive.iter().map(String::as_str).collect();
         match (token.as_str(), &parts[..]) {
             ("{", ["server"]) if open.is_none() => open = Some(Open::default()),
-            ("{", ["location", prefix])
-                if open.is_some() && location.is_none() && prefix.starts_with('/') =>
+            // `^~` keeps patterns out, of which there are none.
+            ("{", ["location", how @ .., prefix])
+                if matches!(how, [] | ["="] | ["^~"])
+                    && open.is_some()
+                    && location.is_none()
+                    && prefix.starts_with('/') =>
             {
+                let exact = *how == ["="];
                 if let Some(open) = &mut open {
-                    open.begin(prefix).map_err(|what| (what, line))?;
+                    open.begin(prefix, exact).map_err(|what| (what, line))?;
                 }
-                location = Some(((*prefix).to_string(), Location::default()));
+                location = Some(((*prefix).to_string(), Location { exact, ..Location::default() }));
             }
             ("{", ["location", ..]) => {
-                return Err(("this nginx knows plain \"location /prefix\" only".into(), line));
+                return Err(("this nginx knows \"location [= | ^~] /path\" only".into(), line));
             }
             ("{", [name, ..]) => return Err(unknown(name)),
             ("}", []) if location.is_some() => {
@@ -310,7 +319,9 @@ fn parse(text: &str) -> Result<Config, Fault> {
     if open.is_some() || !words.is_empty() {
         return Err(("unexpected end of file, expecting \"}\"".into(), last));
     }
-    servers.iter_mut().for_each(|s| s.locations.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len())));
+    for server in &mut servers {
+        server.locations.sort_by_key(|(prefix, location)| (Reverse(prefix.len()), !location.exact));
+    }
     Ok(Config { servers, files: Vec::new() })
 }
 

@@ -14,6 +14,23 @@ fn a_server_is_read_with_its_locations() {
 }
 
 #[test]
+fn a_location_may_be_of_one_path() {
+    let text = "server { location /a { return 201; } location = /a { return 202; } location ^~ /ab { } }";
+    let server = parse(text).unwrap().servers.remove(0);
+    let read: Vec<_> = server.locations.iter().map(|(prefix, l)| (prefix.as_str(), l.exact)).collect();
+    assert_eq!(read, [("/ab", false), ("/a", true), ("/a", false)]);
+    for (block, what) in [
+        ("location ~ /x {}", "this nginx knows"),
+        ("location = x {}", "this nginx knows"),
+        ("location = /x {} location = /x {}", "duplicate location"),
+        ("location /x {} location ^~ /x {}", "duplicate location"),
+    ] {
+        let (told, _) = parse(&format!("server {{ {block} }}")).unwrap_err();
+        assert!(told.starts_with(what), "{block}: {told}");
+    }
+}
+
+#[test]
 fn faults_are_named_with_their_line() {
     let fault = |text: &str| parse(text).unwrap_err();
     assert_eq!(fault("server {\n lissten 80;\n}"), ("unknown directive \"lissten\"".into(), 2));
@@ -53,7 +70,6 @@ fn what_would_have_no_effect_is_refused() {
         "charset off; charset utf-8",
         "listen [::]:80",
         "try_files $uri /",
-        "location = /x {} #",
     ] {
         let refused = parse(&format!("server {{ {directive}; }}"));
         assert!(refused.is_err(), "{directive}");

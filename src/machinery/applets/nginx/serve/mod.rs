@@ -1,5 +1,8 @@
 //! From a request to a file.
 
+mod mime;
+
+use self::mime::{has_charset, mime};
 use super::config::{Location, Server};
 use super::text::{Around, host};
 use bytes::Bytes;
@@ -113,7 +116,7 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
     response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if let Some(charset) = &server.charset
         && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
-        && (kind.starts_with("text/") || kind == "application/javascript")
+        && has_charset(kind)
     {
         let kind = format!("{kind}; charset={charset}");
         set(&mut response, header::CONTENT_TYPE, kind);
@@ -168,7 +171,11 @@ pub(super) struct Ends {
 }
 
 fn location_of<'a>(server: &'a Server, path: &str) -> Option<&'a Location> {
-    server.locations.iter().find(|(prefix, _)| path.starts_with(prefix)).map(|(_, location)| location)
+    let fits = |prefix: &str, location: &Location| match location.exact {
+        true => path == prefix,
+        false => path.starts_with(prefix),
+    };
+    server.locations.iter().find(|(prefix, location)| fits(prefix, location)).map(|(_, location)| location)
 }
 
 /// What is at a path without detours: the location and the file are chosen by the same one.
@@ -184,6 +191,7 @@ fn at<B>(
     if let Some((code, text)) = server.answer.as_ref().or(location.and_then(|l| l.answer.as_ref())) {
         let around = Around {
             method: request.method(),
+            version: request.version(),
             uri: request.uri(),
             headers: request.headers(),
             path,
@@ -210,8 +218,14 @@ fn at<B>(
             }
             return moved;
         }
-        match index.iter().map(|name| file.join(name)).find(|index| index.is_file()) {
-            Some(index) => file = index,
+        let found = index.iter().find_map(|name| match name.starts_with('/') {
+            true => safe_path(name).filter(|(path, _)| !path.ends_with('/')).map(Err),
+            false => Some(file.join(name)).filter(|index| index.is_file()).map(Ok),
+        });
+        match found {
+            Some(Ok(index)) => file = index,
+            // A path of its own, which is answered whether there is a file or not.
+            Some(Err((path, relative))) => return at(server, request, ends, &path, relative),
             None => return page(StatusCode::FORBIDDEN),
         }
     } else if path.ends_with('/') {
@@ -433,27 +447,6 @@ fn parse_range(text: &str, length: u64) -> Range {
         return Range::Whole; // as nginx: an empty file is sent whole
     }
     if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
-}
-
-/// The type that a path's ending says, else `default`.
-fn mime<'a>(path: &Path, default: &'a str) -> &'a str {
-    match path.extension().and_then(|e| e.to_str()).unwrap_or("") {
-        "html" | "htm" => "text/html",
-        "css" => "text/css",
-        "js" => "application/javascript",
-        "json" => "application/json",
-        "txt" => "text/plain",
-        "png" => "image/png",
-        "jpg" | "jpeg" => "image/jpeg",
-        "gif" => "image/gif",
-        "svg" => "image/svg+xml",
-        "ico" => "image/x-icon",
-        "webp" => "image/webp",
-        "wasm" => "application/wasm",
-        "xml" => "text/xml",
-        "pdf" => "application/pdf",
-        _ => default,
-    }
 }
 
 #[cfg(test)]

@@ -219,6 +219,36 @@ fn a_directory_answers_with_its_index() {
 }
 
 #[test]
+fn an_index_may_be_a_path_of_its_own() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("sub")).unwrap();
+    std::fs::write(dir.path().join("start.html"), "hello").unwrap();
+    let index =
+        |names: &[&str]| Server { index: names.iter().map(|n| n.to_string()).collect(), ..serving(&dir) };
+    assert_eq!(status(&index(&["no.html", "/start.html"]), "/sub/"), 200);
+    assert_eq!(status(&index(&["/start.html"]), "/sub/?a=b"), 200);
+    assert_eq!(status(&index(&["/no.html"]), "/sub/"), 404);
+    // It is below the root as all paths, and leads into no circle.
+    assert_eq!(status(&index(&["/etc/passwd"]), "/"), 404);
+    assert_eq!(status(&index(&["/sub/"]), "/"), 403);
+    let refused =
+        Location { answer: Some((410, super::super::text::Text::parse("").unwrap())), ..Location::default() };
+    let guarded = Server { locations: vec![("/start".into(), refused)], ..index(&["/start.html"]) };
+    assert_eq!(status(&guarded, "/sub/"), 410);
+}
+
+#[test]
+fn an_exact_location_is_of_one_path() {
+    let returning = |code, exact| {
+        let answer = Some((code, super::super::text::Text::parse("").unwrap()));
+        Location { answer, exact, ..Location::default() }
+    };
+    let locations = vec![("/a".into(), returning(201, true)), ("/a".into(), returning(202, false))];
+    let server = Server { locations, ..Server::default() };
+    assert_eq!((status(&server, "/a"), status(&server, "/a/"), status(&server, "/ab")), (201, 202, 202));
+}
+
+#[test]
 fn a_known_page_is_not_sent_again() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("page"), "hello").unwrap();

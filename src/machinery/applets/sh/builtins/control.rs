@@ -172,7 +172,9 @@ impl Shell {
             let line = |(signal, action): (&i32, &String)| {
                 format!("trap -- {} {}\n", quoted(action), signal_name(*signal))
             };
-            return self.print(&self.traps.iter().map(line).collect::<String>());
+            let shown = self.parent_traps.as_ref().unwrap_or(&self.traps);
+            let text: String = shown.iter().map(line).collect();
+            return self.print(&text);
         }
         // One word, or a number first, is a list of signals to reset.
         let only_signals = args.len() == 1 || args[0].parse::<u32>().is_ok();

@@ -18,7 +18,9 @@ const LIMITS: [(char, Resource, u64, &str); 10] = [
     ('v', Resource::RLIMIT_AS, 1024, "virtual memory (kb)"),
 ];
 
-/// Changes the rights `now` as `u=rwx,g-w` says; `None` if the text says nothing.
+/// Changes the rights `now` as `u=rwx,g-w` says; `None` if the text says nothing. As POSIX has it
+/// for `chmod`, a class may be changed several times (`u=rw+x`) and take the rights of another one
+/// (`g=u`).
 fn symbolic(text: &str, now: u32) -> Option<u32> {
     text.split(',').try_fold(now, |rights, clause| {
         let at = clause.find(['=', '+', '-'])?;
@@ -34,21 +36,45 @@ fn symbolic(text: &str, now: u32) -> Option<u32> {
             )
         })?;
         let who = if who == 0 { 0o777 } else { who };
-        let what = clause[at + 1..].chars().try_fold(0, |what, c| {
-            Some(
-                what | match c {
-                    'r' => 0o444,
-                    'w' => 0o222,
-                    'x' => 0o111,
-                    _ => return None,
-                },
-            )
-        })?;
-        Some(match clause.as_bytes()[at] {
-            b'=' => rights & !who | what & who,
-            b'+' => rights | what & who,
-            _ => rights & !(what & who),
-        })
+        changed(rights, who, &clause[at..])
+    })
+}
+
+/// Changes the rights of the classes `who` as `actions` say. Each action begins with its operator.
+fn changed(mut rights: u32, who: u32, mut actions: &str) -> Option<u32> {
+    while let Some(operator) = actions.chars().next() {
+        let end = actions[1..].find(['=', '+', '-']).map_or(actions.len(), |at| at + 1);
+        let what = permissions(&actions[1..end], rights)? & who;
+        rights = match operator {
+            '=' => rights & !who | what,
+            '+' => rights | what,
+            _ => rights & !what,
+        };
+        actions = &actions[end..];
+    }
+    Some(rights)
+}
+
+/// The rights that `rwx` means for all classes, or the name of the class that has them now.
+fn permissions(text: &str, now: u32) -> Option<u32> {
+    let of_class = |shift: u32| Some((now >> shift & 7) * 0o111);
+    match text {
+        "u" => return of_class(6),
+        "g" => return of_class(3),
+        "o" => return of_class(0),
+        _ => {}
+    }
+    text.chars().try_fold(0, |what, c| {
+        Some(
+            what | match c {
+                'r' => 0o444,
+                'w' => 0o222,
+                'x' => 0o111,
+                'X' if now & 0o111 != 0 => 0o111,
+                'X' => 0,
+                _ => return None,
+            },
+        )
     })
 }
 
@@ -150,6 +176,11 @@ mod tests {
             ("u=rwx,g=rx,o=", Some(0o750)),
             ("a-r", Some(0o200)),
             ("+x", Some(0o755)),
+            ("u+x-w,o=u", Some(0o545)),
+            ("go=u-w+X", Some(0o644)),
+            ("u+x,g=X", Some(0o714)),
+            ("u=x+", Some(0o144)),
+            ("u=gr", None),
             ("rwx", None),
             ("u=s", None),
             ("z=r", None),

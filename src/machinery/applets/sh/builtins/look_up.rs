@@ -30,37 +30,59 @@ impl Shell {
         }
     }
 
-    /// `command NAME…` passes over functions; `command -v NAME` tells what it is.
+    /// `command [-p] NAME…` passes over functions; `command -v NAME` tells what it is.
     pub(crate) fn command_builtin(&mut self, args: &[String]) -> Run {
-        match args {
-            [option, names @ ..] if option == "-v" => {
-                let mut status = 0;
-                for name in names {
-                    match self.meaning(name) {
-                        Some(Meaning::Program(path)) => self.print(&(path + "\n"))?,
-                        Some(_) => self.print(&format!("{name}\n"))?,
-                        None => {
-                            status = 127;
-                            0
-                        }
-                    };
+        let (mut words, mut tells, mut standard) = (args, None, false);
+        while let [option, rest @ ..] = words
+            && option.len() > 1
+            && option.starts_with('-')
+        {
+            words = rest;
+            if option == "--" {
+                break;
+            }
+            for letter in option.chars().skip(1) {
+                match letter {
+                    'p' => standard = true,
+                    'v' | 'V' => tells = Some(letter),
+                    _ => return self.misused("command", format_args!("illegal option -{letter}")),
                 }
-                Ok(status)
             }
-            [option, names @ ..] if option == "-V" => self.type_builtin(names),
-            [option, argv @ ..] if option == "--" => self.command_builtin(argv),
-            [option, argv @ ..] if option == "-p" => {
-                self.standard_path = true;
-                let result = self.command_builtin(argv);
-                self.standard_path = false;
-                result
-            }
+        }
+        self.standard_path = standard;
+        let result = match tells {
+            Some('v') => self.tell_meanings(words),
+            Some(_) => self.type_builtin(words),
+            None => self.run_command(words),
+        };
+        self.standard_path = false;
+        result
+    }
+
+    /// What `command -v` prints. Status 127 if one of the names means nothing.
+    fn tell_meanings(&mut self, names: &[String]) -> Run {
+        let mut status = 0;
+        for name in names {
+            match self.meaning(name) {
+                Some(Meaning::Program(path)) => self.print(&(path + "\n"))?,
+                Some(_) => self.print(&format!("{name}\n"))?,
+                None => {
+                    status = 127;
+                    0
+                }
+            };
+        }
+        Ok(status)
+    }
+
+    /// Runs a builtin or a program. A special builtin that fails ends no script here.
+    fn run_command(&mut self, argv: &[String]) -> Run {
+        match argv {
             [] => Ok(0),
-            // A special builtin that fails ends no script if `command` runs it.
-            argv if is_builtin(&argv[0]) => {
+            [name, ..] if is_builtin(name) => {
                 self.standard_path = false; // not for what an `eval` runs
                 match self.builtin(argv) {
-                    Err(Flow::Abort(status)) if is_special(&argv[0]) => Ok(status),
+                    Err(Flow::Abort(status)) if is_special(name) => Ok(status),
                     other => other,
                 }
             }

@@ -4,6 +4,7 @@ use super::super::expand::IFS;
 use super::super::pattern::{Glyph, Kind};
 use super::super::state::is_name;
 use super::super::{Run, Shell, reason, say};
+use linux::script_fds;
 use linux::trap::{self, Input};
 use nix::errno::Errno;
 use nix::sys::termios::{self, LocalFlags, SetArg, Termios};
@@ -113,7 +114,10 @@ impl Shell {
         if let Some(name) = ask.names.iter().find(|name| !is_name(name)) {
             return self.misused("read", format_args!("{name}: bad variable name"));
         }
-        if let Some(prompt) = ask.prompt {
+        // As dash, busybox and bash: a prompt is for a person.
+        if let Some(prompt) = ask.prompt
+            && script_fds::is_terminal(0)
+        {
             say(prompt);
         }
         let quiet = Quiet::new(&ask);

@@ -232,7 +232,7 @@ impl Shell {
     fn substitute(&mut self, text: &str) -> Result<String, Flow> {
         let (read, write) = self.new_pipe()?;
         // `kill $(jobs -p)` is about the jobs of this shell; a subshell has none of its own yet.
-        let is_job = |job: &str| job.chars().all(|c| c.is_ascii_digit() || "%+".contains(c));
+        let is_job = |job: &str| job.chars().all(|c| c.is_ascii_alphanumeric() || "%+-?".contains(c));
         let asked = text.split_whitespace().all(|word| {
             matches!(word, "jobs" | "-p" | "-l" | "-lp") || word.strip_prefix('%').is_some_and(is_job)
         });

@@ -327,11 +327,28 @@ fn substring(value: &[char], offset: i64, length: Option<i64>) -> &[char] {
 }
 
 /// What `${x/pattern/replacement}` and its relatives leave: the longest match at the first place
-/// that has one.
+/// that has one. As in bash, a match of no characters counts only where `#` or `%` holds an empty
+/// pattern (`${x/#/before}`), and in an empty value (`${x/*/all}`).
 fn replaced(value: &[char], pattern: &[Glyph], replacement: &str, which: &SubstringMatchKind) -> String {
     let mut out = String::new();
     let mut at = 0;
     let parts = Parts::new(pattern);
+    match which {
+        SubstringMatchKind::Prefix if pattern.is_empty() => {
+            out.push_str(replacement);
+            out.extend(value);
+            return out;
+        }
+        SubstringMatchKind::Suffix if pattern.is_empty() => {
+            out.extend(value);
+            out.push_str(replacement);
+            return out;
+        }
+        _ if value.is_empty() && !pattern.is_empty() && parts.prefix_end(value, true).is_some() => {
+            return replacement.to_string();
+        }
+        _ => {}
+    }
     let suffix = match which {
         SubstringMatchKind::Suffix => parts.suffix_start(value, true),
         _ => None,

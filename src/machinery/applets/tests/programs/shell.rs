@@ -127,6 +127,11 @@ const CASES: &[Case] = &[
         "d c.d a/b.c a/b a/b- a/b.c.- a__._._ +b.c.d\n",
         0,
     ),
+    (
+        "x=abc; echo \"${x/#/p} ${x/%/s} ${x//} ${x/#} ${x//*/y}\"; x=; echo \"${x/#/p} ${x/%/s} ${x/*/a} ${x//*/y} ${x/?/n}|${x/b/n}\"",
+        "pabc abcs abc abc y\np s a y |\n",
+        0,
+    ),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
     // Signals whose names are seldom used.
@@ -157,6 +162,34 @@ const CASES: &[Case] = &[
     ),
     ("time exit 4", "", 4),
     ("{ time f() { echo in; }; time f; time ! true; echo $?; } 2>f; grep -c real f", "in\n1\n3\n", 0),
+    // A list without words is no list of the arguments.
+    (
+        "set -- a; for i in; do echo no; done; for i in # none\ndo echo no; done; for i\ndo echo $i; done; for i; do echo $i; done",
+        "a\na\n",
+        0,
+    ),
+    (
+        "f() { for i \\\n in \\\n; do echo no; done; }; f a; ( (for in in; do echo no; done) ); echo \"$(for i in; do echo no; done)\" 'for i in;'",
+        " for i in;\n",
+        0,
+    ),
+    // A comment behind `$(` or `;` has quotes and brackets that mean nothing.
+    ("x=$( # don't (\necho a; # it's )\n); echo $x \"$( # \"\necho b)\"", "a b\n", 0),
+    // dash shows no traps in a subshell, POSIX and bash do.
+    (
+        "trap 'echo t' USR1; x=$(trap); (trap '' USR2; trap); trap | sed 's/^/in /'; trap - USR1; eval \"$x\"; kill -USR1 $$",
+        "trap -- '' USR2\nin trap -- 'echo t' USR1\nt\n",
+        0,
+    ),
+    ("trap 'echo t' EXIT; (trap; trap - EXIT; trap)", "trap -- 'echo t' EXIT\nt\n", 0),
+    // dash has no `>&FILE`.
+    (
+        "{ echo a; echo b >&2; } >&f; cat f; x='g h'; echo c >&\"$x\"; cat 'g h'; echo d 2>&f; echo $?; echo e >&77777777777; echo $?",
+        "a\nb\nc\n2\n2\n",
+        0,
+    ),
+    ("echo v | { read -p 'prompt ' x; echo $x; } 2>&1", "v\n", 0),
+    ("mkdir -p d/e; echo d//e* .//d/*; echo d*//", "d//e .//d/e\nd//\n", 0),
     // Recursion without end is an error, not the end of the stack.
     ("x='eval \"$x\"'; eval \"$x\"; echo no", "", 2),
     ("echo '. ./again' >again; . ./again; echo no", "", 2),
@@ -231,7 +264,23 @@ const CASES: &[Case] = &[
     // bash has `-v`.
     ("printf -v y %s 5; echo \"$? [$y]\"", "2 []\n", 0),
     ("echo $((2 ** 0)) $((2 ** 10)); echo $((2 ** -1)); echo no", "1 1024\n", 2),
+    (
+        "command -v -- cd if; echo $?; command -pv cd; command -v -- nosuch; echo $?; command -x; echo $?; command -p -- echo hi; command -V nosuch >f; echo $?",
+        "cd\nif\n0\ncd\n127\n2\nhi\n127\n",
+        0,
+    ),
+    // dash keeps no commands of jobs, bash and busybox at a prompt do.
+    (
+        "sleep 60 & p=$!; sleep 61 & kill %-; wait $p; echo $?; kill '%?61'; wait $!; echo $?; kill %sleep; echo $?",
+        "143\n143\n2\n",
+        0,
+    ),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
+    (
+        "umask 022; umask u=rw+x,g=u; umask; umask g=o-w,o-rwx; umask; umask a=X; umask; umask =,u+z; echo $?",
+        "0002\n0027\n0666\n2\n",
+        0,
+    ),
     ("sleep 60 & [ $(jobs -p) = $! ] && kill $(jobs -p); wait $!; echo $?; jobs -x; echo $?", "143\n2\n", 0),
     (
         "sleep 60 & jobs %1 >f; jobs -l $! >>f; [ $(jobs -p %1) = $! ] && echo same; jobs %2; echo $?; kill %1; wc -l <f",
