@@ -97,7 +97,9 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         end_at_operator(first, text);
     }
     let special = special || in_shell;
-    if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
+    // A first word in quotes is a command of the shell, not a word of this program.
+    let is_plain = words.first().is_some_and(|first| text.starts_with(first.as_str()));
+    if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special && is_plain) {
         if word == "도움말" {
             return Line::Help(words[1..].to_vec());
         }
@@ -118,8 +120,7 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
     };
-    // A first word in quotes is a command of the shell, not a word of this program.
-    if !text.starts_with(first.as_str()) {
+    if !is_plain {
         return Line::Shell(text.into());
     }
     let after = &text[first.len()..];
@@ -481,6 +482,10 @@ mod tests {
             assert_eq!(of(&format!("답 {text}")), answer(text));
         }
         assert_eq!(of("answer=5"), shell("answer=5"));
+        for text in ["'연습'", "\"진도\" -o json", "\\연습 show", "\\\n연습", "'도움말'", "'다음'", "연'습'"]
+        {
+            assert_eq!(of(text), shell(text), "{text}");
+        }
         assert_eq!(of("도움말"), Line::Help(vec![]));
         assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
         assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));
