@@ -101,7 +101,7 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
     let is_plain = words.first().is_some_and(|first| text.starts_with(first.as_str()));
     if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special && is_plain) {
         if word == "도움말" {
-            return Line::Help(words[1..].to_vec());
+            return Line::Help(spelling::subject(&words[1..]));
         }
         if word == "용어" {
             return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
@@ -140,7 +140,7 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         "exit" if !special && words.len() <= 2 => Line::Exit(words.get(1).cloned()),
         _ if special => Line::Shell(text.into()),
         "quit" => Line::Quit,
-        "help" => Line::Help(words[1..].to_vec()),
+        "help" => Line::Help(spelling::subject(&words[1..])),
         "map" => Line::Map(words[1..].to_vec()),
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
