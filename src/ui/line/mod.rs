@@ -23,7 +23,6 @@ pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubect
 
 use super::paste;
 use kubectl::parse;
-use spelling::{korean, latin};
 use words::{IN_A_PROCESS, LESSON, is_bare_verb};
 
 /// What to do with a line.
@@ -99,23 +98,8 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
     let special = special || in_shell;
     // A first word in quotes is a command of the shell, not a word of this program.
     let is_plain = words.first().is_some_and(|first| text.starts_with(first.as_str()));
-    if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special && is_plain) {
-        if word == "도움말" {
-            return Line::Help(spelling::subject(&words[1..]));
-        }
-        if word == "용어" {
-            return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
-        }
-        if let Some(own_word) = korean_own(word).or_else(|| latin_among(word, &["drill", "progress"])) {
-            let after = &text[word.len()..];
-            let mut words = words.clone();
-            words[0] = own_word.into();
-            return own(own_word, after, &words, special, cluster);
-        }
-        if let Some(meant) = latin(word).or_else(|| korean(word)) {
-            words[0] = meant.into();
-            return Line::Lesson(words);
-        }
+    if is_plain && let Some(line) = spelling::classified(text, &words, special, cluster) {
+        return line;
     }
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
@@ -177,15 +161,6 @@ fn letter(word: &str) -> Option<char> {
     let (Some(c), None) = (chars.next(), chars.next()) else { return None };
     let c = latin_key(c).unwrap_or(c).to_ascii_lowercase();
     ('a'..='d').contains(&c).then_some(c)
-}
-
-/// A word of practice in Korean.
-fn korean_own(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "연습" => "drill",
-        "진도" => "progress",
-        _ => return None,
-    })
 }
 
 fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
