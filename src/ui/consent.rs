@@ -1,6 +1,7 @@
 //! Before something that a learner made is taken away: what it is, and whether that is meant.
 
 use super::lesson::PageStyle;
+use super::line::english_keys;
 use super::prose::harmless;
 use super::texts::{Lang, Say, problem};
 use cluster::undo::Loss;
@@ -107,7 +108,10 @@ pub(crate) fn decline(lang: Lang) {
 
 /// True if an answer means yes, in English or Korean, also typed with the other keyboard layout.
 pub fn is_yes(answer: &str) -> bool {
-    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes" | "예" | "네" | "ㅛ")
+    let answer = answer.trim();
+    // `ㅛㄷㄴ` is `yes`, and `dP` is `예`.
+    let keys = english_keys(answer).unwrap_or_else(|| answer.into());
+    matches!(keys.to_lowercase().as_str(), "y" | "yes") || matches!(keys.as_str(), "dP" | "sp")
 }
 
 #[cfg(test)]
@@ -133,7 +137,16 @@ mod tests {
             told.lines().nth(1).map(|l| l.replace("web1", "")),
             told.lines().nth(2).map(|l| l.replace("web2", ""))
         );
-        assert!(is_yes(" Y\n") && !is_yes("") && !is_yes("no") && !is_yes("yesterday"));
+    }
+
+    #[test]
+    fn yes_is_understood_in_both_languages_on_either_keyboard_layout() {
+        for yes in [" Y\n", "yes", "예", "네\n", "ㅛ", "ㅛㄷㄴ", "dP", "sp"] {
+            assert!(is_yes(yes), "{yes}");
+        }
+        for no in ["", "no", "ㅜㅐ", "yesterday", "아니요", "DP", "'y'"] {
+            assert!(!is_yes(no), "{no}");
+        }
     }
 
     #[test]

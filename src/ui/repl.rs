@@ -9,6 +9,7 @@ use super::script::{self, Script};
 use super::session::{Manner, Session};
 use super::terminal::{self, AsFound, EndSignals, Unedited};
 use super::texts::{Lang, Say};
+use super::tui::update::HUNG_UP;
 use super::{Error, record, settings, tui};
 use cluster::Home;
 use lang::charset::{self, print, println, shown};
@@ -106,6 +107,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
         },
         code = end.recv() => (Ok(code), lang),
     };
+    let result = outcome(result, terminal::is_gone());
     end_news();
     record::finish(recording).await;
     let signalled = matches!(result, Ok(code) if ended_by_signal(code));
@@ -114,6 +116,16 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     }
     connection.leave(lang, !in_pane && !signalled).await;
     result
+}
+
+/// The result of a session. A window that was closed ends it as SIGHUP does, also if the thread of
+/// the prompt notices that before the signal comes, or panics because it prints there.
+fn outcome(result: Result<i32, Error>, is_gone: bool) -> Result<i32, Error> {
+    match result {
+        Ok(code) if ended_by_signal(code) => Ok(code),
+        _ if is_gone => Ok(HUNG_UP),
+        result => result,
+    }
 }
 
 /// Waits for Ctrl-C, or for a signal that ends the session: then it returns the exit code.
@@ -258,6 +270,15 @@ mod tests {
             raise(kind).unwrap();
             assert_eq!(await_signal(&mut interrupt, &mut end).await, code);
         }
+    }
+
+    #[test]
+    fn a_closed_window_ends_the_session_as_its_signal_does() {
+        let code = |result, is_gone| outcome(result, is_gone).ok();
+        assert_eq!(code(Ok(0), true), Some(HUNG_UP));
+        assert_eq!(code(Err(Error::Panicked), true), Some(HUNG_UP));
+        assert_eq!(code(Ok(143), true), Some(143));
+        assert_eq!((code(Ok(3), false), code(Err(Error::Panicked), false)), (Some(3), None));
     }
 
     #[test]

@@ -262,6 +262,15 @@ pub(crate) async fn input_ready() -> io::Result<()> {
     Ok(())
 }
 
+/// True if the terminal of standard input is gone, because its window was closed: then nothing can
+/// be printed, and a try may panic.
+pub(crate) fn is_gone() -> bool {
+    let stdin = io::stdin();
+    // No event is asked for: poll(2) reports the end of a terminal all the same.
+    let mut end = [PollFd::new(stdin.as_fd(), PollFlags::empty())];
+    matches!(poll(&mut end, PollTimeout::ZERO), Ok(1..))
+}
+
 /// True if input waits to be read, or comes within this time.
 pub(crate) fn input_within(time: std::time::Duration) -> bool {
     let stdin = io::stdin();
@@ -282,6 +291,29 @@ mod tests {
         assert_eq!(parent_in(b"712 (a) b (c) T 701 712"), Some(701));
         assert_eq!(parent_in(b"712 (caf\xe9 \xff) S 702 712"), Some(702), "Latin-1");
         assert_eq!((parent_in(b"712 (sleep) S"), parent_in(b"")), (None, None));
+    }
+
+    /// Set in the process whose terminal is closed.
+    const CLOSED: &str = "ROPEWALK_TEST_CLOSED_TERMINAL";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[test]
+    fn loses_its_terminal() {
+        if std::env::var_os(CLOSED).is_none() {
+            return;
+        }
+        let pair = nix::pty::openpty(None, None).unwrap();
+        nix::unistd::dup2_stdin(&pair.slave).unwrap();
+        let was_gone = is_gone();
+        drop(pair.master);
+        std::process::exit(if !was_gone && is_gone() { 0 } else { 1 });
+    }
+
+    #[test]
+    fn a_closed_window_is_noticed() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "terminal::tests::loses_its_terminal"]);
+        assert!(command.env(CLOSED, "1").output().unwrap().status.success());
     }
 
     /// Set in the process that gets the signals, because one reaches all of a process.

@@ -23,7 +23,6 @@ pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubect
 
 use super::paste;
 use kubectl::parse;
-use spelling::{korean, latin};
 use words::{IN_A_PROCESS, LESSON, is_bare_verb};
 
 /// What to do with a line.
@@ -97,29 +96,15 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         end_at_operator(first, text);
     }
     let special = special || in_shell;
-    if let Some(word) = words.first().filter(|w| !w.is_ascii() && !special) {
-        if word == "도움말" {
-            return Line::Help(words[1..].to_vec());
-        }
-        if word == "용어" {
-            return Line::Own(std::iter::once("what".to_string()).chain(words.drain(1..)).collect());
-        }
-        if let Some(own_word) = korean_own(word).or_else(|| latin_among(word, &["drill", "progress"])) {
-            let after = &text[word.len()..];
-            let mut words = words.clone();
-            words[0] = own_word.into();
-            return own(own_word, after, &words, special, cluster);
-        }
-        if let Some(meant) = latin(word).or_else(|| korean(word)) {
-            words[0] = meant.into();
-            return Line::Lesson(words);
-        }
+    // A first word in quotes is a command of the shell, not a word of this program.
+    let is_plain = words.first().is_some_and(|first| text.starts_with(first.as_str()));
+    if is_plain && let Some(line) = spelling::classified(text, &words, special, cluster) {
+        return line;
     }
     let Some(first) = words.first() else {
         return if special { Line::Shell(text.into()) } else { Line::Empty };
     };
-    // A first word in quotes is a command of the shell, not a word of this program.
-    if !text.starts_with(first.as_str()) {
+    if !is_plain {
         return Line::Shell(text.into());
     }
     let after = &text[first.len()..];
@@ -139,7 +124,7 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         "exit" if !special && words.len() <= 2 => Line::Exit(words.get(1).cloned()),
         _ if special => Line::Shell(text.into()),
         "quit" => Line::Quit,
-        "help" => Line::Help(words[1..].to_vec()),
+        "help" => Line::Help(spelling::subject(&words[1..])),
         "map" => Line::Map(words[1..].to_vec()),
         "lang" => Line::Lang(words[1..].to_vec()),
         "clear" => Line::Clear,
@@ -176,15 +161,6 @@ fn letter(word: &str) -> Option<char> {
     let (Some(c), None) = (chars.next(), chars.next()) else { return None };
     let c = latin_key(c).unwrap_or(c).to_ascii_lowercase();
     ('a'..='d').contains(&c).then_some(c)
-}
-
-/// A word of practice in Korean.
-fn korean_own(word: &str) -> Option<&'static str> {
-    Some(match word {
-        "연습" => "drill",
-        "진도" => "progress",
-        _ => return None,
-    })
 }
 
 fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
@@ -481,6 +457,10 @@ mod tests {
             assert_eq!(of(&format!("답 {text}")), answer(text));
         }
         assert_eq!(of("answer=5"), shell("answer=5"));
+        for text in ["'연습'", "\"진도\" -o json", "\\연습 show", "\\\n연습", "'도움말'", "'다음'", "연'습'"]
+        {
+            assert_eq!(of(text), shell(text), "{text}");
+        }
         assert_eq!(of("도움말"), Line::Help(vec![]));
         assert_eq!(of("햐ㅜㅅ"), shell("햐ㅜㅅ"));
         assert_eq!(of("혀ㅗㅎ"), shell("혀ㅗㅎ"));

@@ -1,6 +1,7 @@
 //! Words of this program behind an operator of the shell: `kubectl delete pod web; undo`. Pure.
 
 use super::name_of;
+use super::spelling::{korean, korean_own};
 use super::words::{ALONE, IN_A_PROCESS};
 use std::ops::Range;
 
@@ -22,7 +23,8 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
     let mut out = text.to_string();
     // From the end, so that the places before stay right.
     for Command { word, end } in commands(text).into_iter().skip(1).rev() {
-        let own = &text[word.clone()];
+        let typed = &text[word.clone()];
+        let own = korean_own(typed).unwrap_or(typed);
         let behind = &text[word.end..end];
         // `undo () { :; }` makes a function of this name.
         if IN_A_PROCESS.contains(&own) && !behind.trim_start().starts_with('(') {
@@ -47,8 +49,11 @@ pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
 /// Returns the word of a line that only a line of its own can be, because the session itself does
 /// it and no program: `hint` of `get pods && hint`.
 pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {
-    let is_first = |own: &&&str| commands(text).into_iter().any(|command| text[command.word] == ***own);
-    ALONE.iter().find(is_first).copied()
+    let own = |command: Command| {
+        let word = &text[command.word];
+        ALONE.iter().find(|own| **own == word).copied().or_else(|| korean(word))
+    };
+    commands(text).into_iter().find_map(own)
 }
 
 /// The commands of a line, parted by `;`, `&` and `|`; none if that cannot be told for sure.

@@ -20,7 +20,7 @@ texts! { pub(crate) enum Word {
     FootLab: "↑↓ read  h hint  c check  g grade  u give up  l leave  o list  Esc to the shell", "↑↓ 읽기  h 힌트  c 확인  g 채점  u 포기  l 끝내기  o 목록  Esc 셸로";
     FootPredict: "answer with a letter: {}   w words   o list   Esc to the shell", "글자로 답하세요: {}   w 용어   o 목록   Esc 셸로";
     FootMap: "Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc to the shell", "Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
-    FootMapWhole: "F2 back  Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc shell", "F2 뒤로  Space 재생/멈춤  ← → 한 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}";
+    FootMapWhole: "F2 back  Space play  ← → step  ↑↓ other  1-{} view  + - speed 1/{}  Esc shell", "F2 뒤로  Space 재생  ← → 단계  ↑↓ 다른 것  1-{} 그림  + - 속도 1/{}  Esc 셸로";
     FootPrefix: "Ctrl-] then: 1-9,0 = F1-F10  f large  Tab pane  PgUp PgDn scroll  z suspend", "Ctrl-] 다음: 1-9,0 = F1-F10  f 확대  Tab 창  PgUp PgDn 스크롤  z 잠시 멈춤";
     CannotSuspend: "nobody could wake this program up again: it was not started by a shell", "셸에서 시작한 프로그램이 아니어서 멈추면 다시 깨울 수 없습니다";
     QuitAgain: "a full-screen program has the shell: the same key again quits", "셸에서 전체 화면 프로그램이 실행 중입니다. 한 번 더 누르면 종료합니다";
@@ -442,6 +442,7 @@ mod tests {
                     | Word::FootPrefix
             ) {
                 assert!(cells(english) <= 79 && cells(korean) <= 79, "{word:?}");
+                assert_eq!(english.contains("Esc"), korean.contains("Esc"), "{word:?}");
             }
         }
     }

@@ -35,8 +35,12 @@ impl Backend for Sized {
     fn hide_cursor(&mut self) -> io::Result<()> {
         self.0.hide_cursor()
     }
+    /// Never fails. When ratatui's terminal is dropped, it prints this error to standard error. If
+    /// the window was closed that is gone, too, and the print panics: the session would end with
+    /// another exit code. The guard shows the cursor in any case.
     fn show_cursor(&mut self) -> io::Result<()> {
-        self.0.show_cursor()
+        let _ = self.0.show_cursor(); // the next picture fails all the same
+        Ok(())
     }
     fn get_cursor_position(&mut self) -> io::Result<Position> {
         self.0.get_cursor_position()
@@ -76,6 +80,31 @@ mod tests {
             .unwrap();
         assert_eq!(format!("{}", screen.get_frame().area()), expected);
         assert_eq!(Rect::from(screen.size().unwrap()), screen.get_frame().area());
+    }
+
+    /// Set in the process that cannot write to its terminal.
+    const GONE: &str = "ROPEWALK_TEST_GONE_TERMINAL";
+
+    /// Not a test of its own: runs in the process that the test below starts.
+    #[test]
+    fn leaves_a_terminal_that_is_gone() {
+        if std::env::var_os(GONE).is_none() {
+            return;
+        }
+        let mut screen = Terminal::new(Sized::new()).expect("a screen");
+        screen.hide_cursor().expect("a terminal");
+        let full = std::fs::File::options().write(true).open("/dev/full").expect("/dev/full");
+        nix::unistd::dup2_stdout(&full).expect("another output");
+        nix::unistd::dup2_stderr(&full).expect("another output");
+        drop(screen);
+        std::process::exit(0);
+    }
+
+    #[test]
+    fn a_window_that_is_closed_with_a_hidden_cursor_is_no_panic() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "tui::edge::backend::tests::leaves_a_terminal_that_is_gone", "--nocapture"]);
+        assert!(command.env(GONE, "1").output().unwrap().status.success());
     }
 
     #[test]

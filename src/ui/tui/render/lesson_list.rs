@@ -12,6 +12,7 @@ use crate::tracks;
 use ::lab::graded::view::Entry as LabEntry;
 use ::lab::view::Entry;
 use ratatui::text::Line;
+use std::ops::Range;
 
 /// Lines of the pane. `Some`: those of this entry of the list.
 type Block = (Option<usize>, Vec<Line<'static>>);
@@ -31,6 +32,19 @@ pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
         from += lines.len();
     }
     (from, from)
+}
+
+/// The entry of the list that is marked, or the nearest one that has all its lines within these.
+pub(super) fn mark_within(model: &Model, room: usize, seen: Range<usize>) -> usize {
+    let Some(last) = model.listed_ids().count().checked_sub(1) else { return model.lesson.marked };
+    let marked = model.lesson.marked.min(last);
+    let (from, to) = listed(model, room, marked);
+    let found = match () {
+        () if from < seen.start => (marked..=last).find(|at| listed(model, room, *at).0 >= seen.start),
+        () if to > seen.end => (0..=marked).rev().find(|at| listed(model, room, *at).1 <= seen.end),
+        () => None,
+    };
+    found.unwrap_or(marked)
 }
 
 fn blocks(model: &Model, room: usize) -> Vec<Block> {

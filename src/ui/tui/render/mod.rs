@@ -16,7 +16,7 @@ mod time;
 
 pub(crate) use bars::tab_at;
 pub(crate) use overlay::last;
-pub(crate) use sheet::{in_sight, lesson_page, scrolled};
+pub(crate) use sheet::{in_sight, lesson_page, mark_in_sight, scrolled};
 
 use super::layout::{self, Pane};
 use super::look::Tone;

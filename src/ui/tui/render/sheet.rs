@@ -8,7 +8,7 @@ use super::super::scroll::Scroll;
 use super::super::text::cells;
 use super::super::words::Word;
 use super::lesson::{Checks, asks, doing, reading};
-use super::lesson_list::{listed, nothing_open};
+use super::lesson_list::{listed, mark_within, nothing_open};
 use super::marks::Marks;
 use super::{answer, lab};
 use ratatui::buffer::Buffer;
@@ -151,6 +151,14 @@ pub(crate) fn in_sight(model: &Model) -> Scroll {
     let (from, to) = listed(model, room, model.lesson.marked);
     let first = sheet.first(model.scroll());
     Scroll::To(first.max(to.saturating_sub(sheet.rows)).min(if model.lesson.marked == 0 { 0 } else { from }))
+}
+
+/// The entry of the list that has the mark once the list is scrolled: one in sight.
+pub(crate) fn mark_in_sight(model: &Model) -> usize {
+    let area = inside(model.panes().lesson);
+    let sheet = Sheet::of(model, area);
+    let first = sheet.first(model.scroll());
+    mark_within(model, usize::from(area.width).saturating_sub(2), first..first + sheet.rows)
 }
 
 /// Draws into the pane's frame: on its lower edge it is said how to read on.

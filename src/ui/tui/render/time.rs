@@ -17,6 +17,10 @@ use ratatui::layout::Rect;
 const WIDTH: u16 = 76;
 /// Moments of the list that are shown at once.
 const LISTED: usize = 6;
+/// The column of a moment's revision, counted from the right edge.
+const REVISION: usize = 14;
+/// Cells that the words of a moment have at least beside its revision.
+const TOLD_MIN: usize = 12;
 /// Rows beside the list and the objects: the border, the line with the marked place, the head of
 /// the objects with an empty row above it, and the keys with one above them.
 const ROWS: usize = 8;
@@ -101,10 +105,14 @@ fn list(canvas: &mut Canvas<'_>, steps: &[Step<'_>], at: usize, (top, rows): (us
         let (sign, sign_tone) = step.sign();
         let x = canvas.put(1, top + y, &format!("{mark} {}  ", time_of_day(step.at)), Tone::Plain);
         let x = canvas.put(x, top + y, &format!("{} ", canvas.sign(sign)), sign_tone);
-        canvas.put_in(x, top + y, 44, &step.told(), tone);
-        if let Some(revision) = step.revision() {
+        // In a narrow box the words end before the revision; in a very narrow one it is left out.
+        let behind = canvas.width().saturating_sub(REVISION);
+        let revision = step.revision().filter(|_| behind > x + TOLD_MIN);
+        let room = if revision.is_some() { behind - x - 1 } else { canvas.width().saturating_sub(x) };
+        canvas.put_in(x, top + y, room, &step.told(), tone);
+        if let Some(revision) = revision {
             let revision = canvas.word(Word::RevisionShort, &[&revision.to_string()]);
-            canvas.put(canvas.width().saturating_sub(14), top + y, &revision, Tone::Dim);
+            canvas.put(behind, top + y, &revision, Tone::Dim);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! The list of lessons and labs.
 
-use super::keys::{letter, press, wish};
+use super::keys::{letter, mouse, press, wish};
 use super::labs::{entries, lab, open};
 use super::*;
 use crate::tui::event::Question;
 use crate::tui::layout::Pane;
 use ::lab::graded::view::LabView;
 use ::lab::view;
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, MouseEventKind};
 use std::time::Duration;
 
 /// There is no other way from a lesson to the labs than the prompt.
@@ -48,6 +48,39 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
     letter(&mut model, 'o');
     letter(&mut model, 'o');
     assert!(text(&screen(&model)).contains("the container?"), "back to what was read");
+}
+
+/// Enter would open a lesson that is not on the screen.
+#[test]
+fn the_mark_stays_in_sight_while_the_list_is_scrolled() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    tell(&mut model, Event::Lesson(Box::default()));
+    let lessons = (10..50).map(|n| view::Entry { id: format!("t/{n}"), ..Default::default() });
+    tell(&mut model, Event::Lessons(lessons.collect()));
+    press(&mut model, KeyCode::F(6));
+    let marked = |model: &Model| {
+        let shown = text(&screen(model));
+        (10..50).find(|n| shown.contains(&format!("▶ {n}"))).unwrap_or_else(|| panic!("no mark: {shown}"))
+    };
+    assert_eq!(marked(&model), 10);
+    let mut before = 10;
+    for key in [KeyCode::PageDown, KeyCode::Char(' '), KeyCode::PageDown] {
+        press(&mut model, key);
+        assert!(marked(&model) > before, "{key:?}");
+        before = marked(&model);
+    }
+    (0..2).for_each(|_| drop(press(&mut model, KeyCode::PageUp)));
+    assert!(marked(&model) < before);
+    press(&mut model, KeyCode::End);
+    assert_eq!(marked(&model), 49);
+    (0..9).for_each(|_| drop(mouse(&mut model, MouseEventKind::ScrollUp, 5, 3)));
+    assert!(marked(&model) < 49);
+    press(&mut model, KeyCode::Home);
+    assert_eq!(marked(&model), 10);
+    press(&mut model, KeyCode::End);
+    let opens = Effect::Ask(Question::from(&view::Ask::Open { id: "t/49".into() }));
+    model.now += Duration::from_secs(1);
+    assert_eq!(press(&mut model, KeyCode::Enter), [opens]);
 }
 
 #[test]

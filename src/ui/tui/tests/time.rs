@@ -44,6 +44,21 @@ fn the_objects_of_a_moment_stand_beside_those_of_now() {
 }
 
 #[test]
+fn the_words_of_a_moment_and_its_revision_do_not_overlap() {
+    for (columns, told) in [
+        (80, "$ kubectl scale deployments/web     "),
+        (50, "$ kubectl scale dep… rev 200"),
+        (30, "$ kubectl scal…│"),
+    ] {
+        let mut stage = scaled(View::Cluster);
+        stage.model.size = Size::new(columns, 24);
+        press(&mut stage, KeyCode::F(4));
+        let shown = whole(&stage);
+        assert!(shown.contains(told), "{columns}: {shown}");
+    }
+}
+
+#[test]
 fn autoscalers_namespaces_and_quotas_are_compared_too() {
     let mut stage = scaled(View::Cluster);
     let mut record = Record::new(tap::Event::Fault(tap::Fault::Node {

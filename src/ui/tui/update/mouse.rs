@@ -1,10 +1,11 @@
 //! What the mouse changes.
 
+use super::press::scroll_by;
 use crate::tui::event::Effect;
 use crate::tui::keys;
 use crate::tui::layout::{self, Pane};
 use crate::tui::model::{Model, Overlay};
-use crate::tui::render::{self, scrolled};
+use crate::tui::render;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 use ratatui::layout::Rect;
 
@@ -60,7 +61,7 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
             focused != (model.focus == pane) || wheel != 0
         }
         Pane::Lesson if wheel != 0 => {
-            model.scroll_to(scrolled(model, -wheel));
+            scroll_by(model, -wheel);
             true
         }
         Pane::Map if wheel != 0 => {

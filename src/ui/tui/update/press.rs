@@ -256,8 +256,16 @@ fn in_shell(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
     }
 }
 
+/// Scrolls the lesson's pane. In the list the mark goes along: Enter opens an entry that is seen.
+pub(super) fn scroll_by(model: &mut Model, lines: isize) {
+    model.scroll_to(scrolled(model, lines));
+    if model.shows_list() {
+        model.lesson.marked = render::mark_in_sight(model);
+    }
+}
+
 fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
-    let list = model.shows_list();
+    let (list, page) = (model.shows_list(), lesson_page(model));
     match key.code {
         KeyCode::Esc => model.focus = Pane::Shell,
         KeyCode::Tab => turn(model, 1),
@@ -271,14 +279,21 @@ fn in_lesson(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) {
         KeyCode::Enter if list => choose(model, effects),
         KeyCode::Up => model.scroll_to(scrolled(model, -1)),
         KeyCode::Down => model.scroll_to(scrolled(model, 1)),
-        KeyCode::PageUp => model.scroll_to(scrolled(model, -lesson_page(model))),
-        KeyCode::PageDown => model.scroll_to(scrolled(model, lesson_page(model))),
+        KeyCode::PageUp => scroll_by(model, -page),
+        KeyCode::PageDown => scroll_by(model, page),
         KeyCode::Char(' ') => {
-            model.scroll_to(scrolled(model, lesson_page(model)));
+            scroll_by(model, page);
             letter(model, None); // perhaps between two words
         }
-        KeyCode::Home => model.scroll_to(Scroll::To(0)),
-        KeyCode::End => model.scroll_to(scrolled(model, isize::MAX)),
+        KeyCode::Home => {
+            model.scroll_to(Scroll::To(0));
+            model.lesson.marked = if list { 0 } else { model.lesson.marked };
+        }
+        KeyCode::End => {
+            scroll_by(model, isize::MAX);
+            let last = model.listed_ids().count().saturating_sub(1);
+            model.lesson.marked = if list { last } else { model.lesson.marked };
+        }
         KeyCode::Char(c) if key.modifiers.difference(KeyModifiers::SHIFT).is_empty() => {
             let act = act(model, c.to_ascii_lowercase());
             letter(model, act);
