@@ -12,7 +12,7 @@ pub enum Error {
     #[error("stat {0}: no such file or directory")]
     Absent(String),
     /// A kubeconfig is there and cannot be read.
-    #[error("error loading config file \"{file}\": open {file}: {why}", file = path.display(), why = io_error(cause))]
+    #[error("error loading config file \"{file}\": {call} {file}: {why}", file = path.display(), call = call(cause), why = io_error(cause))]
     Unreadable {
         /// The kubeconfig.
         path: PathBuf,
@@ -61,7 +61,7 @@ pub enum Error {
     #[error("host must be a URL or a host:port pair: {}", quote(.0))]
     Address(String),
     /// A file that an entry names cannot be read.
-    #[error("open {file}: {why}", why = io_error(cause))]
+    #[error("{call} {file}: {why}", call = call(cause), why = io_error(cause))]
     File {
         /// As it was named.
         file: String,
@@ -89,6 +89,11 @@ pub enum Error {
     /// The credential plugin speaks a version of the protocol that is not known here.
     #[error("exec plugin: invalid apiVersion {}", quote(.0))]
     PluginVersion(String),
+}
+
+/// The system call that Go names in an error: a directory is opened, and cannot be read.
+fn call(cause: &io::Error) -> &'static str {
+    if cause.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" }
 }
 
 /// One fault as it is, several in a list.

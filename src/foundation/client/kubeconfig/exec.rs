@@ -24,6 +24,8 @@ use std::sync::LazyLock;
 
 const GROUP: &str = "client.authentication.k8s.io";
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+/// Removed in 1.24; old kubeconfigs name it.
+const REMOVED: &str = "client.authentication.k8s.io/v1alpha1";
 
 /// `users[].user.exec`, checked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -267,10 +269,12 @@ fn without_escapes(hint: &str) -> String {
     hint.chars().map(written).collect()
 }
 
-/// When a plugin may talk to the user; only `v1beta1` has a default.
+/// When a plugin may talk to the user. Versions before `v1` have a default (client-go's
+/// `SetDefaults_ExecConfig`), also `v1alpha1`, which [`Plugin::of`] refuses by its name.
 fn mode(exec: &Value) -> &str {
+    let is_old = [VERSIONS[1], REMOVED].contains(&value::text(exec, "apiVersion"));
     match value::text(exec, "interactiveMode") {
-        "" if value::text(exec, "apiVersion") == VERSIONS[1] => "IfAvailable",
+        "" if is_old => "IfAvailable",
         given => given,
     }
 }

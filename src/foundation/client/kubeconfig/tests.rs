@@ -69,7 +69,57 @@ fn of_user(user: &str, given: &Overrides) -> Result<Target, String> {
     );
     std::fs::write(&config, text).unwrap();
     let env = Env { kubeconfig: Some(config), ..Env::default() };
-    Kubeconfig::load(&env, "").unwrap().target(&env, given).map_err(|error| error.to_string())
+    Kubeconfig::load(&env, "").and_then(|files| files.target(&env, given)).map_err(|error| error.to_string())
+}
+
+/// The kubectl of a pod whose kubeconfig names another cluster.
+#[test]
+fn in_a_pod_the_namespace_that_no_context_names_is_the_pods_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = dir.path().join("account");
+    std::fs::create_dir(&account).unwrap();
+    std::fs::write(account.join("namespace"), "own\n").unwrap();
+    let config = dir.path().join("config");
+    std::fs::write(&config, "current-context: a\ncontexts:\n- {name: a, context: {cluster: c}}\n- {name: b, context: {cluster: c, namespace: default}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();
+    let mut env = Env { kubeconfig: Some(config), ..Env::default() };
+    env.vars.insert("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into());
+    env.vars.insert("KUBERNETES_SERVICE_PORT".into(), "443".into());
+    let of = |env: &Env, context: &str| {
+        let given = Overrides { context: context.into(), ..Overrides::default() };
+        let target = Kubeconfig::load(env, "").unwrap().target_with(env, &given, &account).unwrap();
+        (target.url(), target.namespace)
+    };
+    let other = |namespace: &str| ("https://a:1".to_string(), namespace.to_string());
+    assert_eq!(of(&env, "a"), other("default"), "the pod has no token");
+    std::fs::write(account.join("token"), "t").unwrap();
+    assert_eq!(of(&env, "a"), other("own"));
+    assert_eq!(of(&env, "b"), other("default"), "the context names it");
+    env.vars.insert("POD_NAMESPACE".into(), "pod".into());
+    assert_eq!(of(&env, "a"), other("pod"));
+    env.vars.remove("KUBERNETES_SERVICE_HOST");
+    assert_eq!(of(&env, "a"), other("default"), "this is no pod");
+}
+
+/// Old kubeconfigs of cloud providers have it, and no mode: it needs none.
+#[test]
+fn a_plugin_of_a_version_that_was_removed_is_refused_by_its_version() {
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: p}";
+    let why = of_user(exec, &Overrides::default()).unwrap_err();
+    assert_eq!(why, "exec plugin: invalid apiVersion \"client.authentication.k8s.io/v1alpha1\"");
+    let why = of_user(&exec.replace("v1alpha1", "v1"), &Overrides::default()).unwrap_err();
+    assert_eq!(why, "interactiveMode must be specified for u to use exec authentication plugin");
+}
+
+/// `KUBECONFIG=~/.kube`
+#[test]
+fn a_directory_can_be_opened_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let env = Env { kubeconfig: Some(dir.path().into()), ..Env::default() };
+    let why = Kubeconfig::load(&env, "").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"{place}\": read {place}: is a directory"));
+    let why = of_user(&format!("tokenFile: {place}"), &Overrides::default()).unwrap_err();
+    assert_eq!(why, format!("read {place}: is a directory"));
 }
 
 /// It may open a browser, or ask for a password, for a user that is known already.
@@ -158,7 +208,11 @@ fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
     let target = of_user(user, &Overrides::default()).unwrap();
     assert_eq!(target.certificate, Some((b"foo".to_vec(), b"bar".to_vec())));
     let user = "client-certificate-data: Zm-9v, client-key-data: Zm9v";
-    assert!(of_user(user, &Overrides::default()).unwrap_err().contains("illegal base64 data"));
+    let why = of_user(user, &Overrides::default()).unwrap_err();
+    assert!(why.ends_with(": illegal base64 data at input byte 2"), "{why}");
+    let user = "client-certificate-data: Zm9=, client-key-data: Zm9v"; // Go takes it, too
+    let target = of_user(user, &Overrides::default()).unwrap();
+    assert_eq!(target.certificate, Some((b"fo".to_vec(), b"foo".to_vec())));
 }
 
 #[test]
