@@ -8,7 +8,7 @@
 use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
-use super::merged::Entry;
+use super::merged::{Entry, no_mapping};
 use api::gostr::{io_error, is_print, quote};
 use api::schema::rfc3339;
 use api::value;
@@ -219,7 +219,13 @@ impl Plugin {
             return Err(wrong_version(&format!("{GROUP}/__internal")));
         }
         let answer = api::yaml::parse(said).map_err(|why| format!("decoding stdout: {why}"))?;
+        if !(answer.is_object() || answer.is_null()) {
+            return Err(format!("decoding stdout: {}", no_mapping(&answer)));
+        }
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
+        if kind.is_empty() && version.is_empty() {
+            return Err(wrong_version(&format!("{GROUP}/__internal")));
+        }
         if kind != "ExecCredential" || !version.starts_with(GROUP) {
             return Err(format!(
                 "decoding stdout: no kind {} is registered for version {}",
@@ -419,6 +425,14 @@ mod tests {
         let answer =
             |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);
         assert_eq!(read(&answer("")), "exec plugin didn't return a status field");
+        let unversioned = format!(
+            "exec plugin is configured to use API version {}, plugin returned version {GROUP}/__internal",
+            VERSIONS[0]
+        );
+        assert_eq!([read(""), read("{}")], [unversioned.clone(), unversioned]);
+        let why =
+            "decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string";
+        assert!(read("please log in").starts_with(why), "{}", read("please log in"));
         assert_eq!(read(&answer(r#","status":{}"#)), "exec plugin didn't return a token or cert/key pair");
         assert_eq!(
             read(&answer(r#","status":{"clientKeyData":"k"}"#)),

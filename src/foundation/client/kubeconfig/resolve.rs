@@ -115,8 +115,8 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
         Some(certificate) => entries::material(env, user, "client-key")?.map(|key| (certificate, key)),
         None => None,
     };
-    let provider = value::text(&user.value, "auth-provider.name");
-    if !provider.is_empty() {
+    if !value::at(&user.value, "auth-provider").is_null() {
+        let provider = value::text(&user.value, "auth-provider.name");
         return Err(Error::NoAuthProvider(provider.into()));
     }
     let known = entries::authorization(env, user)?;

@@ -203,6 +203,36 @@ fn a_name_and_a_password_in_the_address_are_sent_as_such() {
 }
 
 #[test]
+fn a_port_is_a_number() {
+    let of = |server: &str| {
+        let given = Overrides { server: server.into(), ..Overrides::default() };
+        of_user("token: t", &given).map(|target| target.url())
+    };
+    for server in ["https://10.0.0.1:abc", "https://[fd00::1]:6a", "10.0.0.1:6443x"] {
+        assert_eq!(of(server), Err(format!("host must be a URL or a host:port pair: \"{server}\"")));
+    }
+    for server in ["https://10.0.0.1:6443", "https://[fd00::1]", "https://[fd00::1]:6443", "https://a.test"] {
+        assert_eq!(of(server).as_deref(), Ok(server));
+    }
+}
+
+/// Go's message for a broken manifest begins otherwise.
+#[test]
+fn a_kubeconfig_that_is_no_yaml_is_refused_in_its_parsers_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    std::fs::write(&file, "a: [").unwrap();
+    let env = Env { kubeconfig: Some(file.clone()), ..Env::default() };
+    let why = Kubeconfig::load(&env, "").unwrap_err().to_string();
+    let place = file.display();
+    let told = "yaml: line 1: did not find expected node content";
+    assert_eq!(why, format!("error loading config file \"{place}\": {told}"));
+    let env = Env { cwd: dir.path().into(), ..Env::default() };
+    let why = Kubeconfig::load(&env, "config").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was named");
+}
+
+#[test]
 fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
     let user = r#"client-certificate-data: "Zm\n9v\n", client-key-data: "Ym\r\nFy""#;
     let target = of_user(user, &Overrides::default()).unwrap();
@@ -219,6 +249,15 @@ fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
 fn an_auth_provider_is_refused_by_name() {
     let refused = |user: &str| of_user(user, &Overrides::default()).unwrap_err();
     assert_eq!(refused("auth-provider: {name: oidc}"), "no Auth Provider found for name \"oidc\"");
+    assert_eq!(refused("auth-provider: {}"), "no Auth Provider found for name \"\"");
+    for (name, instead) in
+        [("gcp", "\"gke-gcloud-auth-plugin\""), ("azure", "https://github.com/Azure/kubelogin")]
+    {
+        let why = refused(&format!("auth-provider: {{name: {name}}}"));
+        let told =
+            format!("The {name} auth plugin has been removed.\nPlease use the {instead} kubectl/client-go");
+        assert!(why.starts_with(&told) && why.ends_with(" for further details"), "{why}");
+    }
     let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";
     let both = refused(&format!("auth-provider: {{name: oidc}}, {exec}"));
     assert_eq!(both, "authProvider cannot be provided in combination with an exec plugin for u");

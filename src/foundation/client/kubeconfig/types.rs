@@ -36,6 +36,8 @@ impl Type {
     }
 }
 
+const EXTENSIONS: Type = List("[]v1.NamedExtension", &Struct("NamedExtension", &[("name", Text)]));
+
 const CLUSTER: Type = Struct(
     "Cluster",
     &[
@@ -46,6 +48,7 @@ const CLUSTER: Type = Struct(
         ("certificate-authority-data", Bytes),
         ("proxy-url", Text),
         ("disable-compression", Bool),
+        ("extensions", EXTENSIONS),
     ],
 );
 
@@ -77,16 +80,22 @@ const USER: Type = Struct(
         ("as-user-extra", Map("map[string][]string", &List("[]string", &Text))),
         ("username", Text),
         ("password", Text),
+        (
+            "auth-provider",
+            Struct("AuthProviderConfig", &[("name", Text), ("config", Map("map[string]string", &Text))]),
+        ),
         ("exec", EXEC),
+        ("extensions", EXTENSIONS),
     ],
 );
 
-const CONTEXT: Type = Struct("Context", &[("cluster", Text), ("user", Text), ("namespace", Text)]);
+const CONTEXT: Type =
+    Struct("Context", &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", EXTENSIONS)]);
 
 static CONFIG: Type = Struct(
     "Config",
     &[
-        ("preferences", Struct("Preferences", &[("colors", Bool)])),
+        ("preferences", Struct("Preferences", &[("colors", Bool), ("extensions", EXTENSIONS)])),
         (
             "clusters",
             List("[]v1.NamedCluster", &Struct("NamedCluster", &[("name", Text), ("cluster", CLUSTER)])),
@@ -97,6 +106,7 @@ static CONFIG: Type = Struct(
             List("[]v1.NamedContext", &Struct("NamedContext", &[("name", Text), ("context", CONTEXT)])),
         ),
         ("current-context", Text),
+        ("extensions", EXTENSIONS),
     ],
 );
 
@@ -253,6 +263,18 @@ mod tests {
                 "string",
                 "NamedCluster.clusters.cluster",
                 "v1.Cluster",
+            ),
+            (
+                "contexts: [{name: c, context: {extensions: 5}}]",
+                "number",
+                "Context.contexts.context.extensions",
+                "[]v1.NamedExtension",
+            ),
+            (
+                "users: [{name: u, user: {auth-provider: {name: a, config: {id: 5}}}}]",
+                "number",
+                "AuthProviderConfig.users.user.auth-provider.config",
+                "string",
             ),
             ("contexts: {name: c}", "object", "Config.contexts", "[]v1.NamedContext"),
             ("contexts: [{name: 1}]", "number", "NamedContext.contexts.name", "string"),
