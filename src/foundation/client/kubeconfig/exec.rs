@@ -285,6 +285,18 @@ fn mode(exec: &Value) -> &str {
     }
 }
 
+/// Writes the default mode of each plugin into its user's entry, as client-go does when it reads a
+/// kubeconfig: `kubectl config view` shows it.
+pub(super) fn fill_modes(config: &mut Value) {
+    for user in value::list_mut(config, "users") {
+        let exec = value::at(user, "user.exec");
+        let (is_plugin, mode) = (exec.is_object(), mode(exec).to_string());
+        if is_plugin && !mode.is_empty() {
+            value::put(user, "user.exec.interactiveMode", mode);
+        }
+    }
+}
+
 /// When a credential expires, if the plugin says so. Errors: it says no time. To keep the
 /// credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {

@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::error::Error;
+use super::exec::fill_modes;
 use super::types;
 use api::gostr::quote;
 use api::value;
@@ -103,7 +104,7 @@ impl Kubeconfig {
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
                 Err(cause) => return Err(Error::Unreadable { path: named(), cause }),
             };
-            let parsed = api::yaml::parse(&text).map_err(|why| {
+            let mut parsed = api::yaml::parse(&text).map_err(|why| {
                 // Those words are of `yaml.Unmarshal`, for manifests; a kubeconfig is read without.
                 let why = why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string();
                 Error::Malformed { path: named(), why }
@@ -115,6 +116,7 @@ impl Kubeconfig {
                 return Err(Error::Malformed { path: named(), why });
             }
             types::check(&parsed).map_err(|why| Error::Malformed { path: named(), why })?;
+            fill_modes(&mut parsed);
             all.merge(&parsed, &file);
         }
         Ok(all)

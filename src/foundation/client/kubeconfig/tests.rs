@@ -110,6 +110,27 @@ fn a_plugin_of_a_version_that_was_removed_is_refused_by_its_version() {
     assert_eq!(why, "interactiveMode must be specified for u to use exec authentication plugin");
 }
 
+/// `kubectl config view` shows it.
+#[test]
+fn a_plugin_of_an_old_version_has_a_mode_by_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    let exec = |version: &str, rest: &str| {
+        format!("{{apiVersion: client.authentication.k8s.io/{version}, command: p{rest}}}")
+    };
+    for (exec, mode) in [
+        (exec("v1beta1", ""), json!("IfAvailable")),
+        (exec("v1beta1", ", interactiveMode: Never"), json!("Never")),
+        (exec("v1", ""), json!(null)),
+        ("null".into(), json!(null)),
+    ] {
+        std::fs::write(&config, format!("users: [{{name: u, user: {{exec: {exec}}}}}]")).unwrap();
+        let env = Env { kubeconfig: Some(config.clone()), ..Env::default() };
+        let shown = Kubeconfig::load(&env, "").unwrap().to_value();
+        assert_eq!(shown["users"][0]["user"]["exec"]["interactiveMode"], mode, "{exec}");
+    }
+}
+
 /// `KUBECONFIG=~/.kube`
 #[test]
 fn a_directory_can_be_opened_and_not_read() {
