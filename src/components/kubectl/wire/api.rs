@@ -61,7 +61,7 @@ pub(crate) struct User {
 impl User {
     fn of(target: Target) -> Result<User, Fail> {
         let authorization = target.authorization.as_deref();
-        let authorization = authorization.map(|text| identity("authorization", text)).transpose()?;
+        let authorization = authorization.map(|text| identity("Authorization", text)).transpose()?;
         Ok(User { http: Http::new(target)?, authorization })
     }
 
@@ -77,8 +77,8 @@ impl Api {
     /// sent to the server yet.
     ///
     /// # Errors
-    /// [`Fail::Transport`]: the credential plugin fails. [`Fail::Text`]: a certificate or key
-    /// cannot be used, or the name of a user to impersonate cannot be sent.
+    /// [`Fail::Transport`]: the credential plugin fails, or a token or the name of a user to
+    /// impersonate cannot be sent. [`Fail::Text`]: a certificate or key cannot be used.
     pub(crate) async fn new(
         target: Target,
         env: &Env,

@@ -11,8 +11,15 @@ use super::overrides::Overrides;
 use api::gostr::io_error;
 use api::value;
 use base64::Engine as _;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
 use serde_json::Value;
 use std::path::{Component, Path, PathBuf};
+
+/// Base64 as Go's `StdEncoding` reads it: bits of the last character that stand for no byte may be
+/// set.
+const AS_GO: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
 
 /// Overwrites a field, if the command line has a value for it.
 fn put_given(entry: &mut Value, key: &str, given: &str) {
@@ -162,8 +169,10 @@ pub(super) fn material(env: &Env, entry: &Entry, key: &str) -> Result<Option<Vec
     if !data.is_empty() {
         // A block of YAML (`|`) has line breaks, which Go's decoder skips.
         let data = data.replace(['\r', '\n'], "");
-        let decoded = base64::engine::general_purpose::STANDARD.decode(data);
-        return decoded.map(Some).map_err(|e| Error::Base64 { key: key.into(), why: e.to_string() });
+        return AS_GO
+            .decode(data)
+            .map(Some)
+            .map_err(|e| Error::Base64 { key: key.into(), why: e.to_string() });
     }
     match value::text(&entry.value, key) {
         "" => Ok(None),

@@ -12,9 +12,9 @@ pub enum Error {
     #[error("stat {0}: no such file or directory")]
     Absent(String),
     /// A kubeconfig is there and cannot be read.
-    #[error("error loading config file \"{file}\": open {file}: {why}", file = path.display(), why = io_error(cause))]
+    #[error("error loading config file \"{file}\": {call} {file}: {why}", file = path.display(), call = call(cause), why = io_error(cause))]
     Unreadable {
-        /// The kubeconfig.
+        /// The kubeconfig, as the command line named it.
         path: PathBuf,
         /// The kernel's answer.
         cause: io::Error,
@@ -22,7 +22,7 @@ pub enum Error {
     /// A kubeconfig is no YAML, an object of another kind, or one that Go's decoder refuses.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
-        /// The kubeconfig.
+        /// The kubeconfig, as the command line named it.
         path: PathBuf,
         /// Go's message.
         why: String,
@@ -61,7 +61,7 @@ pub enum Error {
     #[error("host must be a URL or a host:port pair: {}", quote(.0))]
     Address(String),
     /// A file that an entry names cannot be read.
-    #[error("open {file}: {why}", why = io_error(cause))]
+    #[error("{call} {file}: {why}", call = call(cause), why = io_error(cause))]
     File {
         /// As it was named.
         file: String,
@@ -84,11 +84,35 @@ pub enum Error {
     },
     /// The user is to be found out by an auth provider (`auth-provider`). There is none of this
     /// name here: client-go's own are gone or are superseded by credential plugins.
-    #[error("no Auth Provider found for name {}", quote(.0))]
+    #[error("{}", no_provider(.0))]
     NoAuthProvider(String),
     /// The credential plugin speaks a version of the protocol that is not known here.
     #[error("exec plugin: invalid apiVersion {}", quote(.0))]
     PluginVersion(String),
+}
+
+/// Why there is no auth provider of a name. Those that client-go once had name what took their
+/// place (`plugin/pkg/client/auth`: `gcp_stub.go`, `azure_stub.go`).
+fn no_provider(name: &str) -> String {
+    let (plugin, page) = match name {
+        "gcp" => (
+            "\"gke-gcloud-auth-plugin\"",
+            "https://cloud.google.com/blog/products/containers-kubernetes/kubectl-auth-changes-in-gke",
+        ),
+        "azure" => (
+            "https://github.com/Azure/kubelogin",
+            "https://kubernetes.io/docs/reference/access-authn-authz/authentication/#client-go-credential-plugins",
+        ),
+        _ => return format!("no Auth Provider found for name {}", quote(name)),
+    };
+    format!(
+        "The {name} auth plugin has been removed.\nPlease use the {plugin} kubectl/client-go credential plugin instead.\nSee {page} for further details"
+    )
+}
+
+/// The system call that Go names in an error: a directory is opened, and cannot be read.
+fn call(cause: &io::Error) -> &'static str {
+    if cause.kind() == io::ErrorKind::IsADirectory { "read" } else { "open" }
 }
 
 /// One fault as it is, several in a list.

@@ -8,7 +8,7 @@
 use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
-use super::merged::Entry;
+use super::merged::{Entry, no_mapping};
 use api::gostr::{io_error, is_print, quote};
 use api::schema::rfc3339;
 use api::value;
@@ -24,6 +24,8 @@ use std::sync::LazyLock;
 
 const GROUP: &str = "client.authentication.k8s.io";
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
+/// Removed in 1.24; old kubeconfigs name it.
+const REMOVED: &str = "client.authentication.k8s.io/v1alpha1";
 
 /// `users[].user.exec`, checked.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -217,7 +219,13 @@ impl Plugin {
             return Err(wrong_version(&format!("{GROUP}/__internal")));
         }
         let answer = api::yaml::parse(said).map_err(|why| format!("decoding stdout: {why}"))?;
+        if !(answer.is_object() || answer.is_null()) {
+            return Err(format!("decoding stdout: {}", no_mapping(&answer)));
+        }
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
+        if kind.is_empty() && version.is_empty() {
+            return Err(wrong_version(&format!("{GROUP}/__internal")));
+        }
         if kind != "ExecCredential" || !version.starts_with(GROUP) {
             return Err(format!(
                 "decoding stdout: no kind {} is registered for version {}",
@@ -267,11 +275,25 @@ fn without_escapes(hint: &str) -> String {
     hint.chars().map(written).collect()
 }
 
-/// When a plugin may talk to the user; only `v1beta1` has a default.
+/// When a plugin may talk to the user. Versions before `v1` have a default (client-go's
+/// `SetDefaults_ExecConfig`), also `v1alpha1`, which [`Plugin::of`] refuses by its name.
 fn mode(exec: &Value) -> &str {
+    let is_old = [VERSIONS[1], REMOVED].contains(&value::text(exec, "apiVersion"));
     match value::text(exec, "interactiveMode") {
-        "" if value::text(exec, "apiVersion") == VERSIONS[1] => "IfAvailable",
+        "" if is_old => "IfAvailable",
         given => given,
+    }
+}
+
+/// Writes the default mode of each plugin into its user's entry, as client-go does when it reads a
+/// kubeconfig: `kubectl config view` shows it.
+pub(super) fn fill_modes(config: &mut Value) {
+    for user in value::list_mut(config, "users") {
+        let exec = value::at(user, "user.exec");
+        let (is_plugin, mode) = (exec.is_object(), mode(exec).to_string());
+        if is_plugin && !mode.is_empty() {
+            value::put(user, "user.exec.interactiveMode", mode);
+        }
     }
 }
 
@@ -415,6 +437,14 @@ mod tests {
         let answer =
             |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);
         assert_eq!(read(&answer("")), "exec plugin didn't return a status field");
+        let unversioned = format!(
+            "exec plugin is configured to use API version {}, plugin returned version {GROUP}/__internal",
+            VERSIONS[0]
+        );
+        assert_eq!([read(""), read("{}")], [unversioned.clone(), unversioned]);
+        let why =
+            "decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string";
+        assert!(read("please log in").starts_with(why), "{}", read("please log in"));
         assert_eq!(read(&answer(r#","status":{}"#)), "exec plugin didn't return a token or cert/key pair");
         assert_eq!(
             read(&answer(r#","status":{"clientKeyData":"k"}"#)),

@@ -11,6 +11,21 @@ use std::path::Path;
 /// Files of a pod's service account.
 pub(super) const SERVICE_ACCOUNT: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
 
+/// Returns the namespace of a context that names none, in a pod whose service account has its files
+/// in `account`: `$POD_NAMESPACE`, else the service account's. It counts also if a kubeconfig names
+/// another cluster. `None`: this is no pod, or one without a token. Source: client-go,
+/// `DeferredLoadingClientConfig.Namespace`.
+pub(super) fn namespace(env: &Env, account: &Path) -> Option<String> {
+    let set = |name: &str| env.vars.get(name).filter(|text| !text.is_empty());
+    set("KUBERNETES_SERVICE_HOST").and(set("KUBERNETES_SERVICE_PORT"))?;
+    if !account.join("token").is_file() {
+        return None;
+    }
+    let of_account = || std::fs::read_to_string(account.join("namespace")).ok();
+    let named = set("POD_NAMESPACE").cloned().or_else(|| of_account().map(|text| text.trim().to_string()));
+    Some(named.filter(|text| !text.is_empty()).unwrap_or_else(|| "default".into()))
+}
+
 /// From inside a pod: its own cluster, as its service account. The command line may name another
 /// user by a token, and another authority; the rest of it does not count. The namespace is that of
 /// the context, else `$POD_NAMESPACE`, else the service account's. Source: client-go,
@@ -42,10 +57,9 @@ pub(super) fn target(
             std::fs::read(env.cwd.join(file)).map_err(|cause| Error::File { file: file.into(), cause })?,
         ),
     };
-    let of_account = read("namespace").ok();
     let namespace = match value::text(context, "namespace") {
-        "" => set("POD_NAMESPACE").or(of_account.as_deref().filter(|n| !n.is_empty())).unwrap_or("default"),
-        named => named,
+        "" => namespace(env, account).unwrap_or_else(|| "default".into()),
+        named => named.into(),
     };
     let mut target = Target {
         scheme: "https".into(),
@@ -53,7 +67,7 @@ pub(super) fn target(
         ca_pem,
         authorization: Some(format!("Bearer {token}")),
         token_file: overrides.token.is_empty().then(|| account.join("token")),
-        namespace: namespace.into(),
+        namespace,
         ..Target::default()
     };
     target.impersonate(overrides, &Value::Null);

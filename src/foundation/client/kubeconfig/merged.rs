@@ -2,6 +2,7 @@
 
 use super::env::Env;
 use super::error::Error;
+use super::exec::fill_modes;
 use super::types;
 use api::gostr::quote;
 use api::value;
@@ -45,7 +46,7 @@ pub fn default_path(home: &Path) -> PathBuf {
 
 /// Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If it
 /// counted as an empty kubeconfig, `kubectl config` would write over it.
-fn no_mapping(found: &Value) -> String {
+pub(super) fn no_mapping(found: &Value) -> String {
     let found = match found {
         Value::Array(_) => "array",
         Value::String(_) => "string",
@@ -97,20 +98,25 @@ impl Kubeconfig {
         let files = explicit.map_or_else(|| Kubeconfig::files_of(env), |file| vec![env.cwd.join(file)]);
         let mut all = Kubeconfig { files, explicit: explicit.is_some(), ..Kubeconfig::default() };
         for file in all.files.clone() {
+            let named = || explicit.map_or_else(|| file.clone(), PathBuf::from);
             let text = match std::fs::read(&file) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(cause) => return Err(Error::Unreadable { path: file, cause }),
+                Err(cause) => return Err(Error::Unreadable { path: named(), cause }),
             };
-            let parsed =
-                api::yaml::parse(&text).map_err(|why| Error::Malformed { path: file.clone(), why })?;
+            let mut parsed = api::yaml::parse(&text).map_err(|why| {
+                // Those words are of `yaml.Unmarshal`, for manifests; a kubeconfig is read without.
+                let why = why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string();
+                Error::Malformed { path: named(), why }
+            })?;
             if !(parsed.is_object() || parsed.is_null()) {
-                return Err(Error::Malformed { path: file, why: no_mapping(&parsed) });
+                return Err(Error::Malformed { path: named(), why: no_mapping(&parsed) });
             }
             if let Some(why) = other_kind(&parsed) {
-                return Err(Error::Malformed { path: file, why });
+                return Err(Error::Malformed { path: named(), why });
             }
-            types::check(&parsed).map_err(|why| Error::Malformed { path: file.clone(), why })?;
+            types::check(&parsed).map_err(|why| Error::Malformed { path: named(), why })?;
+            fill_modes(&mut parsed);
             all.merge(&parsed, &file);
         }
         Ok(all)

@@ -23,6 +23,19 @@ impl Kubeconfig {
     /// other, one of their files cannot be read, the address is no URL, or the cluster is behind a
     /// proxy, which is not supported. The user has to correct the kubeconfig or the command line.
     pub fn target(&self, env: &Env, overrides: &Overrides) -> Result<Target, Error> {
+        self.target_with(env, overrides, Path::new(in_pod::SERVICE_ACCOUNT))
+    }
+
+    /// As [`Kubeconfig::target`]. In a pod its service account has its files in `account`.
+    ///
+    /// # Errors
+    /// As [`Kubeconfig::target`].
+    pub(super) fn target_with(
+        &self,
+        env: &Env,
+        overrides: &Overrides,
+        account: &Path,
+    ) -> Result<Target, Error> {
         let (context, cluster, user) = self.entries(overrides)?;
         let server = value::text(&cluster.value, "server");
         let proxy = value::text(&cluster.value, "proxy-url");
@@ -32,8 +45,7 @@ impl Kubeconfig {
         entries::check(env, &user, &cluster)?;
         if server.is_empty()
             && value::empty(&user.value, "as")
-            && let Some(target) =
-                in_pod::target(env, overrides, &context.value, Path::new(in_pod::SERVICE_ACCOUNT))?
+            && let Some(target) = in_pod::target(env, overrides, &context.value, account)?
         {
             return Ok(target);
         }
@@ -41,7 +53,7 @@ impl Kubeconfig {
         let default = default.map_or("http://localhost:8080", String::as_str);
         let mut target = Target::at(if server.is_empty() { default } else { server })?;
         target.namespace = match value::text(&context.value, "namespace") {
-            "" => "default".into(),
+            "" => in_pod::namespace(env, account).unwrap_or_else(|| "default".into()),
             named => named.into(),
         };
         target.impersonate(overrides, &user.value);
@@ -103,8 +115,8 @@ fn secure(target: &mut Target, env: &Env, user: &Entry, cluster: &Entry) -> Resu
         Some(certificate) => entries::material(env, user, "client-key")?.map(|key| (certificate, key)),
         None => None,
     };
-    let provider = value::text(&user.value, "auth-provider.name");
-    if !provider.is_empty() {
+    if !value::at(&user.value, "auth-provider").is_null() {
+        let provider = value::text(&user.value, "auth-provider.name");
         return Err(Error::NoAuthProvider(provider.into()));
     }
     let known = entries::authorization(env, user)?;

@@ -88,6 +88,11 @@ impl Target {
         let scheme = uri.scheme_str().unwrap_or("http").to_string();
         let authority = uri.authority().map_or("", |authority| authority.as_str());
         let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+        // As in Go a port has digits only; one above 65535 is an error of the connection.
+        let port = host.rsplit_once(':').map_or("", |(_, port)| if port.ends_with(']') { "" } else { port });
+        if !port.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(Error::Address(server.into()));
+        }
         Ok(Target {
             host: host.to_string(),
             authorization: in_url(user),

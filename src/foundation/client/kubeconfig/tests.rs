@@ -69,7 +69,78 @@ fn of_user(user: &str, given: &Overrides) -> Result<Target, String> {
     );
     std::fs::write(&config, text).unwrap();
     let env = Env { kubeconfig: Some(config), ..Env::default() };
-    Kubeconfig::load(&env, "").unwrap().target(&env, given).map_err(|error| error.to_string())
+    Kubeconfig::load(&env, "").and_then(|files| files.target(&env, given)).map_err(|error| error.to_string())
+}
+
+/// The kubectl of a pod whose kubeconfig names another cluster.
+#[test]
+fn in_a_pod_the_namespace_that_no_context_names_is_the_pods_own() {
+    let dir = tempfile::tempdir().unwrap();
+    let account = dir.path().join("account");
+    std::fs::create_dir(&account).unwrap();
+    std::fs::write(account.join("namespace"), "own\n").unwrap();
+    let config = dir.path().join("config");
+    std::fs::write(&config, "current-context: a\ncontexts:\n- {name: a, context: {cluster: c}}\n- {name: b, context: {cluster: c, namespace: default}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();
+    let mut env = Env { kubeconfig: Some(config), ..Env::default() };
+    env.vars.insert("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into());
+    env.vars.insert("KUBERNETES_SERVICE_PORT".into(), "443".into());
+    let of = |env: &Env, context: &str| {
+        let given = Overrides { context: context.into(), ..Overrides::default() };
+        let target = Kubeconfig::load(env, "").unwrap().target_with(env, &given, &account).unwrap();
+        (target.url(), target.namespace)
+    };
+    let other = |namespace: &str| ("https://a:1".to_string(), namespace.to_string());
+    assert_eq!(of(&env, "a"), other("default"), "the pod has no token");
+    std::fs::write(account.join("token"), "t").unwrap();
+    assert_eq!(of(&env, "a"), other("own"));
+    assert_eq!(of(&env, "b"), other("default"), "the context names it");
+    env.vars.insert("POD_NAMESPACE".into(), "pod".into());
+    assert_eq!(of(&env, "a"), other("pod"));
+    env.vars.remove("KUBERNETES_SERVICE_HOST");
+    assert_eq!(of(&env, "a"), other("default"), "this is no pod");
+}
+
+/// Old kubeconfigs of cloud providers have it, and no mode: it needs none.
+#[test]
+fn a_plugin_of_a_version_that_was_removed_is_refused_by_its_version() {
+    let exec = "exec: {apiVersion: client.authentication.k8s.io/v1alpha1, command: p}";
+    let why = of_user(exec, &Overrides::default()).unwrap_err();
+    assert_eq!(why, "exec plugin: invalid apiVersion \"client.authentication.k8s.io/v1alpha1\"");
+    let why = of_user(&exec.replace("v1alpha1", "v1"), &Overrides::default()).unwrap_err();
+    assert_eq!(why, "interactiveMode must be specified for u to use exec authentication plugin");
+}
+
+/// `kubectl config view` shows it.
+#[test]
+fn a_plugin_of_an_old_version_has_a_mode_by_default() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    let exec = |version: &str, rest: &str| {
+        format!("{{apiVersion: client.authentication.k8s.io/{version}, command: p{rest}}}")
+    };
+    for (exec, mode) in [
+        (exec("v1beta1", ""), json!("IfAvailable")),
+        (exec("v1beta1", ", interactiveMode: Never"), json!("Never")),
+        (exec("v1", ""), json!(null)),
+        ("null".into(), json!(null)),
+    ] {
+        std::fs::write(&config, format!("users: [{{name: u, user: {{exec: {exec}}}}}]")).unwrap();
+        let env = Env { kubeconfig: Some(config.clone()), ..Env::default() };
+        let shown = Kubeconfig::load(&env, "").unwrap().to_value();
+        assert_eq!(shown["users"][0]["user"]["exec"]["interactiveMode"], mode, "{exec}");
+    }
+}
+
+/// `KUBECONFIG=~/.kube`
+#[test]
+fn a_directory_can_be_opened_and_not_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let place = dir.path().display();
+    let env = Env { kubeconfig: Some(dir.path().into()), ..Env::default() };
+    let why = Kubeconfig::load(&env, "").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"{place}\": read {place}: is a directory"));
+    let why = of_user(&format!("tokenFile: {place}"), &Overrides::default()).unwrap_err();
+    assert_eq!(why, format!("read {place}: is a directory"));
 }
 
 /// It may open a browser, or ask for a password, for a user that is known already.
@@ -153,18 +224,61 @@ fn a_name_and_a_password_in_the_address_are_sent_as_such() {
 }
 
 #[test]
+fn a_port_is_a_number() {
+    let of = |server: &str| {
+        let given = Overrides { server: server.into(), ..Overrides::default() };
+        of_user("token: t", &given).map(|target| target.url())
+    };
+    for server in ["https://10.0.0.1:abc", "https://[fd00::1]:6a", "10.0.0.1:6443x"] {
+        assert_eq!(of(server), Err(format!("host must be a URL or a host:port pair: \"{server}\"")));
+    }
+    for server in ["https://10.0.0.1:6443", "https://[fd00::1]", "https://[fd00::1]:6443", "https://a.test"] {
+        assert_eq!(of(server).as_deref(), Ok(server));
+    }
+}
+
+/// Go's message for a broken manifest begins otherwise.
+#[test]
+fn a_kubeconfig_that_is_no_yaml_is_refused_in_its_parsers_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    std::fs::write(&file, "a: [").unwrap();
+    let env = Env { kubeconfig: Some(file.clone()), ..Env::default() };
+    let why = Kubeconfig::load(&env, "").unwrap_err().to_string();
+    let place = file.display();
+    let told = "yaml: line 1: did not find expected node content";
+    assert_eq!(why, format!("error loading config file \"{place}\": {told}"));
+    let env = Env { cwd: dir.path().into(), ..Env::default() };
+    let why = Kubeconfig::load(&env, "config").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was named");
+}
+
+#[test]
 fn data_may_have_line_breaks_as_a_block_of_yaml_has_them() {
     let user = r#"client-certificate-data: "Zm\n9v\n", client-key-data: "Ym\r\nFy""#;
     let target = of_user(user, &Overrides::default()).unwrap();
     assert_eq!(target.certificate, Some((b"foo".to_vec(), b"bar".to_vec())));
     let user = "client-certificate-data: Zm-9v, client-key-data: Zm9v";
-    assert!(of_user(user, &Overrides::default()).unwrap_err().contains("illegal base64 data"));
+    let why = of_user(user, &Overrides::default()).unwrap_err();
+    assert!(why.ends_with(": illegal base64 data at input byte 2"), "{why}");
+    let user = "client-certificate-data: Zm9=, client-key-data: Zm9v"; // Go takes it, too
+    let target = of_user(user, &Overrides::default()).unwrap();
+    assert_eq!(target.certificate, Some((b"fo".to_vec(), b"foo".to_vec())));
 }
 
 #[test]
 fn an_auth_provider_is_refused_by_name() {
     let refused = |user: &str| of_user(user, &Overrides::default()).unwrap_err();
     assert_eq!(refused("auth-provider: {name: oidc}"), "no Auth Provider found for name \"oidc\"");
+    assert_eq!(refused("auth-provider: {}"), "no Auth Provider found for name \"\"");
+    for (name, instead) in
+        [("gcp", "\"gke-gcloud-auth-plugin\""), ("azure", "https://github.com/Azure/kubelogin")]
+    {
+        let why = refused(&format!("auth-provider: {{name: {name}}}"));
+        let told =
+            format!("The {name} auth plugin has been removed.\nPlease use the {instead} kubectl/client-go");
+        assert!(why.starts_with(&told) && why.ends_with(" for further details"), "{why}");
+    }
     let exec = "exec: {apiVersion: client.authentication.k8s.io/v1, command: p, interactiveMode: Never}";
     let both = refused(&format!("auth-provider: {{name: oidc}}, {exec}"));
     assert_eq!(both, "authProvider cannot be provided in combination with an exec plugin for u");

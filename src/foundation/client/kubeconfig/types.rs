@@ -1,4 +1,5 @@
-//! What Go's decoder refuses of a kubeconfig: values of a wrong type, and two entries of one name.
+//! What Go's decoder refuses of a kubeconfig: values of a wrong type, data that are no base64, and
+//! two entries of one name.
 //!
 //! Source: client-go, `tools/clientcmd/api/v1`: `types.go` and `conversion.go`.
 
@@ -35,6 +36,8 @@ impl Type {
     }
 }
 
+const EXTENSIONS: Type = List("[]v1.NamedExtension", &Struct("NamedExtension", &[("name", Text)]));
+
 const CLUSTER: Type = Struct(
     "Cluster",
     &[
@@ -45,6 +48,7 @@ const CLUSTER: Type = Struct(
         ("certificate-authority-data", Bytes),
         ("proxy-url", Text),
         ("disable-compression", Bool),
+        ("extensions", EXTENSIONS),
     ],
 );
 
@@ -76,16 +80,22 @@ const USER: Type = Struct(
         ("as-user-extra", Map("map[string][]string", &List("[]string", &Text))),
         ("username", Text),
         ("password", Text),
+        (
+            "auth-provider",
+            Struct("AuthProviderConfig", &[("name", Text), ("config", Map("map[string]string", &Text))]),
+        ),
         ("exec", EXEC),
+        ("extensions", EXTENSIONS),
     ],
 );
 
-const CONTEXT: Type = Struct("Context", &[("cluster", Text), ("user", Text), ("namespace", Text)]);
+const CONTEXT: Type =
+    Struct("Context", &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", EXTENSIONS)]);
 
 static CONFIG: Type = Struct(
     "Config",
     &[
-        ("preferences", Struct("Preferences", &[("colors", Bool)])),
+        ("preferences", Struct("Preferences", &[("colors", Bool), ("extensions", EXTENSIONS)])),
         (
             "clusters",
             List("[]v1.NamedCluster", &Struct("NamedCluster", &[("name", Text), ("cluster", CLUSTER)])),
@@ -96,6 +106,7 @@ static CONFIG: Type = Struct(
             List("[]v1.NamedContext", &Struct("NamedContext", &[("name", Text), ("context", CONTEXT)])),
         ),
         ("current-context", Text),
+        ("extensions", EXTENSIONS),
     ],
 );
 
@@ -113,7 +124,8 @@ const LISTS: [(&str, &str, &str); 3] = [
 /// number into Go struct field AuthInfo.users.user.token of type string`.
 ///
 /// # Errors
-/// Go's message for a value of a wrong type, or for a list with two entries of one name.
+/// Go's message for a value of a wrong type, for data that are no base64, or for a list with two
+/// entries of one name.
 pub(super) fn check(config: &Value) -> Result<(), String> {
     check_type(&CONFIG, config, "", &mut vec![])?;
     LISTS.iter().try_for_each(|list| check_names(config, list))
@@ -122,7 +134,11 @@ pub(super) fn check(config: &Value) -> Result<(), String> {
 /// `owner` and `path`: the struct that the value is in, and the names of the fields from the root.
 fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str>) -> Result<(), String> {
     match (of, found) {
-        (_, Value::Null) | (Text | Bytes, Value::String(_)) | (Bool, Value::Bool(_)) => Ok(()),
+        (Bytes, Value::String(text)) => match corrupt_at(text.as_bytes()) {
+            Some(at) => Err(format!("illegal base64 data at input byte {at}")),
+            None => Ok(()),
+        },
+        (_, Value::Null) | (Text, Value::String(_)) | (Bool, Value::Bool(_)) => Ok(()),
         (List(_, each), Value::Array(items)) => {
             items.iter().try_for_each(|item| check_type(each, item, owner, path))
         }
@@ -146,6 +162,36 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
             ))
         }
     }
+}
+
+/// Returns the byte at which Go's `base64.StdEncoding` finds a text corrupt; `None` for base64.
+/// Line breaks are skipped wherever they are.
+///
+/// Example: `Zm-9v` is corrupt at 2, and `Zm9vZ`, whose last group of four has one character, at 4.
+fn corrupt_at(text: &[u8]) -> Option<usize> {
+    let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
+    let mut in_group = 0;
+    for (at, byte) in text.iter().copied().enumerate() {
+        match byte {
+            b'\r' | b'\n' => {}
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'+' | b'/' => in_group = (in_group + 1) % 4,
+            b'=' if in_group >= 2 => {
+                // A group of two is filled up with two of them, and nothing follows the last one.
+                let rest = (at + 1..).zip(text[at + 1..].iter().copied());
+                let mut rest = rest.filter(|(_, byte)| !is_break(*byte));
+                if in_group == 2 {
+                    match rest.next() {
+                        None => return Some(text.len()),
+                        Some((_, b'=')) => {}
+                        Some((next, _)) => return Some(next - 1),
+                    }
+                }
+                return rest.next().map(|(next, _)| next);
+            }
+            _ => return Some(at),
+        }
+    }
+    (in_group > 0).then(|| text.len() - in_group)
 }
 
 /// Go's word for a kind of JSON value.
@@ -218,12 +264,48 @@ mod tests {
                 "NamedCluster.clusters.cluster",
                 "v1.Cluster",
             ),
+            (
+                "contexts: [{name: c, context: {extensions: 5}}]",
+                "number",
+                "Context.contexts.context.extensions",
+                "[]v1.NamedExtension",
+            ),
+            (
+                "users: [{name: u, user: {auth-provider: {name: a, config: {id: 5}}}}]",
+                "number",
+                "AuthProviderConfig.users.user.auth-provider.config",
+                "string",
+            ),
             ("contexts: {name: c}", "object", "Config.contexts", "[]v1.NamedContext"),
             ("contexts: [{name: 1}]", "number", "NamedContext.contexts.name", "string"),
             ("current-context: true", "bool", "Config.current-context", "string"),
         ] {
             let why = format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}");
             assert_eq!(refused(text), why, "{text}");
+        }
+    }
+
+    /// What kubectl 1.32 says of the same texts. Nothing is read of a file that has one of them.
+    #[test]
+    fn data_that_are_no_base64_are_refused_wherever_they_stand() {
+        let user = |data: &str| format!("users: [{{name: u, user: {{client-key-data: \"{data}\"}}}}]");
+        for (data, at) in [
+            ("Zm-9v", 2),
+            ("Zm9", 0),
+            ("Zm9v Z", 4),
+            ("Z===", 1),
+            ("Zm=", 3),
+            ("Zm=v", 2),
+            ("Zm==x", 4),
+            ("Zm9vé", 4),
+            ("=", 0),
+            ("Zm9vZ", 4),
+            ("Zm9vZm9vZm9vZm9vZm9v-m9v", 20),
+        ] {
+            assert_eq!(refused(&user(data)), format!("illegal base64 data at input byte {at}"), "{data}");
+        }
+        for data in ["", "Zm9v", "Zg==", "Zm8=", "Zm\\n9v\\n", "Ym\\r\\nFy", "Zg=\\n=\\n", "Zm9=", "+/+/"] {
+            assert_eq!(check(&api::yaml::parse(user(data).as_bytes()).unwrap()), Ok(()), "{data}");
         }
     }
 

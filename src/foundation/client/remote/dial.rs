@@ -5,11 +5,12 @@ use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
 use crate::kubeconfig::Target;
+use api::gostr::quote;
 use futures::future::BoxFuture;
 use http::Uri;
 use linux::tcp::keep_alive;
-use rustls::CertificateError;
 use rustls::pki_types::{ServerName, UnixTime};
+use rustls::{CertificateError, InvalidMessage};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -45,11 +46,13 @@ impl Dial {
     ///
     /// # Errors
     /// [`Error::Unusable`] of an `https` target: certificate and key are no pair, or one of them or
-    /// the authorities cannot be used.
+    /// the authorities cannot be used. [`Error::Transport`]: the scheme is neither `http` nor
+    /// `https`.
     pub fn new(target: Arc<Target>, alpn: &[&str]) -> Result<Dial, Error> {
         let tls = match target.scheme.as_str() {
             "https" => Some(tls::client(&target, alpn)?),
-            _ => None,
+            "http" => None,
+            other => return Err(Error::Transport(format!("unsupported protocol scheme {}", quote(other)))),
         };
         Ok(Dial { target, tls })
     }
@@ -62,6 +65,10 @@ impl Dial {
             Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
             _ => (host, format!("{host}:{default}")),
         };
+        let port = address.rsplit_once(':').map_or("", |(_, port)| port);
+        if !port.is_empty() && port.parse::<u16>().is_err() {
+            return Err(io::Error::other(format!("dial tcp: address {port}: invalid port")));
+        }
         let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {name}: {why}"));
         let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host(&address)).await;
         let found: Vec<SocketAddr> = match found {
@@ -121,7 +128,10 @@ fn tls_error(error: io::Error) -> io::Error {
         Some(rustls::Error::InvalidCertificate(why)) => not_believed(why),
         _ => None,
     };
+    // What is no record of TLS is as a rule the answer of a server that speaks plain HTTP.
+    let is_plain = matches!(refusal, Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)));
     let why = match (told, refusal) {
+        _ if is_plain => "http: server gave HTTP response to HTTPS client".into(),
         (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
         (None, Some(other)) => format!("tls: {other}"),
         (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
@@ -209,6 +219,19 @@ mod tests {
         let (tcp, _) = dial.reach().await.unwrap();
         assert!(getsockopt(&tcp, sockopt::KeepAlive).unwrap());
         assert_eq!(getsockopt(&tcp, sockopt::TcpKeepIdle).unwrap(), SILENT.as_secs() as u32);
+    }
+
+    #[tokio::test]
+    async fn an_address_that_leads_nowhere_is_refused_in_gos_words() {
+        let at = |scheme: &str, host: &str| Arc::new(Target::anybody(scheme, host));
+        let why = Dial::new(at("ftp", "127.0.0.1:21"), &[]).err().unwrap().to_string();
+        assert_eq!(why, "Unable to connect to the server: unsupported protocol scheme \"ftp\"");
+        let dial = Dial::new(at("http", "127.0.0.1:99999"), &[]).unwrap();
+        let why = dial.connect().await.err().unwrap().to_string();
+        assert_eq!(why, "dial tcp: address 99999: invalid port");
+        let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
+        let why = tls_error(io::Error::new(io::ErrorKind::InvalidData, plain)).to_string();
+        assert_eq!(why, "http: server gave HTTP response to HTTPS client");
     }
 
     #[test]

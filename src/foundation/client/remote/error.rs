@@ -10,10 +10,11 @@ pub enum Error {
     /// Nothing listens at this `HOST:PORT`.
     #[error("The connection to the server {0} was refused - did you specify the right host or port?")]
     Refused(String),
-    /// No connection came about, or it broke off, or the credential plugin failed; in Go's words.
+    /// No connection came about, or it broke off, or the credential plugin failed, or a header that
+    /// says who the user is cannot be sent; in Go's words.
     #[error("Unable to connect to the server: {0}")]
     Transport(String),
-    /// A certificate, a key or a header that the kubeconfig names is of no use; in Go's words.
+    /// A certificate or a key that the kubeconfig names is of no use; in Go's words.
     #[error("{0}")]
     Unusable(String),
 }

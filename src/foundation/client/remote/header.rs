@@ -7,16 +7,16 @@ use http::{HeaderName, HeaderValue};
 /// A header that says who the user is, or as whom the user acts.
 ///
 /// # Errors
-/// [`Error::Unusable`]: it cannot be sent. Without it the request would be another user's, so it
+/// [`Error::Transport`]: it cannot be sent. Without it the request would be another user's, so it
 /// must not be left out.
 pub fn identity(name: &str, text: &str) -> Result<(HeaderName, HeaderValue), Error> {
     let Ok(header) = HeaderName::try_from(name) else {
-        return Err(Error::Unusable(format!("net/http: invalid header field name {}", quote(name))));
+        return Err(Error::Transport(format!("net/http: invalid header field name {}", quote(name))));
     };
     // Names may have letters of any script: the bytes are sent as they are.
     match HeaderValue::from_bytes(text.as_bytes()) {
         Ok(value) => Ok((header, value)),
-        Err(_) => Err(Error::Unusable(format!("net/http: invalid header field value for {}", quote(name)))),
+        Err(_) => Err(Error::Transport(format!("net/http: invalid header field value for {}", quote(name)))),
     }
 }
 
@@ -29,7 +29,8 @@ mod tests {
         let (_, value) = identity("Impersonate-User", "김철수").unwrap();
         assert_eq!(value.as_bytes(), "김철수".as_bytes());
         let told = identity("Impersonate-User", "a\nb").unwrap_err().to_string();
-        assert_eq!(told, "net/http: invalid header field value for \"Impersonate-User\"");
+        let field = "net/http: invalid header field value for \"Impersonate-User\"";
+        assert_eq!(told, format!("Unable to connect to the server: {field}"));
         assert!(identity("Impersonate-Extra-example.org%2Fa%20b%25", "x").is_ok());
     }
 }

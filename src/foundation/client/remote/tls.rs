@@ -15,8 +15,9 @@ use std::sync::Arc;
 pub(super) fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>, Error> {
     let trust = match (&target.ca_pem, target.insecure) {
         (_, true) => Trust::Anyone,
-        (Some(pem), false) => Trust::These(pem.clone()),
-        (None, false) => Trust::System,
+        (Some(pem), false) if !pem.is_empty() => Trust::These(pem.clone()),
+        // In Go an empty file names no authority.
+        _ => Trust::System,
     };
     if let Some((certificate, key)) = &target.certificate {
         pki::check_pair(certificate, key).map_err(Error::Unusable)?;
@@ -30,4 +31,21 @@ pub(super) fn client(target: &Target, alpn: &[&str]) -> Result<Arc<ClientConfig>
             Unusable::Versions(why) => format!("tls: failed to load protocol versions: {why}"),
         })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The system's authorities count then.
+    #[test]
+    fn an_empty_file_names_no_authority() {
+        let with = |ca_pem: Option<&[u8]>| {
+            let ca_pem = ca_pem.map(<[u8]>::to_vec);
+            client(&Target { ca_pem, ..Target::anybody("https", "a") }, &[]).map(drop)
+        };
+        assert_eq!(with(Some(b"")).map_err(|e| e.to_string()), with(None).map_err(|e| e.to_string()));
+        let why = with(Some(b"junk")).unwrap_err().to_string();
+        assert!(why.starts_with("unable to load root certificates: "), "{why}");
+    }
 }

@@ -88,7 +88,7 @@ impl Upstream {
         if let Some(text) = &target.authorization
             && !has_own_user(headers)
         {
-            headers.insert(header::AUTHORIZATION, identity("authorization", text)?.1);
+            headers.insert(header::AUTHORIZATION, identity("Authorization", text)?.1);
         }
         // A request that impersonates a user itself does not impersonate that of the kubeconfig.
         if !headers.contains_key("impersonate-user") {
