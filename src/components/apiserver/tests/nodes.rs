@@ -140,6 +140,13 @@ async fn a_kubelet_reads_what_its_pods_need_and_no_more() {
     // A name in the group of nodes that names no node is none.
     let nobody = User::new("system:node:", &[NODES]);
     assert_eq!(send(&fixture, &nobody, "GET", PODS, JSON, Value::Null).await.0, 403);
+}
+
+#[tokio::test]
+async fn a_kubelet_reaches_no_lease_of_another_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let n1 = kubelet("n1");
     let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
     let make = |name: &str| json!({"metadata": {"name": name}, "spec": {"holderIdentity": name}});
     assert_eq!(send(&fixture, &n1, "POST", lease, JSON, make("n1")).await.0, 201);

@@ -169,15 +169,7 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         "IntOrString" => return int_or_string(bytes),
         "Duration" => return duration(bytes),
         "ExtraValue" => return texts(bytes, room),
-        "RawExtension" | "FieldsV1" | "JSON" => {
-            for item in Reader(bytes) {
-                if let (1, Wire::Bytes(raw)) = item? {
-                    room.spend(values_cost(raw))?;
-                    return serde_json::from_slice(raw).map_err(|e| e.to_string());
-                }
-            }
-            return Ok(Value::Null);
-        }
+        "RawExtension" | "FieldsV1" | "JSON" => return json_inside(bytes, room),
         _ => {}
     }
     if room.depth > DEPTH_MAX {
@@ -234,6 +226,17 @@ fn message(name: &str, bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
         }
     }
     Ok(Value::Object(out))
+}
+
+/// A message whose one field holds JSON.
+fn json_inside(bytes: &[u8], room: Room<'_>) -> Result<Value, String> {
+    for item in Reader(bytes) {
+        if let (1, Wire::Bytes(raw)) = item? {
+            room.spend(values_cost(raw))?;
+            return serde_json::from_slice(raw).map_err(|e| e.to_string());
+        }
+    }
+    Ok(Value::Null)
 }
 
 /// The schema of a definition, which may stand where another message is named.
