@@ -283,7 +283,7 @@ impl Target<'_> {
                     .iter()
                     .any(|known| name.eq_ignore_ascii_case(known) && is_empty(known))
         };
-        let host = header("host").unwrap_or_else(|| to.to_string());
+        let host = header("host").filter(|host| !host.is_empty()).unwrap_or_else(|| to.to_string());
         let mut place = Place { tls, to, host, path };
         let failed = |why: String| NoAnswer::Other(format!("Get {url:?}: {why}"));
         let asked = async {

@@ -170,8 +170,9 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
     for line in ["accept: */*\r\n", "user-agent: test\r\n", "x-empty: \r\n"] {
         assert!(plain.contains(line), "{line:?} {plain}");
     }
-    let empty = serde_json::json!([{"name": "Accept", "value": ""}, {"name": "User-Agent", "value": ""}]);
-    let bare = heard(empty).await;
+    let empty = ["Accept", "User-Agent", "Host"].map(|name| serde_json::json!({"name": name, "value": ""}));
+    let bare = heard(serde_json::json!(empty)).await;
+    assert!(bare.contains("host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
     assert!(!bare.contains("accept") && !bare.contains("user-agent"), "{bare}");
 }
 
