@@ -5,7 +5,7 @@ use api::requests::Amount;
 use client::Client;
 use cni::NodeNetwork;
 use cri::Runtime;
-use k8s_openapi::api::core::v1::{Pod, Taint};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod, Taint};
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -92,6 +92,18 @@ impl Config {
     /// The node's own file system, as pods with `hostPath` see it.
     pub(crate) fn node_root(&self) -> PathBuf {
         self.dir.join("host")
+    }
+
+    /// The node, for Events about it.
+    pub(crate) fn about_node(&self) -> ObjectReference {
+        let name = Some(self.node_name.clone());
+        ObjectReference {
+            api_version: Some("v1".into()),
+            kind: Some("Node".into()),
+            uid: name.clone(), // as upstream's kubelet
+            name,
+            ..ObjectReference::default()
+        }
     }
 
     /// `User-Agent` of what a kubelet asks containers, e.g. `kube-probe/1.35`.

@@ -20,6 +20,7 @@ pub(crate) fn steps(view: &View) -> Vec<Step> {
 /// What the pod's status says of them; they are never ready, since nobody asks them anything.
 pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerStatus>> {
     let all = specs::ephemeral(view.pod);
+    let has_init = !view.init_specs().is_empty(); // then one that waits is PodInitializing, as upstream
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
     let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
     let of = |spec: &Spec| {
@@ -35,7 +36,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
         ContainerStatus {
             ready: false,
             started: None,
-            ..container_status::container(view, spec, false, waiting, false)
+            ..container_status::container(view, spec, false, waiting, has_init)
         }
     };
     let mut statuses: Vec<ContainerStatus> = all.iter().map(of).collect();
@@ -80,6 +81,29 @@ mod tests {
         }
         assert!(specs::is_ephemeral(&pod, "debugger") && !specs::is_ephemeral(&pod, "a"));
     }
+
+    /// As any other container: `convertToAPIContainerStatuses` upstream.
+    #[test]
+    fn a_debug_container_that_waits_has_the_reason_of_its_pod() {
+        let reason = |inits: &[&str]| {
+            let mut pod = pod("Always", inits, &["a"]);
+            let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
+            pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+            let view = View {
+                pod: &pod,
+                sandbox: None,
+                containers: &[],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::from_second(205).unwrap(),
+            };
+            let state = statuses(&view, &Waiting::new()).unwrap().remove(0).state.unwrap();
+            state.waiting.unwrap().reason.unwrap()
+        };
+        assert_eq!([reason(&[]), reason(&["i"])], ["ContainerCreating", "PodInitializing"]);
+    }
+
     #[test]
     fn a_debug_container_that_was_lost_with_the_machine_does_not_run() {
         let state = |state: serde_json::Value| {

@@ -1,10 +1,11 @@
 //! Local storage: what a pod uses of the node's disk, and whether that is more than it may. What is
 //! over its limit is evicted, as by upstream's eviction manager (`localStorageEviction`).
 //!
-//! Counted are volumes of kind emptyDir on the disk and logs. A volume in memory has its size as a
-//! limit of its own. The writable layers of containers are the runtime's and are not counted. What
-//! cannot be counted, because a pod made too many files, is more than any limit ([`walk`]). Pods
-//! without limits are bounded by what the node and the machine have: [`super::pressure`].
+//! Counted are volumes of kind emptyDir on the disk, those of ConfigMaps, and logs. A volume in
+//! memory has its size as a limit of its own. The writable layers of containers are the runtime's
+//! and are not counted. What cannot be counted, because a pod made too many files, is more than any
+//! limit ([`walk`]). Pods without limits are bounded by what the node and the machine have:
+//! [`super::pressure`].
 
 use super::walk::{self, Amount};
 use api::quantity::Quantity;
@@ -35,9 +36,13 @@ impl Use {
         self.volumes.values().chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
     }
 
-    /// What counts against the limits of the pod's containers: each emptyDir on the disk, and logs.
+    /// What counts against the limits of the pod's containers: each emptyDir on the disk, each
+    /// volume of a ConfigMap, and logs. Source: `IsLocalEphemeralVolume` in
+    /// `pkg/volume/util/util.go`.
     fn limited(&self, pod: &Pod) -> Amount {
-        let own = volumes(pod).filter_map(|v| self.volumes.get(&v.name));
+        let all = pod.spec.iter().flat_map(|s| s.volumes.iter().flatten());
+        let counts = all.filter(|v| on_disk(v) || v.config_map.is_some());
+        let own = counts.filter_map(|v| self.volumes.get(&v.name));
         own.chain(self.logs.values()).fold(Amount::default(), |sum, more| sum.plus(*more))
     }
 }
@@ -87,7 +92,7 @@ pub(crate) fn has_limits(pod: &Pod) -> bool {
 ///     ->  Usage of EmptyDir volume "scratch" exceeds the limit "1Mi".
 /// ```
 ///
-/// In this order: the size of a single volume, then all volumes and logs against the sum of the
+/// In this order: the size of a single volume, then these volumes and logs against the sum of the
 /// containers' limits of `ephemeral-storage`, then the logs of a single container against its own.
 pub(crate) fn exceeded(pod: &Pod, used: &Use) -> Option<String> {
     for volume in volumes(pod) {
@@ -245,8 +250,16 @@ mod tests {
         let hidden = Use { volumes: [("scratch".to_string(), Amount::BEYOND)].into(), ..Use::default() };
         assert!(exceeded(&pod(), &hidden).unwrap().contains("EmptyDir volume \"scratch\" exceeds"));
         let of_kubelet = Use { volumes: [("config".to_string(), amount(9))].into(), ..Use::default() };
-        assert_eq!(exceeded(&pod(), &of_kubelet), None, "files that the kubelet wrote are not the pod's");
+        assert_eq!(exceeded(&pod(), &of_kubelet), None, "no volume of the pod");
         assert_eq!(of_kubelet.total(), amount(9));
+        let shown = |source: &str| {
+            let volume = serde_json::json!({"name": "config", source: {}});
+            let mut pod = pod();
+            let volumes = pod.spec.as_mut().unwrap().volumes.as_mut().unwrap();
+            volumes.push(serde_json::from_value(volume).unwrap());
+            exceeded(&pod, &of_kubelet).is_some()
+        };
+        assert_eq!(["configMap", "secret", "projected"].map(shown), [true, false, false], "as upstream");
         let mut half = pod();
         half.spec.as_mut().unwrap().containers[1].resources = None;
         let of_volume = |mebi| Use { volumes: [("free".to_string(), amount(mebi))].into(), ..Use::default() };

@@ -41,6 +41,8 @@
 //! - Secrets and tokens in memory: they lie on the node's disk, because every tmpfs counts for the
 //!   whole machine (`fs.mount-max`). Writable layers do not count as ephemeral storage.
 //! - A watch on process ids: `PIDPressure` is always false.
+//! - The Events of a kubelet's start: `Starting`, and those of conditions that are well from then
+//!   on.
 //! - A Node that stays deleted: one that a client deleted is registered again within ten seconds,
 //!   where upstream's kubelet does that only after its own restart.
 //! - The machine's files in a `hostPath`: it shows a file system of the node's own, with
@@ -72,6 +74,7 @@ mod mirror;
 mod node;
 mod node_amounts;
 mod node_files;
+mod node_lease;
 mod node_match;
 mod oom;
 mod patience;

@@ -3,15 +3,15 @@
 use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, amounts_differ, patch};
+use super::node_lease::renew;
 use super::pressure::{Pressure, Pressures};
-use client::{is_code, optional};
+use client::{Recorder, is_code};
 use cri::Image;
-use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{
     ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
     NodeStatus, NodeSystemInfo,
 };
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta, OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::{Mutex, MutexGuard};
 use serde_json::json;
@@ -22,7 +22,6 @@ use task::Crew;
 use tokio::sync::watch;
 
 const LEASE_EVERY: Duration = Duration::from_secs(10);
-const LEASE_DURATION: i32 = 40;
 /// Status is looked at this often, and written if it changed …
 const STATUS_EVERY: Duration = Duration::from_secs(10);
 /// … or is this old.
@@ -72,6 +71,7 @@ impl Runtime {
 /// Facts that the node's status is made from.
 struct Reporter {
     config: Arc<Config>,
+    recorder: Recorder,
     runtime: Mutex<Runtime>,
 }
 
@@ -95,7 +95,8 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
     let config = config.clone();
     let own_crew = crew.clone();
     crew.spawn(async move {
-        let reporter = Arc::new(Reporter { config: config.clone(), runtime: Mutex::default() });
+        let recorder = Recorder::new(&own_crew, &config.client, "kubelet", &config.node_name);
+        let reporter = Arc::new(Reporter { config: config.clone(), recorder, runtime: Mutex::default() });
         clock::limit(RUNTIME_SILENT, reporter.ask_runtime()).await; // so that the node begins as ready
         let asking = reporter.clone();
         own_crew.spawn(async move {
@@ -159,7 +160,7 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
         Err(error) => return Err(error),
     };
     let old = stored.status.as_ref();
-    write_status(config, old, &reporter.status(old, pressed)).await
+    write_status(reporter, old, &reporter.status(old, pressed)).await
 }
 
 /// Two signs of life (KEP-589): the Lease every 10 s, which is a few hundred bytes, and this
@@ -181,7 +182,7 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
             let fresh = reporter.status(node.status.as_ref(), pressed);
             let due = clock::passed(written, clock::Instant::now()) >= STATUS_AT_LEAST;
             if due || differs(node.status.as_ref(), &fresh) {
-                write_status(config, node.status.as_ref(), &fresh).await?;
+                write_status(reporter, node.status.as_ref(), &fresh).await?;
                 written = clock::Instant::now();
             }
             Ok::<(), kube::Error>(())
@@ -200,14 +201,37 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
     }
 }
 
+/// Writes the status over `old`, and then an Event if the node is ready again, or no longer: the
+/// node controller, too, takes the readiness from a node whose kubelet is silent.
 async fn write_status(
-    config: &Config,
+    reporter: &Reporter,
     old: Option<&NodeStatus>,
     status: &NodeStatus,
 ) -> Result<(), kube::Error> {
-    let patch = patch(old, status);
+    let (config, patch) = (&reporter.config, patch(old, status));
     let api = config.client.cluster::<Node>();
-    api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await.map(drop)
+    api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    if let Some(reason) = change_of_readiness(old, status) {
+        let message = format!("Node {} status is now: {reason}", config.node_name);
+        reporter.recorder.normal(&config.about_node(), reason, message, None);
+    }
+    Ok(())
+}
+
+/// The reason of the Event that tells of a change of the condition `Ready`. Source:
+/// `ReadyCondition` in `pkg/kubelet/nodestatus/setters.go`.
+///
+/// ```text
+/// Unknown -> True   NodeReady        True -> False   NodeNotReady        none -> True   no Event
+/// ```
+fn change_of_readiness(old: Option<&NodeStatus>, new: &NodeStatus) -> Option<&'static str> {
+    let ready = |status: &NodeStatus| {
+        let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready");
+        ready.map(|condition| condition.status.clone())
+    };
+    let (before, now) = (ready(old?)?, ready(new)?);
+    let reason = if now == "True" { "NodeReady" } else { "NodeNotReady" };
+    (before != now).then_some(reason)
 }
 
 /// Ignores what changes with every look.
@@ -311,44 +335,6 @@ fn node_info(config: &Config) -> NodeSystemInfo {
     }
 }
 
-/// The Lease has the node's name, in the namespace `kube-node-lease`. Its owner is the Node: if the
-/// Node is deleted, the garbage collector deletes the Lease.
-async fn renew(config: &Config) -> Result<(), kube::Error> {
-    let api = config.client.within::<Lease>("kube-node-lease");
-    let now = MicroTime(clock::now());
-    let spec = LeaseSpec {
-        holder_identity: Some(config.node_name.clone()),
-        lease_duration_seconds: Some(LEASE_DURATION),
-        renew_time: Some(now),
-        ..LeaseSpec::default()
-    };
-    match optional(api.get(&config.node_name).await)? {
-        Some(mut lease) => {
-            lease.spec = Some(spec);
-            api.replace(&config.node_name, &PostParams::default(), &lease).await.map(drop)
-        }
-        None => {
-            // Asked for each time: a Node that was deleted and registered again is another one, and
-            // its predecessor's leases are collected.
-            let node = config.client.cluster::<Node>().get_metadata(&config.node_name).await?;
-            let owner = OwnerReference {
-                api_version: "v1".into(),
-                kind: "Node".into(),
-                name: config.node_name.clone(),
-                uid: node.metadata.uid.clone().unwrap_or_default(),
-                ..OwnerReference::default()
-            };
-            let metadata = ObjectMeta {
-                name: Some(config.node_name.clone()),
-                owner_references: Some(vec![owner]),
-                ..ObjectMeta::default()
-            };
-            let lease = Lease { metadata, spec: Some(spec) };
-            api.create(&PostParams::default(), &lease).await.map(drop)
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,7 +349,7 @@ mod tests {
         let api = Scripted::new(|_| None).await;
         let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
         let config = Arc::new(tests::config(&api.client, &fake, "/nowhere".into()));
-        let reporter = Reporter { config, runtime: Mutex::default() };
+        let reporter = reporter_of(config);
         let told = |old: Option<&NodeStatus>| {
             let status = reporter.status(old, Pressures::default());
             let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready").unwrap();
@@ -387,7 +373,20 @@ mod tests {
         let mut config = tests::config(&api.client, &fake, "/nowhere".into());
         config.labels = BTreeMap::from([("disk".to_string(), "hdd".to_string())]);
         config.annotations = BTreeMap::from([("own".to_string(), "1".to_string())]);
-        Reporter { config: Arc::new(config), runtime: Mutex::default() }
+        reporter_of(Arc::new(config))
+    }
+
+    fn reporter_of(config: Arc<Config>) -> Reporter {
+        let recorder = Recorder::new(&Crew::new("test"), &config.client, "kubelet", &config.node_name);
+        Reporter { config, recorder, runtime: Mutex::default() }
+    }
+
+    /// One look at the node's status, and no other.
+    async fn heartbeat_once(reporter: &Reporter) {
+        let (pressure, pressed) = watch::channel(Pressures::default());
+        pressure.send_replace(Pressures { memory: true, ..Pressures::default() });
+        drop(pressure);
+        heartbeat(reporter, pressed).await;
     }
 
     fn lines(asked: &[Asked]) -> Vec<&str> {
@@ -421,10 +420,7 @@ mod tests {
             _ => None,
         })
         .await;
-        let (pressure, pressed) = watch::channel(Pressures::default());
-        pressure.send_replace(Pressures { memory: true, ..Pressures::default() });
-        drop(pressure); // one look, and no other
-        heartbeat(&reporter(&api), pressed).await;
+        heartbeat_once(&reporter(&api)).await;
         let asked = api.take();
         let want = ["GET /api/v1/nodes/n1", "POST /api/v1/nodes", "PATCH /api/v1/nodes/n1/status"];
         assert_eq!(lines(&asked), want);
@@ -434,34 +430,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_is_made_for_its_node_and_then_renewed() {
-        let made = std::sync::atomic::AtomicBool::new(false);
-        let lease = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases";
-        let api = Scripted::new(move |asked| {
-            use std::sync::atomic::Ordering::Relaxed;
-            match asked.line.as_str() {
-                "GET /api/v1/nodes/n1" => Some((200, json!({"metadata": {"name": "n1", "uid": "of-n1"}}))),
-                line if line == format!("GET {lease}/n1") => match made.load(Relaxed) {
-                    false => refusal(404, "NotFound"),
-                    true => Some((200, json!({"metadata": {"name": "n1", "resourceVersion": "7"}}))),
-                },
-                line if line == format!("POST {lease}") => {
-                    made.store(true, Relaxed);
-                    None
-                }
-                _ => None,
+    async fn an_event_tells_that_a_node_is_ready_again_or_no_longer() {
+        let with = |ready: &str| json!({"conditions": [{"type": "Ready", "status": ready}]});
+        for (before, answers, reason) in [("Unknown", true, "NodeReady"), ("True", false, "NodeNotReady")] {
+            let node = json!({"metadata": {"name": "n1"}, "status": with(before)});
+            let api = Scripted::new(move |asked| {
+                (asked.line == "GET /api/v1/nodes/n1").then(|| (200, node.clone()))
+            })
+            .await;
+            let reporter = reporter(&api);
+            if answers {
+                reporter.ask_runtime().await;
             }
-        })
-        .await;
-        let config = reporter(&api).config;
-        renew(&config).await.unwrap();
-        let asked = api.take();
-        assert_eq!(lines(&asked)[1..], ["GET /api/v1/nodes/n1".to_string(), format!("POST {lease}")]);
-        assert_eq!(asked[2].body["metadata"]["ownerReferences"][0]["uid"], "of-n1");
-        renew(&config).await.unwrap();
-        let asked = api.take();
-        assert_eq!(lines(&asked), [format!("GET {lease}/n1"), format!("PUT {lease}/n1")]);
-        assert_eq!(asked[1].body["metadata"]["resourceVersion"], "7", "over what was read");
-        assert_eq!(asked[1].body["spec"]["holderIdentity"], "n1");
+            heartbeat_once(&reporter).await;
+            assert_eq!(api.event(reason).await, format!("Node n1 status is now: {reason}"));
+        }
+        let ready: NodeStatus = serde_json::from_value(with("True")).unwrap();
+        assert_eq!([None, Some(&ready)].map(|old| change_of_readiness(old, &ready)), [None; 2]);
     }
 }

@@ -248,12 +248,12 @@ mod tests {
     fn events_name_the_container_that_they_are_about() {
         let mut text = Text::default();
         text.events(&[
-            json!({"reason": "Started", "message": " Started container web\n",
+            json!({"reason": "Started", "message": " Container started\n",
                    "involvedObject": {"fieldPath": "spec.containers{web}"}}),
             json!({"reason": "Scheduled", "message": "assigned"}),
         ]);
         let told = text.finish();
-        assert!(told.contains("  spec.containers{web}: Started container web\n"), "{told}");
+        assert!(told.contains("  spec.containers{web}: Container started\n"), "{told}");
         assert!(told.ends_with("  assigned\n"), "{told}");
     }
 

@@ -8,17 +8,17 @@ use super::env;
 use bytes::Bytes;
 use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::Full;
 use http_request::{
     HttpAnswer, NoAnswer, OUTPUT_MAX, Place, encrypted, escaped, is_plain, one_request, redirected,
 };
-use hyper_util::rt::{TokioExecutor, TokioIo};
 use k8s_openapi::api::core::v1::{Container as Spec, GRPCAction, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 
+mod grpc;
 mod http_request;
 
 /// A command begins in this time at least, however short the time is that it may take. All commands
@@ -283,7 +283,7 @@ impl Target<'_> {
                     .iter()
                     .any(|known| name.eq_ignore_ascii_case(known) && is_empty(known))
         };
-        let host = header("host").unwrap_or_else(|| to.to_string());
+        let host = header("host").filter(|host| !host.is_empty()).unwrap_or_else(|| to.to_string());
         let mut place = Place { tls, to, host, path };
         let failed = |why: String| NoAnswer::Other(format!("Get {url:?}: {why}"));
         let asked = async {
@@ -328,83 +328,6 @@ impl Target<'_> {
         };
         let late = "context deadline exceeded (Client.Timeout exceeded while awaiting headers)";
         Ok(tokio::time::timeout(timeout, asked).await.unwrap_or_else(|_| Err(failed(late.into()))))
-    }
-
-    /// The `Check` call of `grpc.health.v1.Health`.
-    async fn grpc(&self, grpc: &GRPCAction, timeout: Duration) -> Result<Answer, String> {
-        let to = self.address(None, &IntOrString::Int(grpc.port))?;
-        let service = grpc.service.clone().unwrap_or_default();
-        let asked = async {
-            let stream = self.network.dial(to).await.map_err(|e| dial_error(to, &e))?;
-            let (mut sender, connection) =
-                hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                    .await
-                    .map_err(|e| e.to_string())?;
-            // The one field of HealthCheckRequest: `service`, number 1, a string.
-            let mut message = vec![];
-            if !service.is_empty() {
-                message = vec![0x0a];
-                prost::encoding::encode_varint(service.len() as u64, &mut message);
-                message.extend_from_slice(service.as_bytes());
-            }
-            let mut frame = vec![0]; // not compressed
-            frame.extend_from_slice(&(message.len() as u32).to_be_bytes());
-            frame.extend(message);
-            let request = http::Request::post(format!("http://{to}/grpc.health.v1.Health/Check"))
-                .header("content-type", "application/grpc")
-                .header("te", "trailers")
-                .header("user-agent", self.agent)
-                .body(Full::new(Bytes::from(frame)))
-                .map_err(|e| e.to_string())?;
-            let exchange = async {
-                let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-                let head = response.headers().clone();
-                let body = Limited::new(response.into_body(), OUTPUT_MAX).collect().await;
-                let body = body.map_err(|e| e.to_string())?;
-                let trailers = body.trailers().cloned().unwrap_or_default();
-                Ok::<_, String>((head, trailers, body.to_bytes()))
-            };
-            tokio::pin!(connection);
-            let (head, trailers, body) = tokio::select! {
-                biased; // an answer counts, also if the connection ends with it
-                done = exchange => done?,
-                end = &mut connection => return Err(end.err().map_or("connection closed".into(), |e| e.to_string())),
-            };
-            let code = trailers.get("grpc-status").or(head.get("grpc-status"));
-            let code = code.and_then(|c| c.to_str().ok()).unwrap_or("2").to_string();
-            Ok((code, body))
-        };
-        Ok(match tokio::time::timeout(timeout, asked).await {
-            Err(_) => Answer::Ill(format!(
-                "timeout: failed to connect service {:?} within {}s: context deadline exceeded",
-                to.to_string(),
-                timeout.as_secs_f64()
-            )),
-            Ok(Err(why)) => {
-                Answer::Ill(format!("error: failed to connect service {:?}: {why}", to.to_string()))
-            }
-            Ok(Ok((code, body))) if code == "0" => match health(&body) {
-                1 => Answer::Well,
-                2 => Answer::Ill("service unhealthy (responded with \"NOT_SERVING\")".into()),
-                3 => Answer::Ill("service unhealthy (responded with \"SERVICE_UNKNOWN\")".into()),
-                _ => Answer::Ill("service unhealthy (responded with \"UNKNOWN\")".into()),
-            },
-            Ok(Ok((code, _))) if code == "12" => Answer::Ill(
-                "error: this server does not implement the grpc health protocol (grpc.health.v1.Health)"
-                    .into(),
-            ),
-            Ok(Ok((code, _))) => {
-                Answer::Ill(format!("error: health rpc probe failed: rpc error: code = {code}"))
-            }
-        })
-    }
-}
-
-/// `status`, field 1 of HealthCheckResponse, out of one gRPC frame.
-fn health(frame: &[u8]) -> u64 {
-    match frame.get(5..) {
-        Some([0x08, status, ..]) => u64::from(*status),
-        _ => 0,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Probes and hooks, with servers that answer what the test says.
 
+use super::grpc::{Checked, answer, decoded, health};
 use super::*;
 
 #[test]
@@ -169,8 +170,9 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
     for line in ["accept: */*\r\n", "user-agent: test\r\n", "x-empty: \r\n"] {
         assert!(plain.contains(line), "{line:?} {plain}");
     }
-    let empty = serde_json::json!([{"name": "Accept", "value": ""}, {"name": "User-Agent", "value": ""}]);
-    let bare = heard(empty).await;
+    let empty = ["Accept", "User-Agent", "Host"].map(|name| serde_json::json!({"name": name, "value": ""}));
+    let bare = heard(serde_json::json!(empty)).await;
+    assert!(bare.contains("host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
     assert!(!bare.contains("accept") && !bare.contains("user-agent"), "{bare}");
 }
 
@@ -247,4 +249,49 @@ fn health_is_read_from_its_frame() {
     assert_eq!(health(&[0, 0, 0, 0, 2, 8, 1]), 1);
     assert_eq!(health(&[0, 0, 0, 0, 2, 8, 2]), 2);
     assert_eq!(health(&[0, 0, 0, 0, 0]), 0);
+}
+
+#[test]
+fn the_answers_of_grpc_servers_are_told_as_in_upstream() {
+    let told = |code, message: &str, frame: &'static [u8]| {
+        let checked = Checked { code, message: message.into(), frame: Bytes::from_static(frame) };
+        match answer(&checked, Duration::from_secs(90)) {
+            Answer::Ill(why) => why,
+            other => format!("{other:?}"),
+        }
+    };
+    assert_eq!(told(0, "", &[0, 0, 0, 0, 2, 8, 1]), "Well");
+    assert_eq!(told(0, "", &[0, 0, 0, 0, 2, 8, 2]), r#"service unhealthy (responded with "NOT_SERVING")"#);
+    assert_eq!(told(0, "", &[0, 0, 0, 0, 0]), r#"service unhealthy (responded with "UNKNOWN")"#);
+    let failed = "error: health rpc probe failed: rpc error: code =";
+    assert_eq!(
+        told(5, &decoded("unknown%20service"), &[]),
+        format!("{failed} NotFound desc = unknown service")
+    );
+    assert_eq!(told(99, "", &[]), format!("{failed} Code(99) desc = "));
+    assert_eq!(told(4, "", &[]), "timeout: health rpc did not complete within 1m30s");
+    assert!(told(12, "unknown method", &[]).ends_with("(grpc.health.v1.Health): unknown method"));
+    assert_eq!(["50%", "%4", "%zz", "a%C3%A9"].map(decoded), ["50%", "%4", "%zz", "a\u{e9}"]);
+}
+
+/// As grpc-go, which connects again and again: the server may just be starting.
+#[tokio::test(start_paused = true)]
+async fn a_grpc_server_that_refuses_is_asked_until_the_time_of_the_probe_is_over() {
+    let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let network = cni::fake::FakeFabric::default().node(ip, pods);
+    let spec = Spec { name: "c".into(), ..Spec::default() };
+    let target = Target {
+        spec: &spec,
+        container_id: "c",
+        pod_ip: Some(ip.into()),
+        runtime: &runtime,
+        network: &*network,
+        agent: "test",
+    };
+    let (start, limit) = (clock::Instant::now(), Duration::from_secs(3));
+    let asked = Action::Grpc(GRPCAction { port: 9090, service: None });
+    let late = "timeout: failed to connect service \"172.30.0.11:9090\" within 3s: context deadline exceeded";
+    assert_eq!(target.act(&asked, limit).await, Ok(Answer::Ill(late.into())));
+    assert_eq!(start.elapsed(), limit);
 }

@@ -156,6 +156,7 @@ impl Admissions {
     /// enough left, its port taken    NodePorts      NodePorts
     /// 200m of CPU lack               OutOfcpu       admitted, others are preempted
     /// 200m lack and port taken       OutOfcpu       NodePorts, nothing is preempted
+    /// 9 CPUs lack, others have 1     OutOfcpu       UnexpectedAdmissionError, nothing is preempted
     /// ```
     fn judge(&self, pod: &Pod, node: &OnNode, preempted: &[Arc<Pod>]) -> Verdict {
         let unable = sysctls::forbidden(pod).or_else(|| node_match::other_os(pod));
@@ -180,9 +181,12 @@ impl Admissions {
         if is_critical(pod) && unfit.is_some() {
             return Verdict { rejected: unfit, preempted: vec![] }; // preempting would not help
         }
-        match is_critical(pod).then(|| preempt(pod, &lacks, &running)).flatten() {
-            Some(preempted) => Verdict { rejected: None, preempted },
-            None => Verdict { rejected: Some(rejection(first)), preempted: vec![] },
+        if !is_critical(pod) {
+            return Verdict { rejected: Some(rejection(first)), preempted: vec![] };
+        }
+        match preempt(pod, &lacks, &running) {
+            Ok(preempted) => Verdict { rejected: None, preempted },
+            Err(unmet) => Verdict { rejected: Some(no_room(unmet)), preempted: vec![] },
         }
     }
 }
@@ -222,13 +226,15 @@ fn rejection(lack: &Lack) -> Failure {
 }
 
 /// Chooses the pods that go for a critical one: as few as possible of the quality classes that
-/// matter more, and of each class those that come closest to what is missing. `None`: all together
-/// would not be enough.
+/// matter more, and of each class those that come closest to what is missing.
 ///
 /// 300m of CPU are missing; `logs` (BestEffort), `b1` with 200m and `b2` with 400m (Burstable) and
 /// `db` with 500m (Guaranteed) run. `b2` goes: it is enough alone. `logs` requests nothing, so its
 /// end would free nothing, and `db` is not needed. Upstream: `getPodsToPreempt`.
-fn preempt(pod: &Pod, lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Pod>>> {
+///
+/// # Errors
+/// All together would not be enough: what would be missing then.
+fn preempt(pod: &Pod, lacks: &[Lack], running: &[Arc<Pod>]) -> Result<Vec<Arc<Pod>>, Amount> {
     let mut need = Amount::default();
     for lack in lacks {
         let missing = lack.requested.saturating_sub(lack.capacity.saturating_sub(lack.used));
@@ -245,15 +251,32 @@ fn preempt(pod: &Pod, lacks: &[Lack], running: &[Arc<Pod>]) -> Option<Vec<Arc<Po
     let [best_effort, burstable, guaranteed] = ["BestEffort", "Burstable", "Guaranteed"].map(of_class);
     let all = |pods: &[Arc<Pod>]| sum(pods.iter().map(|p| &**p));
     // Guaranteed pods for what would be missing if all others went, and so on.
-    let guaranteed = closest(guaranteed, need.without(all(&best_effort)).without(all(&burstable)))?;
-    let burstable = closest(burstable, need.without(all(&best_effort)).without(all(&guaranteed)))?;
-    let best_effort = closest(best_effort, need.without(all(&burstable)).without(all(&guaranteed)))?;
-    Some([best_effort, burstable, guaranteed].concat())
+    let of_guaranteed = need.without(all(&best_effort)).without(all(&burstable));
+    let unmet = of_guaranteed.without(all(&guaranteed));
+    if !unmet.is_none() {
+        return Err(unmet);
+    }
+    let guaranteed = closest(guaranteed, of_guaranteed);
+    let burstable = closest(burstable, need.without(all(&best_effort)).without(all(&guaranteed)));
+    let best_effort = closest(best_effort, need.without(all(&burstable)).without(all(&guaranteed)));
+    Ok([best_effort, burstable, guaranteed].concat())
 }
 
-/// Takes pods until nothing is missing: each time the one after which least is missing, and of
-/// equals the smaller one.
-fn closest(mut pods: Vec<Arc<Pod>>, mut need: Amount) -> Option<Vec<Arc<Pod>>> {
+/// Rejects a critical pod for which all others would not make enough room, in the words of upstream
+/// (`Admit` in `pkg/kubelet/lifecycle/predicate.go`).
+fn no_room(unmet: Amount) -> Failure {
+    let Amount { pods, cpu, memory, storage } = unmet;
+    let all = [("pods", pods), ("cpu", cpu), ("memory", memory), ("ephemeral-storage", storage)];
+    let listed = all.into_iter().filter(|(_, amount)| *amount > 0);
+    let listed: String = listed.map(|(name, amount)| format!("(res: {name}, q: {amount}), ")).collect();
+    let why = "Unexpected error while attempting to recover from admission failure: preemption: error finding a set of pods \
+               to preempt: no set of running pods found to reclaim resources";
+    Failure::rejected("UnexpectedAdmissionError", format!("{why}: [{listed}]"))
+}
+
+/// Takes pods until nothing is missing, or none is left: each time the one after which least is
+/// missing, and of equals the smaller one.
+fn closest(mut pods: Vec<Arc<Pod>>, mut need: Amount) -> Vec<Arc<Pod>> {
     let mut chosen = vec![];
     while !need.is_none() {
         let distance = |pod: &Arc<Pod>| {
@@ -271,12 +294,12 @@ fn closest(mut pods: Vec<Arc<Pod>>, mut need: Amount) -> Option<Vec<Arc<Pod>>> {
         let order = |a: &Arc<Pod>, b: &Arc<Pod>| {
             distance(a).total_cmp(&distance(b)).then_with(|| size(a).cmp(&size(b)))
         };
-        let at = (0..pods.len()).min_by(|a, b| order(&pods[*a], &pods[*b]))?;
+        let Some(at) = (0..pods.len()).min_by(|a, b| order(&pods[*a], &pods[*b])) else { break };
         let pod = pods.swap_remove(at);
         need = need.without(Amount::of_pod(&pod));
         chosen.push(pod);
     }
-    Some(chosen)
+    chosen
 }
 
 #[cfg(test)]

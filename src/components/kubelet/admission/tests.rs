@@ -234,7 +234,10 @@ fn others_go_for_a_critical_pod_and_for_a_static_one() {
     // 1000m are used. The smallest that is enough goes.
     assert_eq!(judged(NODE, &[], &pods[..5], &[4]), ["admitted for small"]);
     let told = judged(NODE, &[], &pods, &[4, 5]);
-    assert!(told[1].starts_with("OutOfcpu"), "all others together are not enough, so none goes: {told:?}");
+    let why =
+        "UnexpectedAdmissionError: Unexpected error while attempting to recover from admission failure: ";
+    assert!(told[1].starts_with(why), "all others together are not enough, so none goes: {told:?}");
+    assert!(told[1].ends_with("no set of running pods found to reclaim resources: [(res: cpu, q: 230), ]"));
     // Of critical pods the less important ones go, and only those.
     let mut most = (*pods[5]).clone();
     most.spec.as_mut().unwrap().priority = Some(2_000_001_000);

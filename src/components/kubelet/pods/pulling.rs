@@ -2,6 +2,7 @@
 
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use crate::container_status::go_duration;
 use crate::error::Error;
 use crate::specs::reference;
 use crate::status;
@@ -12,6 +13,23 @@ use tap::{Cause, Event};
 
 /// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
+
+/// A duration as Go prints it when it is cut to whole milliseconds.
+///
+/// ```text
+/// 0s    7ms    1.25s    1m2s
+/// ```
+fn go_milliseconds(duration: Duration) -> String {
+    match (duration.as_secs(), duration.subsec_millis()) {
+        (0, 0) => "0s".into(),
+        (0, millis) => format!("{millis}ms"),
+        (seconds, 0) => go_duration(seconds),
+        (seconds, millis) => {
+            let (whole, part) = (go_duration(seconds), format!("{millis:03}"));
+            format!("{}.{}s", whole.trim_end_matches('s'), part.trim_end_matches('0'))
+        }
+    }
+}
 
 impl Kubelet {
     /// Makes the image present. `Some`: not now, look again then.
@@ -94,7 +112,7 @@ impl Kubelet {
         let start = clock::Instant::now();
         match self.config.runtime.pull_image(&image).await {
             Ok(_) => {
-                let took = format!("{}ms", start.elapsed().as_millis());
+                let took = go_milliseconds(start.elapsed());
                 let size = self.config.runtime.image_status(&image).await?.map_or(0, |i| i.size);
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
@@ -120,5 +138,18 @@ impl Kubelet {
                 Ok(Some(Duration::from_secs(1)))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An image that is there is pulled in no time: upstream says 0s then.
+    #[test]
+    fn the_time_of_a_pull_is_told_as_go_does() {
+        let told = |micros| go_milliseconds(Duration::from_micros(micros));
+        assert_eq!([told(0), told(999), told(7_300)], ["0s", "0s", "7ms"]);
+        assert_eq!([told(1_250_000), told(2_000_000), told(62_005_000)], ["1.25s", "2s", "1m2.005s"]);
     }
 }

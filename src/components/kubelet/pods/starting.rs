@@ -224,7 +224,7 @@ impl Kubelet {
             Ok(id) => id,
             Err((reason, why)) => return Err(failed(memory, reason, why)),
         };
-        self.recorder.normal(&about, "Created", format!("Created container: {}", spec.name), cause.clone());
+        self.recorder.normal(&about, "Created", "Container created", cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
         memory.waiting.remove(&spec.name); // also if its program cannot be run
         if let Err(error) = self.config.runtime.start_container(&id).await {
@@ -237,7 +237,7 @@ impl Kubelet {
         {
             self.recorder.warning(&about, not_honored(&warning), warning, cause.clone());
         }
-        self.recorder.normal(&about, "Started", format!("Started container {}", spec.name), cause.clone());
+        self.recorder.normal(&about, "Started", "Container started", cause.clone());
         self.tell(Event::Start { container: spec.name.clone(), attempt }, key, start, cause);
         let hook = spec.lifecycle.as_ref().and_then(|l| l.post_start.as_ref());
         if let Some(hook) = hook

@@ -26,18 +26,18 @@
 //! its control group, where the kernel kills.
 
 mod machine;
+mod usage;
 
 use super::walk::Amount;
 use api::nodes::tolerates;
-use api::requests::{self, Field, qos_class};
-use client::Key;
+use api::requests::qos_class;
 use k8s_openapi::api::core::v1::{Pod, Taint};
 use machine::Nodes;
 use parking_lot::Mutex;
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::OnceLock;
 use std::time::Duration;
+pub(crate) use usage::{ContainerUse, Usage};
 
 /// A node's share of the disk in bytes: `status.capacity["ephemeral-storage"]`.
 pub(crate) const CAPACITY: u64 = 10 << 30;
@@ -297,103 +297,6 @@ pub(crate) fn pause(now: &Signals, least: Thresholds, used: u64) -> Duration {
     Duration::from_secs_f64(wait).clamp(PAUSE.0, PAUSE.1)
 }
 
-/// A container's use, and what it requests, in bytes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ContainerUse {
-    pub name: String,
-    pub logs: u64,
-    pub storage_request: u64,
-    pub memory: u64,
-    pub memory_request: u64,
-}
-
-/// A pod's use of the machine, and what it requests.
-#[derive(Clone, Debug)]
-pub(crate) struct Usage {
-    pub key: Key,
-    pub uid: String,
-    pub priority: i32,
-    /// Bytes of the disk: the sum of what its containers request.
-    pub storage_request: u64,
-    /// What goes with it: volumes and logs.
-    pub disk: Amount,
-    /// What stays: directories of the node that it mounts and may write to ([`super::kept`]).
-    pub kept: Amount,
-    /// How much of that it answers for.
-    pub wrote: Amount,
-    /// Bytes of memory that the pod requests.
-    pub memory_request: u64,
-    /// Its working set in bytes, with its volumes in memory.
-    pub memory: u64,
-    pub containers: Vec<ContainerUse>,
-}
-
-impl Usage {
-    /// A pod of which nothing is measured yet.
-    pub(crate) fn of_pod(key: Key, pod: &Pod) -> Usage {
-        let specs = pod.spec.iter().flat_map(|s| &s.containers);
-        let containers: Vec<ContainerUse> = specs
-            .map(|c| ContainerUse {
-                name: c.name.clone(),
-                storage_request: request(c, "ephemeral-storage"),
-                memory_request: request(c, "memory"),
-                ..ContainerUse::default()
-            })
-            .collect();
-        let memory = requests::of_pod(pod, Field::Requests).get("memory").map_or(0, |q| q.units());
-        Usage {
-            key,
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
-            priority: priority(pod),
-            storage_request: containers.iter().fold(0, |sum, c| sum.saturating_add(c.storage_request)),
-            disk: Amount::default(),
-            kept: Amount::default(),
-            wrote: Amount::default(),
-            memory_request: u64::try_from(memory).unwrap_or(0),
-            memory: 0,
-            containers,
-        }
-    }
-
-    /// What it has of a resource and answers for.
-    pub(crate) fn has(&self, resource: Resource) -> u64 {
-        let disk = self.disk.plus(self.wrote);
-        match resource {
-            Resource::Memory => self.memory,
-            Resource::Storage => disk.bytes,
-            Resource::Inodes => disk.files,
-        }
-    }
-
-    /// What its eviction gives back.
-    fn frees(&self, resource: Resource) -> u64 {
-        match resource {
-            Resource::Memory => self.memory,
-            Resource::Storage => self.disk.bytes,
-            Resource::Inodes => self.disk.files,
-        }
-    }
-
-    /// What it has beyond its request. Inodes cannot be requested.
-    fn excess(&self, resource: Resource) -> u64 {
-        let request = match resource {
-            Resource::Memory => self.memory_request,
-            Resource::Storage => self.storage_request,
-            Resource::Inodes => 0,
-        };
-        self.has(resource).saturating_sub(request)
-    }
-}
-
-/// Bytes that a container requests of a resource; without a request its limit.
-fn request(container: &k8s_openapi::api::core::v1::Container, resource: &str) -> u64 {
-    let amounts = container.resources.clone().unwrap_or_default();
-    let of = |map: Option<BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>| {
-        map.and_then(|m| m.get(resource).and_then(|q| super::eviction::bytes(&q.0)))
-    };
-    of(amounts.requests).or(of(amounts.limits)).unwrap_or(0)
-}
-
 /// Whether a pod may be evicted: not one that the cluster needs, and not one that has ended. Static
 /// pods are the kubelet's own and are not asked about; an annotation says nothing here.
 pub(crate) fn evictable(pod: &Pod) -> bool {
@@ -424,8 +327,12 @@ pub(crate) fn is_futile(pods: &[Usage], low: &Low) -> bool {
 }
 
 /// The pod to evict: one that uses more than it requests before one that does not, then the lower
-/// priority, then the larger excess. Where evictions cannot help, only one that still writes files
-/// which stay.
+/// priority, then the larger excess; of pods that keep to their requests the one that comes closest
+/// to it. Where evictions cannot help, only one that still writes files which stay.
+///
+/// ```text
+/// a has 900 MiB of its 1000, b 300 MiB of its 310     ->  b: 10 MiB below its request
+/// ```
 pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
     let amount = |all: Amount| if low.resource == Resource::Inodes { all.files } else { all.bytes };
     let worth = amount(WORTH);
@@ -439,7 +346,9 @@ pub(crate) fn victim<'a>(pods: &'a [Usage], low: &Low) -> Option<&'a Usage> {
     pods.iter().filter(counts).max_by_key(rank)
 }
 
-/// Why the pod has to go, in upstream's words.
+/// Why the pod has to go, in upstream's words: what is low, and what uses more of it than it
+/// requests. Of what a pod requests as a whole that is told in any case. Source: `evictionMessage`
+/// in `pkg/kubelet/eviction/helpers.go`.
 pub(crate) fn message(pod: &Usage, low: &Low) -> String {
     let amount = |n: u64| if low.resource == Resource::Inodes { n.to_string() } else { binary(n) };
     let name = low.resource.name();
@@ -448,9 +357,20 @@ pub(crate) fn message(pod: &Usage, low: &Low) -> String {
         amount(low.threshold),
         amount(low.available)
     );
+    if low.resource == Resource::Memory
+        && let Some(request) = pod.memory_of_whole
+    {
+        text.push_str(&format!(
+            "Pod {} was using {}, request is {}, has larger consumption of {name}. ",
+            pod.key.name,
+            binary(pod.memory),
+            binary(request),
+        ));
+    }
     let of = |c: &ContainerUse| match low.resource {
         Resource::Memory => Some((c.memory, c.memory_request)),
-        Resource::Storage => Some((c.logs, c.storage_request)),
+        // Of one that has ended the log is still there, but it uses nothing.
+        Resource::Storage => Some((c.logs, c.storage_request)).filter(|_| !c.ends_first),
         Resource::Inodes => None,
     };
     for container in &pod.containers {

@@ -1,6 +1,7 @@
 //! Tests of [`super`].
 
 use super::*;
+use client::Key;
 use std::time::Instant;
 
 const GIB: u64 = 1 << 30;
@@ -24,6 +25,7 @@ fn first(now: &Signals, least: Thresholds, used: u64) -> Option<Low> {
 fn usage(name: &str, mebi: u64, request: u64, priority: i32) -> Usage {
     let container = |name: &str, used, request| ContainerUse {
         name: name.into(),
+        ends_first: false,
         logs: used,
         storage_request: request,
         memory: used,
@@ -38,6 +40,7 @@ fn usage(name: &str, mebi: u64, request: u64, priority: i32) -> Usage {
         kept: Amount::default(),
         wrote: Amount::default(),
         memory_request: request << 20,
+        memory_of_whole: None,
         memory: mebi << 20,
         containers: vec![container("c", 3 << 19, 0), container("d", 5, 10)],
     }
@@ -116,6 +119,8 @@ fn the_worst_pod_goes_first() {
         assert_eq!(name(&[usage("small", 100, 0, 0), usage("large", 101, 0, 0)]), Some("large".into()));
         assert_eq!(name(&[usage("requests", 300, 250, 0), usage("less", 100, 0, 0)]), Some("less".into()));
         assert_eq!(name(&[usage("keeps", 900, 1000, 0)]), Some("keeps".into()), "if there is no other");
+        let both = [usage("near", 300, 310, 0), usage("keeps", 900, 1000, 0)];
+        assert_eq!(name(&both), Some("near".into()), "it comes closest to its request");
         assert_eq!(name(&[usage("tiny", 15, 0, 0)]), None, "its end would help nobody");
     }
     assert_eq!(
@@ -165,6 +170,37 @@ fn a_pod_is_ranked_by_what_it_requests() {
     assert_eq!((found.priority, found.memory_request, found.storage_request), (7, 4 * MIB, 2 * MIB));
     let of = |c: &ContainerUse| (c.memory_request / MIB, c.storage_request / MIB);
     assert_eq!(found.containers.iter().map(of).collect::<Vec<_>>(), [(1, 2), (3, 0)]);
+}
+
+/// A sidecar that requests much of the disk does not make its pod the first to go.
+#[test]
+fn init_containers_and_sidecars_count_as_in_upstream() {
+    let storage = |mebi: u32| serde_json::json!({"requests": {"ephemeral-storage": format!("{mebi}Mi")}});
+    let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {
+        "initContainers": [
+            {"name": "s", "restartPolicy": "Always", "resources": storage(5)},
+            {"name": "i", "resources": storage(20)},
+        ],
+        "containers": [{"name": "a", "resources": storage(2)}],
+        "resources": {"requests": {"memory": "64Mi"}},
+    }}))
+    .unwrap();
+    let mut found = Usage::of_pod(Key::new("default", "p"), &pod);
+    assert_eq!((found.storage_request / MIB, found.memory_request / MIB), (25, 64));
+    for container in &mut found.containers {
+        (container.logs, container.memory) = (30 * MIB, MIB);
+    }
+    found.memory = 3 * MIB;
+    let low = |resource| Low { resource, threshold: GIB, available: 0, shared: true };
+    let told = |resource| message(&found, &low(resource)).split_once("available: 0. ").unwrap().1.to_string();
+    let uses = |name: &str, used: &str, request: &str, what: &str| {
+        format!("{name} was using {used}, request is {request}, has larger consumption of {what}. ")
+    };
+    let of_disk = |name: &str, request: &str| uses(name, "30Mi", request, "ephemeral-storage");
+    let disk = [of_disk("Container a", "2Mi"), of_disk("Container s", "5Mi")].concat();
+    assert_eq!(told(Resource::Storage), disk, "the log of one that has ended is not its use");
+    let each = ["a", "s", "i"].map(|name| uses(&format!("Container {name}"), "1Mi", "0", "memory")).concat();
+    assert_eq!(told(Resource::Memory), uses("Pod p", "3Mi", "64Mi", "memory") + &each);
 }
 
 #[test]

@@ -13,10 +13,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::net::Ipv4Addr;
 
 mod address;
+mod failure;
 mod patch;
 mod phase;
 
 use address::address;
+use failure::leave_containers_out;
+pub(crate) use failure::{Failure, FailureKind, PREEMPTING};
 pub(crate) use patch::{differs, patch};
 use phase::phase;
 
@@ -349,100 +352,6 @@ fn not_honored(view: &View) -> Option<String> {
     let all = view.specs().iter().chain(view.init_specs()).filter_map(|spec| view.current(&spec.name));
     let told: Vec<String> = all.filter(|c| c.state == State::Running).flat_map(of_container).collect();
     (!told.is_empty()).then(|| told.join("; "))
-}
-
-/// Reason of a pod that is ended to make room for a critical one.
-pub(crate) const PREEMPTING: &str = "Preempting";
-
-/// Why the kubelet ends a pod for good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Failure {
-    pub reason: String,
-    /// As the Event says it.
-    pub message: String,
-    pub kind: FailureKind,
-}
-
-/// What causes a failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FailureKind {
-    /// The pod itself.
-    Own,
-    /// The pod itself: it uses more of the disk than it may. It is evicted as if the node were
-    /// short of disk, but that is no disruption, as upstream (`evictPod` without a condition).
-    Excess,
-    /// The node: the pod's condition `DisruptionTarget` says so.
-    Disruption,
-    /// The pod was not admitted, so it never started.
-    Rejection,
-}
-
-impl Failure {
-    pub(crate) fn deadline_exceeded() -> Failure {
-        let message = "Pod was active on the node longer than the specified deadline".to_string();
-        Failure { reason: "DeadlineExceeded".into(), message, kind: FailureKind::Own }
-    }
-
-    pub(crate) fn evicted(message: String) -> Failure {
-        Failure { reason: "Evicted".into(), message, kind: FailureKind::Disruption }
-    }
-
-    /// The pod exceeds a limit of its own.
-    pub(crate) fn excessive(message: String) -> Failure {
-        Failure { reason: "Evicted".into(), message, kind: FailureKind::Excess }
-    }
-
-    pub(crate) fn preempted() -> Failure {
-        let message = "Preempted in order to admit critical pod".to_string();
-        Failure { reason: PREEMPTING.into(), message, kind: FailureKind::Disruption }
-    }
-
-    pub(crate) fn rejected(reason: impl Into<String>, message: String) -> Failure {
-        Failure { reason: reason.into(), message, kind: FailureKind::Rejection }
-    }
-
-    /// Makes a status that of a failed pod. Its containers still run, and what they report later
-    /// does not change it back.
-    pub(crate) fn mark(&self, status: &mut PodStatus, now: Timestamp, generation: Option<i64>) {
-        status.phase = Some("Failed".into());
-        let message = match self.kind {
-            FailureKind::Rejection => format!("Pod was rejected: {}", self.message),
-            FailureKind::Own | FailureKind::Excess | FailureKind::Disruption => self.message.clone(),
-        };
-        (status.reason, status.message) = (Some(self.reason.clone()), Some(message));
-        if self.kind == FailureKind::Rejection && !has_containers(status) {
-            return leave_containers_out(status);
-        }
-        let conditions = status.conditions.get_or_insert_default();
-        let mut set = |mut new: PodCondition| {
-            new.last_transition_time = Some(Time(now));
-            new.observed_generation = generation;
-            conditions.retain(|c| c.type_ != new.type_);
-            conditions.push(new);
-        };
-        for kind in ["Ready", "ContainersReady"] {
-            set(condition(kind, false, Some("PodFailed".into()), None));
-        }
-        if self.kind == FailureKind::Disruption {
-            let reason = Some("TerminationByKubelet".into());
-            let message = match self.reason.as_str() {
-                PREEMPTING => "Pod was preempted by Kubelet to accommodate a critical pod.".to_string(),
-                _ => self.message.clone(),
-            };
-            set(condition("DisruptionTarget", true, reason, Some(message)));
-        }
-    }
-}
-
-/// Removes containers that will never be made from the status (upstream: `rejectPod`): kubectl then
-/// shows the pod's reason, and not `ContainerCreating`.
-fn leave_containers_out(status: &mut PodStatus) {
-    status.container_statuses = None;
-    status.init_container_statuses = None;
-    status.ephemeral_container_statuses = None;
-    (status.host_ip, status.host_ips) = (None, None);
-    (status.pod_ip, status.pod_ips) = (None, None);
-    status.conditions.get_or_insert_default().retain(|c| !OWN.contains(&c.type_.as_str()));
 }
 
 /// True if the runtime has made a container of this pod: a kubelet that restarts may refuse a pod

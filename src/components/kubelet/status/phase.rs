@@ -14,6 +14,7 @@ use k8s_openapi::api::core::v1::{Container as Spec, ContainerStatus};
 /// a container was never started                                   Pending
 /// all have been started, one of them waits for its restart        Running
 /// the work is done, and a sidecar still runs                      Running
+/// an init container has failed for good, and a sidecar still runs Pending
 /// ```
 pub(super) fn phase(
     view: &View,
@@ -23,7 +24,8 @@ pub(super) fn phase(
 ) -> &'static str {
     let runs = view.containers.iter().any(|c| c.state == State::Running);
     match view.finished() {
-        Some(_) if runs => return "Running", // its sidecars are still ending
+        // Its sidecars are still ending. One that was never initialized stays what it was until then.
+        Some(_) if runs => return if initialized { "Running" } else { "Pending" },
         Some(true) => return "Succeeded",
         Some(false) => return "Failed",
         None => {}
@@ -82,5 +84,38 @@ mod tests {
         };
         assert_eq!(told(State::Running), ("Running".into(), false, true));
         assert_eq!(told(State::Exited), ("Running".into(), false, false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Timestamp, Waiting, of};
+    use super::*;
+    use crate::decide::tests::{container, pod, sandbox};
+    use crate::probe::Seen;
+    use crate::view::Backoffs;
+    use cri::SandboxState;
+
+    /// Upstream does not write a terminal phase while containers run, and keeps the one before
+    /// (`mergePodStatus`).
+    #[test]
+    fn a_pod_whose_initialization_has_failed_is_pending_until_its_sidecars_have_ended() {
+        let mut pod = pod("Never", &["s", "i"], &["a"]);
+        let inits = pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap();
+        inits[0].restart_policy = Some("Always".into());
+        let ready = sandbox("s", 0, SandboxState::Ready);
+        let phase = |sidecar: State| {
+            let view = View {
+                pod: &pod,
+                sandbox: Some(&ready),
+                containers: &[container("s", 0, sidecar, 0), container("i", 0, State::Exited, 1)],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::UNIX_EPOCH,
+            };
+            of(&view, &Waiting::new(), [172, 30, 0, 12].into()).phase.unwrap()
+        };
+        assert_eq!([phase(State::Running), phase(State::Exited)], ["Pending", "Failed"]);
     }
 }

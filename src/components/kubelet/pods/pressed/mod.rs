@@ -110,14 +110,7 @@ impl Kubelet {
     }
 
     pub(super) fn about_node(&self) -> ObjectReference {
-        let name = Some(self.config.node_name.clone());
-        ObjectReference {
-            api_version: Some("v1".into()),
-            kind: Some("Node".into()),
-            uid: name.clone(), // as upstream's kubelet
-            name,
-            ..ObjectReference::default()
-        }
+        self.config.about_node()
     }
 
     /// Sets a condition at once, and takes it back when it has lasted.

@@ -16,6 +16,18 @@ fn a_container_that_could_not_be_started_waits_before_its_second_restart() {
     });
 }
 
+/// As upstream since 1.35: the Event is about the container, so its text does not name it.
+#[test]
+fn the_events_of_a_start_have_the_words_of_upstream() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.look().await.unwrap();
+        assert_eq!(world.api.event("Created").await, "Container created");
+        assert_eq!(world.api.event("Started").await, "Container started");
+    });
+}
+
 #[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     with_mounts(|crew, dir| async move {
