@@ -222,7 +222,7 @@ fn judge(seen: &Seen) -> Progress {
     let pods_running = here.iter().filter(|p| is_to_run(p) && pod_ready(p)).count();
     let is_mirror = |p: &Pod| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR);
     let mirrors = here.iter().filter(|p| is_mirror(p)).count();
-    // The pods of a worker that is gone are marked as failed, then deleted, and only then made anew.
+    // Pods of a worker that is gone are marked as failed, then deleted, and only then made anew.
     let made_here = here.iter().filter(|p| !is_mirror(p) && (is_to_run(p) || !is_owned(p))).count();
     // A Deployment's pod on a foreign Node was made; a proxy there is one too many.
     let made_elsewhere = bound_elsewhere.iter().filter(|p| !is_daemon(p)).count();
@@ -256,7 +256,7 @@ fn judge(seen: &Seen) -> Progress {
 
 /// True for a pod in whose place its owner makes another one when it has ended.
 fn is_owned(pod: &Pod) -> bool {
-    pod.metadata.owner_references.iter().flatten().next().is_some()
+    pod.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
 }
 
 /// True for a pod of a DaemonSet.
