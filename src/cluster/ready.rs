@@ -222,9 +222,11 @@ fn judge(seen: &Seen) -> Progress {
     let pods_running = here.iter().filter(|p| is_to_run(p) && pod_ready(p)).count();
     let is_mirror = |p: &Pod| p.metadata.annotations.iter().flatten().any(|(key, _)| key == MIRROR);
     let mirrors = here.iter().filter(|p| is_mirror(p)).count();
+    // Pods of a worker that is gone are marked as failed, then deleted, and only then made anew.
+    let made_here = here.iter().filter(|p| !is_mirror(p) && (is_to_run(p) || !is_owned(p))).count();
     // A Deployment's pod on a foreign Node was made; a proxy there is one too many.
     let made_elsewhere = bound_elsewhere.iter().filter(|p| !is_daemon(p)).count();
-    let made = here.len() - mirrors + made_elsewhere;
+    let made = made_here + made_elsewhere;
 
     let static_pods = seen.wanted.iter().filter(|n| n.control_plane).count() * seen.each;
     let of_addons = seen.addons.as_ref().map(|addons| addons.on(&nodes));
@@ -250,6 +252,11 @@ fn judge(seen: &Seen) -> Progress {
             && made >= to_be_made,
         started: false,
     }
+}
+
+/// True for a pod in whose place its owner makes another one when it has ended.
+fn is_owned(pod: &Pod) -> bool {
+    pod.metadata.owner_references.as_ref().is_some_and(|owners| !owners.is_empty())
 }
 
 /// True for a pod of a DaemonSet.
@@ -460,6 +467,24 @@ mod tests {
         let judged = cluster.judged();
         assert!(judged.ready, "{judged:?}");
         assert_eq!((judged.pods_running, judged.pods), (9, 9));
+    }
+
+    /// `up --workers 1 --wait` after two workers: the pod garbage collector marks the pods of the
+    /// second one as failed before it deletes them.
+    #[test]
+    fn a_pod_that_has_failed_is_not_taken_for_the_one_that_is_made_in_its_place() {
+        let mut cluster = Cluster::whole();
+        cluster.pods[4]["status"] = json!({"phase": "Failed"});
+        for node in ["ropewalk-worker2", "ropewalk-worker"] {
+            cluster.pods[4]["spec"]["nodeName"] = json!(node);
+            assert!(!cluster.judged().ready, "{node}");
+        }
+        cluster.pods.push(pod("addon-new", "ReplicaSet", "ropewalk-worker"));
+        assert!(cluster.judged().ready, "the failed one may stay");
+        // Nothing makes a pod anew that has no owner.
+        cluster.pods.pop();
+        cluster.pods[4]["metadata"]["ownerReferences"] = json!([]);
+        assert!(cluster.judged().ready);
     }
 
     #[test]

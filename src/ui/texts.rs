@@ -233,7 +233,7 @@ texts! {
     DiskFull: "the etcd disk of {} is full; `ropewalk fault heal` makes room", "{} 노드의 etcd 디스크가 가득 찼습니다. `ropewalk fault heal` 명령으로 공간을 확보할 수 있습니다";
     NodeStarts: "{} starts", "{} 노드를 켭니다";
     NodeIsOff: "{} is off; `ropewalk fault node start {}` starts it", "{} 노드가 꺼졌습니다. `ropewalk fault node start {}` 명령으로 켤 수 있습니다";
-    NobodyAnswers: "it was the only control plane: pods keep running, but no API server answers kubectl", "하나뿐인 컨트롤 플레인 노드였습니다. 파드는 계속 실행되지만 kubectl에 응답할 API 서버가 없습니다";
+    NobodyAnswers: "it was the only control plane: pods on other nodes keep running, but no API server answers kubectl", "하나뿐인 컨트롤 플레인 노드였습니다. 다른 노드의 파드는 계속 실행되지만 kubectl에 응답할 API 서버가 없습니다";
     // Fault, amount, nodes, time.
     BrokenSince: "{}{}  {}  since {}", "{}{}  {}  {}부터";
     BrokenBy: " by {} ms", " {}ms";

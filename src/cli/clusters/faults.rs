@@ -163,6 +163,7 @@ mod tests {
         assert!(silent.len() == 2 && silent[1].contains("no API server answers"), "{silent:?}");
         let only = told(json!({"off": "n2", "onlyControlPlane": true, "silent": true}));
         assert!(only.len() == 2 && only[1].contains("only control plane"), "{only:?}");
+        assert!(only[1].contains("pods on other nodes keep running"), "its own have ended: {only:?}");
     }
 
     #[test]

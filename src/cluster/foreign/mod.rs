@@ -179,10 +179,11 @@ impl Foreign {
             std::io::ErrorKind::WouldBlock => Refusal::Running { name: place.name.clone() }.into(),
             _ => Error::File { path: place.lock(), cause },
         })?;
+        // First, so that a cluster that cannot be used leaves no directory.
+        let nodes = knock::knock(&upstream).await?;
         // A `reset` that had the lock has removed what was there before.
         place.make()?;
         launch::link_tools(place)?;
-        let nodes = knock::knock(&upstream).await?;
         let rng = Rng::from_os();
         let rooms = Rooms::load(upstream.clone(), place.foreign(), prefix, &rng)?;
         let tap = Tap::new();

@@ -124,7 +124,7 @@ async fn what_watches_show_of_a_namespace_that_is_made_anew_is_created_once() {
 }
 
 #[tokio::test]
-async fn a_session_makes_nothing_before_it_has_the_lock() {
+async fn a_session_makes_nothing_before_it_has_the_lock_and_an_answer() {
     let dir = tempfile::tempdir().unwrap();
     let config = config(dir.path());
     let home = Home::at(dir.path().join("home"));
@@ -138,6 +138,7 @@ async fn a_session_makes_nothing_before_it_has_the_lock() {
     let refused = Foreign::open(&place, &config, PREFIX, Vec::new).await.err();
     let is_told = matches!(refused, Some(Error::Refusal(Refusal::Far(Far::Unusable { .. }))));
     assert!(is_told, "nobody is there: {refused:?}");
+    assert!(!place.root.exists(), "`up` would take the directory for one of its own clusters");
 }
 
 #[test]
