@@ -90,9 +90,9 @@ pub(crate) async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options
 }
 
 /// The objects of one document that was not read from a file.
-pub(crate) async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
+pub(crate) async fn of_document(ctx: &Ctx, document: Value, source: &str) -> Result<Vec<Info>, Fail> {
     let mut infos = vec![];
-    flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
+    flatten(ctx, sorted(document), source, Options::default(), &mut infos).await?;
     Ok(infos)
 }
 
