@@ -259,6 +259,18 @@ mod tests {
         }
     }
 
+    /// As cli-runtime's `JSONPathPrinter.PrintObj` ends it.
+    #[tokio::test]
+    async fn a_jsonpath_that_fails_ends_with_empty_lines() {
+        let server = Server::start().await;
+        let mut object = config_map("a", json!({}));
+        object["metadata"]["finalizers"] = json!(["x/y"]);
+        server.hold(&at("a"), object);
+        let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.metadata.finalizers[5]}"]).await;
+        assert!(said.code == 1 && said.err.contains("array index out of bounds"), "{said:?}");
+        assert!(said.err.ends_with("}\n\n\n") && !said.err.ends_with("\n\n\n\n"), "{said:?}");
+    }
+
     #[tokio::test]
     async fn an_object_that_has_no_name_yet_is_unknown() {
         let server = Server::start().await;
