@@ -42,8 +42,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
-    // Of one file that cannot be read as a whole `-o` prints nothing: a list would say that the file
-    // names no more. A table has the objects that could be read. Source: kubectl's
+    // Of one file that cannot be read as a whole `-o` prints nothing: a list would say that the
+    // file names no more. A table has the objects that could be read. Source: kubectl's
     // `GetOptions.Run` and `printGeneric`.
     let whole = format.is_some() && ctx.names_files() && builder::means_one(ctx, &ctx.args);
     if watching || whole {

@@ -27,7 +27,7 @@ pub(super) fn without_head(text: &str) -> &str {
 }
 
 /// Returns why kubectl's own validation refuses an edited file, unless `--validate=false` turns it
-/// off: the file is no YAML, says nothing, or its first object has no apiVersion or no kind. Source:
+/// off: the file is no YAML, is empty, or its first object has no apiVersion or no kind. Source:
 /// kubectl's `pkg/validation/schema.go`, `paramVerifyingSchema.ValidateBytes`.
 ///
 /// # Errors
