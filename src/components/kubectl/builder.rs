@@ -12,7 +12,8 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
+/// Nothing names an object.
+pub(crate) const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
 
 /// One resource, to list.
 #[derive(Clone, Debug)]

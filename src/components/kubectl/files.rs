@@ -7,9 +7,9 @@ use super::info::{Info, Options};
 use super::manifest::{self, sorted};
 use api::gostr::quote;
 use api::labels::Selector;
-use api::value;
+use api::{schema, value};
 use client::discovery::Resource;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -42,8 +42,12 @@ pub(crate) async fn read(
                 continue;
             }
         };
-        for document in documents {
-            match flatten(ctx, sorted(document), &source.name, options, &mut infos).await {
+        for document in documents.into_iter().map(sorted) {
+            let outcome = match mistyped_metadata(&document, &source.name) {
+                Some(fail) => Err(fail),
+                None => flatten(ctx, document, &source.name, options, &mut infos).await,
+            };
+            match outcome {
                 Ok(()) => {}
                 Err(fail @ Fail::Text(_)) => failures.push(fail),
                 Err(other) => return Err(other),
@@ -90,9 +94,9 @@ pub(crate) async fn selected_there(ctx: &Ctx, infos: Vec<Info>, options: Options
 }
 
 /// The objects of one document that was not read from a file.
-pub(crate) async fn of_document(ctx: &Ctx, document: Value) -> Result<Vec<Info>, Fail> {
+pub(crate) async fn of_document(ctx: &Ctx, document: Value, source: &str) -> Result<Vec<Info>, Fail> {
     let mut infos = vec![];
-    flatten(ctx, sorted(document), "", Options::default(), &mut infos).await?;
+    flatten(ctx, sorted(document), source, Options::default(), &mut infos).await?;
     Ok(infos)
 }
 
@@ -207,6 +211,31 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
     Ok(())
 }
 
+/// Returns why a document's metadata cannot be read as Go's `ObjectMeta`, also where no server is
+/// asked. Source: cli-runtime's `pkg/resource/metadata_decoder.go`.
+///
+/// Example: the label `version: 1`, whose value is a number.
+fn mistyped_metadata(document: &Value, source: &str) -> Option<Fail> {
+    const OF_ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
+    let metadata = document.get("metadata").filter(|metadata| !is_plain(metadata))?;
+    if ["apiVersion", "kind"].iter().any(|field| value::empty(document, field)) {
+        return None; // which is told instead
+    }
+    let why = schema::conform_named(OF_ANY_KIND, &mut json!({"metadata": metadata})).err()?;
+    let why = why.replacen("field ConfigMap.", "field metadataOnlyObject.", 1);
+    Some(Fail::Text(format!("unable to decode {}: {why}", quote(source))))
+}
+
+/// True of the usual metadata, which needs no look at the schemas.
+fn is_plain(metadata: &Value) -> bool {
+    let is_known = |(field, value): (&String, &Value)| match field.as_str() {
+        "name" | "generateName" | "namespace" => value.is_string(),
+        "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
+        _ => false,
+    };
+    metadata.as_object().is_some_and(|fields| fields.iter().all(is_known))
+}
+
 /// Lists become their items.
 async fn flatten(
     ctx: &Ctx,
@@ -318,7 +347,39 @@ mod tests {
     use super::*;
     use crate::Env;
     use crate::testing::{Server, at, config_map};
-    use serde_json::json;
+
+    /// A label `version: 1` in quotes would be a text.
+    #[tokio::test]
+    async fn metadata_of_a_wrong_type_is_refused_before_the_server_sees_it() {
+        let server = Server::start().await;
+        for (metadata, why) in [
+            (
+                "{labels: {version: 1}}",
+                "number into Go struct field ObjectMeta.metadata.labels of type string",
+            ),
+            (
+                "{annotations: {x: true}}",
+                "bool into Go struct field ObjectMeta.metadata.annotations of type string",
+            ),
+            (
+                "{finalizers: x}",
+                "string into Go struct field ObjectMeta.metadata.finalizers of type []string",
+            ),
+            ("x", "string into Go struct field metadataOnlyObject.metadata of type v1.ObjectMeta"),
+        ] {
+            let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
+            for line in [&["apply", "--dry-run=client"][..], &["create"], &["delete"]] {
+                let words = [line, &["-f", "-"]].concat();
+                let said = server.kubectl_in(&words, &text, Env::default()).await;
+                let err = format!("error: unable to decode \"STDIN\": json: cannot unmarshal {why}\n");
+                assert_eq!((said.code, said.err), (1, err), "{line:?} {metadata}");
+            }
+        }
+        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was written");
+        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, generation: 1, finalizers: [x/y]}}";
+        let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
+        assert_eq!(said.code, 0, "{said:?}");
+    }
 
     /// `-R` was forgotten, mostly.
     #[tokio::test]

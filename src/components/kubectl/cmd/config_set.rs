@@ -48,7 +48,7 @@ fn fill_files(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) -> Resul
 pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     const AUTHORITY: &str = "certificate-authority";
     const INSECURE: &str = "insecure-skip-tls-verify";
-    let name = named(ctx, "NAME")?;
+    let name = named(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty cluster name");
     }
@@ -134,7 +134,7 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
 /// # Errors
 /// Both are given, or a file cannot be read or written.
 pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx, "NAME")?;
+    let name = named(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty user name");
     }

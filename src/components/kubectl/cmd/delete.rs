@@ -24,14 +24,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let grace = grace(ctx)?;
     let policy = propagation(ctx)?;
-    let (infos, mut failures) = find(ctx).await?;
+    let (infos, unfound) = find(ctx).await?;
     let found_any = !infos.is_empty();
     let is_selected =
         ctx.flags.is("all") || ["selector", "field-selector"].iter().any(|s| !ctx.flags.text(s).is_empty());
     let ignore =
         if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { is_selected };
     if ctx.flags.is("interactive") {
-        Fail::join(std::mem::take(&mut failures))?; // before anything is asked
+        Fail::join(unfound.clone())?; // before anything is asked
     }
     if ctx.flags.is("interactive") && !infos.is_empty() && !confirmed(ctx, &infos).await? {
         return Ok(());
@@ -44,8 +44,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if dry_run == DryRun::Server {
         value::put(&mut body, "dryRun", json!(["All"]));
     }
-    let mut warned = false;
-    let mut gone = vec![];
+    let (mut warned, mut gone, mut failures) = (false, vec![], vec![]);
     for info in infos {
         let provided = ctx.flags.changed("namespace") && !ctx.flags.is("all-namespaces");
         if provided && !info.resource.namespaced && !warned {
@@ -74,6 +73,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         gone.push((info, uid.to_string()));
     }
+    failures.extend(unfound); // last, as in kubectl
     if !found_any && failures.is_empty() {
         ctx.line("No resources found");
     }

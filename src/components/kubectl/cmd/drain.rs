@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::wire::paths;
 use api::gostr::{Nanos, quote};
+use api::labels::Selector;
 use api::value;
 use clock::Instant;
 use serde_json::{Value, json};
@@ -17,6 +18,11 @@ const POLL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
+    // Before a node is cordoned: one that cannot be parsed must change nothing.
+    let selector = ctx.flags.text("pod-selector");
+    if !selector.is_empty() && Selector::parse(selector).is_err() {
+        return text("--pod-selector=<pod_selector> must be a valid label selector");
+    }
     let infos = nodes(ctx).await?;
     mark(ctx, &infos, true).await?;
     let mut failed: Vec<(String, Fail)> = vec![];
@@ -393,6 +399,15 @@ mod tests {
         let meta = json!({"name": "p", "namespace": "x", "ownerReferences": [owner]});
         server.hold("/api/v1/pods/p", json!({"metadata": meta, "status": {"phase": "Running"}}));
         server
+    }
+
+    #[tokio::test]
+    async fn a_selector_that_cannot_be_parsed_cordons_no_node() {
+        let server = server().await;
+        let said = server.kubectl(&["drain", "n", "--pod-selector=x in ("]).await;
+        let why = "error: --pod-selector=<pod_selector> must be a valid label selector\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", why));
+        assert!(server.asked().iter().all(|asked| asked.method == "GET"));
     }
 
     #[tokio::test]

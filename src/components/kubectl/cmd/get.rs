@@ -42,9 +42,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
-    // Of one file that cannot be read as a whole nothing is shown: a list would say that the file
-    // names no more.
-    if watching || (ctx.names_files() && builder::means_one(ctx, &ctx.args)) {
+    // Of one file that cannot be read as a whole `-o` prints nothing: a list would say that the
+    // file names no more. A table has the objects that could be read. Source: kubectl's
+    // `GetOptions.Run` and `printGeneric`.
+    let whole = format.is_some() && ctx.names_files() && builder::means_one(ctx, &ctx.args);
+    if watching || whole {
         Fail::join(asked.take_unread())?;
     }
     if watching {
@@ -265,6 +267,28 @@ mod tests {
         let folder = dir.path().display().to_string();
         let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
         assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+    }
+
+    #[tokio::test]
+    async fn of_a_file_with_an_unknown_kind_a_table_has_the_other_objects() {
+        let server = Server::start_with(|asked| {
+            let column = json!({"name": "Name", "type": "string", "format": "name"});
+            let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+            let table = json!({"kind": "Table", "columnDefinitions": [column], "rows": [row]});
+            (asked.path == at("a")).then_some((200, table))
+        })
+        .await;
+        let dir = tempfile::tempdir().unwrap();
+        let unknown = json!({"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "b"}});
+        let file = dir.path().join("both.yaml");
+        std::fs::write(&file, format!("{}\n{unknown}\n", config_map("a", json!({})))).unwrap();
+        let file = file.display().to_string();
+        for (output, out) in [(None, "NAME\na\n"), (Some("-oname"), "")] {
+            let words: Vec<&str> = ["get", "-f", &file].into_iter().chain(output).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
+            assert!(said.err.contains("no matches for kind \"Foo\""), "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -4,6 +4,7 @@ use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::print::{formats, tab, yaml};
+use crate::{help, table};
 use api::gostr::quote;
 use api::value;
 use client::kubeconfig::Kubeconfig;
@@ -236,17 +237,27 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
     Ok(())
 }
 
-pub(super) fn named(ctx: &Ctx, expected: &str) -> Result<String, Fail> {
+/// The one word of a line.
+///
+/// # Errors
+/// As [`unexpected`]: there is none, or there are several.
+pub(super) fn named(ctx: &Ctx) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
-        args => ctx
-            .usage(format!("unexpected args: [{}]", args.join(" ")))
-            .map_err(|f| if expected.is_empty() { Fail::Exit(1) } else { f }),
+        _ => unexpected(ctx),
     }
 }
 
+/// Refuses a line with too few or too many words. Its verb's help goes to standard output. Source:
+/// kubectl's `pkg/cmd/config/config.go`, `helpErrorf`.
+pub(super) fn unexpected<T>(ctx: &Ctx) -> Result<T, Fail> {
+    ctx.output.out(&help::of(table::named(ctx.verb)));
+    let first = if ctx.verb == "config set-credentials" { "unexpected" } else { "Unexpected" };
+    text(format!("{first} args: [{}]", ctx.args.join(" ")))
+}
+
 pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx, "NAME")?;
+    let name = named(ctx)?;
     if name.is_empty() {
         return text("empty context names are not allowed");
     }
@@ -270,7 +281,7 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
         (true, _) => return text("you cannot specify both a context name and --current"),
         (false, [name]) if !name.is_empty() => name.clone(),
         (false, [] | [_]) => return text("you must specify a non-empty context name or --current"),
-        _ => return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" "))),
+        _ => return unexpected(ctx),
     };
     let known = Kubeconfig::find(&files.contexts, &name);
     let path = home_of(&files, known.map(|e| e.file.as_path()));
@@ -293,7 +304,13 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
-    let name = named(ctx, "NAME")?;
+    let [name] = ctx.args.as_slice() else {
+        if what == "user" {
+            return ctx.usage("user to delete is required");
+        }
+        ctx.output.out(&help::of(table::named(ctx.verb))); // no failure, as in kubectl
+        return Ok(());
+    };
     let files = ctx.kubeconfig()?;
     let entries = match list {
         "clusters" => &files.clusters,
@@ -301,10 +318,10 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         _ => &files.contexts,
     };
     let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
-    let Some(found) = Kubeconfig::find(entries, &name) else {
+    let Some(found) = Kubeconfig::find(entries, name) else {
         return text(format!("cannot delete {what} {name}, not in {shown}"));
     };
-    if list == "contexts" && files.current == name {
+    if list == "contexts" && files.current == *name {
         ctx.note("warning: this removed your active context, use \"kubectl config use-context\" to select a different one");
     }
     rewrite(&found.file, |config| {
@@ -331,7 +348,7 @@ pub(crate) async fn delete_user(ctx: &Ctx) -> Result<(), Fail> {
 
 pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     let [old, new] = ctx.args.as_slice() else {
-        return ctx.usage(format!("unexpected args: [{}]", ctx.args.join(" ")));
+        return unexpected(ctx);
     };
     if new.is_empty() {
         return text("You must specify a new non-empty context name");
@@ -372,7 +389,33 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
 mod tests {
     use super::*;
     use crate::manifest;
+    use crate::testing::Server;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_line_with_other_words_gets_the_help_of_its_verb() {
+        let server = Server::away().await;
+        for (line, code, err) in [
+            ("use-context", 1, "error: Unexpected args: []\n"),
+            ("set a", 1, "error: Unexpected args: [a]\n"),
+            ("unset a b", 1, "error: Unexpected args: [a b]\n"),
+            ("rename-context a", 1, "error: Unexpected args: [a]\n"),
+            ("set-cluster", 1, "error: Unexpected args: []\n"),
+            ("set-credentials a b", 1, "error: unexpected args: [a b]\n"),
+            ("delete-context", 0, ""),
+            ("delete-cluster a b", 0, ""),
+        ] {
+            let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.err.as_str()), (code, err), "{line}");
+            assert!(said.out.contains("Usage:\n  kubectl config "), "{line}: {said:?}");
+        }
+        let said = server.kubectl(&["config", "delete-user"]).await;
+        assert!(
+            said.code == 1 && said.err.starts_with("error: user to delete is required\nSee "),
+            "{said:?}"
+        );
+    }
 
     #[test]
     fn a_file_is_written_as_kubectl_writes_it() {

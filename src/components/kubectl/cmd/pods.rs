@@ -200,6 +200,15 @@ fn restarts(pod: &Value) -> (i64, i64) {
 
 /// The container meant: the one named, the annotated one, else the first (which is said).
 pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
+    let (container, chosen) = container_and_note(ctx, pod)?;
+    if let Some(chosen) = chosen.filter(|_| !quiet) {
+        ctx.note(chosen);
+    }
+    Ok(container)
+}
+
+/// As [`container_of`], with what is to be said if it was chosen among several.
+pub(crate) fn container_and_note(ctx: &Ctx, pod: &Value) -> Result<(String, Option<String>), Fail> {
     let named = ctx.flags.text("container");
     let names = |list: &str| -> Vec<String> {
         value::list(pod, list).iter().map(|c| value::text(c, "name").to_string()).collect()
@@ -218,24 +227,22 @@ pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String
     if !named.is_empty() {
         // exec leaves it to the server to know its containers.
         if ctx.verb == "exec" || all.iter().any(|c| c == named) {
-            return Ok(named.to_string());
+            return Ok((named.to_string(), None));
         }
         return text(format!("container {named} not found in pod {}", value::text(pod, "metadata.name")));
     }
     let annotated = value::at(pod, "metadata.annotations")[DEFAULT_CONTAINER].as_str().unwrap_or("");
     if !annotated.is_empty() && all.iter().any(|c| c == annotated) {
-        return Ok(annotated.to_string());
+        return Ok((annotated.to_string(), None));
     }
     let Some(first) = regular.first() else {
         let part = |path: &str| value::text(pod, path);
         let (namespace, name) = (part("metadata.namespace"), part("metadata.name"));
         return text(format!("pod {namespace}/{name} does not have any containers"));
     };
-    if all.len() > 1 && !quiet {
-        let list: Vec<String> = regular.iter().cloned().chain(others).collect();
-        ctx.note(format!("Defaulted container {} out of: {}", quote(first), list.join(", ")));
-    }
-    Ok(first.clone())
+    let list: Vec<String> = regular.iter().cloned().chain(others).collect();
+    let chosen = format!("Defaulted container {} out of: {}", quote(first), list.join(", "));
+    Ok((first.clone(), (all.len() > 1).then_some(chosen)))
 }
 
 #[cfg(test)]

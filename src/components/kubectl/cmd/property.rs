@@ -1,5 +1,6 @@
 //! config set and unset: one value of a kubeconfig file, by its path.
 
+use super::kubeconfig::unexpected;
 use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -131,7 +132,7 @@ fn done(change: impl FnOnce(&mut Value)) -> impl FnOnce(&mut Value) -> Result<()
 
 pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let [path, given] = ctx.args.as_slice() else {
-        return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
+        return unexpected(ctx);
     };
     if given.is_empty() {
         return text("you cannot use set to unset a property");
@@ -183,7 +184,7 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
 
 pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     let [path] = ctx.args.as_slice() else {
-        return ctx.usage(format!("unexpected args: {:?}", ctx.args).replace(['"', ','], ""));
+        return unexpected(ctx);
     };
     if path.is_empty() {
         return text("you must specify a property");

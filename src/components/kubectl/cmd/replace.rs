@@ -13,12 +13,12 @@ use api::value;
 use serde_json::{Value, json};
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    if !ctx.args.is_empty() {
-        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
-    }
     let files = ctx.flags.list("filename");
     if !ctx.names_files() {
         return text("must specify one of -f and -k");
+    }
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
@@ -42,9 +42,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let policy = propagation(ctx)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = files::read(ctx, &files, options).await?;
+    let (infos, unread) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
-        return Fail::join(failures);
+        return Fail::join(unread);
     }
     let mut query =
         vec![("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
@@ -52,6 +52,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if force {
         delete_first(ctx, &infos, policy).await?;
     }
+    let mut failures = vec![];
     for mut info in infos {
         remember(ctx, &mut info.object);
         if dry_run == DryRun::Client {
@@ -74,6 +75,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         }
     }
+    failures.extend(unread); // last, as `create` tells them
     Fail::join(failures)
 }
 

@@ -118,11 +118,16 @@ pub(super) async fn each(
     Fail::join(failures)
 }
 
+/// Refuses a line that names no objects, before its images and accounts are looked at; with
+/// `--local` the builder has words of its own.
+fn named(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
+    let local = ctx.flags.is("local");
+    if resources.is_empty() && !ctx.names_files() && !local { text(builder::NOTHING) } else { Ok(()) }
+}
+
 pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
     let (resources, images) = split_images(&ctx.args)?;
-    if resources.is_empty() && !ctx.names_files() {
-        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
-    }
+    named(ctx, resources)?;
     if images.is_empty() {
         return text("at least one image update is required");
     }
@@ -179,9 +184,7 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let Some((account, resources)) = ctx.args.split_last() else {
         return text("serviceaccount is required");
     };
-    if resources.is_empty() && !ctx.names_files() {
-        return text("one or more resources must be specified as <resource> <name> or <resource>/<name>");
-    }
+    named(ctx, resources)?;
     each(ctx, resources, "serviceaccount updated", |_, spec| {
         // As in kubectl an object that has this account already is told all the same.
         Ok(Some(match value::text(spec, "serviceAccountName") == account {
@@ -310,10 +313,9 @@ mod tests {
                 "all resources must be specified before image changes: deploy/web",
             ),
             (&["set", "image", "deploy/web", "c=n:2", "d-"], "invalid image format: d-"),
-            (
-                &["set", "image", "c=n:2"],
-                "one or more resources must be specified as <resource> <name> or <resource>/<name>",
-            ),
+            (&["set", "image", "c=n:2"], builder::NOTHING),
+            (&["set", "image"], builder::NOTHING),
+            (&["set", "serviceaccount", "sa"], builder::NOTHING),
             (&["set", "image", "deploy/web"], "at least one image update is required"),
             (&["set", "image", "deploy", "--all", "--selector=a=b", "c=n:2"], both),
             (&["set", "env", "deploy", "--all", "--selector=a=b", "A=1"], both),

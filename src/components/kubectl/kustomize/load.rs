@@ -134,9 +134,12 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         ))
     };
     let mut out = vec![];
-    for document in manifest::kustomize::documents(bytes)
-        .map_err(|e| broken(format!("MalformedYAMLError: {e} in File: {name}")))?
-    {
+    // What is no YAML is no folder either: kustomize says nothing of one then.
+    let malformed = |why: String| {
+        let from = format!("accumulating resources: accumulating resources from '{name}'");
+        Fail::Text(format!("{from}: MalformedYAMLError: {why} in File: {name}"))
+    };
+    for document in manifest::kustomize::documents(bytes).map_err(malformed)? {
         let items = match document.get("items") {
             Some(Value::Array(items)) if value::text(&document, "kind").ends_with("List") => items.clone(),
             _ => vec![document],

@@ -91,13 +91,6 @@ async fn accumulate(
     above: &mut Vec<PathBuf>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
-    if above.iter().any(|a| a == root) {
-        return text(format!(
-            "accumulating resources: cycle detected: candidate root '{}' contains visited root '{}'",
-            root.display(),
-            root.display()
-        ));
-    }
     for warning in &loaded.warnings {
         if !warnings.contains(warning) {
             warnings.push(warning.clone());
@@ -125,6 +118,28 @@ async fn accumulate(
     Ok(all)
 }
 
+/// The objects of a folder that a kustomization names. Source of the words: kustomize's
+/// `accumulateDirectory` and `errIfArgEqualOrHigher`.
+async fn base(
+    below: &Path,
+    above: &mut Vec<PathBuf>,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<Resource>, Fail> {
+    let at = below.display();
+    // A folder around one that led here may name that one again.
+    if let Some(visited) = above.iter().rev().find(|visited| visited.starts_with(below)) {
+        let visited = visited.display();
+        return text(format!("cycle detected: candidate root '{at}' contains visited root '{visited}'"));
+    }
+    let said = |doing: &str, fail: Fail| match fail {
+        Fail::Text(why) => Fail::Text(format!("{doing} '{at}': {why}")),
+        other => other,
+    };
+    let loaded = load::kustomization(below).map_err(|fail| said("couldn't make target for path", fail))?;
+    let accumulated = accumulate(below, &loaded, above, warnings).await;
+    accumulated.map_err(|fail| said("recursed accumulation of path", fail))
+}
+
 /// The objects of a file, a folder or a URL.
 async fn resources(
     root: &Path,
@@ -147,14 +162,11 @@ async fn resources(
     let path = root.join(entry);
     if path.is_dir() {
         let below = folder(&path, entry)?;
-        let accumulated = async {
-            let loaded = load::kustomization(&below)?;
-            accumulate(&below, &loaded, above, warnings).await
-        };
-        return Box::pin(accumulated).await.map_err(|fail| match fail {
-            Fail::Text(why) if why.starts_with("accumulating") || why.starts_with("invalid Kustom") => {
-                Fail::Text(format!("accumulating resources: accumulation err='accumulating resources from '{entry}': read {}: is a directory': recursed {why}", path.display()))
-            }
+        return Box::pin(base(&below, above, warnings)).await.map_err(|fail| match fail {
+            Fail::Text(why) => Fail::Text(format!(
+                "accumulating resources: accumulation err='accumulating resources from '{entry}': '{}' must resolve to a file': {why}",
+                below.display()
+            )),
             other => other,
         });
     }

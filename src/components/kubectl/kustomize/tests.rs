@@ -162,6 +162,44 @@ async fn what_is_wrong_or_not_there_is_named() {
     }
 }
 
+/// The texts are those of kustomize 5.7, which kubectl 1.35 has.
+#[tokio::test]
+async fn failures_of_a_base_name_it_at_each_level() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = std::fs::canonicalize(dir.path()).unwrap();
+    write(
+        &root,
+        &[
+            ("base/kustomization.yaml", "resources: [x.yaml]"),
+            ("over/kustomization.yaml", "resources: [../base]"),
+            ("around/kustomization.yaml", "resources: [in]"),
+            ("around/in/kustomization.yaml", "resources: [..]"),
+        ],
+    );
+    let at = root.display();
+    let head = format!(
+        "accumulation err='accumulating resources from '../base': '{at}/base' must resolve to a file': "
+    );
+    let recursed = format!("{head}recursed accumulation of path '{at}/base': accumulating resources: ");
+    let told = built(&root, "over").await.unwrap_err();
+    let missing = "accumulation err='accumulating resources from 'x.yaml': evalsymlink failure";
+    assert!(told.contains(&format!("{recursed}{missing}")), "{told}");
+    write(&root, &[("base/x.yaml", "a: [")]);
+    let told = built(&root, "over").await.unwrap_err();
+    let malformed = "accumulating resources from 'x.yaml': MalformedYAMLError: yaml: ";
+    assert!(told.contains(&format!("{recursed}{malformed}")), "{told}");
+    std::fs::remove_file(root.join("base/kustomization.yaml")).unwrap();
+    let told = built(&root, "over").await.unwrap_err();
+    assert!(
+        told.contains(&format!("{head}couldn't make target for path '{at}/base': unable to find one of")),
+        "{told}"
+    );
+    let told = built(&root, "around").await.unwrap_err();
+    let cycle =
+        format!("cycle detected: candidate root '{at}/around' contains visited root '{at}/around/in'");
+    assert!(told.contains(&cycle), "{told}");
+}
+
 #[tokio::test]
 async fn rules_and_webhooks_follow_what_they_name() {
     let dir = tempfile::tempdir().unwrap();

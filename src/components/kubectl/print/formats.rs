@@ -83,7 +83,9 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     if output.is_empty() || (get && output == "wide") {
         return Ok(None);
     }
-    if !allowed.contains(&name) {
+    // `-o json=x` is no format: only those with a template have an argument.
+    let bare = UNCASED.contains(&name) || name == "wide";
+    if !allowed.contains(&name) || (bare && name != output) {
         return text(format!(
             "unable to match a printer suitable for the output format {}, allowed formats are: {}",
             quote(output),
@@ -166,10 +168,14 @@ pub fn print_template(format: &str, template: &str, object: &Value) -> Result<St
     }
 }
 
-/// `pod/web`, `deployment.apps/web`
+/// `pod/web`, `deployment.apps/web`; `pod/<unknown>` of an object that has no name yet. Source:
+/// cli-runtime's `NamePrinter.PrintObj`.
 pub(crate) fn name_of(object: &Value) -> String {
     let kind = value::text(object, "kind").to_lowercase();
-    let name = value::text(object, "metadata.name");
+    let name = match value::text(object, "metadata.name") {
+        "" => "<unknown>",
+        name => name,
+    };
     match value::text(object, "apiVersion").split_once('/') {
         Some((group, _)) => format!("{kind}.{group}/{name}"),
         None => format!("{kind}/{name}"),
@@ -233,6 +239,7 @@ fn drop_managed(object: &mut Value) {
 
 #[cfg(test)]
 mod tests {
+    use crate::Env;
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
 
@@ -246,8 +253,35 @@ mod tests {
             let want = server.kubectl(&["get", "cm", "a", "-o", &lower]).await;
             assert_eq!((said.code, &said.out), (0, &want.out), "{said:?}");
         }
-        let said = server.kubectl(&["get", "cm", "a", "-o", "Go-Template={{.kind}}"]).await;
-        assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+        for output in ["Go-Template={{.kind}}", "wide=x", "json=x", "NAME="] {
+            let said = server.kubectl(&["get", "cm", "a", "-o", output]).await;
+            assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+        }
+    }
+
+    /// As cli-runtime's `JSONPathPrinter.PrintObj` ends it.
+    #[tokio::test]
+    async fn a_jsonpath_that_fails_ends_with_empty_lines() {
+        let server = Server::start().await;
+        let mut object = config_map("a", json!({}));
+        object["metadata"]["finalizers"] = json!(["x/y"]);
+        server.hold(&at("a"), object);
+        let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.metadata.finalizers[5]}"]).await;
+        assert!(said.code == 1 && said.err.contains("array index out of bounds"), "{said:?}");
+        assert!(said.err.ends_with("}\n\n\n") && !said.err.ends_with("\n\n\n\n"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_object_that_has_no_name_yet_is_unknown() {
+        let server = Server::start().await;
+        let text = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "g-"}}"#;
+        let words = ["create", "-f", "-", "--dry-run=client"];
+        let said = server.kubectl_in(&words, text, Env::default()).await;
+        assert_eq!(
+            (said.code, said.out.as_str()),
+            (0, "configmap/<unknown> created (dry run)\n"),
+            "{said:?}"
+        );
     }
 
     #[tokio::test]

@@ -97,7 +97,7 @@ impl JsonPath {
         let found = self.find(object).map_err(|why| {
             let plain = gostr::plain(object);
             format!(
-                "error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\tobject given to jsonpath engine was:\n\t\t{}\n\n",
+                "error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\tobject given to jsonpath engine was:\n\t\t{}\n\n\n",
                 gostr::quote(&self.source),
                 self.source,
                 if object.is_object() { go_syntax(object) } else { plain },

@@ -1,7 +1,7 @@
 //! cp: files to and from containers, through tar on both ends.
 
 use super::exec::plain;
-use super::pods::container_of;
+use super::pods::container_and_note;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
@@ -69,7 +69,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-async fn pod(ctx: &Ctx, place: &Place) -> Result<(Info, String), Fail> {
+/// The pod of a place, its container, and what is to be said if that was chosen among several.
+async fn pod(ctx: &Ctx, place: &Place) -> Result<(Info, String, Option<String>), Fail> {
     let resource = ctx.resource("pods").await?;
     let mut info = Info {
         resource,
@@ -83,8 +84,8 @@ async fn pod(ctx: &Ctx, place: &Place) -> Result<(Info, String), Fail> {
         let phase = value::text(&info.object, "status.phase");
         return text(format!("cannot exec into a container in a completed pod; current phase is {phase}"));
     }
-    let container = container_of(ctx, &info.object, false)?;
-    Ok((info, container))
+    let (container, chosen) = container_and_note(ctx, &info.object)?;
+    Ok((info, container, chosen))
 }
 
 /// The last part of a path.
@@ -108,7 +109,8 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     if !source.exists() {
         return text(format!("{local} doesn't exist in local filesystem"));
     }
-    let (info, container) = pod(ctx, to).await?;
+    let (info, container, chosen) = pod(ctx, to).await?;
+    chosen.iter().for_each(|chosen| ctx.note(chosen));
     let mut target = to.path.clone();
     let quiet = Arc::new(Output::new(Box::new(tokio::io::sink()), Box::new(tokio::io::sink())));
     if is_folder(plain(ctx, &info, &container, &["test", "-d", &target], None, &quiet)).await? {
@@ -250,7 +252,8 @@ impl AsyncWrite for Counted {
 }
 
 async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
-    let (info, container) = pod(ctx, from).await?;
+    let (info, container, chosen) = pod(ctx, from).await?;
+    chosen.iter().for_each(|chosen| ctx.line(chosen)); // as what the container's tar says
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(std::io::Error::from)?;
     let (prefix, target, output) = (relative(&from.path), ctx.path(local), ctx.output.clone());
     let mut unpacking = tokio::task::spawn_blocking(move || {
@@ -291,7 +294,8 @@ async fn fetch(ctx: &Ctx, info: &Info, container: &str, path: &str, writer: Owne
             _ => vec!["sh", "-c", resumed.as_str()],
         };
         let outcome = plain(ctx, info, container, &command, None, &output).await;
-        ctx.output.err_bytes(&errors.take());
+        // As in kubectl, whose `TarPipe` prints the errors of the container's tar there.
+        ctx.output.bytes(&errors.take());
         match outcome {
             // The program ran and said what is wrong; it would again.
             Err(fail) if !matches!(fail, Fail::Coded(..)) && (retries < 0 || tried < retries) => {

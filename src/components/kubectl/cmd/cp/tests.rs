@@ -250,3 +250,26 @@ async fn a_pod_without_a_namespace_is_one_of_the_users() {
         assert_eq!(last.as_deref(), Some("/api/v1/namespaces/default/pods/p"), "{said:?}");
     }
 }
+
+#[tokio::test]
+async fn what_the_containers_tar_says_goes_to_standard_output() {
+    let note = "tar: removing leading '/' from member names\n";
+    let server = Server::start_exec(move |_, mut socket| {
+        Box::pin(async move {
+            say(&mut socket, 2, note.as_bytes()).await;
+            say(&mut socket, 1, &archive(&[("data", EntryType::Regular, "1")])).await;
+            say(&mut socket, 3, br#"{"status":"Success"}"#).await;
+            socket.close(None).await.unwrap();
+        })
+    })
+    .await;
+    let mut two = pod();
+    two["spec"]["containers"] = json!([{"name": "c"}, {"name": "d"}]);
+    server.hold(POD, two);
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file").display().to_string();
+    let said = server.kubectl(&["cp", "p:/data", &target]).await;
+    let told = format!("Defaulted container \"c\" out of: c, d\n{note}");
+    assert_eq!((said.code, said.out, said.err.as_str()), (0, told, ""));
+    assert_eq!(std::fs::read_to_string(target).unwrap(), "1");
+}

@@ -14,9 +14,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if !ctx.args.is_empty() {
             return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
         }
-        ctx.output.err("error: must specify one of -f and -k\n\n");
-        ctx.output.err(&crate::help::of(crate::table::named(ctx.verb)));
-        return Err(Fail::Exit(1));
+        return text("must specify one of -f and -k");
     }
     if !ctx.args.is_empty() {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
@@ -34,15 +32,16 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return send_raw(ctx, http::Method::POST, raw, &files).await;
     }
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
-    let (infos, mut failures) = files::read(ctx, &files, options).await?;
+    let (infos, unread) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {
-        Fail::join(failures)?;
+        Fail::join(unread)?;
         return text("no objects passed to create");
     }
     if ctx.flags.is("edit") {
-        Fail::join(failures)?;
+        Fail::join(unread)?;
         return edit::edit(ctx, infos, ctx.flags.text("output") == "json", edit::Mode::Create).await;
     }
+    let mut failures = vec![];
     for mut info in infos {
         remember(ctx, &mut info.object);
         if dry_run != DryRun::Client {
@@ -62,13 +61,40 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         teller.tell(ctx, &info.object, "created", true)?;
     }
+    // Last, as in kubectl: its visitor of files tells them when all documents were visited.
+    failures.extend(unread);
     Fail::join(failures)
 }
 
 #[cfg(test)]
 mod tests {
     use crate::Env;
-    use crate::testing::Server;
+    use crate::testing::{Server, config_map, refusal};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn documents_that_cannot_be_read_are_told_behind_refusals() {
+        let server =
+            Server::start_with(|asked| (asked.method != "GET").then(|| refusal(409, "Conflict", "not now")))
+                .await;
+        let unknown = json!({"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "b"}});
+        let text = format!("{unknown}\n{}\n", config_map("a", json!({})));
+        for verb in ["create", "replace", "delete"] {
+            let said = server.kubectl_in(&[verb, "-f", "-"], &text, Env::default()).await;
+            let (refused, unread) = (said.err.find("not now"), said.err.find("no matches for kind"));
+            assert!(said.code == 1 && refused.is_some() && refused < unread, "{verb}: {said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_line_without_files_is_refused_in_one_sentence() {
+        let server = Server::start().await;
+        for line in [&["create"][..], &["replace"], &["replace", "cm", "a"]] {
+            let said = server.kubectl(line).await;
+            let why = "error: must specify one of -f and -k\n";
+            assert_eq!((said.code, said.err.as_str()), (1, why), "{line:?}");
+        }
+    }
 
     #[tokio::test]
     async fn a_raw_request_is_refused_with_flags_that_it_cannot_obey() {

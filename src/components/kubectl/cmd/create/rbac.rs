@@ -114,6 +114,13 @@ mod tests {
     use crate::testing::Server;
 
     #[tokio::test]
+    async fn a_cluster_role_binding_needs_a_role() {
+        let server = Server::away().await;
+        let said = server.kubectl(&["create", "clusterrolebinding", "x", "--user=a"]).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: required flag(s) \"clusterrole\" not set\n"));
+    }
+
+    #[tokio::test]
     async fn a_service_account_has_two_parts() {
         let server = Server::away().await;
         for account in ["a", ":b", "a:", "a:b:c"] {

@@ -1,5 +1,7 @@
 //! edit: an object in the user's editor.
 
+mod content;
+
 use super::apply::is_strategic;
 use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
 use crate::builder;
@@ -12,7 +14,9 @@ use crate::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use crate::{manifest, merge};
 use api::gostr::quote;
 use api::value;
+use content::{commented, invalid, is_blank, meant, objects, readable, without_head};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 const HEADER: &str = "# Please edit the object below. Lines beginning with a '#' will be ignored,\n# and an empty file will abort the edit. If an error occurs while saving this file will be\n# reopened with the relevant failures.\n#\n";
@@ -117,30 +121,6 @@ fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
         }
     };
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
-}
-
-/// What a text says: its documents, to compare. Only a parser knows which lines are comments (one
-/// that starts with `#` may be a line of a script in a ConfigMap); what cannot be parsed is
-/// compared without the lines that look like some.
-fn meant(text: &str) -> Result<Vec<Value>, String> {
-    manifest::documents(text.as_bytes()).map_err(|_| {
-        let plain = |line: &&str| {
-            let line = line.trim_start();
-            !line.starts_with('#') || line.starts_with("#!")
-        };
-        text.lines().filter(plain).collect()
-    })
-}
-
-/// Are there only comments?
-fn is_blank(text: &str) -> bool {
-    text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
-}
-
-/// Without the comments that we wrote before it.
-fn without_head(text: &str) -> &str {
-    let head: usize = text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum();
-    &text[head..]
 }
 
 /// The file that the editor works on. It is removed unless it holds edits that no server has: also
@@ -259,6 +239,16 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         if meant(&content) == meant(&edited) && !reasons.is_empty() {
             return draft.keep(Fail::Text("Edit cancelled, no valid changes were saved.".into()));
         }
+        if let Some(why) = invalid(ctx, &edited)? {
+            draft.edited = true;
+            content = without_head(&edited).to_string();
+            let what = infos.first().map(what).unwrap_or_default();
+            ctx.note(format!("error: {what} is invalid"));
+            reasons = commented(&format!(
+                "{what} was not valid:\n* <nil>: Invalid value: \"The edited file failed validation\": {why}"
+            ));
+            continue;
+        }
         if meant(&edited) == meant(&original) {
             ctx.note("Edit cancelled, no changes made.");
             draft.done = true;
@@ -271,7 +261,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         }
         draft.edited = true;
         content = without_head(&edited).to_string();
-        let documents = match manifest::documents(edited.as_bytes()) {
+        let documents = match readable(ctx, infos, &edited).await {
             Ok(documents) => documents,
             Err(why) => {
                 reasons = commented(&format!("The edited file had a syntax error: {why}"));
@@ -302,9 +292,9 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
     }
 }
 
-/// Lines as comments of the file, with an empty one behind them.
-fn commented(text: &str) -> String {
-    text.trim_end().lines().map(|line| format!("# {line}\n")).collect::<String>() + "#\n"
+/// `configmaps "a"`, as an edit's failures begin.
+fn what(info: &Info) -> String {
+    format!("{} {}", info.resource.qualified(), quote(&info.name))
 }
 
 /// What became of the edited objects.
@@ -321,7 +311,7 @@ struct Saved {
 impl Saved {
     /// Notes a refusal and tells it.
     fn add(&mut self, ctx: &Ctx, info: &Info, fail: &Fail) {
-        let what = format!("{} {}", info.resource.qualified(), quote(&info.name));
+        let what = what(info);
         match fail {
             Fail::Api(refusal) if refusal.reason == "Invalid" => {
                 let causes = value::list(&refusal.details, "causes").iter();
@@ -347,10 +337,7 @@ impl Saved {
 /// Writes what was edited. An error ends the edit; what the server refused of single objects is in
 /// the answer.
 async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Saved, Fail> {
-    let edited = documents.into_iter().flat_map(|d| match d.get("items") {
-        Some(Value::Array(items)) => items.clone(),
-        _ => vec![d],
-    });
+    let edited = documents.into_iter().flat_map(objects);
     let mut saved = Saved::default();
     for edited in edited {
         if mode == Mode::Create {
@@ -396,7 +383,7 @@ fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
 async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     remember(ctx, &mut edited);
     // The kind, too, may have been edited.
-    for info in files::of_document(ctx, edited).await? {
+    for info in files::of_document(ctx, edited, "").await? {
         let query =
             [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
         let object = ctx.api().await?.create(&info.collection(), &query, &info.object).await?;
@@ -419,7 +406,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     value::remove(&mut before, "metadata.managedFields");
     let fixed = ["apiVersion", "kind", "metadata.name", "metadata.namespace"];
     if fixed.iter().any(|p| value::at(&before, p) != value::at(&edited, p)) {
-        return text("At least one of apiVersion, kind, namespace and name was changed");
+        return text("At least one of apiVersion, kind and name was changed");
     }
     if ctx.flags.is("save-config") {
         annotate_last_applied(&mut edited, true);
@@ -448,27 +435,32 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     Ok(Ok(()))
 }
 
-/// `$KUBE_EDITOR`, else `$EDITOR`, else vi, on this terminal.
+/// `$KUBE_EDITOR`, else `$EDITOR`, else vi, on this terminal. Its words are split at spaces; one
+/// with quotes is a line for `$SHELL`. Source: kubectl's `pkg/cmd/util/editor/editor.go`.
 async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     ctx.output.flush().await;
-    let chosen =
-        ["KUBE_EDITOR", "EDITOR"].iter().find_map(|k| ctx.env.vars.get(*k).filter(|v| !v.is_empty()));
-    let program = chosen.map_or("vi", String::as_str);
-    let needs_shell = program.contains(['"', '\'', '\\', ' ']);
-    let mut command = if needs_shell {
-        let mut command = tokio::process::Command::new("/bin/sh");
-        command.arg("-c").arg(format!("{program} {}", quote(&path.display().to_string())));
-        command
+    let set = |name: &str| ctx.env.vars.get(name).map(String::as_str).filter(|text| !text.is_empty());
+    let chosen = set("KUBE_EDITOR").or_else(|| set("EDITOR")).unwrap_or("vi");
+    let in_shell = chosen.contains(' ') && chosen.contains(['"', '\'', '\\']);
+    let (words, shown) = if in_shell {
+        let shell = set("SHELL").unwrap_or("/bin/bash");
+        let line = format!("{chosen} {}", quote(&path.display().to_string()));
+        (vec![shell.to_string(), "-c".into(), line], format!("{shell} -c {chosen}"))
     } else {
-        let mut command = tokio::process::Command::new(resolved(ctx, program));
-        command.arg(path);
-        command
+        let mut words: Vec<String> = chosen.split(' ').map(String::from).collect();
+        words.push(path.display().to_string());
+        (words, chosen.to_string())
     };
+    let mut command = tokio::process::Command::new(resolved(ctx, &words[0]));
+    command.args(&words[1..]);
     let status = command.current_dir(&ctx.env.cwd).kill_on_drop(true).status().await;
     match status {
         Ok(status) if status.success() => Ok(()),
-        Ok(_) => text(format!("there was a problem with the editor {}", quote(program))),
-        Err(_) => text(format!("there was a problem with the editor {}", quote(program))),
+        // Upstream looks for a name in PATH, and only then says so.
+        Err(error) if error.kind() == ErrorKind::NotFound && !words[0].contains('/') => {
+            text(format!("unable to launch the editor {}", quote(&shown)))
+        }
+        Ok(_) | Err(_) => text(format!("there was a problem with the editor {}", quote(&shown))),
     }
 }
 

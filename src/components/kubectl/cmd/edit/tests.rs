@@ -184,3 +184,58 @@ async fn a_subresource_is_read_and_written_where_it_is() {
     assert_eq!(server.object(&status).unwrap()["status"]["phase"], "Done");
     assert!(server.object(&at("a")).unwrap()["status"].is_null());
 }
+
+#[tokio::test]
+async fn a_file_that_says_no_object_is_opened_again_with_the_reason() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let refused = |why: &str| {
+        let what = "# configmaps \"a\" was not valid:\n# * <nil>: Invalid value: ";
+        format!("{what}\"The edited file failed validation\": {why}\n#\n")
+    };
+    let unknown = "resource mapping not found for name: \"a\" namespace: \"default\" from \"edited-file\": no matches for kind \"Foo\" in version \"v1\"\n# ensure CRDs are installed first\n#\n";
+    let unknown = format!("# The edited file had a syntax error: {unknown}");
+    for (script, told, reason) in [
+        (
+            "printf 'a: 1\\n# b\\nb: c: d\\n' > $1",
+            true,
+            refused("yaml: line 2: mapping values are not allowed in this context"),
+        ),
+        ("sed -i '/^kind:/d' $1", true, refused("kind not set")),
+        (": > $1", true, refused("invalid object to validate")),
+        ("sed -i 's/^kind:.*/kind: Foo/' $1", false, unknown),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let opened = dir.path().join("opened");
+        let again = format!("if [ -e {0} ]; then cp $1 {0}; else touch {0}; {script}; fi", opened.display());
+        let (said, left) = edited(&server, &["edit", "cm", "a"], &again).await;
+        assert_eq!((said.code, left.len()), (1, 1), "{script}: {said:?}");
+        assert_eq!(said.err.starts_with("error: configmaps \"a\" is invalid\n"), told, "{script}: {said:?}");
+        assert!(said.err.ends_with("error: Edit cancelled, no valid changes were saved.\n"), "{said:?}");
+        let opened = std::fs::read_to_string(opened).unwrap();
+        assert!(opened.contains(&reason), "{script}: {opened}");
+    }
+    let (said, left) = edited(&server, &["edit", "cm", "a", "--validate=false"], ": > $1").await;
+    assert_eq!((said.code, said.err.as_str()), (0, "Edit cancelled, saved file was empty.\n"));
+    assert!(left.is_empty() && server.asked().iter().all(|asked| asked.method == "GET"));
+}
+
+#[tokio::test]
+async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let dir = tempfile::tempdir().unwrap();
+    for (editor, why) in [
+        ("no-such-editor --wait", "unable to launch the editor \"no-such-editor --wait\""),
+        ("/no/such/editor", "there was a problem with the editor \"/no/such/editor\""),
+        ("false $(touch made)", "there was a problem with the editor \"false $(touch made)\""),
+        ("exit '3'", "there was a problem with the editor \"/bin/sh -c exit '3'\""),
+    ] {
+        let vars = [("EDITOR", editor), ("SHELL", "/bin/sh")];
+        let vars = vars.map(|(key, text)| (key.to_string(), text.to_string())).into();
+        let env = Env { vars, cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["edit", "cm", "a"], "", env).await;
+        assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{editor}");
+    }
+    assert!(!dir.path().join("made").exists(), "no shell has read it");
+}

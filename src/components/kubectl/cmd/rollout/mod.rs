@@ -56,9 +56,9 @@ fn group_kind(info: &Info) -> String {
     }
 }
 
-/// `deployments.apps "web"`, as failures begin.
+/// `error: deployments.apps "web"`, as failures begin, also where several are told.
 fn about(info: &Info, mistake: &str) -> Fail {
-    Fail::Text(format!("{} {} {mistake}", info.resource.qualified(), quote(&info.name)))
+    Fail::Text(format!("error: {} {} {mistake}", info.resource.qualified(), quote(&info.name)))
 }
 
 fn owned_by<'a>(objects: &'a [Value], owner: &'a Value) -> impl Iterator<Item = &'a Value> {
@@ -336,9 +336,6 @@ fn same_template(kind: &str, a: &Value, b: &Value) -> bool {
 
 pub(crate) async fn undo(ctx: &Ctx) -> Result<(), Fail> {
     let to = ctx.flags.int("to-revision");
-    if to < 0 {
-        return text(format!("invalid to-revision value: {to}"));
-    }
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, DryRun::No)?;
     let (infos, mut failures) = asked(ctx).await?;

@@ -45,7 +45,28 @@ async fn an_undo_to_the_template_that_runs_is_skipped() {
         );
         assert_eq!((said.code, said.out), (0, told));
     }
+    let said = server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=-1"]).await;
+    assert_eq!(
+        (said.code, said.err.as_str()),
+        (1, "error: unable to find specified revision -1 in history\n")
+    );
     assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+}
+
+#[tokio::test]
+async fn each_of_several_failures_says_that_it_is_one() {
+    let server = crate::testing::Server::start().await;
+    for name in ["a", "b"] {
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet",
+            "metadata": {"name": name, "namespace": "default"}});
+        server.hold(&format!("/apis/apps/v1/namespaces/default/replicasets/{name}"), set);
+    }
+    let told = |name: &str| format!("error: replicasets.apps \"{name}\" pausing is not supported\n");
+    for (line, err) in [(&["rs/a"][..], told("a")), (&["rs/a", "rs/b"], told("a") + &told("b"))] {
+        let words: Vec<&str> = ["rollout", "pause"].into_iter().chain(line.iter().copied()).collect();
+        let said = server.kubectl(&words).await;
+        assert_eq!((said.code, said.err), (1, err));
+    }
 }
 
 #[test]
