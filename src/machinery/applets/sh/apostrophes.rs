@@ -51,7 +51,7 @@ pub(super) fn replaced_in_document(text: &str) -> Option<String> {
 }
 
 fn replaced_inside(text: &str, inside: Vec<Inside>) -> Option<String> {
-    if !text.contains("${") && !(text.contains('(') && text.contains('#')) {
+    if !(text.contains("${") || text.contains('(') && text.contains('#')) {
         return None;
     }
     let (text, found, _) = scan(text, inside);
