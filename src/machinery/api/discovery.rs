@@ -19,7 +19,7 @@ fn groups(catalog: &Catalog) -> Vec<(&'static str, Versions<'_>)> {
 }
 
 /// `APIGroupDiscoveryList`: of the core group for `/api`, of all others for `/apis`. `version` is
-/// `v2` or `v2beta1`.
+/// that of the list itself: `v2`.
 pub fn aggregated(catalog: &Catalog, core: bool, version: &str) -> Value {
     let items: Vec<Value> = groups(catalog)
         .into_iter()

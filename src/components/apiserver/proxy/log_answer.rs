@@ -67,6 +67,8 @@ async fn refusal(name: &str, answer: Answer) -> Status {
         401 => ("Unauthorized", "the server has asked for the client to provide credentials".to_string()),
         403 => ("Forbidden", text),
         404 => ("NotFound", "the server could not find the requested resource".to_string()),
+        422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
+        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
         501.. => {
             let why = quote(&text);
             (
@@ -95,6 +97,18 @@ mod tests {
             (500, "no answer", "InternalError", "Internal error occurred: no answer"),
             (403, "not you", "Forbidden", "not you ( pods/log p)"),
             (404, "no", "NotFound", "the server could not find the requested resource ( pods/log p)"),
+            (
+                422,
+                "no",
+                "Invalid",
+                "the server rejected our request due to an error in our request ( pods/log p)",
+            ),
+            (
+                503,
+                "no",
+                "ServiceUnavailable",
+                "the server is currently unable to handle the request ( pods/log p)",
+            ),
             (
                 502,
                 "a\"b",

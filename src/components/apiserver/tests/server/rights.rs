@@ -182,7 +182,6 @@ async fn an_aggregation_rule_needs_every_right_of_its_writer() {
     assert_eq!(code, 200, "{status}");
 }
 
-/// A label puts a role's rules into an aggregated role: setting it gives the rules away.
 /// One by its name, as upstream's `NodeRules` say.
 #[tokio::test]
 async fn a_kubelet_gets_endpoints_and_lists_none() {
@@ -195,6 +194,7 @@ async fn a_kubelet_gets_endpoints_and_lists_none() {
     }
 }
 
+/// A label puts a role's rules into an aggregated role: setting it gives the rules away.
 #[tokio::test]
 async fn a_label_gives_no_more_than_its_writer_has() {
     let api = Api::new().await;

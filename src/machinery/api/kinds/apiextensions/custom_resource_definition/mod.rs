@@ -77,7 +77,7 @@ fn prepare_delete(object: &mut Value) {
         finalizers.push(FINALIZER.into());
         value::put(object, "metadata.finalizers", finalizers);
     }
-    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will occur as soon as possible";
+    let why = "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon";
     set_condition(object, "Terminating", true, "InstanceDeletionPending", why);
 }
 
