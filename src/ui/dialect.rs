@@ -86,11 +86,14 @@ impl Dialect {
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
         let functions = self.functions(token, terminal);
-        // With TMOUT the shell would end while it waits for the next line. The subshell tries first
-        // whether it is read-only: a failed `unset` may give up the commands behind it.
+        // With TMOUT the shell would end while it waits for the next line. By the address of another
+        // cluster's API server kubectl knows that it runs in a pod there, and takes the namespace of
+        // that pod. A subshell tries first whether they are read-only: a failed `unset` may give up
+        // the commands behind it.
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
-             (unset TMOUT) 2>/dev/null && unset TMOUT\n\
+             (unset TMOUT) 2>/dev/null && unset TMOUT; \
+             (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
              export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
@@ -246,7 +249,8 @@ mod tests {
         assert_eq!(report(b"$ [t:3:127.]", "t"), Some((String::new(), 3, 127, 12)), "a read-only prompt");
     }
 
-    /// A shell that waits for a line would end after TMOUT seconds (bash(1)).
+    /// A shell that waits for a line would end after TMOUT seconds (bash(1)). Beside the address of
+    /// an API server kubectl would not ask for the namespace `default`.
     #[test]
     fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
         let surroundings = Surroundings {
@@ -261,10 +265,13 @@ mod tests {
         {
             let dialect = Dialect::of(Path::new(shell)).unwrap();
             let preparation = dialect.preparation(&surroundings, "t", false);
-            let text = format!("exec 8>&2\n{before}\n{preparation}echo ${{TMOUT-none}} $KUBECONFIG\n");
-            let ran = Command::new(shell).args(["-c", &text]).env("TMOUT", "300").output().unwrap();
+            let told = "echo ${TMOUT-none} ${KUBERNETES_SERVICE_HOST-none} $KUBECONFIG";
+            let text = format!("exec 8>&2\n{before}\n{preparation}{told}\n");
+            let mut ran = Command::new(shell);
+            ran.args(["-c", &text]).env("TMOUT", "300").env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+            let ran = ran.output().unwrap();
             let said = String::from_utf8_lossy(&ran.stdout);
-            assert_eq!(said.trim(), format!("{kept} /config"), "{shell} {before}");
+            assert_eq!(said.trim(), format!("{kept} none /config"), "{shell} {before}");
         }
     }
 

@@ -55,8 +55,9 @@ impl<K> Api<K> {
 /// Objects of a page: as many as an informer asks for.
 const PAGE: u32 = 500;
 
-/// Pages of a list at most, and answers that it takes: those of two million objects, more than a
-/// store of 8 GB holds. A server that Ropewalk did not start may send pages without end.
+/// Pages of a list at most, and answers that it takes: those of two million objects. The largest
+/// clusters that Kubernetes is made for have 150 000 pods. A server that Ropewalk did not start may
+/// send pages without end.
 const PAGES_MAX: usize = 4000;
 /// Objects of such a list.
 pub(super) const OBJECTS_MAX: usize = PAGES_MAX * PAGE as usize;

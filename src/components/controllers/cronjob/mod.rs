@@ -17,6 +17,8 @@ use k8s_openapi::api::batch::v1::{CronJob, CronJobSpec, CronJobStatus, Job};
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{DeleteParams, PostParams};
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
@@ -265,18 +267,26 @@ pub(crate) const CONTROLLER: Controller = Controller {
 fn start(shared: &Shared) {
     let queue: WorkQueue<Key> = WorkQueue::new(&shared.crew);
     let recorder = Recorder::new(&shared.crew, &shared.config.client, COMPONENT.name(), "");
-    let q = queue.clone();
-    shared.informer::<CronJob>().on(move |change| match until_next(change, clock::now()) {
-        Some(wait) => q.add_after_pause(change.key(), change.cause(), wait),
-        None => q.add(change.key(), change.cause()),
-    });
-    let q = queue.clone();
-    shared.informer::<Job>().on(move |change: &Change<Job>| {
-        if let Some(owner) = controller_of(&change.object().metadata).filter(|o| o.kind == "CronJob") {
-            q.add(Key::new(change.key().namespace, owner.name.clone()), change.cause());
+    let waits = Waits::default();
+    let (q, w) = (queue.clone(), waits.clone());
+    shared.informer::<CronJob>().on(move |change| {
+        let now = clock::now();
+        let wait = until_next(change, now);
+        w.set(change.key(), wait.map(|wait| clock::after(now, wait)));
+        match wait {
+            Some(wait) => q.add_after_pause(change.key(), change.cause(), wait),
+            None => q.add(change.key(), change.cause()),
         }
     });
-    let worker = Arc::new(Worker { shared: shared.clone(), recorder });
+    let (q, w) = (queue.clone(), waits.clone());
+    shared.informer::<Job>().on(move |change: &Change<Job>| {
+        if let Some(owner) = controller_of(&change.object().metadata).filter(|o| o.kind == "CronJob") {
+            let key = Key::new(change.key().namespace, owner.name.clone());
+            w.set(key.clone(), None);
+            q.add(key, change.cause());
+        }
+    });
+    let worker = Arc::new(Worker { shared: shared.clone(), recorder, waits });
     shared.report_panics(&queue, shared.informer::<CronJob>(), COMPONENT.name());
     queue.work(COMPONENT.name(), WORKERS, move |key, cause| {
         let worker = worker.clone();
@@ -284,14 +294,41 @@ fn start(shared: &Shared) {
     });
 }
 
+/// Until when CronJobs with a new schedule wait: the work queue cuts long waits into pieces, and a
+/// look between two of them would make up for a time before the change. As upstream, any other
+/// change of the CronJob or its jobs brings a look that does.
+#[derive(Clone, Default)]
+struct Waits(Arc<Mutex<BTreeMap<Key, Timestamp>>>);
+
+impl Waits {
+    /// Begins a wait, or ends the one that there is.
+    fn set(&self, key: Key, until: Option<Timestamp>) {
+        let mut all = self.0.lock();
+        match until {
+            Some(until) => all.insert(key, until),
+            None => all.remove(&key),
+        };
+    }
+
+    /// Returns how much of a wait is left.
+    fn left(&self, key: &Key, now: Timestamp) -> Option<Duration> {
+        let until = self.0.lock().get(key).copied()?;
+        Duration::try_from(until.duration_since(now)).ok().filter(|left| !left.is_zero())
+    }
+}
+
 struct Worker {
     shared: Shared,
     recorder: Recorder,
+    waits: Waits,
 }
 
 impl Worker {
     async fn sync(&self, key: Key, cause: Option<Cause>) -> Result<Outcome, Error> {
         let Some(cron) = self.shared.informer::<CronJob>().get(&key) else { return Ok(Outcome::Done) };
+        if let Some(left) = self.waits.left(&key, clock::now()) {
+            return Ok(Outcome::Pause(left));
+        }
         let about = reference(&*cron);
         Look { worker: self, key: &key, cause: &cause, cron: &cron, about }.sync().await
     }

@@ -147,7 +147,8 @@ async fn a_job_that_the_ending_namespace_refuses_is_no_failure() {
         let shared = Shared::fixed(&server.client);
         shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
         let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
-        let looked = Worker { shared, recorder }.sync(Key::new("d", "c"), None).await;
+        let looked =
+            Worker { shared, recorder, waits: Waits::default() }.sync(Key::new("d", "c"), None).await;
         assert_eq!(looked.is_ok(), well, "{reason}");
     }
 }
@@ -171,7 +172,8 @@ async fn look_refused(
     }
     shared.informer::<CronJob>().tell_of(owner);
     let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
-    let looked = Worker { shared: shared.clone(), recorder }.sync(Key::new("d", "c"), None).await;
+    let worker = Worker { shared: shared.clone(), recorder, waits: Waits::default() };
+    let looked = worker.sync(Key::new("d", "c"), None).await;
     let (mut lines, mut status) = (vec![], Value::Null);
     for asked in server.take() {
         if asked.line.starts_with("PUT") {
@@ -233,4 +235,21 @@ async fn no_job_starts_before_the_one_that_it_replaces_is_deleted() {
         let known = if status.is_null() { 1 } else { status["active"].as_array().map_or(0, Vec::len) };
         assert_eq!(known, active, "{method}: {status}");
     }
+}
+
+/// The work queue brings a key after an hour at the latest.
+#[tokio::test]
+async fn a_look_before_the_next_time_of_a_new_schedule_starts_nothing() {
+    let (server, shared) = refusing("none").await;
+    shared.informer::<CronJob>().tell_of(cron(json!({"schedule": "* * * * *"}), T, &[]));
+    let recorder = Recorder::new(&shared.crew, &server.client, COMPONENT.name(), "");
+    let worker = Worker { shared, recorder, waits: Waits::default() };
+    let key = Key::new("d", "c");
+    worker.waits.set(key.clone(), Some(clock::after(clock::now(), Duration::from_secs(7200))));
+    let waits = |outcome| matches!(outcome, Ok(Outcome::Pause(left)) if left > Duration::from_secs(7000));
+    assert!(waits(worker.sync(key.clone(), None).await));
+    assert!(server.lines().is_empty(), "{:?}", server.lines());
+    worker.waits.set(key.clone(), None);
+    assert!(!waits(worker.sync(key, None).await));
+    assert!(server.lines().contains(&"POST /apis/batch/v1/namespaces/d/jobs".to_string()));
 }

@@ -153,8 +153,8 @@ impl PodOwner for Jobs {
 
 /// Which pods the Job may adopt or let go. One that has finished adopts none, as upstream, whose
 /// `syncJob` ends before it looks at pods: an adopted pod would be deleted together with the Job.
-/// It lets go what it still holds and no longer selects, also a pod that is being deleted: nobody
-/// else would take its finalizer off.
+/// It lets go what it still holds and no longer selects, also a pod that is being deleted: no
+/// other Job would take its finalizer off.
 fn claimable(job: &Job) -> fn(&Pod) -> bool {
     match facts::finished(job) {
         Some(_) => is_held,

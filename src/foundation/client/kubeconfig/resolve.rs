@@ -52,8 +52,11 @@ impl Kubeconfig {
         let default = env.vars.get("KUBERNETES_MASTER").filter(|server| !server.is_empty());
         let default = default.map_or("http://localhost:8080", String::as_str);
         let mut target = Target::at(if server.is_empty() { default } else { server })?;
+        // The pod in which Ropewalk runs says nothing about the cluster that Ropewalk has started.
+        let is_own = env.kubeconfig.is_some() && !self.explicit;
+        let of_pod = || in_pod::namespace(env, account).filter(|_| !is_own);
         target.namespace = match value::text(&context.value, "namespace") {
-            "" => in_pod::namespace(env, account).unwrap_or_else(|| "default".into()),
+            "" => of_pod().unwrap_or_else(|| "default".into()),
             named => named.into(),
         };
         target.impersonate(overrides, &user.value);

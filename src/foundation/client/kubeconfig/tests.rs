@@ -81,7 +81,8 @@ fn in_a_pod_the_namespace_that_no_context_names_is_the_pods_own() {
     std::fs::write(account.join("namespace"), "own\n").unwrap();
     let config = dir.path().join("config");
     std::fs::write(&config, "current-context: a\ncontexts:\n- {name: a, context: {cluster: c}}\n- {name: b, context: {cluster: c, namespace: default}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();
-    let mut env = Env { kubeconfig: Some(config), ..Env::default() };
+    let mut env = Env::default();
+    env.vars.insert("KUBECONFIG".into(), config.display().to_string());
     env.vars.insert("KUBERNETES_SERVICE_HOST".into(), "10.96.0.1".into());
     env.vars.insert("KUBERNETES_SERVICE_PORT".into(), "443".into());
     let of = |env: &Env, context: &str| {
@@ -96,6 +97,8 @@ fn in_a_pod_the_namespace_that_no_context_names_is_the_pods_own() {
     assert_eq!(of(&env, "b"), other("default"), "the context names it");
     env.vars.insert("POD_NAMESPACE".into(), "pod".into());
     assert_eq!(of(&env, "a"), other("pod"));
+    let own = Env { kubeconfig: Some(config), ..env.clone() };
+    assert_eq!(of(&own, "a"), other("default"), "a cluster that runs in the pod");
     env.vars.remove("KUBERNETES_SERVICE_HOST");
     assert_eq!(of(&env, "a"), other("default"), "this is no pod");
 }

@@ -70,6 +70,7 @@ impl Dial {
             return Err(io::Error::other(format!("dial tcp: address {port}: invalid port")));
         }
         let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {name}: {why}"));
+        let over = clock::deadline(DIAL_TIMEOUT); // of the lookup and the connection together
         let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host(&address)).await;
         let found: Vec<SocketAddr> = match found {
             Some(Ok(found)) => found.collect(),
@@ -79,7 +80,8 @@ impl Dial {
         let connect = |address: SocketAddr| async move {
             TcpStream::connect(address).await.map_err(|error| dial_error(error, address))
         };
-        let tcp = addresses::connect(&found, DIAL_TIMEOUT, connect).await?;
+        let left = over.saturating_duration_since(clock::Instant::now());
+        let tcp = addresses::connect(&found, left, connect).await?;
         tcp.set_nodelay(true)?;
         keep_alive(&tcp, SILENT)?;
         Ok((tcp, name))

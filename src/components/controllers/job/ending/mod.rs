@@ -5,7 +5,6 @@
 use super::case::Case;
 use super::facts::{condition, ended, is_tracked, name};
 use super::indexes::Indexes;
-use crate::pods::is_active;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use std::sync::Arc;
@@ -183,9 +182,9 @@ impl Case<'_> {
         self.plan.delete = self.active.iter().map(name).collect();
         // Those that are counted by now; nothing has to wait for a successor. What a bad end found
         // still running counts as failed in the next look, when it is going. What a success found
-        // still running has not failed: it is let go before it is deleted.
-        let is_spared = |p: &Pod| end.good && is_active(p);
-        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (ended(p) || self.has_failed(p) || is_spared(p));
+        // still running, or going, has not failed: it is let go before it is deleted (upstream:
+        // `canRemoveFinalizer`).
+        let may_go = |p: &&Arc<Pod>| is_tracked(p) && (end.good || ended(p) || self.has_failed(p));
         let release: Vec<String> = self.pods.iter().filter(may_go).map(name).collect();
         self.end_with(end, settled);
         self.plan.release = release;

@@ -175,6 +175,22 @@ fn a_pod_that_a_success_cuts_off_has_not_failed() {
     }
 }
 
+/// The user has deleted it, and the Job waits until such pods have failed.
+#[test]
+fn a_pod_that_is_going_when_the_job_succeeds_has_not_failed() {
+    let mut w = World::new(json!({"completions": 2, "parallelism": 2, "completionMode": "Indexed",
+        "podReplacementPolicy": "Failed", "successPolicy": {"rules": [{"succeededIndexes": "1"}]}}));
+    w.settle();
+    w.delete("p1", 30);
+    w.settle();
+    w.end("p2", 0);
+    w.settle();
+    w.end("p1", 1);
+    w.after(30).settle();
+    assert_eq!(w.counts(), "0/1/0");
+    assert_eq!(w.conditions(), ["SuccessCriteriaMet SuccessPolicy", "Complete SuccessPolicy"]);
+}
+
 /// Deleted by the user before the deadline, and not gone yet.
 #[test]
 fn a_pod_that_is_going_when_the_job_fails_is_counted_before_it_is_let_go() {
