@@ -179,13 +179,16 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
                 &format!("{OPEN}: {kind} {name} 오브젝트가 원하는 상태임"),
             );
             // A controller may still write the status of what the step before has made.
-            let is_spec = entry.has_status && verb != "certificate";
-            let part = |of: &str| {
-                if is_spec { format!("get({of}{object}, \"spec\", {{}})") } else { format!("{of}{object}") }
+            let differs = |part: &str| {
+                format!("get(object{object}, \"{part}\", {{}}) != get(before{object}, \"{part}\", {{}})")
+            };
+            let differs = match entry.has_status && verb != "certificate" {
+                true => format!("({} || {})", differs("spec"), differs("metadata.labels")),
+                false => format!("object{object} != before{object}"),
             };
             match changes && asked::source(&line, None).is_ok() {
                 true => (that, format!("asked: {}", quoted(&line))),
-                false => (that, is(format!("present{object} && {} != {}", part("object"), part("before")))),
+                false => (that, is(format!("present{object} && {differs}"))),
             }
         }
     })
@@ -356,7 +359,9 @@ mod tests {
         let has =
             |part: &str| assert!(draft.english.contains(&quoted(part)[1..]), "{part}\n{}", draft.english);
         let web = r#"("Deployment", "default", "web")"#;
-        has(&format!(r#"get(object{web}, "spec", {{}}) != get(before{web}, "spec", {{}})"#));
+        let differs =
+            |part: &str| format!(r#"get(object{web}, "{part}", {{}}) != get(before{web}, "{part}", {{}})"#);
+        has(&format!("({} || {})", differs("spec"), differs("metadata.labels")));
         let eve = r#"("CertificateSigningRequest", "default", "eve")"#;
         has(&format!("object{eve} != before{eve}"));
     }

@@ -94,10 +94,14 @@ fn offers(place: &Place) -> Offers {
 }
 
 /// Marks the steps that the learner has seen and that this cluster cannot do. The file does not say
-/// so: a step that is skipped stays open there, as a later cluster may have more nodes.
+/// so: a step that is skipped stays open there, as a later cluster may have more nodes. A lesson of
+/// which the learner has done nothing has taught no skill: of it nothing is marked.
 fn mark_skipped(progress: &mut Progress, library: &Library, offers: &Offers) {
     for lesson in &library.lessons {
         let Some(noted) = progress.lessons.get_mut(&lesson.id) else { continue };
+        if !noted.steps.values().any(|step| step.done || step.state != State::Open) {
+            continue;
+        }
         for step in &lesson.steps {
             let seen = noted.steps.get_mut(&step.id).filter(|noted| noted.since > 0);
             let open = seen.filter(|noted| noted.state == State::Open);
@@ -170,6 +174,11 @@ mod tests {
         let unseen = lesson.steps.iter().find(|step| !step.requires.is_empty()).unwrap();
         progress.step(&lesson.id, &unseen.id).since = 0;
         assert!(!is_finished(&progress, 0), "the learner has not come to it yet");
+        let mut only_read = Progress::default();
+        lesson.steps.iter().for_each(|step| only_read.step(&lesson.id, &step.id).since = 7);
+        assert!(!is_finished(&only_read, 0));
+        let met = Met::read(&place, &library);
+        assert!(!is_step_over(&met.progress, &lesson.id, &unseen.id), "nothing was done in the lesson");
     }
 
     #[test]

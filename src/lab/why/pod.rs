@@ -1,7 +1,7 @@
 //! What is the matter with a pod.
 
 use super::question::Explanation;
-use super::reader::{Reader, alive, flag, last_seen, last_warning, terminating};
+use super::reader::{Reader, alive, first_seen, flag, last_seen, last_warning, terminating};
 use super::texts::Word;
 use api::meta;
 use api::value::{at, int, list, text};
@@ -320,7 +320,8 @@ fn meaning(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Valu
 }
 
 /// Tells why the kubelet has ended a container, and what the probe or the hook had found. Returns
-/// whether it has: an Event says so since the start of what has ended.
+/// whether it has: an Event of the time in which it ran says so. One that came later is about the
+/// run that followed.
 fn by_kubelet(
     reader: &Reader,
     out: &mut Explanation,
@@ -329,9 +330,15 @@ fn by_kubelet(
     terminated: &Value,
 ) -> bool {
     let place = format!("{{{}}}", text(container, "name"));
-    let started = meta::time(terminated, "startedAt");
+    let (started, finished) = (meta::time(terminated, "startedAt"), meta::time(terminated, "finishedAt"));
+    // Both may be whole seconds.
+    let is_later = |event: &Value| match (first_seen(event), finished) {
+        (Some(first), Some(finished)) => first.as_second() > finished.as_second(),
+        _ => false,
+    };
     let is_its = |event: &&Value| {
-        text(event, "involvedObject.fieldPath").ends_with(&place) && last_seen(event) >= started
+        let is_about_it = text(event, "involvedObject.fieldPath").ends_with(&place);
+        is_about_it && last_seen(event) >= started && !is_later(event)
     };
     let newest = |fits: fn(&Value) -> bool| {
         let events = reader.facts.events(pod).filter(is_its).filter(|event| fits(event));

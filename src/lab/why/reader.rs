@@ -89,6 +89,12 @@ pub(super) fn last_warning(reader: &Reader, out: &mut Explanation, object: &Valu
     }
 }
 
+/// When an Event was first seen.
+pub(super) fn first_seen(event: &Value) -> Option<clock::Timestamp> {
+    let paths = ["firstTimestamp", "eventTime", "metadata.creationTimestamp"];
+    paths.into_iter().filter_map(|path| meta::time(event, path)).min()
+}
+
 /// When an Event was last seen. Events of `events.k8s.io` have no `lastTimestamp`.
 pub(super) fn last_seen(event: &Value) -> Option<clock::Timestamp> {
     let paths = ["lastTimestamp", "series.lastObservedTime", "eventTime", "metadata.creationTimestamp"];

@@ -240,8 +240,9 @@ fn a_pod_whose_claim_has_no_volume_names_what_it_waits_for() {
 /// nginx ends with 0 when it is asked to. What it ended with says nothing of the cause then.
 #[test]
 fn a_container_that_the_kubelet_has_ended_did_not_end_by_itself() {
-    let told = |killed: &str| {
-        let last = json!({"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-25T01:00:00Z"});
+    let told = |killed: &str, again: &str| {
+        let last = json!({"exitCode": 0, "reason": "Completed", "startedAt": "2026-11-25T01:00:00Z",
+            "finishedAt": "2026-11-25T01:00:09Z"});
         let status = json!({"phase": "Running", "containerStatuses": [{"name": "c", "restartCount": 2,
             "state": {"waiting": {"reason": "CrashLoopBackOff"}}, "lastState": {"terminated": last}}]});
         let event = |name: &str, kind: &str, reason: &str, message: &str| {
@@ -250,6 +251,7 @@ fn a_container_that_the_kubelet_has_ended_did_not_end_by_itself() {
             event["type"] = kind.into();
             event["involvedObject"]["fieldPath"] = "spec.containers{c}".into();
             event["eventTime"] = killed.into();
+            event["lastTimestamp"] = again.into();
             ("events", event)
         };
         let events = [
@@ -260,14 +262,18 @@ fn a_container_that_the_kubelet_has_ended_did_not_end_by_itself() {
         let seen = facts(&[&events[..], &[("pods", pod(json!({}), status))]].concat(), &Tap::new());
         ask(&seen, &["pod/web-1"]).lines.join(" ")
     };
-    let said = told("2026-11-25T01:00:09Z");
+    let said = told("2026-11-25T01:00:09.500000Z", "");
     assert!(said.contains("kubelet ended it: Container c failed liveness probe"), "{said}");
     assert!(
         said.contains("Liveness probe failed: connection refused") && !said.contains("not yet"),
         "{said}"
     );
     assert!(!said.contains("ended by itself"), "{said}");
-    // That was another run of it.
-    let said = told("2026-11-25T00:59:59Z");
-    assert!(said.contains("ended by itself") && !said.contains("liveness"), "{said}");
+    // The run after it was ended, too.
+    assert!(told("2026-11-25T01:00:09Z", "2026-11-25T01:02:00Z").contains("kubelet ended it"));
+    // That was the run before it, or the one after it alone.
+    for other in ["2026-11-25T00:59:59Z", "2026-11-25T01:00:10Z"] {
+        let said = told(other, "");
+        assert!(said.contains("ended by itself") && !said.contains("liveness"), "{said}");
+    }
 }

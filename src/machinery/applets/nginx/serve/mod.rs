@@ -208,7 +208,7 @@ fn at<B>(
     }
     let root = location.and_then(|l| l.root.as_ref()).unwrap_or(&server.root);
     let index = location.and_then(|l| l.index.as_ref()).unwrap_or(&server.index);
-    let mut file = root.join(relative);
+    let file = root.join(&relative);
     if file.is_dir() {
         if !path.ends_with('/') {
             let mut moved = page(StatusCode::MOVED_PERMANENTLY);
@@ -218,16 +218,16 @@ fn at<B>(
             }
             return moved;
         }
+        // What begins with a slash is answered whether there is a file or not.
         let found = index.iter().find_map(|name| match name.starts_with('/') {
-            true => safe_path(name).filter(|(path, _)| !path.ends_with('/')).map(Err),
-            false => Some(file.join(name)).filter(|index| index.is_file()).map(Ok),
+            true => safe_path(name).filter(|(path, _)| !path.ends_with('/')),
+            false => file.join(name).is_file().then(|| (format!("{path}{name}"), relative.join(name))),
         });
-        match found {
-            Some(Ok(index)) => file = index,
-            // A path of its own, which is answered whether there is a file or not.
-            Some(Err((path, relative))) => return at(server, request, ends, &path, relative),
-            None => return page(StatusCode::FORBIDDEN),
-        }
+        // Its location is chosen anew. Source: `ngx_http_index_handler`, an internal redirect.
+        return match found {
+            Some((path, relative)) => at(server, request, ends, &path, relative),
+            None => page(StatusCode::FORBIDDEN),
+        };
     } else if path.ends_with('/') {
         return page(StatusCode::NOT_FOUND); // a file is no directory
     }

@@ -248,6 +248,21 @@ fn an_exact_location_is_of_one_path() {
     assert_eq!((status(&server, "/a"), status(&server, "/a/"), status(&server, "/ab")), (201, 202, 202));
 }
 
+/// As nginx has it: `location = /` chooses the index of its own root, and the file behind it is one
+/// of `location /`.
+#[test]
+fn the_file_of_an_index_is_of_its_own_location() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::create_dir(dir.path().join("own")).unwrap();
+    std::fs::write(dir.path().join("own/index.html"), "own").unwrap();
+    let own = Location { exact: true, root: Some(dir.path().join("own")), ..Location::default() };
+    let server = Server { locations: vec![("/".into(), own)], ..serving(&dir) };
+    assert_eq!(status(&server, "/"), 404);
+    std::fs::write(dir.path().join("index.html"), "for all").unwrap();
+    let response = answer(&server, &Request::get("/").body(()).unwrap(), ENDS);
+    assert_eq!((response.status().as_u16(), response.body().left), (200, 7));
+}
+
 #[test]
 fn a_known_page_is_not_sent_again() {
     let dir = tempfile::tempdir().unwrap();
