@@ -85,16 +85,6 @@ mod tests {
         assert_eq!(told(State::Running), ("Running".into(), false, true));
         assert_eq!(told(State::Exited), ("Running".into(), false, false));
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::{Timestamp, Waiting, of};
-    use super::*;
-    use crate::decide::tests::{container, pod, sandbox};
-    use crate::probe::Seen;
-    use crate::view::Backoffs;
-    use cri::SandboxState;
 
     /// Upstream does not write a terminal phase while containers run, and keeps the one before
     /// (`mergePodStatus`).
