@@ -86,10 +86,10 @@ impl Dialect {
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
         let functions = self.functions(token, terminal);
-        // With TMOUT the shell would end while it waits for the next line. By the address of another
-        // cluster's API server kubectl knows that it runs in a pod there, and takes the namespace of
-        // that pod. A subshell tries first whether they are read-only: a failed `unset` may give up
-        // the commands behind it.
+        // With TMOUT the shell would end while it waits for the next line. By the address of
+        // another cluster's API server kubectl knows that it runs in a pod there, and takes the
+        // namespace of that pod. A subshell tries first whether they are read-only: a failed
+        // `unset` may give up the commands behind it.
         format!(
             "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
              (unset TMOUT) 2>/dev/null && unset TMOUT; \

@@ -24,7 +24,8 @@ pub(super) fn phase(
 ) -> &'static str {
     let runs = view.containers.iter().any(|c| c.state == State::Running);
     match view.finished() {
-        // Its sidecars are still ending. One that was never initialized stays what it was until then.
+        // Its sidecars are still ending. One that was never initialized stays what it was until
+        // then.
         Some(_) if runs => return if initialized { "Running" } else { "Pending" },
         Some(true) => return "Succeeded",
         Some(false) => return "Failed",
