@@ -303,8 +303,8 @@ texts! {
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
     LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
-    LossRemoved: "{} would be removed", "{} 삭제됨";
-    LossChanged: "{} would be changed back", "{} 이전 상태로 돌아감";
+    LossRemoved: "{} would be removed", "{}: 삭제됩니다";
+    LossChanged: "{} would be changed back", "{}: 이전 상태로 돌아갑니다";
     LossMore: "and {} more", "그 밖에 {}개";
     LossAsk: "Go on? [y/N]", "계속할까요? [y/N]";
     LossKept: "Nothing was changed.", "아무것도 바꾸지 않았습니다.";
