@@ -124,7 +124,14 @@ impl Server {
         heads: Arc<Heads>,
     ) {
         prepare(&tcp);
-        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
+        let handshake = async {
+            let _ = tcp.peek(&mut [0]).await; // a balancer has said now for whom it made the connection
+            if !counted.find_client() {
+                return Err(io::Error::other("the client has too many connections"));
+            }
+            acceptor.accept(tcp).await
+        };
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return,
