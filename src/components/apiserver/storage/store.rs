@@ -273,12 +273,21 @@ impl State {
     /// Sees that the memory has room for the values of an object with these bytes. Of a store of
     /// others no quota is known, and nothing is refused.
     ///
+    /// Example: one of two finalizers goes, and the manager that takes it away is a new one, whose
+    /// entry takes more memory than the finalizer did. Without the managed fields the object has
+    /// fewer values, so the write repairs.
+    ///
     /// # Errors
     /// 507 if it has none.
     fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8]) -> Result<(), Status> {
         let Some(room) = self.kv.room() else { return Ok(()) };
-        let old = self.cache.get(kind.place(), &key_of(kind, new)).map_or(0, |old| old.values);
-        self.cache.values.check(old, bounds::values_cost(stored), room.quota)
+        let old = self.cache.get(kind.place(), &key_of(kind, new));
+        let (before, after) = (old.as_ref().map_or(0, |old| old.values), bounds::values_cost(stored));
+        let repairs = || {
+            let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(&old.value)));
+            after.saturating_sub(managers_cost(new)) < left
+        };
+        self.cache.values.check((before, after), room.quota, repairs)
     }
 
     /// A Service reserves a key for each of its ports: more than a client may write at once, and a
@@ -354,6 +363,15 @@ impl State {
         // included, unless this server's watch of the store lags by more than the wait.
         let _ = ::clock::limit(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         Ok(answer.revision)
+    }
+}
+
+/// Bytes of memory that the managed fields of an object take, beside their texts, with the comma
+/// and the key in front of them.
+fn managers_cost(object: &Value) -> usize {
+    match value::at(object, "metadata.managedFields") {
+        Value::Null => 0,
+        managers => bounds::values_cost(format!(",\"\":{managers}").as_bytes()),
     }
 }
 

@@ -44,3 +44,40 @@ async fn objects_of_many_keys_take_no_more_memory_than_they_may() {
     values.change(130 << 20, 0);
     assert_eq!(send(&of, "POST", MAPS, keys("more", KEYS)).await.0, 201);
 }
+
+/// One of two finalizers goes, and with the same write a manager begins whose entry takes more
+/// memory than the finalizer did.
+#[tokio::test]
+async fn a_write_that_takes_something_away_goes_on_beside_full_memory() {
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let finalizers = json!(["example.com/a", "example.com/b"]);
+    let held = json!({"metadata": {"name": "held", "finalizers": finalizers}, "data": {"k": "v"}});
+    assert_eq!(send(&of, "POST", MAPS, held).await.0, 201);
+    let values = &of.server.state.cache.values;
+    values.change(0, (160 << 20) - values.taken());
+    let path = format!("{MAPS}/held?fieldManager=another");
+    let grows = json!({"metadata": {"finalizers": finalizers}, "data": {"k": "w"}});
+    assert_eq!(send(&of, "PATCH", &path, grows).await.0, 507);
+    let before = values.taken();
+    let fewer = json!({"metadata": {"finalizers": ["example.com/a"]}, "data": {"k": "w"}});
+    let (code, written) = send(&of, "PATCH", &path, fewer).await;
+    assert_eq!(code, 200, "{written}");
+    assert!(values.taken() > before, "its managed fields have grown by more");
+}
+
+#[tokio::test]
+async fn what_an_undo_brings_back_counts_and_is_not_refused() {
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let values = &of.server.state.cache.values;
+    assert_eq!(send(&of, "POST", MAPS, keys("many", 2000)).await.0, 201);
+    let with = values.taken();
+    assert_eq!(send(&of, "DELETE", &format!("{MAPS}/many"), Value::Null).await.0, 200);
+    assert!(values.taken() + 2000 * 150 < with);
+    values.change(0, 300 << 20);
+    let (code, told) = send(&of, "POST", "/ropewalk/v1/undo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    values.change(300 << 20, 0);
+    assert!(values.taken().abs_diff(with) < 10_000, "{} bytes, not {with}", values.taken());
+}
