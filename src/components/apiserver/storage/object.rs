@@ -2,7 +2,8 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::holds::Holds;
-use api::{bounds, gojson, kinds, meta, schema, value};
+use crate::storage::room::values_cost;
+use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
 use clock::Instant;
 use etcd::api::Revision;
@@ -21,8 +22,8 @@ pub(crate) struct Object {
     /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
     /// than `bytes`, where `<`, `>` and `&` are escaped.
     pub(crate) stored: usize,
-    /// Bytes of memory that `value` takes beside its texts, about; 0 if it was not read from the
-    /// store.
+    /// Bytes of memory that `value` takes beside its texts, about, and that escapes take in `bytes`
+    /// ([`super::room::Values`]); 0 if it was not read from the store.
     pub(crate) values: usize,
     /// Watches that have it to tell when they begin.
     pub(crate) holds: Holds,
@@ -89,7 +90,7 @@ impl Object {
         if meta != (namespace, name) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
-        let values = bounds::values_cost(stored);
+        let values = values_cost(stored);
         Ok(Object { stored: stored.len(), values, ..Object::new(value, revision) })
     }
 

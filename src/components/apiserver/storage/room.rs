@@ -1,7 +1,7 @@
 //! The room of the store: what this server knows of it, and what a write may use. Beside it the
 //! memory that the objects take once they are parsed.
 
-use api::Status;
+use api::{Status, bounds, gojson};
 use clock::Instant;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
@@ -45,9 +45,11 @@ impl Drop for Counted<'_> {
 ///
 /// The cache keeps every object parsed. The values of an ordinary object take some ten times its
 /// bytes, and those of one that is all short keys twenty times: a store that has room for it would
-/// take more memory than the machine has. The bound is a multiple of the store's quota. The quotas
-/// of all control planes together are a sixteenth of the machine's memory, and 64 MiB for each at
-/// least.
+/// take more memory than the machine has. Beside them the cache keeps every object as it is sent,
+/// where a `<` takes six bytes and one in the store: the five count as well ([`values_cost`]).
+///
+/// The bound is a multiple of the store's quota. The quotas of all control planes together are a
+/// sixteenth of the machine's memory, and 64 MiB for each at least.
 ///
 /// ```text
 /// machine of 8 GiB, one control plane     quota 512 MiB    values 2 GiB, a quarter of it
@@ -75,6 +77,12 @@ const VALUES_SMALL: usize = 128 << 10;
 const VALUES_RESERVE_PART: usize = 4;
 /// The part for small writes that take away something of the object, and add managed fields.
 const VALUES_REPAIR_PART: usize = 16;
+
+/// Returns about how many bytes of memory the values of a stored object take, and what escapes add
+/// to its texts when it is sent.
+pub(crate) fn values_cost(stored: &[u8]) -> usize {
+    bounds::values_cost(stored).saturating_add(gojson::added_by_escapes(stored))
+}
 
 impl Values {
     /// Counts that the values of an object take `after` bytes now, and took `before`.
@@ -118,7 +126,7 @@ impl Values {
         }
         let mib = |bytes: usize| bytes.div_ceil(1 << 20);
         let message = format!(
-            "the cluster's objects take too much memory: their keys and values take {} MiB and may take {} MiB, and this object has {} MiB of them; delete objects with many keys that are not needed (deletions still work), then try again",
+            "the cluster's objects take too much memory: their keys, values and escaped characters (<, > and &) take {} MiB and may take {} MiB, and this object has {} MiB of them; delete objects with many keys or such characters that are not needed (deletions still work), then try again",
             mib(self.taken()),
             mib(most),
             mib(after)

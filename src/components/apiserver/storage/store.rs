@@ -4,10 +4,10 @@ use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use crate::storage::room::Use;
+use crate::storage::room::{Use, values_cost};
 use api::kinds::Kind;
 use api::status::{details, qualified};
-use api::{Status, bounds, gojson, meta, value};
+use api::{Status, gojson, meta, value};
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
 use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
@@ -282,10 +282,10 @@ impl State {
     fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8]) -> Result<(), Status> {
         let Some(room) = self.kv.room() else { return Ok(()) };
         let old = self.cache.get(kind.place(), &key_of(kind, new));
-        let (before, after) = (old.as_ref().map_or(0, |old| old.values), bounds::values_cost(stored));
+        let (before, after) = (old.as_ref().map_or(0, |old| old.values), values_cost(stored));
         let repairs = || {
-            let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(&old.value)));
-            after.saturating_sub(managers_cost(new)) < left
+            let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(kind, &old.value)));
+            after.saturating_sub(managers_cost(kind, new)) < left
         };
         self.cache.values.check((before, after), room.quota, repairs)
     }
@@ -366,12 +366,12 @@ impl State {
     }
 }
 
-/// Bytes of memory that the managed fields of an object take, beside their texts, with the comma
-/// and the key in front of them.
-fn managers_cost(object: &Value) -> usize {
+/// What the managed fields of an object count among its values, with the comma and the key in front
+/// of them.
+fn managers_cost(kind: &Kind, object: &Value) -> usize {
     match value::at(object, "metadata.managedFields") {
         Value::Null => 0,
-        managers => bounds::values_cost(format!(",\"\":{managers}").as_bytes()),
+        managers => values_cost(&[&b",\"\":"[..], &stored_bytes(kind, managers)].concat()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Objects of many short keys: parsed, they take twenty times their bytes.
+//! Objects that take more memory than their bytes: twenty times as much for many short keys, six
+//! times for characters that are escaped when they are sent.
 
 use super::*;
 
@@ -80,4 +81,43 @@ async fn what_an_undo_brings_back_counts_and_is_not_refused() {
     assert_eq!(code, 200, "{told}");
     values.change(300 << 20, 0);
     assert!(values.taken().abs_diff(with) < 10_000, "{} bytes, not {with}", values.taken());
+}
+
+/// A page of nothing but `<` takes one byte each in the store, and six in what is kept for reads.
+#[tokio::test]
+async fn escaped_characters_count_as_they_are_sent() {
+    const COUNT: usize = 200_000;
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let values = &of.server.state.cache.values;
+    let page = |name: &str| json!({"metadata": {"name": name}, "data": {"page": "<".repeat(COUNT)}});
+    let before = values.taken();
+    assert_eq!(send(&of, "POST", MAPS, page("a")).await.0, 201);
+    let grown = values.taken() - before;
+    assert!((5 * COUNT..6 * COUNT).contains(&grown), "{grown} bytes");
+    values.change(0, 128 << 20);
+    let (code, told) = send(&of, "POST", MAPS, page("b")).await;
+    let why = told["message"].as_str().unwrap();
+    assert!(code == 507 && why.contains("escaped characters"), "{told}");
+    assert_eq!(send(&of, "POST", MAPS, map("plain", COUNT)).await.0, 201);
+}
+
+/// A review is answered with what was asked. The answer needs its memory before it is made, as it
+/// is sent: of eve's 32 MiB each takes 8.4 MB.
+#[tokio::test]
+async fn the_answer_of_a_write_holds_its_escaped_bytes_in_time() {
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let attributes = json!({"verb": "get", "resource": "pods", "name": "<".repeat(1_400_000)});
+    let review = json!({"apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "spec": {"resourceAttributes": attributes}});
+    let mut unread = vec![];
+    for _ in 0..5 {
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let asked = Request::post(path).header("content-type", "application/json");
+        let asked = asked.body(full(review.to_string())).unwrap();
+        unread.push(of.server.call(asked, User::new("eve", &["system:authenticated"])).await);
+    }
+    let codes: Vec<u16> = unread.iter().map(|answer| answer.status().as_u16()).collect();
+    assert_eq!(codes, [201, 201, 201, 429, 429]);
 }
