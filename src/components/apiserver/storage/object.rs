@@ -180,6 +180,13 @@ impl Event {
         }
     }
 
+    /// Bytes of the object, encoded, or of what it was before if those are more. Both are in memory
+    /// while the event is.
+    pub(crate) fn size(&self) -> usize {
+        let before = self.previous.as_ref().map_or(0, |previous| previous.bytes.len());
+        self.object.bytes.len().max(before)
+    }
+
     /// The object that a watcher is told about: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
@@ -231,9 +238,9 @@ impl Kept {
         (&self.namespace, &self.name)
     }
 
-    /// Bytes of the object.
+    /// As [`Event::size`].
     pub(crate) fn size(&self) -> usize {
-        self.object.len()
+        self.object.len().max(self.previous.as_ref().map_or(0, |(_, bytes)| bytes.len()))
     }
 
     /// Bytes that are parsed to make the event again.

@@ -72,7 +72,7 @@ struct Inner {
     /// What is stored under other keys and cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Kept>>,
-    /// Of the objects in the ring, encoded.
+    /// Of the objects in the ring, encoded, as [`Kept::size`] counts them.
     ring_bytes: usize,
     /// Everything after this revision is in the ring.
     ring_after: Revision,
@@ -110,7 +110,7 @@ impl Inner {
     /// Adds an event to the ring and lets old ones go.
     fn remember(&mut self, event: &Event, watch_buffers: &WatchBuffers) {
         let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
-        self.ring_bytes += event.object.bytes.len();
+        self.ring_bytes += event.size();
         while self.ring.len() >= RING
             || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
             || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
