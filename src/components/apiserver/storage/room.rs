@@ -57,9 +57,10 @@ impl Drop for Counted<'_> {
 /// ConfigMap of 60,000 keys                1.2 MB           values 19 MB, with managed fields
 /// ```
 ///
-/// Beyond the bound, small writes go on up to a fourth more, and writes that take something away up
-/// to a sixteenth beyond that. Nothing tells whose the small writes are: very many small objects of
-/// one user fill that part, too, and all that is left then is to take away and to delete.
+/// Beyond the bound, small writes go on up to a fourth more. Nothing tells whose they are: very many
+/// small objects of one user fill that part, too. Up to a sixteenth beyond that small writes go on
+/// that take something away, and those of components and administrators that change what exists,
+/// as the status of a pod; no new objects, which users have components make as well.
 ///
 /// Writes on their way do not count: few large ones are worked on at a time. Nor is an undo
 /// refused: what it brings back counts once it is there.
@@ -75,7 +76,8 @@ const VALUES_LEAST: usize = 128 << 20;
 const VALUES_SMALL: usize = 128 << 10;
 /// That part, of what large ones may take.
 const VALUES_RESERVE_PART: usize = 4;
-/// The part for small writes that take away something of the object, and add managed fields.
+/// The part for small writes that take away something of the object and add managed fields, and for
+/// those of components.
 const VALUES_REPAIR_PART: usize = 16;
 
 /// Returns about how many bytes of memory the values of a stored object take, and what escapes add
@@ -102,8 +104,8 @@ impl Values {
     }
 
     /// Judges a write that makes `after` bytes of values out of `before`, beside a store of this
-    /// quota. One that adds none is always let in. `repairs` tells whether it takes away something
-    /// of the object itself; it is asked only where that counts.
+    /// quota. One that adds none is always let in. `repairs` tells whether it may have the last
+    /// part; it is asked only where that counts.
     ///
     /// # Errors
     /// 507 if the values would take more memory than they may.
@@ -160,7 +162,7 @@ mod tests {
         values.reset(160 * MIB);
         assert!(check(0, VALUES_SMALL - 1, 0).is_err() && values.taken() == 160 * MIB);
         assert_eq!(check(2, 1, 0), Ok(()));
-        // One that takes away something has a part beyond that, of 8 MiB.
+        // One that repairs has a part beyond that, of 8 MiB.
         let repairs = |added: usize| values.check((0, added), 0, || true).is_ok();
         assert!(repairs(VALUES_SMALL - 1) && !repairs(VALUES_SMALL));
         values.reset(168 * MIB);

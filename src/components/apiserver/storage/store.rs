@@ -223,7 +223,7 @@ impl State {
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
         let may = if repairs { Use::Repair } else { Use::Ordinary };
         if !extra.repairs && !is_heartbeat(kind, &stored, expected) {
-            self.check_values(kind, &stored, &put.value).map_err(Refused::Error)?;
+            self.check_values(kind, &stored, &put.value, extra).map_err(Refused::Error)?;
         }
         let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
         Ok(Arc::new(Object::new(stored, revision)))
@@ -275,17 +275,17 @@ impl State {
     ///
     /// Example: one of two finalizers goes, and the manager that takes it away is a new one, whose
     /// entry takes more memory than the finalizer did. Without the managed fields the object has
-    /// fewer values, so the write repairs.
+    /// fewer values, so the write repairs. So does a kubelet that writes the status of a pod.
     ///
     /// # Errors
     /// 507 if it has none.
-    fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8]) -> Result<(), Status> {
+    fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8], extra: &Extra) -> Result<(), Status> {
         let Some(room) = self.kv.room() else { return Ok(()) };
         let old = self.cache.get(kind.place(), &key_of(kind, new));
         let (before, after) = (old.as_ref().map_or(0, |old| old.values), values_cost(stored));
         let repairs = || {
             let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(kind, &old.value)));
-            after.saturating_sub(managers_cost(kind, new)) < left
+            extra.of_component || after.saturating_sub(managers_cost(kind, new)) < left
         };
         self.cache.values.check((before, after), room.quota, repairs)
     }

@@ -47,24 +47,35 @@ async fn objects_of_many_keys_take_no_more_memory_than_they_may() {
 }
 
 /// One of two finalizers goes, and with the same write a manager begins whose entry takes more
-/// memory than the finalizer did.
+/// memory than the finalizer did. Small objects of a user have taken all that small writes may.
 #[tokio::test]
 async fn a_write_that_takes_something_away_goes_on_beside_full_memory() {
     let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
     let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let rights = json!({"metadata": {"name": "eve"}, "subjects": [{"kind": "User", "name": "eve"}],
+        "roleRef": {"kind": "ClusterRole", "name": "cluster-admin", "apiGroup": "rbac.authorization.k8s.io"}});
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings";
+    assert_eq!(send(&of, "POST", bindings, rights).await.0, 201);
     let finalizers = json!(["example.com/a", "example.com/b"]);
     let held = json!({"metadata": {"name": "held", "finalizers": finalizers}, "data": {"k": "v"}});
     assert_eq!(send(&of, "POST", MAPS, held).await.0, 201);
     let values = &of.server.state.cache.values;
     values.change(0, (160 << 20) - values.taken());
-    let path = format!("{MAPS}/held?fieldManager=another");
+    let (path, media) = (format!("{MAPS}/held?fieldManager=another"), "application/merge-patch+json");
+    let patch = async |user: User, change: &Value| {
+        testing::send(&of.server, user, ("PATCH", path.as_str()), (media, change.to_string()), "").await
+    };
+    let eve = || User::new("eve", &[]);
     let grows = json!({"metadata": {"finalizers": finalizers}, "data": {"k": "w"}});
-    assert_eq!(send(&of, "PATCH", &path, grows).await.0, 507);
+    assert_eq!(patch(eve(), &grows).await.0, 507);
     let before = values.taken();
     let fewer = json!({"metadata": {"finalizers": ["example.com/a"]}, "data": {"k": "w"}});
-    let (code, written) = send(&of, "PATCH", &path, fewer).await;
+    let (code, written) = patch(eve(), &fewer).await;
     assert_eq!(code, 200, "{written}");
     assert!(values.taken() > before, "its managed fields have grown by more");
+    // What components and administrators change goes on, and nothing new is made.
+    assert_eq!(patch(admin(), &json!({"data": {"l": "x"}})).await.0, 200);
+    assert_eq!(send(&of, "POST", MAPS, map("new", 10)).await.0, 507);
 }
 
 #[tokio::test]
