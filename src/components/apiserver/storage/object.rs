@@ -90,7 +90,7 @@ impl Object {
         if meta != (namespace, name) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
-        let values = values_cost(stored);
+        let values = values_cost(place, &value, stored);
         Ok(Object { stored: stored.len(), values, ..Object::new(value, revision) })
     }
 

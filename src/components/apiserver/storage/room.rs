@@ -1,8 +1,10 @@
 //! The room of the store: what this server knows of it, and what a write may use. Beside it the
 //! memory that the objects take once they are parsed.
 
+use crate::auth::role_bindings;
 use api::{Status, bounds, gojson};
 use clock::Instant;
+use serde_json::Value;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
@@ -46,7 +48,8 @@ impl Drop for Counted<'_> {
 /// The cache keeps every object parsed. The values of an ordinary object take some ten times its
 /// bytes, and those of one that is all short keys twenty times: a store that has room for it would
 /// take more memory than the machine has. Beside them the cache keeps every object as it is sent,
-/// where a `<` takes six bytes and one in the store: the five count as well ([`values_cost`]).
+/// where a `<` takes six bytes and one in the store: the five count as well, and so does the index
+/// of the role bindings ([`values_cost`]).
 ///
 /// The bound is a multiple of the store's quota. The quotas of all control planes together are a
 /// sixteenth of the machine's memory, and 64 MiB for each at least.
@@ -80,10 +83,15 @@ const VALUES_RESERVE_PART: usize = 4;
 /// those of components.
 const VALUES_REPAIR_PART: usize = 16;
 
-/// Returns about how many bytes of memory the values of a stored object take, and what escapes add
-/// to its texts when it is sent.
-pub(crate) fn values_cost(stored: &[u8]) -> usize {
+/// Returns about how many bytes of memory the values of this text take, and what escapes add to it
+/// when it is sent.
+pub(crate) fn text_cost(stored: &[u8]) -> usize {
     bounds::values_cost(stored).saturating_add(gojson::added_by_escapes(stored))
+}
+
+/// Returns what a stored object of this resource counts: its text, and what is indexed of it.
+pub(crate) fn values_cost(resource: &str, object: &Value, stored: &[u8]) -> usize {
+    text_cost(stored).saturating_add(role_bindings::index_cost(resource, object))
 }
 
 impl Values {

@@ -4,7 +4,7 @@ use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
 use crate::storage::extra::Extra;
 use crate::storage::object::Object;
-use crate::storage::room::{Use, values_cost};
+use crate::storage::room::{Use, text_cost, values_cost};
 use api::kinds::Kind;
 use api::status::{details, qualified};
 use api::{Status, gojson, meta, value};
@@ -282,7 +282,8 @@ impl State {
     fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8], extra: &Extra) -> Result<(), Status> {
         let Some(room) = self.kv.room() else { return Ok(()) };
         let old = self.cache.get(kind.place(), &key_of(kind, new));
-        let (before, after) = (old.as_ref().map_or(0, |old| old.values), values_cost(stored));
+        let before = old.as_ref().map_or(0, |old| old.values);
+        let after = values_cost(kind.place(), new, stored);
         let repairs = || {
             let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(kind, &old.value)));
             extra.of_component || after.saturating_sub(managers_cost(kind, new)) < left
@@ -371,7 +372,7 @@ impl State {
 fn managers_cost(kind: &Kind, object: &Value) -> usize {
     match value::at(object, "metadata.managedFields") {
         Value::Null => 0,
-        managers => values_cost(&[&b",\"\":"[..], &stored_bytes(kind, managers)].concat()),
+        managers => text_cost(&[&b",\"\":"[..], &stored_bytes(kind, managers)].concat()),
     }
 }
 
