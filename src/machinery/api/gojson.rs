@@ -31,7 +31,7 @@ pub fn to_unescaped_vec(value: &Value) -> Vec<u8> {
 /// ```
 pub fn added_by_escapes(unescaped: &[u8]) -> usize {
     let added = |(at, byte): (usize, &u8)| match byte {
-        b'<' | b'>' | b'&' => 5,
+        b'<' | b'>' | b'&' => 5_usize,
         // U+2028 and U+2029 have three bytes.
         0xe2 if matches!(unescaped.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => 3,
         _ => 0,

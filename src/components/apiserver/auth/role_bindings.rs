@@ -254,7 +254,8 @@ mod tests {
         let binding = binding("d", "b", "Role", &"r".repeat(200), json!(subjects));
         assert_eq!(index_cost("rolebindings", &binding.value), 1000 * (SUBJECT + 201));
         assert_eq!(index_cost("configmaps", &binding.value), 0);
-        let of = size_of::<(String, Roles)>() + 11 * size_of::<(RoleKey, usize)>(); // a node of a map
+        // A node of a map has room for 11 entries.
+        let of = size_of::<(String, Roles)>() + 11 * size_of::<(RoleKey, usize)>();
         assert!((of..2 * of).contains(&SUBJECT), "{of} bytes");
     }
 

@@ -125,7 +125,8 @@ impl Server {
     ) {
         prepare(&tcp);
         let handshake = async {
-            let _ = tcp.peek(&mut [0]).await; // a balancer has said now for whom it made the connection
+            // A balancer says for whom it has made the connection before it sends anything.
+            let _ = tcp.peek(&mut [0]).await;
             if !counted.find_client() {
                 return Err(io::Error::other("the client has too many connections"));
             }

@@ -60,10 +60,10 @@ impl Drop for Counted<'_> {
 /// ConfigMap of 60,000 keys                1.2 MB           values 19 MB, with managed fields
 /// ```
 ///
-/// Beyond the bound, small writes go on up to a fourth more. Nothing tells whose they are: very many
-/// small objects of one user fill that part, too. Up to a sixteenth beyond that small writes go on
-/// that take something away, and those of components and administrators that change what exists,
-/// as the status of a pod; no new objects, which users have components make as well.
+/// Beyond the bound, small writes go on up to a fourth more. Nothing tells whose they are: very
+/// many small objects of one user fill that part, too. Up to a sixteenth beyond that small writes
+/// go on that take something away, and those of components and administrators that change what
+/// exists, as the status of a pod; no new objects, which users have components make as well.
 ///
 /// Writes on their way do not count: few large ones are worked on at a time. Nor is an undo
 /// refused: what it brings back counts once it is there.

@@ -29,8 +29,11 @@ use tokio::sync::watch;
 const RING: usize = 8192;
 /// So many are kept however old they are.
 const RING_KEPT: usize = 256;
-/// So many are kept however large they are.
+/// So many are kept beyond [`RING_BYTES`], up to [`RING_BYTES_MOST`].
 const RING_LEAST: usize = 16;
+/// Beyond so many bytes only the newest one is kept: every resource has such events, and keeps them
+/// until others come.
+const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Watchers of one resource that may have left without anybody looking, at least.
 const PRUNE_LEAST: usize = 16;
 /// Under which all objects live.
@@ -113,6 +116,7 @@ impl Inner {
         self.ring_bytes += event.size();
         while self.ring.len() >= RING
             || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
+            || self.ring_bytes > RING_BYTES_MOST
             || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
         {
             let Some(oldest) = self.ring.pop_front() else { break };

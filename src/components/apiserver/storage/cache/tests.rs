@@ -90,6 +90,24 @@ fn large_events_fall_out_of_the_ring_earlier() {
     assert!(cache.watch("configmaps", Filter::default(), Some(190)).is_ok());
 }
 
+#[test]
+fn events_that_are_kept_however_large_they_are_have_a_bound() {
+    let cache = Cache::new();
+    cache.reset(vec![], 10);
+    let name = "a".repeat(RING_BYTES - 1000);
+    (11..=30).for_each(|revision| put(&cache, &name, revision));
+    let shelf = cache.shelf("configmaps").unwrap();
+    let kept = || (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    assert!(kept().0 == 4 && kept().1 <= RING_BYTES_MOST, "{:?}", kept());
+    assert!(cache.watch("configmaps", Filter::default(), Some(26)).is_ok());
+    put(&cache, &"a".repeat(RING_BYTES_MOST), 31);
+    assert_eq!(kept().0, 1, "the newest");
+    assert!(cache.watch("configmaps", Filter::default(), Some(30)).is_ok());
+    put(&cache, "a", 32);
+    assert_eq!(kept().0, 1);
+    assert!(cache.watch("configmaps", Filter::default(), Some(30)).is_err());
+}
+
 /// Large objects that become small leave small events; each keeps the large object as it was.
 #[test]
 fn what_an_object_was_before_counts_while_its_event_is_kept() {
