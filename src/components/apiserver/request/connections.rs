@@ -129,7 +129,7 @@ impl Inner {
     }
 
     /// Counts a stranger on its source.
-    fn came(&mut self, source: IpAddr, number: u64, end: CancellationToken) {
+    fn count_stranger(&mut self, source: IpAddr, number: u64, end: CancellationToken) {
         self.open += 1;
         self.strangers.insert(number, (source, end));
         let of = self.sources.entry(source).or_default();
@@ -247,7 +247,7 @@ impl Connections {
         }
         let (number, end) = (inner.next, CancellationToken::new());
         inner.next += 1;
-        inner.came(from.ip(), number, end.clone());
+        inner.count_stranger(from.ip(), number, end.clone());
         Some(Counted {
             of: self.clone(),
             from,
@@ -285,7 +285,7 @@ impl Counted {
         if !inner.make_room_for(client.ip(), self.of.most) {
             return false;
         }
-        inner.came(client.ip(), self.number, end);
+        inner.count_stranger(client.ip(), self.number, end);
         true
     }
 
