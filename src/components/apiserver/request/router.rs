@@ -17,7 +17,7 @@ use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
 use api::kinds::{Catalog, Kind, KindRef};
-use api::{Status, VERSION, discovery, openapi};
+use api::{Status, VERSION, discovery, gojson, openapi};
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request};
 use serde_json::json as object;
@@ -130,7 +130,7 @@ async fn resource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
-    let bytes = to_work_on(state, ctx, kind, body.len());
+    let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -201,15 +201,16 @@ async fn to_the_end<T: Send + 'static>(
     }
 }
 
-/// Bytes that a write has to work on: its body, and the object that it changes or deletes.
-fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
+/// Bytes that a write has to work on: its body as the answer repeats it, where a `<` takes six
+/// bytes, and the object that it changes or deletes.
+fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     let changed = match ctx.info.verb.as_str() {
         "update" | "patch" | "delete" => {
             state.remembered(strategy::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
         }
         _ => None,
     };
-    body + changed.map_or(0, |object| object.bytes.len())
+    body.len() + gojson::added_by_escapes(body) + changed.map_or(0, |object| object.bytes.len())
 }
 
 async fn subresource(
@@ -238,7 +239,7 @@ async fn subresource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
-    let bytes = to_work_on(state, ctx, kind, body.len());
+    let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;

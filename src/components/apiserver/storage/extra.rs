@@ -22,6 +22,9 @@ pub(crate) struct Extra {
     /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
     /// full store.
     pub repairs: bool,
+    /// A component or an administrator changes an object that exists: it may use the last part of
+    /// the memory for values ([`super::room::Values`]).
+    pub of_component: bool,
 }
 
 /// An object that another one's write changes, in the same transaction: a quota that is charged.
@@ -41,5 +44,6 @@ impl Extra {
         self.unchanged.extend(other.unchanged);
         self.beside.extend(other.beside);
         self.repairs |= other.repairs;
+        self.of_component |= other.of_component;
     }
 }

@@ -288,7 +288,8 @@ impl Write for Edit<'_> {
             extra = services::release(kind, &old.value);
         }
         // What is written to an object on its way out leads to its end.
-        extra.repairs |= meta::is_terminating(&new) && ctx.user.may_repair();
+        extra.of_component = ctx.user.may_repair();
+        extra.repairs |= meta::is_terminating(&new) && extra.of_component;
         state.cache.steps.note(ctx, kind, &new, &mut extra);
         let written = if finished {
             let last = Object::unsent(new, old.revision);
