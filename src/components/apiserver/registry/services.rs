@@ -5,14 +5,15 @@
 use crate::registry::cidr::Cidr;
 use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::extra::Extra;
+use crate::storage::extra::{Beside, Extra};
+use crate::storage::object::Object;
 use crate::storage::store::{CACHE_WAIT, status_of};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::kinds::core::service::{default_policy, has_own_endpoints, is_checked, prefers_as_before};
 use api::value::{self, flag, int, list, list_mut, text};
-use api::{Status, meta};
+use api::{Status, kinds, meta};
 use bytes::Bytes;
 use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
@@ -20,6 +21,7 @@ use etcd::api::{
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
 
 /// `ip` in its usual form, so that an address has one reservation, however its Services write it.
 fn ip_key(ip: &str) -> String {
@@ -69,7 +71,35 @@ pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     Extra { release, ..Extra::default() }
 }
 
-/// What a Service gives back that cannot be decoded: all reservations that name it as their owner.
+/// What goes with a Service: all that it gives back, and its Endpoints.
+pub(crate) fn removal(state: &State, kind: &Kind, service: &Value) -> Extra {
+    let mut extra = release(kind, service);
+    if is_service(kind) {
+        extra.beside = endpoints_of(state, meta::namespace(service), meta::name(service));
+    }
+    extra
+}
+
+/// The Endpoints object of a Service that goes. The endpoints controller may be late or stopped,
+/// and the next Service of this name must not begin with the addresses of this one (upstream:
+/// `REST.afterDelete` of Services). Where upstream deletes it in a second write, here it goes in
+/// the Service's own transaction. One with finalizers cannot go at once: it stays for the
+/// controller, which marks it.
+fn endpoints_of(state: &State, namespace: &str, name: &str) -> Vec<Beside> {
+    let Some(kind) = kinds::find("", "v1", "Endpoints") else { return vec![] };
+    let found = state.remembered(kind, namespace, name);
+    let found = found.filter(|found| value::empty(&found.value, "metadata.finalizers"));
+    let beside = |found: Arc<Object>| Beside {
+        kind,
+        object: found.value.clone(),
+        expected: found.revision,
+        goes: true,
+    };
+    found.map(beside).into_iter().collect()
+}
+
+/// What a Service gives back that cannot be decoded: all reservations that name it as their owner,
+/// and its Endpoints.
 ///
 /// # Errors
 /// Those of the store.
@@ -83,6 +113,7 @@ pub(crate) async fn release_all(
     if !is_service(kind) {
         return Ok(extra);
     }
+    extra.beside = endpoints_of(state, namespace, name);
     let owner = format!("{namespace}/{name}");
     for range in ["serviceips", "servicenodeports"] {
         let from = |end: char| Bytes::from(format!("{ROOT}ranges/{range}{end}"));

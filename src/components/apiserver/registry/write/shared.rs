@@ -28,11 +28,12 @@ pub(super) fn check_version(
 }
 
 /// What a write changed beside its own object is told as its own commit.
-pub(super) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
+pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     for beside in &extra.beside {
         let made = Object::new(beside.object.clone(), revision);
         let (namespace, name) = (meta::namespace(&made.value), meta::name(&made.value));
-        let record = Record::new(Event::Commit(Write::UPDATED)).revision(revision as u64);
+        let write = if beside.goes { Write::DELETED } else { Write::UPDATED };
+        let record = Record::new(Event::Commit(write)).revision(revision as u64);
         ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
     }
 }

@@ -285,7 +285,7 @@ impl Write for Edit<'_> {
             return Ok(Tried::Written(Arc::new(Object::unwritten(new))));
         }
         if finished {
-            extra = services::release(kind, &old.value);
+            extra = services::removal(state, kind, &old.value);
         }
         // What is written to an object on its way out leads to its end.
         extra.repairs |= meta::is_terminating(&new) && ctx.user.may_repair();
