@@ -8,7 +8,7 @@ use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
 use api::shape::Shape;
-use api::{Status, legacy_addresses, meta, unhonoured, value};
+use api::{Status, legacy_addresses, meta, unhonoured, value, warnings};
 use etcd::api::Revision;
 use serde_json::Value;
 use tap::{self, Event, Record, Write};
@@ -95,18 +95,26 @@ pub(super) fn check_fields(
     }
     if reads_warnings(ctx) {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+        if old.is_none() && (kind.group, kind.kind) == ("", "Pod") {
+            warnings::app_armor_of_new_pod(new).into_iter().for_each(|warning| ctx.warn(warning));
+        }
     }
     Ok(())
 }
 
-/// Warns of addresses in forms that are accepted for compatibility only, as upstream's
-/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service
-/// has the list `clusterIPs`, whose items the warnings name, only once it is prepared.
-pub(super) fn warn_of_addresses(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
-    if reads_warnings(ctx) {
-        let warnings = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
-        warnings.into_iter().for_each(|warning| ctx.warn(warning));
+/// Warns of what upstream warns of, as its `WarningsOnCreate` and `WarningsOnUpdate`: of an object
+/// that is prepared and valid. A Service has the list `clusterIPs`, whose items the warnings name,
+/// only once it is prepared.
+pub(super) fn warn_as_upstream(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
+    if !reads_warnings(ctx) {
+        return;
     }
+    let subresource = ctx.info.subresource.as_str();
+    if matches!(subresource, "" | "scale") {
+        warnings::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+    }
+    let addresses = legacy_addresses::warnings(kind, new, old, subresource);
+    addresses.into_iter().for_each(|warning| ctx.warn(warning));
 }
 
 /// False for a component: it writes what people asked for, and they were warned then.
