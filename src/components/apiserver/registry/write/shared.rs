@@ -38,8 +38,13 @@ pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     }
 }
 
-/// Remembers who wrote what.
+/// Remembers who wrote what. Of an object without managers nothing is remembered before its first
+/// apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`): who has
+/// set its fields is not known, and the next writer is not the owner of all.
 pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
+    if !old.is_null() && value::empty(new, "metadata.managedFields") {
+        return;
+    }
     let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
     let api_version = kind.api_version();
     let manager =
