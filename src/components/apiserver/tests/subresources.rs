@@ -214,8 +214,11 @@ async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
         api.post(&format!("{PODS}/p/binding"), binding).await
     };
     let (code, got) = bind(&read["metadata"]["resourceVersion"]).await;
-    let why = "Precondition failed: ResourceVersion in precondition";
-    assert!(code == 409 && got["message"].as_str().unwrap().contains(why), "{got}");
+    let [asked, there] = [&read, &now].map(|pod| pod["metadata"]["resourceVersion"].as_str().unwrap());
+    let why = format!(
+        "Operation cannot be fulfilled on pods \"p\": StorageError: invalid object, Code: 4, Key: /registry/pods/default/p, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {asked}, ResourceVersion in object meta: {there}"
+    );
+    assert_eq!((code, &got["message"]), (409, &json!(why)), "{got}");
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
     let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
     assert_eq!(code, 201, "{got}");
