@@ -290,6 +290,11 @@ async fn a_definition_that_fails_holds_up_no_other() {
     caretaker.due().await;
     caretaker.look(state, &api.fixture.tap).await;
     assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
+    let told = api.get(&format!("{all}/aaas.example.com")).await.1;
+    let mut told = told["status"]["conditions"].as_array().into_iter().flatten();
+    let failed = told.find(|c| c["reason"] == "InstanceDeletionFailed").expect("the failure is told");
+    let why = failed["message"].as_str().unwrap();
+    assert!(failed["status"] == "True" && why.starts_with("could not issue all deletes: "), "{failed}");
 }
 
 /// Otherwise the other servers write its address out of the `kubernetes` service.
