@@ -1,5 +1,5 @@
-//! What a delete is asked with: preconditions, query, body and, for a collection, list options. What
-//! a definition tells while its objects go.
+//! What a delete is asked with: preconditions, query, body and, for a collection, list options.
+//! What a definition tells while its objects go.
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;

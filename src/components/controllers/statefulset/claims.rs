@@ -35,8 +35,8 @@ pub(super) async fn wait_for_stale_claims(look: &Look<'_, StatefulSet>, ordinal:
     Ok(())
 }
 
-/// Makes the claims of one pod that are not there yet. They outlive the pod. A claim that is refused
-/// holds up the pod, and no other claim (upstream: `createPersistentVolumeClaims`).
+/// Makes the claims of one pod that are not there yet. They outlive the pod. A claim that is
+/// refused holds up the pod, and no other claim (upstream: `createPersistentVolumeClaims`).
 ///
 /// # Errors
 /// `NotYet`: claims could not be made, or earlier ones of their names are still being deleted.
