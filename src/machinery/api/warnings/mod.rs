@@ -15,6 +15,7 @@
 mod container;
 mod overlap;
 mod pod;
+mod secret;
 mod storage;
 #[cfg(test)]
 mod tests;
@@ -76,6 +77,7 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
         ("", "PersistentVolume") => storage::volume(object, &mut found),
         ("", "PersistentVolumeClaim") => storage::claim(object, &mut found),
         ("storage.k8s.io", "StorageClass") => storage::class(object, &mut found),
+        ("", "Secret") => secret::key_pair(object, &mut found),
         ("", "ServiceAccount") => service_account(object, old, &mut found),
         ("", "ResourceQuota") if is_new => resource_quota(object, &mut found),
         ("networking.k8s.io", "Ingress") if is_new => ingress(object, &mut found),

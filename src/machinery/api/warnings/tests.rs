@@ -330,3 +330,40 @@ fn other_objects_are_warned_of_deprecated_and_contradicting_fields() {
     let pod = json!({"metadata": {"name": "p"}, "spec": {"terminationGracePeriodSeconds": -1}});
     assert_eq!(told("", "Pod", pod.clone(), Some(pod)), [""; 0]);
 }
+
+#[test]
+fn a_pair_that_no_server_can_use_is_warned_of() {
+    use base64::Engine as _;
+    let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
+    let block = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
+    let (certificate, key) = (block("CERTIFICATE"), block("EC PRIVATE KEY"));
+    let chain = format!("{}{certificate}{certificate}", block("EC PARAMETERS"));
+    let broken = certificate.replace("AAAA", "A");
+    let [certificate, key, chain, broken] = [&certificate, &key, &chain, &broken].map(|text| text.as_str());
+    let switched = "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched";
+    for (first, second, want) in [
+        (chain, key, vec![]),
+        ("made up", key, vec!["tls: failed to find any PEM data in certificate input"]),
+        (broken, key, vec!["tls: failed to find any PEM data in certificate input"]),
+        (key, certificate, vec![switched]),
+        (certificate, "", vec!["tls: failed to find any PEM data in key input"]),
+        (
+            certificate,
+            certificate,
+            vec!["tls: found a certificate rather than a key in the PEM for the private key"],
+        ),
+        (
+            certificate,
+            chain,
+            vec![
+                "tls: failed to find PEM block with type ending in \"PRIVATE KEY\" in key input after skipping PEM blocks of the following types: [EC PARAMETERS CERTIFICATE CERTIFICATE]",
+            ],
+        ),
+    ] {
+        let data = json!({"tls.crt": encode(first), "tls.key": encode(second)});
+        let secret = json!({"type": "kubernetes.io/tls", "data": data});
+        assert_eq!(told("", "Secret", secret, None), want, "{first} {second}");
+        let opaque = json!({"type": "Opaque", "data": data});
+        assert_eq!(told("", "Secret", opaque, None), [""; 0]);
+    }
+}
