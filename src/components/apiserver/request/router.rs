@@ -16,7 +16,7 @@ use crate::request::{accept, decode, etag, list_options, negotiate, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
-use api::kinds::{Catalog, Kind, KindRef};
+use api::kinds::{self, Catalog, Kind, KindRef};
 use api::{Status, VERSION, discovery, gojson, openapi};
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request};
@@ -87,6 +87,9 @@ async fn route(
     if ctx.info.watch_prefix && !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
+    if *request.method() == Method::HEAD && !takes_head(ctx, &kind) {
+        return Err(Status::method_not_allowed());
+    }
     if !kind.deprecated.is_empty() {
         ctx.warn(kind.deprecated.as_ref());
     }
@@ -95,6 +98,15 @@ async fn route(
     } else {
         subresource(server, ctx, &kind, request).await
     }
+}
+
+/// True for a path that answers `HEAD`, or that is not served at all. Upstream's routes of its own
+/// kinds name their methods, and none but those of a proxy names `HEAD`. Custom objects have no
+/// routes: they are served by the verb, which a `HEAD` shares with `GET`.
+fn takes_head(ctx: &Context, kind: &Kind) -> bool {
+    let name = ctx.info.subresource.as_str();
+    let is_served = name.is_empty() || kind.sub(name).is_some();
+    kind.custom.is_some() || name == "proxy" || !is_served
 }
 
 fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
@@ -282,7 +294,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
-    Ok(match parts.as_slice() {
+    let answer = match parts.as_slice() {
         [] => json(200, &object!({"paths": paths(&kinds)})),
         [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
         [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
@@ -313,7 +325,22 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         )),
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
-    })
+    };
+    if *method == Method::HEAD && answer.status() == 200 && is_route(&parts) {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(answer)
+}
+
+/// True for a page that upstream serves by a route of its methods, as its own kinds, and not by a
+/// handler for all methods, as the pages of health and of custom groups. The first two levels of
+/// `/apis` belong to its aggregator, which is such a handler.
+fn is_route(parts: &[&str]) -> bool {
+    match parts {
+        ["version" | "api" | "openid" | ".well-known", ..] => true,
+        ["apis", group, version] => kinds::all().iter().any(|k| (k.group, k.version) == (*group, *version)),
+        _ => false,
+    }
 }
 
 /// Lets clients and caches keep the metadata of the tokens' issuer for an hour (upstream:

@@ -17,7 +17,8 @@ pub(crate) struct Extra {
     pub put: Vec<(String, String)>,
     /// Keys that must be at this revision; 0: that must not exist.
     pub unchanged: Vec<(String, Revision)>,
-    /// Objects that were judged together with this one, and must be as they were then.
+    /// Objects that were judged together with this one, and must be as they were then. They are
+    /// written or deleted with it.
     pub beside: Vec<Beside>,
     /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
     /// full store.
@@ -27,12 +28,15 @@ pub(crate) struct Extra {
     pub of_component: bool,
 }
 
-/// An object that another one's write changes, in the same transaction: a quota that is charged.
+/// An object that another one's write changes, in the same transaction: a quota that is charged, or
+/// the Endpoints of a Service that is deleted.
 #[derive(Clone)]
 pub(crate) struct Beside {
     pub kind: &'static Kind,
     pub object: Value,
     pub expected: Revision,
+    /// True if the object is deleted.
+    pub goes: bool,
 }
 
 impl Extra {

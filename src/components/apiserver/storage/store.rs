@@ -2,7 +2,7 @@
 
 use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
-use crate::storage::extra::Extra;
+use crate::storage::extra::{Beside, Extra};
 use crate::storage::object::Object;
 use crate::storage::room::{Use, text_cost, values_cost};
 use api::kinds::Kind;
@@ -326,12 +326,9 @@ impl State {
             txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
         }
         for beside in &extra.beside {
-            let mut stored = beside.object.clone();
-            value::remove(&mut stored, "metadata.resourceVersion");
-            let own = object_key(beside.kind, meta::namespace(&stored), meta::name(&stored));
-            let (key, value) = (store_key(beside.kind, &own), stored_bytes(beside.kind, &stored));
+            let key = store_key(beside.kind, &key_of(beside.kind, &beside.object));
             txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
-            txn.success.push(RequestOp::Put(PutRequest { key, value, ..Default::default() }));
+            txn.success.push(operation_beside(beside, key));
         }
         for (key, value) in &extra.put {
             txn.success.push(RequestOp::Put(PutRequest {
@@ -374,6 +371,16 @@ fn managers_cost(kind: &Kind, object: &Value) -> usize {
         Value::Null => 0,
         managers => text_cost(&[&b",\"\":"[..], &stored_bytes(kind, managers)].concat()),
     }
+}
+
+/// What another object's write does to this one.
+fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
+    if beside.goes {
+        return RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+    }
+    let mut stored = beside.object.clone();
+    value::remove(&mut stored, "metadata.resourceVersion");
+    RequestOp::Put(PutRequest { key, value: stored_bytes(beside.kind, &stored), ..Default::default() })
 }
 
 /// The same transaction without its puts; `None` if it has none.

@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A kubelet that answers logs with lines, refuses a body with its text, and echoes what is sent
-/// after an upgrade.
+/// A kubelet that answers logs with lines, refuses a body for these and for `/run` with its text,
+/// and echoes what is sent after an upgrade.
 async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
@@ -20,7 +20,9 @@ async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
                 let service = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
                     let mut answer = ::http::Response::new(full(format!("{}\n", request.uri())));
                     let length = request.headers().get("content-length");
-                    if length.is_some_and(|length| length != "0") {
+                    let path = request.uri().path();
+                    let reads = path == "/run" || path.starts_with("/containerLogs");
+                    if reads && length.is_some_and(|length| length != "0") {
                         *answer.status_mut() = ::http::StatusCode::BAD_REQUEST;
                         *answer.body_mut() = full(request.into_body().collect().await.unwrap().to_bytes());
                     } else if request.uri().path() == "/redirect" {
