@@ -2,7 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{FAILED, Fail, INTERRUPTED};
-use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, told};
+use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, is_unready, told};
 use super::keys::range_fields;
 use super::program;
 use etcd::pb;
@@ -11,6 +11,7 @@ use futures::stream::BoxStream;
 use std::future::Future;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 /// Seconds of a session for which no TTL was chosen (etcd: `defaultSessionTTL`).
 const SESSION_TTL: i64 = 60;
@@ -194,6 +195,12 @@ async fn observe(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
     }
 }
 
+/// Returns whether an observer goes on at another member after this error. Before the first answer
+/// a store without a leader is an error, as with etcdctl.
+fn is_survived(status: &Status, seen: bool) -> bool {
+    is_lost(status) || (seen && is_unready(status))
+}
+
 /// Shows leaders for ever. Goes on at another member when the connection is lost.
 async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
     let mut etcd = ctx.connect().await?;
@@ -205,7 +212,7 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
             .await
         {
             Ok(answers) => answers,
-            Err(status) if last.is_some() && is_lost(&status) => {
+            Err(status) if last.is_some() && is_survived(&status, true) => {
                 etcd.reconnect().await;
                 continue;
             }
@@ -223,7 +230,7 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
                         show(ctx, &pb::RangeResponse { header, kvs, more, count }).await?;
                     }
                 }
-                Err(status) if !is_lost(&status) => return Err(told(&status)),
+                Err(status) if !is_survived(&status, last.is_some()) => return Err(told(&status)),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -233,7 +240,16 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::session_ttl;
+    use super::{Status, is_survived, session_ttl};
+
+    /// As etcdctl, which reads who leads again and again.
+    #[test]
+    fn an_observer_outlives_that_the_store_has_no_leader() {
+        let late = Status::unknown("etcdserver: request timed out");
+        assert!(is_survived(&late, true) && !is_survived(&late, false));
+        assert!(is_survived(&Status::unavailable("x"), false));
+        assert!(!is_survived(&Status::unknown("election: observe closed early"), true));
+    }
 
     /// The server would make a second of it.
     #[test]
