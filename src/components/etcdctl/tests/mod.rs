@@ -350,6 +350,22 @@ async fn a_member_that_does_not_answer_is_told_once() {
     assert!(ended.code == 1 && ended.stderr.starts_with(told), "{}", ended.stderr);
 }
 
+#[tokio::test(start_paused = true)]
+async fn silent_endpoints_are_asked_for_their_health_at_the_same_time() {
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let endpoints = silent.iter().map(|silent| silent.local_addr().unwrap().to_string()).collect();
+    let preset = Preset { endpoints, ..Preset::default() };
+    let start = tokio::time::Instant::now();
+    let words = ["endpoint", "health", "--dial-timeout", "1s", "--command-timeout", "1s"];
+    let ended = etcdctl(&preset, &words).await;
+    assert_eq!((ended.code, ended.stderr.matches("is unhealthy").count()), (1, 3), "{}", ended.stderr);
+    // Each one costs the time of a connection and of a call at most.
+    assert!(start.elapsed() < Duration::from_secs(3), "one after the other: {:?}", start.elapsed());
+}
+
 #[tokio::test]
 async fn certificates_without_an_authority_are_refused() {
     let dir = tempfile::tempdir().unwrap();
@@ -402,6 +418,10 @@ async fn a_snapshot_that_is_not_saved_has_one_exit_code() {
     let save = async |preset: &Preset, path: &str| etcdctl(preset, &["snapshot", "save", path]).await;
     let path = store.dir.path().join("x.db").display().to_string();
     assert_eq!(save(&store.by(0), "/no/such/x.db").await.code, 5);
+    let folder = store.dir.path().display().to_string();
+    let taken = save(&store.by(0), &folder).await;
+    let told = format!("Error: cannot rename {folder}.part to {folder}: is a directory\n");
+    assert_eq!((taken.code, taken.stderr), (5, told));
     assert_eq!(save(&plain("127.0.0.1:1"), &path).await.code, 5);
     let two = save(&store.preset, &path).await;
     assert!(two.code == 5 && two.stderr.contains("not multiple [https://127.0.0.1:"), "{two:?}");
