@@ -201,11 +201,6 @@ impl Etcd {
         }
     }
 
-    /// Returns how long a call may take.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// One call, answered within the command's time.
     ///
     /// # Errors
