@@ -4,6 +4,7 @@ use super::fail::{CONNECTION, FAILED, Fail};
 use super::given::Given;
 use super::preset::Preset;
 use api::gostr::io_error;
+use clock::Instant;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;
@@ -14,7 +15,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
 use tonic::{Code, Status, Streaming};
 
 /// The pause before a lost connection is made again (etcd: `retryConnWait`).
@@ -148,8 +148,8 @@ pub(crate) fn told(status: &Status) -> Fail {
     Fail::new(FAILED, text)
 }
 
-/// As [`told`], for the services of locks and elections. They answer with the words of etcd's
-/// client library alone, which etcdctl prints as they are: that has the queue in the client.
+/// As [`told`], for the services of locks and elections. They answer in the words of etcd's client
+/// library, without a code. etcdctl, which waits in the client itself, prints just these words.
 fn told_by_library(status: &Status) -> Fail {
     match status.code() {
         Code::Unknown if causes(status).next().is_none() => Fail::new(FAILED, status.message()),

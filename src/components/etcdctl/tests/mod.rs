@@ -358,7 +358,7 @@ async fn silent_endpoints_are_asked_for_their_health_at_the_same_time() {
     }
     let endpoints = silent.iter().map(|silent| silent.local_addr().unwrap().to_string()).collect();
     let preset = Preset { endpoints, ..Preset::default() };
-    let start = tokio::time::Instant::now();
+    let start = clock::Instant::now();
     let words = ["endpoint", "health", "--dial-timeout", "1s", "--command-timeout", "1s"];
     let ended = etcdctl(&preset, &words).await;
     assert_eq!((ended.code, ended.stderr.matches("is unhealthy").count()), (1, 3), "{}", ended.stderr);
