@@ -136,7 +136,8 @@ const STATUS_HEADINGS: [&str; 16] = [
 /// Returns the line of one endpoint in the table of `endpoint status`.
 fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
     let me = s.header.as_ref().map_or(0, |h| h.member_id);
-    let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
+    // What the member says may be any number.
+    let used = s.db_size_in_use.saturating_mul(100).checked_div(s.db_size).unwrap_or(100);
     let downgrade = s.downgrade_info.clone().unwrap_or_default();
     vec![
         endpoint.to_string(),
@@ -145,7 +146,7 @@ fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
         s.storage_version.clone(),
         human(s.db_size as u64),
         human(s.db_size_in_use as u64),
-        format!("{}%", 100 - used),
+        format!("{}%", 100_i64.saturating_sub(used)),
         human(s.db_size_quota as u64),
         (s.leader == me).to_string(),
         s.is_learner.to_string(),
@@ -343,6 +344,16 @@ mod tests {
     fn a_time_of_minutes_is_told_in_minutes() {
         assert_eq!(took(Duration::from_millis(90_500)), "1m30.5s");
         assert_eq!(took(Duration::from_micros(1_234)), "1.234ms");
+    }
+
+    #[test]
+    fn sizes_that_no_file_has_are_shown_as_well() {
+        let unused = |db_size_in_use, db_size| {
+            let told = pb::StatusResponse { db_size, db_size_in_use, ..Default::default() };
+            status_row("e", &told)[6].clone()
+        };
+        assert_eq!([unused(25, 100), unused(1, 0)], ["75%", "0%"]);
+        assert_eq!(unused(i64::MIN, 1), format!("{}%", i64::MAX));
     }
 
     /// As printed by etcdctl 3.6 for the same list.

@@ -198,11 +198,11 @@ fn next_revision(next: i64, response: &pb::WatchResponse) -> i64 {
     let revision = response.header.as_ref().map_or(0, |header| header.revision);
     let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
     match last.max() {
-        Some(last) => last + 1,
+        Some(last) => last.saturating_add(1),
         // It begins with what comes next.
-        None if response.created && next == 0 => revision + 1,
+        None if response.created && next == 0 => revision.saturating_add(1),
         None if response.created || response.canceled => next,
-        None => next.max(revision + 1),
+        None => next.max(revision.saturating_add(1)),
     }
 }
 
@@ -321,6 +321,7 @@ mod tests {
         assert_eq!(next_revision(8, &pb::WatchResponse { events: vec![event], ..of(12) }), 10);
         assert_eq!(next_revision(10, &of(50)), 51);
         assert_eq!(next_revision(51, &of(40)), 51, "a member that is behind");
+        assert_eq!(next_revision(51, &of(i64::MAX)), i64::MAX, "as no store answers");
         assert_eq!(next_revision(51, &created(60)), 51, "what is between is still to come");
         assert_eq!(next_revision(51, &pb::WatchResponse { canceled: true, ..of(60) }), 51);
     }
