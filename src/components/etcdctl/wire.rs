@@ -121,10 +121,11 @@ pub(crate) fn is_lost(status: &Status) -> bool {
         || status.message().starts_with("etcdserver: server stopped")
 }
 
-/// Returns whether a call failed because the cluster has no leader now, or had none for a moment.
-/// The same call may succeed a little later.
+/// Returns whether a call failed because the cluster has no leader now, or because something went
+/// wrong within the member, such as its disk. The same call may succeed a little later, or at
+/// another member: etcd's client, too, goes on after these (`isHaltErr`).
 pub(crate) fn is_unready(status: &Status) -> bool {
-    NOT_NOW.iter().any(|words| status.message().starts_with(words))
+    status.code() == Code::Internal || NOT_NOW.iter().any(|words| status.message().starts_with(words))
 }
 
 /// Returns the error of a call in the words of etcd's client library. What was wrong with the
@@ -363,7 +364,9 @@ impl Renewals {
                     (self.ttl, self.until) = (Some(ttl), clock::deadline(ttl));
                     return Ok(answer);
                 }
-                Some(Err(status)) if !is_lost(&status) => return Err(told(&status)),
+                Some(Err(status)) if !is_lost(&status) && !is_unready(&status) => {
+                    return Err(told(&status));
+                }
                 _ => {}
             }
             self.open = None;
@@ -420,7 +423,7 @@ mod tests {
     /// As etcdctl, which waits in the queue by itself: reads are tried again, and the errors are
     /// those of its own library.
     #[test]
-    fn a_queue_outlives_that_the_cluster_has_no_leader() {
+    fn a_queue_outlives_what_passes() {
         for words in [
             "etcdserver: no leader",
             "etcdserver: leader changed",
@@ -428,6 +431,7 @@ mod tests {
         ] {
             assert!(is_unready(&Status::unknown(words)), "{words}");
         }
+        assert!(is_unready(&Status::internal("etcdserver: the disk is broken")));
         let expired = Status::unknown("mutex: session is expired");
         assert!(!is_unready(&expired) && !is_lost(&expired));
         assert_eq!(told_by_library(&expired), Fail::new(FAILED, "mutex: session is expired"));
