@@ -78,6 +78,36 @@ async fn a_write_that_takes_something_away_goes_on_beside_full_memory() {
     assert_eq!(send(&of, "POST", MAPS, map("new", 10)).await.0, 507);
 }
 
+/// `kubectl drain`: the budget notes the pod that goes, and the pod says why. Both grow.
+#[tokio::test]
+async fn an_administrator_evicts_beside_full_memory() {
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let core = "/api/v1/namespaces/default";
+    let account = json!({"metadata": {"name": "default"}});
+    assert_eq!(send(&of, "POST", &format!("{core}/serviceaccounts"), account).await.0, 201);
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let selector = json!({"matchLabels": {"app": "web"}});
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": selector}});
+    assert_eq!(send(&of, "POST", budgets, budget).await.0, 201);
+    let counted = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1,
+        "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
+    assert_eq!(send(&of, "PATCH", &format!("{budgets}/b/status"), counted).await.0, 200);
+    let pod = json!({"metadata": {"name": "p", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(send(&of, "POST", &format!("{core}/pods"), pod).await.0, 201);
+    let one = format!("{core}/pods/p");
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    assert_eq!(send(&of, "PATCH", &format!("{one}/status"), ready).await.0, 200);
+    let values = &of.server.state.cache.values;
+    values.change(0, (160 << 20) - values.taken());
+    let (code, told) =
+        send(&of, "POST", &format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
+    assert_eq!(code, 201, "{told}");
+    let noted = send(&of, "GET", &format!("{budgets}/b"), Value::Null).await.1;
+    assert!(noted["status"]["disruptedPods"]["p"].is_string(), "{noted}");
+}
+
 #[tokio::test]
 async fn what_an_undo_brings_back_counts_and_is_not_refused() {
     let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
