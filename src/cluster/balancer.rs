@@ -241,10 +241,13 @@ impl Balancer {
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
+            // A server that only begins to listen cannot be told for whom the connection is made,
+            // and another program that listens in its place is no API server.
+            let server = self.world.api_servers.borrow().get(&name).cloned();
+            let Some(server) = server else { continue };
             if let Ok(from) = upstream.local_addr() {
                 entry.connected(&name, from);
             }
-            let server = self.world.api_servers.borrow().get(&name).cloned();
             tokio::select! {
                 () = pass(client, peer, upstream, server) => {}
                 () = end.cancelled() => {}
@@ -256,16 +259,14 @@ impl Balancer {
 
 /// Passes bytes between a client and an API server, which is told whose they are, until either end
 /// hangs up; the client also while the API server reads nothing of what it sent.
-async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, server: Option<Server>) {
+async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, server: Server) {
     // A client that does not read is the API server's to deal with, so its answers must not pile up
     // here.
     let _ = (client.set_nodelay(true), tcp::bound_unread(&client), tcp::keep_alive(&client, KEEP_ALIVE));
     let left = forward::left(&client);
     // Before the first byte, and until the connection is closed.
-    let _told = match (server, upstream.local_addr()) {
-        (Some(server), Ok(from)) => Some(server.forwards(from, peer)),
-        _ => None,
-    };
+    let Ok(from) = upstream.local_addr() else { return };
+    let _told = server.forwards(from, peer);
     forward::copy_until_left(&mut client, &mut upstream, left).await;
 }
 
@@ -288,7 +289,7 @@ mod tests {
             let (accepted, _) = balancer.accept().await.unwrap();
             let upstream = TcpStream::connect(address).await.unwrap();
             let (peer, server) = (SocketAddr::new(peer, 40_000), fixture.server.clone());
-            let passed = tokio::spawn(pass(accepted, peer, upstream, Some(server)));
+            let passed = tokio::spawn(pass(accepted, peer, upstream, server));
             let tls = pki::client_config(None, fixture.ca.pem(), &["http/1.1"]).unwrap();
             let name = pki::server_name("127.0.0.1").unwrap();
             let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, client).await.unwrap();

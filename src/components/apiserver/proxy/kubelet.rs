@@ -346,7 +346,7 @@ fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send 
 }
 
 /// Sends the request on, and joins the two connections if both sides change protocols. For a log
-/// this server asks by itself, as upstream: of the client's request only the path goes further.
+/// this server asks by itself, as upstream: no header and no body of the client's goes further.
 async fn forward(
     state: &Arc<State>,
     ctx: &Context,

@@ -292,7 +292,8 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
         if new == found.value {
             return Ok(());
         }
-        match state.write(kind, new, found.revision, &Extra::default()).await {
+        let extra = Extra { repairs: true, ..Extra::default() };
+        match state.write(kind, new, found.revision, &extra).await {
             Ok(_) => return Ok(()),
             Err(Refused::Changed) => {}
             Err(Refused::Error(status)) => return Err(status),

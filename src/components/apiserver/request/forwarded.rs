@@ -26,11 +26,17 @@ pub(crate) type Clients = HashMap<SocketAddr, SocketAddr>;
 pub struct Forwarded {
     known: Known,
     from: SocketAddr,
+    client: SocketAddr,
 }
 
 impl Drop for Forwarded {
     fn drop(&mut self) {
-        self.known.lock().clients.remove(&self.from);
+        // The kernel gives the port of a connection that was reset to the next one before the
+        // balancer has closed the first: the note may be the next one's by now.
+        let mut known = self.known.lock();
+        if known.clients.get(&self.from) == Some(&self.client) {
+            known.clients.remove(&self.from);
+        }
     }
 }
 
@@ -41,7 +47,7 @@ impl Server {
     pub fn forwards(&self, from: SocketAddr, client: SocketAddr) -> Forwarded {
         let known = self.state.known.clone();
         known.lock().clients.insert(from, client);
-        Forwarded { known, from }
+        Forwarded { known, from, client }
     }
 }
 
@@ -79,6 +85,20 @@ mod tests {
         let curl = curl.expect("its answer is recorded");
         assert_eq!(curl.by_hand().is_none(), curl.inside);
         curl.inside
+    }
+
+    #[tokio::test]
+    async fn the_end_of_a_connection_removes_no_note_of_the_next_one_from_its_port() {
+        let dir = tempfile::tempdir().unwrap();
+        let server = testing::start(dir.path()).await.server;
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let noted = || server.state.known.lock().clients.get(&at("172.30.0.1:51000")).copied();
+        let reset = server.forwards(at("172.30.0.1:51000"), at("127.0.0.1:40000"));
+        let next = server.forwards(at("172.30.0.1:51000"), at("10.244.1.2:40000"));
+        drop(reset);
+        assert_eq!(noted(), Some(at("10.244.1.2:40000")));
+        drop(next);
+        assert_eq!(noted(), None);
     }
 
     /// `curl` in a pod asks through the balancer. Its last request may be read when the pod, and

@@ -20,8 +20,8 @@ pub(crate) struct Extra {
     /// Objects that were judged together with this one, and must be as they were then. They are
     /// written or deleted with it.
     pub beside: Vec<Beside>,
-    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
-    /// full store.
+    /// The write helps to make room, as the start of a deletion does, or no server works without
+    /// it: it may use the reserve of a full store, and the memory for values does not refuse it.
     pub repairs: bool,
     /// A component or an administrator changes an object that exists: it may use the last part of
     /// the memory for values ([`super::room::Values`]).

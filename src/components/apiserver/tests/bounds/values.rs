@@ -2,6 +2,9 @@
 //! times for characters that are escaped when they are sent.
 
 use super::*;
+use crate::registry::bootstrap;
+use crate::storage::extra::Extra;
+use crate::storage::store::Refused;
 
 /// A ConfigMap with so many keys.
 fn keys(name: &str, count: usize) -> Value {
@@ -76,6 +79,62 @@ async fn a_write_that_takes_something_away_goes_on_beside_full_memory() {
     // What components and administrators change goes on, and nothing new is made.
     assert_eq!(patch(admin(), &json!({"data": {"l": "x"}})).await.0, 200);
     assert_eq!(send(&of, "POST", MAPS, map("new", 10)).await.0, 507);
+}
+
+/// `kubectl drain`: the budget notes the pod that goes, and the pod says why. Both grow.
+#[tokio::test]
+async fn an_administrator_evicts_beside_full_memory() {
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let core = "/api/v1/namespaces/default";
+    let account = json!({"metadata": {"name": "default"}});
+    assert_eq!(send(&of, "POST", &format!("{core}/serviceaccounts"), account).await.0, 201);
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let selector = json!({"matchLabels": {"app": "web"}});
+    let budget = json!({"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": selector}});
+    assert_eq!(send(&of, "POST", budgets, budget).await.0, 201);
+    let counted = json!({"status": {"observedGeneration": 1, "disruptionsAllowed": 1,
+        "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2}});
+    assert_eq!(send(&of, "PATCH", &format!("{budgets}/b/status"), counted).await.0, 200);
+    let pod = json!({"metadata": {"name": "p", "labels": {"app": "web"}},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(send(&of, "POST", &format!("{core}/pods"), pod).await.0, 201);
+    let one = format!("{core}/pods/p");
+    let ready = json!({"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}});
+    assert_eq!(send(&of, "PATCH", &format!("{one}/status"), ready).await.0, 200);
+    let values = &of.server.state.cache.values;
+    values.change(0, (160 << 20) - values.taken());
+    let (code, told) =
+        send(&of, "POST", &format!("{one}/eviction"), json!({"metadata": {"name": "p"}})).await;
+    assert_eq!(code, 201, "{told}");
+    let noted = send(&of, "GET", &format!("{budgets}/b"), Value::Null).await.1;
+    assert!(noted["status"]["disruptedPods"]["p"].is_string(), "{noted}");
+}
+
+/// A newer program has rules that the default roles lack: the server adds them when it starts, and
+/// is not ready before. Later it mends the endpoints of the API.
+#[tokio::test]
+async fn a_server_starts_beside_full_memory() {
+    const EDIT: &str = "system:aggregate-to-edit";
+    let (dir, kv) = (tempfile::tempdir().unwrap(), small_store());
+    let of = testing::start_on(dir.path(), Arc::new(kv)).await;
+    let state = &of.server.state;
+    let stored = || state.cache.get("clusterroles", EDIT).unwrap();
+    let (kind, whole) = (api::kinds::stored("clusterroles").unwrap(), stored());
+    let mut old = whole.value.clone();
+    old["rules"] = json!([]);
+    state.write(kind, old, whole.revision, &Extra::default()).await.unwrap();
+    let slice = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices/kubernetes";
+    let bare = json!({"metadata": {"labels": null}});
+    assert_eq!(send(&of, "PATCH", slice, bare).await.0, 200);
+    state.cache.values.change(0, 300 << 20);
+    let refused = state.write(kind, whole.value.clone(), stored().revision, &Extra::default()).await;
+    assert!(matches!(refused, Err(Refused::Error(status)) if status.code == 507));
+    bootstrap::run(state).await.unwrap();
+    assert_eq!(stored().value["rules"], whole.value["rules"]);
+    bootstrap::keep(state).await.unwrap();
+    let labels = send(&of, "GET", slice, Value::Null).await.1["metadata"]["labels"].clone();
+    assert_eq!(labels["kubernetes.io/service-name"], "kubernetes");
 }
 
 #[tokio::test]
