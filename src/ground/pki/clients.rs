@@ -51,7 +51,7 @@ impl Clients {
     /// lead to the authority. `None`: it names nobody.
     ///
     /// # Errors
-    /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
+    /// Why it is not believed, e.g. `invalid peer certificate: UnknownIssuer`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
         let more = counted(more);

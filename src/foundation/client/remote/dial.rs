@@ -162,6 +162,12 @@ fn not_believed(why: &CertificateError) -> Option<String> {
             format!("{TIME}: current time {} is before {}", told(time), told(not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => other_names(expected, presented),
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate specifies an incompatible key usage".into()
+        }
+        CertificateError::UnhandledCriticalExtension => "unhandled critical extension".into(),
+        // In Go's words already: of an authority of the right name.
+        CertificateError::Other(why) => why.to_string(),
         _ => return None,
     })
 }
@@ -252,6 +258,7 @@ mod tests {
             ["DnsName(\"kubernetes\")", "DnsName(\"localhost\")", "IpAddress(10.96.0.1)", "IpAddress(0::1)"];
         let many = ["DnsName(\"a\")"; 100];
         let invalid = "certificate has expired or is not yet valid: current time 1970-01-01T00:00:05Z";
+        let of_pki = io::Error::other("of pki");
         let late = format!("{invalid} is after 1970-01-01T00:00:04Z");
         let early = format!("{invalid} is before 1970-01-01T00:00:06Z");
         for (said, want) in [
@@ -269,6 +276,9 @@ mod tests {
             (told(CertificateError::ExpiredContext { time: at(5), not_after: at(4) }), late.as_str()),
             (told(CertificateError::NotValidYetContext { time: at(5), not_before: at(6) }), early.as_str()),
             (told(CertificateError::UnknownIssuer), "certificate signed by unknown authority"),
+            (told(CertificateError::InvalidPurpose), "certificate specifies an incompatible key usage"),
+            (told(CertificateError::UnhandledCriticalExtension), "unhandled critical extension"),
+            (told(CertificateError::Other(rustls::OtherError(Arc::new(of_pki)))), "of pki"),
         ] {
             assert_eq!(said, format!("tls: failed to verify certificate: x509: {want}"));
         }

@@ -96,6 +96,14 @@ pub struct Channel {
     origin: Uri,
 }
 
+/// Returns what is wrong with an authority that has the name of the server's and is another one.
+fn not_believed(error: &std::io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => Some(why.to_string()),
+        _ => None,
+    }
+}
+
 impl Channel {
     /// Connects to one server. `tls` is used for `https` endpoints. Waits as long as the server
     /// does not answer: the caller sets the limit.
@@ -121,7 +129,9 @@ impl Channel {
         let send = match (endpoint.tls, tls) {
             (true, Some(config)) => {
                 let server = pki::server_name(&endpoint.host)?;
-                let stream = TlsConnector::from(config).connect(server, tcp).await.map_err(|e| failed(&e))?;
+                let stream = TlsConnector::from(config).connect(server, tcp).await;
+                let stream =
+                    stream.map_err(|e| failed(&not_believed(&e).unwrap_or_else(|| e.to_string())))?;
                 handshake(TokioIo::new(stream)).await
             }
             (true, None) => return Err(ConnectError::NoTls(name)),
@@ -261,5 +271,16 @@ mod tests {
             assert_eq!(endpoint.authority(), authority);
             assert!(format!("http://{}", endpoint.authority()).parse::<Uri>().is_ok(), "{authority}");
         }
+    }
+
+    #[test]
+    fn an_authority_of_the_right_name_is_told_of_in_words() {
+        let of = |why: rustls::CertificateError| {
+            let why = rustls::Error::InvalidCertificate(why);
+            not_believed(&std::io::Error::new(std::io::ErrorKind::InvalidData, why))
+        };
+        let other = rustls::OtherError(Arc::new(std::io::Error::other("another key")));
+        assert_eq!(of(rustls::CertificateError::Other(other)), Some("another key".to_string()));
+        assert_eq!(of(rustls::CertificateError::UnknownIssuer), None);
     }
 }

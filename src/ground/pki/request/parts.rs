@@ -1,5 +1,5 @@
-//! Reads the parts of a request. x509-parser has a reader of its own, which refuses a request for an
-//! attribute that nobody judges it by, e.g. a challenge password as IA5String. Source:
+//! Reads the parts of a request. x509-parser has a reader of its own, which refuses a request for
+//! an attribute that no signer reads, e.g. a challenge password as IA5String. Source:
 //! `ParseCertificateRequest` in Go's crypto/x509, which passes over such an attribute.
 
 use crate::der;
