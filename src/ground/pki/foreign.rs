@@ -88,9 +88,9 @@ pub fn foreign_client(
     };
     let mut config = match identity {
         Some((certificate, key)) => {
-            let key = private_key(key).map_err(Unusable::Key)?;
-            let shown = one_identity(certificates(certificate), key)
-                .map_err(|e| Unusable::Certificate(e.to_string()))?;
+            let chain = certificates(certificate);
+            let key = private_key(key, chain.first()).map_err(Unusable::Key)?;
+            let shown = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
             builder.with_client_cert_resolver(shown)
         }
         None => builder.with_no_client_auth(),

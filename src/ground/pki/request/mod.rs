@@ -195,7 +195,7 @@ impl Request {
 ///
 /// # Errors
 /// It is not, in Go's words.
-fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
     if key.algorithm.to_id_string() != ELLIPTIC {
         return Ok(());
     }
