@@ -352,7 +352,7 @@ mod tests {
             let why = check(cert, &block("PRIVATE KEY", nonsense)).unwrap_err();
             assert_eq!(why, "tls: failed to parse private key");
         }
-        // Of a curve that the library does not know, P-521, and of one that Go does not know either.
+        // Of a curve that the library does not know, P-521, and of one that Go does not either.
         for (curve, why) in [(35, OTHER_KEY), (10, "tls: failed to parse private key")] {
             let curve = der::sequence(&[der::oid(&ELLIPTIC), der::oid(&[1, 3, 132, 0, curve])]);
             let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);

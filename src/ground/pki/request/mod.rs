@@ -119,6 +119,9 @@ impl Request {
     fn of(parsed: &Parts<'_>) -> Result<Request, String> {
         check_curve(&parsed.key.algorithm)?;
         let name = &parsed.subject;
+        if !name::is_whole(name) {
+            return Err("x509: malformed certificate request: invalid subject".into());
+        }
         if name.iter_attributes().any(is_unreadable) {
             return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
         }

@@ -264,6 +264,19 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
 }
 
+/// An approver would see jane alone, and another signer, which reads on, the group.
+#[test]
+fn a_subject_that_is_not_read_to_its_end_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    let attribute = |number: u64, text: &[u8]| {
+        der::tlv(0x31, &der::sequence(&[der::oid(&[2, 5, 4, number]), der::tlv(0x0c, text)]))
+    };
+    let subject = [attribute(3, b"jane"), der::tlv(0x31, &[]), attribute(10, b"system:masters")];
+    let der = signed(&[der::sequence(&subject)], &[], &key);
+    let why = Request::parse(&request_pem(&der)).unwrap_err();
+    assert_eq!(why, "x509: malformed certificate request: invalid subject");
+}
+
 /// The API server would not read a certificate with such a text.
 #[test]
 fn texts_of_a_subject_are_those_that_go_reads() {
