@@ -6,10 +6,12 @@
 use super::authorities::{Authorities, Serves, may_sign, may_sign_for};
 use super::{der, leaf, name, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls::pki_types::{CertificateDer, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::X509Extension;
+use x509_parser::x509::X509Version;
 
 /// Of the certificates beside a server's own, so many count: each may cost the verification of a
 /// signature at each step of a chain.
@@ -33,6 +35,35 @@ struct Doubt {
 impl std::fmt::Debug for Doubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{self}")
+    }
+}
+
+/// Returns what Go says of an authority that has the right name and did not sign, if that is why a
+/// server is not believed.
+pub fn doubted(why: &CertificateError) -> Option<String> {
+    let CertificateError::Other(OtherError(why)) = why else { return None };
+    why.downcast_ref::<Doubt>().map(ToString::to_string)
+}
+
+/// Returns the reason that Go gives for a server's certificate that webpki cannot read, of which
+/// rustls writes its inside.
+pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Error {
+    let Ok(parsed) = signatures::parse(own) else { return why };
+    let is_unknown = |critical: &X509Extension<'_>| {
+        critical.critical && !leaf::may_be_critical(critical.parsed_extension())
+    };
+    if parsed.extensions().iter().any(is_unknown) {
+        return CertificateError::UnhandledCriticalExtension.into();
+    }
+    if let Err(time) = leaf::check_time(&parsed, now) {
+        return time.into();
+    }
+    match parsed.version() == X509Version::V3 {
+        true => why,
+        // The earlier versions have no names.
+        false => {
+            CertificateError::NotValidForNameContext { expected: name.to_owned(), presented: vec![] }.into()
+        }
     }
 }
 
@@ -214,10 +245,7 @@ mod tests {
         let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
         let anew = Ca::load_or_create(other.path(), "kubernetes").unwrap();
-        let told = |trusted: &str| match refusal(trusted, &server(&anew), 0) {
-            CertificateError::Other(why) => why.to_string(),
-            other => panic!("{other:?}"),
-        };
+        let told = |trusted: &str| super::doubted(&refusal(trusted, &server(&anew), 0)).unwrap();
         let doubt = |why: &str| {
             format!(
                 "certificate signed by unknown authority (possibly because of {why:?} while trying to verify candidate authority certificate \"kubernetes\")"
@@ -246,6 +274,24 @@ mod tests {
         let made = leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 900, 900, &[]);
         let why = refusal(&made.root_pem, &[made.leaf, made.middle], 400);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
+    }
+
+    /// Those that webpki does not read.
+    #[test]
+    fn a_version_without_names_and_an_unknown_extension_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let first = include_bytes!("openssl/jane.crt"); // of version 1
+        let first = identity::certificates(first);
+        let why = refusal(ca.pem(), &first, 0);
+        assert!(matches!(why, CertificateError::NotValidForNameContext { .. }), "{why:?}");
+        let mut own = ca::params(&Subject::server("x", &["127.0.0.1"]), 30).unwrap();
+        let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        own.custom_extensions.push(unknown);
+        let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let why = refusal(ca.pem(), std::slice::from_ref(own.der()), 0);
+        assert_eq!(why, CertificateError::UnhandledCriticalExtension);
     }
 
     #[test]

@@ -200,7 +200,7 @@ impl ServerCertVerifier for Known {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
+        let parsed = ParsedCertificate::try_from(own).map_err(|why| doubt::unread(why, own, name, now))?;
         let known = &self.provider.signature_verification_algorithms;
         let judged = self.authorities.judge(more, now, |roots, beside| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)

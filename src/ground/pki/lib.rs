@@ -56,6 +56,7 @@ mod uri;
 
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
+pub use doubt::doubted;
 pub use error::Error;
 pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};

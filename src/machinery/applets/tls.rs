@@ -136,10 +136,11 @@ fn refusal(error: Error) -> Refusal {
     let Error::InvalidCertificate(bad) = &error else { return Refusal::Handshake(error.to_string()) };
     Refusal::Unbelieved(match bad {
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => return Refusal::OtherName,
-        // OpenSSL says so of an authority with the right name, too: its key has another identifier.
-        Bad::UnknownIssuer | Bad::Other(_) => "unable to get local issuer certificate".into(),
+        Bad::UnknownIssuer => "unable to get local issuer certificate".into(),
         Bad::Expired | Bad::ExpiredContext { .. } => "certificate has expired".into(),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "certificate is not yet valid".into(),
+        // OpenSSL says so of an authority with the right name, too: its key has another identifier.
+        other if pki::doubted(other).is_some() => "unable to get local issuer certificate".into(),
         other => other.to_string(),
     })
 }

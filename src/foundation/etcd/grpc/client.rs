@@ -99,7 +99,7 @@ pub struct Channel {
 /// Returns what is wrong with an authority that has the name of the server's and is another one.
 fn not_believed(error: &std::io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(rustls::CertificateError::Other(why)) => Some(why.to_string()),
+        rustls::Error::InvalidCertificate(why) => pki::doubted(why),
         _ => None,
     }
 }
@@ -273,14 +273,20 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_authority_of_the_right_name_is_told_of_in_words() {
-        let of = |why: rustls::CertificateError| {
-            let why = rustls::Error::InvalidCertificate(why);
-            not_believed(&std::io::Error::new(std::io::ErrorKind::InvalidData, why))
-        };
-        let other = rustls::OtherError(Arc::new(std::io::Error::other("another key")));
-        assert_eq!(of(rustls::CertificateError::Other(other)), Some("another key".to_string()));
-        assert_eq!(of(rustls::CertificateError::UnknownIssuer), None);
+    #[tokio::test]
+    async fn an_authority_of_the_right_name_is_told_of_in_words() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [own, other] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "etcd-ca").unwrap());
+        let identity = other.issue(&pki::Subject::server("m", &["127.0.0.1"])).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(pki::server_config(&identity, other.pem()).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let tls = pki::client_config(None, own.pem(), &["h2"]).unwrap();
+        let server = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
+        let (_, told) = tokio::join!(server, Channel::connect(&endpoint, Some(tls)));
+        let why = told.err().unwrap().to_string();
+        let doubt = "unknown authority (possibly because of \"x509: ECDSA verification failure\" while";
+        assert!(why.contains(doubt) && why.contains("\"etcd-ca\""), "{why}");
     }
 }
