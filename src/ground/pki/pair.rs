@@ -239,7 +239,7 @@ impl<'a> Unread<'a> {
         let own = held(Tag(0)).and_then(|(tag, curve)| (tag == Tag::Oid).then_some(curve));
         let curve = named.or(own).filter(|curve| CURVES.iter().any(|known| is_number(curve, known)))?;
         let public = held(Tag(1)).map(|(_, half)| half);
-        Some(Unread::Elliptic(Elliptic { curve, number: *number, public }))
+        Some(Unread::Elliptic(Elliptic { curve, number, public }))
     }
 
     /// Checks that this is the key of a certificate.
