@@ -35,7 +35,9 @@
 //! - A user without credentials is anonymous and not asked for a name and a password. In a pod
 //!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
 //!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
-//! - go-templates nest a hundred levels deep at most.
+//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32.
+//! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
+//!   the first one kubectl forgets the part of the template before that range.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
