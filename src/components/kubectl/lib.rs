@@ -37,7 +37,7 @@
 //!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
 //! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
-//!   the first one kubectl forgets the part of the template before that range.
+//!   the first one kubectl forgets the template up to that range.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
