@@ -5,7 +5,7 @@ use super::error::Error;
 use super::view::State;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -66,8 +66,9 @@ pub struct Step {
     /// older program wrote the file.
     pub at: String,
     /// Checks of what has happened that have been true, or that a later act could make untrue and
-    /// that are true.
-    pub held: Vec<bool>,
+    /// that are true: their expressions, by which they are found when a newer program has them in
+    /// another order. What an older program wrote by position, as `held`, is not read.
+    pub proven: BTreeSet<String>,
     /// The solution was asked for.
     pub solve: bool,
     /// What really happened, by language: the trace that told it does not outlive the cluster's
