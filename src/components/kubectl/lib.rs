@@ -43,6 +43,7 @@
 
 #![warn(missing_docs)]
 
+mod beside;
 mod builder;
 mod cmd;
 mod command;

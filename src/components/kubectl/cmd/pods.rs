@@ -58,8 +58,9 @@ pub(super) async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fai
     let (infos, failures) = files::read(ctx, files, Options::default()).await?;
     Fail::join(failures)?;
     match <[Info; 1]>::try_from(infos) {
-        Ok([one]) => pod_behind(ctx, one).await,
-        Err(_) => text("a single resource must be specified"),
+        Ok([one]) if files::names_one(ctx) => pod_behind(ctx, one).await,
+        // Standard input counts as several, also with one document.
+        _ => text("cannot exec into multiple objects at a time"),
     }
 }
 
