@@ -113,8 +113,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         if ctx.flags.is("recursive") {
             return text("the -k flag can't be used with -f or -R");
         }
-        let built = super::kustomize::build(&ctx.path(folder), folder).await?;
-        built.warnings.iter().for_each(|warning| ctx.note(warning));
+        let built = super::kustomize::build(ctx, folder).await?;
         found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
     }
     // What is not there at all is told before anything is read.
