@@ -65,6 +65,7 @@ mod merge;
 mod output;
 pub mod parse;
 mod print;
+mod scheme;
 pub mod stdio;
 pub mod table;
 #[cfg(test)]

@@ -6,6 +6,7 @@ use crate::beside;
 use crate::ctx::{Ctx, command_path};
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::scheme;
 use crate::wire::stream::{self, Given};
 use api::value;
 use serde_json::Value;
@@ -96,7 +97,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     pod_running_timeout(ctx)?;
     let info = match pod {
-        Some(pod) if files.is_empty() => pod_of(ctx, pod).await?,
+        Some(pod) if files.is_empty() => pod_of(ctx, pod, scheme::OF_KUBECTL).await?,
         Some(_) => return Err(beside::refusal(ctx, &files, true)),
         None => pod_in_file(ctx, &files).await?,
     };
@@ -209,7 +210,7 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
         }
     };
     pod_running_timeout(ctx)?;
-    let info = pod_of(ctx, word).await?;
+    let info = pod_of(ctx, word, scheme::OF_KUBECTL).await?;
     let phase = value::text(&info.object, "status.phase");
     if matches!(phase, "Succeeded" | "Failed") {
         return text(format!("cannot attach a container in a completed pod; current phase is {phase}"));
