@@ -35,7 +35,8 @@
 //! - A user without credentials is anonymous and not asked for a name and a password. In a pod
 //!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
 //!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
-//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32.
+//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
+//!   go-template does not define is refused when the template comes to it.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
 //!   the first one kubectl forgets the template up to that range.
 //! ## Read next
