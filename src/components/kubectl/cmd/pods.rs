@@ -24,8 +24,8 @@ pub(super) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-contai
 /// The pause before a watch that the server ended is begun again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command. `scheme`: of
-/// the verb's types ([`scheme::check`]).
+/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command. `scheme`:
+/// that of the verb ([`scheme::check`]).
 pub(crate) async fn pod_of(ctx: &Ctx, word: &str, scheme: &str) -> Result<Info, Fail> {
     let (kind, name) = match word.contains('/') {
         true => crate::builder::type_and_name(word)?,

@@ -52,7 +52,7 @@ impl Built {
     }
 }
 
-/// Builds a folder, which the user calls `shown`. Its warnings are told, also if it cannot be built.
+/// Builds a folder, which the user calls `shown`. Its warnings are told, also if it fails.
 pub(crate) async fn build(ctx: &Ctx, shown: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
     let built = build_at(&ctx.path(shown), shown, &mut warnings).await;
