@@ -1,33 +1,41 @@
-//! What kustomize says of files that are missing or named twice, and of patches.
+//! What kustomize says of files that are missing or named twice, and of patches. The texts are those
+//! of kustomize 5.5; 5.7 has the same.
 
 use super::tests::{built, write};
+use std::path::Path;
 
-/// The texts are those of kustomize 5.5; 5.7 has the same.
+const MAP: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
+
+/// Checks what is said of each kustomization in the folder `k`; `{}` stands for the folder around
+/// it.
+async fn is_told(root: &Path, cases: &[(&str, String)]) {
+    for (content, want) in cases {
+        write(root, &[("k/kustomization.yaml", content)]);
+        let told = built(root, "k").await.unwrap_err();
+        assert_eq!(told, want.replace("{}", &root.display().to_string()), "{content}");
+    }
+}
+
 #[tokio::test]
 async fn what_is_missing_or_there_twice_is_told_in_kustomizes_words() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
-    let map = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
-    let twice = format!("{map}\n---\n{map}\n");
+    let twice = format!("{MAP}\n---\n{MAP}\n");
     write(
         &root,
         &[
-            ("k/a.yaml", map),
+            ("k/a.yaml", MAP),
             ("k/twice.yaml", &twice),
             ("k/in/kustomization.yaml", "resources: [a.yaml]"),
-            ("k/in/a.yaml", map),
-            ("out.yaml", map),
+            ("k/in/a.yaml", MAP),
+            ("out.yaml", MAP),
         ],
     );
     let head = "accumulating resources: accumulation err=";
     let id = "may not add resource with an already registered id: ConfigMap.v1.[noGrp]/a.[noNs]";
     let link = "evalsymlink failure on '{}/k/x/y.yaml' : lstat {}/k/x: no such file or directory";
     let no_root = "must build at directory:";
-    let gone = "evalsymlink failure on '{}/k/gone' : lstat {}/k/gone: no such file or directory";
-    let trouble = |of: &str, config: &str| {
-        format!("trouble configuring builtin {of}Transformer with config: `\n{config}`: ")
-    };
-    for (content, want) in [
+    let cases = [
         (
             "resources: [x/y.yaml]",
             format!(
@@ -70,6 +78,19 @@ async fn what_is_missing_or_there_twice_is_told_in_kustomizes_words() {
                 "{head}'accumulating resources from 'in': '{{}}/k/in' must resolve to a file': recursed merging from path '{{}}/k/in': {id}"
             ),
         ),
+    ];
+    is_told(&root, &cases).await;
+}
+
+#[tokio::test]
+async fn patches_that_cannot_be_read_are_told_with_their_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = std::fs::canonicalize(dir.path()).unwrap();
+    let gone = "evalsymlink failure on '{}/k/gone' : lstat {}/k/gone: no such file or directory";
+    let trouble = |of: &str, config: &str| {
+        format!("trouble configuring builtin {of}Transformer with config: `\n{config}`: ")
+    };
+    let cases = [
         (
             "patches: [{path: gone, target: {kind: Pod, labelSelector: a=b}, options: {allowNameChange: true}}]",
             trouble(
@@ -91,9 +112,6 @@ async fn what_is_missing_or_there_twice_is_told_in_kustomizes_words() {
             "patchesJson6902: [{path: gone, target: {kind: Pod, name: a, version: v1}}]",
             trouble("PatchJson6902", "path: gone\ntarget:\n  kind: Pod\n  name: a\n  version: v1\n") + gone,
         ),
-    ] {
-        write(&root, &[("k/kustomization.yaml", content)]);
-        let told = built(&root, "k").await.unwrap_err();
-        assert_eq!(told, want.replace("{}", &root.display().to_string()), "{content}");
-    }
+    ];
+    is_told(&root, &cases).await;
 }
