@@ -90,10 +90,11 @@ pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<F
             Asked::Objects(of_files.into_iter().chain(named).collect(), unread)
         }
         Asked::Lists(lists) => {
-            match lists.iter().find_map(|list| refusal(&list.resource, "List", OF_KUBECTL)) {
-                Some(why) => return Err(Fail::Text(why)),
-                None => Asked::Lists(lists),
+            let why = lists.iter().find_map(|list| refusal(&list.resource, "List", OF_KUBECTL));
+            if let Some(why) = why {
+                return Err(Fail::Text(why));
             }
+            Asked::Lists(lists)
         }
     };
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
