@@ -193,6 +193,7 @@ texts! {
         "`{}` 명령에는 클러스터가 응답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
     Pack: "pack: {}", "강의 묶음: {}";
     PackBy: "pack: {}, by {}", "강의 묶음: {} (만든 사람: {})";
+    BuiltIn: "built in", "기본 제공 강의";
     OnlyWhat:
         "--only needs --lessons DIR; for a cluster, set {}=1 beside {}",
         "--only는 --lessons 디렉터리와 함께 씁니다. 클러스터에는 {}=1을 {} 환경 변수와 함께 지정하세요";
