@@ -16,15 +16,15 @@ use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A cluster in a home of its own; it is wiped when this ends. If it cannot be wiped, its home
 /// stays: without it no `ropewalk reset` would find the processes.
 pub(crate) struct Cluster<'a> {
     home: &'a Path,
-    /// Set if the home has to stay.
-    keep: &'a AtomicBool,
+    /// Its `keep` is set if the home has to stay.
+    room: &'a Room<'a>,
 }
 
 /// A cluster is wiped within this time, also one that is just being started, on a machine that is
@@ -37,8 +37,13 @@ const WIPE_AGAIN: Duration = Duration::from_millis(200);
 
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
+        // A start makes this directory before its first process. One that was refused, e.g. because
+        // the path is too long for a socket, has made nothing, and its `reset` would be refused, too.
+        if !self.home.join("clusters").exists() {
+            return;
+        }
         if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
-            self.keep.store(true, Ordering::Relaxed);
+            self.room.keep.store(true, Ordering::Relaxed);
             let home = self.home.display();
             tell(format!(
                 "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
@@ -64,12 +69,18 @@ fn retry(most: Duration, pause: Duration, mut act: impl FnMut() -> anyhow::Resul
 impl<'a> Cluster<'a> {
     /// A cluster in this home, which lies in the directory of `room`. Nothing runs yet.
     pub(crate) fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
-        Cluster { home, keep: &room.keep }
+        Cluster { home, room }
     }
 
     /// Runs this program on the cluster; returns what it said and how long it took.
+    ///
+    /// # Errors
+    /// It cannot be run or fails, or the bench was asked to end. Ctrl-C at a terminal ends the
+    /// program, too: that is told as the interruption which it is.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
-        self.run(Command::new(super::program::PROGRAM).args(args))
+        self.room.go_on()?;
+        let done = self.run(Command::new(super::program::PROGRAM).args(args));
+        done.or_else(|error| self.room.go_on().and(Err(error)))
     }
 
     /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
@@ -170,9 +181,9 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let supervisor = supervisor.context("status tells no pid of supervisor")?;
     room.rest(REST)?;
-    let before = ticks(supervisor)?;
+    let (before, begun) = (ticks(supervisor)?, Instant::now());
     room.rest(SPAN)?;
-    let after = ticks(supervisor)?;
+    let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes later than asked
     let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
@@ -191,7 +202,7 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
         kilobytes += pss.context("smaps_rollup has no Pss")?;
     }
     // A kB of smaps_rollup is 1024 bytes.
-    Ok((kilobytes as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
+    Ok((kilobytes as f64 * 1024.0 / 1e6, hundredths / span.as_secs_f64()))
 }
 
 /// Returns the CPU time, in clock ticks, of a process and of all its descendants, each with that of
@@ -256,7 +267,7 @@ impl Pods {
         let start = Instant::now();
         act.await?;
         while !enough(&now) {
-            match events.next().await.context("the watch ended")?? {
+            match events.next().await.context("the watch ended before the pods were as wanted")?? {
                 WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(now.insert(name(&p), p)),
                 WatchEvent::Deleted(p) => drop(now.remove(&name(&p))),
                 WatchEvent::Error(status) => bail!("the watch ended: {}", status.message),
@@ -355,7 +366,23 @@ async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::{INTERRUPTED, Stop};
     use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn nothing_more_is_started_once_the_bench_was_asked_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = AtomicBool::new(false);
+        let room = Room { dir: dir.path(), runs: None, peer: None, stop: Stop::default(), keep };
+        let cluster = Cluster::at(dir.path(), &room);
+        // In a test this program is the test's own, which has no option `-o`.
+        assert_ne!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
+        room.stop.0.cancel();
+        assert_eq!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
+        drop(cluster);
+        assert!(!room.keep.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");
+    }
 
     #[test]
     fn the_last_error_of_something_tried_again_is_told() {

@@ -3,6 +3,7 @@
 use super::room::Room;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Output, Stdio};
 use tokio::io::AsyncReadExt;
 use tokio::process::Command;
@@ -46,11 +47,13 @@ pub(super) async fn end_of(command: &mut Command, room: &Room<'_>) -> anyhow::Re
 }
 
 /// Returns why a program failed: what it printed to standard error, else how it ended. The kernel
-/// kills without a text, where memory runs out.
+/// kills without a text, where memory runs out; what the program printed before, a notice, say, is
+/// not the reason then.
 pub(super) fn failure(ended: &Output) -> String {
-    match String::from_utf8_lossy(&ended.stderr).trim() {
-        "" => format!("it printed nothing ({})", ended.status),
-        told => told.to_string(),
+    match (String::from_utf8_lossy(&ended.stderr).trim(), ended.status.signal()) {
+        ("", _) => format!("it printed nothing ({})", ended.status),
+        (told, None) => told.to_string(),
+        (told, Some(_)) => format!("it ended ({}) after: {told}", ended.status),
     }
 }
 
@@ -97,5 +100,7 @@ mod tests {
         assert_eq!(told("echo ' no place ' >&2; exit 3"), "no place");
         assert_eq!(told("exit 3"), "it printed nothing (exit status: 3)");
         assert_eq!(told("kill -9 $$"), "it printed nothing (signal: 9 (SIGKILL))");
+        let killed = told("echo a port is taken >&2; kill -9 $$");
+        assert_eq!(killed, "it ended (signal: 9 (SIGKILL)) after: a port is taken");
     }
 }
