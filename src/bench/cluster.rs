@@ -38,7 +38,7 @@ const WIPE_AGAIN: Duration = Duration::from_millis(200);
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
         // A start makes this directory before its first process. One that was refused, e.g. because
-        // the path is too long for a socket, has made nothing, and its `reset` would be refused, too.
+        // the path is too long for a socket, has made nothing; its `reset` would be refused, too.
         if !self.home.join("clusters").exists() {
             return;
         }
@@ -183,7 +183,7 @@ fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     room.rest(REST)?;
     let (before, begun) = (ticks(supervisor)?, Instant::now());
     room.rest(SPAN)?;
-    let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes later than asked
+    let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes too late
     let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
