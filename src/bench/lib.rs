@@ -51,7 +51,7 @@ use clap::ValueEnum;
 use figure::Figure;
 use lang::charset::print;
 pub use room::What;
-use room::{Room, Stop, tell, wait_for};
+use room::{Room, Stop, is_memory, tell, wait_for};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -94,6 +94,11 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
     if cfg!(debug_assertions) {
         let text = "This is a build for debugging, several times slower than what is released: cargo run --release -- bench";
         tell(text.into());
+    }
+    let place = std::env::temp_dir();
+    if all.iter().any(|what| what.syncs()) && is_memory(&place) {
+        let place = place.display();
+        tell(format!("{place} is memory, so no figure waits for a disk; TMPDIR=DIR names a place on one"));
     }
     let (mut documents, mut failed) = (Vec::new(), Vec::new());
     let stop = Stop::listen()?;
