@@ -3,7 +3,7 @@
 //! that everybody uses.
 
 use super::figure::{Aim, Figure};
-use super::program::failure;
+use super::program::{failure, output_unless_stopped};
 use super::room::{Room, tell};
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -75,11 +75,12 @@ impl<'a> Cluster<'a> {
     /// Runs this program on the cluster; returns what it said and how long it took.
     ///
     /// # Errors
-    /// It cannot be run or fails, or the bench was asked to end. Ctrl-C at a terminal ends the
-    /// program, too: that is told as the interruption which it is.
+    /// It cannot be run or fails, or the bench was asked to end. That ends the program, too, as
+    /// Ctrl-C at a terminal does by itself; both are told as an interruption.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
         self.room.go_on()?;
-        let done = self.run(Command::new(super::program::PROGRAM).args(args));
+        let mut command = Command::new(super::program::PROGRAM);
+        let done = self.run(command.args(args), |child| output_unless_stopped(child, &self.room.stop));
         done.or_else(|error| self.room.go_on().and(Err(error)))
     }
 
@@ -87,13 +88,19 @@ impl<'a> Cluster<'a> {
     /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
         let mut command = Command::new(super::program::PROGRAM);
-        self.run(command.args(["reset", "--yes"]).process_group(0)).map(drop)
+        self.run(command.args(["reset", "--yes"]).process_group(0), Child::wait_with_output).map(drop)
     }
 
-    fn run(&self, command: &mut Command) -> anyhow::Result<(String, Duration)> {
-        command.env("ROPEWALK_HOME", self.home).stdin(Stdio::null());
+    /// Runs a command on the cluster, and waits for its end as `wait` does.
+    fn run(
+        &self,
+        command: &mut Command,
+        wait: impl FnOnce(Child) -> std::io::Result<Output>,
+    ) -> anyhow::Result<(String, Duration)> {
+        command.env("ROPEWALK_HOME", self.home);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();
-        let said = command.output()?;
+        let said = wait(command.spawn()?)?;
         let took = start.elapsed();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), failure(&said));

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) const INTERRUPTED: &str = "interrupted";
 /// A thread that sleeps looks this often whether it should end.
-const HEED: Duration = Duration::from_millis(200);
+pub(super) const HEED: Duration = Duration::from_millis(200);
 /// How long the clients of a round wait for their last answers when the round is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
