@@ -41,6 +41,7 @@ mod figure;
 mod network;
 mod own_process;
 mod program;
+mod rest;
 mod room;
 mod runtime;
 mod store;
