@@ -68,9 +68,9 @@ texts! { pub(crate) enum Word {
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
     What: "What happened", "무슨 일이 있었나";
     Also: "Other ways", "다른 방법";
-    FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
+    FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  `next`로 계속: {} {}";
     FinishedHome: "Finished.  `next` goes back to your own cluster", "마쳤습니다.  `next`로 원래 클러스터로 돌아갑니다";
-    FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
+    FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  `lab list`로 실습을 고르세요";
     PlayAgain: "`lesson again` plays this one again", "이 강의를 처음부터 다시 하려면 `lesson again`";
     AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
