@@ -303,9 +303,9 @@ texts! {
     LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
-    LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
-    LossRemoved: "{} would be removed", "{} 삭제됨";
-    LossChanged: "{} would be changed back", "{} 이전 상태로 돌아감";
+    LossHead: "This would take back what was made or changed since:", "그 뒤에 만들거나 바꾼 것이 다음과 같이 되돌아갑니다.";
+    LossRemoved: "{} would be removed", "{} 삭제 예정";
+    LossChanged: "{} would be changed back", "{} 이전 상태로 되돌릴 예정";
     LossMore: "and {} more", "그 밖에 {}개";
     LossAsk: "Go on? [y/N]", "계속할까요? [y/N]";
     LossKept: "Nothing was changed.", "아무것도 바꾸지 않았습니다.";
