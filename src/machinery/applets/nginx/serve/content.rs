@@ -54,6 +54,15 @@ impl Content {
         self.pieces.extend((length > 0).then_some(Piece::OfFile { at, left: length }));
     }
 
+    /// The text that a body begins with.
+    #[cfg(test)]
+    pub(super) fn first_text(&self) -> &str {
+        match self.pieces.front() {
+            Some(Piece::Text(bytes)) => str::from_utf8(bytes).unwrap(),
+            _ => "",
+        }
+    }
+
     /// Reads on in the piece of a file that comes next.
     fn read(file: Option<&File>, at: &mut u64, left: &mut u64) -> io::Result<Bytes> {
         let mut buffer = vec![0; CHUNK.min(*left) as usize];
