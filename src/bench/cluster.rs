@@ -3,7 +3,8 @@
 //! that everybody uses.
 
 use super::figure::{Aim, Figure};
-use super::program::failure;
+use super::program::{failure, output_unless_stopped};
+use super::rest::cost;
 use super::room::{Room, tell};
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
@@ -15,16 +16,16 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// A cluster in a home of its own; it is wiped when this ends. If it cannot be wiped, its home
 /// stays: without it no `ropewalk reset` would find the processes.
 pub(crate) struct Cluster<'a> {
     home: &'a Path,
-    /// Set if the home has to stay.
-    keep: &'a AtomicBool,
+    /// Its `keep` is set if the home has to stay.
+    room: &'a Room<'a>,
 }
 
 /// A cluster is wiped within this time, also one that is just being started, on a machine that is
@@ -37,8 +38,13 @@ const WIPE_AGAIN: Duration = Duration::from_millis(200);
 
 impl Drop for Cluster<'_> {
     fn drop(&mut self) {
+        // A start makes this directory before its first process. One that was refused, e.g. because
+        // the path is too long for a socket, has made nothing; its `reset` would be refused, too.
+        if !self.home.join("clusters").exists() {
+            return;
+        }
         if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
-            self.keep.store(true, Ordering::Relaxed);
+            self.room.keep.store(true, Ordering::Relaxed);
             let home = self.home.display();
             tell(format!(
                 "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
@@ -64,25 +70,38 @@ fn retry(most: Duration, pause: Duration, mut act: impl FnMut() -> anyhow::Resul
 impl<'a> Cluster<'a> {
     /// A cluster in this home, which lies in the directory of `room`. Nothing runs yet.
     pub(crate) fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
-        Cluster { home, keep: &room.keep }
+        Cluster { home, room }
     }
 
     /// Runs this program on the cluster; returns what it said and how long it took.
+    ///
+    /// # Errors
+    /// It cannot be run or fails, or the bench was asked to end. That ends the program, too, as
+    /// Ctrl-C at a terminal does by itself; both are told as an interruption.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
-        self.run(Command::new(super::program::PROGRAM).args(args))
+        self.room.go_on()?;
+        let mut command = Command::new(super::program::PROGRAM);
+        let done = self.run(command.args(args), |child| output_unless_stopped(child, &self.room.stop));
+        done.or_else(|error| self.room.go_on().and(Err(error)))
     }
 
     /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
     /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
         let mut command = Command::new(super::program::PROGRAM);
-        self.run(command.args(["reset", "--yes"]).process_group(0)).map(drop)
+        self.run(command.args(["reset", "--yes"]).process_group(0), Child::wait_with_output).map(drop)
     }
 
-    fn run(&self, command: &mut Command) -> anyhow::Result<(String, Duration)> {
-        command.env("ROPEWALK_HOME", self.home).stdin(Stdio::null());
+    /// Runs a command on the cluster, and waits for its end as `wait` does.
+    fn run(
+        &self,
+        command: &mut Command,
+        wait: impl FnOnce(Child) -> std::io::Result<Output>,
+    ) -> anyhow::Result<(String, Duration)> {
+        command.env("ROPEWALK_HOME", self.home);
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();
-        let said = command.output()?;
+        let said = wait(command.spawn()?)?;
         let took = start.elapsed();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
         ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), failure(&said));
@@ -155,72 +174,10 @@ pub(crate) fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
         Figure::times("start again with the same data", &again, ms(1000)),
         Figure::times("cold start, three control planes", &three, ms(2000)),
         Figure::times("stop", &stops, ms(1000)),
-        Figure::new("at rest: memory (PSS)", "MB", vec![memory], Aim::AtMost(100.0)),
+        Figure::new("at rest: memory", "MB", vec![memory], Aim::AtMost(100.0)),
         Figure::new("at rest: of one core", "%", vec![cpu], Aim::AtMost(3.0)),
         Figure::new("the program", "MB", vec![size], Aim::AtMost(60.0)),
     ])
-}
-
-/// Returns the memory (PSS) in MB and the CPU in percent of a core of the supervisor and all its
-/// descendants, some seconds after a start. A page that several processes share counts in equal
-/// parts for each; this process, which has the same code, is not in the sum.
-fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
-    const REST: Duration = Duration::from_secs(5);
-    const SPAN: Duration = Duration::from_secs(20);
-    let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    let supervisor = supervisor.context("status tells no pid of supervisor")?;
-    room.rest(REST)?;
-    let before = ticks(supervisor)?;
-    room.rest(SPAN)?;
-    let after = ticks(supervisor)?;
-    let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
-    // The difference of the sums: the time of a process that ended in between was its own before,
-    // and is in its parent's after.
-    let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ is 100 wherever Linux runs
-    let mut kilobytes = 0;
-    for pid in after.keys() {
-        let rollup = match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
-            // It has ended meanwhile, and may wait for its parent as a zombie, which has no memory.
-            Err(error) if error.raw_os_error() == Some(nix::errno::Errno::ESRCH as i32) => continue,
-            Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => continue,
-            read => read.with_context(|| format!("the memory of process {pid}"))?,
-        };
-        let pss = rollup
-            .lines()
-            .find_map(|l| l.strip_prefix("Pss:")?.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        kilobytes += pss.context("smaps_rollup has no Pss")?;
-    }
-    // A kB of smaps_rollup is 1024 bytes.
-    Ok((kilobytes as f64 * 1024.0 / 1e6, hundredths / SPAN.as_secs_f64()))
-}
-
-/// Returns the CPU time, in clock ticks, of a process and of all its descendants, each with that of
-/// the children that have ended and that it has waited for. Descendants of a supervisor are the
-/// janitor, the main process, the zygote, and the processes of pods.
-///
-/// # Errors
-/// `/proc` cannot be read, or the process has ended.
-fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
-    let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
-        // After the name in brackets: the state, the parent, and from the twelfth on utime, stime,
-        // cutime and cstime (proc_pid_stat(5)).
-        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
-        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
-        let parent = i32::try_from(number(1)?).ok()?;
-        Some((pid, (parent, (11..=14).map(number).sum::<Option<u64>>()?)))
-    });
-    let all: BTreeMap<i32, (i32, u64)> = all.collect();
-    let mut own: BTreeMap<i32, u64> = BTreeMap::new();
-    let mut next = vec![supervisor];
-    while let Some(pid) = next.pop() {
-        let Some((_, ticks)) = all.get(&pid) else { continue };
-        own.insert(pid, *ticks);
-        next.extend(all.iter().filter(|(_, (parent, _))| *parent == pid).map(|(child, _)| *child));
-    }
-    ensure!(own.contains_key(&supervisor), "the supervisor has ended");
-    Ok(own)
 }
 
 fn ready(pod: &Pod) -> bool {
@@ -256,7 +213,7 @@ impl Pods {
         let start = Instant::now();
         act.await?;
         while !enough(&now) {
-            match events.next().await.context("the watch ended")?? {
+            match events.next().await.context("the watch ended before the pods were as wanted")?? {
                 WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(now.insert(name(&p), p)),
                 WatchEvent::Deleted(p) => drop(now.remove(&name(&p))),
                 WatchEvent::Error(status) => bail!("the watch ended: {}", status.message),
@@ -355,7 +312,23 @@ async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::room::{INTERRUPTED, Stop};
     use super::*;
+    use std::sync::atomic::AtomicBool;
+
+    #[test]
+    fn nothing_more_is_started_once_the_bench_was_asked_to_end() {
+        let dir = tempfile::tempdir().unwrap();
+        let keep = AtomicBool::new(false);
+        let room = Room { dir: dir.path(), runs: None, peer: None, stop: Stop::default(), keep };
+        let cluster = Cluster::at(dir.path(), &room);
+        // In a test this program is the test's own, which has no option `-o`.
+        assert_ne!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
+        room.stop.0.cancel();
+        assert_eq!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
+        drop(cluster);
+        assert!(!room.keep.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");
+    }
 
     #[test]
     fn the_last_error_of_something_tried_again_is_told() {
@@ -379,37 +352,5 @@ mod tests {
         let client = view.client("bench").expect("a cluster").kube();
         let waited = wait_for_account(&Api::default_namespaced(client), Duration::from_millis(100)).await;
         assert_eq!(waited.unwrap_err().to_string(), "no controller makes the ServiceAccount default");
-    }
-
-    #[test]
-    fn a_cluster_at_rest_is_its_supervisor_and_all_descendants() {
-        // A shell, its child, and the child of that one.
-        let mut shell = Command::new("/bin/sh");
-        shell.args(["-c", "sh -c 'sleep 3600 & echo; wait' & wait"]).process_group(0);
-        let mut shell = shell.stdout(Stdio::piped()).spawn().unwrap();
-        let mut began = [0];
-        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut began).unwrap();
-        let pid = shell.id() as i32;
-        let own = ticks(pid).unwrap();
-        let group = nix::unistd::Pid::from_raw(pid);
-        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
-        shell.wait().unwrap();
-        assert_eq!(own.len(), 3, "{own:?}");
-        assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
-        assert!(ticks(pid).is_err(), "it has ended");
-    }
-
-    #[test]
-    fn the_time_of_a_descendant_that_ended_counts() {
-        // A shell whose child works for a while and ends. Then the shell is a program that rests.
-        let work = "sh -c 'n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done'; echo; exec sleep 3600";
-        let mut shell = Command::new("/bin/sh");
-        let mut shell = shell.args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
-        let mut worked = [0];
-        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut worked).unwrap();
-        let own = ticks(shell.id() as i32).unwrap();
-        shell.kill().unwrap();
-        shell.wait().unwrap();
-        assert!(own.len() == 1 && own.values().sum::<u64>() >= 5, "{own:?}");
     }
 }

@@ -41,6 +41,7 @@ mod figure;
 mod network;
 mod own_process;
 mod program;
+mod rest;
 mod room;
 mod runtime;
 mod store;
@@ -51,8 +52,9 @@ use clap::ValueEnum;
 use figure::Figure;
 use lang::charset::print;
 pub use room::What;
-use room::{Room, Stop, tell, wait_for};
+use room::{Room, Stop, is_memory, tell, wait_for};
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::TempDir;
@@ -74,6 +76,7 @@ fn measure(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
 fn part(what: What, runs: Option<usize>, peer: Option<&Path>, stop: &Stop) -> anyhow::Result<Vec<Figure>> {
     // A short path, for its sockets. Where /tmp is memory, TMPDIR names a place on a disk.
     let dir = tempfile::Builder::new().prefix("rwb").tempdir().context("no place for the bench")?;
+    stop.works_in(dir.path());
     let room = Room { dir: dir.path(), runs, peer, stop: stop.clone(), keep: AtomicBool::new(false) };
     let measured = room.go_on().and_then(|()| measure(what, &room));
     let keep = room.keep.load(Ordering::Relaxed);
@@ -92,6 +95,11 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
     if cfg!(debug_assertions) {
         let text = "This is a build for debugging, several times slower than what is released: cargo run --release -- bench";
         tell(text.into());
+    }
+    let place = std::env::temp_dir();
+    if all.iter().any(|what| what.syncs()) && is_memory(&place) {
+        let place = place.display();
+        tell(format!("{place} is memory, so no figure waits for a disk; TMPDIR=DIR names a place on one"));
     }
     let (mut documents, mut failed) = (Vec::new(), Vec::new());
     let stop = Stop::listen()?;
@@ -114,12 +122,20 @@ pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: b
     }
 }
 
-/// Removes the directory of a part, unless something in it still runs.
+/// Removes the directory of a part, unless something in it still runs. What cannot be removed is
+/// told.
 fn remove(dir: TempDir, keep: bool) {
-    match keep {
-        true => drop(dir.keep()),
-        false => drop(dir),
+    if keep {
+        drop(dir.keep());
+    } else if let Some(left) = close(dir) {
+        tell(left);
     }
+}
+
+/// Removes a directory. Returns why it is still there, if it is.
+fn close(dir: TempDir) -> Option<String> {
+    let error = dir.close().err().filter(|error| error.kind() != ErrorKind::NotFound)?;
+    Some(format!("ropewalk: not everything was removed: {error}"))
 }
 
 /// One document for all parts that were `asked` for: of a single part its own, of several an array,
@@ -169,5 +185,20 @@ mod tests {
             assert_eq!(path.exists(), keep);
             let _ = std::fs::remove_dir(&path);
         }
+    }
+
+    #[test]
+    fn a_directory_that_cannot_be_removed_is_told() {
+        assert_eq!(close(tempfile::tempdir().unwrap()), None);
+        let gone = tempfile::tempdir().unwrap();
+        std::fs::remove_dir(gone.path()).unwrap();
+        assert_eq!(close(gone), None);
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().to_path_buf();
+        std::fs::remove_dir(&path).unwrap();
+        std::fs::write(&path, "no directory").unwrap();
+        let told = close(dir).expect("a reason");
+        std::fs::remove_file(&path).unwrap();
+        assert!(told.contains("not everything") && told.contains(&path.display().to_string()), "{told}");
     }
 }

@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail, ensure};
 use cni::{HostPort, Protocol, ServiceRule};
 use cri::{ContainerConfig, Mount};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -79,6 +80,7 @@ impl Way<'_> {
         while let Some(left) = until.checked_duration_since(clock::Instant::now()) {
             // A server that takes the connection and stays silent has no limit of its own.
             match clock::limit(left, self.ask("/", &mut [0; 512])).await {
+                Some(Ok(0)) => why = anyhow!("an empty answer"),
                 Some(Ok(_)) => return Ok(()),
                 Some(Err(error)) => why = error,
                 None => break,
@@ -95,7 +97,8 @@ impl Way<'_> {
     }
 }
 
-/// The same work on both ways, in turns.
+/// The same work on both ways, in turns. Each way has given a long answer before: the first one of
+/// a server reads its file into memory, and whichever way came first would pay for that.
 async fn side_by_side(
     what: &str,
     (way, peer, name): (&Way<'_>, &Way<'_>, &str),
@@ -104,6 +107,9 @@ async fn side_by_side(
 ) -> anyhow::Result<[Figure; 2]> {
     way.open().await?;
     peer.open().await?;
+    for cold in [way, peer] {
+        cold.bulk().await?;
+    }
     let (mut bulk, mut short) = ((vec![], vec![]), (vec![], vec![]));
     for _ in 0..runs {
         bulk.0.push(way.bulk().await?);
@@ -124,11 +130,16 @@ pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
     Ok(figures)
 }
 
+/// Writes what the server of a pod answers with. The long file takes no place on the disk.
+fn write_content(content: &Path) -> std::io::Result<()> {
+    std::fs::create_dir_all(content)?;
+    std::fs::write(content.join("index.html"), "bench\n")?;
+    std::fs::File::create(content.join("long"))?.set_len(LONG as u64)
+}
+
 async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     let content = world.dir.join("www");
-    std::fs::create_dir_all(&content)?;
-    std::fs::write(content.join("index.html"), "bench\n")?;
-    std::fs::File::create(content.join("long"))?.set_len(LONG as u64)?;
+    write_content(&content).with_context(|| format!("cannot write {}", content.display()))?;
     let sandbox = world.sandbox(1, "web").await?;
     let mount = Mount {
         host_root: None,
@@ -190,22 +201,29 @@ async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
 
 /// A server that answers at length, or shortly.
 async fn serve(listener: TcpListener) {
-    let mut answers: JoinSet<()> = JoinSet::new();
+    let mut answers: JoinSet<bool> = JoinSet::new();
     loop {
-        let Ok((mut stream, _)) = listener.accept().await else { continue };
+        let Ok((stream, _)) = listener.accept().await else {
+            clock::pause(Duration::from_millis(10)).await; // no descriptor is left, say
+            continue;
+        };
         while answers.try_join_next().is_some() {} // those that have ended
-        answers.spawn(async move {
-            let mut question = [0; 1024];
-            let asked = stream.read(&mut question).await.unwrap_or(0);
-            let long = question[..asked].starts_with(b"GET /long");
-            let chunk = vec![b'.'; if long { CHUNK } else { 128 }];
-            for _ in 0..if long { LONG / CHUNK } else { 1 } {
-                if stream.write_all(&chunk).await.is_err() {
-                    return; // the client has gone
-                }
-            }
-        });
+        answers.spawn(answer(stream));
     }
+}
+
+/// Answers one question, and closes the connection. Returns whether the answer was the long one.
+async fn answer(mut stream: TcpStream) -> bool {
+    let mut question = [0; 1024];
+    let asked = stream.read(&mut question).await.unwrap_or(0);
+    let long = question[..asked].starts_with(b"GET /long");
+    let chunk = vec![b'.'; if long { CHUNK } else { 128 }];
+    for _ in 0..if long { LONG / CHUNK } else { 1 } {
+        if stream.write_all(&chunk).await.is_err() {
+            break; // the client has gone
+        }
+    }
+    long
 }
 
 #[cfg(test)]
@@ -220,5 +238,45 @@ mod tests {
         let opened = clock::limit(2 * PATIENCE, Way::Host(address).open()).await.expect("an end");
         let told = format!("{:#}", opened.unwrap_err());
         assert_eq!(told, format!("{address} does not answer: it says nothing"));
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_without_an_answer_is_asked_again() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let way = Way::Host(server.local_addr().unwrap());
+        let third = async {
+            for _ in 0..2 {
+                let (mut stream, _) = server.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            }
+            answer(server.accept().await.unwrap().0).await
+        };
+        let both = async { tokio::join!(way.open(), third).0 };
+        clock::limit(2 * PATIENCE, both).await.expect("it is asked again").unwrap();
+    }
+
+    /// Answers questions, and counts those for a long answer.
+    async fn count(server: &TcpListener, long: &std::cell::Cell<u32>) {
+        loop {
+            let (stream, _) = server.accept().await.unwrap();
+            long.set(long.get() + u32::from(answer(stream).await));
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_long_answer_of_each_way_is_no_run() {
+        let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let (way, long) = (Way::Host(server.local_addr().unwrap()), std::cell::Cell::new(0));
+        let figures = tokio::select! {
+            figures = side_by_side("way", (&way, &way, "peer"), 1, 1.0) => figures.unwrap(),
+            () = count(&server, &long) => panic!("the server ended"),
+        };
+        assert_eq!((long.get(), figures[0].json()["runs"].as_u64()), (4, Some(1)));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_written_is_an_error() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert!(write_content(&file.path().join("www")).is_err());
     }
 }

@@ -5,16 +5,19 @@ use clap::ValueEnum;
 use lang::charset::shown;
 use linux::signal::stop_requested;
 use nix::sys::signal::Signal;
+use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 pub(super) const INTERRUPTED: &str = "interrupted";
 /// A thread that sleeps looks this often whether it should end.
-const HEED: Duration = Duration::from_millis(200);
+pub(super) const HEED: Duration = Duration::from_millis(200);
 /// How long the clients of a round wait for their last answers when the round is over.
 const LAST_ANSWERS: Duration = Duration::from_secs(30);
 
@@ -49,6 +52,18 @@ pub(crate) struct Room<'a> {
     pub stop: Stop,
     /// Set if `dir` has to stay: something in it still runs.
     pub keep: AtomicBool,
+}
+
+impl What {
+    /// Returns whether a disk that syncs slowly makes the figures of this part worse.
+    pub(super) fn syncs(self) -> bool {
+        !matches!(self, What::Network | What::Runtime)
+    }
+}
+
+/// Returns whether the files of a directory are in memory, where syncing them costs nothing.
+pub(super) fn is_memory(dir: &Path) -> bool {
+    statfs(dir).is_ok_and(|found| found.filesystem_type() == TMPFS_MAGIC)
 }
 
 impl Room<'_> {
@@ -99,15 +114,15 @@ impl Room<'_> {
 
 /// Tells that the bench should end early: after Ctrl-C, SIGTERM, or the end of its terminal. The
 /// part that runs then ends with an error, and removes the clusters and objects that it has made.
-/// Ctrl-C after that ends the program at once ([`second_ctrl_c`]).
+/// Ctrl-C after that ends the program at once ([`second_ctrl_c`]), which tells what it leaves.
 #[derive(Clone, Default)]
-pub(crate) struct Stop(pub(super) CancellationToken);
+pub(crate) struct Stop(pub(super) CancellationToken, Arc<watch::Sender<PathBuf>>);
 
 impl Stop {
     /// Listens on a thread of its own, which ends with the process.
     pub(super) fn listen() -> anyhow::Result<Stop> {
         let stop = Stop::default();
-        let token = stop.0.clone();
+        let ours = stop.clone();
         let tokio = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let tokio = tokio.context("cannot start")?;
         let asked = {
@@ -116,8 +131,12 @@ impl Stop {
         };
         let listen = async move {
             asked.await;
-            end(&token, std::io::stderr());
+            end(&ours.0, std::io::stderr());
             if second_ctrl_c(stop_requested).await.is_ok() {
+                let dir = ours.1.borrow().clone();
+                if let Some(text) = left_in(&dir) {
+                    tell(text);
+                }
                 std::process::exit(130);
             }
         };
@@ -125,6 +144,26 @@ impl Stop {
         listening.spawn(move || tokio.block_on(listen)).context("cannot start")?;
         Ok(stop)
     }
+
+    /// Notes the directory of the part that runs now.
+    pub(super) fn works_in(&self, dir: &Path) {
+        self.1.send_replace(dir.to_path_buf());
+    }
+}
+
+/// Describes what stays in the directory of a part that ends at once, and how a user removes it.
+/// `None`: the directory is gone, or no part has begun.
+fn left_in(dir: &Path) -> Option<String> {
+    if !dir.exists() {
+        return None;
+    }
+    let inside = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
+    let homes =
+        std::iter::once(dir.to_path_buf()).chain(inside).filter(|home| home.join("clusters").exists());
+    let wipes: String =
+        homes.map(|home| format!("\n  ROPEWALK_HOME={} ropewalk reset --yes", home.display())).collect();
+    let first = if wipes.is_empty() { "" } else { ", and a cluster may run in it; before you remove it:" };
+    Some(format!("ropewalk: {} stays{first}{wipes}", dir.display()))
 }
 
 /// Waits for a Ctrl-C of a user who does not want to wait for the removal. Any other signal may
@@ -161,9 +200,11 @@ fn tell_to(mut stderr: impl Write, text: String) {
     let _ = writeln!(stderr, "{}", shown(text)); // it may be closed
 }
 
-/// Runs a part that waits.
+/// Runs a part that waits, on a thread for each processor: on a machine that has many, the figures
+/// of 64 clients on two threads would be the clients' own.
 pub(super) fn wait_for<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
-    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    let threads = std::thread::available_parallelism().map_or(2, |processors| processors.get().max(2));
+    let tokio = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
     tokio.context("cannot start")?.block_on(work)
 }
 
@@ -205,12 +246,47 @@ mod tests {
         assert_eq!(all_done(clients, Duration::ZERO).await.unwrap(), [1]);
     }
 
+    #[test]
+    fn clients_may_use_every_processor() {
+        let threads = wait_for(async { Ok(tokio::runtime::Handle::current().metrics().num_workers()) });
+        let processors = std::thread::available_parallelism().unwrap().get();
+        assert_eq!(threads.unwrap(), processors.max(2));
+    }
+
     #[tokio::test]
     async fn a_terminal_that_is_closed_keeps_nothing_from_being_removed() {
         let signals = ["SIGHUP", "SIGTERM", "SIGINT", "SIGINT"];
         let mut left = signals.into_iter();
         second_ctrl_c(|| Ok(std::future::ready(left.next().expect("a signal")))).await.unwrap();
         assert_eq!(left.collect::<Vec<_>>(), ["SIGINT"], "only the first Ctrl-C was waited for");
+    }
+
+    #[test]
+    fn a_directory_in_memory_is_known_as_that() {
+        assert!(!is_memory(Path::new("/proc")) && !is_memory(Path::new("/nowhere")));
+        let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap();
+        let shared = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some("/dev/shm"));
+        let has_tmpfs = shared.is_some_and(|line| line.split(' ').nth(2) == Some("tmpfs"));
+        assert!(is_memory(Path::new("/dev/shm")) || !has_tmpfs, "{shared:?}");
+        assert!(What::Store.syncs() && !What::Network.syncs());
+    }
+
+    #[test]
+    fn a_second_ctrl_c_tells_what_it_leaves() {
+        let dir = tempfile::tempdir().unwrap();
+        let (place, told) = (dir.path().display(), || left_in(dir.path()));
+        assert_eq!(told(), Some(format!("ropewalk: {place} stays")));
+        std::fs::create_dir_all(dir.path().join("3/clusters")).unwrap();
+        std::fs::write(dir.path().join("file"), "").unwrap();
+        let cluster = format!(
+            "ropewalk: {place} stays, and a cluster may run in it; before you remove it:\n  ROPEWALK_HOME={place}/3 ropewalk reset --yes"
+        );
+        assert_eq!(told(), Some(cluster));
+        std::fs::remove_dir_all(dir.path()).unwrap();
+        assert_eq!((told(), left_in(Path::new(""))), (None, None));
+        let stop = Stop::default();
+        stop.works_in(Path::new("/here"));
+        assert_eq!(*stop.clone().1.borrow(), Path::new("/here"));
     }
 
     #[test]

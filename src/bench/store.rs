@@ -25,9 +25,10 @@ const ROUND: Duration = Duration::from_secs(2);
 const PATIENCE: Duration = Duration::from_secs(20);
 /// The time between two attempts to reach a member.
 const ATTEMPT_EVERY: Duration = Duration::from_millis(50);
-/// Of what a member that has ended printed, so many lines are shown, of so many bytes at its end.
+/// Of what a member that has ended printed, so many lines are shown, of so many bytes at its end: a
+/// panic's trace has to fit, since the reason stands before it.
 const LINES_SHOWN: usize = 3;
-const TAIL_BYTES: u64 = 4096;
+const TAIL_BYTES: u64 = 64 << 10;
 const VALUE_BYTES: usize = 256;
 /// Keys that each client puts.
 const KEYS: u32 = 1000;
@@ -230,7 +231,15 @@ async fn first_end(members: &mut [Member]) -> String {
     }
 }
 
-/// Returns the last lines of a file, each behind a line break; nothing if there are none.
+/// Returns the last lines of a file, each behind a line break; nothing if there are none. The trace
+/// of a Go panic, which would hide the reason, is left out:
+///
+/// ```text
+/// panic: create wal error: no space left on device
+///
+/// goroutine 1 [running]:
+/// go.etcd.io/etcd/server/v3/etcdserver.startNode(...)
+/// ```
 fn last_lines(log: &Path) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let (mut file, mut bytes) = (File::open(log)?, Vec::new());
@@ -241,7 +250,8 @@ fn last_lines(log: &Path) -> String {
     };
     let bytes = read().unwrap_or_default();
     let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let told = text.split("\ngoroutine ").next().unwrap_or_default();
+    let lines: Vec<&str> = told.lines().filter(|line| !line.trim().is_empty()).collect();
     let shown = &lines[lines.len().saturating_sub(LINES_SHOWN)..];
     shown.iter().map(|line| format!("\n  {line}")).collect()
 }
@@ -401,6 +411,15 @@ mod tests {
         let mut real = Real { store, members: vec![member(dir.path(), script)] };
         let why = clock::limit(PATIENCE / 2, real.failure()).await.expect("it is noticed");
         assert_eq!(why.as_deref(), Some("it ended (exit status: 3)\n  2\n  3\n  4"));
+    }
+
+    #[test]
+    fn a_panic_is_told_without_its_trace() {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let trace = "main.main()\n\tmain.go:28 +0x17\n".repeat(100);
+        let text = format!("a notice\npanic: no space left\n\ngoroutine 1 [running]:\n{trace}");
+        std::fs::write(log.path(), text).unwrap();
+        assert_eq!(last_lines(log.path()), "\n  a notice\n  panic: no space left");
     }
 
     /// Each of the rounds leaves versions that count for a store's quota.

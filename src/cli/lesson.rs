@@ -232,6 +232,11 @@ async fn list(
         Some(place) => if_running(guests::asked(place, lang, Ask::List).await, lang),
         None => (None, 0),
     };
+    // The list for people has a mark at the open lesson. Without an answer it has none.
+    let open = match place.filter(|_| running.is_some() && output.is_none()) {
+        Some(place) => guests::asked(place, lang, Ask::Show).await.map(|view: LessonView| view.id),
+        None => Ok(String::new()),
+    };
     let entries: Vec<Entry> = match running {
         Some(entries) => entries,
         None => library.lessons.iter().map(|l| entry(&library, l, lang)).collect(),
@@ -239,7 +244,7 @@ async fn list(
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&entries)?);
     } else {
-        print!("{}", PageStyle::for_output(lang).list(&entries, ""));
+        print!("{}", PageStyle::for_output(lang).list(&entries, &open.unwrap_or_default()));
     }
     for fault in &library.faults {
         eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));

@@ -125,6 +125,7 @@ fn bench(
 /// Runs `etcdctl` under its own name: on the cluster that `KUBECONFIG` belongs to, else on `main`.
 /// `words`: its arguments, without a program's name. Returns the exit code.
 pub fn etcdctl(words: Vec<String>) -> i32 {
+    linux::signal::notice_children(); // of `lock` and `watch`
     end_with_the_reader();
     block_on(clusters::etcdctl_alone(words), None)
 }

@@ -21,6 +21,7 @@ texts! {
         PreviewAlone: "`lesson preview` reads the folder that it is given, and asks no cluster: leave out {}", "`lesson preview`는 지정한 폴더만 읽고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NewAlone: "`lesson new` writes files and asks no cluster: leave out {}", "`lesson new`는 파일만 만들고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NoMember: "no etcd member of cluster {} is running; `ropewalk fault list --name {}` shows what is broken", "{} 클러스터에 실행 중인 etcd 멤버가 없습니다. `ropewalk fault list --name {}`로 고장 난 곳을 확인하세요";
+        NodeUnknown: "not known: no API server answers", "알 수 없음: 응답하는 API 서버가 없습니다";
         BenchPeer: "--peer-kubeconfig is for the part api: name it, too, or leave the option out", "--peer-kubeconfig는 api 항목에만 쓰입니다. api도 함께 적거나 이 옵션을 빼세요";
     }
 }

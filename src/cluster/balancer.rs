@@ -4,7 +4,8 @@
 //! As haproxy before a kubeadm cluster: it passes bytes, asks each server whether it is ready,
 //! sends new connections to those that are, and closes the connections of one that stays not ready
 //! while others are, so that clients turn to another. When none is ready every one that listens is
-//! as good: its answer says more than a closed door.
+//! as good: its answer says more than a closed door. It tells the server for whom it connects, as
+//! haproxy's `send-proxy` does: a program in a pod stays one, and bounds hold for each client.
 //!
 //! A single server needs none of this. It gets the accepted connection itself, unless a fault lies
 //! on its node's network: then the bytes pass through the fabric and meet the fault.
@@ -12,7 +13,7 @@
 use super::faults::Faults;
 use super::ports::API_PORT;
 use super::world::World;
-use apiserver::forward;
+use apiserver::{Server, forward};
 use linux::{descriptors, tcp};
 use net::addresses;
 use parking_lot::Mutex;
@@ -95,7 +96,7 @@ pub(crate) fn start(crew: &Crew, world: &Arc<World>, listeners: Vec<TcpListener>
                     let end = entry.end.clone();
                     let passed = async {
                         if let Some(client) = balancer.hand_over(client, from).await {
-                            balancer.forward(client, &entry).await;
+                            balancer.forward(client, from, &entry).await;
                         }
                     };
                     let _ = end.run_until_cancelled(passed).await;
@@ -232,26 +233,23 @@ impl Balancer {
         }
     }
 
-    async fn forward(&self, mut client: TcpStream, entry: &Entry) {
-        for (name, server, end) in self.candidates() {
+    async fn forward(&self, client: TcpStream, peer: SocketAddr, entry: &Entry) {
+        for (name, address, end) in self.candidates() {
             let patience = patience(&self.world.faults, &name);
-            let dialled = tokio::time::timeout(patience, self.world.fabric.dial(server)).await;
-            let Ok(Ok(mut upstream)) = dialled else { continue };
+            let dialled = tokio::time::timeout(patience, self.world.fabric.dial(address)).await;
+            let Ok(Ok(upstream)) = dialled else { continue };
             if descriptors::is_reserved(&upstream) {
                 return; // what is left is the store's
             }
-            // A client that does not read is the API server's to deal with, so its answers must not
-            // pile up here.
-            let _ =
-                (client.set_nodelay(true), tcp::bound_unread(&client), tcp::keep_alive(&client, KEEP_ALIVE));
+            // A server that only begins to listen cannot be told for whom the connection is made,
+            // and another program that listens in its place is no API server.
+            let server = self.world.api_servers.borrow().get(&name).cloned();
+            let Some(server) = server else { continue };
             if let Ok(from) = upstream.local_addr() {
                 entry.connected(&name, from);
             }
-            let left = forward::left(&client);
             tokio::select! {
-                // Either end may hang up, the client also while the API server reads nothing of
-                // what it sent.
-                () = forward::copy_until_left(&mut client, &mut upstream, left) => {}
+                () = pass(client, peer, upstream, server) => {}
                 () = end.cancelled() => {}
             }
             return;
@@ -259,9 +257,56 @@ impl Balancer {
     }
 }
 
+/// Passes bytes between a client and an API server, which is told whose they are, until either end
+/// hangs up; the client also while the API server reads nothing of what it sent.
+async fn pass(mut client: TcpStream, peer: SocketAddr, mut upstream: TcpStream, server: Server) {
+    // A client that does not read is the API server's to deal with, so its answers must not pile up
+    // here.
+    let _ = (client.set_nodelay(true), tcp::bound_unread(&client), tcp::keep_alive(&client, KEEP_ALIVE));
+    let left = forward::left(&client);
+    // Before the first byte, and until the connection is closed.
+    let Ok(from) = upstream.local_addr() else { return };
+    let _told = server.forwards(from, peer);
+    forward::copy_until_left(&mut client, &mut upstream, left).await;
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use apiserver::testing;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// `curl` in a pod is not taken for the learner's, whose connections come through the balancer
+    /// as well.
+    #[tokio::test]
+    async fn an_api_server_is_told_for_whom_a_connection_is_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let balancer = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        for (peer, inside) in [(testing::INSIDE, true), (std::net::IpAddr::from([127, 0, 0, 1]), false)] {
+            let client = TcpStream::connect(balancer.local_addr().unwrap()).await.unwrap();
+            let (accepted, _) = balancer.accept().await.unwrap();
+            let upstream = TcpStream::connect(address).await.unwrap();
+            let (peer, server) = (SocketAddr::new(peer, 40_000), fixture.server.clone());
+            let passed = tokio::spawn(pass(accepted, peer, upstream, server));
+            let tls = pki::client_config(None, fixture.ca.pem(), &["http/1.1"]).unwrap();
+            let name = pki::server_name("127.0.0.1").unwrap();
+            let mut stream = tokio_rustls::TlsConnector::from(tls).connect(name, client).await.unwrap();
+            let before = fixture.tap.last();
+            let ask = b"GET /api/v1/nodes HTTP/1.1\r\nHost: x\r\nUser-Agent: curl/8.5.0\r\n\r\n";
+            stream.write_all(ask).await.unwrap();
+            let mut head = [0; 12];
+            stream.read_exact(&mut head).await.unwrap();
+            assert_eq!(&head, b"HTTP/1.1 403");
+            let records = fixture.tap.since(before);
+            let mut requests = records.iter().filter_map(|record| record.request.as_ref());
+            let curl = requests.find(|request| request.user_agent == "curl/8.5.0");
+            assert_eq!(curl.expect("its answer is recorded").inside, inside);
+            drop(stream);
+            passed.await.unwrap();
+        }
+    }
 
     #[test]
     fn a_server_on_a_slow_node_has_the_delay_on_top() {

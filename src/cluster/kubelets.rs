@@ -163,7 +163,7 @@ fn start_kubelet(world: &Arc<World>, node: &Arc<Node>) -> Result<Crew, Error> {
             cluster_dns: world.dns_ip(),
             cluster_domain: world.domain.clone(),
             static_pods,
-            tls: Some(pki::server_config(&serving, world.ca.pem())?),
+            tls: Some(pki::asking_server_config(&serving, world.ca.pem())?),
             hosts_cluster: node.spec.control_plane && node.spec.index == 1,
             version: api::VERSION.into(),
             tap: world.tap.at(&name, tap::Component::Kubelet),

@@ -422,6 +422,17 @@ mod tests {
         assert_eq!(container["readinessProbe"]["periodSeconds"], 1, "a start waits for a period at most");
     }
 
+    /// The lab takes what an addon's account does for the cluster's own work. With a token in the
+    /// pod, `kubectl exec` would lend it to a person (`lab::observe::who`).
+    #[test]
+    fn no_pod_of_an_addon_holds_a_token() {
+        for deployment in [coredns(&json!({}), &json!([])), kube_proxy(), provisioner(&json!([]))] {
+            let pod = &deployment["spec"]["template"]["spec"];
+            assert_eq!(pod["automountServiceAccountToken"], false, "{}", deployment["metadata"]["name"]);
+            assert!(!pod.to_string().contains("serviceAccountToken\""), "{pod}");
+        }
+    }
+
     #[tokio::test]
     async fn an_addon_that_cannot_be_made_keeps_no_other_one_back() {
         let pod = |name: &str| {

@@ -27,15 +27,17 @@ impl Target for Main {
 
     fn status(&self, progress: &Progress) -> Value {
         let world = &self.world;
+        let controls = world.spec.nodes().iter().filter(|n| n.control_plane).count();
+        // Without a majority of the store's members an API server runs, and answers nothing.
+        let has_majority = world.spec.external_etcd.is_some() || 2 * world.stores.borrow().len() > controls;
+        let is_served = progress.api && has_majority;
         let nodes: Vec<Value> = world
             .spec
             .nodes()
             .iter()
             .map(|n| {
                 let role = if n.control_plane { "control-plane" } else { "worker" };
-                // A node that is switched off counts as not ready, although its last status may say
-                // Ready.
-                let ready = progress.ready_nodes.contains(&n.name) && !world.faults.is_off(&n.name);
+                let ready = readiness(progress, is_served, &n.name, world.faults.is_off(&n.name));
                 json!({"name": n.name, "role": role, "ready": ready})
             })
             .collect();
@@ -76,5 +78,33 @@ impl Target for Main {
 
     fn without(&self, guest: &str) -> Reply {
         Reply::Error(format!("this cluster has no guest {guest:?}"))
+    }
+}
+
+/// Returns whether a node is ready. `None`: it is not known, because no API server answers
+/// (`is_served`), and the last status that was heard may be of any time before. At a start there is
+/// no earlier status: nodes are not ready then. A node that is switched off is not ready, although
+/// its last status may say Ready.
+fn readiness(progress: &Progress, is_served: bool, name: &str, is_off: bool) -> Option<bool> {
+    match is_off {
+        true => Some(false),
+        false if progress.started && !is_served => None,
+        false => Some(progress.ready_nodes.iter().any(|ready| ready == name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_readiness_of_nodes_is_not_known_while_no_api_server_answers() {
+        let started = Progress { started: true, ready_nodes: vec!["a".into()], ..Progress::default() };
+        let ready = |is_served, name, is_off| readiness(&started, is_served, name, is_off);
+        assert_eq!([ready(true, "a", false), ready(true, "b", false)], [Some(true), Some(false)]);
+        assert_eq!(ready(true, "a", true), Some(false), "its last status says Ready");
+        assert_eq!([ready(false, "a", false), ready(false, "b", false)], [None, None]);
+        assert_eq!(ready(false, "a", true), Some(false), "this is known without an API server");
+        assert_eq!(readiness(&Progress::default(), false, "a", false), Some(false), "it starts");
     }
 }

@@ -46,6 +46,7 @@ impl Engine {
             return Ok(());
         }
         noted.answers.push(kept);
+        noted.unjudged = true;
         let over = noted.answers.len().saturating_sub(KEPT_MAX);
         noted.answers.drain(..over);
         self.acted();
@@ -79,6 +80,8 @@ impl Engine {
         let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
         let more = step.answer.as_ref().zip(kept).filter(|_| !unknown);
         let more = more.and_then(|(answer, kept)| answer.missing(kept, &facts));
+        let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
+        self.progress.step(&lesson, &step).unjudged = unknown;
         if let Some(open) = &mut self.open {
             (open.given.waits, open.given.unknown, open.given.more) = (false, unknown, more);
         }
@@ -347,6 +350,34 @@ mod tests {
         assert_eq!(engine.view("ko").hints[0].say, "답이 아닙니다: 10.244.1.7:80");
         let kept = serde_json::to_string(&engine.progress).unwrap();
         assert_eq!(serde_json::from_str::<Progress>(&kept).unwrap(), engine.progress);
+    }
+
+    /// The program is killed after an answer was kept and before it was judged.
+    #[test]
+    fn an_answer_without_a_verdict_was_not_given_when_the_step_is_taken_up_again() {
+        let mut engine = asking("", "");
+        let taken_up = |engine: &mut Engine| {
+            let lesson = engine.open.take().unwrap().lesson;
+            engine.take_up("t/01", "ask", &[]);
+            engine.open = Some(Open::new(lesson, 0, Memory::default()));
+            (judged(engine), noted(engine).answers)
+        };
+        engine.take_answer("10.244.1.8", "en").unwrap();
+        assert_eq!(taken_up(&mut engine), (Judged::Missing, vec![]));
+        engine.told(Told::list("pods", [].into(), 7));
+        engine.take_answer("10.244.1.8", "en").unwrap();
+        engine.close_answer(0, true);
+        assert_eq!(judged(&engine), Judged::Unknown);
+        assert_eq!(taken_up(&mut engine), (Judged::Missing, vec![]), "nobody could tell");
+        pod_with(&mut engine, "10.244.1.7");
+        engine.take_answer("10.244.1.8", "en").unwrap();
+        engine.settle();
+        engine.close_answer(0, true);
+        assert_eq!(taken_up(&mut engine), (Judged::Wrong, vec!["10.244.1.8".into()]));
+        engine.take_answer("10.244.1.7", "en").unwrap();
+        engine.settle();
+        let (state, answers) = taken_up(&mut engine);
+        assert_eq!((state, answers.len()), (Judged::Right, 2));
     }
 
     #[test]

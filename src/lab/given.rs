@@ -35,7 +35,8 @@ pub(crate) fn confirm(
     let confirmed = given.waits && step.answer.as_ref().is_some_and(is_right);
     if confirmed {
         given.waits = false;
-        progress.step(lesson, &step.id).is_right = true;
+        let noted = progress.step(lesson, &step.id);
+        (noted.is_right, noted.unjudged) = (true, false);
     }
     confirmed
 }

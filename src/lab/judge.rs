@@ -5,6 +5,7 @@ use super::cel::facts::{self, Objects};
 use super::format::Check;
 use super::view::Verdict;
 use clock::Instant;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,27 +45,25 @@ impl Outcome {
     }
 }
 
-/// What a sitting notes for a later one, by position: checks of what has happened that are true.
-/// Those of the present are judged anew.
+/// What a sitting notes for a later one: the expressions of checks of what has happened that are
+/// true. Those of the present are judged anew.
 ///
 /// Example: a step asks to list pods without `-n`. That is read from the lines that were run, and
 /// the next process knows none of them.
-pub(crate) fn noted(checks: &[Check], truths: &[bool], memory: &Memory) -> Vec<bool> {
+pub(crate) fn noted(checks: &[Check], truths: &[bool], memory: &Memory) -> BTreeSet<String> {
     let is_met = |at: usize, check: &Check| match check.is.is_level() {
         true => check.is.is_about_the_past() && truths.get(at).copied().unwrap_or_default(),
         false => memory.held.get(at).copied().unwrap_or_default(),
     };
-    checks.iter().enumerate().map(|(at, check)| is_met(at, check)).collect()
+    let met = checks.iter().enumerate().filter(|(at, check)| is_met(*at, check));
+    met.map(|(_, check)| check.is.source.clone()).collect()
 }
 
 /// What an earlier sitting noted, as far as it can be of these checks: a lesson may have been
-/// rewritten since.
-pub(crate) fn recalled(noted: &[bool], checks: &[Check]) -> Memory {
-    if noted.len() != checks.len() {
-        return Memory::default();
-    }
+/// rewritten since. A check is known by its expression, wherever it stands now.
+pub(crate) fn recalled(noted: &BTreeSet<String>, checks: &[Check]) -> Memory {
     let of = |wanted: &dyn Fn(&Check) -> bool| -> Vec<bool> {
-        checks.iter().zip(noted).map(|(check, noted)| *noted && wanted(check)).collect()
+        checks.iter().map(|check| noted.contains(&check.is.source) && wanted(check)).collect()
     };
     // One that is true of nothing forbids an act: it is true again, until the act is done.
     let is_shown = |check: &Check| check.is.is_about_the_past() && !check.is.holds(&nothing_of(check));
@@ -214,13 +213,19 @@ mod tests {
     }
 
     #[test]
-    fn what_was_noted_of_a_lesson_since_rewritten_is_noted_no_longer() {
-        let held = |noted: &[bool]| recalled(noted, &checks()).held;
-        assert_eq!(held(&[false, true]), [false, true]);
-        let text = "the first one was of the past, and is of the present now";
-        assert_eq!(held(&[true, true]), [false, true], "{text}");
-        assert_eq!(recalled(&[true], &checks()), Memory::default());
-        assert_eq!(recalled(&[], &checks()), Memory::default());
+    fn what_was_noted_of_a_lesson_since_rewritten_is_noted_of_its_own_checks() {
+        let [present, past] = ["present('Pod','d','a')", "trace.exists(t, t.code == 409)"];
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let held = |noted: &[&str], checks: &[Check]| {
+            recalled(&noted.iter().map(ToString::to_string).collect(), checks).held
+        };
+        assert_eq!(held(&[past], &checks()), [false, true]);
+        assert_eq!(held(&[present, past], &checks()), [false, true], "it is judged anew");
+        assert_eq!(held(&[], &checks()), [false, false]);
+        let moved = [check(past), check("trace.exists(t, t.code == 404)"), check(present)];
+        assert_eq!(held(&[past], &moved), [true, false, false], "it stands elsewhere now");
+        assert_eq!(held(&[past], &moved[1..]), [false, false], "it is gone");
     }
 
     /// The learner has listed pods without `-n` and leaves. The next process knows no line.
@@ -234,16 +239,17 @@ mod tests {
         let mut memory = Memory::default();
         judge(&checks, HOLD, &[true, true, false], &mut memory, Instant::now());
         let kept = noted(&checks, &[true, true, false], &memory);
-        assert_eq!(kept, [true, false, false], "the pod is looked for anew");
+        assert!(kept.iter().eq([lists]), "the pod is looked for anew: {kept:?}");
         let memory = recalled(&kept, &checks);
         assert_eq!(truths(&checks, &Arc::new(Facts::default()), &memory), [true, false, false]);
-        assert_eq!(noted(&checks, &[false; 3], &Memory::default()), [false; 3], "untrue again before that");
+        let nothing = noted(&checks, &[false; 3], &Memory::default());
+        assert!(nothing.is_empty(), "untrue again before that");
         for forbids in [
             "!trace.exists(t, t.verb == 'delete')",
             "history('Pod','d','a').all(h, h.verb != 'DELETED')",
             "!events('Pod','d','a').exists(e, e.reason == 'Killing')",
         ] {
-            let kept = recalled(&[true], &[check(forbids)]).kept;
+            let kept = recalled(&[forbids.to_string()].into(), &[check(forbids)]).kept;
             assert_eq!(kept, [false], "the act may still be done: {forbids}");
         }
     }

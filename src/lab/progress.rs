@@ -5,7 +5,7 @@ use super::error::Error;
 use super::view::State;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
@@ -58,6 +58,9 @@ pub struct Step {
     pub answers: Vec<String>,
     /// The last of them is right.
     pub is_right: bool,
+    /// The last of them has no verdict. When the step is taken up again it was never given: a
+    /// verdict then would be about another cluster than the one that was looked at.
+    pub unjudged: bool,
     /// Hints that were shown, in order.
     pub hints: Vec<String>,
     /// Store revision when the step began.
@@ -66,8 +69,9 @@ pub struct Step {
     /// older program wrote the file.
     pub at: String,
     /// Checks of what has happened that have been true, or that a later act could make untrue and
-    /// that are true.
-    pub held: Vec<bool>,
+    /// that are true: their expressions, by which they are found when a newer program has them in
+    /// another order. What an older program wrote by position, as `held`, is not read.
+    pub proven: BTreeSet<String>,
     /// The solution was asked for.
     pub solve: bool,
     /// What really happened, by language: the trace that told it does not outlive the cluster's
@@ -100,6 +104,15 @@ impl Progress {
     /// What is noted of a step; begins a note if there is none.
     pub fn step(&mut self, lesson: &str, step: &str) -> &mut Step {
         self.lesson(lesson).steps.entry(step.into()).or_default()
+    }
+
+    /// As [`Progress::step`], of a step that is taken up: an answer without a verdict is left out.
+    pub(crate) fn step_again(&mut self, lesson: &str, step: &str) -> &mut Step {
+        let noted = self.step(lesson, step);
+        if std::mem::take(&mut noted.unjudged) {
+            noted.answers.pop();
+        }
+        noted
     }
 
     /// A lesson begins anew; what was once done stays done.

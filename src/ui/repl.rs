@@ -99,18 +99,20 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     let first = First { drill: options.drill, lesson: options.lesson, lab: options.lab };
     let (column, end_news) = (session.column.clone(), session.end_news());
     let conversation = tokio::task::spawn_blocking(move || run_prompt(session, first));
-    let (result, lang) = tokio::select! {
+    let (result, lang, by_signal) = tokio::select! {
         done = conversation => match done {
-            Ok(Ok((code, lang))) => (Ok(code), lang),
-            Ok(Err(error)) => (Err(error), lang),
-            Err(_) => (Err(Error::Panicked), lang),
+            Ok(Ok((code, lang, by_signal))) => (Ok(code), lang, by_signal),
+            Ok(Err(error)) => (Err(error), lang, false),
+            Err(_) => (Err(Error::Panicked), lang, false),
         },
-        code = end.recv() => (Ok(code), lang),
+        code = end.recv() => (Ok(code), lang, true),
     };
-    let result = outcome(result, terminal::is_gone());
+    let is_gone = terminal::is_gone();
+    let result = outcome(result, by_signal, is_gone);
     end_news();
     record::finish(recording).await;
-    let signalled = matches!(result, Ok(code) if ended_by_signal(code));
+    // Then no farewell is printed and no question asked: the terminal may be gone.
+    let signalled = by_signal || is_gone;
     if column.full_screen() {
         terminal::leave_full_screen();
     }
@@ -120,9 +122,9 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
 
 /// The result of a session. A window that was closed ends it as SIGHUP does, also if the thread of
 /// the prompt notices that before the signal comes, or panics because it prints there.
-fn outcome(result: Result<i32, Error>, is_gone: bool) -> Result<i32, Error> {
+fn outcome(result: Result<i32, Error>, by_signal: bool, is_gone: bool) -> Result<i32, Error> {
     match result {
-        Ok(code) if ended_by_signal(code) => Ok(code),
+        Ok(code) if by_signal => Ok(code),
         _ if is_gone => Ok(HUNG_UP),
         result => result,
     }
@@ -148,19 +150,14 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
     task.spawn(tui::run(setting));
     let result = task.join_next().await;
     let lang = settings::saved(&home).unwrap_or(lang); // it may have been changed in the meantime
-    let signalled = matches!(result, Some(Ok(Ok(code))) if ended_by_signal(code));
+    // As in a session in lines: nobody may be there to read a farewell.
+    let signalled = matches!(result, Some(Ok(Ok((_, true))))) || terminal::is_gone();
     connection.leave(lang, !signalled).await;
     match result {
-        Some(Ok(Ok(code))) => Ok(code),
+        Some(Ok(Ok((code, _)))) => Ok(code),
         Some(Ok(Err(error))) => Err(Error::Interface(error)),
         Some(Err(_)) | None => Err(Error::Panicked),
     }
-}
-
-/// True if a signal ended the session; then no farewell is printed and no question asked, because
-/// the terminal may be gone.
-fn ended_by_signal(code: i32) -> bool {
-    matches!(code, 129..=131 | 143)
 }
 
 /// What a session begins with.
@@ -170,8 +167,10 @@ struct First {
     lab: Option<(String, Option<u64>)>,
 }
 
-/// On a thread of its own: the editor and the shell block.
-fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang), Error> {
+/// Reads and runs lines, on a thread of its own: the editor and the shell block. Returns the exit
+/// code, the language that is spoken by then, and whether a signal ended the session: `exit 130`
+/// has the code of one, and is none.
+fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang, bool), Error> {
     let handle = Handle::current();
     let names = Arc::new(Names::new(handle.clone(), session.config.clone()));
     let mut prompt = Prompt::new(&session, names)?;
@@ -206,7 +205,7 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang), Error> 
     if let Some(drill) = first.drill {
         let code = session.begin_drill(drill);
         if code != 0 {
-            return Ok((code, session.lang()));
+            return Ok((code, session.lang(), false));
         }
     }
     // What is wrong is said, and the session goes on.
@@ -217,7 +216,7 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang), Error> 
         session.start_lab(&id, seed);
     }
     let code = editor::run_lines(&mut session, &mut prompt);
-    Ok((code, session.lang()))
+    Ok((code, session.lang(), session.is_ended()))
 }
 
 /// At a terminal: the one asked for, else the saved one, else the learner is asked, where there is
@@ -274,11 +273,13 @@ mod tests {
 
     #[test]
     fn a_closed_window_ends_the_session_as_its_signal_does() {
-        let code = |result, is_gone| outcome(result, is_gone).ok();
-        assert_eq!(code(Ok(0), true), Some(HUNG_UP));
-        assert_eq!(code(Err(Error::Panicked), true), Some(HUNG_UP));
-        assert_eq!(code(Ok(143), true), Some(143));
-        assert_eq!((code(Ok(3), false), code(Err(Error::Panicked), false)), (Some(3), None));
+        let code = |result, by_signal, is_gone| outcome(result, by_signal, is_gone).ok();
+        assert_eq!(code(Ok(0), false, true), Some(HUNG_UP));
+        assert_eq!(code(Err(Error::Panicked), false, true), Some(HUNG_UP));
+        assert_eq!(code(Ok(143), true, true), Some(143));
+        assert_eq!(code(Ok(143), false, true), Some(HUNG_UP), "`exit 143`, and the window is closed");
+        assert_eq!((code(Ok(3), false, false), code(Ok(130), false, false)), (Some(3), Some(130)));
+        assert_eq!(code(Err(Error::Panicked), false, false), None);
     }
 
     #[test]

@@ -193,6 +193,7 @@ texts! {
         "`{}` 명령에는 클러스터가 응답하며, 강의와 실습은 클러스터가 시작할 때 읽습니다. {} 옵션을 빼고, 클러스터를 시작할 때 {}={} 환경 변수를 지정하세요";
     Pack: "pack: {}", "강의 묶음: {}";
     PackBy: "pack: {}, by {}", "강의 묶음: {} (만든 사람: {})";
+    BuiltIn: "built in", "기본 제공 강의";
     OnlyWhat:
         "--only needs --lessons DIR; for a cluster, set {}=1 beside {}",
         "--only는 --lessons 디렉터리와 함께 씁니다. 클러스터에는 {}=1을 {} 환경 변수와 함께 지정하세요";
@@ -302,9 +303,9 @@ texts! {
     LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";
     LessonMinutes: "{} min", "{}분";
     LessonPlays: "Playing: {}", "실행: {}";
-    LossHead: "This would take back what was made or changed since:", "다음과 같이 그 뒤에 만들거나 바꾼 것이 되돌아갑니다.";
-    LossRemoved: "{} would be removed", "{}: 삭제됩니다";
-    LossChanged: "{} would be changed back", "{}: 이전 상태로 돌아갑니다";
+    LossHead: "This would take back what was made or changed since:", "그 뒤에 만들거나 바꾼 것이 다음과 같이 되돌아갑니다.";
+    LossRemoved: "{} would be removed", "{} 삭제 예정";
+    LossChanged: "{} would be changed back", "{} 이전 상태로 되돌릴 예정";
     LossMore: "and {} more", "그 밖에 {}개";
     LossAsk: "Go on? [y/N]", "계속할까요? [y/N]";
     LossKept: "Nothing was changed.", "아무것도 바꾸지 않았습니다.";

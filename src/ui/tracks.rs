@@ -13,11 +13,25 @@ const TITLES: &[(&str, &str, &str)] = &[
 ];
 
 /// The head of the track that begins with this entry: its title and the name that ids begin with. A
-/// track whose pack gives it no title has the name alone.
+/// built-in track keeps its title, also where a pack's lesson comes first; another one whose pack
+/// gives it no title has the name alone.
 pub(crate) fn head_of(entry: &Entry, lang: Lang) -> String {
+    let is_built_in = TITLES.iter().any(|(name, ..)| *name == entry.track);
     match entry.pack.as_ref().map(|pack| harmless(&pack.track)) {
-        Some(title) if !title.is_empty() => format!("{title} ({})", harmless(&entry.track)),
+        Some(title) if !title.is_empty() && !is_built_in => {
+            format!("{title} ({})", harmless(&entry.track))
+        }
         _ => head(&entry.track, lang),
+    }
+}
+
+/// Whose lessons begin with this entry, where a list has to say so. `above` is the entry before it
+/// in its track. Of built-in lessons it is said only below those of a pack, to which they would
+/// seem to belong.
+pub(crate) fn source_of(entry: &Entry, above: Option<&Entry>, lang: Lang) -> Option<String> {
+    match (&entry.pack, above.and_then(|above| above.pack.as_ref())) {
+        (Some(own), before) => (before != Some(own)).then(|| pack(own, lang)),
+        (None, before) => before.map(|_| lang.say(Say::BuiltIn, &[])),
     }
 }
 
@@ -61,8 +75,24 @@ mod tests {
         let bare = PackNote { title: "school".into(), ..PackNote::default() };
         assert_eq!(pack(&bare, Lang::En), "pack: school");
         let entry = |pack| Entry { track: "harbour".into(), pack: Some(pack), ..Entry::default() };
-        assert_eq!(head_of(&entry(note), Lang::En), "The harbour (harbour)");
+        assert_eq!(head_of(&entry(note.clone()), Lang::En), "The harbour (harbour)");
         assert_eq!(head_of(&entry(bare), Lang::En), "harbour");
+        let early = Entry { track: "first-voyage".into(), ..entry(note) };
+        assert_eq!(head_of(&early, Lang::En), "First voyage (first-voyage)", "the pack's comes first");
+    }
+
+    #[test]
+    fn lessons_below_those_of_a_pack_do_not_seem_to_be_of_it() {
+        let note = |title: &str| PackNote { title: title.into(), ..PackNote::default() };
+        let of = |pack: Option<&str>| Entry { pack: pack.map(note), ..Entry::default() };
+        let (own, school, harbour) = (of(None), of(Some("school")), of(Some("harbour")));
+        let source = |entry: &Entry, above: Option<&Entry>| source_of(entry, above, Lang::En);
+        assert_eq!([source(&own, None), source(&own, Some(&own))], [None, None]);
+        assert_eq!(source(&school, Some(&school)), None);
+        for above in [None, Some(&own), Some(&harbour)] {
+            assert_eq!(source(&school, above).as_deref(), Some("pack: school"));
+        }
+        assert_eq!(source(&own, Some(&school)).as_deref(), Some("built in"));
     }
 
     #[test]

@@ -107,6 +107,28 @@ fn a_crun_that_does_not_start_leaves_the_figures_alone() {
     assert_eq!(part["figures"].as_array().map(Vec::len), Some(2), "{part}");
 }
 
+/// Ctrl-C at a terminal is for the bench. It would end a crun in the middle, whose control group
+/// would stay.
+#[test]
+fn a_crun_is_in_a_process_group_of_its_own() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let groups = home.path().join("groups");
+    // Behind the name in brackets: the state, the parent, and the process group (proc_pid_stat(5)).
+    let crun = format!(
+        "case $1 in spec) echo '{{\"process\":{{}}}}' > config.json; exit ;; esac\nread -r line < /proc/$$/stat\nset -- ${{line##*) }}\necho \"$3 $$\" >> {}",
+        groups.display()
+    );
+    let said = Said::from(runtime_beside(&home, &crun).output().expect("it runs"));
+    let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
+    assert!(part["figures"][0]["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{part}");
+    let noted = std::fs::read_to_string(groups).expect("the groups");
+    let own = |line: &str| line.split_once(' ').is_some_and(|(group, pid)| group == pid);
+    assert!(noted.lines().count() == 2 && noted.lines().all(own), "{noted}");
+}
+
 /// The figures of the other parts may have taken minutes.
 #[test]
 fn a_part_without_a_place_does_not_end_the_bench() {

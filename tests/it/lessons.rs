@@ -387,6 +387,9 @@ fn what_happened_before_a_restart_counts_after_it() {
         "kubectl get svc pod-svc -o jsonpath=door:{.spec.ports[0].nodePort}.",
         "kubectl delete service pod-svc",
     ]);
+    let list = home.ropewalk(&["lesson", "list", "--name", "t", "--lang", "en"]).ok();
+    let open = list.lines().find(|line| line.contains("09  ")).unwrap_or_default();
+    assert!(!open.trim_start().starts_with("09"), "the open lesson has a mark: {open:?}");
     let door = before.out.split("door:").nth(1).and_then(|rest| rest.split('.').next());
     let door = door.unwrap_or_else(|| panic!("no port: {before:?}"));
     drop(cluster);

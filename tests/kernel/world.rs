@@ -4,6 +4,7 @@ use cni::{HostNetwork, NodeNetwork};
 use cri::{ContainerConfig, ContainerState, Mount, PodId, Runtime, SandboxConfig};
 use linux::boot::{self, Config, Main, Pids};
 use linux::cgroup;
+use linux::ranges::Ranges;
 use linux::user::Ids;
 use net::Fabric;
 use rng::Rng;
@@ -41,6 +42,8 @@ pub(crate) struct World {
     pub host: Arc<dyn HostNetwork>,
     pub nodes: Vec<Node>,
     pub home: PathBuf,
+    /// Ids for user namespaces of pods.
+    pub ranges: Arc<Ranges>,
     make_runtime: Box<dyn Fn(Arc<dyn NodeNetwork>) -> Arc<NodeRuntime>>,
 }
 
@@ -118,7 +121,8 @@ async fn run(main: Main, home: &Path, test: fn(World) -> Running) -> Check {
     }
     let make_runtime = Box::new(make_runtime);
     let home = home.to_path_buf();
-    let world = World { pids, ids, cgroups, groups, fabric, host, nodes, home, make_runtime };
+    let ranges = zygote.ranges().clone();
+    let world = World { pids, ids, cgroups, groups, fabric, host, nodes, home, ranges, make_runtime };
     tokio::select! {
         done = tokio::time::timeout(TEST_MAX, test(world)) => done?,
         () = zygote.died() => Err("the zygote died".into()),

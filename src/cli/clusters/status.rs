@@ -1,13 +1,14 @@
 //! `status`: a cluster as it answers for itself, or as its files describe it.
 
 use crate::args::Output;
+use crate::words::Word;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::{Error, Spec};
 use lang::charset::println;
 use serde_json::{Value, json};
 use ui::settings;
-use ui::texts::Say;
+use ui::texts::{Lang, Say};
 
 /// `status`: what a cluster is made of and how it is, as text or JSON.
 pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
@@ -54,8 +55,7 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         println!("clock       ×{scale}");
     }
     for node in status["nodes"].as_array().into_iter().flatten() {
-        let ready = node["ready"] == true;
-        let mark = lang.say(if ready { Say::StatusReady } else { Say::StatusNotReady }, &[]);
+        let mark = mark(lang, &node["ready"]);
         let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
         println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
     }
@@ -63,4 +63,25 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         println!("\n{}", lang.say(Say::StartWith, &[name]));
     }
     Ok(0)
+}
+
+/// What is said of a node. Null: whether it is ready is not known.
+fn mark(lang: Lang, ready: &Value) -> String {
+    match ready.as_bool() {
+        Some(true) => lang.say(Say::StatusReady, &[]),
+        Some(false) => lang.say(Say::StatusNotReady, &[]),
+        None => lang.say(Word::NodeUnknown, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_of_which_nothing_is_known_is_not_told_as_ready() {
+        let told = |ready: Value| mark(Lang::En, &ready);
+        assert_eq!([told(json!(true)), told(json!(false))], ["ready", "not ready"]);
+        assert!(told(Value::Null).starts_with("not known"));
+    }
 }

@@ -25,11 +25,12 @@
 //! the tap, from the authenticated (and impersonated) user on.
 //!
 //! [`Server::serve`] takes connections. `connections` makes room for clients that say who they are,
-//! and `http_head` counts what has come of requests that are not complete. `flow` says how
-//! important a request is and on whose account it counts; `bounds` refuses what is too much at a
-//! time, and `pool` leaves no account all places. A `seat` is what a request occupies until its
-//! answer is written. `compute` works on large objects and long lists so that nothing else waits,
-//! accounts in turn (`fair_queue`), and bounds the memory of long lists.
+//! `forwarded` tells whose the balancer's connections are, and `http_head` counts what has come of
+//! requests that are not complete. `flow` says how important a request is and on whose account it
+//! counts; `bounds` refuses what is too much at a time, and `pool` leaves no account all places. A
+//! `seat` is what a request occupies until its answer is written. `compute` works on large objects
+//! and long lists so that nothing else waits, accounts in turn (`fair_queue`), and bounds the
+//! memory of long lists.
 //!
 //! A write compares the revision that it read (`store`), so two writers never overwrite each other;
 //! it may therefore begin from what this server remembers, and only a refusal, or "nothing to
@@ -96,6 +97,7 @@ pub use auth::user::User;
 pub use proxy::forward;
 pub use registry::cidr::Cidr;
 pub use request::context::{is_dry_run, is_own, is_trial};
+pub use request::forwarded::Forwarded;
 pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
 pub use server::Server;

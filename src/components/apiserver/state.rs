@@ -56,7 +56,7 @@ pub(crate) struct State {
     pub(crate) compaction: Compaction,
     pub(crate) readiness: Readiness,
     pub(crate) summaries: Summaries,
-    /// Connections whose client has authenticated.
+    /// Connections whose client has authenticated, and those of the balancer with their clients.
     pub(crate) known: Known,
     /// Where connections are handed in that were accepted elsewhere in this process; none while no
     /// listener is served.

@@ -53,7 +53,7 @@ pub(crate) const GLOBAL: &[Flag] = &[
 ];
 
 pub(super) const CONSISTENCY: Flag =
-    text("consistency", "l", "l: what everybody agreed on; s: what this member knows");
+    text("consistency", "l", "l: what a majority has agreed on; s: what this member knows");
 
 /// Flags of `get`.
 pub(crate) const GET: &[Flag] = &[

@@ -45,7 +45,7 @@ impl Given {
             Ok(time) if time.0 >= 0 => Ok(time.duration()),
             _ => Err(Fail::new(
                 FAILED,
-                format!("invalid argument {text:?} for \"--{name}\" flag: it looks like 5s or 200ms"),
+                format!("invalid argument {} for \"--{name}\" flag: it looks like 5s or 200ms", quote(&text)),
             )),
         }
     }
@@ -109,6 +109,9 @@ fn read_with(
             given.before_dash = Some(given.args.len());
             given.args.extend(words.by_ref().cloned());
         } else if let Some(long) = word.strip_prefix("--") {
+            if long.starts_with(['-', '=']) {
+                return Err(wrong(verb, format!("bad flag syntax: {word}")));
+            }
             let (name, value) = match long.split_once('=') {
                 Some((name, value)) => (name, Some(value.to_string())),
                 None => (long, None),
@@ -118,8 +121,12 @@ fn read_with(
             set(verb, &mut given, flag, value, &mut words)?;
         } else if let Some(mut left) = word.strip_prefix('-').filter(|l| !l.is_empty()) {
             while let Some(letter) = left.chars().next() {
-                let flag = find(&letter.to_string())
-                    .ok_or_else(|| wrong(verb, format!("unknown shorthand flag: '{letter}' in -{left}")))?;
+                let refused = |why: &str| wrong(verb, format!("{why}: '{letter}' in -{left}"));
+                let flag = find(&letter.to_string()).ok_or_else(|| refused("unknown shorthand flag"))?;
+                let is_last = left.len() == letter.len_utf8() && words.as_slice().is_empty();
+                if flag.kind != Kind::Switch && is_last {
+                    return Err(refused("flag needs an argument"));
+                }
                 left = &left[letter.len_utf8()..];
                 let value = match flag.kind {
                     Kind::Switch if !left.starts_with('=') => None,
@@ -205,12 +212,9 @@ fn set<'w>(
 
 fn bad(verb: &str, flag: &Flag, value: &str, function: &str, reason: &str) -> Fail {
     let name = flag.short.map_or(format!("--{}", flag.name), |s| format!("-{s}, --{}", flag.name));
-    wrong(
-        verb,
-        format!(
-            "invalid argument {value:?} for {name:?} flag: strconv.{function}: parsing {value:?}: {reason}"
-        ),
-    )
+    let value = quote(value);
+    let why = format!("strconv.{function}: parsing {value}: {reason}");
+    wrong(verb, format!("invalid argument {value} for \"{name}\" flag: {why}"))
 }
 
 #[cfg(test)]
@@ -240,6 +244,10 @@ mod tests {
         let unknown = |word: &str| read(word).unwrap_err();
         assert!(unknown("-hx").starts_with("unknown shorthand flag: 'x' in -x\n"));
         assert!(unknown("-xh").starts_with("unknown shorthand flag: 'x' in -xh\n"));
+        assert!(unknown("-hw").starts_with("flag needs an argument: 'w' in -w\n"));
+        for word in ["--=x", "---x"] {
+            assert!(unknown(word).starts_with(&format!("bad flag syntax: {word}\n")), "{word}");
+        }
     }
 
     #[test]

@@ -66,6 +66,15 @@ pub(crate) fn human(bytes: u64) -> String {
     format!("{value:.digits$} {}", UNITS[unit])
 }
 
+/// Returns a lease's number as all verbs print it (`%016x` of Go): a negative one has its sign in
+/// place of a digit.
+pub(crate) fn lease(id: i64) -> String {
+    match id < 0 {
+        true => format!("-{:015x}", id.unsigned_abs()),
+        false => format!("{id:016x}"),
+    }
+}
+
 impl Page {
     /// Appends text and the end of the line.
     pub(crate) fn line(&mut self, text: impl AsRef<str>) {
@@ -87,6 +96,11 @@ impl Page {
         self.line(format!("\"{name}\" : {value}"));
     }
 
+    /// Appends a text as a field, in quotes.
+    pub(crate) fn text(&mut self, name: &str, text: &str) {
+        self.field(name, quoted(text.as_bytes()));
+    }
+
     /// Appends the id of a cluster or of a member as a field; with `--hex` in hexadecimal, as
     /// `move-leader` takes it.
     pub(crate) fn id(&mut self, name: &str, id: u64) {
@@ -99,7 +113,7 @@ impl Page {
     /// Appends a lease as a field; with `--hex` in hexadecimal, as the verbs of leases take it.
     pub(crate) fn lease_id(&mut self, name: &str, id: i64) {
         match self.hex {
-            true => self.field(name, format_args!("{id:016x}")),
+            true => self.field(name, lease(id)),
             false => self.field(name, id),
         }
     }
@@ -310,6 +324,13 @@ mod tests {
         assert_eq!(quoted(b"a\"\n\x00\xff\xc3\xa9"), "\"a\\\"\\n\\x00\\xff\u{e9}\"");
         let text = table(&["A", "LONG"], &[vec!["123".into(), "x".into()]]);
         assert_eq!(text, "+-----+------+\n|  A  | LONG |\n+-----+------+\n| 123 |    x |\n+-----+------+\n");
+    }
+
+    #[test]
+    fn the_number_of_a_lease_has_sixteen_places() {
+        assert_eq!(lease(0x7b), "000000000000007b");
+        assert_eq!(lease(-1), "-000000000000001");
+        assert_eq!(lease(i64::MIN), "-8000000000000000");
     }
 
     /// As `tablewriter` 0.0.5, which etcdctl 3.6 prints its tables with.

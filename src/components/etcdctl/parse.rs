@@ -4,6 +4,7 @@ use super::fail::{FAILED, Fail};
 use super::flags::{CLUSTER, Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
+use api::gostr::quote;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
@@ -121,7 +122,7 @@ fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Re
             }
             false => Err(Fail::new(
                 FAILED,
-                format!("unknown command {first:?} for \"etcdctl\"\nRun 'etcdctl --help' for usage."),
+                format!("unknown command {} for \"etcdctl\"\nRun 'etcdctl --help' for usage.", quote(first)),
             )),
         };
     };

@@ -4,6 +4,7 @@ use super::fail::{CONNECTION, FAILED, Fail};
 use super::given::Given;
 use super::preset::Preset;
 use api::gostr::io_error;
+use clock::Instant;
 use etcd::grpc::client::{Channel, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;
@@ -12,7 +13,7 @@ use pki::{Identity, client_config};
 use prost::Message;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
@@ -23,6 +24,14 @@ const RETRY_WAIT: Duration = Duration::from_millis(500);
 const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The words of a member that has no lease of this number.
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
+/// How the words begin of a member that cannot answer now (those of code `Unavailable` in etcd's
+/// `rpctypes`). The services for locks and elections answer them without that code.
+const NOT_NOW: [&str; 4] = [
+    "etcdserver: no leader",
+    "etcdserver: leader changed",
+    "etcdserver: request timed out",
+    "etcdserver: unhealthy cluster",
+];
 
 /// Where the members are, and who we are.
 #[derive(Clone, Default)]
@@ -99,22 +108,54 @@ pub(crate) struct Etcd {
     at: usize,
 }
 
+/// Returns what an error on this side was caused by. A member's own status has no cause.
+fn causes(status: &Status) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+    std::iter::successors(std::error::Error::source(status), |cause| cause.source())
+}
+
 /// Returns whether a call failed because the connection was lost, or because the member cannot
 /// answer now: another member may.
 pub(crate) fn is_lost(status: &Status) -> bool {
-    let is_local = std::error::Error::source(status).is_some(); // a member's own status has no source
-    is_local
+    causes(status).next().is_some()
         || status.code() == Code::Unavailable
         || status.message().starts_with("etcdserver: server stopped")
 }
 
-/// An error of the server as etcd's client library prints it.
+/// Returns whether a call failed because the cluster has no leader now, or because something went
+/// wrong within the member, such as its disk. The same call may succeed a little later, or at
+/// another member: etcd's client, too, goes on after these (`isHaltErr`).
+pub(crate) fn is_unready(status: &Status) -> bool {
+    status.code() == Code::Internal || NOT_NOW.iter().any(|words| status.message().starts_with(words))
+}
+
+/// Returns the error of a call in the words of etcd's client library. What was wrong with the
+/// connection is told with all its causes.
 pub(crate) fn told(status: &Status) -> Fail {
-    let text = match status.message().starts_with("etcdserver:") {
-        true => status.message().to_string(),
-        false => format!("rpc error: code = {:?} desc = {}", status.code(), status.message()),
+    let words = status.message();
+    let text = match (words.starts_with("etcdserver:"), status.code()) {
+        (true, _) => words.to_string(),
+        (false, _) if causes(status).next().is_some() => {
+            let mut why = words.strip_prefix("the connection is lost: ").unwrap_or(words).to_string();
+            for cause in causes(status).map(ToString::to_string) {
+                if !why.ends_with(&cause) {
+                    why = format!("{why}: {cause}");
+                }
+            }
+            format!("rpc error: code = Unavailable desc = the connection is lost: {why}")
+        }
+        (false, Code::Cancelled) => format!("rpc error: code = Canceled desc = {words}"), // Go's spelling
+        (false, code) => format!("rpc error: code = {code:?} desc = {words}"),
     };
     Fail::new(FAILED, text)
+}
+
+/// As [`told`], for the services of locks and elections. They answer in the words of etcd's client
+/// library, without a code. etcdctl, which waits in the client itself, prints just these words.
+fn told_by_library(status: &Status) -> Fail {
+    match status.code() {
+        Code::Unknown if causes(status).next().is_none() => Fail::new(FAILED, status.message()),
+        _ => told(status),
+    }
 }
 
 impl Etcd {
@@ -161,11 +202,6 @@ impl Etcd {
         }
     }
 
-    /// Returns how long a call may take.
-    pub(crate) fn timeout(&self) -> Duration {
-        self.timeout
-    }
-
     /// One call, answered within the command's time.
     ///
     /// # Errors
@@ -195,11 +231,12 @@ impl Etcd {
         self.channel.unary(path, ask).await.map_err(|s| told(&s))
     }
 
-    /// One call, however long it takes. It is made again at another member when the connection is
-    /// lost, so a second call must do nothing that the first one has done.
+    /// Makes one call to the services of locks and elections, however long it takes. It is made
+    /// again at another member when the connection is lost or the cluster has no leader, so a
+    /// second call must do nothing that the first one has done.
     ///
     /// # Errors
-    /// As [`Etcd::call`], but for the time and for a lost connection.
+    /// As [`Etcd::call`], but for the time, for a lost connection and for a missing leader.
     pub(crate) async fn wait_on_any<Q, A>(&mut self, path: &'static str, ask: Q) -> Result<A, Fail>
     where
         Q: Message + Default + Clone + 'static,
@@ -207,8 +244,8 @@ impl Etcd {
     {
         loop {
             match self.channel.unary(path, ask.clone()).await {
-                Err(status) if is_lost(&status) => self.reconnect().await,
-                answer => return answer.map_err(|s| told(&s)),
+                Err(status) if is_lost(&status) || is_unready(&status) => self.reconnect().await,
+                answer => return answer.map_err(|s| told_by_library(&s)),
             }
         }
     }
@@ -287,7 +324,7 @@ impl Etcd {
         id: i64,
         patience: Duration,
     ) -> BoxStream<'static, Result<pb::LeaseKeepAliveResponse, Fail>> {
-        let renewals = Renewals { etcd: self, id, open: None, ttl: None, until: Instant::now() + patience };
+        let renewals = Renewals { etcd: self, id, open: None, ttl: None, until: clock::deadline(patience) };
         let next = |mut renewals: Renewals| async move { Some((renewals.next().await, renewals)) };
         futures::stream::unfold(renewals, next).boxed()
     }
@@ -324,10 +361,12 @@ impl Renewals {
             match clock::limit(wait, self.ask()).await {
                 Some(Ok(answer)) => {
                     let ttl = Duration::from_secs(answer.ttl.max(0) as u64);
-                    (self.ttl, self.until) = (Some(ttl), Instant::now() + ttl);
+                    (self.ttl, self.until) = (Some(ttl), clock::deadline(ttl));
                     return Ok(answer);
                 }
-                Some(Err(status)) if !is_lost(&status) => return Err(told(&status)),
+                Some(Err(status)) if !is_lost(&status) && !is_unready(&status) => {
+                    return Err(told(&status));
+                }
                 _ => {}
             }
             self.open = None;
@@ -354,5 +393,49 @@ impl Renewals {
             }
         };
         answers.message().await?.ok_or_else(|| Status::unavailable("the stream of renewals has ended"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn broken(code: Code, words: &str, cause: &'static str) -> Status {
+        let mut status = Status::new(code, words);
+        status.set_source(Arc::new(std::io::Error::other(cause)));
+        status
+    }
+
+    #[test]
+    fn a_lost_connection_is_told_with_its_causes() {
+        let text = |status: &Status| told(status).text;
+        let lost = broken(Code::Unknown, "operation was canceled", "connection closed");
+        let want = "rpc error: code = Unavailable desc = the connection is lost: \
+                    operation was canceled: connection closed";
+        assert_eq!(text(&lost), want);
+        let lost = broken(Code::Unavailable, "the connection is lost: broken pipe", "broken pipe");
+        let want = "rpc error: code = Unavailable desc = the connection is lost: broken pipe";
+        assert_eq!(text(&lost), want, "a cause is told once");
+        assert_eq!(text(&Status::cancelled("x")), "rpc error: code = Canceled desc = x");
+        assert_eq!(text(&Status::unknown("etcdserver: no leader")), "etcdserver: no leader");
+    }
+
+    /// As etcdctl, which waits in the queue by itself: reads are tried again, and the errors are
+    /// those of its own library.
+    #[test]
+    fn a_queue_outlives_what_passes() {
+        for words in [
+            "etcdserver: no leader",
+            "etcdserver: leader changed",
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ] {
+            assert!(is_unready(&Status::unknown(words)), "{words}");
+        }
+        assert!(is_unready(&Status::internal("etcdserver: the disk is broken")));
+        let expired = Status::unknown("mutex: session is expired");
+        assert!(!is_unready(&expired) && !is_lost(&expired));
+        assert_eq!(told_by_library(&expired), Fail::new(FAILED, "mutex: session is expired"));
+        let refused = Status::invalid_argument("x");
+        assert_eq!(told_by_library(&refused), told(&refused));
     }
 }

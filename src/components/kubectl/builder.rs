@@ -1,6 +1,6 @@
-//! What a command speaks of: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects to
-//! visit.
+//! What a command is about: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects.
 
+use super::beside;
 use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::files;
@@ -59,9 +59,7 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
     let named = ctx.flags.list("filename");
     if ctx.names_files() {
         if !args.is_empty() {
-            return text(
-                "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well",
-            );
+            return Err(beside::refusal(ctx, &named, in_pairs(args).iter().any(|arg| arg.contains('/'))));
         }
         let (infos, unread) = files::read(ctx, &named, options).await?;
         let infos = if options.latest { files::selected_there(ctx, infos, options).await? } else { infos };

@@ -113,11 +113,11 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         if ctx.flags.is("recursive") {
             return text("the -k flag can't be used with -f or -R");
         }
-        let built = super::kustomize::build(&ctx.path(folder), folder).await?;
-        built.warnings.iter().for_each(|warning| ctx.note(warning));
+        let built = super::kustomize::build(ctx, folder).await?;
         found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
     }
-    let mut missing = vec![];
+    // What is not there at all is told before anything is read.
+    Fail::join(super::beside::missing(ctx, files))?;
     for file in files {
         if file == "-" {
             let text = manifest::without_byte_order_mark(ctx.read_stdin().await?);
@@ -125,35 +125,24 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         } else if file.starts_with("http://") || file.starts_with("https://") {
             found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
-            let names = match named(ctx, file) {
-                Ok(names) => names,
-                Err(fail) => {
-                    missing.push(fail);
-                    continue;
-                }
-            };
-            for (path, name) in names {
+            for (path, name) in named(ctx, file)? {
                 let text =
                     std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
                 found.push(Source { name, text: manifest::without_byte_order_mark(text) });
             }
-            if found.is_empty() && missing.is_empty() {
+            if found.is_empty() {
                 // A folder of folders, mostly, without -R: that nothing is done must be told.
                 let known = EXTENSIONS.map(|extension| format!(".{extension}")).join(" ");
-                missing.push(Fail::Text(format!(
-                    "error reading [{file}]: recognized file extensions are [{known}]"
-                )));
+                return text(format!("error reading [{file}]: recognized file extensions are [{known}]"));
             }
         }
     }
-    // What is not there at all is told before anything is done with the rest.
-    Fail::join(missing)?;
     Ok(found)
 }
 
 /// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
 /// which it is told.
-fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
+pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match ctx.path(file).exists() {
         true => vec![file.to_string()],
         false => super::glob::expand(&ctx.env.cwd, file)

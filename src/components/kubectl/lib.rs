@@ -35,12 +35,16 @@
 //! - A user without credentials is anonymous and not asked for a name and a password. In a pod
 //!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
 //!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
-//! - go-templates nest a hundred levels deep at most.
+//! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
+//!   go-template does not define is refused when the template comes to it.
+//! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
+//!   the first one kubectl forgets the template up to that range.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 
 #![warn(missing_docs)]
 
+mod beside;
 mod builder;
 mod cmd;
 mod command;
@@ -62,6 +66,7 @@ mod merge;
 mod output;
 pub mod parse;
 mod print;
+mod scheme;
 pub mod stdio;
 pub mod table;
 #[cfg(test)]

@@ -78,8 +78,9 @@ pub struct Config {
     pub cluster_domain: String,
     /// Pods that run without being asked for through the API.
     pub static_pods: Vec<Pod>,
-    /// TLS of the kubelet's server; `None`: no server (simulated nodes).
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// TLS of the kubelet's server, and the judge of its clients; `None`: no server (simulated
+    /// nodes).
+    pub tls: Option<(Arc<rustls::ServerConfig>, pki::Clients)>,
     /// Is the process of the whole cluster counted as this node's use? So of one node only.
     pub hosts_cluster: bool,
     /// The version that the Node reports, e.g. `v1.35.0+ropewalk`.

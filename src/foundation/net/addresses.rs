@@ -16,7 +16,7 @@ pub fn pods(index: u8) -> Ipv4Addr {
 }
 
 /// Returns whether an address is a node's or a pod's. The fabric's own is neither: the balancer
-/// calls with it for clients outside.
+/// calls with it, and says for whom.
 pub fn is_inside(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => match ip.octets() {

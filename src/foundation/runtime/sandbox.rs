@@ -38,9 +38,12 @@ pub(crate) struct Sandbox {
     /// The pod's, in which those of its containers and of the pause process are.
     group: Arc<dyn cgroup::Group>,
     phase: Mutex<Phase>,
-    /// The ids of the pod's own user namespace. They are nobody else's until the sandbox is
-    /// removed.
-    users: Option<ranges::Range>,
+    /// The id, on the machine, of user 0 of the pod's own user namespace.
+    first_user: Option<u32>,
+    /// The ids of that namespace. They are nobody else's until the sandbox is stopped: a pod that
+    /// has ended may be remembered for long, and no process and no file is left of it that has one
+    /// of them (upstream: `UsernsManager.Release` in `SyncTerminatedPod`).
+    users: Mutex<Option<ranges::Range>>,
     /// `None` once the sandbox is stopped: a namespace must not outlive its processes, nor a
     /// stopped sandbox hold descriptors.
     network: Mutex<Option<Arc<OwnedFd>>>,
@@ -96,7 +99,8 @@ impl Sandbox {
             ip: None,
             group,
             phase: Mutex::new(Phase::Up),
-            users,
+            first_user: users.as_ref().map(ranges::Range::first),
+            users: Mutex::new(users),
             network: Mutex::new(None),
             user_namespace: Mutex::new(user_namespace),
             pace: Pace::default(),
@@ -203,7 +207,7 @@ impl Sandbox {
 
     /// The id, on the machine, of user 0 of its own user namespace.
     pub(crate) fn first_user(&self) -> Option<u32> {
-        self.users.as_ref().map(ranges::Range::first)
+        self.first_user
     }
 
     /// What all its containers have used. `None` where the kernel does not count it for us.
@@ -267,6 +271,7 @@ impl Sandbox {
         if !self.config.host_network {
             means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(work::chain(&e)))?;
         }
+        drop(self.users.lock().take());
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
     }

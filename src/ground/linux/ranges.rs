@@ -102,6 +102,11 @@ impl Ranges {
         Ok(Range { slot, of: self.clone() })
     }
 
+    /// Returns how many ranges are taken from this table.
+    pub fn taken(&self) -> usize {
+        self.table().taken.len()
+    }
+
     fn table(&self) -> MutexGuard<'_, Table> {
         self.0.lock()
     }

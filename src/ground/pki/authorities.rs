@@ -150,6 +150,12 @@ impl Authorities {
         }
     }
 
+    /// Returns all certificates in their order, whatever their time and whether they may sign or
+    /// not.
+    pub(crate) fn certificates(&self) -> impl Iterator<Item = &CertificateDer<'static>> {
+        self.certificates.iter().map(|own| &own.certificate)
+    }
+
     pub(crate) fn count(&self) -> usize {
         self.certificates.len()
     }

@@ -51,7 +51,7 @@ impl Clients {
     /// lead to the authority. `None`: it names nobody.
     ///
     /// # Errors
-    /// Why it is not believed, e.g. `invalid peer certificate: Expired`.
+    /// Why it is not believed, e.g. `invalid peer certificate: UnknownIssuer`.
     pub fn judge(&self, certs: &[CertificateDer<'_>]) -> Result<Option<Client>, String> {
         let Some((own, more)) = certs.split_first() else { return Ok(None) };
         let more = counted(more);
@@ -276,6 +276,9 @@ pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
 /// # Errors
 /// An attribute of it cannot be read, be it one of these or not.
 fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>)>, &'static str> {
+    if !name::is_whole(subject) {
+        return Err("the subject does not end where it was read to");
+    }
     let (mut user, mut groups) = (String::new(), vec![]);
     for attribute in subject.iter_attributes() {
         let text = name::text(attribute.attr_value())?;
@@ -449,6 +452,8 @@ mod tests {
             let why = judge(&[admin.clone(), unreadable]).unwrap_err();
             assert!(why.contains("invalid attribute value"), "{why}");
         }
+        let cut = [admin, der::tlv(0x31, &[]), attribute(3, 0x0c, b"joe")];
+        assert!(judge(&cut).is_err(), "it is joe's, and the name was read as far as the empty part");
     }
 
     #[test]

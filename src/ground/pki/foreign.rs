@@ -5,7 +5,7 @@ use super::authorities::{Authorities, Serves};
 use super::identity::{certificates, provider};
 use super::pair::{is_pair, private_key};
 use super::signatures::{self, proof_of_the_key};
-use super::{leaf, pem};
+use super::{doubt, leaf, pem};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::CryptoProvider;
@@ -88,9 +88,9 @@ pub fn foreign_client(
     };
     let mut config = match identity {
         Some((certificate, key)) => {
-            let key = private_key(key).map_err(Unusable::Key)?;
-            let shown = one_identity(certificates(certificate), key)
-                .map_err(|e| Unusable::Certificate(e.to_string()))?;
+            let chain = certificates(certificate);
+            let key = private_key(key, chain.first()).map_err(Unusable::Key)?;
+            let shown = one_identity(chain, key).map_err(|e| Unusable::Certificate(e.to_string()))?;
             builder.with_client_cert_resolver(shown)
         }
         None => builder.with_no_client_auth(),
@@ -116,7 +116,7 @@ pub(super) fn one_identity(
     Ok(Arc::new(SingleCertAndKey::from(CertifiedKey::new(chain, key))))
 }
 
-fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
+pub(super) fn these(pem: &[u8]) -> Result<Authorities, Unusable> {
     let mut all = Authorities::empty();
     all.add_parsable(pem);
     match all.count() {
@@ -186,9 +186,9 @@ pub(super) fn known(
 /// [`leaf`]): a server may show a self-signed certificate with `CA:TRUE` that is the authority, or
 /// whichever certificate is trusted itself.
 #[derive(Debug)]
-struct Known {
-    authorities: Authorities,
-    provider: Arc<CryptoProvider>,
+pub(super) struct Known {
+    pub(super) authorities: Authorities,
+    pub(super) provider: Arc<CryptoProvider>,
 }
 
 impl ServerCertVerifier for Known {
@@ -200,12 +200,15 @@ impl ServerCertVerifier for Known {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let parsed = ParsedCertificate::try_from(own)?; // version 1 has no names to be asked for
+        let parsed = ParsedCertificate::try_from(own).map_err(|why| doubt::unread(why, own, name, now))?;
         let known = &self.provider.signature_verification_algorithms;
         let judged = self.authorities.judge(more, now, |roots, beside| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
         });
-        leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known)?;
+        let judged = leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known);
+        let trial =
+            doubt::Trial { authorities: &self.authorities, beside: more, now, serves: SERVERS, known };
+        judged.map_err(|why| trial.reason(why, own))?;
         verify_server_name(&parsed, name)?;
         Ok(ServerCertVerified::assertion())
     }
@@ -324,7 +327,7 @@ mod tests {
         let (one, other) = (made(&[]), made(&[]));
         assert_eq!(judge(&one, &one, "127.0.0.1"), Ok(()));
         assert!(judge(&one, &one, "127.0.0.2").unwrap_err().contains("not valid for name"));
-        assert!(judge(&one, &other, "127.0.0.1").unwrap_err().contains("BadSignature"));
+        assert!(judge(&one, &other, "127.0.0.1").unwrap_err().contains("ECDSA verification failure"));
         let client = made(&[ExtendedKeyUsagePurpose::ClientAuth]);
         assert!(judge(&client, &client, "127.0.0.1").unwrap_err().contains("InvalidPurpose"));
         foreign_client(&Trust::These(one.pem().into_bytes()), None, &[]).unwrap();
@@ -349,7 +352,7 @@ mod tests {
             known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
         };
         assert_eq!(judge(0), Ok(()));
-        assert!(judge(3).unwrap_err().contains("UnknownIssuer"));
+        assert!(judge(3).unwrap_err().contains("certificate expired"));
     }
 
     #[test]
@@ -398,7 +401,7 @@ mod tests {
             known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
         };
         assert_eq!(judge(ExtendedKeyUsagePurpose::ServerAuth), Ok(()));
-        assert!(judge(ExtendedKeyUsagePurpose::ClientAuth).unwrap_err().contains("UnknownIssuer"));
+        assert!(judge(ExtendedKeyUsagePurpose::ClientAuth).unwrap_err().contains("InvalidPurpose"));
     }
 
     /// `certificate-authority: server.crt` in a kubeconfig pins a server.
@@ -463,7 +466,7 @@ mod tests {
                 (authority(), &greets[..]),
             ] {
                 let why = judge(is_ca, usages, leaf).unwrap_err();
-                assert!(why.contains("UnknownIssuer"), "{is_ca:?} {usages:?}: {why}");
+                assert!(why.contains("cannot sign"), "{is_ca:?} {usages:?}: {why}");
             }
         }
     }

@@ -28,8 +28,9 @@ impl std::fmt::Debug for Identity {
 pub(super) fn chain(
     identity: &Identity,
 ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), Error> {
-    let key = pair::private_key(identity.key_pem.as_bytes()).map_err(Error::Pem)?;
-    Ok((certificates(identity.cert_pem.as_bytes()), key))
+    let certs = certificates(identity.cert_pem.as_bytes());
+    let key = pair::private_key(identity.key_pem.as_bytes(), certs.first()).map_err(Error::Pem)?;
+    Ok((certs, key))
 }
 
 /// Returns the certificates of a text. Other blocks are passed over.

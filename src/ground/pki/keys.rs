@@ -9,8 +9,8 @@ use rustls::pki_types::pem::PemObject;
 pub(crate) const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
 /// ecPublicKey, whose parameters are the number of a curve.
 pub(crate) const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
-const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
-const P384: [u64; 5] = [1, 3, 132, 0, 34];
+pub(crate) const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
+pub(crate) const P384: [u64; 5] = [1, 3, 132, 0, 34];
 
 /// Reads a private key in PEM form: PKCS #8, as this program writes it, PKCS #1 (`RSA PRIVATE KEY`)
 /// or SEC 1 (`EC PRIVATE KEY`), as kubeadm and OpenSSL write theirs. Other blocks before it, such
@@ -31,7 +31,7 @@ pub(crate) fn read_key(pem: &str) -> Result<KeyPair, Box<dyn std::error::Error +
 }
 
 /// Wraps a key in PKCS #8, which says of what kind it is. Source: RFC 5958.
-fn in_pkcs8(algorithm: &[Vec<u8>], key: &[u8]) -> Vec<u8> {
+pub(crate) fn in_pkcs8(algorithm: &[Vec<u8>], key: &[u8]) -> Vec<u8> {
     let version = der::tlv(0x02, &[0]);
     der::sequence(&[version, der::sequence(algorithm), der::tlv(0x04, key)])
 }

@@ -16,6 +16,7 @@ use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
 /// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
@@ -61,15 +62,28 @@ fn has_names(leaf: &X509Certificate<'_>) -> bool {
         .any(|e| matches!(e.parsed_extension(), ParsedExtension::SubjectAlternativeName(_)))
 }
 
+/// Checks that a certificate is valid at a time.
+///
+/// # Errors
+/// It is not. The error has the times, which a user of kubectl reads.
+pub(crate) fn check_time(own: &X509Certificate<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let at = |time: ASN1Time| {
+        let seconds = u64::try_from(time.timestamp()).unwrap_or_default();
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds))
+    };
+    let (not_before, not_after) = (at(own.validity().not_before), at(own.validity().not_after));
+    if now < not_before {
+        return Err(CertificateError::NotValidYetContext { time: now, not_before });
+    }
+    match now <= not_after {
+        true => Ok(()),
+        false => Err(CertificateError::ExpiredContext { time: now, not_after }),
+    }
+}
+
 /// Checks the time, the extensions and the purpose of a leaf.
 fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> Result<(), CertificateError> {
-    let now = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-    if now < leaf.validity().not_before.timestamp() {
-        return Err(CertificateError::NotValidYet);
-    }
-    if leaf.validity().not_after.timestamp() < now {
-        return Err(CertificateError::Expired);
-    }
+    check_time(leaf, now)?;
     if leaf.extensions_map().is_err() {
         return Err(CertificateError::BadEncoding); // one extension twice
     }
@@ -293,7 +307,7 @@ mod tests {
         };
         assert_eq!(greet(1), Ok(()));
         let why = greet(0).unwrap_err();
-        assert!(why.contains("UnknownIssuer"), "{why}");
+        assert!(why.contains("certificate expired"), "{why}");
     }
 
     #[test]
@@ -359,7 +373,7 @@ mod tests {
             (Leaf::version_1(), "kubernetes", other, "BadSignature"),
             (Leaf::authority(), "kubernetes", other, "BadSignature"),
             (Leaf::version_1(), "another", own, "UnknownIssuer"),
-            (ended, "kubernetes", own, "Expired"),
+            (ended, "kubernetes", own, "certificate expired"),
             (Leaf::authority().with(usage(1)), "kubernetes", own, "InvalidPurpose"),
             (Leaf::authority().with(extension(99, true, &[5, 0])), "kubernetes", own, "CriticalExtension"),
             (Leaf::authority().with(issuer_names()), "kubernetes", own, "CriticalExtension"),

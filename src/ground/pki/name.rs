@@ -2,10 +2,18 @@
 //! refuses a certificate if it cannot read one of them: a name that is passed over would leave
 //! another one as the user's.
 
+use super::der;
 use x509_parser::asn1_rs::{Any, Tag};
+use x509_parser::x509::X509Name;
 
 /// Go's words for a value of another type than those of texts.
 pub(crate) const NO_TEXT: &str = "unsupported string type";
+
+/// Returns true if a name was read to its end. x509-parser stops at a part that it cannot read,
+/// e.g. an empty one, and its raw form ends there, too.
+pub(crate) fn is_whole(name: &X509Name<'_>) -> bool {
+    der::contents(name.as_raw()).is_some()
+}
 
 /// Returns the text of an attribute's value.
 ///
@@ -60,7 +68,6 @@ fn basic_plane(data: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::der;
     use x509_parser::asn1_rs::FromDer;
 
     #[test]

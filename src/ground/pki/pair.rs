@@ -2,10 +2,11 @@
 //! of kubectl or etcdctl reads.
 
 use super::identity::provider;
-use super::keys::{ELLIPTIC, RSA};
-use super::{der, pem};
+use super::keys::{ELLIPTIC, P256, P384, RSA, in_pkcs8};
+use super::request::check_curve;
+use super::{der, pem, signatures};
 use rustls::SignatureAlgorithm;
-use rustls::pki_types::PrivateKeyDer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::SigningKey;
 use std::sync::Arc;
 use x509_parser::asn1_rs::Tag;
@@ -14,28 +15,69 @@ use x509_parser::certificate::X509Certificate;
 /// The number of Ed25519, of a key and of its signatures.
 const ED25519: [u64; 4] = [1, 3, 101, 112];
 
+/// X25519, which agrees on keys and signs nothing.
+const X25519: [u64; 4] = [1, 3, 101, 110];
+/// The curves that Go knows: P-224, P-256, P-384 and P-521.
+const CURVES: [&[u64]; 4] = [&[1, 3, 132, 0, 33], &P256, &P384, &[1, 3, 132, 0, 35]];
+
+const OTHER_KIND: &str = "tls: private key type does not match public key type";
+const OTHER_KEY: &str = "tls: private key does not match public key";
+
 /// Checks that a key belongs to a certificate, both PEM. A well-formed key of a curve that the
-/// library does not know passes unless it tells its public half.
+/// library does not know (P-224, P-521) passes unless it tells its public half.
 ///
 /// # Errors
 /// One of the two is missing or malformed, or the key is another one's, in Go's words.
 pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
     let (certificate, key) = (certificate_in(certificate)?, key_in(key)?);
-    let parsed = x509_parser::parse_x509_certificate(&certificate);
-    let (_, parsed) = parsed.map_err(|_| "x509: malformed certificate".to_string())?;
+    let parsed = match x509_parser::parse_x509_certificate(&certificate) {
+        Ok(([], parsed)) => parsed,
+        Ok(_) => return Err("x509: trailing data".into()),
+        Err(_) => return Err("x509: malformed certificate".into()),
+    };
+    check_curve(&parsed.public_key().algorithm)?;
+    if is_of(&parsed, &ELLIPTIC) && point_of(&parsed).first() != Some(&4) {
+        return Err("ecdsa: invalid uncompressed public key".into());
+    }
+    let is_known = [&RSA[..], &ELLIPTIC, &ED25519].into_iter().any(|kind| is_of(&parsed, kind));
+    let unknown = || Err("tls: unknown public key algorithm".to_string());
     match load(&key) {
+        Some(_) if !is_known => unknown(),
         Some(loaded) if is_pair(&parsed, &*loaded) => Ok(()),
-        Some(loaded) if is_other_kind(&parsed, &*loaded) => {
-            Err("tls: private key type does not match public key type".into())
-        }
-        Some(_) => Err("tls: private key does not match public key".into()),
+        Some(loaded) if is_other_kind(&parsed, &*loaded) => Err(OTHER_KIND.into()),
+        Some(_) => Err(OTHER_KEY.into()),
         // The library has the same error for a curve or a length that it does not know and for
         // nonsense.
         None => match Unread::parse(&key) {
+            Some(_) if !is_known => unknown(),
             Some(unread) => unread.check(&parsed),
+            None if is_for_agreement(&key) => {
+                Err("tls: found unknown private key type in PKCS#8 wrapping".into())
+            }
             None => Err("tls: failed to parse private key".into()),
         },
     }
+}
+
+/// Returns true if a certificate's key is of the kind of this number.
+fn is_of(cert: &X509Certificate<'_>, number: &[u64]) -> bool {
+    is_number(cert.public_key().algorithm.algorithm.as_bytes(), number)
+}
+
+/// Returns true for the content of an OBJECT IDENTIFIER, without its tag and length.
+fn is_number(content: &[u8], number: &[u64]) -> bool {
+    der::oid(number).get(2..) == Some(content)
+}
+
+/// Returns the bits of a certificate's public key: of an elliptic one 4, then x and y.
+fn point_of<'a>(cert: &'a X509Certificate<'_>) -> &'a [u8] {
+    &cert.public_key().subject_public_key.data
+}
+
+/// Returns true for a key in PKCS #8 that agrees on others, of which Go reads this kind.
+fn is_for_agreement(key: &[u8]) -> bool {
+    let parts = parts_of(key).unwrap_or_default();
+    matches!(parts.as_slice(), [_, (Tag::Sequence, kind), ..] if *kind == der::oid(&X25519))
 }
 
 /// Returns the first certificate of a text.
@@ -88,15 +130,26 @@ fn key_in(text: &[u8]) -> Result<Vec<u8>, String> {
 }
 
 /// Returns the first private key of a text, as that which the library reads of its forms: as in Go,
-/// the label of its PEM block does not matter. One that the library does not know stays PKCS #8.
+/// the label of its PEM block does not matter. One of an elliptic curve that lacks its public half,
+/// as Java writes it, gets the one of its certificate. One that the library does not know stays
+/// PKCS #8.
 ///
 /// # Errors
 /// It has none.
-pub(super) fn private_key(text: &[u8]) -> Result<PrivateKeyDer<'static>, String> {
+pub(super) fn private_key(
+    text: &[u8],
+    own: Option<&CertificateDer<'_>>,
+) -> Result<PrivateKeyDer<'static>, String> {
     let der = key_in(text)?;
     let is_read =
         |form: &PrivateKeyDer<'_>| provider().key_provider.load_private_key(form.clone_key()).is_ok();
-    let found = forms(&der).into_iter().find(is_read);
+    let found = forms(&der).into_iter().find(is_read).or_else(|| {
+        let cert = signatures::parse(own?).ok()?;
+        match Unread::parse(&der)? {
+            Unread::Elliptic(key) => key.with_public_half(&cert),
+            Unread::Rsa(..) => None,
+        }
+    });
     Ok(found.unwrap_or_else(|| PrivateKeyDer::Pkcs8(der.into())))
 }
 
@@ -121,19 +174,25 @@ fn is_other_kind(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
         (SignatureAlgorithm::ECDSA, &ELLIPTIC),
         (SignatureAlgorithm::ED25519, &ED25519),
     ];
-    let wanted = cert.public_key().algorithm.algorithm.as_bytes();
-    // Without tag and length.
-    let is_wanted = |number: &[u64]| der::oid(number).get(2..) == Some(wanted);
-    kinds.into_iter().any(|(kind, number)| kind != key.algorithm() && is_wanted(number))
+    kinds.into_iter().any(|(kind, number)| kind != key.algorithm() && is_of(cert, number))
 }
 
-/// A key of a length or a curve that the library does not know, e.g. RSA with 1024 or 8192 bits.
+/// A key that the library does not read: of a length or a curve that it does not know, e.g. RSA
+/// with 1024 or 8192 bits, or without its public half.
 enum Unread<'a> {
     /// The modulus and the public exponent.
     Rsa(&'a [u8], &'a [u8]),
+    Elliptic(Elliptic<'a>),
+}
+
+/// A key of an elliptic curve.
+struct Elliptic<'a> {
+    /// The number of the curve, without tag and length.
+    curve: &'a [u8],
+    number: &'a [u8],
     /// The public half, if it is there: a BIT STRING, which begins with the number of its unused
     /// bits.
-    Elliptic(Option<&'a [u8]>),
+    public: Option<&'a [u8]>,
 }
 
 impl<'a> Unread<'a> {
@@ -144,13 +203,16 @@ impl<'a> Unread<'a> {
         match parts.as_slice() {
             // A version, the algorithm, which begins with its number, and the key.
             [(Tag::Integer, _), (Tag::Sequence, algorithm), (Tag::OctetString, key), ..] => {
-                let key = parts_of(key)?;
-                let is_of = |number: &[u64]| algorithm.starts_with(&der::oid(number));
-                Unread::rsa(&key)
-                    .filter(|_| is_of(&RSA))
-                    .or_else(|| Unread::elliptic(&key).filter(|_| is_of(&ELLIPTIC)))
+                let (key, algorithm) = (parts_of(key)?, der::values(algorithm)?);
+                match algorithm.as_slice() {
+                    [(Tag::Oid, kind), ..] if is_number(kind, &RSA) => Unread::rsa(&key),
+                    [(Tag::Oid, kind), (Tag::Oid, curve), ..] if is_number(kind, &ELLIPTIC) => {
+                        Unread::elliptic(&key, Some(*curve))
+                    }
+                    _ => None,
+                }
             }
-            parts => Unread::rsa(parts).or_else(|| Unread::elliptic(parts)),
+            parts => Unread::rsa(parts).or_else(|| Unread::elliptic(parts, None)),
         }
     }
 
@@ -163,32 +225,67 @@ impl<'a> Unread<'a> {
         }
     }
 
-    /// The version 1 and a number; the curve (`[0]`) and the public half (`[1]`) may follow.
-    fn elliptic(parts: &[(Tag, &'a [u8])]) -> Option<Unread<'a>> {
-        let [(Tag::Integer, [1]), (Tag::OctetString, [_, ..]), more @ ..] = parts else { return None };
-        let public = more.iter().find(|(tag, _)| *tag == Tag(1)).and_then(|(_, half)| der::contents(half));
-        Some(Unread::Elliptic(public.and_then(|half| half.first().copied())))
+    /// The version 1 and a number; the curve (`[0]`), unless it was named before, and the public
+    /// half (`[1]`) may follow.
+    fn elliptic(parts: &[(Tag, &'a [u8])], named: Option<&'a [u8]>) -> Option<Unread<'a>> {
+        let [(Tag::Integer, [1]), (Tag::OctetString, number), more @ ..] = parts else { return None };
+        if number.is_empty() {
+            return None;
+        }
+        let held = |wanted: Tag| {
+            let (_, value) = more.iter().find(|(tag, _)| *tag == wanted)?;
+            der::values(value)?.first().copied()
+        };
+        let own = held(Tag(0)).and_then(|(tag, curve)| (tag == Tag::Oid).then_some(curve));
+        let curve = named.or(own).filter(|curve| CURVES.iter().any(|known| is_number(curve, known)))?;
+        let public = held(Tag(1)).map(|(_, half)| half);
+        Some(Unread::Elliptic(Elliptic { curve, number, public }))
     }
 
     /// Checks that this is the key of a certificate.
     fn check(&self, cert: &X509Certificate<'_>) -> Result<(), String> {
-        let kind = cert.public_key().algorithm.algorithm.as_bytes();
-        let is_of = |number: &[u64]| der::oid(number).get(2..) == Some(kind);
-        let bits: &[u8] = &cert.public_key().subject_public_key.data;
         let is_same = match self {
-            Unread::Rsa(modulus, exponent) if is_of(&RSA) => {
-                let parts = parts_of(bits).unwrap_or_default();
+            Unread::Rsa(modulus, exponent) if is_of(cert, &RSA) => {
+                let parts = parts_of(point_of(cert)).unwrap_or_default();
                 parts.iter().map(|(_, number)| number).eq([modulus, exponent])
             }
-            Unread::Elliptic(public) if is_of(&ELLIPTIC) => {
-                public.is_none_or(|public| public.strip_prefix(&[0_u8]) == Some(bits))
-            }
-            _ => return Err("tls: private key type does not match public key type".into()),
+            Unread::Elliptic(own) if is_of(cert, &ELLIPTIC) => own.may_be_of(cert),
+            _ => return Err(OTHER_KIND.into()),
         };
         match is_same {
             true => Ok(()),
-            false => Err("tls: private key does not match public key".into()),
+            false => Err(OTHER_KEY.into()),
         }
+    }
+}
+
+impl Elliptic<'_> {
+    /// Returns true unless it is another key than a certificate's.
+    fn may_be_of(&self, cert: &X509Certificate<'_>) -> bool {
+        let curve = cert.public_key().algorithm.parameters.as_ref().map(|curve| curve.data);
+        let is_read = is_number(self.curve, &P256) || is_number(self.curve, &P384);
+        let is_half = |public: &[u8]| public.strip_prefix(&[0_u8]) == Some(point_of(cert));
+        curve == Some(self.curve)
+            && match is_read {
+                true => self.with_public_half(cert).is_some(),
+                false => self.public.is_none_or(is_half),
+            }
+    }
+
+    /// Returns this key with the public half of a certificate, in PKCS #8, if it is the
+    /// certificate's. Go derives the public half; the library wants to read it, not compressed, and
+    /// compares it with the number.
+    fn with_public_half(&self, cert: &X509Certificate<'_>) -> Option<PrivateKeyDer<'static>> {
+        let point = point_of(cert);
+        let zeros = self.number.iter().take_while(|byte| **byte == 0).count();
+        let number = &self.number[zeros..];
+        let missing = (point.len() / 2).checked_sub(number.len())?;
+        let number = [vec![0; missing].as_slice(), number].concat();
+        let half = der::tlv(0xa1, &der::tlv(0x03, &[&[0_u8][..], point].concat()));
+        let key = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &number), half]);
+        let key = in_pkcs8(&[der::oid(&ELLIPTIC), der::tlv(0x06, self.curve)], &key);
+        let key = PrivateKeyDer::Pkcs8(key.into());
+        provider().key_provider.load_private_key(key.clone_key()).is_ok().then_some(key)
     }
 }
 
@@ -205,14 +302,14 @@ fn parts_of(der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
 pub(super) fn is_pair(cert: &X509Certificate<'_>, key: &dyn SigningKey) -> bool {
     // The bits of the key end what describes it. Before them stands the algorithm, which has more
     // than one spelling.
-    let bits: &[u8] = &cert.public_key().subject_public_key.data;
-    key.public_key().is_none_or(|public| public.ends_with(bits))
+    key.public_key().is_none_or(|public| public.ends_with(point_of(cert)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{Ca, Identity, Subject};
+    use rcgen::PublicKeyData;
     use rustls::pki_types::pem::PemObject;
 
     /// Issues a certificate of an authority of its own.
@@ -255,11 +352,77 @@ mod tests {
             let why = check(cert, &block("PRIVATE KEY", nonsense)).unwrap_err();
             assert_eq!(why, "tls: failed to parse private key");
         }
-        // Of a curve that the library does not know, P-521.
-        let curve = der::sequence(&[der::oid(&ELLIPTIC), der::oid(&[1, 3, 132, 0, 35])]);
-        let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);
-        let unknown = der::sequence(&[der::tlv(0x02, &[0]), curve, der::tlv(0x04, &number)]);
-        assert_eq!(check(cert, &block("PRIVATE KEY", &unknown)), Ok(()));
+        // Of a curve that the library does not know, P-521, and of one that Go does not either.
+        for (curve, why) in [(35, OTHER_KEY), (10, "tls: failed to parse private key")] {
+            let curve = der::sequence(&[der::oid(&ELLIPTIC), der::oid(&[1, 3, 132, 0, curve])]);
+            let number = der::sequence(&[der::tlv(0x02, &[1]), der::tlv(0x04, &[7; 66])]);
+            let unknown = der::sequence(&[der::tlv(0x02, &[0]), curve, der::tlv(0x04, &number)]);
+            assert_eq!(check(cert, &block("PRIVATE KEY", &unknown)), Err(why.to_string()));
+        }
+    }
+
+    /// As Java writes a key, and as OpenSSL does with `-conv_form compressed`.
+    #[test]
+    fn an_elliptic_key_without_its_public_half_is_compared_and_shown() {
+        for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384] {
+            let made = || rcgen::KeyPair::generate_for(algorithm).unwrap();
+            let (own, other) = (made(), made());
+            let params = crate::ca::params(&Subject::client("jane", ""), 1).unwrap();
+            let cert_pem = params.self_signed(&own).unwrap().pem();
+            let without = |key: &rcgen::KeyPair, half: &[u8]| {
+                let whole = key.serialize_der();
+                let outer = der::values(der::contents(&whole).unwrap()[0]).unwrap();
+                let inner = der::values(der::contents(outer[2].1).unwrap()[0]).unwrap();
+                let number = der::tlv(0x04, inner[1].1);
+                let inner = der::sequence(&[der::tlv(0x02, &[1]), number, half.to_vec()]);
+                let kind = der::tlv(0x30, outer[1].1);
+                let outer = der::sequence(&[der::tlv(0x02, &[0]), kind, der::tlv(0x04, &inner)]);
+                block("PRIVATE KEY", &outer)
+            };
+            let point = own.der_bytes();
+            let x = &point[1..=point.len() / 2];
+            let parity = 2 + (point[point.len() - 1] & 1);
+            let compressed = der::tlv(0xa1, &der::tlv(0x03, &[&[0, parity][..], x].concat()));
+            for half in [&[][..], &compressed[..]] {
+                let key_pem = without(&own, half);
+                assert_eq!(check(&cert_pem, &key_pem), Ok(()));
+                assert_eq!(check(&cert_pem, &without(&other, half)), Err(OTHER_KEY.to_string()));
+                let identity = Identity { cert_pem: cert_pem.clone(), key_pem };
+                crate::client_config(Some(&identity), &cert_pem, &[]).unwrap();
+            }
+        }
+    }
+
+    #[test]
+    fn a_certificate_whose_key_go_does_not_read_has_none() {
+        let (ca, own) = issued();
+        let check = |kind: &[Vec<u8>], bits: &[u8]| {
+            let public = der::sequence(&[der::sequence(kind), der::tlv(0x03, bits)]);
+            let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
+            let wanted = crate::sign::Wanted {
+                subject: der::sequence(&[]),
+                public_key: &public,
+                from: now - hour,
+                until: now + hour,
+                names: &crate::Request::default(),
+                usages: &[],
+            };
+            check(&ca.write(&wanted).unwrap(), &own.key_pem).unwrap_err()
+        };
+        let elliptic = || der::oid(&ELLIPTIC);
+        assert_eq!(check(&[der::oid(&[1, 3, 101, 113])], &[0, 1]), "tls: unknown public key algorithm");
+        let k1 = der::oid(&[1, 3, 132, 0, 10]);
+        assert_eq!(check(&[elliptic(), k1], &[0, 4, 1, 1]), "x509: unsupported elliptic curve");
+        let compressed = check(&[elliptic(), der::oid(&P256)], &[0, 2, 1]);
+        assert_eq!(compressed, "ecdsa: invalid uncompressed public key");
+        let whole = pem::blocks(own.cert_pem.as_bytes()).remove(0).der;
+        let trailing = block("CERTIFICATE", &[&whole[..], &[5, 0]].concat());
+        let why = check_pair(trailing.as_bytes(), own.key_pem.as_bytes()).unwrap_err();
+        assert_eq!(why, "x509: trailing data");
+        let x25519 = der::sequence(&[der::tlv(0x02, &[0]), der::sequence(&[der::oid(&X25519)]), vec![4, 0]]);
+        let x25519 = block("PRIVATE KEY", &x25519);
+        let why = check_pair(own.cert_pem.as_bytes(), x25519.as_bytes()).unwrap_err();
+        assert_eq!(why, "tls: found unknown private key type in PKCS#8 wrapping");
     }
 
     /// `kubectl create secret tls web --cert=web.key --key=web.crt`.

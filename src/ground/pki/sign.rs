@@ -6,16 +6,14 @@ use super::ca::{Ca, Subject};
 use super::der;
 use super::error::Error;
 use super::identity::{Identity, certificates};
-use super::request::{Proof, Request, all, is_named, proof};
+use super::request::{Parts, Proof, Request, all, is_named, proof};
 use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::string::Ia5String;
 use rcgen::{KeyPair, PublicKeyData, SignatureAlgorithm, SigningKey};
 use ring::rand::{SecureRandom, SystemRandom};
 use std::net::IpAddr;
-use x509_parser::certification_request::X509CertificationRequest;
 use x509_parser::extensions::ParsedExtension;
-use x509_parser::prelude::FromDer;
 
 /// How long a certificate is valid before it was made, for clocks that are behind.
 const BACKDATE: SignedDuration = SignedDuration::from_mins(5);
@@ -72,8 +70,7 @@ impl Ca {
         lifetime: SignedDuration,
     ) -> Result<String, Error> {
         let refuse = |why: String| Error::Request(why);
-        let (_, parsed) = X509CertificationRequest::from_der(&request.der)
-            .map_err(|e| refuse(format!("x509: malformed certificate request: {e}")))?;
+        let parsed = Parts::read(&request.der).map_err(refuse)?;
         match proof(&parsed) {
             Proof::Good => {}
             Proof::Wrong => return Err(refuse("the signature of the certificate request is wrong".into())),
@@ -83,14 +80,13 @@ impl Ca {
                 return Err(refuse(why.into()));
             }
         }
-        let info = &parsed.certification_request_info;
         // Other programs may read the first one of the certificate, which nobody approved.
         for (number, single) in [(3, "common name"), (5, "serial number")] {
-            if all(&info.subject, number).len() > 1 {
+            if all(&parsed.subject, number).len() > 1 {
                 return Err(refuse(format!("the subject has more than one {single}")));
             }
         }
-        let subject = judged(info.subject.as_raw())
+        let subject = judged(parsed.subject.as_raw())
             .ok_or_else(|| refuse("x509: malformed certificate request: invalid subject".into()))?;
         let now = clock::now();
         let end = if lifetime < SHORT { now + lifetime } else { now + lifetime - BACKDATE };
@@ -100,7 +96,7 @@ impl Ca {
         }
         self.write(&Wanted {
             subject,
-            public_key: info.subject_pki.raw,
+            public_key: parsed.key.raw,
             from: now - BACKDATE,
             until,
             names: request,

@@ -68,7 +68,8 @@ use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 /// Records kept for viewers that come late. At the bound the oldest goes.
 const RING: usize = 50_000;
 /// Bytes of all texts, details and objects that the records kept hold. Beyond it the oldest record
-/// goes, too.
+/// goes, too. A record that is larger by itself is not kept: for one huge object, all that happened
+/// before would be forgotten.
 const RING_BYTES: usize = 32 << 20;
 /// Records of reads ([`Tap::emit_read`]) and bytes of them, kept beside the others. At the bound
 /// the oldest one of the account that has most goes: a flood of reads takes no records from the
@@ -94,7 +95,8 @@ struct Ring {
     guests: Shares,
 }
 
-/// Records that are kept, and the sum of their [`size`]s, at most.
+/// Records that are kept, and the sum of their [`size`]s, at most. A record that is larger by
+/// itself is not kept, as in the ring.
 #[derive(Clone, Copy)]
 struct Bound {
     records: usize,
@@ -140,6 +142,9 @@ impl Kept {
 
 impl Shares {
     fn keep(&mut self, record: Arc<Record>, size: usize, most: Bound) {
+        if size > most.bytes {
+            return;
+        }
         let own = payer(&record);
         self.change(&own.into(), |kept| kept.push(record, size));
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
@@ -192,6 +197,9 @@ fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<It
 
 impl Ring {
     fn keep(&mut self, record: Arc<Record>, size: usize) {
+        if size > RING_BYTES {
+            return;
+        }
         self.bytes += size;
         while self.records.len() >= RING || self.bytes > RING_BYTES {
             let Some((_, size)) = self.records.pop_front() else { break };
@@ -420,8 +428,7 @@ impl Default for Tap {
     }
 }
 
-/// Passes over the records, at most: only neighbours are out of order, and clients name causes as
-/// they like.
+/// Passes over the records, at most: only neighbours are out of order.
 const PASSES_MAX: usize = 16;
 
 /// The pure part of [`Tap::caused_by`].

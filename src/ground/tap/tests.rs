@@ -47,6 +47,23 @@ fn the_ring_keeps_the_newest() {
     assert_eq!(tap.since(0).len(), (RING_BYTES >> 20) - 1, "a record holds a little more than its object");
 }
 
+/// A request of 3 MB may hold a list of a million numbers, each of which takes 32 bytes in memory.
+#[tokio::test]
+async fn a_record_that_is_larger_than_all_that_is_kept_takes_no_other_s_place() {
+    let tap = Tap::new();
+    let mut live = tap.subscribe();
+    let huge =
+        || Record { body: Some(Bytes::from(vec![0; RING_BYTES + 1])), ..Record::new(Event::Authorize) };
+    let emits = [Tap::emit, Tap::emit_read, Tap::emit_guest];
+    for emit in emits {
+        emit(&tap, Record::new(Event::Authorize));
+        emit(&tap, huge());
+    }
+    assert_eq!(tap.since(0).iter().map(|r| r.seq).collect::<Vec<_>>(), [1, 3, 5]);
+    assert_eq!(live.recv().await.map(|r| r.seq), Ok(1));
+    assert_eq!(live.recv().await.map(|r| r.seq), Err(RecvError::Lagged(1)), "a viewer is told of it");
+}
+
 #[test]
 fn a_flood_of_guests_takes_no_records_of_others() {
     let tap = Tap::new();

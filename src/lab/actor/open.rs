@@ -291,7 +291,7 @@ impl Actor {
         self.engine.take_up(&lesson.id, &this.id, &self.host.tap().since(0));
         let began = self.engine.progress.lesson(&lesson.id).began;
         self.engine.observer.recorder.keep_from(began, self.engine.since_of(&lesson.id, &this.id));
-        let memory = judge::recalled(&self.engine.progress.step(&lesson.id, &this.id).held, &this.checks);
+        let memory = judge::recalled(&self.engine.progress.step(&lesson.id, &this.id).proven, &this.checks);
         self.engine.solving = false;
         self.engine.begin_step();
         self.engine.open = Some(Open::new(lesson, step, memory));

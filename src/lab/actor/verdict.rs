@@ -61,6 +61,7 @@ impl Actor {
             }
             if waiter.on_answer {
                 self.engine.close_answer(waiter.number, is_told);
+                self.save();
                 publish(&self.engine, &self.views);
             }
             // The session that asked hears at once what is missing; those that follow hear it when

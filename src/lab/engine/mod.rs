@@ -310,7 +310,7 @@ impl Engine {
         self.unresumed = None;
         self.progress.open = Some(lesson.into());
         self.progress.lesson(lesson).step = step.into();
-        let noted = self.progress.step(lesson, step);
+        let noted = self.progress.step_again(lesson, step);
         // Read before it is filled in: where an older program noted no time, the revision counts.
         let (since, at): (i64, Option<clock::Timestamp>) = (noted.since, noted.at.parse().ok());
         if since == 0 || at.is_none() {

@@ -37,9 +37,9 @@ impl Engine {
             open.outcome.green &= !is_single_look(step, asked, open.memory.since);
             let noted = self.progress.step(&lesson.id, &step.id);
             open.outcome.green &= step.answer.is_none() || noted.is_right;
-            let held = judge::noted(&step.checks, &truths, &open.memory);
-            if noted.held != held && (held.contains(&true) || noted.held.contains(&true)) {
-                noted.held = held;
+            let proven = judge::noted(&step.checks, &truths, &open.memory);
+            if noted.proven != proven {
+                noted.proven = proven;
                 save = true;
             }
             if open.outcome.green {

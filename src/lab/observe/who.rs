@@ -13,7 +13,8 @@ const BORROWED_MAX: usize = 1_000;
 const ALL: &str = "*";
 
 /// Knows which names of components a person can use: a token of the account, a pod that runs under
-/// it, or a certificate with the name.
+/// it, or a certificate with the name. A command in a pod of an addon gives nobody a name: no token
+/// is mounted there (`cluster::manifests`), and who changes that writes a pod or a template.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Who {
     pub borrowed: BTreeSet<String>,

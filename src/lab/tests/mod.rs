@@ -156,6 +156,7 @@ const SO: &[&str] = &[
     "first-voyage/05#chain pods-only",
     "first-voyage/06#scale anew",
     "first-voyage/07#ports pods",
+    "first-voyage/07#slice other-kind",
     "first-voyage/09#close verb",
     "first-voyage/09#close order",
     "first-voyage/09#close give",

@@ -23,6 +23,22 @@ pub fn to_unescaped_vec(value: &Value) -> Vec<u8> {
     compact_bytes(value, false)
 }
 
+/// Returns how many bytes [`to_vec`] takes beyond those of [`to_unescaped_vec`], which are given.
+///
+/// ```text
+/// {"a":"x"}    0
+/// {"a":"<"}    5    \u003c in place of one byte
+/// ```
+pub fn added_by_escapes(unescaped: &[u8]) -> usize {
+    let added = |(at, byte): (usize, &u8)| match byte {
+        b'<' | b'>' | b'&' => 5_usize,
+        // U+2028 and U+2029 have three bytes.
+        0xe2 if matches!(unescaped.get(at + 1..at + 3), Some([0x80, 0xa8 | 0xa9])) => 3,
+        _ => 0,
+    };
+    unescaped.iter().enumerate().map(added).sum()
+}
+
 fn compact_bytes(value: &Value, escapes_html: bool) -> Vec<u8> {
     let mut out = vec![];
     let style = GoStyle { inner: CompactFormatter, escapes_html };
@@ -233,7 +249,11 @@ mod tests {
         let want = r#"{"a\u003cb":"\u003c\u0026\u2028\"\u2029\u003e","k":"é\n\u0026\u0026"}"#;
         assert_eq!(String::from_utf8(to_vec(&value)).unwrap(), want);
         assert_eq!(compact(&value), want, "both encoders write the same");
-        assert_eq!(to_unescaped_vec(&value), value.to_string().into_bytes());
+        let unescaped = to_unescaped_vec(&value);
+        assert_eq!(unescaped, value.to_string().into_bytes());
+        assert_eq!(unescaped.len() + added_by_escapes(&unescaped), want.len());
+        assert_eq!(added_by_escapes("\u{2027}\u{202a}\u{e2}".as_bytes()), 0);
+        assert_eq!(added_by_escapes(b"\xe2\x80"), 0, "the end of a text that is none");
         let mut out = vec![];
         write_indented(&json!({"a": "<"}), &mut out).unwrap();
         assert_eq!(String::from_utf8(out).unwrap(), "{\n  \"a\": \"\\u003c\"\n}");

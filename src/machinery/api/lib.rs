@@ -17,9 +17,10 @@
 //! [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which
 //! field. [`custom`] is what CustomResourceDefinitions add. [`requests`] computes what a pod asks
 //! of a node, for all who have to agree on it. [`bounds`] says how deep an object may nest;
-//! [`unhonoured`] names what a client sets and this cluster does not do. [`protobuf`] reads the
-//! bodies that newer clients post. [`status`] says what went wrong, in upstream's words. Nothing
-//! here does I/O, waits, or knows a cluster: all of it is functions from values to values.
+//! [`unhonoured`] names what a client sets and this cluster does not do, [`warnings`] what upstream
+//! warns of. [`protobuf`] reads the bodies that newer clients post. [`status`] says what went
+//! wrong, in upstream's words. Nothing here does I/O, waits, or knows a cluster: all of it is
+//! functions from values to values.
 //! ## Left out
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
 //! it); protobuf answers. Of upstream's kinds that are served by default: PodTemplate,
@@ -72,6 +73,7 @@ pub mod unhonoured;
 pub mod validate;
 pub mod value;
 pub mod volumes;
+pub mod warnings;
 pub mod yaml;
 mod zeros;
 

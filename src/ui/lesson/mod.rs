@@ -237,17 +237,17 @@ impl PageStyle {
     /// minutes. `open`: the id of the open lesson; empty if none is.
     pub fn list(&self, entries: &[Entry], open: &str) -> String {
         let mut out = String::new();
-        let (mut track, mut pack) = ("", None);
+        let (mut track, mut above) = ("", None);
         for (at, entry) in entries.iter().enumerate() {
             if entry.track != track {
-                (track, pack) = (entry.track.as_str(), None);
+                (track, above) = (entry.track.as_str(), None);
                 let head = self.bold(&tracks::head_of(entry, self.lang));
                 out.push_str(&format!("{}{head}\n", if out.is_empty() { "" } else { "\n" }));
             }
-            if let Some(other) = entry.pack.as_ref().filter(|other| Some(*other) != pack) {
-                out.push_str(&self.prose(&tracks::pack(other, self.lang), "   "));
+            if let Some(source) = tracks::source_of(entry, above, self.lang) {
+                out.push_str(&self.prose(&source, "   "));
             }
-            pack = entry.pack.as_ref();
+            above = Some(entry);
             let mark = match entry.done {
                 _ if entry.id == open => "▸",
                 done if done >= entry.steps => "✓",

@@ -23,6 +23,11 @@ impl Session {
         if self.stays() { Flow::Next } else { Flow::Leave(left_with) }
     }
 
+    /// Returns whether a signal has ended the session.
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
     /// Returns whether a session stays that a person wants to leave: programs of its shell are
     /// stopped, e.g. an editor with a text that is not saved, and would be ended. It says so once;
     /// when it is asked again, with no line in between, it leaves. Source: bash(1), `exit`.
@@ -90,5 +95,8 @@ mod tests {
         let mut session = session(&runtime, dir.path(), Manner::Terminal);
         assert_eq!(session.run("exit abc", &mut Script::of([])), Flow::Next, "a person may correct it");
         assert_eq!(session.run("exit -1", &mut Script::of([])), Flow::Leave(255));
+        // It has the code of what Ctrl-C ends, and no signal has come: a farewell follows.
+        assert_eq!(session.run("exit 130", &mut Script::of([])), Flow::Leave(130));
+        assert!(!session.is_ended());
     }
 }

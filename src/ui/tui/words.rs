@@ -68,15 +68,15 @@ texts! { pub(crate) enum Word {
     Skipped: "This cluster cannot do this step.  `next` goes on", "이 클러스터에서는 할 수 없는 단계입니다.  `next`로 계속합니다";
     What: "What happened", "무슨 일이 있었나";
     Also: "Other ways", "다른 방법";
-    FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  다음은 `next`: {} {}";
+    FinishedNext: "Lesson finished.  `next` opens {} {}", "강의를 마쳤습니다.  `next`로 계속: {} {}";
     FinishedHome: "Finished.  `next` goes back to your own cluster", "마쳤습니다.  `next`로 원래 클러스터로 돌아갑니다";
-    FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  다음은 `lab list`입니다";
+    FinishedLast: "The last lesson is finished.  `lab list` shows what comes now", "마지막 강의까지 마쳤습니다.  `lab list`로 실습을 고르세요";
     PlayAgain: "`lesson again` plays this one again", "이 강의를 처음부터 다시 하려면 `lesson again`";
     AskedAgain: "{}; asked again in {} s", "{}. {}초 뒤에 다시 요청합니다";
     Asked: "asked, {} s", "묻는 중, {}초";
     // -- lab
     LabLeft: "{} left", "{} 남음";
-    LabLittle: "only {} left", "{}, 곧 종료";
+    LabLittle: "only {} left", "{}만 남았음";
     LabOver: "time is over", "시간 종료";
     LabReached: "solved in {}", "{} 만에 해결";
     LabShown: "solution shown", "풀이 공개됨";
@@ -126,7 +126,7 @@ texts! { pub(crate) enum Word {
     NoNodeYet: "no node yet:", "노드 배정 전:";
     MapWaiting: "waiting for the API server, {} s", "API 서버를 기다리는 중, {}초";
     MapAfterGuess: "The map is shown once you have guessed. To see it now, choose a view with F3.", "예측을 마치면 그림이 보입니다. 지금 보려면 F3에서 그림을 고르세요.";
-    Quiet: "Run a command: its path lights up.", "명령을 실행하면 길이 표시됩니다.";
+    Quiet: "Run a command: its path lights up.", "명령을 실행하면 요청의 경로가 표시됩니다.";
     Finish: "done after {}", "{} 만에 끝";
     Paused: "paused", "멈춤";
     NoDecision: "No pod has been scheduled yet. Run one: kubectl run web --image=nginx", "아직 스케줄링된 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
@@ -176,7 +176,7 @@ texts! { pub(crate) enum Word {
     PickOne: "one of {}, at random", "{}개 중 하나를 무작위로";
     Visits: "connections: {}", "연결 {}건";
     CutBetween: "cut: {}", "끊김: {}";
-    RulesWritten: "{}: rules written in {}", "{}: 규칙 기록 {}";
+    RulesWritten: "{}: rules written in {}", "{}: 규칙을 {} 만에 기록";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
     RevisionShort: "rev {}", "리비전 {}";
@@ -258,13 +258,13 @@ texts! { pub(crate) enum Word {
     RefusedRules: "no endpoint is ready: connections are refused here", "준비된 엔드포인트 없음: 연결이 여기서 거부됩니다";
     // -- the control plane's sentences, at most 73 cells
     WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";
-    WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 아직 기록일 뿐, 실행되지 않았습니다.";
+    WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 기록만 했고, 아직 실행된 것은 없습니다.";
     WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
     WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
     WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 지켜보고 레플리카셋을 기록합니다.";
-    WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 있는 파드 수와 원하는 파드 수를 비교합니다.";
-    WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 원하는 상태와 실제 상태를 비교합니다.";
-    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 노드가 없는 파드를 지켜봅니다. 호출받지 않습니다.";
+    WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 현재 파드 수와 의도한 파드 수를 비교합니다.";
+    WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 의도한 상태와 현재 상태를 비교합니다.";
+    WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 호출받는 것이 아니라, 노드가 없는 파드를 지켜봅니다.";
     WhyKubelet: "Why this kubelet? It watches the pods that are bound to its node.", "왜 이 kubelet인가? 자기 노드에 배정된 파드를 지켜봅니다.";
     WhyProxy: "Why the proxy? It watches Services and endpoints, and writes rules.", "왜 프록시인가? 서비스와 엔드포인트를 지켜보고 규칙을 기록합니다.";
     // -- hops

@@ -68,7 +68,7 @@ pub(super) fn charge(a: &Attributes, object: &Value) -> Result<Extra, Status> {
         if let Some(used) = after {
             let mut new = found.value.clone();
             value::put(&mut new, "status.used", quota::amounts_to_value(&used));
-            extra.beside.push(Beside { kind, object: new, expected: found.revision });
+            extra.beside.push(Beside { kind, object: new, expected: found.revision, goes: false });
         }
     }
     Ok(extra)

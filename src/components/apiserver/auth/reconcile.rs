@@ -29,7 +29,9 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
         for _ in 0..TRIES {
             let Some(found) = state.cache.get(kind.place(), &key_of(kind, &wanted)) else { break };
             let Some(new) = reconciled(&found.value, &wanted) else { break };
-            match state.write(kind, new, found.revision, &Extra::default()).await {
+            // However full the store and the memory are: the server is not ready before.
+            let extra = Extra { repairs: true, ..Extra::default() };
+            match state.write(kind, new, found.revision, &extra).await {
                 Ok(_) => {
                     tracing::info!(kind = kind.kind, name = meta::name(&wanted), "updated a default of RBAC");
                     break;

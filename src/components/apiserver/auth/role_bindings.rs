@@ -49,6 +49,20 @@ pub(crate) fn is_binding(resource: &str) -> bool {
     matches!(resource, "clusterrolebindings" | "rolebindings")
 }
 
+/// Bytes of memory that the index takes for one subject, about: its name with an entry of a table,
+/// and a map with one role.
+const SUBJECT: usize = 700;
+
+/// Returns about how many bytes of memory the index takes for an object of this resource; 0 for
+/// what binds no roles.
+pub(crate) fn index_cost(resource: &str, object: &Value) -> usize {
+    if !is_binding(resource) {
+        return 0;
+    }
+    let role = meta::namespace(object).len() + text(object, "roleRef.name").len();
+    list(object, "subjects").len() * (SUBJECT + role)
+}
+
 /// Whom a binding names.
 fn subjects(binding: &Value) -> BTreeSet<Subject> {
     list(binding, "subjects").iter().filter_map(|subject| subject_of(binding, subject)).collect()
@@ -231,6 +245,18 @@ mod tests {
         assert!(bindings.bound.read().is_empty(), "nothing stays of bindings that are gone");
         bindings.reset([&other].into_iter());
         assert_eq!(names(&bindings, &User::new("bob", &[]), "d"), ["d/writer"]);
+    }
+
+    #[test]
+    fn the_index_counts_for_each_subject() {
+        let subjects: Vec<Value> =
+            (0..1000).map(|n| json!({"kind": "User", "name": n.to_string()})).collect();
+        let binding = binding("d", "b", "Role", &"r".repeat(200), json!(subjects));
+        assert_eq!(index_cost("rolebindings", &binding.value), 1000 * (SUBJECT + 201));
+        assert_eq!(index_cost("configmaps", &binding.value), 0);
+        // A node of a map has room for 11 entries.
+        let of = size_of::<(String, Roles)>() + 11 * size_of::<(RoleKey, usize)>();
+        assert!((of..2 * of).contains(&SUBJECT), "{of} bytes");
     }
 
     #[test]

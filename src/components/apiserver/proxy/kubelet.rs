@@ -59,10 +59,12 @@ fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
     }
 }
 
-/// Returns whether a request asks to change protocols (upstream: `httpstream.IsUpgradeRequest`).
+/// Returns whether a request asks to change protocols. Whether it also says to which one does not
+/// matter (upstream: `httpstream.IsUpgradeRequest`).
 fn asks_for_upgrade(headers: &HeaderMap) -> bool {
-    let mut options = headers.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
-    options.any(|options| options.to_ascii_lowercase().contains("upgrade"))
+    const WORD: &[u8] = b"upgrade";
+    let is_asked = |options: &[u8]| options.windows(WORD.len()).any(|word| word.eq_ignore_ascii_case(WORD));
+    headers.get_all(header::CONNECTION).iter().any(|options| is_asked(options.as_bytes()))
 }
 
 /// Serves `pods/{log,exec,attach,portforward}`.
@@ -343,7 +345,8 @@ fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send 
     }
 }
 
-/// Sends the request on, and joins the two connections if both sides change protocols.
+/// Sends the request on, and joins the two connections if both sides change protocols. For a log
+/// this server asks by itself, as upstream: no header and no body of the client's goes further.
 async fn forward(
     state: &Arc<State>,
     ctx: &Context,
@@ -352,7 +355,8 @@ async fn forward(
     mut request: Request<Body>,
 ) -> Result<Answer, Status> {
     let to = kubelet(state, node)?;
-    let upgrading = asks_for_upgrade(request.headers());
+    let is_own = ctx.info.subresource == "log";
+    let upgrading = !is_own && asks_for_upgrade(request.headers());
     let url = format!("https://{to}{path}");
     let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
     let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
@@ -362,11 +366,14 @@ async fn forward(
     let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
     tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
-    let mut passed = Request::builder().method(request.method().clone()).uri(path);
+    let (asked, body) = request.into_parts();
+    let mut passed = Request::builder().method(asked.method).uri(path);
     if let Some(headers) = passed.headers_mut() {
-        forward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
-        bearer::without_token(headers);
-        authn::without_impersonation(headers);
+        if !is_own {
+            forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
+            bearer::without_token(headers);
+            authn::without_impersonation(headers);
+        }
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);
         }
@@ -374,11 +381,16 @@ async fn forward(
             headers.insert(client::CAUSE_HEADER, cause); // the client's own was not passed
         }
     }
-    let body = if upgrading { full("") } else { std::mem::replace(request.body_mut(), full("")) };
+    // Its Content-Length has been passed: a kubelet that got less would wait for the rest.
+    let body = if is_own { full("") } else { body };
     let passed = passed.body(body).map_err(|e| Status::bad_request(e.to_string()))?;
     let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return forward::join(client, answer, "the kubelet", NOT_PASSED, session_end(state, ctx));
+    }
+    let code = answer.status().as_u16();
+    if upgrading && code < 400 {
+        return Err(Status::new(500, "", format!("invalid upgrade response: status code {code}")));
     }
     // A client would follow it with its own credentials (CVE-2020-8559, CVE-2022-3172).
     if answer.status().is_redirection() && answer.headers().contains_key(header::LOCATION) {
@@ -395,6 +407,7 @@ async fn forward(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use http::HeaderValue;
     use serde_json::json;
 
     #[test]
@@ -404,6 +417,27 @@ mod tests {
         for other in ["", "exec", "exec/default/web", "containerLogs/default/web/nginx", "stats/summary"] {
             assert_eq!(led_to(other), None, "{other}");
         }
+    }
+
+    #[test]
+    fn the_word_upgrade_in_connection_asks_for_one() {
+        for (values, is_asked) in [
+            (&["keep-alive"][..], false),
+            (&[], false),
+            (&["Upgrade"], true),
+            (&["keep-alive", "keep-alive, UPGRADE"], true),
+            (&["no-upgrades"], true),
+            (&["\u{e9}, upgrade"], true),
+            (&["upgrad", "e"], false),
+        ] {
+            let mut headers = HeaderMap::new();
+            for value in values {
+                headers.append(header::CONNECTION, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+            }
+            assert_eq!(asks_for_upgrade(&headers), is_asked, "{values:?}");
+        }
+        let to_what = HeaderMap::from_iter([(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"))]);
+        assert!(!asks_for_upgrade(&to_what));
     }
 
     #[test]

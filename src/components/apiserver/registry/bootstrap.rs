@@ -5,12 +5,15 @@
 use crate::auth::policy;
 use crate::auth::reconcile;
 use crate::registry::services::{self, release};
+use crate::request::context;
 use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::extra::Extra;
 use crate::storage::store::{Refused, key_of, status_of};
 use api::cidr::canonical_text;
 use api::kinds::{self, Kind};
+use api::managed::{self, Manager};
+use api::shape::Shape;
 use api::value::{self, list, text};
 use api::{Status, meta};
 use bytes::Bytes;
@@ -59,8 +62,7 @@ fn kubernetes_service(state: &State) -> Value {
     json!({"kind": "Service", "apiVersion": "v1",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"component": "apiserver", "provider": "kubernetes"}},
         "spec": {"type": "ClusterIP", "clusterIP": ip, "clusterIPs": [ip], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
-            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": state.advertise.port()}]},
-        "status": {"loadBalancer": {}}})
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": state.advertise.port()}]}})
 }
 
 /// Says that this server is there, and answers the addresses of all that are.
@@ -231,14 +233,19 @@ async fn ensure(state: &State, mut wanted: Vec<Value>) -> Result<(), Status> {
     Ok(())
 }
 
+/// Fills in what a create fills in. The owner of the fields is the server, as upstream, which
+/// creates these objects through its own API.
 fn finish(state: &State, kind: &Kind, object: &mut Value) {
+    let (api_version, now) = (kind.api_version(), clock::rfc3339(clock::now()));
     let metadata = value::slot_map(object, "metadata");
     metadata.insert("uid".into(), state.rng.uuid().into());
-    metadata.insert("creationTimestamp".into(), clock::rfc3339(clock::now()).into());
+    metadata.insert("creationTimestamp".into(), now.clone().into());
     if kind.generation {
         metadata.insert("generation".into(), 1.into());
     }
     (kind.defaults)(object);
+    let server = Manager { name: context::SERVER, api_version: &api_version, subresource: "", now: &now };
+    managed::track(Shape::of(kind), &Value::Null, object, server);
     (kind.prepare)(object);
     meta::in_order(object);
 }
@@ -285,7 +292,8 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
         if new == found.value {
             return Ok(());
         }
-        match state.write(kind, new, found.revision, &Extra::default()).await {
+        let extra = Extra { repairs: true, ..Extra::default() };
+        match state.write(kind, new, found.revision, &extra).await {
             Ok(_) => return Ok(()),
             Err(Refused::Changed) => {}
             Err(Refused::Error(status)) => return Err(status),
@@ -298,6 +306,18 @@ async fn refresh(state: &State, wanted: &Value) -> Result<(), Status> {
 mod tests {
     use super::*;
     use crate::testing::Api;
+
+    #[tokio::test]
+    async fn what_the_server_makes_has_the_server_as_its_manager() {
+        let api = Api::bare().await;
+        for path in ["/api/v1/namespaces/default", "/api/v1/namespaces/default/services/kubernetes"] {
+            let (_, object) = api.patch(path, json!({"metadata": {"labels": {"a": "b"}}})).await;
+            let entries = list(&object, "metadata.managedFields");
+            let names: Vec<&str> = entries.iter().map(|entry| text(entry, "manager")).collect();
+            assert!(names.len() == 2 && names.contains(&"kube-apiserver"), "{path}: {names:?}");
+            assert!(entries.iter().all(|e| e["fieldsV1"].get("f:status").is_none()), "{entries:?}");
+        }
+    }
 
     #[tokio::test]
     async fn the_endpoints_of_the_api_get_their_labels_back() {

@@ -17,7 +17,7 @@ use crate::state::State;
 use crate::storage::cache::DEFINITIONS;
 use api::custom::{self, definition};
 use api::kinds::{self, Kind};
-use api::value::{self, list};
+use api::value::{self, list, text};
 use api::{Status, meta};
 use etcd::api::Revision;
 use http::HeaderMap;
@@ -34,6 +34,11 @@ const AGAIN_MAX: Duration = Duration::from_secs(30);
 /// Objects of one definition that are deleted in a look. There may be tens of thousands, and the
 /// other definitions wait for the end of a look: a new one is not served before.
 const AT_ONCE: usize = 100;
+/// Reasons of a failure that a definition tells.
+const TOLD_MAX: usize = 10;
+/// The condition that tells how the deletion of the objects goes, and its reason after a failure.
+const TERMINATING: &str = "Terminating";
+const FAILED: &str = "InstanceDeletionFailed";
 
 fn kind() -> Result<&'static Kind, Status> {
     kinds::resource("apiextensions.k8s.io", "v1", DEFINITIONS)
@@ -207,15 +212,44 @@ async fn write_status(state: &Arc<State>, tap: &Tap, name: &str, new: &Value) ->
     written.map(|_| true).map_err(Failure::Definition)
 }
 
-/// Says in the definition, once, that its objects are being deleted: `kubectl describe crd` then
+/// Says in the definition, once, how the deletion of its objects goes: `kubectl describe crd` then
 /// shows why a definition whose objects have finalizers is still there.
-async fn tell_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<(), Failure> {
-    let mut told = object.clone();
-    let (reason, why) = ("InstanceDeletionInProgress", "CustomResource deletion is in progress");
-    match definition::set_condition(&mut told, "Terminating", true, reason, why) {
-        true => write_status(state, tap, meta::name(object), &told).await.map(|_| ()),
+async fn tell(state: &Arc<State>, tap: &Tap, object: &Value, told: &str, why: &str) -> Result<(), Failure> {
+    let mut new = object.clone();
+    match definition::set_condition(&mut new, TERMINATING, true, told, why) {
+        true => write_status(state, tap, meta::name(object), &new).await.map(|_| ()),
         false => Ok(()),
     }
+}
+
+/// As [`tell`]: they are being deleted.
+async fn tell_progress(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<(), Failure> {
+    let why = "CustomResource deletion is in progress";
+    tell(state, tap, object, "InstanceDeletionInProgress", why).await
+}
+
+/// True if the definition says that some of its objects could not be deleted. That stays told until
+/// an attempt without a failure, so that attempts that fail write nothing: each write would be a
+/// reason to look again at once.
+fn tells_failure(object: &Value) -> bool {
+    let has_failed = |c: &Value| text(c, "type") == TERMINATING && text(c, "reason") == FAILED;
+    list(object, "status.conditions").iter().any(has_failed)
+}
+
+/// As [`tell`]: some could not be deleted. It is told with the next attempt if it cannot be told
+/// now.
+async fn tell_failure(state: &Arc<State>, tap: &Tap, object: &Value, failed: &[Status]) {
+    let mut told: Vec<&str> = vec![];
+    for status in failed {
+        if !told.contains(&status.message.as_str()) && told.len() < TOLD_MAX {
+            told.push(&status.message);
+        }
+    }
+    let told = match told.as_slice() {
+        [one] => one.to_string(),
+        many => format!("[{}]", many.join(", ")),
+    };
+    let _ = tell(state, tap, object, FAILED, &format!("could not issue all deletes: {told}")).await;
 }
 
 /// Deletes the objects of a definition that is going, [`AT_ONCE`] of them; once there are none it
@@ -225,29 +259,40 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
         let unread = || state.cache.undecodable_keys(kind.place(), "");
-        if !there().is_empty() || !unread().is_empty() {
+        let has_failed = tells_failure(object);
+        if !has_failed && (!there().is_empty() || !unread().is_empty()) {
             tell_progress(state, tap, object).await?;
         }
         let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
-        let (mut deleted, mut failed) = (0, None);
+        let (mut deleted, mut failed) = (0, vec![]);
         for key in living.map(|(key, _)| key).chain(unread()) {
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
             match delete::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
-                Err(status) if status.reason != "NotFound" => failed = Some(status),
+                Err(status) if status.reason != "NotFound" => failed.push(status),
                 _ => deleted += 1,
             }
             if deleted == AT_ONCE {
                 return Ok(false); // these changes bring the next look
             }
         }
-        if let Some(status) = failed {
+        if !failed.is_empty() && !has_failed {
+            tell_failure(state, tap, object, &failed).await;
+        }
+        if let Some(status) = failed.pop() {
             return Err(Failure::Object(status));
         }
         if !there().is_empty() || !unread().is_empty() {
+            if has_failed {
+                tell_progress(state, tap, object).await?;
+            }
             return Ok(false);
         }
     }
+    let (reason, why) = match definition::is(object, "Established") {
+        true => ("InstanceDeletionCompleted", "removed all instances"),
+        false => ("NeverEstablished", "resource was never established"),
+    };
     let name = meta::name(object);
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "");
     let kind = kind().map_err(Failure::Definition)?;
@@ -257,6 +302,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
         let mut finalizers = list(&new, "metadata.finalizers").to_vec();
         finalizers.retain(|f| f != definition::FINALIZER);
         value::put(&mut new, "metadata.finalizers", finalizers);
+        definition::set_condition(&mut new, TERMINATING, false, reason, why);
         Ok(new)
     })
     .await;

@@ -195,7 +195,8 @@ async fn ask_budget(
             Verdict::Spend(new) => new,
         };
         last = meta::name(&new).to_string();
-        match state.write(kind, new, budget.revision, &Extra::default()).await {
+        let extra = Extra { of_component: ctx.user.may_repair(), ..Extra::default() };
+        match state.write(kind, new, budget.revision, &extra).await {
             Ok(made) => {
                 let record = Record::new(Event::Commit(Write::UPDATED)).revision(made.revision as u64);
                 let record = record.object(kind.plural, meta::namespace(pod), &last);

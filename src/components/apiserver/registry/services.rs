@@ -5,14 +5,15 @@
 use crate::registry::cidr::Cidr;
 use crate::state::State;
 use crate::storage::cache::ROOT;
-use crate::storage::extra::Extra;
+use crate::storage::extra::{Beside, Extra};
+use crate::storage::object::Object;
 use crate::storage::store::{CACHE_WAIT, status_of};
 use api::cidr;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::kinds::core::service::{default_policy, has_own_endpoints, is_checked, prefers_as_before};
 use api::value::{self, flag, int, list, list_mut, text};
-use api::{Status, meta};
+use api::{Status, kinds, meta};
 use bytes::Bytes;
 use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, RangeRequest, RequestOp, TxnRequest,
@@ -20,6 +21,9 @@ use etcd::api::{
 use serde_json::{Value, json};
 use std::collections::{HashMap, HashSet};
 use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+const HEALTH_PORT: &str = "spec.healthCheckNodePort";
 
 /// `ip` in its usual form, so that an address has one reservation, however its Services write it.
 fn ip_key(ip: &str) -> String {
@@ -46,11 +50,21 @@ fn has_node_ports(service: &Value) -> bool {
     matches!(text(service, "spec.type"), "NodePort" | "LoadBalancer")
 }
 
-/// In order, each once.
-fn owned_ports(service: &Value) -> Vec<i64> {
+/// The node ports of a Service's ports.
+fn node_ports_of(service: &Value) -> Vec<i64> {
     let own = list(service, "spec.ports").iter().filter(|_| has_node_ports(service));
-    let mut ports: Vec<i64> = own.filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect();
-    ports.extend(int(service, "spec.healthCheckNodePort").filter(|p| *p != 0));
+    own.filter_map(|p| int(p, "nodePort")).filter(|p| *p != 0).collect()
+}
+
+/// The port for health checks of a Service; 0 for none.
+fn health_port_of(service: &Value) -> i64 {
+    int(service, HEALTH_PORT).unwrap_or(0)
+}
+
+/// All of these, in order, each once.
+fn owned_ports(service: &Value) -> Vec<i64> {
+    let mut ports = node_ports_of(service);
+    ports.extend(Some(health_port_of(service)).filter(|p| *p != 0));
     ports.sort_unstable();
     ports.dedup();
     ports
@@ -69,7 +83,35 @@ pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     Extra { release, ..Extra::default() }
 }
 
-/// What a Service gives back that cannot be decoded: all reservations that name it as their owner.
+/// What goes with a Service: all that it gives back, and its Endpoints.
+pub(crate) fn removal(state: &State, kind: &Kind, service: &Value) -> Extra {
+    let mut extra = release(kind, service);
+    if is_service(kind) {
+        extra.beside = endpoints_of(state, meta::namespace(service), meta::name(service));
+    }
+    extra
+}
+
+/// The Endpoints object of a Service that goes. The endpoints controller may be late or stopped,
+/// and the next Service of this name must not begin with the addresses of this one (upstream:
+/// `REST.afterDelete` of Services). Where upstream deletes it in a second write, here it goes in
+/// the Service's own transaction. One with finalizers cannot go at once: it stays for the
+/// controller, which marks it.
+fn endpoints_of(state: &State, namespace: &str, name: &str) -> Vec<Beside> {
+    let Some(kind) = kinds::find("", "v1", "Endpoints") else { return vec![] };
+    let found = state.remembered(kind, namespace, name);
+    let found = found.filter(|found| value::empty(&found.value, "metadata.finalizers"));
+    let beside = |found: Arc<Object>| Beside {
+        kind,
+        object: found.value.clone(),
+        expected: found.revision,
+        goes: true,
+    };
+    found.map(beside).into_iter().collect()
+}
+
+/// What a Service gives back that cannot be decoded: all reservations that name it as their owner,
+/// and its Endpoints.
 ///
 /// # Errors
 /// Those of the store.
@@ -83,6 +125,7 @@ pub(crate) async fn release_all(
     if !is_service(kind) {
         return Ok(extra);
     }
+    extra.beside = endpoints_of(state, namespace, name);
     let owner = format!("{namespace}/{name}");
     for range in ["serviceips", "servicenodeports"] {
         let from = |end: char| Bytes::from(format!("{ROOT}ranges/{range}{end}"));
@@ -101,7 +144,8 @@ pub(crate) async fn release_all(
 /// `asked` is the object before its plan, so what it has of these was named by the client.
 ///
 /// # Errors
-/// 422 for an address or a port that another Service keeps; those of [`repair`].
+/// 422 for an address or a port that another Service keeps; those of [`check_health_port`] and of
+/// [`repair`].
 pub(crate) async fn after_collision(
     state: &State,
     kind: &Kind,
@@ -113,13 +157,14 @@ pub(crate) async fn after_collision(
     }
     let held = repair(state).await?;
     let is_new = |port: &i64| extra.reserve.iter().any(|(key, _)| *key == port_key(*port));
-    let (mut had_ports, mut errors) = (owned_ports(asked), Errors::default());
+    let (mut had_ports, mut errors) = (node_ports_of(asked), Errors::default());
     had_ports.retain(|port| !is_new(port));
     check_free(state, &held, asked, None, &had_ports, &mut errors);
-    match errors.is_empty() {
-        true => Ok(()),
-        false => Err(Status::invalid("", "Service", meta::name(asked), &errors)),
+    if !errors.is_empty() {
+        return Err(Status::invalid("", "Service", meta::name(asked), &errors));
     }
+    let had_health = Some(health_port_of(asked)).filter(|port| !is_new(port));
+    check_health_port(state, &held, asked, had_health.unwrap_or(0))
 }
 
 /// Gives back the reservations that no Service has, as upstream's repair controllers of both ranges
@@ -198,13 +243,15 @@ pub(crate) fn plan(
     if has_node_ports(service) {
         node_ports(state, service, old.is_none(), &mut errors);
     }
-    if is_checked(service) && !old.is_some_and(is_checked) {
-        health_port(state, service, &mut errors);
-    }
     let (had_ip, had_ports) = (old.and_then(owned_ip), old.map(owned_ports).unwrap_or_default());
-    check_free(state, &used(state), service, had_ip.as_deref(), &had_ports, &mut errors);
+    let (taken, had_node_ports) = (used(state), old.map(node_ports_of).unwrap_or_default());
+    check_free(state, &taken, service, had_ip.as_deref(), &had_node_ports, &mut errors);
     if !errors.is_empty() {
         return Err(Status::invalid("", "Service", meta::name(service), &errors));
+    }
+    check_health_port(state, &taken, service, old.map_or(0, health_port_of))?;
+    if is_checked(service) && !old.is_some_and(is_checked) {
+        health_port(state, service)?;
     }
     let owner = format!("{}/{}", meta::namespace(service), meta::name(service));
     let mut extra = Extra::default();
@@ -337,8 +384,7 @@ fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Err
     for (i, port) in list(service, "spec.ports").iter().enumerate().filter(|_| is_new) {
         let (number, named) = (int(port, "port").unwrap_or(0), int(port, "nodePort").unwrap_or(0));
         if named != 0 && *owners.entry(named).or_insert(number) != number {
-            let why = "provided port is already allocated";
-            errors.invalid(format!("spec.ports[{i}].nodePort"), &json!(named), why);
+            errors.invalid(format!("spec.ports[{i}].nodePort"), &json!(named), ALLOCATED);
         } else if named != 0 {
             by_number.entry(number).or_insert(named);
         }
@@ -360,21 +406,54 @@ fn node_ports(state: &State, service: &mut Value, is_new: bool, errors: &mut Err
 }
 
 /// Gives a Service a port for health checks, unless it names one.
-fn health_port(state: &State, service: &mut Value, errors: &mut Errors) {
-    const FIELD: &str = "spec.healthCheckNodePort";
-    if int(service, FIELD).unwrap_or(0) != 0 {
-        return;
+///
+/// # Errors
+/// 500 if there is none left, as upstream.
+fn health_port(state: &State, service: &mut Value) -> Result<(), Status> {
+    if health_port_of(service) != 0 {
+        return Ok(());
     }
     let taken = used(state).ports;
     let mut free = FreePorts { state, taken };
     free.taken.extend(owned_ports(service));
-    match free.take() {
-        Some(given) => value::put(service, FIELD, given),
-        None => errors.invalid(FIELD, &json!(0), "failed to allocate a nodePort: range is full"),
-    }
+    let full = || Status::internal("failed to allocate a HealthCheck NodePort 0: range is full");
+    let given = free.take().ok_or_else(full)?;
+    value::put(service, HEALTH_PORT, given);
+    Ok(())
 }
 
-/// What the user chose must be free and in range.
+/// The port for health checks that the user chose must be free and in range; `had` is the one that
+/// the Service had before. It may be none of the Service's own node ports either.
+///
+/// # Errors
+/// 500: upstream reserves this port behind all others, and takes a refusal for an error of its own
+/// (`allocHealthCheckNodePort`).
+fn check_health_port(state: &State, taken: &Taken, service: &Value, had: i64) -> Result<(), Status> {
+    let number = health_port_of(service);
+    let is_own = node_ports_of(service).contains(&number);
+    if number == 0 || (number == had && !is_own) {
+        return Ok(());
+    }
+    let why = match out_of_range(state, number) {
+        Some(why) => why,
+        None if is_own || taken.ports.contains(&number) => ALLOCATED.to_string(),
+        None => return Ok(()),
+    };
+    Err(Status::internal(format!("failed to allocate requested HealthCheck NodePort {number}: {why}")))
+}
+
+const ALLOCATED: &str = "provided port is already allocated";
+
+/// Says what is wrong with a node port that is outside of the range.
+fn out_of_range(state: &State, number: i64) -> Option<String> {
+    let (low, high) = state.node_ports;
+    let is_inside = (i64::from(low)..=i64::from(high)).contains(&number);
+    (!is_inside)
+        .then(|| format!("provided port is not in the valid range. The range of valid ports is {low}-{high}"))
+}
+
+/// The address and the node ports that the user chose must be free and in range. `had_ports` are
+/// the node ports of the Service before.
 fn check_free(
     state: &State,
     taken: &Taken,
@@ -391,24 +470,17 @@ fn check_free(
         let why = format!("failed to allocate IP {ip}: provided IP is already allocated");
         errors.invalid("spec.clusterIPs", &json!([ip]), &why);
     }
-    let (low, high) = state.node_ports;
     let own = list(service, "spec.ports").iter().enumerate().filter(|_| has_node_ports(service));
-    let own = own.map(|(i, port)| (format!("spec.ports[{i}].nodePort"), int(port, "nodePort").unwrap_or(0)));
-    let own: Vec<(String, i64)> = own.collect();
-    let health = int(service, "spec.healthCheckNodePort").unwrap_or(0);
-    let twice = own.iter().any(|(_, number)| *number == health);
-    let health = ("spec.healthCheckNodePort".to_string(), health);
-    for (field, number) in own.into_iter().chain([health]) {
-        let is_health = field == "spec.healthCheckNodePort";
-        if number == 0 || (had_ports.binary_search(&number).is_ok() && !(is_health && twice)) {
+    for (i, port) in own {
+        let number = int(port, "nodePort").unwrap_or(0);
+        if number == 0 || had_ports.contains(&number) {
             continue;
         }
-        if !(i64::from(low)..=i64::from(high)).contains(&number) {
-            let why =
-                format!("provided port is not in the valid range. The range of valid ports is {low}-{high}");
+        let field = format!("spec.ports[{i}].nodePort");
+        if let Some(why) = out_of_range(state, number) {
             errors.invalid(field, &json!(number), &why);
-        } else if taken.ports.contains(&number) || (is_health && twice) {
-            errors.invalid(field, &json!(number), "provided port is already allocated");
+        } else if taken.ports.contains(&number) {
+            errors.invalid(field, &json!(number), ALLOCATED);
         }
     }
 }

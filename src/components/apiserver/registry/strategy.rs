@@ -7,6 +7,8 @@
 
 use crate::request::context::Context;
 use crate::state::State;
+use crate::storage::cache::ROOT;
+use crate::storage::store::key_of;
 use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::schema::equality;
@@ -139,8 +141,23 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
     if wanted.is_empty() || wanted == there {
         return Ok(());
     }
-    let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {there}");
+    let why = precondition_failed(kind, old, "UID", wanted, there);
     Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
+}
+
+/// Says why a write is refused that means another object than the stored one, in the words of
+/// upstream's storage (`Preconditions.Check`). The key is the one under which this store has it.
+pub(crate) fn precondition_failed(
+    kind: &Kind,
+    stored: &Value,
+    what: &str,
+    asked: &str,
+    there: &str,
+) -> String {
+    let key = format!("{ROOT}{}/{}", kind.place(), key_of(kind, stored));
+    format!(
+        "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
+    )
 }
 
 /// Checks that a patch leaves an object its uid. A patch is applied to the object of this name,

@@ -2,7 +2,7 @@
 
 use crate::admission;
 use crate::auth::authn::ISSUER;
-use crate::registry::strategy::{Part, place};
+use crate::registry::strategy::{Part, place, precondition_failed};
 use crate::registry::write::modify;
 use crate::request::context::Context;
 use crate::request::decode::{BINDING, TOKEN_REQUEST};
@@ -102,9 +102,8 @@ fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> 
         ("ResourceVersion", meta::resource_version(binding), meta::resource_version(old)),
     ] {
         if !asked.is_empty() && asked != there {
-            return conflict(format!(
-                "Precondition failed: {what} in precondition: {asked}, {what} in object meta: {there}"
-            ));
+            let why = precondition_failed(pods()?, old, what, asked, there);
+            return Err(Status::conflict("", "pods", name, &why)); // upstream names the pod here
         }
     }
     if meta::is_terminating(old) {

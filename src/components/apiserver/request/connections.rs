@@ -16,6 +16,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
+use crate::request::forwarded::Clients;
 use crate::request::heads::Heads;
 use crate::request::idle::Activity;
 use parking_lot::Mutex;
@@ -26,9 +27,17 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-/// Sources whose connections showed who they are, by address and port. All listeners of a server
-/// share it.
-pub(crate) type Known = Arc<Mutex<HashSet<SocketAddr>>>;
+/// What is known of connections, by the address and port that they come from. All listeners of a
+/// server share it.
+pub(crate) type Known = Arc<Mutex<Sources>>;
+
+#[derive(Default)]
+pub(crate) struct Sources {
+    /// Those whose connections showed who they are.
+    pub(crate) authenticated: HashSet<SocketAddr>,
+    /// For whom a balancer makes connections ([`super::forwarded`]).
+    pub(super) clients: Clients,
+}
 
 pub(crate) struct Connections {
     /// Of all sources. One source has three fourths of them at most, and half of them before it
@@ -101,6 +110,33 @@ struct Settled {
 }
 
 impl Inner {
+    /// Makes room for one more connection of a source, if the source or all together have as many
+    /// as they may. False: there is no stranger to close for it.
+    fn make_room_for(&mut self, source: IpAddr, most: usize) -> bool {
+        let (open, oldest, strangers) = match self.sources.get(&source) {
+            Some(of) => (of.open, of.strangers.first().copied(), of.strangers.len()),
+            None => (0, None, 0),
+        };
+        let is_over = open >= most - most / 4 || strangers >= most.div_ceil(2);
+        if is_over && !self.close(oldest) {
+            return false;
+        }
+        if self.open >= most {
+            let oldest = self.strangers.keys().next().copied();
+            return self.close(oldest);
+        }
+        true
+    }
+
+    /// Counts a stranger on its source.
+    fn count_stranger(&mut self, source: IpAddr, number: u64, end: CancellationToken) {
+        self.open += 1;
+        self.strangers.insert(number, (source, end));
+        let of = self.sources.entry(source).or_default();
+        of.open += 1;
+        of.strangers.insert(number);
+    }
+
     fn left(&mut self, source: IpAddr, number: u64) {
         self.open -= 1;
         if let Some(of) = self.sources.get_mut(&source) {
@@ -166,6 +202,8 @@ impl Inner {
 pub(crate) struct Counted {
     of: Arc<Connections>,
     from: SocketAddr,
+    /// The client for whom a balancer has made the connection.
+    client: OnceLock<SocketAddr>,
     number: u64,
     /// The requests on it.
     pub activity: Arc<Activity>,
@@ -204,31 +242,16 @@ impl Connections {
     /// known.
     pub(crate) fn admit(self: &Arc<Connections>, from: SocketAddr) -> Option<Counted> {
         let mut inner = self.lock();
-        let source = from.ip();
-        let (open, oldest, strangers) = match inner.sources.get(&source) {
-            Some(of) => (of.open, of.strangers.first().copied(), of.strangers.len()),
-            None => (0, None, 0),
-        };
-        let is_over = open >= self.most - self.most / 4 || strangers >= self.most.div_ceil(2);
-        if is_over && !inner.close(oldest) {
+        if !inner.make_room_for(from.ip(), self.most) {
             return None;
-        }
-        if inner.open >= self.most {
-            let oldest = inner.strangers.keys().next().copied();
-            if !inner.close(oldest) {
-                return None;
-            }
         }
         let (number, end) = (inner.next, CancellationToken::new());
         inner.next += 1;
-        inner.open += 1;
-        inner.strangers.insert(number, (source, end.clone()));
-        let of = inner.sources.entry(source).or_default();
-        of.open += 1;
-        of.strangers.insert(number);
+        inner.count_stranger(from.ip(), number, end.clone());
         Some(Counted {
             of: self.clone(),
             from,
+            client: OnceLock::new(),
             number,
             activity: Activity::new(),
             end,
@@ -241,7 +264,29 @@ impl Connections {
 impl Counted {
     /// The client's address and port.
     pub(crate) fn source(&self) -> SocketAddr {
-        self.from
+        self.client.get().copied().unwrap_or(self.from)
+    }
+
+    /// Counts the connection on its client's address from now on, if a balancer has made it.
+    /// Called once the first byte has come, when the balancer has said for whom.
+    ///
+    /// False: that address has as many connections as it may, and all of them are known.
+    pub(crate) fn find_client(&self) -> bool {
+        let Some(client) = self.of.known.lock().clients.get(&self.from).copied() else { return true };
+        let _ = self.client.set(client); // the first one
+        let mut inner = self.of.lock();
+        // None: it is being closed.
+        let Some((source, end)) = inner.strangers.get(&self.number).cloned() else { return true };
+        if source == client.ip() {
+            return true;
+        }
+        inner.strangers.remove(&self.number);
+        inner.left(source, self.number);
+        if !inner.make_room_for(client.ip(), self.of.most) {
+            return false;
+        }
+        inner.count_stranger(client.ip(), self.number, end);
+        true
     }
 
     /// The flow of the first user that the client has shown; `None` as long as it is a stranger.
@@ -265,11 +310,11 @@ impl Counted {
         }
         let account = (Class::of(&flow), flow.account.clone());
         if !inner.make_room(&account, account.0.places(self.of.most)) {
-            tracing::debug!(account = account.1, source = %self.from, "an account has too many connections");
+            tracing::debug!(account = account.1, source = %self.source(), "an account has too many connections");
             return false;
         }
         inner.strangers.remove(&self.number);
-        let source = self.from.ip();
+        let source = self.source().ip();
         if let Some(of) = inner.sources.get_mut(&source) {
             of.strangers.remove(&self.number);
         }
@@ -278,7 +323,7 @@ impl Counted {
         inner.settled.insert(self.number, Settled { source, account, activity, end });
         let _ = self.flow.set(flow); // the first one, under the lock
         self.is_known.store(true, Ordering::Release);
-        self.of.known.lock().insert(self.from);
+        self.of.known.lock().authenticated.insert(self.from);
         true
     }
 }
@@ -287,11 +332,13 @@ impl Drop for Counted {
     fn drop(&mut self) {
         let mut inner = self.of.lock();
         // One that was closed for another has been counted out already.
-        if !inner.unsettle(self.number) && inner.strangers.remove(&self.number).is_some() {
-            inner.left(self.from.ip(), self.number);
+        if !inner.unsettle(self.number)
+            && let Some((source, _)) = inner.strangers.remove(&self.number)
+        {
+            inner.left(source, self.number);
         }
         drop(inner);
-        self.of.known.lock().remove(&self.from);
+        self.of.known.lock().authenticated.remove(&self.from);
         self.of.ended.notify_one();
     }
 }
@@ -336,7 +383,7 @@ mod tests {
         drop((held, fifth, more));
         let inner = all.lock();
         assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
-        assert!(inner.accounts.is_empty() && all.known.lock().is_empty());
+        assert!(inner.accounts.is_empty() && all.known.lock().authenticated.is_empty());
     }
 
     #[test]
@@ -405,5 +452,37 @@ mod tests {
         let n2 = known(&all, 20, "system:node:n2").unwrap();
         assert!(first[0].end.is_cancelled() && !first[1].end.is_cancelled() && !n2.end.is_cancelled());
         drop((busy, watch));
+    }
+
+    /// Strangers in one pod, and then connections of its token, come through the balancer: they
+    /// count on the pod's address, and take nothing from others that come through it.
+    #[test]
+    fn connections_of_a_balancer_count_on_their_clients() {
+        let all = Connections::new(8, Known::default());
+        let forwarded = |port: u16, client: &str| {
+            let from = SocketAddr::from(([172, 30, 0, 1], port));
+            all.known.lock().clients.insert(from, at(client));
+            let one = all.admit(from)?;
+            one.find_client().then_some(one)
+        };
+        let person = forwarded(1, "127.0.0.1:5").unwrap();
+        assert_eq!((person.source(), person.from), (at("127.0.0.1:5"), at("172.30.0.1:1")));
+        let mut pod: Vec<Counted> = (2..12).map(|port| forwarded(port, "10.244.1.2:7").unwrap()).collect();
+        let open = |held: &[Counted]| held.iter().filter(|one| !one.end.is_cancelled()).count();
+        assert_eq!(open(&pod), 4, "half of the places before it says who it is");
+        assert!(!person.end.is_cancelled(), "it is older than all of the pod's");
+        pod.retain(|one| !one.end.is_cancelled() && one.mark_known(&user("admin")));
+        pod.extend([12, 13].into_iter().filter_map(|port| {
+            let one = forwarded(port, "10.244.1.2:7")?;
+            one.mark_known(&user("admin")).then_some(one)
+        }));
+        assert!(forwarded(14, "10.244.1.2:7").is_none(), "three fourths of them");
+        let node = forwarded(15, "172.30.0.11:7").unwrap();
+        assert!(node.mark_known(&user("system:node:n1")));
+        assert!(all.known.lock().authenticated.contains(&node.from), "the address that the balancer knows");
+        assert_eq!((open(&pod), all.lock().open), (6, 8));
+        drop((person, pod, node));
+        let inner = all.lock();
+        assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
     }
 }

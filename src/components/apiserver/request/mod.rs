@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `serve` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
 //! | `connections`, `idle`, `http_head`, `heads` | bounds of connections: their number, their time, the memory of incomplete heads |
+//! | `forwarded` | for whom the balancer makes its connections |
 //! | `http` | bodies, queries and answers |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
@@ -22,6 +23,7 @@ pub(crate) mod context;
 pub(crate) mod decode;
 pub(crate) mod duplicates;
 pub(crate) mod etag;
+pub(crate) mod forwarded;
 pub(crate) mod heads;
 pub mod http;
 pub(crate) mod http_head;

@@ -16,8 +16,8 @@ use crate::request::{accept, decode, etag, list_options, negotiate, readiness};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
-use api::kinds::{Catalog, Kind, KindRef};
-use api::{Status, VERSION, discovery, openapi};
+use api::kinds::{self, Catalog, Kind, KindRef};
+use api::{Status, VERSION, discovery, gojson, openapi};
 use futures::FutureExt;
 use http::{HeaderValue, Method, Request};
 use serde_json::json as object;
@@ -87,6 +87,9 @@ async fn route(
     if ctx.info.watch_prefix && !matches!(*request.method(), Method::GET | Method::HEAD) {
         return Err(Status::method_not_allowed());
     }
+    if *request.method() == Method::HEAD && !takes_head(ctx, &kind) {
+        return Err(Status::method_not_allowed());
+    }
     if !kind.deprecated.is_empty() {
         ctx.warn(kind.deprecated.as_ref());
     }
@@ -95,6 +98,15 @@ async fn route(
     } else {
         subresource(server, ctx, &kind, request).await
     }
+}
+
+/// True for a path that answers `HEAD`, or that is not served at all. Upstream's routes of its own
+/// kinds name their methods, and none but those of a proxy names `HEAD`. Custom objects have no
+/// routes: they are served by the verb, which a `HEAD` shares with `GET`.
+fn takes_head(ctx: &Context, kind: &Kind) -> bool {
+    let name = ctx.info.subresource.as_str();
+    let is_served = name.is_empty() || kind.sub(name).is_some();
+    kind.custom.is_some() || name == "proxy" || !is_served
 }
 
 fn allowed(verbs: &[&str], verb: &str) -> Result<(), Status> {
@@ -130,7 +142,7 @@ async fn resource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
-    let bytes = to_work_on(state, ctx, kind, body.len());
+    let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -201,15 +213,16 @@ async fn to_the_end<T: Send + 'static>(
     }
 }
 
-/// Bytes that a write has to work on: its body, and the object that it changes or deletes.
-fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: usize) -> usize {
+/// Bytes that a write has to work on: its body as the answer repeats it, where a `<` takes six
+/// bytes, and the object that it changes or deletes.
+fn to_work_on(state: &State, ctx: &Context, kind: &Kind, body: &[u8]) -> usize {
     let changed = match ctx.info.verb.as_str() {
         "update" | "patch" | "delete" => {
             state.remembered(strategy::stored_kind(kind), ctx.info.object_namespace(), &ctx.info.name)
         }
         _ => None,
     };
-    body + changed.map_or(0, |object| object.bytes.len())
+    body.len() + gojson::added_by_escapes(body) + changed.map_or(0, |object| object.bytes.len())
 }
 
 async fn subresource(
@@ -238,7 +251,7 @@ async fn subresource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
-    let bytes = to_work_on(state, ctx, kind, body.len());
+    let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
     state.bounds.hold(&ctx.user, &ctx.info, &ctx.seat, bytes)?;
@@ -281,7 +294,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         let _ = clock::limit(readiness::READY_TIMEOUT, state.fresh()).await;
     }
     let kinds = state.cache.kinds();
-    Ok(match parts.as_slice() {
+    let answer = match parts.as_slice() {
         [] => json(200, &object!({"paths": paths(&kinds)})),
         [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
         [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
@@ -312,7 +325,22 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         )),
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
-    })
+    };
+    if *method == Method::HEAD && answer.status() == 200 && is_route(&parts) {
+        return Err(Status::method_not_allowed());
+    }
+    Ok(answer)
+}
+
+/// True for a page that upstream serves by a route of its methods, as its own kinds, and not by a
+/// handler for all methods, as the pages of health and of custom groups. The first two levels of
+/// `/apis` belong to its aggregator, which is such a handler.
+fn is_route(parts: &[&str]) -> bool {
+    match parts {
+        ["version" | "api" | "openid" | ".well-known", ..] => true,
+        ["apis", group, version] => kinds::all().iter().any(|k| (k.group, k.version) == (*group, *version)),
+        _ => false,
+    }
 }
 
 /// Lets clients and caches keep the metadata of the tokens' issuer for an hour (upstream:

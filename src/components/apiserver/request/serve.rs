@@ -124,7 +124,15 @@ impl Server {
         heads: Arc<Heads>,
     ) {
         prepare(&tcp);
-        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(tcp)).await {
+        let handshake = async {
+            // A balancer says for whom it has made the connection before it sends anything.
+            let _ = tcp.peek(&mut [0]).await;
+            if !counted.find_client() {
+                return Err(io::Error::other("the client has too many connections"));
+            }
+            acceptor.accept(tcp).await
+        };
+        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
             Err(_) => return,

@@ -17,19 +17,26 @@ pub(crate) struct Extra {
     pub put: Vec<(String, String)>,
     /// Keys that must be at this revision; 0: that must not exist.
     pub unchanged: Vec<(String, Revision)>,
-    /// Objects that were judged together with this one, and must be as they were then.
+    /// Objects that were judged together with this one, and must be as they were then. They are
+    /// written or deleted with it.
     pub beside: Vec<Beside>,
-    /// The write helps to make room, as the start of a deletion does: it may use the reserve of a
-    /// full store.
+    /// The write helps to make room, as the start of a deletion does, or no server works without
+    /// it: it may use the reserve of a full store, and the memory for values does not refuse it.
     pub repairs: bool,
+    /// A component or an administrator changes an object that exists: it may use the last part of
+    /// the memory for values ([`super::room::Values`]).
+    pub of_component: bool,
 }
 
-/// An object that another one's write changes, in the same transaction: a quota that is charged.
+/// An object that another one's write changes, in the same transaction: a quota that is charged, or
+/// the Endpoints of a Service that is deleted.
 #[derive(Clone)]
 pub(crate) struct Beside {
     pub kind: &'static Kind,
     pub object: Value,
     pub expected: Revision,
+    /// True if the object is deleted.
+    pub goes: bool,
 }
 
 impl Extra {
@@ -41,5 +48,6 @@ impl Extra {
         self.unchanged.extend(other.unchanged);
         self.beside.extend(other.beside);
         self.repairs |= other.repairs;
+        self.of_component |= other.of_component;
     }
 }

@@ -2,7 +2,8 @@
 //! the first reader that needs the bytes.
 
 use crate::storage::holds::Holds;
-use api::{bounds, gojson, kinds, meta, schema, value};
+use crate::storage::room::values_cost;
+use api::{gojson, kinds, meta, schema, value};
 use bytes::Bytes;
 use clock::Instant;
 use etcd::api::Revision;
@@ -21,8 +22,8 @@ pub(crate) struct Object {
     /// Bytes of the value that the store has; 0 if the object was not read from it. They are fewer
     /// than `bytes`, where `<`, `>` and `&` are escaped.
     pub(crate) stored: usize,
-    /// Bytes of memory that `value` takes beside its texts, about; 0 if it was not read from the
-    /// store.
+    /// Bytes of memory that `value` takes beside its texts, about, and that escapes take in `bytes`
+    /// ([`super::room::Values`]); 0 if it was not read from the store.
     pub(crate) values: usize,
     /// Watches that have it to tell when they begin.
     pub(crate) holds: Holds,
@@ -89,7 +90,7 @@ impl Object {
         if meta != (namespace, name) {
             return Err(format!("the stored object is {}/{}, not {key}", meta.0, meta.1));
         }
-        let values = bounds::values_cost(stored);
+        let values = values_cost(place, &value, stored);
         Ok(Object { stored: stored.len(), values, ..Object::new(value, revision) })
     }
 
@@ -179,6 +180,13 @@ impl Event {
         }
     }
 
+    /// Bytes of the object, encoded, or of what it was before if those are more. Both are in memory
+    /// while the event is.
+    pub(crate) fn size(&self) -> usize {
+        let before = self.previous.as_ref().map_or(0, |previous| previous.bytes.len());
+        self.object.bytes.len().max(before)
+    }
+
     /// The object that a watcher is told about: one that left a selector is shown as it was while
     /// it was in it.
     pub(crate) fn shown(&self, change: Change) -> &Arc<Object> {
@@ -230,9 +238,9 @@ impl Kept {
         (&self.namespace, &self.name)
     }
 
-    /// Bytes of the object.
+    /// As [`Event::size`].
     pub(crate) fn size(&self) -> usize {
-        self.object.len()
+        self.object.len().max(self.previous.as_ref().map_or(0, |(_, bytes)| bytes.len()))
     }
 
     /// Bytes that are parsed to make the event again.

@@ -8,8 +8,9 @@ use std::time::Duration;
 /// Events older than this are let go, but never the newest few. Upstream's cache keeps them as
 /// long.
 pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
-/// Bytes of one resource's events, which are kept encoded; with the objects as they were before
-/// each event it is twice as much. Beyond it the oldest go however young they are.
+/// Bytes of one resource's events, which are kept encoded: of each the larger of the object and of
+/// what it was before, so that both together are twice as much at most. Beyond it the oldest go
+/// however young they are.
 pub(crate) const RING_BYTES: usize = 2 << 20;
 
 /// What one revision did, as far as a watcher is concerned. More than one event only after a

@@ -2,12 +2,12 @@
 
 use crate::state::State;
 use crate::storage::cache::{ROOT, Undecodable};
-use crate::storage::extra::Extra;
+use crate::storage::extra::{Beside, Extra};
 use crate::storage::object::Object;
-use crate::storage::room::Use;
+use crate::storage::room::{Use, text_cost, values_cost};
 use api::kinds::Kind;
 use api::status::{details, qualified};
-use api::{Status, bounds, gojson, meta, value};
+use api::{Status, gojson, meta, value};
 use bytes::Bytes;
 use etcd::api::{Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, PutRequest, RequestOp};
 use etcd::api::{RangeRequest, Revision, TxnRequest, TxnResponse};
@@ -223,7 +223,7 @@ impl State {
         let repairs = extra.repairs || self.adds_nothing(kind, &stored, expected, put.value.len());
         let may = if repairs { Use::Repair } else { Use::Ordinary };
         if !extra.repairs && !is_heartbeat(kind, &stored, expected) {
-            self.check_values(kind, &stored, &put.value).map_err(Refused::Error)?;
+            self.check_values(kind, &stored, &put.value, extra).map_err(Refused::Error)?;
         }
         let revision = self.transact(key, expected, RequestOp::Put(put), extra, may).await?;
         Ok(Arc::new(Object::new(stored, revision)))
@@ -273,12 +273,22 @@ impl State {
     /// Sees that the memory has room for the values of an object with these bytes. Of a store of
     /// others no quota is known, and nothing is refused.
     ///
+    /// Example: one of two finalizers goes, and the manager that takes it away is a new one, whose
+    /// entry takes more memory than the finalizer did. Without the managed fields the object has
+    /// fewer values, so the write repairs. So does a kubelet that writes the status of a pod.
+    ///
     /// # Errors
     /// 507 if it has none.
-    fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8]) -> Result<(), Status> {
+    fn check_values(&self, kind: &Kind, new: &Value, stored: &[u8], extra: &Extra) -> Result<(), Status> {
         let Some(room) = self.kv.room() else { return Ok(()) };
-        let old = self.cache.get(kind.place(), &key_of(kind, new)).map_or(0, |old| old.values);
-        self.cache.values.check(old, bounds::values_cost(stored), room.quota)
+        let old = self.cache.get(kind.place(), &key_of(kind, new));
+        let before = old.as_ref().map_or(0, |old| old.values);
+        let after = values_cost(kind.place(), new, stored);
+        let repairs = || {
+            let left = old.as_ref().map_or(0, |old| before.saturating_sub(managers_cost(kind, &old.value)));
+            extra.of_component || after.saturating_sub(managers_cost(kind, new)) < left
+        };
+        self.cache.values.check((before, after), room.quota, repairs)
     }
 
     /// A Service reserves a key for each of its ports: more than a client may write at once, and a
@@ -316,12 +326,9 @@ impl State {
             txn.compare.push(equal(key.clone().into(), CompareTarget::ModRevision(*revision)));
         }
         for beside in &extra.beside {
-            let mut stored = beside.object.clone();
-            value::remove(&mut stored, "metadata.resourceVersion");
-            let own = object_key(beside.kind, meta::namespace(&stored), meta::name(&stored));
-            let (key, value) = (store_key(beside.kind, &own), stored_bytes(beside.kind, &stored));
+            let key = store_key(beside.kind, &key_of(beside.kind, &beside.object));
             txn.compare.push(equal(key.clone(), CompareTarget::ModRevision(beside.expected)));
-            txn.success.push(RequestOp::Put(PutRequest { key, value, ..Default::default() }));
+            txn.success.push(operation_beside(beside, key));
         }
         for (key, value) in &extra.put {
             txn.success.push(RequestOp::Put(PutRequest {
@@ -355,6 +362,25 @@ impl State {
         let _ = ::clock::limit(CACHE_WAIT, self.cache.wait_for(answer.revision)).await;
         Ok(answer.revision)
     }
+}
+
+/// What the managed fields of an object count among its values, with the comma and the key in front
+/// of them.
+fn managers_cost(kind: &Kind, object: &Value) -> usize {
+    match value::at(object, "metadata.managedFields") {
+        Value::Null => 0,
+        managers => text_cost(&[&b",\"\":"[..], &stored_bytes(kind, managers)].concat()),
+    }
+}
+
+/// What another object's write does to this one.
+fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
+    if beside.goes {
+        return RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });
+    }
+    let mut stored = beside.object.clone();
+    value::remove(&mut stored, "metadata.resourceVersion");
+    RequestOp::Put(PutRequest { key, value: stored_bytes(beside.kind, &stored), ..Default::default() })
 }
 
 /// The same transaction without its puts; `None` if it has none.

@@ -187,7 +187,7 @@ impl Drop for Waits {
 }
 
 fn weight(event: &Event) -> usize {
-    PARSED * event.object.bytes.len()
+    PARSED * event.size()
 }
 
 /// What a watch may hold when it begins.
@@ -297,6 +297,23 @@ mod tests {
         assert_eq!(unsent.bytes(), 500, "a piece holds all of its bytes");
         drop(first);
         assert_eq!(unsent.bytes(), 0);
+    }
+
+    /// An object of a kilobyte becomes a small one. Its event keeps both.
+    #[test]
+    fn an_event_counts_as_the_larger_of_what_an_object_is_and_was() {
+        let unsent = Arc::new(WatchBuffers::default());
+        let object = |bytes: usize, n: i64| Arc::new(Object::new(json!({"data": "x".repeat(bytes)}), n));
+        let (large, small) = (object(1000, 7), object(1, 8));
+        let (grown, shrunk) = ((small.clone(), large.clone()), (large.clone(), small));
+        for (before, now) in [grown, shrunk] {
+            let event = Arc::new(Event::new(8, now, Some(before), false));
+            let waits = Waits::new(&unsent, &event);
+            assert_eq!(unsent.bytes(), PARSED * large.bytes.len());
+            assert_eq!(Kept::new(&event).size(), large.bytes.len());
+            drop(waits);
+            assert_eq!(unsent.bytes(), 0);
+        }
     }
 
     /// What watches hold is the cache's own first; when the cache lets it go it counts once, until

@@ -104,7 +104,7 @@ pub(crate) fn channel(filter: Option<Filter>, unsent: &Arc<WatchBuffers>) -> (Se
 }
 
 fn size(told: &Together) -> usize {
-    told.iter().map(|(_, event)| event.object.bytes.len()).sum()
+    told.iter().map(|(_, event)| event.size()).sum()
 }
 
 impl Waiting {

@@ -152,6 +152,7 @@ async fn a_service_may_have_more_ports_than_a_transaction_has_operations() {
     assert_eq!(reserved(&api).await.len(), 1, "all were given back");
 }
 
+/// The code is upstream's, which reserves this port last.
 #[tokio::test]
 async fn a_port_for_health_checks_is_taken_as_any_other() {
     let api = Api::new().await;
@@ -168,9 +169,17 @@ async fn a_port_for_health_checks_is_taken_as_any_other() {
     ] {
         let (code, told) = api.post(SERVICES, local("balanced", number, own)).await;
         let said = told["message"].as_str().unwrap();
-        assert!(code == 422 && said.contains("spec.healthCheckNodePort") && said.contains(why), "{told}");
+        let begin =
+            format!("Internal error occurred: failed to allocate requested HealthCheck NodePort {number}: ");
+        assert!(code == 500 && said.strip_prefix(&begin).is_some_and(|rest| rest.starts_with(why)), "{told}");
     }
+    let both = local("balanced", 30080, 30080);
+    assert_eq!(api.post(SERVICES, both).await.0, 422, "the node port is refused first");
     assert_eq!(api.post(SERVICES, local("balanced", 30082, 30081)).await.0, 201);
+    let moved = json!({"spec": {"ports": [{"port": 80, "nodePort": 30082}]}});
+    let (code, told) = api.patch(&format!("{SERVICES}/balanced"), moved).await;
+    let field = "spec.ports[0].nodePort: Invalid value: 30082: provided port is already allocated";
+    assert!(code == 422 && told["message"].as_str().unwrap().contains(field), "{told}");
     let (code, told) = api
         .patch(&format!("{SERVICES}/balanced"), json!({"spec": {"externalTrafficPolicy": "Cluster"}}))
         .await;
@@ -281,6 +290,11 @@ async fn a_definition_that_fails_holds_up_no_other() {
     caretaker.due().await;
     caretaker.look(state, &api.fixture.tap).await;
     assert_eq!(caretaker.retries("aaas.example.com"), Some(pause * 2), "{caretaker:?}");
+    let told = api.get(&format!("{all}/aaas.example.com")).await.1;
+    let mut told = told["status"]["conditions"].as_array().into_iter().flatten();
+    let failed = told.find(|c| c["reason"] == "InstanceDeletionFailed").expect("the failure is told");
+    let why = failed["message"].as_str().unwrap();
+    assert!(failed["status"] == "True" && why.starts_with("could not issue all deletes: "), "{failed}");
 }
 
 /// Otherwise the other servers write its address out of the `kubernetes` service.

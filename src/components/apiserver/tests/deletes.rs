@@ -1,10 +1,13 @@
 //! What a delete is asked with: preconditions, query, body and, for a collection, list options.
+//! What a definition tells while its objects go.
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
 use crate::testing::Api;
 use serde_json::{Value, json};
+use std::time::Duration;
 
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
 const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -173,4 +176,50 @@ async fn the_list_options_of_a_deleted_collection_are_judged() {
     let newer = format!("{MAPS}?resourceVersion={version}&resourceVersionMatch=NotOlderThan");
     assert_eq!(api.delete(&newer, json!({})).await.0, 200);
     assert_eq!(api.get(&format!("{MAPS}/a")).await.0, 404);
+}
+
+/// `kubectl describe crd` shows why a definition that was deleted is still there.
+#[tokio::test]
+async fn a_definition_says_that_its_objects_are_being_deleted() {
+    let api = Api::new().await;
+    let state = api.state();
+    let mut progress = state.cache.progress();
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com",
+        "scope": "Namespaced", "names": {"plural": "tabs", "kind": "TABS"}, "versions": [version]}});
+    api.made(DEFINITIONS, definition).await;
+    while state.cache.kinds().resource("example.com", "v1", "tabs").is_none() {
+        progress.changed().await.unwrap();
+    }
+    let metadata = json!({"name": "held", "finalizers": ["example.com/mine"]});
+    let held = json!({"kind": "TABS", "apiVersion": "example.com/v1", "metadata": metadata});
+    api.made("/apis/example.com/v1/namespaces/default/tabs", held).await;
+    let one = format!("{DEFINITIONS}/tabs.example.com");
+    assert_eq!(api.delete(&one, json!({})).await.0, 200);
+    let is_told = async || {
+        let (_, told) = api.get(&one).await;
+        let mut all = told["status"]["conditions"].as_array().into_iter().flatten();
+        all.any(|c| c["type"] == "Terminating" && c["reason"] == "InstanceDeletionInProgress")
+    };
+    let look = async {
+        while !is_told().await {
+            progress.changed().await.unwrap();
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), look).await.expect("the reason of the condition");
+    // A watcher reads the end in the definition that it loses.
+    let free = json!({"metadata": {"finalizers": null}});
+    assert_eq!(api.patch("/apis/example.com/v1/namespaces/default/tabs/held", free).await.0, 200);
+    let last = || {
+        let records = api.fixture.tap.since(0);
+        let gone = records.iter().rev().find(|r| r.write() == Some(&tap::Write::DELETED));
+        gone.and_then(|r| String::from_utf8(r.body.as_ref()?.to_vec()).ok()).unwrap_or_default()
+    };
+    let look = async {
+        while !last().contains("InstanceDeletionCompleted") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), look).await.expect("the last reason of the condition");
 }

@@ -44,34 +44,6 @@ async fn a_server_whose_cache_cannot_be_fed_ends() {
     asking.abort();
 }
 
-/// `kubectl describe crd` shows why a definition that was deleted is still there.
-#[tokio::test]
-async fn a_definition_says_that_its_objects_are_being_deleted() {
-    let api = Api::new().await;
-    let state = api.state();
-    let mut progress = state.cache.progress();
-    api.made(DEFINITIONS, definition("tabs", "Namespaced")).await;
-    while state.cache.kinds().resource("example.com", "v1", "tabs").is_none() {
-        progress.changed().await.unwrap();
-    }
-    let metadata = json!({"name": "held", "finalizers": ["example.com/mine"]});
-    let held = json!({"kind": "TABS", "apiVersion": "example.com/v1", "metadata": metadata});
-    api.made("/apis/example.com/v1/namespaces/default/tabs", held).await;
-    let one = format!("{DEFINITIONS}/tabs.example.com");
-    assert_eq!(api.delete(&one, json!({})).await.0, 200);
-    let is_told = async || {
-        let (_, told) = api.get(&one).await;
-        let mut all = told["status"]["conditions"].as_array().into_iter().flatten();
-        all.any(|c| c["type"] == "Terminating" && c["reason"] == "InstanceDeletionInProgress")
-    };
-    let look = async {
-        while !is_told().await {
-            progress.changed().await.unwrap();
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(10), look).await.expect("the reason of the condition");
-}
-
 /// The body of the request came after its definition had gone.
 #[tokio::test]
 async fn nothing_is_made_of_a_kind_whose_definition_has_gone() {

@@ -205,3 +205,42 @@ async fn discovery_is_no_page_for_clients_that_take_html_only() {
     }
     assert_eq!(get("/apis/none", "text/html").await.0, 404);
 }
+
+/// A probe that sends `HEAD` finds the pages of health, and custom objects, which upstream serves
+/// by the verb.
+#[tokio::test]
+async fn objects_and_documents_that_have_routes_refuse_a_head() {
+    let api = Api::bare().await;
+    let version = json!({"name": "v1", "served": true, "storage": true,
+        "schema": {"openAPIV3Schema": {"type": "object"}}});
+    let definition = json!({"metadata": {"name": "tabs.example.com"}, "spec": {"group": "example.com",
+        "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab"}, "versions": [version]}});
+    let mut progress = api.state().cache.progress();
+    api.made("/apis/apiextensions.k8s.io/v1/customresourcedefinitions", definition).await;
+    while api.state().cache.kinds().resource("example.com", "v1", "tabs").is_none() {
+        progress.changed().await.unwrap();
+    }
+    for (path, code) in [
+        ("/api/v1/namespaces", 405),
+        ("/api/v1/namespaces/default", 405),
+        ("/api/v1/namespaces/default/status", 405),
+        ("/api/v1/namespaces/default/pods?watch=true", 405),
+        ("/api/v1/watch/pods", 405),
+        ("/api/v1/namespaces/default/pods/p/nothing", 404),
+        ("/api/v1/nothing", 404),
+        ("/apis/example.com/v1/tabs", 200),
+        ("/apis/example.com/v1/namespaces/default/tabs/none", 404),
+        ("/version", 405),
+        ("/api/v1", 405),
+        ("/api/v2", 404),
+        ("/apis/apps/v1", 405),
+        ("/apis/apps", 200),
+        ("/apis", 200),
+        ("/apis/example.com/v1", 200),
+        ("/healthz", 200),
+        ("/openapi/v3", 200),
+    ] {
+        let (got, told) = api.ask("HEAD", path, Value::Null).await;
+        assert_eq!(got, code, "{path}: {told}");
+    }
+}

@@ -299,3 +299,27 @@ async fn a_content_type_is_the_same_in_upper_and_lower_case() {
         assert_eq!((code, &made["metadata"]["name"]), (201, &json!(name)), "{made}");
     }
 }
+
+/// As upstream: nobody owns what is there, until the first apply asks.
+#[tokio::test]
+async fn an_update_of_an_object_without_managers_begins_no_list_of_them() {
+    let api = Api::bare().await;
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+    let (one, managers) = (format!("{MAPS}/m"), "managedFields");
+    let made = api.made(MAPS, json!({"metadata": {"name": "m"}, "data": {"a": "1"}})).await;
+    assert_eq!(made["metadata"][managers].as_array().map(Vec::len), Some(1), "{made}");
+    let reset = json!({"metadata": {managers: [{}]}, "data": {"a": "2"}});
+    for patch in [reset, json!({"data": {"a": "3"}})] {
+        let (code, got) = api.patch(&one, patch).await;
+        assert_eq!((code, got["metadata"].get(managers)), (200, None), "{got}");
+    }
+    let applied =
+        json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "m"}, "data": {"b": "4"}});
+    let body = ("application/apply-patch+yaml", applied.to_string());
+    let user = User::new("admin", &[MASTERS]);
+    let path = format!("{one}?fieldManager=x");
+    let (code, got) = testing::send(&api.fixture.server, user, ("PATCH", &path), body, "").await;
+    let entries = got["metadata"][managers].as_array().unwrap();
+    let names: Vec<&Value> = entries.iter().map(|entry| &entry["manager"]).collect();
+    assert_eq!((code, names), (200, vec![&json!("x"), &json!("before-first-apply")]), "{got}");
+}

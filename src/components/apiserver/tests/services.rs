@@ -332,3 +332,39 @@ async fn the_first_node_ports_are_left_for_people_who_choose() {
     let chosen = json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 30_010}]});
     assert_eq!(api.post_service("chosen", chosen).await.0, 201);
 }
+
+/// No controller runs here. A Service that is made again at once does not begin with the addresses
+/// of the last one.
+#[tokio::test]
+async fn the_endpoints_of_a_service_go_with_it() {
+    const ENDPOINTS: &str = "/api/v1/namespaces/default/endpoints";
+    let api = Api::bare().await;
+    let (service, endpoints) = (format!("{SERVICES}/s"), format!("{ENDPOINTS}/s"));
+    let named = |finalizers: Value| json!({"metadata": {"name": "s", "finalizers": finalizers}});
+    let held =
+        json!({"metadata": {"name": "s", "finalizers": ["test/hold"]}, "spec": {"ports": [{"port": 80}]}});
+    let free = json!({"metadata": {"finalizers": null}});
+
+    api.made(SERVICES, held.clone()).await;
+    api.made(ENDPOINTS, named(json!([]))).await;
+    assert_eq!(api.delete(&format!("{service}?dryRun=All"), json!({})).await.0, 200);
+    assert_eq!(api.delete(&service, json!({})).await.0, 200);
+    assert_eq!(api.get(&endpoints).await.0, 200, "a finalizer holds the Service");
+    let before = api.fixture.tap.since(0).len();
+    assert_eq!(api.patch(&service, free.clone()).await.0, 200);
+    assert_eq!((api.get(&service).await.0, api.get(&endpoints).await.0), (404, 404));
+    let records = api.fixture.tap.since(0).split_off(before);
+    let writes: Vec<&tap::Write> = records.iter().filter_map(|record| record.write()).collect();
+    assert_eq!(writes, [&tap::Write::DELETED, &tap::Write::DELETED]);
+
+    api.made(SERVICES, held).await;
+    assert_eq!(api.patch(&service, free).await.0, 200);
+    api.made(ENDPOINTS, named(json!([]))).await;
+    assert_eq!(api.delete(&service, json!({})).await.0, 200);
+    assert_eq!(api.get(&endpoints).await.0, 404);
+
+    api.made_service("s", json!({"ports": [{"port": 80}]})).await;
+    api.made(ENDPOINTS, named(json!(["test/hold"]))).await;
+    assert_eq!(api.delete(&service, json!({})).await.0, 200);
+    assert_eq!(api.get(&endpoints).await.0, 200, "its own finalizer holds it");
+}

@@ -80,6 +80,33 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
 
+/// As upstream: whatever makes the generation grow, a scale as well, is warned of the template.
+#[tokio::test]
+async fn a_template_is_warned_of_with_every_new_generation() {
+    let api = Api::with_deployment().await;
+    let (one, twice) = (format!("{DEPLOYMENTS}/d"), json!([{"name": "A", "value": "1"}, {"name": "A"}]));
+    let containers = json!([{"name": "c", "image": "nginx", "env": twice}]);
+    let (code, told) =
+        api.warnings(&one, json!({"spec": {"template": {"spec": {"containers": containers}}}})).await;
+    assert_eq!(code, 200);
+    let is_warned = |told: &[String]| {
+        let why = "spec.template.spec.containers[0].env[1]: hides previous definition of";
+        told.len() == 1 && told[0].contains(why)
+    };
+    assert!(is_warned(&told), "{told:?}");
+    let (code, told) = api.warnings(&one, json!({"metadata": {"labels": {"a": "b"}}})).await;
+    assert_eq!((code, told), (200, vec![]));
+    let (code, told) = api.warnings(SCALE, json!({"spec": {"replicas": 5}})).await;
+    assert!(code == 200 && is_warned(&told), "{told:?}");
+    let profile = "container.apparmor.security.beta.kubernetes.io/c";
+    let mut annotated = pod("p");
+    annotated["metadata"]["annotations"] = json!({profile: "runtime/default"});
+    let request = ::http::Request::post(PODS).header("content-type", "application/json");
+    let answer = api.fixture.server.call(request.body(full(annotated.to_string())).unwrap(), admin()).await;
+    let told = answer.headers().get("warning").map_or("", |text| text.to_str().unwrap());
+    assert!(answer.status() == 201 && told.contains("deprecated since v1.30"), "{told}");
+}
+
 /// It changes nothing, and conflicts with nobody; only the replicas of the same manager go.
 #[tokio::test]
 async fn an_apply_of_a_scale_without_replicas_applies_none() {
@@ -187,8 +214,11 @@ async fn a_binding_binds_the_version_of_the_pod_that_it_names() {
         api.post(&format!("{PODS}/p/binding"), binding).await
     };
     let (code, got) = bind(&read["metadata"]["resourceVersion"]).await;
-    let why = "Precondition failed: ResourceVersion in precondition";
-    assert!(code == 409 && got["message"].as_str().unwrap().contains(why), "{got}");
+    let [asked, there] = [&read, &now].map(|pod| pod["metadata"]["resourceVersion"].as_str().unwrap());
+    let why = format!(
+        "Operation cannot be fulfilled on pods \"p\": StorageError: invalid object, Code: 4, Key: /registry/pods/default/p, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: ResourceVersion in precondition: {asked}, ResourceVersion in object meta: {there}"
+    );
+    assert_eq!((code, &got["message"]), (409, &json!(why)), "{got}");
     assert_eq!(api.get(&format!("{PODS}/p")).await.1["spec"].get("nodeName"), None);
     let (code, got) = bind(&now["metadata"]["resourceVersion"]).await;
     assert_eq!(code, 201, "{got}");

@@ -338,10 +338,11 @@ impl Worker {
         Ok(if self.awaited.in_doubt(&key) { Outcome::After(Duration::ZERO) } else { Outcome::Done })
     }
 
-    /// Deletes the Endpoints object of a service that is gone: the slices go with their owner, but
-    /// an Endpoints object has none. One that a user wrote for a service without a selector goes,
-    /// too, as upstream. If it was written after the service went, it is for the next service of
-    /// this name.
+    /// Deletes the Endpoints object of a service that is gone, if the API server has not deleted it
+    /// with its service: this controller may have written it at the same moment. The slices go with
+    /// their owner, but an Endpoints object has none. One that a user wrote for a service without a
+    /// selector goes, too, as upstream. If it was written after the service went, it is for the
+    /// next service of this name.
     async fn forget(&self, key: &Key, cause: &Option<Cause>) -> Result<Outcome, Error> {
         self.awaited.forget(key);
         let known = self.shared.informer::<Endpoints>().get(key);

@@ -35,45 +35,62 @@ pub(super) async fn wait_for_stale_claims(look: &Look<'_, StatefulSet>, ordinal:
     Ok(())
 }
 
-/// Makes the claims of one pod that are not there yet. They outlive the pod.
+/// Makes the claims of one pod that are not there yet. They outlive the pod. A claim that is
+/// refused holds up the pod, and no other claim (upstream: `createPersistentVolumeClaims`).
 ///
 /// # Errors
-/// `NotYet`: a claim could not be made, or an earlier one of its name is still being deleted.
+/// `NotYet`: claims could not be made, or earlier ones of their names are still being deleted.
 pub(super) async fn make_claims(look: &Look<'_, StatefulSet>, ordinal: i32) -> Result<(), Error> {
-    let api = look.api::<PersistentVolumeClaim>();
-    for mut claim in identity::claims(&look.object, ordinal) {
-        let name = claim.metadata.name.clone().unwrap_or_default();
-        let key = client::Key::new(look.key.namespace.clone(), name.clone());
-        match look.shared.informer::<PersistentVolumeClaim>().get(&key) {
-            Some(there) if there.metadata.deletion_timestamp.is_some() => {
-                return Err(Error::NotYet(format!("pvc {name} is being deleted")));
-            }
-            Some(there) => {
-                warn_of_controller(look, &there, ordinal);
-                continue;
-            }
-            None => {}
+    let mut failed = vec![];
+    for claim in identity::claims(&look.object, ordinal) {
+        failed.extend(make_claim(look, ordinal, claim).await.err());
+    }
+    match failed.as_slice() {
+        [] => Ok(()),
+        [one] => Err(Error::NotYet(one.clone())),
+        many => Err(Error::NotYet(format!("[{}]", many.join(", ")))),
+    }
+}
+
+/// Makes a claim, unless it is there.
+///
+/// # Errors
+/// Why the claim cannot be used.
+async fn make_claim(
+    look: &Look<'_, StatefulSet>,
+    ordinal: i32,
+    mut claim: PersistentVolumeClaim,
+) -> Result<(), String> {
+    let name = claim.metadata.name.clone().unwrap_or_default();
+    let key = client::Key::new(look.key.namespace.clone(), name.clone());
+    match look.shared.informer::<PersistentVolumeClaim>().get(&key) {
+        Some(there) if there.metadata.deletion_timestamp.is_some() => {
+            return Err(format!("pvc {name} is being deleted"));
         }
-        claim.metadata.owner_references =
-            Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
-        let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
-        let about = &look.hands.about;
-        match api.create(&PostParams::default(), &claim).await {
-            Ok(_) => {
-                let told = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
-                look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
-            }
-            Err(error) if is_code(&error, 409) => {}
-            Err(error) => {
-                let why = pods::why(&error);
-                let told =
-                    format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
-                look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
-                return Err(Error::NotYet(format!("failed to create PVC {name}: {why}")));
-            }
+        Some(there) => {
+            warn_of_controller(look, &there, ordinal);
+            return Ok(());
+        }
+        None => {}
+    }
+    claim.metadata.owner_references =
+        Some(identity::claim_owners(&look.object, &claim, (ordinal, None), false));
+    let (set, pod) = (&look.key.name, format!("{}-{ordinal}", look.key.name));
+    let about = &look.hands.about;
+    match look.api::<PersistentVolumeClaim>().create(&PostParams::default(), &claim).await {
+        Ok(_) => {
+            let told = format!("Create Claim {name} Pod {pod} in StatefulSet {set} success");
+            look.hands.recorder.normal(about, "SuccessfulCreate", told, look.cause.clone());
+            Ok(())
+        }
+        Err(error) if is_code(&error, 409) => Ok(()),
+        Err(error) => {
+            let why = pods::why(&error);
+            let told = format!("Create Claim {name} for Pod {pod} in StatefulSet {set} failed error: {why}");
+            look.hands.recorder.warning(about, "FailedCreate", told, look.cause.clone());
+            Err(format!("failed to create PVC {name}: {why}"))
         }
     }
-    Ok(())
 }
 
 /// Tells of a claim whose retention policy cannot hold: another controller owns it.
@@ -140,16 +157,18 @@ mod tests {
     /// Upstream: `CreateStatefulPod` with `recordClaimEvent` and `recordPodEvent`.
     #[tokio::test]
     async fn a_pod_whose_claim_is_refused_or_still_going_is_told_of() {
-        let end = "data-web-0 for Pod web-0 in StatefulSet web failed error: it is guarded";
-        let claim = format!("Create Claim {end}");
+        let end = "for Pod web-0 in StatefulSet web failed error: it is guarded";
+        let [data, logs] = ["data-web-0", "logs-web-0"].map(|name| format!("Create Claim {name} {end}"));
         let pod = |why: &str| format!("Create Pod web-0 in StatefulSet web failed error: {why}");
-        let refused = pod("failed to create PVC data-web-0: it is guarded");
-        let going = pod("pvc data-web-0 is being deleted");
-        for (is_going, want) in [(false, vec![claim, refused]), (true, vec![going])] {
+        let why = |name: &str| format!("failed to create PVC {name}: it is guarded");
+        let refused = pod(&format!("[{}, {}]", why("data-web-0"), why("logs-web-0")));
+        let going = pod(&format!("[pvc data-web-0 is being deleted, {}]", why("logs-web-0")));
+        for (is_going, want) in [(false, vec![data, logs.clone(), refused]), (true, vec![logs, going])] {
             let set = json!({"metadata": {"name": "web", "namespace": "d", "uid": "1", "resourceVersion": "5"},
                 "spec": {"replicas": 1, "serviceName": "web", "selector": {"matchLabels": {"a": "b"}},
                     "template": {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": []}},
-                    "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}}]}});
+                    "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {}},
+                        {"metadata": {"name": "logs"}, "spec": {}}]}});
             let stored = set.clone();
             let server = Scripted::new(move |asked| match asked.line.as_str() {
                 line if line.ends_with("/persistentvolumeclaims") => refusal(403, "it is guarded"),

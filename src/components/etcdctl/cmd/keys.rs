@@ -61,7 +61,7 @@ pub(crate) fn is_serializable(given: &Given) -> Result<bool, Fail> {
     match given.text("consistency").as_str() {
         "l" => Ok(false),
         "s" => Ok(true),
-        other => Err(Fail::new(FEATURE, format!("unknown consistency flag {other:?}"))),
+        other => Err(Fail::new(FEATURE, format!("unknown consistency flag {}", quoted(other.as_bytes())))),
     }
 }
 
@@ -101,6 +101,9 @@ pub(crate) fn get_request(given: &Given) -> Result<pb::RangeRequest, Fail> {
         "VALUE" => 4,
         _ => return Err(Fail::new(FEATURE, format!("bad sort target {}", given.text("sort-by")))),
     };
+    // As etcd's client: keys are in this order anyway, and to sort them the server would read all
+    // of them before it looks at the limit.
+    let sort_order = if (sort_order, sort_target) == (1, 0) { 0 } else { sort_order };
     let (min_create_revision, max_create_revision) = bounds(given, "min-create-rev", "max-create-rev")?;
     let (min_mod_revision, max_mod_revision) = bounds(given, "min-mod-rev", "max-mod-rev")?;
     // As etcdctl, a target alone is sent without an order: the server sorts upwards then, but only
@@ -279,7 +282,8 @@ mod tests {
         let sort = |line: &str| get_request(&given(line)).map(|r| (r.sort_order, r.sort_target));
         assert_eq!(sort("get a --prefix --sort-by VALUE --limit 2"), Ok((0, 4)));
         assert_eq!(sort("get a --prefix --sort-by value --order descend"), Ok((2, 4)));
-        assert_eq!(sort("get a --prefix --order ASCEND"), Ok((1, 0)));
+        assert_eq!(sort("get a --prefix --order ASCEND --limit 2"), Ok((0, 0)), "as keys are anyway");
+        assert_eq!(sort("get a --prefix --order ASCEND --sort-by VERSION"), Ok((1, 1)));
         let revision = |line: &str| get_request(&given(line)).map(|r| r.revision);
         assert_eq!(revision("get a --rev=-5"), Ok(0), "in a transaction it would be compacted");
         assert_eq!(revision("get a --rev=5"), Ok(5));

@@ -3,7 +3,7 @@
 use super::super::ctx::Ctx;
 use super::super::fail::{CONNECTION, Fail};
 use super::super::given::{lease_id, number};
-use super::super::out::{Format, Page};
+use super::super::out::{Format, Page, lease, quoted};
 use super::super::wire::LEASE_NOT_FOUND;
 use etcd::pb;
 use futures::StreamExt;
@@ -70,7 +70,7 @@ pub(crate) async fn grant(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let failed = |f: Fail| Fail::new(f.code, format!("failed to grant lease ({})", f.text));
     let a = ctx.connect().await?.grant(ttl).await.map_err(failed)?;
     let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl, "Error": a.error}));
-    let simple = |page: &mut Page| page.line(format!("lease {:016x} granted with TTL({}s)", a.id, a.ttl));
+    let simple = |page: &mut Page| page.line(format!("lease {} granted with TTL({}s)", lease(a.id), a.ttl));
     let fields = |page: &mut Page| {
         page.header(&a.header);
         page.lease_id("ID", a.id);
@@ -83,7 +83,7 @@ pub(crate) async fn revoke(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let id = id(ctx, "lease revoke command needs 1 argument")?;
     let failed = |f: Fail| Fail::new(f.code, format!("failed to revoke lease ({})", f.text));
     let answer = ctx.connect().await?.revoke(id).await.map_err(failed)?;
-    let simple = |page: &mut Page, _: &_| page.line(format!("lease {id:016x} revoked"));
+    let simple = |page: &mut Page, _: &_| page.line(format!("lease {} revoked", lease(id)));
     ctx.out.answer(&answer, simple, |page, a| page.header(&a.header)).await
 }
 
@@ -104,7 +104,7 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         page.lease_id("ID", a.id);
         page.field("TTL", a.ttl);
         page.field("GrantedTTL", a.granted_ttl);
-        a.keys.iter().for_each(|key| page.field("Key", super::super::out::quoted(key)));
+        a.keys.iter().for_each(|key| page.field("Key", quoted(key)));
     };
     show(ctx, json, simple, fields).await
 }
@@ -112,9 +112,10 @@ pub(crate) async fn time_to_live(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 /// Adds the line of `lease timetolive`. Keys are bytes, and stay as they are.
 fn time_left(page: &mut Page, a: &pb::LeaseTimeToLiveResponse, keys: bool) {
     if a.granted_ttl == 0 && a.ttl == -1 {
-        return page.line(format!("lease {:016x} already expired", a.id));
+        return page.line(format!("lease {} already expired", lease(a.id)));
     }
-    let text = format!("lease {:016x} granted with TTL({}s), remaining({}s)", a.id, a.granted_ttl, a.ttl);
+    let (id, granted, left) = (lease(a.id), a.granted_ttl, a.ttl);
+    let text = format!("lease {id} granted with TTL({granted}s), remaining({left}s)");
     page.bytes.extend(text.as_bytes());
     if keys {
         page.bytes.extend(b", attached keys([");
@@ -134,7 +135,7 @@ pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let json = flat(&a.header, json!({"leases": leases}));
     let simple = |page: &mut Page| {
         page.line(format!("found {} leases", a.leases.len()));
-        a.leases.iter().for_each(|l| page.line(format!("{:016x}", l.id)));
+        a.leases.iter().for_each(|l| page.line(lease(l.id)));
     };
     let fields = |page: &mut Page| {
         page.header(&a.header);
@@ -161,14 +162,14 @@ pub(crate) async fn keep_alive(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
                 (true, _) if a.header.is_none() => Err(Fail::new(CONNECTION, "context deadline exceeded")),
                 (true, _) => Err(Fail::new(CONNECTION, LEASE_NOT_FOUND)),
                 (false, Format::Simple) => {
-                    ctx.out.line(&format!("lease {id:016x} expired or revoked.")).await
+                    ctx.out.line(&format!("lease {} expired or revoked.", lease(id))).await
                 }
                 (false, _) => Ok(()),
             };
         }
         let json = flat(&a.header, json!({"ID": a.id, "TTL": a.ttl}));
         let simple =
-            |page: &mut Page| page.line(format!("lease {:016x} keepalived with TTL({})", a.id, a.ttl));
+            |page: &mut Page| page.line(format!("lease {} keepalived with TTL({})", lease(a.id), a.ttl));
         let fields = |page: &mut Page| {
             page.header(&a.header);
             page.lease_id("ID", a.id);

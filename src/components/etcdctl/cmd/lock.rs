@@ -2,7 +2,7 @@
 
 use super::super::ctx::Ctx;
 use super::super::fail::{FAILED, Fail, INTERRUPTED};
-use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, told};
+use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, is_unready, told};
 use super::keys::range_fields;
 use super::program;
 use etcd::pb;
@@ -11,11 +11,16 @@ use futures::stream::BoxStream;
 use std::future::Future;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
+use tonic::Status;
 
 /// Seconds of a session for which no TTL was chosen (etcd: `defaultSessionTTL`).
 const SESSION_TTL: i64 = 60;
+/// A member has so long to end the lease of a session; else another one is asked, and at last the
+/// lease ends by itself.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// A lease that is kept alive, by whichever member can be reached.
+/// A lease that is kept alive, by whichever member can be reached. As with etcdctl, no call of a
+/// session heeds `--command-timeout`.
 struct Session {
     etcd: Etcd,
     lease: i64,
@@ -26,11 +31,17 @@ struct Session {
 impl Session {
     async fn open(ctx: &Ctx<'_>, ttl: i64) -> Result<Session, Fail> {
         let cancel = ctx.cancel.clone();
-        let etcd = tokio::select! {
-            etcd = ctx.connect() => etcd?,
+        let opened = async {
+            let etcd = ctx.connect().await?;
+            let ask = pb::LeaseGrantRequest { ttl, id: 0 };
+            let granted: pb::LeaseGrantResponse =
+                etcd.call_without_limit("/etcdserverpb.Lease/LeaseGrant", ask).await?;
+            Ok::<_, Fail>((etcd, granted))
+        };
+        let (etcd, granted) = tokio::select! {
+            opened = opened => opened?,
             () = cancel.cancelled() => return Err(Fail::new(INTERRUPTED, "")),
         };
-        let granted = etcd.grant(ttl).await?;
         let patience = Duration::from_secs(granted.ttl.max(0) as u64);
         let renewals = etcd.clone().keep_alive(granted.id, patience);
         Ok(Session { etcd, lease: granted.id, renewals, cancel })
@@ -82,11 +93,11 @@ impl Session {
     /// Ends the lease, and with it the place in the queue. What went wrong before goes before what
     /// goes wrong now.
     async fn close<T>(mut self, done: Result<T, Fail>) -> Result<T, Fail> {
-        let mut ended = self.etcd.revoke(self.lease).await;
+        let mut ended = self.revoke().await;
         if ended.as_ref().is_err_and(|fail| fail.text != LEASE_NOT_FOUND) {
             // The connection may be lost; another member will do.
-            ended = match clock::limit(self.etcd.timeout(), self.etcd.reconnect()).await {
-                Some(()) => self.etcd.revoke(self.lease).await,
+            ended = match clock::limit(CLOSE_WAIT, self.etcd.reconnect()).await {
+                Some(()) => self.revoke().await,
                 None => ended,
             };
         }
@@ -96,6 +107,17 @@ impl Session {
             _ => Ok(done),
         }
     }
+
+    /// Asks the present member to end the lease.
+    async fn revoke(&self) -> Result<(), Fail> {
+        let ask = pb::LeaseRevokeRequest { id: self.lease };
+        let path = "/etcdserverpb.Lease/LeaseRevoke";
+        let revoked = self.etcd.call_without_limit::<_, pb::LeaseRevokeResponse>(path, ask);
+        match clock::limit(CLOSE_WAIT, revoked).await {
+            Some(revoked) => revoked.map(drop),
+            None => Err(Fail::new(FAILED, "context deadline exceeded")),
+        }
+    }
 }
 
 /// Shows a key, as `get` does.
@@ -103,8 +125,10 @@ async fn show(ctx: &mut Ctx<'_>, answer: &pb::RangeResponse) -> Result<(), Fail>
     ctx.out.answer(answer, |page, a| a.kvs.iter().for_each(|kv| page.kv(kv)), range_fields).await
 }
 
-fn key(key: bytes::Bytes) -> pb::RangeRequest {
-    pb::RangeRequest { key, ..Default::default() }
+/// Reads a key that the session holds.
+async fn held(etcd: &Etcd, key: bytes::Bytes) -> Result<pb::RangeResponse, Fail> {
+    let ask = pb::RangeRequest { key, ..Default::default() };
+    etcd.call_without_limit("/etcdserverpb.KV/Range", ask).await
 }
 
 /// Returns the seconds of a session. As with etcd's client, 0 and less choose none.
@@ -134,7 +158,7 @@ async fn hold(
     let ask = pb::LockRequest { name: name.into(), lease };
     let lock: pb::LockResponse = session.during(etcd.wait_on_any("/v3lockpb.Lock/Lock", ask)).await?;
     let Some((program, args)) = command.split_first() else {
-        let answer = session.during(etcd.range(key(lock.key))).await?;
+        let answer = session.during(held(&etcd, lock.key)).await?;
         if answer.kvs.is_empty() {
             return Err(Fail::new(FAILED, "lock lost on init"));
         }
@@ -178,7 +202,7 @@ async fn lead(ctx: &mut Ctx<'_>, session: &mut Session, name: String, proposal: 
         .during(async {
             let ask = pb::CampaignRequest { name: name.into(), lease, value: proposal.into() };
             let won: pb::CampaignResponse = etcd.wait_on_any("/v3electionpb.Election/Campaign", ask).await?;
-            etcd.range(key(won.leader.map(|l| l.key).unwrap_or_default())).await
+            held(&etcd, won.leader.map(|l| l.key).unwrap_or_default()).await
         })
         .await?;
     show(ctx, &answer).await?;
@@ -194,6 +218,12 @@ async fn observe(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
     }
 }
 
+/// Returns whether an observer goes on at another member after this error. Before the first answer
+/// a store without a leader is an error, as with etcdctl.
+fn is_survived(status: &Status, seen: bool) -> bool {
+    is_lost(status) || (seen && is_unready(status))
+}
+
 /// Shows leaders for ever. Goes on at another member when the connection is lost.
 async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
     let mut etcd = ctx.connect().await?;
@@ -205,7 +235,7 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
             .await
         {
             Ok(answers) => answers,
-            Err(status) if last.is_some() && is_lost(&status) => {
+            Err(status) if last.is_some() && is_survived(&status, true) => {
                 etcd.reconnect().await;
                 continue;
             }
@@ -223,7 +253,7 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
                         show(ctx, &pb::RangeResponse { header, kvs, more, count }).await?;
                     }
                 }
-                Err(status) if !is_lost(&status) => return Err(told(&status)),
+                Err(status) if !is_survived(&status, last.is_some()) => return Err(told(&status)),
                 Ok(None) | Err(_) => break,
             }
         }
@@ -233,7 +263,16 @@ async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
 
 #[cfg(test)]
 mod tests {
-    use super::session_ttl;
+    use super::{Status, is_survived, session_ttl};
+
+    /// As etcdctl, which reads who leads again and again.
+    #[test]
+    fn an_observer_outlives_that_the_store_has_no_leader() {
+        let late = Status::unknown("etcdserver: request timed out");
+        assert!(is_survived(&late, true) && !is_survived(&late, false));
+        assert!(is_survived(&Status::unavailable("x"), false));
+        assert!(!is_survived(&Status::unknown("election: observe closed early"), true));
+    }
 
     /// The server would make a second of it.
     #[test]

@@ -6,7 +6,7 @@ use super::super::given::{no_number, number};
 use super::super::out::{Format, Page, human, table};
 use super::super::version::VERSION;
 use super::super::wire::told;
-use api::gostr::Nanos;
+use api::gostr::{Nanos, io_error};
 use etcd::database::summary;
 use etcd::pb;
 use futures::{Stream, StreamExt};
@@ -126,7 +126,8 @@ pub(crate) async fn defrag(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let [target] = ctx.args() else { return Err(Fail::arguments("move-leader command needs 1 argument")) };
     let wrong = |error: ParseIntError| Fail::arguments(no_number("ParseUint", target, &error));
-    let target_id = u64::from_str_radix(target, 16).map_err(wrong)?;
+    let digits = if target.starts_with('+') { "" } else { target.as_str() }; // Go takes no sign here
+    let target_id = u64::from_str_radix(digits, 16).map_err(wrong)?;
     for endpoint in ctx.endpoints().await? {
         let etcd = ctx.member(&endpoint).await?;
         let status: pb::StatusResponse =
@@ -212,7 +213,9 @@ async fn fetch(ctx: &Ctx<'_>, path: &str) -> Result<String, Fail> {
         ));
     };
     let part = format!("{path}.part");
-    let failed = |e: std::io::Error| Fail::new(FILE, format!("cannot write {part}: {e}"));
+    let failed = |e: std::io::Error| Fail::new(FILE, format!("cannot write {part}: {}", io_error(&e)));
+    let unplaced =
+        |e: std::io::Error| Fail::new(FILE, format!("cannot rename {part} to {path}: {}", io_error(&e)));
     let etcd = ctx.member(endpoint).await?;
     let ask = pb::SnapshotRequest {};
     let pieces = etcd.answers::<_, pb::SnapshotResponse>("/etcdserverpb.Maintenance/Snapshot", ask).await;
@@ -220,7 +223,7 @@ async fn fetch(ctx: &Ctx<'_>, path: &str) -> Result<String, Fail> {
     let draft = Draft::at(&part);
     let mut file = draft.create().await.map_err(failed)?;
     let version = receive(pieces, &mut file, failed).await?;
-    tokio::fs::rename(&part, path).await.map_err(failed)?;
+    tokio::fs::rename(&part, path).await.map_err(unplaced)?;
     draft.keep();
     Ok(version)
 }
@@ -273,9 +276,9 @@ pub(crate) async fn snapshot_status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let path = Path::new(path);
     let unreadable = |e: std::io::Error| match e.kind() {
         std::io::ErrorKind::NotFound => {
-            Fail::new(FAILED, format!("stat {}: no such file or directory", path.display()))
+            Fail::new(FAILED, format!("stat {}: {}", path.display(), io_error(&e)))
         }
-        _ => Fail::new(FAILED, format!("{}: {e}", path.display())),
+        _ => Fail::new(FAILED, format!("open {}: {}", path.display(), io_error(&e))),
     };
     let file = std::fs::read(path).map_err(unreadable)?;
     let s = summary(&file).map_err(|e| Fail::new(FAILED, e.to_string()))?;

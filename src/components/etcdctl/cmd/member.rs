@@ -6,6 +6,7 @@ use super::super::out::{Format, Page, human, table};
 use super::keys::is_serializable;
 use api::gostr::Nanos;
 use etcd::pb;
+use futures::future::join_all;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::time::{Duration, Instant};
@@ -34,9 +35,9 @@ pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
             page.header(&answer.header);
             for m in &answer.members {
                 page.id("ID", m.id);
-                page.field("Name", format!("{:?}", m.name));
-                m.peer_urls.iter().for_each(|u| page.field("PeerURL", format!("{u:?}")));
-                m.client_urls.iter().for_each(|u| page.field("ClientURL", format!("{u:?}")));
+                page.text("Name", &m.name);
+                m.peer_urls.iter().for_each(|u| page.text("PeerURL", u));
+                m.client_urls.iter().for_each(|u| page.text("ClientURL", u));
                 page.field("IsLearner", m.is_learner);
                 page.line("");
             }
@@ -135,7 +136,8 @@ const STATUS_HEADINGS: [&str; 16] = [
 /// Returns the line of one endpoint in the table of `endpoint status`.
 fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
     let me = s.header.as_ref().map_or(0, |h| h.member_id);
-    let used = (s.db_size_in_use * 100).checked_div(s.db_size).unwrap_or(100);
+    // What the member says may be any number.
+    let used = s.db_size_in_use.saturating_mul(100).checked_div(s.db_size).unwrap_or(100);
     let downgrade = s.downgrade_info.clone().unwrap_or_default();
     vec![
         endpoint.to_string(),
@@ -144,7 +146,7 @@ fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
         s.storage_version.clone(),
         human(s.db_size as u64),
         human(s.db_size_in_use as u64),
-        format!("{}%", 100 - used),
+        format!("{}%", 100_i64.saturating_sub(used)),
         human(s.db_size_quota as u64),
         (s.leader == me).to_string(),
         s.is_learner.to_string(),
@@ -160,8 +162,8 @@ fn status_row(endpoint: &str, s: &pb::StatusResponse) -> Vec<String> {
 /// Adds one endpoint's answer to `endpoint status -w fields`.
 fn status_fields(page: &mut Page, endpoint: &str, s: &pb::StatusResponse) {
     page.header(&s.header);
-    page.field("Version", format!("{:?}", s.version));
-    page.field("StorageVersion", format!("{:?}", s.storage_version));
+    page.text("Version", &s.version);
+    page.text("StorageVersion", &s.storage_version);
     page.field("DBSize", s.db_size);
     page.field("DBSizeInUse", s.db_size_in_use);
     page.field("DBSizeQuota", s.db_size_quota);
@@ -171,9 +173,9 @@ fn status_fields(page: &mut Page, endpoint: &str, s: &pb::StatusResponse) {
     page.field("RaftTerm", s.raft_term);
     page.field("RaftAppliedIndex", s.raft_applied_index);
     page.field("Errors", format!("[{}]", s.errors.join(" ")));
-    page.field("Endpoint", format!("{endpoint:?}"));
+    page.text("Endpoint", endpoint);
     let downgrade = s.downgrade_info.clone().unwrap_or_default();
-    page.field("DowngradeTargetVersion", format!("{:?}", downgrade.target_version));
+    page.text("DowngradeTargetVersion", &downgrade.target_version);
     page.field("DowngradeEnabled", downgrade.enabled);
     page.line("");
 }
@@ -234,7 +236,7 @@ pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         Format::Fields => {
             for (endpoint, h) in &answers {
                 page.header(&h.header);
-                page.field("Endpoint", format!("{endpoint:?}"));
+                page.text("Endpoint", endpoint);
                 page.field("Hash", h.hash);
                 page.field("HashRevision", h.hash_revision);
                 page.line("");
@@ -272,13 +274,19 @@ async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
     Err(Fail::new(FAILED, format!("Active Alarm(s): {names}")))
 }
 
-pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
-    let mut found = Vec::new();
-    for endpoint in ctx.endpoints().await? {
+/// Asks all endpoints at the same time, so that those that are silent cost the time of one.
+async fn ask_healths(ctx: &Ctx<'_>) -> Result<Vec<Health>, Fail> {
+    let one = |endpoint: String| async move {
         let start = Instant::now();
         let error = ask_health(ctx, &endpoint).await.err().map(|f| f.text).unwrap_or_default();
-        found.push(Health { endpoint, took: took(start.elapsed()), error });
-    }
+        Health { endpoint, took: took(start.elapsed()), error }
+    };
+    let endpoints = ctx.endpoints().await?;
+    Ok(join_all(endpoints.into_iter().map(one)).await)
+}
+
+pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
+    let found = ask_healths(ctx).await?;
     let rows: Vec<Vec<String>> = found
         .iter()
         .map(|h| vec![h.endpoint.clone(), h.error.is_empty().to_string(), h.took.clone(), h.error.clone()])
@@ -313,7 +321,7 @@ pub(crate) async fn health(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
         Format::Table => page.bytes = table(&["ENDPOINT", "HEALTH", "TOOK", "ERROR"], &rows).into_bytes(),
         Format::Fields => {
             for h in &found {
-                page.field("Endpoint", format!("{:?}", h.endpoint));
+                page.text("Endpoint", &h.endpoint);
                 page.field("Health", h.error.is_empty());
                 page.field("Took", &h.took);
                 page.field("Error", &h.error);
@@ -336,6 +344,16 @@ mod tests {
     fn a_time_of_minutes_is_told_in_minutes() {
         assert_eq!(took(Duration::from_millis(90_500)), "1m30.5s");
         assert_eq!(took(Duration::from_micros(1_234)), "1.234ms");
+    }
+
+    #[test]
+    fn sizes_that_no_file_has_are_shown_as_well() {
+        let unused = |db_size_in_use, db_size| {
+            let told = pb::StatusResponse { db_size, db_size_in_use, ..Default::default() };
+            status_row("e", &told)[6].clone()
+        };
+        assert_eq!([unused(25, 100), unused(1, 0)], ["75%", "0%"]);
+        assert_eq!(unused(i64::MIN, 1), format!("{}%", i64::MAX));
     }
 
     /// As printed by etcdctl 3.6 for the same list.

@@ -1,5 +1,6 @@
 //! Programs that verbs run: `watch KEY -- PROGRAM`, `lock NAME PROGRAM`.
 
+use api::gostr::quote;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -43,7 +44,7 @@ pub(crate) fn check(program: &str, ended: io::Result<ExitStatus>) -> Result<(), 
 fn not_started(program: &str, error: &io::Error) -> String {
     let reason = match error.kind() {
         io::ErrorKind::NotFound if !program.contains('/') => {
-            return format!("exec: {program:?}: executable file not found in $PATH");
+            return format!("exec: {}: executable file not found in $PATH", quote(program));
         }
         io::ErrorKind::NotFound => "no such file or directory".into(),
         io::ErrorKind::PermissionDenied => "permission denied".into(),
@@ -52,18 +53,27 @@ fn not_started(program: &str, error: &io::Error) -> String {
     format!("fork/exec {program}: {reason}")
 }
 
-/// The name that Go gives a signal.
+/// Returns the name that Go gives a signal (`syscall.Signal` on Linux).
 fn signal_name(signal: i32) -> String {
     let name = match signal {
         1 => "hangup",
         2 => "interrupt",
         3 => "quit",
+        4 => "illegal instruction",
+        5 => "trace/breakpoint trap",
         6 => "aborted",
+        7 => "bus error",
+        8 => "floating point exception",
         9 => "killed",
+        10 => "user defined signal 1",
         11 => "segmentation fault",
+        12 => "user defined signal 2",
         13 => "broken pipe",
         14 => "alarm clock",
         15 => "terminated",
+        24 => "CPU time limit exceeded",
+        25 => "file size limit exceeded",
+        31 => "bad system call",
         other => return format!("signal {other}"),
     };
     name.into()
@@ -83,6 +93,8 @@ mod tests {
         assert_eq!(run(&["true"]).await, Ok(()));
         assert_eq!(run(&["sh", "-c", "exit 7"]).await, failed(Some(7), "exit status 7"));
         assert_eq!(run(&["sh", "-c", "kill -TERM $$"]).await, failed(Some(255), "signal: terminated"));
+        let ended = run(&["sh", "-c", "kill -USR1 $$"]).await;
+        assert_eq!(ended, failed(Some(255), "signal: user defined signal 1"));
         assert_eq!(run(&["sh", "-c", "read line"]).await, failed(Some(1), "exit status 1"), "no input");
         let none = "exec: \"no-such-program\": executable file not found in $PATH";
         assert_eq!(run(&["no-such-program"]).await, failed(None, none));

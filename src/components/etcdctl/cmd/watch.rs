@@ -4,7 +4,7 @@ use super::super::ctx::Ctx;
 use super::super::fail::{CANCELED, FAILED, Fail};
 use super::super::given::Given;
 use super::super::out::{Format, Page, quoted};
-use super::super::wire::{Etcd, is_lost, told};
+use super::super::wire::{Etcd, is_lost, is_unready, told};
 use super::keys::range_of;
 use super::program;
 use etcd::pb;
@@ -127,6 +127,12 @@ fn is_cut_off(status: &Status, created: bool, lost: bool) -> bool {
     (created || !lost) && status.message().starts_with("etcdserver: no leader")
 }
 
+/// Returns whether a watch goes on at another member after this error. One that has never begun
+/// does not.
+fn is_resumed(status: &Status, begun: bool) -> bool {
+    begun && (is_lost(status) || is_unready(status))
+}
+
 /// A watch that outlives its connection: when it is lost, the watch goes on at another member, from
 /// the revision behind the last one that was seen.
 struct Resuming {
@@ -154,7 +160,7 @@ impl Resuming {
                     let cancel_reason = status.message().to_string();
                     return Ok(pb::WatchResponse { canceled: true, cancel_reason, ..Default::default() });
                 }
-                Err(status) if !is_lost(&status) || !(self.created || self.lost) => {
+                Err(status) if !is_resumed(&status, self.created || self.lost) => {
                     return Err(told(&status));
                 }
                 Ok(None) | Err(_) => {}
@@ -198,11 +204,11 @@ fn next_revision(next: i64, response: &pb::WatchResponse) -> i64 {
     let revision = response.header.as_ref().map_or(0, |header| header.revision);
     let last = response.events.iter().filter_map(|event| event.kv.as_ref()).map(|kv| kv.mod_revision);
     match last.max() {
-        Some(last) => last + 1,
+        Some(last) => last.saturating_add(1),
         // It begins with what comes next.
-        None if response.created && next == 0 => revision + 1,
+        None if response.created && next == 0 => revision.saturating_add(1),
         None if response.created || response.canceled => next,
-        None => next.max(revision + 1),
+        None => next.max(revision.saturating_add(1)),
     }
 }
 
@@ -321,6 +327,7 @@ mod tests {
         assert_eq!(next_revision(8, &pb::WatchResponse { events: vec![event], ..of(12) }), 10);
         assert_eq!(next_revision(10, &of(50)), 51);
         assert_eq!(next_revision(51, &of(40)), 51, "a member that is behind");
+        assert_eq!(next_revision(51, &of(i64::MAX)), i64::MAX, "as no store answers");
         assert_eq!(next_revision(51, &created(60)), 51, "what is between is still to come");
         assert_eq!(next_revision(51, &pb::WatchResponse { canceled: true, ..of(60) }), 51);
     }
@@ -333,6 +340,14 @@ mod tests {
         assert!(cut_off(true, false) && cut_off(true, true), "it is open");
         assert!(!cut_off(false, true), "it goes on at another member");
         assert!(!is_cut_off(&Status::unavailable("etcdserver: server stopped"), true, false));
+    }
+
+    #[test]
+    fn a_watch_that_has_begun_outlives_a_member_that_fails() {
+        for status in [Status::unavailable("x"), Status::internal("x")] {
+            assert!(is_resumed(&status, true) && !is_resumed(&status, false), "{status:?}");
+        }
+        assert!(!is_resumed(&Status::permission_denied("x"), true));
     }
 
     /// As `WatchResponse` of etcd's client is written by Go.

@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
 
 mod options;
+mod sessions;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -312,57 +313,6 @@ async fn the_end_of_a_locked_command_is_waited_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_held_is_let_go_of_when_it_is_interrupted() {
-    let store = Store::start(1).await;
-    for words in [["lock", "l", ""], ["elect", "l", "me"]] {
-        let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
-        let ended = beside(&store.preset, &words, "", async |said, cancel| {
-            assert_eq!(lines(said, 2).await.len(), 2);
-            cancel.cancel();
-        })
-        .await;
-        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-        assert_eq!(etcdctl(&store.preset, &["get", "l", "--prefix"]).await.stdout, "");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_interrupt_in_the_queue_is_a_failure() {
-    let store = Store::start(1).await;
-    beside(&store.preset, &["lock", "l"], "", async |said, held| {
-        assert_eq!(lines(said, 2).await.len(), 2);
-        let second = beside(&store.preset, &["lock", "l"], "", async |_, second| {
-            let all = ["watch", "l/", "--prefix", "--rev", "1"];
-            beside(&store.preset, &all, "", async |said, watch| {
-                assert_eq!(lines(said, 6).await.len(), 6, "two places in the queue");
-                watch.cancel();
-            })
-            .await;
-            second.cancel();
-        })
-        .await;
-        assert_eq!((second.code, second.stderr.as_str()), (1, "Error: context canceled\n"));
-        held.cancel();
-    })
-    .await;
-}
-
-/// A real etcd says nothing, not even that the stream is open, before there is a
-/// leader.
-#[tokio::test]
-async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = silent.local_addr().unwrap().to_string();
-    let ended = beside(&plain(&endpoint), &["elect", "-l", "e"], "", async |_, cancel| {
-        let (mut stream, _) = silent.accept().await.unwrap();
-        stream.read_exact(&mut [0; 24]).await.unwrap(); // HTTP/2 begins with so many
-        cancel.cancel();
-    })
-    .await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn errors_of_leases_have_the_code_of_a_bad_connection() {
     let store = Store::start(1).await;
     let ended = etcdctl(&store.preset, &["lease", "keep-alive", "--once", "1234"]).await;
@@ -398,6 +348,22 @@ async fn a_member_that_does_not_answer_is_told_once() {
     let ended = etcdctl(&preset, &["endpoint", "health", "--cluster"]).await;
     let told = "Error: failed to fetch endpoints from etcd cluster member list: ";
     assert!(ended.code == 1 && ended.stderr.starts_with(told), "{}", ended.stderr);
+}
+
+#[tokio::test(start_paused = true)]
+async fn silent_endpoints_are_asked_for_their_health_at_the_same_time() {
+    let mut silent = Vec::new();
+    for _ in 0..3 {
+        silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
+    }
+    let endpoints = silent.iter().map(|silent| silent.local_addr().unwrap().to_string()).collect();
+    let preset = Preset { endpoints, ..Preset::default() };
+    let start = clock::Instant::now();
+    let words = ["endpoint", "health", "--dial-timeout", "1s", "--command-timeout", "1s"];
+    let ended = etcdctl(&preset, &words).await;
+    assert_eq!((ended.code, ended.stderr.matches("is unhealthy").count()), (1, 3), "{}", ended.stderr);
+    // Each one costs the time of a connection and of a call at most.
+    assert!(start.elapsed() < Duration::from_secs(3), "one after the other: {:?}", start.elapsed());
 }
 
 #[tokio::test]
@@ -452,6 +418,10 @@ async fn a_snapshot_that_is_not_saved_has_one_exit_code() {
     let save = async |preset: &Preset, path: &str| etcdctl(preset, &["snapshot", "save", path]).await;
     let path = store.dir.path().join("x.db").display().to_string();
     assert_eq!(save(&store.by(0), "/no/such/x.db").await.code, 5);
+    let folder = store.dir.path().display().to_string();
+    let taken = save(&store.by(0), &folder).await;
+    let told = format!("Error: cannot rename {folder}.part to {folder}: is a directory\n");
+    assert_eq!((taken.code, taken.stderr), (5, told));
     assert_eq!(save(&plain("127.0.0.1:1"), &path).await.code, 5);
     let two = save(&store.preset, &path).await;
     assert!(two.code == 5 && two.stderr.contains("not multiple [https://127.0.0.1:"), "{two:?}");

@@ -43,7 +43,13 @@ async fn a_lease_that_no_member_has_renewed_is_not_called_unknown() {
 /// etcdctl asks for these without a limit: the connection ends them, or the server.
 #[tokio::test]
 async fn some_verbs_do_not_heed_the_time_of_a_command() {
-    for words in [&["txn"][..], &["lease", "list"], &["lease", "timetolive", "7b"]] {
+    for words in [
+        &["txn"][..],
+        &["lease", "list"],
+        &["lease", "timetolive", "7b"],
+        &["lock", "l"],
+        &["elect", "e", "me"],
+    ] {
         let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let endpoint = silent.local_addr().unwrap().to_string();
         let words = [words, &["--command-timeout", "1ms"]].concat();

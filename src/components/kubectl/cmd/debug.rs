@@ -8,6 +8,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
 use crate::info::{Info, Options};
+use crate::scheme;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::value::{self, at, list, text};
@@ -65,7 +66,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         false => asked.names.to_vec(),
     };
     let found = builder::ask(ctx, &args, Options::default()).await?;
-    let (infos, failures) = builder::objects(ctx, found).await?;
+    let (infos, failures) = scheme::objects(ctx, found).await?;
     Fail::join(failures)?;
     for info in infos {
         match info.resource.plural.as_str() {

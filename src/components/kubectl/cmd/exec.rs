@@ -2,9 +2,11 @@
 
 use super::common::pod_running_timeout;
 use super::pods::{container_of, pod_in_file, pod_of};
+use crate::beside;
 use crate::ctx::{Ctx, command_path};
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::scheme;
 use crate::wire::stream::{self, Given};
 use api::value;
 use serde_json::Value;
@@ -79,22 +81,24 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
         }
         None => (ctx.args.first(), &[][..]),
-        Some(0) if files.is_empty() => (None, &ctx.args[..]),
+        Some(0) => (None, &ctx.args[..]),
         Some(at) => (ctx.args.first(), &ctx.args[at..]),
     };
     if !files.is_empty() && ctx.dash.is_none() && !ctx.args.is_empty() {
         return ctx
             .usage("exec [POD] [COMMAND] is not supported anymore. Use exec [POD] -- [COMMAND] instead");
     }
-    if pod.is_none_or(|pod| pod.is_empty()) && files.is_empty() {
+    let pod = pod.filter(|pod| !pod.is_empty());
+    if pod.is_none() && files.is_empty() {
         return text("pod, type/name or --filename must be specified");
     }
     if command.is_empty() {
         return text("you must specify at least one command for the container");
     }
     pod_running_timeout(ctx)?;
-    let info = match pod.filter(|_| files.is_empty()) {
-        Some(pod) => pod_of(ctx, pod).await?,
+    let info = match pod {
+        Some(pod) if files.is_empty() => pod_of(ctx, pod, scheme::OF_KUBECTL).await?,
+        Some(_) => return Err(beside::refusal(ctx, &files, true)),
         None => pod_in_file(ctx, &files).await?,
     };
     let phase = value::text(&info.object, "status.phase");
@@ -206,7 +210,7 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
         }
     };
     pod_running_timeout(ctx)?;
-    let info = pod_of(ctx, word).await?;
+    let info = pod_of(ctx, word, scheme::OF_KUBECTL).await?;
     let phase = value::text(&info.object, "status.phase");
     if matches!(phase, "Succeeded" | "Failed") {
         return text(format!("cannot attach a container in a completed pod; current phase is {phase}"));

@@ -6,6 +6,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
+use crate::scheme;
 use crate::wire::paths;
 use api::gostr::quote;
 use api::value;
@@ -15,7 +16,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = scheme::objects(ctx, asked).await?;
     for info in infos {
         match exposed(ctx, &info, dry_run).await {
             Ok(service) => teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?,

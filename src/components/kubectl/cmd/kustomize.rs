@@ -22,8 +22,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.changed("env") {
         return text("--env is not implemented in ropewalk's built-in kubectl");
     }
-    let built = build(&ctx.path(shown), shown).await?;
-    built.warnings.iter().for_each(|warning| ctx.note(warning));
+    let built = build(ctx, shown).await?;
     let output = ctx.flags.text("output");
     match output {
         "" => ctx.out(built.to_yaml()),

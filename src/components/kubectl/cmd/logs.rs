@@ -6,6 +6,7 @@ use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::scheme;
 use crate::wire::paths;
 use api::gostr::{self, quote};
 use api::value;
@@ -156,6 +157,7 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
         )),
         other => other,
     })?;
+    scheme::check(&info, scheme::OF_KUBECTL)?;
     if plural == "pods" {
         return Ok(vec![info]);
     }

@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::files;
 use crate::info::{Info, Options};
+use crate::scheme;
 use crate::wire::api::JSON;
 use crate::wire::paths;
 use api::gostr::quote;
@@ -23,25 +24,25 @@ pub(super) const DEFAULT_CONTAINER: &str = "kubectl.kubernetes.io/default-contai
 /// The pause before a watch that the server ended is begun again.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command.
-pub(crate) async fn pod_of(ctx: &Ctx, word: &str) -> Result<Info, Fail> {
+/// The pod that `web`, `pod/web` or `deploy/web` means in the namespace of the command. `scheme`:
+/// that of the verb ([`scheme::check`]).
+pub(crate) async fn pod_of(ctx: &Ctx, word: &str, scheme: &str) -> Result<Info, Fail> {
     let (kind, name) = match word.contains('/') {
         true => crate::builder::type_and_name(word)?,
         false => ("pods", word),
     };
     let resource = ctx.resource(kind).await?;
     let (namespace, _) = ctx.namespace()?;
-    pod_behind(
-        ctx,
-        Info { resource, namespace, name: name.into(), object: Value::Null, source: String::new() },
-    )
-    .await
+    let source = String::new();
+    let info = Info { resource, namespace, name: name.into(), object: Value::Null, source };
+    pod_behind(ctx, info, scheme).await
 }
 
 /// The pod that an object means: the pod itself, or the first one that its selector matches, in its
 /// namespace.
-async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
+async fn pod_behind(ctx: &Ctx, mut info: Info, scheme: &str) -> Result<Info, Fail> {
     info.fetch(ctx).await?;
+    scheme::check(&info, scheme)?;
     if info.resource.plural == "pods" {
         return Ok(info);
     }
@@ -55,11 +56,13 @@ async fn pod_behind(ctx: &Ctx, mut info: Info) -> Result<Info, Fail> {
 /// The pod that the one object of a manifest means. It may be in another namespace than the
 /// command's.
 pub(super) async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fail> {
-    let (infos, failures) = files::read(ctx, files, Options::default()).await?;
+    let (infos, mut failures) = files::read(ctx, files, Options::default()).await?;
+    let infos = scheme::known(infos, &mut failures);
     Fail::join(failures)?;
     match <[Info; 1]>::try_from(infos) {
-        Ok([one]) => pod_behind(ctx, one).await,
-        Err(_) => text("a single resource must be specified"),
+        Ok([one]) if files::names_one(ctx) => pod_behind(ctx, one, scheme::OF_KUBECTL).await,
+        // Standard input counts as several, also with one document.
+        _ => text("cannot exec into multiple objects at a time"),
     }
 }
 

@@ -7,6 +7,7 @@ use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::scheme;
 use crate::wire::paths;
 use crate::wire::stream;
 use api::gostr::quote;
@@ -43,7 +44,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let path = format!("{}/{}", paths::within("/api/v1", &namespace, "services"), paths::segment(name));
         service = ctx.api().await?.get(&path, &[]).await?;
     }
-    let pod = pod_of(ctx, word).await?;
+    let pod = pod_of(ctx, word, scheme::OF_CLIENT).await?;
     let phase = value::text(&pod.object, "status.phase");
     let mut pairs = vec![];
     for port in ports {

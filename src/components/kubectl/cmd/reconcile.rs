@@ -6,6 +6,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
+use crate::scheme;
 use crate::wire::paths;
 use api::value;
 use serde_json::{Value, json};
@@ -30,7 +31,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     else {
         return Ok(());
     };
-    for info in infos {
+    for info in scheme::known(infos, &mut failures) {
         let known = ["Role", "ClusterRole", "RoleBinding", "ClusterRoleBinding"];
         if info.resource.group != "rbac.authorization.k8s.io" || !known.contains(&info.resource.kind.as_str())
         {

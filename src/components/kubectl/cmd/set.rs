@@ -6,6 +6,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
+use crate::scheme;
 use api::gostr::quote;
 use api::labels::{Op, Requirement, Selector};
 use api::{strategic, value};
@@ -51,7 +52,8 @@ pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>,
         return text("cannot set --all and --selector at the same time");
     }
     let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
-    let (mut infos, failures) = builder::local_or_there(ctx, resources, options).await?;
+    let (infos, mut failures) = builder::local_or_there(ctx, resources, options).await?;
+    let mut infos = scheme::known(infos, &mut failures);
     if ctx.flags.is("local") {
         infos.iter_mut().for_each(|info| typed::zeros(&info.resource.kind, &mut info.object));
     }

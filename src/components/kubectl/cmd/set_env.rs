@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Options;
 use crate::merge;
+use crate::scheme;
 use api::gostr::{self, quote};
 use api::quantity::{Quantity, as_stored};
 use api::value;
@@ -214,7 +215,7 @@ async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
     let from = [ctx.flags.text("from").to_string()];
     let asked =
         builder::by_arguments(ctx, &from, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, failures) = scheme::objects(ctx, asked).await?;
     Fail::join(failures)?;
     let wanted = ctx.flags.list("keys");
     let mut all = vec![];

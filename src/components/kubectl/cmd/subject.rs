@@ -5,6 +5,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Options;
+use crate::scheme;
 use api::value;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -19,7 +20,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("cannot set --all and --selector at the same time");
     }
     let options = Options { all_by_type: ctx.flags.is("all"), ..Options::default() };
-    let (infos, failures) = builder::local_or_there(ctx, &ctx.args, options).await?;
+    let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, options).await?;
+    let infos = scheme::known(infos, &mut failures);
     Fail::join(failures)?;
     let named = |flag: &str| -> BTreeSet<String> { ctx.flags.list(flag).into_iter().collect() };
     let (users, groups, accounts) = (named("user"), named("group"), named("serviceaccount"));

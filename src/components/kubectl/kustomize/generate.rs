@@ -83,7 +83,7 @@ fn absorb(args: &SecretArgs, made: Resource, all: &mut Vec<Resource>) -> Result<
     let merges = args.behavior == "merge";
     // Every other word means `create`.
     let creates = !merges && args.behavior != "replace";
-    let id = made.id();
+    let id = made.go_id();
     match found.as_slice() {
         [] if creates => all.push(made),
         [] => {
@@ -97,7 +97,8 @@ fn absorb(args: &SecretArgs, made: Resource, all: &mut Vec<Resource>) -> Result<
         [index] => all[*index] = put_over(&all[*index], made, merges),
         _ => {
             return text(format!(
-                "merging from generator: found multiple objects that could accept merge of {id}"
+                "merging from generator: found multiple objects that could accept merge of {}",
+                made.id()
             ));
         }
     }

@@ -96,11 +96,10 @@ fn warnings(content: &Value) -> Vec<String> {
 pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     let path = root.join(entry);
     let Ok(real) = std::fs::canonicalize(&path) else {
-        let missing = first_missing(&path);
         return text(format!(
             "evalsymlink failure on '{}' : lstat {}: no such file or directory",
-            missing.display(),
-            missing.display()
+            cleaned(&path).display(),
+            first_missing(&path).display()
         ));
     };
     if !real.starts_with(root) {
@@ -108,6 +107,32 @@ pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     }
     std::fs::read(&real)
         .map_err(|e| Fail::Text(format!("read {}: {}", real.display(), crate::error::go_io(&e))))
+}
+
+/// Why an entry that could not be read as a file is no folder either: kustomize tries both. `why`:
+/// it could not be read as a file. Source: `FileLoader.New` and `ConfirmDir`.
+pub(super) fn no_folder(root: &Path, entry: &str, why: &str) -> String {
+    match std::fs::canonicalize(root.join(entry)) {
+        _ if entry.is_empty() => "new root cannot be empty".into(),
+        _ if Path::new(entry).is_absolute() => format!("new root '{entry}' cannot be absolute"),
+        Ok(real) if !real.is_dir() => {
+            format!("must build at directory: '{}': file is not directory", real.display())
+        }
+        _ => format!("must build at directory: not a valid directory: {why}"),
+    }
+}
+
+/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
+fn cleaned(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => drop(clean.pop()),
+            std::path::Component::CurDir => {}
+            other => clean.push(other),
+        }
+    }
+    clean
 }
 
 /// The part of a path where it ends in nothing.

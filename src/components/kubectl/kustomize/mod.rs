@@ -31,6 +31,7 @@ mod types;
 
 pub(crate) use generate::hash;
 
+use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::manifest::sorted;
 use crate::print::yaml;
@@ -43,8 +44,6 @@ use std::path::{Path, PathBuf};
 /// What a folder comes to.
 pub(crate) struct Built {
     pub objects: Vec<Value>,
-    /// Sentences for standard error.
-    pub warnings: Vec<String>,
 }
 
 impl Built {
@@ -53,9 +52,15 @@ impl Built {
     }
 }
 
-/// Builds the folder `dir`, called `shown` by the user.
-pub(crate) async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
+/// Builds a folder, which the user calls `shown`. Its warnings are told, also if it fails.
+pub(crate) async fn build(ctx: &Ctx, shown: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
+    let built = build_at(&ctx.path(shown), shown, &mut warnings).await;
+    warnings.iter().for_each(|warning| ctx.note(warning));
+    built
+}
+
+async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
     if shown.contains("://") || shown.starts_with("git@") || shown.starts_with("github.com/") {
         return text(format!(
             "kustomization in a repository ({shown}) is not implemented: clone it and name the folder"
@@ -63,14 +68,14 @@ pub(crate) async fn build(dir: &Path, shown: &str) -> Result<Built, Fail> {
     }
     let root = folder(dir, shown)?;
     let loaded = load::kustomization(&root)?;
-    let mut found = accumulate(&root, &loaded, &mut vec![], &mut warnings).await?;
+    let mut found = accumulate(&root, &loaded, &mut vec![], warnings).await?;
     generate::add_hashes(&mut found);
     refs::follow(&mut found)?;
     if !loaded.file.keeps_order() {
         order::sort(&mut found);
     }
     let objects = found.into_iter().map(|r| sorted(r.object)).collect();
-    Ok(Built { objects, warnings })
+    Ok(Built { objects })
 }
 
 fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
@@ -103,11 +108,7 @@ async fn accumulate(
         let found = resources(root, entry, above, warnings).await?;
         for resource in found {
             if all.iter().any(|r| r.is_same_as(&resource)) {
-                return text(format!(
-                    "accumulating resources: accumulation err='merging resources from '{entry}': may not add resource with an already registered id: {}': must build at directory: '{}': file is not directory",
-                    resource.id(),
-                    root.join(entry).display()
-                ));
+                return Err(doubled(root, entry, "merging", &resource));
             }
             all.push(resource);
         }
@@ -116,6 +117,26 @@ async fn accumulate(
     generate::run(kustomization, root, &mut all)?;
     change::run(kustomization, root, &mut all)?;
     Ok(all)
+}
+
+/// What is said of an object that is there already. `doing`: `merging`, or `accumulating` if it
+/// stands twice in one file.
+fn doubled(root: &Path, entry: &str, doing: &str, resource: &Resource) -> Fail {
+    let head = "accumulating resources: accumulation err=";
+    let why = format!("may not add resource with an already registered id: {}", resource.id());
+    let path = root.join(entry);
+    match std::fs::canonicalize(&path).ok().filter(|real| real.is_dir()) {
+        Some(real) => {
+            let at = real.display();
+            Fail::Text(format!(
+                "{head}'accumulating resources from '{entry}': '{at}' must resolve to a file': recursed merging from path '{at}': {why}"
+            ))
+        }
+        None => {
+            let folder = load::no_folder(root, entry, &why);
+            Fail::Text(format!("{head}'{doing} resources from '{entry}': {why}': {folder}"))
+        }
+    }
 }
 
 /// The objects of a folder that a kustomization names. Source of the words: kustomize's
@@ -162,24 +183,39 @@ async fn resources(
     let path = root.join(entry);
     if path.is_dir() {
         let below = folder(&path, entry)?;
-        return Box::pin(base(&below, above, warnings)).await.map_err(|fail| match fail {
-            Fail::Text(why) => Fail::Text(format!(
+        let wrong = |why: String| {
+            Fail::Text(format!(
                 "accumulating resources: accumulation err='accumulating resources from '{entry}': '{}' must resolve to a file': {why}",
                 below.display()
-            )),
+            ))
+        };
+        if entry.is_empty() || Path::new(entry).is_absolute() {
+            return Err(wrong(load::no_folder(root, entry, "")));
+        }
+        return Box::pin(base(&below, above, warnings)).await.map_err(|fail| match fail {
+            Fail::Text(why) => wrong(why),
             other => other,
         });
     }
     let bytes = load::file(root, entry).map_err(|fail| {
         let why = fail.message();
         Fail::Text(format!(
-            "accumulating resources: accumulation err='accumulating resources from '{entry}': {why}': must build at directory: not a valid directory: {why}"
+            "accumulating resources: accumulation err='accumulating resources from '{entry}': {why}': {}",
+            load::no_folder(root, entry, &why)
         ))
     })?;
-    load::objects(&bytes, entry)
+    let found = load::objects(&bytes, entry)?;
+    let is_there = |(at, one): &(usize, &Resource)| found[..*at].iter().any(|other| other.is_same_as(one));
+    let twice = found.iter().enumerate().find(is_there);
+    match twice.map(|(_, one)| doubled(root, entry, "accumulating", one)) {
+        Some(fail) => Err(fail),
+        None => Ok(found),
+    }
 }
 
 #[cfg(test)]
 mod places;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod words;

@@ -5,9 +5,10 @@ use super::types::{Kustomization, Patch};
 use super::{load, target};
 use crate::error::{Fail, text as fail};
 use crate::manifest;
+use crate::print::yaml;
 use api::value::{self, text};
 use api::{patch, strategic};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -28,7 +29,14 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
         // What is no patch itself is the path of a file with some.
         let merges = match load::objects(entry.0.as_bytes(), "patch") {
             Ok(merges) => merges,
-            Err(_) => load::objects(&load::file(root, &entry.0)?, &entry.0)?,
+            Err(_) => {
+                let read = load::file(root, &entry.0).and_then(|bytes| load::objects(&bytes, &entry.0));
+                read.map_err(|fail| {
+                    let paths: Vec<&str> =
+                        kustomization.patches_strategic_merge.iter().map(|entry| entry.0.as_str()).collect();
+                    trouble("PatchStrategicMergeTransformer", &json!({"paths": paths}), &fail.message())
+                })?
+            }
         };
         for merge in merges {
             merge_by_name(&merge, &Options::new(), all)?;
@@ -43,12 +51,13 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
 /// Carries out `patchesJson6902`.
 pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Resource]) -> Result<(), Fail> {
     for item in &kustomization.patches_json6902 {
+        let wrong = |why: &str| trouble("PatchJson6902Transformer", &configuration(item, "jsonOp"), why);
         let Some(goal) = item.target.as_ref().filter(|goal| !goal.name.is_empty()) else {
-            return fail("must specify the target name");
+            return Err(wrong("must specify the target name"));
         };
-        let (bytes, shown) = source(root, item)?;
+        let (bytes, shown) = json_source(root, item).map_err(|why| wrong(&why))?;
         let Ok(Content::Operations(operations)) = parse(&bytes) else {
-            return fail(format!("unable to parse JSON patch from {shown}"));
+            return Err(wrong(&format!("unable to parse JSON patch from {shown}")));
         };
         for index in target::select(goal, all)? {
             json_patch(&mut all[index], &operations)?;
@@ -57,18 +66,66 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
     Ok(())
 }
 
+/// What is said of a patch that cannot be read. kustomize shows the configuration that it has made
+/// of it for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
+fn trouble(builtin: &str, config: &Value, why: &str) -> Fail {
+    let config = yaml::to_string(config);
+    Fail::Text(format!("trouble configuring builtin {builtin} with config: `\n{config}`: {why}"))
+}
+
+/// The configuration for one item; `inline`: the name of the field with the patch itself.
+fn configuration(item: &Patch, inline: &str) -> Value {
+    let mut config = Map::new();
+    if inline == "patch" && !item.options.is_empty() {
+        config.insert("options".into(), json!(item.options));
+    }
+    let texts = |pairs: &[(&str, &String)], into: &mut Map<String, Value>| {
+        for (key, text) in pairs.iter().filter(|(_, text)| !text.is_empty()) {
+            into.insert((*key).into(), json!(text));
+        }
+    };
+    texts(&[(inline, &item.patch), ("path", &item.path)], &mut config);
+    if let Some(goal) = &item.target {
+        let mut target = Map::new();
+        let fields = [
+            ("annotationSelector", &goal.annotation_selector),
+            ("group", &goal.group),
+            ("kind", &goal.kind),
+            ("labelSelector", &goal.label_selector),
+            ("name", &goal.name),
+            ("namespace", &goal.namespace),
+            ("version", &goal.version),
+        ];
+        texts(&fields, &mut target);
+        config.insert("target".into(), target.into());
+    }
+    config.into()
+}
+
 /// A patch's text, from the file or from where it stands, and how errors show it.
-fn source(root: &Path, item: &Patch) -> Result<(Vec<u8>, String), Fail> {
+fn source(root: &Path, item: &Patch) -> Result<(Vec<u8>, String), String> {
+    let config = || yaml::to_string(&configuration(item, "patch"));
     match (item.path.as_str(), item.patch.trim()) {
-        ("", "") => fail("must specify one of patch and path in patches"),
+        ("", "") => Err(format!("must specify one of patch and path in\n{}", config())),
         ("", inline) => Ok((inline.as_bytes().to_vec(), format!("[patch: {inline:?}]"))),
+        (path, "") => match load::file(root, path) {
+            Ok(bytes) => Ok((bytes, format!("[path: {path:?}]"))),
+            Err(why) => Err(format!("failed to get the patch file from path({path}): {}", why.message())),
+        },
+        _ => Err(format!("patch and path can't be set at the same time\n{}", config())),
+    }
+}
+
+/// As [`source`], for `patchesJson6902`.
+fn json_source(root: &Path, item: &Patch) -> Result<(Vec<u8>, String), String> {
+    match (item.path.as_str(), item.patch.trim()) {
+        ("", "") => Err("empty file path and empty jsonOp".into()),
         (path, "") => {
-            let bytes = load::file(root, path).map_err(|e| {
-                Fail::Text(format!("failed to get the patch file from path({path}): {}", e.message()))
-            })?;
+            let bytes = load::file(root, path).map_err(|why| why.message())?;
             Ok((bytes, format!("[path: {path:?}]")))
         }
-        _ => fail("patch and path can't be set at the same time in patches"),
+        ("", inline) => Ok((inline.as_bytes().to_vec(), format!("[patch: {inline:?}]"))),
+        _ => Err("must specify a file path or jsonOp, not both".into()),
     }
 }
 
@@ -89,9 +146,10 @@ fn parse(bytes: &[u8]) -> Result<Content, Fail> {
 }
 
 fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    let (bytes, shown) = source(root, item)?;
+    let wrong = |why: &str| trouble("PatchTransformer", &configuration(item, "patch"), why);
+    let (bytes, shown) = source(root, item).map_err(|why| wrong(&why))?;
     let Ok(content) = parse(&bytes) else {
-        return fail(format!("unable to parse SM or JSON patch from {shown}"));
+        return Err(wrong(&format!("unable to parse SM or JSON patch from {shown}")));
     };
     match (content, &item.target) {
         (Content::Operations(_), None) => fail(format!("must specify a target for JSON patch {shown}")),

@@ -1,5 +1,6 @@
 //! An object with everything that the folders change in it, and the places that it had before.
 
+use api::gostr::quote;
 use api::kinds;
 use api::value;
 use serde_json::Value;
@@ -117,6 +118,19 @@ impl Resource {
             self.group(),
             self.name(),
             value::text(&self.object, "metadata.namespace"),
+        )
+    }
+
+    /// Its id as Go's `%#v` prints it, which kustomize's generators say.
+    pub(crate) fn go_id(&self) -> String {
+        format!(
+            "resid.ResId{{Gvk:resid.Gvk{{Group:{}, Version:{}, Kind:{}, isClusterScoped:{}}}, Name:{}, Namespace:{}}}",
+            quote(self.group()),
+            quote(self.version()),
+            quote(self.kind()),
+            self.is_cluster_scoped(),
+            quote(self.name()),
+            quote(value::text(&self.object, "metadata.namespace")),
         )
     }
 }

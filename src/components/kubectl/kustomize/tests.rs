@@ -13,7 +13,7 @@ pub(super) fn write(dir: &Path, files: &[(&str, &str)]) {
 }
 
 pub(super) async fn built(dir: &Path, shown: &str) -> Result<Vec<Value>, String> {
-    build(&dir.join(shown), shown).await.map(|b| b.objects).map_err(|f| f.message())
+    build_at(&dir.join(shown), shown, &mut vec![]).await.map(|b| b.objects).map_err(|f| f.message())
 }
 
 const BASE: &str = "

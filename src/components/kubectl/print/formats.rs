@@ -6,9 +6,11 @@ use super::template::Template;
 use super::{json, kyaml, yaml};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
+use crate::output::Output;
 use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Formats that every printing verb knows.
@@ -61,6 +63,8 @@ pub(crate) struct Format {
     how: How,
     managed_fields: bool,
     printed: AtomicUsize,
+    /// Where a template that fails prints what it was about.
+    output: Arc<Output>,
 }
 
 /// The format asked for; `None` for people's format (no `-o`, or `wide` where `get` allows it).
@@ -136,7 +140,7 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
         }
     };
     let managed_fields = ctx.flags.is("show-managed-fields");
-    Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0) }))
+    Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0), output: ctx.output.clone() }))
 }
 
 /// What a Go template may cost where it is only judged, in a cluster's process.
@@ -211,7 +215,10 @@ impl Format {
             How::Kyaml => kyaml::to_string(&shown(object), sorted),
             How::Name => items.iter().map(|i| name_of(i) + "\n").collect(),
             How::Path(path, as_json) => path.print(object, *as_json).map_err(Fail::Text)?,
-            How::Template(template) => template.print(object).map_err(Fail::Text)?,
+            How::Template(template) => template.run(object).map_err(|broken| {
+                self.output.out(&template.shown(&broken, object));
+                Fail::Text(template.error(&broken))
+            })?,
             How::Columns(columns) => columns.print(&items, count == 1).map_err(Fail::Text)?,
         })
     }
@@ -293,5 +300,23 @@ mod tests {
         assert_eq!((said.code, said.out.as_str()), (0, "<no value>"), "{said:?}");
         let said = server.kubectl(&[&line[..], &["--allow-missing-template-keys=false"]].concat()).await;
         assert!(said.code == 1 && said.err.contains("map has no entry for key \"nope\""), "{said:?}");
+    }
+
+    /// As cli-runtime's `GoTemplatePrinter.PrintObj` does.
+    #[tokio::test]
+    async fn a_go_template_that_fails_prints_what_it_was_about() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({"k": "v"})));
+        let template = "go-template=<{{.data.k}}>{{len .data.k.x}}";
+        let said = server.kubectl(&["get", "cm", "a", "-o", template]).await;
+        let why = "template: output:1:24: executing \"output\" at <.data.k.x>: can't evaluate field x in type interface {}";
+        assert_eq!(said.code, 1, "{said:?}");
+        let error =
+            format!("error: error executing template \"<{{{{.data.k}}}}>{{{{len .data.k.x}}}}\": {why}\n");
+        assert_eq!(said.err, error);
+        let begin = format!(
+            "<v>Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t<{{{{.data.k}}}}>{{{{len .data.k.x}}}}\n\traw data was:\n\t\t{{\"apiVersion\":\"v1\","
+        );
+        assert!(said.out.starts_with(&begin) && said.out.ends_with("]\n\n"), "{said:?}");
     }
 }

@@ -5,6 +5,7 @@
 //! address.
 
 use super::env;
+use api::gostr::quote;
 use bytes::Bytes;
 use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
@@ -89,9 +90,20 @@ impl Action {
         if let Some(get) = &hook.http_get {
             return Ok(Action::Http(get.clone()));
         }
-        let invalid = "invalid handler: a lifecycle hook is exec, httpGet or sleep";
+        let invalid = "Cannot run handler: invalid handler: a lifecycle hook is exec, httpGet or sleep";
         let sleep = hook.sleep.as_ref().ok_or(invalid)?;
         Ok(Action::Sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0))))
+    }
+
+    /// How messages name a lifecycle hook (upstream: `handlerRunner.Run`).
+    pub(crate) fn hook_name(&self) -> String {
+        let (kind, what) = match self {
+            Action::Exec(command) => ("Exec", format!("[{}]", command.join(" "))),
+            Action::Http(get) => ("HTTP", get.path.clone().unwrap_or_default()),
+            Action::Sleep(time) => ("Sleep", time.as_secs().to_string()),
+            Action::Tcp { .. } | Action::Grpc(_) => ("Unknown", String::new()), // no hook is one
+        };
+        format!("{kind} lifecycle hook ({what})")
     }
 }
 
@@ -102,6 +114,19 @@ pub(crate) enum Answer {
     /// Well, with a remark.
     Warning(String),
     Ill(String),
+}
+
+/// How a command ended.
+enum Ran {
+    Well,
+    /// With another code than 0: all that it wrote, and what of it were errors.
+    Ill {
+        code: i32,
+        output: String,
+        errors: String,
+    },
+    /// It did not end in time, or did not begin; the message says so.
+    Late(String),
 }
 
 /// Where an action happens.
@@ -148,11 +173,15 @@ impl Target<'_> {
     /// # Errors
     /// Why the hook failed.
     pub(crate) async fn hook(&self, action: &Action, timeout: Duration) -> Result<Option<String>, String> {
-        let Action::Http(get) = action else {
-            return match self.act(action, timeout).await? {
-                Answer::Well | Answer::Warning(_) => Ok(None),
-                Answer::Ill(why) => Err(why),
-            };
+        let get = match action {
+            Action::Http(get) => get,
+            Action::Exec(command) => return self.exec_hook(command, timeout).await.map(|()| None),
+            _ => {
+                return match self.act(action, timeout).await? {
+                    Answer::Well | Answer::Warning(_) => Ok(None),
+                    Answer::Ill(why) => Err(why),
+                };
+            }
         };
         match self.ask(get, timeout).await? {
             Ok(_) => Ok(None),
@@ -185,6 +214,26 @@ impl Target<'_> {
     }
 
     async fn exec(&self, command: &[String], timeout: Duration) -> Result<Answer, String> {
+        Ok(match self.run(command, timeout).await? {
+            Ran::Well => Answer::Well,
+            Ran::Ill { output, .. } | Ran::Late(output) => Answer::Ill(output),
+        })
+    }
+
+    /// # Errors
+    /// Why the command failed, with what it wrote, in upstream's words.
+    async fn exec_hook(&self, command: &[String], timeout: Duration) -> Result<(), String> {
+        let (why, output) = match self.run(command, timeout).await {
+            Ok(Ran::Well) => return Ok(()),
+            Ok(Ran::Ill { code, output, errors }) => {
+                (format!("command '{}' exited with {code}: {errors}", command.join(" ")), output)
+            }
+            Ok(Ran::Late(why)) | Err(why) => (why, String::new()),
+        };
+        Err(format!("{why}, message: {}", quote(&output)))
+    }
+
+    async fn run(&self, command: &[String], timeout: Duration) -> Result<Ran, String> {
         let request = ExecRequest {
             container_id: self.container_id.into(),
             command: command.to_vec(),
@@ -197,7 +246,7 @@ impl Target<'_> {
             Ok(began) => began.map_err(|e| e.line())?,
             Err(_) => {
                 let limit = timeout.max(START_MAX).as_secs_f64();
-                return Ok(Answer::Ill(format!(
+                return Ok(Ran::Late(format!(
                     "command {:?} did not start within {limit}s",
                     command.join(" ")
                 )));
@@ -220,19 +269,19 @@ impl Target<'_> {
             };
             let (read, exit) = futures::join!(both, session.exit);
             read.map_err(|e| e.to_string())?;
+            let errors = String::from_utf8_lossy(&err).into_owned();
             out.extend(err);
             out.truncate(OUTPUT_MAX);
-            let text = String::from_utf8_lossy(&out).into_owned();
             match exit {
-                Ok(0) => Ok(Answer::Well),
-                Ok(_) => Ok(Answer::Ill(text)),
+                Ok(0) => Ok(Ran::Well),
+                Ok(code) => Ok(Ran::Ill { code, output: String::from_utf8_lossy(&out).into_owned(), errors }),
                 Err(_) => Err("the command's end was not seen".to_string()),
             }
         };
         // Past the time the session is dropped, which kills the command.
         match tokio::time::timeout(timeout, run).await {
             Ok(answer) => answer,
-            Err(_) => Ok(Answer::Ill(format!(
+            Err(_) => Ok(Ran::Late(format!(
                 "command timed out: {:?} timed out after {}s",
                 command.join(" "),
                 timeout.as_secs_f64()

@@ -8,10 +8,11 @@ use crate::container::{self, Volumes};
 use crate::container_status::go_duration;
 use crate::env::{self, Facts, Sources};
 use crate::error::Error;
-use crate::specs::reference;
+use crate::specs::{is_ephemeral, long_name, reference};
 use crate::view::{self, View, Why};
 use crate::{bounds, oom, resources, sysctls, termination, volumes};
 use api::cidr;
+use api::gostr::quote;
 use client::{Key, is_unanswered, optional};
 use cri::{Container, ContainerState, Dns, PodId, Sandbox, SandboxConfig};
 use k8s_openapi::api::core::v1::{ConfigMap, Container as Spec, LifecycleHandler, Pod, Secret};
@@ -82,6 +83,19 @@ fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Contai
         tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
         memory.backoffs.insert(spec.name.clone(), pause);
     }
+}
+
+/// Notes why a container that was made cannot be run, and returns when to look again: at once, so
+/// that this is reported first. The runtime shows the container as ended with `StartError`, the
+/// status the kubelet's reason until the back-off begins. As upstream that is the one of a
+/// container that crashed: the first restart does not wait. An ephemeral container is not started
+/// again.
+fn cannot_run(pod: &Pod, spec: &Spec, why: String, memory: &mut Memory) -> Option<Duration> {
+    if is_ephemeral(pod, &spec.name) {
+        return None;
+    }
+    memory.waiting.insert(spec.name.clone(), ("RunContainerError".into(), why));
+    Some(Duration::ZERO)
 }
 
 impl Kubelet {
@@ -226,12 +240,10 @@ impl Kubelet {
         };
         self.recorder.normal(&about, "Created", "Container created", cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
-        memory.waiting.remove(&spec.name); // also if its program cannot be run
+        memory.waiting.remove(&spec.name);
         if let Err(error) = self.config.runtime.start_container(&id).await {
-            // The runtime shows it as ended with StartError. As upstream its back-off is that of a
-            // container that crashed: the first restart does not wait.
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
-            return Ok(None);
+            return Ok(cannot_run(pod, spec, error.line(), memory));
         }
         for warning in self.config.runtime.container_status(&id).await.map(|c| c.warnings).unwrap_or_default()
         {
@@ -273,7 +285,10 @@ impl Kubelet {
 
     /// Runs beside the container's own program and holds up the pod until it is done, or the pod
     /// shall end.
-    async fn post_start(
+    ///
+    /// # Errors
+    /// The message of `PostStartHookError`.
+    pub(super) async fn post_start(
         &self,
         key: &Key,
         pod: &Pod,
@@ -296,7 +311,11 @@ impl Kubelet {
             answer = target.hook(&action, HOOK_MAX) => answer,
         };
         self.hooks().remove(key);
-        if let Some(told) = answer? {
+        let failed = |why: String| {
+            let (container, pod) = (quote(&spec.name), quote(&long_name(pod)));
+            format!("{} for Container {container} in Pod {pod} failed - error: {why}", action.hook_name())
+        };
+        if let Some(told) = answer.map_err(failed)? {
             self.recorder.warning(&reference(pod, None), FALLBACK, told, None);
         }
         Ok(())

@@ -196,3 +196,20 @@ fn the_kubelet_offers_the_protocol_that_it_speaks() {
     let tls = only_http_1(pki::server_config(&own, ca.pem()).unwrap());
     assert_eq!(tls.alpn_protocols, [b"http/1.1".to_vec()]);
 }
+
+#[test]
+fn a_certificate_of_another_authority_is_no_api_servers() {
+    use rustls::pki_types::pem::PemObject;
+    let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+    let [ca, stranger] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "kubernetes").unwrap());
+    let own = ca.issue(&pki::Subject::server("kubelet", &["127.0.0.1"])).unwrap();
+    let (_, clients) = pki::asking_server_config(&own, ca.pem()).unwrap();
+    let is_let_in = |ca: &pki::Ca, group: &str| {
+        let identity = ca.issue(&pki::Subject::client("kube-apiserver-kubelet-client", group)).unwrap();
+        let shown = CertificateDer::from_pem_slice(identity.cert_pem.as_bytes()).unwrap();
+        is_api_server(&clients, &[shown])
+    };
+    assert!(is_let_in(&ca, "system:masters"));
+    assert!(!is_let_in(&ca, "dev") && !is_let_in(&stranger, "system:masters"));
+    assert!(!is_api_server(&clients, &[]));
+}

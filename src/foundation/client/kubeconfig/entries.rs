@@ -83,7 +83,8 @@ pub(super) fn cluster(entry: &Entry, overrides: &Overrides) -> Entry {
 }
 
 /// The user. A file on the command line takes the place of the entry's file and data, a token that
-/// of the entry's token and its file.
+/// of the entry's token. A file with a token stays, as in client-go's `getAuthInfo`, and counts
+/// before the token.
 pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
     let files =
         [("client-certificate", &overrides.client_certificate), ("client-key", &overrides.client_key)];
@@ -93,9 +94,6 @@ pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
             value::remove(&mut user.value, &format!("{key}-data"));
         }
         put_given(&mut user.value, key, given);
-    }
-    if !overrides.token.is_empty() {
-        value::remove(&mut user.value, "tokenFile");
     }
     put_given(&mut user.value, "token", &overrides.token);
     put_given(&mut user.value, "username", &overrides.username);

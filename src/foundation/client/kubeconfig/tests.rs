@@ -161,14 +161,18 @@ fn a_plugin_is_asked_only_if_nothing_else_says_who_the_user_is() {
     assert!(!asked(", username: ann, password: p"));
 }
 
+/// As client-go, where `--token` changes nothing for a user whose token is in a file.
 #[test]
-fn a_file_with_a_token_counts_before_a_token_and_the_command_line_before_both() {
+fn a_file_with_a_token_counts_before_the_command_line_and_that_before_the_entrys_token() {
     let sent = |user: &str, token: &str| {
         let given = Overrides { token: token.into(), ..Overrides::default() };
         of_user(user, &given).map(|target| target.authorization.unwrap_or_default())
     };
     assert_eq!(sent("token: t, tokenFile: token", "").unwrap(), "Bearer of-file");
-    assert_eq!(sent("token: t, tokenFile: token", "given").unwrap(), "Bearer given");
+    assert_eq!(sent("token: t, tokenFile: token", "given").unwrap(), "Bearer of-file");
+    assert_eq!(sent("tokenFile: gone", "given").unwrap(), "Bearer given");
+    assert_eq!(sent("tokenFile: empty", "given").unwrap(), "Bearer given");
+    assert_eq!(sent("token: t", "given").unwrap(), "Bearer given");
     assert_eq!(sent("token: t, tokenFile: gone", "").unwrap(), "Bearer t");
     assert_eq!(sent("token: t, tokenFile: empty", "").unwrap(), "Bearer t");
     assert!(sent("tokenFile: gone", "").is_err());

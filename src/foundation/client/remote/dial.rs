@@ -162,7 +162,11 @@ fn not_believed(why: &CertificateError) -> Option<String> {
             format!("{TIME}: current time {} is before {}", told(time), told(not_before))
         }
         CertificateError::NotValidForNameContext { expected, presented } => other_names(expected, presented),
-        _ => return None,
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "certificate specifies an incompatible key usage".into()
+        }
+        CertificateError::UnhandledCriticalExtension => "unhandled critical extension".into(),
+        other => return pki::doubted(other),
     })
 }
 
@@ -236,6 +240,27 @@ mod tests {
         assert_eq!(why, "http: server gave HTTP response to HTTPS client");
     }
 
+    /// As the kubeconfig of a cluster that was made anew has it.
+    #[tokio::test]
+    async fn an_authority_of_the_same_name_is_named() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [own, other] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "kubernetes").unwrap());
+        let identity = other.issue(&pki::Subject::server("m", &["127.0.0.1"])).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(pki::server_config(&identity, other.pem()).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let target = Target {
+            ca_pem: Some(own.pem().as_bytes().to_vec()),
+            ..Target::anybody("https", &listener.local_addr().unwrap().to_string())
+        };
+        let dial = Dial::new(Arc::new(target), &[]).unwrap();
+        let server = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
+        let (_, told) = tokio::join!(server, dial.connect());
+        assert_eq!(
+            told.err().unwrap().to_string(),
+            "tls: failed to verify certificate: x509: certificate signed by unknown authority (possibly because of \"x509: ECDSA verification failure\" while trying to verify candidate authority certificate \"kubernetes\")"
+        );
+    }
+
     #[test]
     fn a_certificate_is_refused_in_gos_words() {
         let told = |why: CertificateError| {
@@ -269,6 +294,8 @@ mod tests {
             (told(CertificateError::ExpiredContext { time: at(5), not_after: at(4) }), late.as_str()),
             (told(CertificateError::NotValidYetContext { time: at(5), not_before: at(6) }), early.as_str()),
             (told(CertificateError::UnknownIssuer), "certificate signed by unknown authority"),
+            (told(CertificateError::InvalidPurpose), "certificate specifies an incompatible key usage"),
+            (told(CertificateError::UnhandledCriticalExtension), "unhandled critical extension"),
         ] {
             assert_eq!(said, format!("tls: failed to verify certificate: x509: {want}"));
         }

@@ -96,6 +96,14 @@ pub struct Channel {
     origin: Uri,
 }
 
+/// Returns what is wrong with an authority that has the name of the server's and is another one.
+fn not_believed(error: &std::io::Error) -> Option<String> {
+    match error.get_ref()?.downcast_ref::<rustls::Error>()? {
+        rustls::Error::InvalidCertificate(why) => pki::doubted(why),
+        _ => None,
+    }
+}
+
 impl Channel {
     /// Connects to one server. `tls` is used for `https` endpoints. Waits as long as the server
     /// does not answer: the caller sets the limit.
@@ -121,7 +129,9 @@ impl Channel {
         let send = match (endpoint.tls, tls) {
             (true, Some(config)) => {
                 let server = pki::server_name(&endpoint.host)?;
-                let stream = TlsConnector::from(config).connect(server, tcp).await.map_err(|e| failed(&e))?;
+                let stream = TlsConnector::from(config).connect(server, tcp).await;
+                let stream =
+                    stream.map_err(|e| failed(&not_believed(&e).unwrap_or_else(|| e.to_string())))?;
                 handshake(TokioIo::new(stream)).await
             }
             (true, None) => return Err(ConnectError::NoTls(name)),
@@ -261,5 +271,22 @@ mod tests {
             assert_eq!(endpoint.authority(), authority);
             assert!(format!("http://{}", endpoint.authority()).parse::<Uri>().is_ok(), "{authority}");
         }
+    }
+
+    #[tokio::test]
+    async fn an_authority_of_the_right_name_is_told_of_in_words() {
+        let dirs = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [own, other] = dirs.map(|dir| pki::Ca::load_or_create(dir.path(), "etcd-ca").unwrap());
+        let identity = other.issue(&pki::Subject::server("m", &["127.0.0.1"])).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(pki::server_config(&identity, other.pem()).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: true, host: "127.0.0.1".into(), port };
+        let tls = pki::client_config(None, own.pem(), &["h2"]).unwrap();
+        let server = async { acceptor.accept(listener.accept().await.unwrap().0).await.is_ok() };
+        let (_, told) = tokio::join!(server, Channel::connect(&endpoint, Some(tls)));
+        let why = told.err().unwrap().to_string();
+        let doubt = "unknown authority (possibly because of \"x509: ECDSA verification failure\" while";
+        assert!(why.contains(doubt) && why.contains("\"etcd-ca\""), "{why}");
     }
 }

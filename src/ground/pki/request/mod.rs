@@ -1,19 +1,21 @@
 //! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
 //! form.
 
+mod parts;
+
+pub(super) use parts::Parts;
+
 use super::identity::certificates;
 use super::{name, pem, uri};
 use clock::Timestamp;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 use x509_parser::certificate::Validity;
-use x509_parser::certification_request::X509CertificationRequest;
-use x509_parser::cri_attributes::ParsedCriAttribute;
 use x509_parser::error::X509Error;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
-use x509_parser::prelude::FromDer;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
+use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
 
 /// What a requester says about itself.
@@ -53,22 +55,27 @@ pub struct Request {
 /// numbers of 2.5.4.N (X.520).
 const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
 /// Bits of the RSA keys whose signatures can be checked here.
-const RSA: std::ops::RangeInclusive<usize> = 2048..=8192;
+const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
-/// The numbers of the signatures that Kubernetes checks: RSA, RSA-PSS, ECDSA and Ed25519. Source:
-/// `signatureAlgorithmDetails` and `checkSignature` in Go's crypto/x509.
-const CHECKED: [&str; 11] = [
-    "1.2.840.113549.1.1.5", // with SHA-1
-    "1.3.14.3.2.29",        // another number for the same
-    "1.2.840.113549.1.1.10",
-    "1.2.840.113549.1.1.11",
-    "1.2.840.113549.1.1.12",
-    "1.2.840.113549.1.1.13",
-    "1.2.840.10045.4.1", // with SHA-1
-    "1.2.840.10045.4.3.2",
-    "1.2.840.10045.4.3.3",
-    "1.2.840.10045.4.3.4",
-    "1.3.101.112",
+/// The numbers of the keys that Kubernetes checks signatures with.
+const RSA: &str = "1.2.840.113549.1.1.1";
+const ELLIPTIC: &str = "1.2.840.10045.2.1";
+const ED25519: &str = "1.3.101.112";
+
+/// The numbers of the signatures that Kubernetes checks, each with that of its key: RSA, RSA-PSS,
+/// ECDSA and Ed25519. Source: `signatureAlgorithmDetails` and `checkSignature` in Go's crypto/x509.
+const CHECKED: [(&str, &str); 11] = [
+    ("1.2.840.113549.1.1.5", RSA), // with SHA-1
+    ("1.3.14.3.2.29", RSA),        // another number for the same
+    ("1.2.840.113549.1.1.10", RSA),
+    ("1.2.840.113549.1.1.11", RSA),
+    ("1.2.840.113549.1.1.12", RSA),
+    ("1.2.840.113549.1.1.13", RSA),
+    ("1.2.840.10045.4.1", ELLIPTIC), // with SHA-1
+    ("1.2.840.10045.4.3.2", ELLIPTIC),
+    ("1.2.840.10045.4.3.3", ELLIPTIC),
+    ("1.2.840.10045.4.3.4", ELLIPTIC),
+    ("1.3.101.112", ED25519),
 ];
 /// The numbers of the curves whose keys Kubernetes reads: P-224, P-256, P-384 and P-521.
 const CURVES: [&str; 4] = ["1.3.132.0.33", "1.2.840.10045.3.1.7", "1.3.132.0.34", "1.3.132.0.35"];
@@ -78,11 +85,12 @@ const CURVES: [&str; 4] = ["1.3.132.0.33", "1.2.840.10045.3.1.7", "1.3.132.0.34"
 pub enum Proof {
     /// The signature fits the key in the request.
     Good,
-    /// The signature does not fit, or the request does not parse.
+    /// The signature does not fit, is one for another kind of key, or the request does not parse.
     Wrong,
     /// The kind of key or signature is not known here. Another signer may know it.
     Unknown,
-    /// Kubernetes does not know the kind of signature either, e.g. Ed448, or one with SHA-224.
+    /// Kubernetes does not know the kind of signature or key either, e.g. Ed448, or one with
+    /// SHA-224.
     Unsupported,
 }
 
@@ -99,13 +107,21 @@ impl Request {
             Some(block) if block.label == "CERTIFICATE REQUEST" => block.der,
             _ => return Err("PEM block type must be CERTIFICATE REQUEST".into()),
         };
-        let (rest, parsed) = X509CertificationRequest::from_der(&der)
-            .map_err(|e| format!("x509: malformed certificate request: {e}"))?;
-        if !rest.is_empty() {
-            return Err("x509: malformed certificate request: trailing data".into());
+        let mut request = Request::of(&Parts::read(&der)?)?;
+        request.der = der;
+        Ok(request)
+    }
+
+    /// Returns what a request says, without its `der`.
+    ///
+    /// # Errors
+    /// A part is malformed, in a sentence.
+    fn of(parsed: &Parts<'_>) -> Result<Request, String> {
+        check_curve(&parsed.key.algorithm)?;
+        let name = &parsed.subject;
+        if !name::is_whole(name) {
+            return Err("x509: malformed certificate request: invalid subject".into());
         }
-        check_curve(&parsed.certification_request_info.subject_pki.algorithm)?;
-        let name = &parsed.certification_request_info.subject;
         if name.iter_attributes().any(is_unreadable) {
             return Err("x509: the subject has text that is neither UTF-8 nor printable".into());
         }
@@ -121,57 +137,51 @@ impl Request {
             postal_codes: all(name, 17),
             ..Request::default()
         };
-        let requested = parsed.certification_request_info.iter_attributes();
-        let requested = requested.filter_map(|attribute| match attribute.parsed_attribute() {
-            ParsedCriAttribute::ExtensionRequest(requested) => Some(&requested.extensions),
-            _ => None,
-        });
+        let requested = parsed.extensions()?;
         let mut seen = HashSet::new();
-        for extension in requested.flatten() {
+        for extension in &requested {
             if !seen.insert(extension.oid.as_bytes()) {
                 return Err("x509: certificate request contains duplicate requested extensions".into());
             }
-            if extension.oid.to_id_string() != "2.5.29.17" {
-                continue;
-            }
-            let ParsedExtension::SubjectAlternativeName(names) = extension.parsed_extension() else {
-                return Err("x509: the subject alternative names are malformed".into());
-            };
-            for name in &names.general_names {
-                request.add_name(name)?;
+            if extension.oid.to_id_string() == "2.5.29.17" {
+                request.add_names(extension.value)?;
             }
         }
-        drop(parsed);
-        request.der = der;
         Ok(request)
     }
 
-    /// Adds a subject alternative name. As in Go, kinds of names that no certificate here has are
-    /// ignored.
-    fn add_name(&mut self, name: &GeneralName<'_>) -> Result<(), String> {
-        let malformed = |kind: &str| format!("x509: SAN {kind} is malformed");
-        let text = |kind: &str, text: &str| match text.is_ascii() {
-            true => Ok(text.to_string()),
-            false => Err(malformed(kind)),
+    /// Adds the subject alternative names of an extension's value. As in Go, kinds of names that no
+    /// certificate here has are ignored.
+    fn add_names(&mut self, value: &[u8]) -> Result<(), String> {
+        let invalid = |what: &str| format!("x509: invalid subject alternative {what}");
+        let (mut rest, _) = parts::value(value, Tag::Sequence).map_err(|_| invalid("names"))?;
+        while !rest.is_empty() {
+            let (next, name) = Any::from_der(rest).map_err(|_| invalid("name"))?;
+            if name.class() == Class::ContextSpecific && !name.header.is_constructed() {
+                self.add_name(name.tag(), name.data)?;
+            }
+            rest = next;
+        }
+        Ok(())
+    }
+
+    fn add_name(&mut self, kind: Tag, data: &[u8]) -> Result<(), String> {
+        let text = |kind: &str| match data.is_ascii() {
+            true => Ok(String::from_utf8_lossy(data).into_owned()),
+            false => Err(format!("x509: SAN {kind} is malformed")),
         };
-        match name {
-            GeneralName::DNSName(name) => self.dns_names.push(text("dNSName", name)?),
-            GeneralName::RFC822Name(name) => self.emails.push(text("rfc822Name", name)?),
-            GeneralName::URI(name) => {
-                let uri = text("uniformResourceIdentifier", name)?;
+        match kind {
+            Tag(1) => self.emails.push(text("rfc822Name")?),
+            Tag(2) => self.dns_names.push(text("dNSName")?),
+            Tag(6) => {
+                let uri = text("uniformResourceIdentifier")?;
                 uri::check(&uri)?;
                 self.uris.push(uri);
             }
-            GeneralName::IPAddress(bytes) => {
-                let length = || format!("x509: cannot parse IP address of length {}", bytes.len());
-                self.addresses.push(address(bytes).ok_or_else(length)?);
+            Tag(7) => {
+                let length = || format!("x509: cannot parse IP address of length {}", data.len());
+                self.addresses.push(address(data).ok_or_else(length)?);
             }
-            GeneralName::Invalid(tag, _) => match tag.0 {
-                1 => return Err(malformed("rfc822Name")),
-                2 => return Err(malformed("dNSName")),
-                6 => return Err(malformed("uniformResourceIdentifier")),
-                _ => {}
-            },
             _ => {}
         }
         Ok(())
@@ -179,8 +189,7 @@ impl Request {
 
     /// Checks the signature of the request with the key in it.
     pub fn proof(&self) -> Proof {
-        let Ok((_, parsed)) = X509CertificationRequest::from_der(&self.der) else { return Proof::Wrong };
-        proof(&parsed)
+        Parts::read(&self.der).map_or(Proof::Wrong, |parsed| proof(&parsed))
     }
 }
 
@@ -189,8 +198,8 @@ impl Request {
 ///
 /// # Errors
 /// It is not, in Go's words.
-fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
-    if key.algorithm.to_id_string() != "1.2.840.10045.2.1" {
+pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+    if key.algorithm.to_id_string() != ELLIPTIC {
         return Ok(());
     }
     let curve = key.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
@@ -201,17 +210,22 @@ fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
     }
 }
 
-pub(super) fn proof(request: &X509CertificationRequest) -> Proof {
-    if !CHECKED.contains(&request.signature_algorithm.algorithm.to_id_string().as_str()) {
+pub(super) fn proof(request: &Parts<'_>) -> Proof {
+    let signed_with = request.algorithm.algorithm.to_id_string();
+    let Some((_, wanted)) = CHECKED.iter().find(|(number, _)| *number == signed_with) else {
         return Proof::Unsupported;
+    };
+    match request.key.algorithm.algorithm.to_id_string() {
+        own if own == *wanted => {}
+        own if [RSA, ELLIPTIC, ED25519].contains(&own.as_str()) => return Proof::Wrong,
+        _ => return Proof::Unsupported,
     }
-    let key = request.certification_request_info.subject_pki.parsed();
-    if let Ok(PublicKey::RSA(key)) = key
-        && !RSA.contains(&key.key_size())
+    if let Ok(PublicKey::RSA(key)) = request.key.parsed()
+        && !RSA_BITS.contains(&key.key_size())
     {
         return Proof::Unknown;
     }
-    match request.verify_signature() {
+    match verify_signature(&request.key, &request.algorithm, &request.signature, request.signed) {
         Ok(()) => Proof::Good,
         Err(X509Error::SignatureUnsupportedAlgorithm) => Proof::Unknown,
         Err(_) => Proof::Wrong,

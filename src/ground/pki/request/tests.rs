@@ -142,6 +142,35 @@ fn a_key_that_cannot_be_checked_is_named_and_not_signed() {
 }
 
 #[test]
+fn a_signature_for_another_kind_of_key_is_wrong() {
+    // Its algorithm says ECDSA.
+    let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let read = Request::parse(&request_pem(&with_subject(&[(3, "jane")], &key))).unwrap();
+    assert_eq!(read.proof(), Proof::Wrong);
+}
+
+/// `openssl req` asks for a challenge password, which no signer reads.
+#[test]
+fn an_attribute_that_no_signer_reads_spoils_no_request() {
+    let key = KeyPair::generate().unwrap();
+    let attribute = |last: u64, values: &[u8]| {
+        der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 9, last]), der::tlv(0x31, values)])
+    };
+    let names = der::tlv(0x04, &der::sequence(&[der::tlv(0x82, b"a.example")]));
+    let names = der::sequence(&[der::sequence(&[der::oid(&[2, 5, 29, 17]), names])]);
+    let password = [der::tlv(0x16, b"s@cret"), der::tlv(0x1e, b"\0s"), vec![]];
+    for password in password {
+        let attributes = [attribute(7, &password), attribute(14, &[]), attribute(14, &names)].concat();
+        let der = signed(&[der::sequence(&[])], &attributes, &key);
+        let read = Request::parse(&request_pem(&der)).unwrap();
+        assert_eq!((read.proof(), read.dns_names), (Proof::Good, vec!["a.example".to_string()]));
+    }
+    let der = signed(&[der::sequence(&[])], &attribute(14, &[0x05, 0]), &key);
+    let why = Request::parse(&request_pem(&der)).unwrap_err();
+    assert_eq!(why, "x509: malformed certificate request: the extensions are no sequence");
+}
+
+#[test]
 fn a_kind_of_key_or_signature_that_go_does_not_know_is_refused() {
     // `openssl req -new -newkey ed448 -nodes -subj /CN=jane`
     let ed448 = "-----BEGIN CERTIFICATE REQUEST-----
@@ -218,7 +247,7 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
             names(&[der::tlv(0x86, b"http://[")]),
             "x509: cannot parse URI \"http://[\": parse \"http://[\": missing ']' in host",
         ),
-        (names(&[vec![0x82, 9]]), "x509: the subject alternative names are malformed"),
+        (names(&[vec![0x82, 9]]), "x509: invalid subject alternative name"),
         (
             request_pem(&[with_subject(&[(3, "jane")], &key), vec![0]].concat()),
             "x509: malformed certificate request: trailing data",
@@ -226,10 +255,26 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     ] {
         assert_eq!(Request::parse(&bad).unwrap_err(), why);
     }
+    // Go knows neither, by its tag: an address in parts, and a name without a kind.
+    let read = Request::parse(&names(&[der::tlv(0xa7, &[10, 0, 0, 1]), der::tlv(0x0c, b"a")])).unwrap();
+    assert_eq!((read.addresses, read.dns_names), (vec![], vec![]));
     let mut latin = with_subject(&[(10, "j\u{1}ne")], &key);
     let at = latin.windows(2).position(|w| w == [b'j', 1]).unwrap();
     latin[at + 1] = 0xe4;
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
+}
+
+/// An approver would see jane alone, and another signer, which reads on, the group.
+#[test]
+fn a_subject_that_is_not_read_to_its_end_is_refused() {
+    let key = KeyPair::generate().unwrap();
+    let attribute = |number: u64, text: &[u8]| {
+        der::tlv(0x31, &der::sequence(&[der::oid(&[2, 5, 4, number]), der::tlv(0x0c, text)]))
+    };
+    let subject = [attribute(3, b"jane"), der::tlv(0x31, &[]), attribute(10, b"system:masters")];
+    let der = signed(&[der::sequence(&subject)], &[], &key);
+    let why = Request::parse(&request_pem(&der)).unwrap_err();
+    assert_eq!(why, "x509: malformed certificate request: invalid subject");
 }
 
 /// The API server would not read a certificate with such a text.

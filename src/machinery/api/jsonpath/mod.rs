@@ -1,9 +1,12 @@
-//! Kubernetes' JSONPath: `{range .items[*]}{.metadata.name}{"\n"}{end}`.
+//! Kubernetes' JSONPath: `{range .items[*]}{.metadata.name}{"\n"}{end}`. It finds and refuses what
+//! client-go's `util/jsonpath` does, also where that is odd.
 
+mod found;
 mod parse;
 
 use super::{gojson, gostr};
-use parse::{Node, Parser};
+use found::Found;
+use parse::Node;
 use serde_json::Value;
 use std::cell::Cell;
 use std::cmp::Ordering;
@@ -38,7 +41,8 @@ pub fn relaxed(expression: &str) -> Result<JsonPath, String> {
     }
     // An opening brace without its closing one leaves nothing, which is refused below.
     let inner = expression.strip_prefix('{').map_or(expression, |e| e.strip_suffix('}').unwrap_or_default());
-    let inner = inner.strip_prefix('.').unwrap_or(inner);
+    // A dot alone is a name, so `.` is `{..}`.
+    let inner = inner.strip_prefix('.').filter(|name| !name.is_empty()).unwrap_or(inner);
     if inner.contains('{') || (inner.contains('}') && !inner.contains("{")) || inner.is_empty() {
         return Err("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{name1.name2}' or '{.name1.name2}'".into());
     }
@@ -52,9 +56,7 @@ impl JsonPath {
     /// # Errors
     /// kubectl's sentence for a template that cannot be read.
     pub fn parse(source: &str) -> Result<JsonPath, String> {
-        let mut parser = Parser::new(source);
-        let (root, _) = parser.document(false)?;
-        Ok(JsonPath { source: source.to_string(), root, strict: false })
+        Ok(JsonPath { source: source.to_string(), root: parse::template(source)?, strict: false })
     }
 
     /// As it was written.
@@ -85,8 +87,9 @@ impl JsonPath {
     pub(crate) fn find_in<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<&'a Value>>, String> {
         let mut found = vec![];
         let left = Cell::new(VALUES_EACH.saturating_mul(size(object)).saturating_add(VALUES_LEAST));
-        Walk { strict: self.strict, left: &left }.block(&self.root, object, &mut found)?;
-        Ok(found)
+        let walk = Walk { strict: self.strict, left: &left, ranges: &Ranges::default() };
+        walk.block(&self.root, 0, Found::In(object), &mut found).map_err(Failure::words)?;
+        Ok(found.into_iter().map(|action| action.into_iter().map(Found::value).collect()).collect())
     }
 
     /// Returns the text that `-o jsonpath` prints; with `as_json` that of `-o jsonpath-as-json`.
@@ -119,76 +122,139 @@ impl JsonPath {
 
 const TOO_MUCH: &str = "it leads to too many values";
 
+/// Why an evaluation ends.
+enum Failure {
+    TooMuch,
+    /// kubectl's words, and whether its evaluation has values at this moment all the same: a
+    /// filter that asks whether there is something takes them for an answer.
+    Told(String, bool),
+}
+
+impl Failure {
+    fn words(self) -> String {
+        match self {
+            Failure::TooMuch => TOO_MUCH.into(),
+            Failure::Told(why, _) => why,
+        }
+    }
+
+    /// The same failure of a step that leaves values, or none.
+    fn leaving(self, values: bool) -> Failure {
+        match self {
+            Failure::TooMuch => Failure::TooMuch,
+            Failure::Told(why, _) => Failure::Told(why, values),
+        }
+    }
+}
+
+/// Where an evaluation stands in its ranges. As in kubectl, `range` and `end` are no brackets but
+/// words that are counted when they are reached: a `range` that nothing ends goes on to the end of
+/// the template, and the object around it goes over the same actions once more.
+#[derive(Default)]
+struct Ranges {
+    /// Ranges whose action was reached, and that did not begin yet.
+    begun: Cell<usize>,
+    open: Cell<usize>,
+    /// `end`s that were reached, and whose ranges did not end yet.
+    ended: Cell<usize>,
+    /// The action with the last `end`.
+    last_end: Cell<Option<usize>>,
+}
+
 /// One evaluation of a template.
 #[derive(Clone, Copy)]
 struct Walk<'w> {
     strict: bool,
     /// Values that it may still come to.
     left: &'w Cell<u64>,
+    ranges: &'w Ranges,
 }
 
 impl Walk<'_> {
     /// Takes note of values that were found.
-    fn spend(&self, found: usize) -> Result<(), String> {
+    fn spend(&self, found: usize) -> Result<(), Failure> {
         let left = self.left.get().checked_sub(found as u64);
-        self.left.set(left.ok_or(TOO_MUCH)?);
+        self.left.set(left.ok_or(Failure::TooMuch)?);
         Ok(())
     }
 
+    /// Goes over the actions from `first` on, to the end of a range or of the template.
     fn block<'a>(
         &self,
         actions: &'a [Vec<Node>],
-        here: &'a Value,
-        out: &mut Vec<Vec<&'a Value>>,
-    ) -> Result<(), String> {
-        for action in actions {
-            if let [Node::Range(list, body, is_closed)] = action.as_slice() {
-                self.spend(1)?;
-                for item in self.walk(list, vec![here])? {
-                    self.block(body, item, out)?;
-                }
-                if !is_closed {
-                    self.block(behind_last_end(body), here, out)?;
-                }
+        first: usize,
+        here: Found<'a>,
+        out: &mut Vec<Vec<Found<'a>>>,
+    ) -> Result<(), Failure> {
+        let Ranges { begun, open, ended, last_end } = self.ranges;
+        let mut at = first;
+        while let Some(action) = actions.get(at) {
+            self.spend(1)?;
+            let found = self.walk(action, vec![here])?;
+            if (1..=open.get()).contains(&ended.get()) {
+                ended.set(ended.get() - 1);
+                last_end.set(Some(at));
+                return Ok(());
+            }
+            if begun.get() == 0 {
+                out.push(found);
+                at += 1;
                 continue;
             }
-            out.push(self.walk(action, vec![here])?);
+            if open.get() == parse::DEPTH_MAX {
+                return Err(Failure::Told(parse::too_deep(), false));
+            }
+            begun.set(begun.get() - 1);
+            open.set(open.get() + 1);
+            // Over nothing the actions are gone over too: only this finds the `end`.
+            if found.is_empty() {
+                self.block(actions, at + 1, Found::Nothing, &mut vec![])?;
+            }
+            for value in found {
+                self.block(actions, at + 1, value.in_range(), out)?;
+            }
+            open.set(open.get() - 1);
+            at = last_end.get().filter(|end| *end > at).unwrap_or(at) + 1;
         }
         Ok(())
     }
 
-    fn walk<'a>(&self, nodes: &'a [Node], mut values: Vec<&'a Value>) -> Result<Vec<&'a Value>, String> {
+    fn walk<'a>(&self, nodes: &'a [Node], mut values: Vec<Found<'a>>) -> Result<Vec<Found<'a>>, Failure> {
         for node in nodes {
             values = self.step(node, values)?;
         }
         Ok(values)
     }
 
-    fn step<'a>(&self, node: &'a Node, values: Vec<&'a Value>) -> Result<Vec<&'a Value>, String> {
+    fn step<'a>(&self, node: &'a Node, values: Vec<Found<'a>>) -> Result<Vec<Found<'a>>, Failure> {
         let mut found = vec![];
         match node {
-            Node::Literal(value) => found.push(value),
-            Node::Field(name) if name.is_empty() => return Ok(values),
+            Node::Text(text) => found.push(Found::In(text)),
+            Node::Int(int) => found.resize(values.len(), Found::Int(int)),
+            Node::Constant(value) => found.resize(values.len(), Found::In(value)),
+            Node::Identifier(word) => return self.word(word, values),
             Node::Field(name) => {
-                found.extend(values.iter().filter_map(|v| v.as_object()?.get(name)));
+                found.extend(values.iter().filter_map(|v| v.value().as_object()?.get(name)).map(Found::In));
                 if found.is_empty() && self.strict && !values.is_empty() {
-                    return Err(format!("{name} is not found"));
+                    return Err(Failure::Told(format!("{name} is not found"), false));
                 }
             }
             Node::Slice(start, end, derived, step) => {
                 for value in values.iter().filter(|v| !v.is_null()) {
-                    let Value::Array(list) = value else {
-                        return Err(format!("{} is not array or slice", go_type(value)));
+                    let Value::Array(list) = value.value() else {
+                        let why = format!("{} is not array or slice", value.go_type());
+                        return Err(Failure::Told(why, true));
                     };
-                    let part = slice(list, *start, *end, *derived, *step)?;
+                    let part = slice(list, *start, *end, *derived, *step);
+                    let part = part.map_err(|why| Failure::Told(why, true))?;
                     // As kubectl, which looks at no list behind one that it takes nothing of.
                     if part.is_empty() {
                         break;
                     }
-                    found.extend(part);
+                    found.extend(part.into_iter().map(Found::In));
                 }
             }
-            Node::Wildcard => values.iter().for_each(|v| found.extend(children(v))),
+            Node::Wildcard => values.iter().for_each(|v| found.extend(v.children())),
             Node::Recursive => {
                 for value in values {
                     let visited = deep(value, &mut found);
@@ -198,54 +264,76 @@ impl Walk<'_> {
             Node::Union(paths) => {
                 for path in paths {
                     self.spend(values.len())?;
-                    found.extend(self.walk(path, values.clone())?);
+                    let part = self.walk(path, values.clone());
+                    found.extend(part.map_err(|why| why.leaving(!values.is_empty()))?);
                 }
             }
             Node::Filter(left, op, right) => {
                 for value in &values {
-                    let Value::Array(list) = value else {
-                        return Err(format!(
-                            "{} is not array or slice and cannot be filtered",
-                            gostr::plain(value)
-                        ));
-                    };
-                    for item in list {
-                        if self.holds(left, op, right, item)? {
-                            found.push(item);
-                        }
-                    }
+                    self.filter(left, op, right, *value, &mut found)?;
                 }
             }
-            Node::Range(..) => {}
         }
         self.spend(found.len() + 1)?;
         Ok(found)
     }
 
-    /// Returns whether a filter keeps an item of a list. As in kubectl, a path that cannot be
-    /// followed counts as one that leads somewhere: `[?(@.list[5])]` keeps an item whose list is
-    /// shorter.
-    fn holds(&self, left: &[Node], op: &str, right: &[Node], item: &Value) -> Result<bool, String> {
-        if op == "exists" {
-            let lenient = Walk { strict: false, ..*self };
-            return match lenient.walk(left, vec![item]) {
-                Ok(found) => Ok(!found.is_empty()),
-                Err(why) if why == TOO_MUCH => Err(why),
-                Err(_) => Ok(true),
-            };
+    /// Counts a `range` or an `end`.
+    fn word<'a>(&self, word: &str, values: Vec<Found<'a>>) -> Result<Vec<Found<'a>>, Failure> {
+        match word {
+            "range" => {
+                self.ranges.begun.set(self.ranges.begun.get() + 1);
+                Ok(values)
+            }
+            "end" if self.ranges.open.get() > 0 => {
+                self.ranges.ended.set(self.ranges.ended.get() + 1);
+                Ok(vec![])
+            }
+            "end" => Err(Failure::Told("not in range, nothing to end".into(), false)),
+            _ => Err(Failure::Told(format!("unrecognized identifier {word}"), !values.is_empty())),
         }
-        let Some(a) = self.side(left, item)? else { return Ok(false) };
-        let Some(b) = self.side(right, item)? else { return Ok(false) };
-        compare(op, a, b)
+    }
+
+    /// Takes the items of a list that a filter keeps.
+    fn filter<'a>(
+        &self,
+        left: &[Node],
+        op: &str,
+        right: &[Node],
+        value: Found<'a>,
+        found: &mut Vec<Found<'a>>,
+    ) -> Result<(), Failure> {
+        let Value::Array(list) = value.value() else {
+            let why = format!("{} is not array or slice and cannot be filtered", value.plain());
+            return Err(Failure::Told(why, true));
+        };
+        for item in list {
+            if op == "exists" {
+                // As in kubectl, a path that cannot be followed counts as one that leads somewhere:
+                // `[?(@.list[5])]` keeps an item whose list is shorter.
+                let is_kept = match self.walk(left, vec![Found::In(item)]) {
+                    Ok(values) => !values.is_empty(),
+                    Err(Failure::Told(_, leaves_values)) => leaves_values,
+                    Err(Failure::TooMuch) => return Err(Failure::TooMuch),
+                };
+                found.extend(is_kept.then_some(Found::In(item)));
+                continue;
+            }
+            let Some(a) = self.side(left, item)? else { continue };
+            let Some(b) = self.side(right, item)? else { continue };
+            let is_kept = compare(op, a, b).map_err(|why| Failure::Told(why, !found.is_empty()))?;
+            found.extend(is_kept.then_some(Found::In(item)));
+        }
+        Ok(())
     }
 
     /// The value that one side of a comparison leads to; `None` if it leads nowhere.
-    fn side<'a>(&self, nodes: &'a [Node], item: &'a Value) -> Result<Option<&'a Value>, String> {
-        let found = self.walk(nodes, vec![item])?;
+    fn side<'a>(&self, nodes: &'a [Node], item: &'a Value) -> Result<Option<&'a Value>, Failure> {
+        let found = self.walk(nodes, vec![Found::In(item)]).map_err(|why| why.leaving(true))?;
         match found.as_slice() {
             [] => Ok(None),
-            [one] => Ok(Some(*one)),
-            _ => Err("can only compare one element at a time".into()),
+            [one] => Ok(Some(one.value())),
+            _ => Err(Failure::Told("can only compare one element at a time".into(), true)),
         }
     }
 }
@@ -280,32 +368,12 @@ fn compare(op: &str, a: &Value, b: &Value) -> Result<bool, String> {
     Ok(by_order(order))
 }
 
-/// Returns the actions that kubectl runs once more for a `{range}` without an `{end}`, now for the
-/// object that it stands in: those behind the last `{end}` of another one.
-fn behind_last_end(body: &[Vec<Node>]) -> &[Vec<Node>] {
-    let is_closed = |action: &Vec<Node>| matches!(action.as_slice(), [Node::Range(_, _, true)]);
-    let begin = body.iter().rposition(is_closed).map_or(0, |at| at + 1);
-    &body[begin..]
-}
-
 /// One value as the template prints it.
 pub fn text_of(value: &Value) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => gojson::compact(value),
         Value::Null => "null".into(),
         other => gostr::plain(other),
-    }
-}
-
-fn go_type(value: &Value) -> &'static str {
-    match value {
-        Value::Object(_) => "map[string]interface {}",
-        Value::Array(_) => "[]interface {}",
-        Value::String(_) => "string",
-        Value::Bool(_) => "bool",
-        Value::Number(n) if n.is_f64() => "float64",
-        Value::Number(_) => "int64",
-        Value::Null => "<nil>",
     }
 }
 
@@ -325,18 +393,6 @@ fn go_syntax(value: &Value) -> String {
         Value::String(s) => gostr::quote(s),
         Value::Null => "interface {}(nil)".into(),
         other => gostr::plain(other),
-    }
-}
-
-fn children(value: &Value) -> Vec<&Value> {
-    match value {
-        Value::Array(list) => list.iter().collect(),
-        Value::Object(map) => {
-            let mut fields: Vec<(&String, &Value)> = map.iter().collect();
-            fields.sort_by_key(|(name, _)| *name);
-            fields.into_iter().map(|(_, field)| field).collect()
-        }
-        _ => vec![],
     }
 }
 
@@ -361,12 +417,14 @@ fn size(value: &Value) -> u64 {
 
 /// Finds the value and everything below it. As in kubectl, numbers, truth values and empty values
 /// are not found. Returns how many values were visited.
-fn deep<'a>(value: &'a Value, found: &mut Vec<&'a Value>) -> usize {
-    let inner = children(value);
-    let is_text = value.as_str().is_some_and(|text| !text.is_empty());
-    if is_text || !inner.is_empty() {
-        found.push(value);
+fn deep<'a>(value: Found<'a>, found: &mut Vec<Found<'a>>) -> usize {
+    // Below a text are its bytes, which are numbers.
+    if let Found::In(Value::String(text)) = value {
+        found.extend((!text.is_empty()).then_some(value));
+        return 1;
     }
+    let inner = value.children();
+    found.extend((!inner.is_empty()).then_some(value));
     1 + inner.into_iter().map(|child| deep(child, found)).sum::<usize>()
 }
 

@@ -1,27 +1,42 @@
-//! From text to nodes. The errors are kubectl's.
+//! From text to nodes, as client-go's `util/jsonpath/parser.go` reads it. The errors are kubectl's.
 
 use crate::gostr;
 use serde_json::Value;
 
-/// A step of a path, or a part of a template.
+/// A step of a path.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Node {
+    /// A name without characters is one too: `{.}` asks for the field "".
     Field(String),
     /// start, end, whether the end was derived from the start, step
     Slice(Option<i64>, Option<i64>, bool, Option<i64>),
     Wildcard,
     Recursive,
     Union(Vec<Vec<Node>>),
+    /// left side, operator or `exists`, right side
     Filter(Vec<Node>, String, Vec<Node>),
-    Literal(Value),
-    /// list, body, whether the body has its `{end}`
-    Range(Vec<Node>, Vec<Vec<Node>>, bool),
+    Text(Value),
+    Int(Value),
+    /// A truth value, or a number with a fraction.
+    Constant(Value),
+    /// `range`, `end`, or a word that means nothing: kubectl refuses it when it comes to it.
+    Identifier(String),
 }
 
-/// Levels of brackets, filters and `range`s in a template. Reading and evaluating one recurses.
-const DEPTH_MAX: usize = 32;
+/// Levels of brackets and filters in a template. Reading and evaluating one recurses.
+pub(super) const DEPTH_MAX: usize = 32;
 
-pub(super) struct Parser {
+/// What a template is told that nests deeper than [`DEPTH_MAX`].
+pub(super) fn too_deep() -> String {
+    format!("the template nests more than {DEPTH_MAX} levels deep")
+}
+
+/// Reads a template. Each text and each action in braces is a list of nodes.
+pub(super) fn template(text: &str) -> Result<Vec<Vec<Node>>, String> {
+    Parser { text: text.chars().collect(), at: 0, depth: 0 }.document()
+}
+
+struct Parser {
     text: Vec<char>,
     at: usize,
     /// Levels that this part of the template stands in.
@@ -29,16 +44,15 @@ pub(super) struct Parser {
 }
 
 impl Parser {
-    pub(super) fn new(text: &str) -> Parser {
-        Parser { text: text.chars().collect(), at: 0, depth: 0 }
-    }
-
-    /// A reader for a part of the template that is `depth` levels inside of it.
-    fn inner(text: Vec<char>, depth: usize) -> Result<Parser, String> {
-        match depth > DEPTH_MAX {
-            true => Err(format!("the template nests more than {DEPTH_MAX} levels deep")),
-            false => Ok(Parser { text, at: 0, depth }),
+    /// Reads a part of this template as an action of its own.
+    fn inner(&self, text: &str) -> Result<Vec<Node>, String> {
+        if self.depth == DEPTH_MAX {
+            return Err(too_deep());
         }
+        let text = format!("{{{text}}}").chars().collect();
+        let found = Parser { text, at: 0, depth: self.depth + 1 }.document()?;
+        // A `}` in the text ends the action early. As in kubectl, the rest means nothing.
+        Ok(found.into_iter().next().unwrap_or_default())
     }
 
     fn peek(&self) -> Option<char> {
@@ -51,332 +65,278 @@ impl Parser {
         c
     }
 
-    fn skip_spaces(&mut self) {
-        while self.peek() == Some(' ') {
-            self.at += 1;
-        }
+    /// Skips these characters if they come next.
+    fn skip(&mut self, word: &str) -> bool {
+        let comes = word.chars().enumerate().all(|(i, c)| self.text.get(self.at + i) == Some(&c));
+        self.at += if comes { word.chars().count() } else { 0 };
+        comes
     }
 
-    /// Reads texts and actions up to the end, or to `{end}` if `nested`. Returns them, and whether
-    /// there was an `{end}`.
-    pub(super) fn document(&mut self, nested: bool) -> Result<(Vec<Vec<Node>>, bool), String> {
-        let mut found = vec![];
-        let mut text = String::new();
+    fn document(&mut self) -> Result<Vec<Vec<Node>>, String> {
+        let (mut found, mut text) = (vec![], String::new());
         while let Some(c) = self.next() {
             if c != '{' {
                 text.push(c);
                 continue;
             }
             if !text.is_empty() {
-                found.push(vec![Node::Literal(std::mem::take(&mut text).into())]);
+                found.push(vec![Node::Text(std::mem::take(&mut text).into())]);
             }
-            self.skip_spaces();
-            let word = self.word();
-            match word.as_str() {
-                "end" => {
-                    self.close()?;
-                    if nested {
-                        return Ok((found, true));
-                    }
-                    return Err("not in range, nothing to end".into());
-                }
-                "range" => {
-                    let list = self.path(&['}'])?;
-                    self.close()?;
-                    self.depth += 1;
-                    if self.depth > DEPTH_MAX {
-                        return Err(format!("the template nests more than {DEPTH_MAX} levels deep"));
-                    }
-                    let (body, is_closed) = self.document(true)?;
-                    self.depth -= 1;
-                    found.push(vec![Node::Range(list, body, is_closed)]);
-                }
-                _ => {
-                    // All that stands in one pair of braces is one path: `{.a .b}` is `{.a.b}`.
-                    self.at -= word.chars().count();
-                    let nodes = self.path(&['}'])?;
-                    self.close()?;
-                    found.push(nodes);
-                }
-            }
+            found.push(self.action()?);
         }
         if !text.is_empty() {
-            found.push(vec![Node::Literal(text.into())]);
+            found.push(vec![Node::Text(text.into())]);
         }
-        Ok((found, false))
+        Ok(found)
     }
 
-    fn word(&mut self) -> String {
-        let start = self.at;
-        while self.peek().is_some_and(|c| c.is_ascii_alphabetic()) {
-            self.at += 1;
-        }
-        self.text[start..self.at].iter().collect()
-    }
-
-    fn close(&mut self) -> Result<(), String> {
-        self.skip_spaces();
-        match self.next() {
-            Some('}') => Ok(()),
-            _ => Err("unclosed action".into()),
-        }
-    }
-
-    /// One expression, up to one of `ends` (not consumed).
-    fn path(&mut self, ends: &[char]) -> Result<Vec<Node>, String> {
+    /// Reads up to the closing brace. All that stands in one pair of braces is one path:
+    /// `{.a .b}` is `{.a.b}`.
+    fn action(&mut self) -> Result<Vec<Node>, String> {
         let mut nodes = vec![];
-        self.skip_spaces();
-        while let Some(c) = self.peek() {
-            if ends.contains(&c) {
-                return Ok(nodes);
+        loop {
+            if self.skip("[?(") {
+                nodes.push(self.filter()?);
+                continue;
             }
-            match c {
-                '.' => {
-                    self.at += 1;
-                    if self.peek() == Some('.') {
-                        if nodes.last() == Some(&Node::Recursive) {
-                            return Err("invalid multiple recursive descent".into());
-                        }
-                        self.at += 1;
-                        nodes.push(Node::Recursive);
-                        if self.peek().is_some_and(|c| c.is_alphanumeric() || c == '_') {
-                            self.field(&mut nodes);
-                        }
-                        continue;
-                    }
-                    self.field(&mut nodes);
-                }
-                '[' => {
-                    self.at += 1;
-                    let inside = self.bracket()?;
-                    nodes.push(bracketed(&inside, self.depth + 1)?);
-                }
-                '"' | '\'' => nodes.push(Node::Literal(self.quoted()?.into())),
-                '$' | '@' | ' ' => self.at += 1,
-                '\n' | '\r' => return Err("unclosed action".into()),
-                c if c.is_ascii_digit() || c == '-' || c == '+' => nodes.push(self.number(ends)?),
-                c if c.is_ascii_alphabetic() => {
-                    let word = self.word();
-                    match word.as_str() {
-                        "true" => nodes.push(Node::Literal(true.into())),
-                        "false" => nodes.push(Node::Literal(false.into())),
-                        word => return Err(format!("unrecognized identifier {word}")),
-                    }
-                }
-                c if gostr::is_print(c) => {
+            if self.skip("..") {
+                self.descent(&mut nodes)?;
+                continue;
+            }
+            match self.next() {
+                Some('}') => return Ok(nodes),
+                None | Some('\n' | '\r') => return Err("unclosed action".into()),
+                Some(' ' | '@' | '$') => {}
+                Some('[') => self.bracket(&mut nodes)?,
+                Some(quote @ ('"' | '\'')) => nodes.push(self.quoted(quote)?),
+                Some('.') => self.field(&mut nodes),
+                Some(c) if matches!(c, '+' | '-') || c.is_numeric() => nodes.push(self.number()?),
+                Some(c) if is_word(c) => nodes.push(self.identifier()),
+                Some(c) if gostr::is_print(c) => {
                     return Err(format!("unrecognized character in action: U+{:04X} '{c}'", c as u32));
                 }
-                c => return Err(format!("unrecognized character in action: U+{:04X}", c as u32)),
+                Some(c) => return Err(format!("unrecognized character in action: U+{:04X}", c as u32)),
             }
         }
-        Ok(nodes)
+    }
+
+    /// Reads on behind `..`: the name of a field may follow without a dot.
+    fn descent(&mut self, nodes: &mut Vec<Node>) -> Result<(), String> {
+        if nodes.last() == Some(&Node::Recursive) {
+            return Err("invalid multiple recursive descent".into());
+        }
+        nodes.push(Node::Recursive);
+        if self.peek().is_some_and(is_word) {
+            self.field(nodes);
+        }
+        Ok(())
     }
 
     /// Reads the name of a field, or `*`, up to a character that no name has.
     fn field(&mut self, nodes: &mut Vec<Node>) {
-        let mut name = String::new();
-        while let Some(c) = self.peek() {
-            match c {
-                '\\' => {
-                    self.at += 1;
-                    name.extend(self.next());
-                }
-                ' ' | '\t' | '\r' | '\n' | '.' | ',' | '[' | ']' | '$' | '@' | '{' | '}' => break,
-                c => {
-                    name.push(c);
-                    self.at += 1;
-                }
-            }
-        }
-        match name.as_str() {
-            "" => {}
-            "*" => nodes.push(Node::Wildcard),
-            _ => nodes.push(Node::Field(name)),
-        }
-    }
-
-    /// What stands between `[` and its `]`.
-    fn bracket(&mut self) -> Result<String, String> {
-        let (mut depth, mut quote, mut inside) = (1, None, String::new());
-        while let Some(c) = self.next() {
-            match (c, quote) {
-                ('\\', Some(_)) => {
-                    inside.push(c);
-                    inside.extend(self.next());
-                    continue;
-                }
-                (c, Some(q)) if c == q => quote = None,
-                (_, Some(_)) => {}
-                ('"' | '\'', None) => quote = Some(c),
-                ('[', None) => depth += 1,
-                (']', None) => depth -= 1,
-                _ => {}
-            }
-            if depth == 0 {
-                return Ok(inside);
-            }
-            inside.push(c);
-        }
-        Err("unterminated array".into())
-    }
-
-    fn quoted(&mut self) -> Result<String, String> {
         let begin = self.at;
-        let quote = self.next();
-        let (mut text, mut is_right) = (String::new(), true);
+        while let Some(c) = self.peek().filter(|c| !is_terminator(*c)) {
+            self.at += 1;
+            if c == '\\' {
+                self.next();
+            }
+        }
+        let said: String = self.text[begin..self.at].iter().collect();
+        nodes.push(match said.as_str() {
+            "*" => Node::Wildcard,
+            _ => Node::Field(said.replace('\\', "")),
+        });
+    }
+
+    /// Reads what stands between `[` and the next `]`: `0`, `-1:`, `*`, `'a','b'`.
+    fn bracket(&mut self, nodes: &mut Vec<Node>) -> Result<(), String> {
+        let begin = self.at;
+        loop {
+            match self.next() {
+                None | Some('\n') => return Err("unterminated array".into()),
+                Some(']') => break,
+                Some(_) => {}
+            }
+        }
+        let inside: String = self.text[begin..self.at - 1].iter().collect();
+        let parts: Vec<&str> = inside.split(',').collect();
+        if parts.len() > 1 {
+            let path = |part: &&str| self.inner(&format!("[{}]", part.trim_matches(' ')));
+            nodes.push(Node::Union(parts.iter().map(path).collect::<Result<_, _>>()?));
+            return Ok(());
+        }
+        // Only in single quotes: kubectl takes no others for a key.
+        let key = inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
+        match key.filter(|key| !key.contains('\'')) {
+            Some(key) => nodes.extend(self.inner(&format!(".{key}"))?),
+            // `[*]` is `[:]`: a map has no such items.
+            None => nodes.push(indexes(if inside == "*" { ":" } else { &inside })?),
+        }
+        Ok(())
+    }
+
+    /// Reads on behind `[?(`. As in kubectl, the first `)` that is not in quotes ends it, and
+    /// behind the first text in quotes a quote means nothing any more.
+    fn filter(&mut self) -> Result<Node, String> {
+        let begin = self.at;
+        let (mut quote, mut is_closed) = (None, false);
+        loop {
+            match self.next() {
+                None | Some('\n') => return Err("unterminated filter".into()),
+                Some(c @ ('"' | '\'')) => match quote {
+                    None => quote = Some(c),
+                    Some(open) => is_closed |= open == c && self.text[self.at - 2] != '\\',
+                },
+                Some(')') if quote.is_some() == is_closed => break,
+                Some(_) => {}
+            }
+        }
+        let text: String = self.text[begin..self.at - 1].iter().collect();
+        if self.next() != Some(']') {
+            return Err("unclosed array expect ]".into());
+        }
+        match compared(&text) {
+            Some((left, operator, right)) => {
+                Ok(Node::Filter(self.inner(left)?, operator.into(), self.inner(right)?))
+            }
+            None => Ok(Node::Filter(self.inner(&text)?, "exists".into(), vec![])),
+        }
+    }
+
+    /// Reads on behind an opening quote. A quote behind a backslash ends nothing, also where the
+    /// backslash is itself behind one.
+    fn quoted(&mut self, quote: char) -> Result<Node, String> {
+        let begin = self.at;
         loop {
             match self.next() {
                 None | Some('\n') => return Err("unterminated quoted string".into()),
-                Some('\\') => match self.escaped(quote) {
-                    Some(c) => text.push(c),
-                    None => is_right = false,
-                },
-                c if c == quote => break,
-                Some(c) => text.push(c),
+                Some(c) if c == quote && self.text[self.at - 2] != '\\' => break,
+                Some(_) => {}
             }
         }
-        if is_right {
-            return Ok(text);
-        }
-        let said: String = self.text[begin..self.at].iter().collect();
-        Err(format!("unquote string {said} error invalid syntax"))
+        let inside = &self.text[begin..self.at - 1];
+        unquoted(inside, quote).map(|text| Node::Text(text.into())).ok_or_else(|| {
+            let said: String = inside.iter().collect();
+            format!("unquote string {quote}{said}{quote} error invalid syntax")
+        })
     }
 
-    /// The character of an escape, behind its backslash. `None` if Go knows no such escape
-    /// (`strconv.UnquoteChar`).
-    fn escaped(&mut self, quote: Option<char>) -> Option<char> {
-        match self.peek()? {
-            '0'..='7' => return self.code(3, 8),
-            c if Some(c) == quote => {}
-            'a' | 'b' | 'f' | 'n' | 'r' | 't' | 'v' | 'x' | 'u' | 'U' | '\\' => {}
-            _ => return None,
-        }
-        match self.next()? {
-            'a' => Some('\u{7}'),
-            'b' => Some('\u{8}'),
-            'f' => Some('\u{c}'),
-            'n' => Some('\n'),
-            'r' => Some('\r'),
-            't' => Some('\t'),
-            'v' => Some('\u{b}'),
-            'x' => self.code(2, 16),
-            'u' => self.code(4, 16),
-            'U' => self.code(8, 16),
-            c => Some(c),
-        }
-    }
-
-    /// The character whose number has so many digits.
-    fn code(&mut self, digits: usize, radix: u32) -> Option<char> {
-        let mut number: u32 = 0;
-        for _ in 0..digits {
-            let digit = self.peek()?.to_digit(radix)?;
-            number = number.checked_mul(radix)?.checked_add(digit)?;
+    /// Reads a number, whose first character was read already.
+    fn number(&mut self) -> Result<Node, String> {
+        let begin = self.at - 1;
+        while self.peek().is_some_and(|c| c == '.' || c.is_numeric()) {
             self.at += 1;
         }
-        char::from_u32(number)
+        let text: String = self.text[begin..self.at].iter().collect();
+        if let Ok(int) = text.parse::<i64>() {
+            return Ok(Node::Int(int.into()));
+        }
+        match text.parse::<f64>() {
+            Ok(float) if float.is_finite() => Ok(Node::Constant(float.into())),
+            _ => Err(format!("cannot parse number {text}")),
+        }
     }
 
-    fn number(&mut self, ends: &[char]) -> Result<Node, String> {
-        let start = self.at;
-        while self.peek().is_some_and(|c| !ends.contains(&c) && !c.is_whitespace() && c != ')') {
+    /// Reads a word, whose first character was read already.
+    fn identifier(&mut self) -> Node {
+        let begin = self.at - 1;
+        while self.peek().is_some_and(|c| !is_terminator(c)) {
             self.at += 1;
         }
-        let text: String = self.text[start..self.at].iter().collect();
-        if let Ok(i) = text.parse::<i64>() {
-            return Ok(Node::Literal(i.into()));
+        let word: String = self.text[begin..self.at].iter().collect();
+        match word.as_str() {
+            "true" => Node::Constant(true.into()),
+            "false" => Node::Constant(false.into()),
+            _ => Node::Identifier(word),
         }
-        text.parse::<f64>()
-            .map(|f| Node::Literal(f.into()))
-            .map_err(|_| format!("cannot parse number {text}"))
     }
 }
 
-/// `0`, `-1:`, `*`, `'a','b'`, `?(@.x=="y")`
-fn bracketed(inside: &str, depth: usize) -> Result<Node, String> {
-    if inside == "*" {
-        return Ok(Node::Slice(None, None, false, None)); // `[:]`: a map has no such items
-    }
-    if let Some(filter) = inside.strip_prefix("?(") {
-        let Some(filter) = filter.strip_suffix(')') else { return Err("unterminated filter".into()) };
-        return filtered(filter, depth);
-    }
-    let parts = split(inside, ',');
-    if parts.len() > 1 {
-        let path = |part: &String| bracketed(part.trim_matches(' '), depth + 1).map(|node| vec![node]);
-        return Ok(Node::Union(parts.iter().map(path).collect::<Result<_, _>>()?));
-    }
-    // Only in single quotes: kubectl takes no others for a key.
-    let key = inside.strip_prefix('\'').and_then(|key| key.strip_suffix('\''));
-    if let Some(key) = key.filter(|key| !key.contains('\'')) {
-        let mut parser = Parser::inner(format!(".{key}").chars().collect(), depth)?;
-        let mut nodes = parser.path(&[])?;
-        return Ok(match nodes.len() {
-            1 => nodes.remove(0),
-            _ => Node::Union(vec![nodes]),
-        });
-    }
+fn is_word(c: char) -> bool {
+    c == '_' || c.is_alphanumeric()
+}
+
+fn is_terminator(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\r' | '\n' | '.' | ',' | '[' | ']' | '$' | '@' | '{' | '}')
+}
+
+/// Reads `0`, `1:3` or `::2`.
+fn indexes(inside: &str) -> Result<Node, String> {
     let bad = || format!("invalid array index {inside}");
-    let number = |text: &str| match text {
+    let parts: Vec<&str> = inside.split(':').collect();
+    let is_index = |part: &&str| part.strip_prefix('-').unwrap_or(part).bytes().all(|b| b.is_ascii_digit());
+    if !parts.iter().all(is_index) {
+        return Err(bad());
+    }
+    let number = |part: &str| match part {
         "" => Ok(None),
-        text if text.starts_with('+') => Err(bad()),
-        text => text.parse::<i64>().map(Some).map_err(|_| bad()),
+        _ => part.parse::<i64>().map(Some).map_err(|_| format!("array index {part} is not a number")),
     };
-    let numbers: Vec<Option<i64>> = inside.split(':').map(number).collect::<Result<_, _>>()?;
-    match numbers.as_slice() {
+    match parts.as_slice() {
         [index] => {
-            let index = index.unwrap_or(0); // `[]` is `[0]`
+            let index = number(index)?.unwrap_or(0); // `[]` is `[0]`
             Ok(Node::Slice(Some(index), Some(index.wrapping_add(1)), true, None))
         }
-        [start, end] => Ok(Node::Slice(*start, *end, false, None)),
-        [start, end, step] => Ok(Node::Slice(*start, *end, false, *step)),
+        [start, end] => Ok(Node::Slice(number(start)?, number(end)?, false, None)),
+        [start, end, step] => Ok(Node::Slice(number(start)?, number(end)?, false, number(step)?)),
         _ => Err(bad()),
     }
 }
 
-/// Splits outside quotes and brackets.
-fn split(text: &str, at: char) -> Vec<String> {
-    let (mut parts, mut quote, mut depth) = (vec![String::new()], None, 0);
-    for c in text.chars() {
-        match (c, quote) {
-            (c, Some(q)) if c == q => quote = None,
-            (_, Some(_)) => {}
-            ('"' | '\'', None) => quote = Some(c),
-            ('[' | '(', None) => depth += 1,
-            (']' | ')', None) => depth -= 1,
-            _ => {}
-        }
-        if c == at && quote.is_none() && depth == 0 {
-            parts.push(String::new());
-        } else if let Some(last) = parts.last_mut() {
-            last.push(c);
-        }
-    }
-    parts
+/// Splits the text of a filter at its first operator, which may be one that means nothing. `None`
+/// if it compares nothing.
+fn compared(text: &str) -> Option<(&str, &str, &str)> {
+    let is_operator = |c: char| matches!(c, '!' | '<' | '=' | '>');
+    let begin = text.find(is_operator).filter(|begin| *begin > 0)?;
+    let rest = &text[begin..];
+    // Something has to stand behind it: of `a==` the right side is the second `=`.
+    let end = rest.find(|c: char| !is_operator(c)).unwrap_or(rest.len() - 1);
+    (end > 0).then(|| (&text[..begin], &rest[..end], &rest[end..]))
 }
 
-fn filtered(text: &str, level: usize) -> Result<Node, String> {
-    let chars: Vec<char> = text.chars().collect();
-    let (mut quote, mut depth) = (None, 0);
-    let expression = |part: &[char]| Parser::inner(part.to_vec(), level)?.path(&[]);
-    for (i, c) in chars.iter().enumerate() {
-        match (*c, quote) {
-            (c, Some(q)) if c == q && chars.get(i.wrapping_sub(1)) != Some(&'\\') => quote = None,
-            (_, Some(_)) => {}
-            ('"' | '\'', None) => quote = Some(*c),
-            ('[' | '(', None) => depth += 1,
-            (']' | ')', None) => depth -= 1,
-            ('=' | '!' | '<' | '>', None) if depth == 0 => {
-                let long = chars.get(i + 1) == Some(&'=');
-                let op: String = chars[i..i + 1 + usize::from(long)].iter().collect();
-                return Ok(Node::Filter(
-                    expression(&chars[..i])?,
-                    op.clone(),
-                    expression(&chars[i + op.len()..])?,
-                ));
-            }
-            _ => {}
-        }
+/// Returns the text between quotes as Go's `strconv.UnquoteChar` reads it. `None` if it has an
+/// escape that Go does not know.
+fn unquoted(inside: &[char], quote: char) -> Option<String> {
+    let mut bytes: Vec<u8> = vec![];
+    let mut chars = inside.iter().copied();
+    while let Some(c) = chars.next() {
+        let read = match c {
+            _ if c == quote => return None,
+            '\\' => match chars.next()? {
+                'a' => '\u{7}',
+                'b' => '\u{8}',
+                'f' => '\u{c}',
+                'n' => '\n',
+                'r' => '\r',
+                't' => '\t',
+                'v' => '\u{b}',
+                'u' => char::from_u32(number(&mut chars, 4, 16)?)?,
+                'U' => char::from_u32(number(&mut chars, 8, 16)?)?,
+                'x' => {
+                    bytes.push(u8::try_from(number(&mut chars, 2, 16)?).ok()?);
+                    continue;
+                }
+                c @ '0'..='7' => {
+                    let first = c.to_digit(8)? * 64;
+                    bytes.push(u8::try_from(first + number(&mut chars, 2, 8)?).ok()?);
+                    continue;
+                }
+                c if c == '\\' || c == quote => c,
+                _ => return None,
+            },
+            c => c,
+        };
+        bytes.extend(read.encode_utf8(&mut [0; 4]).bytes());
     }
-    Ok(Node::Filter(expression(&chars)?, "exists".into(), vec![]))
+    // `\xff` is no text. kubectl prints the byte.
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads a number of so many digits.
+fn number(chars: &mut impl Iterator<Item = char>, digits: usize, radix: u32) -> Option<u32> {
+    let mut number: u32 = 0;
+    for _ in 0..digits {
+        number = number.checked_mul(radix)?.checked_add(chars.next()?.to_digit(radix)?)?;
+    }
+    Some(number)
 }

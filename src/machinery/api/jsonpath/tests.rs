@@ -43,6 +43,7 @@ fn relaxed_paths_need_no_braces() {
     for wrong in ["{.a}{.b}", "{.a", ".a}", "{", "{}"] {
         assert!(relaxed(wrong).is_err(), "{wrong}");
     }
+    assert_eq!(relaxed(".").unwrap().source(), "{..}");
 }
 
 #[test]
@@ -50,9 +51,12 @@ fn a_template_that_nests_without_end_is_refused() {
     for deep in [
         format!("{{.a{}{}}}", "[?(@.b".repeat(20_000), ")]".repeat(20_000)),
         format!("{{.a{}{}}}", "['".repeat(20_000), "']".repeat(20_000)),
-        "{range .a[*]}".repeat(20_000),
     ] {
         assert!(JsonPath::parse(&deep).is_err());
+    }
+    for deep in ["{range .a[*]}".repeat(20_000), "{range .a}".repeat(20_000)] {
+        let told = JsonPath::parse(&deep).unwrap().find(&json!({}));
+        assert_eq!(told.unwrap_err(), "the template nests more than 32 levels deep");
     }
     assert!(JsonPath::parse("{range .a[*]}{range .b[?(@.c[0].d==1)]}{.e}{end}{end}").is_ok());
 }
@@ -111,13 +115,36 @@ fn templates_that_kubectl_refuses_are_refused() {
         ("{..*}", "unrecognized character in action: U+002A '*'"),
         ("{.a\t.b}", "unrecognized character in action: U+0009"),
         ("{.a\n.b}", "unclosed action"),
-        ("{.a[?(@.b==null)]}", "unrecognized identifier null"),
         ("{\"\n\"}", "unterminated quoted string"),
         ("{\"\\d\"}", "unquote string \"\\d\" error invalid syntax"),
         ("{\"\\x4\"}", "unquote string \"\\x4\" error invalid syntax"),
         ("{....}", "invalid multiple recursive descent"),
         ("{.a.. ..b}", "invalid multiple recursive descent"),
-        ("{end}", "not in range, nothing to end"),
+        ("{.a[-]}", "array index - is not a number"),
+        ("{.a[-:b]}", "invalid array index -:b"),
+        ("{.a[0:99999999999999999999]}", "array index 99999999999999999999 is not a number"),
+        ("{.a[1:2:3:4]}", "invalid array index 1:2:3:4"),
+        ("{.a['b,c']}", "invalid array index 'b"),
+        ("{.a['b[c']}", "unterminated array"),
+        ("{.a['b{c']}", "unrecognized character in action: U+007B '{'"),
+        ("{.a[\n0]}", "unterminated array"),
+        ("{.a[?(@.b[?(@.c==\"x\")])].d}", "unterminated filter"),
+        ("{.a[?(@.b==)]}", "unrecognized character in action: U+003D '='"),
+        ("{.a[?(==1)]}", "unrecognized character in action: U+003D '='"),
+        ("{.a[?(@.b =~ \"x\")]}", "unrecognized character in action: U+007E '~'"),
+        ("{.a[?(\"b=c\"==@.n)]}", "unterminated quoted string"),
+        ("{.a[?(@.b==\"x\"&&@.c==1)]}", "unrecognized character in action: U+0026 '&'"),
+        ("{.a[?(@.b==\"x\"].c}", "unterminated filter"),
+        ("{.a[?(@.b==\"x\")}", "unclosed array expect ]"),
+        ("{1.2.3}", "cannot parse number 1.2.3"),
+        ("{-}", "cannot parse number -"),
+        ("{{.a}}", "unrecognized character in action: U+007B '{'"),
+        ("{.a\\}", "unclosed action"),
+        ("{\"\\\\\"}", "unterminated quoted string"),
+        ("{\"\\\\\" x\"}", "unquote string \"\\\\\" x\" error invalid syntax"),
+        ("{\"\\777\"}", "unquote string \"\\777\" error invalid syntax"),
+        ("{\"\\ud800\"}", "unquote string \"\\ud800\" error invalid syntax"),
+        ("{\"\\'\"}", "unquote string \"\\'\" error invalid syntax"),
     ] {
         assert_eq!(JsonPath::parse(template).unwrap_err(), why, "{template}");
     }
@@ -214,4 +241,69 @@ fn a_range_without_an_end_goes_on_for_the_object_around_it() {
     }
     let told = JsonPath::parse(&"{range}".repeat(32)).unwrap().find(&object);
     assert!(told.is_err_and(|why| why.contains("too many values")), "each doubles what follows");
+}
+
+/// As `client-go/util/jsonpath` of 0.35 answers: what it finds oddly, and what it refuses only when
+/// it comes to it.
+#[test]
+fn odd_templates_find_what_kubectl_finds() {
+    let object = json!({
+        "kind": "List", "n": 1, "f": 2.5, "t": true, "z": null, "s": "ab", "l": [1, null, 3],
+        "none": [], "m": {"x": {"y": 1}, "a.b": 3},
+        "list": [{"n": "a", "i": 1, "l": [{"n": "x"}]}, {"n": "b", "i": 2}]});
+    for (template, want) in [
+        ("{.}", Ok("")),
+        ("{.list.[0].n}", Ok("")),
+        ("{.s.*}", Ok("97 98")),
+        ("{.s..}", Ok("ab")),
+        ("{.s.*[0]}", Err("uint8 is not array or slice")),
+        ("{1[0]}", Err("int is not array or slice")),
+        ("{.n[0]}", Err("int64 is not array or slice")),
+        ("{.list[*] 1}", Ok("1 1")),
+        ("{.none[*] 1}", Ok("")),
+        ("{.none[*] 'x'}", Ok("x")),
+        ("{.a foo}", Err("unrecognized identifier foo")),
+        ("{a(b)}", Err("unrecognized identifier a(b)")),
+        ("{.list[?(@.n==null)]}", Err("unrecognized identifier null")),
+        ("{.m['w z']}", Err("unrecognized identifier z")),
+        ("{.m['x}{y']}", Ok("{\"y\":1}")),
+        ("{.m['']}", Ok("")),
+        ("{.m['*']}", Ok("3 {\"y\":1}")),
+        ("{.m.\\*}", Ok("")),
+        ("{.kin\\\\d}", Ok("List")),
+        ("{...n}", Ok("1 a x b")),
+        ("{.. n}", Err("unrecognized identifier n")),
+        ("{99999999999999999999}", Ok("1e+20")),
+        ("{\"\\xe4\\xb8\\xad\"}", Ok("\u{4e2d}")),
+        ("{.list[?()].i}", Ok("1 2")),
+        ("{.list[?(foo)].i}", Ok("1 2")),
+        ("{.list[?(end)].i}", Ok("")),
+        ("{.list[?(@.n=)].i}", Ok("")),
+        ("{.list[?(@.n=\"a\")].i}", Err("unrecognized filter operator =")),
+        ("{.list[?(@.n === \"a\")].i}", Err("unrecognized filter operator ===")),
+        ("{.list[?(@.n<>\"a\")].i}", Err("unrecognized filter operator <>")),
+        ("{.list[?(@.n==@['n','i'])].i}", Err("can only compare one element at a time")),
+        ("{.list[0,?(@.i==2)].n}", Ok("a b")),
+        ("{end}", Err("not in range, nothing to end")),
+        ("{range .list[*]}{.n}{end}{end}", Err("not in range, nothing to end")),
+        ("{range range .list[*]}{.n}{end}{end}", Err("not in range, nothing to end")),
+        ("{range .list[*]}{.n end}!", Ok("!")),
+        ("{.list[*] range}{.n}{end}", Ok("ab")),
+        ("{range}{.kind}{end}", Ok("List")),
+        ("{range .z}{@}{end}", Ok("<no value>")),
+        ("{range .l[*]}{@}-{end}", Ok("1-<no value>-3-")),
+        ("{range .list[*]}{range .none[*]}{.n}{end}{.n}{end}x", Ok("abx")),
+        (
+            "{range .none[*]}{@[?(@.a)]}{end}x",
+            Err("<invalid reflect.Value> is not array or slice and cannot be filtered"),
+        ),
+    ] {
+        let found = JsonPath::parse(template).unwrap_or_else(|why| panic!("{template}: {why}"));
+        let text = |found: Vec<Vec<Value>>| -> String {
+            let texts = |values: &Vec<Value>| values.iter().map(text_of).collect::<Vec<_>>().join(" ");
+            found.iter().map(texts).collect()
+        };
+        let found = found.find(&object).map(text);
+        assert_eq!(found.as_deref().map_err(String::as_str), want, "{template}");
+    }
 }

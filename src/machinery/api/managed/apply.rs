@@ -70,8 +70,9 @@ pub fn apply_resetting(
     mine.retain(|_, inner| inner.is_object());
     let mut known: Vec<Value> = entries(live).to_vec();
     if known.is_empty() && !live.is_null() {
-        // No manager is recorded: what is there belongs to `before-first-apply`.
-        let past = Manager { name: "before-first-apply", subresource: "", ..manager };
+        // No manager is recorded: what is there belongs to `before-first-apply`, through the
+        // subresource of this apply (`buildManagerInfoManager` upstream).
+        let past = Manager { name: "before-first-apply", ..manager };
         if let Value::Object(fields) = set::all(shape, &own_part(live), true) {
             known.push(past.entry("Update", manager.now, fields));
         }

@@ -377,3 +377,16 @@ fn an_item_of_a_set_that_takes_far_more_memory_than_a_primitive_is_none() {
     assert_eq!(set::value_of("v:\"x/a\""), Some("x/a".into()));
     assert_eq!(set::value_of(&format!("v:[{}0]", "[0],".repeat(200_000))), None);
 }
+
+/// As upstream, which builds that entry with the manager of the apply.
+#[test]
+fn what_was_there_before_the_first_apply_has_the_subresource_of_that_apply() {
+    let live = json!({"metadata": {"name": "d", "uid": "u"}, "spec": {"replicas": 1}});
+    let scale = json!({"metadata": {"name": "d"}, "spec": {"replicas": 1}});
+    let manager = Manager { subresource: "scale", ..by("me", "t") };
+    let object = apply(shape("Deployment"), &live, &scale, manager).object;
+    let entries = list(&object, "metadata.managedFields");
+    let told: Vec<[&str; 2]> =
+        entries.iter().map(|e| ["manager", "subresource"].map(|f| text(e, f))).collect();
+    assert_eq!(told, [["me", "scale"], ["before-first-apply", "scale"]]);
+}

@@ -17,8 +17,9 @@ pub(crate) const MIRROR: &str = "kubernetes.io/config.mirror";
 pub(crate) const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 /// The profile of a container is in the annotation of this prefix and the container's name.
 pub(crate) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
-const SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+/// As [`APP_ARMOR`], for seccomp.
+pub(crate) const SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
+pub(crate) const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 
 /// Checks the profiles in the annotations of a pod or a template, which are reported below `field`.
 pub(crate) fn check_profiles(owner: &Value, field: &str, errors: &mut Errors) {
@@ -124,7 +125,7 @@ pub(crate) fn fill_app_armor(pod: &mut Value) {
 }
 
 /// Returns the field that means the same as an annotation, if it is a valid one.
-fn app_armor(told: &str) -> Option<Value> {
+pub(crate) fn app_armor(told: &str) -> Option<Value> {
     const PATH_MAX: usize = 4095;
     match (told, told.strip_prefix("localhost/")) {
         ("unconfined", _) => Some(json!({"type": "Unconfined"})),

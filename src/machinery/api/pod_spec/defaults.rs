@@ -50,6 +50,7 @@ fn container(container: &mut Value) {
         if at(variable, "valueFrom.fieldRef").is_object() {
             default_zero(variable, "valueFrom.fieldRef.apiVersion", "v1");
         }
+        divisor(variable, "valueFrom.resourceFieldRef");
         if at(variable, "valueFrom.fileKeyRef").is_object() {
             default(variable, "valueFrom.fileKeyRef.optional", false);
         }
@@ -160,6 +161,15 @@ fn field_refs(items: &mut [Value]) {
         if at(item, "fieldRef").is_object() {
             default_zero(item, "fieldRef.apiVersion", "v1");
         }
+        divisor(item, "resourceFieldRef");
+    }
+}
+
+/// The divisor of a reference to an amount, 0 where none is set: the one amount of a pod that is no
+/// pointer in Go, which always writes it.
+fn divisor(holder: &mut Value, reference: &str) {
+    if at(holder, reference).is_object() {
+        default(holder, &format!("{reference}.divisor"), "0");
     }
 }
 
@@ -213,6 +223,33 @@ mod tests {
         let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": [variable]}]});
         spec(&mut pod);
         assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]["optional"], false);
+    }
+
+    #[test]
+    fn a_divisor_that_is_not_set_is_shown_as_0() {
+        let by = |divisor: Value| json!({"resource": "limits.cpu", "divisor": divisor});
+        for (told, want) in [
+            (json!({"resource": "limits.cpu"}), by("0".into())),
+            (by(Value::Null), by("0".into())),
+            (by("1m".into()), by("1m".into())),
+        ] {
+            let variables = json!([{"name": "A", "valueFrom": {"resourceFieldRef": told}}, {"name": "B"}]);
+            let file = json!([{"path": "a", "resourceFieldRef": told}, {"path": "b", "fieldRef": {"fieldPath": "metadata.name"}}]);
+            let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": variables}],
+                "volumes": [{"name": "v", "downwardAPI": {"items": file}},
+                    {"name": "w", "projected": {"sources": [{"downwardAPI": {"items": file}}]}}]});
+            spec(&mut pod);
+            let variable = &pod["containers"][0]["env"][0]["valueFrom"]["resourceFieldRef"];
+            let [alone, projected] = [
+                &pod["volumes"][0]["downwardAPI"]["items"],
+                &pod["volumes"][1]["projected"]["sources"][0]["downwardAPI"]["items"],
+            ];
+            assert_eq!(
+                [variable, &alone[0]["resourceFieldRef"], &projected[0]["resourceFieldRef"]],
+                [&want; 3]
+            );
+            assert_eq!(alone[1].get("resourceFieldRef"), None);
+        }
     }
 
     #[test]

@@ -1,4 +1,4 @@
 //! The lists in a pod's spec that hold containers.
 
 /// The lists of containers in a pod's spec.
-pub(super) const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];
+pub(crate) const GROUPS: [&str; 3] = ["initContainers", "containers", "ephemeralContainers"];

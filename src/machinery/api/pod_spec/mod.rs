@@ -19,6 +19,7 @@ mod tests;
 pub(crate) mod volumes;
 mod windows;
 
+pub(crate) use lists::GROUPS;
 pub(crate) use resources::resource_name;
 pub(crate) use scheduling::node_selector;
 pub(crate) use security::user_id;

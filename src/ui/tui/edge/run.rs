@@ -65,11 +65,11 @@ impl Signals {
     }
 }
 
-/// Opens the interface; returns the exit code when it is closed.
+/// Opens the interface; returns the exit code when it is closed, and whether a signal closed it.
 ///
 /// # Errors
 /// The terminal cannot be used, or the REPL of the shell pane cannot be started.
-pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
+pub(crate) async fn run(setting: Setting) -> io::Result<(i32, bool)> {
     let mut signals = Signals::new()?;
     let taken = Taken::take()?;
     // Asked on the other screen: the learner's own stays as it is.
@@ -86,15 +86,15 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
         let _ = gone.blocking_send(Event::Gone); // the interface may have ended
     })?;
     let mut interface = Interface::open(setting, answer)?;
-    let code = loop {
+    let (code, by_signal) = loop {
         let event = match interface.next(&mut told, &mut signals).await? {
             Next::Event(event) => event,
             Next::Nothing => continue,
-            Next::End(code) => break code,
+            Next::End(code) => break (code, code != 0),
         };
         let effects = interface.take_in(event, &mut told);
         if let Some(code) = interface.carry_out(effects, &mut signals.continued).await? {
-            break code;
+            break (code, false);
         }
     };
     let Interface { pty, model, left, works, .. } = interface;
@@ -106,7 +106,7 @@ pub(crate) async fn run(setting: Setting) -> io::Result<i32> {
         eprintln!("{words}");
     }
     moves::wind_up(left, works, model.lang).await;
-    Ok(code)
+    Ok((code, by_signal))
 }
 
 /// What the loop does next.

@@ -71,19 +71,19 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
         None => head.extend(no_lessons(model, room)),
     }
     let mut out: Vec<Block> = vec![(None, head)];
-    let (mut track, mut pack) = ("", None);
+    let (mut track, mut above) = ("", None);
     for (at, entry) in model.lesson.list.iter().enumerate() {
         // Numbers begin anew in each track.
         if entry.track != track {
-            (track, pack) = (entry.track.as_str(), None);
+            (track, above) = (entry.track.as_str(), None);
             let mut head = vec![Line::default(); usize::from(at > 0)];
             head.extend(text(&tracks::head_of(entry, lang), look, Tone::Title, room, "", ""));
             out.push((None, head));
         }
-        if let Some(other) = entry.pack.as_ref().filter(|other| Some(*other) != pack) {
-            out.push((None, text(&tracks::pack(other, lang), look, Tone::Dim, room, "", "")));
+        if let Some(source) = tracks::source_of(entry, above, lang) {
+            out.push((None, text(&source, look, Tone::Dim, room, "", "")));
         }
-        pack = entry.pack.as_ref();
+        above = Some(entry);
         out.push((Some(at), lesson(model, room, at, entry)));
     }
     if !model.lab.list.is_empty() {
@@ -137,6 +137,10 @@ fn lesson(model: &Model, room: usize, at: usize, entry: &Entry) -> Vec<Line<'sta
     let mut lines = text(&format!("{number} {}{done}", entry.title), look, tone, room, &mark, "     ");
     if let Some(first) = first(model.lang, &model.lesson.list, at) {
         lines.extend(text(&first, look, Tone::Dim, room, "     ", "     "));
+    }
+    for (step, why) in &entry.cannot {
+        let cannot = model.lang.say(Say::LessonCannot, &[step, why]);
+        lines.extend(text(&cannot, look, Tone::Dim, room, "     ", "     "));
     }
     lines
 }

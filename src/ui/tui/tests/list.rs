@@ -50,6 +50,19 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
     assert!(text(&screen(&model)).contains("the container?"), "back to what was read");
 }
 
+/// As in the list of a session in lines. On a cluster of others some steps cannot be done.
+#[test]
+fn the_list_says_which_steps_this_cluster_cannot_do() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    tell(&mut model, Event::Lesson(Box::default()));
+    let cannot = vec![("Cut".to_string(), "fault".to_string())];
+    let entry =
+        view::Entry { id: "t/10".into(), title: "Cut a node off".into(), cannot, ..Default::default() };
+    tell(&mut model, Event::Lessons(vec![entry]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("10 Cut a node off") && shown.contains("not here, step Cut: it needs fault"));
+}
+
 /// Enter would open a lesson that is not on the screen.
 #[test]
 fn the_mark_stays_in_sight_while_the_list_is_scrolled() {

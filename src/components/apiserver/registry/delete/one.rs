@@ -7,6 +7,7 @@ use crate::admission;
 use crate::pipeline::{self, Write};
 use crate::registry::services;
 use crate::registry::strategy::stored_kind;
+use crate::registry::write::tell_beside;
 use crate::request::context::Context;
 use crate::request::http::{Answer, json};
 use crate::request::negotiate::{self, form};
@@ -257,14 +258,12 @@ impl<'a> Write for Deletion<'a> {
             Step::Mark(new) => {
                 let mut extra = Extra { repairs: true, ..Extra::default() };
                 state.cache.steps.note(ctx, kind, &object.value, &mut extra);
-                state.write(kind, *new, object.revision, &extra).await.map(|o| (o, false))
+                let marked = state.write(kind, *new, object.revision, &extra).await;
+                marked.inspect(|o| ctx.committed(o, tap::Write::DELETING)).map(|o| (o, false))
             }
         };
         match done {
-            Ok((object, gone)) => {
-                ctx.committed(&object, if gone { tap::Write::DELETED } else { tap::Write::DELETING });
-                Ok(Some(Removed { object, gone }))
-            }
+            Ok((object, gone)) => Ok(Some(Removed { object, gone })),
             Err(Refused::Error(status)) => Err(status),
             Err(Refused::Changed) => Ok(None),
         }
@@ -275,9 +274,12 @@ impl Deletion<'_> {
     async fn erase(&self, object: &Object) -> Result<Arc<Object>, Refused> {
         let Deletion { state, ctx, kind, .. } = *self;
         let last = Object::unsent(object.value.clone(), object.revision);
-        let mut extra = services::release(kind, &object.value);
+        let mut extra = services::removal(state, kind, &object.value);
         state.cache.steps.note(ctx, kind, &object.value, &mut extra);
-        state.erase(kind, &last, &extra).await
+        let erased = state.erase(kind, &last, &extra).await?;
+        ctx.committed(&erased, tap::Write::DELETED);
+        tell_beside(ctx, &extra, erased.revision);
+        Ok(erased)
     }
 
     /// Erases a pod that gets no time to end. As upstream this takes two writes: a watcher sees the
@@ -298,10 +300,7 @@ impl Deletion<'_> {
             Err(Refused::Changed) => return Ok(None),
         };
         match self.erase(&marked).await {
-            Ok(object) => {
-                ctx.committed(&object, tap::Write::DELETED);
-                Ok(Some(Removed { object, gone: true }))
-            }
+            Ok(object) => Ok(Some(Removed { object, gone: true })),
             Err(Refused::Error(status)) => Err(status),
             // Its kubelet may have been faster. Another pod of this name is not meant.
             Err(Refused::Changed) => {
@@ -351,6 +350,7 @@ async fn remove_undecodable(
     let revision = state.erase_undecodable(kind, namespace, name, found, &extra).await?;
     let object = Arc::new(Object::new(last, revision));
     ctx.committed(&object, tap::Write::DELETED);
+    tell_beside(ctx, &extra, revision);
     Ok(Removed { object, gone: true })
 }
 

@@ -1,7 +1,7 @@
 //! New objects.
 
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, tell_beside, warn_of_addresses,
+    check_fields, check_version, drop_managers, may_shrink, own, tell_beside, warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -191,7 +191,7 @@ impl Write for Creation<'_> {
         if !errors.is_empty() {
             return Err(Status::invalid(kind.group, kind.kind, meta::name(object), &errors));
         }
-        warn_of_addresses(ctx, kind, object, None);
+        warn_as_upstream(ctx, kind, object, None);
         escalation::check(state, ctx, kind, object, None).await?;
         ctx.stage(Event::Validate);
         Ok(())

@@ -14,4 +14,5 @@ pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use create::create_object;
 pub(crate) use patch::{check_media, judge_fields, patch};
+pub(crate) use shared::tell_beside;
 pub(crate) use update::{check_name, modify, update};

@@ -8,7 +8,7 @@ use api::errors::Errors;
 use api::kinds::{self, Kind};
 use api::managed::{self, Manager};
 use api::shape::Shape;
-use api::{Status, legacy_addresses, meta, unhonoured, value};
+use api::{Status, legacy_addresses, meta, unhonoured, value, warnings};
 use etcd::api::Revision;
 use serde_json::Value;
 use tap::{self, Event, Record, Write};
@@ -28,17 +28,23 @@ pub(super) fn check_version(
 }
 
 /// What a write changed beside its own object is told as its own commit.
-pub(super) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
+pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     for beside in &extra.beside {
         let made = Object::new(beside.object.clone(), revision);
         let (namespace, name) = (meta::namespace(&made.value), meta::name(&made.value));
-        let record = Record::new(Event::Commit(Write::UPDATED)).revision(revision as u64);
+        let write = if beside.goes { Write::DELETED } else { Write::UPDATED };
+        let record = Record::new(Event::Commit(write)).revision(revision as u64);
         ctx.tell(record.object(beside.kind.plural, namespace, name), Some(made.bytes.clone()));
     }
 }
 
-/// Remembers who wrote what.
+/// Remembers who wrote what. Of an object without managers nothing is remembered before its first
+/// apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`): who has
+/// set its fields is not known, and the next writer is not the owner of all.
 pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
+    if !old.is_null() && value::empty(new, "metadata.managedFields") {
+        return;
+    }
     let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
     let api_version = kind.api_version();
     let manager =
@@ -94,18 +100,26 @@ pub(super) fn check_fields(
     }
     if reads_warnings(ctx) {
         unhonoured::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+        if old.is_none() && (kind.group, kind.kind) == ("", "Pod") {
+            warnings::app_armor_of_new_pod(new).into_iter().for_each(|warning| ctx.warn(warning));
+        }
     }
     Ok(())
 }
 
-/// Warns of addresses in forms that are accepted for compatibility only, as upstream's
-/// `WarningsOnCreate` and `WarningsOnUpdate`: of an object that is prepared and valid. A Service
-/// has the list `clusterIPs`, whose items the warnings name, only once it is prepared.
-pub(super) fn warn_of_addresses(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
-    if reads_warnings(ctx) {
-        let warnings = legacy_addresses::warnings(kind, new, old, &ctx.info.subresource);
-        warnings.into_iter().for_each(|warning| ctx.warn(warning));
+/// Warns of what upstream warns of, as its `WarningsOnCreate` and `WarningsOnUpdate`: of an object
+/// that is prepared and valid. A Service has the list `clusterIPs`, whose items the warnings name,
+/// only once it is prepared.
+pub(super) fn warn_as_upstream(ctx: &Context, kind: &Kind, new: &Value, old: Option<&Value>) {
+    if !reads_warnings(ctx) {
+        return;
     }
+    let subresource = ctx.info.subresource.as_str();
+    if matches!(subresource, "" | "scale") {
+        warnings::warnings(kind, new, old).into_iter().for_each(|warning| ctx.warn(warning));
+    }
+    let addresses = legacy_addresses::warnings(kind, new, old, subresource);
+    addresses.into_iter().for_each(|warning| ctx.warn(warning));
 }
 
 /// False for a component: it writes what people asked for, and they were warned then.

@@ -2,7 +2,7 @@
 
 use super::create::create_object;
 use super::shared::{
-    check_fields, check_version, drop_managers, may_shrink, own, renew, tell_beside, warn_of_addresses,
+    check_fields, check_version, drop_managers, may_shrink, own, renew, tell_beside, warn_as_upstream,
 };
 use crate::admission;
 use crate::auth::escalation;
@@ -249,7 +249,7 @@ impl Write for Edit<'_> {
         }
         if part != Part::Finalize {
             check_fields(ctx, kind, new, Some(&old.value))?;
-            warn_of_addresses(ctx, kind, new, Some(&old.value));
+            warn_as_upstream(ctx, kind, new, Some(&old.value));
         }
         escalation::check(state, ctx, kind, new, Some(&old.value)).await
     }
@@ -285,10 +285,11 @@ impl Write for Edit<'_> {
             return Ok(Tried::Written(Arc::new(Object::unwritten(new))));
         }
         if finished {
-            extra = services::release(kind, &old.value);
+            extra = services::removal(state, kind, &old.value);
         }
         // What is written to an object on its way out leads to its end.
-        extra.repairs |= meta::is_terminating(&new) && ctx.user.may_repair();
+        extra.of_component = ctx.user.may_repair();
+        extra.repairs |= meta::is_terminating(&new) && extra.of_component;
         state.cache.steps.note(ctx, kind, &new, &mut extra);
         let written = if finished {
             let last = Object::unsent(new, old.revision);

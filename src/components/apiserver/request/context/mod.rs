@@ -44,6 +44,8 @@ pub(crate) struct Context {
 
 /// The media type of a server-side apply.
 pub(crate) const APPLY: &str = "application/apply-patch+yaml";
+/// The manager of what the server writes by itself.
+pub(crate) const SERVER: &str = "kube-apiserver";
 /// Bytes of a manager's name, at most.
 pub(crate) const MANAGER_MAX: usize = 128;
 
@@ -165,6 +167,7 @@ impl Context {
         let agent = self.request.user_agent.split('/').next().unwrap_or_default();
         let name = match (self.query.get("fieldManager"), agent) {
             ("", "") if self.user.node().is_some() => "kubelet",
+            ("", "") if self.user.name == "system:apiserver" => SERVER,
             ("", "") => self.user.name.rsplit(':').next().unwrap_or_default(),
             ("", agent) => agent,
             (named, _) => named,

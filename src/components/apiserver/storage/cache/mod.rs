@@ -29,8 +29,11 @@ use tokio::sync::watch;
 const RING: usize = 8192;
 /// So many are kept however old they are.
 const RING_KEPT: usize = 256;
-/// So many are kept however large they are.
+/// So many are kept beyond [`RING_BYTES`], up to [`RING_BYTES_MOST`].
 const RING_LEAST: usize = 16;
+/// Beyond so many bytes only the newest one is kept: every resource has such events, and keeps them
+/// until others come.
+const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Watchers of one resource that may have left without anybody looking, at least.
 const PRUNE_LEAST: usize = 16;
 /// Under which all objects live.
@@ -72,7 +75,7 @@ struct Inner {
     /// What is stored under other keys and cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Kept>>,
-    /// Of the objects in the ring, encoded.
+    /// Of the objects in the ring, encoded, as [`Kept::size`] counts them.
     ring_bytes: usize,
     /// Everything after this revision is in the ring.
     ring_after: Revision,
@@ -110,9 +113,10 @@ impl Inner {
     /// Adds an event to the ring and lets old ones go.
     fn remember(&mut self, event: &Event, watch_buffers: &WatchBuffers) {
         let stale = |e: &Kept| event.at.duration_since(e.at) > RING_AGE;
-        self.ring_bytes += event.object.bytes.len();
+        self.ring_bytes += event.size();
         while self.ring.len() >= RING
             || (self.ring.len() >= RING_LEAST && self.ring_bytes > RING_BYTES)
+            || self.ring_bytes > RING_BYTES_MOST
             || (self.ring.len() > RING_KEPT && self.ring.front().is_some_and(|e| stale(e)))
         {
             let Some(oldest) = self.ring.pop_front() else { break };

@@ -91,6 +91,55 @@ fn large_events_fall_out_of_the_ring_earlier() {
 }
 
 #[test]
+fn events_that_are_kept_however_large_they_are_have_a_bound() {
+    let cache = Cache::new();
+    cache.reset(vec![], 10);
+    let name = "a".repeat(RING_BYTES - 1000);
+    (11..=30).for_each(|revision| put(&cache, &name, revision));
+    let shelf = cache.shelf("configmaps").unwrap();
+    let kept = || (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    assert!(kept().0 == 4 && kept().1 <= RING_BYTES_MOST, "{:?}", kept());
+    assert!(cache.watch("configmaps", Filter::default(), Some(26)).is_ok());
+    put(&cache, &"a".repeat(RING_BYTES_MOST), 31);
+    assert_eq!(kept().0, 1, "the newest");
+    assert!(cache.watch("configmaps", Filter::default(), Some(30)).is_ok());
+    put(&cache, "a", 32);
+    assert_eq!(kept().0, 1);
+    assert!(cache.watch("configmaps", Filter::default(), Some(30)).is_err());
+}
+
+/// Large objects that become small leave small events; each keeps the large object as it was.
+#[test]
+fn what_an_object_was_before_counts_while_its_event_is_kept() {
+    let cache = Cache::new();
+    cache.reset(vec![], 10);
+    let send = |revision: Revision, name: &str, text: &str| {
+        let meta = json!({"name": name, "namespace": "d"});
+        let map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": meta, "data": {"k": text}});
+        let kv = KeyValue {
+            key: format!("{ROOT}configmaps/d/{name}").into(),
+            mod_revision: revision,
+            value: map.to_string().into(),
+            ..KeyValue::default()
+        };
+        let event = etcd::Event { kind: EventType::Put, kv, prev_kv: None };
+        cache.feed_response(etcd::WatchResponse { revision, events: vec![event] });
+    };
+    let large = "x".repeat(RING_BYTES / 64);
+    for n in 0..200 {
+        send(11 + n, &format!("m{n}"), &large);
+    }
+    for n in 0..200 {
+        send(211 + n, &format!("m{n}"), "");
+    }
+    let shelf = cache.shelf("configmaps").unwrap();
+    let held: usize = lock(&shelf).ring.iter().map(|kept| kept.to_parse()).sum();
+    let (events, bytes) = (lock(&shelf).ring.len(), lock(&shelf).ring_bytes);
+    assert!(bytes <= RING_BYTES && held <= 2 * RING_BYTES, "{events} events, {bytes} bytes hold {held}");
+    assert!((RING_LEAST..64).contains(&events), "{events} events");
+}
+
+#[test]
 fn the_memory_of_the_objects_follows_what_is_put_deleted_and_read_anew() {
     let cache = Cache::new();
     let one = api::bounds::values_cost(stored("a").as_bytes());

@@ -2,7 +2,8 @@
 
 use super::*;
 
-/// A kubelet that answers logs with lines and echoes what is sent after an upgrade.
+/// A kubelet that answers logs with lines, refuses a body for these and for `/run` with its text,
+/// and echoes what is sent after an upgrade.
 async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
@@ -18,7 +19,13 @@ async fn fake_kubelet(api: &Api) -> std::net::SocketAddr {
                 let stream = acceptor.accept(tcp).await.unwrap();
                 let service = service_fn(|mut request: Request<hyper::body::Incoming>| async move {
                     let mut answer = ::http::Response::new(full(format!("{}\n", request.uri())));
-                    if request.uri().path() == "/redirect" {
+                    let length = request.headers().get("content-length");
+                    let path = request.uri().path();
+                    let reads = path == "/run" || path.starts_with("/containerLogs");
+                    if reads && length.is_some_and(|length| length != "0") {
+                        *answer.status_mut() = ::http::StatusCode::BAD_REQUEST;
+                        *answer.body_mut() = full(request.into_body().collect().await.unwrap().to_bytes());
+                    } else if request.uri().path() == "/redirect" {
                         *answer.status_mut() = ::http::StatusCode::FOUND;
                         answer.headers_mut().insert("location", "https://example.com/".parse().unwrap());
                     } else if request.uri().query().is_some_and(|query| query.contains("sinceSeconds")) {
@@ -252,4 +259,37 @@ async fn a_refused_upgrade_opens_no_way_to_the_kubelet() {
     let (code, status) = api.get("/api/v1/namespaces/default/pods/refuse/log").await;
     let why = "/containerLogs/default/refuse/c\n ( pods/log refuse)";
     assert_eq!((code, status["message"].as_str()), (403, Some(why)), "{status}");
+}
+
+/// A client asks to change protocols and does not say to which, or does so for a log, and sends a
+/// body: the kubelet waited for the bytes that the head had promised.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_goes_to_the_kubelet_with_its_length_or_not_at_all() {
+    let api = Api::new().await;
+    let kubelet = fake_kubelet(&api).await;
+    api.post("/api/v1/nodes", json!({"metadata": {"name": "n1"}})).await;
+    let status = json!({"status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}], "daemonEndpoints": {"kubeletEndpoint": {"Port": kubelet.port()}}}});
+    assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", pod).await.0, 201);
+    let send = async |method: &str, path: &str, to: Option<&str>, body: &'static str| {
+        let request = Request::builder().method(method).uri(format!("/api/v1/{path}"));
+        let request = request.header("connection", "Upgrade").header("content-length", body.len());
+        let request = match to {
+            Some(to) => request.header("upgrade", to),
+            None => request,
+        };
+        let answered = api.send(admin(), request.body(full(body)).unwrap());
+        tokio::time::timeout(Duration::from_secs(10), answered).await.expect("the kubelet waits")
+    };
+    assert_eq!(send("POST", "nodes/n1/proxy/run", None, "hello").await, (400, "hello".into()));
+    assert_eq!(send("POST", "nodes/n1/proxy/run", Some("SPDY/3.1"), "hello").await, (400, "hello".into()));
+    let (code, told) = send("GET", "nodes/n1/proxy/healthz", None, "").await;
+    let why = Some("invalid upgrade response: status code 200");
+    assert_eq!((code, told["message"].as_str()), (500, why), "as upstream");
+    let log = "namespaces/default/pods/p/log";
+    for to in [None, Some("SPDY/3.1")] {
+        let wanted = (200, "/containerLogs/default/p/c\n".into());
+        assert_eq!(send("GET", log, to, "hello").await, wanted, "{to:?}");
+    }
 }

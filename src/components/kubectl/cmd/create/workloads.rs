@@ -6,6 +6,7 @@ use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Options;
+use crate::scheme;
 use api::value;
 use rng::Rng;
 use serde_json::{Value, json};
@@ -80,7 +81,7 @@ fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> V
 /// Reads the CronJob of `--from`.
 async fn cron_job_of(ctx: &Ctx, from: &str) -> Result<Value, Fail> {
     let asked = builder::by_arguments(ctx, &[from.to_string()], Options::default()).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, failures) = scheme::objects(ctx, asked).await?;
     Fail::join(failures)?;
     let [cron] = infos.as_slice() else { return text("from must be an existing cronjob") };
     let (version, kind) = (&cron.resource.version, &cron.resource.kind);

@@ -10,6 +10,7 @@ use crate::describe::{self, related};
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
 use crate::print::{formats, tab};
+use crate::scheme;
 use crate::wire::api::{JSON_PATCH, STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::schema::equality;
@@ -45,7 +46,7 @@ async fn asked(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     }
     let options = Options { all_by_type: true, latest: true, ..Options::default() };
     let asked = builder::ask(ctx, &ctx.args, options).await?;
-    builder::objects(ctx, asked).await
+    scheme::objects(ctx, asked).await
 }
 
 /// `Deployment.apps`, as Go prints a GroupKind.

@@ -143,7 +143,8 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             Value::String(s) => s.len().into(),
             Value::Array(a) => a.len().into(),
             Value::Object(o) => o.len().into(),
-            _ => return Err("error calling len: len of untyped nil".into()),
+            Value::Null => return Err("error calling len: len of untyped nil".into()),
+            other => return Err(format!("error calling len: len of type {}", type_of(other))),
         },
         "index" => {
             let mut here = first()?.clone();

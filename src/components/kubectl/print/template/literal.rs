@@ -1,7 +1,6 @@
 //! Constants of a template: text in quotes, characters, numbers. Source: Go's `strconv.Unquote` and
 //! `text/template/parse`.
 
-use super::tree::Term;
 use api::gostr;
 use serde_json::Value;
 
@@ -10,7 +9,7 @@ fn wrong(why: &str) -> String {
 }
 
 /// Reads what begins at a quote: `"text"`, `` `raw text` ``, or `'c'`, which is a number.
-pub(super) fn quoted(chars: &[char], at: &mut usize) -> Result<Term, String> {
+pub(super) fn quoted(chars: &[char], at: &mut usize) -> Result<Value, String> {
     let quote = chars[*at];
     let start = *at + 1;
     let end = closing(&chars[start..], quote).ok_or_else(|| match quote {
@@ -21,16 +20,16 @@ pub(super) fn quoted(chars: &[char], at: &mut usize) -> Result<Term, String> {
     let inner = &chars[start..start + end];
     *at = start + end + 1;
     if quote == '`' {
-        return Ok(Term::Literal(inner.iter().collect::<String>().into()));
+        return Ok(inner.iter().collect::<String>().into());
     }
     let bytes = unescaped(inner, quote).ok_or_else(|| wrong("invalid syntax"))?;
     let text = String::from_utf8_lossy(&bytes).into_owned();
     if quote == '"' {
-        return Ok(Term::Literal(text.into()));
+        return Ok(text.into());
     }
     let mut found = text.chars();
     match (found.next(), found.next()) {
-        (Some(c), None) => Ok(Term::Literal(u32::from(c).into())),
+        (Some(c), None) => Ok(u32::from(c).into()),
         (None, _) => Err(wrong("invalid syntax")),
         _ => Err(wrong(&format!("malformed character constant: '{text}'"))),
     }
@@ -103,7 +102,7 @@ fn plain_escape(escape: char, quote: char) -> Option<char> {
 }
 
 /// Reads a number: decimal, with a prefix for another base, with `_` between digits, or a fraction.
-pub(super) fn number(chars: &[char], at: &mut usize) -> Result<Term, String> {
+pub(super) fn number(chars: &[char], at: &mut usize) -> Result<Value, String> {
     let start = *at;
     *at += 1;
     while let Some(c) = chars.get(*at) {
@@ -116,7 +115,7 @@ pub(super) fn number(chars: &[char], at: &mut usize) -> Result<Term, String> {
     let text: String = chars[start..*at].iter().collect();
     let value =
         gostr::parse_int(&text, i64::BITS).ok().map(Value::from).or_else(|| fraction(&text).map(Value::from));
-    value.map(Term::Literal).ok_or_else(|| wrong(&format!("bad number syntax: {}", gostr::quote(&text))))
+    value.ok_or_else(|| wrong(&format!("bad number syntax: {}", gostr::quote(&text))))
 }
 
 fn is_hexadecimal(chars: &[char]) -> bool {
@@ -139,7 +138,7 @@ mod tests {
         let (chars, mut at) = (text.chars().collect::<Vec<_>>(), 0);
         let read = if chars[0].is_ascii_digit() || "+-".contains(chars[0]) { number } else { quoted };
         match read(&chars, &mut at)? {
-            Term::Literal(value) if at == chars.len() => Ok(value),
+            value if at == chars.len() => Ok(value),
             _ => Err(format!("ends at {at}")),
         }
     }

@@ -10,7 +10,7 @@ mod run;
 mod tree;
 mod values;
 
-use api::gostr;
+use api::{gojson, gostr};
 use parse::{Tokens, block};
 use run::Run;
 use serde_json::Value;
@@ -30,32 +30,74 @@ impl Template {
     pub(crate) fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
-        match end.as_str() {
+        match end.text.as_str() {
             "" => Ok(Template { source: source.into(), nodes, defined: tokens.defined, strict: false }),
             end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
         }
     }
 
+    /// As [`run`](Template::run); the failure is the whole error of kubectl.
+    #[cfg(test)]
     pub(crate) fn print(&self, object: &Value) -> Result<String, String> {
-        self.print_by(Run::new(object, &self.defined), object)
+        self.run(object).map_err(|broken| self.error(&broken))
     }
 
-    /// As [`print`](Template::print), with at most so many nodes run and so many bytes printed: for
-    /// a program that judges what a user has typed.
+    /// Prints an object.
+    pub(crate) fn run(&self, object: &Value) -> Result<String, Broken> {
+        self.run_by(Run::new(object, &self.defined), object)
+    }
+
+    /// As [`run`](Template::run), with at most so many nodes run and so many bytes printed: for a
+    /// program that judges what a user has typed.
     pub(crate) fn print_within(&self, object: &Value, nodes: usize, bytes: usize) -> Result<String, String> {
-        self.print_by(Run::new(object, &self.defined).within(nodes, bytes), object)
+        let run = Run::new(object, &self.defined).within(nodes, bytes);
+        self.run_by(run, object).map_err(|broken| self.error(&broken))
     }
 
-    fn print_by(&self, mut run: Run, object: &Value) -> Result<String, String> {
+    fn run_by(&self, mut run: Run, object: &Value) -> Result<String, Broken> {
         run.strict = self.strict;
         match run.nodes(&self.nodes, object) {
             Ok(_) => Ok(run.out),
-            Err(why) => Err(format!(
-                "error executing template {}: template: output:1:2: {why}",
-                gostr::quote(&self.source)
-            )),
+            Err(why) => Err(Broken { why: self.placed(&run, &why), printed: run.out }),
         }
     }
+
+    /// A failure as Go tells it: with the place in the template, and what stands there.
+    fn placed(&self, run: &Run, why: &str) -> String {
+        let Some(place) = &run.place else { return format!("template: output: {why}") };
+        let before = &self.source[..place.at];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rfind('\n').map_or(place.at, |end| place.at - end - 1);
+        let name = gostr::quote(&run.name);
+        format!("template: output:{line}:{column}: executing {name} at <{}>: {why}", place.said)
+    }
+
+    /// kubectl's error.
+    pub(crate) fn error(&self, broken: &Broken) -> String {
+        format!("error executing template {}: {}", gostr::quote(&self.source), broken.why)
+    }
+
+    /// What kubectl prints to standard output beside the error: what came before it, and all that
+    /// it was about. Source: cli-runtime's `GoTemplatePrinter.PrintObj`.
+    pub(crate) fn shown(&self, broken: &Broken, object: &Value) -> String {
+        format!(
+            "{}Error executing template: {}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\tobject given to template engine was:\n\t\t{}\n\n",
+            broken.printed,
+            broken.why,
+            self.source,
+            gojson::compact(object),
+            gostr::plain(object)
+        )
+    }
+}
+
+/// How a template failed.
+#[derive(Debug)]
+pub(crate) struct Broken {
+    /// What it had printed.
+    printed: String,
+    /// Go's error.
+    why: String,
 }
 
 #[cfg(test)]
@@ -235,10 +277,52 @@ mod tests {
             ("{{.a .b}}", "a is not a method but has arguments"),
             ("{{.a | .b}}", "b is not a method but has arguments"),
             ("{{$.b.c .b}}", "c is not a method but has arguments"),
-            ("{{. .a}}", "can't give argument to non-function"),
+            ("{{. .a}}", "can't give argument to non-function ."),
+            ("{{nil}}", "nil is not a command"),
         ] {
             let told = Template::parse(source).unwrap().print(&object).unwrap_err();
             assert!(told.ends_with(why), "{source}: {told}");
+        }
+    }
+
+    /// As Go's `text/template` answers.
+    #[test]
+    fn a_failure_names_its_place_and_what_stands_there() {
+        let object = json!({"a": {"b": 1}, "items": [{"n": 2}], "s": "x", "n": 3});
+        for (source, told) in [
+            ("{{.nope}}", "1:2: executing \"output\" at <.nope>"),
+            ("{{.a.nope.c}}", "1:4: executing \"output\" at <.a.nope.c>"),
+            ("x\n  {{ $.nope }}", "2:6: executing \"output\" at <$.nope>"),
+            ("{{range .items}}\n{{.nope}}{{end}}", "2:2: executing \"output\" at <.nope>"),
+            ("{{with $x := .a}}{{$x.nope}}{{end}}", "1:21: executing \"output\" at <$x.nope>"),
+            ("{{(index .items 0).nope}}", "1:16: executing \"output\" at <0>"),
+            ("{{define \"t\"}}{{.nope}}{{end}}{{template \"t\" .}}", "1:16: executing \"t\" at <.nope>"),
+            ("{{if .nope}}{{end}}", "1:5: executing \"output\" at <.nope>"),
+            ("{{eq .n \"3\"}}", "1:2: executing \"output\" at <eq .n \"3\">"),
+            ("{{.s | eq 1}}", "1:7: executing \"output\" at <eq 1>"),
+            ("{{lt .n}}", "1:2: executing \"output\" at <lt>"),
+            ("{{and}}", "1:2: executing \"output\" at <and>"),
+            ("{{len .n}}", "1:2: executing \"output\" at <len .n>: error calling len: len of type int64"),
+            ("{{.s | .a}}", "1:7: executing \"output\" at <.a>: a is not a method but has arguments"),
+            ("{{range .s}}{{end}}", "1:8: executing \"output\" at <.s>: range can't iterate over x"),
+            ("{{template \"y\" .a.b}}", "1:11: executing \"output\" at <{{template \"y\" .a.b}}>"),
+            ("{{if eq (len .items) \"1\"}}{{end}}", "1:5: executing \"output\" at <eq (len .items) \"1\">"),
+            ("\u{e9}{{.nope}}", "1:4: executing \"output\" at <.nope>"),
+            ("{{or (eq 1 1.0) 2}}", "1:6: executing \"output\" at <eq 1 1.0>"),
+            ("{{- .nope -}}", "1:4: executing \"output\" at <.nope>: map has no entry for key \"nope\""),
+        ] {
+            let mut template = Template::parse(source).unwrap();
+            template.strict = true;
+            let broken = template.run(&object).unwrap_err();
+            assert!(broken.why.starts_with(&format!("template: output:{told}")), "{source}: {}", broken.why);
+        }
+        for (source, told) in [
+            ("a\n{{foo}}", "template: output:2: function \"foo\" not defined"),
+            ("a\n{{if}}{{end}}", "template: output:2: missing value for if"),
+            ("a\n{{1a}}", "template: output:2: bad number syntax: \"1a\""),
+            ("\n{{.a", "template: output:2: unclosed action"),
+        ] {
+            assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");
         }
     }
 

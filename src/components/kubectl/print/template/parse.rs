@@ -2,7 +2,7 @@
 
 use super::functions::FUNCTIONS;
 use super::literal;
-use super::tree::{Node, Pipe, Term};
+use super::tree::{Node, Pipe, Place, Term, What, place_of_call, said};
 use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,8 +10,32 @@ use std::collections::BTreeMap;
 /// Go's spaces: they are trimmed, and one of them stands beside the dash that trims.
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
+/// What stands between braces, without the spaces around it.
+#[derive(Clone, Default)]
+pub(super) struct Action {
+    pub(super) text: String,
+    /// How many bytes of the template stand before it.
+    at: usize,
+    line: usize,
+}
+
+impl Action {
+    /// Where a part of its text stands in the template.
+    fn at(&self, part: &str) -> usize {
+        match part.is_empty() {
+            true => self.at + self.text.len(),
+            false => self.at + (part.as_ptr() as usize - self.text.as_ptr() as usize),
+        }
+    }
+
+    /// An error of parsing it, with its line.
+    fn told(&self, why: String) -> String {
+        why.replacen("template: output:1:", &format!("template: output:{}:", self.line), 1)
+    }
+}
+
 /// Texts and actions; `{{-` and `-}}` trim.
-fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
+fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
     while let Some(start) = rest.find("{{") {
         let mut text = &rest[..start];
@@ -26,14 +50,20 @@ fn tokens(source: &str) -> Result<Vec<Result<String, String>>, String> {
         if !text.is_empty() {
             found.push(Ok(text.to_string()));
         }
-        let end = action_end(after).ok_or("template: output:1: unclosed action")?;
+        let end = action_end(after).ok_or_else(|| {
+            let before = &source[..source.len() - after.len()];
+            format!("template: output:{}: unclosed action", before.matches('\n').count() + 1)
+        })?;
         let mut action = &after[if trims { 1 } else { 0 }..end];
         trim = action.strip_suffix('-').is_some_and(|rest| rest.ends_with(SPACES));
         if trim {
             action = &action[..action.len() - 1];
         }
-        if !action.trim().starts_with("/*") {
-            found.push(Err(action.trim().to_string()));
+        let action = action.trim();
+        if !action.starts_with("/*") {
+            let at = action.as_ptr() as usize - source.as_ptr() as usize;
+            let line = source[..at].matches('\n').count() + 1;
+            found.push(Err(Action { text: action.to_string(), at, line }));
         }
         rest = &after[end + 2..];
     }
@@ -78,7 +108,7 @@ fn deeper(depth: usize) -> Result<usize, String> {
 
 /// What is left of a template, and the templates that it has defined so far.
 pub(super) struct Tokens {
-    rest: std::vec::IntoIter<Result<String, String>>,
+    rest: std::vec::IntoIter<Result<String, Action>>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
     /// How many bodies of `range` are open, within one template.
     loops: usize,
@@ -107,7 +137,7 @@ impl Tokens {
 
 /// Nodes up to `end` or `else`, which is returned (with what follows it). `depth`: how many blocks
 /// are open around it.
-pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, String), String> {
+pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Action), String> {
     let mut nodes = vec![];
     while let Some(token) = tokens.rest.next() {
         let action = match token {
@@ -117,7 +147,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
             }
             Err(action) => action,
         };
-        let (word, rest) = action.split_once(char::is_whitespace).unwrap_or((&action, ""));
+        let (word, rest) = action.text.split_once(char::is_whitespace).unwrap_or((&action.text, ""));
         let rest = rest.trim();
         match word {
             "end" | "else" => return Ok((nodes, action.clone())),
@@ -127,7 +157,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
             "define" | "template" | "block" => {
-                let (name, pipe) = named(word, rest)?;
+                let (name, pipe, place) = named(word, rest, &action).map_err(|why| action.told(why))?;
                 if word == "define" && depth > 0 {
                     return Err("template: output:1: unexpected <define> in command".into());
                 }
@@ -135,7 +165,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
                     let loops = std::mem::take(&mut tokens.loops);
                     let (body, end) = block(tokens, deeper(depth)?)?;
                     tokens.loops = loops;
-                    match end.as_str() {
+                    match end.text.as_str() {
                         "end" => {}
                         "" => return Err("template: output:1: unexpected EOF".into()),
                         end => {
@@ -147,26 +177,27 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Str
                     tokens.define(name.clone(), body)?;
                 }
                 if word != "define" {
-                    nodes.push(Node::Call(name, pipe));
+                    nodes.push(Node::Call(name, pipe, place));
                 }
             }
-            "if" | "with" | "range" => nodes.push(control(word, rest, tokens, deeper(depth)?)?),
+            "if" | "with" | "range" => nodes.push(control(word, rest, &action, tokens, deeper(depth)?)?),
             _ => {
-                nodes.push(match assigned(&action)? {
+                nodes.push(match assigned(&action.text, &action).map_err(|why| action.told(why))? {
                     (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
                     (None, pipe) => Node::Print(pipe),
                 });
             }
         }
     }
-    Ok((nodes, String::new()))
+    Ok((nodes, Action::default()))
 }
 
-/// The name behind `define`, `template` and `block`, and what the template is called with.
-fn named(word: &str, rest: &str) -> Result<(String, Option<Pipe>), String> {
-    let mut given = pipe(rest)?;
+/// The name behind `define`, `template` and `block`, what the template is called with, and where.
+fn named(word: &str, rest: &str, action: &Action) -> Result<(String, Option<Pipe>, Place), String> {
+    let mut given = pipe(rest, action)?;
     // `pipe` gives no empty command.
-    let Term::Literal(Value::String(name)) = given[0].remove(0) else {
+    let first = given[0].remove(0);
+    let What::Literal(Value::String(name)) = first.what else {
         return Err(format!("template: output:1: unexpected {} in {word} clause", gostr::quote(rest)));
     };
     let alone = given.len() == 1 && given[0].is_empty();
@@ -179,32 +210,42 @@ fn named(word: &str, rest: &str) -> Result<(String, Option<Pipe>), String> {
     if !fits || given.iter().flatten().any(Vec::is_empty) {
         return Err(format!("template: output:1: unexpected {} in {word} clause", gostr::quote(rest)));
     }
-    Ok((name, given))
+    let place = place_of_call(&name, given.as_ref(), first.start);
+    Ok((name, given, place))
 }
 
-fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<Node, String> {
+fn control(
+    word: &str,
+    rest: &str,
+    action: &Action,
+    tokens: &mut Tokens,
+    depth: usize,
+) -> Result<Node, String> {
+    if rest.is_empty() {
+        return Err(action.told(format!("template: output:1: missing value for {word}")));
+    }
     let inner = usize::from(word == "range");
     tokens.loops += inner;
     let (body, end) = block(tokens, depth)?;
     tokens.loops -= inner;
-    let otherwise = match end.strip_prefix("else").map(str::trim) {
+    let otherwise = match end.text.strip_prefix("else").map(str::trim) {
         Some("") => {
             let (nodes, end) = block(tokens, depth)?;
-            if end != "end" {
+            if end.text != "end" {
                 return Err("template: output:1: unexpected EOF".into());
             }
             nodes
         }
         Some(next) => {
             let (word, rest) = next.split_once(char::is_whitespace).unwrap_or((next, ""));
-            vec![control(word, rest.trim(), tokens, deeper(depth)?)?]
+            vec![control(word, rest.trim(), &end, tokens, deeper(depth)?)?]
         }
-        None if end == "end" => vec![],
+        None if end.text == "end" => vec![],
         None => return Err("template: output:1: unexpected EOF".into()),
     };
     Ok(match word {
         "if" | "with" => {
-            let (var, pipe) = assigned(rest)?;
+            let (var, pipe) = assigned(rest, action).map_err(|why| action.told(why))?;
             let var = var.map(|(name, _)| name);
             match word {
                 "if" => Node::If(var, pipe, body, otherwise),
@@ -219,7 +260,8 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<
             let mut names: Vec<String> =
                 names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
             let value = names.pop();
-            Node::Range(names.pop(), value, pipe(text)?, body, otherwise)
+            let pipe = pipe(text, action).map_err(|why| action.told(why))?;
+            Node::Range(names.pop(), value, pipe, body, otherwise)
         }
     })
 }
@@ -227,30 +269,39 @@ fn control(word: &str, rest: &str, tokens: &mut Tokens, depth: usize) -> Result<
 /// The variable that an action gives a value to, and whether it is a new one (`:=`).
 type Assigned = Option<(String, bool)>;
 
-fn assigned(text: &str) -> Result<(Assigned, Pipe), String> {
+fn assigned(text: &str, action: &Action) -> Result<(Assigned, Pipe), String> {
     if text.starts_with('$')
         && let Some((name, value)) = text.split_once('=')
         && name.trim_end_matches(':').trim().chars().skip(1).all(|c| c.is_alphanumeric() || c == '_')
     {
         let new = name.ends_with(':');
-        return Ok((Some((name.trim_end_matches(':').trim().to_string(), new)), pipe(value)?));
+        return Ok((Some((name.trim_end_matches(':').trim().to_string(), new)), pipe(value, action)?));
     }
-    Ok((None, pipe(text)?))
+    Ok((None, pipe(text, action)?))
 }
 
-fn pipe(text: &str) -> Result<Pipe, String> {
-    let chars: Vec<char> = text.chars().collect();
+/// The characters of a pipeline, and where each stands in the template.
+struct Given {
+    chars: Vec<char>,
+    places: Vec<usize>,
+}
+
+/// Reads a pipeline, which is a part of an action.
+fn pipe(text: &str, action: &Action) -> Result<Pipe, String> {
+    let begin = action.at(text);
+    let (places, chars) = text.char_indices().map(|(at, c)| (begin + at, c)).unzip();
+    let given = Given { chars, places };
     let mut at = 0;
-    let found = pipe_at(&chars, &mut at, 0)?;
-    if at < chars.len() {
-        return Err(format!("template: output:1: unexpected {:?} in operand", chars[at]));
+    let found = pipe_at(&given, &mut at, 0)?;
+    if at < given.chars.len() {
+        return Err(format!("template: output:1: unexpected {:?} in operand", given.chars[at]));
     }
     Ok(found)
 }
 
-fn pipe_at(chars: &[char], at: &mut usize, depth: usize) -> Result<Pipe, String> {
+fn pipe_at(given: &Given, at: &mut usize, depth: usize) -> Result<Pipe, String> {
     let mut commands: Pipe = vec![vec![]];
-    while let Some(c) = chars.get(*at).copied() {
+    while let Some(c) = given.chars.get(*at).copied() {
         match c {
             ')' => break,
             c if c.is_whitespace() => *at += 1,
@@ -259,7 +310,7 @@ fn pipe_at(chars: &[char], at: &mut usize, depth: usize) -> Result<Pipe, String>
                 commands.push(vec![]);
             }
             _ => {
-                let term = term(chars, at, depth)?;
+                let term = term(given, at, depth)?;
                 if let Some(last) = commands.last_mut() {
                     last.push(term);
                 }
@@ -280,9 +331,11 @@ fn name(chars: &[char], at: &mut usize) -> String {
     chars[start..*at].iter().collect()
 }
 
-fn fields(chars: &[char], at: &mut usize) -> Vec<String> {
+/// Reads fields, each with its dot. `dots`: where these are among the characters.
+fn fields(chars: &[char], at: &mut usize, dots: &mut Vec<usize>) -> Vec<String> {
     let mut found = vec![];
     while chars.get(*at) == Some(&'.') {
+        dots.push(*at);
         *at += 1;
         let field = name(chars, at);
         if !field.is_empty() {
@@ -292,30 +345,48 @@ fn fields(chars: &[char], at: &mut usize) -> Vec<String> {
     found
 }
 
-fn term(chars: &[char], at: &mut usize, depth: usize) -> Result<Term, String> {
+fn term(given: &Given, at: &mut usize, depth: usize) -> Result<Term, String> {
+    let (begin, mut dots) = (*at, vec![]);
+    let what = what(given, at, depth, &mut dots)?;
+    let with_fields =
+        |head: String, names: &[String]| names.iter().fold(head, |said, name| said + "." + name);
+    let (said, told_at) = match &what {
+        What::Dot(names) if names.is_empty() => (".".to_string(), None),
+        What::Dot(names) => (with_fields(String::new(), names), dots.get(1)),
+        What::Var(name, names) => (with_fields(name.clone(), names), dots.first()),
+        What::Group(pipe, names) => (with_fields(format!("({})", said(pipe)), names), dots.first()),
+        What::Word(_) | What::Literal(_) => (given.chars[begin..*at].iter().collect(), None),
+    };
+    let place = Place { at: given.places[*told_at.unwrap_or(&begin)], said: said.into() };
+    Ok(Term { what, start: given.places[begin], place })
+}
+
+/// Reads what a term is. `dots`: where the dots before its fields are.
+fn what(given: &Given, at: &mut usize, depth: usize, dots: &mut Vec<usize>) -> Result<What, String> {
+    let chars = given.chars.as_slice();
     match chars[*at] {
-        '.' => Ok(Term::Dot(fields(chars, at))),
+        '.' => Ok(What::Dot(fields(chars, at, dots))),
         '$' => {
             *at += 1;
             let var = name(chars, at);
-            Ok(Term::Var(format!("${var}"), fields(chars, at)))
+            Ok(What::Var(format!("${var}"), fields(chars, at, dots)))
         }
         '(' => {
             *at += 1;
-            let inner = pipe_at(chars, at, deeper(depth)?)?;
+            let inner = pipe_at(given, at, deeper(depth)?)?;
             if chars.get(*at) != Some(&')') {
                 return Err("template: output:1: unclosed left paren".into());
             }
             *at += 1;
-            Ok(Term::Group(inner, fields(chars, at)))
+            Ok(What::Group(inner, fields(chars, at, dots)))
         }
-        '`' | '"' | '\'' => literal::quoted(chars, at),
-        c if c.is_ascii_digit() || c == '-' || c == '+' => literal::number(chars, at),
+        '`' | '"' | '\'' => literal::quoted(chars, at).map(What::Literal),
+        c if c.is_ascii_digit() || c == '-' || c == '+' => literal::number(chars, at).map(What::Literal),
         c if c.is_alphabetic() => match name(chars, at).as_str() {
-            "true" => Ok(Term::Literal(true.into())),
-            "false" => Ok(Term::Literal(false.into())),
-            "nil" => Ok(Term::Literal(Value::Null)),
-            word if FUNCTIONS.contains(&word) => Ok(Term::Word(word.into())),
+            "true" => Ok(What::Literal(true.into())),
+            "false" => Ok(What::Literal(false.into())),
+            "nil" => Ok(What::Literal(Value::Null)),
+            word if FUNCTIONS.contains(&word) => Ok(What::Word(word.into())),
             word => Err(format!("template: output:1: function {} not defined", gostr::quote(word))),
         },
         c => Err(format!("template: output:1: unexpected {c:?} in command")),

@@ -1,7 +1,7 @@
 //! Nodes run over an object: what they print, and where `break` and `continue` lead.
 
 use super::functions::{call, kind_of};
-use super::tree::{Node, Pipe, Term};
+use super::tree::{Node, Pipe, Place, Term, What, place_of};
 use super::values::{TOO_MUCH, printed, truth};
 use api::gostr;
 use serde_json::Value;
@@ -43,6 +43,9 @@ pub(super) struct Run<'a> {
     pub(super) strict: bool,
     /// Bytes of the texts that functions made: a variable may be doubled again and again.
     made: usize,
+    /// The name of the template that runs, and what of it was looked at last: errors name both.
+    pub(super) name: String,
+    pub(super) place: Option<Place>,
     pub(super) out: String,
 }
 
@@ -59,6 +62,8 @@ impl<'a> Run<'a> {
             copies: COPIES_MAX,
             strict: false,
             made: 0,
+            name: "output".into(),
+            place: None,
             out: String::new(),
         }
     }
@@ -102,16 +107,16 @@ impl<'a> Run<'a> {
     /// calls it.
     fn call(&mut self, name: &str, dot: Value) -> Result<(), String> {
         let defined = self.defined;
-        let nodes =
-            defined.get(name).ok_or_else(|| format!("template {} not defined", gostr::quote(name)))?;
+        let nodes = defined.get(name).ok_or_else(|| undefined(name))?;
         self.calls += 1;
         if self.calls > CALLS_MAX {
             return Err(format!("templates are called more than {CALLS_MAX} times"));
         }
         let root = std::mem::replace(&mut self.root, Cow::Owned(dot.clone()));
         let vars = std::mem::take(&mut self.vars);
+        let caller = std::mem::replace(&mut self.name, name.into());
         self.nodes(nodes, &dot)?;
-        (self.root, self.vars) = (root, vars);
+        (self.root, self.vars, self.name) = (root, vars, caller);
         Ok(())
     }
 
@@ -124,7 +129,12 @@ impl<'a> Run<'a> {
                 let value = self.pipe(pipe, dot)?;
                 self.out.push_str(&printed(&value));
             }
-            Node::Call(name, pipe) => {
+            Node::Call(name, pipe, place) => {
+                self.place = Some(place.clone());
+                // As in Go, before its dot is looked at.
+                if !self.defined.contains_key(name) {
+                    return Err(undefined(name));
+                }
                 let dot = match pipe {
                     Some(pipe) => self.pipe(pipe, dot)?,
                     None => Value::Null,
@@ -174,9 +184,11 @@ impl<'a> Run<'a> {
     fn pipe(&mut self, pipe: &Pipe, dot: &Value) -> Result<Value, String> {
         let mut value: Option<Value> = None;
         for command in pipe {
-            if let Term::Word(word) = &command[0]
+            let first = &command[0];
+            if let What::Word(word) = &first.what
                 && matches!(word.as_str(), "and" | "or")
             {
+                self.place = Some(first.place.clone());
                 value = Some(self.decide(word, &command[1..], value.take(), dot)?);
                 continue;
             }
@@ -185,15 +197,27 @@ impl<'a> Run<'a> {
                 args.push(self.term(term, dot)?);
             }
             args.extend(value.take());
-            value = Some(match &command[0] {
-                Term::Word(word) => {
-                    let made = call(word, args)?;
+            value = Some(match &first.what {
+                What::Word(word) => {
+                    let made = call(word, args).inspect_err(|why| {
+                        // As in Go: what fails is the command, and the function has too few
+                        // arguments.
+                        let is_command = why.starts_with("error calling");
+                        self.place = Some(if is_command { place_of(command) } else { first.place.clone() });
+                    })?;
                     self.made = self.made.saturating_add(made.as_str().map_or(0, str::len));
                     self.spend()?;
                     made
                 }
-                first if !args.is_empty() => return Err(without_arguments(first)),
-                first => self.term(first, dot)?,
+                _ if !args.is_empty() => {
+                    self.place = Some(first.place.clone());
+                    return Err(without_arguments(first));
+                }
+                What::Literal(Value::Null) => {
+                    self.place = Some(first.place.clone());
+                    return Err("nil is not a command".into());
+                }
+                _ => self.term(first, dot)?,
             });
         }
         Ok(value.unwrap_or(Value::Null))
@@ -222,18 +246,19 @@ impl<'a> Run<'a> {
     }
 
     fn term(&mut self, term: &Term, dot: &Value) -> Result<Value, String> {
+        self.place = Some(term.place.clone());
         let strict = self.strict;
         let made; // what a group in brackets came to
-        let found = match term {
-            Term::Literal(value) => value,
-            Term::Word(word) => return call(word, vec![]),
-            Term::Dot(path) => dig(dot, path, strict)?,
-            Term::Var(name, path) if name == "$" => dig(&self.root, path, strict)?,
-            Term::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
+        let found = match &term.what {
+            What::Literal(value) => value,
+            What::Word(word) => return call(word, vec![]),
+            What::Dot(path) => dig(dot, path, strict)?,
+            What::Var(name, path) if name == "$" => dig(&self.root, path, strict)?,
+            What::Var(name, path) => match self.vars.iter().rev().find(|(n, _)| n == name) {
                 Some((_, value)) => dig(value, path, strict)?,
                 None => return Err(format!("undefined variable: {name}")),
             },
-            Term::Group(pipe, path) => {
+            What::Group(pipe, path) => {
                 made = self.pipe(pipe, dot)?;
                 dig(&made, path, strict)?
             }
@@ -247,14 +272,19 @@ impl<'a> Run<'a> {
 
 /// Returns Go's words for arguments, or a value before `|`, of what is no function.
 fn without_arguments(term: &Term) -> String {
-    let field = match term {
-        Term::Dot(path) | Term::Var(_, path) | Term::Group(_, path) => path.last(),
-        Term::Word(_) | Term::Literal(_) => None,
+    let field = match &term.what {
+        What::Dot(path) | What::Var(_, path) | What::Group(_, path) => path.last(),
+        What::Word(_) | What::Literal(_) => None,
     };
     match field {
         Some(field) => format!("{field} is not a method but has arguments"),
-        None => "can't give argument to non-function".into(),
+        None => format!("can't give argument to non-function {}", term.place.said),
     }
+}
+
+/// Go's words for a template that has no definition.
+fn undefined(name: &str) -> String {
+    format!("template {} not defined", gostr::quote(name))
 }
 
 /// What a `range` goes through, one after the other.

@@ -1,6 +1,8 @@
 //! What the text of a template becomes: nodes, pipelines and terms.
 
+use api::gostr;
 use serde_json::Value;
+use std::sync::Arc;
 
 #[derive(Debug, Clone)]
 pub(super) enum Node {
@@ -15,15 +17,34 @@ pub(super) enum Node {
     /// key variable, value variable
     Range(Option<String>, Option<String>, Pipe, Vec<Node>, Vec<Node>),
     /// A template that was defined, with its dot.
-    Call(String, Option<Pipe>),
+    Call(String, Option<Pipe>, Place),
     Break,
     Continue,
 }
 
+/// Commands, each of one term, or of a function and its arguments.
 pub(super) type Pipe = Vec<Vec<Term>>;
 
+/// Where a part of a template stands, and how Go writes it: errors name both.
 #[derive(Debug, Clone)]
-pub(super) enum Term {
+pub(super) struct Place {
+    /// How many bytes of the template stand before it.
+    pub at: usize,
+    pub said: Arc<str>,
+}
+
+/// A part of a command.
+#[derive(Debug, Clone)]
+pub(super) struct Term {
+    pub what: What,
+    /// Where its text begins.
+    pub start: usize,
+    /// As in Go, `.a.b` is told to be where `.b` is.
+    pub place: Place,
+}
+
+#[derive(Debug, Clone)]
+pub(super) enum What {
     /// `.a.b`
     Dot(Vec<String>),
     /// `$`, `$x.a`
@@ -32,4 +53,26 @@ pub(super) enum Term {
     Literal(Value),
     /// `(pipe).a`
     Group(Pipe, Vec<String>),
+}
+
+/// A command as Go writes it.
+fn said_of_command(command: &[Term]) -> String {
+    command.iter().map(|term| &*term.place.said).collect::<Vec<_>>().join(" ")
+}
+
+/// A pipeline as Go writes it.
+pub(super) fn said(pipe: &Pipe) -> String {
+    pipe.iter().map(|command| said_of_command(command)).collect::<Vec<_>>().join(" | ")
+}
+
+/// The place of a command.
+pub(super) fn place_of(command: &[Term]) -> Place {
+    let at = command.first().map_or(0, |term| term.start);
+    Place { at, said: said_of_command(command).into() }
+}
+
+/// The place of a call of a template, whose name stands `at`.
+pub(super) fn place_of_call(name: &str, given: Option<&Pipe>, at: usize) -> Place {
+    let given = given.map_or(String::new(), |pipe| format!(" {}", said(pipe)));
+    Place { at, said: format!("{{{{template {}{given}}}}}", gostr::quote(name)).into() }
 }

@@ -1,7 +1,9 @@
 //! Images, and what a container is told of its node.
 
 use super::*;
+use crate::decide::tests::sandbox;
 use crate::env::{self, Sources};
+use cri::SandboxState;
 
 /// As upstream, which asks for a container's back-off before a restart, and has none before the
 /// first one (`doBackOff`).
@@ -11,9 +13,41 @@ fn a_container_that_could_not_be_started_waits_before_its_second_restart() {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
         world.runtime.script("a", cri::fake::Script::FailStart("no such program".into()));
-        assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it waits");
-        assert_eq!((world.starts("a"), world.starts("b")), (2, 1), "{:?}", world.runtime.calls());
+        for (starts, reason) in [(1, "RunContainerError"), (2, "CrashLoopBackOff")] {
+            assert!(matches!(world.look().await.unwrap(), Outcome::After(_)), "it waits");
+            let calls = world.runtime.calls();
+            assert_eq!((world.starts("a"), world.starts("b")), (starts, 1), "{calls:?}");
+            let told = world.written().unwrap();
+            let told = &told["containerStatuses"][0];
+            assert_eq!(told["state"]["waiting"]["reason"], reason, "{told}");
+            let why = told["state"]["waiting"]["message"].as_str().unwrap();
+            assert!(why.contains(if starts == 1 { "no such program" } else { "back-off 10s" }), "{why}");
+            assert_eq!(told["lastState"]["terminated"]["reason"], "StartError", "{told}");
+        }
     });
+}
+
+/// As upstream: the message names the hook, the container and the pod.
+#[tokio::test]
+async fn a_hook_that_failed_is_named_with_its_container_and_its_pod() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let world = World::new(&crew, api, dir.path().into(), pod(json!({}), json!({})));
+    let pod = read(pod(json!({}), json!({})));
+    let ready = sandbox("s", 0, SandboxState::Ready);
+    for (hook, want) in [
+        (json!({"httpGet": {"path": "/up", "port": 8080}}), "HTTP lifecycle hook (/up) for"),
+        (json!({"exec": {"command": ["a", "b"]}}), "Exec lifecycle hook ([a b]) for"),
+        (json!({}), "Cannot run handler: invalid handler: "),
+    ] {
+        let hook = serde_json::from_value(hook).unwrap();
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        let ended = world.kubelet.post_start(&world.key, &pod, spec, "c", &ready, &hook).await;
+        let why = ended.unwrap_err();
+        let of = "for Container \"a\" in Pod \"p_default(u)\" failed - error: ";
+        assert!(why.starts_with(want) && (!want.ends_with("for") || why.contains(of)), "{why}");
+    }
 }
 
 /// As upstream since 1.35: the Event is about the container, so its text does not name it.

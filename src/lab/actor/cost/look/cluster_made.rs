@@ -5,8 +5,8 @@ use tap::Component;
 
 /// The field manager of what a new cluster gets: the first part of its client's user agent.
 const BOOT: &str = "ropewalk";
-/// The label, with its value, of the RBAC objects that the API server makes when it starts. It
-/// writes them to the store itself, so they have no field managers.
+/// The label, with its value, of the RBAC objects that the API server makes when it starts. Their
+/// manager is `kube-apiserver`; those of an older version of this program have none.
 const BOOTSTRAPPED: (&str, &str) = ("kubernetes.io/bootstrapping", "rbac-defaults");
 
 /// Returns whether the cluster made this object itself, and only its own components have changed it

@@ -1,75 +1,24 @@
 //! From a request to a file.
 
+mod content;
 mod mime;
+mod range;
 
+use self::content::Content;
 use self::mime::{has_charset, mime};
+use self::range::Asked;
 use super::config::{Location, Server};
 use super::text::{Around, host};
-use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
-use hyper::body::{Body, Frame, SizeHint};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
 use std::fs::File;
-use std::io::{self, ErrorKind, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Bytes read from a file at once.
-const CHUNK: u64 = 64 * 1024;
-
-/// Bytes from memory, or the next `left` bytes of a file.
-pub(super) struct Content {
-    file: Option<File>,
-    bytes: Bytes,
-    left: u64,
-}
-
-impl Content {
-    fn text(text: impl Into<Bytes>) -> Content {
-        let bytes = text.into();
-        Content { file: None, left: bytes.len() as u64, bytes }
-    }
-}
-
-impl Body for Content {
-    type Data = Bytes;
-    type Error = io::Error;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Frame<Bytes>>>> {
-        if self.left == 0 {
-            return Poll::Ready(None);
-        }
-        let wanted = self.left.min(CHUNK);
-        let read = match self.file.as_mut() {
-            None => Ok(std::mem::take(&mut self.bytes)),
-            Some(file) => {
-                let mut buffer = Vec::with_capacity(wanted as usize);
-                file.take(wanted).read_to_end(&mut buffer).map(|_| Bytes::from(buffer))
-            }
-        };
-        Poll::Ready(Some(match read {
-            Ok(bytes) if bytes.is_empty() => Err(ErrorKind::UnexpectedEof.into()), // the file got shorter
-            Ok(bytes) => {
-                self.left -= bytes.len() as u64;
-                Ok(Frame::data(bytes))
-            }
-            Err(e) => Err(e),
-        }))
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.left)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.left == 0
-    }
-}
 
 /// Marks an answer that `access_log off` keeps out of the log.
 #[derive(Clone)]
@@ -231,7 +180,7 @@ fn at<B>(
     } else if path.ends_with('/') {
         return page(StatusCode::NOT_FOUND); // a file is no directory
     }
-    match send(&file, request, default) {
+    match send(&file, request, default, server.charset.as_deref()) {
         Ok(_) if request.method() == Method::POST => page(StatusCode::METHOD_NOT_ALLOWED),
         Ok(response) => response,
         Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => {
@@ -334,9 +283,14 @@ fn of(status: StatusCode, kind: &str, content: Content) -> Response<Content> {
     response
 }
 
-fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Response<Content>> {
+fn send<B>(
+    path: &Path,
+    request: &Request<B>,
+    default: &str,
+    charset: Option<&str>,
+) -> io::Result<Response<Content>> {
     // A named pipe would wait for a writer, and all other requests with it.
-    let mut file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    let file = File::options().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let found = file.metadata()?;
     if !found.is_file() {
         return Err(ErrorKind::NotFound.into());
@@ -367,23 +321,14 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         // never fits.
         let fits = |version: &str| version == etag || version == changed;
         let range = asked(header::RANGE).filter(|_| asked(header::IF_RANGE).is_none_or(fits));
-        match range.map(|range| parse_range(range, length)) {
-            Some(Range::Unsatisfiable) => {
+        match range.map(|range| range::parse(range, length)) {
+            Some(Asked::Unsatisfiable) => {
                 let mut refused = page(StatusCode::RANGE_NOT_SATISFIABLE);
                 set(&mut refused, header::CONTENT_RANGE, format!("bytes */{length}"));
                 return Ok(refused);
             }
-            Some(Range::Part(first, last)) => {
-                file.seek(SeekFrom::Start(first))?;
-                let part = Content { file: Some(file), bytes: Bytes::new(), left: last - first + 1 };
-                let mut response = of(StatusCode::PARTIAL_CONTENT, kind, part);
-                set(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
-                response
-            }
-            Some(Range::Whole) | None => {
-                let whole = Content { file: Some(file), bytes: Bytes::new(), left: length };
-                of(StatusCode::OK, kind, whole)
-            }
+            Some(Asked::Parts(parts)) => partial(file, kind, charset, &parts, length),
+            Some(Asked::Whole) | None => of(StatusCode::OK, kind, Content::part(file, 0, length)),
         }
     };
     set(&mut response, header::ETAG, etag);
@@ -393,6 +338,39 @@ fn send<B>(path: &Path, request: &Request<B>, default: &str) -> io::Result<Respo
         set(&mut response, header::ACCEPT_RANGES, "bytes".into());
     }
     Ok(response)
+}
+
+/// Answers with parts of a file, whose first and last bytes are given. As nginx, several parts are
+/// sent in the order in which they were asked for, also where they overlap, and what separates
+/// them is a number of 20 digits. Source: `ngx_http_range_filter_module.c`.
+fn partial(
+    file: File,
+    kind: &str,
+    charset: Option<&str>,
+    parts: &[(u64, u64)],
+    length: u64,
+) -> Response<Content> {
+    static BOUNDARIES: AtomicU64 = AtomicU64::new(1);
+    if let [(first, last)] = parts {
+        let part = Content::part(file, *first, last - first + 1);
+        let mut response = of(StatusCode::PARTIAL_CONTENT, kind, part);
+        set(&mut response, header::CONTENT_RANGE, format!("bytes {first}-{last}/{length}"));
+        return response;
+    }
+    let kind = match charset.filter(|_| has_charset(kind)) {
+        Some(charset) => format!("{kind}; charset={charset}"),
+        None => kind.to_string(),
+    };
+    let boundary = format!("{:020}", BOUNDARIES.fetch_add(1, Ordering::Relaxed));
+    let mut content = Content::part(file, 0, 0);
+    for (first, last) in parts {
+        content.push_text(format!(
+            "\r\n--{boundary}\r\nContent-Type: {kind}\r\nContent-Range: bytes {first}-{last}/{length}\r\n\r\n"
+        ));
+        content.push_part(*first, last - first + 1);
+    }
+    content.push_text(format!("\r\n--{boundary}--\r\n"));
+    of(StatusCode::PARTIAL_CONTENT, &format!("multipart/byteranges; boundary={boundary}"), content)
 }
 
 /// Returns whether a file, which was last changed `modified` seconds after 1970, is what `If-Match`
@@ -421,32 +399,6 @@ fn set(response: &mut Response<Content>, name: header::HeaderName, value: String
     if let Ok(value) = HeaderValue::try_from(value) {
         response.headers_mut().insert(name, value);
     }
-}
-
-#[derive(Debug, PartialEq, Eq)]
-enum Range {
-    /// Not understood, so ignored (RFC 9110, 14.2).
-    Whole,
-    /// First and last byte.
-    Part(u64, u64),
-    Unsatisfiable,
-}
-
-fn parse_range(text: &str, length: u64) -> Range {
-    let Some((first, last)) = text.strip_prefix("bytes=").and_then(|r| r.split_once('-')) else {
-        return Range::Whole;
-    };
-    let end = length.saturating_sub(1);
-    let (first, last) = match (first.parse::<u64>(), last.parse::<u64>()) {
-        (Ok(first), Ok(last)) => (first, last.min(end)),
-        (Ok(first), Err(_)) if last.is_empty() => (first, end),
-        (Err(_), Ok(count)) if first.is_empty() => (length.saturating_sub(count), end),
-        _ => return Range::Whole,
-    };
-    if first == 0 && length == 0 {
-        return Range::Whole; // as nginx: an empty file is sent whole
-    }
-    if first > last || first >= length { Range::Unsatisfiable } else { Range::Part(first, last) }
 }
 
 #[cfg(test)]

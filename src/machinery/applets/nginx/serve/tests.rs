@@ -175,7 +175,7 @@ fn a_status_has_the_words_of_nginx() {
         let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
         let reason = response.extensions().get::<ReasonPhrase>().unwrap();
         assert_eq!(reason.as_bytes(), line.as_bytes());
-        let text = String::from_utf8_lossy(&response.body().bytes);
+        let text = response.body().first_text();
         assert!(text.contains(title), "{text}");
     }
 }
@@ -187,15 +187,24 @@ fn nobody_gets_out_of_the_root() {
     assert_eq!(safe_path("/%00"), None);
 }
 
-#[test]
-fn ranges_are_those_of_rfc_9110() {
-    assert_eq!(parse_range("bytes=0-4", 10), Range::Part(0, 4));
-    assert_eq!(parse_range("bytes=5-", 10), Range::Part(5, 9));
-    assert_eq!(parse_range("bytes=-3", 10), Range::Part(7, 9));
-    assert_eq!(parse_range("bytes=10-", 10), Range::Unsatisfiable);
-    assert_eq!(parse_range("lines=1-2", 10), Range::Whole);
-    assert_eq!((parse_range("bytes=0-", 0), parse_range("bytes=-5", 0)), (Range::Whole, Range::Whole));
-    assert_eq!(parse_range("bytes=1-", 0), Range::Unsatisfiable);
+#[tokio::test]
+async fn several_parts_are_sent_between_boundaries() {
+    use http_body_util::BodyExt;
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("page.html"), "0123456789").unwrap();
+    let server = Server { charset: Some("utf-8".into()), ..serving(&dir) };
+    let asked = Request::get("/page.html").header(header::RANGE, "bytes=7-8, 0-2").body(()).unwrap();
+    let response = answer(&server, &asked, ENDS);
+    assert_eq!(response.status(), 206);
+    assert!(!response.headers().contains_key(header::CONTENT_RANGE));
+    let kind = response.headers()[header::CONTENT_TYPE].to_str().unwrap().to_string();
+    let boundary = kind.strip_prefix("multipart/byteranges; boundary=").unwrap();
+    assert!(boundary.len() == 20 && boundary.bytes().all(|b| b.is_ascii_digit()), "{kind}");
+    let length = response.body().left;
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let head = format!("\r\n--{boundary}\r\nContent-Type: text/html; charset=utf-8\r\nContent-Range: bytes");
+    let want = format!("{head} 7-8/10\r\n\r\n78{head} 0-2/10\r\n\r\n012\r\n--{boundary}--\r\n");
+    assert_eq!((String::from_utf8_lossy(&body).as_ref(), length), (want.as_str(), want.len() as u64));
 }
 
 #[test]
@@ -335,7 +344,7 @@ fn a_file_that_is_another_than_the_client_asks_for_is_not_sent() {
         assert_eq!(ask(&server, headers).status(), status, "{headers:?}");
     }
     let refused = ask(&server, &[("if-match", "\"other\"")]);
-    assert!(String::from_utf8_lossy(&refused.body().bytes).contains("<h1>412 Precondition Failed</h1>"));
+    assert!(refused.body().first_text().contains("<h1>412 Precondition Failed</h1>"));
     let own = Server { error_pages: vec![(412, "/other.html".into())], ..server };
     let refused = ask(&own, &[("if-match", "\"other\"")]);
     assert_eq!((refused.status().as_u16(), refused.body().left), (412, 14), "its own page is no other file");

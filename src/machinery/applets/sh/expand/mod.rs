@@ -190,8 +190,8 @@ impl Shell {
                     }
                 }
                 WordPiece::DoubleQuotedSequence(inner) | WordPiece::GettextDoubleQuotedSequence(inner) => {
-                    // "$@" without arguments is no word at all.
-                    if !(self.args.is_empty() && is_all_arguments(inner)) {
+                    // Arguments bring their own: "$@" without any is no word at all.
+                    if !is_all_arguments(inner) {
                         fields.quotes();
                     }
                     self.pieces(inner, Place::Quoted, fields)?;
@@ -279,16 +279,23 @@ fn unescaped(text: &str, quoted: bool) -> String {
     out
 }
 
-/// Whether it is just `$@`.
+/// Whether it is just `$@`, some of its arguments (`${@:2}`), or a part of each (`${@#x}`).
 fn is_all_arguments(pieces: &[WordPieceWithSource]) -> bool {
+    use ParameterExpr as P;
     let [piece] = pieces else { return false };
-    matches!(
-        &piece.piece,
-        WordPiece::ParameterExpansion(ParameterExpr::Parameter {
-            parameter: Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate: false }),
-            ..
-        })
-    )
+    let WordPiece::ParameterExpansion(
+        P::Parameter { parameter, .. }
+        | P::Substring { parameter, .. }
+        | P::ReplaceSubstring { parameter, .. }
+        | P::RemoveSmallestSuffixPattern { parameter, .. }
+        | P::RemoveLargestSuffixPattern { parameter, .. }
+        | P::RemoveSmallestPrefixPattern { parameter, .. }
+        | P::RemoveLargestPrefixPattern { parameter, .. },
+    ) = &piece.piece
+    else {
+        return false;
+    };
+    matches!(parameter, Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate: false }))
 }
 
 /// Splits what expansions made at the separators. A field that was never quoted and is empty

@@ -23,8 +23,7 @@ impl Shell {
             Parameter::NamedWithIndex { .. } | Parameter::NamedWithAllIndices { .. } => None,
             Parameter::Special(special) => match special {
                 SpecialParameter::AllPositionalParameters { .. } => {
-                    let separator: String = self.state.get("IFS").unwrap_or(IFS).chars().take(1).collect();
-                    (!self.args.is_empty()).then(|| self.args.join(&separator))
+                    (!self.args.is_empty()).then(|| self.joined(&self.args))
                 }
                 SpecialParameter::PositionalParameterCount => Some(self.args.len().to_string()),
                 SpecialParameter::LastExitStatus => Some(self.status.to_string()),
@@ -87,7 +86,7 @@ impl Shell {
             P::ParameterLength { parameter, .. } => {
                 fields.push(&self.length(parameter)?.to_string(), kind);
             }
-            _ => fields.push(&self.part_of_value(expression)?, kind),
+            _ => self.part_of_value(expression, place, fields)?,
         }
         Ok(())
     }
@@ -116,36 +115,70 @@ impl Shell {
         Ok(value.map_or(0, |v| v.chars().count()))
     }
 
-    /// Its value without a prefix or suffix, a substring of it, or with something replaced. What
-    /// only bash knows is a bad substitution.
-    fn part_of_value(&mut self, expression: &ParameterExpr) -> Result<String, Flow> {
+    /// A value without a prefix or suffix, a substring of it, or with something replaced. Of `$@`
+    /// and `$*` that is done with each argument, except that `${@:2}` takes some of the arguments;
+    /// `${@:0}` begins with the shell's name. What only bash knows is a bad substitution.
+    fn part_of_value(
+        &mut self,
+        expression: &ParameterExpr,
+        place: Place,
+        fields: &mut Fields,
+    ) -> Result<(), Flow> {
         use ParameterExpr as P;
-        match expression {
-            P::RemoveSmallestSuffixPattern { parameter, pattern, .. }
-            | P::RemoveLargestSuffixPattern { parameter, pattern, .. }
-            | P::RemoveSmallestPrefixPattern { parameter, pattern, .. }
-            | P::RemoveLargestPrefixPattern { parameter, pattern, .. } => {
-                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
-                let pattern = self.pattern(pattern.as_deref().unwrap_or(""))?;
-                Ok(cut(expression, &pattern, &value).iter().collect())
+        let (P::RemoveSmallestSuffixPattern { parameter, .. }
+        | P::RemoveLargestSuffixPattern { parameter, .. }
+        | P::RemoveSmallestPrefixPattern { parameter, .. }
+        | P::RemoveLargestPrefixPattern { parameter, .. }
+        | P::Substring { parameter, .. }
+        | P::ReplaceSubstring { parameter, .. }) = expression
+        else {
+            return Err(self.bad_substitution());
+        };
+        let Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate }) = parameter else {
+            let value = self.set_value(parameter)?;
+            let part = self.part(expression)?.of(&value);
+            fields.push(&part, place.of_result());
+            return Ok(());
+        };
+        let parts: Vec<String> = match self.part(expression)? {
+            Part::Substring(_, Some(length)) if length < 0 => {
+                self.complain(format_args!("{length}: substring expression < 0"));
+                return Err(Flow::Abort(2));
             }
-            P::Substring { parameter, offset, length, indirect: false } => {
-                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+            Part::Substring(offset, length) => {
+                let all: Vec<String> = [&self.name].into_iter().chain(&self.args).cloned().collect();
+                substring(&all, offset, length).to_vec()
+            }
+            part => self.args.iter().map(|arg| part.of(arg)).collect(),
+        };
+        self.push_arguments(&parts, *concatenate, place, fields);
+        Ok(())
+    }
+
+    /// Reads what is to be taken of a value.
+    fn part<'e>(&mut self, expression: &'e ParameterExpr) -> Result<Part<'e>, Flow> {
+        use ParameterExpr as P;
+        Ok(match expression {
+            P::RemoveSmallestSuffixPattern { pattern, .. }
+            | P::RemoveLargestSuffixPattern { pattern, .. }
+            | P::RemoveSmallestPrefixPattern { pattern, .. }
+            | P::RemoveLargestPrefixPattern { pattern, .. } => {
+                Part::Cut(expression, self.pattern(pattern.as_deref().unwrap_or(""))?)
+            }
+            P::Substring { offset, length, .. } => {
                 let offset = self.arithmetic(&offset.value)?;
                 let length = match length {
                     Some(length) => Some(self.arithmetic(&length.value)?),
                     None => None,
                 };
-                Ok(substring(&value, offset, length).iter().collect())
+                Part::Substring(offset, length)
             }
-            P::ReplaceSubstring { parameter, pattern, replacement, match_kind, indirect: false } => {
-                let value: Vec<char> = self.set_value(parameter)?.chars().collect();
+            P::ReplaceSubstring { pattern, replacement, match_kind, .. } => {
                 let pattern = self.pattern(pattern)?;
-                let replacement = self.one(replacement.as_deref().unwrap_or(""))?;
-                Ok(replaced(&value, &pattern, &replacement, match_kind))
+                Part::Replaced(pattern, self.one(replacement.as_deref().unwrap_or(""))?, match_kind)
             }
-            _ => Err(self.bad_substitution()),
-        }
+            _ => return Err(self.bad_substitution()),
+        })
     }
 
     pub(super) fn bad_substitution(&self) -> Flow {
@@ -190,16 +223,7 @@ impl Shell {
     ) -> Result<(), Flow> {
         let kind = place.of_result();
         if let Parameter::Special(SpecialParameter::AllPositionalParameters { concatenate }) = parameter {
-            if place != Place::Open && *concatenate {
-                fields.push(&self.value(parameter).unwrap_or_default(), kind);
-                return Ok(());
-            }
-            for (i, arg) in self.args.iter().enumerate() {
-                if i > 0 {
-                    fields.0.push(if place == Place::Quoted { vec![Glyph::QUOTES] } else { Vec::new() });
-                }
-                fields.push(arg, kind);
-            }
+            self.push_arguments(&self.args, *concatenate, place, fields);
             return Ok(());
         }
         match self.value(parameter) {
@@ -208,6 +232,30 @@ impl Shell {
             None => {}
         }
         Ok(())
+    }
+
+    /// Pushes arguments as `$@` has them, one field each, or as `"$*"` has them, joined to one.
+    fn push_arguments(&self, arguments: &[String], concatenate: bool, place: Place, fields: &mut Fields) {
+        let kind = place.of_result();
+        if place != Place::Open && concatenate {
+            fields.push(&self.joined(arguments), kind);
+            return;
+        }
+        for (i, arg) in arguments.iter().enumerate() {
+            if i > 0 {
+                fields.0.push(Vec::new());
+            }
+            if place == Place::Quoted {
+                fields.quotes(); // an empty argument is a word too
+            }
+            fields.push(arg, kind);
+        }
+    }
+
+    /// Joins arguments with the first character of `IFS`.
+    fn joined(&self, arguments: &[String]) -> String {
+        let separator: String = self.state.get("IFS").unwrap_or(IFS).chars().take(1).collect();
+        arguments.join(&separator)
     }
 
     /// The word in `${x:-word}`: what stands there unquoted is split like the value would be.
@@ -231,6 +279,27 @@ impl Shell {
             }
         }
         Ok(())
+    }
+}
+
+/// What is taken of a value.
+enum Part<'e> {
+    /// It without what a pattern fits; the expression says at which end.
+    Cut(&'e ParameterExpr, Vec<Glyph>),
+    /// offset, length
+    Substring(i64, Option<i64>),
+    /// pattern, replacement, where
+    Replaced(Vec<Glyph>, String, &'e SubstringMatchKind),
+}
+
+impl Part<'_> {
+    fn of(&self, value: &str) -> String {
+        let value: Vec<char> = value.chars().collect();
+        match self {
+            Part::Cut(expression, pattern) => cut(expression, pattern, &value).iter().collect(),
+            Part::Substring(offset, length) => substring(&value, *offset, *length).iter().collect(),
+            Part::Replaced(pattern, replacement, which) => replaced(&value, pattern, replacement, which),
+        }
     }
 }
 
@@ -310,9 +379,9 @@ fn cut<'a>(expression: &ParameterExpr, pattern: &[Glyph], value: &'a [char]) -> 
     }
 }
 
-/// What `${x:offset:length}` means, as busybox and bash have it: a negative offset counts from the
+/// What `${x:offset:length}` takes, as busybox and bash have it: a negative offset counts from the
 /// end, and so does a negative length.
-fn substring(value: &[char], offset: i64, length: Option<i64>) -> &[char] {
+fn substring<T>(value: &[T], offset: i64, length: Option<i64>) -> &[T] {
     let count = value.len() as i64;
     let start = if offset < 0 { count.saturating_add(offset) } else { offset };
     if !(0..=count).contains(&start) {

@@ -132,6 +132,24 @@ const CASES: &[Case] = &[
         "pabc abcs abc abc y\np s a y |\n",
         0,
     ),
+    // Some of the arguments, and a part of each.
+    (
+        "set -- a 'b c' d; printf '<%s>' x\"${@:2}\"y \"${@:1:1}\" \"${@: -1}\" \"${*:2}\" ${@:2}; set --; echo ${@:1}",
+        "<xb c><dy><a><d><b c d><b><c><d>\n",
+        0,
+    ),
+    (
+        "set -- a b c; printf '<%s>' \"${@#a}\" \"${*#a}\" \"${@/b/z}\" \"${@:9}\"",
+        "<><b><c>< b c><a><z><c>",
+        0,
+    ),
+    (
+        "set -- a; set -- \"${@#a}\" \"${@:9}\" \"${*:9}\"; echo $#; set -- \"${@:9}\"; set -- \"$@\" \"${@#a}\"; echo $#",
+        "2\n0\n",
+        0,
+    ),
+    ("set -- a b; echo ${@:1:-1}; echo no", "", 2),
+    ("let x=1; echo $?", "127\n", 0),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
     // Signals whose names are seldom used.

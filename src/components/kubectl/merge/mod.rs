@@ -124,10 +124,8 @@ fn diff(shape: Shape, from: &Fields, to: &Fields, look: Look) -> Fields {
             }
             (Value::Object(a), Value::Object(b)) => {
                 let mut inner = diff(shape.field(key), a, b, look);
-                if shape.field(key).retains_keys()
-                    && (!inner.is_empty() || (look.additions && a.keys().any(|k| !b.contains_key(k))))
-                {
-                    inner.insert("$retainKeys".into(), sorted_keys(b));
+                if shape.field(key).retains_keys() {
+                    retain_keys(a, b, &mut inner);
                 }
                 if !inner.is_empty() {
                     patch.insert(key.clone(), Value::Object(inner));
@@ -154,10 +152,18 @@ fn diff(shape: Shape, from: &Fields, to: &Fields, look: Look) -> Fields {
     patch
 }
 
-fn sorted_keys(map: &Fields) -> Value {
-    let mut keys: Vec<&String> = map.keys().collect();
-    keys.sort();
-    json!(keys)
+/// Adds the keys of `to` that are not null to the patch of a map, if the patch changes the map or
+/// if `from` has keys that `to` lacks. The server removes all other keys.
+///
+/// An empty map names no keys and removes none: `strategy: {}` leaves the strategy to the server's
+/// default, which `from` has already.
+fn retain_keys(from: &Fields, to: &Fields, patch: &mut Fields) {
+    let mut keys: Vec<&String> = to.iter().filter(|(_, v)| !v.is_null()).map(|(key, _)| key).collect();
+    let is_smaller = || from.iter().any(|(key, v)| !v.is_null() && !to.contains_key(key));
+    if !keys.is_empty() && (!patch.is_empty() || is_smaller()) {
+        keys.sort();
+        patch.insert("$retainKeys".into(), json!(keys));
+    }
 }
 
 fn sets(key: &str, from: &[Value], to: &[Value], look: Look, patch: &mut Fields) {
@@ -208,10 +214,8 @@ fn lists(
         let none = Fields::new();
         let old = old.as_object().unwrap_or(&none);
         let mut inner = diff(shape.item(), old, fields, look);
-        if shape.retains_keys()
-            && (!inner.is_empty() || (look.additions && old.keys().any(|k| !fields.contains_key(k))))
-        {
-            inner.insert("$retainKeys".into(), sorted_keys(fields));
+        if shape.retains_keys() {
+            retain_keys(old, fields, &mut inner);
         }
         if !inner.is_empty() {
             inner.insert(id.into(), new[id].clone());
@@ -343,132 +347,4 @@ pub(crate) fn is_empty(patch: &Value) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use api::strategic;
-
-    fn deployment(replicas: i64, containers: Value) -> Value {
-        json!({"spec": {"replicas": replicas, "template": {"spec": {"containers": containers}}}})
-    }
-
-    #[test]
-    fn only_what_the_file_says_changes() {
-        let original = deployment(
-            2,
-            json!([{"name": "c", "image": "n:1", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]}, {"name": "gone", "image": "x"}]),
-        );
-        let modified =
-            deployment(3, json!([{"name": "c", "image": "n:2", "env": [{"name": "B", "value": "1"}]}]));
-        let current = deployment(
-            2,
-            json!([{"name": "c", "image": "n:1", "imagePullPolicy": "Always", "env": [{"name": "A", "value": "1"}, {"name": "B", "value": "2"}]},
-            {"name": "gone", "image": "x"}, {"name": "injected", "image": "side"}]),
-        );
-        let patch = strategic("Deployment", &original, &modified, &current);
-        let containers = &patch["spec"]["template"]["spec"]["containers"];
-        assert_eq!(
-            containers[0]["env"],
-            json!([{"name": "B", "value": "1"}, {"$patch": "delete", "name": "A"}])
-        );
-        assert_eq!(containers[1], json!({"$patch": "delete", "name": "gone"}));
-        let mut after = current.clone();
-        strategic::apply("Deployment", &mut after, &patch).unwrap();
-        let containers = after["spec"]["template"]["spec"]["containers"].as_array().unwrap();
-        let names: Vec<&str> = containers.iter().map(|c| c["name"].as_str().unwrap()).collect();
-        assert_eq!(names, ["c", "injected"]);
-        assert_eq!(
-            containers[0],
-            json!({"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]})
-        );
-        assert_eq!(after["spec"]["replicas"], 3);
-        let again = strategic(
-            "Deployment",
-            &modified,
-            &modified,
-            &deployment(
-                3,
-                json!([{"name": "c", "image": "n:2", "imagePullPolicy": "Always", "env": [{"name": "B", "value": "1"}]}]),
-            ),
-        );
-        assert!(is_empty(&again), "{again}");
-    }
-
-    /// The deletion in `a` and the change of `b` are found apart.
-    #[test]
-    fn items_stand_in_the_order_that_the_patch_names() {
-        let original = deployment(2, json!([{"name": "a", "tty": true}, {"name": "b"}, {"name": "c"}]));
-        let modified = deployment(2, json!([{"name": "a"}, {"name": "b", "image": "n"}]));
-        let patch = strategic("Deployment", &original, &modified, &original);
-        let spec = &patch["spec"]["template"]["spec"];
-        assert_eq!(spec["$setElementOrder/containers"], json!([{"name": "a"}, {"name": "b"}]));
-        let want = json!([{"tty": null, "name": "a"}, {"image": "n", "name": "b"},
-            {"$patch": "delete", "name": "c"}]);
-        assert_eq!(spec["containers"], want);
-    }
-
-    /// CoreDNS is reached at port 53 of both protocols.
-    #[test]
-    fn items_with_the_same_key_are_compared_each_with_its_own() {
-        let dns = |udp: &str, tcp: &str| {
-            let ports = json!([{"containerPort": 53, "protocol": "UDP", "name": udp},
-                {"containerPort": 53, "protocol": "TCP", "name": tcp}]);
-            deployment(1, json!([{"name": "c", "ports": ports}]))
-        };
-        let same = dns("dns", "dns-tcp");
-        let patch = strategic("Deployment", &same, &same, &same);
-        assert!(is_empty(&patch), "{patch}");
-        let patch = strategic_two_way("Deployment", &same, &dns("dns", "other"));
-        let container = &patch["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(container["ports"], json!([{"containerPort": 53, "name": "other"}]));
-        let service = |ports: Value| json!({"spec": {"ports": ports}});
-        let (udp, tcp) = (json!({"port": 53, "protocol": "UDP"}), json!({"port": 53, "protocol": "TCP"}));
-        let both = service(json!([udp, tcp]));
-        assert!(is_empty(&strategic_two_way("Service", &both, &both)));
-        let patch = strategic_two_way("Service", &both, &service(json!([tcp])));
-        assert_eq!(patch["spec"]["ports"], json!([{"$patch": "delete", "port": 53}]));
-    }
-
-    #[test]
-    fn a_list_that_becomes_empty_has_no_order() {
-        let from = deployment(1, json!([{"name": "c", "env": [{"name": "A"}]}]));
-        let to = deployment(1, json!([{"name": "c", "env": []}]));
-        let patch = strategic("Deployment", &from, &to, &from);
-        let container = &patch["spec"]["template"]["spec"]["containers"][0];
-        assert_eq!(*container, json!({"env": [{"$patch": "delete", "name": "A"}], "name": "c"}));
-        let finalizers = |all: Value| json!({"metadata": {"finalizers": all}});
-        let patch = strategic_two_way("Pod", &finalizers(json!(["a"])), &finalizers(json!([])));
-        assert_eq!(patch["metadata"], json!({"$deleteFromPrimitiveList/finalizers": ["a"]}));
-    }
-
-    #[test]
-    fn custom_kinds_replace_lists() {
-        let original = json!({"spec": {"a": 1, "b": 2, "l": [1]}});
-        let modified = json!({"spec": {"a": 5, "l": [1, 2]}});
-        let current = json!({"spec": {"a": 1, "b": 2, "l": [1], "defaulted": true}, "status": {}});
-        assert_eq!(merge(&original, &modified, &current), json!({"spec": {"b": null, "a": 5, "l": [1, 2]}}));
-    }
-
-    #[test]
-    fn a_field_that_two_patches_set_differently_is_a_conflict() {
-        let image = |image: &str| deployment(2, json!([{"name": "c", "image": image}]));
-        assert!(conflicts("Deployment", &image("n:2"), &image("n:3")));
-        assert!(!conflicts("Deployment", &image("n:2"), &image("n:2")));
-        let other = json!({"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "n:3"}]}}}});
-        assert!(!conflicts("Deployment", &image("n:2"), &other), "another container");
-        assert!(conflicts("", &json!({"l": [1]}), &json!({"l": [2]})));
-        assert!(
-            conflicts("", &json!({"a": null}), &json!({"a": 1}))
-                && !conflicts("", &json!({"a": 1}), &json!({"b": 2}))
-        );
-    }
-
-    #[test]
-    fn a_strategy_keeps_only_its_own_keys() {
-        let from = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
-        let to = json!({"spec": {"strategy": {"type": "Recreate"}}});
-        let patch = strategic_two_way("Deployment", &from, &to);
-        let mut after = from;
-        strategic::apply("Deployment", &mut after, &patch).unwrap();
-        assert_eq!(after, to);
-    }
-}
+mod tests;

@@ -1,0 +1,164 @@
+//! What a cluster costs while nothing happens: the memory and the processor time of its processes.
+
+use super::room::Room;
+use anyhow::{Context, ensure};
+use nix::errno::Errno;
+use serde_json::Value;
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Returns the memory in MB and the CPU in percent of a core of the supervisor and all its
+/// descendants, some seconds after a start.
+///
+/// # Errors
+/// The status has no supervisor, it has ended, `/proc` cannot be read, or the bench was asked to
+/// end.
+pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
+    const REST: Duration = Duration::from_secs(5);
+    const SPAN: Duration = Duration::from_secs(20);
+    let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    let supervisor = supervisor.context("status tells no pid of supervisor")?;
+    room.rest(REST)?;
+    let (before, begun) = (ticks(supervisor)?, Instant::now());
+    room.rest(SPAN)?;
+    let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes too late
+    let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
+    // The difference of the sums: the time of a process that ended in between was its own before,
+    // and is in its parent's after.
+    let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ is 100 wherever Linux runs
+    Ok((memory(after.keys().copied())? as f64 / 1e6, hundredths / span.as_secs_f64()))
+}
+
+/// Returns the memory of these processes in bytes. What they share among themselves counts once.
+///
+/// The pages of the program's file are shared with this bench, too, and with each other cluster on
+/// the machine, so their proportional share (PSS) would be less while those run. They count as the
+/// process does that has most of them in memory: as if nothing else ran.
+///
+/// ```text
+///             Pss_Anon  Pss_Shmem  RssFile
+/// supervisor      1 MB          0     3 MB
+/// main           30 MB       2 MB    25 MB      1 + 30 + 2 + 25 = 58 MB
+/// ```
+///
+/// # Errors
+/// `/proc` cannot be read, or has no such lines: those of `smaps_rollup` came with Linux 5.4.
+fn memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> {
+    let (mut own, mut file) = (0, 0);
+    for pid in processes {
+        let Some(shares) = of_process(pid, "smaps_rollup")? else { continue };
+        let Some(status) = of_process(pid, "status")? else { continue };
+        own += own_kilobytes(&shares).with_context(|| format!("smaps_rollup of {pid} has no Pss_Anon"))?;
+        file = file.max(kilobytes(&status, "RssFile").unwrap_or(0)); // it has ended in between
+    }
+    Ok((own + file) * 1024)
+}
+
+/// Returns the memory that is no file's.
+fn own_kilobytes(rollup: &str) -> Option<u64> {
+    Some(kilobytes(rollup, "Pss_Anon")? + kilobytes(rollup, "Pss_Shmem")?)
+}
+
+/// Returns the number of a line such as `RssFile:   1234 kB`, in units of 1024 bytes.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let amount = |line: &str| -> Option<u64> {
+        line.strip_prefix(name)?.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()
+    };
+    text.lines().find_map(amount)
+}
+
+/// Reads a file about a process. `None`: it has ended meanwhile, and may wait for its parent as a
+/// zombie, which has no memory.
+fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
+    match std::fs::read_to_string(format!("/proc/{pid}/{file}")) {
+        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => Ok(None),
+        read => Ok(Some(read.with_context(|| format!("the memory of process {pid}"))?)),
+    }
+}
+
+/// Returns the CPU time, in clock ticks, of a process and of all its descendants, each with that of
+/// the children that have ended and that it has waited for. Descendants of a supervisor are the
+/// janitor, the main process, the zygote, and the processes of pods.
+///
+/// # Errors
+/// `/proc` cannot be read, or the process has ended.
+fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
+    let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
+        // After the name in brackets: the state, the parent, and from the twelfth on utime, stime,
+        // cutime and cstime (proc_pid_stat(5)).
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let parent = i32::try_from(number(1)?).ok()?;
+        Some((pid, (parent, (11..=14).map(number).sum::<Option<u64>>()?)))
+    });
+    let all: BTreeMap<i32, (i32, u64)> = all.collect();
+    let mut own: BTreeMap<i32, u64> = BTreeMap::new();
+    let mut next = vec![supervisor];
+    while let Some(pid) = next.pop() {
+        let Some((_, ticks)) = all.get(&pid) else { continue };
+        own.insert(pid, *ticks);
+        next.extend(all.iter().filter(|(_, (parent, _))| *parent == pid).map(|(child, _)| *child));
+    }
+    ensure!(own.contains_key(&supervisor), "the supervisor has ended");
+    Ok(own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::process::CommandExt;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn memory_of_files_is_no_share() {
+        let rollup = "Rss: 900 kB\nPss: 700 kB\nPss_Anon: 100 kB\nPss_File: 580 kB\nPss_Shmem:  20 kB\n";
+        assert_eq!((own_kilobytes(rollup), own_kilobytes("Pss: 700 kB\n")), (Some(120), None));
+        assert_eq!(kilobytes("RssAnon:\t 7 kB\nRssFile:\t    25 kB\n", "RssFile"), Some(25));
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "echo; read line"]).stdin(Stdio::piped());
+        let mut shell = shell.stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let pid = shell.id() as i32;
+        let (one, twice) = (memory([pid].into_iter()).unwrap(), memory([pid; 2].into_iter()).unwrap());
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(0 < one && one < twice && twice < 2 * one, "files count once: {one} {twice}");
+        assert_eq!(memory([i32::MAX].into_iter()).unwrap(), 0, "it has ended");
+    }
+
+    #[test]
+    fn a_cluster_at_rest_is_its_supervisor_and_all_descendants() {
+        // A shell, its child, and the child of that one.
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "sh -c 'sleep 3600 & echo; wait' & wait"]).process_group(0);
+        let mut shell = shell.stdout(Stdio::piped()).spawn().unwrap();
+        let mut began = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut began).unwrap();
+        let pid = shell.id() as i32;
+        let own = ticks(pid).unwrap();
+        let group = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        shell.wait().unwrap();
+        assert_eq!(own.len(), 3, "{own:?}");
+        assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
+        assert!(ticks(pid).is_err(), "it has ended");
+    }
+
+    #[test]
+    fn the_time_of_a_descendant_that_ended_counts() {
+        // A shell whose child works for a while and ends. Then the shell is a program that rests.
+        let work = "sh -c 'n=0; while [ $n -lt 300000 ]; do n=$((n+1)); done'; echo; exec sleep 3600";
+        let mut shell = Command::new("/bin/sh");
+        let mut shell = shell.args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
+        let mut worked = [0];
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut worked).unwrap();
+        let own = ticks(shell.id() as i32).unwrap();
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        assert!(own.len() == 1 && own.values().sum::<u64>() >= 5, "{own:?}");
+    }
+}

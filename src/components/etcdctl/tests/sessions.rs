@@ -1,0 +1,86 @@
+//! Locks, elections, and the leases that keep them.
+
+use super::*;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_held_is_let_go_of_when_it_is_interrupted() {
+    let store = Store::start(1).await;
+    // The time of a command is over before any of them could be answered.
+    for words in [&["lock", "l", "--command-timeout=1ns"][..], &["elect", "l", "me", "--command-timeout=1ns"]]
+    {
+        let ended = beside(&store.preset, words, "", async |said, cancel| {
+            assert_eq!(lines(said, 2).await.len(), 2);
+            cancel.cancel();
+        })
+        .await;
+        assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+        assert_eq!(etcdctl(&store.preset, &["get", "l", "--prefix"]).await.stdout, "");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_in_the_queue_is_a_failure() {
+    let store = Store::start(1).await;
+    beside(&store.preset, &["lock", "l"], "", async |said, held| {
+        assert_eq!(lines(said, 2).await.len(), 2);
+        let second = beside(&store.preset, &["lock", "l"], "", async |_, second| {
+            let all = ["watch", "l/", "--prefix", "--rev", "1"];
+            beside(&store.preset, &all, "", async |said, watch| {
+                assert_eq!(lines(said, 6).await.len(), 6, "two places in the queue");
+                watch.cancel();
+            })
+            .await;
+            second.cancel();
+        })
+        .await;
+        assert_eq!((second.code, second.stderr.as_str()), (1, "Error: context canceled\n"));
+        held.cancel();
+    })
+    .await;
+}
+
+/// In the words of etcd's client library, which etcdctl waits with.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_place_in_the_queue_that_is_deleted_ends_the_wait() {
+    let store = Store::start(1).await;
+    beside(&store.preset, &["lock", "l"], "", async |said, held| {
+        assert_eq!(lines(said, 2).await.len(), 2);
+        let second = beside(&store.preset, &["lock", "l"], "", async |_, _| {
+            let all = ["watch", "l/", "--prefix", "--rev", "1"];
+            beside(&store.preset, &all, "", async |said, watch| {
+                let places = lines(said, 6).await; // PUT, key and value of each
+                assert_eq!(etcdctl(&store.preset, &["del", &places[4]]).await.stdout, "1\n");
+                watch.cancel();
+            })
+            .await;
+            held.cancel();
+        })
+        .await;
+        assert_eq!((second.code, second.stderr.as_str()), (1, "Error: mutex: session is expired\n"));
+    })
+    .await;
+}
+
+/// A real etcd says nothing, not even that the stream is open, before there is a leader.
+#[tokio::test]
+async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = silent.local_addr().unwrap().to_string();
+    let ended = beside(&plain(&endpoint), &["elect", "-l", "e"], "", async |_, cancel| {
+        let (mut stream, _) = silent.accept().await.unwrap();
+        stream.read_exact(&mut [0; 24]).await.unwrap(); // HTTP/2 begins with so many
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+/// As another program than an etcd may answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_may_last_longer_than_any_calendar() {
+    let store = Store::start(1).await;
+    let given = given::read("get", &[], &[]).unwrap();
+    let target = wire::Target::of(&given, store.preset.clone()).unwrap();
+    let etcd = wire::Etcd::connect(&target, PATIENCE).await.unwrap();
+    drop(etcd.keep_alive(1, Duration::MAX));
+}

@@ -1,0 +1,63 @@
+//! Arguments beside `-f`, which are refused.
+
+use crate::ctx::Ctx;
+use crate::error::Fail;
+use crate::files;
+
+/// Why each file that is not there cannot be read. kubectl looks for all of them before it reads
+/// one, or looks at the arguments.
+pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
+    let is_path =
+        |file: &&String| *file != "-" && !file.starts_with("http://") && !file.starts_with("https://");
+    files.iter().filter(is_path).filter_map(|file| files::named(ctx, file).err()).collect()
+}
+
+/// Why arguments beside files are refused; `are_pairs`: they are in the form `TYPE/NAME`, or mean
+/// that. Source: `visitByPaths` of kubectl's builder.
+pub(crate) fn refusal(ctx: &Ctx, files: &[String], are_pairs: bool) -> Fail {
+    let why = match are_pairs {
+        true => "resource/name arguments cannot be provided when a path is specified",
+        false => {
+            "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well"
+        }
+    };
+    Fail::join(missing(ctx, files)).err().unwrap_or_else(|| Fail::Text(why.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, config_map};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn arguments_beside_files_are_refused() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        let path = |name: &str| dir.path().join(name).display().to_string();
+        for name in ["a", "b"] {
+            std::fs::write(path(name), config_map(name, json!({})).to_string()).unwrap();
+        }
+        let paths = ["a", "b", "gone"].map(path);
+        let [there, other, gone] = paths.each_ref().map(String::as_str);
+        let not_there = format!("the path \"{gone}\" does not exist");
+        let not_there = not_there.as_str();
+        let pairs = "resource/name arguments cannot be provided when a path is specified";
+        let types =
+            "when paths, URLs, or stdin is provided as input, you may not specify resource arguments as well";
+        for (line, why) in [
+            (&["get", "-f", there, "cm"][..], types),
+            (&["get", "-f", there, "cm", "a"], types),
+            (&["get", "-f", there, "cm/a"], pairs),
+            (&["get", "-f", there, "cm,secrets", "a"], pairs),
+            (&["get", "-f", gone, "cm/a"], not_there),
+            (&["exec", "-f", there, "web", "--", "date"], pairs),
+            (&["exec", "-f", gone, "web", "--", "date"], not_there),
+            (
+                &["exec", "-f", there, "-f", other, "--", "date"],
+                "cannot exec into multiple objects at a time",
+            ),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+        }
+    }
+}

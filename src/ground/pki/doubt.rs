@@ -1,0 +1,311 @@
+//! Says why a server is not believed, as precisely as Go does. Of an authority that has the right
+//! name and another key, as that of a cluster that was made anew, or of one that has ended, webpki
+//! says only that it is unknown. Source: `Verify`, `buildChains` and `CheckSignatureFrom` in Go's
+//! crypto/x509.
+
+use super::authorities::{Authorities, Serves, may_sign, may_sign_for};
+use super::{der, leaf, name, signatures};
+use rustls::crypto::WebPkiSupportedAlgorithms;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{CertificateError, Error, OtherError};
+use std::sync::Arc;
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::X509Extension;
+use x509_parser::x509::X509Version;
+
+/// Of the certificates beside a server's own, so many count: each may cost the verification of a
+/// signature at each step of a chain.
+const BESIDE_MAX: usize = 8;
+
+/// What Go says of an authority that has the right name and did not sign.
+const CANNOT_SIGN: &str = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
+const NOT_KNOWN: &str = "x509: cannot verify signature: algorithm unimplemented";
+
+/// The first authority that has the name of an issuer and is not the issuer.
+#[derive(thiserror::Error)]
+#[error(
+    "certificate signed by unknown authority (possibly because of {why:?} while trying to verify candidate authority certificate {name:?})"
+)]
+struct Doubt {
+    why: String,
+    name: String,
+}
+
+/// rustls writes the error of others in this form.
+impl std::fmt::Debug for Doubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Returns what Go says of an authority that has the right name and did not sign, if that is why a
+/// server is not believed.
+pub fn doubted(why: &CertificateError) -> Option<String> {
+    let CertificateError::Other(OtherError(why)) = why else { return None };
+    why.downcast_ref::<Doubt>().map(ToString::to_string)
+}
+
+/// Returns the reason that Go gives for a server's certificate that webpki cannot read, of which
+/// rustls writes its inside.
+pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Error {
+    let Ok(parsed) = signatures::parse(own) else { return why };
+    let is_unknown = |critical: &X509Extension<'_>| {
+        critical.critical && !leaf::may_be_critical(critical.parsed_extension())
+    };
+    if parsed.extensions().iter().any(is_unknown) {
+        return CertificateError::UnhandledCriticalExtension.into();
+    }
+    if let Err(time) = leaf::check_time(&parsed, now) {
+        return time.into();
+    }
+    match parsed.version() == X509Version::V3 {
+        true => why,
+        // The earlier versions have no names.
+        false => {
+            CertificateError::NotValidForNameContext { expected: name.to_owned(), presented: vec![] }.into()
+        }
+    }
+}
+
+/// What a server's certificate is judged by.
+pub(crate) struct Trial<'a> {
+    pub authorities: &'a Authorities,
+    /// The certificates beside the server's own.
+    pub beside: &'a [CertificateDer<'a>],
+    pub now: UnixTime,
+    pub serves: Serves,
+    pub known: &'a WebPkiSupportedAlgorithms,
+}
+
+impl Trial<'_> {
+    /// Returns the reason that Go gives for a certificate that was `judged` not to be believed. The
+    /// earlier one stays where it is as good.
+    pub(crate) fn reason(&self, judged: Error, own: &CertificateDer<'_>) -> Error {
+        let is_first = matches!(
+            judged,
+            Error::InvalidCertificate(
+                CertificateError::UnhandledCriticalExtension | CertificateError::BadEncoding
+            )
+        );
+        match signatures::parse(own) {
+            Ok(leaf) if !is_first && !self.authorities.contains(own) => {
+                match leaf::check_time(&leaf, self.now) {
+                    Ok(()) => self.above(&leaf, judged, BESIDE_MAX),
+                    Err(time) => time.into(),
+                }
+            }
+            _ => judged,
+        }
+    }
+
+    /// Returns the certificates that may lead on, and whether each is trusted.
+    fn candidates(&self) -> Vec<(&CertificateDer<'_>, bool)> {
+        let mut all: Vec<(&CertificateDer<'_>, bool)> = vec![];
+        for own in self.authorities.certificates() {
+            all.push((own, true));
+        }
+        for own in self.beside.iter().take(BESIDE_MAX) {
+            all.push((own, false));
+        }
+        all
+    }
+
+    /// Returns why no chain leads on from a certificate that is valid itself, in at most so many
+    /// further steps.
+    fn above(&self, child: &X509Certificate<'_>, judged: Error, steps: usize) -> Error {
+        let (mut ended, mut doubt) = (None, None);
+        for (own, is_trusted) in self.candidates() {
+            let Ok(parent) = signatures::parse(own) else { continue };
+            let is_named = parent.subject().as_raw() == child.issuer().as_raw();
+            if !is_named || is_same(&parent, child) {
+                continue;
+            }
+            if let Err(why) = check_signature(child, &parent, self.known) {
+                doubt.get_or_insert_with(|| Doubt { why, name: called(&parent) });
+                continue;
+            }
+            if let Err(time) = leaf::check_time(&parent, self.now) {
+                ended = Some(time);
+                continue;
+            }
+            return match steps.checked_sub(1) {
+                Some(steps) if !is_trusted => self.above(&parent, judged, steps),
+                _ if is_trusted && !may_sign_for(own, self.serves) => CertificateError::InvalidPurpose.into(),
+                _ => judged,
+            };
+        }
+        let doubt = doubt.map(|doubt| CertificateError::Other(OtherError(Arc::new(doubt))));
+        ended.or(doubt).unwrap_or(CertificateError::UnknownIssuer).into()
+    }
+}
+
+/// Returns true for the same authority, which signs itself.
+fn is_same(one: &X509Certificate<'_>, other: &X509Certificate<'_>) -> bool {
+    one.subject().as_raw() == other.subject().as_raw() && one.public_key().raw == other.public_key().raw
+}
+
+/// Checks that a certificate may sign others and has signed this one.
+///
+/// # Errors
+/// It may not, or it has not, in Go's words.
+fn check_signature(
+    child: &X509Certificate<'_>,
+    parent: &X509Certificate<'_>,
+    known: &WebPkiSupportedAlgorithms,
+) -> Result<(), String> {
+    if !may_sign(parent) {
+        return Err(CANNOT_SIGN.into());
+    }
+    let (kind, failure) = match child.signature_algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.5" => return Err(insecure("SHA1-RSA")),
+        "1.2.840.10045.4.1" => return Err(insecure("ECDSA-SHA1")),
+        number if number.starts_with("1.2.840.113549.1.1.") => ("RSA", "crypto/rsa: verification error"),
+        number if number.starts_with("1.2.840.10045.4.") => ("ECDSA", "x509: ECDSA verification failure"),
+        "1.3.101.112" => ("Ed25519", "x509: Ed25519 verification failure"),
+        _ => return Err(NOT_KNOWN.into()),
+    };
+    let (own, of_type) = match parent.public_key().algorithm.algorithm.to_id_string().as_str() {
+        "1.2.840.113549.1.1.1" => ("RSA", "*rsa.PublicKey"),
+        "1.2.840.10045.2.1" => ("ECDSA", "*ecdsa.PublicKey"),
+        "1.3.101.112" => ("Ed25519", "ed25519.PublicKey"),
+        _ => return Err(NOT_KNOWN.into()),
+    };
+    if own != kind {
+        return Err(format!(
+            "x509: signature algorithm specifies an {kind} public key, but have public key of type {of_type}"
+        ));
+    }
+    let key = der::contents(parent.public_key().raw).unwrap_or_default();
+    let key = key.first().copied().unwrap_or_default();
+    signatures::verify_certificate(child, key, known).map_err(|_| failure.into())
+}
+
+fn insecure(algorithm: &str) -> String {
+    format!("x509: cannot verify signature: insecure algorithm {algorithm}")
+}
+
+/// Returns what Go calls an authority: its common name, else its first organization, else its
+/// number.
+fn called(own: &X509Certificate<'_>) -> String {
+    let texts = |number: u8| {
+        let all = own.subject().iter_attributes();
+        let all = all.filter(move |attribute| attribute.attr_type().as_bytes() == [0x55, 4, number]);
+        all.filter_map(|attribute| name::text(attribute.attr_value()).ok())
+    };
+    let common = texts(3).last().filter(|name| !name.is_empty());
+    common.or_else(|| texts(10).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::foreign::{Known, these};
+    use crate::testing::leaf_over_middle;
+    use crate::{Ca, Subject, ca, identity};
+    use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+    use rustls::client::danger::ServerCertVerifier;
+    use rustls::pki_types::{CertificateDer, UnixTime};
+    use rustls::{CertificateError, Error};
+
+    /// Why a client that trusts these authorities does not believe a server after so many days.
+    fn refusal(trusted: &str, certs: &[CertificateDer<'_>], days: u64) -> CertificateError {
+        let seconds = UnixTime::now().as_secs() + days * 24 * 60 * 60;
+        let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds));
+        let authorities = these(trusted.as_bytes()).unwrap();
+        let known = Known { authorities, provider: identity::provider() };
+        let (name, (own, more)) = (crate::server_name("127.0.0.1").unwrap(), certs.split_first().unwrap());
+        match known.verify_server_cert(own, more, &name, &[], now) {
+            Err(Error::InvalidCertificate(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn server(of: &Ca) -> Vec<CertificateDer<'static>> {
+        let own = of.issue(&Subject::server("x", &["127.0.0.1"])).unwrap();
+        identity::chain(&own).unwrap().0
+    }
+
+    /// Makes an authority that ends after so many days, and the certificate of a server below it.
+    fn below(
+        key: &KeyPair,
+        days: i64,
+        usages: &[ExtendedKeyUsagePurpose],
+    ) -> (String, Vec<CertificateDer<'static>>) {
+        let mut own = ca::params(&Subject::client("kubernetes", ""), days).unwrap();
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        own.extended_key_usages = usages.to_vec();
+        let server = ca::params(&Subject::server("x", &["127.0.0.1"]), 300).unwrap();
+        let issuer = Issuer::from_params(&own, key);
+        let server = server.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
+        (own.self_signed(key).unwrap().pem(), vec![server.der().clone()])
+    }
+
+    /// The kubeconfig of a cluster that was deleted and made anew.
+    #[test]
+    fn an_authority_of_the_same_name_is_named_with_what_is_wrong() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let anew = Ca::load_or_create(other.path(), "kubernetes").unwrap();
+        let told = |trusted: &str| super::doubted(&refusal(trusted, &server(&anew), 0)).unwrap();
+        let doubt = |why: &str| {
+            format!(
+                "certificate signed by unknown authority (possibly because of {why:?} while trying to verify candidate authority certificate \"kubernetes\")"
+            )
+        };
+        assert_eq!(told(ca.pem()), doubt("x509: ECDSA verification failure"));
+        let key = KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+        let why = "x509: signature algorithm specifies an ECDSA public key, but have public key of type ed25519.PublicKey";
+        assert_eq!(told(&below(&key, 30, &[]).0), doubt(why));
+        let mut plain = ca::params(&Subject::client("kubernetes", ""), 30).unwrap();
+        plain.is_ca = IsCa::ExplicitNoCa;
+        let plain = plain.self_signed(&KeyPair::generate().unwrap()).unwrap().pem();
+        let why = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
+        assert_eq!(told(&plain), doubt(why));
+        let dir = tempfile::tempdir().unwrap();
+        let stranger = Ca::load_or_create(dir.path(), "another").unwrap();
+        assert_eq!(refusal(stranger.pem(), &server(&anew), 0), CertificateError::UnknownIssuer);
+    }
+
+    #[test]
+    fn an_authority_that_has_ended_is_not_called_unknown() {
+        let (trusted, server) = below(&KeyPair::generate().unwrap(), 1, &[]);
+        let why = refusal(&trusted, &server, 3);
+        assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
+        // Over another one that goes on.
+        let made = leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 900, 900, &[]);
+        let why = refusal(&made.root_pem, &[made.leaf, made.middle], 400);
+        assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
+    }
+
+    /// Those that webpki does not read.
+    #[test]
+    fn a_version_without_names_and_an_unknown_extension_are_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let first = include_bytes!("openssl/jane.crt"); // of version 1
+        let first = identity::certificates(first);
+        let why = refusal(ca.pem(), &first, 0);
+        assert!(matches!(why, CertificateError::NotValidForNameContext { .. }), "{why:?}");
+        let mut own = ca::params(&Subject::server("x", &["127.0.0.1"]), 30).unwrap();
+        let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        unknown.set_criticality(true);
+        own.custom_extensions.push(unknown);
+        let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
+        let why = refusal(ca.pem(), std::slice::from_ref(own.der()), 0);
+        assert_eq!(why, CertificateError::UnhandledCriticalExtension);
+    }
+
+    #[test]
+    fn the_purpose_counts_after_the_authority() {
+        let key = KeyPair::generate().unwrap();
+        let (trusted, server) = below(&key, 30, &[ExtendedKeyUsagePurpose::ClientAuth]);
+        assert_eq!(refusal(&trusted, &server, 0), CertificateError::InvalidPurpose);
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let client = identity::chain(&ca.issue(&Subject::client("x", "")).unwrap()).unwrap().0;
+        let why = refusal(ca.pem(), &client, 0);
+        assert!(matches!(why, CertificateError::InvalidPurposeContext { .. }), "{why:?}");
+        let other = tempfile::tempdir().unwrap();
+        let stranger = Ca::load_or_create(other.path(), "another").unwrap();
+        assert_eq!(refusal(stranger.pem(), &client, 0), CertificateError::UnknownIssuer);
+    }
+}
