@@ -77,6 +77,7 @@ impl Engine {
                 notices: self.general(lang),
                 clock: self.offers.own.then(clock::scale),
                 playing: self.playing,
+                preparing: self.preparing.clone(),
                 ..LessonView::default()
             };
         };
@@ -121,6 +122,7 @@ impl Engine {
             notices: self.notices(lang),
             clock: self.offers.own.then(clock::scale),
             playing: self.playing,
+            preparing: self.preparing.clone(),
             set_up: self.set_up_at(lesson, open.step),
             finished,
             // Labs and drills need a cluster of our own.
@@ -186,11 +188,23 @@ impl Engine {
         Some(words::say(lang, Word::Hopeless, &[lost.say.get(lang), &repair]))
     }
 
-    fn general(&self, lang: &str) -> Vec<String> {
-        let mut told = Vec::new();
-        if let Some((at, of)) = self.playing {
-            told.push(words::say(lang, Word::Playing, &[&at.to_string(), &of.to_string()]));
+    /// Which lesson is being prepared, and how far its setup is.
+    fn preparation(&self, lang: &str) -> Option<String> {
+        let lesson = self.preparing.as_ref().and_then(|id| self.library.get(id));
+        let called = lesson.map(|lesson| format!("{} ({})", lesson.id, lesson.title.get(lang)));
+        let at = self.playing.map(|(at, of)| (at.to_string(), of.to_string()));
+        match (called, at) {
+            (Some(called), Some((at, of))) => {
+                Some(words::say(lang, Word::PlayingLesson, &[&called, &at, &of]))
+            }
+            (Some(called), None) => Some(words::say(lang, Word::Preparing, &[&called])),
+            (None, Some((at, of))) => Some(words::say(lang, Word::Playing, &[&at, &of])),
+            (None, None) => None,
         }
+    }
+
+    fn general(&self, lang: &str) -> Vec<String> {
+        let mut told: Vec<String> = self.preparation(lang).into_iter().collect();
         let at = self.open.as_ref().map(|open| (&open.lesson.id, open.step));
         let told_at = self.told_faults.as_ref().map(|(lesson, step)| (lesson, *step));
         if (at.is_none() || at == told_at)

@@ -313,6 +313,10 @@ pub struct LessonView {
     /// them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub playing: Option<(usize, usize)>,
+    /// The id of the lesson that is being prepared: what its setup would take is looked at, or its
+    /// setup is played. Until it is open, the view is that of the lesson before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preparing: Option<String>,
     /// Store revision at which what was set up for the open step is complete: the setups of the
     /// lesson and of its steps up to this one. To go back further takes them away. `None`: nothing
     /// was set up.

@@ -62,6 +62,8 @@ texts! {
     NeedCluster: "a cluster of Ropewalk's with control planes: {}, workers: {}", "컨트롤 플레인 {}개와 워커 노드 {}개로 된 Ropewalk 클러스터";
     NeedRight: "the right to list and watch {}", "조회(list)와 감시(watch) 권한: {}";
     RoomFresh: "This lesson is played in a namespace of its own, made just now: {}. Where the lesson says default it means this one, and kubectl in this session looks into it.", "이 강의 전용 네임스페이스를 방금 만들었습니다: {}. 강의에서 default라고 하면 이 네임스페이스를 뜻하며, 이 세션의 kubectl도 이 네임스페이스를 봅니다.";
+    Preparing: "Lesson {} is being prepared.", "{} 강의를 준비하고 있습니다.";
+    PlayingLesson: "Lesson {} is being prepared: command {} of {} is running. `lesson stop` stops this.", "{} 강의를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
     Playing: "The cluster is being prepared: command {} of {} is running. `lesson stop` stops this.", "클러스터를 준비하고 있습니다. 명령 {}/{} 실행 중입니다. 멈추려면 `lesson stop`을 입력하세요.";
     Stopped: "stopped at command {} of {}: what the commands before it changed stays; enter the same command again to begin anew", "명령 {}/{}에서 멈췄습니다. 앞선 명령이 바꾼 것은 그대로 남습니다. 같은 명령을 다시 입력하면 처음부터 시작합니다";
     FaultsStopped: "Stopped before this step was prepared to its end. `goto {}` begins the step anew.", "이 단계의 준비가 끝나기 전에 멈췄습니다. `goto {}` 명령으로 단계를 새로 시작하세요.";

@@ -139,7 +139,7 @@ pub(crate) struct Engine {
     /// How the shell stands that the open step has broken.
     pub shell: Option<ShellState>,
     pub solving: bool,
-    /// The lesson whose setup is being played.
+    /// The lesson whose setup is being played, or that a question would set up.
     pub preparing: Option<String>,
     /// The line that the teacher plays, from 1, and how many lines there are.
     pub playing: Option<(usize, usize)>,

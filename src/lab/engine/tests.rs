@@ -34,6 +34,23 @@ fn how_far_a_setup_is_can_be_seen() {
     assert!(told(&engine), "also before any lesson is open");
 }
 
+#[test]
+fn the_lesson_that_is_being_prepared_is_named() {
+    let mut engine = engine();
+    engine.preparing = Some("first-voyage/04".into());
+    for (lang, before, meanwhile) in [
+        ("en", "Lesson first-voyage/04 (", "is being prepared: command 3 of 7 is running"),
+        ("ko", "first-voyage/04 (", "강의를 준비하고 있습니다. 명령 3/7 실행 중"),
+    ] {
+        let told = |engine: &Engine| engine.view(lang).notices.first().cloned().unwrap_or_default();
+        engine.playing = None;
+        assert!(told(&engine).starts_with(before), "{}", told(&engine));
+        assert_eq!(engine.view(lang).preparing.as_deref(), Some("first-voyage/04"));
+        engine.playing = Some((3, 7));
+        assert!(told(&engine).starts_with(before) && told(&engine).contains(meanwhile), "{}", told(&engine));
+    }
+}
+
 /// A pack's author has written one that would run for hours.
 #[test]
 fn an_expression_that_takes_too_long_is_told_and_the_engine_goes_on() {

@@ -60,8 +60,7 @@ impl PageStyle {
         if view.id.is_empty() {
             return view.notices.join("\n")
                 + if view.notices.is_empty() { "" } else { "\n" }
-                + &self.say(Say::LessonNone, &[])
-                + "\n";
+                + &self.prose(&self.say(Say::LessonNone, &[]), "");
         }
         let at = self.say(Say::LessonStep, &[&(view.step + 1).to_string(), &view.steps.to_string()]);
         let number = view.id.rsplit('/').next().unwrap_or_default();
@@ -134,7 +133,7 @@ impl PageStyle {
             Form::Order => Say::AnswerOrder,
         };
         if answer.state != Judged::Right {
-            out.push_str(&format!("{}\n", self.say(way, &[])));
+            out.push_str(&self.prose(&self.say(way, &[]), ""));
         }
         out + &self.judged(view)
     }
@@ -142,7 +141,7 @@ impl PageStyle {
     /// How the learner's last answer stands, without what would be right.
     pub(crate) fn judged(&self, view: &LessonView) -> String {
         let answer = view.answer.clone().unwrap_or_default();
-        let given = answer.given.unwrap_or_default();
+        let given = literal(&answer.given.unwrap_or_default());
         let told = match answer.state {
             Judged::Missing | Judged::Waiting => return String::new(),
             Judged::Right => self.say(Say::AnswerRight, &[&given]),
@@ -152,7 +151,7 @@ impl PageStyle {
             },
             Judged::Unknown => self.say(Say::AnswerUnknown, &[&given]),
         };
-        format!("{told}\n")
+        self.prose(&told, "")
     }
 
     /// One line a check, if there is more to say than the task says.
@@ -195,13 +194,12 @@ impl PageStyle {
         if let Some(then) = view.then.as_ref().filter(|_| view.is_at_the_end()) {
             out.push_str(&self.prose(&alone(self.lang, then), ""));
         }
-        out.push_str(&match (&view.next, view.is_at_the_end()) {
+        let ahead = match (&view.next, view.is_at_the_end()) {
             (Some((id, title)), true) => self.say(Say::LessonFinishedNext, &[id, title]),
             (None, true) => self.say(Say::LessonFinishedAll, &[]),
             _ => self.say(Say::LessonNext, &[]),
-        });
-        out.push('\n');
-        out
+        };
+        out + &self.prose(&ahead, "")
     }
 
     /// Sentences of a debrief.
@@ -321,6 +319,22 @@ pub(crate) fn alone(lang: Lang, then: &Then) -> String {
         Then::Drill(_) => Say::LessonThenDrill,
     };
     lang.say(say, &[&then.command()])
+}
+
+/// A text of the learner's as Markdown that reads like it.
+///
+/// ```text
+/// app=*  app\=\*
+/// ```
+fn literal(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        if c.is_ascii_punctuation() {
+            out.push('\\');
+        }
+        out.push(c);
+    }
+    out
 }
 
 fn sign(check: &Check) -> &'static str {

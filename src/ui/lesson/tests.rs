@@ -76,6 +76,32 @@ fn the_list_says_what_comes_first_unless_it_stands_right_above() {
     assert_eq!(list.matches("first:").count(), 1, "{list}");
 }
 
+/// A terminal would break a longer line inside a word.
+#[test]
+fn no_sentence_is_wider_than_the_terminal() {
+    let answer = |state| Answer { given: Some("app=*x*".into()), state, ..Answer::default() };
+    let over = LessonView {
+        state: State::Done,
+        step: 2,
+        finished: true,
+        next: Some(("t/05".into(), "A title of some words that say what it is about".into())),
+        ..view()
+    };
+    for lang in [Lang::En, Lang::Ko] {
+        let style = PageStyle { lang, width: 40, ..PLAIN };
+        let mut told = vec![style.page(&LessonView::default()), style.over(&over)];
+        told.push(style.over(&LessonView { next: None, ..over.clone() }));
+        for state in [Judged::Right, Judged::Wrong, Judged::Unknown] {
+            let judged = style.judged(&LessonView { answer: Some(answer(state)), ..view() });
+            assert!(judged.contains("app=*x*"), "{judged}");
+            told.push(judged);
+        }
+        for told in told {
+            assert!(told.lines().all(|line| prose::cells(line) <= 40), "{told}");
+        }
+    }
+}
+
 #[test]
 fn who_is_stuck_is_offered_a_hint_once() {
     let stuck = || LessonView { is_stuck: true, hints_left: 1, ..view() };

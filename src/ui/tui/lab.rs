@@ -45,11 +45,12 @@ impl Lab {
         self.view.as_ref().filter(|view| !view.id.is_empty())
     }
 
-    /// True while the open lab asks for a cause: the solution was not given away. The map and the
-    /// time view then show what the cluster reports, and no fault that it does not report, because
-    /// that is the answer.
+    /// True while the open lab asks for a cause: no grade has passed it, and the solution was not
+    /// given away. The map and the time view then show how things stand, and neither a fault that
+    /// the cluster does not report nor a quota or its refusal, because that is the answer.
     pub(crate) fn asks_cause(&self) -> bool {
-        self.open().is_some_and(|view| !view.over && view.given_up.is_none())
+        let passed = |view: &LabView| view.grade.as_ref().is_some_and(|grade| grade.record["passed"] == true);
+        self.open().is_some_and(|view| !view.over && view.given_up.is_none() && !passed(view))
     }
 
     /// How the time stands of a lab that is set up. `None`: none is.

@@ -2,7 +2,7 @@
 
 pub(crate) mod look;
 
-use super::{Actor, step_names};
+use super::{Actor, publish, step_names};
 use crate::base;
 use crate::format::{EN, Lesson, Step};
 use crate::view::{Ask, State};
@@ -140,9 +140,19 @@ impl Actor {
         if !self.engine.offers.own || self.refuse_other_cluster(&lesson, EN).is_err() {
             return Ok(());
         }
+        // Every line of the setup is tried, which may take seconds: who follows hears for what.
+        self.engine.preparing = Some(lesson.id.clone());
+        publish(&self.engine, &self.views);
+        let found = self.cost_of_setting_up(&lesson, cost).await;
+        self.engine.preparing = None;
+        found
+    }
+
+    /// What the setups of a lesson and of the step at which it was left would delete or change.
+    async fn cost_of_setting_up(&mut self, lesson: &Lesson, cost: &mut Cost) -> Result<(), String> {
         let left = self.engine.progress.lessons.get(&lesson.id).and_then(|noted| lesson.step(&noted.step));
         let at = left.unwrap_or(0);
-        self.cost_of_entering(&lesson, at, cost).await?;
+        self.cost_of_entering(lesson, at, cost).await?;
         if self.wants_setup(&lesson.id) {
             cost.add(self.cost_of_lines(&lesson.setup, &BTreeSet::new()).await?);
         }

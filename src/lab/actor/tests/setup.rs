@@ -9,6 +9,22 @@ async fn nobody() -> std::net::SocketAddr {
     stage::silent().await.1
 }
 
+/// Trying the lines of a setup takes seconds: meanwhile the pane would show the old lesson only.
+#[tokio::test]
+async fn which_lesson_is_coming_is_told_before_its_setup_was_tried() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut sitting = Sitting::begin(dir.path(), no_past()).await;
+    let cost = Ask::Cost { of: Box::new(Ask::Open { id: WITH_SETUP.into() }) };
+    let _answer = sitting.send("en", cost);
+    let names_it = |views: &Views| {
+        let view = views.get("ko").cloned().unwrap_or_default();
+        view.preparing.as_deref() == Some(WITH_SETUP) && view.notices[0].starts_with(WITH_SETUP)
+    };
+    let told = tokio::time::timeout(LIMIT, sitting.views.wait_for(names_it)).await;
+    assert!(told.is_ok_and(|told| told.is_ok()));
+    sitting.crew.kill();
+}
+
 /// Each track has a lesson 3.
 #[tokio::test]
 async fn a_number_is_a_lesson_of_the_open_track_also_if_its_setup_is_tried_again() {

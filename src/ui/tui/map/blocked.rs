@@ -7,6 +7,8 @@
 //!   exceeded quota: small, requested: pods=1, used: pods=2, limited: pods=2
 //!   This pod does not exist, so there is nothing to schedule.
 //! ```
+//!
+//! While a lab asks for the cause, the reason is left out: the learner is to find it.
 
 use super::super::cluster::{Cluster, Key, Stand};
 use super::super::look::{Sign, Tone};
@@ -104,9 +106,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, scene: &Cluster) -> usize {
     let head = head(&cut_middle(&name, room, canvas.sign(Sign::Ellipsis)));
     canvas.put(1, 0, &head, Tone::Bad);
     let mut y = 1;
-    for line in fold_in(why(first.failure), canvas.width().saturating_sub(4), "", LINES) {
-        canvas.put(3, y, &line, Tone::Bad);
-        y += 1;
+    if !canvas.asks_cause {
+        for line in fold_in(why(first.failure), canvas.width().saturating_sub(4), "", LINES) {
+            canvas.put(3, y, &line, Tone::Bad);
+            y += 1;
+        }
     }
     let text = canvas.word(Word::BlockedWhy, &[]);
     canvas.put(3, y, &text, Tone::Dim);
@@ -119,7 +123,11 @@ pub(super) fn line(canvas: &Canvas<'_>, scene: &Cluster, deployment: Option<&Key
     let first = blocked(scene).into_iter().find(|it| deployment.is_none_or(|key| is_of(it, key)))?;
     let name = scene.label(first.namespace, first.name);
     let counts = format!("{}/{}", first.there, first.wanted);
-    let text = format!("{} {name} {counts}: {}", canvas.sign(Sign::Failed), why(first.failure));
+    let head = format!("{} {name} {counts}", canvas.sign(Sign::Failed));
+    let text = match canvas.asks_cause {
+        true => head,
+        false => format!("{head}: {}", why(first.failure)),
+    };
     Some((text, Tone::Bad))
 }
 

@@ -1,6 +1,7 @@
 //! Where a view draws, and how text is put there.
 
 use super::super::look::{Look, Sign, Tone};
+use super::super::model::Model;
 use super::super::text::{Piece, cells, cut, wrap};
 use super::super::words::Word;
 use crate::texts::Lang;
@@ -14,9 +15,16 @@ pub(crate) struct Canvas<'a> {
     pub area: Rect,
     pub look: Look,
     pub lang: Lang,
+    /// The open lab asks for a cause. What the map has read and would name it is then not drawn:
+    /// quotas, and the API server's reason for refusing a controller's pods.
+    pub asks_cause: bool,
 }
 
-impl Canvas<'_> {
+impl<'a> Canvas<'a> {
+    pub(crate) fn new(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
+        Canvas { buffer, area, look: model.look, lang: model.lang, asks_cause: model.lab.asks_cause() }
+    }
+
     pub(crate) fn width(&self) -> usize {
         usize::from(self.area.width)
     }
@@ -47,7 +55,8 @@ impl Canvas<'_> {
     pub(crate) fn below(&mut self, rows: usize) -> Canvas<'_> {
         let rows = u16::try_from(rows).unwrap_or(u16::MAX).min(self.area.height);
         let area = Rect { y: self.area.y + rows, height: self.area.height - rows, ..self.area };
-        Canvas { buffer: &mut *self.buffer, area, look: self.look, lang: self.lang }
+        let Canvas { look, lang, asks_cause, .. } = *self;
+        Canvas { buffer: &mut *self.buffer, area, look, lang, asks_cause }
     }
 
     /// Is this sign in the cell?

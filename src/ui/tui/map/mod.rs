@@ -64,7 +64,7 @@ pub(crate) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
+    let mut canvas = Canvas::new(model, area, buffer);
     if hides_answer(model) {
         return canvas.note(1, &model.lang.say(Word::MapAfterGuess, &[]));
     }

@@ -47,7 +47,7 @@ pub(crate) fn strip(model: &Model, area: Rect, buffer: &mut Buffer) {
     if area.is_empty() {
         return;
     }
-    let mut canvas = Canvas { buffer, area, look: model.look, lang: model.lang };
+    let mut canvas = Canvas::new(model, area, buffer);
     let name = canvas.word(model.view.words().0, &[]);
     let title = format!("{}: {name}", canvas.word(Word::PaneMap, &[]));
     let x = canvas.put(1, 0, &title, Tone::Strong) + 2;
@@ -220,9 +220,13 @@ fn newest(scene: &Cluster) -> Option<&Happened> {
     own.max_by_key(|event| event.revision)
 }
 
-/// An Event on one line.
+/// An Event on one line. While a lab asks for the cause, that of a refused pod is without its
+/// message, which names the quota or the policy.
 pub(super) fn told(canvas: &Canvas<'_>, event: &Happened) -> Piece {
-    let text = format!("{} {}: {}", event.reason, short(&event.about.1), event.message);
+    let mut text = format!("{} {}", event.reason, short(&event.about.1));
+    if !canvas.asks_cause || event.reason != "FailedCreate" {
+        text = format!("{text}: {}", event.message);
+    }
     match event.warning {
         true => (format!("{} {text}", canvas.sign(Sign::Warn)), Tone::Bad),
         false => (text, Tone::Dim),

@@ -87,6 +87,15 @@ fn keys(model: &Model) -> String {
     }
 }
 
+/// The revision of the newest change that people can see. The view of Raft shows each entry of the
+/// store's log, also those of heartbeats: there it is the store's own, which `etcdctl` answers.
+fn revision(model: &Model) -> u64 {
+    match model.view {
+        View::Raft => model.cluster.revision.max(model.traffic.stored_revision()),
+        _ => model.cluster.revision,
+    }
+}
+
 fn status(model: &Model) -> String {
     let lang = model.lang;
     let mut parts = vec![model.name.clone()];
@@ -110,7 +119,7 @@ fn status(model: &Model) -> String {
             let nodes = format!("{control}+{}", model.cluster.nodes.len() - control);
             parts.push(lang.say(Word::StatusNodes, &[&nodes]));
             parts.push(lang.say(Word::StatusPods, &[&model.cluster.pods.len().to_string()]));
-            parts.push(lang.say(Word::StatusRevision, &[&model.cluster.revision.to_string()]));
+            parts.push(lang.say(Word::StatusRevision, &[&revision(model).to_string()]));
             // A member alone has nothing to agree on: its leader and term are for the view of Raft.
             let is_told = |leader: Option<&str>| leader.is_none() || control > 1 || model.view == View::Raft;
             if let Some((leader, term)) = map::leader(model).filter(|(leader, _)| is_told(*leader)) {

@@ -10,7 +10,7 @@ use crate::lesson::first;
 use crate::texts::Say;
 use crate::tracks;
 use ::lab::graded::view::Entry as LabEntry;
-use ::lab::view::Entry;
+use ::lab::view::{Entry, LessonView};
 use ratatui::text::Line;
 use std::ops::Range;
 
@@ -47,11 +47,15 @@ pub(super) fn mark_within(model: &Model, room: usize, seen: Range<usize>) -> usi
     found.unwrap_or(marked)
 }
 
+/// Is a lesson on its way?
+fn is_prepared(view: &LessonView) -> bool {
+    view.playing.is_some() || view.preparing.is_some()
+}
+
 fn blocks(model: &Model, room: usize) -> Vec<Block> {
     let (lang, look) = (model.lang, model.look);
     let mut head = Vec::new();
-    // A lesson is on its way.
-    for notice in model.lesson.view.iter().filter(|v| v.playing.is_some()).flat_map(|v| &v.notices) {
+    for notice in model.lesson.view.iter().filter(|v| is_prepared(v)).flat_map(|v| &v.notices) {
         head.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
         head.push(Line::default());
     }

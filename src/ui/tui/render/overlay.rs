@@ -25,7 +25,7 @@ pub(super) fn render(model: &Model, area: Rect, buffer: &mut Buffer) {
 }
 
 pub(super) fn canvas<'a>(model: &Model, area: Rect, buffer: &'a mut Buffer) -> Canvas<'a> {
-    Canvas { buffer, area, look: model.look, lang: model.lang }
+    Canvas::new(model, area, buffer)
 }
 
 /// The frame, and a cell beside it, on both sides.

@@ -22,6 +22,9 @@ const READ_FAIR: usize = 5;
 /// The same beside a strip of the map, where a line is twice as long: then each check that is
 /// missing stays in sight.
 const READ_LONG: usize = 3;
+/// A text of more lines than this is turned over by pages: the checks then give it room. Example:
+/// the first step of first-voyage/12 has 30 lines, which are a dozen pages of three.
+const TEXT_LONG: usize = 16;
 
 /// The pane's lines and where they go.
 struct Sheet {
@@ -62,7 +65,7 @@ impl Sheet {
         if long && !fits(&lower, READ_FAIR) {
             lower = doing(model, view, room, Checks::Open);
         }
-        if !fits(&lower, if long { READ_LONG } else { READ_FAIR }) {
+        if !fits(&lower, if long && upper.len() <= TEXT_LONG { READ_LONG } else { READ_FAIR }) {
             lower = doing(model, view, room, Checks::Unmet);
         }
         if !fits(&lower, READ_MIN) {

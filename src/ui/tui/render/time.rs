@@ -61,6 +61,8 @@ fn compared(model: &Model, step: &Step<'_>) -> Option<Vec<Pair>> {
     let before = step.before.filter(|before| model.cluster.past.reaches(*before))?;
     let mut pairs = pairs(&model.cluster.at(before), &model.cluster);
     pairs.retain(|pair| !model.only_different || pair.mark() != " ");
+    // What has run out may be the cause that an open lab asks for.
+    pairs.retain(|pair| !model.lab.asks_cause() || !pair.name.starts_with("quota/"));
     Some(pairs)
 }
 

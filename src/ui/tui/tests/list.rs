@@ -140,3 +140,22 @@ fn labs_stand_below_the_lessons_and_enter_puts_the_start_on_the_line() {
         assert_eq!(wish(&mut model, "prompt;on"), [Effect::Type(b"lab start orphans".to_vec())]);
     }
 }
+
+/// The engine tries the lines of its setup for seconds before the first of them is played.
+#[test]
+fn the_lesson_that_is_coming_stands_above_the_old_one() {
+    for (width, height) in [(80, 24), (120, 36)] {
+        let mut model = model(width, height, Lang::En, Look::default());
+        model.traffic.finish();
+        let mut old = lesson(Lang::En);
+        old.prose = "A line.\n\n".repeat(40);
+        tell(&mut model, Event::Lesson(Box::new(old.clone())));
+        model.lesson.scroll = crate::tui::scroll::Scroll::To(30);
+        let notices = vec!["Lesson first-voyage/05 is being prepared.".to_string()];
+        assert!(!text(&screen(&model)).contains(&notices[0]));
+        let coming = LessonView { preparing: Some("first-voyage/05".into()), notices, ..old };
+        tell(&mut model, Event::Lesson(Box::new(coming)));
+        let shown = text(&screen(&model));
+        assert!(shown.contains("Lesson first-voyage/05 is being"), "{shown}");
+    }
+}

@@ -4,6 +4,7 @@ use super::sequence::map;
 use super::*;
 use crate::tui::layout::Pane;
 use crate::tui::model::View;
+use ::lab::graded::view::LabView;
 use unicode_width::UnicodeWidthStr;
 
 const RICH: Look = Look { ascii: false, colour: true, light: false };
@@ -166,6 +167,53 @@ fn the_cluster_view_has_the_quota_behind_its_namespace() {
     let narrow = text(&screen(&with(View::Cluster, (100, 24), Lang::En)));
     assert!(narrow.contains("quota default  pods: 2/2"), "{narrow}");
     assert!(narrow.contains(" ✗ web-5c9c7b9f4d 2/3: exceeded quota: small"), "{narrow}");
+}
+
+/// The lab `quota-wall` asks which resource has run out.
+#[test]
+fn a_quota_is_not_on_the_map_while_a_lab_asks_for_the_cause() {
+    let lab = super::labs::open(Lang::En);
+    let record = json!({"score": 100, "max": 100, "passed": true});
+    let grade = ::lab::graded::view::Graded { record, ..Default::default() };
+    let passed = LabView { grade: Some(grade), ..lab.clone() };
+    let given_away = LabView { over: true, ..lab.clone() };
+    for view in [View::Cluster, View::Scheduling, View::Rollout] {
+        for (size, focus) in [((120, 36), Pane::Shell), ((80, 24), Pane::Shell), ((80, 24), Pane::Map)] {
+            let shown = |lab: &LabView| {
+                let mut model = with(view, size, Lang::En);
+                super::labs::lab(&mut model, lab.clone());
+                (model.view, model.chosen, model.focus) = (view, true, focus);
+                text(&screen(&model))
+            };
+            let names_it = |shown: &str| shown.contains("exceeded quota") || shown.contains("pods: 2/2");
+            let asked = shown(&lab);
+            assert!(!names_it(&asked) && !asked.contains("quota"), "{view:?} {size:?}: {asked}");
+            for told in [&passed, &given_away].map(shown) {
+                assert!(names_it(&told), "{view:?} {size:?}: {told}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_strip_tells_no_message_of_a_refused_pod_while_a_lab_asks_for_the_cause() {
+    let message = format!("Error creating: pods \"web-1\" is forbidden: {WHY}");
+    let event = json!({"metadata": {"name": "e", "namespace": "default", "resourceVersion": "950"},
+        "involvedObject": {"kind": "ReplicaSet", "namespace": "default", "name": "web-1"},
+        "type": "Warning", "reason": "FailedCreate", "message": message});
+    let mut model = model(80, 24, Lang::En, RICH);
+    model.traffic.finish();
+    all(&mut model, "events", vec![event]);
+    (model.view, model.chosen) = (View::Cluster, true);
+    assert!(
+        text(&screen(&model)).contains("FailedCreate web-1: Error creating"),
+        "{}",
+        text(&screen(&model))
+    );
+    super::labs::lab(&mut model, super::labs::open(Lang::En));
+    (model.view, model.chosen) = (View::Cluster, true);
+    let shown = text(&screen(&model));
+    assert!(shown.contains("FailedCreate web-1") && !shown.contains("Error creating"), "{shown}");
 }
 
 /// Otherwise three nodes have three rows for their pods.

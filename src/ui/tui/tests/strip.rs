@@ -151,6 +151,30 @@ fn a_pane_can_be_made_large_on_a_narrow_screen_too() {
     assert_eq!(model.panes().lesson.height, 10);
 }
 
+/// In three lines a text of thirty would need a dozen pages.
+#[test]
+fn checks_give_room_to_a_long_text() {
+    let check = |that: &str, state| Check { that: that.into(), state };
+    let view = |words: usize| LessonView {
+        prose: "Some words to read. ".repeat(words),
+        task: "Do it.".into(),
+        checks: vec![
+            check("the first is met", Verdict::Met),
+            check("the second is missing", Verdict::Unmet),
+            check("the third is missing", Verdict::Unmet),
+        ],
+        ..lesson(Lang::En)
+    };
+    for (words, is_folded) in [(40, false), (120, true)] {
+        let mut model = still(Lang::En, View::Cluster);
+        tell(&mut model, Event::Lesson(Box::new(view(words))));
+        let shown = text(&screen(&model));
+        let read = shown.matches("Some words to read. Some").count();
+        assert_eq!(shown.contains("the third is missing"), !is_folded, "{shown}");
+        assert!(shown.contains("▸ Do it.") && (read >= 5 || !is_folded), "{shown}");
+    }
+}
+
 #[test]
 fn a_command_of_the_text_is_on_one_line_and_every_missing_check_in_sight() {
     let command = "kubectl create deployment dpy-nginx --image=nginx:1.27 --replicas=3";

@@ -103,6 +103,11 @@ fn autoscalers_namespaces_and_quotas_are_compared_too() {
         let places = row.map(|part| line.find(part));
         assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{row:?}: {shown}");
     }
+    // What has run out may be the cause that a lab asks for.
+    super::labs::lab(&mut stage.model, super::labs::open(Lang::En));
+    stage.model.overlay = Some(Overlay::Time(0));
+    let shown = whole(&stage);
+    assert!(shown.contains("hpa/web") && !shown.contains("quota/small"), "{shown}");
 }
 
 #[test]

@@ -289,10 +289,12 @@ fn learn(model: &mut Model, view: LessonView) {
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
     // A learner who asks for a lesson while a lab is open wants to see it. A lesson that is closed
     // leaves its place to the lab.
-    let is_closed = view.id.is_empty() && view.playing.is_none();
+    let is_prepared = view.playing.is_some() || view.preparing.is_some();
+    let begins_preparing = view.preparing.is_some() && before.is_none_or(|b| b.preparing != view.preparing);
+    let is_closed = view.id.is_empty() && !is_prepared;
     match model.page {
         Page::Lesson if is_closed => model.page = Page::Open,
-        _ if view.playing.is_some() || moved && before.is_some() && !is_closed => model.page = Page::Lesson,
+        _ if is_prepared || moved && before.is_some() && !is_closed => model.page = Page::Lesson,
         _ => {}
     }
     if turned_green {
@@ -310,6 +312,9 @@ fn learn(model: &mut Model, view: LessonView) {
         // The new step brings its own view, and its own object.
         model.chosen = false;
         model.choose(&[], 0);
+    } else if begins_preparing {
+        // What is coming stands above the old text.
+        model.lesson.scroll = Scroll::To(0);
     } else if grew {
         model.lesson.scroll = Scroll::Told;
     } else if guessed && view.state == State::Open {

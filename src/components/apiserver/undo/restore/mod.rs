@@ -16,6 +16,7 @@
 
 mod objects;
 mod request;
+mod writers;
 
 pub(crate) use request::serve;
 pub use request::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
@@ -279,17 +280,7 @@ impl State {
             at => self.registry(at - 1).await?.0,
         };
         let unknown: BTreeMap<&Bytes, &Bytes> = unknown.iter().map(|kv| (&kv.key, &kv.value)).collect();
-        let mut writers: BTreeMap<Named<'_>, BTreeSet<String>> = BTreeMap::new();
-        for record in records.iter().filter(|r| r.revision.is_some_and(|at| at as Revision > journey.to)) {
-            if let (Some(request), Some(object)) = (&record.request, &record.object)
-                && record.write().is_some()
-                && request.is_persons()
-            {
-                let resource = (object.group.as_str(), object.resource.as_str());
-                let place = (resource, object.namespace.as_str(), object.name.as_str());
-                writers.entry(place).or_default().insert(steps::id_of(request));
-            }
-        }
+        let works = writers::works(&records, journey.to, known_from);
         let undone: BTreeSet<&String> = match journey.way {
             Way::Undo(_) => journey.steps.iter().map(|s| &s.id).collect(),
             _ => BTreeSet::new(),
@@ -299,7 +290,7 @@ impl State {
             let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
             let (namespace, name) = (meta::namespace(&object), meta::name(&object));
             let resource_of = group_and_plural(&m.key);
-            let steps = writers.get(&(resource_of, namespace, name));
+            let steps = works.get(&(resource_of, namespace, name)).filter(|work| !work.is_empty());
             let is_lost = match steps {
                 Some(steps) => !steps.iter().all(|id| undone.contains(id)),
                 None => {
