@@ -22,8 +22,8 @@ impl Figures {
     }
 }
 
-/// A cluster in a directory of its own. Both are removed when this is dropped, also after a panic of
-/// the bench, and after Ctrl-C.
+/// A cluster in a directory of its own. Both are removed when this is dropped, also after a panic
+/// of the bench, and after Ctrl-C.
 pub(crate) struct Cluster(TempDir);
 
 impl Cluster {

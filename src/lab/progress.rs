@@ -227,6 +227,19 @@ mod tests {
         assert!(matches!(Progress::load(&path), Err(Error::Damaged { .. })));
     }
 
+    /// That program noted checks by position, in `held`, and knew nothing of `unjudged`.
+    #[test]
+    fn what_an_older_program_wrote_is_read_without_the_checks_that_it_noted() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lessons.json");
+        let step = r#"{"state": "open", "answers": ["7"], "held": [true, false]}"#;
+        let text = format!(r#"{{"format": 1, "lessons": {{"t/01": {{"steps": {{"a": {step}}}}}}}}}"#);
+        std::fs::write(&path, text).unwrap();
+        let mut progress = Progress::load(&path).unwrap();
+        assert!(progress.step("t/01", "a").proven.is_empty());
+        assert_eq!(progress.step_again("t/01", "a").answers, ["7"], "it was judged then");
+    }
+
     /// Opening lesson 12 must not take a `web` that was made beside all lessons, nor
     /// after lesson 12 had one of its own.
     #[test]

@@ -8,6 +8,10 @@ use crate::value::{at, int, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
 
+/// Values that a column's path may come to, for each one of the object: a server finds those of
+/// every object of a list. `..name` comes to four.
+const VALUES_EACH: u64 = 20;
+
 /// A path in a definition: `.status.conditions[?(@.type=="Ready")].status`.
 pub(crate) struct Path(JsonPath);
 
@@ -21,7 +25,7 @@ impl Path {
 
     /// The first value that it leads to. Upstream prints no other.
     fn find<'a>(&'a self, object: &'a Value) -> Option<&'a Value> {
-        let found = self.0.find_in(object).ok()?;
+        let found = self.0.find_in(object, VALUES_EACH).ok()?;
         found.first()?.first().copied().filter(|v| !v.is_null())
     }
 }
@@ -105,4 +109,18 @@ impl Column {
 /// The name, which stands before all columns.
 pub fn name(object: &Value) -> Value {
     at(object, "metadata.name").clone()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_comes_to_too_many_values_finds_nothing() {
+        let object = json!({"s": {"a": vec![1; 2_000]}});
+        let path = |copies: usize| Path::read(&format!(".s[{}][*]", vec!["'a'"; copies].join(","))).unwrap();
+        assert_eq!(path(2).find(&object), Some(&json!(1)));
+        assert_eq!(path(50).find(&object), None);
+        assert_eq!(Path::read("..a").unwrap().find(&object), Some(&object["s"]["a"]));
+    }
 }

@@ -12,7 +12,8 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Values that a template may come to, for each one of the object: a hundred actions over all of it
-/// are ten times less. Only `..` behind `..` comes to more, and multiplies with each.
+/// are ten times less. Only `..` behind `..` comes to more, and multiplies with each. (16 bytes
+/// each, while they are collected.)
 const VALUES_EACH: u64 = 1000;
 /// The same for the smallest object.
 const VALUES_LEAST: u64 = 10_000;
@@ -67,10 +68,11 @@ impl JsonPath {
     /// What each action finds, copied.
     ///
     /// # Errors
-    /// As [`JsonPath::find_in`]; or the results together have more than [`RESULTS_EACH`] times what
+    /// kubectl's; or the template comes to more than [`VALUES_EACH`] values for each one of the
+    /// object; or the results together have more than [`RESULTS_EACH`] times what
     /// the object has.
     pub fn find(&self, object: &Value) -> Result<Vec<Vec<Value>>, String> {
-        let found = self.find_in(object)?;
+        let found = self.find_in(object, VALUES_EACH)?;
         let mut left = RESULTS_EACH.saturating_mul(weight(object)).saturating_add(RESULTS_LEAST);
         for value in found.iter().flatten() {
             left = left.checked_sub(weight(value)).ok_or(TOO_MUCH)?;
@@ -82,12 +84,11 @@ impl JsonPath {
     /// template.
     ///
     /// # Errors
-    /// kubectl's; or the template comes to more than [`VALUES_EACH`] values for each one of the
-    /// object.
-    pub(crate) fn find_in<'a>(&'a self, object: &'a Value) -> Result<Vec<Vec<&'a Value>>, String> {
+    /// kubectl's; or the template comes to more than `each` values for each one of the object.
+    pub(crate) fn find_in<'a>(&'a self, object: &'a Value, each: u64) -> Result<Vec<Vec<&'a Value>>, String> {
         let mut found = vec![];
-        let left = Cell::new(VALUES_EACH.saturating_mul(size(object)).saturating_add(VALUES_LEAST));
-        let walk = Walk { strict: self.strict, left: &left, ranges: &Ranges::default() };
+        let left = Cell::new(each.saturating_mul(size(object)).saturating_add(VALUES_LEAST));
+        let walk = Walk { strict: self.strict, left: &left, ranges: &Ranges::default(), is_mute: false };
         walk.block(&self.root, 0, Found::In(object), &mut found).map_err(Failure::words)?;
         Ok(found.into_iter().map(|action| action.into_iter().map(Found::value).collect()).collect())
     }
@@ -168,10 +169,14 @@ struct Walk<'w> {
     /// Values that it may still come to.
     left: &'w Cell<u64>,
     ranges: &'w Ranges,
+    /// The words of a failure are dropped. Those of a filter hold a whole value, and a filter in the
+    /// path of another one may fail for each item.
+    is_mute: bool,
 }
 
 impl Walk<'_> {
-    /// Takes note of values that were found.
+    /// Takes note of values that were found, or are gone over. A step notes them before it collects
+    /// them: ten thousand copies of a list, or of a text with its bytes, would fill the memory.
     fn spend(&self, found: usize) -> Result<(), Failure> {
         let left = self.left.get().checked_sub(found as u64);
         self.left.set(left.ok_or(Failure::TooMuch)?);
@@ -251,10 +256,17 @@ impl Walk<'_> {
                     if part.is_empty() {
                         break;
                     }
+                    self.spend(part.len())?;
                     found.extend(part.into_iter().map(Found::In));
                 }
             }
-            Node::Wildcard => values.iter().for_each(|v| found.extend(v.children())),
+            Node::Wildcard => {
+                for value in &values {
+                    let children = value.children();
+                    self.spend(children.len())?;
+                    found.extend(children);
+                }
+            }
             Node::Recursive => {
                 for value in values {
                     let visited = deep(value, &mut found);
@@ -304,14 +316,17 @@ impl Walk<'_> {
         found: &mut Vec<Found<'a>>,
     ) -> Result<(), Failure> {
         let Value::Array(list) = value.value() else {
-            let why = format!("{} is not array or slice and cannot be filtered", value.plain());
+            let plain = if self.is_mute { String::new() } else { value.plain() };
+            let why = format!("{plain} is not array or slice and cannot be filtered");
             return Err(Failure::Told(why, true));
         };
         for item in list {
+            self.spend(1)?;
             if op == "exists" {
                 // As in kubectl, a path that cannot be followed counts as one that leads somewhere:
                 // `[?(@.list[5])]` keeps an item whose list is shorter.
-                let is_kept = match self.walk(left, vec![Found::In(item)]) {
+                let walk = Walk { is_mute: true, ..*self };
+                let is_kept = match walk.walk(left, vec![Found::In(item)]) {
                     Ok(values) => !values.is_empty(),
                     Err(Failure::Told(_, leaves_values)) => leaves_values,
                     Err(Failure::TooMuch) => return Err(Failure::TooMuch),

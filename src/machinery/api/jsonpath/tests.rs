@@ -91,6 +91,30 @@ fn a_path_that_multiplies_ends_with_an_error() {
     }
 }
 
+/// Two thousand copies of the text would be 32 GB of values.
+#[test]
+fn values_are_counted_before_they_are_collected() {
+    let object = json!({"a": "x".repeat(1_000_000), "l": vec![0; 5_000]});
+    let copies = |name: &str, n: usize| format!("{{[{}]", vec![format!("'{name}'"); n].join(","));
+    for template in
+        [copies("a", 2_000) + ".*}", copies("l", 100_000) + "[*]}", copies("l", 100_000) + "[?()]}"]
+    {
+        let told = JsonPath::parse(&template).unwrap().find_in(&object, VALUES_EACH).unwrap_err();
+        assert_eq!(told, TOO_MUCH, "{}", &template[template.len() - 20..]);
+    }
+}
+
+#[test]
+fn a_filter_in_the_path_of_another_one_makes_no_words() {
+    let path = JsonPath::parse("{.l[?(@.a'[?(@.b)].c')].n}").unwrap();
+    let object = json!({"l": [{"a'": {"b": 1}, "n": 7}]});
+    assert_eq!(path.find(&object), Ok(vec![vec![json!(7)]]), "what fails counts as found");
+    let (left, ranges) = (Cell::new(10), Ranges::default());
+    let walk = Walk { strict: false, left: &left, ranges: &ranges, is_mute: true };
+    let failed = walk.filter(&[], "exists", &[], Found::In(&object), &mut vec![]).unwrap_err();
+    assert_eq!(failed.words(), " is not array or slice and cannot be filtered");
+}
+
 #[test]
 fn results_have_a_bound_together_and_are_copied_once() {
     let object = json!({"a": "x".repeat(100_000), "b": 1});
@@ -99,7 +123,7 @@ fn results_have_a_bound_together_and_are_copied_once() {
     assert_eq!(few.find(&object).unwrap()[0].len(), 50);
     let told = much.find(&object);
     assert!(told.is_err_and(|e| e.contains("too many values")));
-    let found = much.find_in(&object).unwrap();
+    let found = much.find_in(&object, VALUES_EACH).unwrap();
     assert!(found[0].len() == 2_500 && found[0].iter().all(|v| std::ptr::eq(*v, &object["a"])));
 }
 

@@ -321,6 +321,7 @@ mod tests {
             ("a\n{{if}}{{end}}", "template: output:2: missing value for if"),
             ("a\n{{1a}}", "template: output:2: bad number syntax: \"1a\""),
             ("\n{{.a", "template: output:2: unclosed action"),
+            ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),
         ] {
             assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");
         }

@@ -37,6 +37,8 @@ impl Action {
 /// Texts and actions; `{{-` and `-}}` trim.
 fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
+    // The line of the last action, and where that action begins: no text is gone over twice.
+    let (mut line, mut counted) = (1, 0);
     while let Some(start) = rest.find("{{") {
         let mut text = &rest[..start];
         let after = &rest[start + 2..];
@@ -62,7 +64,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
         let action = action.trim();
         if !action.starts_with("/*") {
             let at = action.as_ptr() as usize - source.as_ptr() as usize;
-            let line = source[..at].matches('\n').count() + 1;
+            line += source[counted..at].matches('\n').count();
+            counted = at;
             found.push(Err(Action { text: action.to_string(), at, line }));
         }
         rest = &after[end + 2..];
