@@ -142,7 +142,8 @@ impl Traffic {
             }
             Event::Commit(_) => {
                 let Some((revision, object)) = record.revision.zip(record.object.clone()) else { return };
-                self.changed.insert(revision, object);
+                // The object itself comes first: see `Flow::take`.
+                self.changed.entry(revision).or_insert(object);
                 while self.changed.len() > WRITTEN_MAX {
                     self.changed.pop_first();
                 }
