@@ -213,8 +213,8 @@ impl Traffic {
         self.newest
     }
 
-    /// The newest revision in the entries of the store's log that were told. Renewed Leases and keys
-    /// that are no objects count, too: it is what etcd itself answers. 0: none was told.
+    /// The newest revision in the entries of the store's log that were told. Renewed Leases and
+    /// keys that are no objects count, too: it is what etcd itself answers. 0: none was told.
     pub(crate) fn stored_revision(&self) -> u64 {
         self.written.values().filter_map(|written| written.revision).max().unwrap_or_default()
     }
