@@ -306,7 +306,9 @@ mod tests {
     #[tokio::test]
     async fn a_go_template_that_fails_prints_what_it_was_about() {
         let server = Server::start().await;
-        server.hold(&at("a"), config_map("a", json!({"k": "v"})));
+        let mut map = config_map("a", json!({}));
+        map["data"] = json!({"k": "v"});
+        server.hold(&at("a"), map);
         let template = "go-template=<{{.data.k}}>{{len .data.k.x}}";
         let said = server.kubectl(&["get", "cm", "a", "-o", template]).await;
         let why = "template: output:1:24: executing \"output\" at <.data.k.x>: can't evaluate field x in type interface {}";
