@@ -2,6 +2,7 @@
 
 use super::replay::{Stage, scaled};
 use super::*;
+use crate::tui::flow::traffic::{Mark, Marked};
 use crate::tui::model::{Overlay, View};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
@@ -105,6 +106,9 @@ fn autoscalers_namespaces_and_quotas_are_compared_too() {
     }
     // What has run out may be the cause that a lab asks for.
     super::labs::lab(&mut stage.model, super::labs::open(Lang::En));
+    // A fault would be one, too, and is not in the list of a lab.
+    let fault = stage.model.traffic.marks.back().cloned().expect("the fault");
+    stage.model.traffic.marks.push_back(Mark { what: Marked::Green("ready".into()), ..fault });
     stage.model.overlay = Some(Overlay::Time(0));
     let shown = whole(&stage);
     assert!(shown.contains("hpa/web") && !shown.contains("quota/small"), "{shown}");
