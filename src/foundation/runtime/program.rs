@@ -121,6 +121,11 @@ pub(crate) fn find_program(
     }
 }
 
+/// An error of the kernel as Go, and so runc, writes it.
+pub(crate) fn in_words_of_go(error: &io::Error) -> String {
+    error.raw_os_error().map_or_else(|| error.to_string(), |number| reason(Errno::from_raw(number)))
+}
+
 /// A reason in Go's words, which are the C library's with a small letter.
 fn reason(why: Errno) -> String {
     match why {
