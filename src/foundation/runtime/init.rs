@@ -1,7 +1,7 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
 //! program.
 
-use super::program::{executable, find_program, in_words_of_go};
+use super::program::{executable, find_program, in_words_of_go, line_of};
 use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
 use linux::beneath::{Kind, Root};
@@ -94,7 +94,7 @@ impl Birth<'_> {
 pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
     match run() {
         Err(e) => {
-            let _ = context.answer(&Answer::Failed(e.line()), &[]);
+            let _ = context.answer(&Answer::Failed(line_of(&e)), &[]);
             128
         }
     }
