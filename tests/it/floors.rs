@@ -45,6 +45,7 @@ const UNTRUSTED_PATHS: &[&str] = &[
     "components/kubelet/volumes/tokens.rs",
     "components/addons/storage/mod.rs",
     "components/addons/storage/disk.rs",
+    "foundation/runtime/dev.rs",
     "foundation/runtime/root.rs",
     "foundation/runtime/init.rs",
 ];

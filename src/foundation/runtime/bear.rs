@@ -1,6 +1,7 @@
 //! How the zygote makes a child: by itself, or through a helper that ends afterwards.
 
 use super::init::Birth;
+use super::program::line_of;
 use super::spec::{Answer, Role};
 use linux::Context;
 use linux::process::{self, flags, spawn_forked};
@@ -29,7 +30,7 @@ pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>)
     let life = || match birth.answer(&helps(), &[]).and_then(|()| work()) {
         Ok(()) => 0,
         Err(e) => {
-            let _ = birth.answer(&Answer::Failed(e.line()), &[]);
+            let _ = birth.answer(&Answer::Failed(line_of(&e)), &[]);
             1
         }
     };

@@ -1,7 +1,7 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
 //! program.
 
-use super::program::{executable, find_program};
+use super::program::{executable, find_program, in_words_of_go, line_of};
 use super::spec::{Answer, Container, Pause, Process, Role};
 use super::{passwd, root};
 use linux::beneath::{Kind, Root};
@@ -18,7 +18,6 @@ use std::io::{self, Read};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use nix::errno::Errno;
 use nix::libc;
 
 /// What came with the request.
@@ -95,7 +94,7 @@ impl Birth<'_> {
 pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) -> i32 {
     match run() {
         Err(e) => {
-            let _ = context.answer(&Answer::Failed(e.line()), &[]);
+            let _ = context.answer(&Answer::Failed(line_of(&e)), &[]);
             128
         }
     }
@@ -360,12 +359,6 @@ fn end_without_program(path: &Path, why: &io::Error) -> ! {
     use std::io::Write as _;
     let _ = writeln!(io::stderr(), "exec {}: {}", path.display(), in_words_of_go(why));
     process::exit_now(255)
-}
-
-/// An error of the kernel as Go, and so runc, writes it.
-fn in_words_of_go(error: &io::Error) -> String {
-    let named = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
-    named.unwrap_or_else(|| error.to_string())
 }
 
 /// The default filters of a container that has to have some.

@@ -3,6 +3,7 @@
 use super::container::Container;
 use super::means::{Config, Means};
 use super::names::Names;
+use super::program::in_words_of_go;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
 use super::stream;
@@ -319,9 +320,9 @@ impl Runtime for NodeRuntime {
                 },
             }
         };
-        let failed = |cause| Error::Io {
+        let failed = |cause: std::io::Error| Error::Io {
             what: format!("failed to connect to localhost:{port} inside namespace"),
-            cause,
+            cause: std::io::Error::new(cause.kind(), in_words_of_go(&cause)),
         };
         let late = |_| std::io::Error::from(std::io::ErrorKind::TimedOut);
         let made = tokio::time::timeout(DIAL_MAX, connect).await.map_err(late).flatten();

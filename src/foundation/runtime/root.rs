@@ -6,8 +6,10 @@
 //! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides
 //! files of the kernel is opened before a pod's volume could replace it (CVE-2025-31133).
 
+use super::dev::{devices, links, machine_devices};
 use super::idmap::Users;
 use super::layers::{MERGED, layers, make_dir};
+use super::program::in_words_of_go;
 use super::spec::{Container, Mount};
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
@@ -15,10 +17,8 @@ use linux::user::Ids;
 use linux::{Context, Error, Result, namespace};
 use nix::libc;
 use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
-use std::fs;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::symlink;
 use std::path::Path;
 
 /// Files of the kernel that a container must not even read. containerd's and runc's list;
@@ -57,15 +57,6 @@ const CPUS: &str = "/sys/devices/system/cpu";
 const NAMES_MAX: usize = 8192 + 1024;
 /// Files of the kernel that a container may only read.
 const READ_ONLY: &[&str] = &["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
-const DEVICES: &[(&str, u64, u64)] =
-    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
-/// Bytes of a container's `/dev`, and of its `/dev/shm`: containerd's bounds.
-const DEV_MAX: u64 = 64 << 20;
-/// Files in a container's `/dev`, and in its `/dev/shm`.
-const DEV_INODES_MAX: u64 = 4096;
-/// Terminals that processes of one container may have open: without a bound one container could
-/// take all that the machine has (`kernel.pty.max`, 4096 for all containers).
-const TERMINALS_MAX: u32 = 256;
 
 /// Builds the root and makes it `/`. The caller has its own mount namespace and is in all its other
 /// namespaces. Returns what this machine does not allow, a sentence each.
@@ -180,6 +171,7 @@ fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<Stri
     }
     let dev = root.join("dev");
     devices(&dev, ids)?;
+    links(&dev, &proc)?;
     if container.privileged {
         let mut missing = Vec::new();
         machine_devices(Path::new("/dev"), &dev, 0, &mut missing);
@@ -199,37 +191,11 @@ fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<Stri
     Ok(warnings)
 }
 
-/// Names in /dev that are no devices of the machine: a container has them of its own, or must not
-/// share them. containerd leaves out the same.
-const NO_DEVICES: &[&str] = &["pts", "shm", "fd", "mqueue", "console", ".lxc", ".lxd-mounts", ".udev"];
-/// Directories within directories of /dev; udev makes two.
-const DEV_DEPTH_MAX: usize = 8;
-
-/// Adds the machine's device nodes to the /dev of a privileged container. Its files, links and file
-/// systems stay outside: what a container writes to /dev goes with the container.
-fn machine_devices(host: &Path, dev: &Path, depth: usize, missing: &mut Vec<Error>) {
-    use std::os::unix::fs::FileTypeExt;
-    for entry in fs::read_dir(host).into_iter().flatten().flatten() {
-        let (name, from) = (entry.file_name(), entry.path());
-        let Ok(kind) = entry.file_type() else { continue }; // it went away
-        if NO_DEVICES.iter().any(|known| name == *known) {
-            continue;
-        }
-        let to = dev.join(name);
-        if kind.is_dir() && depth < DEV_DEPTH_MAX {
-            machine_devices(&from, &to, depth + 1, missing);
-        } else if (kind.is_char_device() || kind.is_block_device()) && fs::symlink_metadata(&to).is_err() {
-            let made = make_dir(dev).and_then(|()| mount::copy_device(&to, &from));
-            missing.extend(made.err());
-        }
-    }
-}
-
 /// Makes what is missing of a working directory of the pod's choice, inside the container's root.
 ///
 /// # Errors
-/// It is no absolute path, in runc's words; it is something else than a directory; its root is
-/// read-only and it is missing.
+/// In runc's words: it is no absolute path; something else than a directory is there; it is missing
+/// in a volume that is read-only.
 fn working_directory(root: &Root, directory: &Path) -> Result<()> {
     if !directory.is_absolute() {
         let what = format!("cannot enter the working directory {}", directory.display());
@@ -237,35 +203,9 @@ fn working_directory(root: &Root, directory: &Path) -> Result<()> {
         return Err(Error::new(what, why));
     }
     root.make_dirs_in_root(directory, 0o755).map(drop).map_err(|e| {
-        Error::new(format!("cannot make the working directory {}", directory.display()), e.cause)
+        let cause = io::Error::new(e.cause.kind(), in_words_of_go(&e.cause));
+        Error::new(format!("mkdir {}", directory.display()), cause)
     })
-}
-
-fn devices(dev: &Path, ids: Ids) -> Result<()> {
-    mount::tmpfs(dev, Flags::MS_NOSUID | Flags::MS_STRICTATIME, 0o755, DEV_MAX, DEV_INODES_MAX)?;
-    for (name, major, minor) in DEVICES {
-        mount::device(&dev.join(name), &Path::new("/dev").join(name), *major, *minor)?;
-    }
-    for name in ["pts", "shm", "mqueue"] {
-        make_dir(&dev.join(name))?;
-    }
-    let plain = Flags::MS_NOSUID | Flags::MS_NOEXEC;
-    // gid 5 (tty) must exist in our user namespace.
-    let group = if ids == Ids::Single { "" } else { ",gid=5" };
-    let options = format!("newinstance,ptmxmode=0666,mode=0620,max={TERMINALS_MAX}{group}");
-    mount::mount("devpts", &dev.join("pts"), plain, &options)?;
-    mount::tmpfs(&dev.join("shm"), plain | Flags::MS_NODEV, 0o1777, DEV_MAX, DEV_INODES_MAX)?;
-    mount::mount("mqueue", &dev.join("mqueue"), plain | Flags::MS_NODEV, "")?;
-    for (to, link) in [
-        ("pts/ptmx", "ptmx"),
-        ("/proc/self/fd", "fd"),
-        ("/proc/self/fd/0", "stdin"),
-        ("/proc/self/fd/1", "stdout"),
-        ("/proc/self/fd/2", "stderr"),
-    ] {
-        symlink(to, dev.join(link)).during(|| format!("cannot link /dev/{link}"))?;
-    }
-    Ok(())
 }
 
 /// Mounts one volume inside the new root. Devices in it cannot be opened, but setuid programs work,
@@ -389,6 +329,8 @@ fn hide(root: &Root, null: &OwnedFd, empty: &Root) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::symlink;
 
     #[test]
     fn every_cpu_is_masked_and_no_link_is_followed() {
@@ -420,6 +362,9 @@ mod tests {
         let root = Root::open(tmp.path()).unwrap();
         let why = working_directory(&root, Path::new("app")).unwrap_err().line();
         assert!(why.ends_with("Cwd must be an absolute path") && !tmp.path().join("app").exists(), "{why}");
+        fs::write(tmp.path().join("file"), "").unwrap();
+        let why = working_directory(&root, Path::new("/file/x")).unwrap_err().line();
+        assert_eq!(why, "mkdir /file/x: not a directory");
         working_directory(&root, Path::new("/srv/../app/x")).unwrap();
         working_directory(&root, Path::new("/")).unwrap();
         assert!(tmp.path().join("app/x").is_dir());

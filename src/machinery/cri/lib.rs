@@ -278,7 +278,7 @@ pub struct User {
     pub uid: u32,
     /// Its primary group.
     pub gid: u32,
-    /// All its groups, the primary one first.
+    /// All its groups, the primary one included, in ascending order.
     pub groups: Vec<u32>,
 }
 

@@ -375,7 +375,7 @@ fn no_answer() -> Response<Body> {
 }
 
 fn runtime_error(error: cri::Error) -> Response<Body> {
-    refuse(StatusCode::INTERNAL_SERVER_ERROR, error.to_string())
+    refuse(StatusCode::INTERNAL_SERVER_ERROR, error.line())
 }
 
 #[cfg(test)]

@@ -140,7 +140,7 @@ where
         let session = match open.await {
             Ok(session) => session,
             Err(why) => {
-                let status = ask.answer(protocol, Err(why.to_string())).unwrap_or_default();
+                let status = ask.answer(protocol, Err(why.line())).unwrap_or_default();
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
                 return;
@@ -279,7 +279,7 @@ async fn forward(
     let connection = match runtime.port_forward(&sandbox, port).await {
         Ok(connection) => connection,
         Err(why) => {
-            let text = format!("error forwarding port {port} to pod {sandbox}: {why}");
+            let text = format!("error forwarding port {port} to pod {sandbox}: {}", why.line());
             let _ = out.send(Out::Fin(error, text.into_bytes())).await;
             let _ = out.send(Out::Fin(data, Vec::new())).await;
             return;

@@ -123,7 +123,7 @@ where
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
-            if let Some(status) = ask.answer(protocol, Err(error.to_string())) {
+            if let Some(status) = ask.answer(protocol, Err(error.line())) {
                 let _ = sink.send(message(3, &status)).await;
             }
             let _ = sink.send(close()).await;
@@ -176,7 +176,7 @@ async fn serve_port(
 ) {
     let stream = match runtime.port_forward(&sandbox, port).await {
         Ok(stream) => stream,
-        Err(why) => return drop(out.send(message(error, why.to_string().as_bytes())).await),
+        Err(why) => return drop(out.send(message(error, why.line().as_bytes())).await),
     };
     let (reader, mut writer) = tokio::io::split(stream);
     let answers = pump(Box::pin(reader), data, true, out.clone());
@@ -314,13 +314,18 @@ mod tests {
         let client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
         let told = async {
             let (_, mut source) = client.split();
-            let mut channels = Vec::new();
+            let (mut channels, mut last) = (Vec::new(), Bytes::new());
             while let Some(Ok(next)) = source.next().await {
-                channels.extend(payload(&next).map(|(channel, _)| channel));
+                if let Some((channel, text)) = payload(&next) {
+                    channels.push(channel);
+                    last = text;
+                }
             }
-            channels
+            (channels, last)
         };
-        let mut channels = tokio::time::timeout(Duration::from_secs(10), told).await.expect("an end");
+        let (mut channels, last) = tokio::time::timeout(Duration::from_secs(10), told).await.expect("an end");
+        let last = String::from_utf8_lossy(&last);
+        assert!(last.ends_with(" inside namespace: connection refused"), "no reason: {last}");
         assert_eq!(channels.len(), 3 * usize::from(PORTS_MAX), "two announcements and a refusal each");
         channels.sort_unstable(); // refusals come in any order
         assert_eq!((channels.first(), channels.last()), (Some(&0), Some(&255)));

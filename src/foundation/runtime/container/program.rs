@@ -4,7 +4,7 @@ use super::super::images::Definition;
 use super::super::{passwd, spec};
 use cri::{ContainerConfig, Error, Result, Security};
 use linux::{confine, oom};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap};
 
 /// For an image whose user does not exist where Ropewalk runs as an ordinary user.
 const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of its image does not exist: Ropewalk's own user has too few subordinate \
@@ -37,11 +37,7 @@ pub(super) fn program(
     let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
     let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
     let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
-    let all: Vec<_> = ours.into_iter().chain(terminal).chain(of_image).chain(config.env.clone()).collect();
-    // The last of a name counts, at its place. There may be a hundred thousand.
-    let mut last = HashSet::new();
-    let mut env: Vec<_> = all.iter().rev().filter(|(name, _)| last.insert(name)).cloned().collect();
-    env.reverse();
+    let env = environment(ours.into_iter().chain(terminal).chain(of_image).chain(config.env.iter().cloned()));
     let security = &config.security;
     let mut capabilities = capabilities(security);
     let mut warnings = Vec::new();
@@ -68,6 +64,27 @@ pub(super) fn program(
     Ok((made, warnings))
 }
 
+/// Returns each variable once: its last value, at the place of its first, as containerd replaces
+/// what the image says with what the pod says. There may be a hundred thousand.
+///
+/// ```text
+/// PATH=/usr/bin, A=image, PATH=/bin  ->  PATH=/bin, A=image
+/// ```
+fn environment(all: impl Iterator<Item = (String, String)>) -> Vec<(String, String)> {
+    let mut places: HashMap<String, usize> = HashMap::new();
+    let mut env: Vec<(String, String)> = Vec::new();
+    for (name, value) in all {
+        match places.get(&name) {
+            Some(place) => env[*place].1 = value,
+            None => {
+                places.insert(name.clone(), env.len());
+                env.push((name, value));
+            }
+        }
+    }
+    env
+}
+
 /// Takes the image's user where the pod names none. If it does not exist here, the container runs
 /// as user 0: the pod did not ask for another. Returns a sentence that says so then.
 ///
@@ -90,31 +107,27 @@ pub(super) fn choose_user(
 }
 
 /// The primary group of a container's processes, and their further ones: as
-/// `supplementalGroupsPolicy: Merge` says, the pod's and those that the image gives the user. As
-/// containerd, which reads the image's files once for all processes of a container: what its root
-/// writes to its own /etc/passwd and /etc/group gives no group to a later `exec` or probe.
+/// `supplementalGroupsPolicy: Merge` says, the pod's and those that the image gives the user, each
+/// once and in ascending order. As containerd, which reads the image's files once for all processes
+/// of a container: what its root writes to its own /etc/passwd and /etc/group gives no group to a
+/// later `exec` or probe.
 fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
     let user = passwd::find(file_of(image, "etc/passwd"), security.run_as_user.unwrap_or(0));
     let gid = security.run_as_group.or(user.as_ref().map(|user| user.gid)).unwrap_or(0);
-    let mut groups = security.supplemental_groups.clone();
-    if let Some(user) = user {
-        for group in passwd::groups_of(file_of(image, "etc/group"), &user.name) {
-            if !groups.contains(&group) {
-                groups.push(group);
-            }
-        }
-    }
-    (gid, groups)
+    let of_pod = security.supplemental_groups.iter().copied();
+    let of_image = user.map(|user| passwd::groups_of(file_of(image, "etc/group"), &user.name));
+    let all: BTreeSet<u32> = of_pod.chain(of_image.unwrap_or_default()).collect();
+    (gid, all.into_iter().collect())
 }
 
 /// As whom a program runs, for the status of its container.
+///
+/// ```text
+/// gid 3000, groups 4000 and 7  ->  7, 3000, 4000
+/// ```
 pub(super) fn user(process: &spec::Process) -> cri::User {
-    let further = process.groups.iter().copied().filter(|group| *group != process.gid);
-    cri::User {
-        uid: process.uid.unwrap_or(0),
-        gid: process.gid,
-        groups: std::iter::once(process.gid).chain(further).collect(),
-    }
+    let all: BTreeSet<u32> = process.groups.iter().copied().chain([process.gid]).collect();
+    cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
 }
 
 /// The text of a file of an image; empty if the image has none at this path.

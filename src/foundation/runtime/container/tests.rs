@@ -26,6 +26,8 @@ fn the_pod_overrides_the_image_as_in_kubernetes() {
     let value =
         |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
     assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
+    let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["PATH", "HOSTNAME", "A", "B"], "what is replaced keeps its place");
 }
 
 /// As containerd with `supplementalGroupsPolicy: Merge`. A process of `exec` has the same groups.
@@ -44,7 +46,7 @@ fn the_image_gives_its_users_their_groups() {
         let process = program(&config, &image, "h", true).unwrap().0;
         (process.gid, process.groups)
     };
-    assert_eq!(of(Some(1000), None, &[33, 50]), (1001, vec![33, 50, 8]));
+    assert_eq!(of(Some(1000), None, &[50, 33, 50]), (1001, vec![8, 33, 50]), "each once, in order");
     assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
     assert_eq!(of(None, None, &[]), (0, vec![0]));
     assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
@@ -52,6 +54,11 @@ fn the_image_gives_its_users_their_groups() {
     let config = ContainerConfig { security, ..Default::default() };
     let told = user(&program(&config, &image, "h", true).unwrap().0);
     assert_eq!(told, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
+    let security =
+        Security { run_as_group: Some(3000), supplemental_groups: vec![4000, 7], ..Default::default() };
+    let config = ContainerConfig { security, ..Default::default() };
+    let told = user(&program(&config, &image, "h", true).unwrap().0);
+    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![0, 7, 3000, 4000] });
 }
 
 /// The image `pause` has user 65535, the others have root. `runAsNonRoot` is about who runs in the

@@ -7,6 +7,7 @@
 
 use super::bear::{bear, helps, in_helper};
 use super::init::{self, Birth};
+use super::program::line_of;
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
 use super::users;
@@ -117,7 +118,7 @@ fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Resul
         None => make(&request.what, &birth),
     };
     if let Err(e) = made {
-        birth.answer(&Answer::Failed(e.line()), &[])?;
+        birth.answer(&Answer::Failed(line_of(&e)), &[])?;
     }
     let _ = birth.answer(&Answer::Made, &[]); // main is gone, or has heard of a failure
     Ok(())

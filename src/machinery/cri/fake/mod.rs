@@ -444,11 +444,14 @@ impl Runtime for FakeRuntime {
         Err(Error::Unsupported("attach"))
     }
 
-    async fn port_forward(&self, _: &str, _: u16) -> Result<Box<dyn Stream>> {
-        match self.lock().doors.pop_front() {
-            Some(door) => Ok(Box::new(door)),
-            None => Err(Error::Unsupported("port-forward")),
-        }
+    async fn port_forward(&self, _: &str, port: u16) -> Result<Box<dyn Stream>> {
+        let what = format!("failed to connect to localhost:{port} inside namespace");
+        let cause = std::io::Error::other("connection refused");
+        self.lock()
+            .doors
+            .pop_front()
+            .map(|door| Box::new(door) as Box<dyn Stream>)
+            .ok_or(Error::Io { what, cause })
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
