@@ -243,8 +243,16 @@ fn escape(text: &str) -> String {
 
 /// An API request: its stages with their times, and what came of it.
 fn request_line(request: &tap::Request, stages: &[&Record]) -> String {
-    let mut line = String::new();
+    let (mut line, mut committed) = (String::new(), None);
     for stage in stages.iter().filter(|r| r.answer().is_none()) {
+        // What a transaction changes beside its object is told behind it, and takes no time more.
+        let before = committed;
+        if stage.write().is_some() {
+            committed = stage.revision;
+            if before.is_some() && before == committed {
+                continue;
+            }
+        }
         line.push_str(&format!("{} {:.2}, ", stage.event.verb(), stage.took_us as f64 / 1000.0));
     }
     let revision =
@@ -429,6 +437,7 @@ mod tests {
         for (id, resource, event) in [
             ("1", "pods", Event::Admit(serde_json::Value::Null)),
             ("1", "pods", Event::Commit(Write::CREATED)),
+            ("1", "resourcequotas", Event::Commit(Write::UPDATED)),
             ("1", "pods", Event::Answer(Box::default())),
             ("2", "events", Event::Commit(Write::CREATED)),
         ] {

@@ -30,6 +30,8 @@ pub struct Tape(Mutex<Inner>);
 struct Inner {
     lines: Vec<Line>,
     writes: Vec<(Timestamp, Change)>,
+    /// The revision of the last write of a person.
+    revision: Option<u64>,
     /// The manifest that was pasted for the line that runs now.
     pasted: String,
 }
@@ -71,7 +73,9 @@ impl Tape {
         }
     }
 
-    /// Keeps what a record tells of an object that a person wrote.
+    /// Keeps what a record tells of an object that a person wrote. What one transaction has changed
+    /// beside that is told behind it and is left out: the Endpoints of a Service that was deleted,
+    /// or a quota.
     fn keep_write(&self, record: &Record) {
         let Some(write) = record.write().filter(|write| write.journey.is_none()) else { return };
         if !record.request.as_ref().is_some_and(tap::Request::is_persons) {
@@ -86,6 +90,10 @@ impl Tape {
         let (resource, namespace, name) = (object.qualified(), object.namespace.clone(), object.name.clone());
         let change = Change { resource, namespace, name, how };
         let mut inner = self.0.lock();
+        let before = std::mem::replace(&mut inner.revision, record.revision);
+        if record.revision.is_some() && record.revision == before {
+            return;
+        }
         // A pod that has no time to end is marked and erased by one request: that is one change.
         let is_told = how == How::Deleted && inner.writes.last().is_some_and(|(_, last)| *last == change);
         if inner.writes.len() < WRITES_MAX && !is_told {
@@ -210,7 +218,9 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         let began = clock::now();
         tape.keep_write(&record("learner", "mine", Write::DELETING));
-        tape.keep_write(&record("learner", "mine", Write::DELETED));
+        let revised = |name: &str| Record { revision: Some(9), ..record("learner", name, Write::DELETED) };
+        tape.keep_write(&revised("mine"));
+        tape.keep_write(&revised("beside it"));
         tape.note_line("kubectl delete configmap mine", 0, began);
         tape.note_line("ls", 1, clock::now());
         let acts = tape.acts();

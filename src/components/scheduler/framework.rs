@@ -131,7 +131,12 @@ pub(crate) trait Plugin: Sync {
     }
 
     /// Computes what [`Plugin::score`] needs of all nodes that passed the filters.
-    fn pre_score(&self, _state: &mut CycleState, _fitting: &[&NodeInfo]) {}
+    ///
+    /// # Errors
+    /// What the plug-in cannot read in the pod: then no node is chosen by scores.
+    fn pre_score(&self, _state: &mut CycleState, _fitting: &[&NodeInfo]) -> Result<(), String> {
+        Ok(())
+    }
 
     /// Returns the raw score of a node that passed the filters; `None` if the plug-in scores no
     /// node for this pod.

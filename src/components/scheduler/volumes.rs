@@ -7,7 +7,7 @@
 //! file; upstream: `pkg/scheduler/framework/plugins/volumebinding`.
 
 use super::node_info::NodeInfo;
-use api::volumes::{fits, is_reachable, is_reserved_for, preference};
+use api::volumes::{fits, is_reachable, is_reserved_for, preference, requested};
 use client::Key;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use std::collections::{BTreeMap, BTreeSet};
@@ -86,11 +86,13 @@ pub(crate) struct Unready {
 impl Volumes {
     /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
     /// one that is reserved for it, or else the smallest that fits and that no other takes: with
-    /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order.
+    /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order. Where
+    /// claims have the same choice, the smallest claim takes the smallest volume, as upstream:
+    /// with volumes of 5Gi and 10Gi, the claim of 1Gi takes that of 5Gi.
     pub(crate) fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
         let is_near = |v: &PersistentVolume| is_reachable(v, &node.name, &node.labels);
         let mut open: Vec<&Open> = self.open.iter().collect();
-        open.sort_by_cached_key(|o| o.fitting.iter().filter(|v| is_near(v)).count());
+        open.sort_by_cached_key(|o| (o.fitting.iter().filter(|v| is_near(v)).count(), requested(&o.claim)));
         let mut taken = BTreeSet::new();
         let mut chosen = Vec::with_capacity(open.len());
         for claim in open {
@@ -223,6 +225,9 @@ mod tests {
         assert_eq!(choice(&two, "b"), None, "no volume there is large enough");
         let swapped = with(vec![open("c2", "2Gi", false), open("c1", "1Gi", false)]);
         assert_eq!(choice(&swapped, "a").unwrap(), "c1=small c2=large");
+        let roomy = [volume("ten", "10Gi", "a"), volume("five", "5Gi", "a")];
+        let swapped = self::with(vec![open("c2", "2Gi", false), open("c1", "1Gi", false)], &roomy);
+        assert_eq!(choice(&swapped, "a").unwrap(), "c1=five c2=ten", "both may have either");
         let made = with(vec![open("c1", "1Gi", true), open("c2", "2Gi", true)]);
         assert_eq!(choice(&made, "b").unwrap(), "c1=far c2=+");
         assert_eq!(choice(&made, "c").unwrap(), "c1=+ c2=+");

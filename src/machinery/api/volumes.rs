@@ -141,8 +141,16 @@ pub fn fits(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
 }
 
 fn is_large_enough(have: &PersistentVolumeSpec, want: &PersistentVolumeClaimSpec) -> bool {
-    let units = |amounts| storage(amounts).map_or(0, |q| q.units());
-    units(have.capacity.as_ref()) >= units(want.resources.as_ref().and_then(|r| r.requests.as_ref()))
+    storage(have.capacity.as_ref()).map_or(0, |q| q.units()) >= requested_by(want)
+}
+
+fn requested_by(want: &PersistentVolumeClaimSpec) -> i64 {
+    storage(want.resources.as_ref().and_then(|r| r.requests.as_ref())).map_or(0, |q| q.units())
+}
+
+/// Returns the bytes that a claim asks for; 0 if it does not say.
+pub fn requested(claim: &PersistentVolumeClaim) -> i64 {
+    claim.spec.as_ref().map_or(0, requested_by)
 }
 
 fn has_access_modes(have: &PersistentVolumeSpec, want: &PersistentVolumeClaimSpec) -> bool {

@@ -257,7 +257,7 @@ pub struct ContainerConfig {
     /// The process has an input that sessions can write to. Without it and without a terminal the
     /// input is at its end from the beginning.
     pub stdin: bool,
-    /// The input ends when the first session that wrote to it ends.
+    /// The input ends when the first session that wrote to it ends. That of a terminal never ends.
     pub stdin_once: bool,
     /// The three streams are one terminal.
     pub tty: bool,
@@ -413,7 +413,7 @@ pub struct Session {
     pub stderr: Option<Reader>,
     /// Absent without a terminal.
     pub resize: Option<mpsc::Sender<Size>>,
-    /// The exit code, after all output was written.
+    /// The exit code, after all output was written. 0 if an attached session ended with its input.
     pub exit: oneshot::Receiver<i32>,
 }
 

@@ -91,15 +91,18 @@ async fn no_create_is_refused_by_what_a_server_remembers() {
         let (code, told) = b.post(&of("pods"), important).await;
         assert_eq!((code, &told["spec"]["priority"]), (201, &json!(7)), "{told}");
 
-        let service = |name: &str| {
-            let port = json!({"port": 80, "nodePort": 30080});
-            json!({"metadata": {"name": name}, "spec": {"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [port]}})
-        };
-        assert_eq!(a.post(&of("services"), service("one")).await.0, 201);
-        assert_eq!(a.delete(&format!("{}/one", of("services")), json!({})).await.0, 200);
-        let (code, told) = b.post(&of("services"), service("other")).await;
-        assert_eq!(code, 201, "{told}");
-        assert_eq!(b.delete(&format!("{}/other", of("services")), json!({})).await.0, 200);
+        for spec in [
+            json!({"type": "NodePort", "clusterIP": "10.96.7.7", "ports": [{"port": 80, "nodePort": 30080}]}),
+            json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30090,
+                "ports": [{"port": 80}]}),
+        ] {
+            let service = |name: &str| json!({"metadata": {"name": name}, "spec": spec});
+            assert_eq!(a.post(&of("services"), service("one")).await.0, 201);
+            assert_eq!(a.delete(&format!("{}/one", of("services")), json!({})).await.0, 200);
+            let (code, told) = b.post(&of("services"), service("other")).await;
+            assert_eq!(code, 201, "{told}");
+            assert_eq!(b.delete(&format!("{}/other", of("services")), json!({})).await.0, 200);
+        }
 
         let (code, told) = b.post(&of("secrets"), named("Secret")).await;
         assert_eq!(code, 201, "{told}");

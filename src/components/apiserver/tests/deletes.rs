@@ -208,7 +208,7 @@ async fn a_definition_says_that_its_objects_are_being_deleted() {
         }
     };
     tokio::time::timeout(Duration::from_secs(10), look).await.expect("the reason of the condition");
-    // A watcher reads the end in the definition that it loses.
+    // The record of its end has the last condition. Watchers lose the definition of before.
     let free = json!({"metadata": {"finalizers": null}});
     assert_eq!(api.patch("/apis/example.com/v1/namespaces/default/tabs/held", free).await.0, 200);
     let last = || {

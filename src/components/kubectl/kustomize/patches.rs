@@ -34,7 +34,7 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
                 read.map_err(|fail| {
                     let paths: Vec<&str> =
                         kustomization.patches_strategic_merge.iter().map(|entry| entry.0.as_str()).collect();
-                    trouble("PatchStrategicMergeTransformer", &json!({"paths": paths}), &fail.message())
+                    misconfigured("PatchStrategicMergeTransformer", &json!({"paths": paths}), &fail.message())
                 })?
             }
         };
@@ -51,7 +51,8 @@ pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Reso
 /// Carries out `patchesJson6902`.
 pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Resource]) -> Result<(), Fail> {
     for item in &kustomization.patches_json6902 {
-        let wrong = |why: &str| trouble("PatchJson6902Transformer", &configuration(item, "jsonOp"), why);
+        let wrong =
+            |why: &str| misconfigured("PatchJson6902Transformer", &configuration(item, "jsonOp"), why);
         let Some(goal) = item.target.as_ref().filter(|goal| !goal.name.is_empty()) else {
             return Err(wrong("must specify the target name"));
         };
@@ -68,7 +69,7 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
 
 /// What is said of a patch that cannot be read. kustomize shows the configuration that it has made
 /// of it for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
-fn trouble(builtin: &str, config: &Value, why: &str) -> Fail {
+fn misconfigured(builtin: &str, config: &Value, why: &str) -> Fail {
     let config = yaml::to_string(config);
     Fail::Text(format!("trouble configuring builtin {builtin} with config: `\n{config}`: {why}"))
 }
@@ -146,7 +147,7 @@ fn parse(bytes: &[u8]) -> Result<Content, Fail> {
 }
 
 fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
-    let wrong = |why: &str| trouble("PatchTransformer", &configuration(item, "patch"), why);
+    let wrong = |why: &str| misconfigured("PatchTransformer", &configuration(item, "patch"), why);
     let (bytes, shown) = source(root, item).map_err(|why| wrong(&why))?;
     let Ok(content) = parse(&bytes) else {
         return Err(wrong(&format!("unable to parse SM or JSON patch from {shown}")));

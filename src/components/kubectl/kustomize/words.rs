@@ -87,13 +87,13 @@ async fn patches_that_cannot_be_read_are_told_with_their_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
     let gone = "evalsymlink failure on '{}/k/gone' : lstat {}/k/gone: no such file or directory";
-    let trouble = |of: &str, config: &str| {
+    let misconfigured = |of: &str, config: &str| {
         format!("trouble configuring builtin {of}Transformer with config: `\n{config}`: ")
     };
     let cases = [
         (
             "patches: [{path: gone, target: {kind: Pod, labelSelector: a=b}, options: {allowNameChange: true}}]",
-            trouble(
+            misconfigured(
                 "Patch",
                 "options:\n  allowNameChange: true\npath: gone\ntarget:\n  kind: Pod\n  labelSelector: a=b\n",
             ) + "failed to get the patch file from path(gone): "
@@ -101,16 +101,17 @@ async fn patches_that_cannot_be_read_are_told_with_their_configuration() {
         ),
         (
             "patches: [{patch: 'x: y', path: b.yaml}]",
-            trouble("Patch", "patch: 'x: y'\npath: b.yaml\n")
+            misconfigured("Patch", "patch: 'x: y'\npath: b.yaml\n")
                 + "patch and path can't be set at the same time\npatch: 'x: y'\npath: b.yaml\n",
         ),
         (
             "patchesStrategicMerge: [gone, other.yaml]",
-            trouble("PatchStrategicMerge", "paths:\n- gone\n- other.yaml\n") + gone,
+            misconfigured("PatchStrategicMerge", "paths:\n- gone\n- other.yaml\n") + gone,
         ),
         (
             "patchesJson6902: [{path: gone, target: {kind: Pod, name: a, version: v1}}]",
-            trouble("PatchJson6902", "path: gone\ntarget:\n  kind: Pod\n  name: a\n  version: v1\n") + gone,
+            misconfigured("PatchJson6902", "path: gone\ntarget:\n  kind: Pod\n  name: a\n  version: v1\n")
+                + gone,
         ),
     ];
     is_told(&root, &cases).await;

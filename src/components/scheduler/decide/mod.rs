@@ -30,6 +30,9 @@ pub(crate) struct Decision {
     pub chosen: Option<String>,
     /// Why the pod fits no node at all, if PreFilter says so: then the nodes were not filtered.
     pub everywhere: Option<String>,
+    /// Why the nodes that passed the filters could not be scored, in upstream's words: an error of
+    /// the decision, which is made again after a pause.
+    pub error: Option<String>,
 }
 
 impl Decision {
@@ -48,7 +51,17 @@ impl Decision {
             total: 0,
         };
         let verdicts = nodes.iter().map(|node| verdict(node.borrow())).collect();
-        Decision { verdicts, chosen: None, everywhere: Some(reason.into()) }
+        Decision { verdicts, chosen: None, everywhere: Some(reason.into()), error: None }
+    }
+
+    /// A decision about a pod that PreScore of a plug-in cannot read. Each node that passed the
+    /// filters has the plug-in's reason as its refusal.
+    fn not_scored(mut verdicts: Vec<Verdict>, plugin: &'static str, reason: &str) -> Decision {
+        for verdict in verdicts.iter_mut().filter(|v| v.refused.is_empty()) {
+            verdict.refused.push(Refusal::unresolvable(plugin, reason));
+        }
+        let error = Some(format!("running PreScore plugin {plugin:?}: {reason}"));
+        Decision { verdicts, chosen: None, everywhere: None, error }
     }
 
     /// The decision as an event of the tap.
@@ -152,8 +165,12 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
         .collect();
     let fitting: Vec<&NodeInfo> =
         nodes.iter().zip(&verdicts).filter(|(_, v)| v.refused.is_empty()).map(|(n, _)| *n).collect();
-    for entry in PLUGINS {
-        entry.plugin.pre_score(&mut state, &fitting);
+    let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
+    let unreadable = pre_score(&mut state, &fitting);
+    // Upstream scores no nodes where there is only one to choose from.
+    let is_open = fitting.len() > 1 && !fitting.iter().any(|n| Some(n.name.as_str()) == nominated);
+    if let Some((plugin, reason)) = unreadable.filter(|_| is_open) {
+        return Decision::not_scored(verdicts, plugin, &reason);
     }
     let fits = verdicts.iter_mut().filter(|v| v.refused.is_empty());
     for (node, verdict) in fitting.iter().zip(fits) {
@@ -165,7 +182,6 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
     for verdict in &mut verdicts {
         verdict.total = verdict.scores.values().sum();
     }
-    let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
     let passed = || verdicts.iter().filter(|v| v.refused.is_empty());
     let best = passed().map(|v| v.total).max();
     let winners: Vec<&Verdict> = match passed().find(|v| Some(v.node.as_str()) == nominated) {
@@ -176,7 +192,18 @@ pub(crate) fn decide(pod: &Pod, nodes: &[impl Borrow<NodeInfo>], volumes: &Volum
         0 => None,
         n => Some(winners[rng.range(0, n as u64) as usize].node.clone()),
     };
-    Decision { verdicts, chosen, everywhere: None }
+    Decision { verdicts, chosen, everywhere: None, error: None }
+}
+
+/// Runs PreScore of every plug-in. Returns the first plug-in that cannot read the pod, and why.
+fn pre_score(state: &mut CycleState, fitting: &[&NodeInfo]) -> Option<(&'static str, String)> {
+    let mut unreadable = None;
+    for Entry { plugin, .. } in PLUGINS {
+        if let Err(reason) = plugin.pre_score(state, fitting) {
+            unreadable.get_or_insert((plugin.name(), reason));
+        }
+    }
+    unreadable
 }
 
 /// A plug-in and the names of the only nodes that it leaves to the filters.

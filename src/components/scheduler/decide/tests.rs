@@ -273,3 +273,45 @@ fn a_pod_goes_to_the_node_that_it_is_nominated_for_if_that_passes() {
         assert_eq!(decision.chosen.as_deref(), Some(want), "{nominated}");
     }
 }
+
+/// The API server takes preferred terms with any values, as upstream's does.
+#[test]
+fn a_pod_whose_preferred_terms_cannot_be_read_gets_a_node_only_where_there_is_no_choice() {
+    let rule = |operator: &str, value: &str| serde_json::json!({"key": "zone", "operator": operator, "values": [value]});
+    let pod = |rules: &[serde_json::Value]| {
+        let term = serde_json::json!({"weight": 1, "preference": {"matchExpressions": rules}});
+        let preferred = serde_json::json!({"preferredDuringSchedulingIgnoredDuringExecution": [term]});
+        pod_of(serde_json::json!({"affinity": {"nodeAffinity": preferred}, "containers": []}))
+    };
+    let node = |name: &str| NodeInfo {
+        name: name.into(),
+        ..node_of(serde_json::json!({"cpu": "1", "memory": "1Gi", "pods": "9"}))
+    };
+    let nodes = [node("n1"), node("n2"), NodeInfo { unschedulable: true, ..node("n3") }];
+    let decided = |pod: &Pod, nodes: &[NodeInfo]| decide(pod, nodes, &Volumes::default(), &Rng::seeded(1));
+    let error = |rules: &[serde_json::Value]| decided(&pod(rules), &nodes).error;
+    let mut compares = pod(&[rule("Gt", "many")]);
+    let decision = decided(&compares, &nodes);
+    let problem = "[0].matchExpressions[0].values[0]: Invalid value: \"many\": for 'Gt', 'Lt' operators, the value must be an integer";
+    let want = format!("running PreScore plugin \"NodeAffinity\": {problem}");
+    assert_eq!((decision.error, decision.chosen), (Some(want), None));
+    let filters: Vec<&str> = decision.verdicts.iter().map(|v| v.refused[0].filter).collect();
+    assert_eq!(filters, ["NodeAffinity", "NodeAffinity", "NodeUnschedulable"]);
+    assert_eq!(decided(&compares, &nodes[1..]).chosen.as_deref(), Some("n2"));
+    compares.status = serde_json::from_value(serde_json::json!({"nominatedNodeName": "n1"})).unwrap();
+    assert_eq!(decided(&compares, &nodes).chosen.as_deref(), Some("n1"));
+    assert!(error(&[rule("In", "a"), rule("Lt", "-1")]).is_some_and(|e| e.contains("\"-1\"")));
+    assert_eq!(error(&[rule("In", "a"), rule("Lt", "1"), rule("NotIn", "")]), None);
+    let two = error(&[rule("In", "a b"), rule("NotIn", "_")]).unwrap();
+    assert!(
+        two.contains(": [[0].matchExpressions[0].values[0][zone]: Invalid value: \"a b\": a valid"),
+        "{two}"
+    );
+    assert!(
+        two.contains(", [0].matchExpressions[1].values[0][zone]: Invalid value: \"_\": a valid"),
+        "{two}"
+    );
+    let many: [serde_json::Value; 13] = std::array::from_fn(|_| rule("In", "a b"));
+    let many = error(&many).unwrap();
+    assert!(many.ends_with(", and 3 more]"), "{many}");
+}

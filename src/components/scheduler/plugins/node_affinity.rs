@@ -11,13 +11,19 @@
 //! n3   disk=hdd zone=a     refused
 //! ```
 //!
-//! If no node matches a preferred term the plug-in gives no scores.
+//! If no node matches a preferred term the plug-in gives no scores. If a preferred term has a value
+//! that no label can have, the pod gets no node, unless there is only one to choose from.
 
 use crate::framework::{CycleState, Normalize, Plugin, Refusal};
 use crate::node_info::NodeInfo;
+use api::gostr::quote;
 use api::nodes;
-use k8s_openapi::api::core::v1::{NodeSelectorTerm, Pod};
+use api::validate::names::label_value;
+use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm};
 use std::collections::BTreeSet;
+
+/// Unreadable values that an error names; of more it tells the number.
+const TOLD_MAX: usize = 10;
 
 pub(crate) struct NodeAffinity;
 
@@ -51,11 +57,14 @@ impl Plugin for NodeAffinity {
         }
     }
 
+    /// Checks that the preferred terms can be read. The API server takes them with any values,
+    /// because nothing reads them where only one node passes the filters.
+    fn pre_score(&self, state: &mut CycleState, _fitting: &[&NodeInfo]) -> Result<(), String> {
+        unreadable_values(preferred_terms(state)).map_or(Ok(()), Err)
+    }
+
     fn score(&self, state: &CycleState, node: &NodeInfo) -> Option<i64> {
-        let preferred = state
-            .node_affinity()
-            .and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref());
-        let met = preferred.into_iter().flatten().filter(|p| matches_term(&p.preference, node));
+        let met = preferred_terms(state).iter().filter(|p| matches_term(&p.preference, node));
         Some(met.map(|p| i64::from(p.weight)).sum())
     }
 
@@ -87,4 +96,51 @@ fn named_nodes(pod: &Pod) -> Option<BTreeSet<String>> {
 /// Returns whether the node fits a term of an affinity.
 fn matches_term(term: &NodeSelectorTerm, node: &NodeInfo) -> bool {
     nodes::fits(term, &node.name, &node.labels)
+}
+
+fn preferred_terms<'a>(state: &CycleState<'a>) -> &'a [PreferredSchedulingTerm] {
+    let affinity = state.node_affinity();
+    affinity
+        .and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_deref())
+        .unwrap_or_default()
+}
+
+/// Returns what is wrong with values of the preferred terms, with their places; `None` if all can
+/// be read. Upstream: `NewPreferredSchedulingTerms`, whose words these are.
+///
+/// ```text
+/// In ["a b"]    [0].matchExpressions[0].values[0][zone]: Invalid value: "a b": a valid label …
+/// Gt ["many"]   [1].matchExpressions[0].values[0]: Invalid value: "many": for 'Gt', 'Lt' …
+/// ```
+fn unreadable_values(terms: &[PreferredSchedulingTerm]) -> Option<String> {
+    let rules = terms.iter().enumerate().flat_map(|(t, term)| {
+        let rules = term.preference.match_expressions.iter().flatten().enumerate();
+        rules.map(move |(r, rule)| (format!("[{t}].matchExpressions[{r}]"), rule))
+    });
+    let mut problems = rules.flat_map(|(place, rule)| problems_of(rule, place));
+    let mut told: Vec<String> = problems.by_ref().take(TOLD_MAX).collect();
+    let more = problems.count();
+    if more > 0 {
+        told.push(format!("and {more} more"));
+    }
+    match told.len() {
+        0 | 1 => told.pop(),
+        _ => Some(format!("[{}]", told.join(", "))),
+    }
+}
+
+/// Returns what is wrong with the values of one rule: those of `Gt` and `Lt` are whole numbers, and
+/// all are such as a label can have.
+fn problems_of(rule: &NodeSelectorRequirement, place: String) -> impl Iterator<Item = String> {
+    let compares = matches!(rule.operator.as_str(), "Gt" | "Lt");
+    let values = rule.values.as_deref().unwrap_or_default();
+    values.iter().enumerate().flat_map(move |(v, value)| {
+        let told =
+            |at: &str, why: &str| format!("{place}.values[{v}]{at}: Invalid value: {}: {why}", quote(value));
+        let is_no_number = compares && value.parse::<i64>().is_err();
+        let number = is_no_number.then(|| told("", "for 'Gt', 'Lt' operators, the value must be an integer"));
+        let wrong = label_value(value);
+        let label = (!wrong.is_empty()).then(|| told(&format!("[{}]", rule.key), &wrong.join("; ")));
+        number.into_iter().chain(label)
+    })
 }

@@ -24,11 +24,12 @@ impl Plugin for PodTopologySpread {
     }
 
     /// Finds the largest number of pods of the same controller on a node that passed the filters.
-    fn pre_score(&self, state: &mut CycleState, fitting: &[&NodeInfo]) {
+    fn pre_score(&self, state: &mut CycleState, fitting: &[&NodeInfo]) -> Result<(), String> {
         state.siblings = controller(state.pod()).map(|owner| {
             let most = fitting.iter().map(|node| siblings_on(node, &owner)).max().unwrap_or(0);
             Siblings { owner, most }
         });
+        Ok(())
     }
 
     fn score(&self, state: &CycleState, node: &NodeInfo) -> Option<i64> {

@@ -28,14 +28,14 @@ use task::{Crew, guard};
 use tokio::sync::watch;
 
 const NAME: &str = "default-scheduler";
-/// Reasons of the condition `PodScheduled`: no node fits, or the binding failed.
+/// Reasons of the condition `PodScheduled`: no node fits, or the decision or the binding failed.
 const UNSCHEDULABLE: &str = "Unschedulable";
 const SCHEDULER_ERROR: &str = "SchedulerError";
 /// A pod that fits nowhere is looked at again after this time even if nothing seems to have
 /// changed.
 const FLUSH: Duration = Duration::from_secs(300);
-/// The pause after a binding that failed, doubled at each further failure, up to the second value:
-/// upstream's back-off of pods.
+/// The pause after a decision or a binding that failed, doubled at each further failure, up to the
+/// second value: upstream's back-off of pods.
 const BACKOFF: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
 
 /// Everything that the scheduler needs from outside.
@@ -65,12 +65,12 @@ struct Scheduler {
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
     reserved: Mutex<OnTheirWay>,
-    /// Pods whose last binding failed. A pod is forgotten when it fits on no node, and when it is
-    /// not to be scheduled any more: it has a node, has ended, or is gone. An entry that comes
-    /// after that goes at the pod's next look.
+    /// Pods whose last decision or binding failed. A pod is forgotten when it fits on no node, and
+    /// when it is not to be scheduled any more: it has a node, has ended, or is gone. An entry that
+    /// comes after that goes at the pod's next look.
     failures: Mutex<BTreeMap<Key, Failures>>,
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
-    /// binding failed, with the time.
+    /// decision or binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
     /// What the conditions of pods without a node were last written to say: the watch may be behind
     /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
@@ -83,7 +83,7 @@ struct Scheduler {
     news: watch::Sender<()>,
 }
 
-/// The bindings of one pod that failed in a row.
+/// The decisions and bindings of one pod that failed in a row.
 struct Failures {
     uid: Option<String>,
     count: u32,
@@ -323,6 +323,9 @@ impl Scheduler {
         };
         let decision = decide::decide(&pod, &nodes, &volumes, &self.config.rng);
         tell(&decision);
+        if let Some(error) = decision.error.clone() {
+            return self.decision_failed(&key, &pod, error, &cause).await;
+        }
         let Some(node) = decision.chosen.clone() else {
             let (clears, message) = (decision.clears_nomination(&pod), decision.message(&pod));
             let written = self.refuse(&key, &pod, UNSCHEDULABLE, message, clears, &cause).await;
@@ -402,8 +405,8 @@ impl Scheduler {
         Ok(())
     }
 
-    /// Counts a binding of the pod that failed. Returns how many did so in a row, and the pause
-    /// before the next try: 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
+    /// Counts a decision or binding of the pod that failed. Returns how many did so in a row, and
+    /// the pause before the next try: 1 s, 2 s, 4 s, 8 s, 10 s, 10 s …
     fn begin_pause(&self, key: &Key, pod: &Pod) -> (u32, Duration) {
         let mut failures = self.failures.lock();
         let before = failures.get(key).filter(|f| f.uid == pod.metadata.uid).map_or(0, |f| f.count);
@@ -414,12 +417,31 @@ impl Scheduler {
         (count, pause)
     }
 
-    /// Returns how long this pod still pauses after a binding that failed; `None`: it does not.
+    /// Returns how long this pod still pauses after a decision or binding that failed; `None`: it
+    /// does not.
     fn rest_of_pause(&self, key: &Key, pod: &Pod) -> Option<Duration> {
         let failures = self.failures.lock();
         let until = failures.get(key).filter(|f| f.uid == pod.metadata.uid)?.until;
         let rest = until.saturating_duration_since(clock::Instant::now());
         (!rest.is_zero()).then_some(rest)
+    }
+
+    /// Writes the error of a decision to the pod, and has the pod decided again after a pause. Only
+    /// a change of the pod or of the nodes can help. Upstream: `handleSchedulingFailure`.
+    ///
+    /// # Errors
+    /// As [`Scheduler::refuse`].
+    async fn decision_failed(
+        &self,
+        key: &Key,
+        pod: &Pod,
+        error: String,
+        cause: &Option<Cause>,
+    ) -> Result<Outcome, Error> {
+        let (failures, pause) = self.begin_pause(key, pod);
+        tracing::warn!(pod = %key, %error, failures, ?pause, "decision failed, trying again");
+        self.refuse(key, pod, SCHEDULER_ERROR, error, true, cause).await?;
+        Ok(Outcome::Pause(pause))
     }
 
     /// A binding has failed: the room is given back, people are told, and the pod comes again after

@@ -217,7 +217,12 @@ impl Recorder {
         }
     }
 
+    /// Remembers the first object that this request wrote at this revision. A quota, say, that is
+    /// charged in the same transaction does not tell who made the object.
     fn wrote(&mut self, request: &str, revision: i64, head: Head) {
+        if self.written.iter().any(|(id, made, _)| id == request && *made == revision) {
+            return;
+        }
         if self.written.len() == REQUESTS_MAX {
             self.written.pop_front();
         }

@@ -336,6 +336,29 @@ fn who_takes_a_components_name_is_none() {
     assert_eq!(users, ["system:kube-scheduler", "learner"]);
 }
 
+/// A quota is charged in the transaction of the pod.
+#[test]
+fn what_was_written_beside_an_object_does_not_say_who_made_it() {
+    let tap = Tap::new().at("n", Component::ApiServer);
+    let owned = json!({"metadata": {"ownerReferences": [{"kind": "ReplicaSet", "controller": true}]}});
+    let user = "system:kube-controller-manager".to_string();
+    let request = Request { id: "1".into(), user, verb: "create".into(), ..Request::default() };
+    for (resource, write, body) in
+        [("pods", Write::CREATED, owned), ("resourcequotas", Write::UPDATED, json!({}))]
+    {
+        let mut commit = Record::new(Event::Commit(write)).object(resource, "d", "x").revision(5);
+        (commit.request, commit.body) = (Some(request.clone()), Some(body.to_string().into()));
+        tap.emit(commit);
+    }
+    let mut answer = Record::new(Event::Answer(Box::default())).object("pods", "d", "x");
+    answer.request = Some(Request { code: 201, ..request });
+    tap.emit(answer);
+    let mut recorder = Recorder::default();
+    tap.since(0).iter().for_each(|record| recorder.take(record, Some(false)));
+    let by: Vec<&str> = recorder.trace.iter().map(|told| str_field(told, "by_component")).collect();
+    assert_eq!(by.last(), Some(&"replicaset-controller"), "{by:?}");
+}
+
 /// kubectl asks for the same table for a plain list and for `-o wide`; only Ropewalk's own says
 /// which of the two it was.
 #[test]

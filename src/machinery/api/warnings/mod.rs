@@ -218,7 +218,8 @@ fn ingress(object: &Value, found: &mut Found) {
 /// Warns of a part of a byte: memory of `500m` is half of one, where `500M` was meant.
 fn fractional(amounts: &Value, name: &str, path: &str, found: &mut Found) {
     let amount = amounts.get(name).and_then(Value::as_str).and_then(Quantity::parse);
-    if let Some(amount) = amount.filter(|amount| amount.milli() % 1000 != 0) {
+    // Not by the thousandths: those of `16Pi` are more than 64 bits.
+    if let Some(amount) = amount.filter(|amount| !amount.rounded().is_whole()) {
         let shown = quote(&amount.to_string());
         found.push(format!("{path}[{name}]: fractional byte value {shown} is invalid, must be an integer"));
     }

@@ -230,6 +230,17 @@ fn workloads_are_warned_of_their_names_and_limits() {
     );
 }
 
+#[test]
+fn a_whole_number_of_bytes_is_never_fractional() {
+    for (amount, is_fractional) in
+        [("16Pi", false), ("7Ei", false), ("100E", false), ("1Gi", false), ("0.1", true), ("1500m", true)]
+    {
+        let claim = json!({"spec": {"resources": {"requests": {"storage": amount}}}});
+        let found = told("", "PersistentVolumeClaim", claim, None);
+        assert_eq!(found.len(), usize::from(is_fractional), "{amount}: {found:?}");
+    }
+}
+
 fn check_objects<const N: usize>(objects: [(&str, &str, Value, Vec<&str>); N]) {
     for (group, kind, object, want) in objects {
         assert_eq!(told(group, kind, object, None), want, "{kind}");

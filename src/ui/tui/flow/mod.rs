@@ -178,7 +178,12 @@ impl Flow {
         // What names no object leads to nothing: `kubectl proxy` may pass such requests on all day.
         if let Some(request) = record.request.as_ref().filter(|_| record.object.is_some()) {
             self.requests.insert(request.id.clone());
-            self.revisions.extend(record.revision.map(|r| (r, (request.id.clone(), record.object.clone()))));
+            // What the same transaction has changed beside its object is told behind it.
+            if let Some(revision) = record.revision
+                && self.revisions.get(&revision).is_none_or(|(id, _)| *id != request.id)
+            {
+                self.revisions.insert(revision, (request.id.clone(), record.object.clone()));
+            }
         }
         let Some(hop) = self.hop(record) else { return false };
         if let (Did::Answered { code: 400.., .. }, Some(answer)) = (&hop.did, record.answer()) {

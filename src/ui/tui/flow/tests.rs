@@ -294,6 +294,30 @@ fn what_an_autoscaler_does_later_is_no_part_of_the_command_that_made_it() {
     assert_eq!(traffic.play.session, Some(traffic.flows[1].session.clone()));
 }
 
+/// A quota is charged with a pod, and the Endpoints go with their Service.
+#[test]
+fn what_a_transaction_changed_beside_its_object_does_not_take_its_place() {
+    let mut traffic = Traffic::new();
+    told(&mut traffic, "scale", commit(), 7);
+    let request = Request {
+        id: "c".into(),
+        user: "system:kube-controller-manager".into(),
+        user_agent: "kube-controller-manager/v1".into(),
+        code: 201,
+        ..Request::default()
+    };
+    let cause = || Some(Cause::Revision(7));
+    let answered = Record { revision: None, ..record(answer("create"), "pods", 0, cause(), request.clone()) };
+    let committed = |resource: &str| record(commit(), resource, 9, cause(), request.clone());
+    for told in [committed("pods"), committed("resourcequotas"), answered] {
+        traffic.absorb(told, Duration::ZERO, Timestamp::UNIX_EPOCH);
+    }
+    let made = traffic.flows[0].hops.last().expect("the request of the controller");
+    let object = made.object.as_ref().map(|object| object.resource.as_str());
+    assert_eq!((made.revision, object), (Some(9), Some("pods")));
+    assert_eq!(traffic.changed[&9].resource, "pods");
+}
+
 /// `r9` made revision 9.
 fn revision_of(id: &str) -> u64 {
     id[1..].parse().unwrap()

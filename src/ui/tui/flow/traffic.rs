@@ -142,7 +142,8 @@ impl Traffic {
             }
             Event::Commit(_) => {
                 let Some((revision, object)) = record.revision.zip(record.object.clone()) else { return };
-                self.changed.insert(revision, object);
+                // The object itself comes first: see `Flow::take`.
+                self.changed.entry(revision).or_insert(object);
                 while self.changed.len() > WRITTEN_MAX {
                     self.changed.pop_first();
                 }
@@ -212,8 +213,8 @@ impl Traffic {
         self.newest
     }
 
-    /// The newest revision in the entries of the store's log that were told. Renewed Leases and keys
-    /// that are no objects count, too: it is what etcd itself answers. 0: none was told.
+    /// The newest revision in the entries of the store's log that were told. Renewed Leases and
+    /// keys that are no objects count, too: it is what etcd itself answers. 0: none was told.
     pub(crate) fn stored_revision(&self) -> u64 {
         self.written.values().filter_map(|written| written.revision).max().unwrap_or_default()
     }

@@ -111,7 +111,8 @@ async fn create_named(
     let known = state.cache.revision();
     let creation = Creation { state, ctx, kind, object: &object, has_version };
     let done = match pipeline::write(&creation).await {
-        Err(status) if matches!(status.code, 403 | 404 | 422) => match state.fresh().await {
+        // 500 is the refusal of a port for health checks.
+        Err(status) if matches!(status.code, 403 | 404 | 422 | 500) => match state.fresh().await {
             Ok(now) if now > known => pipeline::write(&creation).await,
             _ => Err(status),
         },

@@ -1,8 +1,8 @@
 use super::super::Failures;
 use super::super::tests::{claim, free_volume, of, over, pod};
 use super::*;
-use client::Change;
 use client::testing::{Scripted, refusal};
+use client::{Change, Outcome};
 use k8s_openapi::api::core::v1::Node;
 use std::sync::Arc;
 use std::time::Duration;
@@ -167,4 +167,33 @@ async fn a_pod_is_told_once_that_nothing_goes_for_it_whatever_becomes_of_its_con
     let gone = of(json!({"metadata": {"name": "lost", "namespace": "d"}}));
     scheduler.pod_changed(&Change::Deleted(Arc::new(gone)));
     assert_eq!(scheduler.told_of_preemption.lock().len(), 2);
+}
+
+/// A preferred term compares with a word, which upstream's scheduler reports as its own error.
+#[tokio::test]
+async fn a_decision_that_fails_is_told_in_the_condition_and_made_again_after_a_pause() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    scheduler.volumes.tell_of(free_volume());
+    scheduler.nodes.tell_of(of(json!({"metadata": {"name": "m"}, "status": {"allocatable": {"pods": "9"}}})));
+    let rule = json!({"key": "cores", "operator": "Gt", "values": ["many"]});
+    let term = json!({"weight": 1, "preference": {"matchExpressions": [rule]}});
+    let preferred = json!({"preferredDuringSchedulingIgnoredDuringExecution": [term]});
+    let mut unreadable = pod("1");
+    unreadable.metadata.resource_version = Some("2".into());
+    unreadable.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": preferred}));
+    unreadable.status = of(json!({"nominatedNodeName": "gone"}));
+    scheduler.pods.tell_of(unreadable);
+    let key = Key::new("d", "p");
+    let outcome = scheduler.schedule(key.clone(), None).await.unwrap();
+    assert_eq!(outcome, Outcome::Pause(Duration::from_secs(1)));
+    let sent = server.take().into_iter().find(|asked| asked.line.ends_with("/pods/p/status"));
+    let status = sent.expect("the condition").body["status"].clone();
+    assert_eq!(status.get("nominatedNodeName"), Some(&Value::Null));
+    let condition = &status["conditions"][0];
+    assert_eq!(condition["reason"], "SchedulerError");
+    let message = condition["message"].as_str().unwrap();
+    assert!(message.starts_with("running PreScore plugin \"NodeAffinity\": [0]"), "{message}");
+    assert!(matches!(scheduler.schedule(key, None).await.unwrap(), Outcome::Pause(_)));
+    assert!(scheduler.cache.assumed().is_empty());
 }
