@@ -169,8 +169,8 @@ struct Walk<'w> {
     /// Values that it may still come to.
     left: &'w Cell<u64>,
     ranges: &'w Ranges,
-    /// The words of a failure are dropped. Those of a filter hold a whole value, and a filter in the
-    /// path of another one may fail for each item.
+    /// The words of a failure are dropped. Those of a filter hold a whole value, and a filter in
+    /// the path of another one may fail for each item.
     is_mute: bool,
 }
 
