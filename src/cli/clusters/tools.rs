@@ -6,9 +6,10 @@ use crate::words::Word;
 use anyhow::anyhow;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
-use cluster::{Error, Place};
+use cluster::{Error, Place, Refusal};
 use etcdctl::Preset;
 use lang::Lang;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -113,21 +114,30 @@ async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
 /// Finds out where a cluster's store is.
 ///
 /// # Errors
-/// The cluster does not run, or gives no answer.
+/// The cluster does not run, gives no answer, or is a foreign one, whose store is not known.
 async fn store(place: &Place) -> Result<Preset, Error> {
     let mut control = Control::connect(place).await?;
     match control.ask(&Ask::Status).await {
-        Ok(status) => Ok(Preset::of_status(&status["etcd"])),
+        Ok(status) => preset_of(place, &status),
         // It ended between the question and its answer: it is a cluster that does not run.
         Err(Error::Ended) => Err(Error::NotRunning(place.name.clone())),
         Err(other) => Err(other),
     }
 }
 
+/// The store that a cluster's status names.
+fn preset_of(place: &Place, status: &Value) -> Result<Preset, Error> {
+    if place.foreign().exists() {
+        let url = status["apiServers"][0].as_str().unwrap_or_default().into();
+        return Err(Refusal::OnlyAtHome { what: "etcdctl".into(), url }.into());
+    }
+    Ok(Preset::of_status(&status["etcd"]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cluster::Refusal;
+    use serde_json::json;
 
     #[test]
     fn a_line_for_another_server_needs_no_cluster() {
@@ -178,6 +188,19 @@ mod tests {
         // Whether the cluster behind this runs cannot be found out.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert!(!matches!(store(&place).await, Ok(_) | Err(Error::NotRunning(_))));
+    }
+
+    /// Such a session has no etcd that could be started again.
+    #[test]
+    fn the_store_of_a_foreign_cluster_is_not_said_to_be_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("foreign-kind-1").unwrap();
+        place.make().unwrap();
+        let status = json!({"apiServers": ["https://far:6443"]});
+        assert_eq!(preset_of(&place, &status).unwrap(), Preset::default());
+        fs::write(place.foreign(), "{}").unwrap();
+        let refused = preset_of(&place, &status).unwrap_err().say(Lang::En);
+        assert!(refused.starts_with("`etcdctl` needs") && refused.contains("https://far:6443"), "{refused}");
     }
 
     /// As after `fault node crash` of the only control plane.
