@@ -78,13 +78,11 @@ async fn check(
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
     let before = query(place, style.lang, Ask::Show).await?;
-    let named = task.map(|id| before.tasks.iter().position(|task| task.id == id));
-    if named == Some(None) {
+    let Some(at) = place_of(&before, task) else {
         eprintln!("ropewalk: {}", front::no_such_task(style.lang, task.unwrap_or_default()));
         return Ok(USAGE);
-    }
-    let at = named.flatten().unwrap_or(before.at);
-    if named.is_some() && (at != before.at || before.phase.is_over()) {
+    };
+    if task.is_some() && (at != before.at || before.phase.is_over()) {
         match output {
             Some(Output::Json) => std::println!("{}", serde_json::to_string_pretty(&before)?),
             None => print!("{}", front::result(style, &before, at, clock::now())),
@@ -100,6 +98,15 @@ async fn check(
         None => print!("{told}"),
     }
     Ok(i32::from(!is_done))
+}
+
+/// The place of a task in a drill, or of the present one. `None`: the drill has no such task. Where
+/// no drill is open, that is what the cluster's answer says, whatever task is named.
+fn place_of(view: &DrillView, task: Option<&str>) -> Option<usize> {
+    match task {
+        Some(id) if view.phase != Phase::None => view.tasks.iter().position(|task| task.id == id),
+        _ => Some(view.at),
+    }
 }
 
 /// Gives an order, which may be about what `drill show` shows, and prints what came of it.
@@ -137,4 +144,22 @@ async fn test(ids: &[String], all: bool, seed: u64, part: Part, lang: Lang) -> a
     }
     let sound = drill_proof::prove(chosen, seed, part).await && table.faults.is_empty();
     Ok(i32::from(!sound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lab::practice::view::TaskView;
+
+    #[test]
+    fn a_task_is_missing_from_a_drill_only_if_there_is_one() {
+        let none = DrillView::default();
+        assert_eq!(place_of(&none, Some("scale-up")), Some(0), "the answer says that no drill is open");
+        let task = |id: &str| TaskView { id: id.into(), ..TaskView::default() };
+        let tasks = vec![task("logs"), task("scale-up")];
+        let open = DrillView { phase: Phase::Running, tasks, at: 1, ..none };
+        assert_eq!(place_of(&open, Some("logs")), Some(0));
+        assert_eq!(place_of(&open, Some("exec")), None);
+        assert_eq!(place_of(&open, None), Some(1));
+    }
 }

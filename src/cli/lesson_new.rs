@@ -6,6 +6,8 @@ use super::words::Word;
 use anyhow::Context;
 use lab::format::pack;
 use lang::charset::{eprintln, println};
+use std::fs::OpenOptions;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use ui::texts::{Lang, Say};
 
@@ -72,10 +74,13 @@ pub(super) fn new(directory: &Path, id: &str, lang: Lang) -> anyhow::Result<i32>
     Ok(0)
 }
 
-/// Writes a file, and makes its folder if there is none.
+/// Writes a new file, and makes its folder if there is none. A file that is there is never written
+/// to: it may be in a folder that cannot be listed, or the target of a link.
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
-    made.and_then(|()| std::fs::write(path, text)).with_context(|| path.display().to_string())
+    let opened = made.and_then(|()| OpenOptions::new().write(true).create_new(true).open(path));
+    let written = opened.and_then(|mut file| file.write_all(text.as_bytes()));
+    written.with_context(|| path.display().to_string())
 }
 
 const TEMPLATE: &str = include_str!("lesson_template.md");
@@ -129,6 +134,18 @@ mod tests {
         std::fs::write(half.join("lesson.ko.md"), "").unwrap();
         assert_eq!(new(dir.path(), "first-voyage/14-half", Lang::En).unwrap(), 1);
         assert!(!half.join("lesson.md").exists());
+    }
+
+    #[test]
+    fn a_template_is_not_written_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let (lessons, elsewhere) = (dir.path().join("lessons"), dir.path().join("elsewhere.md"));
+        let folder = lessons.join("harbour/01-first");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, folder.join("lesson.md")).unwrap();
+        let error = new(&lessons, "harbour/01-first", Lang::En).unwrap_err();
+        assert!(format!("{error:#}").contains("harbour/01-first/lesson.md: "), "{error:#}");
+        assert!(!elsewhere.exists());
     }
 
     #[test]

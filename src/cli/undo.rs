@@ -1,6 +1,7 @@
 //! `undo`, `redo`, `rewind`: the cluster's objects as they were.
 
 use super::args::Output;
+use super::words::Word;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::undo::{Moment, Past, losses};
@@ -30,10 +31,10 @@ pub(crate) async fn run(name: &str, what: What, yes: bool, output: Option<Output
         What::Undo(count) => Past::Undo { count: *count },
         What::Redo => Past::Redo,
         What::List => Past::Steps,
-        What::Rewind(when) => match moment(when, &Zoned::now()) {
-            Some(to) => Past::Rewind { to },
-            None => {
-                eprintln!("ropewalk: {}", lang.say(Say::WhenIsThat, &[when]));
+        What::Rewind(when) => match reached(when, &Zoned::now()) {
+            Ok(to) => Past::Rewind { to },
+            Err(wrong) => {
+                eprintln!("ropewalk: {}", wrong.say(lang, when));
                 return Ok(super::codes::USAGE);
             }
         },
@@ -148,6 +149,33 @@ fn list(lang: Lang, told: &Value, now: &Zoned) -> String {
         }
     }
     out
+}
+
+/// Why a word is no moment to go back to.
+#[derive(Debug, PartialEq, Eq)]
+enum NoMoment {
+    Unclear,
+    /// Most often a time of another zone: 10:42 in Seoul is 01:42Z.
+    Future,
+}
+
+impl NoMoment {
+    fn say(&self, lang: Lang, when: &str) -> String {
+        match self {
+            NoMoment::Unclear => lang.say(Say::WhenIsThat, &[when]),
+            NoMoment::Future => lang.say(Word::WhenToCome, &[when]),
+        }
+    }
+}
+
+/// The moment that a word names, if it is not later than `now`. To go "back" to a later one would
+/// change nothing and say that all is done.
+fn reached(text: &str, now: &Zoned) -> Result<Moment, NoMoment> {
+    match moment(text, now) {
+        Some(Moment::At(at)) if at > now.timestamp() => Err(NoMoment::Future),
+        Some(reached) => Ok(reached),
+        None => Err(NoMoment::Unclear),
+    }
 }
 
 /// Parses `812`, `10:42:07`, `2026-11-20T10:42:07Z`, `2026-11-20T10:42:07` and `5m` (ago). A time
@@ -281,6 +309,20 @@ mod tests {
             assert_eq!(moment(text, &now), at("2026-11-18T01:42:07Z"), "{text}");
         }
         assert_eq!(moment("2026-11-18T10:42:07+02:00", &now), at("2026-11-18T08:42:07Z"));
+    }
+
+    /// Nothing would change, and it would be said to be done.
+    #[test]
+    fn nothing_goes_back_to_a_time_that_is_still_to_come() {
+        let now = "2026-11-20T03:00:00Z".parse::<jiff::Timestamp>().unwrap().to_zoned(TimeZone::UTC);
+        assert_eq!(reached("2026-11-20T10:42:07Z", &now), Err(NoMoment::Future));
+        assert_eq!(reached("yesterday", &now), Err(NoMoment::Unclear));
+        for past in ["2026-11-20T03:00:00Z", "10:42:07", "0s", "812"] {
+            assert_eq!(reached(past, &now).ok(), moment(past, &now), "{past}");
+        }
+        for lang in [Lang::En, Lang::Ko] {
+            assert!(NoMoment::Future.say(lang, "10:42:07Z").starts_with("10:42:07Z "));
+        }
     }
 
     #[test]

@@ -24,7 +24,8 @@ const EXAMPLES: &[(&str, &str)] = &[
     ("why", "why · why pod/web"),
 ];
 
-fn language(asked: Option<Lang>) -> Lang {
+/// The language of a text: that of `asked`, else of the home, else of the environment.
+pub(crate) fn language(asked: Option<Lang>) -> Lang {
     let without_home = || asked.map_or_else(settings::environment, |lang| charset::presentable(lang, true));
     Home::find().map_or_else(|_| without_home(), |home| settings::language(asked, &home))
 }

@@ -2,13 +2,12 @@
 
 use super::args::Output;
 use super::layout::{columns, wrapped};
-use cluster::home::Home;
+use super::usage;
 use lab::format::{Library, Term, Terms};
 use lang::charset::{eprintln, print};
 use std::path::Path;
 use ui::lesson::tag;
 use ui::prose;
-use ui::settings;
 use ui::texts::{Lang, Say};
 
 /// Lines are no longer than this, however wide the terminal is.
@@ -22,7 +21,7 @@ pub(crate) fn what(
     lang: Option<Lang>,
     output: Option<Output>,
 ) -> anyhow::Result<i32> {
-    let lang = settings::language(lang, &Home::find()?);
+    let lang = usage::language(lang);
     let library = Library::at(lessons, only);
     // A term of a file that cannot be read is not "unknown".
     for fault in &library.faults {

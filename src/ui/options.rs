@@ -27,9 +27,10 @@ pub struct Options {
     pub plain: bool,
     /// The interface draws with ASCII alone.
     pub ascii: bool,
-    /// The lesson that the interface opens first: `4` or `first-voyage/04`.
+    /// The lesson that the session opens first: `4` or `first-voyage/04`.
     pub lesson: Option<String>,
-    /// The lab that is started first, by its id, and its seed; `None`: the seed is drawn.
+    /// At a terminal: the lab that is started first, by its id, and its seed; `None`: the seed is
+    /// drawn.
     pub lab: Option<(String, Option<u64>)>,
     /// This is the shell pane of the interface, with the token by which it sends commands to the
     /// interface. The interface itself starts the cluster and asks the questions at the end.

@@ -55,7 +55,8 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let mut session = Session::new(place, lang, manner, Handle::current());
     session.tape = options.record;
     session.ends = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
-    let played = tokio::task::spawn_blocking(move || script::play(&mut session, script));
+    let lesson = options.lesson;
+    let played = tokio::task::spawn_blocking(move || script::play_lesson(&mut session, lesson, script));
     let code = tokio::select! {
         played = played => played.map_err(|_| Error::Panicked),
         signal = asked => Ok(128 + signal::number(signal).unwrap_or_default()),

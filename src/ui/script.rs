@@ -48,6 +48,15 @@ impl Lines for Script {
     }
 }
 
+/// Opens the lesson that the session begins with, if there is one, and runs every line. If the
+/// lesson cannot be opened, no line runs: they are meant for that lesson.
+pub(crate) fn play_lesson(session: &mut Session, lesson: Option<String>, script: Script) -> i32 {
+    match lesson.map_or(0, |id| session.open_lesson(id, false)) {
+        0 => play(session, script),
+        failed => failed,
+    }
+}
+
 /// Runs every line; the exit code is the last one's, or that of `exit`.
 pub(crate) fn play(session: &mut Session, mut script: Script) -> i32 {
     while let Some((first, mut is_utf8)) = script.take() {
@@ -124,6 +133,22 @@ mod tests {
             assert_eq!(play(&mut session, script(&lines)), 0, "no shell has ended: {lines:?}");
             std::fs::remove_file(&next).unwrap();
         }
+    }
+
+    /// `learn nope < lines`: `check` would judge another lesson.
+    #[test]
+    fn a_script_whose_lesson_cannot_be_opened_runs_no_line() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let next = dir.path().join("next");
+        let line = format!("echo > {}", next.display());
+        let played = |lesson: Option<&str>| {
+            let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
+            play_lesson(&mut session, lesson.map(String::from), script(&[&line]))
+        };
+        assert_ne!(played(Some("first-voyage/04")), 0, "no cluster answers");
+        assert!(!next.exists());
+        assert_eq!(played(None), 0);
+        assert!(next.exists());
     }
 
     #[test]

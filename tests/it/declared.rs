@@ -92,7 +92,7 @@ fn a_lesson_has_its_cluster_beside_the_learners_own() {
     let refused = run(&["repl", "--name", "t", "--lang", "en", "-c", "lesson probe/02"], "");
     refused.fails("ropewalk up --name t-lesson --control-planes 1 --workers 1 --detach --wait");
     run(&["learn", "probe/02", "--name", "t", "--lang", "en"], "").fails("--yes");
-    let lines = "lesson probe/02\nkubectl create configmap hello\ncheck\nlesson leave\necho not here\n";
+    let lines = "kubectl create configmap hello\ncheck\nlesson leave\necho not here\n";
     let played = run(&["learn", "probe/02", "--name", "t", "--lang", "en", "--yes"], lines).ok();
     assert!(played.contains("Two nodes") && !played.contains("not here"), "{played}");
 

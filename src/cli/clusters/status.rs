@@ -4,7 +4,8 @@ use crate::args::Output;
 use crate::words::Word;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
-use cluster::{Error, Spec};
+use cluster::{Error, Place, Refusal, Spec};
+use lang::Lang;
 use lang::charset::println;
 use serde_json::{Value, json};
 use ui::settings;
@@ -60,7 +61,7 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
     }
     if status["state"] != "running" && status["state"] != "starting" {
-        println!("\n{}", lang.say(Say::StartWith, &[name]));
+        println!("\n{}", advice(&place, lang));
     }
     Ok(0)
 }
@@ -74,6 +75,14 @@ fn mark(lang: Lang, ready: &Value) -> String {
     }
 }
 
+/// How a cluster that does not run is started. A foreign one is not: it is opened.
+fn advice(place: &Place, lang: Lang) -> String {
+    match place.foreign().exists() {
+        true => Refusal::Foreign { name: place.name.clone() }.say(lang),
+        false => lang.say(Say::StartWith, &[&place.name]),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -83,5 +92,19 @@ mod tests {
         let told = |ready: Value| mark(Lang::En, &ready);
         assert_eq!([told(json!(true)), told(json!(false))], ["ready", "not ready"]);
         assert!(told(Value::Null).starts_with("not known"));
+    }
+
+    /// `up` would refuse to start it.
+    #[test]
+    fn a_foreign_cluster_is_not_said_to_be_startable() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("foreign-kind-1").unwrap();
+        place.make().unwrap();
+        assert!(advice(&place, Lang::En).ends_with("ropewalk up --name foreign-kind-1"));
+        std::fs::write(place.foreign(), "{}").unwrap();
+        for lang in [Lang::En, Lang::Ko] {
+            let said = advice(&place, lang);
+            assert!(said.contains("--kubeconfig") && !said.contains("ropewalk up"), "{said}");
+        }
     }
 }

@@ -1,41 +1,58 @@
 //! `kubectl` and `etcdctl`: the built-in clients on a cluster of this home.
 
 use super::has_kubeconfig;
+use crate::usage;
 use crate::words::Word;
 use anyhow::anyhow;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
-use cluster::{Error, Place};
+use cluster::{Error, Place, Refusal};
 use etcdctl::Preset;
 use lang::Lang;
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
-use ui::settings;
+use std::path::{Path, PathBuf};
 
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
-/// server works without one.
+/// server works without one, and without a home.
 pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
     let mut env = kubectl::Env::of_process();
-    match has_kubeconfig(&place) {
-        Ok(true) => env.kubeconfig = Some(place.kubeconfig()),
-        Ok(false) if kubectl::asks_a_server(&words) => return Err(Error::NotRunning(name.into()).into()),
-        Err(unknown) if kubectl::asks_a_server(&words) => return Err(unknown.into()),
-        Ok(false) | Err(_) => {}
+    if let Some(own) = own_kubeconfig(Home::find(), name, kubectl::asks_a_server(&words))? {
+        env.kubeconfig = Some(own);
     }
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
     Ok(kubectl::stdio::on_stdio(args, env).await)
 }
 
-/// The built-in etcdctl on the cluster's own store. What needs no store works without one.
+/// The kubeconfig of the cluster `name`; `None`: there is none, and none is needed.
+///
+/// # Errors
+/// No cluster can have this name; or the kubeconfig is needed, and is not there.
+fn own_kubeconfig(home: Result<Home, Error>, name: &str, is_needed: bool) -> Result<Option<PathBuf>, Error> {
+    let place = match home {
+        Ok(home) => home.cluster(name)?,
+        Err(why) => return if is_needed { Err(why) } else { Ok(None) },
+    };
+    match has_kubeconfig(&place) {
+        Ok(true) => Ok(Some(place.kubeconfig())),
+        Ok(false) if is_needed => Err(Error::NotRunning(name.into())),
+        Err(unknown) if is_needed => Err(unknown),
+        Ok(false) | Err(_) => Ok(None),
+    }
+}
+
+/// The built-in etcdctl on the cluster's own store. What needs no store works without one, and
+/// without a home.
 pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
-    let place = Home::find()?.cluster(name)?;
     let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
     let is_needed = !elsewhere && etcdctl::needs_a_store(&words);
-    let lang = settings::language(None, &place.home);
-    let preset = usable(store(&place).await, is_needed, name, lang)?;
+    let found = match Home::find() {
+        Ok(home) => store(&home.cluster(name)?).await,
+        Err(why) => Err(why),
+    };
+    let preset = usable(found, is_needed, name, usage::language(None))?;
     Ok(run_etcdctl(words, preset).await)
 }
 
@@ -57,12 +74,19 @@ fn usable(found: Result<Preset, Error>, is_needed: bool, name: &str, lang: Lang)
 
 /// The same under its own name, where there may be another etcd to talk to.
 pub(crate) async fn etcdctl_alone(words: Vec<String>) -> anyhow::Result<i32> {
-    let home = Home::find()?;
-    let place = match named(&home, &std::env::var_os("KUBECONFIG").unwrap_or_default()) {
+    let preset = preset_alone(Home::find(), &std::env::var_os("KUBECONFIG").unwrap_or_default()).await?;
+    Ok(run_etcdctl(words, preset).await)
+}
+
+/// The store of the cluster that `KUBECONFIG` belongs to, else of `main`. Empty if that does not
+/// answer, or if there is no home: a service of systemd or a cron job may have no `HOME`.
+async fn preset_alone(home: Result<Home, Error>, kubeconfig: &OsStr) -> Result<Preset, Error> {
+    let Ok(home) = home else { return Ok(Preset::default()) };
+    let place = match named(&home, kubeconfig) {
         Some(place) => place,
         None => home.cluster("main")?,
     };
-    Ok(run_etcdctl(words, store(&place).await.unwrap_or_default()).await)
+    Ok(store(&place).await.unwrap_or_default())
 }
 
 /// The cluster of this home whose own kubeconfig is the first that `KUBECONFIG` names, which may be
@@ -90,21 +114,30 @@ async fn run_etcdctl(words: Vec<String>, preset: Preset) -> i32 {
 /// Finds out where a cluster's store is.
 ///
 /// # Errors
-/// The cluster does not run, or gives no answer.
+/// The cluster does not run, gives no answer, or is a foreign one, whose store is not known.
 async fn store(place: &Place) -> Result<Preset, Error> {
     let mut control = Control::connect(place).await?;
     match control.ask(&Ask::Status).await {
-        Ok(status) => Ok(Preset::of_status(&status["etcd"])),
+        Ok(status) => preset_of(place, &status),
         // It ended between the question and its answer: it is a cluster that does not run.
         Err(Error::Ended) => Err(Error::NotRunning(place.name.clone())),
         Err(other) => Err(other),
     }
 }
 
+/// The store that a cluster's status names.
+fn preset_of(place: &Place, status: &Value) -> Result<Preset, Error> {
+    if place.foreign().exists() {
+        let url = status["apiServers"][0].as_str().unwrap_or_default().into();
+        return Err(Refusal::OnlyAtHome { what: "etcdctl".into(), url }.into());
+    }
+    Ok(Preset::of_status(&status["etcd"]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::PathBuf;
+    use serde_json::json;
 
     #[test]
     fn a_line_for_another_server_needs_no_cluster() {
@@ -124,6 +157,27 @@ mod tests {
         }
     }
 
+    /// As in a service of systemd, which has no `HOME`.
+    #[tokio::test]
+    async fn what_needs_no_cluster_needs_no_home() {
+        let homeless = || Err(Error::from(Refusal::NoHome));
+        assert_eq!(own_kubeconfig(homeless(), "main", false).unwrap(), None);
+        let refused = own_kubeconfig(homeless(), "main", true);
+        assert!(matches!(refused, Err(Error::Refusal(Refusal::NoHome))), "{refused:?}");
+        assert_eq!(preset_alone(homeless(), OsStr::new("")).await.unwrap(), Preset::default());
+        let dir = tempfile::tempdir().unwrap();
+        let home = || Ok(Home::at(dir.path()));
+        assert_eq!(own_kubeconfig(home(), "shop", false).unwrap(), None);
+        assert!(
+            matches!(own_kubeconfig(home(), "shop", true), Err(Error::NotRunning(name)) if name == "shop")
+        );
+        assert!(own_kubeconfig(home(), "../x", false).is_err());
+        let place = home().unwrap().cluster("shop").unwrap();
+        place.make().unwrap();
+        fs::write(place.kubeconfig(), "").unwrap();
+        assert_eq!(own_kubeconfig(home(), "shop", true).unwrap(), Some(place.kubeconfig()));
+    }
+
     /// To start it, as for one that does not run, would be the wrong advice.
     #[tokio::test]
     async fn a_cluster_that_gives_no_answer_is_not_said_to_be_stopped() {
@@ -134,6 +188,19 @@ mod tests {
         // Whether the cluster behind this runs cannot be found out.
         std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
         assert!(!matches!(store(&place).await, Ok(_) | Err(Error::NotRunning(_))));
+    }
+
+    /// Such a session has no etcd that could be started again.
+    #[test]
+    fn the_store_of_a_foreign_cluster_is_not_said_to_be_broken() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("foreign-kind-1").unwrap();
+        place.make().unwrap();
+        let status = json!({"apiServers": ["https://far:6443"]});
+        assert_eq!(preset_of(&place, &status).unwrap(), Preset::default());
+        fs::write(place.foreign(), "{}").unwrap();
+        let refused = preset_of(&place, &status).unwrap_err().say(Lang::En);
+        assert!(refused.starts_with("`etcdctl` needs") && refused.contains("https://far:6443"), "{refused}");
     }
 
     /// As after `fault node crash` of the only control plane.

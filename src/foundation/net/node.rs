@@ -356,7 +356,8 @@ impl NodeNetwork for Node {
     async fn installed(&self) -> Result<Vec<Installed>> {
         let services = self.services.lock().await; // what is written now is read whole
         let failed = || format!("cannot read the service rules of {}", self.ip);
-        installed::read(&self.nft, &services.known.keys()).await.during(failed).map_err(Error::of_nftables)
+        let read = installed::read(&self.nft, &services.known.services()).await;
+        read.during(failed).map_err(Error::of_nftables)
     }
 
     async fn forget_flows(&self) -> Result<()> {

@@ -185,11 +185,11 @@ impl Known {
         Some(write)
     }
 
-    /// The key of each Service by the number that its chains and sets are named by; empty while it
+    /// The rule of each Service by the number that its chains and sets are named by; empty while it
     /// is not known which rules the kernel has.
-    pub(crate) fn keys(&self) -> BTreeMap<u32, &str> {
+    pub(crate) fn services(&self) -> BTreeMap<u32, &ServiceRule> {
         match self {
-            Known::Table(table) => table.services.iter().map(|(key, (n, _))| (*n, key.as_str())).collect(),
+            Known::Table(table) => table.services.values().map(|(number, rule)| (*number, rule)).collect(),
             Known::Unsure { .. } => BTreeMap::new(),
         }
     }

@@ -176,7 +176,8 @@ async fn refused_node_port(ends: &Ends<'_>) -> Check {
         ensure(answer == "ConnectionRefused", format!("a node port without endpoints, {who}: {answer}"))?;
     }
     let found = n1.installed().await?;
-    let listed = found.iter().filter(|i| i.does == Does::RefusedNodePort { port: 30050 }).count();
+    let own = |i: &&Installed| i.service.as_deref() == Some("default/s50:");
+    let listed = found.iter().filter(own).filter(|i| i.does == Does::RefusedNodePort { port: 30050 }).count();
     let rules = found.iter().filter(|i| i.does == Does::RefusesListedPorts).count();
     ensure((listed, rules) == (1, 1), format!("{found:?}"))
 }

@@ -65,7 +65,8 @@ impl Endpoint {
     /// if the text has none.
     ///
     /// # Errors
-    /// `Endpoint` if the text is no address, or has a scheme other than `http` and `https`.
+    /// `Endpoint` if the text is no address, or has a scheme other than `http` and `https`, or a
+    /// port that is none: with 2379 in its place, the text could lead to another etcd.
     pub fn parse(text: &str, secure: bool) -> Result<Endpoint, ConnectError> {
         let wrong = || ConnectError::Endpoint(text.to_string());
         let (tls, rest) = match text.split_once("://") {
@@ -77,7 +78,13 @@ impl Endpoint {
         let uri: Uri = rest.trim_end_matches('/').parse().map_err(|_| wrong())?;
         let authority = uri.authority().ok_or_else(wrong)?;
         let host = authority.host().trim_matches(['[', ']']).to_string();
-        Ok(Endpoint { tls, host, port: authority.port_u16().unwrap_or(2379) })
+        let named =
+            authority.as_str().rsplit('@').next().and_then(|text| text.strip_prefix(authority.host()));
+        let port = match named.ok_or_else(wrong)? {
+            "" => 2379,
+            port => port.strip_prefix(':').and_then(|port| port.parse().ok()).ok_or_else(wrong)?,
+        };
+        Ok(Endpoint { tls, host, port })
     }
 
     /// `127.0.0.1:2379`, `[::1]:2379`.
@@ -288,5 +295,14 @@ mod tests {
         let why = told.err().unwrap().to_string();
         let doubt = "unknown authority (possibly because of \"x509: ECDSA verification failure\" while";
         assert!(why.contains(doubt) && why.contains("\"etcd-ca\""), "{why}");
+    }
+
+    /// On the usual port may be the etcd of another cluster.
+    #[test]
+    fn a_port_that_is_none_does_not_become_the_usual_one() {
+        for text in ["http://127.0.0.1:99999", "127.0.0.1:x", "https://etcd:", "http://[::1]:70000"] {
+            let refused = Endpoint::parse(text, false);
+            assert!(matches!(&refused, Err(ConnectError::Endpoint(said)) if said == text), "{refused:?}");
+        }
     }
 }

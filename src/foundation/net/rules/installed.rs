@@ -3,9 +3,9 @@
 //! Names of chains, maps and sets say what they are for (see [`super`]), and their numbers for
 //! which Service. What is told is what the kernel answers: nothing is taken from what was written.
 
-use super::TABLE;
+use super::{TABLE, keys};
 use crate::nft::Nft;
-use cni::{Does, Installed};
+use cni::{Does, Installed, ServiceRule};
 use nlink::Result;
 use nlink::netlink::nftables::{Family, RuleExpr, RuleInfo, SetElement, SetElementData, Verdict};
 use std::collections::BTreeMap;
@@ -14,16 +14,18 @@ use std::net::Ipv4Addr;
 /// An address and a port, as names and elements have them.
 type Target = (Ipv4Addr, u16);
 
-/// Reads the whole table. `keys` are those of the Services, by their numbers.
+/// Reads the whole table. `services` are the Services' rules, by their numbers.
 ///
 /// # Errors
 /// The kernel refuses the question, or the answer is cut off.
-pub(crate) async fn read(nft: &Nft, keys: &BTreeMap<u32, &str>) -> Result<Vec<Installed>> {
+pub(crate) async fn read(nft: &Nft, services: &BTreeMap<u32, &ServiceRule>) -> Result<Vec<Installed>> {
+    let refused = without_endpoints(services);
     let mut found = Vec::new();
     for rule in nft.list_rules(TABLE, Family::Ip).await? {
         let does = role_of_rule(&rule);
         let text = rule.nft_syntax().unwrap_or_else(|| spelled(&rule.expressions()));
-        found.push((place(&rule.chain), rule.chain.clone(), format!("chain {}", rule.chain), text, does));
+        let number = number_of(&rule.chain);
+        found.push((number, place(&rule.chain), format!("chain {}", rule.chain), text, does));
     }
     for set in nft.list_sets_in(TABLE, Family::Ip).await? {
         if set.name == "hairpin" {
@@ -31,26 +33,47 @@ pub(crate) async fn read(nft: &Nft, keys: &BTreeMap<u32, &str>) -> Result<Vec<In
         }
         let kind = if set.data_type.is_some() { "map" } else { "set" };
         let elements = nft.list_set_elements(TABLE, &set.name, Family::Ip).await?;
-        let mut told: Vec<(String, Does)> =
-            elements.iter().filter_map(|element| element_of(&set.name, element)).collect();
+        let mut told: Vec<(String, Does, Option<u32>)> = elements
+            .iter()
+            .filter_map(|element| {
+                let (text, does) = element_of(&set.name, element)?;
+                let number = owner_of(&set.name, element, &does, &refused);
+                Some((text, does, number))
+            })
+            .collect();
         told.sort_by(|a, b| a.0.cmp(&b.0)); // each kernel's table has an order of its own
-        for (text, does) in told {
-            let owner = match &does {
-                Does::LeadsAddress { chain, .. } | Does::LeadsNodePort { chain, .. } => chain.clone(),
-                _ => set.name.clone(),
-            };
-            found.push((place(&set.name), owner, format!("{kind} {}", set.name), text, does));
+        for (text, does, number) in told {
+            found.push((number, place(&set.name), format!("{kind} {}", set.name), text, does));
         }
     }
-    let number = |owner: &str| number_of(owner);
     // Stable: rules of one chain stay in their order.
-    found.sort_by_key(|(place, owner, ..)| (number(owner), *place));
-    let known = |owner: &str| number(owner).and_then(|n| keys.get(&n)).map(|key| key.to_string());
-    let told = found.into_iter().map(|(_, owner, within, text, does)| {
-        let service = known(&owner);
+    found.sort_by_key(|(number, place, ..)| (*number, *place));
+    let told = found.into_iter().map(|(number, _, within, text, does)| {
+        let service = number.and_then(|number| services.get(&number)).map(|rule| rule.key.clone());
         Installed { service, within, text, does }
     });
     Ok(told.collect())
+}
+
+/// The numbers of the Services without endpoints, by the keys of their elements. Such an element
+/// leads to no chain, so nothing in the kernel says for which Service it is.
+fn without_endpoints(services: &BTreeMap<u32, &ServiceRule>) -> BTreeMap<Vec<u8>, u32> {
+    let refused = services.iter().filter(|(_, rule)| rule.everywhere().is_empty());
+    let elements = refused.flat_map(|(number, rule)| {
+        let (addresses, ports) = keys(rule);
+        addresses.into_iter().chain(ports).map(move |element| (element.key().to_vec(), *number))
+    });
+    elements.collect()
+}
+
+/// The number of the Service that an element is for; `None`: it is for all, or it is not known for
+/// which.
+fn owner_of(set: &str, element: &SetElement, does: &Does, refused: &BTreeMap<Vec<u8>, u32>) -> Option<u32> {
+    match does {
+        Does::LeadsAddress { chain, .. } | Does::LeadsNodePort { chain, .. } => number_of(chain),
+        Does::Refused { .. } | Does::RefusedNodePort { .. } => refused.get(element.key()).copied(),
+        _ => number_of(set),
+    }
 }
 
 /// Where in the way of a connection a chain, map or set is.
@@ -239,6 +262,7 @@ fn spelled(expressions: &[RuleExpr]) -> String {
 mod tests {
     use super::super::Names;
     use super::*;
+    use crate::plan::tests::rule as service;
 
     #[test]
     fn names_tell_for_which_service_and_endpoint_they_are() {
@@ -254,6 +278,24 @@ mod tests {
         for name in ["services", "prerouting", "vips", "refused", "hairpin", "t1_zz", "a1_0af4", "s", "xé"] {
             assert_eq!((number_of(name).filter(|n| *n != 1), target_of(name)), (None, None), "{name}");
         }
+    }
+
+    /// `net show` of a Service whose selector matches no pod would else say that it has no rules.
+    #[test]
+    fn an_element_of_what_is_refused_is_for_the_service_without_endpoints() {
+        let endpoint = (Ipv4Addr::new(10, 244, 1, 5), 8080);
+        let lone = ServiceRule { node_port: Some(30081), ..service("default/lone:", &[]) };
+        let address = Ipv4Addr::new(10, 96, 0, 11);
+        let web = ServiceRule { addresses: vec![address], ..service("default/web:", &[endpoint]) };
+        let refused = without_endpoints(&[(3, &lone), (4, &web)].into());
+        let owner = |set: &str, element: &SetElement| {
+            let (_, does) = element_of(set, element).unwrap();
+            owner_of(set, element, &does, &refused)
+        };
+        let (addresses, ports) = keys(&lone);
+        assert_eq!(owner("refused", &addresses[0]), Some(3));
+        assert_eq!(owner("refused-ports", &ports[0]), Some(3));
+        assert_eq!(owner("refused", &keys(&web).0[0]), None, "it has an endpoint, so this is not its own");
     }
 
     #[test]

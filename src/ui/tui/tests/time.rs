@@ -62,9 +62,6 @@ fn the_words_of_a_moment_and_its_revision_do_not_overlap() {
 #[test]
 fn autoscalers_namespaces_and_quotas_are_compared_too() {
     let mut stage = scaled(View::Cluster);
-    // The newest moment of which a picture is left when the fault is not told.
-    let noon = "2026-01-02T12:00:00Z".parse().expect("a time");
-    stage.model.traffic.mark_green("first-voyage/04 1/3".into(), noon, std::time::Duration::ZERO);
     let mut record = Record::new(tap::Event::Fault(tap::Fault::Node {
         node: "ropewalk-worker".into(),
         act: tap::Act::Crash,
