@@ -347,6 +347,7 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let mut client = TcpStream::connect(address).await.unwrap();
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let nowhere = config::Server { root: "/nowhere".into(), ..config::Server::default() };
         let server = config::Server { listens: vec![(address, false)], ..nowhere };
