@@ -74,7 +74,7 @@ pub(crate) fn which(args: Vec<OsString>) -> i32 {
     let path = std::env::var("PATH").unwrap_or_else(|_| "/sbin:/usr/sbin:/bin:/usr/bin".into());
     let words = texts(args);
     let all = words.iter().any(|word| word == "-a");
-    let mut code = 0;
+    let mut code = i32::from(words.iter().all(|word| word == "-a")); // no name, nothing found
     for name in words.iter().filter(|name| *name != "-a") {
         let found = programs(name, &path, all);
         if found.is_empty() {
@@ -424,6 +424,7 @@ mod tests {
         assert_eq!(programs("tool", &path, true), [first, second.clone()]);
         assert_eq!(programs(&second, "", true), std::slice::from_ref(&second));
         assert!(programs(&plain, &path, true).is_empty());
+        assert_eq!((which(vec!["which".into()]), which(vec!["which".into(), "-a".into()])), (1, 1));
     }
 
     #[test]

@@ -113,6 +113,14 @@ fn place(directory: &Path, name: &Path, make: bool) -> io::Result<PathBuf> {
     Ok(place.join(last))
 }
 
+/// Whether an entry is the one of that name, or below it. A `./` makes no difference: `tar c .`
+/// leaves it out of names here, and other tars do not.
+fn is_at_or_below(path: &Path, name: &str) -> bool {
+    let plain =
+        |path: &Path| path.components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+    plain(path).starts_with(plain(Path::new(name)))
+}
+
 impl Unpacking<'_> {
     /// Unpacks or lists the entries that are wanted. Returns 1 if some could not be unpacked or are
     /// not there.
@@ -126,8 +134,8 @@ impl Unpacking<'_> {
         for entry in archive.entries()? {
             let mut entry = entry?;
             let path = entry.path()?.into_owned();
-            missing.retain(|name| !path.starts_with(name));
-            let wanted = call.names.is_empty() || call.names.iter().any(|name| path.starts_with(name));
+            missing.retain(|name| !is_at_or_below(&path, name));
+            let wanted = call.names.is_empty() || call.names.iter().any(|name| is_at_or_below(&path, name));
             let stripped: PathBuf = path.components().skip(call.strip).collect();
             if !wanted || (stripped.as_os_str().is_empty() && call.action == Action::Extract) {
                 continue;
@@ -329,7 +337,8 @@ pub(super) mod tests {
         let archive = dir.path().join("a.tar");
         let directory = dir.path().display();
         assert_eq!(create(&call(&format!("cf {} -C {directory} d", archive.display()))).unwrap(), 0);
-        for (names, code) in [("d", 0), ("d/f", 0), ("d missing", 1), ("missing", 1)] {
+        for (names, code) in [("d", 0), ("d/f", 0), ("./d/f", 0), (".", 0), ("d missing", 1), ("missing", 1)]
+        {
             let line = format!("xf {} -C {directory} {names}", archive.display());
             assert_eq!(extract(&call(&line)).unwrap(), code, "{names}");
         }

@@ -301,6 +301,18 @@ fn pump(socket: OwnedFd, wait: Option<Duration>, telnet: bool) -> io::Result<()>
     pump_between(io::stdin().as_fd(), socket, wait, telnet, print)
 }
 
+/// How long input is waited for once the other side has ended: it may only have closed its sending
+/// half, and still take what `echo hello | nc` is about to send.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Ends when the other side does, but not before it has what the input has ready. A listener
+/// without input (`nc -l -p 7000 >file </dev/null`) ends its half of the connection at once:
+///
+/// ```text
+/// listener: its input ends, so it sends no more
+/// client:   reads the end, sends "hello", and only then ends
+/// ```
+///
 /// Nothing is read from `input` before the socket has taken what was read last, and the socket is
 /// read meanwhile: two programs that only write would wait for each other for ever.
 fn pump_between(
@@ -317,10 +329,17 @@ fn pump_between(
     let mut pending: Vec<u8> = Vec::new();
     let timeout = wait.and_then(|w| PollTimeout::try_from(w).ok()).unwrap_or(PollTimeout::NONE);
     let mut buffer = vec![0; 16 * 1024];
+    let mut ended = false;
+    let grace = PollTimeout::try_from(GRACE).unwrap_or(PollTimeout::ZERO);
     loop {
+        if ended && pending.is_empty() && !input_open {
+            return Ok(());
+        }
+        let timeout = if ended && pending.is_empty() { grace } else { timeout };
+        let hearing = if ended { PollFlags::empty() } else { PollFlags::POLLIN };
         let writing = if pending.is_empty() { PollFlags::empty() } else { PollFlags::POLLOUT };
         let reading = if input_open && pending.is_empty() { PollFlags::POLLIN } else { PollFlags::empty() };
-        let mut polled = vec![PollFd::new(socket.as_fd(), PollFlags::POLLIN | writing)];
+        let mut polled = vec![PollFd::new(socket.as_fd(), hearing | writing)];
         if !reading.is_empty() {
             polled.push(PollFd::new(input, reading));
         }
@@ -346,12 +365,16 @@ fn pump_between(
             match send(socket.as_raw_fd(), &pending, flags) {
                 Ok(count) => drop(pending.drain(..count)),
                 Err(Errno::EAGAIN | Errno::EINTR) => {}
+                Err(_) if ended => return Ok(()), // it is gone altogether
                 Err(e) => return Err(e.into()),
             }
         }
         if ready.intersects(!PollFlags::POLLOUT) {
+            if ended {
+                return Ok(());
+            }
             match socket.read(&mut buffer)? {
-                0 if !datagrams => return Ok(()),
+                0 if !datagrams => ended = true,
                 count => {
                     if telnet && pending.len() < DECLINED_MAX {
                         pending.extend(declined(&buffer[..count]));

@@ -44,6 +44,36 @@ fn two_sides_that_only_write_do_not_wait_for_each_other() {
     assert_eq!((got, heard), (MUCH, MUCH));
 }
 
+/// The other side has closed its half before the first byte is sent, and still reads.
+#[test]
+fn a_side_that_sends_nothing_gets_what_the_other_one_sends() {
+    const MUCH: usize = 4 << 20;
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut other, _) = listener.accept().unwrap();
+    other.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut input = tempfile::tempfile().unwrap();
+    std::io::Write::write_all(&mut input, &vec![b'x'; MUCH]).unwrap();
+    std::io::Seek::rewind(&mut input).unwrap();
+    let heard = std::thread::spawn(move || {
+        let mut all = Vec::new();
+        other.read_to_end(&mut all).unwrap();
+        all.len()
+    });
+    pump_between(input.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
+    assert_eq!(heard.join().unwrap(), MUCH);
+}
+
+/// `sleep 60 | nc` ends when the other side is gone.
+#[test]
+fn an_input_that_says_nothing_holds_no_ended_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    drop(listener.accept().unwrap());
+    let (silent, _writer) = io::pipe().unwrap();
+    pump_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
+}
+
 #[test]
 fn a_listener_is_where_it_was_told_to_be() {
     let own = |line: &str| {

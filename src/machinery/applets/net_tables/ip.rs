@@ -41,6 +41,8 @@ struct Call {
     brief: bool,
     /// `-o`: one line for each address or link, `\` where a line would end.
     oneline: bool,
+    /// `ip route show default`: only routes to everywhere.
+    default: bool,
     device: Option<String>,
 }
 
@@ -159,6 +161,10 @@ fn parse(args: &[String]) -> Result<Call, String> {
         [verb, rest @ ..] if ["show", "list", "ls", "s", "sh"].contains(&verb.as_str()) => rest,
         rest => rest,
     };
+    let (default, rest) = match rest {
+        [first, rest @ ..] if object == Object::Route && first == "default" => (true, rest),
+        rest => (false, rest),
+    };
     let device = match rest {
         [] => None,
         [dev, name] if dev == "dev" => Some(name.clone()),
@@ -168,7 +174,7 @@ fn parse(args: &[String]) -> Result<Call, String> {
         [name] => Some(name.clone()),
         _ => return Err(String::new()),
     };
-    Ok(Call { object, family, brief, oneline, device })
+    Ok(Call { object, family, brief, oneline, default, device })
 }
 
 pub(crate) fn ip(args: Vec<OsString>) -> i32 {
@@ -220,6 +226,7 @@ fn show(network: &Network, call: &Call) -> String {
             // Table 254 is the main one; -6 shows the other family.
             let v4 = call.family != Some(false);
             let routes = network.routes.iter().filter(|r| r.table_id() == 254 && r.is_ipv4() == v4);
+            let routes = routes.filter(|r| !call.default || r.destination().is_none());
             for route in routes.filter(|r| r.oif().is_none_or(chosen)) {
                 show_route(&mut text, network, route);
             }
@@ -281,7 +288,10 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
         return;
     }
     if !(call.oneline && call.object == Object::Address) {
-        let _ = write!(text, "{}", link_lines(link, &name, &state, end));
+        let lines = link_lines(link, &name, &state, end);
+        // As iproute2: `ip -4 addr` is about addresses of IPv4, and a link's own is none.
+        let shown = if call.object == Object::Address && call.family.is_some() { 1 } else { 2 };
+        text.extend(lines.split_inclusive('\n').take(shown));
     }
     if call.object == Object::Link {
         return;
@@ -356,14 +366,24 @@ mod tests {
 
     #[test]
     fn ip_understands_short_words_and_refuses_changes() {
-        let address =
-            Call { object: Object::Address, family: None, brief: false, oneline: false, device: None };
+        let address = Call {
+            object: Object::Address,
+            family: None,
+            brief: false,
+            oneline: false,
+            default: false,
+            device: None,
+        };
         assert_eq!(call("a"), Ok(address));
         assert_eq!(
             call("-4 addr show dev eth0").map(|c| (c.family, c.device)),
             Ok((Some(true), Some("eth0".into())))
         );
-        assert_eq!(call("r").map(|c| c.object), Ok(Object::Route));
+        assert_eq!(call("r").map(|c| (c.object, c.default)), Ok((Object::Route, false)));
+        for line in ["route show default", "r default dev eth0"] {
+            assert_eq!(call(line).map(|c| (c.object, c.default)), Ok((Object::Route, true)), "{line}");
+        }
+        assert_eq!(call("link show default").map(|c| c.device), Ok(Some("default".into())));
         assert!(call("route add default via 10.0.0.1").unwrap_err().contains("'add' is not implemented"));
         for option in ["-d", "-s", "-x"] {
             assert!(call(&format!("{option} addr")).unwrap_err().contains(option));
@@ -412,6 +432,11 @@ mod tests {
             network.addresses.iter().filter(|a| a.ifindex() == 1 && a.is_ipv4()).count()
         );
         assert!(words.is_empty() || words[..4] == ["1:", "lo", "inet", "127.0.0.1/8"], "{text}");
+        let text = show(&network, &call("-4 addr show lo").unwrap());
+        assert!(!text.contains("link/"), "{text}");
+        assert!(
+            !show(&network, &call("route show default").unwrap()).lines().any(|l| !l.starts_with("default "))
+        );
         let none = Network { addresses: Vec::new(), ..network };
         assert_eq!(show(&none, &call("-4 addr show lo").unwrap()), "", "it has no such address");
     }

@@ -286,7 +286,9 @@ async fn connection(
         };
         std::future::ready(answered)
     });
-    let connection = daemon::http1().serve_connection(TokioIo::new(stream), service);
+    // As nginx writes them, `Server` and not `server`; only its `ETag` becomes `Etag`.
+    let mut http = daemon::http1();
+    let connection = http.title_case_headers(true).serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     tokio::select! {
         _ = connection.as_mut() => {} // an error is the client's
@@ -336,6 +338,29 @@ fn escaped(sent: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// `curl -sI web | grep ^Server` finds it.
+    #[tokio::test]
+    async fn headers_begin_with_large_letters() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut client = TcpStream::connect(address).await.unwrap();
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (stream, peer) = listener.accept().await.unwrap();
+        let nowhere = config::Server { root: "/nowhere".into(), ..config::Server::default() };
+        let server = config::Server { listens: vec![(address, false)], ..nowhere };
+        let config = Rc::new(Config { servers: vec![server], files: Vec::new() });
+        let (_stop, stopping) = watch::channel(false);
+        connection(config, address, stream, peer, stopping).await;
+        let mut said = String::new();
+        client.read_to_string(&mut said).await.unwrap();
+        for line in ["Server: nginx", "Content-Type: text/html", "Content-Length: 146"] {
+            assert!(said.lines().any(|said| said == line), "{said}");
+        }
+        assert!(said.lines().any(|said| said.starts_with("Date: ")), "{said}");
+    }
 
     #[test]
     fn a_client_cannot_write_a_field_of_the_log_itself() {

@@ -95,11 +95,11 @@ impl Text {
     }
 }
 
-/// The host that the client asked for, without its port.
+/// The host that the client asked for, without its port and without a dot at its end.
 pub(super) fn host(headers: &HeaderMap, uri: &Uri) -> String {
     let said = uri.host().or_else(|| headers.get(header::HOST)?.to_str().ok()).unwrap_or_default();
     let bare = said.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(said, |(h, _)| h);
-    bare.to_ascii_lowercase()
+    bare.strip_suffix('.').unwrap_or(bare).to_ascii_lowercase()
 }
 
 fn value(name: &str, around: &Around) -> String {
@@ -183,6 +183,8 @@ mod tests {
             fill("$server_protocol $content_type$content_length").as_deref(),
             Ok("HTTP/1.1 text/plain")
         );
+        let rooted = HeaderMap::from_iter([(header::HOST, "web.example.:80".parse().unwrap())]);
+        assert_eq!(host(&rooted, &Uri::from_static("/")), "web.example");
         assert!(!fill("I am $hostname").unwrap().contains('$'));
         assert_eq!(fill("$nobody"), Err("unknown \"nobody\" variable".into()));
         assert_eq!(fill("5$"), Err("invalid variable name".into()));

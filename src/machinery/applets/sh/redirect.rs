@@ -98,6 +98,10 @@ impl Shell {
     }
 
     fn apply_one(&mut self, Ready(number, act): Ready<'_>, saved: &mut Saved) -> Result<(), Fault> {
+        if number >= script_fds::COUNT {
+            let last = script_fds::COUNT - 1;
+            return Err(Fault::Because(format!("{number}: this shell has descriptors 0 to {last} only")));
+        }
         match act {
             Act::Open(name, kind) => {
                 let file = self.open(&name, kind)?;

@@ -88,9 +88,12 @@ fn index(asked: i64, length: usize) -> i64 {
 }
 
 pub(super) fn lindex(call: &mut Call) -> Result<(), Fault> {
-    let asked = call.number(2)?;
-    let list = call.db.view::<List>(&call.words[1])?;
-    let found = list.and_then(|list| list.get(usize::try_from(index(asked, list.len())).ok()?));
+    let Some(list) = call.db.view::<List>(&call.words[1])? else {
+        call.out.bulk_or_nil(None); // whatever the index is
+        return Ok(());
+    };
+    let asked = index(call.number(2)?, list.len());
+    let found = usize::try_from(asked).ok().and_then(|at| list.get(at));
     call.out.bulk_or_nil(found.map(Vec::as_slice));
     Ok(())
 }

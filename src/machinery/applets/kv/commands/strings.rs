@@ -18,26 +18,35 @@ struct Options {
     expires: Option<i64>,
 }
 
+/// Reads the options of `SET`. As Redis does it, numbers are looked at once all words are known to
+/// be options, and of one option that stands twice the last number counts.
 fn options(call: &Call) -> Result<Options, Fault> {
     let mut options = Options::default();
+    let mut time: Option<(String, usize)> = None;
     let mut at = 3;
     while at < call.words.len() {
-        let timed = options.keeps_time || options.expires.is_some();
         let word = String::from_utf8_lossy(call.word(at)).to_ascii_uppercase();
         match word.as_str() {
             "NX" if !options.only_known => options.only_new = true,
             "XX" if !options.only_new => options.only_known = true,
             "GET" => options.returns_old = true,
-            "KEEPTTL" if options.expires.is_none() => options.keeps_time = true,
-            "EX" | "PX" | "EXAT" | "PXAT" if !timed && at + 1 < call.words.len() => {
+            "KEEPTTL" if time.is_none() => options.keeps_time = true,
+            "EX" | "PX" | "EXAT" | "PXAT"
+                if !options.keeps_time
+                    && time.as_ref().is_none_or(|(known, _)| *known == word)
+                    && at + 1 < call.words.len() =>
+            {
                 at += 1;
-                let unit = if word.starts_with('E') { 1000 } else { 1 };
-                let from = if word.ends_with("AT") { 0 } else { call.now };
-                options.expires = Some(deadline(call.number(at)?, unit, from, "set")?);
+                time = Some((word, at));
             }
             _ => return Err(SYNTAX),
         }
         at += 1;
+    }
+    if let Some((word, at)) = time {
+        let unit = if word.starts_with('E') { 1000 } else { 1 };
+        let from = if word.ends_with("AT") { 0 } else { call.now };
+        options.expires = Some(deadline(call.number(at)?, unit, from, "set")?);
     }
     Ok(options)
 }

@@ -3,18 +3,24 @@
 mod content;
 mod mime;
 mod range;
+mod refusal;
+mod status;
 
 use self::content::Content;
 use self::mime::{has_charset, mime};
 use self::range::Asked;
+use self::refusal::refusal;
+use self::status::{has_words, reasons};
 use super::config::{Location, Server};
 use super::text::{Around, host};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::ext::ReasonPhrase;
 use percent_encoding::percent_decode_str;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,15 +38,21 @@ pub(super) struct Closes;
 #[derive(Clone)]
 struct Said;
 
-/// The answer to a request as it came. As nginx does, it refuses one of HTTP/1.1 that has no `Host`
-/// (RFC 9112, 3.2), and ends the connection.
+/// The answer to a request as it came, or the refusal of one that nginx refuses ([`refusal()`]).
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
-    if request.version() != Version::HTTP_11 || request.headers().contains_key(header::HOST) {
-        return answer(server, request, ends);
+    let mut response = match refusal(request) {
+        None => answer(server, request, ends),
+        Some(status) => page(status),
+    };
+    if response.status() == StatusCode::BAD_REQUEST {
+        set(&mut response, header::CONNECTION, "close".into());
     }
-    let mut refused = page(StatusCode::BAD_REQUEST);
-    set(&mut refused, header::CONNECTION, "close".into());
-    refused
+    // Of an answer to HEAD, hyper does not say that there would be nothing.
+    let is_empty = response.body().left == 0 && response.status() != StatusCode::NO_CONTENT;
+    if request.method() == Method::HEAD && is_empty && response.status() != StatusCode::NOT_MODIFIED {
+        set(&mut response, header::CONTENT_LENGTH, "0".into());
+    }
+    response
 }
 
 /// The answer to one request. Never fails: faults are answers.
@@ -58,6 +70,9 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
         if response.status().is_success() || is_said(&response) {
             *response.status_mut() = status;
+            // nginx says these of an answer 200 only (`ngx_http_header_filter`).
+            response.headers_mut().remove(header::LAST_MODIFIED);
+            response.headers_mut().remove(header::ACCEPT_RANGES);
         }
     }
     make_absolute(&mut response, request, ends);
@@ -183,7 +198,13 @@ fn at<B>(
     match send(&file, request, default, server.charset.as_deref()) {
         Ok(_) if request.method() == Method::POST => page(StatusCode::METHOD_NOT_ALLOWED),
         Ok(response) => response,
-        Err(e) if e.kind() == ErrorKind::NotFound || e.kind() == ErrorKind::NotADirectory => {
+        // No file has a name that is too long.
+        Err(e)
+            if matches!(
+                e.kind(),
+                ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::InvalidFilename
+            ) =>
+        {
             page(StatusCode::NOT_FOUND)
         }
         Err(e) if e.kind() == ErrorKind::PermissionDenied => page(StatusCode::FORBIDDEN),
@@ -199,44 +220,31 @@ fn encoded(path: &str) -> String {
 }
 
 /// The path, decoded and without `.`, `..` and double slashes, and the same below a root; `None` if
-/// it would leave the root.
+/// it would leave the root, or has a `%` without two hexadecimal digits. A name of a file need not
+/// be UTF-8.
 fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
-    let path = percent_decode_str(raw).decode_utf8().ok()?.into_owned();
+    let is_escape = |behind: &str| {
+        behind.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !raw.split('%').skip(1).all(is_escape) {
+        return None;
+    }
+    let path: Vec<u8> = percent_decode_str(raw).collect();
     let mut relative = PathBuf::new();
-    for part in path.split('/') {
+    for part in path.split(|byte| *byte == b'/') {
         match part {
-            "" | "." => {}
-            ".." => relative.pop().then_some(())?,
-            part if part.contains('\0') => return None,
-            part => relative.push(part),
+            b"" | b"." => {}
+            b".." => relative.pop().then_some(())?,
+            part if part.contains(&0) => return None,
+            part => relative.push(OsStr::from_bytes(part)),
         }
     }
     let mut clean: String = relative.iter().map(|part| format!("/{}", part.to_string_lossy())).collect();
     // What ends with a slash, or with a detour, is a directory.
-    if clean.is_empty() || path.ends_with('/') || path.ends_with("/.") || path.ends_with("/..") {
+    if clean.is_empty() || path.ends_with(b"/") || path.ends_with(b"/.") || path.ends_with(b"/..") {
         clean.push('/');
     }
     Some((clean, relative))
-}
-
-/// Returns nginx' words for a status: those of the status line, and those of the page's title. Some
-/// are older than those of RFC 9110.
-///
-/// Source: `ngx_http_status_lines` and the pages of `ngx_http_special_response.c`.
-fn reasons(status: StatusCode) -> (&'static str, &'static str) {
-    let both = match status.as_u16() {
-        302 => return ("Moved Temporarily", "Found"),
-        401 => return ("Unauthorized", "Authorization Required"),
-        405 => "Not Allowed",
-        408 => "Request Time-out",
-        413 => "Request Entity Too Large",
-        414 => "Request-URI Too Large",
-        416 => "Requested Range Not Satisfiable",
-        503 => "Service Temporarily Unavailable",
-        504 => "Gateway Time-out",
-        _ => status.canonical_reason().unwrap_or(""),
-    };
-    (both, both)
 }
 
 fn page(status: StatusCode) -> Response<Content> {
@@ -250,7 +258,7 @@ fn page(status: StatusCode) -> Response<Content> {
 
 /// The answer of `return`. `kind` is the type of a text. As nginx (`ngx_http_script_return_code`):
 /// only an error has a page, and only if the directive has no text. A text of variables that are
-/// empty is a text.
+/// empty is a text. For an error that has no page (`return 418`) nothing is sent.
 fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
     let status = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     if code == 444 {
@@ -266,10 +274,18 @@ fn fixed(code: u16, text: Option<&str>, kind: &str) -> Response<Content> {
         return moved;
     }
     match text {
-        None if code >= 400 => page(status),
+        None if code >= 400 && has_words(status) => page(status),
+        None if code >= 400 => {
+            let mut bare = of(status, kind, Content::text(""));
+            bare.headers_mut().remove(header::CONTENT_TYPE);
+            bare
+        }
         text => {
             let mut said = of(status, kind, Content::text(text.unwrap_or_default().to_string()));
             said.extensions_mut().insert(Said);
+            if code == 204 {
+                said.headers_mut().remove(header::CONTENT_TYPE);
+            }
             said
         }
     }

@@ -1,4 +1,5 @@
 use super::*;
+use http::Version;
 
 const ENDS: Ends = Ends {
     peer: SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 4000),
@@ -56,6 +57,12 @@ fn a_server_has_its_own_error_pages_log_and_charset() {
     let response = answer(&server, &Request::get("/nope").body(()).unwrap(), ENDS);
     assert_eq!((response.status().as_u16(), response.body().left), (404, 4));
     assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8");
+    // As nginx, which says these of an answer 200 only.
+    for (name, is_said) in
+        [(header::ETAG, true), (header::LAST_MODIFIED, false), (header::ACCEPT_RANGES, false)]
+    {
+        assert_eq!(response.headers().contains_key(&name), is_said, "{name}");
+    }
     assert!(response.extensions().get::<Unlogged>().is_some());
 }
 
@@ -131,6 +138,8 @@ fn return_answers_as_nginx_does() {
     for (path, kind) in [("/a.json", "application/json"), ("/", "application/octet-stream")] {
         assert_eq!(returning(200, "{}", path).headers()[header::CONTENT_TYPE], kind);
     }
+    assert!(!returning(204, "", "/").headers().contains_key(header::CONTENT_TYPE));
+    assert!(!returning(418, "", "/").headers().contains_key(header::CONTENT_TYPE));
     assert_eq!(returning(302, "/new", "/").headers()[header::LOCATION], "http://web/new");
 }
 
@@ -153,6 +162,16 @@ fn a_request_of_http_1_1_names_a_host() {
         assert_eq!(response.status(), status, "{version:?} {host:?}");
         assert_eq!(response.headers().contains_key(header::CONNECTION), status == 400);
     }
+    std::fs::write(dir.path().join("empty"), "").unwrap();
+    let head = |path: &str| {
+        let request = Request::head(path).header(header::HOST, "web").body(()).unwrap();
+        answer_or_refuse(&server, &request, ENDS).headers().get(header::CONTENT_LENGTH).cloned()
+    };
+    assert_eq!(
+        (head("/empty"), head("/page")),
+        (Some(HeaderValue::from_static("0")), None),
+        "hyper says others"
+    );
 }
 
 #[test]
@@ -161,7 +180,7 @@ fn a_status_has_the_words_of_nginx() {
         answer: Some((code, super::super::text::Text::parse("").unwrap())),
         ..Location::default()
     };
-    let codes = [200, 302, 401, 404, 405, 503];
+    let codes = [200, 302, 401, 404, 405, 503, 418, 599];
     let locations = codes.map(|code| (format!("/{code}"), returning(code)));
     let server = Server { locations: locations.into(), ..Server::default() };
     for (path, line, title) in [
@@ -171,12 +190,14 @@ fn a_status_has_the_words_of_nginx() {
         ("/404", "Not Found", "<title>404 Not Found</title>"),
         ("/405", "Not Allowed", "<title>405 Not Allowed</title>"),
         ("/503", "Service Temporarily Unavailable", "<h1>503 Service Temporarily Unavailable</h1>"),
+        ("/418", "", ""),
+        ("/599", "", ""),
     ] {
         let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
         let reason = response.extensions().get::<ReasonPhrase>().unwrap();
         assert_eq!(reason.as_bytes(), line.as_bytes());
         let text = response.body().first_text();
-        assert!(text.contains(title), "{text}");
+        assert!(text.contains(title) && text.is_empty() == title.is_empty(), "{text}");
     }
 }
 
@@ -185,6 +206,19 @@ fn nobody_gets_out_of_the_root() {
     assert_eq!(safe_path("/a/%2e%2e/b").map(|(_, p)| p), Some("b".into()));
     assert_eq!(safe_path("/../etc/passwd"), None);
     assert_eq!(safe_path("/%00"), None);
+}
+
+#[test]
+fn a_path_has_whole_escapes_and_any_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(OsStr::from_bytes(b"caf\xe9")), "latin").unwrap();
+    let server = serving(&dir);
+    for (path, expected) in
+        [("/caf%E9", 200), ("/caf%C3%A9", 404), ("/%", 400), ("/a%2", 400), ("/%zz", 400), ("/%252", 404)]
+    {
+        assert_eq!(status(&server, path), expected, "{path}");
+    }
+    assert_eq!(status(&server, &format!("/{}", "a".repeat(300))), 404, "no file has such a name");
 }
 
 #[tokio::test]

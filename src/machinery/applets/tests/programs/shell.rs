@@ -152,6 +152,12 @@ const CASES: &[Case] = &[
     ("let x=1; echo $?", "127\n", 0),
     // The words of strerror(3).
     ("{ echo a >&-; read x <&-; } 2>f; sed 's/.*: //' f", "Bad file descriptor\nBad file descriptor\n", 0),
+    // dash takes two digits for a word.
+    (
+        "(exec 10>f; echo no) 2>g; echo $?; sed 's/.*: //' g; [ -e f ] || echo none",
+        "2\nthis shell has descriptors 0 to 9 only\nnone\n",
+        0,
+    ),
     // Signals whose names are seldom used.
     (
         "trap 'echo bus' BUS; kill -BUS $$; trap 'echo t' SIGTTIN; kill -s TTIN $$; kill -l 135",
