@@ -167,7 +167,8 @@ fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -
     y
 }
 
-/// How many of a Service's endpoints are ready, or why it has none.
+/// How many of a Service's endpoints are ready, or why it has none. Whether the selector fits any
+/// pod is what the lab `broken-selector` asks, so an open lab gets the numbers alone.
 fn sentence(
     canvas: &Canvas<'_>,
     scene: &Cluster,
@@ -184,7 +185,8 @@ fn sentence(
     let carriers: Vec<&Pod> = scene.pods.values().filter(carries).collect();
     let addressed = carriers.iter().filter(|pod| !pod.ip.is_empty()).count();
     let count = carriers.len().to_string();
-    match (all == 0 && !service.selector.is_empty(), carriers.len()) {
+    let tells_why = all == 0 && !service.selector.is_empty() && !canvas.asks_cause;
+    match (tells_why, carriers.len()) {
         (true, 0) => canvas.word(Word::NoEndpoints, &[]),
         (true, _) if addressed == 0 => canvas.word(Word::NoAddresses, &[&count]),
         // They have ended, or lack the named port, or their endpoints are not written yet.

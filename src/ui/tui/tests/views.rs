@@ -159,6 +159,28 @@ fn a_service_without_endpoints_says_why() {
     assert!(!text(&screen(&model)).contains("these labels"), "{}", text(&screen(&model)));
 }
 
+/// The lab `broken-selector` asks why a Service has no endpoints.
+#[test]
+fn why_a_service_has_no_endpoints_is_not_said_while_a_lab_asks_for_the_cause() {
+    let lab = super::labs::open(Lang::En);
+    let given_away = ::lab::graded::view::LabView { over: true, ..lab.clone() };
+    for (size, focus) in [((200, 60), Pane::Shell), ((80, 24), Pane::Shell), ((80, 24), Pane::Map)] {
+        let shown = |lab: &::lab::graded::view::LabView| {
+            let mut model = Model::new("main", Lang::En, RICH, Size::new(size.0, size.1), clock::now());
+            super::cluster(&mut model);
+            model.traffic.finish();
+            all(&mut model, "endpointslices", vec![]);
+            super::labs::lab(&mut model, lab.clone());
+            (model.view, model.chosen, model.focus) = (View::Network, true, focus);
+            text(&screen(&model))
+        };
+        let asked = shown(&lab);
+        assert!(!asked.contains("No pod carries") && asked.contains("0 of 0 endpoints"), "{size:?}: {asked}");
+        let told = shown(&given_away);
+        assert!(told.contains("No pod carries these labels"), "{size:?}: {told}");
+    }
+}
+
 #[test]
 fn a_small_map_is_not_drawn_over_its_foot() {
     for height in 6..16 {
