@@ -215,6 +215,19 @@ mod tests {
         engine.progress.look("t/01", "ask").cloned().unwrap_or_default()
     }
 
+    /// `goto` makes the object again and shows the step at once, before the watch has told of it.
+    #[test]
+    fn what_a_late_watch_does_not_show_is_not_gone() {
+        let mut engine = asking("", "");
+        engine.progress.note_made("pods/default/web", 7, Some("t/01"));
+        engine.told(Told::list("pods", [].into(), 9));
+        assert!(engine.missing_base("en").is_some_and(|said| said.contains("Pod web")));
+        engine.observer.recorder.of_plural.insert("pods".to_string(), 12);
+        assert_eq!(engine.missing_base("en"), None);
+        engine.told(Told::list("pods", [].into(), 12));
+        assert!(engine.missing_base("en").is_some());
+    }
+
     #[test]
     fn a_right_answer_proves_the_step_and_a_wrong_one_says_so() {
         let mut engine = asking("", "");

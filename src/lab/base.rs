@@ -101,9 +101,10 @@ impl Engine {
         }
         let place = |base: &Base| (base.namespace.clone(), base.name.clone());
         let is_gone = |base: &Base| match self.observer.objects.get(&base.kind.qualified()) {
-            Some(all) => !all.contains_key(&place(base)),
-            // No watch has told yet: what a look found when the step was opened.
-            None => open.gone.contains(&base.key()),
+            Some(all) if self.observer.is_current(&base.kind.qualified()) => !all.contains_key(&place(base)),
+            // The watch has not told yet, or not of the newest write, which may have made the
+            // object again: what a look found when the step was opened.
+            _ => open.gone.contains(&base.key()),
         };
         let gone: Vec<Base> = of(step).into_iter().filter(|b| is_gone(b) && self.is_made(b)).collect();
         let keys: BTreeSet<String> = gone.iter().map(Base::key).collect();

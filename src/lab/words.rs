@@ -33,7 +33,7 @@ texts! {
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
     AnswerNow: "first answer the question: {}", "먼저 질문에 답하세요: {}";
     AnswerText: "`answer TEXT`", "`answer 답`";
-    AnswerNumber: "`answer NUMBER`, for example `answer 3`", "`answer 숫자`, 예: `answer 3`";
+    AnswerNumber: "`answer NUMBER`, in digits", "`answer 숫자`(아라비아 숫자)";
     AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer`와 맞는 것의 글자를 모두, 예: `answer a c`";
     AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";

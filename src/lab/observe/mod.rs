@@ -122,6 +122,14 @@ impl Observer {
         })
     }
 
+    /// True if the watch of a kind has reported the newest write that was recorded of it.
+    /// `kind`: its qualified plural, for example `deployments.apps`.
+    pub(crate) fn is_current(&self, kind: &str) -> bool {
+        let plural = plural(kind);
+        let newest = self.recorder.of_plural.get(plural);
+        newest.is_none_or(|newest| self.seen.get(plural).is_some_and(|seen| seen >= newest))
+    }
+
     /// True if the watches have reported what a list of the server had.
     pub(crate) fn shows(&self, looks: &HashMap<String, Look>) -> bool {
         looks.iter().all(|(kind, look)| {
