@@ -9,7 +9,7 @@ use lang::Lang;
 use lang::charset::println;
 use serde_json::{Value, json};
 use ui::settings;
-use ui::texts::{Lang, Say};
+use ui::texts::Say;
 
 /// `status`: what a cluster is made of and how it is, as text or JSON.
 pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
