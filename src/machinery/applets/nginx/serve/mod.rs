@@ -44,6 +44,8 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
         None => answer(server, request, ends),
         Some(status) => page(status),
     };
+    let (reason, _) = reasons(response.status());
+    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if response.status() == StatusCode::BAD_REQUEST {
         set(&mut response, header::CONNECTION, "close".into());
     }
@@ -76,8 +78,6 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         }
     }
     make_absolute(&mut response, request, ends);
-    let (reason, _) = reasons(response.status());
-    response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
     if let Some(charset) = &server.charset
         && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
         && has_charset(kind)

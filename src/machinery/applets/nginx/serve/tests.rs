@@ -193,12 +193,16 @@ fn a_status_has_the_words_of_nginx() {
         ("/418", "", ""),
         ("/599", "", ""),
     ] {
-        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        let request = Request::get(path).header(header::HOST, "web").body(()).unwrap();
+        let response = answer_or_refuse(&server, &request, ENDS);
         let reason = response.extensions().get::<ReasonPhrase>().unwrap();
         assert_eq!(reason.as_bytes(), line.as_bytes());
         let text = response.body().first_text();
         assert!(text.contains(title) && text.is_empty() == title.is_empty(), "{text}");
     }
+    let refused = Request::trace("/").header(header::HOST, "web").body(()).unwrap();
+    let refused = answer_or_refuse(&server, &refused, ENDS);
+    assert_eq!(refused.extensions().get::<ReasonPhrase>().unwrap().as_bytes(), b"Not Allowed");
 }
 
 #[test]
