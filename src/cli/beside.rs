@@ -15,7 +15,7 @@ use ui::{beside, consent, repl, settings};
 pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
     match declared_by(&options)? {
         Some(there) => session(options, there, sure).await,
-        None => Ok(repl::run(options).await?),
+        None => Ok(repl::run(Options { sure, ..options }).await?),
     }
 }
 

@@ -29,6 +29,9 @@ pub struct Options {
     pub ascii: bool,
     /// The lesson that the session opens first: `4` or `first-voyage/04`.
     pub lesson: Option<String>,
+    /// What that lesson's setup removes is removed without a question. The interface asks all the
+    /// same.
+    pub sure: bool,
     /// At a terminal: the lab that is started first, by its id, and its seed; `None`: the seed is
     /// drawn.
     pub lab: Option<(String, Option<u64>)>,

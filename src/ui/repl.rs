@@ -55,7 +55,7 @@ pub async fn run(options: Options) -> Result<i32, Error> {
     let mut session = Session::new(place, lang, manner, Handle::current());
     session.tape = options.record;
     session.ends = Some(EndSignals::new(EndSignals::SCRIPT).map_err(Error::Signals)?);
-    let lesson = options.lesson;
+    let lesson = options.lesson.map(|id| (id, options.sure));
     let played = tokio::task::spawn_blocking(move || script::play_lesson(&mut session, lesson, script));
     let code = tokio::select! {
         played = played => played.map_err(|_| Error::Panicked),
@@ -97,7 +97,7 @@ async fn at_terminal(options: Options, home: Home) -> Result<i32, Error> {
     if let Some(swept) = beside::sweep(&session.place, lang).await {
         println!("{swept}");
     }
-    let first = First { drill: options.drill, lesson: options.lesson, lab: options.lab };
+    let first = First { drill: options.drill, lesson: options.lesson, sure: options.sure, lab: options.lab };
     let (column, end_news) = (session.column.clone(), session.end_news());
     let conversation = tokio::task::spawn_blocking(move || run_prompt(session, first));
     let (result, lang, by_signal) = tokio::select! {
@@ -165,6 +165,7 @@ async fn in_interface(options: Options, home: Home) -> Result<i32, Error> {
 struct First {
     drill: Option<Drill>,
     lesson: Option<String>,
+    sure: bool,
     lab: Option<(String, Option<u64>)>,
 }
 
@@ -211,7 +212,7 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang, bool), E
     }
     // What is wrong is said, and the session goes on.
     if let Some(id) = first.lesson {
-        session.open_lesson(id, false);
+        session.open_lesson(id, first.sure);
     }
     if let Some((id, seed)) = first.lab {
         session.start_lab(&id, seed);

@@ -50,8 +50,10 @@ impl Lines for Script {
 
 /// Opens the lesson that the session begins with, if there is one, and runs every line. If the
 /// lesson cannot be opened, no line runs: they are meant for that lesson.
-pub(crate) fn play_lesson(session: &mut Session, lesson: Option<String>, script: Script) -> i32 {
-    match lesson.map_or(0, |id| session.open_lesson(id, false)) {
+///
+/// Beside the lesson's id: whether what its setup removes is removed without a question.
+pub(crate) fn play_lesson(session: &mut Session, lesson: Option<(String, bool)>, script: Script) -> i32 {
+    match lesson.map_or(0, |(id, sure)| session.open_lesson(id, sure)) {
         0 => play(session, script),
         failed => failed,
     }
@@ -143,7 +145,7 @@ mod tests {
         let line = format!("echo > {}", next.display());
         let played = |lesson: Option<&str>| {
             let mut session = session_at(dir.path(), Manner::Pipe, &runtime);
-            play_lesson(&mut session, lesson.map(String::from), script(&[&line]))
+            play_lesson(&mut session, lesson.map(|id| (id.to_string(), false)), script(&[&line]))
         };
         assert_ne!(played(Some("first-voyage/04")), 0, "no cluster answers");
         assert!(!next.exists());
