@@ -156,5 +156,6 @@ fn every_task_of_a_drill_is_sound() {
     print!("{}", said.out);
     let wrong: Vec<&str> = said.out.lines().filter(|line| line.starts_with('✗')).collect();
     assert_eq!(said.code, 0, "{}\n{}", wrong.join("\n"), said.err);
-    assert!(said.out.lines().filter(|line| line.starts_with('✓')).count() >= 2, "{}", said.out);
+    // Of as many tasks as there are parts, a part has one.
+    assert!(said.out.lines().any(|line| line.starts_with('✓')), "{}", said.out);
 }
