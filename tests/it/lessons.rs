@@ -225,6 +225,33 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     assert_eq!(after.matches("goto STEP: begins a step anew").count(), 2, "{told}");
 }
 
+/// Nobody answers from a file: the command line says whether a setup may take something.
+#[test]
+fn a_lesson_that_a_script_opens_takes_nothing_without_yes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lessons = home.path().join("lessons");
+    let directory = lessons.join("probe/03-dear");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("lesson.md"), DEAR).expect("a file");
+    let lines = home.path().join("lines");
+    let precious = "kubectl get configmap precious --ignore-not-found -o jsonpath=there:{.metadata.name}.\n";
+    std::fs::write(&lines, precious).expect("a file");
+    let learn = |args: &[&str]| {
+        let mut command = home.command_of_ours(home.program(), args);
+        command.env("ROPEWALK_LESSONS", &lessons).env("ROPEWALK_LESSONS_ONLY", "1");
+        command.stdin(std::fs::File::open(&lines).expect("a file"));
+        Said::from(command.output().expect("the program runs"))
+    };
+    learn(&["repl", "--lang", "en", "-c", "kubectl create configmap precious"]).ok();
+    learn(&["learn", "probe/03", "--lang", "en"]).fails("add --yes to go on all the same");
+    assert!(learn(&["repl"]).ok().contains("there:precious."), "it was not taken");
+    let taken = learn(&["learn", "probe/03", "--lang", "en", "--yes"]).ok();
+    assert!(taken.contains("Dear") && !taken.contains("there:precious."), "{taken}");
+}
+
 /// What only shares a word with a lesson's lines is the learner's own; so is what the learner made
 /// before the lesson that has the same name for its own.
 #[test]
