@@ -308,7 +308,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["api", version] => found(ctx, discovery::api_resource_list(&kinds, "", version))?,
         ["apis", group] => found(ctx, discovery::api_group(&kinds, group))?,
         ["apis", group, version] => found(ctx, discovery::api_resource_list(&kinds, group, version))?,
-        ["openapi", "v2"] => etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB),
+        ["openapi", "v2"] => openapi_v2(ctx),
         ["openapi", "v3"] => {
             let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
             etag::document(ctx, "application/json", kinds.documents.get("openapi/v3", index))
@@ -407,6 +407,24 @@ fn group_document(
         }
     }
     found(ctx, Some(legacy()))
+}
+
+/// The document of OpenAPI v2 in the first form that the client accepts: JSON, or the protobuf that
+/// kubectl asks for. A client that accepts neither gets 406 (upstream:
+/// `RegisterOpenAPIVersionedService`).
+///
+/// Example: `kubectl get --raw /openapi/v2` accepts JSON first, and prints it.
+fn openapi_v2(ctx: &Context) -> Answer {
+    let accept = if ctx.accept().is_empty() { "*/*" } else { ctx.accept() };
+    for range in accept::ranges(accept) {
+        if range.takes("application/json") {
+            return etag::document(ctx, "application/json", openapi::V2_JSON);
+        }
+        if range.takes(openapi::V2_TYPE) || range.takes(openapi::V2_TYPE_OLD) {
+            return etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB);
+        }
+    }
+    plain(406, "")
 }
 
 /// The document of one group and version. With `hash` a client may keep it for a year; with the
