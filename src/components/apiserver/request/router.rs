@@ -12,7 +12,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{accept, decode, etag, list_options, negotiate, readiness};
+use crate::request::{accept, decode, etag, list_options, negotiate, readiness, websocket};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -132,7 +132,7 @@ async fn resource(
         "list" if kind.computed => return metrics::all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
-        "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
+        "watch" => return events(server, ctx, kind, request, stop).await,
         "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
         "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
         "patch" => write::check_media(ctx, kind)?,
@@ -170,6 +170,22 @@ async fn resource(
         }
     };
     write_out(server, &user, bytes, work).await
+}
+
+/// Answers a watch with a stream of lines, or with messages if its request asks for a WebSocket.
+async fn events(
+    server: &Server,
+    ctx: &Context,
+    kind: &KindRef,
+    mut request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let switch = websocket::asked(&mut request)?;
+    let answer = watch::watch(&server.state, ctx, kind.clone(), stop).await?;
+    Ok(match switch {
+        Some(switch) => websocket::send_events(server, ctx, switch, answer),
+        None => answer,
+    })
 }
 
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
