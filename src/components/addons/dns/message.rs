@@ -63,7 +63,9 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
             response.metadata.authoritative = false;
             return Some(Reply::Follow(response, target));
         }
-        Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
+        Answer::Records(records) if records.is_empty() => {
+            response.add_authority(authority(zone, query.name())?);
+        }
         Answer::Records(records) => {
             response.add_additionals(additional(zone, &records, room, chance));
             response.add_answers(records);
@@ -79,7 +81,7 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         }
         Answer::NoSuchName => {
             response.metadata.response_code = ResponseCode::NXDomain;
-            response.add_authority(authority(zone)?);
+            response.add_authority(authority(zone, query.name())?);
         }
     }
     Some(Reply::Whole(response))
