@@ -50,7 +50,8 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         response.queries.clear();
         return Some(Reply::Whole(response));
     };
-    // CoreDNS refuses other classes, too.
+    // The names of the cluster are of this class alone. CoreDNS refuses the others, too, unless its
+    // Corefile has `forward`: then it does not look at the class.
     if query.query_class() != DNSClass::IN {
         response.metadata.response_code = ResponseCode::Refused;
         return Some(Reply::Whole(response));
