@@ -31,6 +31,10 @@ const FIXED: char = '.';
 const EXPORTS: &str =
     "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
 
+/// A function of bash that adds each of its arguments to the list of `history` and `fc`.
+const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
+                       2>/dev/null || :; }; ";
+
 /// Stands behind a line in its `eval` and keeps the line's exit code. The redirection keeps it out
 /// of the trace of `set -x`.
 const KEEP_CODE: &str = "\n{ __ropewalk_code=$?; } 2>/dev/null";
@@ -62,8 +66,8 @@ impl Dialect {
     /// Arguments with which it reads commands from standard input.
     pub(crate) fn arguments(self, terminal: bool, start_files: bool) -> &'static [&'static str] {
         match (self, terminal, start_files) {
-            (Dialect::Bash, true, true) => &["--noediting", "-i"],
-            (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i"],
+            (Dialect::Bash, true, true) => &["--noediting", "-i", "+o", "history"],
+            (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i", "+o", "history"],
             (Dialect::Bash, false, _) => &["--noprofile", "--norc"],
             (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin"],
             (Dialect::Zsh, true, false) => &["-f", "-i", "+o", "zle", "-o", "shinstdin"],
@@ -86,12 +90,18 @@ impl Dialect {
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
         let functions = self.functions(token, terminal);
+        // With `set -o vi` in a start file bash reads our commands with its line editor, although
+        // it was told not to: a tab in a line would ask for completion.
+        let unedited = match (self, terminal) {
+            (Dialect::Bash, true) => "set +o emacs 2>/dev/null; set +o vi 2>/dev/null\n",
+            _ => "",
+        };
         // With TMOUT the shell would end while it waits for the next line. By the address of
         // another cluster's API server kubectl knows that it runs in a pod there, and takes the
         // namespace of that pod. A subshell tries first whether they are read-only: a failed
         // `unset` may give up the commands behind it.
         format!(
-            "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
+            "{unedited}unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
              (unset TMOUT) 2>/dev/null && unset TMOUT; \
              (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
@@ -136,13 +146,26 @@ impl Dialect {
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
         let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
         let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
+        let history = if self == Dialect::Bash { HISTORY } else { "" };
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_code=$1; __ropewalk_prompt \"$2\" \"$1\" || {fixed} >&3; }} \
              3>&2 2>/dev/null; }}; \
              __ropewalk_begin() {{ {{ __ropewalk_prompt \"$2\" '{given_up}' || :; {begin}; }} 2>/dev/null; }}; \
-             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; {EXPORTS}"
+             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; \
+             {EXPORTS}{history}"
         )
+    }
+
+    /// Returns a command that adds lines typed at the prompt to the history of a shell on a
+    /// terminal. It stands in front of an order. Only bash is told; it is started with
+    /// `+o history`, or its `history` would list the orders.
+    pub(crate) fn remember(self, typed: &[String]) -> String {
+        if self != Dialect::Bash || typed.is_empty() {
+            return String::new();
+        }
+        let typed: Vec<String> = typed.iter().map(|line| quote(line)).collect();
+        format!("__ropewalk_history {}; ", typed.join(" "))
     }
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
@@ -215,13 +238,14 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
 }
 
 /// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands. That of the `eval` has as many lines as what stands in it.
+/// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
+/// as what stands in it.
 pub(crate) fn told_beside(before: &str) -> String {
     let mut of_eval = false;
     let lines = before.lines().filter(|line| {
         let own = line.contains("__ropewalk");
         if own {
-            of_eval = line.contains("__ropewalk_begin");
+            of_eval = ["__ropewalk_begin", "__ropewalk_history"].iter().any(|name| line.contains(name));
         }
         !own && !of_eval
     });
@@ -380,6 +404,25 @@ mod tests {
         let eval = format!("+ eval 'echo a\necho b{KEEP_CODE}'");
         let before = format!("+ __ropewalk_begin 0 4\n{eval}\n+ __ropewalk 0 4\n[1]+ Done\n");
         assert_eq!(told_beside(&before), "[1]+ Done");
+        let typed = "+ __ropewalk_history 'cat <<E\na\nE'\n+ __ropewalk_begin 0 5\n";
+        assert_eq!(told_beside(&format!("{typed}{before}")), "[1]+ Done");
+    }
+
+    /// A tab in what the shell reads would ask bash's line editor for completion, and `set -o vi`
+    /// in a start file turns that on.
+    #[test]
+    fn bash_reads_our_commands_without_its_line_editor() {
+        let surroundings = Surroundings {
+            program: Path::new("/bin/true"),
+            home: Path::new("/home/it's"),
+            kubeconfig: Path::new("/config"),
+            bin: Path::new("/none"),
+            spare: Path::new("/none"),
+        };
+        let text = Dialect::Bash.preparation(&surroundings, "t", true);
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains("set +o emacs") && first.contains("set +o vi"), "a line of its own: {first}");
+        assert!(!Dialect::Posix.preparation(&surroundings, "t", true).contains("set +o"));
     }
 
     /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so

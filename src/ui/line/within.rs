@@ -46,6 +46,27 @@ pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
     out
 }
 
+/// Puts the shell's `:` before each command that chooses the keys of bash's line editor, so that it
+/// does nothing; `None`: there is none.
+///
+/// Example: `set -o vi; ls` becomes `: set -o vi; ls`.
+pub(crate) fn without_editing_mode(text: &str) -> Option<String> {
+    let mut out = text.to_string();
+    for Command { word, end } in commands(text).into_iter().rev() {
+        if &text[word.clone()] == "set" && chooses_editing_mode(&text[word.end..end]) {
+            out.insert_str(word.start, ": ");
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// True for ` -o vi` and ` -eo emacs` behind `set`.
+fn chooses_editing_mode(behind: &str) -> bool {
+    let words: Vec<&str> = behind.split_whitespace().take_while(|word| *word != "--").collect();
+    let is_option = |word: &str| word.starts_with('-') && word.ends_with('o');
+    words.windows(2).any(|pair| is_option(pair[0]) && matches!(pair[1], "vi" | "emacs"))
+}
+
 /// Returns the word of a line that only a line of its own can be, because the session itself does
 /// it and no program: `hint` of `get pods && hint`.
 pub(crate) fn word_of_the_session(text: &str) -> Option<&'static str> {
@@ -177,6 +198,22 @@ mod tests {
             "ls; etcdctl get a; get pods; undone",
         ] {
             assert_eq!(expanded(text, "main"), text, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_chooses_editing_keys_does_nothing() {
+        for (text, wanted) in [
+            ("set -o vi", ": set -o vi"),
+            ("cd /tmp && set -eo emacs; ls", "cd /tmp && : set -eo emacs; ls"),
+            ("! set -o vi # keys", "! : set -o vi # keys"),
+        ] {
+            assert_eq!(without_editing_mode(text).as_deref(), Some(wanted));
+        }
+        for text in
+            ["set -o", "set +o vi", "set -e", "set -- -o vi", "set -o pipefail", "echo 'set -o vi'", "vi"]
+        {
+            assert_eq!(without_editing_mode(text), None, "{text}");
         }
     }
 

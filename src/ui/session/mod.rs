@@ -27,7 +27,9 @@ mod answers;
 mod beside;
 mod broken;
 mod drill;
+mod frame;
 mod help;
+mod history;
 mod language;
 mod leave;
 mod lessons;
@@ -125,6 +127,8 @@ pub(crate) struct Session {
     following_drill: Option<tokio::task::AbortHandle>,
     /// Notes what is typed, for the draft of a lesson.
     pub tape: Option<Arc<Tape>>,
+    /// What the shell's own `history` is to list.
+    typed: history::Untold,
 }
 
 impl Session {
@@ -167,6 +171,7 @@ impl Session {
             drill: Arc::default(),
             following_drill: None,
             tape: None,
+            typed: history::Untold::default(),
         }
     }
 
@@ -300,7 +305,7 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
-            Line::Shell(text) => self.last = self.in_shell(&self.with_session(text), true),
+            Line::Shell(text) => self.last = self.typed_in_shell(text),
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
@@ -460,41 +465,5 @@ impl Session {
         let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];
         println!("{}", self.say(Say::Help, &[&values[0], &values[1]]));
         0
-    }
-
-    /// Sends a command to the interface around this shell; does nothing outside of it.
-    pub(crate) fn tell_frame(&self, words: &[&str]) {
-        if let Some(token) = &self.frame {
-            print!("\x1b]{};{token};{}\x07", super::tui::terminal::TELL, words.join(";"));
-            let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
-        }
-    }
-
-    /// Shows a diagram, or says which there are.
-    fn map(&mut self, words: &[String]) -> i32 {
-        use super::tui::model::View;
-        let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
-        if self.frame.is_none() {
-            self.complain(
-                &self.say(Say::NoMap, &[]),
-                None,
-                Some(&self.say(Say::NoMapTry, &[&self.place.name])),
-            );
-            return 1;
-        }
-        match words.first().map(|w| (w, View::named(w))) {
-            Some((_, Some(view))) => {
-                self.tell_frame(&["view", view.name()]);
-                0
-            }
-            None => {
-                println!("map {}", names.join(" | "));
-                0
-            }
-            Some((wrong, None)) => {
-                self.complain(&self.say(Say::NoSuchView, &[wrong, &names.join(", ")]), None, None);
-                2
-            }
-        }
     }
 }
