@@ -23,7 +23,7 @@ pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubect
 
 use super::paste;
 use kubectl::parse;
-use words::{IN_A_PROCESS, LESSON, is_bare_verb};
+use words::{IN_A_PROCESS, LESSON, command_of_a_cluster, is_bare_verb};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,12 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         return Line::Shell(text.into());
     }
     let after = &text[first.len()..];
+    // Also with the program's name in front a word is about the cluster of the session.
+    if first == "ropewalk"
+        && let Some((word, behind)) = command_of_a_cluster(after)
+    {
+        return own(word, behind, &words[1..], special, cluster);
+    }
     match first.as_str() {
         "kubectl" | "k" => kubectl(format!("kubectl{after}"), words, special),
         verb if is_bare_verb(verb) || meant_for_kubectl(&words) => {
@@ -342,7 +348,7 @@ mod tests {
             ),
             ("delete pod a\"b\\\"", "kubectl delete pod a\"b\\\""),
             ("undo 'x", "ropewalk undo --name main 'x"),
-            ("ropewalk reset '", "ropewalk reset '"),
+            ("ropewalk reset '", "ropewalk reset --name main '"),
             ("exit '", "exit '"),
             ("next '", "next '"),
             ("다음 '", "다음 '"),
@@ -422,7 +428,8 @@ mod tests {
         let piped = "ropewalk etcdctl --name main get a | wc -l".to_string();
         assert_eq!(of("etcdctl get a | wc -l"), Line::Shell(piped));
         assert_eq!(of("doctor"), own(&["doctor"]));
-        assert_eq!(of("ropewalk status"), own(&["status"]));
+        assert_eq!(of("ropewalk status"), of("status"));
+        assert_eq!(of("ropewalk version"), own(&["version"]));
         assert_eq!(of("ropewalk lang ko"), of("lang ko"));
         assert_eq!(of("ropewalk lang"), Line::Lang(vec![]));
         assert_eq!(of("ropewalk lang --help"), own(&["lang", "--help"]));

@@ -2,7 +2,7 @@
 
 use super::name_of;
 use super::spelling::{korean, korean_own};
-use super::words::{ALONE, IN_A_PROCESS};
+use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster};
 use std::ops::Range;
 
 /// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
@@ -16,7 +16,7 @@ struct Command {
 }
 
 /// Puts this program's name before its own words behind an operator, as it stands before one that
-/// begins the line. `cluster` is the name that they are about.
+/// begins the line, and the name of the cluster that they are about behind them.
 ///
 /// Example: `get pods; undo 2` becomes `get pods; ropewalk undo --name main 2`.
 pub(super) fn expanded(text: &str, cluster: &str) -> String {
@@ -26,6 +26,12 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
         let typed = &text[word.clone()];
         let own = korean_own(typed).unwrap_or(typed);
         let behind = &text[word.end..end];
+        if typed == "ropewalk"
+            && let Some((command, rest)) = command_of_a_cluster(behind)
+        {
+            let name = name_of(command, behind.split_whitespace(), cluster);
+            out.insert_str(end - rest.len(), &name);
+        }
         // `undo () { :; }` makes a function of this name.
         if IN_A_PROCESS.contains(&own) && !behind.trim_start().starts_with('(') {
             let name = name_of(own, behind.split_whitespace(), cluster);
