@@ -53,7 +53,7 @@ const REDIRECTS: [char; 2] = ['<', '>'];
 
 /// What fits after `text`, the line up to the cursor.
 pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
-    let text = text.rsplit(['|', ';', '&', '(']).next().unwrap_or(text).trim_start().trim_start_matches('!');
+    let text = last_command(text).trim_start().trim_start_matches('!');
     let mut words = line::cut(text).words;
     if text.is_empty() || text.ends_with(char::is_whitespace) {
         words.push(String::new());
@@ -106,6 +106,26 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some(_) => return Offer::Files,
     };
     Offer::Words(fitting(found, last))
+}
+
+/// The last command of a line: what stands behind the last operator of the shell. An operator in
+/// quotes is a letter, as in `-o jsonpath='{.items[?(@.a)]}'`, but `$(` begins a command also in
+/// double quotes. Pure.
+fn last_command(text: &str) -> &str {
+    let (mut begin, mut quote, mut before) = (0, None, ' ');
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None | Some('"'), '\\') => drop(chars.next()),
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None, '|' | ';' | '&' | '(') => begin = at + 1,
+            (Some('"'), '(') if before == '$' => (begin, quote) = (at + 1, None),
+            _ => {}
+        }
+        before = c;
+    }
+    &text[begin..]
 }
 
 /// What follows `lab`, or one of its words.
@@ -245,6 +265,13 @@ mod tests {
         assert_eq!(words("logs -f w"), ["web"]);
         assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
         assert_eq!(words("ls; k get pods w"), ["web"]);
+        for quoted in
+            ["-o jsonpath='{.items[?(@.a)]}'", "-l 'a in (b)'", "-o custom-columns=\"A;B\"", "-l a\\;b"]
+        {
+            assert_eq!(words(&format!("get pods {quoted} -n ")), ["namespace-here", "web"], "{quoted}");
+        }
+        assert_eq!(words("echo \"it's $(k get pods w"), ["web"]);
+        assert_eq!(words("echo 'a' && k get pods w"), ["web"]);
         assert_eq!(words("apply -f "), ["FILES"]);
         for text in [
             "create cm c --from-file ",
