@@ -35,9 +35,9 @@ const EXPORTS: &str =
 const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
                        2>/dev/null || :; }; ";
 
-/// Stands behind a line in its `eval` and keeps the line's exit code. The redirection keeps it out
-/// of the trace of `set -x`.
-const KEEP_CODE: &str = "\n{ __ropewalk_code=$?; } 2>/dev/null";
+/// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
+/// command, for `$_` in the next line. The redirection keeps it out of the trace of `set -x`.
+const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=$_; } 2>/dev/null";
 
 /// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
 /// or was interrupted.
@@ -179,7 +179,8 @@ impl Dialect {
         // is none: it may be there only for `$?`. A list does not count its first command (POSIX,
         // XCU 2.15, `set`).
         let join = if last == 0 { ";" } else { " ||" };
-        let begin = format!("__ropewalk_begin {last} {number}{join}");
+        // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
+        let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
         format!("{begin} eval {line} {channels}; __ropewalk {KEPT} {number} || :\n")
     }
 }
@@ -339,6 +340,15 @@ mod tests {
             assert_eq!(run_orders(shell, false, &lines), (reported.into(), Some(1)), "{shell}");
             assert_eq!(run_orders(shell, true, &lines), ("on".into(), Some(1)), "{shell}");
         }
+    }
+
+    /// `mkdir shop`, and then `cd $_` (bash(1), Special Parameters).
+    #[test]
+    fn the_last_word_of_a_command_is_known_in_the_next_line() {
+        let lines = [": one 'two words'", "echo \"<$_>\"", "false there", "echo $? $_"];
+        assert_eq!(run_orders("/bin/bash", true, &lines), ("<two words> 0 there".into(), Some(0)));
+        let reported = "[t:1:0]<two words> [t:2:0][t:3:1]0 there [t:4:0]";
+        assert_eq!(run_orders("/bin/bash", false, &lines), (reported.into(), Some(0)));
     }
 
     #[test]

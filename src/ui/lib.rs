@@ -80,6 +80,9 @@
 //! `exec` with a redirection of descriptor 0, 7 or 8, at a terminal also of 2, does not outlast its
 //! line: the shell runs each line with descriptors of the session in their place ([`dialect`]).
 //! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.
+//!
+//! `$?` and `$_` are those of the line before; bash's `PIPESTATUS` knows only pipelines of its own
+//! line.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
