@@ -448,6 +448,14 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        let about = match about.split_first() {
+            Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
+                let args: Vec<String> = verb.iter().cloned().chain(["--help".to_string()]).collect();
+                return self.kubectl(&args, lines);
+            }
+            Some((first, command)) if first == "ropewalk" => command,
+            _ => about,
+        };
         if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
             println!("{}", self.say(text, &[]));
             return 0;
