@@ -2,7 +2,7 @@
 
 use super::name_of;
 use super::spelling::{korean, korean_own};
-use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster};
+use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb};
 use std::ops::Range;
 
 /// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
@@ -50,6 +50,21 @@ pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
         }
     }
     out
+}
+
+/// Puts `kubectl` before its verbs behind an operator, where the shell has no such command. `None`:
+/// there is none. At the beginning of a line a verb needs no `kubectl`.
+///
+/// Example: `kubectl get pods; get svc` becomes `kubectl get pods; kubectl get svc`.
+pub(crate) fn with_kubectl(text: &str, is_command: impl Fn(&str) -> bool) -> Option<String> {
+    let mut out = text.to_string();
+    for Command { word, .. } in commands(text).into_iter().skip(1).rev() {
+        let verb = &text[word.clone()];
+        if is_bare_verb(verb) && !is_command(verb) {
+            out.insert_str(word.start, "kubectl ");
+        }
+    }
+    (out != text).then_some(out)
 }
 
 /// Puts the shell's `:` before each command that chooses the keys of bash's line editor, so that it
@@ -204,6 +219,16 @@ mod tests {
             "ls; etcdctl get a; get pods; undone",
         ] {
             assert_eq!(expanded(text, "main"), text, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_verb_of_kubectl_behind_an_operator_is_suggested_with_kubectl() {
+        let suggested = |text: &str| with_kubectl(text, |word| word == "patch");
+        let meant = "kubectl get pods; kubectl get svc && kubectl delete pod web";
+        assert_eq!(suggested("kubectl get pods; get svc && delete pod web").as_deref(), Some(meant));
+        for text in ["get pods; patch -p1", "kubectl get pods; nope", "echo 'a; get svc'", "get svc"] {
+            assert_eq!(suggested(text), None, "{text}");
         }
     }
 

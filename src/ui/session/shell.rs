@@ -188,7 +188,9 @@ impl Session {
         let is_command = |word: &str| {
             BUILT_IN.contains(&word) || dirs.iter().any(|dir| commands::is_program(&dir.join(word)))
         };
-        if let Some(meant) = line::meant_line(text, is_command) {
+        if let Some(meant) =
+            line::with_kubectl(text, is_command).or_else(|| line::meant_line(text, is_command))
+        {
             eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
         }
     }
