@@ -16,7 +16,7 @@ impl Session {
 
     /// Shows a diagram, or says which there are.
     pub(super) fn map(&mut self, words: &[String]) -> i32 {
-        use tui::model::View;
+        use crate::tui::model::View;
         let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
         if self.frame.is_none() {
             self.complain(
