@@ -174,7 +174,9 @@ impl Dialect {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 8>&-" };
         // An open here-document or a backslash at its end would swallow what stands behind.
         let keep = if unfinished(line) { "" } else { KEEP_CODE };
-        let line = quote(&format!("{line}{keep}"));
+        // `eval` would take a line that begins with a dash for its options.
+        let space = if line.starts_with('-') { " " } else { "" };
+        let line = quote(&format!("{space}{line}{keep}"));
         // Where a failure ends the shell (`set -e`), the code of a line that this program has run
         // is none: it may be there only for `$?`. A list does not count its first command (POSIX,
         // XCU 2.15, `set`).
@@ -339,6 +341,14 @@ mod tests {
             let reported = "[t:1:0][t:2:1][t:3:1]on [t:4:0]";
             assert_eq!(run_orders(shell, false, &lines), (reported.into(), Some(1)), "{shell}");
             assert_eq!(run_orders(shell, true, &lines), ("on".into(), Some(1)), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_line_may_begin_with_a_dash() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let (said, code) = run_orders(shell, false, &["-n", "echo on"]);
+            assert_eq!((said.as_str(), code), ("[t:1:127]on [t:2:0]", Some(0)), "{shell}");
         }
     }
 
