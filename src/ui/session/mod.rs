@@ -37,6 +37,7 @@ mod lines;
 mod news;
 mod own;
 mod own_processes;
+mod refused;
 mod shell;
 
 pub(crate) use lines::{Given, Lines};
@@ -279,7 +280,7 @@ impl Session {
             return Flow::Next;
         }
         self.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
-        let refused = |session: &Session| session.refuses_kill(&line, text).then_some(1);
+        let refused = |session: &Session| session.refuses(&line, text).then_some(1);
         if let Some(code) = self.drill_word(&line, text).or_else(|| refused(self)) {
             self.last = code;
             return Flow::Next;
