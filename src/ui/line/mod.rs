@@ -11,7 +11,7 @@ mod spelling;
 mod within;
 mod words;
 
-pub(crate) use answer::{needs_shell, written_answer};
+pub(crate) use answer::{needs_shell, unquoted, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{answer_keys, english_keys, latin_key, of_korean_layout};
