@@ -62,8 +62,13 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
     if last.contains(REDIRECTS) || before.last().is_some_and(|word| word.ends_with(REDIRECTS)) {
         return Offer::Files;
     }
-    // The same word as at the prompt: `ropewalk lang`.
-    let before = if before.iter().eq(["ropewalk", "lang"]) { &before[1..] } else { before };
+    // The same words as at the prompt: `ropewalk lang`. `ropewalk lesson` has others behind it.
+    let before = match before {
+        [first, rest @ ..] if first == "ropewalk" && rest.first().is_some_and(|word| word != "lesson") => {
+            rest
+        }
+        _ => before,
+    };
     let found = match before.first().map(String::as_str) {
         None if last.contains('/') => return Offer::Files,
         None => {
@@ -311,7 +316,10 @@ mod tests {
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
         assert_eq!(words("drill st"), ["start", "stop"]);
-        assert_eq!(words("ropewalk lang "), words("lang "));
+        for line in ["lang ", "fault kill kube-s", "lab start ", "kubectl get po ", "etcdctl "] {
+            assert_eq!(words(&format!("ropewalk {line}")), words(line), "{line}");
+        }
+        assert_eq!(words("ropewalk lesson t"), ["FILES"]);
         assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
     }
