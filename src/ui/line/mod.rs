@@ -53,6 +53,17 @@ pub(crate) enum Line {
     Shell(String),
 }
 
+impl Line {
+    /// True for a line that may read or change the cluster, as far as its words tell: also
+    /// `delete pod $POD`, which is kubectl's in the shell.
+    pub(crate) fn is_about_the_cluster(&self) -> bool {
+        match self {
+            Line::Shell(text) => ["kubectl", "ropewalk"].iter().any(|word| text.contains(word)),
+            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_)),
+        }
+    }
+}
+
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
 pub(crate) fn classify(text: &str, cluster: &str) -> Line {
     let text = text.trim();

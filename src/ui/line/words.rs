@@ -102,4 +102,16 @@ mod tests {
             assert_eq!(of(text), Line::Shell(whole.into()), "{text}");
         }
     }
+
+    #[test]
+    fn a_line_about_the_cluster_is_known_in_the_shell_too() {
+        for text in
+            ["get pods", "delete pod $POD", "k get po | wc -l", "edit deploy web", "undo", "undo | cat"]
+        {
+            assert!(classify(text, "main").is_about_the_cluster(), "{text}");
+        }
+        for text in ["ls", "cd /tmp && vi web.yaml"] {
+            assert!(!classify(text, "main").is_about_the_cluster(), "{text}");
+        }
+    }
 }

@@ -293,7 +293,7 @@ impl Session {
         self.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
-        let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
+        let aside = !line.is_about_the_cluster();
         if acts && self.begin_line(text.trim(), aside).is_err() {
             self.last = CUT;
             return Flow::Next;
