@@ -43,14 +43,15 @@ pub(crate) const WORDS: &[&str] = &[
 pub(super) const IN_A_PROCESS: &[&str] = &[
     "doctor", "drill", "fault", "lab", "progress", "redo", "rewind", "status", "trace", "undo", "what", "why",
 ];
-/// Commands of this program that are no words of the prompt, and that take the name of a cluster.
-const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
 /// Those that only the session itself does, and that are no command of a shell.
 pub(super) const ALONE: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lang", "lesson", "map", "next", "quit", "solve"];
 /// Words of lessons.
 pub(super) const LESSON: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
+
+/// Commands of this program that take the name of a cluster, beside those in [`IN_A_PROCESS`].
+const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
 
 /// True if a line of the shell begins with this program, or with the shell's `! ` and this program.
 pub(crate) fn begins_with_own_word(text: &str) -> bool {
