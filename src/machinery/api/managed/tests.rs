@@ -31,6 +31,22 @@ fn what_is_no_longer_applied_goes_unless_others_own_it() {
     assert_eq!(again, second, "applying the same again changes nothing");
 }
 
+/// As upstream, where the set of an apply has the name of its object until all is merged.
+#[test]
+fn an_apply_without_its_last_label_leaves_the_metadata_that_nobody_owns() {
+    let shape = shape("ConfigMap");
+    let mut labelled = cm(json!({"x": "1", "y": "2"}));
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    let mut first = apply(shape, &Value::Null, &labelled, by("me", "t")).object;
+    first["metadata"]["finalizers"] = json!(["example.com/protection"]); // by admission
+    let second = apply(shape, &first, &cm(json!({"y": "2"})), by("me", "t")).object;
+    assert_eq!(second["metadata"].get("labels"), None);
+    assert_eq!(second["metadata"]["finalizers"], json!(["example.com/protection"]));
+    assert_eq!(second["metadata"]["name"], "c");
+    assert_eq!(second["data"], json!({"y": "2"}));
+    assert_eq!(owned(&second, "me"), json!({"f:data": {"f:y": {}}}), "what it applies now, and no more");
+}
+
 /// As structured-merge-diff: an item of a list belongs to the managers that own the item itself.
 /// Without its key, what another manager set in it would be no valid item.
 #[test]

@@ -390,6 +390,27 @@ mod tests {
         assert_ne!(time(&apply("w").await), LONG_AGO);
     }
 
+    /// Its finalizer is from admission and belongs to no manager.
+    #[tokio::test]
+    async fn a_claim_stays_protected_without_its_last_label() {
+        let api = Api::bare().await;
+        let path = "/api/v1/namespaces/default/persistentvolumeclaims/a?fieldManager=m";
+        let apply = async |metadata: Value| {
+            let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Mi"}}});
+            let claim = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": metadata, "spec": spec});
+            let body = ("application/apply-patch+yaml", claim.to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path), body, "").await
+        };
+        let (_, made) = apply(json!({"name": "a", "labels": {"k": "v"}})).await;
+        assert_eq!(made["metadata"]["labels"], json!({"k": "v"}), "{made}");
+        let (code, bare) = apply(json!({"name": "a"})).await;
+        assert_eq!((code, bare["metadata"].get("labels")), (200, None), "{bare}");
+        assert_eq!(bare["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+        let fields = &bare["metadata"]["managedFields"][0]["fieldsV1"];
+        assert!(fields.get("f:spec").is_some() && fields.get("f:metadata").is_none(), "{fields}");
+    }
+
     #[test]
     fn an_apply_owns_only_what_its_part_of_the_object_keeps() {
         let of = |group: &str, kind: &str, part: Part, subresource: &str| {
