@@ -105,6 +105,8 @@ pub(crate) async fn applied(
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
             }
+            // Where nobody owns anything any more: without a list `keep` takes the old managers.
+            value::default(&mut object, "metadata.managedFields", json!([]));
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
@@ -388,6 +390,31 @@ mod tests {
         let time = |object: &Value| object["metadata"]["managedFields"][0]["time"].clone();
         assert_eq!(time(&apply("v").await), LONG_AGO, "nothing changes");
         assert_ne!(time(&apply("w").await), LONG_AGO);
+    }
+
+    /// The next manager meets no conflict with it.
+    #[tokio::test]
+    async fn a_manager_that_applies_nothing_more_owns_nothing() {
+        let api = Api::bare().await;
+        let apply = async |manager: &str, data: Option<Value>| {
+            let mut map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}});
+            if let Some(data) = data {
+                map["data"] = data;
+            }
+            let path = format!("/api/v1/namespaces/default/configmaps/a?fieldManager={manager}");
+            let body = ("application/apply-patch+yaml", map.to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await
+        };
+        assert_eq!(apply("one", Some(json!({"k": "v"}))).await.0, 201);
+        let (code, bare) = apply("one", None).await;
+        assert_eq!(
+            (code, bare.get("data"), bare["metadata"].get("managedFields")),
+            (200, None, None),
+            "{bare}"
+        );
+        let (code, told) = apply("other", Some(json!({"k": "w"}))).await;
+        assert_eq!((code, &told["data"]["k"]), (200, &json!("w")), "{told}");
     }
 
     /// Its finalizer is from admission and belongs to no manager.
