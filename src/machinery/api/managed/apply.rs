@@ -120,7 +120,7 @@ pub fn apply_resetting(
     kept.push(manager.entry("Apply", &time, mine));
     for entry in &mut kept {
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
-            set::keep_present(shape, theirs, &object);
+            set::drop_removed(shape, theirs, live, &object);
         }
     }
     store(&mut object, kept);

@@ -249,6 +249,37 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
     assert_eq!(same, new, "no change leaves no trace");
 }
 
+/// As structured-merge-diff: a write takes from other managers what it changes or removes. An empty
+/// list and a zero are not stored, and whoever applies them owns them all the same.
+#[test]
+fn what_is_applied_and_not_stored_keeps_its_owner() {
+    let shape = shape("Pod");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": false,
+        "containers": [{"name": "c", "image": "x", "args": []}]}});
+    let mut first = apply(shape, &Value::Null, &pod, by("me", "t")).object;
+    for (at, field) in [("/spec", "hostNetwork"), ("/spec/containers/0", "args")] {
+        as_map(first.pointer_mut(at).unwrap()).shift_remove(field);
+    }
+    first["status"] = json!({"phase": "Pending"});
+    let mut running = first.clone();
+    running["status"]["phase"] = "Running".into();
+    track(shape, &first, &mut running, by("kubelet", "t"));
+    assert_eq!(owned(&running, "me"), owned(&first, "me"));
+    assert!(owned(&running, "me")["f:spec"].get("f:hostNetwork").is_some());
+    let labelled =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}});
+    let shared = apply(shape, &running, &labelled, by("you", "t")).object;
+    assert_eq!(owned(&shared, "me"), owned(&first, "me"));
+    let again = apply(shape, &shared, &pod, by("me", "later")).object;
+    let times =
+        |object: &Value| list(object, "metadata.managedFields").iter().all(|e| text(e, "time") == "t");
+    assert!(times(&again), "applying the same again changes nothing: {again}");
+    let other =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": true}});
+    let clash = apply(shape, &shared, &other, by("you", "t")).conflicts;
+    assert_eq!(clash.iter().map(|c| c.field.as_str()).collect::<Vec<_>>(), [".spec.hostNetwork"]);
+}
+
 /// As `managedFieldsUpdater` upstream: only a write that sets a field is noted with its time.
 #[test]
 fn a_write_that_only_removes_fields_leaves_the_time_of_its_manager() {
