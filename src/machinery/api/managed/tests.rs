@@ -250,7 +250,7 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
 }
 
 /// As structured-merge-diff: a write takes from other managers what it changes or removes. An empty
-/// list and a zero are not stored, and whoever applies them owns them all the same.
+/// list and a zero are not stored, and the manager that applies them owns them all the same.
 #[test]
 fn what_is_applied_and_not_stored_keeps_its_owner() {
     let shape = shape("Pod");

@@ -105,7 +105,7 @@ pub(crate) async fn applied(
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
             }
-            // Where nobody owns anything any more: without a list `keep` takes the old managers.
+            // Where no manager owns a field any more: without a list `keep` takes the old managers.
             value::default(&mut object, "metadata.managedFields", json!([]));
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
@@ -392,7 +392,7 @@ mod tests {
         assert_ne!(time(&apply("w").await), LONG_AGO);
     }
 
-    /// The next manager meets no conflict with it.
+    /// Another manager that applies the same field meets no conflict.
     #[tokio::test]
     async fn a_manager_that_applies_nothing_more_owns_nothing() {
         let api = Api::bare().await;
@@ -417,7 +417,7 @@ mod tests {
         assert_eq!((code, &told["data"]["k"]), (200, &json!("w")), "{told}");
     }
 
-    /// Its finalizer is from admission and belongs to no manager.
+    /// The finalizer of a claim is from admission and belongs to no manager.
     #[tokio::test]
     async fn a_claim_stays_protected_without_its_last_label() {
         let api = Api::bare().await;
