@@ -162,6 +162,7 @@ const SO: &[&str] = &[
     "first-voyage/09#close give",
     "first-voyage/09#inside other-pod",
     "first-voyage/11#delete verb",
+    "first-voyage/11#delete give",
     "first-voyage/11#nobody made",
     "first-voyage/16#load no-service",
     "first-voyage/17#again deleted",
