@@ -1,6 +1,6 @@
 //! set env, set resources.
 
-use super::set::{asked, each};
+use super::set::{all_or_none, each};
 use super::typed::spec_path;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -254,8 +254,7 @@ async fn list(
     more: &[(String, Value)],
     less: &[String],
 ) -> Result<(), Fail> {
-    let (infos, failures) = asked(ctx, resources).await?;
-    for info in infos {
+    for info in all_or_none(ctx, resources).await? {
         let spec = value::at(&info.object, spec_path(&info.resource.kind).unwrap_or_default());
         let containers = CONTAINERS.iter().flat_map(|field| value::list(spec, field));
         for container in containers.filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name"))) {
@@ -267,7 +266,7 @@ async fn list(
             }
         }
     }
-    Fail::join(failures)
+    Ok(())
 }
 
 fn tell(ctx: &Ctx, name: &str, variable: &Value) {
