@@ -254,6 +254,7 @@ mod tests {
             ("{{range $i, $x := .items}}{{if $i}}, {{end}}{{$x.name}}{{end}}", "a, b"),
             ("{{(index .items 1).name}} {{len .items}}", "b 2"),
             ("{{.nothing}}", "<no value>"),
+            ("{{.secret | }}", "aGk="),
             (
                 "{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}",
                 "yes big ",
@@ -364,6 +365,15 @@ mod tests {
             ("a\n{{if}}{{end}}", "template: output:2: missing value for if"),
             ("a\n{{1a}}", "template: output:2: bad number syntax: \"1a\""),
             ("\n{{.a", "template: output:2: unclosed action"),
+            ("{{.a} {{.b}}", "template: output:1: bad character U+007D '}'"),
+            ("\n{{.a}", "template: output:2: bad character U+007D '}'"),
+            ("{{.a }", "template: output:1: unexpected \"}\" in operand"),
+            ("{{;}}", "template: output:1: unexpected \";\" in command"),
+            ("{{| .a}}", "template: output:1: unexpected \"|\" in command"),
+            ("{{.a)}}", "template: output:1: unexpected right paren"),
+            ("{{.a | 2}}", "template: output:1: non executable command in pipeline stage 2"),
+            ("{{\"a}}", "template: output:1: unterminated quoted string"),
+            ("{{/* a", "template: output:1: unclosed comment"),
             ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),
         ] {
             assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");
