@@ -4,6 +4,7 @@ use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, p
 use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
+use super::patch::unpatched;
 use super::set_env::check_variable;
 use super::wait::until;
 use crate::ctx::Ctx;
@@ -205,7 +206,10 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
     };
     match how {
         "strategic" => strategic::apply(kind, object, &over).map_err(Fail::Text)?,
-        "json" => patch::json(object, over.to_string().as_bytes()).map_err(|s| Fail::Text(s.message))?,
+        "json" => {
+            let done = patch::json(object, over.to_string().as_bytes());
+            done.map_err(|status| unpatched(&status))?;
+        }
         _ => patch::merge(object, &over),
     }
     Ok(())

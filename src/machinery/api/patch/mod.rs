@@ -1,6 +1,7 @@
 //! JSON patch (RFC 6902) and merge patch (RFC 7386).
 
 mod lenient;
+mod told;
 
 use super::bounds;
 use super::errors::brief;
@@ -207,9 +208,10 @@ fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> 
         if lenient::tests_for_nothing(&patched, operation) {
             continue;
         }
-        json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|mut e| {
-            e.operation = i;
-            refused(&e.to_string())
+        let done = json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation));
+        done.map_err(|mut error| {
+            error.operation = i;
+            refused(&told::failure(&patched, operation, &error))
         })?;
     }
     *object = patched;
@@ -356,6 +358,20 @@ mod tests {
             (
                 r#"[{"op": "test", "path": "a", "value": 1}]"#,
                 "test operation does not apply: is missing path: a: missing value",
+            ),
+            (r#"[{"op": "test", "path": "/a", "value": 2}]"#, "testing value /a failed: test failed"),
+            (r#"[{"op": "test", "path": "/b", "value": 2}]"#, "testing value /b failed: test failed"),
+            (
+                r#"[{"op": "remove", "path": "/b"}]"#,
+                "error in remove for path: '/b': Unable to remove nonexistent key: b: missing value",
+            ),
+            (
+                r#"[{"op": "add", "path": "/b/c/d", "value": 1}]"#,
+                "add operation does not apply: doc is missing path: \"/b/c/d\": missing value",
+            ),
+            (
+                r#"[{"op": "add", "path": "/l", "value": []}, {"op": "add", "path": "/l/9", "value": 1}]"#,
+                "error in add for path: '/l/9': Unable to access invalid index: 9: invalid index referenced",
             ),
             (
                 r#"[{"op": "copy", "path": "/b"}]"#,
