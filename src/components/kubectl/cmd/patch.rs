@@ -196,6 +196,13 @@ mod tests {
         let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
         let why = "error: strategic merge patch is not supported for example.com/v1, Kind=Widget locally, try --type merge\n";
         assert_eq!((said.code, said.err.as_str()), (1, why));
+        std::fs::write(
+            &widget,
+            "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: w}}",
+        )
+        .unwrap();
+        let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
+        assert!(said.err.contains("Kind=CustomResourceDefinition locally, try --type merge"), "{said:?}");
         let said = server.kubectl(&["patch", "-p", "{}", "--local"]).await;
         assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
         let said = server.kubectl(&["patch", "cm", "a", "-p", "{}", "--local"]).await;
