@@ -5,7 +5,7 @@ use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::patch::unpatched;
-use super::set_env::check_variable;
+use super::set_env::{check_variable, variable};
 use super::wait::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
@@ -164,7 +164,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     let mut env = vec![];
     for pair in ctx.flags.list("env") {
         match pair.split_once('=').filter(|(key, _)| check_variable(key).is_ok()) {
-            Some((key, text_of)) => env.push(json!({"name": key, "value": text_of})),
+            Some((key, text_of)) => env.push(variable(key, text_of)),
             None => return text(format!("invalid env: {pair}")),
         }
     }

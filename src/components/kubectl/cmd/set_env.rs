@@ -184,7 +184,7 @@ fn changed(
             continue;
         };
         let fresh = variable_of(name, given);
-        if !overwrite && *there != fresh {
+        if !overwrite && variable_of(name, there) != fresh {
             return text(format!(
                 "'{name}' already has a value ({}), and --overwrite is false",
                 value::text(there, "value")
@@ -203,9 +203,16 @@ fn changed(
 
 /// A variable of a container.
 fn variable_of(name: &str, given: &Value) -> Value {
+    let mut variable = variable(name, value::text(given, "value"));
+    value::copy(given, &mut variable, "valueFrom");
+    variable
+}
+
+/// A variable with a text of its own. An empty text is left out, as in every typed object.
+pub(crate) fn variable(name: &str, given: &str) -> Value {
     let mut variable = json!({"name": name});
-    for field in ["value", "valueFrom"] {
-        value::copy(given, &mut variable, field);
+    if !given.is_empty() {
+        value::put(&mut variable, "value", given);
     }
     variable
 }
@@ -420,7 +427,6 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_set_stands_once() {
-        let variable = |name: &str, text: &str| json!({"name": name, "value": text});
         let given = |name: &str, text: &str| (name.to_string(), json!({"value": text}));
         let old = [variable("A", "1"), variable("B", "2"), variable("A", "3")];
         let env = changed(&old, &[given("A", "4"), given("A", "5"), given("C", "6")], &[], true);
@@ -429,6 +435,9 @@ mod tests {
         assert_eq!(env.unwrap(), [variable("B", "2")]);
         let told = changed(&old, &[given("B", "7")], &[], false).unwrap_err().message();
         assert_eq!(told, "'B' already has a value (2), and --overwrite is false");
+        let empty = [json!({"name": "E"})];
+        assert_eq!(changed(&empty, &[given("E", "")], &[], false).unwrap(), empty);
+        assert_eq!(changed(&[], &[given("E", "")], &[], true).unwrap(), empty);
     }
 
     #[test]
