@@ -1,9 +1,10 @@
-//! Which pods the addons make: a start waits for them.
+//! How the addons are made, and which pods they have: a start waits for those.
 
 use super::images::PREFIX;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// JSON pointers to the containers of a workload and of a pod.
@@ -47,6 +48,34 @@ impl AddonPods {
     }
 }
 
+/// Makes every object, whatever becomes of the others: only what names an account that could not
+/// be made waits for it, because its pods would be refused. Returns which pods with a component
+/// those have that are there, and what could not be made.
+pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
+    objects: Vec<Value>,
+    make: impl Fn(Value) -> F,
+) -> (AddonPods, Vec<String>) {
+    let (mut failed, mut pods) = (Vec::new(), AddonPods::default());
+    let mut lacking = BTreeSet::new();
+    for object in objects {
+        let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
+        let (kind, name) = (text("/kind"), text("/metadata/name"));
+        let account = text("/spec/template/spec/serviceAccountName");
+        if lacking.contains(&account) {
+            failed.push(format!("{kind} {name} waits for its account {account}"));
+            continue;
+        }
+        match make(object).await {
+            Ok(there) => pods.add(&there),
+            Err(error) => {
+                failed.push(error);
+                lacking.extend((kind == "ServiceAccount").then_some(name));
+            }
+        }
+    }
+    (pods, failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -87,5 +116,50 @@ mod tests {
         assert_eq!(daemons(json!({"nodeSelector": {"proxy": "yes"}}), &own), 1);
         assert_eq!(daemons(json!({"nodeSelector": {"proxy": "no"}}), &own), 0);
         assert_eq!(daemons(everywhere, &foreign), 0);
+    }
+
+    #[tokio::test]
+    async fn an_addon_that_cannot_be_made_keeps_no_other_one_back() {
+        let pod = |name: &str| {
+            let containers = json!([{"name": name, "image": format!("{PREFIX}{name}:1")}]);
+            json!({"kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}})
+        };
+        let made = std::cell::RefCell::new(vec![]);
+        let make = async |object: Value| {
+            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_string();
+            if name == "refused" {
+                return Err("cannot make Pod refused: the address is taken".to_string());
+            }
+            made.borrow_mut().push(name);
+            Ok(object)
+        };
+        let objects = vec![pod("first"), pod("refused"), pod("last"), pod("refused")];
+        let (pods, failed) = make_all(objects, &make).await;
+        assert_eq!(
+            (pods.pods, failed.len(), made.into_inner()),
+            (2, 2, vec!["first".into(), "last".to_string()])
+        );
+        assert!(failed[0].contains("refused"), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn what_names_an_account_that_could_not_be_made_waits_for_it() {
+        let account = json!({"kind": "ServiceAccount", "metadata": {"name": "a"}});
+        let daemons = |name: &str, account: &str| {
+            let spec = json!({"serviceAccountName": account});
+            json!({"kind": "DaemonSet", "metadata": {"name": name}, "spec": {"template": {"spec": spec}}})
+        };
+        let objects = vec![account, daemons("waits", "a"), daemons("goes-on", "b"), daemons("free", "")];
+        let make = |lacks_account: bool| {
+            move |object: Value| async move {
+                match lacks_account && object["kind"] == "ServiceAccount" {
+                    true => Err("cannot make ServiceAccount a".to_string()),
+                    false => Ok(object),
+                }
+            }
+        };
+        let failed = make_all(objects.clone(), make(true)).await.1;
+        assert_eq!(failed, ["cannot make ServiceAccount a", "DaemonSet waits waits for its account a"]);
+        assert!(make_all(objects, make(false)).await.1.is_empty());
     }
 }

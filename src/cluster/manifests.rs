@@ -1,6 +1,6 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::{AddonPods, CONTAINERS};
+use super::addon_pods::{CONTAINERS, make_all};
 use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
@@ -322,22 +322,6 @@ async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-/// Makes every object, whatever becomes of the others. Returns which pods with a component those
-/// have that are there, and what could not be made.
-async fn make_all<F: Future<Output = Result<Value, String>>>(
-    objects: Vec<Value>,
-    make: impl Fn(Value) -> F,
-) -> (AddonPods, Vec<String>) {
-    let (mut failed, mut pods) = (Vec::new(), AddonPods::default());
-    for object in objects {
-        match make(object).await {
-            Ok(there) => pods.add(&there),
-            Err(error) => failed.push(error),
-        }
-    }
-    (pods, failed)
-}
-
 /// Returns the object as it is there now.
 async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
@@ -431,30 +415,6 @@ mod tests {
             assert_eq!(pod["automountServiceAccountToken"], false, "{}", deployment["metadata"]["name"]);
             assert!(!pod.to_string().contains("serviceAccountToken\""), "{pod}");
         }
-    }
-
-    #[tokio::test]
-    async fn an_addon_that_cannot_be_made_keeps_no_other_one_back() {
-        let pod = |name: &str| {
-            let containers = json!([{"name": name, "image": image(name)}]);
-            json!({"kind": "Pod", "metadata": {"name": name}, "spec": {"containers": containers}})
-        };
-        let made = std::cell::RefCell::new(vec![]);
-        let make = async |object: Value| {
-            let name = object["metadata"]["name"].as_str().unwrap_or_default().to_string();
-            if name == "refused" {
-                return Err("cannot make Pod refused: the address is taken".to_string());
-            }
-            made.borrow_mut().push(name);
-            Ok(object)
-        };
-        let objects = vec![pod("first"), pod("refused"), pod("last"), pod("refused")];
-        let (pods, failed) = make_all(objects, &make).await;
-        assert_eq!(
-            (pods.pods, failed.len(), made.into_inner()),
-            (2, 2, vec!["first".into(), "last".to_string()])
-        );
-        assert!(failed[0].contains("refused"), "{failed:?}");
     }
 
     #[test]

@@ -40,7 +40,8 @@ impl Engine {
         }
         let (value, kept) = answer.read(written).map_err(|odd| match odd {
             Odd::NoLetter => words::say(lang, Word::NoSuchChoice, &[&answer.letters().join(", ")]),
-            Odd::Empty | Odd::NoNumber | Odd::NoOrder => how(answer, lang),
+            Odd::Empty => how(answer, lang),
+            Odd::NoNumber | Odd::NoOrder => words::say(lang, Word::AnswerOdd, &[&way(answer, lang)]),
         })?;
         if noted.is_right {
             return Ok(());
@@ -157,15 +158,19 @@ impl Engine {
     }
 }
 
-/// What to type to answer a question.
+/// Why nothing goes on before a question is answered: what to type.
 fn how(answer: &super::format::Answer, lang: &str) -> String {
-    let way = match answer.form {
+    words::say(lang, Word::AnswerNow, &[&way(answer, lang)])
+}
+
+/// What to type to answer a question.
+fn way(answer: &super::format::Answer, lang: &str) -> String {
+    match answer.form {
         Form::Text => words::say(lang, Word::AnswerText, &[]),
         Form::Number => words::say(lang, Word::AnswerNumber, &[]),
         Form::Choices => words::say(lang, Word::AnswerChoices, &[]),
         Form::Order => words::say(lang, Word::AnswerOrder, &[&answer.letters().join(" ")]),
-    };
-    words::say(lang, Word::AnswerNow, &[&way])
+    }
 }
 
 #[cfg(test)]
@@ -317,6 +322,18 @@ mod tests {
         assert_eq!(more("b c"), (Judged::Wrong, None), "one of them is wrong");
         assert_eq!(more("a"), (Judged::Wrong, Some(1)));
         assert_eq!(more("a c"), (Judged::Right, None));
+    }
+
+    #[test]
+    fn an_answer_of_another_form_is_told_as_such() {
+        let mut engine = asking("", "");
+        let lesson = &mut engine.open.as_mut().unwrap().lesson;
+        Arc::make_mut(lesson).steps[0].answer.as_mut().unwrap().form = Form::Number;
+        let said = |engine: &mut Engine, lang: &str| engine.take_answer(" 5GB ", lang).unwrap_err();
+        let told = said(&mut engine, "en");
+        assert!(told.starts_with("that does not fit") && told.contains("`answer NUMBER`"), "{told}");
+        assert!(said(&mut engine, "ko").contains("단위 없이"));
+        assert_eq!(judged(&engine), Judged::Missing, "it was no answer");
     }
 
     #[test]

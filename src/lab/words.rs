@@ -32,8 +32,9 @@ texts! {
     Holds: "all conditions of this step are met, and have to stay so for {} s more; then enter `next` again", "이 단계의 조건을 모두 충족했습니다. 앞으로 {}초 동안 그대로 유지되어야 합니다. 그 뒤에 `next`를 다시 입력하세요";
     AnswerFirst: "first answer the question: type {}", "먼저 질문에 답하세요. {} 중 하나를 입력하면 됩니다";
     AnswerNow: "first answer the question: {}", "먼저 질문에 답하세요: {}";
+    AnswerOdd: "that does not fit the question: type {}", "이 질문에 맞는 형식이 아닙니다. 이렇게 입력하세요: {}";
     AnswerText: "`answer TEXT`", "`answer 답`";
-    AnswerNumber: "`answer NUMBER`, in digits", "`answer 숫자`(아라비아 숫자)";
+    AnswerNumber: "`answer NUMBER`, in digits and without a unit", "`answer 숫자`(아라비아 숫자만, 단위 없이)";
     AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer`와 맞는 것의 글자를 모두, 예: `answer a c`";
     AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";

@@ -53,7 +53,7 @@ const REDIRECTS: [char; 2] = ['<', '>'];
 
 /// What fits after `text`, the line up to the cursor.
 pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
-    let text = text.rsplit(['|', ';', '&', '(']).next().unwrap_or(text).trim_start().trim_start_matches('!');
+    let text = last_command(text).trim_start().trim_start_matches('!');
     let mut words = line::cut(text).words;
     if text.is_empty() || text.ends_with(char::is_whitespace) {
         words.push(String::new());
@@ -62,8 +62,13 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
     if last.contains(REDIRECTS) || before.last().is_some_and(|word| word.ends_with(REDIRECTS)) {
         return Offer::Files;
     }
-    // The same word as at the prompt: `ropewalk lang`.
-    let before = if before.iter().eq(["ropewalk", "lang"]) { &before[1..] } else { before };
+    // The same words as at the prompt: `ropewalk lang`. `ropewalk lesson` has others behind it.
+    let before = match before {
+        [first, rest @ ..] if first == "ropewalk" && rest.first().is_some_and(|word| word != "lesson") => {
+            rest
+        }
+        _ => before,
+    };
     let found = match before.first().map(String::as_str) {
         None if last.contains('/') => return Offer::Files,
         None => {
@@ -106,6 +111,26 @@ pub(crate) fn offer(text: &str, source: &dyn Source) -> Offer {
         Some(_) => return Offer::Files,
     };
     Offer::Words(fitting(found, last))
+}
+
+/// The last command of a line: what stands behind the last operator of the shell. An operator in
+/// quotes is a letter, as in `-o jsonpath='{.items[?(@.a)]}'`, but `$(` begins a command also in
+/// double quotes. Pure.
+fn last_command(text: &str) -> &str {
+    let (mut begin, mut quote, mut before) = (0, None, ' ');
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match (quote, c) {
+            (None | Some('"'), '\\') => drop(chars.next()),
+            (None, '\'' | '"') => quote = Some(c),
+            (Some(open), c) if open == c => quote = None,
+            (None, '|' | ';' | '&' | '(') => begin = at + 1,
+            (Some('"'), '(') if before == '$' => (begin, quote) = (at + 1, None),
+            _ => {}
+        }
+        before = c;
+    }
+    &text[begin..]
 }
 
 /// What follows `lab`, or one of its words.
@@ -245,6 +270,13 @@ mod tests {
         assert_eq!(words("logs -f w"), ["web"]);
         assert_eq!(words("get pods -n "), ["namespace-here", "web"]);
         assert_eq!(words("ls; k get pods w"), ["web"]);
+        for quoted in
+            ["-o jsonpath='{.items[?(@.a)]}'", "-l 'a in (b)'", "-o custom-columns=\"A;B\"", "-l a\\;b"]
+        {
+            assert_eq!(words(&format!("get pods {quoted} -n ")), ["namespace-here", "web"], "{quoted}");
+        }
+        assert_eq!(words("echo \"it's $(k get pods w"), ["web"]);
+        assert_eq!(words("echo 'a' && k get pods w"), ["web"]);
         assert_eq!(words("apply -f "), ["FILES"]);
         for text in [
             "create cm c --from-file ",
@@ -284,7 +316,10 @@ mod tests {
         assert_eq!(words("why pod/w"), ["pod/web"]);
         assert_eq!(words("next "), Vec::<String>::new());
         assert_eq!(words("drill st"), ["start", "stop"]);
-        assert_eq!(words("ropewalk lang "), words("lang "));
+        for line in ["lang ", "fault kill kube-s", "lab start ", "kubectl get po ", "etcdctl "] {
+            assert_eq!(words(&format!("ropewalk {line}")), words(line), "{line}");
+        }
+        assert_eq!(words("ropewalk lesson t"), ["FILES"]);
         assert_eq!(words("drill start "), ["--seed", "--skill"]);
         assert_eq!(words("drill check "), Vec::<String>::new());
     }

@@ -31,9 +31,13 @@ const FIXED: char = '.';
 const EXPORTS: &str =
     "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
 
-/// Stands behind a line in its `eval` and keeps the line's exit code. The redirection keeps it out
-/// of the trace of `set -x`.
-const KEEP_CODE: &str = "\n{ __ropewalk_code=$?; } 2>/dev/null";
+/// A function of bash that adds each of its arguments to the list of `history` and `fc`.
+const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
+                       2>/dev/null || :; }; ";
+
+/// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
+/// command, for `$_` in the next line. The redirection keeps it out of the trace of `set -x`.
+const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=$_; } 2>/dev/null";
 
 /// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
 /// or was interrupted.
@@ -62,8 +66,8 @@ impl Dialect {
     /// Arguments with which it reads commands from standard input.
     pub(crate) fn arguments(self, terminal: bool, start_files: bool) -> &'static [&'static str] {
         match (self, terminal, start_files) {
-            (Dialect::Bash, true, true) => &["--noediting", "-i"],
-            (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i"],
+            (Dialect::Bash, true, true) => &["--noediting", "-i", "+o", "history"],
+            (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i", "+o", "history"],
             (Dialect::Bash, false, _) => &["--noprofile", "--norc"],
             (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin"],
             (Dialect::Zsh, true, false) => &["-f", "-i", "+o", "zle", "-o", "shinstdin"],
@@ -86,12 +90,18 @@ impl Dialect {
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
         let functions = self.functions(token, terminal);
+        // With `set -o vi` in a start file bash reads our commands with its line editor, although
+        // it was told not to: a tab in a line would ask for completion.
+        let unedited = match (self, terminal) {
+            (Dialect::Bash, true) => "set +o emacs 2>/dev/null; set +o vi 2>/dev/null\n",
+            _ => "",
+        };
         // With TMOUT the shell would end while it waits for the next line. By the address of
         // another cluster's API server kubectl knows that it runs in a pod there, and takes the
         // namespace of that pod. A subshell tries first whether they are read-only: a failed
         // `unset` may give up the commands behind it.
         format!(
-            "unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
+            "{unedited}unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
              (unset TMOUT) 2>/dev/null && unset TMOUT; \
              (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
@@ -136,13 +146,26 @@ impl Dialect {
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
         let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
         let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
+        let history = if self == Dialect::Bash { HISTORY } else { "" };
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_code=$1; __ropewalk_prompt \"$2\" \"$1\" || {fixed} >&3; }} \
              3>&2 2>/dev/null; }}; \
              __ropewalk_begin() {{ {{ __ropewalk_prompt \"$2\" '{given_up}' || :; {begin}; }} 2>/dev/null; }}; \
-             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; {EXPORTS}"
+             __ropewalk_again() {{ {{ {report} >&3; }} 3>&2 2>/dev/null; __ropewalk \"$@\"; }}; \
+             {EXPORTS}{history}"
         )
+    }
+
+    /// Returns a command that adds lines typed at the prompt to the history of a shell on a
+    /// terminal. It stands in front of an order. Only bash is told; it is started with
+    /// `+o history`, or its `history` would list the orders.
+    pub(crate) fn remember(self, typed: &[String]) -> String {
+        if self != Dialect::Bash || typed.is_empty() {
+            return String::new();
+        }
+        let typed: Vec<String> = typed.iter().map(|line| quote(line)).collect();
+        format!("__ropewalk_history {}; ", typed.join(" "))
     }
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
@@ -151,12 +174,15 @@ impl Dialect {
         let channels = if terminal { "<&7 2>&8 7<&- 8>&-" } else { "<&7 7<&- 8>&-" };
         // An open here-document or a backslash at its end would swallow what stands behind.
         let keep = if unfinished(line) { "" } else { KEEP_CODE };
-        let line = quote(&format!("{line}{keep}"));
+        // `eval` would take a line that begins with a dash for its options.
+        let space = if line.starts_with('-') { " " } else { "" };
+        let line = quote(&format!("{space}{line}{keep}"));
         // Where a failure ends the shell (`set -e`), the code of a line that this program has run
         // is none: it may be there only for `$?`. A list does not count its first command (POSIX,
         // XCU 2.15, `set`).
         let join = if last == 0 { ";" } else { " ||" };
-        let begin = format!("__ropewalk_begin {last} {number}{join}");
+        // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
+        let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
         format!("{begin} eval {line} {channels}; __ropewalk {KEPT} {number} || :\n")
     }
 }
@@ -215,13 +241,14 @@ pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usi
 }
 
 /// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands. That of the `eval` has as many lines as what stands in it.
+/// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
+/// as what stands in it.
 pub(crate) fn told_beside(before: &str) -> String {
     let mut of_eval = false;
     let lines = before.lines().filter(|line| {
         let own = line.contains("__ropewalk");
         if own {
-            of_eval = line.contains("__ropewalk_begin");
+            of_eval = ["__ropewalk_begin", "__ropewalk_history"].iter().any(|name| line.contains(name));
         }
         !own && !of_eval
     });
@@ -318,6 +345,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_may_begin_with_a_dash() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let (said, code) = run_orders(shell, false, &["-n", "echo on"]);
+            assert_eq!((said.as_str(), code), ("[t:1:127]on [t:2:0]", Some(0)), "{shell}");
+        }
+    }
+
+    /// `mkdir shop`, and then `cd $_` (bash(1), Special Parameters).
+    #[test]
+    fn the_last_word_of_a_command_is_known_in_the_next_line() {
+        let lines = [": one 'two words'", "echo \"<$_>\"", "false there", "echo $? $_"];
+        assert_eq!(run_orders("/bin/bash", true, &lines), ("<two words> 0 there".into(), Some(0)));
+        let reported = "[t:1:0]<two words> [t:2:0][t:3:1]0 there [t:4:0]";
+        assert_eq!(run_orders("/bin/bash", false, &lines), (reported.into(), Some(0)));
+    }
+
+    #[test]
     fn a_trap_for_err_runs_once_for_each_failure() {
         let lines = ["set -E; trap 'echo E' ERR", "false", "false && true", "! true", "(exit 3)", "echo end"];
         assert_eq!(run_orders("/bin/bash", true, &lines), ("E E end".into(), Some(0)));
@@ -380,6 +424,25 @@ mod tests {
         let eval = format!("+ eval 'echo a\necho b{KEEP_CODE}'");
         let before = format!("+ __ropewalk_begin 0 4\n{eval}\n+ __ropewalk 0 4\n[1]+ Done\n");
         assert_eq!(told_beside(&before), "[1]+ Done");
+        let typed = "+ __ropewalk_history 'cat <<E\na\nE'\n+ __ropewalk_begin 0 5\n";
+        assert_eq!(told_beside(&format!("{typed}{before}")), "[1]+ Done");
+    }
+
+    /// A tab in what the shell reads would ask bash's line editor for completion, and `set -o vi`
+    /// in a start file turns that on.
+    #[test]
+    fn bash_reads_our_commands_without_its_line_editor() {
+        let surroundings = Surroundings {
+            program: Path::new("/bin/true"),
+            home: Path::new("/home/it's"),
+            kubeconfig: Path::new("/config"),
+            bin: Path::new("/none"),
+            spare: Path::new("/none"),
+        };
+        let text = Dialect::Bash.preparation(&surroundings, "t", true);
+        let first = text.lines().next().unwrap_or_default();
+        assert!(first.contains("set +o emacs") && first.contains("set +o vi"), "a line of its own: {first}");
+        assert!(!Dialect::Posix.preparation(&surroundings, "t", true).contains("set +o"));
     }
 
     /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so

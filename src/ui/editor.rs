@@ -306,14 +306,13 @@ impl Prompt {
     /// The next command: one line, or several that belong together.
     fn command(&mut self) -> Given {
         let prompt = self.drill.timed(prompt(&self.config.view(), &self.cluster));
-        let Some(mut text) = self.ahead.lines.pop_front() else {
+        let Some(text) = self.ahead.lines.front() else {
             let given = self.read(&prompt);
             let Given::Text(text) = given else { return given };
             self.ahead.lines.extend(text.split('\n').map(String::from));
             return self.whole();
         };
         println!("{prompt}{text}");
-        self.ahead.lines.push_front(std::mem::take(&mut text));
         self.whole()
     }
 
@@ -408,6 +407,7 @@ pub(crate) fn run_lines(session: &mut Session, prompt: &mut Prompt) -> i32 {
             Given::End | Given::Gone => return 0,
         };
         prompt.remember(&text);
+        session.note_typed(&text);
         if let Flow::Leave(code) = session.run(&text, prompt) {
             return code;
         }

@@ -25,6 +25,9 @@
 //! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A script ends
 //! with its shell: its next line would run without the directory and the variables of before.
 //!
+//! bash's `history` and `fc` know the lines that were typed at the prompt ([`session`]), and not
+//! what stands around them for the report.
+//!
 //! A line of kubectl or etcdctl that runs in this program has the variables that the shell exports
 //! ([`commands`]); if the shell does not tell them, the line is refused. A here-document is parsed
 //! at its first line and where it may end.
@@ -77,6 +80,9 @@
 //! `exec` with a redirection of descriptor 0, 7 or 8, at a terminal also of 2, does not outlast its
 //! line: the shell runs each line with descriptors of the session in their place ([`dialect`]).
 //! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.
+//!
+//! `$?` and `$_` are those of the line before; bash's `PIPESTATUS` knows only pipelines of its own
+//! line.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 

@@ -2,6 +2,8 @@
 //! with it. That all of them are sound is in [`super::course`].
 
 use super::support::{Home, PATIENCE, Said, capable, eventually, real_kubectl, turn};
+use std::path::{Path, PathBuf};
+use std::process::Command;
 
 const INSIDE: &str = r#"---
 id: probe/01
@@ -102,13 +104,7 @@ fn a_setup_that_failed_is_tried_again() {
         std::fs::write(directory.join("lesson.md"), PREPARED).expect("a file");
         let lines = lines.iter().flat_map(|line| ["-c", line]);
         let args: Vec<&str> = ["repl", "--lang", "en"].into_iter().chain(lines).collect();
-        let mut command = home.command_of_ours(home.program(), &args);
-        let said = command
-            .env("ROPEWALK_LESSONS", &lessons)
-            .env("ROPEWALK_LESSONS_ONLY", "1")
-            .output()
-            .expect("the program runs");
-        Said::from(said).ok()
+        Said::from(among(&lessons, &home, &args).output().expect("the program runs")).ok()
     };
     let label = "get configmap ground -o jsonpath=label:{.metadata.labels.seen}.";
 
@@ -159,6 +155,20 @@ What the learner made is the learner's.
 ## Two {#two}
 "#;
 
+fn write_dear(home: &Home) -> PathBuf {
+    let directory = home.path().join("lessons/probe/03-dear");
+    std::fs::create_dir_all(&directory).expect("a directory");
+    std::fs::write(directory.join("lesson.md"), DEAR).expect("a file");
+    home.path().join("lessons")
+}
+
+/// The program with the lessons of one folder alone.
+fn among(lessons: &Path, home: &Home, args: &[&str]) -> Command {
+    let mut command = home.command_of_ours(home.program(), args);
+    command.env("ROPEWALK_LESSONS", lessons).env("ROPEWALK_LESSONS_ONLY", "1");
+    command
+}
+
 /// A rewind and a setup take nothing from the learner that was not named first; a finished lesson
 /// can be gone through again.
 #[test]
@@ -167,10 +177,7 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
         return;
     }
     let (_turn, home) = (turn(), Home::new());
-    let lessons = home.path().join("lessons");
-    let directory = lessons.join("probe/03-dear");
-    std::fs::create_dir_all(&directory).expect("a directory");
-    std::fs::write(directory.join("lesson.md"), DEAR).expect("a file");
+    let lessons = write_dear(&home);
     let lines = [
         "kubectl create configmap precious",
         "lesson probe/03",
@@ -195,13 +202,7 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     ];
     let args: Vec<&str> =
         ["repl", "--lang", "en"].into_iter().chain(lines.iter().flat_map(|line| ["-c", line])).collect();
-    let mut command = home.command_of_ours(home.program(), &args);
-    let said = command
-        .env("ROPEWALK_LESSONS", &lessons)
-        .env("ROPEWALK_LESSONS_ONLY", "1")
-        .output()
-        .expect("the program runs");
-    let said = Said::from(said);
+    let said = Said::from(among(&lessons, &home, &args).output().expect("the program runs"));
     let told = format!("{}\n--\n{}", said.out, said.err);
     for part in [
         "configmaps/precious would be removed",
@@ -223,6 +224,28 @@ fn what_the_learner_made_is_not_taken_without_a_word() {
     assert!(!after.contains("Where?") && !after.contains("left:mine"), "{told}");
     assert!(after.contains("one was made") && after.contains("step 2 of 2"), "{told}");
     assert_eq!(after.matches("goto STEP: begins a step anew").count(), 2, "{told}");
+}
+
+/// Nobody answers from a file: the command line says whether a setup may take something.
+#[test]
+fn a_lesson_that_a_script_opens_takes_nothing_without_yes() {
+    if !capable() {
+        return;
+    }
+    let (_turn, home) = (turn(), Home::new());
+    let lessons = write_dear(&home);
+    let lines = home.path().join("lines");
+    let precious = "kubectl get configmap precious --ignore-not-found -o jsonpath=there:{.metadata.name}.";
+    std::fs::write(&lines, precious).expect("a file");
+    let learn = |args: &[&str]| {
+        let input = std::fs::File::open(&lines).expect("a file");
+        Said::from(among(&lessons, &home, args).stdin(input).output().expect("the program runs"))
+    };
+    learn(&["repl", "-c", "kubectl create configmap precious"]).ok();
+    learn(&["learn", "probe/03", "--lang", "en"]).fails("add --yes to go on all the same");
+    assert!(learn(&["repl"]).ok().contains("there:precious."), "it was not taken");
+    let taken = learn(&["learn", "probe/03", "--lang", "en", "--yes"]).ok();
+    assert!(taken.contains("Dear") && !taken.contains("there:precious."), "{taken}");
 }
 
 /// What only shares a word with a lesson's lines is the learner's own; so is what the learner made

@@ -25,11 +25,15 @@
 //!   pods' or the Services' range that has no name is answered with NXDOMAIN, where CoreDNS asks
 //!   outside.
 //! - ExternalNames that lead nowhere: one whose target is not known outside is answered with
-//!   NXDOMAIN, where CoreDNS answers with the CNAME alone.
+//!   NXDOMAIN, and one for which no resolver answers with SERVFAIL, where CoreDNS answers with the
+//!   CNAME alone.
+//! - EndpointSlices of the types IPv6 and FQDN: nothing but IPv4 leads through these networks. For
+//!   such endpoints of a headless Service CoreDNS has AAAA records, and CNAMEs.
 //! - Answers that are CoreDNS' in every detail: all have the bit RA, which CoreDNS sets in those
 //!   from outside alone. A namespace's name has no TXT records, where CoreDNS says NXDOMAIN. A
 //!   reverse name that the cluster knows has PTR records alone, where CoreDNS asks outside for
-//!   other types.
+//!   other types. CoreDNS takes the names of ports without their `_`, too, and has names below
+//!   those of pods.
 //! - Volumes that several nodes share: a volume is a directory of one node. Claims for block
 //!   volumes, for shared access modes and with selectors are refused with an Event, as upstream's
 //!   local-path-provisioner does.

@@ -62,8 +62,10 @@
 //! - A role for each controller: all controllers share one.
 //! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
 //!   in a pod is reached by `kubectl port-forward`.
+//! - Kinds in OpenAPI v2: its document has no paths and definitions. Clients read v3.
 //! - Answers in protobuf: clients that ask for them get JSON. `insecureSkipTLSVerifyBackend` of a
 //!   log: a kubelet has to show its certificate.
+//! - Logs over WebSocket: every client reads a log as a stream of bytes.
 //! - Inconsistent continue tokens: a list whose continue token is too old has to begin again. A
 //!   deletecollection at an exact resourceVersion is refused.
 //! - Lists of custom objects to which defaults that their definition got later would add more than

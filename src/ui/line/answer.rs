@@ -19,6 +19,12 @@ pub(crate) fn needs_shell(written: &str) -> bool {
     (named || written.contains('`')) && !written.starts_with('\'')
 }
 
+/// Returns an answer without the quotes around it.
+pub(crate) fn unquoted(written: &str) -> &str {
+    let inside = |quote: char| written.strip_prefix(quote)?.strip_suffix(quote);
+    inside('"').or_else(|| inside('\'')).unwrap_or(written)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -32,6 +38,11 @@ mod tests {
         for text in ["10.244.1.7", "it's here", "<none>", "5$", "a c", "'$HOME'", "$5"] {
             assert!(!needs_shell(text), "{text}");
         }
+    }
+
+    #[test]
+    fn quotes_around_an_answer_are_not_part_of_it() {
+        assert_eq!(["'a b'", "\"a\"", "a'b"].map(unquoted), ["a b", "a", "a'b"]);
     }
 
     #[test]

@@ -111,6 +111,22 @@ fn ends_in_remark(text: &str) -> bool {
     last_line.contains('#') && !parse(&format!("{before}'")).0
 }
 
+/// What a line may begin with that continues a text: a command, or a word that the grammar wants
+/// there, as behind `for i` and `f()`.
+const CONTINUATIONS: [&str; 4] = [":", "do", "in", "{"];
+
+/// Returns whether a further line can continue a text at whose end the parser misses something. It
+/// misses something also where the last word is a wrong one (`fi`, `echo hi >`): then it refuses
+/// every further line. A shell refuses such a text at once.
+fn can_go_on(text: &str) -> bool {
+    use brush_parser::{ParseError, Parser, ParserOptions};
+    CONTINUATIONS.iter().any(|next| {
+        let text = format!("{text}\n{next}");
+        let parsed = Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program();
+        !matches!(parsed, Err(ParseError::ParsingNear(_)))
+    })
+}
+
 /// Is something still to come, and which lines may end the here-document or the quoted string in
 /// which the text ends?
 fn parse(text: &str) -> (bool, Ends) {
@@ -127,7 +143,7 @@ fn parse(text: &str) -> (bool, Ends) {
     }
     match Parser::new(text.as_bytes(), &ParserOptions::default()).parse_program() {
         Ok(_) => (false, Ends::Any),
-        Err(ParseError::ParsingAtEndOfInput) => (true, Ends::Any),
+        Err(ParseError::ParsingAtEndOfInput) => (can_go_on(text), Ends::Any),
         Err(ParseError::Tokenizing { inner, .. }) => {
             let ends = match &inner {
                 TokenizerError::UnterminatedHereDocuments(tags, _) => match ends_of(tags) {
@@ -269,6 +285,20 @@ mod tests {
         {
             assert!(unfinished(open), "{open}");
         }
+        for open in [
+            "for i",
+            "for i in 1 2",
+            "case x",
+            "case x in",
+            "case x in a) ls;;",
+            "f()",
+            "function g",
+            "if true; then ls; else",
+            "[[ -f x &&",
+            "ls && {",
+        ] {
+            assert!(unfinished(open), "{open}");
+        }
         for whole in [
             "ls",
             "cat <<EOF\na\nEOF",
@@ -279,6 +309,25 @@ mod tests {
             "for i in 1; do echo; done",
         ] {
             assert!(!unfinished(whole), "{whole}");
+        }
+    }
+
+    /// No further line would make them right, and the shell would refuse it along with them.
+    #[test]
+    fn a_line_that_ends_with_a_wrong_word_does_not_wait() {
+        for wrong in [
+            "}",
+            "]]",
+            "fi",
+            "done",
+            "then",
+            "get pods >",
+            "ls; }",
+            "{ }",
+            "if true; fi",
+            "while true; do ls; fi",
+        ] {
+            assert!(!unfinished(wrong), "{wrong}");
         }
     }
 }

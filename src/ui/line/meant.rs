@@ -11,7 +11,8 @@ use super::{cut, english_keys};
 /// `쿠베 get nodes` (`znqp`) nothing is known.
 pub(crate) fn meant_line(text: &str, is_command: impl Fn(&str) -> bool) -> Option<String> {
     let words = cut(text).words;
-    let slip = words.first()?;
+    // `(get pods)` is no slip in the word `(get`.
+    let slip = words.first().filter(|word| !word.contains(['(', ')', '{', '}', '<', '>', '$', '`']))?;
     let Some(turned) = english_keys(text).filter(|_| !slip.is_ascii()) else {
         let mut fixed = vec![did_you_mean(slip)?.to_string()];
         fixed.extend_from_slice(&words[1..]);
@@ -42,6 +43,8 @@ mod tests {
             ("쿠베 get nodes", None),
             ("대초 $?", None),
             ("xyzzy", None),
+            ("(get pods)", None),
+            ("get$(echo) pods", None),
         ] {
             assert_eq!(meant_line(text, is_command).as_deref(), meant, "{text}");
         }

@@ -11,19 +11,19 @@ mod spelling;
 mod within;
 mod words;
 
-pub(crate) use answer::{needs_shell, written_answer};
+pub(crate) use answer::{needs_shell, unquoted, written_answer};
 pub(crate) use cut::{Cut, cut};
 pub(crate) use growing::{Growing, unfinished};
 pub(crate) use hangul::{answer_keys, english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
-pub(crate) use within::{with_prefix, word_of_the_session};
+pub(crate) use within::{with_kubectl, with_prefix, without_editing_mode, word_of_the_session};
 pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubectl, split_negation};
 
 use super::paste;
 use kubectl::parse;
-use words::{IN_A_PROCESS, LESSON, is_bare_verb};
+use words::{IN_A_PROCESS, LESSON, command_of_a_cluster, is_bare_verb};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,6 +51,17 @@ pub(crate) enum Line {
     Watch,
     /// For the learner's shell.
     Shell(String),
+}
+
+impl Line {
+    /// True for a line that may read or change the cluster, as far as its words tell: also
+    /// `delete pod $POD`, which is kubectl's in the shell.
+    pub(crate) fn is_about_the_cluster(&self) -> bool {
+        match self {
+            Line::Shell(text) => ["kubectl", "ropewalk"].iter().any(|word| text.contains(word)),
+            line => matches!(line, Line::Kubectl(_) | Line::Foreground(_) | Line::Own(_)),
+        }
+    }
 }
 
 /// Decides what a line is. `cluster` is the name that `ropewalk`'s own words are about.
@@ -108,6 +119,12 @@ fn by_words(text: &str, cluster: &str, in_shell: bool) -> Line {
         return Line::Shell(text.into());
     }
     let after = &text[first.len()..];
+    // Also with the program's name in front a word is about the cluster of the session.
+    if first == "ropewalk"
+        && let Some((word, behind)) = command_of_a_cluster(after)
+    {
+        return own(word, behind, &words[1..], special, cluster);
+    }
     match first.as_str() {
         "kubectl" | "k" => kubectl(format!("kubectl{after}"), words, special),
         verb if is_bare_verb(verb) || meant_for_kubectl(&words) => {
@@ -342,7 +359,7 @@ mod tests {
             ),
             ("delete pod a\"b\\\"", "kubectl delete pod a\"b\\\""),
             ("undo 'x", "ropewalk undo --name main 'x"),
-            ("ropewalk reset '", "ropewalk reset '"),
+            ("ropewalk reset '", "ropewalk reset --name main '"),
             ("exit '", "exit '"),
             ("next '", "next '"),
             ("다음 '", "다음 '"),
@@ -422,7 +439,8 @@ mod tests {
         let piped = "ropewalk etcdctl --name main get a | wc -l".to_string();
         assert_eq!(of("etcdctl get a | wc -l"), Line::Shell(piped));
         assert_eq!(of("doctor"), own(&["doctor"]));
-        assert_eq!(of("ropewalk status"), own(&["status"]));
+        assert_eq!(of("ropewalk status"), of("status"));
+        assert_eq!(of("ropewalk version"), own(&["version"]));
         assert_eq!(of("ropewalk lang ko"), of("lang ko"));
         assert_eq!(of("ropewalk lang"), Line::Lang(vec![]));
         assert_eq!(of("ropewalk lang --help"), own(&["lang", "--help"]));

@@ -2,7 +2,7 @@
 
 use super::name_of;
 use super::spelling::{korean, korean_own};
-use super::words::{ALONE, IN_A_PROCESS};
+use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb};
 use std::ops::Range;
 
 /// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
@@ -16,7 +16,7 @@ struct Command {
 }
 
 /// Puts this program's name before its own words behind an operator, as it stands before one that
-/// begins the line. `cluster` is the name that they are about.
+/// begins the line, and the name of the cluster that they are about behind them.
 ///
 /// Example: `get pods; undo 2` becomes `get pods; ropewalk undo --name main 2`.
 pub(super) fn expanded(text: &str, cluster: &str) -> String {
@@ -26,6 +26,12 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
         let typed = &text[word.clone()];
         let own = korean_own(typed).unwrap_or(typed);
         let behind = &text[word.end..end];
+        if typed == "ropewalk"
+            && let Some((command, rest)) = command_of_a_cluster(behind)
+        {
+            let name = name_of(command, behind.split_whitespace(), cluster);
+            out.insert_str(end - rest.len(), &name);
+        }
         // `undo () { :; }` makes a function of this name.
         if IN_A_PROCESS.contains(&own) && !behind.trim_start().starts_with('(') {
             let name = name_of(own, behind.split_whitespace(), cluster);
@@ -44,6 +50,42 @@ pub(crate) fn with_prefix(text: &str, prefix: &str) -> String {
         }
     }
     out
+}
+
+/// Puts `kubectl` before its verbs behind an operator, where the shell has no such command. `None`:
+/// there is none. At the beginning of a line a verb needs no `kubectl`.
+///
+/// Example: `kubectl get pods; get svc` becomes `kubectl get pods; kubectl get svc`.
+pub(crate) fn with_kubectl(text: &str, is_command: impl Fn(&str) -> bool) -> Option<String> {
+    let mut out = text.to_string();
+    for Command { word, .. } in commands(text).into_iter().skip(1).rev() {
+        let verb = &text[word.clone()];
+        if is_bare_verb(verb) && !is_command(verb) {
+            out.insert_str(word.start, "kubectl ");
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// Puts the shell's `:` before each command that chooses the keys of bash's line editor, so that it
+/// does nothing; `None`: there is none.
+///
+/// Example: `set -o vi; ls` becomes `: set -o vi; ls`.
+pub(crate) fn without_editing_mode(text: &str) -> Option<String> {
+    let mut out = text.to_string();
+    for Command { word, end } in commands(text).into_iter().rev() {
+        if &text[word.clone()] == "set" && chooses_editing_mode(&text[word.end..end]) {
+            out.insert_str(word.start, ": ");
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// True for ` -o vi` and ` -eo emacs` behind `set`.
+fn chooses_editing_mode(behind: &str) -> bool {
+    let words: Vec<&str> = behind.split_whitespace().take_while(|word| *word != "--").collect();
+    let is_option = |word: &str| word.starts_with('-') && word.ends_with('o');
+    words.windows(2).any(|pair| is_option(pair[0]) && matches!(pair[1], "vi" | "emacs"))
 }
 
 /// Returns the word of a line that only a line of its own can be, because the session itself does
@@ -177,6 +219,32 @@ mod tests {
             "ls; etcdctl get a; get pods; undone",
         ] {
             assert_eq!(expanded(text, "main"), text, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_verb_of_kubectl_behind_an_operator_is_suggested_with_kubectl() {
+        let suggested = |text: &str| with_kubectl(text, |word| word == "patch");
+        let meant = "kubectl get pods; kubectl get svc && kubectl delete pod web";
+        assert_eq!(suggested("kubectl get pods; get svc && delete pod web").as_deref(), Some(meant));
+        for text in ["get pods; patch -p1", "kubectl get pods; nope", "echo 'a; get svc'", "get svc"] {
+            assert_eq!(suggested(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_chooses_editing_keys_does_nothing() {
+        for (text, wanted) in [
+            ("set -o vi", ": set -o vi"),
+            ("cd /tmp && set -eo emacs; ls", "cd /tmp && : set -eo emacs; ls"),
+            ("! set -o vi # keys", "! : set -o vi # keys"),
+        ] {
+            assert_eq!(without_editing_mode(text).as_deref(), Some(wanted));
+        }
+        for text in
+            ["set -o", "set +o vi", "set -e", "set -- -o vi", "set -o pipefail", "echo 'set -o vi'", "vi"]
+        {
+            assert_eq!(without_editing_mode(text), None, "{text}");
         }
     }
 

@@ -50,12 +50,69 @@ pub(super) const ALONE: &[&str] =
 pub(super) const LESSON: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
+/// Commands of this program that take the name of a cluster, beside those in [`IN_A_PROCESS`].
+const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
+
 /// True if a line of the shell begins with this program, or with the shell's `! ` and this program.
 pub(crate) fn begins_with_own_word(text: &str) -> bool {
     split_negation(text).1.split_whitespace().next() == Some("ropewalk")
 }
 
+/// Parts a command of this program that may take the name of a cluster from what follows it.
+/// `behind`: the text behind the word `ropewalk`. `None`: another word, or one in quotes.
+pub(super) fn command_of_a_cluster(behind: &str) -> Option<(&str, &str)> {
+    let text = behind.trim_start();
+    let ends = |c: char| c.is_whitespace() || matches!(c, '|' | '&' | ';' | '<' | '>');
+    let (word, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
+    let is_one = IN_A_PROCESS.contains(&word) || OF_A_CLUSTER.contains(&word);
+    (is_one && text.len() < behind.len()).then_some((word, rest))
+}
+
 /// Parts the shell's `! ` from the command behind it.
 pub(crate) fn split_negation(text: &str) -> (&str, &str) {
     text.split_at(if text.starts_with("! ") { 2 } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::line::{Line, classify};
+
+    /// Texts of this program say "`ropewalk fault heal` mends it". On the cluster of a lesson that
+    /// would mend another one, and `ropewalk lab leave` would delete what is there.
+    #[test]
+    fn a_command_is_about_the_cluster_of_the_session_also_with_the_name_of_the_program() {
+        let of = |text: &str| classify(text, "two");
+        let own = |args: &[&str]| Line::Own(args.iter().map(ToString::to_string).collect());
+        assert_eq!(of("ropewalk undo 2"), own(&["undo", "--name", "two", "2"]));
+        assert_eq!(of("ropewalk  lab leave"), own(&["lab", "--name", "two", "leave"]));
+        assert_eq!(of("ropewalk kubectl get pods"), own(&["kubectl", "--name", "two", "get", "pods"]));
+        for named in
+            ["ropewalk down --name main", "ropewalk reset --name=main", "ropewalk --name main status"]
+        {
+            let words: Vec<&str> = named.split(' ').skip(1).collect();
+            assert_eq!(of(named), own(&words));
+        }
+        for (text, whole) in [
+            ("ropewalk status|cat", "ropewalk status --name two|cat"),
+            ("! ropewalk why", "! ropewalk why --name two"),
+            ("ls; ropewalk fault heal", "ls; ropewalk fault --name two heal"),
+            ("ls && ropewalk undo", "ls && ropewalk undo --name two"),
+            ("ls; ropewalk undo --name main", "ls; ropewalk undo --name main"),
+            ("ls; ropewalk what pod; ropewalk", "ls; ropewalk what pod; ropewalk"),
+        ] {
+            assert_eq!(of(text), Line::Shell(whole.into()), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_line_about_the_cluster_is_known_in_the_shell_too() {
+        for text in
+            ["get pods", "delete pod $POD", "k get po | wc -l", "edit deploy web", "undo", "undo | cat"]
+        {
+            assert!(classify(text, "main").is_about_the_cluster(), "{text}");
+        }
+        for text in ["ls", "cd /tmp && vi web.yaml"] {
+            assert!(!classify(text, "main").is_about_the_cluster(), "{text}");
+        }
+    }
 }

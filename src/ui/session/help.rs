@@ -45,6 +45,27 @@ pub(super) fn of_lessons(word: &str) -> Option<Say> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::script::Script;
+    use crate::session::{Manner, Session};
+    use crate::texts::Lang;
+
+    /// As the words are typed at the prompt.
+    #[test]
+    fn the_name_of_the_program_may_stand_in_front() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        for (line, code) in [
+            ("help kubectl", 0),
+            ("help k get", 0),
+            ("help kubectl nope", 1),
+            ("help ropewalk", 0),
+            ("help ropewalk hint", 0),
+        ] {
+            session.run(line, &mut Script::of([]));
+            assert_eq!(session.last(), code, "{line}");
+        }
+    }
 
     /// kubectl knows none of them.
     #[test]

@@ -27,7 +27,9 @@ mod answers;
 mod beside;
 mod broken;
 mod drill;
+mod frame;
 mod help;
+mod history;
 mod language;
 mod leave;
 mod lessons;
@@ -35,6 +37,7 @@ mod lines;
 mod news;
 mod own;
 mod own_processes;
+mod refused;
 mod shell;
 
 pub(crate) use lines::{Given, Lines};
@@ -125,6 +128,8 @@ pub(crate) struct Session {
     following_drill: Option<tokio::task::AbortHandle>,
     /// Notes what is typed, for the draft of a lesson.
     pub tape: Option<Arc<Tape>>,
+    /// What the shell's own `history` is to list.
+    typed: history::Untold,
 }
 
 impl Session {
@@ -167,6 +172,7 @@ impl Session {
             drill: Arc::default(),
             following_drill: None,
             tape: None,
+            typed: history::Untold::default(),
         }
     }
 
@@ -274,7 +280,7 @@ impl Session {
             return Flow::Next;
         }
         self.warned_of_stopped &= matches!(line, Line::Quit | Line::Exit(_));
-        let refused = |session: &Session| session.refuses_kill(&line, text).then_some(1);
+        let refused = |session: &Session| session.refuses(&line, text).then_some(1);
         if let Some(code) = self.drill_word(&line, text).or_else(|| refused(self)) {
             self.last = code;
             return Flow::Next;
@@ -287,7 +293,7 @@ impl Session {
         self.ran_in_shell = false;
         // Hints may react to what was typed; an error is ignored, as there may be no lessons.
         // Ctrl-C while the engine is busy is meant for the line.
-        let aside = !matches!(line, Line::Kubectl(_) | Line::Own(_)) && !text.contains("kubectl");
+        let aside = !line.is_about_the_cluster();
         if acts && self.begin_line(text.trim(), aside).is_err() {
             self.last = CUT;
             return Flow::Next;
@@ -300,7 +306,7 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
-            Line::Shell(text) => self.last = self.in_shell(&self.with_session(text), true),
+            Line::Shell(text) => self.last = self.typed_in_shell(text),
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
@@ -443,6 +449,14 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        let about = match about.split_first() {
+            Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
+                let args: Vec<String> = verb.iter().cloned().chain(["--help".to_string()]).collect();
+                return self.kubectl(&args, lines);
+            }
+            Some((first, command)) if first == "ropewalk" => command,
+            _ => about,
+        };
         if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
             println!("{}", self.say(text, &[]));
             return 0;
@@ -460,41 +474,5 @@ impl Session {
         let values = [shown(&self.place.kubeconfig()), shown(&self.place.home.bin())];
         println!("{}", self.say(Say::Help, &[&values[0], &values[1]]));
         0
-    }
-
-    /// Sends a command to the interface around this shell; does nothing outside of it.
-    pub(crate) fn tell_frame(&self, words: &[&str]) {
-        if let Some(token) = &self.frame {
-            print!("\x1b]{};{token};{}\x07", super::tui::terminal::TELL, words.join(";"));
-            let _ = std::io::Write::flush(&mut std::io::stdout()); // a closed terminal has no frame
-        }
-    }
-
-    /// Shows a diagram, or says which there are.
-    fn map(&mut self, words: &[String]) -> i32 {
-        use super::tui::model::View;
-        let names: Vec<&str> = View::ALL.iter().map(|v| v.name()).collect();
-        if self.frame.is_none() {
-            self.complain(
-                &self.say(Say::NoMap, &[]),
-                None,
-                Some(&self.say(Say::NoMapTry, &[&self.place.name])),
-            );
-            return 1;
-        }
-        match words.first().map(|w| (w, View::named(w))) {
-            Some((_, Some(view))) => {
-                self.tell_frame(&["view", view.name()]);
-                0
-            }
-            None => {
-                println!("map {}", names.join(" | "));
-                0
-            }
-            Some((wrong, None)) => {
-                self.complain(&self.say(Say::NoSuchView, &[wrong, &names.join(", ")]), None, None);
-                2
-            }
-        }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 
 texts! {
     enum Word {
+        EditingMode: "The prompt has a line editor of its own, so `set -o vi` and `set -o emacs` change nothing here", "이 프롬프트에는 자체 줄 편집기가 있으므로 `set -o vi`와 `set -o emacs`는 여기서 아무것도 바꾸지 않습니다";
         Alone: "`{}` is a word of Ropewalk's prompt, not of the shell. Type it on a line of its own", "`{}` 명령은 셸이 아니라 Ropewalk 프롬프트의 명령입니다. 다른 명령과 나누어 한 줄에 따로 입력하세요";
     }
 }
@@ -38,6 +39,17 @@ impl Session {
         if let Some(exports) = told {
             self.config.follow(commands::environment(&self.place, Some(exports)));
         }
+    }
+
+    /// Runs a line of the learner's in the shell. bash 5.2 crashes where an `eval` turns its line
+    /// editor on while it reads commands from elsewhere, so such a command does nothing.
+    pub(super) fn typed_in_shell(&mut self, text: String) -> i32 {
+        let without = line::without_editing_mode(&text).filter(|_| self.manner == Manner::Terminal);
+        if without.is_some() {
+            eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
+        }
+        let text = self.with_session(without.unwrap_or(text));
+        self.in_shell(&text, true)
     }
 
     /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's
@@ -176,7 +188,9 @@ impl Session {
         let is_command = |word: &str| {
             BUILT_IN.contains(&word) || dirs.iter().any(|dir| commands::is_program(&dir.join(word)))
         };
-        if let Some(meant) = line::meant_line(text, is_command) {
+        if let Some(meant) =
+            line::with_kubectl(text, is_command).or_else(|| line::meant_line(text, is_command))
+        {
             eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
         }
     }
@@ -195,6 +209,7 @@ impl Session {
         if self.shell.is_none() {
             self.start_shell()?;
         }
+        self.tell_typed();
         match &mut self.shell {
             Some(shell) => Ok((shell, self.last)),
             None => Err(std::io::ErrorKind::NotConnected.into()),

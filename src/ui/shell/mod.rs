@@ -93,6 +93,8 @@ pub(crate) struct Shell {
     unread: bool,
     /// It had stopped itself since [`Shell::take_woken`], and was made to go on.
     woken: bool,
+    /// What was typed at the prompt since the last line, for the shell's own `history`.
+    typed: Vec<String>,
     /// What it exports since the last line, if that was asked for.
     exports: Option<Variables>,
     /// Where it writes them. It stays open as long as the shell: a late answer to a question that
@@ -180,6 +182,7 @@ impl Shell {
             plain: false,
             unread: false,
             woken: false,
+            typed: Vec::new(),
             exports: None,
             told_exports,
         };
@@ -266,7 +269,8 @@ impl Shell {
         self.wake_if_stopped(); // it would not read a long order
         self.exports = None;
         self.number += 1;
-        let order = self.setting.dialect.order(line, self.number, last, self.setting.terminal);
+        let typed = self.setting.dialect.remember(&std::mem::take(&mut self.typed));
+        let order = typed + &self.setting.dialect.order(line, self.number, last, self.setting.terminal);
         // A program of the start files may hold the pipe open: then it takes the order of a shell
         // that has ended.
         let ran = match self.ended() {
@@ -284,6 +288,14 @@ impl Shell {
         }
         drop(raw);
         Ok(ran)
+    }
+
+    /// Puts lines that were typed at the prompt into the shell's own `history`, before the next
+    /// line runs. Without a terminal a shell keeps none.
+    pub(crate) fn remember(&mut self, typed: impl IntoIterator<Item = String>) {
+        if self.screen.is_some() {
+            self.typed.extend(typed);
+        }
     }
 
     fn end_unread(&mut self, code: i32) -> Ran {

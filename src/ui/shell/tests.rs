@@ -214,6 +214,33 @@ fn a_line_that_takes_the_prompt_away_is_reported() {
     }
 }
 
+/// Set in the process that has a terminal: its value is the file that its shell writes.
+const LISTS: &str = "ROPEWALK_TEST_HISTORY";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn lists_what_was_typed() {
+    let Ok(file) = std::env::var(LISTS) else { return };
+    let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    for line in ["cd /tmp", "set -e", "trap 'exit 7' ERR"] {
+        assert_eq!(shell.run(line, 1).unwrap(), Ran::Code(0), "{line}");
+    }
+    shell.remember(["get pods", "echo 'it is\nhere'"].map(String::from));
+    assert_eq!(shell.run(&format!("history > {file}; fc -ln -1 >> {file}"), 0).unwrap(), Ran::Code(0));
+    assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+}
+
+/// As in every bash, and without what this program tells the shell.
+#[test]
+fn the_history_of_the_shell_has_the_lines_that_were_typed() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("history");
+    on_a_terminal("shell::tests::lists_what_was_typed", LISTS, &file.display().to_string());
+    let listed = std::fs::read_to_string(file).unwrap();
+    let lines: Vec<&str> = listed.lines().map(str::trim).collect();
+    assert_eq!(lines, ["1  get pods", "2  echo 'it is", "here'", "echo 'it is", "here'"]);
+}
+
 #[test]
 fn a_shell_tells_what_it_exports() {
     for shell in ["/bin/bash", "/bin/sh"] {

@@ -23,6 +23,9 @@ const SCHEMA: &str = "1.1.0";
 /// Seconds that it may be kept, as in CoreDNS.
 const SCHEMA_TTL: u32 = 28_800;
 
+/// The zone of reverse names. Only those of addresses that the cluster knows or has are answered.
+const REVERSE_ZONE: &str = "in-addr.arpa";
+
 /// The Service of this server, whose address `ns.dns` is.
 const DNS_SERVICE: &str = "kube-dns";
 const DNS_NAMESPACE: &str = "kube-system";
@@ -206,7 +209,7 @@ impl Asked<'_> {
     fn apex(&self) -> Answer {
         let domain = &self.zone.domain;
         match self.kind {
-            RecordType::SOA => Answer::Records(authority(self.zone).into_iter().collect()),
+            RecordType::SOA => Answer::Records(authority(self.zone, self.name).into_iter().collect()),
             RecordType::NS => match Name::from_ascii(format!("ns.dns.{domain}.")) {
                 Ok(server) => self.one(TTL, RData::NS(NS(server))),
                 Err(_) => Answer::Records(vec![]),
@@ -353,10 +356,13 @@ fn most_records(room: usize, data: usize) -> usize {
     room / (RECORD_MIN + data) + 1
 }
 
-/// The SOA record of the domain. Its last number is how long a negative answer may be kept.
-pub(super) fn authority(zone: &Zone) -> Option<Record> {
-    let domain = Name::from_ascii(format!("{}.", zone.domain)).ok()?;
-    let server = Name::from_ascii(format!("ns.dns.{}.", zone.domain)).ok()?;
-    let mail = Name::from_ascii(format!("hostmaster.{}.", zone.domain)).ok()?;
-    Some(Record::from_rdata(domain, TTL, RData::SOA(SOA::new(server, mail, 1, 7200, 1800, 86400, TTL))))
+/// Returns the SOA record of the zone that a name is in: the domain, or that of reverse names. The
+/// record of another zone says nothing about the name, and a resolver does not keep the answer (RFC
+/// 2308, 3). Its last number is how long a negative answer may be kept.
+pub(super) fn authority(zone: &Zone, name: &Name) -> Option<Record> {
+    let reverse = Name::from_ascii(REVERSE_ZONE).ok()?;
+    let own = if reverse.zone_of(name) { REVERSE_ZONE } else { zone.domain.as_str() };
+    let below = |label: &str| Name::from_ascii(format!("{label}{own}.")).ok();
+    let soa = SOA::new(below("ns.dns.")?, below("hostmaster.")?, 1, 7200, 1800, 86400, TTL);
+    Some(Record::from_rdata(below("")?, TTL, RData::SOA(soa)))
 }

@@ -50,7 +50,8 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         response.queries.clear();
         return Some(Reply::Whole(response));
     };
-    // CoreDNS refuses other classes, too.
+    // The names of the cluster are of this class alone. CoreDNS refuses the others, too, unless its
+    // Corefile has `forward`: then it does not look at the class.
     if query.query_class() != DNSClass::IN {
         response.metadata.response_code = ResponseCode::Refused;
         return Some(Reply::Whole(response));
@@ -63,7 +64,9 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
             response.metadata.authoritative = false;
             return Some(Reply::Follow(response, target));
         }
-        Answer::Records(records) if records.is_empty() => drop(response.add_authority(authority(zone)?)),
+        Answer::Records(records) if records.is_empty() => {
+            response.add_authority(authority(zone, query.name())?);
+        }
         Answer::Records(records) => {
             response.add_additionals(additional(zone, &records, room, chance));
             response.add_answers(records);
@@ -79,7 +82,7 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         }
         Answer::NoSuchName => {
             response.metadata.response_code = ResponseCode::NXDomain;
-            response.add_authority(authority(zone)?);
+            response.add_authority(authority(zone, query.name())?);
         }
     }
     Some(Reply::Whole(response))

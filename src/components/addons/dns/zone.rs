@@ -53,7 +53,8 @@ pub(super) struct Slice {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
     pub(super) addresses: Vec<Ipv4Addr>,
-    /// Indexes of the slices that have it.
+    /// Indexes of the slices that have it, once for each of its addresses there. Those without ports
+    /// are left out.
     pub(super) slices: Vec<usize>,
 }
 
@@ -224,7 +225,7 @@ impl Entry {
                 if of_hosts.insert((name, *ip)) {
                     host.addresses.push(*ip);
                 }
-                if host.slices.last() != Some(&at) {
+                if !slice.ports.is_empty() {
                     host.slices.push(at);
                 }
                 if all.insert(*ip) {

@@ -83,10 +83,10 @@ impl Own {
             }
             own.pods.extend(Cidr::parse(text(node, "spec.podCIDR")).map(|range| (range, name)));
         });
-        a.state.cache.for_each("endpoints", "default/kubernetes", |endpoints| {
-            let servers = list(endpoints, "subsets").iter().flat_map(|s| list(s, "addresses"));
+        if let Some(endpoints) = a.state.cache.get("endpoints", "default/kubernetes") {
+            let servers = list(&endpoints.value, "subsets").iter().flat_map(|s| list(s, "addresses"));
             own.servers.extend(servers.filter_map(|s| cidr::ipv4(text(s, "ip"))));
-        });
+        }
         own
     }
 }

@@ -37,8 +37,14 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     value::put(pod, "spec.serviceAccount", name.clone());
     let namespace = meta::namespace(pod).to_string();
     let key = format!("{namespace}/{name}");
-    let Some(account) = find_account(state, &key, name == "default").await else {
-        return Err(Status::forbidden("", "pods", meta::name(pod), &no_account(pod)));
+    let refuse = |why: &str| Status::forbidden("", "pods", meta::name(pod), why);
+    let account = match find_account(state, &key, name == "default").await {
+        Ok(Some(account)) => account,
+        Ok(None) => return Err(refuse(&no_account(pod))),
+        // Whether there is one is not known.
+        Err(e) => {
+            return Err(refuse(&format!("error looking up service account {key}: {}", e.message)));
+        }
     };
     let wants = at(pod, "spec.automountServiceAccountToken").as_bool();
     if wants.or(at(&account, "automountServiceAccountToken").as_bool()).unwrap_or(true) {
@@ -66,18 +72,20 @@ fn no_account(pod: &Value) -> String {
 }
 
 /// An account that the memory lacks may have been made just now: the store is asked, as upstream.
-async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
+///
+/// # Errors
+/// The store could not be asked.
+async fn find_account(state: &State, key: &str, wait: bool) -> Result<Option<Value>, Status> {
     let look = || state.cache.get("serviceaccounts", key).map(|a| a.value.clone());
     if let Some(found) = look() {
-        return Some(found);
+        return Ok(Some(found));
     }
-    if state.fresh().await.is_ok()
-        && let Some(found) = look()
-    {
-        return Some(found);
+    state.fresh().await?;
+    if let Some(found) = look() {
+        return Ok(Some(found));
     }
     if !wait {
-        return None;
+        return Ok(None);
     }
     let mut progress = state.cache.progress();
     let search = async {
@@ -88,7 +96,7 @@ async fn find_account(state: &State, key: &str, wait: bool) -> Option<Value> {
             progress.changed().await.ok()?;
         }
     };
-    clock::limit(ACCOUNT_WAIT, search).await.flatten()
+    Ok(clock::limit(ACCOUNT_WAIT, search).await.flatten())
 }
 
 /// Mounts a token into the containers that mount nothing at its path. A pod that brings a token

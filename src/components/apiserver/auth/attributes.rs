@@ -3,6 +3,7 @@
 use crate::auth::user::User;
 use crate::request::info::Info;
 use api::Status;
+use api::gostr::quote;
 use api::status::{details, qualified};
 use serde_json::json;
 
@@ -50,30 +51,59 @@ impl<'a> Attributes<'a> {
         }
     }
 
-    /// Returns the 403 for a user who is not allowed to do this.
+    /// Returns the 403 for a user who is not allowed to do this. What the client has chosen is
+    /// escaped for HTML, as upstream: a browser may show the message.
     pub(crate) fn forbidden(&self, user: &User, reason: &str) -> Status {
         let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
+        let (user, verb) = (quote(&user.name), self.verb);
         if !self.is_resource {
-            let message =
-                format!("forbidden: User {:?} cannot {} path {:?}{because}", user.name, self.verb, self.path);
-            return Status::new(403, "Forbidden", message).with(json!({}));
+            let what = escape_html(&format!("User {user} cannot {verb} path {}", quote(self.path)));
+            return Status::new(403, "Forbidden", format!("forbidden: {what}{because}")).with(json!({}));
         }
         let place = match self.namespace {
             "" => "at the cluster scope".to_string(),
-            _ if self.resource == "namespaces" && self.name == self.namespace => {
-                format!("in the namespace {:?}", self.namespace)
-            }
-            namespace => format!("in the namespace {namespace:?}"),
+            namespace => format!("in the namespace {}", quote(namespace)),
         };
-        let what = qualified(self.group, self.resource);
-        let head = if self.name.is_empty() { what } else { format!("{what} {:?}", self.name) };
-        let message = format!(
-            "{head} is forbidden: User {:?} cannot {} resource {:?} in API group {:?} {place}{because}",
-            user.name,
-            self.verb,
-            self.full_resource(),
-            self.group
-        );
+        let (resource, group) = (quote(&self.full_resource()), quote(self.group));
+        let what = format!("User {user} cannot {verb} resource {resource} in API group {group} {place}");
+        let kind = qualified(self.group, self.resource);
+        let head = if self.name.is_empty() { kind } else { format!("{kind} {}", quote(self.name)) };
+        let message = format!("{head} is forbidden: {}{because}", escape_html(&what));
         Status::new(403, "Forbidden", message).with(details(self.group, self.resource, self.name))
+    }
+}
+
+/// Escapes what begins a tag or an entity of HTML (upstream: `sanitizer` of
+/// `handlers/responsewriters/errors.go`).
+fn escape_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_quotes_names_as_go_does_and_holds_no_html() {
+        let user = User { name: "a<b>&\u{200b}".into(), ..User::default() };
+        let pods = Attributes {
+            verb: "get",
+            group: "",
+            resource: "pods",
+            subresource: "log",
+            namespace: "shop",
+            name: "web",
+            on_node: "",
+            path: "",
+            is_resource: true,
+        };
+        let message = r#"pods "web" is forbidden: User "a&lt;b&gt;&amp;\u200b" cannot get resource "pods/log" in API group "" in the namespace "shop": why <"#;
+        assert_eq!(pods.forbidden(&user, "why <").message, message);
+        let nodes = Attributes { resource: "nodes", subresource: "", namespace: "", name: "", ..pods };
+        let message = r#"nodes is forbidden: User "eve" cannot get resource "nodes" in API group "" at the cluster scope"#;
+        assert_eq!(nodes.forbidden(&User::new("eve", &[]), "").message, message);
+        let page = Attributes { path: "/a&b", is_resource: false, ..nodes };
+        let refused = page.forbidden(&User::new("eve", &[]), "");
+        assert_eq!(refused.message, r#"forbidden: User "eve" cannot get path "/a&amp;b""#);
     }
 }

@@ -9,6 +9,7 @@ use crate::request::connections::Counted;
 use crate::request::http::identity;
 use crate::state::State;
 use api::Status;
+use api::gostr::quote;
 use api::value::{at, text};
 use clock::{self, Timestamp};
 use http::{HeaderMap, HeaderName};
@@ -173,7 +174,8 @@ fn remembered_account(state: &State, token: &str, wanted: &[String]) -> Result<(
     let wanted = if wanted.is_empty() { &ours[..] } else { wanted };
     let granted: Vec<String> = audiences.iter().filter(|a| wanted.contains(a)).cloned().collect();
     if granted.is_empty() {
-        let why = format!("token audiences {audiences:?} is invalid for the target audiences {wanted:?}");
+        let (has, wanted) = (quoted(&audiences), quoted(wanted));
+        let why = format!("token audiences {has} is invalid for the target audiences {wanted}");
         return Err(Refusal::Invalid(why));
     }
     if is_legacy {
@@ -203,6 +205,11 @@ fn remembered_account(state: &State, token: &str, wanted: &[String]) -> Result<(
         user.extra.insert(CREDENTIAL_ID.into(), vec![format!("JTI={jti}")]);
     }
     Ok((user, granted))
+}
+
+/// Writes a list of texts as Go's `%q` does: `["a" "b"]`.
+fn quoted(texts: &[String]) -> String {
+    format!("[{}]", texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(" "))
 }
 
 /// Adds the group that an impersonated user has by default, as upstream's impersonation filter

@@ -52,7 +52,7 @@ fn websocket_token(headers: &HeaderMap) -> Result<Option<String>, Status> {
 }
 
 /// True if the request opens a WebSocket.
-fn is_websocket(headers: &HeaderMap) -> bool {
+pub(crate) fn is_websocket(headers: &HeaderMap) -> bool {
     let mut asked = header(headers, "connection").split(',').map(str::trim);
     header(headers, "upgrade").eq_ignore_ascii_case("websocket")
         && asked.any(|option| option.eq_ignore_ascii_case("upgrade"))
@@ -62,6 +62,13 @@ fn is_websocket(headers: &HeaderMap) -> bool {
 fn protocols(headers: &HeaderMap) -> Vec<String> {
     let values = headers.get_all(PROTOCOLS).iter().filter_map(|v| v.to_str().ok());
     values.flat_map(|v| v.split(',')).map(|protocol| protocol.trim().to_string()).collect()
+}
+
+/// The subprotocols that the client offers beside a token, in its order.
+pub(crate) fn other_protocols(headers: &HeaderMap) -> Vec<String> {
+    let mut all = protocols(headers);
+    all.retain(|protocol| !protocol.is_empty() && !protocol.starts_with(TOKEN_PROTOCOL));
+    all
 }
 
 /// Takes a token out of the subprotocols, as upstream: it is for this server, not for the kubelet

@@ -333,7 +333,7 @@ pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::
 /// Completes when the session that this request becomes must end: with the server, or when its
 /// client's connection is needed or does not read. Until then it holds the request's seat, and the
 /// connection counts and is busy.
-fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send + use<> {
+pub(crate) fn session_end(state: &State, ctx: &Context) -> impl Future<Output = ()> + Send + use<> {
     let (stop, seat) = (state.stop.clone(), ctx.seat.clone());
     async move {
         let Some(connection) = seat.connection() else { return stop.cancelled().await };

@@ -14,6 +14,7 @@
 //! | `list_options` | which options of a list or watch may stand together |
 //! | `decode`, `duplicates` | from a body to an object |
 //! | `accept`, `negotiate`, `list_writer`, `pretty` | from an object, or many, to the answer that the client accepts |
+//! | `websocket` | watches over WebSocket, for browsers |
 //! | `etag` | documents that the client has already |
 //! | `readiness` | `/livez`, `/readyz` and `/healthz` |
 
@@ -38,3 +39,4 @@ pub(crate) mod readiness;
 pub(crate) mod router;
 pub(crate) mod serve;
 pub(crate) mod time_limit;
+pub(crate) mod websocket;

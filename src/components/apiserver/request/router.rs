@@ -12,7 +12,7 @@ use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, json, json_bytes, not_found_page, plain, typed};
-use crate::request::{accept, decode, etag, list_options, negotiate, readiness};
+use crate::request::{accept, decode, etag, list_options, negotiate, readiness, websocket};
 use crate::server::Server;
 use crate::state::State;
 use crate::undo::restore;
@@ -132,7 +132,7 @@ async fn resource(
         "list" if kind.computed => return metrics::all(state, ctx, kind).await,
         "get" => return reading::get(state, ctx, kind).await,
         "list" => return reading::list(state, ctx, kind).await,
-        "watch" => return watch::watch(state, ctx, kind.clone(), stop).await,
+        "watch" => return events(server, ctx, kind, request, stop).await,
         "create" if !ctx.info.name.is_empty() => return Err(Status::method_not_allowed()),
         "update" | "patch" | "delete" if !one => return Err(Status::method_not_allowed()),
         "patch" => write::check_media(ctx, kind)?,
@@ -170,6 +170,22 @@ async fn resource(
         }
     };
     write_out(server, &user, bytes, work).await
+}
+
+/// Answers a watch with a stream of lines, or with messages if its request asks for a WebSocket.
+async fn events(
+    server: &Server,
+    ctx: &Context,
+    kind: &KindRef,
+    mut request: Request<Body>,
+    stop: CancellationToken,
+) -> Result<Answer, Status> {
+    let switch = websocket::asked(&mut request)?;
+    let answer = watch::watch(&server.state, ctx, kind.clone(), stop).await?;
+    Ok(match switch {
+        Some(switch) => websocket::send_events(server, ctx, switch, answer),
+        None => answer,
+    })
 }
 
 /// Carries out a write that has `bytes` bytes to work on. Once it has begun it goes on to its end,
@@ -308,7 +324,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["api", version] => found(ctx, discovery::api_resource_list(&kinds, "", version))?,
         ["apis", group] => found(ctx, discovery::api_group(&kinds, group))?,
         ["apis", group, version] => found(ctx, discovery::api_resource_list(&kinds, group, version))?,
-        ["openapi", "v2"] => etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB),
+        ["openapi", "v2"] => openapi_v2(ctx),
         ["openapi", "v3"] => {
             let index = || openapi::index(&kinds, VERSION.trim_start_matches('v')).to_string().into();
             etag::document(ctx, "application/json", kinds.documents.get("openapi/v3", index))
@@ -407,6 +423,24 @@ fn group_document(
         }
     }
     found(ctx, Some(legacy()))
+}
+
+/// The document of OpenAPI v2 in the first form that the client accepts: JSON, or the protobuf that
+/// kubectl asks for. A client that accepts neither gets 406 (upstream:
+/// `RegisterOpenAPIVersionedService`).
+///
+/// Example: `kubectl get --raw /openapi/v2` accepts JSON first, and prints it.
+fn openapi_v2(ctx: &Context) -> Answer {
+    let accept = if ctx.accept().is_empty() { "*/*" } else { ctx.accept() };
+    for range in accept::ranges(accept) {
+        if range.takes("application/json") {
+            return etag::document(ctx, "application/json", openapi::V2_JSON);
+        }
+        if range.takes(openapi::V2_TYPE) || range.takes(openapi::V2_TYPE_OLD) {
+            return etag::document(ctx, openapi::V2_TYPE, openapi::V2_STUB);
+        }
+    }
+    plain(406, "")
 }
 
 /// The document of one group and version. With `hash` a client may keep it for a year; with the

@@ -64,3 +64,15 @@ async fn a_limit_range_says_what_several_containers_do_wrong_once() {
         assert_eq!((code, refused["message"].as_str()), (403, Some(told.as_str())));
     }
 }
+
+/// The Endpoints `kubernetes-other` are not those of the API servers.
+#[tokio::test]
+async fn a_service_may_have_an_external_address_that_no_api_server_has() {
+    let api = Api::bare().await;
+    let subsets = json!([{"addresses": [{"ip": "203.0.113.5"}], "ports": [{"port": 443}]}]);
+    let other = json!({"metadata": {"name": "kubernetes-other"}, "subsets": subsets});
+    api.made("/api/v1/namespaces/default/endpoints", other).await;
+    assert!(api.state().fresh().await.is_ok());
+    let spec = json!({"ports": [{"port": 80}], "externalIPs": ["203.0.113.5"]});
+    api.made("/api/v1/namespaces/default/services", json!({"metadata": {"name": "s"}, "spec": spec})).await;
+}

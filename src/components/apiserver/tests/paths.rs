@@ -4,6 +4,7 @@ use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
 use crate::testing::Api;
 use ::http::Request;
+use api::openapi;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -163,6 +164,33 @@ async fn a_document_that_the_client_has_is_not_sent_again() {
     }
     for path in ["/.well-known/openid-configuration", "/openid/v1/jwks"] {
         assert_eq!(text(&get(path, "").await, "cache-control"), "public, max-age=3600", "{path}");
+    }
+}
+
+/// kubectl and client-go ask for protobuf; `curl` and clients in other languages read JSON.
+#[tokio::test]
+async fn the_document_of_openapi_v2_is_json_unless_protobuf_is_asked_for() {
+    let api = Api::bare().await;
+    let text = (200, "application/json".to_string());
+    let protobuf = (200, openapi::V2_TYPE.to_string());
+    let both = format!("{}, application/json;q=0.5", openapi::V2_TYPE_OLD);
+    for (accept, wanted) in [
+        ("", &text),
+        ("*/*", &text),
+        ("application/json, */*", &text),
+        ("text/html, application/*;q=0.8", &text),
+        (openapi::V2_TYPE, &protobuf),
+        (openapi::V2_TYPE_OLD, &protobuf),
+        (both.as_str(), &protobuf),
+        ("text/html", &(406, "text/plain; charset=utf-8".to_string())),
+    ] {
+        let request = Request::builder().uri("/openapi/v2").header("accept", accept).body(full("")).unwrap();
+        let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+        let kind = answer.headers()["content-type"].to_str().unwrap().to_string();
+        assert_eq!(&(answer.status().as_u16(), kind), wanted, "{accept}");
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let swagger = serde_json::from_slice::<Value>(&body).unwrap_or_default()["swagger"].take();
+        assert_eq!(swagger == "2.0", *wanted == text, "{accept}: {body:?}");
     }
 }
 

@@ -17,6 +17,10 @@ pub const V2_STUB: &[u8] = &[
 ];
 /// With a dot, not an at sign: kubectl 1.27 cannot read the latter.
 pub const V2_TYPE: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
+/// Its older name, under which clients still ask for it.
+pub const V2_TYPE_OLD: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The same document as JSON.
+pub const V2_JSON: &str = r#"{"swagger":"2.0","info":{"title":"Kubernetes","version":"v1.35.0"},"paths":{}}"#;
 
 /// `api/v1`, `apis/apps/v1`
 fn path_of(group: &str, version: &str) -> String {

@@ -58,6 +58,16 @@ fn an_answer_that_was_typed_with_a_korean_layout_is_sent_as_its_keys() {
 }
 
 #[test]
+fn an_answer_is_read_as_at_the_prompt() {
+    for (typed, text) in [("answer web", "web"), ("'two words'", "two words"), ("답 \"web\"", "web")] {
+        let mut model = in_lesson(questioned(Lang::En, Judged::Missing));
+        press(&mut model, KeyCode::Enter);
+        type_text(&mut model, typed);
+        assert_eq!(press(&mut model, KeyCode::Enter), asks(&Ask::Answer { text: text.into() }), "{typed}");
+    }
+}
+
+#[test]
 fn an_answer_is_given_up_with_escape_and_waits_while_the_engine_is_busy() {
     let mut model = in_lesson(questioned(Lang::En, Judged::Missing));
     press(&mut model, KeyCode::Enter);

@@ -32,7 +32,9 @@ pub(super) fn typed(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>)
         KeyCode::Backspace => _ = draft.pop(),
         KeyCode::Esc => model.lesson.draft = None,
         KeyCode::Enter => {
-            let text = line::answer_keys(draft.trim());
+            // As at the prompt: the word `answer` and quotes are no part of it.
+            let written = line::written_answer(draft).unwrap_or(draft.trim());
+            let text = line::unquoted(&line::answer_keys(written)).to_string();
             // An empty line gives up; one that cannot be sent now stays.
             if text.is_empty() || ask(model, (&Ask::Answer { text }).into(), effects) {
                 model.lesson.draft = None;

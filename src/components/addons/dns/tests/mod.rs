@@ -332,18 +332,17 @@ fn eleven_external_names_are_followed_as_in_coredns() {
 }
 
 #[test]
-fn a_negative_answer_is_kept_as_long_as_a_record() {
-    let Some(Reply::Whole(response)) = ({
+fn a_negative_answer_is_kept_as_long_as_a_record_and_is_of_the_zone_of_its_name() {
+    let names = ["nope.default.svc.cluster.local.", "9.9.244.10.in-addr.arpa.", "9.0.96.10.in-addr.arpa."];
+    for (name, own) in names.into_iter().zip(["cluster.local.", "in-addr.arpa.", "in-addr.arpa."]) {
         let mut request = Message::query();
-        let name = Name::from_ascii("nope.default.svc.cluster.local.").unwrap();
-        request.add_query(Query::query(name, RecordType::A));
-        reply(&zone(), &request, UDP_MAX, 0)
-    }) else {
-        panic!("no reply")
-    };
-    let [soa] = response.authorities.as_slice() else { panic!("no SOA") };
-    let RData::SOA(data) = &soa.data else { panic!("{soa:?}") };
-    assert_eq!((data.minimum, soa.ttl), (TTL, TTL));
+        request.add_query(Query::query(Name::from_ascii(name).unwrap(), RecordType::A));
+        let Some(Reply::Whole(response)) = reply(&zone(), &request, UDP_MAX, 0) else { panic!("no reply") };
+        let [soa] = response.authorities.as_slice() else { panic!("no SOA") };
+        let RData::SOA(data) = &soa.data else { panic!("{soa:?}") };
+        assert_eq!((data.minimum, soa.ttl, soa.name.to_ascii().as_str()), (TTL, TTL, own));
+        assert_eq!(data.mname.to_ascii(), format!("ns.dns.{own}"));
+    }
 }
 
 #[test]

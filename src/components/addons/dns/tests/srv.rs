@@ -146,7 +146,7 @@ fn an_srv_answer_has_no_record_twice() {
     let of = |weight: u8, host: &str| format!("0 {weight} 53 {host}.db.aaa.svc.cluster.local.");
     assert_eq!(srv("db"), [of(12, "db"), of(12, "other")], "eight ports of four endpoints");
     assert_eq!(srv("_dns._udp.db"), [of(25, "db"), of(25, "other")]);
-    assert_eq!(srv("db.db"), [of(50, "db")]);
+    assert_eq!(srv("db.db"), [of(16, "db")], "two ports of three endpoints");
 }
 
 /// The EndpointSlices of a Service stay when its type becomes ExternalName.

@@ -92,6 +92,17 @@ async fn only_those_who_may_do() {
 }
 
 #[tokio::test]
+async fn a_review_of_a_token_for_others_names_both_audiences() {
+    let api = Api::new().await;
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let (_, made) = api.post(token, json!({"spec": {"expirationSeconds": 600}})).await;
+    let review = json!({"spec": {"token": made["status"]["token"], "audiences": ["a", "b"]}});
+    let told = api.post("/apis/authentication.k8s.io/v1/tokenreviews", review).await.1;
+    let why = r#"token audiences ["https://kubernetes.default.svc.cluster.local"] is invalid for the target audiences ["a" "b"]"#;
+    assert_eq!(told["status"]["error"], why, "{told}");
+}
+
+#[tokio::test]
 async fn a_review_names_what_allows_and_a_refusal_the_role_that_is_missing() {
     let api = Api::new().await;
     let bindings = format!("{RBAC}/namespaces/default/rolebindings");

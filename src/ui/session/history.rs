@@ -1,0 +1,81 @@
+//! The `history` of the learner's shell lists what was typed at the prompt.
+
+use super::Session;
+use std::collections::VecDeque;
+
+/// Lines that the shell has not been told, at most; the oldest go. It is told them with its next
+/// line, and hundreds of lines of kubectl may come before that.
+const UNTOLD_MAX: usize = 1000;
+
+/// Lines that were typed and that the shell has not been told.
+#[derive(Default)]
+pub(super) struct Untold {
+    before: VecDeque<String>,
+    /// The line that runs.
+    present: Option<String>,
+}
+
+impl Untold {
+    /// Notes the line that is about to run. One that begins with a space is left out, as it is from
+    /// the history of the prompt.
+    fn note(&mut self, line: &str) {
+        self.before.extend(self.present.take());
+        if self.before.len() > UNTOLD_MAX {
+            self.before.pop_front();
+        }
+        let is_kept = !line.is_empty() && !line.starts_with(char::is_whitespace);
+        self.present = is_kept.then(|| line.to_string());
+    }
+
+    /// Returns what the shell is to be told before the present line runs. That line itself follows
+    /// with the next one: `fc -s`, or an alias of it, runs the last line that it knows, and would
+    /// run itself for ever. `history` lists itself, as in bash.
+    fn take(&mut self) -> Vec<String> {
+        let lists = self.present.as_ref().is_some_and(|line| line.starts_with("history"));
+        let present = if lists { self.present.take() } else { None };
+        self.before.drain(..).chain(present).collect()
+    }
+}
+
+impl Session {
+    /// Notes a line that a person has typed, before it runs.
+    pub(crate) fn note_typed(&mut self, line: &str) {
+        self.typed.note(line);
+    }
+
+    /// Tells the shell, if there is one, what was typed since its last line.
+    pub(super) fn tell_typed(&mut self) {
+        if let Some(shell) = &mut self.shell {
+            shell.remember(self.typed.take());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shell_is_told_each_line_once_and_the_present_one_later() {
+        let mut untold = Untold::default();
+        untold.note("get pods");
+        assert!(untold.take().is_empty(), "`fc -s` would run itself");
+        untold.note(" export TOKEN=x");
+        untold.note("");
+        untold.note("ls");
+        assert_eq!(untold.take(), ["get pods"]);
+        untold.note("history | tail -3");
+        assert_eq!(untold.take(), ["ls", "history | tail -3"]);
+        assert!(untold.take().is_empty());
+    }
+
+    #[test]
+    fn lines_that_no_shell_was_told_are_kept_within_bounds() {
+        let mut untold = Untold::default();
+        (0..3 * UNTOLD_MAX).for_each(|n| untold.note(&format!("get pod web-{n}")));
+        untold.note("history");
+        let told = untold.take();
+        assert_eq!(told.len(), UNTOLD_MAX + 1);
+        assert_eq!(told[UNTOLD_MAX - 1], format!("get pod web-{}", 3 * UNTOLD_MAX - 1));
+    }
+}
