@@ -100,8 +100,7 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
     };
     let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
     if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
-        // All of its subjects are new ones, of which nothing is told.
-        let gap = Gap { missing: vec![], extra: vec![] };
+        let gap = Gap { missing: vec![], extra: vec![] }; // of new subjects nothing is told
         if !protected && dry_run == DryRun::No {
             let uid = value::text(&existing, "metadata.uid");
             let same = json!({"preconditions": {"uid": uid}});

@@ -63,7 +63,7 @@ async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>)
 /// As [`asked`], for verbs that change nothing unless every object is found.
 ///
 /// Example: `set image deploy/web deploy/typo c=nginx:2` leaves `deploy/web` as it is. Source: the
-/// `Infos()` of kubectl's `set_image.go`, `set_env.go`, `set_resources.go`, `set_serviceaccount.go`.
+/// `Infos()` of `set_image.go`, `set_env.go`, `set_resources.go` and `set_serviceaccount.go`.
 ///
 /// # Errors
 /// Those of [`asked`], and all objects that cannot be read.

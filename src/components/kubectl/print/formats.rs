@@ -223,9 +223,9 @@ impl Format {
         })
     }
 
-    /// Prints objects as what a watch says of them (`--output-watch-events`): each has a type and an
-    /// object. A name is that of the object, and JSON is one line for each. Source: cli-runtime's
-    /// `NamePrinter` and `JSONPrinter`.
+    /// Prints objects as what a watch says of them (`--output-watch-events`): each has a type and
+    /// an object. A name is that of the object, and JSON is one line for each. Source:
+    /// cli-runtime's `NamePrinter` and `JSONPrinter`.
     pub(crate) fn print_events(&self, kind: &str, objects: &[Value]) -> Result<String, Fail> {
         let event = |object: &Value| json!({"type": kind, "object": object});
         let quoted = json::compact(&Value::from(kind));
