@@ -203,9 +203,9 @@ fn changed(
 
 /// A variable of a container.
 fn variable_of(name: &str, given: &Value) -> Value {
-    let mut variable = variable(name, value::text(given, "value"));
-    value::copy(given, &mut variable, "valueFrom");
-    variable
+    let mut made = variable(name, value::text(given, "value"));
+    value::copy(given, &mut made, "valueFrom");
+    made
 }
 
 /// A variable with a text of its own. An empty text is left out, as in every typed object.
@@ -237,7 +237,7 @@ async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
         keys.sort();
         for key in keys.into_iter().filter(|k| wanted.is_empty() || wanted.contains(k)) {
             let from = json!({"valueFrom": {reference: {"key": key, "name": info.name}}});
-            let name = variable(key);
+            let name = name_of(key);
             if name != *key {
                 ctx.note(format!("Warning: key {key} transferred to {name}"));
             }
@@ -248,7 +248,7 @@ async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
 }
 
 /// A key as the name of a variable: `log.level` is `LOG_LEVEL`.
-fn variable(key: &str) -> String {
+fn name_of(key: &str) -> String {
     let fit = |c: char| if c.is_ascii_alphanumeric() || c == '_' { c.to_ascii_uppercase() } else { '_' };
     key.chars().map(fit).collect()
 }
