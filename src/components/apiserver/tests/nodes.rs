@@ -180,7 +180,7 @@ async fn a_kubelet_changes_its_own_node_only() {
     let why = ": node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/a";
     refused(("POST", "/api/v1/nodes"), trusted, why).await;
     let label = json!({"metadata": {"labels": {"a": "b"}}});
-    refused(("PATCH", "/api/v1/nodes/n2"), label, "cannot patch resource").await;
+    refused(("PATCH", "/api/v1/nodes/n2"), label, "node \"n1\" is not allowed to modify node \"n2\"").await;
     let own = ("PATCH", "/api/v1/nodes/n1");
     let restricted = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}});
     refused(own, restricted, "is not allowed to modify labels: node-restriction").await;
