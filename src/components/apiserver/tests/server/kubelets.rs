@@ -70,6 +70,9 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     api.post("/api/v1/namespaces/default/pods", pod).await;
     let (code, log) = api.get("/api/v1/namespaces/default/pods/p/log?tailLines=5").await;
     assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
+    let path = "/api/v1/namespaces/default/pods/p/log";
+    let answer = api.fixture.server.call(request("GET", path, "", ""), admin()).await;
+    assert_eq!(answer.headers()["cache-control"], "no-cache, private", "of an answer that is passed on");
     let was_empty = || api.fixture.tap.since(0).iter().rev().find_map(|r| r.answer().map(|a| a.empty));
     assert_eq!(was_empty(), Some(false));
     let silent = "/api/v1/namespaces/default/pods/p/log?sinceSeconds=1";
