@@ -93,7 +93,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
         return match sub {
             "log" => {
                 ctx.shows_nothing();
-                Ok(plain(200, "")) // as upstream: nothing was written yet
+                Ok(plain(204, "")) // as upstream: nothing was written yet
             }
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
