@@ -17,6 +17,7 @@ use api::kinds::Kind;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
+use std::num::IntErrorKind;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
@@ -103,13 +104,25 @@ pub(crate) fn revision(text: &str) -> Result<i64, Status> {
 /// # Errors
 /// Why the text is no revision, in upstream's words (`ParseResourceVersion`).
 fn parse_revision(text: &str) -> Result<i64, String> {
-    let number = text.parse::<u64>().ok().and_then(|number| i64::try_from(number).ok());
-    number.ok_or_else(|| {
+    parse_uint(text).map_err(|why| {
         let mut errors = Errors::default();
-        let why = format!("strconv.ParseUint: parsing {}: invalid syntax", quote(text));
         errors.invalid_text("resourceVersion", text, &why);
         errors.aggregate()
     })
+}
+
+/// Reads a revision as Go reads a `uint64`: without a sign. Revisions of the store have a bit less.
+///
+/// # Errors
+/// Why it is no such number, in the words of Go's `strconv`.
+pub(crate) fn parse_uint(text: &str) -> Result<i64, String> {
+    let is_unsigned = text.bytes().all(|byte| byte.is_ascii_digit());
+    let why = match text.parse::<i64>() {
+        Ok(number) if is_unsigned => return Ok(number),
+        Err(error) if is_unsigned && *error.kind() == IntErrorKind::PosOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    Err(format!("strconv.ParseUint: parsing {}: {why}", quote(text)))
 }
 
 fn decode(token: &str) -> Option<At> {
@@ -285,4 +298,32 @@ pub(crate) async fn start_of_page(state: &State, ctx: &Context) -> Result<Option
     };
     state.fresh().await?;
     Ok(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `strconv.ParseUint`.
+    #[test]
+    fn a_revision_is_a_number_without_a_sign() {
+        for (text, number) in [("0", 0), ("7", 7), ("007", 7), ("9223372036854775807", i64::MAX)] {
+            assert_eq!(parse_revision(text), Ok(number), "{text}");
+        }
+        let (syntax, range) = ("invalid syntax", "value out of range");
+        for (text, why) in [
+            ("+5", syntax),
+            ("-1", syntax),
+            (" 5", syntax),
+            ("1e3", syntax),
+            ("", syntax),
+            ("9223372036854775808", range),
+        ] {
+            let told = parse_revision(text).unwrap_err();
+            let want = format!(
+                "resourceVersion: Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: {why}"
+            );
+            assert_eq!(told, want);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! The subresource `scale`: the replicas of an object, in the same form for every kind.
 
 use crate::registry::replicas::{empty_replicas, lacks_replicas};
-use crate::registry::strategy::{Part, place};
+use crate::registry::strategy::{Part, check_locked_version, place};
 use crate::registry::write::{self, modify};
 use crate::request::context::Context;
 use crate::request::decode::{self, SCALE};
@@ -133,9 +133,7 @@ fn written_scale(
     (scale, replicas): (&Value, i64),
 ) -> Result<Value, Status> {
     let told = meta::locked_version(scale);
-    if !told.is_empty() && told != meta::resource_version(old) {
-        return Err(Status::stale(kind.group, kind.plural, &ctx.info.name));
-    }
+    check_locked_version(kind, &ctx.info.name, told, old)?;
     let mut new = old.clone();
     value::put(&mut new, paths.spec_replicas, replicas);
     if told.is_empty() || ctx.info.verb == "patch" {

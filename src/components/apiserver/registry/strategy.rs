@@ -5,6 +5,7 @@
 //! Example: an update of a Deployment that sets `metadata.uid`, `status` and `spec.replicas` keeps
 //! the uid and the status as they are stored, and gets the next generation because of its spec.
 
+use crate::registry::read::parse_uint;
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::cache::ROOT;
@@ -143,6 +144,19 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
     }
     let why = precondition_failed(kind, old, "UID", wanted, there);
     Err(Status::conflict(kind.group, kind.plural, meta::name(old), &why))
+}
+
+/// Checks that a write that names a version, `told`, means the stored one. An empty one means any.
+///
+/// # Errors
+/// 409 for another version; 500 for what is none, as upstream, which has no reason for it
+/// (`ObjectResourceVersion`).
+pub(crate) fn check_locked_version(kind: &Kind, name: &str, told: &str, old: &Value) -> Result<(), Status> {
+    if told.is_empty() || told == meta::resource_version(old) {
+        return Ok(());
+    }
+    parse_uint(told).map_err(|why| Status::new(500, "", why))?;
+    Err(Status::stale(kind.group, kind.plural, name))
 }
 
 /// Says why a write is refused that means another object than the stored one, in the words of

@@ -81,6 +81,12 @@ pub(crate) fn decide(cron: &CronJob, jobs: &[Arc<Job>], now: Timestamp) -> Plan 
     let earliest = deadline.map_or(last, |d| last.max(clock::before(now, d)));
     let (due, missed) = most_recent(&schedule, &zone, earliest, now);
     plan.again = next_run(&schedule, &zone, last, now);
+    if plan.again.is_none() {
+        let why = "time difference between two schedules is less than 1 second"; // there are none
+        let told = format!("invalid schedule: {} : {why}", spec.schedule);
+        plan.told.push((true, "InvalidSchedule", told));
+        return plan;
+    }
     if missed > MANY {
         let told =
             "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
@@ -222,12 +228,10 @@ fn most_recent(
         let first = schedule.next(earliest, zone).filter(|first| *first <= now);
         return first.map_or((None, 0), |first| last_of_interval(first, every.as_secs().max(1), now));
     }
-    let mut times = std::iter::successors(schedule.next(earliest, zone), |at| schedule.next(*at, zone))
+    let times = std::iter::successors(schedule.next(earliest, zone), |at| schedule.next(*at, zone))
         .take_while(|at| *at <= now);
-    let (mut last, mut count) = (None, 0);
-    for at in times.by_ref().take(MANY + 1) {
-        (last, count) = (Some(at), count + 1);
-    }
+    let counted = times.take(MANY + 1).zip(1..).last();
+    let (last, count) = counted.map_or((None, 0), |(at, count)| (Some(at), count));
     if count <= MANY {
         return (last, count);
     }

@@ -50,6 +50,15 @@ fn the_last_time_that_was_due_is_made_up_for() {
     assert_eq!(look(still, T, &[], &[], "2026-01-01T10:17:00Z").start, None);
 }
 
+/// As `mostRecentScheduleTime` upstream, which names this schedule.
+#[test]
+fn a_schedule_that_never_comes_is_told() {
+    let plan = look(json!({"schedule": "59 23 31 2 *"}), T, &[], &[], "2026-03-01T10:17:00Z");
+    assert_eq!((plan.start, plan.again), (None, None));
+    let why = "invalid schedule: 59 23 31 2 * : time difference between two schedules is less than 1 second";
+    assert_eq!(plan.told, [(true, "InvalidSchedule", why.to_string())]);
+}
+
 /// Also when a look comes in between, as after a long wait or a restart.
 #[test]
 fn an_interval_is_counted_from_the_last_time_that_was_due() {

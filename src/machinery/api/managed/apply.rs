@@ -31,6 +31,8 @@ pub struct Applied {
 
 /// Conflicts that are reported of one apply.
 const CONFLICTS_MAX: usize = 200;
+/// The element of an object's metadata.
+const METADATA: &str = "f:metadata";
 
 /// How messages name a manager.
 fn named(entry: &Value) -> String {
@@ -104,14 +106,21 @@ pub fn apply_resetting(
     let before = known.iter().find(|e| is_mine(e));
     if let Some(before) = before.and_then(fields) {
         let others: Vec<&Set> = kept.iter().filter_map(fields).collect();
+        // Every apply names its object, so the metadata as a whole never goes: a finalizer in it
+        // that no manager owns is not taken along with the last label.
+        let is_unowned = !mine.contains_key(METADATA);
+        mine.entry(METADATA).or_insert_with(|| Value::Object(Set::new()));
         remove(shape, &mut object, before, &mine, &others);
+        if is_unowned {
+            mine.shift_remove(METADATA);
+        }
     }
     let same = before.filter(|e| fields(e) == Some(&mine) && text(e, "apiVersion") == manager.api_version);
     let time = same.map_or(manager.now, |e| text(e, "time")).to_string();
     kept.push(manager.entry("Apply", &time, mine));
     for entry in &mut kept {
         if let Some(Value::Object(theirs)) = entry.get_mut("fieldsV1") {
-            set::keep_present(shape, theirs, &object);
+            set::drop_removed(shape, theirs, live, &object);
         }
     }
     store(&mut object, kept);

@@ -203,17 +203,20 @@ pub(super) fn subtract(set: &mut Set, other: &Set) {
     });
 }
 
-/// Takes out what is not there any more.
-pub(super) fn keep_present(shape: Shape, set: &mut Set, value: &Value) {
-    let there = Members::of(shape, value);
+/// Takes out what was in the value `before` and is not there any more. A field that was not there
+/// either keeps its owner: a manager that applies `args: []` owns it, although an empty list is not
+/// stored (`Comparison.Removed` of structured-merge-diff has what a write removes, and no more).
+pub(super) fn drop_removed(shape: Shape, set: &mut Set, before: &Value, value: &Value) {
+    let (was_there, there) = (Members::of(shape, before), Members::of(shape, value));
     set.retain(|element, inner| {
         if element == "." {
             return true;
         }
         let Value::Object(inner) = inner else { return false };
-        let Some((below, there)) = there.find(element) else { return false };
+        let Some((below, before)) = was_there.find(element) else { return true };
+        let Some((_, value)) = there.find(element) else { return false };
         let was_leaf = inner.is_empty();
-        keep_present(below, inner, there);
+        drop_removed(below, inner, before, value);
         was_leaf || !inner.is_empty()
     });
 }

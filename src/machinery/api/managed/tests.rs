@@ -31,6 +31,22 @@ fn what_is_no_longer_applied_goes_unless_others_own_it() {
     assert_eq!(again, second, "applying the same again changes nothing");
 }
 
+/// As upstream, where the set of an apply has the name of its object until all is merged.
+#[test]
+fn an_apply_without_its_last_label_leaves_the_metadata_that_nobody_owns() {
+    let shape = shape("ConfigMap");
+    let mut labelled = cm(json!({"x": "1", "y": "2"}));
+    labelled["metadata"]["labels"] = json!({"a": "b"});
+    let mut first = apply(shape, &Value::Null, &labelled, by("me", "t")).object;
+    first["metadata"]["finalizers"] = json!(["example.com/protection"]); // by admission
+    let second = apply(shape, &first, &cm(json!({"y": "2"})), by("me", "t")).object;
+    assert_eq!(second["metadata"].get("labels"), None);
+    assert_eq!(second["metadata"]["finalizers"], json!(["example.com/protection"]));
+    assert_eq!(second["metadata"]["name"], "c");
+    assert_eq!(second["data"], json!({"y": "2"}));
+    assert_eq!(owned(&second, "me"), json!({"f:data": {"f:y": {}}}), "what it applies now, and no more");
+}
+
 /// As structured-merge-diff: an item of a list belongs to the managers that own the item itself.
 /// Without its key, what another manager set in it would be no valid item.
 #[test]
@@ -231,6 +247,37 @@ fn an_update_owns_what_it_changed_and_nothing_else() {
     let mut same = new.clone();
     track(shape, &new, &mut same, by("edit", "t3"));
     assert_eq!(same, new, "no change leaves no trace");
+}
+
+/// As structured-merge-diff: a write takes from other managers what it changes or removes. An empty
+/// list and a zero are not stored, and the manager that applies them owns them all the same.
+#[test]
+fn what_is_applied_and_not_stored_keeps_its_owner() {
+    let shape = shape("Pod");
+    let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": false,
+        "containers": [{"name": "c", "image": "x", "args": []}]}});
+    let mut first = apply(shape, &Value::Null, &pod, by("me", "t")).object;
+    for (at, field) in [("/spec", "hostNetwork"), ("/spec/containers/0", "args")] {
+        as_map(first.pointer_mut(at).unwrap()).shift_remove(field);
+    }
+    first["status"] = json!({"phase": "Pending"});
+    let mut running = first.clone();
+    running["status"]["phase"] = "Running".into();
+    track(shape, &first, &mut running, by("kubelet", "t"));
+    assert_eq!(owned(&running, "me"), owned(&first, "me"));
+    assert!(owned(&running, "me")["f:spec"].get("f:hostNetwork").is_some());
+    let labelled =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "labels": {"a": "b"}}});
+    let shared = apply(shape, &running, &labelled, by("you", "t")).object;
+    assert_eq!(owned(&shared, "me"), owned(&first, "me"));
+    let again = apply(shape, &shared, &pod, by("me", "later")).object;
+    let times =
+        |object: &Value| list(object, "metadata.managedFields").iter().all(|e| text(e, "time") == "t");
+    assert!(times(&again), "applying the same again changes nothing: {again}");
+    let other =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "spec": {"hostNetwork": true}});
+    let clash = apply(shape, &shared, &other, by("you", "t")).conflicts;
+    assert_eq!(clash.iter().map(|c| c.field.as_str()).collect::<Vec<_>>(), [".spec.hostNetwork"]);
 }
 
 /// As `managedFieldsUpdater` upstream: only a write that sets a field is noted with its time.

@@ -25,7 +25,7 @@ pub fn track(shape: Shape, old: &Value, new: &mut Value, manager: Manager) {
         let own = manager.is("Update", entry);
         let Some(Value::Object(fields)) = entry.get_mut("fieldsV1") else { return false };
         if found.removed {
-            set::keep_present(shape, fields, new);
+            set::drop_removed(shape, fields, old, new);
         }
         if own {
             mine = Some(std::mem::take(fields));

@@ -109,7 +109,7 @@ fn settled(object: &Value, path: &Pointer, place: Place) -> Option<PointerBuf> {
 }
 
 /// Reads an index as Go's `strconv.Atoi` does. A negative one counts from the end.
-fn index(text: &str, length: usize) -> Option<usize> {
+pub(super) fn index(text: &str, length: usize) -> Option<usize> {
     let number: i64 = text.parse().ok()?;
     match number < 0 {
         true => length.checked_sub(usize::try_from(number.unsigned_abs()).ok()?),

@@ -1,6 +1,7 @@
 //! JSON patch (RFC 6902) and merge patch (RFC 7386).
 
 mod lenient;
+mod refusal;
 
 use super::bounds;
 use super::errors::brief;
@@ -8,8 +9,8 @@ use super::kinds::Kind;
 use super::schema;
 use super::status::Status;
 use super::value::as_map;
-use json_patch::PatchOperation;
 use json_patch::jsonptr::Pointer;
+use json_patch::{PatchErrorKind, PatchOperation};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
@@ -202,6 +203,7 @@ fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> 
     let mut patched = object.clone();
     let mut allowance = Allowance { copied: 0, visits: VISITS_MAX, shifts: SHIFTS_MAX };
     for (i, operation) in operations.0.into_iter().enumerate() {
+        let named = refusal::Named::of(&operation);
         let operation = &lenient::plain(&patched, operation);
         allowance.spend(&patched, operation).map_err(|why| refused(&why))?;
         if lenient::tests_for_nothing(&patched, operation) {
@@ -209,7 +211,8 @@ fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> 
         }
         json_patch::patch_unsafe(&mut patched, std::slice::from_ref(operation)).map_err(|mut e| {
             e.operation = i;
-            refused(&e.to_string())
+            let is_from = matches!(e.kind, PatchErrorKind::InvalidFromPointer);
+            refused(&named.why(&patched, is_from).unwrap_or_else(|| e.to_string()))
         })?;
     }
     *object = patched;

@@ -131,6 +131,8 @@ fn volume(volume: &mut Value) {
     }
     if at(volume, "ephemeral.volumeClaimTemplate").is_object() {
         default(volume, "ephemeral.volumeClaimTemplate.spec.volumeMode", "Filesystem");
+        // No pointer in Go, which always writes it.
+        value::slot_map(volume, "ephemeral.volumeClaimTemplate.metadata");
     }
 }
 
@@ -223,6 +225,22 @@ mod tests {
         let mut pod = json!({"containers": [{"name": "c", "image": "i:1", "env": [variable]}]});
         spec(&mut pod);
         assert_eq!(pod["containers"][0]["env"][0]["valueFrom"]["fileKeyRef"]["optional"], false);
+    }
+
+    #[test]
+    fn the_claim_of_an_ephemeral_volume_has_metadata() {
+        for (told, want) in [
+            (json!({}), json!({})),
+            (json!({"metadata": {"labels": {"a": "b"}}}), json!({"labels": {"a": "b"}})),
+        ] {
+            let mut pod = json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": told}}]});
+            spec(&mut pod);
+            let template = &pod["volumes"][0]["ephemeral"]["volumeClaimTemplate"];
+            assert_eq!(
+                (&template["metadata"], &template["spec"]["volumeMode"]),
+                (&want, &json!("Filesystem"))
+            );
+        }
     }
 
     #[test]

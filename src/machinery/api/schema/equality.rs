@@ -10,6 +10,7 @@
 //! Pod   spec.containers[0].resources.limits.memory   1Gi = 1073741824
 //! Pod   metadata.annotations["size"]                 1Gi ≠ 1073741824
 //! Pod   …resourceFieldRef.divisor                      0 = not set
+//! Pod   …ephemeral.volumeClaimTemplate.metadata       {} = not set
 //! ```
 //!
 //! Only fields that the published type declares as quantities are compared as amounts. Everything
@@ -57,6 +58,15 @@ fn equal_below(root: usize, path: &str, a: &Value, b: &Value) -> bool {
 /// Type and field of the one amount that is no pointer in Go: where it is not set, it is 0.
 const ZERO_UNLESS_SET: (&str, &str) = ("io.k8s.api.core.v1.ResourceFieldSelector", "divisor");
 
+/// Types and fields that are structs and no pointers in Go: one that is not set is an empty one. A
+/// client in Go writes them all, so of an object that was stored without them it sends back more
+/// than it read.
+const EMPTY_UNLESS_SET: [(&str, &str); 3] = [
+    ("io.k8s.api.core.v1.PersistentVolumeClaimTemplate", "metadata"),
+    ("io.k8s.api.discovery.v1.Endpoint", "conditions"),
+    ("io.k8s.api.networking.v1.NetworkPolicySpec", "podSelector"),
+];
+
 /// Returns whether an amount is 0 or not set.
 fn is_no_amount(value: &Value) -> bool {
     let is_zero =
@@ -81,8 +91,11 @@ fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
             one.keys().chain(other.keys()).all(|key| {
                 let shape = of.fields.get(key).unwrap_or(&Shape::Any);
                 let [one, other] = [one, other].map(|map| map.get(key).unwrap_or(&Value::Null));
+                let place = (of.name.as_str(), key.as_str());
                 let is_zero = || is_no_amount(one) && is_no_amount(other);
-                same(shape, one, other) || ((of.name.as_str(), key.as_str()) == ZERO_UNLESS_SET && is_zero())
+                same(shape, one, other)
+                    || (place == ZERO_UNLESS_SET && is_zero())
+                    || (EMPTY_UNLESS_SET.contains(&place) && is_empty(one) && is_empty(other))
             })
         }
         (Shape::Map(inner), Value::Object(one), Value::Object(other)) => {
@@ -94,7 +107,8 @@ fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
         (Shape::List(inner), Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(inner, one, other))
         }
-        // No list is the same as an empty one. A struct that is not set differs from an empty one.
+        // No list is the same as an empty one. A struct that is not set differs from an empty one: as
+        // a rule it is a pointer in Go.
         (Shape::List(_) | Shape::Map(_), one, other) => one == other || (is_empty(one) && is_empty(other)),
         _ => a == b,
     }
@@ -165,6 +179,28 @@ mod tests {
         assert!(equal_specs("", "Pod", json!({"nodeSelector": {}}), json!({})));
         assert!(!equal_specs("", "Pod", volume(json!({})), json!({"volumes": [{"name": "v"}]})));
         assert!(!equal_specs("", "Pod", volume(json!({"sizeLimit": "0"})), volume(json!({}))));
+    }
+
+    #[test]
+    fn a_struct_that_is_no_pointer_in_go_is_never_absent() {
+        let claim = |metadata: Value| {
+            let mut template = json!({"spec": {"volumeMode": "Filesystem"}});
+            if !metadata.is_null() {
+                template["metadata"] = metadata;
+            }
+            json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": template}}]})
+        };
+        assert!(equal_specs("", "Pod", claim(Value::Null), claim(json!({}))));
+        let labelled = claim(json!({"labels": {"a": "b"}}));
+        assert!(!equal_specs("", "Pod", claim(Value::Null), labelled));
+        let policy = kinds::find("networking.k8s.io", "v1", "NetworkPolicy").unwrap();
+        assert!(equal_in(policy, "spec", &json!({}), &json!({"podSelector": {}})));
+        assert!(!equal_in(policy, "spec", &json!({}), &json!({"podSelector": {"matchLabels": {"a": "b"}}})));
+        let slice = kinds::find("discovery.k8s.io", "v1", "EndpointSlice").unwrap();
+        let endpoints = |conditions: Value| json!([{"addresses": ["10.0.0.1"], "conditions": conditions}]);
+        let (bare, filled) = (json!([{"addresses": ["10.0.0.1"]}]), endpoints(json!({})));
+        assert!(equal_in(slice, "endpoints", &bare, &filled) && equal_in(slice, "endpoints", &filled, &bare));
+        assert!(!equal_in(slice, "endpoints", &bare, &endpoints(json!({"ready": true}))));
     }
 
     /// As upstream, whose type has a quantity there and no pointer to one.

@@ -105,6 +105,8 @@ pub(crate) async fn applied(
             if ctx.info.subresource == "scale" {
                 replicas::complete_applied(kind, &live, &mut object)?;
             }
+            // Where no manager owns a field any more: without a list `keep` takes the old managers.
+            value::default(&mut object, "metadata.managedFields", json!([]));
             bounds::check_depth(&object)?;
             if meta::resource_version(applied).is_empty() {
                 value::remove(&mut object, "metadata.resourceVersion");
@@ -388,6 +390,52 @@ mod tests {
         let time = |object: &Value| object["metadata"]["managedFields"][0]["time"].clone();
         assert_eq!(time(&apply("v").await), LONG_AGO, "nothing changes");
         assert_ne!(time(&apply("w").await), LONG_AGO);
+    }
+
+    /// Another manager that applies the same field meets no conflict.
+    #[tokio::test]
+    async fn a_manager_that_applies_nothing_more_owns_nothing() {
+        let api = Api::bare().await;
+        let apply = async |manager: &str, data: Option<Value>| {
+            let mut map = json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "a"}});
+            if let Some(data) = data {
+                map["data"] = data;
+            }
+            let path = format!("/api/v1/namespaces/default/configmaps/a?fieldManager={manager}");
+            let body = ("application/apply-patch+yaml", map.to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path.as_str()), body, "").await
+        };
+        assert_eq!(apply("one", Some(json!({"k": "v"}))).await.0, 201);
+        let (code, bare) = apply("one", None).await;
+        assert_eq!(
+            (code, bare.get("data"), bare["metadata"].get("managedFields")),
+            (200, None, None),
+            "{bare}"
+        );
+        let (code, told) = apply("other", Some(json!({"k": "w"}))).await;
+        assert_eq!((code, &told["data"]["k"]), (200, &json!("w")), "{told}");
+    }
+
+    /// The finalizer of a claim is from admission and belongs to no manager.
+    #[tokio::test]
+    async fn a_claim_stays_protected_without_its_last_label() {
+        let api = Api::bare().await;
+        let path = "/api/v1/namespaces/default/persistentvolumeclaims/a?fieldManager=m";
+        let apply = async |metadata: Value| {
+            let spec = json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "none", "resources": {"requests": {"storage": "1Mi"}}});
+            let claim = json!({"kind": "PersistentVolumeClaim", "apiVersion": "v1", "metadata": metadata, "spec": spec});
+            let body = ("application/apply-patch+yaml", claim.to_string());
+            let admin = User::new("admin", &[MASTERS]);
+            testing::send(&api.fixture.server, admin, ("PATCH", path), body, "").await
+        };
+        let (_, made) = apply(json!({"name": "a", "labels": {"k": "v"}})).await;
+        assert_eq!(made["metadata"]["labels"], json!({"k": "v"}), "{made}");
+        let (code, bare) = apply(json!({"name": "a"})).await;
+        assert_eq!((code, bare["metadata"].get("labels")), (200, None), "{bare}");
+        assert_eq!(bare["metadata"]["finalizers"], json!(["kubernetes.io/pvc-protection"]));
+        let fields = &bare["metadata"]["managedFields"][0]["fieldsV1"];
+        assert!(fields.get("f:spec").is_some() && fields.get("f:metadata").is_none(), "{fields}");
     }
 
     #[test]

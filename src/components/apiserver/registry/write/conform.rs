@@ -1,14 +1,15 @@
 //! An object of a patch or an apply, checked and in its stored form.
 
+use super::update::check_name;
 use crate::registry::strategy::place;
 use crate::request::context::Context;
 use crate::request::decode;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::{Status, bounds, meta};
+use api::{Status, bounds};
 use serde_json::Value;
 
-/// Checks type, depth, fields, name and namespace of an object and brings it into its stored form.
+/// Checks type, depth, fields, namespace and name of an object and brings it into its stored form.
 /// Also returns its unknown fields, which are gone from it.
 pub(super) fn conform(
     ctx: &Context,
@@ -18,13 +19,8 @@ pub(super) fn conform(
     bounds::check_depth(&object)?;
     decode::check_type(&kind.api_version(), kind.kind, &mut object)?;
     let unknown = decode::conform(kind, &mut object)?;
-    let (told, name) = (meta::name(&object), &ctx.info.name);
-    if told != name {
-        return Err(Status::bad_request(format!(
-            "the name of the object ({told}) does not match the name on the URL ({name})"
-        )));
-    }
     place(ctx, kind, &mut object)?;
+    check_name(&object, &ctx.info.name)?;
     kind.to_stored(&mut object);
     Ok((object, unknown))
 }

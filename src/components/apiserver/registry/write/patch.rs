@@ -12,7 +12,7 @@ use crate::state::State;
 use api::errors::Errors;
 use api::kinds::Kind;
 use api::path::UnknownFields;
-use api::{Status, meta, patch, schema, strategic, value};
+use api::{Status, bounds, meta, patch, schema, strategic, value};
 use bytes::Bytes;
 use serde_json::Value;
 use std::sync::Arc;
@@ -94,9 +94,69 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
 /// Checks a patched object and brings it into its stored form.
 fn settle(ctx: &Context, kind: &Kind, media: &str, object: Value, body: &[u8]) -> Result<Value, Status> {
     let patched = object.clone();
-    let (object, unknown) = conform(ctx, kind, object)?;
+    let (object, unknown) =
+        conform(ctx, kind, object).map_err(|told| mistyped(kind, media, &patched, body).unwrap_or(told))?;
     judge_fields(ctx, media, &patched, &unknown, body)?;
     Ok(object)
+}
+
+/// Returns the answer for a patch that gives a field of a built-in kind a value of another type;
+/// `None` if something else is wrong. Those of custom kinds are judged by their schema.
+fn mistyped(kind: &Kind, media: &str, patched: &Value, body: &[u8]) -> Option<Status> {
+    let is_bounded = bounds::check_depth(patched).is_ok() && bounds::check_maps(patched).is_ok();
+    if kind.custom.is_some() || !is_bounded {
+        return None;
+    }
+    let why = schema::conform(kind, &mut patched.clone()).err()?;
+    let why = if media == patch::STRATEGIC { of_converter(&why) } else { why };
+    Some(refused(media, patched, body, &why))
+}
+
+/// Returns what upstream says of a strategic merge patch, whose fields go into the object without
+/// becoming text in between (`fromUnstructured`), where its decoder of JSON says `why`.
+///
+/// ```text
+/// json: cannot unmarshal string into Go struct field S.spec.replicas of type int32
+/// unrecognized type: int32
+/// ```
+fn of_converter(why: &str) -> String {
+    /// Types that read themselves, from text.
+    const OWN_READERS: [&str; 5] =
+        ["v1.Time", "v1.MicroTime", "resource.Quantity", "intstr.IntOrString", "interface {}"];
+    let parts = why.strip_prefix("json: cannot unmarshal ").and_then(|rest| {
+        let (found, rest) = rest.split_once(" into Go struct field ")?;
+        Some((found, rest.split_once(" of type ")?.1))
+    });
+    let Some((found, wanted)) = parts else { return why.to_string() };
+    let found = match found {
+        "object" => "map",
+        "array" => "slice",
+        "number" => "int64",
+        fraction if fraction.starts_with("number ") => "float64",
+        other => other,
+    };
+    match (wanted, found) {
+        _ if wanted.starts_with("map[") => format!("cannot restore map from {found}"),
+        _ if wanted.starts_with("[]") => format!("cannot restore slice from {found}"),
+        ("string", "int64") | ("int32" | "int64", "int64" | "float64") => {
+            format!("cannot convert {found} to {wanted}")
+        }
+        ("string" | "bool" | "int32" | "int64" | "float64", _) => format!("unrecognized type: {wanted}"),
+        _ if OWN_READERS.contains(&wanted) => why.to_string(),
+        _ => format!("cannot restore struct from: {found}"),
+    }
+}
+
+/// The answer for an object that a patch makes and that cannot be read. As upstream, a strategic
+/// merge patch is shown itself.
+fn refused(media: &str, patched: &Value, body: &[u8], why: &str) -> Status {
+    let shown = match media == patch::STRATEGIC {
+        true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
+        false => patched.to_string(),
+    };
+    let mut errors = Errors::default();
+    errors.invalid_text("patch", &shown, why);
+    Status::invalid("", "", "", &errors)
 }
 
 /// Refuses a patch, warns or does nothing, as `fieldValidation` asks, if the patched object has
@@ -121,13 +181,8 @@ pub(crate) fn judge_fields(
     }
     problems.extend(unknown.problems());
     if how == decode::Validation::Strict && !problems.is_empty() {
-        let shown = match media == patch::STRATEGIC {
-            true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
-            false => patched.to_string(),
-        };
-        let mut errors = Errors::default();
-        errors.invalid_text("patch", &shown, &format!("strict decoding error: {}", problems.join(", ")));
-        return Err(Status::invalid("", "", "", &errors));
+        let why = format!("strict decoding error: {}", problems.join(", "));
+        return Err(refused(media, patched, body, &why));
     }
     problems.into_iter().for_each(|p| ctx.warn(p));
     Ok(())
@@ -145,5 +200,34 @@ fn go_map(value: &Value) -> String {
         Value::String(s) => s.clone(),
         Value::Null => "<nil>".into(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_converter;
+
+    /// As `fromUnstructured` of apimachinery.
+    #[test]
+    fn wrong_types_are_told_as_the_converter_tells_them() {
+        let told = |found: &str, wanted: &str| {
+            of_converter(&format!(
+                "json: cannot unmarshal {found} into Go struct field S.a.b of type {wanted}"
+            ))
+        };
+        for (found, wanted, why) in [
+            ("string", "map[string]string", "cannot restore map from string"),
+            ("object", "[]v1.Container", "cannot restore slice from map"),
+            ("number", "string", "cannot convert int64 to string"),
+            ("number 1.5", "int32", "cannot convert float64 to int32"),
+            ("number 1.5", "string", "unrecognized type: string"),
+            ("string", "int32", "unrecognized type: int32"),
+            ("array", "bool", "unrecognized type: bool"),
+            ("string", "v1.PodSpec", "cannot restore struct from: string"),
+        ] {
+            assert_eq!(told(found, wanted), why, "{found} for {wanted}");
+        }
+        let other = "illegal base64 data at input byte 4";
+        assert_eq!(of_converter(other), other);
     }
 }

@@ -69,7 +69,7 @@ async fn an_empty_time_is_refused_at_every_door() {
     let fields = json!({"metadata": {"managedFields": [{"manager": "x", "operation": "Update", "apiVersion": "v1", "time": "",
         "fieldsType": "FieldsV1", "fieldsV1": {"f:metadata": {}}}]}});
     let got = api.patch_answer(&format!("{PODS}/r7"), "merge-patch+json", fields.to_string()).await;
-    assert_eq!(got.code, 400, "{}", got.body);
+    assert_eq!(got.code, 422, "{}", got.body);
     assert!(got.message().contains("cannot parse \"\" as \"2006\""), "{}", got.message());
     let lease = json!({"metadata": {"name": "l"}, "spec": {"renewTime": ""}});
     let got = api.post_answer("/apis/coordination.k8s.io/v1/namespaces/default/leases", lease).await;

@@ -8,8 +8,8 @@ use crate::admission;
 use crate::auth::escalation;
 use crate::pipeline::{self, Write};
 use crate::registry::strategy::{
-    EPHEMERAL, Part, check_deletion, check_same_uid, check_uid, drop_repeated_owners, keep,
-    no_uid_of_the_gone, place, spec_changed, stored_kind,
+    EPHEMERAL, Part, check_deletion, check_locked_version, check_same_uid, check_uid, drop_repeated_owners,
+    keep, no_uid_of_the_gone, place, spec_changed, stored_kind,
 };
 use crate::registry::{delete, services};
 use crate::request::context::Context;
@@ -200,7 +200,7 @@ impl Write for Edit<'_> {
     ///
     /// # Errors
     /// 409 for a write that means another version of the object or another object, 422 for a patch
-    /// that changes what never changes.
+    /// that changes what never changes, 500 for a version that is none.
     fn decode(&self) -> Result<Edited, Status> {
         let Edit { kind, part, name, old, .. } = *self;
         let object = (self.change)(&old.value)?;
@@ -210,9 +210,7 @@ impl Write for Edit<'_> {
         }
         let told = meta::locked_version(&object);
         let locked = !told.is_empty();
-        if locked && told != meta::resource_version(&old.value) {
-            return Err(Status::stale(kind.group, kind.plural, name));
-        }
+        check_locked_version(kind, name, told, &old.value)?;
         // A patched Scale says which object it means, as an updated one (upstream:
         // `scaleUpdatedObjectInfo`).
         let info = &self.ctx.info;
@@ -386,5 +384,56 @@ impl Edit<'_> {
             _ => {}
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::{Value, json};
+
+    const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+    /// As upstream, whose storage reads the version before it compares.
+    #[tokio::test]
+    async fn a_version_that_is_none_is_no_conflict() {
+        let api = Api::bare().await;
+        api.made(MAPS, json!({"metadata": {"name": "a"}})).await;
+        let path = format!("{MAPS}/a");
+        let map = |version: &str| json!({"metadata": {"name": "a", "resourceVersion": version}});
+        for (version, code, why) in [
+            ("abc", 500, "strconv.ParseUint: parsing \"abc\": invalid syntax"),
+            ("-1", 500, "strconv.ParseUint: parsing \"-1\": invalid syntax"),
+            ("1", 409, "the object has been modified"),
+        ] {
+            for (code_told, told) in
+                [api.put(&path, map(version)).await, api.patch(&path, map(version)).await]
+            {
+                let message = told["message"].as_str().unwrap_or_default();
+                assert!(code_told == code && message.contains(why), "{version}: {code_told} {message}");
+            }
+        }
+    }
+
+    /// As `applyPatch` upstream: the namespace is judged before the name, and a name that a patch
+    /// takes away is not another one.
+    #[tokio::test]
+    async fn a_patch_leaves_an_object_its_namespace_and_its_name() {
+        let api = Api::bare().await;
+        api.made(MAPS, json!({"metadata": {"name": "a"}})).await;
+        for (metadata, why) in [
+            (
+                Value::Null,
+                "the name of the object (a based on URL) was undeterminable: name must be provided",
+            ),
+            (json!({"name": "b"}), "the name of the object (b) does not match the name on the URL (a)"),
+            (
+                json!({"name": "b", "namespace": "c"}),
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ),
+        ] {
+            let (code, told) = api.patch(&format!("{MAPS}/a"), json!({ "metadata": metadata })).await;
+            assert_eq!((code, &told["message"]), (400, &json!(why)));
+        }
     }
 }

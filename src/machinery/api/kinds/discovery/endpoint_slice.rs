@@ -28,7 +28,12 @@ pub(super) fn kind() -> Kind {
     }
 }
 
+/// An endpoint without conditions has none that is set. Go writes them all the same: they are no
+/// pointer.
 fn defaults(object: &mut Value) {
+    for endpoint in list_mut(object, "endpoints") {
+        value::slot_map(endpoint, "conditions");
+    }
     for port in list_mut(object, "ports") {
         default(port, "name", "");
         default(port, "protocol", "TCP");
@@ -225,6 +230,15 @@ mod tests {
         let mut changed = slice("10.0.0.2", "n");
         (kind().prepare_update)(&mut changed, &stored);
         assert_eq!(changed, plain("10.0.0.2"));
+    }
+
+    #[test]
+    fn endpoints_have_conditions_that_say_nothing_by_default() {
+        let ready = json!({"addresses": ["10.0.0.2"], "conditions": {"ready": false}});
+        let mut slice = json!({"endpoints": [{"addresses": ["10.0.0.1"]}, ready]});
+        defaults(&mut slice);
+        let bare = json!({"addresses": ["10.0.0.1"], "conditions": {}});
+        assert_eq!(slice, json!({"endpoints": [bare, ready]}));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::core::event::{COMPONENT, PRINTER};
 use crate::kinds::entry::{Conversion, Kind, of};
 use crate::validate::fields::IMMUTABLE;
-use crate::value::{at, int, text};
+use crate::value::{at, empty, int, text};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::Value;
 
@@ -104,7 +104,9 @@ fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
             COMPONENT,
             "reportingInstance",
         ] {
-            if at(object, field) != at(old, field) {
+            // A client in Go writes an empty source where there is none.
+            let is_same = at(object, field) == at(old, field) || (empty(object, field) && empty(old, field));
+            if !is_same {
                 let name = if field == COMPONENT { CONTROLLER } else { field };
                 errors.invalid(name, at(object, field), IMMUTABLE);
             }
@@ -207,5 +209,9 @@ mod tests {
         changed = new.clone();
         changed["series"] = json!({"count": 2, "lastObservedTime": "2026-01-02T03:04:06.000000Z"});
         assert!(update(&changed).is_empty());
+        changed["source"] = json!({});
+        assert!(update(&changed).is_empty(), "no source, as Go writes it");
+        changed["source"] = json!({"component": "x"});
+        assert_eq!(update(&changed), ["source"]);
     }
 }

@@ -6,7 +6,7 @@ use crate::kinds::entry::{Kind, of};
 use crate::table::cells::{self, Printer, age, name};
 use crate::validate::fields::{add_problems, selector};
 use crate::validate::names;
-use crate::value::{at, default, empty, list, list_mut, put, text};
+use crate::value::{self, at, default, empty, list, list_mut, put, text};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use serde_json::{Value, json};
 
@@ -22,8 +22,10 @@ pub(super) fn kind() -> Kind {
 }
 
 /// A policy without `policyTypes` applies to incoming traffic, and also to outgoing traffic if it
-/// has egress rules.
+/// has egress rules. One without a `podSelector` selects all pods; Go always writes the field, and
+/// clients in other languages ask for it.
 fn defaults(object: &mut Value) {
+    value::slot_map(object, "spec.podSelector");
     for direction in ["spec.ingress", "spec.egress"] {
         for rule in list_mut(object, direction) {
             list_mut(rule, "ports").iter_mut().for_each(|port| default(port, "protocol", "TCP"));
@@ -154,6 +156,22 @@ static PRINTER: Printer = Printer {
 mod tests {
     use super::*;
     use crate::validate::fields::problems;
+
+    #[test]
+    fn a_policy_without_a_pod_selector_has_an_empty_one() {
+        for (told, selector) in [
+            (json!({}), json!({})),
+            (json!({"spec": {"policyTypes": ["Ingress"]}}), json!({})),
+            (
+                json!({"spec": {"podSelector": {"matchLabels": {"a": "b"}}}}),
+                json!({"matchLabels": {"a": "b"}}),
+            ),
+        ] {
+            let mut policy = told;
+            defaults(&mut policy);
+            assert_eq!(policy, json!({"spec": {"podSelector": selector, "policyTypes": ["Ingress"]}}));
+        }
+    }
 
     #[test]
     fn a_policys_peers_and_ports_make_sense() {

@@ -1,6 +1,7 @@
 //! Custom resource definitions: each adds a kind to the API while the cluster runs. This file has
 //! its rules and the choice of its names; `custom` has what the added kinds are made of.
 
+mod approval;
 mod versions;
 
 use crate::errors::Errors;
@@ -9,14 +10,13 @@ use crate::meta;
 use crate::validate::fields::{IMMUTABLE, one_of};
 use crate::validate::names::{dns_1035, dns_subdomain};
 use crate::value::{self, at, default, default_zero, empty, flag, list, list_mut, text};
+use approval::Approval;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
 /// Holds a definition until its objects are gone.
 pub const FINALIZER: &str = "customresourcecleanup.apiextensions.k8s.io";
-/// The annotation that a definition in a group of Kubernetes has to have.
-const APPROVAL: &str = "api-approved.kubernetes.io";
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -32,7 +32,7 @@ pub(super) fn kind() -> Kind {
         prepare_update,
         prepare_delete,
         validate,
-        validate_create: approval,
+        validate_create: approval::check,
         validate_update,
         validate_status_update,
         ..of::<CustomResourceDefinition>()
@@ -120,7 +120,8 @@ pub fn set_condition(object: &mut Value, kind: &str, holds: bool, reason: &str, 
 
 /// The names that a definition is given, and whether they are all that it asks for. `others` are
 /// all definitions; in a group a name belongs to the definition that had it accepted first, unless
-/// a kind of the `table` has it. Pure: answers the definition with its new status, if that differs.
+/// a kind of the `table` has it. The status tells of the approval of its API as well. Pure: answers
+/// the definition with its new status, if that differs.
 pub fn name<'a>(
     definition: &Value,
     others: impl Iterator<Item = &'a Value>,
@@ -174,11 +175,10 @@ pub fn name<'a>(
     copy_name(&mut accepted, "categories", at(wanted, "categories"));
     let mut new = definition.clone();
     value::put(&mut new, "status.acceptedNames", accepted);
-    let was_established = is(definition, "Established");
     match conflict {
         Some((reason, message)) => {
             set_condition(&mut new, "NamesAccepted", false, reason, &message);
-            if !was_established {
+            if !is(definition, "Established") {
                 let why = "not all names are accepted";
                 set_condition(&mut new, "Established", false, "NotAccepted", why);
             }
@@ -189,6 +189,7 @@ pub fn name<'a>(
             set_condition(&mut new, "Established", true, "InitialNamesAccepted", why);
         }
     }
+    approval::set_conformance(&mut new);
     (&new != definition).then_some(new)
 }
 
@@ -261,60 +262,6 @@ fn conversion(object: &Value, errors: &mut Errors) {
     }
 }
 
-/// What a definition in a group of Kubernetes says of its approval (`GetAPIApprovalState`
-/// upstream).
-#[derive(PartialEq, Eq)]
-enum Approval {
-    Missing,
-    /// It says that there is none.
-    Bypassed,
-    Given,
-    Invalid,
-}
-
-impl Approval {
-    fn of(definition: &Value) -> Approval {
-        match meta::annotation(definition, APPROVAL).unwrap_or("") {
-            "" => Approval::Missing,
-            text if text.starts_with("unapproved") => Approval::Bypassed,
-            text if names_a_host(text) => Approval::Given,
-            _ => Approval::Invalid,
-        }
-    }
-}
-
-fn approval(object: &Value, errors: &mut Errors) {
-    let group = text(object, "spec.group");
-    let protected =
-        ["k8s.io", "kubernetes.io"].iter().any(|g| group == *g || group.ends_with(&format!(".{g}")));
-    if !protected {
-        return;
-    }
-    let field = format!("metadata.annotations[{APPROVAL}]");
-    let must = format!("protected groups must have approval annotation {APPROVAL:?}");
-    const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
-    match Approval::of(object) {
-        Approval::Missing => errors.required(field, &format!("{must}, {SEE}")),
-        Approval::Invalid => {
-            let why = format!("{must} with either a URL or a reason starting with \"unapproved\", {SEE}");
-            errors.invalid_text(field, meta::annotation(object, APPROVAL).unwrap_or(""), &why);
-        }
-        Approval::Bypassed | Approval::Given => {}
-    }
-}
-
-/// Returns whether a text is a URL with a host: `https://example.com/pull/1`.
-fn names_a_host(text: &str) -> bool {
-    let is_scheme = |scheme: &str| {
-        scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'))
-    };
-    text.split_once("://").is_some_and(|(scheme, rest)| {
-        let host = rest.split(['/', '?']).next().unwrap_or("");
-        is_scheme(scheme) && !host.is_empty() && !text.contains(|c: char| c.is_ascii_control() || c == ' ')
-    })
-}
-
 fn names(object: &Value, errors: &mut Errors) {
     const FIELD: &str = "spec.names";
     let names = at(object, FIELD);
@@ -370,7 +317,7 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
     // What older versions took may stay, so that clients that do not know the annotation can write.
     if Approval::of(new) != Approval::of(old) {
-        approval(new, errors);
+        approval::check(new, errors);
     }
     let all = ["spec.scope", "spec.names.kind", "spec.group", "spec.names.plural"];
     // Until its names are accepted, a definition has no objects.
@@ -396,43 +343,6 @@ mod tests {
         value::put(&mut object, "status.storedVersions", json!(["v1"]));
         defaults(&mut object);
         assert_eq!(at(&object, "status.storedVersions"), &json!(["v1"]));
-    }
-
-    fn in_group(group: &str, approved: &str) -> Value {
-        json!({"metadata": {"annotations": {APPROVAL: approved}}, "spec": {"group": group}})
-    }
-
-    /// As `validateAPIApproval` upstream, which compares what the annotation means.
-    #[test]
-    fn an_update_may_leave_an_approval_as_wrong_as_it_is() {
-        let told = |new: &str, old: &str| {
-            let mut errors = Errors::default();
-            validate_update(&in_group("x.k8s.io", new), &in_group("x.k8s.io", old), &mut errors);
-            errors.iter().count()
-        };
-        for (new, old, count) in
-            [("", "", 0), ("yes", "no", 0), ("yes", "", 1), ("", "no", 1), ("", "https://a/1", 1)]
-        {
-            assert_eq!(told(new, old), count, "{old:?} to {new:?}");
-        }
-        let mut errors = Errors::default();
-        (kind().validate_create)(&in_group("example.com", ""), &mut errors);
-        assert!(errors.is_empty(), "another group needs none");
-    }
-
-    #[test]
-    fn an_approval_is_a_url_or_says_that_there_is_none() {
-        let told = |approved: &str| {
-            let mut errors = Errors::default();
-            approval(&in_group("x.k8s.io", approved), &mut errors);
-            errors.iter().count()
-        };
-        for good in ["https://github.com/kubernetes/kubernetes/pull/1", "ftp://host", "unapproved, a test"] {
-            assert_eq!(told(good), 0, "{good}");
-        }
-        for wrong in ["", "https://", "https:///pull/1", "github.com/1", "yes"] {
-            assert_eq!(told(wrong), 1, "{wrong}");
-        }
     }
 
     #[test]
