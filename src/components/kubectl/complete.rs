@@ -1,5 +1,6 @@
 //! Completion of verbs, flags, kinds and names: for the REPL and for `kubectl completion`.
 
+use super::flag::Flag;
 use super::table::{self, Verb};
 use api::kinds;
 
@@ -67,7 +68,7 @@ fn complete(line: &str, cursor: usize, live: impl Fn(&str, &str) -> Vec<String>)
 pub fn of_words(words: &[String], last: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     let Some(line) = Line::read(words) else { return vec![] };
     let mut found = match line.flag_value {
-        Some(name) => values_of(name, live),
+        Some(name) => values_of(line.verb, name, live),
         None if last.starts_with('-') => flags_of(line.verb, last, live),
         None => words_of(line.verb, &line.args, last, &line.namespace, live),
     };
@@ -111,7 +112,7 @@ impl Line {
                 return None;
             }
             if word.starts_with('-') {
-                line.read_flag(word, &mut words);
+                line.read_flags(word, &mut words);
             } else if let Some(child) = line.verb.child(word).filter(|_| line.args.is_empty()) {
                 line.verb = child;
             } else {
@@ -121,22 +122,34 @@ impl Line {
         Some(line)
     }
 
-    /// Reads a flag, and its value if that is the next word.
-    fn read_flag(&mut self, word: &str, rest: &mut std::slice::Iter<'_, String>) {
-        let name = word.trim_start_matches('-');
-        let (name, inline) = match name.split_once('=') {
-            Some((name, text)) => (name, Some(text)),
-            None => (name, None),
-        };
-        let letter = name.chars().next().filter(|_| !word.starts_with("--"));
-        let flag = match letter {
-            Some(letter) => self.verb.short_flag(letter),
-            None => self.verb.flag(name),
-        };
-        let Some(flag) = flag else { return };
-        // The value may follow the letter at once: `-nshop`.
-        let attached = letter.filter(|_| flag.alone.is_empty()).map(|letter| &name[letter.len_utf8()..]);
-        let inline = inline.or(attached.filter(|rest| !rest.is_empty()));
+    /// Reads the flags of a word, and the last one's value if that is the next word. Letters of
+    /// switches may stand together, and the value behind its letter: `-fnshop`.
+    fn read_flags(&mut self, word: &str, rest: &mut std::slice::Iter<'_, String>) {
+        if let Some(long) = word.strip_prefix("--") {
+            let (name, inline) = long.split_once('=').map_or((long, None), |(name, text)| (name, Some(text)));
+            if let Some(flag) = self.verb.flag(name) {
+                self.take(flag, inline, rest);
+            }
+            return;
+        }
+        let mut letters = word.trim_start_matches('-').chars();
+        while let Some(letter) = letters.next() {
+            let Some(flag) = self.verb.short_flag(letter) else { return };
+            let behind = letters.as_str();
+            let inline = match behind.strip_prefix('=') {
+                None if !flag.alone.is_empty() => None,
+                None => Some(behind).filter(|text| !text.is_empty()),
+                text => text,
+            };
+            self.take(flag, inline, rest);
+            if inline.is_some() || flag.alone.is_empty() {
+                return;
+            }
+        }
+    }
+
+    /// Takes a flag with the value that stands in its word, or else in the next one.
+    fn take(&mut self, flag: &'static Flag, inline: Option<&str>, rest: &mut std::slice::Iter<'_, String>) {
         let needs = flag.alone.is_empty() && inline.is_none();
         let text = if needs { rest.next().map(String::as_str) } else { inline };
         let is_own = self.verb.flags.iter().any(|own| own.name == flag.name);
@@ -150,9 +163,11 @@ impl Line {
     }
 }
 
-fn values_of(flag: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
+fn values_of(verb: &Verb, flag: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     let fixed = |list: &[&str]| list.iter().map(|t| candidate(*t, "")).collect();
     match flag {
+        "type" if verb.path == "patch" => fixed(&["json", "merge", "strategic"]),
+        "type" if verb.path != "expose" => vec![],
         "namespace" => live("namespaces", "").into_iter().map(|n| candidate(n, "")).collect(),
         "output" => {
             fixed(&["json", "yaml", "kyaml", "wide", "name", "jsonpath=", "go-template=", "custom-columns="])
@@ -167,7 +182,7 @@ fn values_of(flag: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candid
 
 fn flags_of(verb: &Verb, last: &str, live: &dyn Fn(&str, &str) -> Vec<String>) -> Vec<Candidate> {
     if let Some((name, _)) = last.trim_start_matches('-').split_once('=') {
-        let values = values_of(name, live).into_iter();
+        let values = values_of(verb, name, live).into_iter();
         return values.map(|c| candidate(format!("--{name}={}", c.text), &c.help)).collect();
     }
     let mut found = vec![candidate("--help", "help about this command")];
@@ -270,10 +285,15 @@ mod tests {
         assert_eq!(texts("logs -nkube-system "), ["coredns"]);
         assert_eq!(texts("-nkube-system logs -f "), ["coredns"]);
         assert_eq!(texts("logs -n=kube-system "), ["coredns"]);
+        for switches in ["-fn kube-system", "-fnkube-system", "-fn=kube-system"] {
+            assert_eq!(texts(&format!("logs {switches} ")), ["coredns"], "{switches}");
+        }
         assert_eq!(texts("get -n kube"), ["kube-system"]);
         assert_eq!(texts("scale deploy/"), ["deploy/web"]);
         assert_eq!(texts("get pods --show-l"), ["--show-labels"]);
         assert_eq!(texts("create deployment x --dry-run=c"), ["--dry-run=client"]);
+        assert_eq!(texts("patch pod web-1 --type="), ["--type=json", "--type=merge", "--type=strategic"]);
+        assert!(texts("create secret generic x --type ").is_empty());
         assert!(texts("exec web-1 -- l").is_empty());
         assert!(texts("get pods -o ").contains(&"yaml".to_string()));
     }
@@ -287,6 +307,7 @@ mod tests {
                 vec!["--server=h:1", "--insecure-skip-tls-verify"],
             ),
             ("create rolebinding r --user bob --as=eve", vec!["--as=eve"]),
+            ("get po -Lapp=web -sh:1?a=b", vec!["--server=h:1?a=b"]),
             ("get po --kubeconfig", vec![]),
             ("exec p --token=t -- --token=u", vec![]),
         ] {

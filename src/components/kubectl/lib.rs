@@ -20,8 +20,9 @@
 //! version where there is one. [`VERSION`] is the API's.
 //! ## Left out
 //! - The discovery cache on disk, and applysets.
-//! - `debug node/…`; of `kustomize` components, generators, transformers and
-//!   functions (`-e`), and remote bases. Each of these says so.
+//! - `debug node/…`; of `kustomize` components, generators, transformers, replacements, vars, Helm
+//!   charts and functions (`-e`), and remote bases; the flags in `table::REFUSED`, among them
+//!   `set env --resolve` and `get --server-print`. Each of these says so.
 //! - Of 1.35 `--as-user-extra`, `top --show-swap` and the preferences of `--kuberc` and
 //!   `~/.kube/kuberc`; `completion powershell`, `explain -o plaintext-openapiv2`, `api-resources -o
 //!   json`.
@@ -35,6 +36,10 @@
 //! - A user without credentials is anonymous and not asked for a name and a password. In a pod
 //!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
 //!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
+//! - A list of objects is read whole before the first of them is changed, so what cannot be read is
+//!   told before what cannot be changed. `deploy.v1.apps` means that version; kubectl forgets the
+//!   version behind a short name.
+//! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …).
 //! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
 //!   go-template does not define is refused when the template comes to it.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After

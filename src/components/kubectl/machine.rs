@@ -72,7 +72,9 @@ pub fn reached(words: &[String]) -> Option<String> {
     let named = FLAGS.iter().find(|name| flags.changed(name)).copied();
     let named = named.or(flags.list("filename").iter().any(|file| is_file(file)).then_some("filename"));
     let named = named.or(is_file(flags.text("patch-file")).then_some("patch-file"));
-    named.or(is_template.then_some("output")).map(|name| format!("--{name}"))
+    let named = named.or(is_template.then_some("output"));
+    // `create -f - --edit` runs the editor, as `edit` does.
+    named.or(flags.is("edit").then_some("edit")).map(|name| format!("--{name}"))
 }
 
 #[cfg(test)]
@@ -110,6 +112,7 @@ mod tests {
             ("get pods -o templatefile --template /etc/passwd", "--output"),
             ("create --raw /containers/create -f - -s http://127.0.0.1:2375", "--server"),
             ("--server=http://192.168.0.1 get --raw /", "--server"),
+            ("create -f - --edit", "--edit"),
             ("__complete get pods --kubeconfig=x ", "__complete"),
         ] {
             assert_eq!(of(line).as_deref(), Some(by), "{line}");
@@ -117,6 +120,7 @@ mod tests {
         for line in [
             "get pods -o jsonpath={.items}",
             "apply -f - --server-side",
+            "create -f - --edit=false",
             "patch pod web -p {}",
             "patch pod web --patch-file=-",
             "logs -f web",

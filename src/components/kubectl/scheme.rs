@@ -35,6 +35,11 @@ const GROUPS: [&str; 22] = [
     "storagemigration.k8s.io",
 ];
 
+/// Returns whether client-go's scheme has the kinds of a group.
+pub(crate) fn has_group(group: &str) -> bool {
+    GROUPS.contains(&group)
+}
+
 /// Where kubectl makes its scheme: errors name it by that.
 pub(crate) const OF_KUBECTL: &str = "pkg/scheme/scheme.go:28";
 /// Where client-go makes the one that `port-forward` uses.
@@ -43,7 +48,7 @@ pub(crate) const OF_CLIENT: &str = "k8s.io/client-go/kubernetes/scheme/register.
 /// What Go says of an object, or a list, whose kind is not in the scheme.
 fn refusal(resource: &Resource, end: &str, scheme: &str) -> Option<String> {
     let Resource { group, version, kind, .. } = resource;
-    (!GROUPS.contains(&group.as_str())).then(|| {
+    (!has_group(group)).then(|| {
         format!(
             "no kind {} is registered for version {} in scheme {}",
             quote(&format!("{kind}{end}")),

@@ -248,9 +248,89 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
+/// Decodes base64 as Go's `base64.StdEncoding`: line ends are skipped wherever they are, and bits
+/// beyond the last byte may be set.
+///
+/// # Errors
+/// Go's `illegal base64 data at input byte N`. Of a last group of four that is not whole, N is the
+/// place where it would begin without the line ends.
+pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
+    let corrupt = |at: usize| Err(format!("illegal base64 data at input byte {at}"));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len() / 4 * 3);
+    let (mut group, mut length) = (0_u32, 0);
+    for (at, byte) in bytes.iter().copied().enumerate() {
+        let six = match byte {
+            b'\r' | b'\n' => continue,
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            b'=' if length >= 2 => {
+                // A group of two is filled up with two of them, and nothing follows the last one.
+                let rest = (at + 1..).zip(bytes[at + 1..].iter().copied());
+                let mut rest = rest.filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
+                if length == 2 {
+                    match rest.next() {
+                        Some((_, b'=')) => {}
+                        Some((next, _)) => return corrupt(next - 1),
+                        None => return corrupt(bytes.len()),
+                    }
+                }
+                if let Some((next, _)) = rest.next() {
+                    return corrupt(next);
+                }
+                let filled = group << (6 * (4 - length));
+                decoded.extend_from_slice(&filled.to_be_bytes()[1..length]);
+                return Ok(decoded);
+            }
+            _ => return corrupt(at),
+        };
+        group = (group << 6) | u32::from(six);
+        length += 1;
+        if length == 4 {
+            decoded.extend_from_slice(&group.to_be_bytes()[1..]);
+            (group, length) = (0, 0);
+        }
+    }
+    if length > 0 { corrupt(bytes.len() - length) } else { Ok(decoded) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As `base64.StdEncoding.DecodeString` of Go 1.24 answers.
+    #[test]
+    fn base64_is_read_as_go_reads_it() {
+        for (text, bytes) in [
+            ("", &b""[..]),
+            ("aGk=", b"hi"),
+            ("aG\nk=\r\n", b"hi"),
+            ("aGl=", b"hi"),
+            ("YQ=\n=\n", b"a"),
+            ("/w==", b"\xff"),
+            ("YWJjZGVm", b"abcdef"),
+            ("+/+/", b"\xfb\xff\xbf"),
+        ] {
+            assert_eq!(decode_base64(text).as_deref(), Ok(bytes), "{text:?}");
+        }
+        for (text, at) in [
+            ("aGk", 0),
+            ("aG!k", 2),
+            (" aGk=", 0),
+            ("aGk=x", 4),
+            ("Zm=", 3),
+            ("Zm=v", 2),
+            ("=", 0),
+            ("YWJj\nZG!m", 7),
+            ("YWJjZ", 4),
+        ] {
+            let why = format!("illegal base64 data at input byte {at}");
+            assert_eq!(decode_base64(text), Err(why), "{text:?}");
+        }
+    }
 
     /// As `strconv.Quote` of Go 1.26 answers.
     #[test]

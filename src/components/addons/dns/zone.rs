@@ -53,8 +53,8 @@ pub(super) struct Slice {
 #[derive(Clone, Debug, Default)]
 pub(super) struct Host {
     pub(super) addresses: Vec<Ipv4Addr>,
-    /// Indexes of the slices that have it, once for each of its addresses there. Those without ports
-    /// are left out.
+    /// Indexes of the slices that have it, once for each of its addresses there. Those without
+    /// ports are left out.
     pub(super) slices: Vec<usize>,
 }
 

@@ -168,6 +168,16 @@ pub(crate) fn metadata(name: &str, namespace: Option<&str>, labels: &[(&str, &st
     Value::Object(map)
 }
 
+/// The labels of `a=b,c=d`. Source: kubectl's `pkg/generate/generate.go`, `ParseLabels`.
+pub(crate) fn label_pairs(given: &str) -> Result<Vec<(&str, &str)>, Fail> {
+    let pairs = given.split(',').map(|pair| match pair.split('=').collect::<Vec<&str>>()[..] {
+        ["", _] => text("unexpected empty label key"),
+        [key, text_of] => Ok((key, text_of)),
+        _ => text(format!("unexpected label spec: {pair}")),
+    });
+    pairs.collect()
+}
+
 /// The namespace, if the user named one: only then does it stand in a generated object.
 pub(crate) fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
     let (namespace, enforced) = ctx.namespace()?;

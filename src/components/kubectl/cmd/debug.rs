@@ -3,6 +3,7 @@
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
 use super::image::is_reference;
+use super::set_env::variable;
 use super::wait::until;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -211,7 +212,7 @@ impl Asked<'_> {
         let mut env = vec![];
         for pair in self.ctx.flags.pairs("env") {
             if let Some((key, text)) = pair.split_once('=') {
-                env.push(json!({"name": key, "value": text}));
+                env.push(variable(key, text));
             }
         }
         if !env.is_empty() {

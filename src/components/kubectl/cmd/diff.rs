@@ -4,7 +4,7 @@ use super::apply::{patch_between, server_side_manager};
 use super::common::{LAST_APPLIED, warn_if_deleting};
 use super::prune;
 use crate::ctx::Ctx;
-use crate::error::Fail;
+use crate::error::{Fail, go_io};
 use crate::files;
 use crate::info::{Info, Options};
 use crate::merge;
@@ -13,6 +13,7 @@ use crate::wire::api::{APPLY_PATCH, encoded};
 use api::value;
 use client::discovery::Resource;
 use serde_json::{Map, Value};
+use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -245,8 +246,16 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         command.output().await
     }
     .await;
-    let output =
-        outcome.map_err(|e| Fail::Text(format!("failed to run {}: {e}", api::gostr::quote(program))))?;
+    let output = outcome.map_err(|error| {
+        let name = program.split_whitespace().next().unwrap_or(program);
+        let why = match error.kind() {
+            ErrorKind::NotFound if base.is_dir() && !name.contains('/') => {
+                "executable file not found in $PATH".into()
+            }
+            _ => go_io(&error),
+        };
+        Fail::Text(format!("failed to run {}: {why}", api::gostr::quote(name)))
+    })?;
     ctx.output.bytes(&output.stdout);
     ctx.output.err_bytes(&output.stderr);
     match output.status.code() {
@@ -324,6 +333,11 @@ mod tests {
         let env = Env { vars: [program].into(), ..Env::default() };
         let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
         assert_eq!(said.out.matches("v1.ConfigMap.default.a").count(), 2, "{said:?}");
+        let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "no-such-diff -q".to_string());
+        let env = Env { vars: [program].into(), ..Env::default() };
+        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        let told = "error: failed to run \"no-such-diff\": executable file not found in $PATH\n";
+        assert_eq!((said.code, said.err.as_str()), (2, told));
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! expose: a service in front of a pod, service or workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, label_pairs};
 use super::run::overridden;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -110,14 +110,8 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     )
 }
 
-/// `a=b,c=d`
 fn labels_of(given: &str) -> Result<Map<String, Value>, Fail> {
-    let pair = |pair: &str| match pair.split('=').collect::<Vec<&str>>()[..] {
-        ["", _] => text("unexpected empty label key"),
-        [key, text_of] => Ok((key.to_string(), text_of.into())),
-        _ => text(format!("unexpected label spec: {pair}")),
-    };
-    given.split(',').map(pair).collect()
+    Ok(label_pairs(given)?.into_iter().map(|(key, text_of)| (key.to_string(), text_of.into())).collect())
 }
 
 fn selector(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {

@@ -13,7 +13,7 @@ use crate::wire::paths;
 use api::gostr::quote;
 use api::value;
 use client::discovery::Resource;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::sync::Arc;
 
 /// What is watched.
@@ -145,14 +145,15 @@ impl View<'_> {
         };
         let mut shown = vec![];
         for page in pages {
-            let items =
-                if page.get("items").is_some() { items_of(page, &self.resource) } else { vec![page.clone()] };
-            shown.extend(items.into_iter().map(|item| match self.events {
-                true => json!({"type": "ADDED", "object": item}),
-                false => item,
-            }));
+            match page.get("items") {
+                Some(_) => shown.extend(items_of(page, &self.resource)),
+                None => shown.push(page.clone()),
+            }
         }
-        self.ctx.out(format.print_each(&shown)?);
+        self.ctx.out(match self.events {
+            true => format.print_events("ADDED", &shown)?,
+            false => format.print_each(&shown)?,
+        });
         Ok(())
     }
 
@@ -193,8 +194,10 @@ impl View<'_> {
                 ));
             }
             (Some(format), _) => {
-                let shown = if self.events { event.clone() } else { object.clone() };
-                self.ctx.out(format.print(&shown, true)?);
+                self.ctx.out(match self.events {
+                    true => format.print_events(kind, std::slice::from_ref(object))?,
+                    false => format.print(object, true)?,
+                });
             }
             (None, _) => self.rows(object, kind),
         }
@@ -218,6 +221,23 @@ mod tests {
         let want = [("NAME", "KIND"), ("a", "ConfigMap"), ("longer-name", "ConfigMap")];
         let want = want.map(|(name, kind)| format!("{name:<14}{kind}\n")).concat();
         assert_eq!((said.code, said.out), (0, want));
+    }
+
+    #[tokio::test]
+    async fn events_have_the_names_of_their_objects_and_are_lines_of_json() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let line = ["get", "cm", "-w", "--output-watch-events", "-o"];
+        let said = server.kubectl(&[&line[..], &["name"]].concat()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\nconfigmap/b\n"), "{said:?}");
+        let said = server.kubectl(&[&line[..], &["json"]].concat()).await;
+        let lines: Vec<&str> = said.out.lines().collect();
+        assert_eq!(lines.len(), 2, "{said:?}");
+        for line in lines {
+            assert!(line.starts_with(r#"{"type":"ADDED","object":{"apiVersion":"v1","#), "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -10,7 +10,8 @@ use crate::manifest;
 use crate::print::{formats, json};
 use crate::wire::api::{JSON_PATCH, MERGE_PATCH, STRATEGIC_PATCH};
 use api::gostr::quote;
-use api::{patch as patches, strategic};
+use api::status::Status;
+use api::{patch as patches, strategic, value};
 use bytes::Bytes;
 use serde_json::Value;
 
@@ -104,6 +105,12 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
     })
 }
 
+/// Why a JSON patch cannot be applied here: the cause, before which a server says that it refused.
+pub(crate) fn unpatched(status: &Status) -> Fail {
+    let cause = value::list(&status.details, "causes").first();
+    Fail::Text(cause.map_or(status.message.as_str(), |cause| value::text(cause, "message")).to_string())
+}
+
 fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
     let mut object = info.object.clone();
     match how {
@@ -117,7 +124,7 @@ fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value,
         STRATEGIC_PATCH => {
             strategic::apply(&info.resource.kind, &mut object, patch).map_err(Fail::Text)?;
         }
-        JSON_PATCH => patches::json(&mut object, bytes).map_err(|s| Fail::Text(s.message))?,
+        JSON_PATCH => patches::json(&mut object, bytes).map_err(|status| unpatched(&status))?,
         // Null is what could not be read as JSON.
         _ if !patch.is_object() => return text("Invalid JSON Patch"),
         _ => patches::merge(&mut object, patch),
@@ -157,6 +164,8 @@ mod tests {
         let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
         let said = server.kubectl(&line).await;
         assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
+        // No server has refused anything.
+        assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
         server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
         let said = server.kubectl(&line).await;
@@ -187,6 +196,13 @@ mod tests {
         let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
         let why = "error: strategic merge patch is not supported for example.com/v1, Kind=Widget locally, try --type merge\n";
         assert_eq!((said.code, said.err.as_str()), (1, why));
+        std::fs::write(
+            &widget,
+            "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: w}}",
+        )
+        .unwrap();
+        let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
+        assert!(said.err.contains("Kind=CustomResourceDefinition locally, try --type merge"), "{said:?}");
         let said = server.kubectl(&["patch", "-p", "{}", "--local"]).await;
         assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
         let said = server.kubectl(&["patch", "cm", "a", "-p", "{}", "--local"]).await;

@@ -118,7 +118,11 @@ fn pair(given: &str, service: &Value, pod: &Info) -> Result<Pair, Fail> {
         refuse_udp(containers.flat_map(|c| value::list(c, "ports")), "containerPort", port, remote)?;
         (port, port)
     } else {
-        let own = service_port(service, remote, |word| number(word, "remote"))?;
+        let own = service_port(service, remote, |word| match number(word, "remote") {
+            // As in kubectl, which looks for it among the service's first.
+            Err(_) if word.bytes().all(|b| b.is_ascii_digit()) => unserved(service, word),
+            read => read,
+        })?;
         refuse_udp(value::list(service, "spec.ports"), "port", own, remote)?;
         (target_port(service, pod, own)?, own)
     };
@@ -177,15 +181,18 @@ fn container_port(pod: &Info, name: &str) -> Option<u16> {
     value::int(found, "containerPort")?.try_into().ok()
 }
 
+/// Refuses a port that is none of the service's.
+fn unserved<T>(service: &Value, port: &str) -> Result<T, Fail> {
+    let name = value::text(service, "metadata.name");
+    text(format!("Service {name} does not have a service port {port}"))
+}
+
 /// The pod's port behind a service's port. A headless service has no port of its own: clients of it
 /// speak to the pod's.
 fn target_port(service: &Value, pod: &Info, own: u16) -> Result<u16, Fail> {
     let mut ports = value::list(service, "spec.ports").iter();
     let Some(port) = ports.find(|p| value::int(p, "port") == Some(own.into())) else {
-        return text(format!(
-            "Service {} does not have a service port {own}",
-            value::text(service, "metadata.name")
-        ));
+        return unserved(service, &own.to_string());
     };
     if value::text(service, "spec.clusterIP") == "None" {
         return Ok(own);
@@ -406,6 +413,7 @@ mod tests {
         assert_eq!(of(&own, "5000:raw"), Ok((5000, 9000)));
         assert_eq!(of(&own, ":90"), Ok((0, 9000)));
         assert_eq!(of(&own, "81"), Err("Service s does not have a service port 81".into()));
+        assert_eq!(of(&own, "99999"), Err("Service s does not have a service port 99999".into()));
         assert_eq!(of(&own, "no"), Err("Service 's' does not have a named port 'no'".into()));
         assert_eq!(of(&service("None"), "80"), Ok((80, 80)), "a headless service has the pod's ports");
         assert_eq!(of(&Value::Null, "web"), Ok((8080, 8080)));

@@ -100,7 +100,7 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
     };
     let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
     if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
-        let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
+        let gap = Gap { missing: vec![], extra: vec![] }; // of new subjects nothing is told
         if !protected && dry_run == DryRun::No {
             let uid = value::text(&existing, "metadata.uid");
             let same = json!({"preconditions": {"uid": uid}});
@@ -210,25 +210,26 @@ async fn ensure_namespace(ctx: &Ctx, name: &str) -> Result<(), Fail> {
     }
 }
 
-/// Every single permission of a rule: verb, group, resource, name; or verb and URL.
+/// Every single permission of a rule: verb, group, resource, name; or verb and URL. They are added
+/// to a role in this order, which is that of upstream's `BreakdownRule`.
 fn atoms(rule: &Value) -> Vec<Value> {
     let words = |field: &str| value::list(rule, field).to_vec();
+    let (verbs, names) = (words("verbs"), words("resourceNames"));
     let mut out = vec![];
-    for verb in words("verbs") {
-        for url in words("nonResourceURLs") {
-            out.push(json!({"verbs": [verb], "nonResourceURLs": [url]}));
-        }
-        for group in words("apiGroups") {
-            for resource in words("resources") {
-                let names = words("resourceNames");
+    for group in words("apiGroups") {
+        for resource in words("resources") {
+            for verb in &verbs {
                 if names.is_empty() {
                     out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource]}));
                 }
-                for name in names {
+                for name in &names {
                     out.push(json!({"verbs": [verb], "apiGroups": [group], "resources": [resource], "resourceNames": [name]}));
                 }
             }
         }
+    }
+    for url in words("nonResourceURLs") {
+        out.extend(verbs.iter().map(|verb| json!({"verbs": [verb], "nonResourceURLs": [url]})));
     }
     out
 }
@@ -355,6 +356,14 @@ mod tests {
         let scales = [rule(&["get"], &["*/scale"])];
         let want = [rule(&["get"], &["rc/scale", "rc/status", "rc"])];
         assert_eq!(uncovered(&scales, &want), [rule(&["get"], &["rc/status"]), rule(&["get"], &["rc"])]);
+        // The order in which they are added to the role.
+        let want = [
+            json!({"verbs": ["get", "list"], "apiGroups": [""], "resources": ["a", "b"], "nonResourceURLs": ["/x"]}),
+        ];
+        let single = [("get", "a"), ("list", "a"), ("get", "b"), ("list", "b")];
+        let mut added: Vec<Value> = single.map(|(verb, resource)| rule(&[verb], &[resource])).into();
+        added.extend(["get", "list"].map(|verb| json!({"verbs": [verb], "nonResourceURLs": ["/x"]})));
+        assert_eq!(uncovered(&[], &want), added);
         let user = |name: &str| json!({"kind": "User", "name": name});
         let full = json!({"kind": "User", "name": "a", "apiGroup": "rbac.authorization.k8s.io"});
         let gap = subjects(&[full, user("c")], &[user("a"), user("b")]);
@@ -381,7 +390,8 @@ mod tests {
         let resource = |plural: &str, kind: &str, scope: &str| json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]});
         let kinds = json!([
             resource("roles", "Role", "Namespaced"),
-            resource("clusterroles", "ClusterRole", "Cluster")
+            resource("clusterroles", "ClusterRole", "Cluster"),
+            resource("clusterrolebindings", "ClusterRoleBinding", "Cluster")
         ]);
         let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
         let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
@@ -413,6 +423,21 @@ mod tests {
         assert_eq!(said.out, "clusterrole.rbac.authorization.k8s.io/b reconciled\n", "{said:?}");
         let rules = server.object(&format!("{RBAC}/clusterroles/b")).unwrap()["rules"].clone();
         assert_eq!(rules.as_array().map(Vec::len), Some(2), "{rules}");
+    }
+
+    #[tokio::test]
+    async fn a_binding_of_another_role_is_made_anew_without_a_list_of_subjects() {
+        let server = Server::start_with(roles).await;
+        let binding = |role: &str| {
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "b"},
+                "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [{"kind": "User", "name": "u"}]})
+        };
+        let at = format!("{RBAC}/clusterrolebindings/b");
+        server.hold(&at, binding("old"));
+        let line = ["auth", "reconcile", "-f", "-"];
+        let said = server.kubectl_in(&line, &binding("new").to_string(), crate::Env::default()).await;
+        assert_eq!((said.code, said.err.as_str()), (0, "\treconciliation required recreate\n"), "{said:?}");
+        assert_eq!(server.object(&at).unwrap()["roleRef"]["name"], "new");
     }
 
     #[tokio::test]

@@ -1,17 +1,20 @@
 //! run: one pod, perhaps attached to.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, pod_running_timeout};
+use super::common::{
+    DryRun, Teller, annotate_last_applied, enforced, label_pairs, metadata, pod_running_timeout,
+};
 use super::delete::propagation;
 use super::exec::{self, Session};
 use super::image::is_reference;
-use super::set_env::check_variable;
+use super::patch::unpatched;
+use super::set_env::{check_variable, variable};
 use super::wait::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
 use crate::info::Info;
 use crate::wire::paths;
 use api::gostr::quote;
-use api::{patch, strategic, value};
+use api::{patch, schema, strategic, value};
 use serde_json::{Map, Value, json};
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -122,29 +125,21 @@ async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `a=b,c=d`
-fn labels(text_of: &str) -> Result<Vec<(&str, &str)>, Fail> {
-    let pairs = text_of.split(',').filter(|p| !p.is_empty());
-    pairs
-        .map(|pair| match pair.split_once('=') {
-            Some(pair) => Ok(pair),
-            None => text(format!("unexpected label spec: {pair}")),
-        })
-        .collect()
-}
-
 fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value, Fail> {
     let given = ctx.flags.text("labels");
-    let labels = if given.is_empty() { vec![("run", name)] } else { labels(given)? };
+    let labels = if given.is_empty() { vec![("run", name)] } else { label_pairs(given)? };
     let mut meta = metadata(name, enforced(ctx)?.as_deref(), &labels);
     let annotations = ctx.flags.list("annotations");
     if !annotations.is_empty() {
-        let mut map = Map::new();
+        let (mut map, mut invalid) = (Map::new(), vec![]);
         for pair in &annotations {
-            let Some((key, text_of)) = pair.split_once('=') else {
-                return text(format!("invalid annotation format: {pair}"));
-            };
-            map.insert(key.into(), text_of.into());
+            match pair.split_once('=') {
+                Some((key, text_of)) if !key.is_empty() => drop(map.insert(key.into(), text_of.into())),
+                _ => invalid.push(pair.as_str()),
+            }
+        }
+        if !invalid.is_empty() {
+            return text(format!("invalid annotations format: {}", invalid.join(", ")));
         }
         value::put(&mut meta, "annotations", map);
     }
@@ -163,7 +158,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     let mut env = vec![];
     for pair in ctx.flags.list("env") {
         match pair.split_once('=').filter(|(key, _)| check_variable(key).is_ok()) {
-            Some((key, text_of)) => env.push(json!({"name": key, "value": text_of})),
+            Some((key, text_of)) => env.push(variable(key, text_of)),
             None => return text(format!("invalid env: {pair}")),
         }
     }
@@ -190,7 +185,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     Ok(json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}))
 }
 
-/// Puts `--overrides` over a generated object.
+/// Puts `--overrides` over a generated object, which has its kind's fields alone afterwards.
 pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<(), Fail> {
     let given = ctx.flags.text("overrides");
     if given.is_empty() {
@@ -198,16 +193,15 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
     }
     let how = ctx.flags.text("override-type");
     // A JSON patch is a list of operations, the other two are a part of the object.
-    let fits = |over: &Value| if how == "json" { over.is_array() } else { over.is_object() };
-    let over: Value = match crate::manifest::parse_yaml(given.as_bytes()) {
-        Ok(over) if fits(&over) => over,
-        _ => return text(format!("Invalid JSON Patch: {given}")),
-    };
-    match how {
-        "strategic" => strategic::apply(kind, object, &over).map_err(Fail::Text)?,
-        "json" => patch::json(object, over.to_string().as_bytes()).map_err(|s| Fail::Text(s.message))?,
-        _ => patch::merge(object, &over),
+    let part: Option<Value> = serde_json::from_str(given).ok().filter(Value::is_object);
+    match (how, part) {
+        ("json", _) => patch::json(object, given.as_bytes()).map_err(|status| unpatched(&status))?,
+        ("strategic", Some(over)) => strategic::apply(kind, object, &over).map_err(Fail::Text)?,
+        ("strategic", None) => return text("invalid JSON document"),
+        (_, Some(over)) => patch::merge(object, &over),
+        (_, None) => return text("Invalid JSON Patch"),
     }
+    schema::conform_named(&format!("io.k8s.api.core.v1.{kind}"), object).map_err(Fail::Text)?;
     Ok(())
 }
 
@@ -215,7 +209,10 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
 /// about the pod alone.
 fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
     let port: i64 = ctx.flags.text("port").parse().unwrap_or(0);
-    let given = labels(ctx.flags.text("labels"))?;
+    let given = match ctx.flags.text("labels") {
+        "" => vec![],
+        given => label_pairs(given)?,
+    };
     let meta = metadata(name, enforced(ctx)?.as_deref(), &given);
     let selected = if given.is_empty() { vec![("run", name)] } else { given };
     let selector: Map<String, Value> = selected.iter().map(|(k, v)| (k.to_string(), json!(v))).collect();
@@ -375,6 +372,11 @@ mod tests {
                 "error: --pod-running-timeout must be higher than zero\nSee 'kubectl",
             ),
             ("--env=A B=x", "error: invalid env: A B=x\n"),
+            ("--annotations==x", "error: invalid annotations format: =x\n"),
+            ("--labels=a=b=c", "error: unexpected label spec: a=b=c\n"),
+            ("--labels==b", "error: unexpected empty label key\n"),
+            ("--overrides={spec: {}}", "error: Invalid JSON Patch\n"),
+            ("--overrides={\"spec\":5}", "error: json: cannot unmarshal number into Go struct field Pod."),
         ] {
             let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
             assert!(said.code == 1 && said.err.starts_with(why), "{flag}: {said:?}");

@@ -47,7 +47,7 @@ fn wrapped(path: &str, change: Value) -> Value {
 
 /// The objects whose fields are to be set: the server's, or with `--local` those of the files and
 /// nothing else.
-pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
     }
@@ -60,6 +60,19 @@ pub(super) async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>,
     Ok((infos, failures))
 }
 
+/// As [`asked`], for verbs that change nothing unless every object is found.
+///
+/// Example: `set image deploy/web deploy/typo c=nginx:2` leaves `deploy/web` as it is. Source: the
+/// `Infos()` of `set_image.go`, `set_env.go`, `set_resources.go` and `set_serviceaccount.go`.
+///
+/// # Errors
+/// Those of [`asked`], and all objects that cannot be read.
+pub(super) async fn all_or_none(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>, Fail> {
+    let (infos, failures) = asked(ctx, resources).await?;
+    Fail::join(failures)?;
+    Ok(infos)
+}
+
 /// Sends to each object what `change` makes of its pod spec, and tells what happened.
 pub(super) async fn each(
     ctx: &Ctx,
@@ -70,8 +83,8 @@ pub(super) async fn each(
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");
-    let (infos, mut failures) = asked(ctx, resources).await?;
-    for mut info in infos {
+    let mut failures = vec![];
+    for mut info in all_or_none(ctx, resources).await? {
         let Some(path) = spec_path(&info.resource.kind) else {
             failures.push(Fail::Text(format!(
                 "error: {}/{} the object is not a pod or does not have a pod template: *{}.{}\n",
@@ -299,6 +312,26 @@ mod tests {
         assert_eq!(patches.len(), 1);
         let set = &patches[0]["spec"]["template"]["spec"]["containers"];
         assert_eq!(*set, json!([{"name": "c", "image": "n:2"}]));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_set_unless_every_object_is_found() {
+        let server = Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "n:1"}]}}}});
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
+        for line in [
+            &["set", "image", "deploy/web", "deploy/typo", "c=n:2"][..],
+            &["set", "env", "deploy/web", "deploy/typo", "A=1"],
+            &["set", "env", "deploy/web", "deploy/typo", "--list"],
+            &["set", "resources", "deploy/web", "deploy/typo", "--limits=cpu=1"],
+            &["set", "serviceaccount", "deploy/web", "deploy/typo", "sa"],
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.out.as_str()), (1, ""), "{line:?}: {said:?}");
+            assert!(said.err.contains("typo not found"), "{line:?}: {said:?}");
+        }
+        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was changed");
     }
 
     #[tokio::test]

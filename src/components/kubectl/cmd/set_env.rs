@@ -1,6 +1,6 @@
 //! set env, set resources.
 
-use super::set::{asked, each};
+use super::set::{all_or_none, each};
 use super::typed::spec_path;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -184,7 +184,7 @@ fn changed(
             continue;
         };
         let fresh = variable_of(name, given);
-        if !overwrite && *there != fresh {
+        if !overwrite && variable_of(name, there) != fresh {
             return text(format!(
                 "'{name}' already has a value ({}), and --overwrite is false",
                 value::text(there, "value")
@@ -203,9 +203,16 @@ fn changed(
 
 /// A variable of a container.
 fn variable_of(name: &str, given: &Value) -> Value {
+    let mut variable = variable(name, value::text(given, "value"));
+    value::copy(given, &mut variable, "valueFrom");
+    variable
+}
+
+/// A variable with a text of its own. An empty text is left out, as in every typed object.
+pub(crate) fn variable(name: &str, given: &str) -> Value {
     let mut variable = json!({"name": name});
-    for field in ["value", "valueFrom"] {
-        value::copy(given, &mut variable, field);
+    if !given.is_empty() {
+        value::put(&mut variable, "value", given);
     }
     variable
 }
@@ -254,8 +261,7 @@ async fn list(
     more: &[(String, Value)],
     less: &[String],
 ) -> Result<(), Fail> {
-    let (infos, failures) = asked(ctx, resources).await?;
-    for info in infos {
+    for info in all_or_none(ctx, resources).await? {
         let spec = value::at(&info.object, spec_path(&info.resource.kind).unwrap_or_default());
         let containers = CONTAINERS.iter().flat_map(|field| value::list(spec, field));
         for container in containers.filter(|c| chosen(ctx.flags.text("containers"), value::text(c, "name"))) {
@@ -267,7 +273,7 @@ async fn list(
             }
         }
     }
-    Fail::join(failures)
+    Ok(())
 }
 
 fn tell(ctx: &Ctx, name: &str, variable: &Value) {
@@ -421,7 +427,6 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_set_stands_once() {
-        let variable = |name: &str, text: &str| json!({"name": name, "value": text});
         let given = |name: &str, text: &str| (name.to_string(), json!({"value": text}));
         let old = [variable("A", "1"), variable("B", "2"), variable("A", "3")];
         let env = changed(&old, &[given("A", "4"), given("A", "5"), given("C", "6")], &[], true);
@@ -430,6 +435,9 @@ mod tests {
         assert_eq!(env.unwrap(), [variable("B", "2")]);
         let told = changed(&old, &[given("B", "7")], &[], false).unwrap_err().message();
         assert_eq!(told, "'B' already has a value (2), and --overwrite is false");
+        let empty = [json!({"name": "E"})];
+        assert_eq!(changed(&empty, &[given("E", "")], &[], false).unwrap(), empty);
+        assert_eq!(changed(&[], &[given("E", "")], &[], true).unwrap(), empty);
     }
 
     #[test]

@@ -151,7 +151,8 @@ pub(super) fn first_missing(path: &Path) -> PathBuf {
     here
 }
 
-/// The objects of a manifest; lists are taken apart.
+/// The objects of a manifest. Lists are taken apart, also those within lists; an item that is empty
+/// is none.
 pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
     let broken = |why: String| {
         Fail::Text(format!(
@@ -164,23 +165,50 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         let from = format!("accumulating resources: accumulating resources from '{name}'");
         Fail::Text(format!("{from}: MalformedYAMLError: {why} in File: {name}"))
     };
-    for document in manifest::kustomize::documents(bytes).map_err(malformed)? {
-        let items = match document.get("items") {
-            Some(Value::Array(items)) if value::text(&document, "kind").ends_with("List") => items.clone(),
-            _ => vec![document],
-        };
-        for object in items {
-            if value::text(&object, "kind").is_empty() {
-                return Err(broken(format!(
-                    "missing Resource metadata in object from '{name}': kind is not set"
-                )));
+    let mut left = manifest::kustomize::documents(bytes).map_err(malformed)?;
+    left.reverse();
+    while let Some(mut object) = left.pop() {
+        if value::text(&object, "kind").ends_with("List") {
+            match object.get_mut("items") {
+                Some(Value::Array(items)) => {
+                    left.extend(std::mem::take(items).into_iter().rev().filter(|item| !is_empty(item)));
+                    continue;
+                }
+                Some(Value::Null) => continue,
+                _ => {}
             }
-            if value::text(&object, "metadata.name").is_empty() {
-                let shown = crate::print::json::compact(&object);
-                return Err(broken(format!("missing metadata.name in object {shown}")));
-            }
-            out.push(Resource::new(object));
         }
+        if value::text(&object, "kind").is_empty() {
+            return Err(broken(format!(
+                "missing Resource metadata in object from '{name}': kind is not set"
+            )));
+        }
+        if value::text(&object, "metadata.name").is_empty() {
+            let shown = crate::print::json::compact(&object);
+            return Err(broken(format!("missing metadata.name in object {shown}")));
+        }
+        out.push(Resource::new(object));
     }
     Ok(out)
+}
+
+fn is_empty(item: &Value) -> bool {
+    item.is_null() || item.as_object().is_some_and(serde_json::Map::is_empty)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_are_taken_apart_however_deep() {
+        let map = |name: &str| format!("{{kind: ConfigMap, apiVersion: v1, metadata: {{name: {name}}}}}");
+        let (a, b, c, d) = (map("a"), map("b"), map("c"), map("d"));
+        let inner = format!("{{kind: ConfigMapList, apiVersion: v1, items: [{b}, {{}}]}}");
+        let text =
+            format!("kind: List\nitems: [{a}, {inner}, null, {c}]\n---\nkind: List\nitems:\n---\n{d}\n");
+        let found = objects(text.as_bytes(), "l.yaml").map_err(|fail| fail.message()).unwrap();
+        let names: Vec<&str> = found.iter().map(|one| value::text(&one.object, "metadata.name")).collect();
+        assert_eq!(names, ["a", "b", "c", "d"]);
+    }
 }

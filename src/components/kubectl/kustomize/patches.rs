@@ -229,8 +229,7 @@ fn json_patch(resource: &mut Resource, operations: &Value) -> Result<(), Fail> {
     }
     patch::json(&mut resource.object, operations.to_string().as_bytes()).map_err(|status| {
         let reason = text(&status.details["causes"][0], "message");
-        let why = if reason.is_empty() { &status.message } else { reason };
-        Fail::Text(format!("{}: {why}", resource.id()))
+        Fail::Text(if reason.is_empty() { status.message.clone() } else { reason.to_string() })
     })?;
     // Kustomize writes its annotations back, and with them all others, as text.
     let map = value::at_mut(&mut resource.object, ANNOTATIONS).and_then(Value::as_object_mut);

@@ -162,6 +162,20 @@ async fn what_is_wrong_or_not_there_is_named() {
     }
 }
 
+#[tokio::test]
+async fn a_json_patch_that_fails_is_told_as_its_library_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = std::fs::canonicalize(dir.path()).unwrap();
+    let content = "configMapGenerator: [{name: a, literals: [a=b]}]
+patches: [{target: {kind: ConfigMap}, patch: '[{\"op\": \"remove\", \"path\": \"/spec\"}]'}]";
+    write(&root, &[("k/kustomization.yaml", content)]);
+    let told = built(&root, "k").await.unwrap_err();
+    assert_eq!(
+        told,
+        "error in remove for path: '/spec': Unable to remove nonexistent key: spec: missing value"
+    );
+}
+
 /// The texts are those of kustomize 5.7, which kubectl 1.35 has.
 #[tokio::test]
 async fn failures_of_a_base_name_it_at_each_level() {

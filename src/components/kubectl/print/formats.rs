@@ -223,6 +223,20 @@ impl Format {
         })
     }
 
+    /// Prints objects as what a watch says of them (`--output-watch-events`): each has a type and
+    /// an object. A name is that of the object, and JSON is one line for each. Source:
+    /// cli-runtime's `NamePrinter` and `JSONPrinter`.
+    pub(crate) fn print_events(&self, kind: &str, objects: &[Value]) -> Result<String, Fail> {
+        let event = |object: &Value| json!({"type": kind, "object": object});
+        let quoted = json::compact(&Value::from(kind));
+        let line = |object: &Value| format!("{{\"type\":{quoted},\"object\":{}}}\n", json::compact(object));
+        match &self.how {
+            How::Name => Ok(objects.iter().map(|object| name_of(object) + "\n").collect()),
+            How::Json => Ok(objects.iter().map(line).collect()),
+            _ => self.print_each(&objects.iter().map(event).collect::<Vec<Value>>()),
+        }
+    }
+
     /// Prints several objects, each as [`Format::print`] does. Columns are as wide as all of them
     /// need.
     pub(crate) fn print_each(&self, objects: &[Value]) -> Result<String, Fail> {

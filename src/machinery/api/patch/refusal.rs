@@ -127,11 +127,20 @@ fn position(key: &str, places: usize) -> Result<usize, String> {
 #[cfg(test)]
 mod tests {
     use super::super::json; // the function and the macro
+    use serde_json::Value;
+
+    fn are_told<const N: usize>(cases: [(Value, &str); N]) {
+        let object = json!({"a": {"b": 1, "c/d": [1, 2]}, "t": "x"});
+        for (operation, why) in cases {
+            let patch = json!([operation]).to_string();
+            let refused = json(&mut object.clone(), patch.as_bytes()).unwrap_err();
+            assert_eq!(refused.details["causes"][0]["message"], why, "{operation}");
+        }
+    }
 
     #[test]
     fn a_refused_operation_is_told_in_the_words_of_upstream() {
-        let object = json!({"a": {"b": 1, "c/d": [1, 2]}, "t": "x"});
-        for (operation, why) in [
+        are_told([
             (json!({"op": "test", "path": "/a/b", "value": 2}), "testing value /a/b failed: test failed"),
             (json!({"op": "test", "path": "/a/z", "value": 2}), "testing value /a/z failed: test failed"),
             (json!({"op": "test", "path": "", "value": 2}), "testing value  failed: test failed"),
@@ -175,6 +184,12 @@ mod tests {
                 json!({"op": "replace", "path": "/a/c~1d/2", "value": 2}),
                 "replace operation does not apply: doc is missing key: /a/c~1d/2: missing value",
             ),
+        ]);
+    }
+
+    #[test]
+    fn a_refused_move_or_copy_is_told_in_the_words_of_upstream() {
+        are_told([
             (
                 json!({"op": "move", "from": "/a/z", "path": "/y"}),
                 "error in move for path: 'z': Unable to remove nonexistent key: z: missing value",
@@ -199,10 +214,6 @@ mod tests {
                 json!({"op": "copy", "from": "/t", "path": "/a/c~1d/5"}),
                 "error while adding value during copy: Unable to access invalid index: 5: invalid index referenced",
             ),
-        ] {
-            let patch = json!([operation]).to_string();
-            let refused = json(&mut object.clone(), patch.as_bytes()).unwrap_err();
-            assert_eq!(refused.details["causes"][0]["message"], why, "{operation}");
-        }
+        ]);
     }
 }

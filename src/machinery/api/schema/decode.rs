@@ -2,6 +2,7 @@
 
 use super::shapes::{SCHEMAS, Shape, Struct, root};
 use crate::bounds;
+use crate::gostr;
 use crate::path::{Path, UnknownFields};
 use crate::quantity;
 use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig};
@@ -184,20 +185,8 @@ pub(crate) static BASE64: GeneralPurpose = GeneralPurpose::new(
 /// Writes bytes in their canonical form, on one line. Go skips line ends in base64, and `base64`
 /// wraps its output: a certificate in a manifest is a block of lines.
 fn canonical_bytes(text: &mut String) -> Result<(), String> {
-    let is_line_end = |byte: &u8| matches!(byte, b'\r' | b'\n');
-    let packed: Vec<u8> = text.bytes().filter(|byte| !is_line_end(byte)).collect();
-    let wrong = match BASE64.decode(&packed) {
-        Ok(bytes) => {
-            *text = BASE64.encode(bytes);
-            return Ok(());
-        }
-        Err(base64::DecodeError::InvalidByte(at, _)) => at,
-        Err(_) => packed.len() - packed.len() % 4,
-    };
-    // The place of that byte in the text, where line ends count.
-    let mut places = text.bytes().enumerate().filter(|(_, byte)| !is_line_end(byte));
-    let place = places.nth(wrong).map_or(text.len(), |(place, _)| place);
-    Err(format!("illegal base64 data at input byte {place}"))
+    *text = BASE64.encode(gostr::decode_base64(text)?);
+    Ok(())
 }
 
 fn zero(shape: &Shape) -> Value {

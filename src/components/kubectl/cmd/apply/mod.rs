@@ -14,6 +14,7 @@ use crate::info::{Info, Options};
 use crate::manifest;
 use crate::merge;
 use crate::print::{formats, json, yaml};
+use crate::scheme;
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::{kinds, value};
@@ -242,11 +243,13 @@ async fn create(
     created.map(|object| (object, "created")).map_err(|fail| about(fail, "creating", &info.source))
 }
 
-/// Is a strategic merge patch understood for this kind?
+/// Is a strategic merge patch made for this kind? As in kubectl not for a
+/// CustomResourceDefinition, which its scheme does not have.
 pub(crate) fn is_strategic(resource: &Resource) -> bool {
-    kinds::all()
-        .iter()
-        .any(|k| k.group == resource.group && k.version == resource.version && k.kind == resource.kind)
+    let is = |k: &kinds::Kind| {
+        k.group == resource.group && k.version == resource.version && k.kind == resource.kind
+    };
+    scheme::has_group(&resource.group) && kinds::all().iter().any(is)
 }
 
 /// What the annotation of the live object says was applied last; null if nothing was.

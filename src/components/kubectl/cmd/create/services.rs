@@ -4,7 +4,7 @@ use super::super::common::{enforced, metadata, one_name};
 use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use api::validate::names::port_name;
+use api::validate::names::{dns_subdomain, port_name};
 use api::value;
 use serde_json::{Map, Value, json};
 
@@ -31,6 +31,10 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
     if tcp.is_empty() && !headless && kind != "ExternalName" {
         return text("at least one tcp port specifier must be provided");
     }
+    let outside = ctx.flags.text("external-name");
+    if kind == "ExternalName" && !dns_subdomain(outside).is_empty() {
+        return text(format!("invalid service external name {outside}"));
+    }
     let ports: Vec<Value> = tcp.iter().map(|t| port(ctx, t, kind)).collect::<Result<_, _>>()?;
     let mut spec = Map::new();
     if !ports.is_empty() {
@@ -43,7 +47,7 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
     }
     spec.insert("type".into(), kind.into());
     if kind == "ExternalName" {
-        spec.insert("externalName".into(), ctx.flags.text("external-name").into());
+        spec.insert("externalName".into(), outside.into());
     }
     let object = json!({"kind": "Service", "apiVersion": "v1",
         "metadata": metadata(&name, enforced(ctx)?.as_deref(), &[("app", &name)]),
@@ -51,10 +55,14 @@ async fn service(ctx: &Ctx, kind: &str) -> Result<(), Fail> {
     submit(ctx, &within(ctx, "api/v1", "services")?, object, &format!("{kind} service: ")).await
 }
 
-/// `80`, `80:8080`, `80:http`
+/// `80`, `80:8080`, `80:http`; a third part stands in the name alone.
 fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
-    let (port, target) = text_of.split_once(':').unwrap_or((text_of, text_of));
-    let port: u16 = port.parse().map_err(|_| {
+    let mut parts = text_of.split(':');
+    let port = parts.next().unwrap_or_default();
+    let target = parts.next().unwrap_or(port);
+    // Rust reads a sign before an unsigned number, Go does not.
+    let number = Some(port).filter(|p| !p.starts_with('+')).and_then(|p| p.parse::<u16>().ok());
+    let number = number.ok_or_else(|| {
         let why = match port.bytes().all(|b| b.is_ascii_digit()) && !port.is_empty() {
             true => "value out of range",
             false => "invalid syntax",
@@ -72,7 +80,7 @@ fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
         },
     };
     let name = text_of.replace(':', "-");
-    let mut found = json!({"name": name, "protocol": "TCP", "port": port, "targetPort": target});
+    let mut found = json!({"name": name, "protocol": "TCP", "port": number, "targetPort": target});
     let node_port = ctx.flags.int("node-port");
     if kind == "NodePort" && node_port != 0 {
         value::put(&mut found, "nodePort", node_port);
@@ -82,6 +90,7 @@ fn port(ctx: &Ctx, text_of: &str, kind: &str) -> Result<Value, Fail> {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::testing::Server;
 
     #[tokio::test]
@@ -90,6 +99,7 @@ mod tests {
         for (flag, why) in [
             ("--tcp=80:99999", "error: must be between 1 and 65535, inclusive\n"),
             ("--tcp=99999", "error: strconv.ParseUint: parsing \"99999\": value out of range\n"),
+            ("--tcp=+80", "error: strconv.ParseUint: parsing \"+80\": invalid syntax\n"),
             ("--tcp=x", "error: strconv.ParseUint: parsing \"x\": invalid syntax\n"),
             ("--tcp=80:a--b", "error: must not contain consecutive hyphens\n"),
         ] {
@@ -97,6 +107,16 @@ mod tests {
                 server.kubectl(&["create", "service", "clusterip", "s", flag, "--dry-run=client"]).await;
             assert_eq!(said.err, why, "{flag}");
         }
+        for given in ["", "A.b", "-"] {
+            let flag = format!("--external-name={given}");
+            let line = ["create", "service", "externalname", "s", &flag, "--dry-run=client"];
+            let why = format!("error: invalid service external name {given}\n");
+            assert_eq!(server.kubectl(&line).await.err, why);
+        }
+        let line = ["create", "service", "clusterip", "s", "--tcp=80:81:82", "--dry-run=client", "-ojson"];
+        let made: Value = serde_json::from_str(&server.kubectl(&line).await.out).unwrap_or_default();
+        let port = json!({"name": "80-81-82", "protocol": "TCP", "port": 80, "targetPort": 81});
+        assert_eq!(made["spec"]["ports"][0], port);
         let line = ["create", "secret", "tls", "t", "--dry-run=client"];
         assert_eq!(server.kubectl(&line).await.err, "error: key and cert must be specified\n");
         let line = ["run", "p", "--image=i", "--rm", "--dry-run=client"];

@@ -2,6 +2,7 @@
 
 use super::printf::{formatted, type_of};
 use super::values::{printed, truth};
+use api::gostr;
 use serde_json::Value;
 use std::cmp::Ordering;
 
@@ -99,24 +100,66 @@ fn compared(word: &str, args: &[Value]) -> Result<bool, String> {
     })
 }
 
+/// Reads an index into a list or a text of this length. The length itself is one, too: the end of a
+/// slice.
+fn position(index: &Value, length: usize) -> Result<usize, String> {
+    match index.as_i64() {
+        Some(at) => {
+            let found = usize::try_from(at).ok().filter(|at| *at <= length);
+            found.ok_or_else(|| format!("index out of range: {at}"))
+        }
+        None if index.is_null() => Err("cannot index slice/array with nil".into()),
+        None => Err(format!("cannot index slice/array with type {}", type_of(index))),
+    }
+}
+
+/// `index x 1 "a"` is `x[1]["a"]`. The elements of a text are its bytes, as numbers.
+fn indexed(of: &Value, keys: &[Value]) -> Result<Value, String> {
+    if of.is_null() {
+        return Err("index of untyped nil".into());
+    }
+    let mut here = of.clone();
+    for key in keys {
+        here = match (&here, key) {
+            (Value::Null, _) => return Err("index of nil pointer".into()),
+            (Value::Array(list), key) => {
+                let found = list.get(position(key, list.len())?);
+                found.cloned().ok_or("reflect: slice index out of range")?
+            }
+            (Value::String(text), key) => {
+                let found = text.as_bytes().get(position(key, text.len())?);
+                found.map(|byte| Value::from(*byte)).ok_or("reflect: string index out of range")?
+            }
+            (Value::Object(map), Value::String(key)) => map.get(key).cloned().unwrap_or_default(),
+            (Value::Object(_), Value::Null) => return Err("value is nil; should be of type string".into()),
+            (Value::Object(_), key) => {
+                return Err(format!("value has type {}; should be string", type_of(key)));
+            }
+            (other, _) => return Err(format!("can't index item of type {}", type_of(other))),
+        };
+    }
+    Ok(here)
+}
+
 /// `x[1:2]` of a string (by bytes) or a list.
 fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
     let length = match of {
+        Value::Null => return Err("slice of untyped nil".into()),
+        _ if ends.len() > 3 => return Err(format!("too many slice indexes: {}", ends.len())),
+        Value::String(_) if ends.len() == 3 => return Err("cannot 3-index slice a string".into()),
         Value::String(s) => s.len(),
         Value::Array(a) => a.len(),
-        _ => return Err("error calling slice: slice of untyped nil".into()),
+        other => return Err(format!("can't slice item of type {}", type_of(other))),
     };
-    let at = |i: usize, default: usize| match ends.get(i) {
-        None => Ok(default),
-        Some(end) => end
-            .as_u64()
-            .and_then(|n| usize::try_from(n).ok())
-            .filter(|n| *n <= length)
-            .ok_or(format!("error calling slice: index out of range: {}", printed(end))),
-    };
-    let (from, to) = (at(0, 0)?, at(1, length)?);
-    if from > to {
-        return Err(format!("error calling slice: invalid slice index: {from} > {to}"));
+    let mut at = [0, length, length];
+    for (slot, end) in at.iter_mut().zip(ends) {
+        *slot = position(end, length)?;
+    }
+    let [from, to, most] = at;
+    for (low, high) in [(from, to), (to, most)] {
+        if low > high {
+            return Err(format!("invalid slice index: {low} > {high}"));
+        }
     }
     Ok(match of {
         Value::Array(list) => list[from..to].into(),
@@ -124,47 +167,46 @@ fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
     })
 }
 
+/// Refuses a call with a wrong number of arguments. A function takes exactly so many, or so many
+/// and any number more.
+fn check_count(word: &str, count: usize) -> Result<(), String> {
+    let (least, exactly) = match word {
+        "not" | "len" | "base64decode" => (1, true),
+        "ne" | "lt" | "le" | "gt" | "ge" => (2, true),
+        "print" | "println" | "html" | "js" | "urlquery" => (0, false),
+        _ => (1, false),
+    };
+    match (exactly, count >= least) {
+        (true, _) if count != least => {
+            Err(format!("wrong number of args for {word}: want {least} got {count}"))
+        }
+        (false, false) => Err(format!("wrong number of args for {word}: want at least {least} got {count}")),
+        _ => Ok(()),
+    }
+}
+
 pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
-    let first =
-        || args.first().ok_or_else(|| format!("wrong number of args for {word}: want at least 1 got 0"));
+    check_count(word, args.len())?;
+    let first = args.first().unwrap_or(&Value::Null);
+    let more = args.get(1..).unwrap_or_default();
+    let in_call = |why: String| format!("error calling {word}: {why}");
     Ok(match word {
         // With arguments, `Run::decide` evaluates them one after the other.
-        "and" | "or" => first()?.clone(),
-        "not" => (!truth(first()?)).into(),
-        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => {
-            if args.len() < 2 && word != "eq" {
-                return Err(format!("wrong number of args for {word}: want 2 got {}", args.len()));
-            }
-            first()?;
-            let holds = compared(word, &args).map_err(|why| format!("error calling {word}: {why}"))?;
-            holds.into()
-        }
-        "len" => match first()? {
+        "and" | "or" => first.clone(),
+        "not" => (!truth(first)).into(),
+        "eq" | "ne" | "lt" | "le" | "gt" | "ge" => compared(word, &args).map_err(in_call)?.into(),
+        "len" => match first {
             Value::String(s) => s.len().into(),
             Value::Array(a) => a.len().into(),
             Value::Object(o) => o.len().into(),
             Value::Null => return Err("error calling len: len of untyped nil".into()),
             other => return Err(format!("error calling len: len of type {}", type_of(other))),
         },
-        "index" => {
-            let mut here = first()?.clone();
-            for key in &args[1..] {
-                here = match (&here, key) {
-                    (Value::Object(map), Value::String(key)) => map.get(key).cloned().unwrap_or(Value::Null),
-                    (Value::Array(list), Value::Number(n)) => {
-                        let at = n.as_i64().unwrap_or(-1);
-                        let found = usize::try_from(at).ok().and_then(|at| list.get(at));
-                        found.cloned().ok_or(format!("error calling index: index out of range: {at}"))?
-                    }
-                    _ => return Err("error calling index: index of untyped nil".into()),
-                };
-            }
-            here
-        }
-        "slice" => slice(first()?, &args[1..])?,
+        "index" => indexed(first, more).map_err(in_call)?,
+        "slice" => slice(first, more).map_err(in_call)?,
         "exists" => {
-            let mut here = first()?.clone();
-            for key in &args[1..] {
+            let mut here = first.clone();
+            for key in more {
                 here = match key {
                     Value::String(key) => here.get(key).cloned().unwrap_or(Value::Null),
                     Value::Number(n) => {
@@ -175,21 +217,28 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
             }
             (!here.is_null()).into()
         }
-        "base64decode" => decoded(first()?)?.into(),
+        "base64decode" => decoded(first)?.into(),
         "html" => for_html(&together(&args, printed)).into(),
         "js" => for_script(&together(&args, printed)).into(),
         "urlquery" => for_query(&together(&args, printed)).into(),
-        "printf" => formatted(&printed(first()?), &args[1..])?.into(),
+        "printf" => formatted(&printed(first), more)?.into(),
         "println" => (args.iter().map(formatted_value).collect::<Vec<_>>().join(" ") + "\n").into(),
         _ => together(&args, formatted_value).into(),
     })
 }
 
-/// What base64 text stands for.
+/// Ends the error about an argument of a wrong type; the argument is what the error points at.
+pub(super) const WRONG_TYPE: &str = "value; expected string";
+
+/// What base64 text stands for. Another value than text is no argument.
 fn decoded(text: &Value) -> Result<String, String> {
-    use base64::Engine as _;
-    let bytes = base64::engine::general_purpose::STANDARD.decode(printed(text).trim());
-    let bytes = bytes.map_err(|e| format!("error calling base64decode: base64 decode failed: {e}"))?;
+    let text = match text {
+        Value::String(text) => text,
+        Value::Null => return Err(format!("invalid {WRONG_TYPE}")),
+        other => return Err(format!("wrong type for {WRONG_TYPE}; got {}", type_of(other))),
+    };
+    let bytes = gostr::decode_base64(text);
+    let bytes = bytes.map_err(|why| format!("error calling base64decode: base64 decode failed: {why}"))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

@@ -203,6 +203,49 @@ mod tests {
         }
     }
 
+    /// As kubectl prints it.
+    #[test]
+    fn lists_texts_and_base64_are_read_as_by_go() {
+        let object = json!({"s": "hi", "l": [1, 2], "m": {"k": "v"}, "n": 3, "lines": "aG\nk=\n"});
+        let run = |inner: &str| Template::parse(&format!("{{{{{inner}}}}}")).unwrap().print(&object);
+        for (inner, want) in [
+            ("index .s 0", "104"),
+            ("index .l 1", "2"),
+            ("index .m \"none\"", "<no value>"),
+            ("slice .l 0 1 2", "[1]"),
+            (".lines | base64decode", "hi"),
+            ("base64decode \"aGl=\"", "hi"),
+            ("print", ""),
+        ] {
+            assert_eq!(run(inner).unwrap(), want, "{inner}");
+        }
+        for (inner, why) in [
+            ("index .s 2", "<index .s 2>: error calling index: reflect: string index out of range"),
+            ("index .l 2", "error calling index: reflect: slice index out of range"),
+            ("index .l -1", "error calling index: index out of range: -1"),
+            ("index .l \"k\"", "error calling index: cannot index slice/array with type string"),
+            ("index .l nil", "error calling index: cannot index slice/array with nil"),
+            ("index .m .n", "error calling index: value has type int64; should be string"),
+            ("index .m \"none\" \"k\"", "error calling index: index of nil pointer"),
+            ("index .n 0", "error calling index: can't index item of type int64"),
+            ("index .none", "error calling index: index of untyped nil"),
+            ("slice .n", "error calling slice: can't slice item of type int64"),
+            ("slice .s 0 1 2", "error calling slice: cannot 3-index slice a string"),
+            ("slice .l 0 1 2 2", "error calling slice: too many slice indexes: 4"),
+            ("slice .l 2 1", "error calling slice: invalid slice index: 2 > 1"),
+            ("base64decode \"aG!k\"", "base64 decode failed: illegal base64 data at input byte 2"),
+            ("base64decode .none", "at <.none>: invalid value; expected string"),
+            (".none | base64decode", "at <base64decode>: invalid value; expected string"),
+            ("base64decode .n", "at <.n>: wrong type for value; expected string; got int64"),
+            ("lt 1 2 3", "at <lt>: wrong number of args for lt: want 2 got 3"),
+            ("not 1 2", "at <not>: wrong number of args for not: want 1 got 2"),
+            ("len", "wrong number of args for len: want 1 got 0"),
+        ] {
+            let told = run(inner).unwrap_err();
+            assert!(told.ends_with(why), "{inner}: {told}");
+        }
+    }
+
     #[test]
     fn templates_of_everyday_use() {
         let object = json!({"items": [{"name": "a", "n": 1, "ok": true}, {"name": "b", "n": 12, "labels": {"x/y": "z"}}], "secret": "aGk="});
@@ -211,6 +254,7 @@ mod tests {
             ("{{range $i, $x := .items}}{{if $i}}, {{end}}{{$x.name}}{{end}}", "a, b"),
             ("{{(index .items 1).name}} {{len .items}}", "b 2"),
             ("{{.nothing}}", "<no value>"),
+            ("{{.secret | }}", "aGk="),
             (
                 "{{range .items}}{{if and .ok (eq .n 1)}}yes{{else if gt .n 10}}big{{else}}no{{end}} {{end}}",
                 "yes big ",
@@ -321,6 +365,15 @@ mod tests {
             ("a\n{{if}}{{end}}", "template: output:2: missing value for if"),
             ("a\n{{1a}}", "template: output:2: bad number syntax: \"1a\""),
             ("\n{{.a", "template: output:2: unclosed action"),
+            ("{{.a} {{.b}}", "template: output:1: bad character U+007D '}'"),
+            ("\n{{.a}", "template: output:2: bad character U+007D '}'"),
+            ("{{.a }", "template: output:1: unexpected \"}\" in operand"),
+            ("{{;}}", "template: output:1: unexpected \";\" in command"),
+            ("{{| .a}}", "template: output:1: unexpected \"|\" in command"),
+            ("{{.a)}}", "template: output:1: unexpected right paren"),
+            ("{{.a | 2}}", "template: output:1: non executable command in pipeline stage 2"),
+            ("{{\"a}}", "template: output:1: unterminated quoted string"),
+            ("{{/* a", "template: output:1: unclosed comment"),
             ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),
         ] {
             assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");

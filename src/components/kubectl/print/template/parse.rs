@@ -52,9 +52,9 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
         if !text.is_empty() {
             found.push(Ok(text.to_string()));
         }
-        let end = action_end(after).ok_or_else(|| {
+        let end = action_end(after).map_err(|why| {
             let before = &source[..source.len() - after.len()];
-            format!("template: output:{}: unclosed action", before.matches('\n').count() + 1)
+            format!("template: output:{}: {why}", before.matches('\n').count() + 1)
         })?;
         let mut action = &after[if trims { 1 } else { 0 }..end];
         trim = action.strip_suffix('-').is_some_and(|rest| rest.ends_with(SPACES));
@@ -77,11 +77,16 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     Ok(found)
 }
 
-fn action_end(text: &str) -> Option<usize> {
+/// Finds the braces that end an action.
+///
+/// # Errors
+/// What Go misses, or finds in their place: a text may have no end, and `{{.name}` has one brace.
+fn action_end(text: &str) -> Result<usize, String> {
+    const UNCLOSED: &str = "unclosed action";
     let inner = text.strip_prefix('-').filter(|rest| rest.starts_with(SPACES)).unwrap_or(text);
     if inner.trim_start().starts_with("/*") {
-        let end = text.find("*/")?;
-        return text[end..].find("}}").map(|closing| end + closing);
+        let end = text.find("*/").ok_or("unclosed comment")?;
+        return text[end..].find("}}").map(|closing| end + closing).ok_or_else(|| UNCLOSED.into());
     }
     let (mut quote, mut escaped) = (None, false);
     for (i, c) in text.char_indices() {
@@ -91,11 +96,36 @@ fn action_end(text: &str) -> Option<usize> {
             (c, Some(q)) if c == q => quote = None,
             (_, Some(_)) => {}
             ('"' | '`' | '\'', None) => quote = Some(c),
-            ('}', None) if text[i..].starts_with("}}") => return Some(i),
+            ('}', None) if text[i..].starts_with("}}") => return Ok(i),
             _ => {}
         }
     }
-    None
+    Err(match (quote, text.find('}')) {
+        (Some('`'), _) => "unterminated raw quoted string".into(),
+        (Some('"'), _) => "unterminated quoted string".into(),
+        (Some(_), _) => "unterminated character constant".into(),
+        (None, Some(at)) => stray('}', text[..at].chars().next_back(), true),
+        (None, None) => UNCLOSED.into(),
+    })
+}
+
+/// Go's words for a character that begins no term. It is part of a name's end if it stands right
+/// behind one, else it stands in the operands of a command or in place of it.
+fn stray(c: char, before: Option<char>, has_operand: bool) -> String {
+    let ends_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
+    match c {
+        ')' => "unexpected right paren".into(),
+        c if ends_name && c != ',' => format!("bad character U+{:04X} '{c}'", u32::from(c)),
+        c => {
+            let place = if has_operand { "operand" } else { "command" };
+            format!("unexpected {} in {place}", gostr::quote(&c.to_string()))
+        }
+    }
+}
+
+/// True for characters that a term may begin with.
+fn begins_term(c: char) -> bool {
+    c.is_alphanumeric() || matches!(c, '.' | '$' | '(' | '`' | '"' | '\'' | '+' | '-')
 }
 
 /// Deeper nesting is refused: parsing and running a template take a part of the stack per level,
@@ -296,21 +326,26 @@ fn pipe(text: &str, action: &Action) -> Result<Pipe, String> {
     let given = Given { chars, places };
     let mut at = 0;
     let found = pipe_at(&given, &mut at, 0)?;
-    if at < given.chars.len() {
-        return Err(format!("template: output:1: unexpected {:?} in operand", given.chars[at]));
+    match given.chars.get(at) {
+        Some(c) => Err(format!("template: output:1: {}", stray(*c, None, true))),
+        None => Ok(found),
     }
-    Ok(found)
 }
 
 fn pipe_at(given: &Given, at: &mut usize, depth: usize) -> Result<Pipe, String> {
     let mut commands: Pipe = vec![vec![]];
     while let Some(c) = given.chars.get(*at).copied() {
+        let has_operand = commands.last().is_some_and(|last| !last.is_empty());
         match c {
             ')' => break,
             c if c.is_whitespace() => *at += 1,
-            '|' => {
+            '|' if has_operand => {
                 *at += 1;
                 commands.push(vec![]);
+            }
+            c if !begins_term(c) => {
+                let before = at.checked_sub(1).map(|before| given.chars[before]);
+                return Err(format!("template: output:1: {}", stray(c, before, has_operand)));
             }
             _ => {
                 let term = term(given, at, depth)?;
@@ -320,8 +355,20 @@ fn pipe_at(given: &Given, at: &mut usize, depth: usize) -> Result<Pipe, String> 
             }
         }
     }
+    // As in Go nothing has to follow a `|`.
+    if commands.len() > 1 && commands.last().is_some_and(Vec::is_empty) {
+        commands.pop();
+    }
     if commands.iter().any(Vec::is_empty) {
         return Err("template: output:1: missing value for command".into());
+    }
+    for (stage, command) in commands.iter().enumerate().skip(1) {
+        if let Some(What::Literal(_)) = command.first().map(|term| &term.what) {
+            return Err(format!(
+                "template: output:1: non executable command in pipeline stage {}",
+                stage + 1
+            ));
+        }
     }
     Ok(commands)
 }
@@ -392,6 +439,6 @@ fn what(given: &Given, at: &mut usize, depth: usize, dots: &mut Vec<usize>) -> R
             word if FUNCTIONS.contains(&word) => Ok(What::Word(word.into())),
             word => Err(format!("template: output:1: function {} not defined", gostr::quote(word))),
         },
-        c => Err(format!("template: output:1: unexpected {c:?} in command")),
+        c => Err(format!("template: output:1: {}", stray(c, None, false))),
     }
 }

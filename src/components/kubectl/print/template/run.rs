@@ -1,6 +1,6 @@
 //! Nodes run over an object: what they print, and where `break` and `continue` lead.
 
-use super::functions::{call, kind_of};
+use super::functions::{WRONG_TYPE, call, kind_of};
 use super::tree::{Node, Pipe, Place, Term, What, place_of};
 use super::values::{TOO_MUCH, printed, truth};
 use api::gostr;
@@ -200,10 +200,13 @@ impl<'a> Run<'a> {
             value = Some(match &first.what {
                 What::Word(word) => {
                     let made = call(word, args).inspect_err(|why| {
-                        // As in Go: what fails is the command, and the function has too few
-                        // arguments.
-                        let is_command = why.starts_with("error calling");
-                        self.place = Some(if is_command { place_of(command) } else { first.place.clone() });
+                        // As in Go: what fails is the command, the argument has a wrong type, and
+                        // the function has a wrong number of them.
+                        self.place = Some(match why.as_str() {
+                            why if why.starts_with("error calling") => place_of(command),
+                            why if why.contains(WRONG_TYPE) => command.last().unwrap_or(first).place.clone(),
+                            _ => first.place.clone(),
+                        });
                     })?;
                     self.made = self.made.saturating_add(made.as_str().map_or(0, str::len));
                     self.spend()?;
