@@ -190,7 +190,7 @@ impl Server {
             compaction: storage::room::Compaction::default(),
             readiness: state::Readiness::default(),
             summaries: registry::summaries::Summaries::default(),
-            known: request::connections::Known::default(),
+            known: request::sources::Known::default(),
             door: Mutex::default(),
             charging: admission::charging::Charging::default(),
             lease: Mutex::default(),

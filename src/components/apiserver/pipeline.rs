@@ -57,19 +57,23 @@ pub(crate) async fn serve(
 ) -> Answer {
     let started = Instant::now();
     server.state.requests.fetch_add(1, Ordering::Relaxed);
+    let id = server.state.rng.uuid();
     let seat = Seat::new(request.extensions().get().cloned());
     let (headers, connection) = (request.headers(), request.extensions().get());
     let entered = match authenticate(&server.state, caller, headers, connection).await {
-        Ok(user) => lifecycle::enter(server, user, &request, &seat),
+        Ok(user) => lifecycle::enter(server, id.clone(), user, &request, &seat),
         Err(status) => {
-            lifecycle::record_unauthenticated(server, &request, started, &status);
+            lifecycle::record_unauthenticated(server, id.clone(), &request, started, &status);
             Err(status)
         }
     };
     let ctx = match entered {
         Ok(ctx) => ctx,
         Err(status) => {
-            return server.state.bounds.refuse(&seat, &status, |status| pretty::refusal(&request, status));
+            let refused = |status: &Status| pretty::refusal(&request, status);
+            let mut answer = server.state.bounds.refuse(&seat, &status, refused);
+            lifecycle::fill_headers(&mut answer, request.headers(), &id);
+            return answer;
         }
     };
     let done = answer(router, server, &ctx, request, stop).await;

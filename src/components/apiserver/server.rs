@@ -34,7 +34,7 @@ impl Server {
     /// True if the client of the connection that comes from this address and port has
     /// authenticated.
     pub fn is_known(&self, from: SocketAddr) -> bool {
-        self.state.known.lock().authenticated.contains(&from)
+        self.state.known.lock().is_authenticated(from)
     }
 
     /// The tasks of this server: stop or kill them here. Listeners end with them.

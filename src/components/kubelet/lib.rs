@@ -47,8 +47,7 @@
 //!   where upstream's kubelet does that only after its own restart.
 //! - The machine's files in a `hostPath`: it shows a file system of the node's own, with
 //!   `/etc/hosts` alone before a pod makes other files.
-//! - WebSocket sessions in base64 (`v4.base64.channel.k8s.io`, `base64.channel.k8s.io`), for which
-//!   no kubectl asks: such a client is refused, and the answer names a binary protocol instead.
+//! - Port-forwards over WebSocket in base64 (`v4.base64.channel.k8s.io`): no kubectl asks for them.
 //! - `/metrics`, `/pods` and `/configz` of the kubelet's server.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.

@@ -46,7 +46,7 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let subresource = a.ctx.info.subresource.as_str();
     let refused = match (a.kind.kind, subresource) {
         ("Node", _) => node_object(node, object, a.old),
-        ("Pod", "") => mirror_pod(a.state, node, object, a.old),
+        ("Pod", "") => mirror_pod(a.state, node, object, a.old)?,
         ("Pod", "status") => pod_status(node, object, a.old.unwrap_or(&Value::Null)),
         // The deletion that follows an eviction was judged as one.
         ("Pod", "eviction") => None,
@@ -126,49 +126,55 @@ fn node_object(node: &str, new: &Value, old: Option<&Value>) -> Option<String> {
 /// of it so that `kubectl get pods` shows it. Returns why this pod is no proper mirror: it has to
 /// say so by its annotation, be bound to the node, be owned by the Node, and name no Secret or
 /// other object.
-fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Option<String> {
+///
+/// # Errors
+/// 404 if the Node does not exist.
+fn mirror_pod(state: &State, node: &str, pod: &Value, old: Option<&Value>) -> Result<Option<String>, Status> {
     if old.is_some() {
-        return Some(format!(
+        return Ok(Some(format!(
             "unexpected operation \"UPDATE\", node {node:?} can only create and delete mirror pods"
-        ));
+        )));
     }
     if meta::annotation(pod, MIRROR).is_none() {
-        return Some(format!(
+        return Ok(Some(format!(
             "pod does not have {MIRROR:?} annotation, node {node:?} can only create mirror pods"
-        ));
+        )));
     }
     if text(pod, "spec.nodeName") != node {
-        return Some(format!("node {node:?} can only create pods with spec.nodeName set to itself"));
+        return Ok(Some(format!("node {node:?} can only create pods with spec.nodeName set to itself")));
     }
     let owner = match list(pod, "metadata.ownerReferences") {
         [owner] => owner,
         [] => {
-            return Some(format!("node {node:?} can only create pods with an owner reference set to itself"));
+            return Ok(Some(format!(
+                "node {node:?} can only create pods with an owner reference set to itself"
+            )));
         }
         _ => {
-            return Some(format!(
+            return Ok(Some(format!(
                 "node {node:?} can only create pods with a single owner reference set to itself"
-            ));
+            )));
         }
     };
     let named = ["apiVersion", "kind", "name"].map(|field| text(owner, field));
     if named != ["v1", "Node", node] {
-        return Some(format!("node {node:?} can only create pods with an owner reference set to itself"));
+        return Ok(Some(format!("node {node:?} can only create pods with an owner reference set to itself")));
     }
     if !flag(owner, "controller") {
-        return Some(format!(
+        return Ok(Some(format!(
             "node {node:?} can only create pods with a controller owner reference set to itself"
-        ));
+        )));
     }
     if flag(owner, "blockOwnerDeletion") {
-        return Some(format!("node {node:?} must not set blockOwnerDeletion on an owner reference"));
+        return Ok(Some(format!("node {node:?} must not set blockOwnerDeletion on an owner reference")));
     }
-    let stored = state.cache.get("nodes", node);
-    let (wanted, told) = (stored.as_ref().map_or("", |n| meta::uid(&n.value)), text(owner, "uid"));
-    if wanted != told {
-        return Some(format!("node {node} UID mismatch: expected {wanted} got {told}"));
+    let stored = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "node", node))?;
+    let (told, stored) = (text(owner, "uid"), meta::uid(&stored.value));
+    if stored != told {
+        // In this order upstream, too.
+        return Ok(Some(format!("node {node} UID mismatch: expected {told} got {stored}")));
     }
-    references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}"))
+    Ok(references(pod).map(|what| format!("node {node:?} can not create pods that reference {what}")))
 }
 
 /// What a mirror pod refers to and may not: nobody has authorized it (upstream:

@@ -3,6 +3,7 @@
 //! | file | part |
 //! |---|---|
 //! | `authn` | authentication: certificates, tokens, then impersonation |
+//! | `impersonation` | users who ask to be taken for others |
 //! | `bearer` | where a request carries its token |
 //! | `tokens`, `verified` | ServiceAccount tokens and the signatures that were checked lately |
 //! | `user` | the user of a request |
@@ -18,6 +19,7 @@ pub(crate) mod attributes;
 pub(crate) mod authn;
 pub(crate) mod bearer;
 pub(crate) mod escalation;
+pub(crate) mod impersonation;
 mod missing;
 pub(crate) mod node_authorizer;
 pub(crate) mod policy;

@@ -32,6 +32,7 @@ pub(crate) const LEASES: &str = "kube-node-lease";
 /// get Secret db, only pods on other nodes do       not
 /// list Secrets                                     not: it would show those of others
 /// create a pod                                     allowed here; admission takes mirror pods only
+/// patch Node n2                                    allowed here; admission takes its own Node only
 /// ```
 ///
 /// An attacker on one node can read the Secrets of its pods, and not those of the cluster.
@@ -51,12 +52,10 @@ pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), Strin
                 Err(format!("node '{node}' cannot read '{name}', only its own Node object"))
             }
             (true, _) => Ok(()),
-            (false, name) => {
-                allowed(a.verb == "create" || name == node && matches!(a.verb, "update" | "patch"))
-            }
+            (false, _) => allowed(matches!(a.verb, "create" | "update" | "patch")),
         },
         // The answer of `get nodes/n1` has the status as well.
-        ("", "nodes", "status") => allowed(a.name == node && matches!(a.verb, "update" | "patch")),
+        ("", "nodes", "status") => allowed(matches!(a.verb, "update" | "patch")),
         ("", "pods", "") => match a.verb {
             "get" => pod(state, node, a),
             "list" | "watch" if a.on_node == node => Ok(()),

@@ -359,8 +359,9 @@ mod tests {
     use crate::auth::user::User;
     use crate::flowcontrol::flow::Flow;
     use crate::flowcontrol::pool::Pool;
-    use crate::request::connections::{Connections, Known};
+    use crate::request::connections::Connections;
     use crate::request::http::full;
+    use crate::request::sources::Known;
 
     fn seat_of(pool: &Arc<Pool>) -> Arc<Seat> {
         let seat = Seat::new(None);

@@ -1,7 +1,7 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
 //! through.
 
-use crate::auth::{authn, bearer};
+use crate::auth::{bearer, impersonation};
 use crate::proxy::{forward, log_answer, log_options};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
@@ -93,7 +93,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
         return match sub {
             "log" => {
                 ctx.shows_nothing();
-                Ok(plain(200, "")) // as upstream: nothing was written yet
+                Ok(plain(204, "")) // as upstream: nothing was written yet
             }
             _ => Err(Status::bad_request(format!("pod {name} does not have a host assigned"))),
         };
@@ -372,7 +372,7 @@ async fn forward(
         if !is_own {
             forward::pass_headers(&asked.headers, headers, upgrading, NOT_PASSED);
             bearer::without_token(headers);
-            authn::without_impersonation(headers);
+            impersonation::without_impersonation(headers);
         }
         if let Ok(host) = to.to_string().parse() {
             headers.insert(header::HOST, host);

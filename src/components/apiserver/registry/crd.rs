@@ -215,11 +215,24 @@ async fn write_status(state: &Arc<State>, tap: &Tap, name: &str, new: &Value) ->
 /// Says in the definition, once, how the deletion of its objects goes: `kubectl describe crd` then
 /// shows why a definition whose objects have finalizers is still there.
 async fn tell(state: &Arc<State>, tap: &Tap, object: &Value, told: &str, why: &str) -> Result<(), Failure> {
-    let mut new = object.clone();
-    match definition::set_condition(&mut new, TERMINATING, true, told, why) {
-        true => write_status(state, tap, meta::name(object), &new).await.map(|_| ()),
-        false => Ok(()),
+    if !definition::set_condition(&mut object.clone(), TERMINATING, true, told, why) {
+        return Ok(());
     }
+    let name = meta::name(object);
+    let ctx = context(state, tap, "update", DEFINITIONS, "", name, "status");
+    let kind = kind().map_err(Failure::Definition)?;
+    // It goes to the definition as it is now, which the same look may have written already.
+    let written = modify(state, &ctx, kind, Part::Status, name, |now| {
+        if meta::uid(now) != meta::uid(object) {
+            return Err(Status::not_found(kind.group, kind.plural, name));
+        }
+        let mut new = now.clone();
+        value::remove(&mut new, "metadata.resourceVersion");
+        definition::set_condition(&mut new, TERMINATING, true, told, why);
+        Ok(new)
+    })
+    .await;
+    written.map(|_| ()).map_err(Failure::Definition)
 }
 
 /// As [`tell`]: they are being deleted.
@@ -312,7 +325,32 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::Api;
     use futures::FutureExt;
+    use serde_json::json;
+
+    /// The look that tells of progress tells of the failure, too, and knows the older one.
+    #[tokio::test]
+    async fn a_failure_is_told_by_a_definition_that_was_written_meanwhile() {
+        let api = Api::bare().await;
+        let all = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let schema = json!({"openAPIV3Schema": {"type": "object"}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+        let names = json!({"plural": "aaas", "kind": "AAAS"});
+        let spec =
+            json!({"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]});
+        api.made(all, json!({"metadata": {"name": "aaas.example.com"}, "spec": spec})).await;
+        let path = format!("{all}/aaas.example.com");
+        let older = api.get(&path).await.1;
+        let note = json!({"metadata": {"annotations": {"a": "b"}}});
+        assert_eq!(api.patch(&path, note).await.0, 200);
+        let (state, tap) = (api.state(), &api.fixture.tap);
+        assert!(tell(state, tap, &older, FAILED, "why").await.is_ok());
+        assert!(tells_failure(&api.get(&path).await.1));
+        let mut other = older.clone();
+        other["metadata"]["uid"] = "other".into();
+        assert!(tell(state, tap, &other, "Progress", "why").await.is_err(), "it is another one");
+    }
 
     #[test]
     fn a_retry_waits_its_time_whatever_happens_to_the_objects() {

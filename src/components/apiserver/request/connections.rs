@@ -16,28 +16,16 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
-use crate::request::forwarded::Clients;
 use crate::request::heads::Heads;
 use crate::request::idle::Activity;
+use crate::request::sources::Known;
 use parking_lot::Mutex;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
-
-/// What is known of connections, by the address and port that they come from. All listeners of a
-/// server share it.
-pub(crate) type Known = Arc<Mutex<Sources>>;
-
-#[derive(Default)]
-pub(crate) struct Sources {
-    /// Those whose connections showed who they are.
-    pub(crate) authenticated: HashSet<SocketAddr>,
-    /// For whom a balancer makes connections ([`super::forwarded`]).
-    pub(super) clients: Clients,
-}
 
 pub(crate) struct Connections {
     /// Of all sources. One source has three fourths of them at most, and half of them before it
@@ -323,7 +311,7 @@ impl Counted {
         inner.settled.insert(self.number, Settled { source, account, activity, end });
         let _ = self.flow.set(flow); // the first one, under the lock
         self.is_known.store(true, Ordering::Release);
-        self.of.known.lock().authenticated.insert(self.from);
+        self.of.known.lock().add_authenticated(self.from);
         true
     }
 }
@@ -338,7 +326,9 @@ impl Drop for Counted {
             inner.left(source, self.number);
         }
         drop(inner);
-        self.of.known.lock().authenticated.remove(&self.from);
+        if self.is_known.load(Ordering::Acquire) {
+            self.of.known.lock().remove_authenticated(self.from);
+        }
         self.of.ended.notify_one();
     }
 }
@@ -383,7 +373,19 @@ mod tests {
         drop((held, fifth, more));
         let inner = all.lock();
         assert!(inner.open == 0 && inner.sources.is_empty() && inner.strangers.is_empty());
-        assert!(inner.accounts.is_empty() && all.known.lock().authenticated.is_empty());
+        assert!(inner.accounts.is_empty() && !all.known.lock().is_authenticated(from(1)));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_forgets_no_other_one_from_its_port() {
+        let all = Connections::new(8, Known::default());
+        let from = at("10.244.1.2:1");
+        let [reset, next] = [all.admit(from).unwrap(), all.admit(from).unwrap()];
+        assert!(next.mark_known(&user("admin")));
+        drop(reset);
+        assert!(all.known.lock().is_authenticated(from));
+        drop(next);
+        assert!(!all.known.lock().is_authenticated(from));
     }
 
     #[test]
@@ -479,7 +481,7 @@ mod tests {
         assert!(forwarded(14, "10.244.1.2:7").is_none(), "three fourths of them");
         let node = forwarded(15, "172.30.0.11:7").unwrap();
         assert!(node.mark_known(&user("system:node:n1")));
-        assert!(all.known.lock().authenticated.contains(&node.from), "the address that the balancer knows");
+        assert!(all.known.lock().is_authenticated(node.from), "the address that the balancer knows");
         assert_eq!((open(&pod), all.lock().open), (6, 8));
         drop((person, pod, node));
         let inner = all.lock();

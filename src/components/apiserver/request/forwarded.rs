@@ -13,7 +13,7 @@
 //! The API server may have accepted the connection before that, so it asks when the first byte has
 //! come, and once only: a client that leaves early is still the client of what it has sent.
 
-use crate::request::connections::Known;
+use crate::request::sources::Known;
 use crate::server::Server;
 use std::collections::HashMap;
 use std::net::SocketAddr;

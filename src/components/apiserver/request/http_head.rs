@@ -119,8 +119,9 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Metered<T> {
 mod tests {
     use super::*;
     use crate::auth::user::{MASTERS, User};
-    use crate::request::connections::{Connections, Known};
+    use crate::request::connections::Connections;
     use crate::request::heads::{KNOWN_KIB, STRANGERS_KIB};
+    use crate::request::sources::Known;
 
     const HEAD: usize = FREE + (64 << 10);
 

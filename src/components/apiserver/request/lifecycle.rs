@@ -11,18 +11,21 @@ use crate::server::Server;
 use crate::state::State;
 use api::Status;
 use clock::Instant;
-use http::{HeaderValue, Request};
+use http::header::CACHE_CONTROL;
+use http::{HeaderMap, HeaderValue, Request, StatusCode};
 use std::sync::Arc;
 use tap::Event;
 
 const AUDIT_ID: &str = "audit-id";
 
-/// Lets an authenticated request in, if flow control has a place for it, and opens its record.
+/// Lets an authenticated request in, if flow control has a place for it, and opens its record under
+/// the name `id`.
 ///
 /// # Errors
 /// 429 if there is no place.
 pub(crate) fn enter(
     server: &Server,
+    id: String,
     user: User,
     request: &Request<Body>,
     seat: &Arc<Seat>,
@@ -30,7 +33,7 @@ pub(crate) fn enter(
     let query = Query::parse(request.uri().query());
     let info = Info::parse(request.method(), request.uri().path(), &query);
     server.state.bounds.enter(&user, &info, seat)?;
-    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
+    let headers = request.headers().clone();
     let ctx = Context::new(id, user, info, query, headers, server.tap.clone());
     let ctx = ctx.seated(seat.clone()).inside(is_inside(&server.state, request));
     ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
@@ -41,6 +44,7 @@ pub(crate) fn enter(
 /// and counts as a guest's. Other refusals of authentication leave no record.
 pub(crate) fn record_unauthenticated(
     server: &Server,
+    id: String,
     request: &Request<Body>,
     started: Instant,
     status: &Status,
@@ -50,7 +54,7 @@ pub(crate) fn record_unauthenticated(
     }
     let query = Query::parse(request.uri().query());
     let info = Info::parse(request.method(), request.uri().path(), &query);
-    let (id, headers) = (server.state.rng.uuid(), request.headers().clone());
+    let headers = request.headers().clone();
     let ctx = Context::new(id, User::default(), info, query, headers, server.tap.clone());
     let ctx = ctx.inside(is_inside(&server.state, request));
     ctx.answered(status.code, started.elapsed(), &status.message);
@@ -81,12 +85,23 @@ pub(crate) async fn finish(
             answer.headers_mut().append("warning", value);
         }
     }
-    // A client may name its request itself (upstream: `WithAuditInit`); its record has our name.
-    let named = ctx.headers.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
-    if let Some(id) = named.or_else(|| HeaderValue::from_str(&ctx.request.id).ok()) {
+    fill_headers(&mut answer, &ctx.headers, &ctx.request.id);
+    answer
+}
+
+/// Fills in the headers that every answer has: the name of the request, whose own headers are
+/// `asked`, and that no cache keeps the answer unless it says otherwise (upstream: `WithAuditInit`,
+/// `WithCacheControl`).
+pub(crate) fn fill_headers(answer: &mut Answer, asked: &HeaderMap, id: &str) {
+    // A client may name its request itself; its record has our name.
+    let named = asked.get(AUDIT_ID).filter(|id| !id.is_empty()).cloned();
+    if let Some(id) = named.or_else(|| HeaderValue::from_str(id).ok()) {
         answer.headers_mut().insert(AUDIT_ID, id);
     }
-    answer
+    let is_upgrade = answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if !is_upgrade && !answer.headers().contains_key(CACHE_CONTROL) {
+        answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-cache, private"));
+    }
 }
 
 /// A warning as the value of its header, quoted (RFC 7234, 5.5). Text of any language goes as it

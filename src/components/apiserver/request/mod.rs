@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `serve` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
 //! | `connections`, `idle`, `http_head`, `heads` | bounds of connections: their number, their time, the memory of incomplete heads |
-//! | `forwarded` | for whom the balancer makes its connections |
+//! | `sources`, `forwarded` | what is known of the address that a connection comes from, and for whom the balancer makes its own |
 //! | `http` | bodies, queries and answers |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
@@ -38,5 +38,6 @@ pub(crate) mod pretty;
 pub(crate) mod readiness;
 pub(crate) mod router;
 pub(crate) mod serve;
+pub(crate) mod sources;
 pub(crate) mod time_limit;
 pub(crate) mod websocket;

@@ -46,6 +46,34 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
     }
 }
 
+/// Jane may impersonate users, and give them no attributes.
+#[tokio::test]
+async fn an_impersonation_is_refused_as_upstream_refuses_it() {
+    let api = Api::bare().await;
+    const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+    let rules = json!([{"verbs": ["impersonate"], "apiGroups": [""], "resources": ["users"]}]);
+    api.made(&format!("{RBAC}/clusterroles"), json!({"metadata": {"name": "r"}, "rules": rules})).await;
+    let binding = json!({"metadata": {"name": "b"}, "roleRef": {"kind": "ClusterRole", "name": "r"},
+        "subjects": [{"kind": "User", "name": "jane"}]});
+    api.made(&format!("{RBAC}/clusterrolebindings"), binding).await;
+    let ask = async |headers: &[(&str, &str)]| {
+        let mut request = Request::get("/version");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let (code, told) = api.send(User::new("jane", &[]), request.body(full("")).unwrap()).await;
+        (code, told["message"].as_str().unwrap_or_default().to_string())
+    };
+    let (user, group) = (("impersonate-user", "bob"), ("impersonate-group", "devs"));
+    let (uid, extra) = (("impersonate-uid", "7"), ("impersonate-extra-team", "red"));
+    let (code, why) = ask(&[user, uid, extra]).await;
+    assert!(code == 403 && why.contains("cannot impersonate resource \"userextras/team\""), "{why}");
+    let (code, why) = ask(&[user, uid]).await;
+    assert!(code == 403 && why.contains("cannot impersonate resource \"uids\""), "{why}");
+    let requested = "requested [{Group  devs    } {UserExtra  red  authentication.k8s.io/v1  team} {UID  7  authentication.k8s.io/v1  }] without impersonating a user";
+    assert_eq!(ask(&[uid, group, extra]).await, (400, requested.to_string()));
+}
+
 /// Names of headers have no case, so a key with capitals comes encoded.
 #[tokio::test]
 async fn the_key_of_an_extra_attribute_is_decoded_as_it_was_encoded() {

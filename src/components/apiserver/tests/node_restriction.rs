@@ -44,6 +44,23 @@ async fn an_empty_patch_shows_a_kubelet_no_pod_of_another_node() {
     assert_eq!((code, &answer["metadata"]["name"]), (200, &json!("on-n1")), "{answer}");
 }
 
+/// The node authorizer lets a kubelet write every Node, so that admission says why it may not.
+#[tokio::test]
+async fn an_empty_patch_shows_a_kubelet_no_other_node() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    for (path, name) in [("n1", "n1"), ("n1/status", "n1"), ("n2", "n2"), ("n2/status", "n2")] {
+        let path = format!("/api/v1/nodes/{path}");
+        let (code, answer) = send(&fixture, &kubelet("n1"), "PATCH", &path, MERGE, json!({})).await;
+        let wanted = if name == "n1" { (200, "Node") } else { (403, "Status") };
+        assert_eq!((code, answer["kind"].as_str().unwrap()), wanted, "{path}: {answer}");
+        if name == "n2" {
+            let why = "nodes \"n2\" is forbidden: node \"n1\" is not allowed to modify node \"n2\"";
+            assert_eq!(answer["message"], why, "{path}");
+        }
+    }
+}
+
 /// A role of an administrator lets all kubelets write nodes, leases and claims: they still write
 /// their own only.
 #[tokio::test]

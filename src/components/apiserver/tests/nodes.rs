@@ -180,7 +180,7 @@ async fn a_kubelet_changes_its_own_node_only() {
     let why = ": node \"n1\" is not allowed to set the following labels: node-restriction.kubernetes.io/a";
     refused(("POST", "/api/v1/nodes"), trusted, why).await;
     let label = json!({"metadata": {"labels": {"a": "b"}}});
-    refused(("PATCH", "/api/v1/nodes/n2"), label, "cannot patch resource").await;
+    refused(("PATCH", "/api/v1/nodes/n2"), label, "node \"n1\" is not allowed to modify node \"n2\"").await;
     let own = ("PATCH", "/api/v1/nodes/n1");
     let restricted = json!({"metadata": {"labels": {"node-restriction.kubernetes.io/a": "b"}}});
     refused(own, restricted, "is not allowed to modify labels: node-restriction").await;
@@ -209,6 +209,14 @@ async fn a_kubelet_creates_mirror_pods_of_its_own_node_only() {
     let mut reading = mirror.clone();
     reading["spec"]["volumes"] = json!([{"name": "m", "configMap": {"name": "x"}}]);
     refused(reading, "can not create pods that reference configmaps").await;
+    let mut stale = mirror.clone();
+    stale["metadata"]["ownerReferences"][0]["uid"] = "gone".into();
+    refused(stale, "node n1 UID mismatch: expected gone got ").await;
+    let mut unknown = mirror.clone();
+    unknown["spec"]["nodeName"] = "n3".into();
+    unknown["metadata"]["ownerReferences"][0]["name"] = "n3".into();
+    let (code, told) = send(&fixture, &kubelet("n3"), "POST", PODS, JSON, unknown).await;
+    assert_eq!((code, &told["message"]), (404, &json!("node \"n3\" not found")), "{told}");
     let mut named = mirror.clone();
     named["spec"]["serviceAccountName"] = "default".into();
     refused(named, "a mirror pod may not reference service accounts").await;

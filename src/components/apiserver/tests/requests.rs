@@ -47,6 +47,21 @@ async fn a_request_that_its_client_names_is_answered_with_that_name() {
     assert!(!one.is_empty() && one != other, "{one} {other}");
 }
 
+/// Also an answer that no handler makes.
+#[tokio::test]
+async fn a_refused_client_is_told_the_name_of_its_request() {
+    let api = Api::bare().await;
+    let server = &api.fixture.server;
+    for id in ["", "mine"] {
+        let request = Request::get("/version").header("audit-id", id).body(full("")).unwrap();
+        let caller = Caller::Connection(&Peer::Stranger);
+        let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
+        assert_eq!(answer.status(), 401);
+        let told = answer.headers()["audit-id"].to_str().unwrap();
+        assert!(if id.is_empty() { told.len() == 36 } else { told == id }, "{told}");
+    }
+}
+
 #[tokio::test]
 async fn version_zero_of_a_scale_is_none() {
     let api = Api::new().await;

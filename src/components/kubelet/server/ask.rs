@@ -63,7 +63,7 @@ pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Sess
 /// message.
 fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     let failed = |code: i32| format!("command terminated with non-zero exit code: exit status {code}");
-    if protocol == OLDEST {
+    if matches!(protocol, OLDEST | "base64.channel.k8s.io") {
         return match exit {
             Ok(0) => None,
             Ok(code) => Some(failed(code).into_bytes()),

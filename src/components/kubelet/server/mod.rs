@@ -2,6 +2,7 @@
 //! server's certificate is let in.
 
 mod ask;
+mod channel;
 mod inward;
 mod logs;
 mod spdy;

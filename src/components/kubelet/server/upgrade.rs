@@ -24,7 +24,13 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
     lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
 }
 
-const PROCESS_WS: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
+const PROCESS_WS: [&str; 5] = [
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "base64.channel.k8s.io",
+];
 const PROCESS_SPDY: [&str; 3] = ["v5.channel.k8s.io", "v4.channel.k8s.io", "channel.k8s.io"];
 /// SPDY inside WebSocket messages: how kubectl 1.31 and later forward ports.
 const TUNNEL: &str = "SPDY/3.1+portforward.k8s.io";

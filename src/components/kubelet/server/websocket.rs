@@ -1,11 +1,13 @@
 //! Exec, attach and port-forward over WebSocket: `v5.channel.k8s.io`, `v4.channel.k8s.io` and
-//! `channel.k8s.io`, which tells a failure as plain text.
+//! `channel.k8s.io`, which tells a failure as plain text; exec and attach also by the last two in
+//! base64.
 //!
-//! Every message is binary; its first byte is the channel: 0 stdin, 1 stdout, 2 stderr, 3 status, 4
+//! Every message begins with its channel (`channel`): 0 stdin, 1 stdout, 2 stderr, 3 status, 4
 //! resize, and in v5 255 "close that channel". The status is sent after all output, then the
 //! closing handshake.
 
 use super::ask::{Ask, Opening, size_of};
+use super::channel::Coding;
 use super::inward::{Inward, Waiting, stalled};
 use bytes::Bytes;
 use futures::{SinkExt, Stream, StreamExt};
@@ -39,10 +41,7 @@ fn bounds() -> Option<WebSocketConfig> {
 }
 
 fn message(channel: u8, payload: &[u8]) -> Message {
-    let mut bytes = Vec::with_capacity(payload.len() + 1);
-    bytes.push(channel);
-    bytes.extend_from_slice(payload);
-    Message::Binary(bytes.into())
+    Coding::Binary.message(channel, payload)
 }
 
 fn close() -> Message {
@@ -51,26 +50,24 @@ fn close() -> Message {
     Message::Close(Some(CloseFrame { code: CloseCode::Normal, reason: "".into() }))
 }
 
-/// Channel and payload of a message; text messages come from browsers and older clients.
 fn payload(message: &Message) -> Option<(u8, Bytes)> {
-    let bytes: Bytes = match message {
-        Message::Binary(bytes) => bytes.clone(),
-        Message::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-        _ => return None,
-    };
-    let channel = *bytes.first()?;
-    Some((channel, bytes.slice(1..)))
+    Coding::Binary.payload(message)
 }
 
 /// Copies a process' output to one channel until it ends. `wanted` false: reads and forgets, so
 /// that the process never blocks.
-async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender<Message>) {
+async fn pump(
+    mut from: cri::Reader,
+    (coding, channel): (Coding, u8),
+    wanted: bool,
+    to: mpsc::Sender<Message>,
+) {
     let mut buffer = vec![0; CHUNK];
     loop {
         match from.read(&mut buffer).await {
             Ok(0) | Err(_) => return, // a terminal ends with EIO
             Ok(count) if wanted => {
-                if to.send(message(channel, &buffer[..count])).await.is_err() {
+                if to.send(coding.message(channel, &buffer[..count])).await.is_err() {
                     return;
                 }
             }
@@ -79,18 +76,19 @@ async fn pump(mut from: cri::Reader, channel: u8, wanted: bool, to: mpsc::Sender
     }
 }
 
-/// Hands on the client's input and window sizes until the client leaves. From version 5 on
-/// (`v5`) a client can say that its input has ended.
+/// Hands on the client's input and window sizes until the client leaves. From version 5 on a client
+/// can say that its input has ended.
 async fn listen<S, E>(
     mut source: S,
-    v5: bool,
+    protocol: &str,
     mut stdin: Option<cri::Writer>,
     resize: Option<mpsc::Sender<cri::Size>>,
 ) where
     S: Stream<Item = Result<Message, E>> + Unpin,
 {
+    let (coding, v5) = (Coding::of(protocol), protocol.starts_with("v5"));
     while let Some(Ok(next)) = source.next().await {
-        let Some((channel, bytes)) = payload(&next) else { continue };
+        let Some((channel, bytes)) = coding.payload(&next) else { continue };
         match channel {
             0 => {
                 if let Some(pipe) = &mut stdin
@@ -119,12 +117,13 @@ pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
+    let coding = Coding::of(protocol);
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(io, Role::Server, bounds()).await.split();
     let session = match open.await {
         Ok(session) => session,
         Err(error) => {
             if let Some(status) = ask.answer(protocol, Err(error.line())) {
-                let _ = sink.send(message(3, &status)).await;
+                let _ = sink.send(coding.message(3, &status)).await;
             }
             let _ = sink.send(close()).await;
             let _ =
@@ -133,18 +132,17 @@ where
         }
     };
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
-    let v5 = protocol.starts_with("v5");
-    let listening = listen(source, v5, session.stdin.filter(|_| ask.stdin), session.resize);
+    let listening = listen(source, protocol, session.stdin.filter(|_| ask.stdin), session.resize);
     let talking = async {
         let stderr = async {
             if let Some(stderr) = session.stderr {
-                pump(stderr, 2, ask.stderr && !ask.tty, out.clone()).await;
+                pump(stderr, (coding, 2), ask.stderr && !ask.tty, out.clone()).await;
             }
         };
-        tokio::join!(pump(session.stdout, 1, ask.stdout, out.clone()), stderr);
+        tokio::join!(pump(session.stdout, (coding, 1), ask.stdout, out.clone()), stderr);
         let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
         if let Some(status) = ask.answer(protocol, exit) {
-            let _ = out.send(message(3, &status)).await;
+            let _ = out.send(coding.message(3, &status)).await;
         }
         let _ = out.send(close()).await;
         drop(out);
@@ -179,7 +177,7 @@ async fn serve_port(
         Err(why) => return drop(out.send(message(error, why.line().as_bytes())).await),
     };
     let (reader, mut writer) = tokio::io::split(stream);
-    let answers = pump(Box::pin(reader), data, true, out.clone());
+    let answers = pump(Box::pin(reader), (Coding::Binary, data), true, out.clone());
     // A port ends when it has answered all, whatever it still has to read.
     let inwards = async {
         if inward.write_to(&mut writer).await.is_ok() {
@@ -458,7 +456,7 @@ mod tests {
         let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
         let mut all = Vec::new();
         while let Some(Ok(next)) = source.next().await {
-            let next = payload(&next);
+            let next = Coding::of(protocol).payload(&next);
             all.extend(next.map(|(channel, bytes)| (channel, String::from_utf8_lossy(&bytes).into_owned())));
         }
         all
@@ -467,11 +465,15 @@ mod tests {
     #[tokio::test]
     async fn the_oldest_protocol_tells_failures_only_and_as_text() {
         let output = (1, "output".to_string());
-        assert_eq!(said("channel.k8s.io", 0).await, std::slice::from_ref(&output));
         let failed = (3, "command terminated with non-zero exit code: exit status 3".to_string());
-        assert_eq!(said("channel.k8s.io", 3).await, [output.clone(), failed]);
-        let all = said("v5.channel.k8s.io", 0).await;
-        assert_eq!(all[0], output);
-        assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
+        for protocol in ["channel.k8s.io", "base64.channel.k8s.io"] {
+            assert_eq!(said(protocol, 0).await, std::slice::from_ref(&output));
+            assert_eq!(said(protocol, 3).await, [output.clone(), failed.clone()]);
+        }
+        for protocol in ["v5.channel.k8s.io", "v4.base64.channel.k8s.io"] {
+            let all = said(protocol, 0).await;
+            assert_eq!(all[0], output);
+            assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
+        }
     }
 }

@@ -287,13 +287,25 @@ impl Kind {
         }
         if self.custom.is_none() {
             // Go writes the zero time as null, whether a client sent that or nothing.
+            let times = ["lastTransitionTime"].into_iter().chain(self.other_condition_time());
             for condition in value::list_mut(&mut made, "status.conditions") {
                 if let Value::Object(condition) = condition {
-                    condition.entry("lastTransitionTime").or_insert(Value::Null);
+                    for time in times.clone() {
+                        condition.entry(time).or_insert(Value::Null);
+                    }
                 }
             }
         }
         made
+    }
+    /// Returns the time that the conditions of the kind have beside that of their transition.
+    fn other_condition_time(&self) -> Option<&'static str> {
+        match (self.group, self.kind) {
+            ("", "Pod" | "PersistentVolumeClaim") | ("batch", "Job") => Some("lastProbeTime"),
+            ("", "Node") => Some("lastHeartbeatTime"),
+            ("apps", "Deployment") => Some("lastUpdateTime"),
+            _ => None,
+        }
     }
     /// `v1` or `apps/v1`
     pub fn api_version(&self) -> String {

@@ -346,14 +346,19 @@ fn other_objects_are_warned_of_deprecated_and_contradicting_fields() {
 fn a_pair_that_no_server_can_use_is_warned_of() {
     use base64::Engine as _;
     let encode = |text: &str| base64::engine::general_purpose::STANDARD.encode(text);
-    let block = |kind: &str| format!("-----BEGIN {kind}-----\nAAAA\n-----END {kind}-----\n");
-    let (certificate, key) = (block("CERTIFICATE"), block("EC PRIVATE KEY"));
-    let chain = format!("{}{certificate}{certificate}", block("EC PARAMETERS"));
-    let broken = certificate.replace("AAAA", "A");
-    let [certificate, key, chain, broken] = [&certificate, &key, &chain, &broken].map(|text| text.as_str());
+    let made = || rcgen::generate_simple_self_signed(vec!["a".to_string()]).unwrap();
+    let (own, other) = (made(), made());
+    let (certificate, key) = (own.cert.pem(), own.signing_key.serialize_pem());
+    let parameters = "-----BEGIN EC PARAMETERS-----\nAAAA\n-----END EC PARAMETERS-----\n";
+    let chain = format!("{parameters}{certificate}{certificate}");
+    let broken = certificate.replacen("MI", "?", 1);
+    let other = other.signing_key.serialize_pem();
+    let [certificate, key, chain, broken, other] =
+        [&certificate, &key, &chain, &broken, &other].map(|text| text.as_str());
     let switched = "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched";
     for (first, second, want) in [
         (chain, key, vec![]),
+        (certificate, other, vec!["tls: private key does not match public key"]),
         ("made up", key, vec!["tls: failed to find any PEM data in certificate input"]),
         (broken, key, vec!["tls: failed to find any PEM data in certificate input"]),
         (key, certificate, vec![switched]),

@@ -68,8 +68,15 @@ async fn logs_and_exec_reach_the_kubelet_and_half_close_is_kept() {
     assert_eq!(api.patch("/api/v1/nodes/n1/status", status).await.0, 200);
     let pod = json!({"metadata": {"name": "p"}, "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "nginx"}]}});
     api.post("/api/v1/namespaces/default/pods", pod).await;
+    let waits =
+        json!({"metadata": {"name": "waits"}, "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
+    assert_eq!(api.post("/api/v1/namespaces/default/pods", waits).await.0, 201);
+    assert_eq!(api.get("/api/v1/namespaces/default/pods/waits/log").await.0, 204, "it has no node");
     let (code, log) = api.get("/api/v1/namespaces/default/pods/p/log?tailLines=5").await;
     assert_eq!((code, log), (200, "/containerLogs/default/p/c?tailLines=5\n".into()));
+    let path = "/api/v1/namespaces/default/pods/p/log";
+    let answer = api.fixture.server.call(request("GET", path, "", ""), admin()).await;
+    assert_eq!(answer.headers()["cache-control"], "no-cache, private", "of an answer that is passed on");
     let was_empty = || api.fixture.tap.since(0).iter().rev().find_map(|r| r.answer().map(|a| a.empty));
     assert_eq!(was_empty(), Some(false));
     let silent = "/api/v1/namespaces/default/pods/p/log?sinceSeconds=1";

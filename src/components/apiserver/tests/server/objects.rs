@@ -90,6 +90,7 @@ async fn a_status_brings_no_annotation_that_is_none() {
     let (code, stored) = api.patch(&format!("{path}/s/status"), balanced).await;
     assert_eq!((code, &stored["status"]["loadBalancer"]["ingress"][0]["ipMode"]), (200, &json!("VIP")));
     // A condition without a time has the zero time, which Go writes as null.
+    let mut versions = vec![];
     let condition = json!({"type": "A", "status": "True", "reason": "R", "message": ""});
     for time in [None, Some(Value::Null)] {
         let mut sent = condition.clone();
@@ -99,7 +100,19 @@ async fn a_status_brings_no_annotation_that_is_none() {
         let (_, stored) = api.get(&format!("{path}/s")).await;
         let stored = stored["status"]["conditions"][0].as_object().unwrap();
         assert_eq!(stored.get("lastTransitionTime"), Some(&Value::Null), "{stored:?}");
+        assert_eq!(stored.get("lastProbeTime"), None, "a Service's have no such time");
     }
+    let path = "/api/v1/namespaces/default/pods";
+    let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "x"}]}});
+    assert_eq!(api.post(path, pod).await.0, 201);
+    let sent = json!({"status": {"conditions": [{"type": "Ready", "status": "True"}]}});
+    for _ in 0..2 {
+        let (code, stored) = api.patch(&format!("{path}/p/status"), sent.clone()).await;
+        let condition = stored["status"]["conditions"][0].as_object().unwrap();
+        assert_eq!((code, condition.get("lastProbeTime")), (200, Some(&Value::Null)), "{condition:?}");
+        versions.push(stored["metadata"]["resourceVersion"].clone());
+    }
+    assert_eq!(versions[0], versions[1], "the second patch changes nothing");
 }
 
 #[tokio::test]

@@ -17,6 +17,7 @@ pub(super) fn kind() -> Kind {
         create_on_update: true,
         ttl_secs: TTL_SECS,
         fields: FIELDS,
+        defaults,
         validate,
         printer: Some(&PRINTER),
         ..of::<Event>()
@@ -47,6 +48,18 @@ const MESSAGE_MAX: usize = 1024;
 
 /// The component that reports an Event. In `events.k8s.io` the field has another name.
 pub(crate) const COMPONENT: &str = "reportingComponent";
+
+/// Fills in what Go always writes: the zero time as null, for example the `eventTime` of an Event
+/// that was made with the old API, and the names of the reporter.
+fn defaults(object: &mut Value) {
+    let Value::Object(map) = object else { return };
+    for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
+        map.entry(time).or_insert(Value::Null);
+    }
+    for name in [COMPONENT, "reportingInstance"] {
+        map.entry(name).or_insert_with(|| "".into());
+    }
+}
 
 /// Rules of both versions (`legacyValidateEvent`). An Event with an `eventTime` was made with the
 /// new API, and must have its fields.
@@ -161,6 +174,15 @@ mod tests {
             let refused = Err(format!("field label not supported: {other}"));
             assert_eq!(selects(&format!("{other}=p")), refused);
         }
+    }
+
+    #[test]
+    fn an_event_has_the_times_that_go_writes() {
+        let mut event = json!({"firstTimestamp": "2026-01-02T03:04:05Z", "reportingComponent": "x"});
+        crate::kinds::stored("events").expect("a kind of the table").fill(&mut event).unwrap();
+        let wanted = json!({"firstTimestamp": "2026-01-02T03:04:05Z", "lastTimestamp": null, "eventTime": null,
+            "reportingComponent": "x", "reportingInstance": ""});
+        assert_eq!(event, wanted);
     }
 
     #[test]
