@@ -166,6 +166,13 @@ impl Seat {
         Accounted { seat: self.clone(), size }.boxed_unsync()
     }
 
+    /// Counts bytes that a session writes as those of an answer, until they are dropped: a watch over
+    /// WebSocket is a session, and its client has to read as that of any watch.
+    pub(crate) fn unwritten(self: &Arc<Seat>, bytes: Bytes) -> Bytes {
+        self.moved();
+        Piece::counted(bytes, self)
+    }
+
     fn moved(&self) {
         if let Some(answered) = self.answered.get() {
             let millis = u64::try_from(answered.since.elapsed().as_millis()).unwrap_or(u64::MAX);
