@@ -34,7 +34,7 @@ const MESSAGE_MAX: usize = 64 << 10;
 const READ_BUFFER: usize = 4 << 10;
 /// Bytes of an event that are written together with the head of its frame.
 const BEGIN: usize = 8 << 10;
-/// A client that does not take the closing message is left after this time.
+/// A client that does not answer the closing message is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A change to WebSocket that a request asks for, and the answer 101 that agrees to it.
@@ -95,8 +95,8 @@ pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch:
 }
 
 /// Sends each line of a watch as a message of text. A client that does not read one in time, as any
-/// watcher has to, is left. What is not written yet counts in the seat: where too much waits for all
-/// watchers together, that ends the session, too (`WatchBuffers::end_slowest`).
+/// watcher has to, is left. What is not written yet counts in the seat: where too much waits for
+/// all watchers together, that ends the session, too (`WatchBuffers::end_slowest`).
 async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, seat: &Arc<Seat>) {
     let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
     let bounds = bounds.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
@@ -122,7 +122,14 @@ async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, se
             }
         }
     }
-    let _ = clock::limit(CLOSING, SinkExt::<Message>::close(&mut socket)).await;
+    // The client's answer is awaited: a connection that ends while something of the client's is
+    // unread is reset, and its last events may be lost (RFC 1122, 4.2.2.13).
+    let farewell = async {
+        if SinkExt::<Message>::close(&mut socket).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = clock::limit(CLOSING, farewell).await;
 }
 
 /// Writes a message of text in one frame. The socket's own `send` would copy it, and keep the room
@@ -147,8 +154,9 @@ where
 mod tests {
     use super::*;
     use crate::flowcontrol::seat::{Patience, Seats};
-    use crate::request::connections::{Connections, Known};
+    use crate::request::connections::Connections;
     use crate::request::http::BodyError;
+    use crate::request::sources::Known;
     use crate::testing;
     use futures::FutureExt;
     use serde_json::Value;
