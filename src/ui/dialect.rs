@@ -36,8 +36,9 @@ const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history
                        2>/dev/null || :; }; ";
 
 /// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
-/// command, for `$_` in the next line. The redirection keeps it out of the trace of `set -x`.
-const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=$_; } 2>/dev/null";
+/// command, for `$_` in the next line. dash may have none: after `set -u` it would end. The
+/// redirection keeps it out of the trace of `set -x`.
+const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/null";
 
 /// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
 /// or was interrupted.
@@ -359,6 +360,18 @@ mod tests {
         assert_eq!(run_orders("/bin/bash", true, &lines), ("<two words> 0 there".into(), Some(0)));
         let reported = "[t:1:0]<two words> [t:2:0][t:3:1]0 there [t:4:0]";
         assert_eq!(run_orders("/bin/bash", false, &lines), (reported.into(), Some(0)));
+    }
+
+    /// dash has the `$_` of the environment alone.
+    #[test]
+    fn a_shell_without_a_last_word_goes_on_after_an_unset_variable_became_an_error() {
+        for (shell, dialect) in [("/bin/bash", Dialect::Bash), ("/bin/sh", Dialect::Posix)] {
+            let orders = dialect.order("set -u", 1, 0, false) + &dialect.order("echo on", 2, 0, false);
+            let functions = dialect.functions("t", false);
+            let text = format!("exec 7</dev/null 8>/dev/null; {functions}\n{orders}echo end\n");
+            let ran = Command::new(shell).args(["-c", &text]).env_remove("_").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), "on\nend\n", "{shell}");
+        }
     }
 
     #[test]

@@ -189,7 +189,7 @@ fn kubectl(text: String, words: Vec<String>, special: bool) -> Line {
 }
 
 fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) -> Line {
-    let name = name_of(word, words.iter().map(String::as_str), cluster);
+    let name = name_of(word, words.iter().skip(1).map(String::as_str), cluster);
     if special {
         return Line::Shell(format!("ropewalk {word}{name}{after}"));
     }
@@ -201,12 +201,16 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
 }
 
 /// Returns ` --name` and the cluster's name for an own word that is about a cluster, unless the
-/// words behind it name one.
-fn name_of<'a>(word: &str, mut words: impl Iterator<Item = &'a str>, cluster: &str) -> String {
-    match ["doctor", "what"].contains(&word) || words.any(|w| w == "--name" || w.starts_with("--name=")) {
-        true => String::new(),
-        false => format!(" --name {cluster}"),
-    }
+/// words behind it name one. kubectl and etcdctl have words of their own behind their first one:
+/// `kubectl expose deploy web --name=shop` names a Service.
+fn name_of<'a>(word: &str, mut behind: impl Iterator<Item = &'a str>, cluster: &str) -> String {
+    let is_name = |word: &str| word == "--name" || word.starts_with("--name=");
+    let is_named = match word {
+        "doctor" | "what" => true, // they are about no cluster
+        "kubectl" | "etcdctl" => behind.next().is_some_and(is_name),
+        _ => behind.any(is_name),
+    };
+    if is_named { String::new() } else { format!(" --name {cluster}") }
 }
 
 /// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is

@@ -86,6 +86,8 @@ mod tests {
         assert_eq!(of("ropewalk undo 2"), own(&["undo", "--name", "two", "2"]));
         assert_eq!(of("ropewalk  lab leave"), own(&["lab", "--name", "two", "leave"]));
         assert_eq!(of("ropewalk kubectl get pods"), own(&["kubectl", "--name", "two", "get", "pods"]));
+        let shop = ["kubectl", "--name", "two", "expose", "deploy", "web", "--name", "shop"];
+        assert_eq!(of("ropewalk kubectl expose deploy web --name shop"), own(&shop));
         for named in
             ["ropewalk down --name main", "ropewalk reset --name=main", "ropewalk --name main status"]
         {
@@ -98,6 +100,11 @@ mod tests {
             ("ls; ropewalk fault heal", "ls; ropewalk fault --name two heal"),
             ("ls && ropewalk undo", "ls && ropewalk undo --name two"),
             ("ls; ropewalk undo --name main", "ls; ropewalk undo --name main"),
+            (
+                "ls; ropewalk kubectl expose po web --name=x",
+                "ls; ropewalk kubectl --name two expose po web --name=x",
+            ),
+            ("ls; ropewalk kubectl --name=main get po", "ls; ropewalk kubectl --name=main get po"),
             ("ls; ropewalk what pod; ropewalk", "ls; ropewalk what pod; ropewalk"),
         ] {
             assert_eq!(of(text), Line::Shell(whole.into()), "{text}");
