@@ -19,11 +19,13 @@ pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
 pub(crate) use within::{with_kubectl, with_prefix, without_editing_mode, word_of_the_session};
-pub(crate) use words::{WORDS, bare_verbs, begins_with_own_word, meant_for_kubectl, split_negation};
+pub(crate) use words::{
+    WORDS, bare_verbs, begins_with_own_word, commands_of_a_cluster, meant_for_kubectl, split_negation,
+};
 
 use super::paste;
 use kubectl::parse;
-use words::{IN_A_PROCESS, LESSON, command_of_a_cluster, is_bare_verb};
+use words::{IN_A_PROCESS, LESSON, OF_NO_CLUSTER, command_of_a_cluster, is_bare_verb};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,7 +208,7 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
 fn name_of<'a>(word: &str, mut behind: impl Iterator<Item = &'a str>, cluster: &str) -> String {
     let is_name = |word: &str| word == "--name" || word.starts_with("--name=");
     let is_named = match word {
-        "doctor" | "what" => true, // they are about no cluster
+        word if OF_NO_CLUSTER.contains(&word) => true,
         "kubectl" | "etcdctl" => behind.next().is_some_and(is_name),
         _ => behind.any(is_name),
     };

@@ -52,6 +52,14 @@ pub(super) const LESSON: &[&str] =
 
 /// Commands of this program that take the name of a cluster, beside those in [`IN_A_PROCESS`].
 const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
+/// Those in [`IN_A_PROCESS`] that are about none.
+pub(super) const OF_NO_CLUSTER: &[&str] = &["doctor", "what"];
+
+/// Commands of this program that take the name of a cluster.
+pub(crate) fn commands_of_a_cluster() -> impl Iterator<Item = &'static str> {
+    let all = IN_A_PROCESS.iter().chain(OF_A_CLUSTER).copied();
+    all.filter(|word| !OF_NO_CLUSTER.contains(word))
+}
 
 /// True if a line of the shell begins with this program, or with the shell's `! ` and this program.
 pub(crate) fn begins_with_own_word(text: &str) -> bool {

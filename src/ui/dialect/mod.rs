@@ -18,6 +18,8 @@
 //! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That
 //! may give two reports of a line; by their number the second one is known.
 
+mod program;
+
 use super::line::unfinished;
 use std::path::Path;
 
@@ -87,9 +89,10 @@ impl Dialect {
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
             Dialect::Posix => "",
         };
-        let Surroundings { program, home, kubeconfig, bin, spare } = surroundings;
+        let Surroundings { program, cluster, home, kubeconfig, bin, spare } = surroundings;
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
+        let own_program = program::function(&program, &quote(cluster));
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
         // it was told not to: a tab in a line would ask for completion.
@@ -107,7 +110,7 @@ impl Dialect {
              (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
              export PATH={bin}:\"$PATH\":{spare}; \
-             k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
+             k() {{ kubectl \"$@\"; }}; {own_program}{functions}__ropewalk 0 0\n"
         )
     }
 
@@ -204,6 +207,8 @@ pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
 pub(crate) struct Surroundings<'a> {
     /// This program.
     pub program: &'a Path,
+    /// The name of the session's cluster.
+    pub cluster: &'a str,
     /// The home of the session's cluster, as an absolute path.
     pub home: &'a Path,
     pub kubeconfig: &'a Path,
@@ -283,6 +288,7 @@ mod tests {
     fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
@@ -410,6 +416,7 @@ mod tests {
     fn the_shell_exports_the_home_of_the_session() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
@@ -447,6 +454,7 @@ mod tests {
     fn bash_reads_our_commands_without_its_line_editor() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
