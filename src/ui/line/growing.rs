@@ -112,8 +112,8 @@ fn ends_in_remark(text: &str) -> bool {
 }
 
 /// What a line may begin with that continues a text: a command, or a word that the grammar wants
-/// there, as behind `for i` and `f()`.
-const CONTINUATIONS: [&str; 4] = [":", "do", "in", "{"];
+/// there, as behind `for i`, `f()` and `[[ -f x`.
+const CONTINUATIONS: [&str; 5] = [":", "do", "in", "{", "]]"];
 
 /// Returns whether a further line can continue a text at whose end the parser misses something. It
 /// misses something also where the last word is a wrong one (`fi`, `echo hi >`): then it refuses
@@ -295,6 +295,7 @@ mod tests {
             "function g",
             "if true; then ls; else",
             "[[ -f x &&",
+            "[[ -f x",
             "ls && {",
         ] {
             assert!(unfinished(open), "{open}");

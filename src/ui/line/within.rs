@@ -29,7 +29,7 @@ pub(super) fn expanded(text: &str, cluster: &str) -> String {
         if typed == "ropewalk"
             && let Some((command, rest)) = command_of_a_cluster(behind)
         {
-            let name = name_of(command, behind.split_whitespace(), cluster);
+            let name = name_of(command, rest.split_whitespace(), cluster);
             out.insert_str(end - rest.len(), &name);
         }
         // `undo () { :; }` makes a function of this name.

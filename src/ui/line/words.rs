@@ -52,6 +52,14 @@ pub(super) const LESSON: &[&str] =
 
 /// Commands of this program that take the name of a cluster, beside those in [`IN_A_PROCESS`].
 const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
+/// Those in [`IN_A_PROCESS`] that are about none.
+pub(super) const OF_NO_CLUSTER: &[&str] = &["doctor", "what"];
+
+/// Commands of this program that take the name of a cluster.
+pub(crate) fn commands_of_a_cluster() -> impl Iterator<Item = &'static str> {
+    let all = IN_A_PROCESS.iter().chain(OF_A_CLUSTER).copied();
+    all.filter(|word| !OF_NO_CLUSTER.contains(word))
+}
 
 /// True if a line of the shell begins with this program, or with the shell's `! ` and this program.
 pub(crate) fn begins_with_own_word(text: &str) -> bool {
@@ -86,6 +94,8 @@ mod tests {
         assert_eq!(of("ropewalk undo 2"), own(&["undo", "--name", "two", "2"]));
         assert_eq!(of("ropewalk  lab leave"), own(&["lab", "--name", "two", "leave"]));
         assert_eq!(of("ropewalk kubectl get pods"), own(&["kubectl", "--name", "two", "get", "pods"]));
+        let shop = ["kubectl", "--name", "two", "expose", "deploy", "web", "--name", "shop"];
+        assert_eq!(of("ropewalk kubectl expose deploy web --name shop"), own(&shop));
         for named in
             ["ropewalk down --name main", "ropewalk reset --name=main", "ropewalk --name main status"]
         {
@@ -98,6 +108,11 @@ mod tests {
             ("ls; ropewalk fault heal", "ls; ropewalk fault --name two heal"),
             ("ls && ropewalk undo", "ls && ropewalk undo --name two"),
             ("ls; ropewalk undo --name main", "ls; ropewalk undo --name main"),
+            (
+                "ls; ropewalk kubectl expose po web --name=x",
+                "ls; ropewalk kubectl --name two expose po web --name=x",
+            ),
+            ("ls; ropewalk kubectl --name=main get po", "ls; ropewalk kubectl --name=main get po"),
             ("ls; ropewalk what pod; ropewalk", "ls; ropewalk what pod; ropewalk"),
         ] {
             assert_eq!(of(text), Line::Shell(whole.into()), "{text}");

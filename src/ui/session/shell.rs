@@ -225,6 +225,7 @@ impl Session {
         let setting = Setting {
             shell,
             dialect,
+            cluster: self.place.name.clone(),
             home: self.place.home.path().to_path_buf(),
             kubeconfig: self.place.kubeconfig(),
             bin: self.place.home.bin(),

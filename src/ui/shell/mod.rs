@@ -50,6 +50,8 @@ pub(crate) struct Setting {
     pub shell: PathBuf,
     pub dialect: Dialect,
     pub program: PathBuf,
+    /// The name of the session's cluster.
+    pub cluster: String,
     pub home: PathBuf,
     pub kubeconfig: PathBuf,
     /// Before everything else on PATH: the built-in tools.
@@ -106,6 +108,7 @@ impl Setting {
     fn surroundings(&self) -> Surroundings<'_> {
         Surroundings {
             program: &self.program,
+            cluster: &self.cluster,
             home: &self.home,
             kubeconfig: &self.kubeconfig,
             bin: &self.bin,

@@ -6,6 +6,7 @@ fn setting(shell: &str, terminal: bool) -> Setting {
         shell: shell.into(),
         dialect: Dialect::of(Path::new(shell)).expect("a shell that can be driven"),
         program: "/bin/true".into(),
+        cluster: "main".into(),
         home: "/none".into(),
         kubeconfig: "/none".into(),
         bin: "/none".into(),

@@ -10,8 +10,8 @@
 //! Every answer of the server is the body that [`Seat::answer`] makes. The body hands out pieces; a
 //! piece counts until the connection drops it, so what waits in the buffers of HTTP/2 counts as
 //! well. Clients have deadlines, which [`Seats::sweep`] enforces: [`Patience`] says which. A
-//! request that changes protocols (exec, port-forward) keeps its seat, and its connection's place
-//! among the connections, until the session ends (`proxy`).
+//! request that changes protocols (exec, port-forward, a watch over WebSocket) keeps its seat, and
+//! its connection's place among the connections, until the session ends (`proxy`).
 
 use crate::flowcontrol::pool::Place;
 use crate::request::connections::Counted;
@@ -164,6 +164,13 @@ impl Seat {
             seats.list(self);
         }
         Accounted { seat: self.clone(), size }.boxed_unsync()
+    }
+
+    /// Counts bytes that a session writes as those of an answer, until they are dropped: a watch
+    /// over WebSocket is a session, and its client has to read as that of any watch.
+    pub(crate) fn unwritten(self: &Arc<Seat>, bytes: Bytes) -> Bytes {
+        self.moved();
+        Piece::counted(bytes, self)
     }
 
     fn moved(&self) {

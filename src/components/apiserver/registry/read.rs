@@ -11,7 +11,7 @@ use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::key_of;
 use api::Status;
-use api::errors::Errors;
+use api::errors::{Errors, brief};
 use api::gostr::quote;
 use api::kinds::Kind;
 use base64::Engine as _;
@@ -122,7 +122,7 @@ pub(crate) fn parse_uint(text: &str) -> Result<i64, String> {
         Err(error) if is_unsigned && *error.kind() == IntErrorKind::PosOverflow => "value out of range",
         _ => "invalid syntax",
     };
-    Err(format!("strconv.ParseUint: parsing {}: {why}", quote(text)))
+    Err(format!("strconv.ParseUint: parsing {}: {why}", quote(brief(text))))
 }
 
 fn decode(token: &str) -> Option<At> {
@@ -325,5 +325,7 @@ mod tests {
             );
             assert_eq!(told, want);
         }
+        // A body may have one of megabytes, and the record of the request repeats what is said.
+        assert!(parse_uint(&"x".repeat(1 << 20)).unwrap_err().len() < 32 << 10);
     }
 }

@@ -3,29 +3,38 @@
 //! lines only in pieces of any length.
 
 use crate::auth::bearer;
-use crate::flowcontrol::seat::ANSWER_TIME;
+use crate::flowcontrol::seat::{ANSWER_TIME, Seat};
 use crate::proxy::kubelet::session_end;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, full, header as text_of};
 use crate::server::Server;
 use api::Status;
+use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use std::io;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use tokio_tungstenite::tungstenite::protocol::frame::FrameHeader;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
 /// Bytes of a message from the client. A client has nothing to say: its messages are read and
 /// dropped, and a longer one ends the watch.
 const MESSAGE_MAX: usize = 64 << 10;
-/// A client that does not take the closing message is left after this time.
+/// Bytes that are read from a client at a time. Each watch has this buffer as long as it lasts.
+const READ_BUFFER: usize = 4 << 10;
+/// Bytes of an event that are written together with the head of its frame.
+const BEGIN: usize = 8 << 10;
+/// A client that does not answer the closing message is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// A change to WebSocket that a request asks for, and the answer 101 that agrees to it.
@@ -71,11 +80,11 @@ pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch:
     let Switch { client, answer } = switch;
     // The answer 101 is written at once; the session keeps the watch's place until it ends.
     ctx.seat.outlive_answer();
-    let over = session_end(&server.state, ctx);
+    let (over, seat) = (session_end(&server.state, ctx), ctx.seat.clone());
     server.crew.spawn(async move {
         let session = async {
             let Ok(client) = client.await else { return };
-            send_lines(TokioIo::new(client), watch.into_body()).await;
+            send_lines(TokioIo::new(client), watch.into_body(), &seat).await;
         };
         tokio::select! {
             () = session => {}
@@ -86,39 +95,72 @@ pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch:
 }
 
 /// Sends each line of a watch as a message of text. A client that does not read one in time, as any
-/// watcher has to, is left.
-async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body) {
-    let bounds = WebSocketConfig::default();
+/// watcher has to, is left. What is not written yet counts in the seat: where too much waits for
+/// all watchers together, that ends the session, too (`WatchBuffers::end_slowest`).
+async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, seat: &Arc<Seat>) {
+    let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
     let bounds = bounds.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bounds)).await;
     loop {
         let frame = tokio::select! {
             frame = lines.frame() => frame,
-            // Also answers a ping, and the client's farewell.
+            // Also answers a ping.
             message = socket.next() => match message {
+                Some(Ok(Message::Close(_))) => break, // what closes the socket answers it
                 Some(Ok(_)) => continue,
                 _ => return,
             },
         };
         let Some(Ok(frame)) = frame else { break };
-        let Ok(mut piece) = frame.into_data() else { continue };
+        let Ok(piece) = frame.into_data() else { continue };
+        let mut piece = seat.unwritten(piece);
         while let Some(end) = piece.iter().position(|byte| *byte == b'\n') {
-            let Ok(line) = Utf8Bytes::try_from(piece.split_to(end + 1)) else { return };
-            let sent = clock::limit(ANSWER_TIME, socket.send(Message::Text(line))).await;
+            let line = piece.split_to(end + 1);
+            let sent = clock::limit(ANSWER_TIME, write_message(&mut socket, line)).await;
             if !matches!(sent, Some(Ok(()))) {
                 return;
             }
         }
     }
-    let _ = clock::limit(CLOSING, socket.close(None)).await;
+    // The client's answer is awaited: a connection that ends while something of the client's is
+    // unread is reset, and its last events may be lost (RFC 1122, 4.2.2.13).
+    let farewell = async {
+        if SinkExt::<Message>::close(&mut socket).await.is_ok() {
+            while let Some(Ok(_)) = socket.next().await {}
+        }
+    };
+    let _ = clock::limit(CLOSING, farewell).await;
+}
+
+/// Writes a message of text in one frame. The socket's own `send` would copy it, and keep the room
+/// for it as long as the watch lasts: a large event is in memory once, however many watch it.
+async fn write_message<S>(socket: &mut WebSocketStream<S>, mut line: Bytes) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    // The answer to a ping may wait there. It cannot stand in the middle of a frame.
+    SinkExt::<Message>::flush(socket).await.map_err(io::Error::other)?;
+    let head = FrameHeader { opcode: OpCode::Data(Data::Text), ..FrameHeader::default() };
+    let mut begin = Vec::new();
+    head.format(line.len() as u64, &mut begin).map_err(io::Error::other)?;
+    begin.extend_from_slice(&line.split_to(line.len().min(BEGIN)));
+    let io = socket.get_mut();
+    io.write_all(&begin).await?;
+    io.write_all(&line).await?;
+    io.flush().await
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flowcontrol::seat::{Patience, Seats};
+    use crate::request::connections::Connections;
+    use crate::request::http::BodyError;
+    use crate::request::sources::Known;
     use crate::testing;
-    use bytes::Bytes;
+    use futures::FutureExt;
     use serde_json::Value;
+    use std::pin::pin;
     use tokio::net::TcpStream;
     use tokio_tungstenite::client_async;
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
@@ -154,6 +196,43 @@ mod tests {
             }
         }
         assert_eq!((names.contains(&"default".to_string()), pongs), (true, 1), "{names:?}");
+    }
+
+    /// Where many watch a large event, it is in memory once; and where that is too much, a client
+    /// that does not read loses its connection.
+    #[tokio::test(start_paused = true)]
+    async fn an_event_that_waits_for_its_client_is_not_copied_and_counts() {
+        let connections = Connections::new(8, Known::default());
+        let counted = Arc::new(connections.admit("10.0.0.1:7".parse().unwrap()).unwrap());
+        let (seat, seats) = (Seat::new(Some(counted.clone())), Arc::new(Seats::default()));
+        drop(seat.answer(full(""), Patience::Watch, &seats));
+        let line: Arc<[u8]> = format!("{}\n", "x".repeat(1 << 20)).into_bytes().into();
+        let lines = full(Bytes::from_owner(line.clone()));
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let mut session = pin!(send_lines(here, lines, &seat));
+        assert!(session.as_mut().now_or_never().is_none(), "the client does not read");
+        assert_eq!(Arc::strong_count(&line), 2, "what waits is the event itself");
+        assert!(!counted.end.is_cancelled());
+        seat.give_up(); // of the slowest watcher
+        assert!(counted.end.is_cancelled());
+        let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
+        client.send(Message::Ping(Bytes::new())).await.unwrap();
+        let (read, ()) = tokio::join!(client.next(), session);
+        assert!(read.unwrap().unwrap().into_data() == line[..], "one message");
+        assert_eq!(Arc::strong_count(&line), 1);
+    }
+
+    /// A client takes its leave, and the server answers.
+    #[tokio::test]
+    async fn a_client_that_closes_the_socket_is_answered() {
+        let (sender, lines) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
+        let (here, there) = tokio::io::duplex(1 << 10);
+        let mut client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
+        client.send(Message::Close(None)).await.unwrap();
+        let seat = Seat::new(None);
+        let (answer, ()) = tokio::join!(client.next(), send_lines(here, lines.boxed_unsync(), &seat));
+        assert!(matches!(answer, Some(Ok(Message::Close(None)))), "{answer:?}");
+        drop(sender);
     }
 
     /// A browser that shows a token offers it as a subprotocol, beside one that is named again.

@@ -18,6 +18,8 @@
 //! asked about by a command of its own ([`question`]), which the shell reads once it is ready. That
 //! may give two reports of a line; by their number the second one is known.
 
+mod program;
+
 use super::line::unfinished;
 use std::path::Path;
 
@@ -36,8 +38,9 @@ const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history
                        2>/dev/null || :; }; ";
 
 /// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
-/// command, for `$_` in the next line. The redirection keeps it out of the trace of `set -x`.
-const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=$_; } 2>/dev/null";
+/// command, for `$_` in the next line. dash may have none: after `set -u` it would end. The
+/// redirection keeps it out of the trace of `set -x`.
+const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/null";
 
 /// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
 /// or was interrupted.
@@ -86,9 +89,10 @@ impl Dialect {
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
             Dialect::Posix => "",
         };
-        let Surroundings { program, home, kubeconfig, bin, spare } = surroundings;
+        let Surroundings { program, cluster, home, kubeconfig, bin, spare } = surroundings;
         let [program, home, kubeconfig, bin, spare] =
             [program, home, kubeconfig, bin, spare].map(|path| quote(&path.to_string_lossy()));
+        let own_program = program::function(&program, &quote(cluster));
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
         // it was told not to: a tab in a line would ask for completion.
@@ -106,7 +110,7 @@ impl Dialect {
              (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
              export PATH={bin}:\"$PATH\":{spare}; \
-             k() {{ kubectl \"$@\"; }}; ropewalk() {{ {program} \"$@\"; }}; {functions}__ropewalk 0 0\n"
+             k() {{ kubectl \"$@\"; }}; {own_program}{functions}__ropewalk 0 0\n"
         )
     }
 
@@ -203,6 +207,8 @@ pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
 pub(crate) struct Surroundings<'a> {
     /// This program.
     pub program: &'a Path,
+    /// The name of the session's cluster.
+    pub cluster: &'a str,
     /// The home of the session's cluster, as an absolute path.
     pub home: &'a Path,
     pub kubeconfig: &'a Path,
@@ -282,6 +288,7 @@ mod tests {
     fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
@@ -361,6 +368,18 @@ mod tests {
         assert_eq!(run_orders("/bin/bash", false, &lines), (reported.into(), Some(0)));
     }
 
+    /// dash has the `$_` of the environment alone.
+    #[test]
+    fn a_shell_without_a_last_word_goes_on_after_an_unset_variable_became_an_error() {
+        for (shell, dialect) in [("/bin/bash", Dialect::Bash), ("/bin/sh", Dialect::Posix)] {
+            let orders = dialect.order("set -u", 1, 0, false) + &dialect.order("echo on", 2, 0, false);
+            let functions = dialect.functions("t", false);
+            let text = format!("exec 7</dev/null 8>/dev/null; {functions}\n{orders}echo end\n");
+            let ran = Command::new(shell).args(["-c", &text]).env_remove("_").output().unwrap();
+            assert_eq!(String::from_utf8_lossy(&ran.stdout), "on\nend\n", "{shell}");
+        }
+    }
+
     #[test]
     fn a_trap_for_err_runs_once_for_each_failure() {
         let lines = ["set -E; trap 'echo E' ERR", "false", "false && true", "! true", "(exit 3)", "echo end"];
@@ -397,6 +416,7 @@ mod tests {
     fn the_shell_exports_the_home_of_the_session() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
@@ -434,6 +454,7 @@ mod tests {
     fn bash_reads_our_commands_without_its_line_editor() {
         let surroundings = Surroundings {
             program: Path::new("/bin/true"),
+            cluster: "main",
             home: Path::new("/home/it's"),
             kubeconfig: Path::new("/config"),
             bin: Path::new("/none"),
