@@ -121,9 +121,10 @@ impl News {
     pub(super) fn release(&self) {
         let mut state = self.open();
         state.held = false;
-        if state.kept.is_empty() {
+        if state.kept.is_empty() && state.voice.is_none() {
             return;
         }
+        // Also if none has waited: one may come before the prompt, behind output without a newline.
         if self.column.take_inside() {
             println!();
         }
@@ -206,6 +207,10 @@ mod tests {
         assert_eq!(news.open().kept, ["second\n", "third, not before it\n"]);
         news.release();
         assert!(news.open().kept.is_empty());
+        news.hold();
+        column.saw(b"output without a newline");
+        news.release();
+        assert!(!column.take_inside(), "news that come before the prompt begin on a new line");
         news.hold();
         news.tell("fourth".into());
         assert_eq!(*heard.lock(), ["first\n"]);
