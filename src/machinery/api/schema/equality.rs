@@ -107,8 +107,8 @@ fn same(shape: &Shape, a: &Value, b: &Value) -> bool {
         (Shape::List(inner), Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(inner, one, other))
         }
-        // No list is the same as an empty one. A struct that is not set differs from an empty one: as
-        // a rule it is a pointer in Go.
+        // No list is the same as an empty one. A struct that is not set differs from an empty one:
+        // as a rule it is a pointer in Go.
         (Shape::List(_) | Shape::Map(_), one, other) => one == other || (is_empty(one) && is_empty(other)),
         _ => a == b,
     }
