@@ -11,10 +11,10 @@
 //! [`interactive`] talks to a person, [`builtins`] are the commands that must run inside.
 //! [`apostrophes`] and [`documents`] hide from the parser what it does not understand, and
 //! [`depth`] what would end the stack; [`subshells`] mends what it takes for arithmetic, and
-//! [`guard`] catches its faults. It forks as shells do: one process, no threads; every kernel
-//! call is a safe function of `linux`. Each `waitpid` takes *any* child and records its status, so
-//! orphans of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so that
-//! signals reach it.
+//! [`guard`] catches its faults; [`assembly`] makes commands of lines. It forks as shells do: one
+//! process, no threads; every kernel call is a safe function of `linux`. Each `waitpid` takes *any*
+//! child and records its status, so orphans of pid 1 do not stay zombies; the last command of `-c`
+//! replaces the shell, so that signals reach it.
 //! ## Left out
 //! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
 //! bash: arrays, `<(…)`, `printf -v`, and `=~` in `[[ … ]]`. They say so with status 2; `let` is
@@ -32,6 +32,7 @@
 
 mod apostrophes;
 mod arith;
+mod assembly;
 mod builtins;
 mod depth;
 mod documents;
