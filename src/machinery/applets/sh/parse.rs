@@ -1,7 +1,7 @@
 //! Between text and brush-parser's trees.
 
 use super::assembly::Assembly;
-use super::{Flow, Run, Shell, apostrophes, depth, documents, guard, subshells};
+use super::{Flow, Run, Shell, apostrophes, case_patterns, depth, documents, guard, subshells};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
@@ -44,6 +44,18 @@ pub(super) struct Fault {
 /// # Errors
 /// What is wrong with the text.
 pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let fault = match with_stand_ins(text, stack) {
+        Ok(program) => return Ok(program),
+        Err(fault) => fault,
+    };
+    match case_patterns::opened(text).map(|text| with_stand_ins(&text, stack)) {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(opened)) if opened.incomplete => Err(opened),
+        Some(Err(_)) | None => Err(fault),
+    }
+}
+
+fn with_stand_ins(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }
