@@ -349,7 +349,14 @@ fn verify(file: &Path, key: Option<&str>, directory: Option<&Path>, lang: Lang) 
         return Ok(1);
     }
     let word = |key: &str| word(&record, key);
-    let with = [word("learner"), word("lab"), word("seed"), word("score"), word("max"), shown.into_owned()];
+    let with = [
+        learner_of(lang, &record),
+        word("lab"),
+        word("seed"),
+        word("score"),
+        word("max"),
+        shown.into_owned(),
+    ];
     println!("{}", lang.say(Say::LabVerified, &with.each_ref().map(String::as_str)));
     for line in front::remarks(lang, &record) {
         println!("{line}");
@@ -371,6 +378,14 @@ fn other_lab(labs: &Labs, record: &Value, lang: Lang) -> Vec<String> {
     let with = ["lab", "labs", "ropewalk", "content"].map(|key| word(record, key));
     lines.push(lang.say(Say::LabOther, &with.each_ref().map(String::as_str)));
     lines
+}
+
+/// The learner of a record, or that it names none.
+fn learner_of(lang: Lang, record: &Value) -> String {
+    match record["learner"].as_str() {
+        None | Some("") => lang.say(Say::LabNoLearner, &[]),
+        Some(_) => word(record, "learner"),
+    }
 }
 
 /// A field of another person's record, without what a terminal would obey.
@@ -440,5 +455,14 @@ mod tests {
         let record = serde_json::json!({"learner": "Kim, 100 of 100\u{1b}[8m\nx", "score": 0});
         assert_eq!(word(&record, "learner"), "Kim, 100 of 100[8mx");
         assert_eq!(word(&record, "score"), "0");
+    }
+
+    #[test]
+    fn a_record_may_name_no_learner() {
+        let of = |record: Value| learner_of(Lang::En, &record);
+        assert_eq!(of(serde_json::json!({"learner": "Kim"})), "Kim");
+        for record in [serde_json::json!({"learner": ""}), serde_json::json!({})] {
+            assert_eq!(of(record), "no learner named");
+        }
     }
 }

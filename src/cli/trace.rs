@@ -75,9 +75,9 @@ fn found(answer: Value, output: Option<Picture>, width: usize) -> anyhow::Result
     Ok(Found { text, any })
 }
 
-/// Nothing or `LAST`, `pod/web`, `pod web`, `deployments.apps/web`, `kube-system/pod/coredns-…`, or
-/// a request's id. `namespace`: that of the flag `-n`, which goes with an object alone, and may not
-/// contradict one that is written before the kind. `None`: none of these.
+/// Nothing or `LAST`, `pod/web`, `pod web`, `deployments.v1.apps/web`, `kube-system/pod/coredns-…`,
+/// or a request's id. `namespace`: that of the flag `-n`, which goes with an object alone, and may
+/// not contradict one that is written before the kind. `None`: none of these.
 fn parse(what: &[String], namespace: Option<&str>) -> Option<Trace> {
     let parts: Vec<&str> = match what {
         [] => vec!["last"],
@@ -90,11 +90,17 @@ fn parse(what: &[String], namespace: Option<&str>) -> Option<Trace> {
     }
     let plural = |kind: &str| {
         let kind = kind.to_lowercase();
+        // `deployment`, `deployment.apps` and `deployment.v1.apps`, as kubectl has it.
         let named = |k: &&api::kinds::Kind| {
-            k.plural == kind
-                || k.singular == kind
-                || [k.plural, k.singular.as_str()].iter().any(|name| format!("{name}.{}", k.group) == kind)
-                || k.short_names.contains(&kind.as_str())
+            let mut names = [k.plural, k.singular.as_str()].into_iter().chain(k.short_names.iter().copied());
+            names.any(|name| {
+                kind.strip_prefix(name).is_some_and(|rest| {
+                    rest.is_empty()
+                        || rest.strip_prefix('.').is_some_and(|rest| {
+                            rest == k.group || rest == format!("{}.{}", k.version, k.group)
+                        })
+                })
+            })
         };
         api::kinds::all().iter().find(named).map_or(kind.clone(), |k| k.plural.to_string())
     };
@@ -396,6 +402,11 @@ mod tests {
         let object = |what: &str| told(of(what, None));
         assert_eq!(object("po/web"), "default pods web");
         assert_eq!(object("shop/Deployment.apps/web"), "shop deployments web");
+        for kind in ["deployments.v1.apps", "Deployment.v1.apps", "deploy.apps", "deploy.v1.apps"] {
+            assert_eq!(object(&format!("{kind}/web")), "default deployments web", "{kind}");
+        }
+        assert_eq!(object("pods.v1./web"), "default pods web");
+        assert_eq!(object("deployments.v9.apps/web"), "default deployments.v9.apps web");
         assert_eq!(object("widgets.example.com/a"), "default widgets.example.com a");
         assert!(matches!(of("last", None), Some(Trace::Last)));
         assert!(matches!(of("4b1f", None), Some(Trace::Request(id)) if id == "4b1f"));

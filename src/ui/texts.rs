@@ -368,7 +368,7 @@ texts! {
     SolveLabTry: "`lab solve` plays the lab's solution; `solve LESSON` plays that of a lesson", "`lab solve`는 실습의 풀이를, `solve 강의`는 강의의 풀이를 실행합니다";
     LabUntold: "Explanations kept back: {}. Each is shown when its task is right, or after `lab give-up`.", "아직 보여 주지 않은 설명: {}개. 과제가 해결되거나 `lab give-up`을 실행하면 볼 수 있습니다.";
     LabOther: "the lab {} of this record is not the one in this program: it was read from {} by ropewalk {} and has the content {}; --labs DIRECTORY compares with the labs there", "이 기록의 {} 실습은 이 프로그램에 들어 있는 것과 다릅니다. 읽은 곳: {}, ropewalk 버전: {}, 내용 해시: {}. --labs 디렉터리를 적으면 그곳의 실습과 비교합니다";
-    LabRecord: "signed record: {}", "서명된 기록: {}";
+    LabRecord: "signed record: {}", "서명된 기록: {}"; LabNoLearner: "no learner named", "학습자 이름 없음";
     LabVerified: "unedited: {}, lab {}, seed {}, {} of {} points, signed with {}", "고쳐진 곳 없음: {}, 실습 {}, 시드 {}, {}점 (만점 {}점), 서명 키 {}";
     // -- errors: what happened, why, what to try
     Why: "why", "이유";

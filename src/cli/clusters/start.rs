@@ -10,7 +10,7 @@ use cluster::external_etcd::ExternalEtcd;
 use cluster::home::Home;
 use cluster::launch::{self, Launched, WHOLE_MAX};
 use cluster::{Error, Place, Refusal, Spec};
-use lang::charset::{eprint, eprintln};
+use lang::charset::eprintln;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use ui::texts::Say;
@@ -74,6 +74,25 @@ fn progress_line(value: &Value) -> String {
     )
 }
 
+/// A line of a terminal that each progress overwrites. It is erased at the end of the wait, also of
+/// one that fails: an error begins its own line.
+struct ProgressLine<W: Write>(Option<W>);
+
+impl<W: Write> ProgressLine<W> {
+    fn show(&mut self, text: &str) {
+        if let Some(terminal) = &mut self.0 {
+            // A closed terminal needs no progress.
+            let _ = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
+        }
+    }
+}
+
+impl<W: Write> Drop for ProgressLine<W> {
+    fn drop(&mut self) {
+        self.show("");
+    }
+}
+
 /// Follows a start until it is complete. Progress goes to a terminal only.
 ///
 /// # Errors
@@ -82,17 +101,11 @@ fn progress_line(value: &Value) -> String {
 async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut control = Control::connect(place).await?;
     let mut answer = Some(control.ask(&Ask::Wait).await?);
-    let terminal = std::io::stderr().is_terminal();
+    let mut line = ProgressLine(std::io::stderr().is_terminal().then(std::io::stderr));
     let over = clock::deadline(WHOLE_MAX);
     while let Some(value) = answer {
-        if terminal {
-            eprint!("\r\x1b[K{}", progress_line(&value));
-            let _ = std::io::stderr().flush();
-        }
+        line.show(&progress_line(&value));
         if value["ready"] == true {
-            if terminal {
-                eprint!("\r\x1b[K");
-            }
             return Ok(());
         }
         answer = match tokio::time::timeout_at(over, control.next()).await {
@@ -226,6 +239,15 @@ mod tests {
             wait: false,
             detach: false,
         }
+    }
+
+    #[test]
+    fn an_error_does_not_follow_the_progress_on_its_line() {
+        let mut shown = Vec::new();
+        let mut line = ProgressLine(Some(&mut shown));
+        line.show("store ..");
+        drop(line);
+        assert_eq!(String::from_utf8(shown).unwrap(), "\r\x1b[Kstore ..\r\x1b[K");
     }
 
     #[test]

@@ -119,8 +119,11 @@ fn diff(shape: Shape, from: &Fields, to: &Fields, look: Look) -> Fields {
         };
         match (old, new) {
             (Value::Object(_), Value::Object(_)) if shape.field(key).is_replaced() => {
-                let replaced = (look.additions && old != new).then(|| new.clone());
-                patch.extend(replaced.map(|new| (key.clone(), new)));
+                // Upstream sends it also if it is the same (`handleMapDiff`), so that `apply` says
+                // `configured` of every PodDisruptionBudget.
+                if look.additions {
+                    patch.insert(key.clone(), new.clone());
+                }
             }
             (Value::Object(a), Value::Object(b)) => {
                 let mut inner = diff(shape.field(key), a, b, look);

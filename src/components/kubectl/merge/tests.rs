@@ -44,6 +44,18 @@ fn only_what_the_file_says_changes() {
     assert!(is_empty(&again), "{again}");
 }
 
+#[test]
+fn a_map_that_is_replaced_is_sent_also_unchanged() {
+    let budget = |app: &str| json!({"spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": app}}}});
+    for (from, to) in [("a", "a"), ("a", "b")] {
+        let patch = strategic("PodDisruptionBudget", &budget(from), &budget(to), &budget(from));
+        assert_eq!(patch, json!({"spec": {"selector": {"matchLabels": {"app": to}}}}));
+    }
+    let without = json!({"spec": {"minAvailable": 1}});
+    let patch = strategic("PodDisruptionBudget", &budget("a"), &without, &budget("a"));
+    assert_eq!(patch, json!({"spec": {"selector": null}}));
+}
+
 /// The deletion in `a` and the change of `b` are found apart.
 #[test]
 fn items_stand_in_the_order_that_the_patch_names() {

@@ -287,9 +287,15 @@ fn serve(stream: TcpStream, program: &[String]) -> Result<(), String> {
 
 fn converse(stream: TcpStream, call: &Call) -> Result<(), String> {
     match pump(stream.into(), call.wait, call.telnet) {
-        Err(e) if e.kind() == io::ErrorKind::BrokenPipe => Ok(()), // the other side is gone
+        Err(e) if is_of_gone_peer(&e) => Ok(()),
         other => other.map_err(|e| told(&e)),
     }
+}
+
+/// True for the errors of a connection that the other side has closed, perhaps without reading all
+/// that it was sent. That is an end as any other, as in busybox and OpenBSD's nc.
+fn is_of_gone_peer(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 /// Bytes that wait for the other side, at most, before its further options get no answer.

@@ -74,6 +74,20 @@ fn an_input_that_says_nothing_holds_no_ended_connection() {
     pump_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap();
 }
 
+/// The kernel resets the connection: the other side has not read what it was sent.
+#[test]
+fn a_side_that_closes_without_reading_ends_the_connection() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (other, _) = listener.accept().unwrap();
+    std::io::Write::write_all(&mut stream, b"unread").unwrap();
+    other.peek(&mut [0]).unwrap();
+    drop(other);
+    let (silent, _writer) = io::pipe().unwrap();
+    let error = pump_between(silent.as_fd(), stream.into(), None, false, |_| Ok(())).unwrap_err();
+    assert!(is_of_gone_peer(&error), "{error}");
+}
+
 #[test]
 fn a_listener_is_where_it_was_told_to_be() {
     let own = |line: &str| {

@@ -1,7 +1,7 @@
 //! What the shell's parser reads, given nonsense: it may refuse it, and neither panic nor think for
 //! long.
 
-use super::{depth, parse};
+use super::{assembly, depth, parse};
 use rng::fuzz::{Target, all};
 
 /// The stack of a thread of [`all`].
@@ -14,7 +14,7 @@ fn program(input: &[u8]) -> bool {
 }
 
 fn lines(input: &[u8]) -> bool {
-    let mut command = parse::Assembly::default();
+    let mut command = assembly::Assembly::default();
     let text = String::from_utf8_lossy(input);
     // Each line is read again with all that went before it.
     for line in text.split_inclusive('\n').take(40) {

@@ -1,6 +1,6 @@
 //! Commands that are read line by line: a person's from standard input, or a file's.
 
-use super::{Flow, Run, Shell, parse};
+use super::{Flow, Run, Shell, assembly, parse};
 use brush_parser::ast::Program;
 use linux::script_fds;
 use linux::trap::{self, Action};
@@ -61,7 +61,7 @@ impl Shell {
     }
 
     fn run_lines(&mut self, text: &str) -> Run {
-        let (mut command, mut has_run) = (parse::Assembly::default(), false);
+        let (mut command, mut has_run) = (assembly::Assembly::default(), false);
         for line in text.split_inclusive('\n') {
             if self.state.flag('v') {
                 super::say(line);
@@ -92,7 +92,7 @@ impl Shell {
 
     /// Reads and runs until the end of input.
     pub(super) fn read_commands(&mut self) -> Run {
-        let mut command = parse::Assembly::default();
+        let mut command = assembly::Assembly::default();
         loop {
             if self.interactive {
                 super::say(&self.prompt(if command.is_empty() { "PS1" } else { "PS2" }));
@@ -105,7 +105,7 @@ impl Shell {
                     (command.push(&line, self.stack), false)
                 }
                 Line::Interrupted => {
-                    command = parse::Assembly::default();
+                    command = assembly::Assembly::default();
                     self.status = 130;
                     continue;
                 }

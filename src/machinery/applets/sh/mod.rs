@@ -10,11 +10,12 @@
 //! [`jobs`] forks and waits, [`timing`] is `time`, [`traps`] runs what `trap` asked for,
 //! [`interactive`] talks to a person, [`builtins`] are the commands that must run inside.
 //! [`apostrophes`] and [`documents`] hide from the parser what it does not understand, and
-//! [`depth`] what would end the stack; [`subshells`] mends what it takes for arithmetic, and
-//! [`guard`] catches its faults. It forks as shells do: one process, no threads; every kernel
-//! call is a safe function of `linux`. Each `waitpid` takes *any* child and records its status, so
-//! orphans of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so that
-//! signals reach it.
+//! [`depth`] what would end the stack; [`subshells`] mends what it takes for arithmetic,
+//! [`case_patterns`] a `)` that it takes for the end of `$(…)`, and [`guard`] catches its faults;
+//! [`assembly`] makes commands of lines. It forks as shells do: one process, no threads; every
+//! kernel call is a safe function of `linux`. Each `waitpid` takes *any* child and records its
+//! status, so orphans of pid 1 do not stay zombies; the last command of `-c` replaces the shell, so
+//! that signals reach it.
 //! ## Left out
 //! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
 //! bash: arrays, `<(…)`, `printf -v`, and `=~` in `[[ … ]]`. They say so with status 2; `let` is
@@ -22,17 +23,19 @@
 //! control is off, and has status 0, as dash without a terminal. Redirections are of the
 //! descriptors 0 to 9, as in dash.
 //! Braces (`{1..3}`) are plain text, as in POSIX. Text that is not UTF-8 is not kept as it is. The
-//! parser's own: in `$(case a in a) …)` the pattern needs its `(`, and blanks inside `${x:-a b}`
-//! become one; in a text with a here-document also in a quoted `"${x:-…}"`, where `'` needs its
-//! other half; a here-document in a quoted `"$(…)"` has no `)`; some scripts with a here-document
-//! in whose line a `"…$(` stays open are syntax errors; at most 14 `"$(… "$(…` inside each other.
+//! parser's own: blanks inside `${x:-a b}` become one; in a text with a here-document also in a
+//! quoted `"${x:-…}"`, where `'` needs its other half, and the pattern in `$(case a in a) …)` needs
+//! its `(`; a here-document in a quoted `"$(…)"` has no `)`; some scripts with a here-document in
+//! whose line a `"…$(` stays open are syntax errors; at most 14 `"$(… "$(…` inside each other.
 //! `ash` and `bash` are this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.
 
 mod apostrophes;
 mod arith;
+mod assembly;
 mod builtins;
+mod case_patterns;
 mod depth;
 mod documents;
 mod exec;

@@ -1,6 +1,7 @@
 //! Between text and brush-parser's trees.
 
-use super::{Flow, Run, Shell, apostrophes, depth, documents, guard, subshells};
+use super::assembly::Assembly;
+use super::{Flow, Run, Shell, apostrophes, case_patterns, depth, documents, guard, subshells};
 use brush_parser::ast::{ArithmeticExpr, Program};
 use brush_parser::word::WordPieceWithSource;
 use brush_parser::{ParseError, Parser, ParserOptions};
@@ -43,6 +44,18 @@ pub(super) struct Fault {
 /// # Errors
 /// What is wrong with the text.
 pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
+    let fault = match with_stand_ins(text, stack) {
+        Ok(program) => return Ok(program),
+        Err(fault) => fault,
+    };
+    match case_patterns::opened(text).map(|text| with_stand_ins(&text, stack)) {
+        Some(Ok(program)) => Ok(program),
+        Some(Err(opened)) if opened.incomplete => Err(opened),
+        Some(Err(_)) | None => Err(fault),
+    }
+}
+
+fn with_stand_ins(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
     let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }
@@ -149,92 +162,6 @@ pub(super) fn here_document(text: &str, stack: depth::Stack) -> Result<Vec<WordP
     let text = plain.as_deref().unwrap_or(text);
     let parse = || brush_parser::word::parse_heredoc(text, &options());
     guard::catch(parse).ok_or(UNREADABLE)?.map_err(|e| e.to_string())
-}
-
-/// A here-document under way. Only the line that ends it is worth parsing everything again: else a
-/// long one would take time with the square of its length.
-struct HereDocument {
-    end: String,
-    /// `<<-`: tabs before the end are no part of it.
-    tabs: bool,
-}
-
-impl HereDocument {
-    /// The one that an incomplete text waits for the end of. `None` if it waits for something else,
-    /// too.
-    fn open_in(text: &str, stack: depth::Stack) -> Option<HereDocument> {
-        let (_, behind) = text.lines().filter_map(|line| line.rsplit_once("<<")).next_back()?;
-        let (tabs, behind) = match behind.strip_prefix('-') {
-            Some(behind) => (true, behind),
-            None => (false, behind),
-        };
-        let word = behind.trim_start().split([' ', '\t', ';', '|', '&', '>', '<', ')']).next()?;
-        let end: String = word.chars().filter(|c| !matches!(c, '\'' | '"' | '\\')).collect();
-        let document = HereDocument { end, tabs };
-        (program(&document.ended(text), stack).is_ok() && !document.end.is_empty()).then_some(document)
-    }
-
-    /// The text with the line that ends the document.
-    fn ended(&self, text: &str) -> String {
-        let newline = if text.ends_with('\n') { "" } else { "\n" };
-        format!("{text}{newline}{}\n", self.end)
-    }
-
-    fn ends_with(&self, line: &str) -> bool {
-        let line = line.trim_end_matches('\n');
-        self.end == if self.tabs { line.trim_start_matches('\t') } else { line }
-    }
-}
-
-/// Lines that are not yet a command.
-#[derive(Default)]
-pub(super) struct Assembly {
-    text: String,
-    document: Option<HereDocument>,
-}
-
-impl Assembly {
-    pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty()
-    }
-
-    /// Adds a line. Returns what the lines mean, and forgets them, unless more lines could change
-    /// it.
-    pub(super) fn push(&mut self, line: &str, stack: depth::Stack) -> Option<Result<Program, Fault>> {
-        self.text.push_str(line);
-        if self.document.as_ref().is_some_and(|document| !document.ends_with(line)) {
-            return None;
-        }
-        match program(&self.text, stack) {
-            Err(fault) if fault.incomplete => {
-                self.document = HereDocument::open_in(&self.text, stack);
-                None
-            }
-            Ok(_) if goes_on(&self.text, stack) => None,
-            parsed => {
-                *self = Assembly::default();
-                Some(parsed)
-            }
-        }
-    }
-
-    /// What the lines mean if no more come; `None` if there are none. The end of a text also ends a
-    /// here-document in it.
-    pub(super) fn end(&mut self, stack: depth::Stack) -> Option<Result<Program, Fault>> {
-        let Assembly { mut text, document } = std::mem::take(self);
-        if let Some(document) = document {
-            text = document.ended(&text);
-        }
-        (!text.is_empty()).then(|| program(&text, stack))
-    }
-}
-
-/// Whether a text that is complete ends with a backslash that joins the next line to it. In a
-/// comment it joins nothing; there an apostrophe is no fault either.
-fn goes_on(text: &str, stack: depth::Stack) -> bool {
-    let Some(line) = text.strip_suffix("\\\n") else { return false };
-    let backslashes = line.len() - line.trim_end_matches('\\').len();
-    backslashes.is_multiple_of(2) && program(&format!("{line}'"), stack).is_err_and(|fault| fault.incomplete)
 }
 
 /// Whether there is anything to run. A text of comments and blank lines has no commands.
@@ -394,33 +321,6 @@ mod tests {
     }
 
     #[test]
-    fn a_backslash_at_the_end_of_a_line_joins_the_next_one() {
-        for (line, whole) in [
-            ("echo a\n", true),
-            ("echo a \\\n", false),
-            ("echo a \\\\\n", true),
-            ("echo a # \\\n", true),
-            ("{ cat <<E\nE\n} \\\n", false),
-        ] {
-            assert_eq!(Assembly::default().push(line, stack()).is_some(), whole, "{line}");
-        }
-    }
-
-    #[test]
-    fn the_end_of_a_text_ends_its_here_document() {
-        let end = |text: &str| {
-            let mut lines = Assembly::default();
-            text.split_inclusive('\n').for_each(|line| assert!(lines.push(line, stack()).is_none()));
-            lines.end(stack()).map(|program| program.is_ok())
-        };
-        assert_eq!(
-            (end("cat <<E\na"), end("cat <<-'E'\na\n"), end("cat <<E")),
-            (Some(true), Some(true), Some(true))
-        );
-        assert_eq!((end("if true; then cat <<E\na\nE\n"), end("")), (Some(false), None));
-    }
-
-    #[test]
     fn the_tokenizer_stops_where_the_stack_ends() {
         // In quotes of other rules no estimate sees how deep this is.
         let text = "$(echo a  # it's\n".repeat(2000);
@@ -454,21 +354,5 @@ mod tests {
             assert_eq!(program(text, stack()).err().map(|f| f.incomplete), Some(incomplete), "{text}");
         }
         assert!(program("echo a | cat\n", stack()).is_ok());
-    }
-
-    #[test]
-    fn only_a_here_document_is_read_to_its_end_without_parsing() {
-        let open =
-            |text: &str| HereDocument::open_in(text, stack()).map(|document| (document.end, document.tabs));
-        assert_eq!(open("cat <<E\n"), Some(("E".into(), false)));
-        assert_eq!(open("cat <<-'END' >f\na\n"), Some(("END".into(), true)));
-        assert_eq!(open("cat <<A; cat <<B\na\nA\n"), Some(("B".into(), false)));
-        for other in
-            ["if true; then\n", "echo 'a <<E\n", "echo $((1 <<\n", "cat <<E |\n", "if true; then cat <<E\n"]
-        {
-            assert_eq!(open(other), None, "{other}");
-        }
-        let document = HereDocument { end: "E".into(), tabs: true };
-        assert!(document.ends_with("\t\tE\n") && document.ends_with("E") && !document.ends_with("E \n"));
     }
 }

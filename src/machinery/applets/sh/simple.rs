@@ -279,7 +279,8 @@ impl Shell {
             return Some(name.to_string());
         }
         let mut second_best = None;
-        let path = if self.standard_path { start::PATH } else { self.state.get("PATH")? };
+        // As in dash, a PATH that is not set is an empty one: the working directory.
+        let path = if self.standard_path { start::PATH } else { self.state.get("PATH").unwrap_or_default() };
         for directory in path.split(':') {
             let path = if directory.is_empty() { name.to_string() } else { format!("{directory}/{name}") };
             if let Ok(found) = std::fs::metadata(&path)

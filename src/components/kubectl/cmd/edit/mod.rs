@@ -418,7 +418,8 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     } else {
         (merge::merge_two_way(&before, &edited), MERGE_PATCH)
     };
-    if merge::is_empty(&patch) {
+    // A patch of an unchanged object need not be empty: some fields are always sent.
+    if before == edited || merge::is_empty(&patch) {
         tell(ctx, &before, "skipped")?;
         return Ok(Ok(()));
     }

@@ -9,6 +9,7 @@ mod printf;
 mod run;
 mod tree;
 mod values;
+mod variables;
 
 use api::{gojson, gostr};
 use parse::{Tokens, block};
@@ -16,6 +17,7 @@ use run::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use tree::Node;
+use variables::undeclared;
 
 pub(crate) struct Template {
     source: String,
@@ -30,10 +32,16 @@ impl Template {
     pub(crate) fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
-        match end.text.as_str() {
-            "" => Ok(Template { source: source.into(), nodes, defined: tokens.defined, strict: false }),
-            end => Err(format!("template: output:1: unexpected {{{{{end}}}}}")),
+        if !end.text.is_empty() {
+            return Err(format!("template: output:1: unexpected {{{{{}}}}}", end.text));
         }
+        let all = std::iter::once(&nodes).chain(tokens.defined.values());
+        let unknown = all.filter_map(|nodes| undeclared(nodes)).min_by_key(|(_, at)| *at);
+        if let Some((name, at)) = unknown {
+            let line = source[..at].matches('\n').count() + 1;
+            return Err(format!("template: output:{line}: undefined variable {}", gostr::quote(name)));
+        }
+        Ok(Template { source: source.into(), nodes, defined: tokens.defined, strict: false })
     }
 
     /// As [`run`](Template::run); the failure is the whole error of kubectl.
@@ -425,7 +433,6 @@ mod tests {
         }
         for (template, why) in [
             ("{{template \"x\"}}", "template \"x\" not defined"),
-            ("{{$v := 1}}{{define \"x\"}}{{$v}}{{end}}{{template \"x\"}}", "undefined variable: $v"),
             ("{{define \"x\"}}{{template \"x\"}}{{end}}{{template \"x\"}}", "more than 200 levels deep"),
             (
                 "{{define \"y\"}}{{end}}{{define \"x\"}}{{range .}}{{template \"y\"}}{{end}}{{end}}{{range .}}{{template \"x\" $}}{{end}}",
@@ -449,6 +456,7 @@ mod tests {
             "{{continue}}",
             "{{range .x}}{{else}}{{break}}{{end}}",
             "{{range .x}}{{block \"b\" .}}{{break}}{{end}}{{end}}",
+            "{{$v := 1}}{{define \"x\"}}{{$v}}{{end}}{{template \"x\"}}",
         ] {
             assert!(Template::parse(refused).is_err(), "{refused}");
         }

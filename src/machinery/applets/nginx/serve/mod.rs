@@ -42,7 +42,7 @@ struct Said;
 pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let mut response = match refusal(request) {
         None => answer(server, request, ends),
-        Some(status) => page(status),
+        Some(status) => refused(server, status),
     };
     let (reason, _) = reasons(response.status());
     response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
@@ -60,14 +60,14 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
 /// The answer to one request. Never fails: faults are answers.
 fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Content> {
     let Some((path, relative)) = safe_path(request.uri().path()) else {
-        return page(StatusCode::BAD_REQUEST);
+        return refused(server, StatusCode::BAD_REQUEST);
     };
     let mut response = at(server, request, ends, &path, relative);
     let status = response.status();
     let is_said = |response: &Response<Content>| response.extensions().get::<Said>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
     let own = own.filter(|_| !is_said(&response));
-    if let Some((path, relative)) = own.and_then(|(_, path)| safe_path(path)) {
+    if let Some((path, relative)) = own.and_then(|(_, path)| configured_path(path)) {
         response = at(server, &for_error_page(request), ends, &path, relative);
         // As nginx: one that is missing is a 404 itself, and no error page has an error page.
         if response.status().is_success() || is_said(&response) {
@@ -78,18 +78,30 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         }
     }
     make_absolute(&mut response, request, ends);
-    if let Some(charset) = &server.charset
-        && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
-        && has_charset(kind)
-    {
-        let kind = format!("{kind}; charset={charset}");
-        set(&mut response, header::CONTENT_TYPE, kind);
-    }
+    add_charset(server, &mut response);
     let logged = location_of(server, &path).and_then(|l| l.access_log).unwrap_or(server.access_log);
     if !logged {
         response.extensions_mut().insert(Unlogged);
     }
     response
+}
+
+/// The page for a request that has no location. Also that one is in the server's charset.
+fn refused(server: &Server, status: StatusCode) -> Response<Content> {
+    let mut response = page(status);
+    add_charset(server, &mut response);
+    response
+}
+
+/// Says in which charset a text is, if the server names one.
+fn add_charset(server: &Server, response: &mut Response<Content>) {
+    if let Some(charset) = &server.charset
+        && let Some(kind) = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok())
+        && has_charset(kind)
+    {
+        let kind = format!("{kind}; charset={charset}");
+        set(response, header::CONTENT_TYPE, kind);
+    }
 }
 
 /// The request for an error page: always for all of it.
@@ -184,7 +196,7 @@ fn at<B>(
         }
         // What begins with a slash is answered whether there is a file or not.
         let found = index.iter().find_map(|name| match name.starts_with('/') {
-            true => safe_path(name).filter(|(path, _)| !path.ends_with('/')),
+            true => configured_path(name).filter(|(path, _)| !path.ends_with('/')),
             false => file.join(name).is_file().then(|| (format!("{path}{name}"), relative.join(name))),
         });
         // Its location is chosen anew. Source: `ngx_http_index_handler`, an internal redirect.
@@ -229,7 +241,15 @@ fn safe_path(raw: &str) -> Option<(String, PathBuf)> {
     if !raw.split('%').skip(1).all(is_escape) {
         return None;
     }
-    let path: Vec<u8> = percent_decode_str(raw).collect();
+    clean_path(&percent_decode_str(raw).collect::<Vec<u8>>())
+}
+
+/// The same of a path of the configuration, in which a `%` is a plain character.
+fn configured_path(path: &str) -> Option<(String, PathBuf)> {
+    clean_path(path.split('?').next()?.as_bytes())
+}
+
+fn clean_path(path: &[u8]) -> Option<(String, PathBuf)> {
     let mut relative = PathBuf::new();
     for part in path.split(|byte| *byte == b'/') {
         match part {

@@ -67,6 +67,34 @@ fn a_server_has_its_own_error_pages_log_and_charset() {
 }
 
 #[test]
+fn a_refusal_is_in_the_charset_of_the_server() {
+    let dir = tempfile::tempdir().unwrap();
+    let server = Server { charset: Some("utf-8".into()), ..serving(&dir) };
+    for (path, host) in [("/%zz", Some("web")), ("/", None)] {
+        let request = Request::get(path);
+        let request = host.into_iter().fold(request, |request, host| request.header(header::HOST, host));
+        let response = answer_or_refuse(&server, &request.body(()).unwrap(), ENDS);
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{path}");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/html; charset=utf-8", "{path}");
+    }
+}
+
+#[test]
+fn a_path_of_the_configuration_is_not_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("100%.html"), "whole").unwrap();
+    let server = Server {
+        error_pages: vec![(404, "/100%.html?x=%zz".into())],
+        index: vec!["/100%.html".into()],
+        ..serving(&dir)
+    };
+    for (path, status) in [("/nope", 404), ("/", 200)] {
+        let response = answer(&server, &Request::get(path).body(()).unwrap(), ENDS);
+        assert_eq!((response.status().as_u16(), response.body().left), (status, 5), "{path}");
+    }
+}
+
+#[test]
 fn an_error_page_is_sent_as_a_whole_and_by_any_method() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("lost.html"), "lost").unwrap();

@@ -299,6 +299,18 @@ const CASES: &[Case] = &[
         "143\n143\n2\n",
         0,
     ),
+    // The `)` of a pattern does not end the substitution.
+    (
+        "echo $(case b in b) echo x;; esac)\ny=\"$(case $# in\n0) echo \"none)\";;\n*) (echo some);;\nesac)\"; echo \"$y\"",
+        "x\nnone)\n",
+        0,
+    ),
+    // An empty part of PATH is the working directory.
+    (
+        "mkdir d; echo 'echo $0' >d/t; cp=$(cat d/t); echo \"$cp\" >h; chmod +x d/t h; P=$PATH; PATH=d:$P t; PATH=:$P; h; PATH=$P::/no; h; PATH=; h; unset PATH; h; command -v h; t; echo $?",
+        "d/t\nh\nh\nh\nh\nh\n127\n",
+        0,
+    ),
     ("umask 027; umask -S; umask", "u=rwx,g=rx,o=\n0027\n", 0),
     (
         "umask 022; umask u=rw+x,g=u; umask; umask g=o-w,o-rwx; umask; umask a=X; umask; umask =,u+z; echo $?",
