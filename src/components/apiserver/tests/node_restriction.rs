@@ -39,6 +39,17 @@ async fn an_empty_patch_shows_a_kubelet_no_pod_of_another_node() {
         assert_eq!(code, 403, "{method} {path} {media}: {answer}");
         assert!(answer.get("spec").is_none(), "{answer}");
     }
+    // Nor by one that cannot be read: others are shown what it makes of the object.
+    let strict = format!("{other}?fieldValidation=Strict");
+    for (path, body) in
+        [(&other, json!({"status": {"conditions": 5}})), (&strict, json!({"status": {"no": 5}}))]
+    {
+        for (user, is_shown) in [(&admin(), true), (&n1, false)] {
+            let (code, answer) = send(&fixture, user, "PATCH", path, MERGE, body.clone()).await;
+            let shows = answer["message"].as_str().unwrap().contains("containers");
+            assert_eq!((code, shows), (422, is_shown), "{path}: {answer}");
+        }
+    }
     let own = format!("{PODS}/on-n1/status");
     let (code, answer) = send(&fixture, &n1, "PATCH", &own, MERGE, json!({})).await;
     assert_eq!((code, &answer["metadata"]["name"]), (200, &json!("on-n1")), "{answer}");

@@ -95,21 +95,21 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
 fn settle(ctx: &Context, kind: &Kind, media: &str, object: Value, body: &[u8]) -> Result<Value, Status> {
     let patched = object.clone();
     let (object, unknown) =
-        conform(ctx, kind, object).map_err(|told| mistyped(kind, media, &patched, body).unwrap_or(told))?;
+        conform(ctx, kind, object).map_err(|told| mistyped(ctx, kind, &patched, body).unwrap_or(told))?;
     judge_fields(ctx, media, &patched, &unknown, body)?;
     Ok(object)
 }
 
 /// Returns the answer for a patch that gives a field of a built-in kind a value of another type;
 /// `None` if something else is wrong. Those of custom kinds are judged by their schema.
-fn mistyped(kind: &Kind, media: &str, patched: &Value, body: &[u8]) -> Option<Status> {
+fn mistyped(ctx: &Context, kind: &Kind, patched: &Value, body: &[u8]) -> Option<Status> {
     let is_bounded = bounds::check_depth(patched).is_ok() && bounds::check_maps(patched).is_ok();
     if kind.custom.is_some() || !is_bounded {
         return None;
     }
     let why = schema::conform(kind, &mut patched.clone()).err()?;
-    let why = if media == patch::STRATEGIC { of_converter(&why) } else { why };
-    Some(refused(media, patched, body, &why))
+    let why = if media(ctx) == patch::STRATEGIC { of_converter(&why) } else { why };
+    Some(refused(ctx, patched, body, &why))
 }
 
 /// Returns what upstream says of a strategic merge patch, whose fields go into the object without
@@ -147,10 +147,11 @@ fn of_converter(why: &str) -> String {
     }
 }
 
-/// The answer for an object that a patch makes and that cannot be read. As upstream, a strategic
-/// merge patch is shown itself.
-fn refused(media: &str, patched: &Value, body: &[u8], why: &str) -> Status {
-    let shown = match media == patch::STRATEGIC {
+/// The answer for an object that a patch makes and that cannot be read. As upstream, it shows that
+/// object, or the patch itself if it is a strategic merge patch. A kubelet is always shown the
+/// patch: NodeRestriction says only later whether the object is one of its node.
+fn refused(ctx: &Context, patched: &Value, body: &[u8], why: &str) -> Status {
+    let shown = match media(ctx) == patch::STRATEGIC || ctx.user.node().is_some() {
         true => go_map(&serde_json::from_slice(body).unwrap_or_default()),
         false => patched.to_string(),
     };
@@ -182,7 +183,7 @@ pub(crate) fn judge_fields(
     problems.extend(unknown.problems());
     if how == decode::Validation::Strict && !problems.is_empty() {
         let why = format!("strict decoding error: {}", problems.join(", "));
-        return Err(refused(media, patched, body, &why));
+        return Err(refused(ctx, patched, body, &why));
     }
     problems.into_iter().for_each(|p| ctx.warn(p));
     Ok(())

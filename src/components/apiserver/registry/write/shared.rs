@@ -49,7 +49,19 @@ pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     let api_version = kind.api_version();
     let manager =
         Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
+    let empty = unset(new);
+    let old = if old.is_null() && kind.custom.is_none() { &empty } else { old };
     managed::track(Shape::of(kind), old, new, manager);
+}
+
+/// Returns the fields of a new object that are as in an object without any: Go writes a zero time
+/// (null), an empty struct and some empty texts. Upstream compares a new object of a built-in kind
+/// with such an empty one, so they have no manager.
+fn unset(new: &Value) -> Value {
+    let is_empty = |field: &Value| field.as_object().is_some_and(|inner| inner.is_empty());
+    let is_unset = |field: &Value| field.is_null() || field == "" || is_empty(field);
+    let fields = new.as_object().into_iter().flatten().filter(|(_, field)| is_unset(field));
+    fields.map(|(name, field)| (name.clone(), field.clone())).collect()
 }
 
 /// May an object that the store found too large be written again without its managed fields
@@ -150,4 +162,23 @@ fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
     }
     let name = image.trim_start_matches(unhonoured::OWN_IMAGES).split([':', '@']).next().unwrap_or("");
     user.name == CONTROLLERS && meta::namespace(object) == "kube-system" && ADDONS.contains(&name)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Api;
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn what_a_new_event_leaves_unset_has_no_manager() {
+        let api = Api::bare().await;
+        let event = json!({"metadata": {"name": "e"}, "involvedObject": {"namespace": "default"}, "reason": "R",
+            "lastTimestamp": "2026-01-02T03:04:05Z"});
+        let made = api.made("/api/v1/namespaces/default/events", event).await;
+        assert!(made.get("eventTime").is_some_and(|time| time.is_null()), "{made}");
+        let fields = made["metadata"]["managedFields"][0]["fieldsV1"].as_object().unwrap();
+        let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["f:involvedObject", "f:lastTimestamp", "f:reason"]);
+    }
 }

@@ -50,9 +50,12 @@ const MESSAGE_MAX: usize = 1024;
 pub(crate) const COMPONENT: &str = "reportingComponent";
 
 /// Fills in what Go always writes: the zero time as null, for example the `eventTime` of an Event
-/// that was made with the old API, and the names of the reporter.
+/// that was made with the old API, the names of the reporter, and the structs that are no pointers.
 fn defaults(object: &mut Value) {
     let Value::Object(map) = object else { return };
+    for part in ["involvedObject", "source"] {
+        map.entry(part).or_insert_with(|| json!({}));
+    }
     for time in ["eventTime", "firstTimestamp", "lastTimestamp"] {
         map.entry(time).or_insert(Value::Null);
     }
@@ -177,11 +180,11 @@ mod tests {
     }
 
     #[test]
-    fn an_event_has_the_times_that_go_writes() {
+    fn an_event_has_the_fields_that_go_writes() {
         let mut event = json!({"firstTimestamp": "2026-01-02T03:04:05Z", "reportingComponent": "x"});
         crate::kinds::stored("events").expect("a kind of the table").fill(&mut event).unwrap();
         let wanted = json!({"firstTimestamp": "2026-01-02T03:04:05Z", "lastTimestamp": null, "eventTime": null,
-            "reportingComponent": "x", "reportingInstance": ""});
+            "reportingComponent": "x", "reportingInstance": "", "involvedObject": {}, "source": {}});
         assert_eq!(event, wanted);
     }
 

@@ -5,7 +5,7 @@ use crate::errors::Errors;
 use crate::kinds::core::event::{COMPONENT, PRINTER};
 use crate::kinds::entry::{Conversion, Kind, of};
 use crate::validate::fields::IMMUTABLE;
-use crate::value::{at, empty, int, text};
+use crate::value::{self, at, empty, int, text};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::Value;
 
@@ -62,9 +62,15 @@ fn to_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter().map(|(core, new)| (new, core)), "v1");
 }
 
-/// core/v1 → events.k8s.io/v1
+/// core/v1 → events.k8s.io/v1. In Go the names of the reporter are left out of this version where
+/// they are empty, and not out of the core group's.
 fn from_stored(object: &mut Value) {
     rename(object, RENAMED.into_iter(), "events.k8s.io/v1");
+    for name in [CONTROLLER, "reportingInstance"] {
+        if text(object, name).is_empty() {
+            value::remove(object, name);
+        }
+    }
 }
 
 /// The component that reports an Event, as this version calls it.
@@ -161,6 +167,20 @@ mod tests {
             let refused = Err(format!("field label not supported: {other}"));
             assert_eq!(selects(&format!("{other}=p")), refused);
         }
+    }
+
+    #[test]
+    fn a_reporter_that_is_not_set_is_shown_in_the_core_group_alone() {
+        let shown = |reporter: &str| {
+            let mut event =
+                json!({"reportingComponent": reporter, "reportingInstance": reporter, "eventTime": null});
+            from_stored(&mut event);
+            event
+        };
+        assert_eq!(shown(""), json!({"apiVersion": "events.k8s.io/v1", "eventTime": null}));
+        let named = json!({"apiVersion": "events.k8s.io/v1", "eventTime": null, "reportingController": "x",
+            "reportingInstance": "x"});
+        assert_eq!(shown("x"), named);
     }
 
     #[test]
