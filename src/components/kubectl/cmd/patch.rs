@@ -105,7 +105,8 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
     })
 }
 
-/// Why a JSON patch cannot be applied here: the cause, before which a server says that it refused.
+/// Returns the failure of a JSON patch that kubectl itself applies: the cause alone. The message of
+/// the status is a server's, and no server was asked.
 pub(crate) fn unpatched(status: &Status) -> Fail {
     let cause = value::list(&status.details, "causes").first();
     Fail::Text(cause.map_or(status.message.as_str(), |cause| value::text(cause, "message")).to_string())
@@ -164,7 +165,7 @@ mod tests {
         let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
         let said = server.kubectl(&line).await;
         assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
-        // No server has refused anything.
+        // The words of a refusal by a server are left out.
         assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
         server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];

@@ -80,7 +80,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
 /// Finds the braces that end an action.
 ///
 /// # Errors
-/// What Go misses, or finds in their place: a text may have no end, and `{{.name}` has one brace.
+/// Go's words: the braces are missing, a quoted text has no end, or there is one brace alone, as in
+/// `{{.name}`.
 fn action_end(text: &str) -> Result<usize, String> {
     const UNCLOSED: &str = "unclosed action";
     let inner = text.strip_prefix('-').filter(|rest| rest.starts_with(SPACES)).unwrap_or(text);
@@ -109,8 +110,10 @@ fn action_end(text: &str) -> Result<usize, String> {
     })
 }
 
-/// Go's words for a character that begins no term. It is part of a name's end if it stands right
-/// behind one, else it stands in the operands of a command or in place of it.
+/// Returns Go's words for a character that begins no term.
+///
+/// Example: `}` is a bad character in `.a}`, right after a name, and unexpected in `.a }`.
+/// `has_operand`: the command has an operand before it.
 fn stray(c: char, before: Option<char>, has_operand: bool) -> String {
     let ends_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     match c {
