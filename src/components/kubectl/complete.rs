@@ -128,7 +128,7 @@ impl Line {
         if let Some(long) = word.strip_prefix("--") {
             let (name, inline) = long.split_once('=').map_or((long, None), |(name, text)| (name, Some(text)));
             if let Some(flag) = self.verb.flag(name) {
-                self.take(flag, inline, rest);
+                self.take_flag(flag, inline, rest);
             }
             return;
         }
@@ -141,7 +141,7 @@ impl Line {
                 None => Some(behind).filter(|text| !text.is_empty()),
                 text => text,
             };
-            self.take(flag, inline, rest);
+            self.take_flag(flag, inline, rest);
             if inline.is_some() || flag.alone.is_empty() {
                 return;
             }
@@ -149,7 +149,12 @@ impl Line {
     }
 
     /// Takes a flag with the value that stands in its word, or else in the next one.
-    fn take(&mut self, flag: &'static Flag, inline: Option<&str>, rest: &mut std::slice::Iter<'_, String>) {
+    fn take_flag(
+        &mut self,
+        flag: &'static Flag,
+        inline: Option<&str>,
+        rest: &mut std::slice::Iter<'_, String>,
+    ) {
         let needs = flag.alone.is_empty() && inline.is_none();
         let text = if needs { rest.next().map(String::as_str) } else { inline };
         let is_own = self.verb.flags.iter().any(|own| own.name == flag.name);

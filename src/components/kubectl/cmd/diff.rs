@@ -13,7 +13,6 @@ use crate::wire::api::{APPLY_PATCH, encoded};
 use api::value;
 use client::discovery::Resource;
 use serde_json::{Map, Value};
-use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::PathBuf;
 
@@ -243,18 +242,14 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         let mut words = program.split_whitespace();
         let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
         command.args(words).arg(&live.0).arg(&merged.0).kill_on_drop(true);
-        command.output().await
+        // In these words kubectl tells every failure to start a program, also of one with a path.
+        // Source: `handleError` of k8s.io/utils/exec.
+        command.output().await.map_err(|_| std::io::Error::other("executable file not found in $PATH"))
     }
     .await;
     let output = outcome.map_err(|error| {
         let name = program.split_whitespace().next().unwrap_or(program);
-        let why = match error.kind() {
-            ErrorKind::NotFound if base.is_dir() && !name.contains('/') => {
-                "executable file not found in $PATH".into()
-            }
-            _ => go_io(&error),
-        };
-        Fail::Text(format!("failed to run {}: {why}", api::gostr::quote(name)))
+        Fail::Text(format!("failed to run {}: {}", api::gostr::quote(name), go_io(&error)))
     })?;
     ctx.output.bytes(&output.stdout);
     ctx.output.err_bytes(&output.stderr);
@@ -333,11 +328,13 @@ mod tests {
         let env = Env { vars: [program].into(), ..Env::default() };
         let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
         assert_eq!(said.out.matches("v1.ConfigMap.default.a").count(), 2, "{said:?}");
-        let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "no-such-diff -q".to_string());
-        let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        let told = "error: failed to run \"no-such-diff\": executable file not found in $PATH\n";
-        assert_eq!((said.code, said.err.as_str()), (2, told));
+        for name in ["no-such-diff", "/no/such/diff"] {
+            let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), format!("{name} -q"));
+            let env = Env { vars: [program].into(), ..Env::default() };
+            let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+            let told = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
+            assert_eq!((said.code, said.err), (2, told));
+        }
     }
 
     #[tokio::test]

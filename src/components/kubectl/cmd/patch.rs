@@ -105,10 +105,24 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
     })
 }
 
-/// Why a JSON patch cannot be applied here: the cause, before which a server says that it refused.
+/// Returns the failure of a JSON patch that kubectl itself applies: the cause alone. The message of
+/// the status is a server's, and no server was asked.
 pub(crate) fn unpatched(status: &Status) -> Fail {
+    Fail::Text(cause_of(status).to_string())
+}
+
+fn cause_of(status: &Status) -> &str {
     let cause = value::list(&status.details, "causes").first();
-    Fail::Text(cause.map_or(status.message.as_str(), |cause| value::text(cause, "message")).to_string())
+    cause.map_or(status.message.as_str(), |cause| value::text(cause, "message"))
+}
+
+/// As [`unpatched`]; a field that is to be replaced and is not there has words of its own. Source:
+/// kubectl's `pkg/cmd/patch/patch.go`, `getPatchedJSON`.
+fn unpatched_here(status: &Status) -> Fail {
+    match cause_of(status).split_once("doc is missing key: ") {
+        Some((_, field)) => Fail::Text(format!("Object to be patched is missing field ({field})")),
+        None => unpatched(status),
+    }
 }
 
 fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value, Fail> {
@@ -124,7 +138,7 @@ fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value,
         STRATEGIC_PATCH => {
             strategic::apply(&info.resource.kind, &mut object, patch).map_err(Fail::Text)?;
         }
-        JSON_PATCH => patches::json(&mut object, bytes).map_err(|status| unpatched(&status))?,
+        JSON_PATCH => patches::json(&mut object, bytes).map_err(|status| unpatched_here(&status))?,
         // Null is what could not be read as JSON.
         _ if !patch.is_object() => return text("Invalid JSON Patch"),
         _ => patches::merge(&mut object, patch),
@@ -164,8 +178,13 @@ mod tests {
         let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
         let said = server.kubectl(&line).await;
         assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
-        // No server has refused anything.
+        // The words of a refusal by a server are left out.
         assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
+        let replace = r#"[{"op":"replace","path":"/metadata/labels/x","value":"1"}]"#;
+        let said =
+            server.kubectl(&["patch", "cm", "a", "--type=json", "--dry-run=client", "-p", replace]).await;
+        let why = "error: Object to be patched is missing field (/metadata/labels/x: missing value)\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
         server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
         let said = server.kubectl(&line).await;

@@ -223,8 +223,8 @@ impl Format {
         })
     }
 
-    /// Prints objects as what a watch says of them (`--output-watch-events`): each has a type and
-    /// an object. A name is that of the object, and JSON is one line for each. Source:
+    /// Prints objects as watch events of this `kind`, e.g. `ADDED` (`--output-watch-events`).
+    /// `-o name` prints the names of the objects, `-o json` one line for each event. Source:
     /// cli-runtime's `NamePrinter` and `JSONPrinter`.
     pub(crate) fn print_events(&self, kind: &str, objects: &[Value]) -> Result<String, Fail> {
         let event = |object: &Value| json!({"type": kind, "object": object});

@@ -243,7 +243,7 @@ async fn create(
     created.map(|object| (object, "created")).map_err(|fail| about(fail, "creating", &info.source))
 }
 
-/// Is a strategic merge patch made for this kind? As in kubectl not for a
+/// Returns whether a strategic merge patch is made for this kind. As in kubectl, none is made for a
 /// CustomResourceDefinition, which its scheme does not have.
 pub(crate) fn is_strategic(resource: &Resource) -> bool {
     let is = |k: &kinds::Kind| {

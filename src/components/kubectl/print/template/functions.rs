@@ -100,8 +100,8 @@ fn compared(word: &str, args: &[Value]) -> Result<bool, String> {
     })
 }
 
-/// Reads an index into a list or a text of this length. The length itself is one, too: the end of a
-/// slice.
+/// Reads an index into a list or a text of this length. The length itself is valid, too: a slice
+/// may end there.
 fn position(index: &Value, length: usize) -> Result<usize, String> {
     match index.as_i64() {
         Some(at) => {
@@ -167,8 +167,7 @@ fn slice(of: &Value, ends: &[Value]) -> Result<Value, String> {
     })
 }
 
-/// Refuses a call with a wrong number of arguments. A function takes exactly so many, or so many
-/// and any number more.
+/// Refuses a call with a wrong number of arguments. `not` takes exactly one, `index` one or more.
 fn check_count(word: &str, count: usize) -> Result<(), String> {
     let (least, exactly) = match word {
         "not" | "len" | "base64decode" => (1, true),
@@ -230,7 +229,7 @@ pub(super) fn call(word: &str, args: Vec<Value>) -> Result<Value, String> {
 /// Ends the error about an argument of a wrong type; the argument is what the error points at.
 pub(super) const WRONG_TYPE: &str = "value; expected string";
 
-/// What base64 text stands for. Another value than text is no argument.
+/// Decodes base64 text. Values of other types are refused.
 fn decoded(text: &Value) -> Result<String, String> {
     let text = match text {
         Value::String(text) => text,

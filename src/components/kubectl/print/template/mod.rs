@@ -380,6 +380,8 @@ mod tests {
             ("{{| .a}}", "template: output:1: unexpected \"|\" in command"),
             ("{{.a)}}", "template: output:1: unexpected right paren"),
             ("{{.a | 2}}", "template: output:1: non executable command in pipeline stage 2"),
+            ("{{.a | .}}", "template: output:1: non executable command in pipeline stage 2"),
+            ("{{_a}}", "template: output:1: function \"_a\" not defined"),
             ("{{\"a}}", "template: output:1: unterminated quoted string"),
             ("{{/* a", "template: output:1: unclosed comment"),
             ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),

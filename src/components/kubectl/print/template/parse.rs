@@ -80,7 +80,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
 /// Finds the braces that end an action.
 ///
 /// # Errors
-/// What Go misses, or finds in their place: a text may have no end, and `{{.name}` has one brace.
+/// Go's words: the braces are missing, a quoted text has no end, or there is one brace alone, as in
+/// `{{.name}`.
 fn action_end(text: &str) -> Result<usize, String> {
     const UNCLOSED: &str = "unclosed action";
     let inner = text.strip_prefix('-').filter(|rest| rest.starts_with(SPACES)).unwrap_or(text);
@@ -109,8 +110,10 @@ fn action_end(text: &str) -> Result<usize, String> {
     })
 }
 
-/// Go's words for a character that begins no term. It is part of a name's end if it stands right
-/// behind one, else it stands in the operands of a command or in place of it.
+/// Returns Go's words for a character that begins no term.
+///
+/// Example: `}` is a bad character in `.a}`, right after a name, and unexpected in `.a }`.
+/// `has_operand`: the command has an operand before it.
 fn stray(c: char, before: Option<char>, has_operand: bool) -> String {
     let ends_name = before.is_some_and(|c| c.is_alphanumeric() || c == '_');
     match c {
@@ -125,7 +128,7 @@ fn stray(c: char, before: Option<char>, has_operand: bool) -> String {
 
 /// True for characters that a term may begin with.
 fn begins_term(c: char) -> bool {
-    c.is_alphanumeric() || matches!(c, '.' | '$' | '(' | '`' | '"' | '\'' | '+' | '-')
+    c.is_alphanumeric() || matches!(c, '_' | '.' | '$' | '(' | '`' | '"' | '\'' | '+' | '-')
 }
 
 /// Deeper nesting is refused: parsing and running a template take a part of the stack per level,
@@ -362,8 +365,13 @@ fn pipe_at(given: &Given, at: &mut usize, depth: usize) -> Result<Pipe, String> 
     if commands.iter().any(Vec::is_empty) {
         return Err("template: output:1: missing value for command".into());
     }
+    let is_value = |term: &Term| match &term.what {
+        What::Literal(_) => true,
+        What::Dot(names) => names.is_empty(),
+        _ => false,
+    };
     for (stage, command) in commands.iter().enumerate().skip(1) {
-        if let Some(What::Literal(_)) = command.first().map(|term| &term.what) {
+        if command.first().is_some_and(is_value) {
             return Err(format!(
                 "template: output:1: non executable command in pipeline stage {}",
                 stage + 1
@@ -432,7 +440,7 @@ fn what(given: &Given, at: &mut usize, depth: usize, dots: &mut Vec<usize>) -> R
         }
         '`' | '"' | '\'' => literal::quoted(chars, at).map(What::Literal),
         c if c.is_ascii_digit() || c == '-' || c == '+' => literal::number(chars, at).map(What::Literal),
-        c if c.is_alphabetic() => match name(chars, at).as_str() {
+        c if c.is_alphabetic() || c == '_' => match name(chars, at).as_str() {
             "true" => Ok(What::Literal(true.into())),
             "false" => Ok(What::Literal(false.into())),
             "nil" => Ok(What::Literal(Value::Null)),
