@@ -18,7 +18,8 @@ pub struct Installed {
     pub service: Option<String>,
     /// `chain NAME`, `map NAME` or `set NAME`.
     pub within: String,
-    /// As `nft list ruleset` prints it.
+    /// As `nft list ruleset` prints it. Rules that look node ports up come without `ct state new`
+    /// and without the node's own address.
     pub text: String,
     /// Its part in the way of a connection.
     pub does: Does,

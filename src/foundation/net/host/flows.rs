@@ -14,7 +14,9 @@ use tokio::task::{AbortHandle, JoinSet};
 
 /// A UDP client is forgotten when no datagram came from it, and none for it, for so long.
 pub(super) const UDP_IDLE: Duration = Duration::from_secs(60);
-/// UDP clients of one port, of both loopbacks together; more are ignored until one is forgotten.
+/// UDP clients of one port, of both loopbacks together; a further one takes the place of the client
+/// that was silent the longest. A program that asks from a new port each time, as `dig` does, comes
+/// to this number in seconds.
 pub(super) const UDP_CLIENTS: usize = 256;
 
 /// A UDP client's socket in the fabric, which leads to one target, and when a datagram last went
@@ -34,10 +36,14 @@ impl Flow {
         *self.used.lock() = Instant::now();
     }
 
+    /// Returns when a datagram last went through it.
+    fn used(&self) -> Instant {
+        *self.used.lock()
+    }
+
     /// Returns how long the flow may stay silent from now on.
     fn left(&self) -> Duration {
-        let used = *self.used.lock();
-        UDP_IDLE.saturating_sub(used.elapsed())
+        UDP_IDLE.saturating_sub(self.used().elapsed())
     }
 }
 
@@ -65,12 +71,9 @@ impl Flows {
         Some(flow.clone())
     }
 
-    pub(super) fn is_full(&self) -> bool {
-        self.lock().len() >= UDP_CLIENTS
-    }
-
-    /// Adds a client's flow, and carries its answers to `socket`. Returns false at the bound, and
-    /// where the port does not lead to the flow's target any more.
+    /// Adds a client's flow, and carries its answers to `socket`. At the bound the flow that was
+    /// silent the longest ends for it. Returns false where the port does not lead to the flow's
+    /// target any more.
     pub(super) fn add(
         self: &Arc<Self>,
         client: SocketAddr,
@@ -81,8 +84,11 @@ impl Flows {
         let mut flows = self.lock();
         // Looked at behind the lock: a change of targets replaces them before it looks through the
         // flows.
-        let is_wanted = flows.len() < UDP_CLIENTS && goal.targets().to.contains(&flow.target);
+        let is_wanted = goal.targets().to.contains(&flow.target);
         if is_wanted {
+            if flows.len() >= UDP_CLIENTS {
+                end_most_silent(&mut flows);
+            }
             let answers = answer_udp(flow.clone(), socket, client, self.clone(), goal.clone());
             let mut tasks = self.tasks.lock();
             while tasks.try_join_next().is_some() {} // ended ones
@@ -121,6 +127,16 @@ impl Flows {
     }
 }
 
+/// Ends the flow that was silent the longest. If its client sends again, it is a new one. A node's
+/// kernel, too, makes room in its table of flows before it drops the datagrams of a new one
+/// (`early_drop` in `nf_conntrack_core.c`).
+fn end_most_silent(flows: &mut ByClient) {
+    let most_silent = flows.iter().min_by_key(|(_, (flow, _))| flow.used()).map(|(client, _)| *client);
+    if let Some((_, task)) = most_silent.and_then(|client| flows.remove(&client)) {
+        task.abort();
+    }
+}
+
 /// Aborts the tasks of flows. Returns how many there were.
 fn abort(ended: impl Iterator<Item = (SocketAddr, (Arc<Flow>, AbortHandle))>) -> usize {
     ended.map(|(_, (_, task))| task.abort()).count()
@@ -133,7 +149,6 @@ pub(super) async fn serve_udp(socket: Arc<UdpSocket>, goal: Goal, fabric: Namesp
         let Ok((length, client)) = socket.recv_from(&mut buffer).await else { continue };
         let flow = match flows.of(client) {
             Some(flow) => flow,
-            None if flows.is_full() => continue,
             None => {
                 let targets = goal.targets();
                 let Some(target) = targets.in_turn().next() else { continue };

@@ -222,7 +222,8 @@ fn number_at(bytes: &[u8]) -> Option<u32> {
 }
 
 /// A rule of ours that nlink does not print: look-ups by several fields, and a lot that a map
-/// translates.
+/// translates. What is compared before the look-up is left out: `ct state new`, and the node's own
+/// address, in which nodes with the same rules would differ.
 fn spelled(expressions: &[RuleExpr]) -> String {
     let mut words = Vec::new();
     let mut lot = None;
@@ -252,7 +253,7 @@ fn spelled(expressions: &[RuleExpr]) -> String {
             RuleExpr::Verdict(Verdict::Drop) => words.push("drop".into()),
             RuleExpr::Verdict(Verdict::GotoTo(chain)) => words.push(format!("goto {chain}")),
             RuleExpr::Verdict(Verdict::JumpTo(chain)) => words.push(format!("jump {chain}")),
-            _ => {} // loads and comparisons of what the look-up names
+            _ => {} // loads of what the look-up names, and what is left out
         }
     }
     words.join(" ")

@@ -231,9 +231,40 @@ async fn a_port_has_one_bound_of_udp_clients_and_leads_none_to_a_target_that_is_
         assert!(add(client).await);
     }
     assert!(add(v6).await, "the last one");
-    assert!(flows.is_full() && !add(addresses(999)[0]).await, "of both addresses together");
+    assert_eq!(flows.lock().len(), UDP_CLIENTS);
+    assert!(add(addresses(999)[0]).await);
+    assert_eq!(flows.lock().len(), UDP_CLIENTS, "of both addresses together");
     assert_eq!(flows.retain(&[target]), 0);
     assert_eq!(flows.retain(&[]), UDP_CLIENTS);
+}
+
+/// Each question of `dig` comes from a new port, and its flow stays for a minute.
+#[tokio::test(start_paused = true)]
+async fn a_udp_client_beyond_the_bound_takes_the_place_of_the_most_silent_one() {
+    let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
+    let target: SocketAddr = "127.0.0.1:9".parse().unwrap();
+    let (flows, goal) = (Arc::<Flows>::default(), Goal::default());
+    goal.set(Targets::new(vec![target]));
+    let client = |n: usize| addresses(1000 + n as u16)[0];
+    let add = async |n: usize| {
+        let flow = Flow::new(UdpSocket::bind("127.0.0.1:0").await.unwrap(), target);
+        tokio::time::advance(Duration::from_millis(1)).await;
+        flows.add(client(n), &flow, socket.clone(), &goal).then(|| Arc::downgrade(&flow))
+    };
+    let first = add(0).await.expect("it is added");
+    let second = add(1).await.expect("it is added");
+    for n in 2..UDP_CLIENTS {
+        add(n).await.expect("it is added");
+    }
+    assert!(flows.of(client(0)).is_some(), "the first one sends again");
+    add(UDP_CLIENTS).await.expect("it takes a place");
+    assert_eq!(flows.lock().len(), UDP_CLIENTS);
+    assert!(flows.of(client(1)).is_none(), "it was silent the longest");
+    assert!(flows.of(client(0)).is_some() && flows.of(client(UDP_CLIENTS)).is_some());
+    while second.upgrade().is_some() {
+        tokio::task::yield_now().await; // its task was aborted: the socket is closed
+    }
+    assert!(first.upgrade().is_some());
 }
 
 /// Answers each datagram with one letter.
