@@ -16,16 +16,16 @@ use crate::Env;
 use crate::testing::{Said, Server, at, config_map, refusal};
 
 /// An editor of this shell text, whose `$1` is the file. Each run adds a line to the file
-/// `runs`.
+/// `runs`. The shell reads it: a file that was just written cannot be run as a program while
+/// another test starts one, which has it open for writing for a moment.
 fn prepared(dir: &Path, script: &str) -> Env {
-    use std::os::unix::fs::PermissionsExt;
     let program = dir.join("editor");
     let runs = dir.join("runs");
-    std::fs::write(&program, format!("#!/bin/sh\necho >> {}\n{script}\n", runs.display())).unwrap();
-    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+    std::fs::write(&program, format!("echo >> {}\n{script}\n", runs.display())).unwrap();
     let drafts = dir.join("drafts");
     std::fs::create_dir(&drafts).unwrap();
-    let vars = [("EDITOR", program.display().to_string()), ("TMPDIR", drafts.display().to_string())];
+    let vars =
+        [("EDITOR", format!("/bin/sh {}", program.display())), ("TMPDIR", drafts.display().to_string())];
     Env { vars: vars.map(|(key, text)| (key.to_string(), text)).into(), cwd: dir.into(), ..Env::default() }
 }
 
