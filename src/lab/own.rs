@@ -216,7 +216,7 @@ fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
             let kind = kinds::find(group, version, text("/kind")?)?;
             Some(noted(kind, text("/metadata/namespace").unwrap_or(namespace), text("/metadata/name")?))
         };
-        return found.iter().filter_map(of).collect();
+        return found.iter().flat_map(flat).filter_map(of).collect();
     }
     let args = &parsed.args[..parsed.dash.unwrap_or(parsed.args.len())];
     let given = || args.iter().map(String::as_str);
@@ -252,6 +252,15 @@ fn keys(parsed: &parse::Parsed, input: &str) -> Vec<String> {
     .into_iter()
     .map(|(kind, name)| noted(kind, namespace, name))
     .collect()
+}
+
+/// The objects of a document: itself, or the items of a `List`, which kubectl applies one by one.
+fn flat(document: &Value) -> Vec<&Value> {
+    let is_list = document["kind"].as_str().is_some_and(|kind| kind.ends_with("List"));
+    match document["items"].as_array().filter(|_| is_list) {
+        Some(items) => items.iter().flat_map(flat).collect(),
+        None => vec![document],
+    }
 }
 
 /// The built-in kind that kubectl understands by a word.
@@ -333,6 +342,8 @@ mod tests {
         }
         let manifest = "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\n---\nkind: Pod\napiVersion: v1\nmetadata: {name: x, namespace: shop}\n";
         assert_eq!(names_in("kubectl apply -f -", manifest), [web, "pods/shop/x"]);
+        let list = "apiVersion: v1\nkind: List\nitems: [{apiVersion: v1, kind: Pod, metadata: {name: x}}]";
+        assert_eq!(names_in("kubectl apply -n shop -f -", list), ["pods/shop/x"]);
         let library = Library::built_in();
         let of = |id: &str| names(library.get(id).unwrap());
         assert_eq!(of("first-voyage/04"), ["pods/default/nginx-pod".to_string()].into());

@@ -7,6 +7,7 @@
 //! or [`ASKING_MAX`] is over.
 
 use crate::cel::Probe;
+use crate::cel::facts::QUESTIONS_MAX;
 use cel::Value;
 use clock::Instant;
 use std::collections::HashMap;
@@ -26,7 +27,7 @@ struct Answer {
 /// The state of a question that an expression needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Question {
-    /// It is out already.
+    /// It is out already, or [`QUESTIONS_MAX`] others are; then it is put when answers have come.
     Out,
     /// Its answer is young, and is to be renewed at this moment.
     Answered(Instant),
@@ -58,7 +59,8 @@ impl Answers {
         self.era
     }
 
-    /// Notes a question as out, unless it is, or its answer is younger than `renew`.
+    /// Notes a question as out, unless it is, or too many are, or its answer is younger than
+    /// `renew`.
     pub(crate) fn ask(&mut self, probe: &Probe, renew: Duration, now: Instant) -> Question {
         if self.is_asking(probe, now) {
             return Question::Out;
@@ -67,6 +69,7 @@ impl Answers {
             Some(answer) if now.duration_since(answer.came) < renew => {
                 Question::Answered(answer.came + renew)
             }
+            _ if self.asking.len() >= QUESTIONS_MAX => Question::Out,
             _ => {
                 self.asking.insert(probe.clone(), now);
                 Question::Put
@@ -178,6 +181,20 @@ mod tests {
         tokio::time::advance(KEPT).await;
         answers.drop_old(KEPT, Instant::now());
         assert!(answers.given.is_empty() && !answers.is_waiting());
+    }
+
+    /// A check asks for more than a process has connections for.
+    #[test]
+    fn no_more_questions_are_out_than_may_be() {
+        let mut answers = Answers::default();
+        let now = Instant::now();
+        let ask = |answers: &mut Answers, n: usize| answers.ask(&log(&format!("d/{n}")), RENEW, now);
+        for n in 0..QUESTIONS_MAX {
+            assert_eq!(ask(&mut answers, n), Question::Put, "{n}");
+        }
+        assert_eq!(ask(&mut answers, QUESTIONS_MAX), Question::Out);
+        assert!(answers.take(0, log("d/0"), None, value::text("x")));
+        assert_eq!(ask(&mut answers, QUESTIONS_MAX), Question::Put, "an answer has come");
     }
 
     /// The learner acts while a question is on its way.

@@ -33,10 +33,11 @@ fn named(reader: &Reader, namespace: &str, word: &str) -> Explanation {
         };
     }
     match word.split('/').collect::<Vec<_>>().as_slice() {
-        [_, ""] | ["", _] => unnamed(reader),
+        parts if parts.contains(&"") => unnamed(reader),
+        [name] => by_name(reader, namespace, name),
         [kind, name] => object(reader, namespace, kind, name),
         [namespace, kind, name] => object(reader, namespace, kind, name),
-        _ => by_name(reader, namespace, word),
+        _ => unnamed(reader),
     }
 }
 
@@ -48,7 +49,8 @@ fn no_port(reader: &Reader, written: &str) -> Explanation {
     out
 }
 
-/// A question that has an empty word in the place of a name: `why "$POD"` without the variable.
+/// A question that has an empty word in the place of a name (`why "$POD"` without the variable), or
+/// more parts than an object is named by.
 fn unnamed(reader: &Reader) -> Explanation {
     let mut out = Explanation::default();
     reader.line(&mut out, Word::NothingNamed, &[]);

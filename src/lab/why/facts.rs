@@ -225,11 +225,20 @@ pub(super) fn key(resource: &str) -> String {
     kind(resource).map_or_else(|| resource.to_string(), Kind::qualified)
 }
 
-/// `po`, `pod`, `Pod`, `pods` → the kind.
+/// `po`, `pod`, `Pod`, `pods` → the kind; also with its group, as kubectl prints it, or with its
+/// version and group.
+///
+/// Example: `deployment.apps` and `deployments.v1.apps` are `deployments`, and
+/// `pods.metrics.k8s.io` is none of the stored kinds.
 pub(crate) fn kind(word: &str) -> Option<&'static Kind> {
     let word = word.to_lowercase();
-    let named = |k: &&Kind| k.plural == word || k.singular == word || k.short_names.contains(&word.as_str());
-    kinds::all().iter().find(named)
+    let (name, of) = word.split_once('.').map_or((word.as_str(), None), |(name, of)| (name, Some(of)));
+    let is_named = |k: &Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
+    let is_of = |k: &Kind, of: &str| {
+        let version = of.strip_prefix(k.version).and_then(|rest| rest.strip_prefix('.'));
+        k.is_stored() && (of == k.group || version == Some(k.group))
+    };
+    kinds::all().iter().find(|k| is_named(k) && of.is_none_or(|of| is_of(k, of)))
 }
 
 #[cfg(test)]
@@ -246,6 +255,7 @@ mod tests {
             vec!["sts/web".to_string()],
             vec!["shop/statefulset/web".into()],
             vec!["sts".into(), "web".into()],
+            vec!["statefulset.apps/web".into()],
         ] {
             let all = asked(&about, &[]);
             assert_eq!(all["statefulsets.apps"].0.api_version, "apps/v1", "{about:?}");
@@ -256,6 +266,21 @@ mod tests {
         assert_eq!(which(&bare, "statefulsets.apps").as_deref(), Some("metadata.name=web"));
         assert_eq!(which(&bare, "pods"), None);
         assert!(!asked(&["localhost:80".into()], &[]).contains_key("statefulsets.apps"), "a port");
+    }
+
+    /// kubectl prints `deployment.apps/web created`.
+    #[test]
+    fn a_kind_may_be_called_with_its_group() {
+        let called = |word: &str| kind(word).map(Kind::qualified).unwrap_or_default();
+        for (words, found) in [
+            (&["deployment.apps", "deploy.apps", "Deployments.v1.apps"][..], "deployments.apps"),
+            (&["po", "pods.v1."], "pods"),
+            (&["deployments.example.com", "deployments.v9.apps", "pods.metrics.k8s.io", ".apps"], ""),
+        ] {
+            for word in words {
+                assert_eq!(called(word), found, "{word}");
+            }
+        }
     }
 
     /// The group and the version of a custom resource stand in its definition.

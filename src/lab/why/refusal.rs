@@ -197,8 +197,19 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
             }
         }
         429 => reader.line(out, Word::Budget, &[message]),
-        code => reader.line(out, Word::Answered, &[&code.to_string(), message]),
+        code => match silent_about(reader, &about, message) {
+            Some(told) => (out.lines, out.tips, out.problem) = (told.lines, told.tips, true),
+            None => reader.line(out, Word::Answered, &[&code.to_string(), message]),
+        },
     }
+}
+
+/// Says what is the matter with the object of a refusal that has no message itself: the kubelet's
+/// to `kubectl exec`, while the container does not run.
+fn silent_about(reader: &Reader, about: &ObjectRef, message: &str) -> Option<Explanation> {
+    let is_silent = message.is_empty() && !about.name.is_empty();
+    let told = is_silent.then(|| object(reader, &about.namespace, &about.qualified(), &about.name));
+    told.filter(|told| told.problem)
 }
 
 /// The object that a request named is not there: was it, and is one of this name elsewhere?

@@ -6,7 +6,7 @@ texts! {
     /// Sentences; `{}` stands for what is filled in.
     pub enum Word {
         // -- objects
-        NothingNamed: "An empty word names no object. Write `why pod/web`, `why web` or `why localhost:31234`; `why` alone is about your last command.", "빈 문자열은 오브젝트의 이름이 아닙니다. `why pod/web`, `why web`, `why localhost:31234`처럼 쓰세요. `why`만 쓰면 마지막 명령을 설명합니다.";
+        NothingNamed: "An empty word names no object, nor does one with more than two slashes. Write `why pod/web`, `why web` or `why localhost:31234`; `why` alone is about your last command.", "빈 문자열이나 `/`가 세 개 이상 있는 문자열은 오브젝트의 이름이 아닙니다. `why pod/web`, `why web`, `why localhost:31234`처럼 쓰세요. `why`만 쓰면 마지막 명령을 설명합니다.";
         NoSuchKind: "There is no kind {}.", "{} 종류는 없습니다.";
         MeantKind: "The nearest kind is {}.", "가장 가까운 종류는 {}입니다.";
         WasDeleted: "{} was deleted by {} at {} (revision {}).", "{} 오브젝트를 {} 사용자가 {}에 삭제했습니다(리비전 {}).";

@@ -30,6 +30,10 @@ pub(crate) type Versions = BTreeMap<(String, String, String), Arc<Vec<Arc<Versio
 /// Begins the error of an expression that asks for what is no longer kept.
 pub(crate) const UNKNOWN: &str = "cannot be known";
 
+/// So many questions to the network one snapshot asks at most, and so many are out at once. Each
+/// takes a connection, and packs of strangers may write what they like.
+pub(crate) const QUESTIONS_MAX: usize = 2_000;
+
 /// Something that has to be asked over the network.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Probe {
@@ -420,17 +424,24 @@ impl Facts {
     }
 
     /// An answer that was fetched, or a note that it is wanted.
+    ///
+    /// # Errors
+    /// It is not known yet, or more than [`QUESTIONS_MAX`] questions were asked of the snapshot.
     pub(super) fn probe(&self, probe: Probe) -> Result<Value, String> {
-        match self.answers.get(&probe) {
-            Some(answer) => {
-                self.want(|w| _ = w.used.insert(probe));
-                Ok(answer.clone())
+        let answer = self.answers.get(&probe);
+        let mut is_over = false;
+        self.want(|w| {
+            let asked = w.used.len() + w.probes.len();
+            let noted = if answer.is_some() { &mut w.used } else { &mut w.probes };
+            is_over = asked >= QUESTIONS_MAX && !noted.contains(&probe);
+            if !is_over {
+                noted.insert(probe);
             }
-            None => {
-                self.want(|w| _ = w.probes.insert(probe));
-                Err("asked, and not answered yet".into())
-            }
+        });
+        if is_over {
+            return Err(format!("the network is asked more than {QUESTIONS_MAX} questions"));
         }
+        answer.cloned().ok_or_else(|| "asked, and not answered yet".into())
     }
 
     pub(super) fn nth(&self, key: String) -> usize {

@@ -58,3 +58,16 @@ fn what_nobody_watches_yet_is_asked_for() {
     assert!(facts.objects("Pod", "default", None).is_err());
     assert_eq!(facts.take_wanted().kinds, ["Pod".to_string()].into());
 }
+
+#[test]
+fn a_snapshot_asks_the_network_no_more_than_may_be_out() {
+    let facts = Facts::default();
+    let ask = |n: usize| facts.probe(Probe::Logs { target: n.to_string() }).unwrap_err();
+    for n in 0..QUESTIONS_MAX {
+        assert!(ask(n).contains("not answered yet"), "{n}");
+    }
+    assert!(ask(QUESTIONS_MAX).contains("more than 2000 questions"));
+    assert!(ask(0).contains("not answered yet"), "it is one of those that were asked");
+    assert!(facts.has_asked(), "what came of it is not remembered");
+    assert_eq!(facts.take_wanted().probes.len(), QUESTIONS_MAX);
+}

@@ -115,12 +115,24 @@ fn an_address_with_what_is_no_port_names_the_range_of_ports() {
     }
 }
 
+/// A URL was taken for a name, and of `pod//web` the kind was ignored.
 #[test]
-fn an_empty_word_names_nothing() {
+fn an_empty_word_or_many_parts_name_nothing() {
     let seen = facts(&[("pods", pod(json!({}), ready()))], &Tap::new());
-    for about in [&[""][..], &[" "], &["pod", ""], &["", "web"], &["pod/"], &["/web"]] {
+    for about in [
+        &[""][..],
+        &[" "],
+        &["pod", ""],
+        &["", "web"],
+        &["pod/"],
+        &["/web"],
+        &["pod//web-1"],
+        &["default/pod/"],
+        &["http://web/"],
+        &["a/b/pod/web-1"],
+    ] {
         let told = ask(&seen, about);
-        assert!(told.lines[0].starts_with("An empty word names no object."), "{about:?}: {told:?}");
+        assert!(told.lines[0].starts_with("An empty word names no object, nor"), "{about:?}: {told:?}");
         assert!(told.problem && told.about.is_empty());
     }
 }

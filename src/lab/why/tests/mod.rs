@@ -405,3 +405,20 @@ fn a_refusal_is_told_as_what_it_is() {
     let told = ask(&facts(&[], &tap), &[]);
     assert!(told.lines[0].contains("404: the server could not find"), "{told:?}");
 }
+
+#[test]
+fn a_refusal_without_a_message_is_explained_by_its_object() {
+    let tap = Tap::new();
+    answered(&tap, "1", answer("create", ""), 400);
+    let told = |status: Value| {
+        let mut web = pod(json!({}), status);
+        web["metadata"]["name"] = "web".into();
+        ask(&facts(&[("pods", web)], &tap), &[])
+    };
+    let waits = told(json!({"phase": "Pending", "containerStatuses": [{"name": "c", "image": "x",
+        "state": {"waiting": {"reason": "ErrImagePull", "message": "x: there is no image"}}}]}));
+    assert_eq!(waits.about, "kubectl run");
+    assert!(waits.problem && waits.lines[0].contains("cannot be pulled"), "{waits:?}");
+    let well = told(ready());
+    assert!(well.problem && well.lines[0].starts_with("The server answered 400"), "{well:?}");
+}
