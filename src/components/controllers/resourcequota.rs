@@ -27,6 +27,9 @@ use tokio::sync::broadcast::error::RecvError;
 const WORKERS: usize = 5;
 /// How often everything is counted although nothing was seen to happen, as upstream.
 const RESYNC: Duration = Duration::from_secs(300);
+/// After the write of limits that are new, before the namespace is counted again: by then every API
+/// server charges by them.
+const RECOUNT: Duration = Duration::from_secs(1);
 
 /// Kinds whose objects cost more than their number, so that all of the object is needed.
 const WHOLE: [&str; 3] = ["persistentvolumeclaims", "pods", "services"];
@@ -36,6 +39,20 @@ fn is_dirty(quota: &ResourceQuota) -> bool {
     let hard = quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
     let status = quota.status.clone().unwrap_or_default();
     status.hard.as_ref() != Some(&hard) || status.used.is_none()
+}
+
+/// Pure: does `hard` limit something that no API server has charged so far? They charge by the
+/// limits of the status (`charged`). What is made while the namespace is counted is charged to no
+/// quota then, and may be in no count.
+///
+/// ```text
+/// kubectl apply -f FILE    a quota with pods: 2, then the pods a and b
+/// the quota is counted     a is there
+/// b is made                the status has no limits yet: b is not charged
+/// used 1 is written        from now on pods are charged; b is missing
+/// ```
+fn limits_more(hard: &Amounts, charged: &Amounts) -> bool {
+    hard.keys().any(|name| !charged.contains_key(name))
 }
 
 fn has_ended(pod: &Pod) -> bool {
@@ -180,7 +197,10 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     let tap = shared.tap(Component::ResourceQuotaController);
     let event = Event::ReconcileQuota { used: json!(amounts_to_value(&used)) };
     tap.emit(record(event, "resourcequotas", &key, &cause).took(start.elapsed()));
-    Ok(Outcome::Done)
+    Ok(match limits_more(&hard, &amounts(&object, "status.hard")) {
+        true => Outcome::Pause(RECOUNT),
+        false => Outcome::Done,
+    })
 }
 
 /// Nothing has to be written for `quota` as it was before counting. What was made between its
@@ -371,6 +391,37 @@ mod tests {
             asked.iter().find(|a| a.line.starts_with("PATCH")).expect("the pod that is gone is given back");
         assert_eq!(written.body[1]["value"], "7");
         assert_eq!(written.body[2]["value"]["used"], json!({"pods": "4"}));
+    }
+
+    /// As with `kubectl apply` of a file that has a quota and what it limits.
+    #[tokio::test]
+    async fn what_is_made_before_a_limit_holds_is_counted_once_it_does() {
+        use client::testing::Scripted;
+        let (none, some) = (json!({}), |hard: Value| json!({"hard": hard, "used": {"pods": "0"}}));
+        for (status, again) in [
+            (none, Outcome::Pause(RECOUNT)),
+            (some(json!({"secrets": "2"})), Outcome::Pause(RECOUNT)),
+            (some(json!({"pods": "9"})), Outcome::Done),
+            (some(json!({"pods": "2"})), Outcome::Done),
+        ] {
+            let quota = json!({"metadata": {"name": "q", "namespace": "d", "uid": "1", "resourceVersion": "5"},
+                "spec": {"hard": {"pods": "2"}}, "status": status});
+            let stored = quota.clone();
+            let server = Scripted::new(move |asked| match asked.line.as_str() {
+                "GET /api/v1/namespaces/d/pods" => {
+                    let pod =
+                        json!({"metadata": {"name": "p", "namespace": "d"}, "spec": {"containers": []}});
+                    Some((200, json!({"metadata": {}, "items": [pod]})))
+                }
+                line if line.contains("/resourcequotas/q") => Some((200, stored.clone())),
+                _ => None,
+            })
+            .await;
+            let shared = Shared::fixed(&server.client);
+            assert_eq!(sync(&shared, Key::new("d", "q"), None).await.unwrap(), again, "{quota}");
+            let written = server.lines().iter().filter(|line| line.starts_with("PATCH")).count();
+            assert_eq!(written, 1, "{quota}");
+        }
     }
 
     #[test]

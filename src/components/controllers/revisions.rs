@@ -19,6 +19,9 @@ use std::sync::Arc;
 
 /// The label by which a pod tells its revision.
 pub(crate) const HASH: &str = "controller-revision-hash";
+/// The label by which a StatefulSet's revision tells its own hash (upstream's
+/// `history.ControllerRevisionHashLabel`).
+const OWN_HASH: &str = "controller.kubernetes.io/hash";
 
 /// The revision that a pod says it is of.
 pub(crate) fn of_pod(pod: &k8s_openapi::api::core::v1::Pod) -> Option<&String> {
@@ -256,6 +259,12 @@ fn sorted(value: Value) -> Value {
     }
 }
 
+/// Returns the label of a revision that has its hash. A DaemonSet's revisions have the label of
+/// their pods; the pods of a StatefulSet tell the whole name of their revision instead.
+fn hash_label<K: Typed>() -> &'static str {
+    if K::kind(&()) == "DaemonSet" { HASH } else { OWN_HASH }
+}
+
 /// A new revision. It has all annotations of its owner, as upstream (`newRevision`, `snapshot`):
 /// `kubectl rollout history` finds the cause of the change there.
 fn made<K: Typed>(
@@ -266,7 +275,7 @@ fn made<K: Typed>(
     number: i64,
 ) -> ControllerRevision {
     let mut labels = template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
-    labels.insert(HASH.into(), hash.into());
+    labels.insert(hash_label::<K>().into(), hash.into());
     ControllerRevision {
         metadata: ObjectMeta {
             name: Some(name.into()),
@@ -328,6 +337,11 @@ mod tests {
         let made = server.take().into_iter().find(|asked| asked.line.starts_with("POST")).unwrap();
         assert!(made.line.ends_with("/controllerrevisions"), "{}", made.line);
         assert_eq!(made.body["metadata"]["annotations"], notes);
+        let labels = &made.body["metadata"]["labels"];
+        let hash = labels[OWN_HASH].as_str().unwrap();
+        assert_eq!(labels, &json!({"a": "b", OWN_HASH: hash}), "pods have another label");
+        assert_eq!(made.body["metadata"]["name"], format!("web-{hash}"));
+        assert_eq!(hash_label::<k8s_openapi::api::apps::v1::DaemonSet>(), HASH);
     }
 
     #[test]

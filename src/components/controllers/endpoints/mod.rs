@@ -7,6 +7,7 @@
 mod group;
 mod old;
 mod slices;
+mod told;
 mod written;
 
 use super::expectations::Expectations;
@@ -29,6 +30,7 @@ use std::time::Duration;
 use tap::{Cause, Component, Event};
 
 use group::Group;
+use told::Told;
 use written::Written;
 
 const WORKERS: usize = 5;
@@ -295,12 +297,14 @@ struct Worker {
     /// Slices that were replaced, and Endpoints objects, that the cache still shows as they were.
     slices: Written,
     old: Written,
+    told: Told,
 }
 
 impl Worker {
     fn new(shared: &Shared) -> Worker {
         let (slices, old) = (Written::default(), Written::default());
-        Worker { shared: shared.clone(), awaited: Expectations::default(), slices, old }
+        let (awaited, told) = (Expectations::default(), Told::new(shared));
+        Worker { shared: shared.clone(), awaited, slices, old, told }
     }
 
     fn watch_writes(&self, queue: &WorkQueue<Key>) {
@@ -325,7 +329,7 @@ impl Worker {
             self.shared.informer::<Node>().get(&Key::new("", name))
         });
         let slices = self.write_slices(&key, &service, &sliced, &cause).await;
-        let old = old::write(&self.shared, &self.old, &key, &service, &groups, &cause).await;
+        let old = old::write((&self.shared, &self.old, &self.told), &key, &service, &groups, &cause).await;
         if slices? | old? {
             let ready: usize = sliced.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
             let all: usize = sliced.iter().map(|g| g.endpoints.len()).sum();
@@ -394,7 +398,7 @@ impl Worker {
             match self.create_slice(&api, key, service, &labels, group).await {
                 Ok(()) => changed = true,
                 Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => return Ok(changed),
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.told.slice(service, "create", "", error, cause)),
             }
         }
         for (slice, group) in plan.keep {
@@ -414,13 +418,15 @@ impl Worker {
                 Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
                     return Err(Error::Conflict("its slice is another one by now".into()));
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(self.told.slice(service, "update", name, error, cause)),
             }
         }
         for extra in plan.delete {
             let name = extra.metadata.name.as_deref().unwrap_or_default();
             match api.delete(name, &DeleteParams::default()).await {
-                Err(error) if !is_code(&error, 404) => return Err(error.into()),
+                Err(error) if !is_code(&error, 404) => {
+                    return Err(self.told.slice(service, "delete", name, error, cause));
+                }
                 _ => changed = true,
             }
         }

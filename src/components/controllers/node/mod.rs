@@ -159,18 +159,27 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     if dead {
         life.was_unready = ready != Some("True");
         let now = Time(clock::now());
+        let before = |kind: &str| status.conditions.iter().flatten().find(|c| c.type_ == kind);
         let conditions: Vec<_> = CONDITIONS
             .iter()
+            // One that is Unknown already stays as it was told.
+            .filter(|kind| before(kind).is_none_or(|c| c.status != "Unknown"))
             .map(|kind| {
-                let before = status.conditions.iter().flatten().find(|c| c.type_ == *kind);
-                let (reason, message) = match before {
-                    Some(_) => ("NodeStatusUnknown", "Kubelet stopped posting node status."),
-                    None => ("NodeStatusNeverUpdated", "Kubelet never posted node status."),
+                let (reason, message, heartbeat) = match before(kind) {
+                    Some(told) => (
+                        "NodeStatusUnknown",
+                        "Kubelet stopped posting node status.",
+                        told.last_heartbeat_time.clone(),
+                    ),
+                    None => (
+                        "NodeStatusNeverUpdated",
+                        "Kubelet never posted node status.",
+                        node.metadata.creation_timestamp.clone(),
+                    ),
                 };
                 json!({
                     "type": kind, "status": "Unknown", "reason": reason, "message": message,
-                    "lastHeartbeatTime": before.and_then(|c| c.last_heartbeat_time.clone()),
-                    "lastTransitionTime": now,
+                    "lastHeartbeatTime": heartbeat, "lastTransitionTime": now,
                 })
             })
             .collect();
@@ -356,6 +365,31 @@ mod tests {
             let lines = asked_after(Duration::from_millis(milliseconds), &server, node, vec![]).await;
             assert_eq!(lines == [mark], is_dead, "{scale} {milliseconds} {lines:?}");
         }
+    }
+
+    /// Upstream: `tryUpdateNodeHealth`.
+    #[tokio::test]
+    async fn conditions_that_were_never_told_are_as_old_as_the_node_and_unknown_ones_stay() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        let (made, heard) = ("2026-01-01T00:00:00Z", "2026-01-01T01:00:00Z");
+        let mut node = Node::clone(&node(json!([
+            {"type": "Ready", "status": "True", "lastHeartbeatTime": heard},
+            {"type": "MemoryPressure", "status": "Unknown", "reason": "Odd"},
+        ])));
+        node.metadata.creation_timestamp = Some(Time(made.parse().unwrap()));
+        let sign = format!("None {:?}", Some(heard.parse::<clock::Timestamp>().unwrap()));
+        let last = Life::new(sign, clock::Instant::now() - LONG_AGO);
+        let mut seen = Seen::from([("n".to_string(), last)]);
+        check(&shared, &recorder, &Arc::new(node), &mut seen).await.unwrap();
+        let asked = server.take();
+        let written = asked[0].body["status"]["conditions"].as_array().unwrap().iter();
+        let heartbeats: Vec<_> = written.map(|c| (&c["type"], &c["lastHeartbeatTime"])).collect();
+        let [ready, disk, pid] = [json!("Ready"), json!("DiskPressure"), json!("PIDPressure")];
+        let (made, heard) = (json!(made), json!(heard));
+        assert_eq!(heartbeats, [(&ready, &heard), (&disk, &made), (&pid, &made)]);
+        shared.crew.kill();
     }
 
     #[tokio::test]
