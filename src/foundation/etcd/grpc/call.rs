@@ -19,8 +19,8 @@ use tonic::body::Body;
 use tonic::server::Grpc;
 use tonic::{Code, Status, Streaming};
 
-/// A stream whose client wants a leader ends when there has been none for this long: three election
-/// timeouts, as with etcd.
+/// A stream whose client wants a leader ends when there has been none for this long: three times
+/// the longest election timeout, of 500 ms (etcd: three election timeouts).
 const LEADERLESS: Duration = Duration::from_millis(1500);
 
 /// Answers that come one by one.

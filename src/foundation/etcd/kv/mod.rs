@@ -35,8 +35,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// Between two questions, if nobody could answer the first one (etcd: 50 ms).
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 
-/// Shortest lease in seconds: one and a half elections, so that a change of leader alone ends no
-/// lease.
+/// Shortest lease in whole seconds: one and a half election timeouts, so that a change of leader
+/// alone ends no lease. It is 2 with etcd's defaults, by which the timeout is four times as long.
 pub(crate) const LEASE_TTL_MIN: i64 = 1;
 
 /// How much of a store's quota is used.

@@ -315,11 +315,15 @@ impl Store {
     pub fn reclaimable(&self) -> BTreeMap<Revision, u64> {
         let mut freed = BTreeMap::new();
         for versions in self.shrinkable.iter().filter_map(|key| self.keys.get(key)) {
-            for pair in versions.windows(2) {
-                *freed.entry(pair[1].kv.mod_revision).or_default() += pair[0].size();
-            }
-            if let Some(tombstone) = versions.last().filter(|last| last.live().is_none()) {
-                *freed.entry(tombstone.kv.mod_revision + 1).or_default() += tombstone.size();
+            for (at, version) in versions.iter().enumerate() {
+                let upto = match version.live() {
+                    Some(_) => versions.get(at + 1).map(|next| next.kv.mod_revision),
+                    // Also if the key came back later: its tombstone does not wait for that.
+                    None => Some(version.kv.mod_revision + 1),
+                };
+                if let Some(revision) = upto {
+                    *freed.entry(revision).or_default() += version.size();
+                }
             }
         }
         freed

@@ -190,10 +190,17 @@ fn compaction_keeps_the_state_at_its_revision() {
 
 #[test]
 fn what_a_compaction_frees_is_known_before() {
-    let freed = example().reclaimable();
-    let upto = |revision| freed.range(..=revision).map(|(_, bytes)| bytes).sum::<u64>();
-    for revision in 2..=6 {
+    let longer = || {
         let mut s = example();
+        delete(&mut s, "b", ""); // 7
+        put(&mut s, "c", "5"); // 8: a compaction here frees the tombstone of `b`
+        put(&mut s, "b", "6"); // 9
+        s
+    };
+    let freed = longer().reclaimable();
+    let upto = |revision| freed.range(..=revision).map(|(_, bytes)| bytes).sum::<u64>();
+    for revision in 2..=9 {
+        let mut s = longer();
         let before = s.size();
         s.compact(revision).unwrap();
         assert_eq!(before - s.size(), upto(revision), "compacted at {revision}");
