@@ -180,10 +180,14 @@ mod tests {
         assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
         // The words of a refusal by a server are left out.
         assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
-        let replace = r#"[{"op":"replace","path":"/metadata/labels/x","value":"1"}]"#;
+        // As in the library of upstream, a key that is not there is set; a place in a list is not.
+        let mut finalized = config_map("c", json!({}));
+        finalized["metadata"]["finalizers"] = json!(["example.com/f"]);
+        server.hold(&at("c"), finalized);
+        let replace = r#"[{"op":"replace","path":"/metadata/finalizers/2","value":"1"}]"#;
         let said =
-            server.kubectl(&["patch", "cm", "a", "--type=json", "--dry-run=client", "-p", replace]).await;
-        let why = "error: Object to be patched is missing field (/metadata/labels/x: missing value)\n";
+            server.kubectl(&["patch", "cm", "c", "--type=json", "--dry-run=client", "-p", replace]).await;
+        let why = "error: Object to be patched is missing field (/metadata/finalizers/2: missing value)\n";
         assert_eq!((said.code, said.err.as_str()), (1, why));
         server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
