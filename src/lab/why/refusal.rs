@@ -15,13 +15,13 @@ use tap::{ObjectRef, Record};
 pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
     let mut out = Explanation::default();
-    let line = after.and_then(|typed| Command::read(&typed.line));
-    if let (Some(typed), Some(command)) = (failed, &line)
-        && misspelt(reader, &mut out, typed, command)
+    let lines = after.map(|typed| Command::all(&typed.line)).unwrap_or_default();
+    if let Some(typed) = failed
+        && lines.iter().any(|command| misspelt(reader, &mut out, typed, command))
     {
         return out;
     }
-    if let (Some(typed), None) = (failed, &line) {
+    if let (Some(typed), true) = (failed, lines.is_empty()) {
         if let Some(port) = local_port(&typed.line) {
             return service::port(reader, port);
         }
@@ -41,22 +41,24 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
         records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session)).collect();
     let last = command.last().and_then(|r| r.request.as_ref());
     out.about = last.map(|q| q.command.clone()).unwrap_or_default();
+    // Of several commands of a line, the one that the records are of.
+    let line = lines.iter().rfind(|line| is_of(line, &out.about)).or(lines.first());
     // A line of another command, or one that kubectl does not understand, never reached the server.
-    let recorded = failed.is_none() || line.as_ref().is_none_or(|line| may_be(line, &out.about));
+    let recorded = failed.is_none() || line.is_none_or(|line| may_be(line, &out.about));
     let went_well = after.is_some_and(|typed| typed.code == 0)
-        && line.as_ref().is_some_and(|line| line.alone && is_of(line, &out.about));
+        && line.is_some_and(|line| line.alone && is_of(line, &out.about));
     // kubectl asks for what may be missing (discovery, what it is about to create), so the last
     // answer decides.
     let decides = |r: &&&Arc<Record>| r.answer().is_some() && !is_of_a_deletion(r, &command);
     let newest = command.iter().rev().find(decides).copied().filter(|answer| code(answer) >= 400);
     // Unless the exit code, which is kubectl's own, says that one of several was refused.
-    let is_own = failed.is_some() && line.as_ref().is_some_and(|line| line.alone);
+    let is_own = failed.is_some() && line.is_some_and(|line| line.alone);
     let refusal = newest.or_else(|| refused_before(&command).filter(|_| is_own));
     if let Some(answer) = refusal
         && recorded
         && !went_well
     {
-        refused(reader, &mut out, answer, line.as_ref());
+        refused(reader, &mut out, answer, line);
         return out;
     }
     if let Some(typed) = failed {

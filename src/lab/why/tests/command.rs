@@ -127,6 +127,29 @@ fn a_refusal_that_is_not_the_last_answer_is_told_of_a_command_that_failed() {
     assert!(said("kubectl describe configmap a | grep c", 1, &searched).contains(refused_nothing));
 }
 
+/// Of such a line the first command alone was looked at.
+#[test]
+fn a_refusal_behind_a_pipe_is_told() {
+    let tap = Tap::new();
+    let mut record =
+        Record::new(answer("patch", "namespaces \"shop\" not found")).object("configmaps", "shop", "a");
+    let (session, user) = ("1".to_string(), "learner".to_string());
+    let command = "kubectl apply".to_string();
+    record.request = Some(Request { session, user, command, code: 404, ..Request::default() });
+    tap.emit(record);
+    let seen = facts(&[], &tap);
+    for line in [
+        "kubectl create cm a --dry-run=client -o yaml | kubectl apply -n shop -f -",
+        "cat a.yaml | kubectl apply -f -",
+        "sleep 1; k apply -f a.yaml",
+    ] {
+        let told = after(&seen, line, 1).lines;
+        assert!(told[0].starts_with("404: there is no namespace shop"), "{line}: {told:?}");
+    }
+    // It need not have run.
+    assert!(!after(&seen, "cd nowhere && kubectl apply -f a.yaml", 1).lines[0].contains("404"));
+}
+
 #[test]
 fn an_address_may_have_a_path() {
     let seen = facts(&[], &Tap::new());
