@@ -35,18 +35,22 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
 }
 
 /// Lines of a lesson as they are to be run in a room: commands as [`line`] tells, manifests as
-/// [`manifest`] does.
+/// [`manifest`] does. A here-document keeps the word that ends it.
 pub(crate) fn lines(lines: &[String], room: &Room) -> Vec<String> {
-    let mut all = Vec::new();
-    let mut rest = lines.iter();
-    while let Some(command) = rest.next() {
+    let (mut all, mut rest) = (Vec::new(), lines);
+    while let Some((command, after)) = rest.split_first() {
         all.push(line(command, room));
-        if lines::reads_manifest(command) {
-            let text: Vec<&str> =
-                rest.by_ref().map(String::as_str).take_while(|l| !lines::ends_manifest(l)).collect();
-            all.extend(manifest(&text.join("\n"), room).lines().map(String::from));
-            all.push(".".into());
+        let (input, behind) = lines::following(command, after);
+        let taken = &after[..after.len() - behind.len()];
+        rest = behind;
+        if !lines::reads_manifest(command) {
+            all.extend(taken.iter().map(|text| line(text, room)));
+            continue;
         }
+        all.extend(manifest(&input, room).lines().map(String::from));
+        let all_taken: usize = taken.iter().map(|text| text.len() + 1).sum();
+        let end = taken.last().filter(|_| input.len() < all_taken);
+        all.push(end.cloned().unwrap_or_else(|| ".".into()));
     }
     all
 }
@@ -142,5 +146,26 @@ mod tests {
         ];
         assert_eq!(played, want);
         assert_eq!(lines(&text, &Room::default()), text);
+    }
+
+    /// The word was replaced by the end of a manifest, and the shell took the lines behind it for
+    /// the document's.
+    #[test]
+    fn a_here_document_ends_with_its_own_word() {
+        let script = ["cat > a.sh <<'EOF'", "kubectl apply -f -", "kubectl get pods -n default", "EOF"];
+        for word in ["EOF", "END"] {
+            let first = format!("kubectl apply -f - <<'{word}'");
+            let manifest = [first.as_str(), "kind: Pod", "metadata: {namespace: default}", word];
+            let text = [&manifest[..], &["kubectl get pods"], &script[..], &["bash a.sh"]].concat();
+            let text: Vec<String> = text.into_iter().map(String::from).collect();
+            assert_eq!(lines(&text, &Room::default()), text);
+            let turned = lines(&text, &Room { namespace: Some("own".into()), ..Room::default() });
+            let pod = "{\"kind\":\"Pod\",\"metadata\":{\"namespace\":\"own\"}}";
+            assert_eq!(turned[..4], [first.as_str(), pod, word, "kubectl get pods"]);
+            // A line with a document and its end in it has nothing behind it.
+            let whole = [manifest.join("\n"), "kubectl get pods -n default".into()];
+            assert_eq!(lines(&whole, &Room::default()), whole);
+            assert_eq!(turned[4..], [script[0], script[1], "kubectl get pods -n own", "EOF", "bash a.sh"]);
+        }
     }
 }

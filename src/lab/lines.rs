@@ -19,16 +19,24 @@ pub(crate) fn may_fail(line: &str) -> (&str, bool) {
     line.strip_prefix('-').map_or((line, false), |rest| (rest.trim_start(), true))
 }
 
-/// The word that ends the here-document of this line: `EOF` of `cat > db.yaml <<'EOF'`. What stands
-/// in quotes begins none, and `<<<` is a text on the line itself.
+/// The word that ends the here-document which follows this line: `EOF` of `cat > db.yaml <<'EOF'`.
+/// `None` too if the line has all of the document in it.
 fn here_document(line: &str) -> Option<String> {
+    document(line).filter(|(_, is_within)| !is_within).map(|(word, _)| word)
+}
+
+/// The word that ends the here-document of a line, and whether that stands within it. What stands
+/// in quotes begins none, and `<<<` is a text on the line itself.
+fn document(line: &str) -> Option<(String, bool)> {
     let signs = letters(line).filter(|(_, c, place)| *c == '<' && *place == Place::Bare);
     let at: Vec<usize> = signs.map(|(at, ..)| at).collect();
     let mut runs = at.chunk_by(|one, next| one + 1 == *next);
     let after = &line[runs.find(|run| run.len() == 2)?[1] + 1..];
     let word = after.trim_start_matches('-').trim_start().trim_start_matches(['\'', '"', '\\']);
     let end = word.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(word.len());
-    Some(word[..end].to_string()).filter(|word| !word.is_empty())
+    let word = &word[..end];
+    let is_within = after.lines().skip(1).any(|line| line.trim_start_matches('\t') == word);
+    (!word.is_empty()).then(|| (word.to_string(), is_within))
 }
 
 /// Lines without the `-` before those that may fail, and the positions of these. In a manifest or a
@@ -140,7 +148,7 @@ pub(crate) fn commands(lines: &[String]) -> Vec<(String, String)> {
 }
 
 /// Of the lines after a command, the text that is its standard input, and the lines behind that.
-fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
+pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [String]) {
     let near = &after[..after.len().min(HERE_MAX)];
     let ends = |word: String| near.iter().position(|l| l.trim_start_matches('\t') == word);
     let count = match here_document(line).and_then(ends) {
@@ -247,6 +255,9 @@ fn plain_path(name: &str) -> &str {
 
 /// Does a manifest follow this line? A line that is not kubectl's alone is looked at by its words.
 pub(crate) fn reads_manifest(line: &str) -> bool {
+    if document(line).is_some_and(|(_, is_within)| is_within) {
+        return false;
+    }
     let words = shlex::split(may_fail(line).0).unwrap_or_default();
     // Most lines name no standard input, and need not be parsed for that to be known.
     let is_there = |word: &String| word.split(['=', ',']).any(|part| part.ends_with('-'));

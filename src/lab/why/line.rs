@@ -75,6 +75,18 @@ impl Command {
         (!words.is_empty()).then_some(Command { before, words, alone })
     }
 
+    /// The commands of kubectl's that a line has run: its first one, and those behind a pipe or a
+    /// `;`. Only the first may do without the word `kubectl`.
+    pub(super) fn all(line: &str) -> Vec<Command> {
+        let is_named = |part: &&str| {
+            let mut words = part.split_whitespace().skip_while(|word| is_assignment(word));
+            matches!(words.next(), Some("kubectl" | "k"))
+        };
+        let others = sure_parts(line).into_iter().skip(1).filter(is_named).filter_map(Command::read);
+        let others = others.map(|command| Command { alone: false, ..command });
+        Command::read(line).into_iter().chain(others).collect()
+    }
+
     /// kubectl's verb; `Err`: the word that is none.
     pub(super) fn verb(&self) -> Result<&'static Verb, &str> {
         let word = self.positional().first().copied().unwrap_or_default();
@@ -186,11 +198,47 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
-/// A line up to the first pipe or other sign of the shell that stands in no quotes.
+/// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
+/// file before its redirection (`2>`) is the shell's, too.
 fn first_command(line: &str) -> &str {
     let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
-    let end = letters(line).find(|(_, c, place)| is_end(*c, *place)).map(|(at, ..)| at);
-    &line[..end.unwrap_or(line.len())]
+    let Some((end, sign, _)) = letters(line).find(|(_, c, place)| is_end(*c, *place)) else { return line };
+    let command = &line[..end];
+    let bare = command.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_files = matches!(sign, '>' | '<') && bare.ends_with(char::is_whitespace);
+    if is_files { bare } else { command }
+}
+
+/// The commands of a line that run whatever becomes of those before them: those of pipes, and
+/// behind `;`. Behind `&&`, `||` and `&`, and below the first line, nothing is sure.
+///
+/// ```text
+/// a | b 2>&1; c && d; e      a, b 2>&1, c
+/// ```
+fn sure_parts(line: &str) -> Vec<&str> {
+    let line = line.lines().next().unwrap_or_default();
+    let (mut parts, mut from) = (Vec::new(), 0);
+    let is_sign = |at: usize, c: char| matches!(c, '|' | ';' | '&') && !is_redirection(line, at);
+    let signs = letters(line).filter(|(at, c, place)| *place == Place::Bare && is_sign(*at, *c));
+    for (at, sign, _) in signs {
+        if at < from {
+            continue; // the second letter of `|&`
+        }
+        parts.push(&line[from..at]);
+        let next = line[at + 1..].chars().next();
+        match (sign, next) {
+            ('|', Some('&')) => from = at + 2,
+            ('|', Some('|')) | ('&', _) => return parts,
+            _ => from = at + 1,
+        }
+    }
+    parts.push(&line[from..]);
+    parts
+}
+
+/// Is it the `&` of `2>&1` or of `&> file`?
+fn is_redirection(line: &str, at: usize) -> bool {
+    line[at..].starts_with("&>") || line[at..].starts_with('&') && line[..at].ends_with(['>', '<'])
 }
 
 /// A word as a learner would type it: quotes only where the shell needs them.
@@ -294,6 +342,29 @@ mod tests {
         assert_eq!(near_kind("zzzzzzzz"), None);
         assert_eq!(near_kind("xy"), None);
         assert!(Command::read("curl localhost:80").is_none() && Command::read("").is_none());
+    }
+
+    #[test]
+    fn every_command_that_surely_ran_is_read() {
+        for (line, all) in [
+            ("kubectl get pods", vec!["kubectl get pods"]),
+            ("get pods | get svc", vec!["kubectl get pods"]),
+            (
+                "kubectl create -f a 2>&1 | kubectl apply -f -",
+                vec!["kubectl create -f a", "kubectl apply -f -"],
+            ),
+            ("cat a |& A=b k apply -f -", vec!["A=b kubectl apply -f -"]),
+            ("sleep 1; kubectl get pods 2>/dev/null; kubectl top", vec!["kubectl get pods", "kubectl top"]),
+            ("cd a && kubectl get pods", vec![]),
+            ("kubectl get pods || kubectl get svc", vec!["kubectl get pods"]),
+            ("kubectl logs a & kubectl get svc", vec!["kubectl logs a"]),
+            ("echo '; kubectl get pods'", vec![]),
+            ("cat > a <<EOF\nx; kubectl get pods\nEOF", vec![]),
+        ] {
+            let found: Vec<String> =
+                Command::all(line).into_iter().map(|c| c.written(c.words.clone())).collect();
+            assert_eq!(found, all, "{line}");
+        }
     }
 
     #[test]

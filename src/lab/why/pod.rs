@@ -17,8 +17,9 @@ pub(super) fn is_ready(pod: &Value) -> bool {
 
 pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let (node, phase) = (text(pod, "spec.nodeName"), text(pod, "status.phase"));
+    let its_node = reader.facts.find("nodes", "", node);
     // Nodes have the same condition.
-    let is_silent = reader.facts.find("nodes", "", node).is_some_and(|node| !is_ready(node));
+    let is_silent = its_node.is_some_and(|node| !is_ready(node));
     let has_ended = matches!(phase, "Succeeded" | "Failed");
     let is_held = meta::finalizers(pod).next().is_some();
     if meta::is_terminating(pod) && (is_held || !is_silent) {
@@ -29,6 +30,12 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
         let word = if meta::is_terminating(pod) { Word::LeavesSilentNode } else { Word::OnSilentNode };
         reader.line(out, word, &[node]);
         out.tips.push(format!("kubectl describe node {node}"));
+        return;
+    }
+    let has_nodes = reader.facts.all("nodes").next().is_some();
+    if its_node.is_none() && has_nodes && !node.is_empty() && !has_ended {
+        reader.line(out, Word::NoSuchNode, &[node]);
+        out.tips.push("kubectl get nodes".into());
         return;
     }
     let statuses = ["status.initContainerStatuses", "status.containerStatuses"];

@@ -15,13 +15,13 @@ use tap::{ObjectRef, Record};
 pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
     let mut out = Explanation::default();
-    let line = after.and_then(|typed| Command::read(&typed.line));
-    if let (Some(typed), Some(command)) = (failed, &line)
-        && misspelt(reader, &mut out, typed, command)
+    let lines = after.map(|typed| Command::all(&typed.line)).unwrap_or_default();
+    if let Some(typed) = failed
+        && lines.iter().any(|command| misspelt(reader, &mut out, typed, command))
     {
         return out;
     }
-    if let (Some(typed), None) = (failed, &line) {
+    if let (Some(typed), true) = (failed, lines.is_empty()) {
         if let Some(port) = local_port(&typed.line) {
             return service::port(reader, port);
         }
@@ -39,27 +39,43 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     };
     let command: Vec<&Arc<Record>> =
         records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session)).collect();
-    let newest = command.last().and_then(|r| r.request.as_ref());
-    out.about = newest.map(|q| q.command.clone()).unwrap_or_default();
+    let last = command.last().and_then(|r| r.request.as_ref());
+    out.about = last.map(|q| q.command.clone()).unwrap_or_default();
+    // Of several commands of a line, the one that the records are of.
+    let line = lines.iter().rfind(|line| is_of(line, &out.about)).or(lines.first());
+    // A line of another command, or one that kubectl does not understand, never reached the server.
+    let recorded = failed.is_none() || line.is_none_or(|line| may_be(line, &out.about));
+    let went_well = after.is_some_and(|typed| typed.code == 0)
+        && line.is_some_and(|line| line.alone && is_of(line, &out.about));
     // kubectl asks for what may be missing (discovery, what it is about to create), so the last
     // answer decides.
-    let answers = || command.iter().rev().filter(|r| r.answer().is_some());
-    // A line of another command, or one that kubectl does not understand, never reached the server.
-    let recorded = failed.is_none() || line.as_ref().is_none_or(|line| may_be(line, &out.about));
-    let went_well = after.is_some_and(|typed| typed.code == 0)
-        && line.as_ref().is_some_and(|line| line.alone && is_of(line, &out.about));
-    if let Some(answer) = answers().find(|answer| !is_of_a_deletion(answer, &command))
+    let decides = |r: &&&Arc<Record>| r.answer().is_some() && !is_of_a_deletion(r, &command);
+    let newest = command.iter().rev().find(decides).copied().filter(|answer| code(answer) >= 400);
+    // Unless the exit code, which is kubectl's own, says that one of several was refused.
+    let is_own = failed.is_some() && line.is_some_and(|line| line.alone);
+    let refusal = newest.or_else(|| refused_before(&command).filter(|_| is_own));
+    if let Some(answer) = refusal
         && recorded
         && !went_well
-        && answer.request.as_ref().is_some_and(|q| q.code >= 400)
     {
-        refused(reader, &mut out, answer, line.as_ref());
+        refused(reader, &mut out, answer, line);
         return out;
     }
     if let Some(typed) = failed {
         ended_itself(reader, &mut out, typed);
         return out;
     }
+    left_behind(reader, namespace, out, &command)
+}
+
+/// What a command that was not refused has left: the object that it wrote last, else one that it
+/// was about.
+fn left_behind(
+    reader: &Reader,
+    namespace: &str,
+    mut out: Explanation,
+    command: &[&Arc<Record>],
+) -> Explanation {
     let written = command
         .iter()
         .rev()
@@ -75,7 +91,8 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
             out
         }
         None => {
-            let code = answers().find_map(|r| r.request.as_ref().map(|q| q.code)).unwrap_or(200);
+            let newest = command.iter().rev().find(|r| r.answer().is_some());
+            let code = newest.map_or(200, |answer| code(answer));
             reader.fine(&mut out, Word::LookedWell, &[&code.to_string()]);
             out
         }
@@ -95,10 +112,41 @@ fn may_be(line: &Command, command: &str) -> bool {
     line.verb().is_err() || line.is_understood() && is_of(line, command)
 }
 
+fn verb(record: &Record) -> &str {
+    record.answer().map_or("", |answer| answer.verb.as_str())
+}
+
+fn code(record: &Record) -> u16 {
+    record.request.as_ref().map_or(0, |request| request.code)
+}
+
+/// The newest refusal that a command has gone on behind: with its other objects, or, as `kubectl
+/// describe` does, with a list that it searches. A look that finds nothing before the object is
+/// created is none.
+///
+/// ```text
+/// get pod a b       get a 404, get b 200                  get a
+/// describe pod a    get a 404, list 200                   get a
+/// apply, a new pod  get a 404, create 201                 none
+/// ```
+fn refused_before<'a>(command: &'a [&Arc<Record>]) -> Option<&'a Arc<Record>> {
+    let answers: Vec<&Arc<Record>> = command.iter().copied().filter(|r| r.answer().is_some()).collect();
+    let resource = |record: &Record| record.object.as_ref().map(ObjectRef::qualified);
+    let is_look = |at: usize| {
+        let creates = |next: &&Arc<Record>| {
+            verb(next) == "create" && code(next) < 400 && resource(next) == resource(answers[at])
+        };
+        verb(answers[at]) == "get" && code(answers[at]) == 404 && answers.get(at + 1).is_some_and(creates)
+    };
+    let is_refused = |at: &usize| {
+        let answer = answers[*at];
+        code(answer) >= 400 && answer.object.is_some() && !is_look(*at) && !is_of_a_deletion(answer, command)
+    };
+    (0..answers.len()).rev().find(is_refused).map(|at| answers[at])
+}
+
 /// Is it the answer to a command that has deleted an object and asks whether it is gone?
 fn is_of_a_deletion(answer: &Record, command: &[&Arc<Record>]) -> bool {
-    let verb = |record: &Record| record.answer().map_or(String::new(), |answer| answer.verb.clone());
-    let code = |record: &Record| record.request.as_ref().map_or(0, |request| request.code);
     let is_gone = verb(answer) == "get" && code(answer) == 404;
     let deleted = |record: &Record| verb(record) == "delete" && code(record) < 400;
     is_gone && command.iter().any(|record| record.object == answer.object && deleted(record))

@@ -90,6 +90,66 @@ fn a_deletion_that_went_well_was_not_refused() {
     }
 }
 
+/// kubectl goes on with the other objects of a line, and `describe` with a list of names that begin
+/// alike. Such a refusal was called none.
+#[test]
+fn a_refusal_that_is_not_the_last_answer_is_told_of_a_command_that_failed() {
+    let said = |line: &str, code: i32, answers: &[(&str, &str, u16)]| {
+        let tap = Tap::new();
+        for (verb, name, status) in answers {
+            let message = format!("configmaps \"{name}\" not found");
+            let message = if *status == 422 { "metadata.name: Invalid value" } else { message.as_str() };
+            let mut record = Record::new(answer(verb, if *status < 400 { "" } else { message })).object(
+                "configmaps",
+                "default",
+                name,
+            );
+            let command = line.split(' ').take(2).collect::<Vec<_>>().join(" ");
+            let (session, user) = ("1".to_string(), "learner".to_string());
+            record.request = Some(Request { session, user, command, code: *status, ..Request::default() });
+            tap.emit(record);
+        }
+        after(&facts(&[], &tap), line, code).lines.join(" ")
+    };
+    let two = [("get", "a", 404), ("get", "b", 200)];
+    let missing = "404: there is no configmap called a.";
+    assert!(said("kubectl get configmap a b", 1, &two).starts_with(missing));
+    let searched = [("get", "a", 404), ("list", "", 200)];
+    assert!(said("kubectl describe configmap a", 1, &searched).starts_with(missing));
+    let (first, second) =
+        ([("get", "A", 404), ("create", "A", 422)], [("get", "b", 404), ("create", "b", 201)]);
+    let told = said("kubectl apply -f two.yaml", 1, &[first, second].concat());
+    assert!(told.starts_with("422:") && told.ends_with("metadata.name: Invalid value"), "{told}");
+    // What was created after the look for it was not refused, nor is it known what failed behind a
+    // pipe.
+    let refused_nothing = "the API server refused nothing";
+    assert!(said("kubectl diff -f two.yaml", 1, &second).contains(refused_nothing));
+    assert!(said("kubectl describe configmap a | grep c", 1, &searched).contains(refused_nothing));
+}
+
+/// Of such a line the first command alone was looked at.
+#[test]
+fn a_refusal_behind_a_pipe_is_told() {
+    let tap = Tap::new();
+    let mut record =
+        Record::new(answer("patch", "namespaces \"shop\" not found")).object("configmaps", "shop", "a");
+    let (session, user) = ("1".to_string(), "learner".to_string());
+    let command = "kubectl apply".to_string();
+    record.request = Some(Request { session, user, command, code: 404, ..Request::default() });
+    tap.emit(record);
+    let seen = facts(&[], &tap);
+    for line in [
+        "kubectl create cm a --dry-run=client -o yaml | kubectl apply -n shop -f -",
+        "cat a.yaml | kubectl apply -f -",
+        "sleep 1; k apply -f a.yaml",
+    ] {
+        let told = after(&seen, line, 1).lines;
+        assert!(told[0].starts_with("404: there is no namespace shop"), "{line}: {told:?}");
+    }
+    // It need not have run.
+    assert!(!after(&seen, "cd nowhere && kubectl apply -f a.yaml", 1).lines[0].contains("404"));
+}
+
 #[test]
 fn an_address_may_have_a_path() {
     let seen = facts(&[], &Tap::new());

@@ -87,6 +87,26 @@ fn a_pod_that_has_not_started_does_not_run() {
     assert!(said.contains("has not started all of its containers"), "a sidecar need not end: {said}");
 }
 
+/// A misspelt `nodeName`, or a node that was deleted. Its kubelet was said to be at work.
+#[test]
+fn a_pod_of_a_node_that_there_is_not_says_so() {
+    let node = |name: &str| ("nodes", json!({"metadata": {"name": name}, "status": ready()}));
+    let told = |node: (&str, Value), status: Value| {
+        ask(&facts(&[("pods", pod(json!({}), status)), node], &Tap::new()), &["pod/web-1"])
+    };
+    for status in [json!({"phase": "Pending"}), ready()] {
+        let said = told(node("n2"), status.clone());
+        assert_eq!(
+            said.lines,
+            ["It is bound to the node n1, and there is no such node, so no kubelet runs its containers."]
+        );
+        assert_eq!((said.problem, said.tips.as_slice()), (true, &["kubectl get nodes".to_string()][..]));
+        assert!(!told(node("n1"), status).lines[0].contains("no such node"));
+    }
+    let said = told(node("n2"), json!({"phase": "Succeeded"}));
+    assert!(!said.problem, "what has ended needs no node: {said:?}");
+}
+
 /// A registry may refuse, or not be reached: the image may well exist. And the tip must work.
 #[test]
 fn a_pod_whose_image_is_not_pulled_is_mended_where_that_is_possible() {
