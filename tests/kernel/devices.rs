@@ -65,3 +65,21 @@ pub(crate) async fn privileged(w: World) -> Check {
     }
     Ok(())
 }
+
+/// The containers of a pod have one file system at /sys, that of their network: what a plain one
+/// may only read, a privileged one that starts beside it may write.
+pub(crate) async fn kernel_objects(w: World) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let look = "while read -r _ _ _ _ at rest; do [ \"$at\" = /sys ] && echo \"sys $rest\"; done < /proc/self/mountinfo; sleep 600";
+    let plain = w.pod(0, "objects", shell(look)).await?;
+    w.logged(0, &plain.container, "sys ro,").await?;
+    let mut config = shell(look);
+    (config.name, config.log_path) = ("privileged".into(), "privileged/0.log".into());
+    config.security.privileged = true;
+    let beside = runtime.create_container(&plain.sandbox, config).await?;
+    runtime.start_container(&beside).await?;
+    w.logged(0, &beside, "sys rw,").await?;
+    let log = w.log_of(0, &beside).await?;
+    ensure(log.contains("- sysfs sysfs rw"), log)?;
+    Ok(runtime.remove_pod_sandbox(&plain.sandbox).await?)
+}

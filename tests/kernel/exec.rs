@@ -247,6 +247,26 @@ async fn programs(w: &World, sandbox: &str) -> Check {
     ensure(session.exit.await? == 255, "the exit code of a command that is not run")
 }
 
+/// No container without filters has the keys of another one, nor of who started Ropewalk.
+async fn keyrings(w: &World, sandbox: &str) -> Check {
+    let runtime = &w.nodes[0].runtime;
+    let ask = format!("perl -e 'print qq(keyring ), syscall({}, 0, -3, 0), qq(\\n)'", nix::libc::SYS_keyctl);
+    let mut found = Vec::new();
+    for name in ["first", "second"] {
+        let mut config = shell(&ask);
+        config.security.privileged = true;
+        (config.name, config.log_path) = (name.into(), format!("keys-{name}/0.log").into());
+        let id = runtime.create_container(sandbox, config).await?;
+        runtime.start_container(&id).await?;
+        ended(runtime, &id).await?;
+        let log = w.log_of(0, &id).await?;
+        let number = log.lines().find_map(|line| line.split_once("keyring ")?.1.parse::<i64>().ok());
+        found.push(number.ok_or(log)?);
+    }
+    // -1 where a filter around Ropewalk forbids the question, or the kernel has no keys.
+    ensure(found[0] == -1 || found[0] != found[1], format!("session keyrings {found:?}"))
+}
+
 /// What runc and containerd set in a program's environment.
 pub(crate) async fn surroundings(w: World) -> Check {
     let runtime = &w.nodes[0].runtime;
@@ -290,5 +310,5 @@ pub(crate) async fn surroundings(w: World) -> Check {
             other => return Err(format!("{place}: {other:?}").into()),
         }
     }
-    Ok(())
+    keyrings(&w, &pod.sandbox).await
 }

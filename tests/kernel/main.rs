@@ -49,6 +49,7 @@ const TESTS: &[Test] = &[
     ("containers_of_a_pod_share_its_memory", |w| Box::pin(sandbox::memory(w))),
     ("a_start_that_blocks_can_be_stopped", |w| Box::pin(escape::blocked_start(w))),
     ("a_privileged_container_has_a_dev_of_its_own", |w| Box::pin(devices::privileged(w))),
+    ("a_privileged_container_writes_to_sys_beside_a_plain_one", |w| Box::pin(devices::kernel_objects(w))),
     ("a_stop_that_its_caller_left_is_finished", |w| Box::pin(sandbox::interrupted_stop(w))),
     ("a_process_in_a_pods_group_does_not_keep_it", |w| Box::pin(sandbox::left_in_group(w))),
     ("devices_are_refused_by_the_control_group", |w| Box::pin(devices::refused(w))),

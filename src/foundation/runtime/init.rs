@@ -312,6 +312,10 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         give_streams(uid);
     }
     enter_directory(&root, &spec.cwd)?;
+    if !spec.seccomp {
+        // The filters keep all others from keys, also from those of who started Ropewalk.
+        process::leave_session_keyring().during(|| "cannot make a session keyring".into())?;
+    }
     signal::reset().during(|| "cannot reset signals".into())?;
     limits::limit_resources().during(|| "cannot set resource limits".into())?;
     // The default was compiled in the zygote; some capabilities need another.

@@ -182,13 +182,32 @@ fn proc_dev_sys(root: &Path, ids: Ids, container: &Container) -> Result<Vec<Stri
     }
     let read_only = if container.privileged { Flags::empty() } else { Flags::MS_RDONLY };
     let sys = root.join("sys");
-    mount::mount("sysfs", &sys, plain | read_only, "")?;
+    kernel_objects(&sys, container.privileged)?;
     if container.cgroup_v2 {
         // Programs read their limits there. The cgroup namespace shows the container's own group
         // only. Where the kernel refuses, the directory is empty.
         let _ = mount::mount("cgroup2", &sys.join("fs/cgroup"), plain | read_only, "");
     }
     Ok(warnings)
+}
+
+/// Mounts the objects of the kernel (sysfs(5)), which a privileged container alone may change. The
+/// containers of a pod have one file system there, that of their network namespace, and a first
+/// mount that is read-only makes all of it read-only: so only the container's own view of it is.
+///
+/// # Errors
+/// The kernel forbids the mount.
+fn kernel_objects(sys: &Path, privileged: bool) -> Result<()> {
+    let plain = Flags::MS_NOSUID | Flags::MS_NODEV | Flags::MS_NOEXEC;
+    match mount::mount("sysfs", sys, plain, "") {
+        Ok(()) if privileged => Ok(()),
+        Ok(()) => mount::make_read_only(sys),
+        // In a user namespace on a machine whose own /sys is read-only: an outer container.
+        Err(e) if !privileged && e.cause.kind() == io::ErrorKind::PermissionDenied => {
+            mount::mount("sysfs", sys, plain | Flags::MS_RDONLY, "")
+        }
+        Err(e) => Err(e),
+    }
 }
 
 /// Makes what is missing of a working directory of the pod's choice, inside the container's root.
