@@ -31,11 +31,13 @@ struct Frame {
     cases: Vec<Case>,
     /// The next word is the name of a command, or the subject of a `case`.
     first: bool,
+    /// It is in a `$(…)`.
+    substituted: bool,
 }
 
 impl Frame {
-    fn new(kind: Kind) -> Frame {
-        Frame { kind, cases: Vec::new(), first: true }
+    fn new(kind: Kind, substituted: bool) -> Frame {
+        Frame { kind, cases: Vec::new(), first: true, substituted }
     }
 
     fn case(&self) -> Option<Case> {
@@ -67,8 +69,8 @@ impl Frame {
     }
 }
 
-/// Returns the text with a `(` before each pattern that lacks it. `None` if there is none, and for
-/// a text with a here-document, in which quotes have other rules.
+/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it. `None` if there is
+/// none, and for a text with a here-document, in which quotes have other rules.
 pub(super) fn opened(text: &str) -> Option<String> {
     if !text.contains("$(") || !text.contains("case") || text.contains("<<") {
         return None;
@@ -77,7 +79,7 @@ pub(super) fn opened(text: &str) -> Option<String> {
         rest: text,
         before: '\n',
         out: String::with_capacity(text.len() + 16),
-        top: Frame::new(Kind::Commands),
+        top: Frame::new(Kind::Commands, false),
         outer: Vec::new(),
         found: false,
     };
@@ -109,8 +111,10 @@ impl Scan<'_> {
     fn begin_pattern(&mut self) {
         if self.top.case() == Some(Case::Start) {
             self.top.set(Case::Pattern);
-            self.out.push('(');
-            self.found = true;
+            if self.top.substituted {
+                self.out.push('(');
+                self.found = true;
+            }
         }
     }
 
@@ -143,7 +147,8 @@ impl Scan<'_> {
             matches!((c, self.top.kind), ('"', Kind::Quotes) | (')', Kind::Commands) | ('}', Kind::Braces));
         self.take(bytes);
         if let Some(kind) = opens {
-            self.outer.push(std::mem::replace(&mut self.top, Frame::new(kind)));
+            let inner = Frame::new(kind, self.top.substituted || rest.starts_with("$("));
+            self.outer.push(std::mem::replace(&mut self.top, inner));
         } else if closes && let Some(outer) = self.outer.pop() {
             self.top = outer;
         }
@@ -173,7 +178,8 @@ impl Scan<'_> {
                 self.top.set(Case::Pattern);
                 taken = 1;
             }
-            (Some(Case::Start), c) if c.is_whitespace() => {}
+            // A `)` here is a fault, and ends the substitution.
+            (Some(Case::Start), c) if c.is_whitespace() || c == ')' => {}
             (Some(Case::Start), _) => {
                 self.begin_pattern();
                 self.top.first = false;
@@ -235,7 +241,13 @@ mod tests {
             assert_eq!(opened(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(opened(wanted), None, "{text}");
         }
-        for text in ["case b in b) x;; esac", "$(echo case in b)", "cat <<E $(case b in b) x;; esac)\nE\n"] {
+        for text in [
+            "case b in b) x;; esac",
+            "$(a); (case b in b) x;; esac)",
+            "$(echo case in b)",
+            "$(case b in)",
+            "cat <<E $(case b in b) x;; esac)\nE\n",
+        ] {
             assert_eq!(opened(text), None, "{text}");
         }
     }

@@ -44,19 +44,16 @@ pub(super) struct Fault {
 /// # Errors
 /// What is wrong with the text.
 pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let fault = match with_stand_ins(text, stack) {
-        Ok(program) => return Ok(program),
-        Err(fault) => fault,
-    };
-    match case_patterns::opened(text).map(|text| with_stand_ins(&text, stack)) {
-        Some(Ok(program)) => Ok(program),
-        Some(Err(opened)) if opened.incomplete => Err(opened),
-        Some(Err(_)) | None => Err(fault),
+    let plain = apostrophes::replaced(text);
+    // As it is, the text may be complete too early, or mean something else: the substitution in
+    // `"$(case b in a) x;; esac)"` would end behind `a`, and the rest would be text of the quote.
+    if let Some(opened) = case_patterns::opened(plain.as_deref().unwrap_or(text)) {
+        match as_written(&opened, stack) {
+            Err(fault) if !fault.incomplete => {} // perhaps of the brackets
+            parsed => return parsed,
+        }
     }
-}
-
-fn with_stand_ins(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
+    let plain = plain.and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }
 
