@@ -69,6 +69,12 @@ impl Frame {
     }
 }
 
+/// Returns whether [`opened`] may miss a pattern because the text has a here-document. If its
+/// commands are parsed one by one, only the command with the here-document has that fault.
+pub(super) fn may_miss(text: &str) -> bool {
+    text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
+}
+
 /// Returns the text with a `(` before each pattern in a `$(…)` that lacks it. `None` if there is
 /// none, and for a text with a here-document, in which quotes have other rules.
 pub(super) fn opened(text: &str) -> Option<String> {
@@ -249,6 +255,7 @@ mod tests {
             "cat <<E $(case b in b) x;; esac)\nE\n",
         ] {
             assert_eq!(opened(text), None, "{text}");
+            assert_eq!(may_miss(text), text.starts_with("cat"), "{text}");
         }
     }
 }

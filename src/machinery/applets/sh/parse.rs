@@ -171,7 +171,9 @@ impl Shell {
     /// process. What stands in lines before a syntax error runs. A text without commands has status
     /// 0, as POSIX says of `eval` and `.`.
     pub(super) fn run_text(&mut self, text: &str, last: bool) -> Run {
-        if let Ok(program) = program(text, self.stack) {
+        if !case_patterns::may_miss(text)
+            && let Ok(program) = program(text, self.stack)
+        {
             return if has_commands(&program) { self.program(&program, last) } else { self.done(0) };
         }
         let (mut command, mut has_run) = (Assembly::default(), false);

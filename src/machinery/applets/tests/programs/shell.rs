@@ -310,6 +310,8 @@ const CASES: &[Case] = &[
         "z it's\n\nt\n",
         0,
     ),
+    // A here-document in another command.
+    ("cat <<E\nit's\nE\nx=\"$(case a in b) echo y ;; a) echo z ;; esac)\"\necho \"$x\"", "it's\nz\n", 0),
     // An empty part of PATH is the working directory.
     (
         "mkdir d; echo 'echo $0' >d/t; cp=$(cat d/t); echo \"$cp\" >h; chmod +x d/t h; P=$PATH; PATH=d:$P t; PATH=:$P; h; PATH=$P::/no; h; PATH=; h; unset PATH; h; command -v h; t; echo $?",
