@@ -1,6 +1,6 @@
 //! `$(case b in b) …)`. The `)` behind a pattern of `case` has no other half, and the parser takes
 //! it for the end of the substitution. POSIX (2.9.4.3) allows a `(` before the pattern, and with it
-//! the parser reads on.
+//! the parser reads on. And `(case b in b) x;; esac)`: there it takes `esac)` for a pattern.
 
 /// Where in a `case` the scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,10 +75,11 @@ pub(super) fn may_miss(text: &str) -> bool {
     text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
 }
 
-/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it. `None` if there is
-/// none, and for a text with a here-document, in which quotes have other rules.
+/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;`
+/// between a `)` and the `esac` before it. `None` if there is none of both, and for a text with a
+/// here-document, in which quotes have other rules.
 pub(super) fn opened(text: &str) -> Option<String> {
-    if !text.contains("$(") || !text.contains("case") || text.contains("<<") {
+    if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;
     }
     let mut scan = Scan {
@@ -178,7 +179,13 @@ impl Scan<'_> {
             (Some(Case::Start), _) if word == "esac" => {
                 self.top.cases.pop();
                 self.top.first = false;
-                taken = length;
+                self.take(length);
+                // What is in a `$(…)` is parsed when it runs.
+                if !self.top.substituted && self.rest.trim_start_matches([' ', '\t']).starts_with(')') {
+                    self.out.push(';');
+                    self.found = true;
+                }
+                return true;
             }
             (Some(Case::Start), '(') => {
                 self.top.set(Case::Pattern);
@@ -243,13 +250,14 @@ mod tests {
                 "$(case $# in # ' )\n# in\n$2) a;; # )\n esac)",
                 "$(case $# in # ' )\n# in\n($2) a;; # )\n esac)",
             ),
+            ("$(a); (case b in b) x;; esac )", "$(a); (case b in b) x;; esac; )"),
         ] {
             assert_eq!(opened(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(opened(wanted), None, "{text}");
         }
         for text in [
             "case b in b) x;; esac",
-            "$(a); (case b in b) x;; esac)",
+            "$(a); (case b in b) x; esac)",
             "$(echo case in b)",
             "$(case b in)",
             "cat <<E $(case b in b) x;; esac)\nE\n",
