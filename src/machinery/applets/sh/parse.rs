@@ -48,11 +48,16 @@ pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault>
     // As it is, the text may be complete too early, or mean something else: the substitution in
     // `"$(case b in a) x;; esac)"` would end behind `a`, and the rest would be text of the quote.
     if let Some(opened) = case_patterns::opened(plain.as_deref().unwrap_or(text)) {
-        match as_written(&opened, stack) {
+        match with_stand_ins(&opened, apostrophes::replaced(&opened), stack) {
             Err(fault) if !fault.incomplete => {} // perhaps of the brackets
             parsed => return parsed,
         }
     }
+    with_stand_ins(text, plain, stack)
+}
+
+/// Parses `plain`, which is the text with its stand-ins, or else the text itself.
+fn with_stand_ins(text: &str, plain: Option<String>, stack: depth::Stack) -> Result<Program, Fault> {
     let plain = plain.and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }

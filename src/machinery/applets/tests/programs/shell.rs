@@ -310,6 +310,7 @@ const CASES: &[Case] = &[
         "z it's\n\nt\n",
         0,
     ),
+    ("x=$(case a in a) # it's (\necho c;; esac); echo $x", "c\n", 0),
     // A here-document in another command.
     ("cat <<E\nit's\nE\nx=\"$(case a in b) echo y ;; a) echo z ;; esac)\"\necho \"$x\"", "it's\nz\n", 0),
     // An empty part of PATH is the working directory.
