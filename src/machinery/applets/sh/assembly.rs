@@ -276,6 +276,8 @@ mod tests {
             "[[ a &&\nb ]]\n",
             "{ echo \\\n}\n}\n",
             "x=\"$(\nif a; then\necho \"b\"\nfi\n)\"\n",
+            "x=$(case a in\na) b\n;;\nesac)\n",
+            "(case a in\na) b;;\nesac)\n",
         ] {
             let (mut lines, count) = (Assembly::default(), text.lines().count());
             for (at, line) in text.split_inclusive('\n').enumerate() {

@@ -1,6 +1,6 @@
 //! `$(case b in b) …)`. The `)` behind a pattern of `case` has no other half, and the parser takes
 //! it for the end of the substitution. POSIX (2.9.4.3) allows a `(` before the pattern, and with it
-//! the parser reads on.
+//! the parser reads on. And `(case b in b) x;; esac)`: there it takes `esac)` for a pattern.
 
 /// Where in a `case` the scan is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,11 +31,13 @@ struct Frame {
     cases: Vec<Case>,
     /// The next word is the name of a command, or the subject of a `case`.
     first: bool,
+    /// It is in a `$(…)`.
+    substituted: bool,
 }
 
 impl Frame {
-    fn new(kind: Kind) -> Frame {
-        Frame { kind, cases: Vec::new(), first: true }
+    fn new(kind: Kind, substituted: bool) -> Frame {
+        Frame { kind, cases: Vec::new(), first: true, substituted }
     }
 
     fn case(&self) -> Option<Case> {
@@ -67,17 +69,24 @@ impl Frame {
     }
 }
 
-/// Returns the text with a `(` before each pattern that lacks it. `None` if there is none, and for
-/// a text with a here-document, in which quotes have other rules.
+/// Returns whether [`opened`] may miss a pattern because the text has a here-document. If its
+/// commands are parsed one by one, only the command with the here-document has that fault.
+pub(super) fn may_miss(text: &str) -> bool {
+    text.contains("<<") && text.split("$(").skip(1).any(|inner| inner.trim_start().starts_with("case"))
+}
+
+/// Returns the text with a `(` before each pattern in a `$(…)` that lacks it, and with a `;`
+/// between a `)` and the `esac` before it. `None` if there is none of both, and for a text with a
+/// here-document, in which quotes have other rules.
 pub(super) fn opened(text: &str) -> Option<String> {
-    if !text.contains("$(") || !text.contains("case") || text.contains("<<") {
+    if !text.contains('(') || !text.contains("case") || text.contains("<<") {
         return None;
     }
     let mut scan = Scan {
         rest: text,
         before: '\n',
         out: String::with_capacity(text.len() + 16),
-        top: Frame::new(Kind::Commands),
+        top: Frame::new(Kind::Commands, false),
         outer: Vec::new(),
         found: false,
     };
@@ -109,8 +118,10 @@ impl Scan<'_> {
     fn begin_pattern(&mut self) {
         if self.top.case() == Some(Case::Start) {
             self.top.set(Case::Pattern);
-            self.out.push('(');
-            self.found = true;
+            if self.top.substituted {
+                self.out.push('(');
+                self.found = true;
+            }
         }
     }
 
@@ -143,7 +154,8 @@ impl Scan<'_> {
             matches!((c, self.top.kind), ('"', Kind::Quotes) | (')', Kind::Commands) | ('}', Kind::Braces));
         self.take(bytes);
         if let Some(kind) = opens {
-            self.outer.push(std::mem::replace(&mut self.top, Frame::new(kind)));
+            let inner = Frame::new(kind, self.top.substituted || rest.starts_with("$("));
+            self.outer.push(std::mem::replace(&mut self.top, inner));
         } else if closes && let Some(outer) = self.outer.pop() {
             self.top = outer;
         }
@@ -167,13 +179,20 @@ impl Scan<'_> {
             (Some(Case::Start), _) if word == "esac" => {
                 self.top.cases.pop();
                 self.top.first = false;
-                taken = length;
+                self.take(length);
+                // What is in a `$(…)` is parsed when it runs.
+                if !self.top.substituted && self.rest.trim_start_matches([' ', '\t']).starts_with(')') {
+                    self.out.push(';');
+                    self.found = true;
+                }
+                return true;
             }
             (Some(Case::Start), '(') => {
                 self.top.set(Case::Pattern);
                 taken = 1;
             }
-            (Some(Case::Start), c) if c.is_whitespace() => {}
+            // A `)` here is a fault, and ends the substitution.
+            (Some(Case::Start), c) if c.is_whitespace() || c == ')' => {}
             (Some(Case::Start), _) => {
                 self.begin_pattern();
                 self.top.first = false;
@@ -231,12 +250,20 @@ mod tests {
                 "$(case $# in # ' )\n# in\n$2) a;; # )\n esac)",
                 "$(case $# in # ' )\n# in\n($2) a;; # )\n esac)",
             ),
+            ("$(a); (case b in b) x;; esac )", "$(a); (case b in b) x;; esac; )"),
         ] {
             assert_eq!(opened(text).as_deref(), Some(wanted), "{text}");
             assert_eq!(opened(wanted), None, "{text}");
         }
-        for text in ["case b in b) x;; esac", "$(echo case in b)", "cat <<E $(case b in b) x;; esac)\nE\n"] {
+        for text in [
+            "case b in b) x;; esac",
+            "$(a); (case b in b) x; esac)",
+            "$(echo case in b)",
+            "$(case b in)",
+            "cat <<E $(case b in b) x;; esac)\nE\n",
+        ] {
             assert_eq!(opened(text), None, "{text}");
+            assert_eq!(may_miss(text), text.starts_with("cat"), "{text}");
         }
     }
 }

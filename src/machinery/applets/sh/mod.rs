@@ -24,9 +24,10 @@
 //! descriptors 0 to 9, as in dash.
 //! Braces (`{1..3}`) are plain text, as in POSIX. Text that is not UTF-8 is not kept as it is. The
 //! parser's own: blanks inside `${x:-a b}` become one; in a text with a here-document also in a
-//! quoted `"${x:-…}"`, where `'` needs its other half, and the pattern in `$(case a in a) …)` needs
-//! its `(`; a here-document in a quoted `"$(…)"` has no `)`; some scripts with a here-document in
-//! whose line a `"…$(` stays open are syntax errors; at most 14 `"$(… "$(…` inside each other.
+//! quoted `"${x:-…}"`, where `'` needs its other half; in a command with one the pattern in
+//! `$(case a in a) …)` needs its `(`; a here-document in a quoted `"$(…)"` has no `)`; some scripts
+//! with a here-document in whose line a `"…$(` stays open are syntax errors; at most 14
+//! `"$(… "$(…` inside each other.
 //! `ash` and `bash` are this shell too.
 //! ## Read next
 //! `applets::uutils`, the programs that scripts call; `linux::trap`.

@@ -44,19 +44,21 @@ pub(super) struct Fault {
 /// # Errors
 /// What is wrong with the text.
 pub(super) fn program(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let fault = match with_stand_ins(text, stack) {
-        Ok(program) => return Ok(program),
-        Err(fault) => fault,
-    };
-    match case_patterns::opened(text).map(|text| with_stand_ins(&text, stack)) {
-        Some(Ok(program)) => Ok(program),
-        Some(Err(opened)) if opened.incomplete => Err(opened),
-        Some(Err(_)) | None => Err(fault),
+    let plain = apostrophes::replaced(text);
+    // As it is, the text may be complete too early, or mean something else: the substitution in
+    // `"$(case b in a) x;; esac)"` would end behind `a`, and the rest would be text of the quote.
+    if let Some(opened) = case_patterns::opened(plain.as_deref().unwrap_or(text)) {
+        match with_stand_ins(&opened, apostrophes::replaced(&opened), stack) {
+            Err(fault) if !fault.incomplete => {} // perhaps of the brackets
+            parsed => return parsed,
+        }
     }
+    with_stand_ins(text, plain, stack)
 }
 
-fn with_stand_ins(text: &str, stack: depth::Stack) -> Result<Program, Fault> {
-    let plain = apostrophes::replaced(text).and_then(|text| as_written(&text, stack).ok());
+/// Parses `plain`, which is the text with its stand-ins, or else the text itself.
+fn with_stand_ins(text: &str, plain: Option<String>, stack: depth::Stack) -> Result<Program, Fault> {
+    let plain = plain.and_then(|text| as_written(&text, stack).ok());
     plain.map_or_else(|| as_written(text, stack), Ok)
 }
 
@@ -174,7 +176,9 @@ impl Shell {
     /// process. What stands in lines before a syntax error runs. A text without commands has status
     /// 0, as POSIX says of `eval` and `.`.
     pub(super) fn run_text(&mut self, text: &str, last: bool) -> Run {
-        if let Ok(program) = program(text, self.stack) {
+        if !case_patterns::may_miss(text)
+            && let Ok(program) = program(text, self.stack)
+        {
             return if has_commands(&program) { self.program(&program, last) } else { self.done(0) };
         }
         let (mut command, mut has_run) = (Assembly::default(), false);

@@ -305,6 +305,14 @@ const CASES: &[Case] = &[
         "x\nnone)\n",
         0,
     ),
+    (
+        "x=\"$(case a in b) echo y ;; a) echo z ;; esac)\"; echo \"$x ${0:+it's}\"; echo $(echo); (case a in a) echo t;; esac)",
+        "z it's\n\nt\n",
+        0,
+    ),
+    ("x=$(case a in a) # it's (\necho c;; esac); echo $x", "c\n", 0),
+    // A here-document in another command.
+    ("cat <<E\nit's\nE\nx=\"$(case a in b) echo y ;; a) echo z ;; esac)\"\necho \"$x\"", "it's\nz\n", 0),
     // An empty part of PATH is the working directory.
     (
         "mkdir d; echo 'echo $0' >d/t; cp=$(cat d/t); echo \"$cp\" >h; chmod +x d/t h; P=$PATH; PATH=d:$P t; PATH=:$P; h; PATH=$P::/no; h; PATH=; h; unset PATH; h; command -v h; t; echo $?",
