@@ -45,7 +45,7 @@ fn own_kubeconfig(home: Result<Home, Error>, name: &str, is_needed: bool) -> Res
 /// The built-in etcdctl on the cluster's own store. What needs no store works without one, and
 /// without a home.
 pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
-    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
+    let elsewhere = names_endpoints(&words)
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
     let is_needed = !elsewhere && etcdctl::needs_a_store(&words);
     let found = match Home::find() {
@@ -54,6 +54,13 @@ pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     };
     let preset = usable(found, is_needed, name, usage::language(None))?;
     Ok(run_etcdctl(words, preset).await)
+}
+
+/// True if a command line names its own store. What stands behind `--` is no option: a key, or the
+/// line of the program that `lock` and `watch` run.
+fn names_endpoints(words: &[String]) -> bool {
+    let mut options = words.iter().take_while(|word| *word != "--");
+    options.any(|word| word == "--endpoints" || word.starts_with("--endpoints="))
 }
 
 /// The store of a command. Without an endpoint of the cluster, etcdctl would try its usual one,
@@ -216,6 +223,17 @@ mod tests {
         assert!(usable(stopped(), true, "shop", Lang::En).is_err());
         assert!(usable(stopped(), false, "shop", Lang::En).is_ok(), "help, or --endpoints");
         assert!(usable(Ok(Preset::default()), false, "shop", Lang::En).is_ok());
+    }
+
+    /// With an option of the program that is run, another etcd's usual endpoint would be asked.
+    #[test]
+    fn endpoints_behind_two_dashes_are_not_those_of_the_store() {
+        let of = |line: &str| names_endpoints(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert!(of("get a --endpoints https://h:2379") && of("--endpoints=h:2379 get a -- b"));
+        for line in ["get a", "watch a -- notify --endpoints=x", "get -- --endpoints", "put a ----endpoints"]
+        {
+            assert!(!of(line), "{line}");
+        }
     }
 
     #[test]
