@@ -25,7 +25,8 @@ pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     Ok(kubectl::stdio::on_stdio(args, env).await)
 }
 
-/// The kubeconfig of the cluster `name`; `None`: there is none, and none is needed.
+/// The kubeconfig of the cluster `name`, which may not be there yet if it is not needed: a plugin
+/// then finds no cluster, and not the one that KUBECONFIG names. `None`: there is no home.
 ///
 /// # Errors
 /// No cluster can have this name; or the kubeconfig is needed, and is not there.
@@ -35,10 +36,9 @@ fn own_kubeconfig(home: Result<Home, Error>, name: &str, is_needed: bool) -> Res
         Err(why) => return if is_needed { Err(why) } else { Ok(None) },
     };
     match has_kubeconfig(&place) {
-        Ok(true) => Ok(Some(place.kubeconfig())),
         Ok(false) if is_needed => Err(Error::NotRunning(name.into())),
         Err(unknown) if is_needed => Err(unknown),
-        Ok(false) | Err(_) => Ok(None),
+        Ok(_) | Err(_) => Ok(Some(place.kubeconfig())),
     }
 }
 
@@ -173,13 +173,14 @@ mod tests {
         assert!(matches!(refused, Err(Error::Refusal(Refusal::NoHome))), "{refused:?}");
         assert_eq!(preset_alone(homeless(), OsStr::new("")).await.unwrap(), Preset::default());
         let dir = tempfile::tempdir().unwrap();
-        let home = || Ok(Home::at(dir.path()));
-        assert_eq!(own_kubeconfig(home(), "shop", false).unwrap(), None);
+        let home = || Ok::<_, Error>(Home::at(dir.path()));
+        let place = home().unwrap().cluster("shop").unwrap();
+        let own = own_kubeconfig(home(), "shop", false).unwrap();
+        assert_eq!(own, Some(place.kubeconfig()), "a plugin is not led to another cluster");
         assert!(
             matches!(own_kubeconfig(home(), "shop", true), Err(Error::NotRunning(name)) if name == "shop")
         );
         assert!(own_kubeconfig(home(), "../x", false).is_err());
-        let place = home().unwrap().cluster("shop").unwrap();
         place.make().unwrap();
         fs::write(place.kubeconfig(), "").unwrap();
         assert_eq!(own_kubeconfig(home(), "shop", true).unwrap(), Some(place.kubeconfig()));
