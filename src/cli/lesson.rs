@@ -44,6 +44,10 @@ pub(crate) async fn run(
         eprintln!("ropewalk: {wrong}");
         return Ok(USAGE);
     }
+    if let Some(id) = odd_id(&command) {
+        eprintln!("ropewalk: {}", lang.say(Say::NoSuchLesson, &[&prose::harmless(id)]));
+        return Ok(1);
+    }
     let place = match &kubeconfig {
         Some(file) => foreign::place(&home, file)?,
         None => home.cluster(name)?,
@@ -93,6 +97,15 @@ pub(crate) async fn run(
             Ok(if proved && sound { 0 } else { 1 })
         }
     }
+}
+
+/// The id of a lesson to solve that no lesson can have. It becomes a word of a line of the session,
+/// which would run what stands behind a `;`, and without a word would solve the open lesson.
+fn odd_id(command: &Command) -> Option<&str> {
+    let Command::Solve { id: Some(id), .. } = command else { return None };
+    let is_plain = |c: char| c.is_alphanumeric() || "/-_.".contains(c);
+    let is_word = id.starts_with(char::is_alphanumeric) && id.chars().all(is_plain);
+    (!is_word).then_some(id.as_str())
 }
 
 /// The directory in which an author writes lessons.
@@ -432,6 +445,20 @@ mod tests {
         assert!(korean.contains("--name 옵션을 빼세요"), "{korean}");
         let below = wrong_usage(&new(), false, MAIN, Some(Path::new("mine")), false, Lang::En);
         assert_eq!(below, None, "that is where it is written to");
+    }
+
+    /// A script may read the ids out of a file that others write.
+    #[test]
+    fn an_id_is_no_line_of_the_shell() {
+        let is_odd = |id: &str| odd_id(&Command::Solve { id: Some(id.into()), all: false }).is_some();
+        for id in ["first-voyage/04", "4", "04-pods", "2048/01", "하버_1.2/01"] {
+            assert!(!is_odd(id), "{id}");
+        }
+        for id in ["", " ", "4; true", "x\ntrue", "$(true)", "> f", "4 && true", "--all", "`true`", "4|cat"] {
+            assert!(is_odd(id), "{id}");
+        }
+        assert_eq!(odd_id(&Command::Solve { id: None, all: true }), None, "the open lesson");
+        assert_eq!(odd_id(&Command::Check { id: Some(";".into()), output: None }), None, "never a line");
     }
 
     /// As `lab show` and `drill show` do.

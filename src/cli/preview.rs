@@ -1,6 +1,7 @@
 //! `lesson preview`: a lesson as it reads, again after every change of its files.
 
 use super::lesson::page;
+use super::words::Word;
 use lab::format::{Lesson, Library};
 use lang::charset::print;
 use std::collections::BTreeMap;
@@ -85,11 +86,15 @@ impl Preview {
         for fault in &library.faults {
             out.push_str(&format!("✗ {}\n", harmless(&fault.to_string())));
         }
-        match self.lesson(&library, stamps) {
-            Some(lesson) => out.push_str(&page(&library, lesson, self.lang)),
+        match (self.lesson(&library, stamps), &self.id) {
+            (Some(lesson), _) => out.push_str(&page(&library, lesson, self.lang)),
+            (None, Some(id)) => {
+                let told = self.lang.say(Word::NoLesson, &[&format!("{id:?}")]);
+                out.push_str(&format!("{told}\n"));
+            }
             // What keeps it from being read stands above.
-            None if !library.faults.is_empty() => {}
-            None => out.push_str(&format!("{}\n", self.lang.say(Say::LessonEmpty, &[]))),
+            (None, None) if !library.faults.is_empty() => {}
+            (None, None) => out.push_str(&format!("{}\n", self.lang.say(Say::LessonEmpty, &[]))),
         }
         let line = "─".repeat(PageStyle::for_output(self.lang).width.min(40));
         let faults = library.faults.len().to_string();
@@ -155,5 +160,10 @@ mod tests {
         assert!(broken.contains("faults: 1"), "{broken}");
         let mut korean = Preview { lang: Lang::Ko, id: Some("harbour/02".into()), seen: None, ..preview };
         assert!(korean.changed().is_some_and(|text| text.contains("컨피그맵을 만들어")));
+        let id = Some("harbour/09".to_string());
+        let mut absent = Preview { lang: Lang::En, id, seen: None, ..korean };
+        let told = absent.changed().expect("the first look");
+        assert!(told.contains("there is no lesson \"harbour/09\" that can be read"), "{told}");
+        assert!(!told.contains("no lessons here"), "{told}");
     }
 }

@@ -5,7 +5,7 @@ use super::lesson_new::{named, taken};
 use super::words::Word;
 use lab::format::Library;
 use lab::format::draft::{self, Draft, Named, OPEN};
-use lang::charset::{eprintln, println};
+use lang::charset::{eprintln, harmless_lines, println};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -42,22 +42,22 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
     let ended = repl::run(options).await;
     let title = word.replace('-', " ");
     let draft = draft::draft(Named { track, order, title: &title }, &tape.acts());
-    keep(draft, directory, &folder, ended, lang)
+    let spare = std::env::temp_dir().join(format!("ropewalk-draft-{}", std::process::id()));
+    keep(draft, directory, [&folder, &spare], ended, lang)
 }
 
 /// Writes the draft of a session that has ended, in whatever way: what the teacher did would be
 /// lost with an error. A line that failed is in the draft, so the session's exit code says nothing.
 ///
-/// Where the folder cannot be made or written to, the draft goes to one for temporary files, with
-/// exit code 1.
+/// Where the folder cannot be made or written to, the draft goes to the spare one for temporary
+/// files, and where that fails, too, as on a full disk, to standard output; both with exit code 1.
 ///
 /// # Errors
-/// The draft cannot be written there either, or the session's own error, after the draft is
-/// written.
+/// The session's own error, after the draft is written.
 fn keep(
     draft: Option<Draft>,
     directory: &Path,
-    folder: &Path,
+    [folder, spare]: [&Path; 2],
     ended: Result<i32, ui::Error>,
     lang: Lang,
 ) -> anyhow::Result<i32> {
@@ -67,8 +67,17 @@ fn keep(
         return Ok(1);
     };
     let files = [("lesson.md", draft.english.as_str()), ("lesson.ko.md", draft.korean.as_str())];
-    let spare = format!("ropewalk-draft-{}", std::process::id());
-    let (paths, failed) = write_or_spare(folder, &std::env::temp_dir().join(spare), &files)?;
+    let (paths, failed) = match write_or_spare(folder, spare, &files) {
+        Ok(written) => written,
+        Err([first, second]) => {
+            std::print!("{}", shown(&files));
+            let place = |folder: &Path, error: std::io::Error| format!("{} ({error})", folder.display());
+            let with = [place(folder, first), place(spare, second)];
+            eprintln!("ropewalk: {}", lang.say(Word::DraftShown, &with.each_ref().map(String::as_str)));
+            ended?;
+            return Ok(1);
+        }
+    };
     for path in paths {
         println!("{}", path.display());
     }
@@ -92,16 +101,27 @@ fn judge(directory: &Path, folder: &Path) -> i32 {
     if own.is_empty() { 0 } else { 1 }
 }
 
+/// Files as text, each below its name.
+fn shown(files: &[(&str, &str)]) -> String {
+    files.iter().map(|(name, text)| format!("── {name} ──\n{}\n", harmless_lines((*text).into()))).collect()
+}
+
 /// Writes files as [`write_new`] does, into `spare` if `folder` fails. Returns their paths, and why
 /// `folder` has failed.
+///
+/// # Errors
+/// Both have failed: why each of them has.
 fn write_or_spare(
     folder: &Path,
     spare: &Path,
     files: &[(&str, &str)],
-) -> std::io::Result<(Vec<PathBuf>, Option<std::io::Error>)> {
+) -> Result<(Vec<PathBuf>, Option<std::io::Error>), [std::io::Error; 2]> {
     match write_new(folder, files) {
         Ok(paths) => Ok((paths, None)),
-        Err(error) => Ok((write_new(spare, files)?, Some(error))),
+        Err(first) => match write_new(spare, files) {
+            Ok(paths) => Ok((paths, Some(first))),
+            Err(second) => Err([first, second]),
+        },
     }
 }
 
@@ -145,12 +165,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let act = Act { line: "kubectl get pods".into(), ..Act::default() };
         let named = Named { track: "harbour", order: 3, title: "a shop" };
-        let folder = dir.path().join("harbour/03-a-shop");
+        let (folder, spare) = (dir.path().join("harbour/03-a-shop"), dir.path().join("spare"));
         let draft = draft::draft(named, &[act]);
-        assert!(keep(draft, dir.path(), &folder, Err(ui::Error::Panicked), Lang::En).is_err());
+        let keep = |draft, ended| keep(draft, dir.path(), [&folder, &spare], ended, Lang::En);
+        assert!(keep(draft, Err(ui::Error::Panicked)).is_err());
         assert!(folder.join("lesson.md").exists() && folder.join("lesson.ko.md").exists());
-        assert!(keep(None, dir.path(), &folder, Err(ui::Error::Panicked), Lang::En).is_err());
-        assert_eq!(keep(None, dir.path(), &folder, Ok(0), Lang::En).unwrap(), 1, "nothing was done");
+        assert!(keep(None, Err(ui::Error::Panicked)).is_err());
+        assert_eq!(keep(None, Ok(0)).unwrap(), 1, "nothing was done");
+    }
+
+    /// The lessons and the temporary files lie on one disk, and it is full.
+    #[test]
+    fn a_draft_that_can_be_written_nowhere_is_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("a file");
+        std::fs::write(&file, "").unwrap();
+        let (folder, spare) = (file.join("harbour/03-a-shop"), file.join("spare"));
+        let act = Act { line: "kubectl get pods".into(), ..Act::default() };
+        let draft = draft::draft(Named { track: "harbour", order: 3, title: "a shop" }, &[act]);
+        assert_eq!(keep(draft, dir.path(), [&folder, &spare], Ok(0), Lang::En).unwrap(), 1);
+        let told = shown(&[("lesson.md", "english\n\u{1b}[2J"), ("lesson.ko.md", "korean")]);
+        assert_eq!(told, "── lesson.md ──\nenglish\n[2J\n── lesson.ko.md ──\nkorean\n");
     }
 
     /// An hour of a teacher's work, and the folder was made read-only meanwhile.

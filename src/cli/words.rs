@@ -8,6 +8,7 @@ texts! {
     pub(crate) enum Word {
         ProveIt: "prove it: {}", "검증하려면 다음 명령을 실행하세요: {}";
         DraftElsewhere: "the draft could not be written to {} ({}); it is in the folder that was named above", "초안을 {} 폴더에 쓸 수 없어({}) 위에 표시한 폴더에 저장했습니다";
+        DraftShown: "the draft could be written neither to {} nor to {}; it is shown above", "초안을 {} 폴더에도 {} 폴더에도 쓸 수 없어 위에 출력했습니다";
         NameLessons: "name lessons, or --all", "강의 ID나 --all을 적으세요";
         NameLabs: "name labs, or --all", "실습 ID나 --all을 적으세요";
         NameTasks: "name skills or tasks, or --all", "기술이나 과제의 ID, 또는 --all을 적으세요";

@@ -25,7 +25,8 @@ pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     Ok(kubectl::stdio::on_stdio(args, env).await)
 }
 
-/// The kubeconfig of the cluster `name`; `None`: there is none, and none is needed.
+/// The kubeconfig of the cluster `name`, which may not be there yet if it is not needed: a plugin
+/// then finds no cluster, and not the one that KUBECONFIG names. `None`: there is no home.
 ///
 /// # Errors
 /// No cluster can have this name; or the kubeconfig is needed, and is not there.
@@ -35,17 +36,16 @@ fn own_kubeconfig(home: Result<Home, Error>, name: &str, is_needed: bool) -> Res
         Err(why) => return if is_needed { Err(why) } else { Ok(None) },
     };
     match has_kubeconfig(&place) {
-        Ok(true) => Ok(Some(place.kubeconfig())),
         Ok(false) if is_needed => Err(Error::NotRunning(name.into())),
         Err(unknown) if is_needed => Err(unknown),
-        Ok(false) | Err(_) => Ok(None),
+        Ok(_) | Err(_) => Ok(Some(place.kubeconfig())),
     }
 }
 
 /// The built-in etcdctl on the cluster's own store. What needs no store works without one, and
 /// without a home.
 pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
-    let elsewhere = words.iter().any(|w| w.starts_with("--endpoints"))
+    let elsewhere = names_endpoints(&words)
         || std::env::var_os("ETCDCTL_ENDPOINTS").is_some_and(|endpoints| !endpoints.is_empty());
     let is_needed = !elsewhere && etcdctl::needs_a_store(&words);
     let found = match Home::find() {
@@ -54,6 +54,13 @@ pub(crate) async fn etcdctl(name: &str, words: Vec<String>) -> anyhow::Result<i3
     };
     let preset = usable(found, is_needed, name, usage::language(None))?;
     Ok(run_etcdctl(words, preset).await)
+}
+
+/// True if a command line names its own store. What stands behind `--` is no option: a key, or the
+/// line of the program that `lock` and `watch` run.
+fn names_endpoints(words: &[String]) -> bool {
+    let mut options = words.iter().take_while(|word| *word != "--");
+    options.any(|word| word == "--endpoints" || word.starts_with("--endpoints="))
 }
 
 /// The store of a command. Without an endpoint of the cluster, etcdctl would try its usual one,
@@ -166,13 +173,14 @@ mod tests {
         assert!(matches!(refused, Err(Error::Refusal(Refusal::NoHome))), "{refused:?}");
         assert_eq!(preset_alone(homeless(), OsStr::new("")).await.unwrap(), Preset::default());
         let dir = tempfile::tempdir().unwrap();
-        let home = || Ok(Home::at(dir.path()));
-        assert_eq!(own_kubeconfig(home(), "shop", false).unwrap(), None);
+        let home = || Ok::<_, Error>(Home::at(dir.path()));
+        let place = home().unwrap().cluster("shop").unwrap();
+        let own = own_kubeconfig(home(), "shop", false).unwrap();
+        assert_eq!(own, Some(place.kubeconfig()), "a plugin is not led to another cluster");
         assert!(
             matches!(own_kubeconfig(home(), "shop", true), Err(Error::NotRunning(name)) if name == "shop")
         );
         assert!(own_kubeconfig(home(), "../x", false).is_err());
-        let place = home().unwrap().cluster("shop").unwrap();
         place.make().unwrap();
         fs::write(place.kubeconfig(), "").unwrap();
         assert_eq!(own_kubeconfig(home(), "shop", true).unwrap(), Some(place.kubeconfig()));
@@ -216,6 +224,17 @@ mod tests {
         assert!(usable(stopped(), true, "shop", Lang::En).is_err());
         assert!(usable(stopped(), false, "shop", Lang::En).is_ok(), "help, or --endpoints");
         assert!(usable(Ok(Preset::default()), false, "shop", Lang::En).is_ok());
+    }
+
+    /// With an option of the program that is run, another etcd's usual endpoint would be asked.
+    #[test]
+    fn endpoints_behind_two_dashes_are_not_those_of_the_store() {
+        let of = |line: &str| names_endpoints(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        assert!(of("get a --endpoints https://h:2379") && of("--endpoints=h:2379 get a -- b"));
+        for line in ["get a", "watch a -- notify --endpoints=x", "get -- --endpoints", "put a ----endpoints"]
+        {
+            assert!(!of(line), "{line}");
+        }
     }
 
     #[test]
