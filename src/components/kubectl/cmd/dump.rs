@@ -33,7 +33,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     };
     let api = ctx.api().await?;
     let nodes = api.get("/api/v1/nodes", &[]).await?;
-    put(ctx, "nodes", extension, &shown(&format, nodes)?)?;
+    if format.is_name() {
+        return text("list types are not supported by name printing: *v1.NodeList");
+    }
+    put(ctx, "nodes", extension, shown(&format, nodes)?.as_bytes())?;
     let namespaces = match (ctx.flags.is("all-namespaces"), ctx.flags.list("namespaces")) {
         (true, _) => {
             let list = api.get("/api/v1/namespaces", &[]).await?;
@@ -59,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             if name == "pods" {
                 pods = value::list(&list, "items").to_vec();
             }
-            put(ctx, &format!("{namespace}/{name}"), extension, &shown(&format, list)?)?;
+            put(ctx, &format!("{namespace}/{name}"), extension, shown(&format, list)?.as_bytes())?;
         }
         for pod in &pods {
             logs(ctx, &namespace, pod).await?;
@@ -82,38 +85,44 @@ fn shown(format: &Format, mut list: Value) -> Result<String, Fail> {
 }
 
 /// Writes a file of the folder, in place of that of an earlier dump, or prints.
-fn put(ctx: &Ctx, name: &str, extension: &str, text: &str) -> Result<(), Fail> {
+fn put(ctx: &Ctx, name: &str, extension: &str, content: &[u8]) -> Result<(), Fail> {
     let folder = ctx.flags.text("output-directory");
     if folder.is_empty() || folder == "-" {
-        ctx.out(text);
+        ctx.output.bytes(content);
         return Ok(());
     }
     let path = ctx.path(folder).join(format!("{name}{extension}"));
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
     }
-    Ok(std::fs::write(path, text)?)
+    Ok(std::fs::write(path, content)?)
 }
 
 async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
     let name = value::text(pod, "metadata.name");
-    let mut said = String::new();
+    let path = format!("{}/{}/log", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
+    let mut said = vec![];
     for field in ["spec.initContainers", "spec.containers"] {
         for container in value::list(pod, field) {
             let container = value::text(container, "name");
-            said += &format!("==== START logs for container {container} of pod {namespace}/{name} ====\n");
-            let path =
-                format!("{}/{}/log", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
             let query = [("container", container)];
-            match ctx.api().await?.bytes(Method::GET, &path, &query, "application/json, */*", None).await {
-                Ok(bytes) => said += &String::from_utf8_lossy(&bytes),
-                Err(fail @ Fail::Api(_)) => said += &format!("Request log error: {}\n", fail.message()),
+            let answer = ctx.api().await?.bytes(Method::GET, &path, &query, "application/json, */*", None);
+            let log = match answer.await {
+                Ok(log) => log.to_vec(),
+                Err(fail @ Fail::Api(_)) => format!("Request log error: {}\n", fail.message()).into_bytes(),
                 Err(other) => return Err(other),
-            }
-            said += &format!("==== END logs for container {container} of pod {namespace}/{name} ====\n");
+            };
+            said.extend(between_marks(&format!("container {container} of pod {namespace}/{name}"), &log));
         }
     }
     put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &said)
+}
+
+/// A log with a line before and after it that tells whose it is. It stays as it is: a container
+/// need not write UTF-8.
+fn between_marks(whose: &str, log: &[u8]) -> Vec<u8> {
+    let mark = |which: &str| format!("==== {which} logs for {whose} ====\n");
+    [mark("START").as_bytes(), log, mark("END").as_bytes()].concat()
 }
 
 #[cfg(test)]
@@ -131,6 +140,19 @@ mod tests {
             let said = server.kubectl(&["cluster-info", "dump", flag]).await;
             assert_eq!((said.code, said.out.contains("managedFields")), (0, shown), "{said:?}");
         }
+    }
+
+    #[test]
+    fn a_log_is_copied_byte_by_byte() {
+        let want = b"==== START logs for container c of pod n/p ====\n\xff\n==== END logs for container c of pod n/p ====\n";
+        assert_eq!(between_marks("container c of pod n/p", b"\xff\n"), want);
+    }
+
+    #[tokio::test]
+    async fn lists_have_no_names() {
+        let said = Server::start().await.kubectl(&["cluster-info", "dump", "-o", "name"]).await;
+        let told = "error: list types are not supported by name printing: *v1.NodeList\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
     }
 
     #[tokio::test]

@@ -18,25 +18,18 @@ fn strings(rule: &Value, key: &str) -> Vec<String> {
     value::list(rule, key).iter().filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// Rules taken apart, and those of one resource put together again.
+/// Rules taken apart, and those of one resource put together again. Source: kubectl's
+/// `pkg/util/rbac/rbac.go`, `BreakdownRule` and `CompactRules`.
 fn rules(role: &Value) -> Vec<Rule> {
     let mut found: Vec<Rule> = vec![];
-    let mut add = |rule: Rule| {
-        let same = |r: &&mut Rule| {
-            r.group == rule.group
-                && r.resource == rule.resource
-                && r.names == rule.names
-                && r.urls == rule.urls
-        };
+    let mut add = |rule: Rule, verb: &str| {
+        let same =
+            |r: &&mut Rule| r.group == rule.group && r.resource == rule.resource && r.names == rule.names;
+        // URLs are not put together, so each of their verbs has a line.
         match found.iter_mut().find(same).filter(|_| rule.resource.is_some()) {
-            Some(known) => {
-                for verb in rule.verbs {
-                    if !known.verbs.contains(&verb) {
-                        known.verbs.push(verb);
-                    }
-                }
-            }
-            None => found.push(rule),
+            Some(known) if known.verbs.iter().any(|there| there == verb) => {}
+            Some(known) => known.verbs.push(verb.into()),
+            None => found.push(Rule { verbs: vec![verb.into()], ..rule }),
         }
     };
     let parts = ["rules", "resourceRules", "nonResourceRules"];
@@ -50,19 +43,17 @@ fn rules(role: &Value) -> Vec<Rule> {
                 } else {
                     names.into_iter().map(|n| vec![n]).collect()
                 };
-                for names in each {
-                    add(Rule {
-                        group: Some(group.clone()),
-                        resource: Some(resource.clone()),
-                        names,
-                        urls: vec![],
-                        verbs: verbs.clone(),
-                    });
+                for (verb, names) in verbs.iter().flat_map(|v| each.iter().map(move |n| (v, n))) {
+                    let (group, resource) = (Some(group.clone()), Some(resource.clone()));
+                    add(Rule { group, resource, names: names.clone(), urls: vec![], verbs: vec![] }, verb);
                 }
             }
         }
         for url in strings(rule, "nonResourceURLs") {
-            add(Rule { group: None, resource: None, names: vec![], urls: vec![url], verbs: verbs.clone() });
+            for verb in &verbs {
+                let urls = vec![url.clone()];
+                add(Rule { group: None, resource: None, names: vec![], urls, verbs: vec![] }, verb);
+            }
         }
     }
     // Sorted by the text that Go's protobuf makes of a rule.
@@ -124,5 +115,31 @@ pub(super) fn binding(text: &mut Text, binding: &Value) {
     for subject in value::list(binding, "subjects") {
         let part = |key: &str| value::text(subject, key);
         text.line(1, format!("{}\t{}\t{}", part("kind"), part("name"), part("namespace")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::rows;
+    use serde_json::json;
+
+    #[test]
+    fn each_verb_of_a_url_has_a_line_and_no_verb_of_a_resource_is_told_twice() {
+        let role = json!({"rules": [
+            {"nonResourceURLs": ["/a", "/b"], "verbs": ["get", "post"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "get"]},
+            {"apiGroups": [""], "resources": ["pods"], "verbs": ["list", "watch"]},
+            {"apiGroups": [""], "resources": ["pods"], "resourceNames": ["x", "y"], "verbs": ["delete"]},
+        ]});
+        let want = [
+            "pods\t[]\t[x]\t[delete]",
+            "pods\t[]\t[y]\t[delete]",
+            "pods\t[]\t[]\t[get list watch]",
+            "\t[/a]\t[]\t[get]",
+            "\t[/b]\t[]\t[get]",
+            "\t[/a]\t[]\t[post]",
+            "\t[/b]\t[]\t[post]",
+        ];
+        assert_eq!(rows(&role), want);
     }
 }

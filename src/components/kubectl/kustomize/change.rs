@@ -74,8 +74,9 @@ fn namespace(all: &mut [Resource], namespace: &str) -> Result<(), Fail> {
 
 fn names(all: &mut [Resource], prefix: &str, suffix: &str) {
     for resource in all.iter_mut().filter(|r| !KEEP_NAME.contains(&r.kind())) {
-        resource.prefixes.push(prefix.into());
-        resource.suffixes.push(suffix.into());
+        for (affixes, affix) in [(&mut resource.prefixes, prefix), (&mut resource.suffixes, suffix)] {
+            affixes.extend(Some(affix.to_string()).filter(|affix| !affix.is_empty()));
+        }
         if !prefix.is_empty() || !suffix.is_empty() {
             resource.remember_place();
             let name = format!("{prefix}{}{suffix}", resource.name());

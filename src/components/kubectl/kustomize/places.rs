@@ -223,3 +223,27 @@ async fn policies_are_followed_and_classes_of_ingresses_are_not() {
     assert_eq!(spec("ValidatingAdmissionPolicyBinding"), Some(json!({"policyName": "p-policy"})));
     assert_eq!(spec("Ingress"), Some(json!({"ingressClassName": "class"})));
 }
+
+/// Both ConfigMaps were called `cfg`; the pod has the suffix of one of them.
+#[tokio::test]
+async fn a_name_means_what_has_the_affixes_of_the_referrer() {
+    let dir = tempfile::tempdir().unwrap();
+    let cfg = "{apiVersion: v1, kind: ConfigMap, metadata: {name: cfg}}\n";
+    let pod =
+        "{apiVersion: v1, kind: Pod, metadata: {name: a}, spec: {volumes: [{configMap: {name: cfg}}]}}\n";
+    let base = "resources: [cfg.yaml, pod.yaml]\nnameSuffix: -s\n";
+    let top = "resources: [../base, cfg.yaml]\nnamePrefix: p-\n";
+    write(
+        dir.path(),
+        &[
+            ("base/kustomization.yaml", base),
+            ("base/cfg.yaml", cfg),
+            ("base/pod.yaml", pod),
+            ("k/kustomization.yaml", top),
+            ("k/cfg.yaml", cfg),
+        ],
+    );
+    let found = built(dir.path(), "k").await.unwrap();
+    let pod = found.iter().find(|o| o["kind"] == "Pod").expect("the pod");
+    assert_eq!(pod["spec"]["volumes"][0]["configMap"]["name"], "p-cfg-s");
+}

@@ -120,9 +120,10 @@ struct Candidate {
     suffixes: Vec<String>,
 }
 
-/// Records whether two lists end alike, as far as the shorter one goes.
+/// Records whether two lists end alike, as far as the shorter one goes. An empty one ends as no
+/// other does. Source: kustomize's `SameEndingSubSlice`.
 fn end_alike(a: &[String], b: &[String]) -> bool {
-    a.iter().rev().zip(b.iter().rev()).all(|(x, y)| x == y)
+    a.is_empty() == b.is_empty() && a.iter().rev().zip(b.iter().rev()).all(|(x, y)| x == y)
 }
 
 impl Candidate {
@@ -143,10 +144,8 @@ impl Candidate {
 
     /// `either`: a list that is empty is like every other.
     fn has_affixes_of(&self, other: &Candidate, either: bool) -> bool {
-        let alike = |a: &[String], b: &[String]| {
-            let named = |list: &[String]| list.iter().any(|affix| !affix.is_empty());
-            (either && (!named(a) || !named(b))) || end_alike(a, b)
-        };
+        let alike =
+            |a: &[String], b: &[String]| (either && (a.is_empty() || b.is_empty())) || end_alike(a, b);
         alike(&self.prefixes, &other.prefixes) && alike(&self.suffixes, &other.suffixes)
     }
 }

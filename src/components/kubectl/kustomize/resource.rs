@@ -43,7 +43,7 @@ pub(crate) struct Resource {
     pub object: Value,
     /// Where it was before each change of its place, the first one first.
     pub known: Vec<Place>,
-    /// What was put before its name at each level, also if it was nothing.
+    /// What was put before its name, without the levels that put nothing there.
     pub prefixes: Vec<String>,
     /// The same behind its name.
     pub suffixes: Vec<String>,

@@ -93,6 +93,26 @@ fn last(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
+/// The directory of the container in which something is unpacked, and its name there. What has no
+/// name of its own is `.` in itself.
+///
+/// Example: `/tmp/x/../a` is `a` in `/tmp`, and `/` is `.` in `/`.
+fn parent_and_name(target: &str) -> (String, String) {
+    let mut parts: Vec<&str> = vec![];
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            ".." if target.starts_with('/') => {}
+            part => parts.push(part),
+        }
+    }
+    let name = parts.pop_if(|last| *last != "..").unwrap_or(".");
+    let root = if target.starts_with('/') { "/" } else { "" };
+    let parent = format!("{root}{}", parts.join("/"));
+    (if parent.is_empty() { ".".into() } else { parent }, name.into())
+}
+
 /// Returns whether `test -d` succeeds in the container.
 ///
 /// # Errors
@@ -116,12 +136,7 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     if is_folder(plain(ctx, &info, &container, &["test", "-d", &target], None, &quiet)).await? {
         target = format!("{}/{}", target.trim_end_matches('/'), last(&source.display().to_string()));
     }
-    let name = last(&target).to_string();
-    let parent = match target.trim_end_matches('/').rsplit_once('/') {
-        Some(("", _)) => "/".to_string(),
-        Some((parent, _)) => parent.to_string(),
-        None => ".".to_string(),
-    };
+    let (parent, name) = parent_and_name(&target);
     let mut command = if ctx.flags.is("no-preserve") {
         vec!["tar", "--no-same-permissions", "--no-same-owner", "-xmf", "-"]
     } else {
@@ -255,7 +270,9 @@ async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
     let (info, container, chosen) = pod(ctx, from).await?;
     chosen.iter().for_each(|chosen| ctx.line(chosen)); // as what the container's tar says
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(std::io::Error::from)?;
-    let (prefix, target, output) = (relative(&from.path), ctx.path(local), ctx.output.clone());
+    // Without a slash at its end: a file may be meant.
+    let target: PathBuf = ctx.path(local).components().collect();
+    let (prefix, output) = (relative(&from.path), ctx.output.clone());
     let mut unpacking = tokio::task::spawn_blocking(move || {
         let mut note = |text: String| output.err(&(text + "\n"));
         let mut archive = File::from(reader);

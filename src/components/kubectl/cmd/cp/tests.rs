@@ -223,6 +223,24 @@ fn a_folder_goes_to_the_target_itself_however_its_path_was_written() {
     assert_eq!(shell_word("a'b c"), "'a'\\''b c'");
 }
 
+#[test]
+fn a_target_is_a_name_in_a_directory_without_detours() {
+    for (target, parent, name) in [
+        ("/tmp/f/.", "/tmp", "f"),
+        ("/tmp/f/..", "/", "tmp"),
+        ("/tmp/x/../a", "/tmp", "a"),
+        ("/a/", "/", "a"),
+        ("/..", "/", "."),
+        ("//", "/", "."),
+        ("a", ".", "a"),
+        ("a/..", ".", "."),
+        ("../a", "..", "a"),
+        ("a/../..", "..", "."),
+    ] {
+        assert_eq!(parent_and_name(target), (parent.into(), name.into()), "{target}");
+    }
+}
+
 #[tokio::test]
 async fn an_empty_path_is_not_the_working_directory() {
     let server = Server::start().await;
@@ -268,8 +286,11 @@ async fn what_the_containers_tar_says_goes_to_standard_output() {
     server.hold(POD, two);
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("file").display().to_string();
-    let said = server.kubectl(&["cp", "p:/data", &target]).await;
-    let told = format!("Defaulted container \"c\" out of: c, d\n{note}");
-    assert_eq!((said.code, said.out, said.err.as_str()), (0, told, ""));
-    assert_eq!(std::fs::read_to_string(target).unwrap(), "1");
+    for end in ["", "/"] {
+        let said = server.kubectl(&["cp", "p:/data", &format!("{target}{end}")]).await;
+        let told = format!("Defaulted container \"c\" out of: c, d\n{note}");
+        assert_eq!((said.code, said.out, said.err.as_str()), (0, told, ""));
+        assert_eq!(std::fs::read_to_string(&target).unwrap(), "1");
+        std::fs::remove_file(&target).unwrap();
+    }
 }
