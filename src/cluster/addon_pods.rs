@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// JSON pointers to the containers of a workload and of a pod.
 pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
@@ -76,6 +77,16 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
     (pods, failed)
 }
 
+/// What cannot be made for this long is refused, e.g. by a quota of a learner's. What fails sooner
+/// may only have been asked too early: while the API begins to answer there is no namespace yet.
+const REFUSED_AFTER: Duration = Duration::from_secs(10);
+
+/// Whether a start may go by the addons that were made: all of them, or those that are not refused.
+/// `tried`: how long ago the first ones could be made.
+pub(super) fn is_settled(failed: usize, made: usize, tried: Duration) -> bool {
+    failed == 0 || made > 0 && tried >= REFUSED_AFTER
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +127,16 @@ mod tests {
         assert_eq!(daemons(json!({"nodeSelector": {"proxy": "yes"}}), &own), 1);
         assert_eq!(daemons(json!({"nodeSelector": {"proxy": "no"}}), &own), 0);
         assert_eq!(daemons(everywhere, &foreign), 0);
+    }
+
+    /// The first account was asked for before its namespace was there, so the name server had to
+    /// wait for it. `up --wait` returned meanwhile, on a cluster without names.
+    #[test]
+    fn a_start_waits_for_an_addon_that_was_asked_for_too_early() {
+        assert!(is_settled(0, 9, Duration::ZERO) && is_settled(0, 0, Duration::ZERO));
+        assert!(!is_settled(2, 7, Duration::ZERO) && !is_settled(2, 7, REFUSED_AFTER / 2));
+        assert!(is_settled(1, 7, REFUSED_AFTER), "it is refused");
+        assert!(!is_settled(9, 0, REFUSED_AFTER * 2), "nothing is there");
     }
 
     #[tokio::test]

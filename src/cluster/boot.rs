@@ -26,7 +26,7 @@ use rng::Rng;
 use runtime::{self, Images, NodeRuntime, Zygote};
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -249,7 +249,9 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
     });
     let (addons, addons_world) = (client.clone(), world.clone());
     crew.spawn(async move {
-        until_done("addons are not made yet", || manifests::apply(&addons_world, &addons)).await;
+        let answered = OnceLock::new();
+        let apply = || manifests::apply(&addons_world, &addons, &answered);
+        until_done("addons are not made yet", apply).await;
     });
     let (nodes, nodes_world) = (client.clone(), world.clone());
     crew.spawn(async move {

@@ -4,7 +4,7 @@ use super::error::chain;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
-use super::world::{FailedStart, Problem, World};
+use super::world::{FailedStart, Problem, World, asks_from};
 use addons::{dns, storage};
 use client::Client;
 use cni::NodeNetwork;
@@ -57,7 +57,8 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Res
     let crew = Crew::new(component);
     let client = |user: &str, group: &str| -> Result<Client, String> {
         let agent = format!("{component}/{}", api::VERSION);
-        world.client(&place.node, user, group, &agent, dialer(&place.network)).map_err(|e| chain(&e))
+        let node = asks_from(component, &place.node);
+        world.client(node, user, group, &agent, dialer(&place.network)).map_err(|e| chain(&e))
     };
     let unknown = || format!("there is no component {component:?}; there are {}", ALL.join(", "));
     let named = component.parse().map_err(|_| unknown())?;

@@ -1,6 +1,6 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::{CONTAINERS, make_all};
+use super::addon_pods::{CONTAINERS, is_settled, make_all};
 use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
@@ -12,6 +12,8 @@ use kube::core::{ApiResource, GroupVersionKind};
 use net::addresses;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use std::sync::OnceLock;
+use std::time::Duration;
 
 /// The pods that a control-plane node's kubelet runs without being asked through the API.
 pub(crate) fn static_pods(world: &World, node: &str, index: u8) -> Vec<Pod> {
@@ -291,16 +293,21 @@ fn provisioner(tolerations: &Value) -> Value {
 }
 
 /// Makes what is missing, brings the components' images to this program's version, and notes which
-/// pods the addons have.
+/// pods the addons have. `answered`: when an addon could be made for the first time.
 ///
 /// # Errors
 /// What could not be made: all else was.
-pub(crate) async fn apply(world: &World, client: &Client) -> Result<(), String> {
+pub(crate) async fn apply(
+    world: &World,
+    client: &Client,
+    answered: &OnceLock<clock::Instant>,
+) -> Result<(), String> {
     let make = |object: Value| async move { apply_one(client, &object).await };
     let (made, mut failed) = make_all(addons(world), make).await;
     failed.extend(remove_bare_provisioner(client).await.err());
-    // An addon that a learner's admission policy refuses is not waited for.
-    if failed.is_empty() || made.pods > 0 {
+    let tried =
+        if made.pods > 0 { answered.get_or_init(clock::Instant::now).elapsed() } else { Duration::ZERO };
+    if is_settled(failed.len(), made.pods, tried) {
         world.addons.send_replace(Some(made));
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }

@@ -2,6 +2,7 @@
 //! which node.
 
 use super::addon_pods::AddonPods;
+use super::components::ADDONS;
 use super::error::Error;
 use super::etcd_listeners::EtcdListeners;
 use super::faults::Faults;
@@ -181,9 +182,9 @@ impl World {
         }
     }
 
-    /// Where a client on this node finds the API, as kubeadm writes it into kubeconfigs: on a
-    /// control-plane node its own server, elsewhere the balancer. A single server needs no
-    /// balancer.
+    /// Where a client on this node finds the API, as kubeadm writes it into the kubeconfigs of
+    /// kubelets and the control plane: on a control-plane node its own server, elsewhere the
+    /// balancer. A single server needs no balancer. For addons see [`asks_from`].
     pub(crate) fn api_address(&self, node: &str) -> SocketAddr {
         let servers = self.control_planes();
         let own = servers.iter().find(|n| n.name == node);
@@ -245,6 +246,14 @@ impl World {
     }
 }
 
+/// From which node a component on `node` asks the API ([`World::api_address`]). Addons ask from
+/// none, wherever they run: kubeadm gives kube-proxy the address of all API servers, and other pods
+/// use the Service `kubernetes`. So names, rules and volumes stay right while the API server of
+/// their node is down and another one answers.
+pub(crate) fn asks_from<'a>(component: &str, node: &'a str) -> &'a str {
+    if ADDONS.contains(&component) { "" } else { node }
+}
+
 /// What no restart of a component mends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
@@ -295,6 +304,19 @@ mod tests {
 
     fn failed(may_pass: bool) -> FailedStart {
         FailedStart { why: "bad checksum".into(), may_pass }
+    }
+
+    /// `fault stop kube-apiserver/NODE` of one of three control planes: a name server there answered
+    /// with what it had heard by then, and no volume was made.
+    #[test]
+    fn an_addon_on_a_control_plane_does_not_depend_on_the_api_server_of_its_node() {
+        for component in crate::components::ALL {
+            let expected = match component {
+                "kube-proxy" | "coredns" | "storage-provisioner" => "",
+                _ => "cp2",
+            };
+            assert_eq!(asks_from(component, "cp2"), expected, "{component}");
+        }
     }
 
     /// Without this a start of three members, two of them damaged, would wait for ever.

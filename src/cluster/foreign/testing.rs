@@ -24,6 +24,8 @@ pub(super) struct Foreign {
     pub hides_accounts: bool,
     /// Questions about namespaces are answered with this code.
     pub reads_fail: Option<u16>,
+    /// How many questions are answered as before about a namespace that is being deleted.
+    pub lingers: usize,
     /// A namespace whose deletion fails.
     pub keeps: String,
     /// Called when a service account is waited for.
@@ -48,7 +50,7 @@ impl Foreign {
                 (201, namespace)
             }
             "POST" => (201, json!({"status": {"allowed": true}})),
-            // A new account is there, and a namespace that goes is gone.
+            // A new account is there. This user may not watch namespaces.
             "GET" if path.contains("serviceaccounts?watch=true") => {
                 self.on_account.iter().for_each(|call| call());
                 if self.hides_accounts {
@@ -56,13 +58,30 @@ impl Foreign {
                 }
                 (200, json!({"type": "ADDED"}))
             }
-            "GET" if path.contains("watch=true") => (200, json!({"type": "DELETED"})),
+            "GET" if path.contains("watch=true") => (403, json!({"message": "no right"})),
             "GET" if self.hangs_up => return None,
             "GET" if self.reads_fail.is_some() => {
                 (self.reads_fail.unwrap_or_default(), json!({"message": "not now"}))
             }
-            "GET" => self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone())),
+            "GET" => {
+                let is_going = |found: &Value| !text(found, "metadata.deletionTimestamp").is_empty();
+                if self.namespaces.get(name).is_some_and(is_going) {
+                    self.lingers = self.lingers.saturating_sub(1);
+                    if self.lingers == 0 {
+                        self.namespaces.remove(name);
+                    }
+                }
+                self.namespaces.get(name).map_or_else(missing, |found| (200, found.clone()))
+            }
             "DELETE" if self.keeps == name => (500, json!({"message": "no"})),
+            "DELETE" if self.lingers > 0 => match self.namespaces.get_mut(name) {
+                Some(found) => {
+                    found["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+                    self.deleted.push(name.to_string());
+                    (200, found.clone())
+                }
+                None => missing(),
+            },
             _ => match self.namespaces.remove(name) {
                 Some(found) => {
                     self.deleted.push(name.to_string());

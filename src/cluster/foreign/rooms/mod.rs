@@ -22,6 +22,9 @@ const OWNER: &str = "ropewalk.io/owner";
 const LESSON: &str = "ropewalk.io/lesson";
 /// A namespace that is going, and the service account of a new one, are waited for as long as this.
 const WAIT_SECONDS: u64 = 60;
+/// Pause before a namespace that is going is looked at again. It doubles up to the longest.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_AGAIN_MAX: Duration = Duration::from_secs(1);
 const FORMAT: u32 = 1;
 
 /// What is remembered of a foreign cluster, in its directory.
@@ -193,7 +196,7 @@ impl Rooms {
                         // unknown, so it is made anew.
                         self.delete(&name, &uid).await?;
                     }
-                    self.gone(&name).await?;
+                    self.gone(&name, &ledger.owner).await?;
                 }
                 Found::Nothing => {}
             }
@@ -277,19 +280,19 @@ impl Rooms {
         self.lines(&path, |event| event["type"] == "ADDED").await.map(drop)
     }
 
-    /// Waits until a namespace that is being deleted is gone.
-    async fn gone(&self, name: &str) -> Result<(), Error> {
-        let path = format!("/api/v1/namespaces?watch=true&fieldSelector=metadata.name%3D{name}");
-        let mut there = false;
-        let seen = |event: &Value| {
-            there |= event["type"] == "ADDED";
-            event["type"] == "DELETED"
-        };
-        let gone = self.lines(&path, seen).await?;
-        match gone || !there {
-            true => Ok(()),
-            false => Err(Refusal::Far(Far::StillGoing { namespace: name.into() }).into()),
+    /// Waits until a namespace that is being deleted is gone. It is asked for again and again: a
+    /// watch needs a right that lessons do not, and shows nothing of one that went before it began.
+    async fn gone(&self, name: &str, owner: &str) -> Result<(), Error> {
+        let over = clock::deadline(Duration::from_secs(WAIT_SECONDS));
+        let mut pause = LOOK_AGAIN;
+        while matches!(self.look(name, owner).await?, Found::Ours { .. }) {
+            if clock::Instant::now() >= over {
+                return Err(Refusal::Far(Far::StillGoing { namespace: name.into() }).into());
+            }
+            clock::pause(pause).await;
+            pause = (pause * 2).min(LOOK_AGAIN_MAX);
         }
+        Ok(())
     }
 
     /// Of these kinds, the ones that this user may not list and watch there.

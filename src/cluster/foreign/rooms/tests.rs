@@ -145,3 +145,17 @@ async fn a_lesson_that_is_taken_up_forgets_no_namespace_of_another_uid() {
     assert!(rooms.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
     assert_eq!(stage.foreign.lock().deleted, ["rw-first-01"]);
 }
+
+/// `lesson leave`, and at once the lesson again, by a user who has the rights that lessons need and
+/// no more: none to watch namespaces.
+#[tokio::test]
+async fn a_namespace_that_is_going_is_waited_for() {
+    let stage = Stage::new().await;
+    let rooms = stage.rooms();
+    rooms.room(LESSON, &[], true).await.unwrap().expect("it is made");
+    stage.foreign.lock().lingers = 3;
+    assert_eq!(rooms.leave().await.unwrap(), ["rw-first-01"]);
+    assert!(rooms.room(LESSON, &[], true).await.unwrap().expect("it is made anew").fresh);
+    let foreign = stage.foreign.lock();
+    assert_eq!((foreign.made, foreign.lingers), (2, 0), "made only when the first one was gone");
+}
