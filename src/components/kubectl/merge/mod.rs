@@ -121,9 +121,7 @@ fn diff(shape: Shape, from: &Fields, to: &Fields, look: Look) -> Fields {
             (Value::Object(_), Value::Object(_)) if shape.field(key).is_replaced() => {
                 // Upstream sends it also if it is the same (`handleMapDiff`), so that `apply` says
                 // `configured` of every PodDisruptionBudget.
-                if look.additions {
-                    patch.insert(key.clone(), new.clone());
-                }
+                patch.extend(look.additions.then(|| (key.clone(), new.clone())));
             }
             (Value::Object(a), Value::Object(b)) => {
                 let mut inner = diff(shape.field(key), a, b, look);
