@@ -306,8 +306,8 @@ mod tests {
         FailedStart { why: "bad checksum".into(), may_pass }
     }
 
-    /// `fault stop kube-apiserver/NODE` of one of three control planes: a name server there answered
-    /// with what it had heard by then, and no volume was made.
+    /// `fault stop kube-apiserver/NODE` of one of three control planes: a name server there
+    /// answered with what it had heard by then, and no volume was made.
     #[test]
     fn an_addon_on_a_control_plane_does_not_depend_on_the_api_server_of_its_node() {
         for component in crate::components::ALL {
