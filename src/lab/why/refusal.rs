@@ -115,8 +115,8 @@ fn may_be(line: &Command, command: &str) -> bool {
     line.verb().is_err() || line.is_understood() && is_of(line, command)
 }
 
-/// Returns whether this exit code says that a command failed. `kubectl diff` ends with 1 if there is
-/// a difference, and `kubectl exec` with the code of the program in the container.
+/// Returns whether this exit code says that a command failed. `kubectl diff` ends with 1 for a
+/// difference, and `kubectl exec` with the code of the program in the container.
 fn tells_of_refusal(command: &Command, code: i32) -> bool {
     match command.verb().map(Verb::name) {
         Ok("diff") => code > 1,
