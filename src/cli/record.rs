@@ -192,7 +192,7 @@ mod tests {
         let keep = |ended, output: &mut dyn Write| {
             keep(draft::draft(named(), &[act()]), dir.path(), [&folder, &spare], ended, Lang::En, output)
         };
-        let mut output = Vec::new();
+        let mut output = Vec::<u8>::new();
         assert_eq!(keep(Ok(0), &mut output).unwrap(), 1);
         assert!(String::from_utf8(output).unwrap().contains("kubectl get pods"));
         // Standard output is on the full disk, too: that must not hide how the session ended.
