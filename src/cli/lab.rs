@@ -4,7 +4,7 @@ use super::args::{Lab as Command, Output, Report};
 use super::beside;
 use super::codes::USAGE;
 use super::running::if_running;
-use super::words::Word;
+use super::words::{Word, no_lab};
 use anyhow::anyhow;
 use cluster::{Home, Place};
 use lab::graded::read::{self, Lab, Labs};
@@ -295,7 +295,7 @@ async fn show(
             let Some(lab) = labs.get(&id) else {
                 // It may be there, and what keeps it from being read is one of these.
                 fault_lines(&labs).iter().for_each(|line| eprintln!("ropewalk: {line}"));
-                eprintln!("ropewalk: {}", style.lang.say(Say::NoSuchLab, &[&id]));
+                eprintln!("ropewalk: {}", no_lab(&id, style.lang));
                 return Ok(1);
             };
             sheet(lab, seed.unwrap_or(1), tag(style.lang))

@@ -4,7 +4,7 @@ use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
 use super::paths::absolute;
 use super::running::if_running;
-use super::words::Word;
+use super::words::{Word, no_lesson};
 use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
@@ -45,7 +45,7 @@ pub(crate) async fn run(
         return Ok(USAGE);
     }
     if let Some(id) = odd_id(&command) {
-        eprintln!("ropewalk: {}", lang.say(Say::NoSuchLesson, &[&prose::harmless(id)]));
+        eprintln!("ropewalk: {}", no_lesson(id, lang));
         return Ok(1);
     }
     let place = match &kubeconfig {
@@ -305,7 +305,7 @@ async fn show(
         for fault in &library.faults {
             eprintln!("ropewalk: {}", prose::harmless(&fault.to_string()));
         }
-        eprintln!("ropewalk: {}", lang.say(Say::NoSuchLesson, &[&id]));
+        eprintln!("ropewalk: {}", no_lesson(&id, lang));
         return Ok(1);
     };
     let tag = front::tag(lang);

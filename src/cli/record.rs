@@ -7,7 +7,7 @@ use lab::format::Library;
 use lab::format::draft::{self, Draft, Named, OPEN};
 use lang::charset::{eprintln, harmless_lines, println};
 use std::fs::{DirBuilder, OpenOptions};
-use std::io::Write;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ui::options::Options;
@@ -43,14 +43,14 @@ pub(crate) async fn run(directory: &Path, id: &str, name: &str, lang: Lang) -> a
     let title = word.replace('-', " ");
     let draft = draft::draft(Named { track, order, title: &title }, &tape.acts());
     let spare = std::env::temp_dir().join(format!("ropewalk-draft-{}", std::process::id()));
-    keep(draft, directory, [&folder, &spare], ended, lang)
+    keep(draft, directory, [&folder, &spare], ended, lang, &mut io::stdout())
 }
 
 /// Writes the draft of a session that has ended, in whatever way: what the teacher did would be
 /// lost with an error. A line that failed is in the draft, so the session's exit code says nothing.
 ///
 /// Where the folder cannot be made or written to, the draft goes to the spare one for temporary
-/// files, and where that fails, too, as on a full disk, to standard output; both with exit code 1.
+/// files, and where that fails, too, as on a full disk, to `output`; both with exit code 1.
 ///
 /// # Errors
 /// The session's own error, after the draft is written.
@@ -60,6 +60,7 @@ fn keep(
     [folder, spare]: [&Path; 2],
     ended: Result<i32, ui::Error>,
     lang: Lang,
+    output: &mut dyn Write,
 ) -> anyhow::Result<i32> {
     let Some(draft) = draft else {
         ended?;
@@ -70,10 +71,14 @@ fn keep(
     let (paths, failed) = match write_or_spare(folder, spare, &files) {
         Ok(written) => written,
         Err([first, second]) => {
-            std::print!("{}", shown(&files));
-            let place = |folder: &Path, error: std::io::Error| format!("{} ({error})", folder.display());
-            let with = [place(folder, first), place(spare, second)];
-            eprintln!("ropewalk: {}", lang.say(Word::DraftShown, &with.each_ref().map(String::as_str)));
+            let written = output.write_all(shown(&files).as_bytes()).and_then(|()| output.flush());
+            let place = |folder: &Path, error: io::Error| format!("{} ({error})", folder.display());
+            let [first, second] = [place(folder, first), place(spare, second)];
+            let said = match written {
+                Ok(()) => lang.say(Word::DraftShown, &[&first, &second]),
+                Err(error) => lang.say(Word::DraftLost, &[&first, &second, &error.to_string()]),
+            };
+            eprintln!("ropewalk: {said}");
             ended?;
             return Ok(1);
         }
@@ -115,7 +120,7 @@ fn write_or_spare(
     folder: &Path,
     spare: &Path,
     files: &[(&str, &str)],
-) -> Result<(Vec<PathBuf>, Option<std::io::Error>), [std::io::Error; 2]> {
+) -> Result<(Vec<PathBuf>, Option<io::Error>), [io::Error; 2]> {
     match write_new(folder, files) {
         Ok(paths) => Ok((paths, None)),
         Err(first) => match write_new(spare, files) {
@@ -126,7 +131,7 @@ fn write_or_spare(
 }
 
 /// Writes files into a folder that must not be there yet, and returns their paths.
-fn write_new(folder: &Path, files: &[(&str, &str)]) -> std::io::Result<Vec<PathBuf>> {
+fn write_new(folder: &Path, files: &[(&str, &str)]) -> io::Result<Vec<PathBuf>> {
     if let Some(above) = folder.parent() {
         std::fs::create_dir_all(above)?;
     }
@@ -156,7 +161,7 @@ mod tests {
         assert_eq!(write_new(&folder, &files).unwrap().len(), 2);
         assert_eq!(judge(dir.path(), &folder), 0);
         let again = write_new(&folder, &[("lesson.md", "")]).unwrap_err();
-        assert_eq!(again.kind(), std::io::ErrorKind::AlreadyExists);
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(std::fs::read_to_string(folder.join("lesson.md")).unwrap(), draft.english);
     }
 
@@ -167,7 +172,8 @@ mod tests {
         let named = Named { track: "harbour", order: 3, title: "a shop" };
         let (folder, spare) = (dir.path().join("harbour/03-a-shop"), dir.path().join("spare"));
         let draft = draft::draft(named, &[act]);
-        let keep = |draft, ended| keep(draft, dir.path(), [&folder, &spare], ended, Lang::En);
+        let keep =
+            |draft, ended| keep(draft, dir.path(), [&folder, &spare], ended, Lang::En, &mut io::sink());
         assert!(keep(draft, Err(ui::Error::Panicked)).is_err());
         assert!(folder.join("lesson.md").exists() && folder.join("lesson.ko.md").exists());
         assert!(keep(None, Err(ui::Error::Panicked)).is_err());
@@ -181,9 +187,18 @@ mod tests {
         let file = dir.path().join("a file");
         std::fs::write(&file, "").unwrap();
         let (folder, spare) = (file.join("harbour/03-a-shop"), file.join("spare"));
-        let act = Act { line: "kubectl get pods".into(), ..Act::default() };
-        let draft = draft::draft(Named { track: "harbour", order: 3, title: "a shop" }, &[act]);
-        assert_eq!(keep(draft, dir.path(), [&folder, &spare], Ok(0), Lang::En).unwrap(), 1);
+        let act = || Act { line: "kubectl get pods".into(), ..Act::default() };
+        let named = || Named { track: "harbour", order: 3, title: "a shop" };
+        let keep = |ended, output: &mut dyn Write| {
+            keep(draft::draft(named(), &[act()]), dir.path(), [&folder, &spare], ended, Lang::En, output)
+        };
+        let mut output = Vec::<u8>::new();
+        assert_eq!(keep(Ok(0), &mut output).unwrap(), 1);
+        assert!(String::from_utf8(output).unwrap().contains("kubectl get pods"));
+        // Standard output is on the full disk, too: that must not hide how the session ended.
+        let mut full: &mut [u8] = &mut [0; 4];
+        assert_eq!(keep(Ok(0), &mut full).unwrap(), 1);
+        assert!(keep(Err(ui::Error::Panicked), &mut full).is_err());
         let told = shown(&[("lesson.md", "english\n\u{1b}[2J"), ("lesson.ko.md", "korean")]);
         assert_eq!(told, "── lesson.md ──\nenglish\n[2J\n── lesson.ko.md ──\nkorean\n");
     }

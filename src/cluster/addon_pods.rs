@@ -14,6 +14,8 @@ pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/sp
 /// The pods with a component of the cluster that the addons make, as a learner left them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct AddonPods {
+    /// How many objects of the addons are in their namespace, whatever they are.
+    pub objects: usize,
     /// How many pods the Deployments make, and single pods.
     pub pods: usize,
     /// Templates of DaemonSets: each makes a pod for every node that it belongs on.
@@ -21,8 +23,10 @@ pub(crate) struct AddonPods {
 }
 
 impl AddonPods {
-    /// Adds the pods that an object of the API makes or is; none if no container runs a component.
+    /// Adds an object of the API, and the pods that it makes or is; none if no container runs a
+    /// component.
     pub(crate) fn add(&mut self, object: &Value) {
+        self.objects += usize::from(object.pointer("/metadata/namespace").is_some());
         let containers = CONTAINERS.iter().find_map(|path| object.pointer(path)?.as_array());
         let mut images = containers.into_iter().flatten().filter_map(|c| c["image"].as_str());
         if !images.any(|image| image.starts_with(PREFIX)) {
@@ -82,7 +86,7 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
 const REFUSED_AFTER: Duration = Duration::from_secs(10);
 
 /// Whether a start may go by the addons that were made: all of them, or those that are not refused.
-/// `tried`: how long ago the first ones could be made.
+/// `made`: how many objects are in their namespace. `tried`: how long ago there was the first one.
 pub(super) fn is_settled(failed: usize, made: usize, tried: Duration) -> bool {
     failed == 0 || made > 0 && tried >= REFUSED_AFTER
 }
@@ -136,6 +140,7 @@ mod tests {
         assert!(is_settled(0, 9, Duration::ZERO) && is_settled(0, 0, Duration::ZERO));
         assert!(!is_settled(2, 7, Duration::ZERO) && !is_settled(2, 7, REFUSED_AFTER / 2));
         assert!(is_settled(1, 7, REFUSED_AFTER), "it is refused");
+        assert!(is_settled(3, 1, REFUSED_AFTER), "the namespace is there");
         assert!(!is_settled(9, 0, REFUSED_AFTER * 2), "nothing is there");
     }
 
@@ -161,6 +166,35 @@ mod tests {
             (2, 2, vec!["first".into(), "last".to_string()])
         );
         assert!(failed[0].contains("refused"), "{failed:?}");
+    }
+
+    /// A quota lets no Deployment in. Only their pods were counted, so a start waited for ever.
+    #[tokio::test]
+    async fn a_start_does_not_wait_for_deployments_that_a_policy_refuses() {
+        let object = |kind: &str, name: &str| {
+            let container = json!({"name": name, "image": format!("{PREFIX}{name}:1")});
+            let spec = json!({"template": {"spec": {"containers": [container]}}});
+            json!({"kind": kind, "metadata": {"name": name, "namespace": "kube-system"}, "spec": spec})
+        };
+        let make = async |object: Value| match object["kind"] == "Deployment" {
+            true => Err("cannot make a Deployment: exceeded quota".to_string()),
+            false => Ok(object),
+        };
+        let [coredns, provisioner] = ["coredns", "provisioner"].map(|name| object("Deployment", name));
+        let proxy = object("DaemonSet", "kube-proxy");
+        for objects in [
+            vec![coredns.clone(), proxy, provisioner.clone()],
+            vec![
+                json!({"kind": "ConfigMap", "metadata": {"namespace": "kube-system"}}),
+                coredns,
+                provisioner,
+            ],
+        ] {
+            let (made, failed) = make_all(objects, &make).await;
+            assert_eq!((made.pods, failed.len()), (0, 2));
+            assert!(is_settled(failed.len(), made.objects, REFUSED_AFTER));
+            assert!(!is_settled(failed.len(), made.objects, REFUSED_AFTER / 2));
+        }
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use super::control;
 use super::error::{Error, chain};
-use super::external_etcd::ExternalEtcd;
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::kubelets::keep_all;
@@ -15,7 +14,8 @@ use super::refusal::Refusal;
 use super::reply::Reply;
 use super::spec::{NodeSpec, Spec};
 use super::target;
-use super::world::{FailedStart, Problem, World};
+use super::waits::{self, STORE_MAX, no_store, until_done};
+use super::world::{Problem, World};
 use super::{balancer, logs, manifests, node_objects};
 use ::kubelet::pressure::{Machine, Memory, Meter};
 use cni::NodeNetwork;
@@ -24,7 +24,6 @@ use linux::{self, boot};
 use parking_lot::Mutex;
 use rng::Rng;
 use runtime::{self, Images, NodeRuntime, Zygote};
-use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -41,11 +40,6 @@ const STOP_ORDER: [(&[&str], Duration); 3] = [
     (&["kube-apiserver"], Duration::from_millis(600)),
     (&["etcd"], Duration::from_millis(800)),
 ];
-/// A store that does not serve after this time may never do so: a majority of its members is
-/// missing, or an external etcd does not answer. The program that started the cluster waits for it.
-/// A slow machine with other work needs five minutes.
-const STORE_MAX: Duration = Duration::from_secs(600);
-
 /// Writes a word to standard output, where the program that started this cluster reads it.
 fn tell(word: &Word) {
     let mut line = serde_json::to_vec(word).unwrap_or_default();
@@ -174,7 +168,9 @@ async fn live(
         tracing::warn!(why, "limits of containers are not enforced");
     }
     let mut end = std::pin::pin!(end(&world, zygote_died, &stop, asked, front_gone(order.attached)));
+    let (etcd, failed) = (world.spec.external_etcd.as_ref(), &world.failed_starts);
     let begin = tokio::time::timeout(STORE_MAX, begin(&world, &parts, &order.spec, &place));
+    let begin = waits::tell_reasons(begin, etcd, failed, |why| tell(&Word::Waits(why)));
     let begun = tokio::select! {
         biased; // a start that needs the zygote would wait for ever for what it was to make
         end = &mut end => match end {
@@ -183,7 +179,7 @@ async fn live(
         },
         begun = begin => match begun {
             Ok(begun) => begun,
-            Err(_) => Err(Error::Start(no_store(world.spec.external_etcd.as_ref(), &world.failed_starts))),
+            Err(_) => Err(Error::Start(no_store(etcd, failed))),
         },
     };
     if let Err(error) = begun {
@@ -238,7 +234,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
     let crew = &world.crew;
     // The end of the cluster's own crew is not waited for: a panic in it ends one task alone.
     // What is made of several tasks that need each other has a crew of its own, which is kept.
-    let (ready_world, ready_client) = (world.clone(), client.clone());
+    let (ready_world, ready_client, noted) = (world.clone(), client.clone(), progress.clone());
     crew.keep("ready", move |crew| {
         ready::follow(crew, &ready_world, &ready_client, progress.clone());
     });
@@ -251,12 +247,12 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
     crew.spawn(async move {
         let answered = OnceLock::new();
         let apply = || manifests::apply(&addons_world, &addons, &answered);
-        until_done("addons are not made yet", apply).await;
+        until_done("addons are not made yet", apply, |why| waits::note(&noted, why)).await;
     });
     let (nodes, nodes_world) = (client.clone(), world.clone());
     crew.spawn(async move {
         let reconcile = || node_objects::reconcile(&nodes_world, &nodes);
-        until_done("the nodes of an earlier run are not brought up to date yet", reconcile).await;
+        until_done("the nodes of an earlier run are not brought up to date yet", reconcile, |_| ()).await;
     });
 }
 
@@ -293,36 +289,6 @@ async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) ->
     match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
         Ok(_) => Ok(()),
         Err(_) => std::future::pending().await, // `world` has the sender
-    }
-}
-
-/// Says why no store serves, as far as that is known: with the error of the last start of each
-/// member that has not started since.
-fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<String, FailedStart>>) -> String {
-    let seconds = STORE_MAX.as_secs();
-    let why = match etcd {
-        Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
-        None => "no majority of the store's members has met".into(),
-    };
-    let failed = failed.lock();
-    let failed: String = failed.iter().map(|(node, start)| format!("; {}", start.say(node))).collect();
-    format!("there is no store after {seconds} s: {why}{failed}")
-}
-
-/// Tries again until it is done. Whatever still fails after the first seconds, when the API
-/// answers, is logged once for each reason.
-async fn until_done<F: Future<Output = Result<(), String>>>(what: &str, attempt: impl Fn() -> F) {
-    const PAUSE_MAX: Duration = Duration::from_secs(5);
-    let (mut pause, mut told) = (Duration::from_millis(10), String::new());
-    while let Err(error) = attempt().await {
-        if pause == PAUSE_MAX && error != told {
-            tracing::warn!(error, "{what}");
-            told = error;
-        } else {
-            tracing::debug!(error, "{what}");
-        }
-        clock::pause(pause).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
 }
 
@@ -440,19 +406,7 @@ fn memory_meter(cgroups: Arc<dyn linux::cgroup::Backend>) -> Meter {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// A member whose start may still succeed ends no cluster, so nothing else tells its error.
-    #[test]
-    fn a_start_without_a_store_says_why_its_members_did_not_start() {
-        let failed = |why: &str, may_pass| FailedStart { why: why.into(), may_pass };
-        let all = [("cp1", failed("the disk is full", true)), ("cp2", failed("bad checksum", false))];
-        let all = Mutex::new(all.map(|(node, start)| (node.to_string(), start)).into());
-        let told = no_store(None, &all);
-        let members =
-            "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
-        assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
-        assert!(told.ends_with(members), "{told}");
-    }
+    use crate::external_etcd::ExternalEtcd;
 
     /// `up --etcd` in a Korean session: only the cluster's process finds out whose etcd it is.
     #[tokio::test]

@@ -44,12 +44,18 @@ pub struct Launched {
 }
 
 /// Starts a cluster and returns when its store serves, and its control socket and API port are
-/// open. The API may not answer yet.
+/// open. The API may not answer yet. `tell` gets the reason of a store that does not serve after
+/// some seconds, and each new reason.
 ///
 /// # Errors
 /// As [`launch_with`].
-pub async fn launch(place: &Place, spec: &Spec, attached: bool) -> Result<Launched, Error> {
-    launch_with(place, spec, attached, &[]).await
+pub async fn launch(
+    place: &Place,
+    spec: &Spec,
+    attached: bool,
+    tell: impl FnMut(&str),
+) -> Result<Launched, Error> {
+    launch_with(place, spec, attached, &[], tell).await
 }
 
 /// The same, with these variables in the cluster's environment.
@@ -66,6 +72,7 @@ pub async fn launch_with(
     spec: &Spec,
     attached: bool,
     variables: &[(&str, &OsStr)],
+    mut tell: impl FnMut(&str),
 ) -> Result<Launched, Error> {
     if place.foreign().exists() {
         return Err(Refusal::Foreign { name: place.name.clone() }.into());
@@ -110,6 +117,7 @@ pub async fn launch_with(
                 let stale_context = renew_context(place, before).await;
                 return Ok(Launched { child, leash, api_port, unlimited, stale_context });
             }
+            Ok(Word::Waits(why)) => tell(&why),
             Ok(Word::Failed(why)) => {
                 let _ = child.wait().await; // it has said why
                 return Err(match why.into_result() {

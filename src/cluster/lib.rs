@@ -74,6 +74,7 @@ mod sockets;
 pub mod spec;
 mod target;
 pub mod undo;
+mod waits;
 pub mod wipe;
 mod world;
 

@@ -293,7 +293,7 @@ fn provisioner(tolerations: &Value) -> Value {
 }
 
 /// Makes what is missing, brings the components' images to this program's version, and notes which
-/// pods the addons have. `answered`: when an addon could be made for the first time.
+/// pods the addons have. `answered`: when the first object was in their namespace.
 ///
 /// # Errors
 /// What could not be made: all else was.
@@ -306,10 +306,11 @@ pub(crate) async fn apply(
     let (made, mut failed) = make_all(addons(world), make).await;
     failed.extend(remove_bare_provisioner(client).await.err());
     let tried =
-        if made.pods > 0 { answered.get_or_init(clock::Instant::now).elapsed() } else { Duration::ZERO };
-    if is_settled(failed.len(), made.pods, tried) {
+        if made.objects > 0 { answered.get_or_init(clock::Instant::now).elapsed() } else { Duration::ZERO };
+    if is_settled(failed.len(), made.objects, tried) {
         world.addons.send_replace(Some(made));
     }
+    failed.dedup(); // while the API does not answer, each has the same reason
     if failed.is_empty() { Ok(()) } else { Err(failed.join("; ")) }
 }
 

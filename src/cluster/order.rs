@@ -29,5 +29,7 @@ pub(crate) enum Word {
         /// Why limits of containers are not enforced, or not all of them.
         unlimited: Option<String>,
     },
+    /// Why the store does not serve yet.
+    Waits(String),
     Failed(Reply),
 }

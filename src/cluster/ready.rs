@@ -38,12 +38,16 @@ pub(crate) struct Progress {
     /// off or a pod fails.
     #[serde(default)]
     pub started: bool,
+    /// Why the start does not go on; empty: nothing is known to hold it up.
+    #[serde(default)]
+    pub waits: String,
 }
 
 impl Progress {
-    /// Takes over from the progress `before` whether the start was complete.
+    /// Takes over from the progress `before` whether the start was complete, and what holds it up.
     fn after(mut self, before: &Progress) -> Progress {
         self.started = self.ready || before.started;
+        self.waits.clone_from(&before.waits);
         self
     }
 }
@@ -55,11 +59,9 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
         let nodes: Informer<Node> = Informer::all(&own, &client);
         let pods: Informer<Pod> = Informer::in_namespace(&own, &client, "kube-system");
         let news = Arc::new(Notify::new());
-        let poke = news.clone();
-        nodes.on(move |_| poke.notify_one());
-        let poke = news.clone();
-        pods.on(move |_| poke.notify_one());
-        let poke = news.clone();
+        let (of_nodes, of_pods, poke) = (news.clone(), news.clone(), news.clone());
+        nodes.on(move |_| of_nodes.notify_one());
+        pods.on(move |_| of_pods.notify_one());
         let mut inside = Inside {
             stores: world.stores.subscribe(),
             servers: world.api_servers.subscribe(),
@@ -78,9 +80,8 @@ pub(crate) fn follow(crew: &Crew, world: &Arc<World>, client: &Client, progress:
             }
         });
         let answers = Arc::new(AtomicBool::new(false));
-        let api = answers.clone();
+        let (api, poke) = (answers.clone(), news.clone());
         let (first_nodes, first_pods) = (nodes.clone(), pods.clone());
-        let poke = news.clone();
         own.spawn(async move {
             futures::join!(first_nodes.synced(), first_pods.synced());
             api.store(true, Ordering::Release);
@@ -250,7 +251,7 @@ fn judge(seen: &Seen) -> Progress {
             && pods_running >= to_run
             && mirrors >= static_pods
             && made >= to_be_made,
-        started: false,
+        ..Progress::default()
     }
 }
 
@@ -273,21 +274,20 @@ mod tests {
     #[test]
     fn a_node_that_is_switched_off_does_not_make_a_cluster_start_anew() {
         let told = |ready: bool, before: &Progress| Progress { ready, ..Progress::default() }.after(before);
-        let begun = told(false, &Progress::default());
+        let begun = told(false, &Progress { waits: "refused".into(), ..Progress::default() });
         assert!(!begun.started);
         let whole = told(true, &begun);
         assert!(whole.started);
         let broken = told(false, &whole);
-        assert!(broken.started && !broken.ready);
+        assert!(broken.started && !broken.ready && broken.waits == "refused");
     }
 
     #[test]
     fn only_the_clusters_own_pods_keep_it_from_being_ready() {
         let pod = |image: &str, phase: &str| -> Pod {
-            serde_json::from_value(serde_json::json!({
-                "metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": image}]}, "status": {"phase": phase}
-            }))
-            .unwrap()
+            let spec = json!({"containers": [{"name": "c", "image": image}]});
+            let pod = json!({"metadata": {"name": "p"}, "spec": spec, "status": {"phase": phase}});
+            serde_json::from_value(pod).unwrap()
         };
         let own = format!("{}coredns:1", PREFIX);
         let counts = |pod: &Pod| is_own(pod) && is_to_run(pod);

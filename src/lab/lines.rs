@@ -21,7 +21,7 @@ pub(crate) fn may_fail(line: &str) -> (&str, bool) {
 
 /// The word that ends the here-document which follows this line: `EOF` of `cat > db.yaml <<'EOF'`.
 /// `None` too if the line has all of the document in it.
-fn here_document(line: &str) -> Option<String> {
+pub(crate) fn here_document(line: &str) -> Option<String> {
     document(line).filter(|(_, is_within)| !is_within).map(|(word, _)| word)
 }
 

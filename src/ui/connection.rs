@@ -109,7 +109,7 @@ async fn join_or_start(options: &Options, place: &Place, lang: Lang) -> Result<O
 /// The cluster cannot be started.
 pub(crate) async fn launch_silently(place: &Place) -> Result<Launched, cluster::Error> {
     let spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
-    launch::launch(place, &spec, true).await
+    launch::launch(place, &spec, true, |_| ()).await
 }
 
 /// Ends such a cluster, and returns when its processes are gone, after ten seconds at most.
@@ -121,7 +121,8 @@ pub(crate) async fn end(mut launched: Launched) {
 async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Origin, Error> {
     let mut spec = Spec::load(place)?.unwrap_or_else(|| Spec::new(&place.name));
     spec.api_port = api_port.or(spec.api_port);
-    match launch::launch(place, &spec, true).await {
+    let tell = |why: &str| eprintln!("ropewalk: {}", lang.say(Say::StartWaits, &[why]));
+    match launch::launch(place, &spec, true, tell).await {
         Ok(launched) => {
             let told = std::io::stderr().is_terminal(); // scripts find it in the kubeconfig
             if told && spec.api_port.is_none() && launched.api_port != 6443 {
@@ -197,8 +198,9 @@ fn news(lines: bool, told: &Value, now: &Value) -> bool {
     !lines || told != now
 }
 
-/// Names the parts of a start that are not there yet: `kube-apiserver, nodes 1/3`. Empty if it is
-/// complete. `value`: the cluster's answer to [`Ask::Wait`]. Pure.
+/// Names the parts of a start that are not there yet, and what is known to hold it up:
+/// `kube-apiserver, nodes 1/3`. Empty if it is complete. `value`: the cluster's answer to
+/// [`Ask::Wait`]. Pure.
 pub fn missing(lang: Lang, value: &Value) -> String {
     let mut parts = Vec::new();
     for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {
@@ -213,6 +215,7 @@ pub fn missing(lang: Lang, value: &Value) -> String {
             parts.push(lang.say(say, &[&value[have].to_string(), &value[of].to_string()]));
         }
     }
+    parts.extend(value["waits"].as_str().filter(|why| !why.is_empty()).map(String::from));
     parts.join(", ")
 }
 
@@ -431,6 +434,8 @@ mod tests {
         let value =
             serde_json::json!({"store": false, "nodes": 1, "nodesReady": 1, "pods": 2, "podsRunning": 0});
         assert_eq!(missing(Lang::En, &value), "etcd, kube-apiserver, kube-system pods 0/2");
+        let refused = serde_json::json!({"store": true, "api": true, "waits": "addons are not made yet: x"});
+        assert_eq!(missing(Lang::En, &refused), "addons are not made yet: x");
     }
 
     #[test]

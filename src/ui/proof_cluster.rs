@@ -186,7 +186,8 @@ impl ProofCluster {
         };
         let late = || "the cluster did not become ready".to_string();
         let launched =
-            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, spec, true, variables)).await {
+            match clock::timeout(WHOLE_MAX, launch::launch_with(&place, spec, true, variables, |_| ())).await
+            {
                 Some(Ok(launched)) => launched,
                 failed => {
                     home.remove();

@@ -13,7 +13,8 @@ use cluster::{Error, Place, Refusal, Spec};
 use lang::charset::eprintln;
 use serde_json::Value;
 use std::io::{IsTerminal, Write};
-use ui::texts::Say;
+use std::time::Duration;
+use ui::texts::{Lang, Say};
 use ui::{connection, settings};
 
 /// What to start: what the cluster was made of, changed by what the command line says.
@@ -93,32 +94,55 @@ impl<W: Write> Drop for ProgressLine<W> {
     }
 }
 
-/// Follows a start until it is complete. Progress goes to a terminal only.
+/// A start that takes longer says what it waits for.
+const LATE: Duration = Duration::from_secs(20);
+
+/// Says what a late start waits for: the first time, and when the cluster gives another reason.
+/// `told`: the reason that was said last. Pure.
+fn late_news(lang: Lang, told: &mut Option<String>, value: &Value) -> Option<String> {
+    let why = value["waits"].as_str().unwrap_or_default();
+    let is_said = told.as_ref().is_some_and(|told| why.is_empty() || told == why);
+    if is_said || why.is_empty() && value["ready"] == true {
+        return None;
+    }
+    *told = Some(why.to_string());
+    Some(lang.say(Say::UpLate, &[&connection::missing(lang, value)]))
+}
+
+/// Follows a start until it is complete. Progress goes to a terminal only; what a late start waits
+/// for goes to standard error in any case.
 ///
 /// # Errors
 /// The cluster ended, or it is not complete after [`WHOLE_MAX`] and `patient` is not set: a script
 /// would otherwise wait for ever.
 async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut control = Control::connect(place).await?;
-    let mut answer = Some(control.ask(&Ask::Wait).await?);
+    let mut value = control.ask(&Ask::Wait).await?;
     let mut line = ProgressLine(std::io::stderr().is_terminal().then(std::io::stderr));
-    let over = clock::deadline(WHOLE_MAX);
-    while let Some(value) = answer {
+    let (lang, log) = (settings::language(None, &place.home), place.log().display().to_string());
+    let (late, over, mut told) = (clock::deadline(LATE), clock::deadline(WHOLE_MAX), None);
+    loop {
+        let is_late = clock::Instant::now() >= late;
+        if let Some(news) = is_late.then(|| late_news(lang, &mut told, &value)).flatten() {
+            line.show("");
+            eprintln!("ropewalk: {news}");
+        }
         line.show(&progress_line(&value));
         if value["ready"] == true {
             return Ok(());
         }
-        answer = match tokio::time::timeout_at(over, control.next()).await {
-            Err(_) if !patient => {
-                let lang = settings::language(None, &place.home);
+        tokio::select! {
+            next = control.next() => match next? {
+                Some(next) => value = next,
+                None => bail!("{}", lang.say(Say::UpEnded, &[&log])),
+            },
+            () = clock::pause_until(late), if !is_late => {}
+            () = clock::pause_until(over), if !patient => {
                 let (seconds, missing) = (WHOLE_MAX.as_secs().to_string(), connection::missing(lang, &value));
-                bail!("{}", lang.say(Say::UpOver, &[&seconds, &missing, &place.log().display().to_string()]))
+                bail!("{}", lang.say(Say::UpOver, &[&seconds, &missing, &log]))
             }
-            Err(_) => control.next().await?,
-            Ok(next) => next?,
-        };
+        }
     }
-    bail!("{}", say(place, Say::UpEnded, &[&place.log().display().to_string()]))
 }
 
 /// Says what to start. Nothing of it runs yet.
@@ -143,8 +167,9 @@ async fn prepare(up: &Up) -> anyhow::Result<(Place, Spec)> {
 
 /// Starts a cluster, and prints what differs from what was asked for.
 async fn launch(place: &Place, spec: &Spec, attached: bool) -> anyhow::Result<Launched> {
-    let launched = launch::launch(place, spec, attached).await?;
     let lang = settings::language(None, &place.home);
+    let tell = |why: &str| eprintln!("ropewalk: {}", lang.say(Say::StartWaits, &[why]));
+    let launched = launch::launch(place, spec, attached, tell).await?;
     if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
     }
@@ -248,6 +273,23 @@ mod tests {
         line.show("store ..");
         drop(line);
         assert_eq!(String::from_utf8(shown).unwrap(), "\r\x1b[Kstore ..\r\x1b[K");
+    }
+
+    #[test]
+    fn a_late_start_says_what_is_missing_once_and_each_reason() {
+        let mut told = None;
+        let mut news = |ready: bool, waits: &str| {
+            let value = serde_json::json!({"store": true, "api": true, "nodes": 3, "nodesReady": 1,
+                "ready": ready, "waits": waits});
+            late_news(Lang::En, &mut told, &value)
+        };
+        let first = news(false, "").unwrap();
+        assert_eq!(first, "the cluster is not complete yet. Missing: nodes 1/3");
+        assert_eq!(news(false, ""), None);
+        assert!(news(false, "refused: a quota").unwrap().ends_with("nodes 1/3, refused: a quota"));
+        assert_eq!((news(false, "refused: a quota"), news(false, "")), (None, None));
+        assert!(news(true, "refused: another").unwrap().ends_with("refused: another"));
+        assert_eq!(late_news(Lang::En, &mut None, &serde_json::json!({"ready": true})), None);
     }
 
     #[test]

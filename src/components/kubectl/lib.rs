@@ -60,6 +60,7 @@ pub mod error;
 mod files;
 pub mod flag;
 mod glob;
+mod go_path;
 mod help;
 mod info;
 mod io;

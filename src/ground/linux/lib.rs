@@ -110,3 +110,34 @@ pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> io::Result<String>
 pub(crate) fn check(answer: i64) -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }
+
+/// Writes a line to standard error, if that takes it. Standard error of a cluster's processes is
+/// the log: on a full disk `eprintln!` would panic, and the cluster would end with its zygote.
+pub fn say(line: impl std::fmt::Display) {
+    let _ = io::Write::write_all(&mut io::stderr(), format!("ropewalk: {line}\n").as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    /// Set in the process that the test below runs.
+    const INSIDE: &str = "ROPEWALK_TEST_SAY";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[test]
+    fn says_a_line() {
+        if std::env::var_os(INSIDE).is_some() {
+            say("a line");
+        }
+    }
+
+    #[test]
+    fn a_line_that_a_full_disk_does_not_take_ends_no_process() {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "tests::says_a_line", "--nocapture"]).env(INSIDE, "1");
+        assert!(command.stdout(Stdio::null()).stderr(full).status().unwrap().success());
+    }
+}

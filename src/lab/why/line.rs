@@ -2,7 +2,7 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, letters};
+use crate::lines::{Place, here_document, letters};
 use api::kinds;
 use kubectl::flag::Kind;
 use kubectl::table::{self, Verb};
@@ -58,6 +58,7 @@ impl Command {
     /// `None`: it is no kubectl line. What stands behind a pipe or another sign of the shell is
     /// left out.
     pub(super) fn read(line: &str) -> Option<Command> {
+        let line = &joined(line);
         let own = first_command(line);
         let alone = own.len() == line.len();
         let mut words = shlex::split(own)?;
@@ -75,9 +76,10 @@ impl Command {
         (!words.is_empty()).then_some(Command { before, words, alone })
     }
 
-    /// The commands of kubectl's that a line has run: its first one, and those behind a pipe or a
-    /// `;`. Only the first may do without the word `kubectl`.
+    /// Returns the commands of a line that are kubectl's and surely ran: the first one, and others
+    /// after `|` or `;`. Only the first may leave out the word `kubectl`, as in the REPL.
     pub(super) fn all(line: &str) -> Vec<Command> {
+        let line = &joined(line);
         let is_named = |part: &&str| {
             let mut words = part.split_whitespace().skip_while(|word| is_assignment(word));
             matches!(words.next(), Some("kubectl" | "k"))
@@ -198,6 +200,21 @@ fn is_assignment(word: &str) -> bool {
     word.split_once('=').is_some_and(|(name, _)| !name.is_empty() && is_name(name))
 }
 
+/// Joins lines as a shell does: a backslash and the newline after it are left out, except in single
+/// quotes.
+fn joined(line: &str) -> String {
+    let (mut text, mut from, mut last) = (String::new(), 0, None);
+    for (at, c, _) in letters(line) {
+        // A backslash that is a letter quotes nothing.
+        if c == '\n' && line[..at].ends_with('\\') && last != Some(at - 1) {
+            text.push_str(&line[from..at - 1]);
+            from = at + 1;
+        }
+        last = Some(at);
+    }
+    text + &line[from..]
+}
+
 /// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
 /// file before its redirection (`2>`) is the shell's, too.
 fn first_command(line: &str) -> &str {
@@ -209,28 +226,34 @@ fn first_command(line: &str) -> &str {
     if is_files { bare } else { command }
 }
 
-/// The commands of a line that run whatever becomes of those before them: those of pipes, and
-/// behind `;`. Behind `&&`, `||` and `&`, and below the first line, nothing is sure.
+/// Returns the commands of a line that run whether or not the earlier ones succeed: the parts of
+/// pipelines, and those after `;`. After `&&`, `||` and `&`, in a subshell or a command
+/// substitution, and on further lines, a command may not have run. A newline after `|` does not end
+/// the line.
 ///
 /// ```text
 /// a | b 2>&1; c && d; e      a, b 2>&1, c
+/// a; (b; c)                  a
+/// a |⏎b⏎c                    a, b
 /// ```
 fn sure_parts(line: &str) -> Vec<&str> {
-    let line = line.lines().next().unwrap_or_default();
-    let (mut parts, mut from) = (Vec::new(), 0);
-    let is_sign = |at: usize, c: char| matches!(c, '|' | ';' | '&') && !is_redirection(line, at);
-    let signs = letters(line).filter(|(at, c, place)| *place == Place::Bare && is_sign(*at, *c));
-    for (at, sign, _) in signs {
-        if at < from {
-            continue; // the second letter of `|&`
+    let (mut parts, mut from, mut is_piped) = (Vec::new(), 0, false);
+    for (at, sign, _) in letters(line).filter(|(_, _, place)| *place == Place::Bare) {
+        // A blank part after `|`; the text of a here-document would come first.
+        let goes_on = || is_piped && line[from..at].trim().is_empty() && here_document(&line[..at]).is_none();
+        match sign {
+            _ if at < from || is_redirection(line, at) => continue, // also the second sign of `|&`
+            '(' | '`' => return parts,
+            '\n' if goes_on() => continue,
+            '\n' | '|' | ';' | '&' => parts.push(&line[from..at]),
+            _ => continue,
         }
-        parts.push(&line[from..at]);
         let next = line[at + 1..].chars().next();
-        match (sign, next) {
-            ('|', Some('&')) => from = at + 2,
-            ('|', Some('|')) | ('&', _) => return parts,
-            _ => from = at + 1,
+        if matches!((sign, next), ('|', Some('|')) | ('&' | '\n', _)) {
+            return parts;
         }
+        is_piped = sign == '|';
+        from = if is_piped && next == Some('&') { at + 2 } else { at + 1 };
     }
     parts.push(&line[from..]);
     parts
@@ -360,6 +383,13 @@ mod tests {
             ("kubectl logs a & kubectl get svc", vec!["kubectl logs a"]),
             ("echo '; kubectl get pods'", vec![]),
             ("cat > a <<EOF\nx; kubectl get pods\nEOF", vec![]),
+            ("(cd a; kubectl get pods)", vec![]),
+            ("sleep 1; kubectl get svc; echo $(date; kubectl get pods)", vec!["kubectl get svc"]),
+            ("echo `date; kubectl get pods`", vec![]),
+            ("cat a | \\\n kubectl apply \\\n -f -", vec!["kubectl apply -f -"]),
+            ("cat a |\n\nkubectl apply -f -\nkubectl top", vec!["kubectl apply -f -"]),
+            ("cat <<EOF |\nkubectl get pods\nEOF\nkubectl apply -f -", vec![]),
+            ("sleep 1;\nkubectl get pods", vec![]),
         ] {
             let found: Vec<String> =
                 Command::all(line).into_iter().map(|c| c.written(c.words.clone())).collect();
@@ -431,6 +461,7 @@ mod tests {
                 "get --raw|/api/v1/pods?limit=1&continue=x",
             ),
             (r"kubectl get po -l a\>b; date", "get po -l|a>b"),
+            ("kubectl run a \\\n  --image=b \\\n --env='c=\\\nd'", "run a --image=b|--env=c=\\\nd"),
             (r#"kubectl patch po a -p "{\"a\": \"b;c\"}""#, r#"patch po a -p|{"a": "b;c"}"#),
         ] {
             let read = read(line).words;

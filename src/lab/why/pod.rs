@@ -20,8 +20,16 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
     let its_node = reader.facts.find("nodes", "", node);
     // Nodes have the same condition.
     let is_silent = its_node.is_some_and(|node| !is_ready(node));
+    let has_nodes = reader.facts.all("nodes").next().is_some();
+    let is_gone = its_node.is_none() && has_nodes && !node.is_empty();
     let has_ended = matches!(phase, "Succeeded" | "Failed");
     let is_held = meta::finalizers(pod).next().is_some();
+    if meta::is_terminating(pod) && is_gone && !is_held {
+        reader.line(out, Word::LeavesMissingNode, &[node]);
+        out.tips.push("kubectl get nodes".into());
+        alive(reader, out, "kube-controller-manager");
+        return;
+    }
     if meta::is_terminating(pod) && (is_held || !is_silent) {
         terminating(reader, out, pod);
         return;
@@ -32,8 +40,7 @@ pub(super) fn pod(reader: &Reader, out: &mut Explanation, pod: &Value) {
         out.tips.push(format!("kubectl describe node {node}"));
         return;
     }
-    let has_nodes = reader.facts.all("nodes").next().is_some();
-    if its_node.is_none() && has_nodes && !node.is_empty() && !has_ended {
+    if is_gone && !has_ended {
         reader.line(out, Word::NoSuchNode, &[node]);
         out.tips.push("kubectl get nodes".into());
         return;

@@ -8,6 +8,7 @@ use super::reader::{Reader, flag, is_unread, near};
 use super::service;
 use super::texts::Word;
 use api::meta;
+use kubectl::table::Verb;
 use std::sync::Arc;
 use tap::{ObjectRef, Record};
 
@@ -41,7 +42,7 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
         records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.session == session)).collect();
     let last = command.last().and_then(|r| r.request.as_ref());
     out.about = last.map(|q| q.command.clone()).unwrap_or_default();
-    // Of several commands of a line, the one that the records are of.
+    // The command of the line that sent the recorded requests: the last one of this verb.
     let line = lines.iter().rfind(|line| is_of(line, &out.about)).or(lines.first());
     // A line of another command, or one that kubectl does not understand, never reached the server.
     let recorded = failed.is_none() || line.is_none_or(|line| may_be(line, &out.about));
@@ -51,9 +52,11 @@ pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> E
     // answer decides.
     let decides = |r: &&&Arc<Record>| r.answer().is_some() && !is_of_a_deletion(r, &command);
     let newest = command.iter().rev().find(decides).copied().filter(|answer| code(answer) >= 400);
-    // Unless the exit code, which is kubectl's own, says that one of several was refused.
-    let is_own = failed.is_some() && line.is_some_and(|line| line.alone);
-    let refusal = newest.or_else(|| refused_before(&command).filter(|_| is_own));
+    // An earlier refusal counts if the exit code says that something was refused.
+    let code_tells =
+        |typed: &Typed| line.is_some_and(|line| line.alone && tells_of_refusal(line, typed.code));
+    let is_told = failed.is_some_and(code_tells);
+    let refusal = newest.or_else(|| refused_before(&command).filter(|_| is_told));
     if let Some(answer) = refusal
         && recorded
         && !went_well
@@ -112,6 +115,16 @@ fn may_be(line: &Command, command: &str) -> bool {
     line.verb().is_err() || line.is_understood() && is_of(line, command)
 }
 
+/// Returns whether this exit code says that a command failed. `kubectl diff` ends with 1 for a
+/// difference, and `kubectl exec` with the code of the program in the container.
+fn tells_of_refusal(command: &Command, code: i32) -> bool {
+    match command.verb().map(Verb::name) {
+        Ok("diff") => code > 1,
+        Ok("exec" | "attach" | "run" | "debug") => false,
+        _ => true,
+    }
+}
+
 fn verb(record: &Record) -> &str {
     record.answer().map_or("", |answer| answer.verb.as_str())
 }
@@ -120,21 +133,23 @@ fn code(record: &Record) -> u16 {
     record.request.as_ref().map_or(0, |request| request.code)
 }
 
-/// The newest refusal that a command has gone on behind: with its other objects, or, as `kubectl
-/// describe` does, with a list that it searches. A look that finds nothing before the object is
-/// created is none.
+/// Returns the newest refusal after which the command sent further requests: for its other objects,
+/// or, as `kubectl describe` does, for a list to search. A 404 is no refusal if the next request
+/// creates the object, also as a dry run: kubectl asked only whether the object exists.
 ///
 /// ```text
-/// get pod a b       get a 404, get b 200                  get a
-/// describe pod a    get a 404, list 200                   get a
-/// apply, a new pod  get a 404, create 201                 none
+/// get pod a b                            get a 404, get b 200      get a
+/// describe pod a                         get a 404, list 200       get a
+/// apply, a new pod                       get a 404, create 201     none
+/// diff --server-side, a new pod          get a 404, patch 201      none
 /// ```
 fn refused_before<'a>(command: &'a [&Arc<Record>]) -> Option<&'a Arc<Record>> {
     let answers: Vec<&Arc<Record>> = command.iter().copied().filter(|r| r.answer().is_some()).collect();
     let resource = |record: &Record| record.object.as_ref().map(ObjectRef::qualified);
     let is_look = |at: usize| {
         let creates = |next: &&Arc<Record>| {
-            verb(next) == "create" && code(next) < 400 && resource(next) == resource(answers[at])
+            let is_made = matches!(verb(next), "create" | "patch") && code(next) == 201;
+            is_made && resource(next) == resource(answers[at])
         };
         verb(answers[at]) == "get" && code(answers[at]) == 404 && answers.get(at + 1).is_some_and(creates)
     };

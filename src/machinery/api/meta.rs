@@ -21,12 +21,10 @@ pub fn resource_version(object: &Value) -> &str {
     value::text(object, "metadata.resourceVersion")
 }
 /// The resourceVersion that the object is to have for a write to be done; empty if none is asked
-/// for. `0` asks for none, as Go's zero value.
+/// for. `0` and `00` ask for none, as Go's zero value.
 pub fn locked_version(object: &Value) -> &str {
-    match resource_version(object) {
-        "0" => "",
-        version => version,
-    }
+    let version = resource_version(object);
+    if version.trim_start_matches('0').is_empty() { "" } else { version }
 }
 /// `metadata.generation`, 0 if it has none.
 pub fn generation(object: &Value) -> i64 {
@@ -81,6 +79,14 @@ pub fn in_order(object: &mut Value) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_version_of_zeros_locks_nothing() {
+        for (version, locked) in [("", ""), ("0", ""), ("00", ""), ("007", "007"), ("10", "10")] {
+            let object = json!({"metadata": {"resourceVersion": version}});
+            assert_eq!(locked_version(&object), locked, "{version}");
+        }
+    }
 
     #[test]
     fn the_controller_is_the_owner_that_manages_the_object() {

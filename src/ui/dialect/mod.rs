@@ -266,6 +266,18 @@ mod tests {
     use super::*;
     use std::process::Command;
 
+    /// Those of a shell that runs none of its tools.
+    fn surroundings() -> Surroundings<'static> {
+        Surroundings {
+            program: Path::new("/bin/true"),
+            cluster: "main",
+            home: Path::new("/home/it's"),
+            kubeconfig: Path::new("/config"),
+            bin: Path::new("/none"),
+            spare: Path::new("/none"),
+        }
+    }
+
     #[test]
     fn a_quoted_word_comes_out_of_a_shell_as_it_went_in() {
         let nasty = "it's $HOME `x` \"q\" \\ *\nend";
@@ -286,19 +298,11 @@ mod tests {
     /// an API server kubectl would not ask for the namespace `default`.
     #[test]
     fn a_shell_waits_for_the_next_line_for_as_long_as_it_takes() {
-        let surroundings = Surroundings {
-            program: Path::new("/bin/true"),
-            cluster: "main",
-            home: Path::new("/home/it's"),
-            kubeconfig: Path::new("/config"),
-            bin: Path::new("/none"),
-            spare: Path::new("/none"),
-        };
         for (shell, before, kept) in
             [("/bin/bash", "", "none"), ("/bin/sh", "", "none"), ("/bin/bash", "readonly TMOUT", "300")]
         {
             let dialect = Dialect::of(Path::new(shell)).unwrap();
-            let preparation = dialect.preparation(&surroundings, "t", false);
+            let preparation = dialect.preparation(&surroundings(), "t", false);
             let told = "echo ${TMOUT-none} ${KUBERNETES_SERVICE_HOST-none} $KUBECONFIG";
             let text = format!("exec 8>&2\n{before}\n{preparation}{told}\n");
             let mut ran = Command::new(shell);
@@ -414,16 +418,8 @@ mod tests {
     /// `ROPEWALK_HOME=./h`, and then `cd`: programs of the shell find the same home.
     #[test]
     fn the_shell_exports_the_home_of_the_session() {
-        let surroundings = Surroundings {
-            program: Path::new("/bin/true"),
-            cluster: "main",
-            home: Path::new("/home/it's"),
-            kubeconfig: Path::new("/config"),
-            bin: Path::new("/none"),
-            spare: Path::new("/none"),
-        };
         for shell in ["/bin/bash", "/bin/sh"] {
-            let preparation = Dialect::of(Path::new(shell)).unwrap().preparation(&surroundings, "t", false);
+            let preparation = Dialect::of(Path::new(shell)).unwrap().preparation(&surroundings(), "t", false);
             let text = format!("exec 8>&2\n{preparation}sh -c 'echo $ROPEWALK_HOME'\n");
             let ran = Command::new(shell).args(["-c", &text]).env("ROPEWALK_HOME", "./h").output().unwrap();
             assert_eq!(String::from_utf8_lossy(&ran.stdout), "/home/it's\n", "{shell}");
@@ -452,18 +448,10 @@ mod tests {
     /// in a start file turns that on.
     #[test]
     fn bash_reads_our_commands_without_its_line_editor() {
-        let surroundings = Surroundings {
-            program: Path::new("/bin/true"),
-            cluster: "main",
-            home: Path::new("/home/it's"),
-            kubeconfig: Path::new("/config"),
-            bin: Path::new("/none"),
-            spare: Path::new("/none"),
-        };
-        let text = Dialect::Bash.preparation(&surroundings, "t", true);
+        let text = Dialect::Bash.preparation(&surroundings(), "t", true);
         let first = text.lines().next().unwrap_or_default();
         assert!(first.contains("set +o emacs") && first.contains("set +o vi"), "a line of its own: {first}");
-        assert!(!Dialect::Posix.preparation(&surroundings, "t", true).contains("set +o"));
+        assert!(!Dialect::Posix.preparation(&surroundings(), "t", true).contains("set +o"));
     }
 
     /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so

@@ -147,16 +147,20 @@ pub(crate) fn check_uid(kind: &Kind, new: &Value, old: &Value) -> Result<(), Sta
 }
 
 /// Checks that a write that names a version, `told`, means the stored one. An empty one means any.
+/// Versions are compared as numbers: `007` is `7`.
 ///
 /// # Errors
 /// 409 for another version; 500 for what is none, as upstream, which has no reason for it
 /// (`ObjectResourceVersion`).
 pub(crate) fn check_locked_version(kind: &Kind, name: &str, told: &str, old: &Value) -> Result<(), Status> {
-    if told.is_empty() || told == meta::resource_version(old) {
+    if told.is_empty() {
         return Ok(());
     }
-    parse_uint(told).map_err(|why| Status::new(500, "", why))?;
-    Err(Status::stale(kind.group, kind.plural, name))
+    let version = parse_uint(told).map_err(|why| Status::new(500, "", why))?;
+    match parse_uint(meta::resource_version(old)) == Ok(version) {
+        true => Ok(()),
+        false => Err(Status::stale(kind.group, kind.plural, name)),
+    }
 }
 
 /// Says why a write is refused that means another object than the stored one, in the words of

@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests have to end when the server stops.
-const DRAIN: Duration = Duration::from_millis(500);
+pub(crate) const DRAIN: Duration = Duration::from_millis(500);
 /// A connection on which no request has begun this long after its handshake is closed, as
 /// upstream's for a request's head.
 const FIRST_REQUEST: Duration = Duration::from_secs(32);

@@ -7,6 +7,7 @@ use crate::flowcontrol::seat::{ANSWER_TIME, Seat};
 use crate::proxy::kubelet::session_end;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, full, header as text_of};
+use crate::request::serve::DRAIN;
 use crate::server::Server;
 use api::Status;
 use bytes::Bytes;
@@ -32,6 +33,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 const MESSAGE_MAX: usize = 64 << 10;
 /// Bytes that are read from a client at a time. Each watch has this buffer as long as it lasts.
 const READ_BUFFER: usize = 4 << 10;
+/// Bytes of answers to pings that wait until the client reads. While there are so many, only the
+/// newest ping is kept to be answered, as RFC 6455, 5.5.3 allows.
+const ANSWERS_MAX: usize = 4 << 10;
 /// Bytes of an event that are written together with the head of its frame.
 const BEGIN: usize = 8 << 10;
 /// A client that does not answer the closing message is left after this time.
@@ -75,16 +79,23 @@ pub(crate) fn asked(request: &mut Request<Body>) -> Result<Option<Switch>, Statu
 }
 
 /// Answers a watch with the change of protocols. A task sends the lines of the answer `watch` as
-/// messages, until the watch is over, the client leaves, or the server stops.
+/// messages, until the watch is over, the client leaves, or the server stops. A watch ends by
+/// itself when the server stops; the task has [`DRAIN`] then to send the closing message.
 pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch: Answer) -> Answer {
     let Switch { client, answer } = switch;
     // The answer 101 is written at once; the session keeps the watch's place until it ends.
     ctx.seat.outlive_answer();
-    let (over, seat) = (session_end(&server.state, ctx), ctx.seat.clone());
+    let (over, seat, stop) = (session_end(&server.state, ctx), ctx.seat.clone(), server.state.stop.clone());
     server.crew.spawn(async move {
         let session = async {
             let Ok(client) = client.await else { return };
             send_lines(TokioIo::new(client), watch.into_body(), &seat).await;
+        };
+        let over = async {
+            over.await;
+            if stop.is_cancelled() {
+                clock::pause(DRAIN).await;
+            }
         };
         tokio::select! {
             () = session => {}
@@ -100,6 +111,8 @@ pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch:
 async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, seat: &Arc<Seat>) {
     let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
     let bounds = bounds.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
+    // Answers to pings only: events do not go through this buffer, so they may be larger.
+    let bounds = bounds.write_buffer_size(0).max_write_buffer_size(ANSWERS_MAX);
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bounds)).await;
     loop {
         let frame = tokio::select! {
@@ -125,7 +138,9 @@ async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, se
     // The client's answer is awaited: a connection that ends while something of the client's is
     // unread is reset, and its last events may be lost (RFC 1122, 4.2.2.13).
     let farewell = async {
-        if SinkExt::<Message>::close(&mut socket).await.is_ok() {
+        // The closing message needs room in the buffer for the answers to pings.
+        let is_flushed = SinkExt::<Message>::flush(&mut socket).await.is_ok();
+        if is_flushed && SinkExt::<Message>::close(&mut socket).await.is_ok() {
             while let Some(Ok(_)) = socket.next().await {}
         }
     };
@@ -165,22 +180,32 @@ mod tests {
     use tokio_tungstenite::client_async;
     use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-    #[tokio::test(flavor = "multi_thread")]
-    async fn every_event_of_a_watch_is_a_message_of_its_own() {
-        let dir = tempfile::tempdir().unwrap();
-        let fixture = testing::start(dir.path()).await;
+    type Client = WebSocketStream<tokio_rustls::client::TlsStream<TcpStream>>;
+
+    /// An administrator's watch of all namespaces, and the subprotocol that the server has named.
+    /// `more` is a further part of the query.
+    async fn watch(fixture: &testing::Fixture, protocol: &HeaderValue, more: &str) -> (Client, HeaderValue) {
         let server = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
         let admin = fixture.ca.issue(&pki::Subject::client("admin", "system:masters")).unwrap();
         let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &[]).unwrap();
         let tcp = TcpStream::connect(server).await.unwrap();
         let name = pki::server_name("127.0.0.1").unwrap();
         let stream = tokio_rustls::TlsConnector::from(tls).connect(name, tcp).await.unwrap();
-        let url = format!("ws://{server}/api/v1/namespaces?watch=1&timeoutSeconds=1");
+        let url = format!("ws://{server}/api/v1/namespaces?watch=1{more}");
         let mut request = url.into_client_request().unwrap();
-        let protocols = HeaderValue::from_static("base64.binary.k8s.io");
-        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocols.clone());
-        let (mut socket, answer) = client_async(request, stream).await.unwrap();
-        assert_eq!((answer.status().as_u16(), &answer.headers()[SEC_WEBSOCKET_PROTOCOL]), (101, &protocols));
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, protocol.clone());
+        let (socket, answer) = client_async(request, stream).await.unwrap();
+        assert_eq!(answer.status().as_u16(), 101);
+        (socket, answer.headers()[SEC_WEBSOCKET_PROTOCOL].clone())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn every_event_of_a_watch_is_a_message_of_its_own() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let protocol = HeaderValue::from_static("base64.binary.k8s.io");
+        let (mut socket, named) = watch(&fixture, &protocol, "&timeoutSeconds=1").await;
+        assert_eq!(named, protocol);
         socket.send(Message::Ping(Bytes::new())).await.unwrap();
         let (mut names, mut pongs) = (vec![], 0);
         while let Some(Ok(message)) = socket.next().await {
@@ -196,6 +221,53 @@ mod tests {
             }
         }
         assert_eq!((names.contains(&"default".to_string()), pongs), (true, 1), "{names:?}");
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_that_stops_closes_the_socket() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let protocol = HeaderValue::from_static("base64.binary.k8s.io");
+        let (mut socket, _) = watch(&fixture, &protocol, "").await;
+        assert!(matches!(socket.next().await, Some(Ok(Message::Text(_)))), "an event");
+        let read = async {
+            let mut last = None;
+            while let Some(Ok(message)) = socket.next().await {
+                last = Some(message);
+            }
+            last
+        };
+        let (last, ()) = tokio::join!(read, fixture.server.crew().stop());
+        assert!(matches!(last, Some(Message::Close(_))), "{last:?}");
+    }
+
+    /// A client sends pings and does not read their answers. Few of them wait for it, and an event
+    /// that is larger than their buffer reaches it all the same.
+    #[tokio::test]
+    async fn answers_to_pings_that_are_not_read_are_bounded() {
+        const PING: [u8; 6] = [0x89, 0x80, 0, 0, 0, 0];
+        let (mut sender, lines) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
+        let (here, mut there) = tokio::io::duplex(1 << 10);
+        let event = format!("{}\n", "x".repeat(ANSWERS_MAX * 4));
+        let client = async {
+            there.write_all(&PING.repeat(100_000)).await.unwrap();
+            sender.send_data(event.clone().into()).await.unwrap();
+            drop(sender);
+            let mut socket = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
+            let (mut answers, mut others) = (0, vec![]);
+            while let Some(Ok(message)) = socket.next().await {
+                match message {
+                    Message::Pong(_) => answers += 1,
+                    other => others.push(other),
+                }
+            }
+            (answers, others)
+        };
+        let seat = Seat::new(None);
+        let ((answers, others), ()) = tokio::join!(client, send_lines(here, lines.boxed_unsync(), &seat));
+        // An answer has two bytes; what the connection holds comes to those of the buffer.
+        assert!((1..3000).contains(&answers), "{answers}");
+        assert_eq!(others, [Message::text(event), Message::Close(None)]);
     }
 
     /// Where many watch a large event, it is in memory once; and where that is too much, a client

@@ -138,7 +138,8 @@ fn announce(recorder: &Recorder, nodes: &[Arc<Node>], seen: &mut Seen) {
 /// ```
 ///
 /// The controller does not compare the Lease's own time with its clock. It notes when it last saw
-/// the Lease or the status change: clocks of nodes may differ.
+/// the Lease or the status change: clocks of nodes may differ. A node whose kubelet has told
+/// nothing yet is silent since it was created, also if this controller started later.
 async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mut Seen) -> Result<(), Error> {
     let name = node.metadata.name.clone().unwrap_or_default();
     let lease = shared.informer::<Lease>().get(&Key::new("kube-node-lease", name.clone()));
@@ -148,7 +149,9 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
         status.conditions.iter().flatten().filter_map(|c| c.last_heartbeat_time.as_ref()).map(|t| t.0).max();
     let sign = format!("{renewed:?} {heartbeat:?}");
     let now = clock::Instant::now();
-    let life = seen.entry(name.clone()).or_insert_with(|| Life::new(sign.clone(), now));
+    let has_told = ready(node).is_some() || renewed.is_some();
+    let since = || if has_told { now } else { created(node, now) };
+    let life = seen.entry(name.clone()).or_insert_with(|| Life::new(sign.clone(), since()));
     if life.sign != sign {
         *life = Life::new(sign, now);
     }
@@ -203,10 +206,15 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     // ready (its runtime is down) still lives and tells which of its pods are ready; a mark would
     // only be overwritten, and set again at the next check. If it falls silent then, upstream
     // leaves its pods alone, too: it marks them only when a node that was ready is no longer.
-    match (dead || ready == Some("Unknown")) && !life.was_unready {
-        true => mark_pods(shared, recorder, &name).await,
-        false => Ok(()),
-    }
+    let is_to_mark = (dead || ready == Some("Unknown")) && !life.was_unready;
+    if is_to_mark { mark_pods(shared, recorder, &name).await } else { Ok(()) }
+}
+
+/// Returns when a node was created, by the clock of this process; `now` if that is not known.
+fn created(node: &Node, now: clock::Instant) -> clock::Instant {
+    let at = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let age = at.and_then(|at| Duration::try_from(clock::now() - at).ok()).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
 }
 
 /// Pods of a silent node are not ready either: services stop sending to them.
@@ -389,6 +397,35 @@ mod tests {
         let [ready, disk, pid] = [json!("Ready"), json!("DiskPressure"), json!("PIDPressure")];
         let (made, heard) = (json!(made), json!(heard));
         assert_eq!(heartbeats, [(&ready, &heard), (&disk, &made), (&pid, &made)]);
+        shared.crew.kill();
+    }
+
+    /// Upstream: `tryUpdateNodeHealth`. A controller that was started anew gave it another minute.
+    #[tokio::test]
+    async fn a_node_that_has_not_told_anything_yet_is_silent_since_it_was_created() {
+        let server = Scripted::new(|_| None).await;
+        let shared = Shared::fixed(&server.client);
+        let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
+        let second = Duration::from_secs(1);
+        for (age, is_dead) in [(STARTUP_GRACE - 5 * second, false), (STARTUP_GRACE + second, true)] {
+            let mut node = Node::clone(&node(json!([])));
+            node.metadata.creation_timestamp = Some(Time(clock::before(clock::now(), age)));
+            check(&shared, &recorder, &Arc::new(node.clone()), &mut Seen::new()).await.unwrap();
+            let asked = server.take();
+            assert_eq!(asked.len(), usize::from(is_dead), "{age:?}");
+            for condition in asked.iter().flat_map(|a| a.body["status"]["conditions"].as_array().unwrap()) {
+                let told = (&condition["status"], &condition["reason"]);
+                assert_eq!(told, (&json!("Unknown"), &json!("NodeStatusNeverUpdated")));
+            }
+            // Its Lease, seen for the first time, is a sign of life of now.
+            let lease =
+                json!({"metadata": {"name": "n", "namespace": "kube-node-lease", "resourceVersion": "7"}});
+            let lease: Lease = serde_json::from_value(lease).unwrap();
+            shared.informer::<Lease>().tell_of(lease.clone());
+            check(&shared, &recorder, &Arc::new(node), &mut Seen::new()).await.unwrap();
+            assert_eq!(server.lines(), [""; 0], "{age:?}");
+            shared.informer::<Lease>().tell_gone(lease);
+        }
         shared.crew.kill();
     }
 

@@ -2,6 +2,7 @@
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
+use crate::go_path;
 use bytes::Bytes;
 use client::remote::Upstream;
 use futures::future::BoxFuture;
@@ -99,18 +100,13 @@ fn decoded(path: &str) -> String {
     percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
 }
 
-/// The path without empty, `.` and `..` segments, as Go's `path.Clean`, with its last slash kept.
+/// The absolute path without empty, `.` and `..` segments, its last slash kept.
 fn clean(path: &str) -> String {
-    let mut parts: Vec<&str> = vec![];
-    for part in path.split('/') {
-        match part {
-            "" | "." => {}
-            ".." => drop(parts.pop()),
-            part => parts.push(part),
-        }
+    let mut clean = go_path::clean(&format!("/{path}"));
+    if path.ends_with('/') && !clean.ends_with('/') {
+        clean.push('/');
     }
-    let end = if path.ends_with('/') && !parts.is_empty() { "/" } else { "" };
-    format!("/{}{end}", parts.join("/"))
+    clean
 }
 
 /// What a request meets.

@@ -4,6 +4,7 @@ use super::resource::Resource;
 use super::strict::{At, Decode};
 use super::types::Kustomization;
 use crate::error::{Fail, text};
+use crate::go_path;
 use crate::manifest;
 use api::value;
 use serde_json::Value;
@@ -98,7 +99,7 @@ pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
     let Ok(real) = std::fs::canonicalize(&path) else {
         return text(format!(
             "evalsymlink failure on '{}' : lstat {}: no such file or directory",
-            cleaned(&path).display(),
+            go_path::clean(&path.to_string_lossy()),
             first_missing(&path).display()
         ));
     };
@@ -120,19 +121,6 @@ pub(super) fn no_folder(root: &Path, entry: &str, why: &str) -> String {
         }
         _ => format!("must build at directory: not a valid directory: {why}"),
     }
-}
-
-/// A path without `.` and `..`, as Go's `filepath.Clean` makes it.
-fn cleaned(path: &Path) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in path.components() {
-        match part {
-            std::path::Component::ParentDir => drop(clean.pop()),
-            std::path::Component::CurDir => {}
-            other => clean.push(other),
-        }
-    }
-    clean
 }
 
 /// The part of a path where it ends in nothing.

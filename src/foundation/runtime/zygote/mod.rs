@@ -32,7 +32,7 @@ pub use linux::boot::ZYGOTE_ARGUMENT;
 /// followed the hidden argument.
 pub fn main(socket: &str) -> i32 {
     let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::inherited(number).ok()) else {
-        eprintln!("ropewalk: the zygote is started by ropewalk itself");
+        linux::say("the zygote is started by ropewalk itself");
         return 2;
     };
     // Every child inherits it, and so does its program: `/` of a container has the mode of a
@@ -40,13 +40,13 @@ pub fn main(socket: &str) -> i32 {
     process::set_umask(process::CONTAINER_UMASK);
     // Inherited by every child until it runs its program.
     if let Err(e) = process::become_undumpable() {
-        eprintln!("ropewalk: the zygote cannot hide from tracers: {e}");
+        linux::say(format_args!("the zygote cannot hide from tracers: {e}"));
         return 1;
     }
     let seccomp = match Profile::compile() {
         Ok(profile) => Some(profile),
         Err(e) => {
-            eprintln!("ropewalk: no seccomp filters, so only privileged containers start: {e}");
+            linux::say(format_args!("no seccomp filters, so only privileged containers start: {e}"));
             None
         }
     };
@@ -57,7 +57,7 @@ pub fn main(socket: &str) -> i32 {
             return 0;
         }
         if let Err(e) = hand_on(received, seccomp.as_ref()) {
-            eprintln!("ropewalk: zygote: {}", e.line());
+            linux::say(format_args!("zygote: {}", e.line()));
         }
         // Here the request's descriptors are closed: a later child must not keep a status socket or
         // a pipe open.
@@ -82,7 +82,7 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
         match handle(received, seccomp) {
             Ok(()) => 0,
             Err(e) => {
-                eprintln!("ropewalk: zygote: {}", e.line());
+                linux::say(format_args!("zygote: {}", e.line()));
                 1
             }
         }

@@ -148,7 +148,7 @@ pub fn supervise(
                 code
             }
             Err(e) => {
-                eprintln!("ropewalk: {}", e.line());
+                crate::say(e.line());
                 1
             }
         }
@@ -371,7 +371,7 @@ fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
             Err(command.exec())
         };
         match run() {
-            Err(e) => eprintln!("ropewalk: cannot start the zygote: {e}"),
+            Err(e) => crate::say(format_args!("cannot start the zygote: {e}")),
         }
         127
     })

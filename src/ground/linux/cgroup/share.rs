@@ -48,7 +48,7 @@ pub(super) fn limit_memory_v2(group: &Path) {
 /// configured otherwise (`swapBehavior: NoSwap`). The group's limit holds for all groups in it.
 pub(super) fn limit_swap_v2(group: &Path) {
     if let Err(e) = limit_swap(&group.join("memory.swap.max"), "0") {
-        eprintln!("ropewalk: containers without a memory limit may swap: {}", e.line());
+        crate::say(format_args!("containers without a memory limit may swap: {}", e.line()));
     }
 }
 
@@ -64,7 +64,7 @@ pub(super) fn limit_pids(group: &Path) {
 /// Containers have limits of their own, so the cluster starts without this one too.
 fn tell(done: Result<()>) {
     if let Err(e) = done {
-        eprintln!("ropewalk: containers together have no limit: {}", e.line());
+        crate::say(format_args!("containers together have no limit: {}", e.line()));
     }
 }
 

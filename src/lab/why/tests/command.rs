@@ -124,6 +124,13 @@ fn a_refusal_that_is_not_the_last_answer_is_told_of_a_command_that_failed() {
     // pipe.
     let refused_nothing = "the API server refused nothing";
     assert!(said("kubectl diff -f two.yaml", 1, &second).contains(refused_nothing));
+    let tried = [("get", "b", 404), ("patch", "b", 201)];
+    assert!(said("kubectl diff --server-side -f two.yaml", 2, &tried).contains(refused_nothing));
+    // 1 is how `diff` ends that finds a difference, and how a program in a container may end.
+    assert!(said("kubectl diff -f two.yaml", 2, &two).starts_with(missing));
+    for line in ["kubectl diff -f two.yaml", "kubectl exec web -- false"] {
+        assert!(said(line, 1, &two).contains(refused_nothing), "{line}");
+    }
     assert!(said("kubectl describe configmap a | grep c", 1, &searched).contains(refused_nothing));
 }
 

@@ -98,13 +98,30 @@ fn a_pod_of_a_node_that_there_is_not_says_so() {
         let said = told(node("n2"), status.clone());
         assert_eq!(
             said.lines,
-            ["It is bound to the node n1, and there is no such node, so no kubelet runs its containers."]
+            ["It is bound to the node n1, which does not exist, so no kubelet runs its containers."]
         );
         assert_eq!((said.problem, said.tips.as_slice()), (true, &["kubectl get nodes".to_string()][..]));
-        assert!(!told(node("n1"), status).lines[0].contains("no such node"));
+        assert!(!told(node("n1"), status).lines[0].contains("does not exist"));
     }
     let said = told(node("n2"), json!({"phase": "Succeeded"}));
     assert!(!said.problem, "what has ended needs no node: {said:?}");
+}
+
+/// No kubelet ends it, however long its grace period is over.
+#[test]
+fn a_pod_that_is_deleted_from_a_node_that_is_gone_says_who_deletes_it() {
+    let told = |finalizers: Value| {
+        let mut leaving = pod(json!({}), ready());
+        leaving["metadata"]["deletionTimestamp"] = "2026-11-25T01:00:00Z".into();
+        leaving["metadata"]["deletionGracePeriodSeconds"] = 30.into();
+        leaving["metadata"]["finalizers"] = finalizers;
+        let node = json!({"metadata": {"name": "n2"}, "status": ready()});
+        ask(&facts(&[("pods", leaving), ("nodes", node)], &Tap::new()), &["pod/web-1"]).lines.join(" ")
+    };
+    let said = told(json!([]));
+    assert!(said.contains("node n1 does not exist") && said.contains("pod garbage collector"), "{said}");
+    assert!(!said.contains("end by itself"), "{said}");
+    assert!(told(json!(["example.com/x"])).contains("example.com/x"));
 }
 
 /// A registry may refuse, or not be reached: the image may well exist. And the tip must work.

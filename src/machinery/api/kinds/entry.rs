@@ -54,6 +54,8 @@ pub struct Conversion {
     pub to_stored: fn(&mut Value),
     /// Turns a stored object into this version.
     pub from_stored: fn(&mut Value),
+    /// Fields at the top of the object that have another name in this version: (stored, here).
+    pub fields: &'static [(&'static str, &'static str)],
     /// What this version asks for beyond the stored one: the new object in its stored form, and the
     /// one that it replaces.
     pub validate: fn(&Value, Option<&Value>, &mut Errors),

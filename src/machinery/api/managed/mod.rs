@@ -11,6 +11,7 @@ pub mod apply;
 mod check;
 mod entries;
 mod last_applied;
+mod names;
 mod set;
 mod track;
 
@@ -18,6 +19,7 @@ pub use apply::{Applied, Conflict, apply, apply_resetting};
 pub use check::problems;
 pub use entries::{Manager, is_readable, renew};
 pub use last_applied::{LAST_APPLIED, sync_last_applied};
+pub use names::{to_own_names, to_stored_names};
 pub use track::track;
 
 #[cfg(test)]

@@ -95,6 +95,7 @@ fn shortened(
 /// running pod, the first delete, 0 s      MarkAndErase
 /// Deployment, policy Foreground           Mark, with the finalizer foregroundDeletion
 /// definition, whatever the policy         Mark, with its own finalizer; no grace period is noted
+/// full namespace, a second delete         Pending, whatever the policy (`REST.Delete` upstream)
 /// running pod, a second delete            Pending
 /// running pod, the kubelet's, with 0 s    Erase
 /// ```
@@ -134,7 +135,7 @@ fn decide(kind: &Kind, object: &Value, options: &Options, now: clock::Timestamp)
         Step::MarkAndErase(Box::new(new))
     } else if is_finished(kind, &new) {
         Step::Erase
-    } else if new == *object {
+    } else if new == *object || is_namespace(kind) && !value::empty(object, "spec.finalizers") {
         Step::Pending
     } else {
         Step::Mark(Box::new(new))
@@ -458,6 +459,7 @@ mod tests {
     fn a_namespace_and_a_definition_are_marked_without_a_grace_period() {
         let now = "2026-01-02T03:04:05Z".parse().unwrap();
         let foreground = Options { propagation: Some("Foreground".into()), ..Options::default() };
+        let background = Options { propagation: Some("Background".into()), ..Options::default() };
         let namespace = kinds::find("", "v1", "Namespace").unwrap();
         let bare = marked(decide(namespace, &json!({"metadata": {"name": "x"}}), &Options::default(), now));
         assert_eq!(decide(namespace, &bare, &Options::default(), now), Step::Erase, "the second delete");
@@ -478,6 +480,7 @@ mod tests {
             assert_eq!(at(&first, "metadata.deletionGracePeriodSeconds"), &Value::Null);
             assert_eq!(int(&first, "metadata.generation"), Some(1));
             assert_eq!(at(&first, "metadata.finalizers"), &finalizers, "{}", kind.kind);
+            assert_eq!(decide(kind, &first, &background, now), Step::Pending, "{}", kind.kind);
         }
     }
 

@@ -2,6 +2,7 @@
 
 use super::conform::conform;
 use super::create::create_object;
+use super::shared::with_other_names;
 use super::update::modify;
 use crate::registry::replicas;
 use crate::registry::strategy::{Part, no_uid_of_the_gone, stored_kind};
@@ -13,7 +14,7 @@ use crate::state::State;
 use crate::storage::object::Object;
 use crate::storage::store::Deadline;
 use api::kinds::Kind;
-use api::managed::{self, Conflict, Manager};
+use api::managed::{self, Applied, Conflict, Manager};
 use api::path::UnknownFields;
 use api::shape::{Keys, Shape};
 use api::{Status, bounds, meta, path, value};
@@ -94,7 +95,7 @@ pub(crate) async fn applied(
         let done = modify(state, ctx, stored, part, name, |old| {
             // A custom resource may have been stored under an older schema, or in another version.
             let live = if kind.custom.is_some() { kind.from_stored(old) } else { Cow::Borrowed(old) };
-            let outcome = managed::apply_resetting(shape, &live, applied, manager, &resets);
+            let outcome = merge(stored, &live, applied, manager, &resets);
             if !outcome.conflicts.is_empty() && !force {
                 return Err(conflict(&outcome.conflicts, outcome.found));
             }
@@ -119,7 +120,7 @@ pub(crate) async fn applied(
                 if status.reason == "NotFound" && part == Part::Main && ctx.info.subresource.is_empty() =>
             {
                 no_uid_of_the_gone(stored, applied)?;
-                let made = managed::apply_resetting(shape, &Value::Null, applied, manager, &resets);
+                let made = merge(stored, &Value::Null, applied, manager, &resets);
                 let mut object = made.object;
                 if let Some(said) = said {
                     managed::sync_last_applied(&mut object, said, manager.name);
@@ -133,6 +134,18 @@ pub(crate) async fn applied(
             done => return Ok((done?, false)),
         }
     }
+}
+
+/// Applies an object to the live one. All managers' fields are compared in the stored names.
+fn merge(stored: &Kind, live: &Value, applied: &Value, manager: Manager, resets: &[&str]) -> Applied {
+    let other = with_other_names(stored);
+    let mut live = Cow::Borrowed(live);
+    if other.is_some() {
+        managed::to_stored_names(live.to_mut(), other);
+    }
+    let mut outcome = managed::apply_resetting(Shape::of(stored), &live, applied, manager, resets);
+    managed::to_own_names(&mut outcome.object, other);
+    outcome
 }
 
 /// Checks that an apply says which version of which kind it is. A create or an update may leave

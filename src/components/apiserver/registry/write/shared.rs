@@ -46,12 +46,23 @@ pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
         return;
     }
     let (name, now) = (ctx.manager(), clock::rfc3339(clock::now()));
-    let api_version = kind.api_version();
+    let other = with_other_names(kind);
+    let api_version = other.filter(|other| other.group == ctx.info.group).unwrap_or(kind).api_version();
     let manager =
         Manager { name: &name, api_version: &api_version, subresource: &ctx.info.subresource, now: &now };
     let empty = unset(new);
     let old = if old.is_null() && kind.custom.is_none() { &empty } else { old };
+    managed::to_stored_names(new, other);
     managed::track(Shape::of(kind), old, new, manager);
+    managed::to_own_names(new, other);
+}
+
+/// Returns the version of a kind whose fields have other names than the stored ones:
+/// `events.k8s.io/v1` of Events.
+pub(super) fn with_other_names(kind: &Kind) -> Option<&'static Kind> {
+    let has_names = |other: &&Kind| other.conversion.is_some_and(|c| !c.fields.is_empty());
+    let mut versions = kinds::all().iter().filter(|other| other.plural == kind.plural);
+    versions.find(has_names).filter(|_| kind.custom.is_none())
 }
 
 /// Returns the fields of a new object that are as in an object without any: Go writes a zero time
@@ -167,7 +178,7 @@ fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::testing::Api;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn what_a_new_event_leaves_unset_has_no_manager() {
@@ -180,5 +191,35 @@ mod tests {
         let mut names: Vec<&str> = fields.keys().map(String::as_str).collect();
         names.sort_unstable();
         assert_eq!(names, ["f:involvedObject", "f:lastTimestamp", "f:reason"]);
+    }
+
+    /// A write through `events.k8s.io` was recorded as one of `v1`. Its fields have other names
+    /// there, and are the same ones: another manager takes them over in either version.
+    #[tokio::test]
+    async fn the_entry_of_a_manager_names_the_version_that_it_wrote() {
+        const NEW: &str = "/apis/events.k8s.io/v1/namespaces/default/events";
+        let api = Api::bare().await;
+        let event = json!({"metadata": {"name": "e", "namespace": "default"}, "reason": "R", "note": "hello",
+            "regarding": {"kind": "Pod", "name": "p", "namespace": "default"}, "type": "Normal", "action": "z",
+            "eventTime": "2026-01-02T03:04:05.000006Z", "reportingController": "x", "reportingInstance": "y"});
+        let made = api.made(&format!("{NEW}?fieldManager=a"), event).await;
+        let entries = |object: &Value| {
+            let all = object["metadata"]["managedFields"].as_array().unwrap().iter();
+            let told = |entry: &Value| {
+                let has = |field: &str| entry["fieldsV1"].get(field).is_some();
+                let names = ["f:message", "f:note", "f:involvedObject", "f:regarding"].map(has);
+                (entry["manager"].clone(), entry["apiVersion"].clone(), names)
+            };
+            all.map(told).collect::<Vec<_>>()
+        };
+        let new = json!("events.k8s.io/v1");
+        assert_eq!(entries(&made), [(json!("a"), new.clone(), [false, true, false, true])]);
+        let path = "/api/v1/namespaces/default/events/e?fieldManager=b";
+        let (code, patched) = api.patch(path, json!({"message": "changed"})).await;
+        assert_eq!(code, 200, "{patched}");
+        let mut told = entries(&patched);
+        told.sort_by_key(|(manager, ..)| manager.to_string());
+        let taken = (json!("b"), json!("v1"), [true, false, false, false]);
+        assert_eq!(told, [(json!("a"), new, [false, false, false, true]), taken]);
     }
 }

@@ -415,6 +415,29 @@ mod tests {
         }
     }
 
+    /// As `strconv.ParseUint`, with which upstream reads both before it compares.
+    #[tokio::test]
+    async fn a_version_may_have_zeros_before_it() {
+        let api = Api::bare().await;
+        let made = api.made(MAPS, json!({"metadata": {"name": "a"}})).await;
+        let path = format!("{MAPS}/a");
+        let mut version = made["metadata"]["resourceVersion"].as_str().unwrap().to_string();
+        for (verb, value) in [("PUT", "x"), ("PATCH", "y"), ("PUT", "z")] {
+            let meta = json!({"name": "a", "resourceVersion": format!("00{version}")});
+            let map = json!({"metadata": meta, "data": {"k": value}});
+            let (code, told) = match verb {
+                "PUT" => api.put(&path, map).await,
+                _ => api.patch(&path, map).await,
+            };
+            assert_eq!((code, &told["data"]["k"]), (200, &json!(value)), "{told}");
+            let now = told["metadata"]["resourceVersion"].as_str().unwrap();
+            assert!(!now.starts_with('0'), "{now}");
+            version = now.to_string();
+        }
+        let any = json!({"metadata": {"name": "a", "resourceVersion": "00"}});
+        assert_eq!(api.put(&path, any).await.0, 200, "as 0 it asks for no version");
+    }
+
     /// As `applyPatch` upstream: the namespace is judged before the name, and a name that a patch
     /// takes away is not another one.
     #[tokio::test]

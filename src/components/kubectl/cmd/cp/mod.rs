@@ -4,6 +4,7 @@ use super::exec::plain;
 use super::pods::container_and_note;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::go_path;
 use crate::info::Info;
 use crate::kept::Kept;
 use crate::output::Output;
@@ -98,19 +99,15 @@ fn last(path: &str) -> &str {
 ///
 /// Example: `/tmp/x/../a` is `a` in `/tmp`, and `/` is `.` in `/`.
 fn parent_and_name(target: &str) -> (String, String) {
-    let mut parts: Vec<&str> = vec![];
-    for part in target.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
-            ".." if target.starts_with('/') => {}
-            part => parts.push(part),
-        }
-    }
-    let name = parts.pop_if(|last| *last != "..").unwrap_or(".");
-    let root = if target.starts_with('/') { "/" } else { "" };
-    let parent = format!("{root}{}", parts.join("/"));
-    (if parent.is_empty() { ".".into() } else { parent }, name.into())
+    let clean = go_path::clean(target);
+    let (parent, name) = match clean.rsplit_once('/') {
+        Some((_, "" | "..")) => (clean.as_str(), "."),
+        Some(("", name)) => ("/", name),
+        Some(parts) => parts,
+        None if matches!(clean.as_str(), "." | "..") => (clean.as_str(), "."),
+        None => (".", clean.as_str()),
+    };
+    (parent.into(), name.into())
 }
 
 /// Returns whether `test -d` succeeds in the container.
@@ -339,15 +336,8 @@ fn shell_word(path: &str) -> String {
 /// A container's path as the names in its archive are: without what leads to the root, and without
 /// detours.
 fn relative(path: &str) -> PathBuf {
-    let mut clean = PathBuf::new();
-    for part in Path::new(path).components() {
-        match part {
-            Component::Normal(name) => clean.push(name),
-            Component::ParentDir => drop(clean.pop()),
-            _ => {}
-        }
-    }
-    clean
+    let clean = go_path::clean(&format!("/{path}"));
+    clean.trim_start_matches('/').into()
 }
 
 /// Writes what the archive holds below `prefix` to `target`; nothing outside it, and no links. The

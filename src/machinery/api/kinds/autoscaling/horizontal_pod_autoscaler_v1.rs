@@ -10,7 +10,7 @@ use k8s_openapi::api::autoscaling::v1::HorizontalPodAutoscaler;
 use serde_json::{Value, json};
 
 pub(super) fn kind() -> Kind {
-    let conversion = Conversion { to_stored: to_v2, from_stored: to_v1, validate: |_, _, _| {} };
+    let conversion = Conversion { to_stored: to_v2, from_stored: to_v1, fields: &[], validate: |_, _, _| {} };
     Kind { conversion: Some(conversion), ..common(of::<HorizontalPodAutoscaler>()) }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn kind() -> Kind {
         create_on_update: true,
         fields: FIELDS,
         printer: Some(&PRINTER),
-        conversion: Some(Conversion { to_stored, from_stored, validate: validate_new }),
+        conversion: Some(Conversion { to_stored, from_stored, fields: &RENAMED, validate: validate_new }),
         ..of::<Event>()
     }
 }

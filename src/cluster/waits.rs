@@ -1,0 +1,151 @@
+//! What a start waits for, told while it waits.
+
+use super::external_etcd::ExternalEtcd;
+use super::ready::Progress;
+use super::world::FailedStart;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// A store that does not serve after this time may never do so: a majority of its members is
+/// missing, or an external etcd does not answer. The program that started the cluster waits for it.
+/// A slow machine with other work needs five minutes.
+pub(super) const STORE_MAX: Duration = Duration::from_secs(600);
+/// How often a start without a store looks for the reason. A store that is sound serves before the
+/// first look.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// Says why no store serves, as far as that is known: with the error of the last start of each
+/// member that has not started since.
+pub(super) fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<String, FailedStart>>) -> String {
+    let seconds = STORE_MAX.as_secs();
+    let why = match etcd {
+        Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
+        None => "no majority of the store's members has met".into(),
+    };
+    let failed = failed.lock();
+    let failed: String = failed.iter().map(|(node, start)| format!("; {}", start.say(node))).collect();
+    format!("there is no store after {seconds} s: {why}{failed}")
+}
+
+/// Waits for `begin`, which waits for a store. Meanwhile it tells why none serves, and again when
+/// the reason changes: on a full disk a start would otherwise be silent for [`STORE_MAX`].
+pub(super) async fn tell_reasons<T>(
+    begin: impl Future<Output = T>,
+    etcd: Option<&ExternalEtcd>,
+    failed: &Mutex<BTreeMap<String, FailedStart>>,
+    mut tell: impl FnMut(String),
+) -> T {
+    let mut begin = pin!(begin);
+    let mut told = String::new();
+    loop {
+        if let Some(begun) = clock::limit(LOOK_EVERY, begin.as_mut()).await {
+            return begun;
+        }
+        let now = match etcd {
+            Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
+            None => failed.lock().iter().map(|(node, start)| start.say(node)).collect::<Vec<_>>().join("; "),
+        };
+        if !now.is_empty() && now != told {
+            tell(now.clone());
+            told = now;
+        }
+    }
+}
+
+/// Notes in the progress why a start does not go on; empty: nothing is known to hold it up.
+pub(super) fn note(progress: &watch::Sender<Progress>, why: String) {
+    progress.send_if_modified(|progress| {
+        let is_new = progress.waits != why;
+        progress.waits = why;
+        is_new
+    });
+}
+
+/// Tries again until it is done. Whatever still fails after the first seconds, when the API
+/// answers, is logged once for each reason. `note` gets why each attempt fails, and an empty text
+/// at the end.
+pub(super) async fn until_done<F: Future<Output = Result<(), String>>>(
+    what: &str,
+    attempt: impl Fn() -> F,
+    note: impl Fn(String),
+) {
+    const PAUSE_MAX: Duration = Duration::from_secs(5);
+    let (mut pause, mut told) = (Duration::from_millis(10), String::new());
+    while let Err(error) = attempt().await {
+        note(format!("{what}: {error}"));
+        if pause == PAUSE_MAX && error != told {
+            tracing::warn!(error, "{what}");
+            told = error;
+        } else {
+            tracing::debug!(error, "{what}");
+        }
+        clock::pause(pause).await;
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
+    note(String::new());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::cell::RefCell;
+
+    fn failed(why: &str, may_pass: bool) -> FailedStart {
+        FailedStart { why: why.into(), may_pass }
+    }
+
+    /// A member whose start may still succeed ends no cluster, so nothing else tells its error.
+    #[test]
+    fn a_start_without_a_store_says_why_its_members_did_not_start() {
+        let all = [("cp1", failed("the disk is full", true)), ("cp2", failed("bad checksum", false))];
+        let all = Mutex::new(all.map(|(node, start)| (node.to_string(), start)).into());
+        let told = no_store(None, &all);
+        let members =
+            "; the store of cp1 did not start: the disk is full; the store of cp2 cannot start: bad checksum";
+        assert!(told.starts_with("there is no store after 600 s: no majority"), "{told}");
+        assert!(told.ends_with(members), "{told}");
+    }
+
+    /// `up --wait` on a full disk said nothing for ten minutes.
+    #[tokio::test(start_paused = true)]
+    async fn a_reason_is_told_once_and_again_when_it_changes() {
+        let all = Mutex::new(BTreeMap::from([("cp1".to_string(), failed("the disk is full", true))]));
+        let told = RefCell::new(vec![]);
+        let minute = async || {
+            let begin = clock::pause(LOOK_EVERY * 6);
+            tell_reasons(begin, None, &all, |why| told.borrow_mut().push(why)).await;
+        };
+        minute().await;
+        assert_eq!(told.take(), ["the store of cp1 did not start: the disk is full"]);
+        let mend = async {
+            clock::pause(LOOK_EVERY * 2).await;
+            all.lock().clear();
+            clock::pause(LOOK_EVERY * 2).await;
+            all.lock().insert("cp1".into(), failed("bad checksum", false));
+        };
+        tokio::join!(minute(), mend);
+        let [full, damaged] = [
+            "the store of cp1 did not start: the disk is full",
+            "the store of cp1 cannot start: bad checksum",
+        ];
+        assert_eq!(told.take(), [full, damaged]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_progress_has_the_reason_of_an_attempt_until_one_succeeds() {
+        let (progress, left, seen) =
+            (watch::Sender::new(Progress::default()), RefCell::new(2), RefCell::new(vec![]));
+        let attempt = async || {
+            seen.borrow_mut().push(progress.borrow().waits.clone());
+            let is_done = left.replace_with(|left| *left - 1) == 0;
+            if is_done { Ok(()) } else { Err("refused".to_string()) }
+        };
+        until_done("addons are not made yet", attempt, |why| note(&progress, why)).await;
+        let reason = "addons are not made yet: refused";
+        assert_eq!(seen.take(), ["", reason, reason]);
+        assert_eq!(progress.borrow().waits, "");
+    }
+}
