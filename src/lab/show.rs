@@ -207,7 +207,8 @@ impl Engine {
         let mut told: Vec<String> = self.preparation(lang).into_iter().collect();
         let at = self.open.as_ref().map(|open| (&open.lesson.id, open.step));
         let told_at = self.told_faults.as_ref().map(|(lesson, step)| (lesson, *step));
-        if (at.is_none() || at == told_at)
+        if self.has_packs
+            && (at.is_none() || at == told_at)
             && let Some(fault) = self.library.faults.first()
         {
             told.push(words::say(lang, Word::Broken, &[&fault.to_string()]));

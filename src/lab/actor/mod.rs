@@ -206,7 +206,8 @@ impl Actor {
             Err(error) => (Progress::default(), Some(cluster::chain(&error))),
         };
         let library: Lazily<Library> = LazyLock::new(Box::new(Library::load));
-        let engine = Engine { progress, problem, ..Engine::new(library, path, host.offers()) };
+        let has_packs = Library::has_packs();
+        let engine = Engine { progress, problem, has_packs, ..Engine::new(library, path, host.offers()) };
         let teacher = Teacher { place: host.place().clone(), kubeconfig: host.kubeconfig(TEACHER)? };
         let client = host.client(TEACHER)?;
         Ok(Actor {

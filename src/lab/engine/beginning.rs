@@ -4,11 +4,17 @@
 //! Deployments at the revision that was noted then. If it has compacted that, the history of this
 //! process may still reach so far; else the step says that its beginning is lost.
 
-use super::{Engine, FAILED_MAX, Needs, RENEW, Retry, earlier, qualified};
+use super::{Engine, FAILED_MAX, Needs, RENEW, earlier, qualified};
 use crate::observe;
 use crate::observe::watch::Then;
 use clock::Instant;
 use std::sync::Arc;
+
+/// When a question that failed is asked again, and the pause before that.
+pub(crate) struct Retry {
+    pub at: Instant,
+    pub pause: Duration,
+}
 
 impl Engine {
     /// The objects of a kind when the open step began, as a server has answered. What it no longer

@@ -103,17 +103,14 @@ impl Open {
     }
 }
 
-/// When a question that failed is asked again, and the pause before that.
-pub(crate) struct Retry {
-    pub at: Instant,
-    pub pause: Duration,
-}
-
 /// Read when it is first asked for: most clusters never teach.
 pub(crate) type Lazily<T> = LazyLock<Arc<T>, Box<dyn FnOnce() -> Arc<T> + Send>>;
 
 pub(crate) struct Engine {
     pub library: Lazily<Library>,
+    /// Packs stand beside the lessons in the binary. Without them nothing is wrong with a lesson, so
+    /// the library need not be read to tell its faults.
+    pub has_packs: bool,
     pub progress: Progress,
     pub path: PathBuf,
     /// What the cluster has.
@@ -128,7 +125,7 @@ pub(crate) struct Engine {
     /// Kinds whose objects at the step's beginning are being asked for.
     pub asking_before: HashSet<String>,
     /// Kinds of which a question for them failed.
-    pub failed_before: HashMap<String, Retry>,
+    pub failed_before: HashMap<String, beginning::Retry>,
     /// Kinds whose objects at the step's beginning nobody has any more.
     pub lost_before: HashSet<String>,
     /// What evaluations have found out in this step.
@@ -177,6 +174,7 @@ impl Engine {
     pub(crate) fn new(library: Lazily<Library>, path: PathBuf, offers: Offers) -> Engine {
         Engine {
             library,
+            has_packs: true,
             progress: Progress::default(),
             path,
             offers,

@@ -8,6 +8,7 @@ use crate::observe::answers::ASKING_MAX;
 use crate::progress;
 use serde_json::json;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tap::{Event, Record, Write};
 
 /// An engine with the first lesson of the fixtures open, two hints of which were asked for in
@@ -21,6 +22,24 @@ pub(crate) fn engine() -> Engine {
     let offers = Offers { own: true, workers: 1, control_planes: 1 };
     let library: Lazily<Library> = LazyLock::new(Box::new(|| library.into()));
     Engine { progress, open: Some(open), ..Engine::new(library, PathBuf::new(), offers) }
+}
+
+/// A cluster that nobody learns with does not read the lessons: that takes as long as half its
+/// start.
+#[test]
+fn without_packs_the_lessons_are_not_read_to_show_that_none_is_open() {
+    let read = Arc::new(AtomicBool::new(false));
+    let reads = read.clone();
+    let library: Lazily<Library> = LazyLock::new(Box::new(move || {
+        reads.store(true, Ordering::Relaxed);
+        Library::read(Path::new("/nowhere")).into()
+    }));
+    let offers = Offers { own: true, workers: 1, control_planes: 1 };
+    let mut engine = Engine { has_packs: false, ..Engine::new(library, PathBuf::new(), offers) };
+    assert_eq!(engine.view("en").notices, Vec::<String>::new());
+    assert!(!read.load(Ordering::Relaxed));
+    engine.has_packs = true;
+    assert!(engine.view("en").notices[0].contains("/nowhere"), "a pack's fault is told");
 }
 
 #[test]

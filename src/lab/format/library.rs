@@ -62,7 +62,12 @@ impl Library {
         Library::at(None, false)
     }
 
-    /// The same with this pack instead of the one that the environment names. `only`: its lessons
+    /// Does [`Library::load`] read more than the lessons in the binary? Says so without reading them.
+    pub(crate) fn has_packs() -> bool {
+        directory().is_some() || !pack::folders_of_home().is_empty()
+    }
+
+    /// The same as [`Library::load`] with this pack instead of the one that the environment names. `only`: its lessons
     /// alone.
     pub fn at(given: Option<&Path>, only: bool) -> Arc<Library> {
         match (given, directory()) {
