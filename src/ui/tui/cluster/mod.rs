@@ -3,6 +3,7 @@
 mod object;
 mod past;
 mod read;
+mod trouble;
 mod workload;
 
 pub(crate) use object::{

@@ -249,6 +249,9 @@ pub(crate) struct Autoscaler {
     pub metrics: String,
     /// The same before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
+    /// The reason why it cannot work: that of a condition `AbleToScale` or `ScalingActive` which is
+    /// False. Empty: it works, or its workload is scaled to 0 on purpose.
+    pub failure: String,
     pub revision: u64,
 }
 

@@ -324,8 +324,21 @@ pub(super) fn autoscaler(object: &Value) -> Autoscaler {
         desired: count("status.desiredReplicas"),
         metrics: metrics.collect::<Vec<_>>().join(", "),
         targets: targets.collect::<Vec<_>>().join(", "),
+        failure: unable(object),
         revision: revision(object),
     }
+}
+
+/// Why an autoscaler cannot work, in the word of its condition. `ScalingDisabled` is no failure:
+/// somebody has scaled the workload to 0.
+fn unable(object: &Value) -> String {
+    let is_it = |condition: &&Value| {
+        matches!(text(condition, "type"), "AbleToScale" | "ScalingActive")
+            && text(condition, "status") == "False"
+            && text(condition, "reason") != "ScalingDisabled"
+    };
+    let found = list(object, "status.conditions").iter().find(is_it);
+    found.map_or(String::new(), |condition| text(condition, "reason").into())
 }
 
 pub(super) fn quota(object: &Value) -> Quota {
@@ -458,6 +471,15 @@ mod tests {
             {"type": "External", "external": {"current": {"averageValue": "7"}}}]});
         let read = autoscaler(&object);
         assert_eq!((read.current, read.desired, read.metrics.as_str()), (1, 3, "cpu: 0%/50%, queue: 7/30"));
+        let mut failure = |kind: &str, status: &str, reason: &str| {
+            object["status"]["conditions"] = json!([{"type": "ScalingLimited", "status": "False", "reason": "x"},
+                {"type": kind, "status": status, "reason": reason}]);
+            autoscaler(&object).failure
+        };
+        assert_eq!(failure("ScalingActive", "True", "ValidMetricFound"), "");
+        assert_eq!(failure("ScalingActive", "False", "FailedGetResourceMetric"), "FailedGetResourceMetric");
+        assert_eq!(failure("AbleToScale", "False", "FailedGetScale"), "FailedGetScale");
+        assert_eq!(failure("ScalingActive", "False", "ScalingDisabled"), "");
     }
 
     #[test]

@@ -80,7 +80,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
     let head = canvas.word(Word::Earlier, &[]);
     canvas.put(1, y, &head, Tone::Dim);
     for (at, (pod, decision)) in earlier.into_iter().enumerate() {
-        line(canvas, pod, decision, first, y + 1 + at);
+        // A decision is kept longer than its pod.
+        let is_gone = !model.cluster.pods.contains_key(&(pod.namespace.clone(), pod.name.clone()));
+        let sign = if is_gone { format!("{} ", canvas.sign(Sign::Ghost)) } else { String::new() };
+        line(canvas, &format!("{sign}{}", pod.name), decision, first, y + 1 + at);
     }
 }
 
@@ -204,11 +207,11 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
 
 /// A decision on one line: the node that was chosen first, and last those that were refused, behind
 /// the plug-in that did it.
-fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: usize, y: usize) {
+fn line(canvas: &mut Canvas<'_>, pod: &str, decision: &Decision, first: usize, y: usize) {
     if y >= canvas.height() {
         return;
     }
-    let name = cut_middle(&pod.name, first - 1, canvas.sign(Sign::Ellipsis));
+    let name = cut_middle(pod, first - 1, canvas.sign(Sign::Ellipsis));
     canvas.put(1, y, &name, Tone::Plain);
     let mut x = 1 + first;
     let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();
