@@ -291,6 +291,7 @@ texts! { pub(crate) enum Word {
     BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
     BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";
     BriefFit: "{} of {} fit: {}", "{}/{} 통과: {}";
+    BriefNobody: "0 of {} fit", "0/{} 통과";
     BriefBound: "scheduler: → {}", "스케줄러: → {}";
     HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
     HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";

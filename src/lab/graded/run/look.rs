@@ -241,8 +241,8 @@ impl LabRun {
         Ok(json!(self.view(&current, lang)))
     }
 
-    /// Why there is no hint. Unless all tasks that can be seen are green, `lab check` is the way on:
-    /// the learner may not know what is missing, and a hint may fit later.
+    /// Why there is no hint. Unless all tasks that can be seen are green, `lab check` is the way
+    /// on: the learner may not know what is missing, and a hint may fit later.
     fn no_hint(&self, current: &Current, lang: &str) -> String {
         let shown = self.view(current, lang).tasks;
         let is_done = |(task, shown): (&Task, &view::Task)| {

@@ -7,8 +7,9 @@
 //! ```
 
 use super::{Cluster, Key, Pod, Stand};
+use clock::Timestamp;
 use std::cmp::Reverse;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The reason of a pod's condition `PodScheduled` if no node fits, and that of an Event about a
 /// probe that failed.
@@ -25,12 +26,20 @@ pub(crate) struct Trouble<'a> {
     pub reason: &'static str,
 }
 
+/// When the youngest pod of each owner was created, by namespace and owner.
+type Newest<'a> = BTreeMap<(&'a str, &'a str), Option<Timestamp>>;
+
+fn owner(pod: &Pod) -> (&str, &str) {
+    (&pod.namespace, &pod.owner)
+}
+
 impl Cluster {
     /// What is wrong with a pod. `None`: it is well, it is only starting or leaving, or it has
-    /// ended and its owner made another one.
-    pub(crate) fn trouble<'a>(&self, pod: &'a Pod) -> Option<Trouble<'a>> {
+    /// ended and its owner made another one since.
+    fn trouble<'a>(&self, pod: &'a Pod, newest: &Newest<'_>) -> Option<Trouble<'a>> {
+        let is_replaced = || newest.get(&owner(pod)).is_some_and(|newest| *newest > pod.created);
         let (status, reason) = match pod.stand {
-            Stand::Failed if pod.is_over && !pod.owner.is_empty() => return None,
+            Stand::Failed if pod.is_over && is_replaced() => return None,
             Stand::Failed => (pod.status.clone(), ""),
             Stand::Waiting if is_unschedulable(pod) => (pod.status.clone(), UNSCHEDULABLE),
             Stand::Starting if self.is_unhealthy(pod) => {
@@ -45,8 +54,14 @@ impl Cluster {
     /// each sort the youngest first. Unlike the order of the latest change this one does not
     /// alternate while two pods crash again and again.
     pub(crate) fn troubles(&self) -> Vec<Trouble<'_>> {
-        let own = self.pods.values().filter(|pod| !pod.system());
-        let mut found: Vec<Trouble<'_>> = own.filter_map(|pod| self.trouble(pod)).collect();
+        let own = || self.pods.values().filter(|pod| !pod.system());
+        // Of those that have an owner: a Job that tries again makes another one, for example.
+        let mut newest = Newest::new();
+        for pod in own().filter(|pod| !pod.owner.is_empty()) {
+            let created = newest.entry(owner(pod)).or_default();
+            *created = pod.created.max(*created);
+        }
+        let mut found: Vec<Trouble<'_>> = own().filter_map(|pod| self.trouble(pod, &newest)).collect();
         let rank = |pod: &Pod| match pod.stand {
             Stand::Failed => 0,
             Stand::Waiting => 1,
@@ -126,11 +141,15 @@ mod tests {
             pod("new", Stand::Waiting, "Pending"),
             pod("starts", Stand::Starting, "ContainerCreating"),
             pod("leaves", Stand::Leaving, "Terminating"),
-            Pod { is_over: true, ..pod("replaced", Stand::Failed, "Evicted") },
-            Pod { is_over: true, owner: String::new(), ..pod("bare", Stand::Failed, "Error") },
+            Pod {
+                is_over: true,
+                created: "2025-12-31T00:00:00Z".parse().ok(),
+                ..pod("replaced", Stand::Failed, "Evicted")
+            },
+            Pod { is_over: true, owner: "job".into(), ..pod("last", Stand::Failed, "Error") },
             Pod { namespace: "kube-system".into(), ..pod("dns", Stand::Failed, "CrashLoopBackOff") },
         ]);
-        let others = ["bare Error ", "broken ImagePullBackOff ", "big Pending Unschedulable"];
+        let others = ["broken ImagePullBackOff ", "last Error ", "big Pending Unschedulable"];
         assert_eq!(told(&cluster), others);
         let event = Happened {
             about: ("shop".into(), "unready".into()),

@@ -197,8 +197,8 @@ fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
     vec![(format!("{} {gate} {code}", canvas.sign(Sign::Failed)), Tone::Bad), (message, Tone::Plain)]
 }
 
-/// What is not well: the first of the pods with the word that `kubectl get pods` has for it, and how
-/// many more there are; without such a pod an autoscaler that cannot work.
+/// What is not well: the first of the pods with the word that `kubectl get pods` has for it, and
+/// how many more there are; without such a pod an autoscaler that cannot work.
 fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     let all = scene.troubles();
     let Some(first) = all.first() else { return scaler::trouble(canvas, scene) };

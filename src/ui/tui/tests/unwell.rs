@@ -282,3 +282,14 @@ fn an_earlier_decision_about_a_pod_that_is_gone_has_a_sign() {
     model.cluster.pods.remove(&("default".to_string(), "web2".to_string()));
     assert!(map(&model).join("\n").contains(" † web2 "), "{:#?}", map(&model));
 }
+
+/// In the life of a pod stands its predecessor, and not what else went away at that time.
+#[test]
+fn the_pod_view_names_what_went_away_only_beside_its_own_kind() {
+    let mut stage = super::replay::scaled(View::Pod);
+    stage.model.traffic.finish();
+    assert!(text(&screen(&stage.model)).contains('†'), "{}", text(&screen(&stage.model)));
+    all(&mut stage.model, "pods", vec![pod("default", "other-1", "ropewalk-worker", "Running", 300)]);
+    let shown = text(&screen(&stage.model));
+    assert!(shown.contains(" other-1  Running") && !shown.contains('†'), "{shown}");
+}
