@@ -142,6 +142,7 @@ texts! { pub(crate) enum Word {
     Score: "score", "점수";
     ChosenNode: "chosen: {}", "선택: {}";
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    ChosenNobodyThen: "no node fitted: the pod waited", "맞는 노드가 없어 파드가 기다렸습니다";
     Lack: "asks {}, free {}", "요청 {}, 남음 {}";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";

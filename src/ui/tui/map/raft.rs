@@ -265,7 +265,8 @@ pub(super) fn role(
 /// The end of the logs, a line for an entry.
 fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usize, rows: usize) {
     let agreement = &model.traffic.agreement;
-    canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim);
+    // A column between the word and the indexes is for signs.
+    let x = canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim) + 1;
     let committed = agreement.committed();
     // The entry that the play head has come to.
     let lit = model.traffic.revision();
@@ -275,12 +276,12 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
         let y = top + at;
         if before.is_some_and(|b| b + 1 < index) {
             // Entries between these two are not shown.
-            canvas.put(4, y, canvas.sign(Sign::Watch), Tone::Dim);
+            canvas.put(x - 1, y, canvas.sign(Sign::Watch), Tone::Dim);
         }
         before = Some(index);
-        canvas.put(5, y, &index.to_string(), Tone::Plain);
+        canvas.put(x, y, &index.to_string(), Tone::Plain);
         if lit.is_some() && revision(index) == lit {
-            canvas.put(2, y, canvas.sign(Sign::Pick), Tone::Accent);
+            canvas.put(x - 1, y, canvas.sign(Sign::Pick), Tone::Accent);
         }
         let mut end = 0;
         for column in columns {

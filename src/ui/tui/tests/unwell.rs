@@ -266,6 +266,30 @@ fn pods_without_a_deployment_are_shown_by_their_owners() {
     assert!(shown.contains(" owner: none ●2  owner: buoys ●1  "), "{shown}");
 }
 
+/// It does not wait any more.
+#[test]
+fn a_pod_that_no_node_fitted_has_waited_when_it_is_gone() {
+    for (size, focus) in [((120, 36), false), ((112, 24), false), ((80, 24), false), ((80, 24), true)] {
+        let mut model = with(size, RICH, vec![unschedulable("big")]);
+        let decision = tap::Decision {
+            verdicts: vec![tap::Verdict { node: "w".into(), ..tap::Verdict::default() }],
+            chosen: None,
+        };
+        let mut record = Record::new(tap::Event::Schedule(decision)).object("pods", "default", "big");
+        (record.seq, record.component) = (9000, tap::Component::Scheduler);
+        tell(&mut model, Event::Records(vec![record]));
+        (model.view, model.chosen) = (View::Scheduling, true);
+        if focus {
+            model.focus = crate::tui::layout::Pane::Map;
+        }
+        let shown = text(&screen(&model));
+        assert!(shown.contains("no node fits: the pod waits"), "{size:?}: {shown}");
+        all(&mut model, "pods", vec![]);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("no node fitted: the pod waited"), "{size:?}: {shown}");
+    }
+}
+
 /// A decision is kept longer than the pod that it is about.
 #[test]
 fn an_earlier_decision_about_a_pod_that_is_gone_has_a_sign() {
