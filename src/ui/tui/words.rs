@@ -180,6 +180,7 @@ texts! { pub(crate) enum Word {
     CutBetween: "cut: {}", "끊김: {}";
     RulesWritten: "{}: rules written in {}", "{}: 규칙을 {} 만에 기록";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
+    RolloutPaused: "paused", "일시 중지됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
     RevisionShort: "rev {}", "리비전 {}";
     Restarts: "{} restarts", "재시작 {}회";

@@ -186,6 +186,8 @@ pub(crate) struct Deployment {
     /// All pods end before their successors begin: the strategy `Recreate`, which has no
     /// `rollingUpdate`.
     pub recreates: bool,
+    /// A changed template starts no rollout until it is resumed.
+    pub paused: bool,
     pub surge: String,
     pub unavailable: String,
     pub revision: u64,

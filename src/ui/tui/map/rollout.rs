@@ -42,6 +42,9 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         (scene.label(&key.0, &key.1), Tone::Strong),
         (canvas.word(Word::Wanted, &wanted.each_ref().map(String::as_str)), tone),
     ];
+    if deployment.paused {
+        counts.push((canvas.word(Word::RolloutPaused, &[]), Tone::Warn));
+    }
     counts.extend(scene.autoscaler_of(key).map(scaler::brief));
     // The newest revision stands first: where room is scarce, old ones are left out.
     for set in scene.replicasets_of(key).into_iter().rev() {
@@ -87,7 +90,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         false => canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]),
     };
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
-    let x = canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    let mut x = canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    if deployment.paused {
+        let paused = canvas.word(Word::RolloutPaused, &[]);
+        x = canvas.put(x + 3, 1, &paused, Tone::Warn);
+    }
     if let Some((text, tone)) = scene.autoscaler_of(key).map(scaler::brief) {
         canvas.put(x + 3, 1, &text, tone);
     }
