@@ -93,7 +93,7 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     let scene = model.scene();
     match model.view {
         View::Cluster => Lines { counts: counts(canvas, model, &scene), news: news(canvas, model, &scene) },
-        View::ControlPlane => command(canvas, model),
+        View::ControlPlane => command(canvas, model, &scene),
         View::Raft => raft::lines(canvas, model),
         View::Scheduling => scheduling::lines(canvas, model, &scene),
         View::Network => network::lines(canvas, model, &scene),
@@ -199,7 +199,7 @@ fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
 
 /// What is not well: the first of the pods with the word that `kubectl get pods` has for it, and
 /// how many more there are; without such a pod an autoscaler that cannot work.
-fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
+pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     let all = scene.troubles();
     let Some(first) = all.first() else { return scaler::trouble(canvas, scene) };
     let mut told = format!(" {}", first.status);
@@ -236,13 +236,15 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
         }
         other => (None, other.map(|event| told(canvas, event))),
     };
-    let has_failed = model.traffic.shown().is_some_and(|flow| flow.failed().is_some());
-    let (answer, stage) = match has_failed || refusal(model).is_some() {
-        true => (stage, vec![]),
-        false => (vec![], stage),
-    };
+    let (answer, stage) = if has_failed(model) { (stage, vec![]) } else { (vec![], stage) };
     let first = refused.into_iter().chain(answer).chain(unwell).chain(before);
     first.chain(stage).chain(behind).collect()
+}
+
+/// Was the command on the stage refused, or did its last write fail?
+fn has_failed(model: &Model) -> bool {
+    let fails = || model.traffic.shown().is_some_and(|flow| flow.failed().is_some());
+    refusal(model).is_some() || fails()
 }
 
 /// A warning. One about the pod that is named before it needs neither a sign nor a name.
@@ -292,12 +294,18 @@ pub(super) fn told(canvas: &Canvas<'_>, event: &Happened) -> Piece {
     }
 }
 
-/// The command that is shown: its hops so far, and the time of all.
-fn command(canvas: &Canvas<'_>, model: &Model) -> Lines {
+/// The command that is shown: its hops so far, and the time of all. When it has come to its end,
+/// also what is not well.
+fn command(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let counts = model.traffic.shown().map_or(vec![], |flow| {
         let all = flow.hops.len();
         let at = (model.traffic.play.at + 1).min(all);
         vec![(title(flow), Tone::Plain), (format!("{at}/{all}"), Tone::Dim), (took(flow.total()), Tone::Dim)]
     });
-    Lines { counts, news: stage(canvas, model) }
+    let mut news = stage(canvas, model);
+    if let Some(unwell) = unwell(canvas, scene).filter(|_| !model.traffic.moving()) {
+        let at = if has_failed(model) { news.len() } else { 0 };
+        news.insert(at, unwell);
+    }
+    Lines { counts, news }
 }

@@ -99,6 +99,25 @@ fn the_strip_names_what_is_not_well_in_the_words_of_kubectl() {
     assert!(line.starts_with(" ⚠ HPA stamps cpu: <unknown>/50% FailedGetResourceMetric"), "{line}");
 }
 
+/// The view may be one that a lesson has chosen.
+#[test]
+fn other_views_name_it_when_no_command_is_played() {
+    let mut model = model(80, 24, Lang::En, RICH);
+    let broken = "⚠ web-5c9c7b9f4d-p5bq4 ImagePullBackOff";
+    for (view, line) in [
+        (View::ControlPlane, format!(" {broken}  kubectl run web2: done after")),
+        (View::Network, format!(" 1 of 2 endpoints ready  {broken}")),
+    ] {
+        (model.view, model.chosen) = (view, true);
+        model.traffic.play.at = 8;
+        assert!(!news(&model).contains('⚠'), "{view:?}: {}", news(&model));
+        model.traffic.finish();
+        assert!(news(&model).starts_with(&line), "{view:?}: {}", news(&model));
+    }
+    all(&mut model, "endpointslices", vec![]);
+    assert!(news(&model).starts_with(" ✗ No pod carries these labels"), "{}", news(&model));
+}
+
 #[test]
 fn what_is_well_again_leaves_the_strip() {
     let (probed, event) = unready("tours-1");
