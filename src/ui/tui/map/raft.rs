@@ -108,8 +108,14 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     let columns = columns(model, *COLUMN.start());
     let mut counts = Vec::from(term_and_quorum(canvas, agreement, columns.len()));
     counts.extend(writes(agreement, &columns).map(|(word, tone)| (canvas.word(word, &[]), tone)));
+    let names: Vec<&str> = columns.iter().map(|column| column.node).collect();
     for column in &columns {
-        let (sign, tone) = standing(agreement, column, columns.len() == 1);
+        // A lab that asks for the cause may be about this one.
+        let is_cut = !canvas.asks_cause && column.up && agreement.is_cut_off(column.node, &names);
+        let (sign, tone) = match is_cut {
+            true => (Sign::Cut, Tone::Bad),
+            false => standing(agreement, column, columns.len() == 1),
+        };
         counts.push((format!("{} {}", brief(column.node, 8), canvas.sign(sign)), tone));
     }
     if agreement.committed() == 0 {
