@@ -83,7 +83,7 @@ texts! { pub(crate) enum Word {
     LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
     LabTasks: "Tasks", "과제";
     LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
-    LabNoHints: "No hints are left.", "남은 힌트가 없습니다.";
+    LabNoHints: "No further hint fits now.", "지금 맞는 힌트가 더 없습니다.";
     LabGrade: "Grade", "채점 결과";
     LabGradeOld:
         "It is from before your last change; `lab grade` grades the lab again.",
