@@ -104,7 +104,7 @@ pub fn guests() -> Vec<Arc<dyn Guest>> {
     vec![
         Arc::new(guest::Lessons::new(opened.clone())),
         Arc::new(graded::guest::Graded::new(opened.clone())),
-        Arc::new(practice::guest::Drills::new(opened)),
-        Arc::new(why::Why::default()),
+        Arc::new(practice::guest::Drills::new(opened.clone())),
+        Arc::new(why::Why::new(opened)),
     ]
 }

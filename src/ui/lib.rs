@@ -46,11 +46,15 @@
 //! beside those of now and restores nothing; `rewind` restores. A typed command is one of
 //! kubectl's, which its requests name by a session, or a single request of curl, wget or HTTPie.
 //!
+//! A view of one object is first about the one that the open step names, then the one that the
+//! learner's last command changed, then one that is not well, then the one that changed last.
+//!
 //! A view draws all that it knows from 72 by 13 cells on (the map of a screen of 120 by 34, or F2
 //! at 80 by 24), and a small form below that size:
 //! - Scheduling names the plug-in that refused each node, and has a line for each earlier decision.
 //! - Rollout has a gauge between the fewest and the most pods that the strategy allows, pods with
-//!   names and ages, and the old revisions.
+//!   names and ages, and the old revisions. Without a Deployment it has the pods by their owners,
+//!   those without an owner first.
 //! - Pod has the conditions with their times, and containers with probes, restarts and back-off.
 //! - Raft draws a lifeline for each member, so that an arrow never points at a member that it
 //!   passes.
@@ -68,8 +72,10 @@
 //! - With fewer than 110 columns half of them would cut commands inside their words. So the lesson,
 //!   the lab or the list has the whole width. Its task and what is missing stand firmly below its
 //!   text; in a lab these are the tasks that are not done. The map is a strip of two lines: what
-//!   its view counts (`web 3/4`: ready and desired pods), and the newest event. F2 shows the whole
-//!   map and goes back. While a question waits for its answer there is no strip.
+//!   its view counts (`web 3/4`: ready and desired pods), and what is not well
+//!   (`web-1 ImagePullBackOff`) or the newest event. While a lab asks for the cause, the strip
+//!   tells no more of what is not well than `kubectl get`. F2 shows the whole map and goes back.
+//!   While a question waits for its answer there is no strip.
 //! - Below 80 columns or 24 lines one pane is shown at a time.
 //!
 //! A drill prints its tasks into the shell.

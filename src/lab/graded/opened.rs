@@ -51,16 +51,35 @@ impl Drop for Reserved {
 struct Noted {
     lab: String,
     began: i64,
+    /// The cause is still to be found.
+    asks_cause: bool,
     /// `None`: it may be anywhere.
     places: Option<BTreeSet<String>>,
+}
+
+/// No grade has passed the lab, and its solution was not given away.
+fn asks_cause(open: &Open) -> bool {
+    let has_passed = open.grade.as_ref().is_some_and(|grade| grade.record["passed"] == true);
+    !open.solve && open.given_up.is_none() && !has_passed
 }
 
 impl Opened {
     pub(super) fn note(&self, open: Option<&Open>, places: Option<BTreeSet<String>>) {
         // Until its clock runs, it is set up: that begins behind `base`.
         let began = |open: &Open| open.began.max(open.base.saturating_add(1));
-        let noted = open.map(|open| Noted { lab: open.lab.clone(), began: began(open), places });
-        self.holders.lock().lab = noted;
+        let noted = |open: &Open| Noted {
+            lab: open.lab.clone(),
+            began: began(open),
+            asks_cause: asks_cause(open),
+            places,
+        };
+        self.holders.lock().lab = open.map(noted);
+    }
+
+    /// True while the open lab asks for the cause: what compares objects for the learner, as `why`
+    /// does, then leaves that comparison to them.
+    pub(crate) fn asks_cause(&self) -> bool {
+        self.holders.lock().lab.as_ref().is_some_and(|open| open.asks_cause)
     }
 
     /// Notes whether a drill is open, so that no lab is started beside it.
@@ -113,13 +132,15 @@ impl Opened {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::graded::seal::Chain;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_way_back_before_the_lab_sweeps_it_away() {
         let opened = Opened::default();
         assert_eq!(opened.swept_by(1, None), None, "none is open");
         let of = |name: &str| -> BTreeSet<String> { [name.to_string()].into() };
-        let noted = |places| Some(Noted { lab: "wrong-image".into(), began: 40, places });
+        let noted = |places| Some(Noted { lab: "wrong-image".into(), began: 40, asks_cause: true, places });
         opened.holders.lock().lab = noted(Some(of("zoo")));
         assert_eq!(opened.swept_by(39, None).unwrap().to_string(), "labs/wrong-image");
         assert_eq!(opened.swept_by(40, None), None);
@@ -129,6 +150,31 @@ mod tests {
         assert!(opened.swept_by(39, Some(&of("default"))).is_some(), "it may be anywhere");
         opened.note(None, None);
         assert_eq!(opened.swept_by(1, None), None);
+    }
+
+    #[test]
+    fn a_lab_asks_for_its_cause_until_it_is_passed_or_given_away() {
+        let opened = Opened::default();
+        assert!(!opened.asks_cause(), "none is open");
+        let open = |change: Value| -> Open {
+            let mut open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10,
+                "started": "2026-01-01T00:00:00Z", "hints": [], "solve": false, "undo": 0, "green": {},
+                "chain": Chain::default()});
+            change.as_object().unwrap().iter().for_each(|(key, value)| open[key] = value.clone());
+            serde_json::from_value(open).unwrap()
+        };
+        for (change, asks) in [
+            (json!({}), true),
+            (json!({"grade": {"record": {"passed": false}}}), true),
+            (json!({"grade": {"record": {"passed": true}}}), false),
+            (json!({"solve": true}), false),
+            (json!({"givenUp": {}}), false),
+        ] {
+            opened.note(Some(&open(change.clone())), None);
+            assert_eq!(opened.asks_cause(), asks, "{change}");
+        }
+        opened.note(None, None);
+        assert!(!opened.asks_cause());
     }
 
     #[test]
@@ -145,7 +191,8 @@ mod tests {
         assert_eq!(opened.try_reserve(lab("wrong-image")).unwrap_err(), Opening::Drill);
         opened.note_drill(false);
         drop(opened.try_reserve(lab("wrong-image")).unwrap());
-        opened.holders.lock().lab = Some(Noted { lab: "orphans".into(), began: 4, places: None });
+        opened.holders.lock().lab =
+            Some(Noted { lab: "orphans".into(), began: 4, asks_cause: true, places: None });
         assert_eq!(opened.try_reserve(Opening::Drill).unwrap_err(), lab("orphans"));
         assert!(opened.try_reserve(lab("wrong-image")).is_ok(), "it takes the place of the open one");
     }

@@ -64,6 +64,8 @@ pub(crate) struct Facts {
     /// Oldest first.
     pub records: Vec<Arc<Record>>,
     pub now: Timestamp,
+    /// An open lab asks the learner for the cause.
+    pub asks_cause: bool,
 }
 
 impl Facts {
@@ -78,7 +80,7 @@ impl Facts {
     ) -> Facts {
         let touched = if about.is_empty() { touched(&records) } else { vec![] };
         let objects = snapshot(client, asked(about, &touched)).await;
-        let mut facts = Facts { objects, records, now };
+        let mut facts = Facts { objects, records, now, ..Facts::default() };
         // Where the objects of a custom resource are stands in its definition.
         let customs: BTreeMap<String, Asked> = words(about, &touched)
             .filter(|word| kind(word).is_none())

@@ -1,10 +1,12 @@
 //! `why` as a guest of the cluster's process: it reads as the teacher, so that a learner's broken
-//! kubeconfig does not silence it.
+//! kubeconfig does not silence it. While a lab asks for the cause, it compares no Service with its
+//! pods.
 
 use super::explain::explain;
 use super::facts::Facts;
 use super::question::Question;
 use crate::asking;
+use crate::graded::Opened;
 use crate::words::Word;
 use cluster::control::Reply;
 use cluster::guest::{Guest, Host};
@@ -17,6 +19,14 @@ use task::Crew;
 #[derive(Default)]
 pub(crate) struct Why {
     host: OnceLock<Host>,
+    opened: Opened,
+}
+
+impl Why {
+    /// Learns from `opened` whether a lab asks for the cause.
+    pub(crate) fn new(opened: Opened) -> Why {
+        Why { opened, ..Why::default() }
+    }
 }
 
 impl Guest for Why {
@@ -33,11 +43,12 @@ impl Guest for Why {
             Ok(question) => question,
             Err(refused) => return refused,
         };
-        let host = self.host.get().cloned();
+        let (host, asks_cause) = (self.host.get().cloned(), self.opened.asks_cause());
         asking::once(async move {
             let host = host.ok_or_else(|| question.lang.say(Word::StillStarting, &[]))?;
             let client = host.client(tap::TEACHER).map_err(|error| cluster::chain(&error))?;
             let facts = Facts::gather(&client, &question.about, host.tap().since(0), clock::now()).await;
+            let facts = Facts { asks_cause, ..facts };
             Ok(json!(explain(&facts, &question)))
         })
     }

@@ -76,9 +76,7 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     }
     let pods = reader.facts.selected(namespace, selector);
     if pods.is_empty() {
-        reader.line(out, Word::NobodySelected, &[&written]);
-        nearly(reader, out, namespace, selector);
-        out.tips.push(format!("kubectl get pods{} --show-labels", flag(namespace)));
+        nobody_selected(reader, out, service, &written, listed);
         return;
     }
     // Such a Service lists its pods before they are ready, and while they end.
@@ -111,6 +109,22 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
         target(reader, out, port, ready[0]);
     }
     outside(reader, out, service);
+}
+
+/// A selector that no pod matches. While a lab asks for the cause, only what `kubectl describe`
+/// shows, too: which labels the pods have instead is the answer.
+fn nobody_selected(reader: &Reader, out: &mut Explanation, service: &Value, written: &str, listed: usize) {
+    let namespace = meta::namespace(service);
+    if reader.facts.asks_cause {
+        reader.fine(out, Word::Selects, &[written]);
+        reader.fine(out, Word::Listed, &[&listed.to_string()]);
+        reader.line(out, Word::LabAsks, &[]);
+        out.tips.push(format!("kubectl describe svc/{}{}", meta::name(service), flag(namespace)));
+        return;
+    }
+    reader.line(out, Word::NobodySelected, &[written]);
+    nearly(reader, out, namespace, at(service, "spec.selector"));
+    out.tips.push(format!("kubectl get pods{} --show-labels", flag(namespace)));
 }
 
 /// The endpoints of a Service in its slices, ready or not.
@@ -197,6 +211,12 @@ fn protocol(port: &Value) -> &str {
 /// looked for among the containers and the sidecars, and the protocol has to be the same.
 fn target(reader: &Reader, out: &mut Explanation, port: &Value, pod: &Value) {
     let wanted = at(port, "targetPort");
+    if reader.facts.asks_cause {
+        // Where the pods listen is for the learner to find.
+        let (from, to) = (int(port, "port").unwrap_or(0).to_string(), wanted.to_string());
+        reader.fine(out, Word::SendsTo, &[&from, to.trim_matches('"')]);
+        return;
+    }
     // Sidecars stand among the init containers.
     let sidecars = list(pod, "spec.initContainers").iter().filter(|c| text(c, "restartPolicy") == "Always");
     let containers = list(pod, "spec.containers").iter().chain(sidecars);

@@ -1,11 +1,15 @@
 //! The order of the objects that a view can turn over: what the open step names comes first, then
-//! the latest change.
+//! what the learner changed last, then what is not well, then the latest change.
 //!
 //! Example: the task is ``Set the image of `site` to `nginx:1.27` ``. The rollout view is about the
 //! Deployment `site`, also while another Deployment changes.
 
 use super::cluster::{Cluster, Deployment, Key, Pod, Service};
+use super::flow::Flow;
 use super::model::{Model, View};
+use clock::Timestamp;
+use std::collections::BTreeMap;
+use tap::ObjectRef;
 
 impl Model {
     /// What the current view can turn over, what the open step names first.
@@ -22,13 +26,31 @@ impl Model {
         }
     }
 
-    /// The pods of [`Cluster::pods_by_age`]. A step names a pod also by its owner.
+    /// The pods of [`Cluster::pods_by_age`]. A step names a pod also by its owner, and who changes
+    /// an owner changes its pods. Those that are not well keep the order of
+    /// [`Cluster::troubles`].
     pub(crate) fn pods<'a>(&self, scene: &'a Cluster) -> Vec<&'a Pod> {
         let (mut pods, words) = (scene.pods_by_age(), self.step_words());
+        let changed = self.last_changed();
+        let troubles = scene.troubles().into_iter().enumerate();
+        let troubles: BTreeMap<(&str, &str), usize> =
+            troubles.map(|(at, it)| ((it.pod.namespace.as_str(), it.pod.name.as_str()), at)).collect();
         pods.sort_by_key(|pod| {
             let set = scene.replicasets.get(&(pod.namespace.clone(), pod.owner.clone()));
             let owners = [pod.owner.as_str(), set.map_or("", |set| set.owner.as_str())];
-            rank(&words, &pod.namespace, &pod.name, &owners)
+            let is_changed = changed.is_some_and(|object| {
+                let is_its = match object.resource.as_str() {
+                    "pods" => object.name == pod.name,
+                    "deployments" | "replicasets" | "statefulsets" | "daemonsets" | "jobs" => {
+                        owners.contains(&object.name.as_str())
+                    }
+                    _ => false,
+                };
+                object.namespace == pod.namespace && is_its
+            });
+            let unwell = troubles.get(&(pod.namespace.as_str(), pod.name.as_str())).copied();
+            let named = rank(&words, &pod.namespace, &pod.name, &owners);
+            (named, !is_changed, unwell.unwrap_or(usize::MAX))
         });
         pods
     }
@@ -43,8 +65,30 @@ impl Model {
     /// The Deployments of [`Cluster::deployments_by_age`].
     pub(crate) fn deployments<'a>(&self, scene: &'a Cluster) -> Vec<(&'a Key, &'a Deployment)> {
         let (mut deployments, words) = (scene.deployments_by_age(), self.step_words());
-        deployments.sort_by_key(|(key, _)| rank(&words, &key.0, &key.1, &[]));
+        let (changed, troubled) = (self.last_changed(), scene.troubled_deployments());
+        let changed = changed.and_then(|object| {
+            let key = (object.namespace.clone(), object.name.clone());
+            match object.resource.as_str() {
+                "deployments" => Some(key),
+                "pods" => scene.pods.get(&key).and_then(|pod| scene.deployment_of(pod)),
+                _ => None,
+            }
+        });
+        deployments.sort_by_key(|(key, _)| {
+            let named = rank(&words, &key.0, &key.1, &[]);
+            (named, changed.as_ref() != Some(*key), !troubled.contains(*key))
+        });
         deployments
+    }
+
+    /// The object that the learner's newest command has written. While a lab is open, commands from
+    /// before it do not count.
+    fn last_changed(&self) -> Option<&ObjectRef> {
+        let started = self.lab.open().and_then(|view| view.started.parse::<Timestamp>().ok());
+        let counts = |flow: &&Flow| {
+            flow.is_typed() && flow.wrote() && started.is_none_or(|started| flow.began >= started)
+        };
+        self.traffic.flows.iter().filter(counts).max_by_key(|flow| flow.began)?.object()
     }
 
     /// The words that the open step's task has as code; before the guess those of its question. A

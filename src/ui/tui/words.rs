@@ -83,7 +83,7 @@ texts! { pub(crate) enum Word {
     LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
     LabTasks: "Tasks", "과제";
     LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
-    LabNoHints: "No hints are left.", "남은 힌트가 없습니다.";
+    LabNoHints: "No further hint fits now.", "지금 맞는 힌트가 더 없습니다.";
     LabGrade: "Grade", "채점 결과";
     LabGradeOld:
         "It is from before your last change; `lab grade` grades the lab again.",
@@ -132,6 +132,7 @@ texts! { pub(crate) enum Word {
     NoDecision: "No pod has been scheduled yet. Run one: kubectl run web --image=nginx", "아직 스케줄링된 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
     NoService: "There is no Service. To create one: kubectl expose pod NAME --port=80", "서비스가 없습니다. 만드는 명령: kubectl expose pod 이름 --port=80";
     NoRollout: "There is no Deployment yet. Make one: kubectl create deployment web --image=nginx", "아직 디플로이먼트가 없습니다. 만들어 보세요: kubectl create deployment web --image=nginx";
+    NoDeployment: "There is no Deployment here.", "디플로이먼트가 없습니다.";
     NotListed: "This user may not list: {}", "이 사용자에게는 조회 권한이 없습니다: {}";
     NoPod: "There is no pod yet. Run one: kubectl run web --image=nginx", "아직 파드가 없습니다. 실행해 보세요: kubectl run web --image=nginx";
     NoMembers: "No pod of etcd is known here, so its members cannot be shown.", "알려진 etcd 파드가 없어 멤버를 표시할 수 없습니다.";
@@ -141,6 +142,7 @@ texts! { pub(crate) enum Word {
     Score: "score", "점수";
     ChosenNode: "chosen: {}", "선택: {}";
     ChosenNobody: "no node fits: the pod waits", "맞는 노드가 없어 파드가 기다립니다";
+    ChosenNobodyThen: "no node fitted: the pod waited", "맞는 노드가 없어 파드가 기다렸습니다";
     Lack: "asks {}, free {}", "요청 {}, 남음 {}";
     Gone: "  deleted since", "  삭제됨";
     Fits: "fits", "통과";
@@ -178,6 +180,7 @@ texts! { pub(crate) enum Word {
     CutBetween: "cut: {}", "끊김: {}";
     RulesWritten: "{}: rules written in {}", "{}: 규칙을 {} 만에 기록";
     Wanted: "{} of {} ready", "{}/{} 준비됨";
+    RolloutPaused: "paused", "일시 중지됨";
     Surge: "surge {}, unavailable {}", "추가 {}, 중단 {}";
     RevisionShort: "rev {}", "리비전 {}";
     Restarts: "{} restarts", "재시작 {}회";
@@ -290,6 +293,7 @@ texts! { pub(crate) enum Word {
     BriefStored: "etcd: revision {}", "etcd: 리비전 {}";
     BriefScheduled: "scheduler: {} of {}, {}", "스케줄러: {}/{}, {}";
     BriefFit: "{} of {} fit: {}", "{}/{} 통과: {}";
+    BriefNobody: "0 of {} fit", "0/{} 통과";
     BriefBound: "scheduler: → {}", "스케줄러: → {}";
     HopKubelet: "kubelet {}: {}", "kubelet {}: {}";
     HopProxy: "proxy {}: {} rules, {} changed", "proxy {}: 규칙 {}개, {}개 바뀜";
@@ -328,7 +332,7 @@ texts! { pub(crate) enum Word {
         "Above: the lesson, and a live map of the cluster.\n\
          Below: a real shell. Type kubectl commands there.\n\
          With less than 110 columns the map has two lines: what it counts, and\n\
-         the newest event. F2 then shows the whole map, and goes back.\n\
+         what is not well or new. F2 then shows the whole map, and goes back.\n\
          \n\
          F1   this help                  F6   next pane (Shift-F6: back)\n\
          F2   map or pane large, back    F5   the last request: play, pause\n\
@@ -369,7 +373,7 @@ texts! { pub(crate) enum Word {
          short and long hops have their own speed: the map's corner tells it.",
         "위: 강의와, 지금 클러스터를 그대로 보여 주는 그림입니다.\n\
          아래: 진짜 셸입니다. 여기에 kubectl 명령을 입력합니다.\n\
-         화면이 110칸보다 좁으면 그림은 두 줄(개수와 최근 이벤트)로 줄어듭니다.\n\
+         화면이 110칸보다 좁으면 그림은 두 줄(개수, 문제나 소식)로 줄어듭니다.\n\
          그때 F2를 누르면 그림 전체가 보이고, 다시 누르면 돌아옵니다.\n\
          \n\
          F1   이 도움말                  F6   다음 창 (Shift-F6: 이전 창)\n\

@@ -6,6 +6,7 @@ use crate::cel::{Expr, facts};
 use crate::format::EN;
 use crate::graded::book::Open;
 use crate::graded::read::{Hint, Lab, Task};
+use crate::graded::view;
 use crate::graded::wills;
 use crate::graded::words::{self, Word};
 use crate::graded::world::Frame;
@@ -226,7 +227,7 @@ impl LabRun {
 
     pub(super) async fn hint(&self, current: Current, lang: &str) -> Result<Value, String> {
         let fitting = self.fitting(&current, lang);
-        let hint = fitting.first().ok_or_else(|| words::say(lang, Word::NoHint, &[]))?;
+        let hint = fitting.first().ok_or_else(|| self.no_hint(&current, lang))?;
         let not_kept = |why: String| words::say(lang, Word::NotKept, &[&why]);
         let say = |lang: &&str| Some((told_key(lang, &hint.id), self.hint_text(&current, &hint.id, lang)?));
         let told: Vec<_> = ["en", "ko"].iter().filter_map(say).collect();
@@ -238,6 +239,20 @@ impl LabRun {
         self.anchor().await.map_err(not_kept)?;
         let current = self.current().ok_or_else(|| words::say(lang, Word::NoneOpen, &[]))?;
         Ok(json!(self.view(&current, lang)))
+    }
+
+    /// Why there is no hint. Unless all tasks that can be seen are green, `lab check` is the way
+    /// on: the learner may not know what is missing, and a hint may fit later.
+    fn no_hint(&self, current: &Current, lang: &str) -> String {
+        let shown = self.view(current, lang).tasks;
+        let is_done = |(task, shown): (&Task, &view::Task)| {
+            (shown.green == Some(true) || !task.probe.is_empty()) && shown.told.is_empty()
+        };
+        let word = match current.lab.tasks.iter().zip(&shown).all(is_done) {
+            true => Word::NoHint,
+            false => Word::NoHintFits,
+        };
+        words::say(lang, word, &[])
     }
 
     /// The hints that could be given now, the next one first.
@@ -366,6 +381,26 @@ mod tests {
         }
         let told = run.answer(grade("김 Ada"), "en").await.unwrap_err();
         assert!(told.contains("no lab is open"), "{told}");
+        crew.kill();
+    }
+
+    /// All hints were shown, and nothing is done.
+    #[tokio::test]
+    async fn a_learner_without_a_hint_is_sent_to_the_check_while_a_task_is_red() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, crew, _, run) = labs_on_a_stage(dir.path()).await;
+        let lab = run.labs.get("orphans").unwrap();
+        let hints: Vec<&str> = lab.hints.iter().map(|hint| hint.id.as_str()).collect();
+        let open = json!({"lab": "orphans", "seed": 7, "base": 5, "began": 10, "started": "2026-01-01T00:00:00Z",
+            "hints": hints, "solve": false, "undo": 0, "green": {}, "chain": Chain::default()});
+        run.book().open = Some(serde_json::from_value(open).unwrap());
+        for lang in ["en", "ko"] {
+            let told = run.hint(run.current().unwrap(), lang).await.unwrap_err();
+            assert!(told.contains("`lab check`"), "{told}");
+        }
+        *run.seen() = lab.tasks.iter().map(|task| (task.id.clone(), true)).collect();
+        let told = run.hint(run.current().unwrap(), "en").await.unwrap_err();
+        assert_eq!(told, "there are no further hints");
         crew.kill();
     }
 

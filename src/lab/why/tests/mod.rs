@@ -74,6 +74,30 @@ fn a_selector_that_misses_names_the_slip() {
     assert!(told.problem && told.lines.join(" ").contains("8080"), "{told:?}");
 }
 
+/// The labs `broken-selector` and `wrong-port`.
+#[test]
+fn while_a_lab_asks_for_the_cause_a_service_is_not_compared_with_its_pods() {
+    let pods = ("pods", pod(json!({"app": "web"}), ready()));
+    for (selector, target, told, kept) in [
+        (json!({"app": "wbe"}), 80, "with app=wbe", ["but it asks for", "no pod has these labels"]),
+        (json!({"tier": "web"}), 80, "with tier=web", ["but it asks for", "no pod has these labels"]),
+        (json!({"app": "web"}), 8080, "Port 80 goes to port 8080", ["containers name", "no container"]),
+    ] {
+        let objects = [pods.clone(), slice(), ("services", service(selector, json!(target)))];
+        for name in ["svc/web", "web", "localhost:31234"] {
+            let mut facts = facts(&objects, &Tap::new());
+            let open = ask(&facts, &[name]).lines.join(" ");
+            assert!(kept.iter().any(|kept| open.contains(kept)), "{open}");
+            facts.asks_cause = true;
+            let asked = ask(&facts, &[name]);
+            let lines = asked.lines.join(" ");
+            assert!(lines.contains(told) && !kept.iter().any(|kept| lines.contains(kept)), "{lines}");
+            assert_eq!(lines.contains("`lab hint`"), target == 80, "{lines}");
+            assert!(!asked.tips.join(" ").contains("--show-labels"), "{asked:?}");
+        }
+    }
+}
+
 #[test]
 fn of_a_kind_that_could_not_be_read_nothing_is_said() {
     let mut facts = facts(&[], &Tap::new());

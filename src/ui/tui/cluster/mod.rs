@@ -1,8 +1,10 @@
 //! The live objects as the map knows them: a few fields of each, kept up to date by watches.
 
+mod autoscaler;
 mod object;
 mod past;
 mod read;
+mod trouble;
 mod workload;
 
 pub(crate) use object::{
@@ -12,10 +14,11 @@ pub(crate) use object::{
 pub(crate) use read::is_failure;
 
 use api::value::text;
+use autoscaler::autoscaler;
 use client::Delta;
 use object::{key, revision};
 use past::{Before, Past};
-use read::{autoscaler, deployment, happened, node, pod, quota, replicaset, service, slice};
+use read::{deployment, happened, node, pod, quota, replicaset, service, slice};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

@@ -186,6 +186,8 @@ pub(crate) struct Deployment {
     /// All pods end before their successors begin: the strategy `Recreate`, which has no
     /// `rollingUpdate`.
     pub recreates: bool,
+    /// A changed template starts no rollout until it is resumed.
+    pub paused: bool,
     pub surge: String,
     pub unavailable: String,
     pub revision: u64,
@@ -249,6 +251,9 @@ pub(crate) struct Autoscaler {
     pub metrics: String,
     /// The same before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
+    /// The reason why it cannot work: that of a condition `AbleToScale` or `ScalingActive` which is
+    /// False. Empty: it works, or its workload is scaled to 0 on purpose.
+    pub failure: String,
     pub revision: u64,
 }
 

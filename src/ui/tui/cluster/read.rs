@@ -1,8 +1,8 @@
 //! The few fields of an object that the map shows.
 
 use super::object::{
-    Amount, Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node,
-    Pod, Probe, Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
+    Amount, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node, Pod, Probe,
+    Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
 };
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
@@ -47,7 +47,7 @@ pub(super) fn node(object: &Value) -> Node {
 }
 
 /// A number or a text, as people write it.
-fn written(value: &Value) -> String {
+pub(super) fn written(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, String::from)
@@ -239,6 +239,7 @@ pub(super) fn deployment(object: &Value) -> Deployment {
         updated: count("status.updatedReplicas"),
         image: image(object, "spec.template.spec.containers"),
         recreates: text(object, "spec.strategy.type") == "Recreate",
+        paused: flag(object, "spec.paused"),
         surge: written(at(object, "spec.strategy.rollingUpdate.maxSurge")),
         unavailable: written(at(object, "spec.strategy.rollingUpdate.maxUnavailable")),
         revision: revision(object),
@@ -273,59 +274,6 @@ fn failure(object: &Value) -> String {
     };
     let found = list(object, "status.conditions").iter().find(is_it);
     found.map_or(String::new(), |condition| text(condition, "message").into())
-}
-
-/// The metrics of an autoscaler by type, and the field that each has.
-const METRICS: [(&str, &str); 5] = [
-    ("Resource", "resource"),
-    ("ContainerResource", "containerResource"),
-    ("Pods", "pods"),
-    ("Object", "object"),
-    ("External", "external"),
-];
-
-/// A metric of an autoscaler with its measured value and its target: `cpu: 12%/50%`.
-fn measured(metric: &Value, current: &Value) -> String {
-    let kind = text(metric, "type");
-    let field = METRICS.iter().find(|(name, _)| *name == kind).map_or("", |(_, field)| *field);
-    let (wanted, now) = (at(metric, field), at(at(current, field), "current"));
-    let name = match text(wanted, "name") {
-        "" => text(wanted, "metric.name"),
-        resource => resource,
-    };
-    let target = at(wanted, "target");
-    let amounts = [("averageUtilization", "%"), ("averageValue", ""), ("value", "")];
-    let (amount, unit) =
-        amounts.into_iter().find(|(amount, _)| !at(target, amount).is_null()).unwrap_or_default();
-    let shown = |value: &Value| match written(value).as_str() {
-        "" => "<unknown>".to_string(),
-        value => format!("{value}{unit}"),
-    };
-    format!("{name}: {}/{}", shown(at(now, amount)), shown(at(target, amount)))
-}
-
-pub(super) fn autoscaler(object: &Value) -> Autoscaler {
-    let count = |path: &str| int(object, path).unwrap_or_default();
-    let current = list(object, "status.currentMetrics");
-    let wanted = list(object, "spec.metrics");
-    let metrics = wanted.iter().enumerate();
-    let metrics = metrics.map(|(at, metric)| measured(metric, current.get(at).unwrap_or(&Value::Null)));
-    let targets = wanted.iter().map(|metric| measured(metric, &Value::Null));
-    Autoscaler {
-        namespace: text(object, "metadata.namespace").into(),
-        name: text(object, "metadata.name").into(),
-        target: (
-            text(object, "spec.scaleTargetRef.kind").into(),
-            text(object, "spec.scaleTargetRef.name").into(),
-        ),
-        min: int(object, "spec.minReplicas").unwrap_or(1),
-        max: count("spec.maxReplicas"),
-        current: count("status.currentReplicas"),
-        desired: count("status.desiredReplicas"),
-        metrics: metrics.collect::<Vec<_>>().join(", "),
-        targets: targets.collect::<Vec<_>>().join(", "),
-        revision: revision(object),
-    }
 }
 
 pub(super) fn quota(object: &Value) -> Quota {
@@ -437,27 +385,6 @@ mod tests {
         );
         assert_eq!(main.last.as_ref().map(|exit| exit.code), Some(1));
         assert_eq!((main.restarts, main.started, main.ready), (3, true, false));
-    }
-
-    #[test]
-    fn an_autoscaler_is_read_as_kubectl_prints_it() {
-        let cpu = json!({"type": "Resource", "resource": {"name": "cpu",
-            "target": {"type": "Utilization", "averageUtilization": 50}}});
-        let queue = json!({"type": "External", "external": {"metric": {"name": "queue"},
-            "target": {"type": "AverageValue", "averageValue": "30"}}});
-        let mut object = json!({"metadata": {"name": "shop", "namespace": "default"},
-            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "shop"}, "maxReplicas": 3,
-                "metrics": [cpu, queue]}});
-        let read = autoscaler(&object);
-        assert_eq!((read.min, read.max, read.current, read.desired), (1, 3, 0, 0));
-        assert_eq!(read.metrics, "cpu: <unknown>/50%, queue: <unknown>/30");
-        assert!(read.scales(&("default".into(), "shop".into())));
-        assert!(!read.scales(&("other".into(), "shop".into())));
-        object["status"] = json!({"currentReplicas": 1, "desiredReplicas": 3, "currentMetrics": [
-            {"type": "Resource", "resource": {"name": "cpu", "current": {"averageUtilization": 0}}},
-            {"type": "External", "external": {"current": {"averageValue": "7"}}}]});
-        let read = autoscaler(&object);
-        assert_eq!((read.current, read.desired, read.metrics.as_str()), (1, 3, "cpu: 0%/50%, queue: 7/30"));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod scrubber;
 mod sequence;
 mod steps;
 mod strip;
+mod unowned;
 
 pub(crate) use canvas::Canvas;
 pub(crate) use common::{ages_due, corner};

@@ -10,7 +10,7 @@ use super::common::{is_roomy, none_of, subject};
 use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::short;
 use super::network_wide;
-use super::strip::Lines;
+use super::strip::{Lines, unwell};
 
 /// The Service that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Service)> {
@@ -112,7 +112,11 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
     let text = sentence(canvas, scene, key, service, ready, endpoints.len());
-    let mut news = vec![(text, if ready == 0 { Tone::Bad } else { Tone::Strong })];
+    let mut news = match ready {
+        0 => vec![(format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad)],
+        _ => vec![(text, Tone::Strong)],
+    };
+    news.extend(unwell(canvas, scene).filter(|_| !model.traffic.moving()));
     if let Some(visits) = model.traffic.visits.get(key).filter(|visits| **visits > 0) {
         news.push((canvas.word(Word::Visits, &[&visits.to_string()]), Tone::Accent));
     }

@@ -9,7 +9,7 @@ use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
 use super::common::{is_roomy, node_name, none_of, restarts, subject};
-use super::ghosts::{ghost_line, ghosts};
+use super::ghosts::{Ghost, ghost_line, ghosts};
 use super::hops::describe;
 use super::pod_wide;
 use super::strip::{Lines, told};
@@ -71,9 +71,9 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let rows = canvas.height().saturating_sub(4);
     let warned = events.iter().rev().find(|e| e.warning).filter(|_| !matches!(pod.stand, Stand::Ready));
     let x = canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
-    if let Some(ghost) = ghosts(model).first() {
+    if let Some(ghost) = former(model, scene, pod) {
         let room = canvas.width().saturating_sub(x + 4);
-        ghost_line(canvas, ghost, (x + 3, 2), room);
+        ghost_line(canvas, &ghost, (x + 3, 2), room);
     }
     if hops.is_empty() {
         let skip = events.len().saturating_sub(rows);
@@ -95,6 +95,21 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         let text = format!("{} {}: {}", canvas.sign(Sign::Warn), event.reason, event.message);
         canvas.put(1, last, &text, Tone::Bad);
     }
+}
+
+/// The newest pod that the command on the stage made go away and that has to do with this one: it
+/// had its name or its owner, or belonged to the same Deployment. One that the command itself has
+/// named is told beside any pod: nothing may have taken its place.
+pub(super) fn former<'a>(model: &'a Model, scene: &Cluster, pod: &Pod) -> Option<Ghost<'a>> {
+    let named = model.traffic.shown().and_then(Flow::object).filter(|object| object.resource == "pods");
+    let is_named =
+        |gone: &Pod| named.is_some_and(|it| it.namespace == gone.namespace && it.name == gone.name);
+    let owner = |pod: &Pod| scene.deployment_of(pod).map_or_else(|| pod.owner.clone(), |key| key.1);
+    let is_akin = |gone: &Pod| {
+        let has_owner = !pod.owner.is_empty() && owner(gone) == owner(pod);
+        gone.namespace == pod.namespace && (gone.name == pod.name || has_owner)
+    };
+    ghosts(model).into_iter().find(|ghost| is_named(ghost.pod) || is_akin(ghost.pod))
 }
 
 /// What is known of a pod in one line: containers, image, node, address, restarts.

@@ -17,8 +17,8 @@ use super::super::text::{cells, fold_in, time_of_day};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{age, moment, restarts};
-use super::ghosts::{ghost_line, ghosts};
-use super::pod::hops_about;
+use super::ghosts::ghost_line;
+use super::pod::{former, hops_about};
 
 /// The row of the conditions.
 const PHASES: usize = 3;
@@ -209,9 +209,9 @@ fn story(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, pod: &Pod, y: 
     let events = scene.events_of(pod);
     let head = canvas.word(Word::Life, &[]);
     let x = canvas.put(1, y, &head, Tone::Dim);
-    if let Some(ghost) = ghosts(model).first() {
+    if let Some(ghost) = former(model, scene, pod) {
         let room = canvas.width().saturating_sub(x + 4);
-        ghost_line(canvas, ghost, (x + 3, y), room);
+        ghost_line(canvas, &ghost, (x + 3, y), room);
     }
     let rows = canvas.height().saturating_sub(y + 1);
     // Events have a heading of their own if something stands above them.

@@ -108,8 +108,14 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     let columns = columns(model, *COLUMN.start());
     let mut counts = Vec::from(term_and_quorum(canvas, agreement, columns.len()));
     counts.extend(writes(agreement, &columns).map(|(word, tone)| (canvas.word(word, &[]), tone)));
+    let names: Vec<&str> = columns.iter().map(|column| column.node).collect();
     for column in &columns {
-        let (sign, tone) = standing(agreement, column, columns.len() == 1);
+        // A lab that asks for the cause may be about this one.
+        let is_cut = !canvas.asks_cause && column.up && agreement.is_cut_off(column.node, &names);
+        let (sign, tone) = match is_cut {
+            true => (Sign::Cut, Tone::Bad),
+            false => standing(agreement, column, columns.len() == 1),
+        };
         counts.push((format!("{} {}", brief(column.node, 8), canvas.sign(sign)), tone));
     }
     if agreement.committed() == 0 {
@@ -265,7 +271,8 @@ pub(super) fn role(
 /// The end of the logs, a line for an entry.
 fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usize, rows: usize) {
     let agreement = &model.traffic.agreement;
-    canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim);
+    // A column between the word and the indexes is for signs.
+    let x = canvas.put(1, top, &model.lang.say(Word::RaftLog, &[]), Tone::Dim) + 1;
     let committed = agreement.committed();
     // The entry that the play head has come to.
     let lit = model.traffic.revision();
@@ -275,12 +282,12 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
         let y = top + at;
         if before.is_some_and(|b| b + 1 < index) {
             // Entries between these two are not shown.
-            canvas.put(4, y, canvas.sign(Sign::Watch), Tone::Dim);
+            canvas.put(x - 1, y, canvas.sign(Sign::Watch), Tone::Dim);
         }
         before = Some(index);
-        canvas.put(5, y, &index.to_string(), Tone::Plain);
+        canvas.put(x, y, &index.to_string(), Tone::Plain);
         if lit.is_some() && revision(index) == lit {
-            canvas.put(2, y, canvas.sign(Sign::Pick), Tone::Accent);
+            canvas.put(x - 1, y, canvas.sign(Sign::Pick), Tone::Accent);
         }
         let mut end = 0;
         for column in columns {

@@ -6,10 +6,10 @@ use super::super::model::Model;
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
-use super::common::{is_roomy, none_of, subject};
+use super::common::{is_roomy, none_of, not_listed, subject};
 use super::ghosts::{Ghost, ghosts};
-use super::strip::{Lines, Piece, counted, news, told};
-use super::{blocked, rollout_wide, scaler};
+use super::strip::{Lines, Piece, counted, is_unwell, news, told};
+use super::{blocked, rollout_wide, scaler, unowned};
 
 /// The Deployment that the view is about.
 fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployment)> {
@@ -17,6 +17,11 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployme
     let keys: Vec<Key> = deployments.iter().map(|(key, _)| (*key).clone()).collect();
     let at = subject(model, "deployments", &keys)?;
     deployments.get(at).copied()
+}
+
+/// May the learner list Deployments? If not, that none is known means nothing.
+fn are_listed(model: &Model) -> bool {
+    not_listed(model, &["deployments"]).is_empty()
 }
 
 /// The pods of a ReplicaSet.
@@ -28,7 +33,8 @@ pub(super) fn pods_of_set<'a>(scene: &'a Cluster, set: &ReplicaSet) -> Vec<&'a P
 /// The same in two lines: ready and desired pods, those of each revision, and the newest event.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some((key, deployment)) = shown(model, scene) else {
-        return Lines::none(none_of(model, "deployments", Word::NoRollout));
+        let others = unowned::lines(canvas, model, scene).filter(|_| are_listed(model));
+        return others.unwrap_or_else(|| Lines::none(none_of(model, "deployments", Word::NoRollout)));
     };
     let wanted = [deployment.ready.to_string(), deployment.wanted.to_string()];
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
@@ -36,6 +42,9 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         (scene.label(&key.0, &key.1), Tone::Strong),
         (canvas.word(Word::Wanted, &wanted.each_ref().map(String::as_str)), tone),
     ];
+    if deployment.paused {
+        counts.push((canvas.word(Word::RolloutPaused, &[]), Tone::Warn));
+    }
     counts.extend(scene.autoscaler_of(key).map(scaler::brief));
     // The newest revision stands first: where room is scarce, old ones are left out.
     for set in scene.replicasets_of(key).into_iter().rev() {
@@ -46,19 +55,24 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         }
     }
     let event = || scene.events_about("Deployment", key).last().map(|event| told(canvas, event));
-    let newest = blocked::line(canvas, scene, Some(key)).or_else(event);
+    let refused = blocked::line(canvas, scene, Some(key));
+    // What is not well stays first, unless it is that pods of this Deployment are refused.
+    let at = usize::from(refused.is_none() && is_unwell(canvas, model, scene));
     let mut news = news(canvas, model, scene);
-    if let Some(newest) = newest.filter(|_| !model.traffic.moving()) {
+    if let Some(newest) = refused.or_else(event).filter(|_| !model.traffic.moving()) {
         news.truncate(1);
         news.retain(|piece| *piece != newest);
-        news.insert(0, newest);
+        news.insert(at.min(news.len()), newest);
     }
     Lines { counts, news }
 }
 
 pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let Some((key, deployment)) = shown(model, scene) else {
-        return canvas.note(1, &none_of(model, "deployments", Word::NoRollout));
+        if !(are_listed(model) && unowned::draw(canvas, model, scene)) {
+            canvas.note(1, &none_of(model, "deployments", Word::NoRollout));
+        }
+        return;
     };
     canvas.row(
         1,
@@ -76,7 +90,11 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
         false => canvas.word(Word::Surge, &[&deployment.surge, &deployment.unavailable]),
     };
     let tone = if deployment.ready >= deployment.wanted { Tone::Good } else { Tone::Warn };
-    let x = canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    let mut x = canvas.row(1, 1, &[(&wanted, tone), ("   ", Tone::Plain), (&surge, Tone::Dim)]);
+    if deployment.paused {
+        let paused = canvas.word(Word::RolloutPaused, &[]);
+        x = canvas.put(x + 3, 1, &paused, Tone::Warn);
+    }
     if let Some((text, tone)) = scene.autoscaler_of(key).map(scaler::brief) {
         canvas.put(x + 3, 1, &text, tone);
     }

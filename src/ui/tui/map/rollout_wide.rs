@@ -155,7 +155,7 @@ fn named(canvas: &mut Canvas<'_>, set: &ReplicaSet, (x, y): (usize, usize), tone
 
 /// The pods in so many rows: a row each or, if there are too few rows, two in a row, those that are
 /// not ready first. The row behind them.
-fn pods(
+pub(super) fn pods(
     canvas: &mut Canvas<'_>,
     scene: &Cluster,
     pods: &[&Pod],

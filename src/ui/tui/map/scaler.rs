@@ -93,6 +93,19 @@ pub(super) fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
     scene.autoscalers_by_age().into_iter().filter(is_other).map(piece).collect()
 }
 
+/// The newest autoscaler that cannot work, with what `kubectl get hpa` shows of it and, unless a
+/// lab asks for the cause, the reason of its condition: `! HPA shop cpu: <unknown>/50%`.
+pub(super) fn trouble(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
+    let all = scene.autoscalers_by_age();
+    let scaler = all.into_iter().find(|scaler| !scaler.failure.is_empty())?;
+    let name = scene.label(&scaler.namespace, &scaler.name);
+    let mut text = format!("{} HPA {name} {}", canvas.sign(Sign::Warn), scaler.metrics);
+    if !canvas.asks_cause {
+        text = format!("{text} {}", scaler.failure);
+    }
+    Some((text, Tone::Bad))
+}
+
 /// An autoscaler that cannot measure does not scale. Its text says so, too: `<unknown>`.
 fn tone(scaler: &Autoscaler) -> Tone {
     if scaler.metrics.contains("<unknown>") { Tone::Warn } else { Tone::Plain }

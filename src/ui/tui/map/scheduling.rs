@@ -101,7 +101,7 @@ fn table(canvas: &mut Canvas<'_>, model: &Model, record: &Record, decision: &Dec
     }
     let text = match chosen {
         Some(node) => format!("{}  {}", canvas.word(Word::ChosenNode, &[short(node)]), took(record.took_us)),
-        None => canvas.word(Word::ChosenNobody, &[]),
+        None => nobody(canvas, &model.cluster, record),
     };
     canvas.put(1, last, &text, if chosen.is_some() { Tone::Strong } else { Tone::Warn });
 }
@@ -112,10 +112,10 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let place = model.place(&model.traffic.decided());
     let record = model.traffic.newest_decisions().nth(place);
     let decision = record.and_then(|record| match &record.event {
-        Event::Schedule(decision) => Some((record.object.as_ref()?, decision)),
+        Event::Schedule(decision) => Some((record, record.object.as_ref()?, decision)),
         _ => None,
     });
-    let Some((object, decision)) = decision else {
+    let Some((record, object, decision)) = decision else {
         return match refused {
             Some(refused) => Lines { counts: vec![], news: vec![refused] },
             None => Lines::none(canvas.word(Word::NoDecision, &[])),
@@ -126,7 +126,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let chosen = decision.chosen.as_deref();
     let result = match chosen {
         Some(node) => (canvas.word(Word::BriefFit, &[&fit, &all, short(node)]), Tone::Good),
-        None => (canvas.word(Word::ChosenNobody, &[]), Tone::Warn),
+        None => (nobody(canvas, &model.cluster, record), Tone::Warn),
     };
     let key = (object.namespace.clone(), object.name.clone());
     let gone = match model.cluster.pods.contains_key(&key) {
@@ -147,6 +147,15 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     };
     let verdicts = by_rank(decision).into_iter().map(verdict);
     Lines { counts, news: refused.into_iter().chain(verdicts).collect() }
+}
+
+/// That no node fits: the pod waits, or waited for as long as it was there.
+pub(super) fn nobody(canvas: &Canvas<'_>, scene: &Cluster, record: &Record) -> String {
+    let key = record.object.as_ref().map(|object| (object.namespace.clone(), object.name.clone()));
+    match key.is_some_and(|key| scene.pods.contains_key(&key)) {
+        true => canvas.word(Word::ChosenNobody, &[]),
+        false => canvas.word(Word::ChosenNobodyThen, &[]),
+    }
 }
 
 /// The verdicts, that of the chosen node first, those that refuse last.

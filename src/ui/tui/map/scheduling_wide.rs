@@ -21,7 +21,7 @@ use super::super::text::{cells, cut_middle, fold_in, time_of_day, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::short;
-use super::scheduling::{by_rank, reason};
+use super::scheduling::{by_rank, nobody, reason};
 use api::quantity::Quantity;
 use tap::{Decision, ObjectRef, Record, Refusal, Verdict};
 
@@ -80,7 +80,10 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, record: &Record, deci
     let head = canvas.word(Word::Earlier, &[]);
     canvas.put(1, y, &head, Tone::Dim);
     for (at, (pod, decision)) in earlier.into_iter().enumerate() {
-        line(canvas, pod, decision, first, y + 1 + at);
+        // A decision is kept longer than its pod.
+        let is_gone = !model.cluster.pods.contains_key(&(pod.namespace.clone(), pod.name.clone()));
+        let sign = if is_gone { format!("{} ", canvas.sign(Sign::Ghost)) } else { String::new() };
+        line(canvas, &format!("{sign}{}", pod.name), decision, first, y + 1 + at);
     }
 }
 
@@ -181,7 +184,7 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
             y + 1
         }
         None => {
-            let text = canvas.word(Word::ChosenNobody, &[]);
+            let text = nobody(canvas, scene, record);
             canvas.row(1, y, &[(&text, Tone::Warn), ("  ", Tone::Plain), (&facts, Tone::Dim)]);
             let key = record.object.as_ref().map(|o| (o.namespace.clone(), o.name.clone()));
             let events = key.map_or(vec![], |key| match scene.pods.get(&key) {
@@ -204,11 +207,11 @@ fn result(canvas: &mut Canvas<'_>, scene: &Cluster, record: &Record, decision: &
 
 /// A decision on one line: the node that was chosen first, and last those that were refused, behind
 /// the plug-in that did it.
-fn line(canvas: &mut Canvas<'_>, pod: &ObjectRef, decision: &Decision, first: usize, y: usize) {
+fn line(canvas: &mut Canvas<'_>, pod: &str, decision: &Decision, first: usize, y: usize) {
     if y >= canvas.height() {
         return;
     }
-    let name = cut_middle(&pod.name, first - 1, canvas.sign(Sign::Ellipsis));
+    let name = cut_middle(pod, first - 1, canvas.sign(Sign::Ellipsis));
     canvas.put(1, y, &name, Tone::Plain);
     let mut x = 1 + first;
     let mut refused: Vec<(&str, Vec<&str>)> = Vec::new();

@@ -342,6 +342,9 @@ fn words(model: &Model, hop: &Hop) -> (String, String) {
             let text = model.lang.say(Word::BriefFit, &counts.each_ref().map(String::as_str));
             ("schedule".into(), text)
         }
+        Did::Scheduled { chosen: None, of, .. } => {
+            ("schedule".into(), model.lang.say(Word::BriefNobody, &[&of.to_string()]))
+        }
         Did::Bound { node } => ("bound".into(), format!("bound {}", short(node))),
         Did::Rules { rules, changed } => ("rules".into(), format!("rules {rules} ({changed})")),
         Did::Told(Event::Status { phase }) => same(phase.clone()),

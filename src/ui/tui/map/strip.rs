@@ -5,11 +5,17 @@
 //! map: cluster  nodes 3/3  web 3/4 o1  * nginx-pod                         F2 whole map
 //! kubectl scale web: done after 14.2 ms  SuccessfulCreate web-76f8d594c6: Created pod: web-76 ...
 //! ```
+//!
+//! What is not well stands first in the second line, in the words of `kubectl get`:
+//!
+//! ```text
+//! ! web-76f8d594c6-p5bq4 ImagePullBackOff +2  Failed: Failed to pull image "ngnix": not found
+//! ```
 
 use super::super::cluster::{Cluster, Happened, Pod, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
-use super::super::text::{cells, took};
+use super::super::text::{cells, cut_middle, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{node_state, stand};
@@ -23,6 +29,8 @@ use std::collections::BTreeMap;
 
 /// Nodes that are told by name because something is wrong with them.
 const NODES_MAX: usize = 3;
+/// Cells that the name of a pod which is not well keeps in any case.
+const NAME_MIN: usize = 12;
 
 /// A text and how it is dressed.
 pub(super) type Piece = (String, Tone);
@@ -85,7 +93,7 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
     let scene = model.scene();
     match model.view {
         View::Cluster => Lines { counts: counts(canvas, model, &scene), news: news(canvas, model, &scene) },
-        View::ControlPlane => command(canvas, model),
+        View::ControlPlane => command(canvas, model, &scene),
         View::Raft => raft::lines(canvas, model),
         View::Scheduling => scheduling::lines(canvas, model, &scene),
         View::Network => network::lines(canvas, model, &scene),
@@ -189,20 +197,73 @@ fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
     vec![(format!("{} {gate} {code}", canvas.sign(Sign::Failed)), Tone::Bad), (message, Tone::Plain)]
 }
 
-/// The command on the stage, and when it has come to its end the newest Event: a warning comes
-/// first.
+/// What is not well: the first of the pods with the word that `kubectl get pods` has for it, and
+/// how many more there are; without such a pod an autoscaler that cannot work.
+pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
+    let all = scene.troubles();
+    let Some(first) = all.first() else { return scaler::trouble(canvas, scene) };
+    let mut told = format!(" {}", first.status);
+    if !canvas.asks_cause && !first.reason.is_empty() {
+        told = format!("{told} {}", first.reason);
+    }
+    if all.len() > 1 {
+        told = format!("{told} +{}", all.len() - 1);
+    }
+    let name = scene.label(&first.pod.namespace, &first.pod.name);
+    let sign = canvas.sign(Sign::Warn);
+    let room = canvas.width().saturating_sub(cells(sign) + cells(&told) + 3);
+    let name = cut_middle(&name, room.max(NAME_MIN), canvas.sign(Sign::Ellipsis));
+    Some((format!("{sign} {name}{told}"), Tone::Bad))
+}
+
+/// What is refused, what is not well, and a warning; then the command on the stage; then the newest
+/// Event that is no warning. A command that failed comes before what is not well.
+///
+/// While a lab asks for the cause and something is not well, no warning is told whose message may
+/// name the cause ([`told`] leaves out that of `FailedCreate`).
 pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
-    let mut out = stage(canvas, model);
+    let stage = stage(canvas, model);
     if model.traffic.moving() {
-        return out;
+        return stage;
     }
-    if let Some(refused) = blocked::line(canvas, scene, None) {
-        out.insert(0, refused);
-    } else if let Some(event) = newest(scene) {
-        let at = if event.warning && refusal(model).is_none() { 0 } else { out.len() };
-        out.insert(at, told(canvas, event));
+    let (refused, unwell) = (blocked::line(canvas, scene, None), unwell(canvas, scene));
+    let is_silenced = canvas.asks_cause && unwell.is_some();
+    let hides = |event: &&Happened| is_silenced && event.warning && event.reason != "FailedCreate";
+    let event = newest(scene).filter(|event| refused.is_none() && !hides(event));
+    let (before, behind) = match event {
+        Some(event) if event.warning && refusal(model).is_none() => {
+            (Some(warned(canvas, scene, event)), None)
+        }
+        other => (None, other.map(|event| told(canvas, event))),
+    };
+    let (answer, stage) = if has_failed(model) { (stage, vec![]) } else { (vec![], stage) };
+    let first = refused.into_iter().chain(answer).chain(unwell).chain(before);
+    first.chain(stage).chain(behind).collect()
+}
+
+/// Was the command on the stage refused, or did its last write fail?
+fn has_failed(model: &Model) -> bool {
+    let fails = || model.traffic.shown().is_some_and(|flow| flow.failed().is_some());
+    refusal(model).is_some() || fails()
+}
+
+/// A warning. One about the pod that is named before it needs neither a sign nor a name.
+fn warned(canvas: &Canvas<'_>, scene: &Cluster, event: &Happened) -> Piece {
+    let troubles = scene.troubles();
+    let first = troubles.first().filter(|it| {
+        let pod = (&it.pod.namespace, &it.pod.name);
+        event.kind == "Pod" && pod == (&event.about.0, &event.about.1)
+    });
+    match first {
+        Some(trouble) if trouble.reason == event.reason => (event.message.clone(), Tone::Bad),
+        Some(_) => (format!("{}: {}", event.reason, event.message), Tone::Bad),
+        None => told(canvas, event),
     }
-    out
+}
+
+/// Returns whether something that is not well has its place in the news.
+pub(super) fn is_unwell(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> bool {
+    !model.traffic.moving() && unwell(canvas, scene).is_some()
 }
 
 /// The newest Event about something of the learner's. A warning about a pod that is gone, or ready
@@ -233,12 +294,18 @@ pub(super) fn told(canvas: &Canvas<'_>, event: &Happened) -> Piece {
     }
 }
 
-/// The command that is shown: its hops so far, and the time of all.
-fn command(canvas: &Canvas<'_>, model: &Model) -> Lines {
+/// The command that is shown: its hops so far, and the time of all. When it has come to its end,
+/// also what is not well.
+fn command(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let counts = model.traffic.shown().map_or(vec![], |flow| {
         let all = flow.hops.len();
         let at = (model.traffic.play.at + 1).min(all);
         vec![(title(flow), Tone::Plain), (format!("{at}/{all}"), Tone::Dim), (took(flow.total()), Tone::Dim)]
     });
-    Lines { counts, news: stage(canvas, model) }
+    let mut news = stage(canvas, model);
+    if let Some(unwell) = unwell(canvas, scene).filter(|_| !model.traffic.moving()) {
+        let at = if has_failed(model) { news.len() } else { 0 };
+        news.insert(at, unwell);
+    }
+    Lines { counts, news }
 }

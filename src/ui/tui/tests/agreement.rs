@@ -90,6 +90,18 @@ fn a_line_between_two_members_points_at_none_that_it_passes() {
     assert_eq!(map(&ascii)[4], format!("{left}|{gap}|{}>  entries", "=".repeat(13)));
 }
 
+/// In Korean it is as wide as the columns before the indexes.
+#[test]
+fn a_gap_stands_between_the_word_for_the_log_and_its_first_index() {
+    for (lang, word) in [(Lang::En, " log "), (Lang::Ko, " 로 그  ")] {
+        let model = towers(112, 24, lang, Look { colour: true, ..Look::default() }, true);
+        let lines = map(&model);
+        let rest =
+            lines.iter().find_map(|line| line.strip_prefix(word)).unwrap_or_else(|| panic!("{lines:#?}"));
+        assert!(rest.starts_with(|c: char| c.is_ascii_digit()), "{lines:#?}");
+    }
+}
+
 /// What was broken before the interface was opened, and before the oldest record that is kept.
 #[test]
 fn faults_that_no_record_tells_of_are_drawn_from_the_list() {

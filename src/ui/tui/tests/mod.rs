@@ -20,6 +20,7 @@ mod strip;
 mod subject;
 mod time;
 mod typing;
+mod unwell;
 mod views;
 mod wide;
 

@@ -42,6 +42,27 @@ fn a_command_is_a_sequence_that_grows_downwards() {
     assert!(lines[15].starts_with(" ◂◂ ◂ ▶ ▸ ▸▸  $━") && lines[15].contains(" 9/16 "), "{lines:#?}");
 }
 
+/// Its column says whose act it is, so the words are short enough to stand at its right.
+#[test]
+fn a_decision_for_no_node_is_told_in_few_words() {
+    for (lang, told) in [(Lang::En, "┄▶│ 0 of 3 fit "), (Lang::Ko, "┄▶│ 0/3 통 과 ")] {
+        let opened = "2026-01-01T00:00:00Z".parse().expect("a time");
+        let mut model = Model::new("main", lang, RICH, Size::new(120, 36), opened);
+        super::cluster(&mut model);
+        let mut records = records();
+        for record in &mut records {
+            if let tap::Event::Schedule(decision) = &mut record.event {
+                decision.chosen = None;
+            }
+        }
+        tell(&mut model, Event::Records(records));
+        (model.view, model.chosen) = (View::ControlPlane, true);
+        (model.traffic.play.playing, model.traffic.play.at) = (false, 8);
+        let lines = map(&model);
+        assert!(lines.iter().any(|line| format!("{line} ").contains(told)), "{lines:#?}");
+    }
+}
+
 /// It is stopped, or its back-off lasts: nothing comes from it, and the picture says why.
 #[test]
 fn a_component_that_is_away_has_a_column_with_a_mark() {

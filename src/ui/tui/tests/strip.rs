@@ -78,11 +78,15 @@ fn the_strip_follows_a_command_and_a_warning_comes_first() {
     };
     let broken = "web-5c9c7b9f4d-p5bq4";
     all(&mut model, "events", vec![event("Pulled", "web2", "Normal", "901")]);
+    let pods = model.cluster.pods.clone();
+    model.cluster.pods.remove(&("default".to_string(), broken.to_string()));
     let [_, news] = strip(&model);
     assert!(news.starts_with(" kubectl run web2: ") && news.contains("Pulled web2: of it"), "{news}");
+    model.cluster.pods = pods;
     all(&mut model, "events", vec![event("Failed", broken, "Warning", "902")]);
     let [_, news] = strip(&model);
-    assert!(news.starts_with(&format!(" ⚠ Failed {broken}: of it")), "{news}");
+    let both = format!(" ⚠ {broken} ImagePullBackOff  Failed: of it  kubectl run web2");
+    assert!(news.starts_with(&both), "{news}");
     // A pod that is ready again is not warned of, nor one that is gone.
     for about in ["web2", "gone"] {
         all(&mut model, "events", vec![event("Unhealthy", about, "Warning", "903")]);

@@ -89,6 +89,26 @@ fn a_decision_that_the_play_head_has_not_come_to_is_no_earlier_one() {
     assert!(!map(&model).join("\n").contains("web2  "), "{:#?}", map(&model));
 }
 
+/// `kubectl rollout pause`: a new template waits, and no pod tells why.
+#[test]
+fn a_rollout_that_is_paused_says_so() {
+    let web = |paused: bool| {
+        json!({"metadata": {"name": "web", "namespace": "default", "resourceVersion": "990"},
+            "spec": {"replicas": 4, "paused": paused, "template": {"spec": {"containers": []}}}})
+    };
+    for (lang, word) in [(Lang::En, "paused"), (Lang::Ko, "일시 중지됨")] {
+        for size in [(120, 36), (112, 24), (80, 24)] {
+            let mut model = model(size.0, size.1, lang, RICH);
+            (model.view, model.chosen) = (View::Rollout, true);
+            model.traffic.finish();
+            all(&mut model, "deployments", vec![web(false)]);
+            assert!(!text(&screen(&model)).contains(word), "{size:?}: {}", text(&screen(&model)));
+            all(&mut model, "deployments", vec![web(true)]);
+            assert!(text(&screen(&model)).contains(word), "{size:?}: {}", text(&screen(&model)));
+        }
+    }
+}
+
 #[test]
 fn a_rollout_stands_between_the_fewest_and_the_most_pods() {
     let created = "2026-11-20T12:00:00Z";
