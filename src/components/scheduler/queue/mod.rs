@@ -76,6 +76,9 @@ struct Scheduler {
     /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
     /// refusal does not remove it.
     told: Mutex<BTreeMap<Key, Told>>,
+    /// What the last Events `FailedScheduling` of pods say, and when they were handed to the
+    /// recorder. Forgotten as `told` is.
+    events: Mutex<BTreeMap<Key, (Told, clock::Instant)>>,
     /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
     told_of_preemption: Mutex<BTreeMap<Key, Option<String>>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
@@ -125,6 +128,7 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         failures: Mutex::default(),
         waiting: Mutex::default(),
         told: Mutex::default(),
+        events: Mutex::default(),
         told_of_preemption: Mutex::default(),
         news: watch::Sender::new(()),
         config,

@@ -52,6 +52,7 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
         failures: Mutex::default(),
         waiting: Mutex::default(),
         told: Mutex::default(),
+        events: Mutex::default(),
         told_of_preemption: Mutex::default(),
         news: watch::Sender::new(()),
         config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
