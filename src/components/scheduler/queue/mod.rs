@@ -171,7 +171,7 @@ impl Scheduler {
         self.pods.on(move |change| s.pod_changed(change));
         let s = self.clone();
         self.nodes.on(move |change| {
-            let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+            let same = matches!(change, Change::Updated { old, new } if is_same_to_filters(old, new));
             if matches!(change, Change::Deleted(_)) {
                 s.news.send_replace(());
             }
@@ -194,14 +194,14 @@ impl Scheduler {
     }
 }
 
-/// Heartbeats change nothing that matters here.
-fn same_for_us(old: &Node, new: &Node) -> bool {
+/// Returns whether the change of a node makes no difference to any filter, as that of a heartbeat.
+fn is_same_to_filters(old: &Node, new: &Node) -> bool {
     let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
     of(old) == of(new)
 }
 
-/// Not the scheduler's: a pod that has a node, that names another scheduler, that is held by a
-/// scheduling gate (KEP-3521), or that is going or has ended.
+/// Returns whether the pod needs a node of this scheduler: it has none, names no other scheduler,
+/// is not held by a scheduling gate (KEP-3521), and neither is being deleted nor has ended.
 fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
@@ -212,22 +212,23 @@ fn is_pending(pod: &Pod) -> bool {
         && !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// Does the pod say beside which other pods it runs? That is not implemented.
-fn asks_for_neighbours(pod: &Pod) -> bool {
+/// Returns whether the pod has pod affinity or topology spread constraints, which are left out.
+fn has_affinity_or_spread(pod: &Pod) -> bool {
     let spec = pod.spec.as_ref();
     spec.and_then(|s| s.affinity.as_ref())
         .is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
         || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
 }
 
-/// What an Event says of an error: of an answer of the API server its message alone.
-fn why(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
+/// Returns the text of an error for an Event: of an answer of the API server its message alone.
+fn error_text(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
     match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => status.message.clone(),
         _ => error.to_string(),
     }
 }
 
+/// Returns the Binding of the pod to a node that was looked at in this version.
 fn binding(pod: &Pod, key: &Key, node: &str, version: Option<String>) -> Binding {
     let metadata =
         ObjectMeta { name: Some(key.name.clone()), uid: pod.metadata.uid.clone(), ..ObjectMeta::default() };
@@ -265,8 +266,8 @@ impl Scheduler {
         }
     }
 
-    /// Has every pod that fitted nowhere looked at again: those first that wait for longest. One
-    /// that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
+    /// Puts every pod that fitted nowhere into the queue again, that which waits for longest first.
+    /// One that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
     fn try_again(&self, cause: Option<Cause>) {
         let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
         waiting.sort_by_key(|(_, since)| *since);
@@ -275,8 +276,9 @@ impl Scheduler {
         }
     }
 
-    /// The claims of a namespace that other pods use which have a node, or are on their way to one.
-    fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
+    /// Returns the names of the claims in a namespace that other pods use which have a node, or are
+    /// assumed on one.
+    fn claims_of_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
         for other in self.pods.within(namespace) {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
@@ -350,7 +352,7 @@ impl Scheduler {
             scheduler.reserved.lock().remove(&pod);
             scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                scheduler.failed(&key, &pod, &node, &why(&*error), cause).await;
+                scheduler.binding_failed(&key, &pod, &node, &error_text(&*error), cause).await;
             }
         });
         Ok(Outcome::Done)
@@ -402,7 +404,7 @@ impl Scheduler {
         self.config.tap.emit(record.took(start.elapsed()));
         let message = format!("Successfully assigned {key} to {node}");
         self.recorder.normal(&reference(pod), "Scheduled", message, cause.clone());
-        if asks_for_neighbours(pod) {
+        if has_affinity_or_spread(pod) {
             let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
             self.recorder.warning(&reference(pod), "AffinityNotImplemented", message, cause.clone());
         }
@@ -448,14 +450,14 @@ impl Scheduler {
         Ok(Outcome::Pause(pause))
     }
 
-    /// A binding has failed: the room is given back, people are told, and the pod comes again after
-    /// a pause.
+    /// Gives back the room of a pod whose binding has failed, tells of it in an Event and in the
+    /// condition, and has the pod decided again after a pause.
     ///
     /// The scheduler counts a pod as being on its node before the API server has taken the binding
     /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for
     /// example because the node was deleted, this has to be taken back. Upstream:
     /// `handleBindingCycleError`.
-    async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
+    async fn binding_failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
         let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
         let is_there = self.pods.get(key).is_some_and(|now| is_to_bind(&now));
         // Before its room is given back: that has this pod looked at, too.

@@ -375,7 +375,7 @@ async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
     scheduler.waiting.lock().insert(first.clone(), clock::Instant::now());
     let later = clock::Instant::now() + Duration::from_secs(1);
     scheduler.waiting.lock().insert(second.clone(), later);
-    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
+    scheduler.binding_failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
     assert_eq!(scheduler.queue.next().await.0, first, "who waits for longest comes first");
     assert_eq!(scheduler.queue.next().await.0, second);
 }
@@ -387,7 +387,7 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     let mut bound = pod("1");
     bound.spec.as_mut().unwrap().node_name = Some("n".into());
     scheduler.pods.tell_of(bound);
-    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
+    scheduler.binding_failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
     assert!(server.lines().is_empty());
 }
 
@@ -413,7 +413,7 @@ async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     scheduler.pods.tell_of(told.clone());
     let key = Key::new("d", "p");
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
-        scheduler.failed(&key, &told, "n", "no", None).await;
+        scheduler.binding_failed(&key, &told, "n", "no", None).await;
         scheduler.try_again(None); // the binding of another pod has failed
         assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::Pause(pause));
         assert!(scheduler.cache.assumed().is_empty());
