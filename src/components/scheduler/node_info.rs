@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NodeInfo {
     pub name: String,
-    /// The resourceVersion of the Node. The Binding carries it: see `bind` in `queue`.
+    /// The resourceVersion of the Node. The Binding carries it: see `queue/binding`.
     pub version: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,

@@ -1,5 +1,6 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
+mod binding;
 mod claims;
 mod pod_volumes;
 mod refusals;
@@ -7,24 +8,19 @@ mod requests;
 
 use super::cache::{Cache, is_live};
 use super::decide::{self, Decision};
-use super::volumes::{Choice, OnTheirWay, Open};
+use super::volumes::OnTheirWay;
 use api::volumes::claims_of;
-use client::{
-    Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
-};
-use k8s_openapi::api::core::v1::{
-    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-};
+use client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, reference};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 use refusals::Told;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event, Record, Tap};
-use task::{Crew, guard};
+use tap::{Cause, Record, Tap};
+use task::Crew;
 use tokio::sync::watch;
 
 const NAME: &str = "default-scheduler";
@@ -212,36 +208,6 @@ fn is_pending(pod: &Pod) -> bool {
         && !matches!(phase, "Succeeded" | "Failed")
 }
 
-/// Returns whether the pod has pod affinity or topology spread constraints, which are left out.
-fn has_affinity_or_spread(pod: &Pod) -> bool {
-    let spec = pod.spec.as_ref();
-    spec.and_then(|s| s.affinity.as_ref())
-        .is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
-        || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
-}
-
-/// Returns the text of an error for an Event: of an answer of the API server its message alone.
-fn error_text(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => status.message.clone(),
-        _ => error.to_string(),
-    }
-}
-
-/// Returns the Binding of the pod to a node that was looked at in this version.
-fn binding(pod: &Pod, key: &Key, node: &str, version: Option<String>) -> Binding {
-    let metadata =
-        ObjectMeta { name: Some(key.name.clone()), uid: pod.metadata.uid.clone(), ..ObjectMeta::default() };
-    let target = ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Node".into()),
-        name: Some(node.into()),
-        resource_version: version,
-        ..ObjectReference::default()
-    };
-    Binding { metadata, target }
-}
-
 impl Scheduler {
     fn pod_changed(&self, change: &Change<Pod>) {
         let (pod, key) = (change.object(), change.key());
@@ -345,70 +311,8 @@ impl Scheduler {
         self.reserved.lock().add(&pod, &node, &choices);
         self.cache.assume(&key, &pod, &node);
         self.waiting.lock().remove(&key);
-        let scheduler = self.clone();
-        self.crew.spawn(async move {
-            // A panic must not leave the pod assumed on a node for ever.
-            let bound = guard(scheduler.bind(&key, &pod, &node, version, choices, &cause)).await;
-            scheduler.reserved.lock().remove(&pod);
-            scheduler.news.send_replace(());
-            if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                scheduler.binding_failed(&key, &pod, &node, &error_text(&*error), cause).await;
-            }
-        });
+        self.begin_binding(key, pod, node, version, choices, cause);
         Ok(Outcome::Done)
-    }
-
-    /// Posts the Binding, after what the pod's volumes need.
-    ///
-    /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
-    /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
-    /// names the version of the node that was looked at, and the API server refuses it if the
-    /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
-    /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
-    /// is made for this node.
-    async fn bind(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        node: &str,
-        version: Option<String>,
-        choices: Vec<(Open, Choice)>,
-        cause: &Option<Cause>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let start = clock::Instant::now();
-        let client = self.config.client.caused_by(cause.clone());
-        let requested = requests::request_volumes(&client, choices, node).await?;
-        let version = version.filter(|_| requested.is_empty());
-        if !requested.is_empty() {
-            self.await_volumes(&requested, node, key, pod).await?;
-            self.volumes_are_on(pod, node)?;
-        }
-        let binding = binding(pod, key, node, version);
-        let api = client.within::<Pod>(&key.namespace);
-        let body = serde_json::to_vec(&binding)?;
-        let request = http::Request::post(format!("{}/binding", api.path(&key.name)))
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)?;
-        match client.kube().request_text(request).await {
-            Ok(_) => {}
-            Err(error) if is_code(&error, 404) => {
-                self.cache.forget(key, pod);
-                return Ok(()); // the watch tells that it is gone
-            }
-            // Also where another scheduler was faster: the watch may have told it before this pod
-            // could be looked at again.
-            Err(error) => return Err(error.into()),
-        }
-        let bound = Record::new(Event::Bind { node: node.to_string() });
-        let record = bound.object("pods", &key.namespace, &key.name).cause(cause.clone());
-        self.config.tap.emit(record.took(start.elapsed()));
-        let message = format!("Successfully assigned {key} to {node}");
-        self.recorder.normal(&reference(pod), "Scheduled", message, cause.clone());
-        if has_affinity_or_spread(pod) {
-            let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
-            self.recorder.warning(&reference(pod), "AffinityNotImplemented", message, cause.clone());
-        }
-        Ok(())
     }
 
     /// Counts a decision or binding of the pod that failed. Returns how many did so in a row, and
@@ -448,30 +352,6 @@ impl Scheduler {
         tracing::warn!(pod = %key, %error, failures, ?pause, "decision failed, trying again");
         self.refuse(key, pod, SCHEDULER_ERROR, error, true, cause).await?;
         Ok(Outcome::Pause(pause))
-    }
-
-    /// Gives back the room of a pod whose binding has failed, tells of it in an Event and in the
-    /// condition, and has the pod decided again after a pause.
-    ///
-    /// The scheduler counts a pod as being on its node before the API server has taken the binding
-    /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for
-    /// example because the node was deleted, this has to be taken back. Upstream:
-    /// `handleBindingCycleError`.
-    async fn binding_failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
-        let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
-        let is_there = self.pods.get(key).is_some_and(|now| is_to_bind(&now));
-        // Before its room is given back: that has this pod looked at, too.
-        let pause = is_there.then(|| self.begin_pause(key, pod));
-        self.cache.forget(key, pod);
-        self.try_again(cause.clone()); // its room is another one's now
-        let Some((failures, pause)) = pause else { return }; // the pod is gone, or it is bound
-        tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
-        let message = format!("binding to node {node:?} failed: {why}");
-        self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
-        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, true, &cause).await {
-            tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
-        }
-        self.queue.add_after_pause(key.clone(), cause, pause);
     }
 }
 

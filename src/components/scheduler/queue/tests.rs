@@ -2,6 +2,7 @@ use super::*;
 use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::testing::{self, Scripted, refusal};
 use serde_json::{Value, json};
+use tap::Event;
 
 pub(super) fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
