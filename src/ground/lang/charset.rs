@@ -11,7 +11,7 @@
 
 use super::language::Lang;
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Once};
 
@@ -74,12 +74,14 @@ pub fn refuses(lang: Lang) -> bool {
     refused
 }
 
+/// Says on standard error that Korean cannot be shown. If that cannot be written, the program goes
+/// on: what it was asked for may go elsewhere.
 fn tell() {
-    std::eprintln!("ropewalk: {NO_KOREAN}");
+    let _ = writeln!(std::io::stderr(), "ropewalk: {NO_KOREAN}");
 }
 
 /// Why Korean became English, and what the user can do.
-pub(crate) const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
+const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
 
 /// Returns the text, in ASCII if only that may be written.
 pub fn shown(text: String) -> String {
