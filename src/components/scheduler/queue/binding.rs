@@ -10,6 +10,9 @@ use std::sync::Arc;
 use tap::{Cause, Event, Record};
 use task::guard;
 
+/// Why a binding failed.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// Returns whether the pod has pod affinity or topology spread constraints, which are left out.
 fn has_affinity_or_spread(pod: &Pod) -> bool {
     let spec = pod.spec.as_ref();
@@ -18,12 +21,19 @@ fn has_affinity_or_spread(pod: &Pod) -> bool {
         || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
 }
 
-/// Returns the text of an error for an Event: of an answer of the API server its message alone.
-fn error_text(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
+/// Returns an error of a plug-in in upstream's words, since people search for them. Of an answer of
+/// the API server it has the message alone:
+///
+/// ```text
+/// running Bind plugin "DefaultBinder": Operation cannot be fulfilled on pods/binding "web": …
+/// ```
+fn failure(extension_point: &str, plugin: &str, error: impl Into<Failure>) -> Failure {
+    let error = error.into();
+    let text = match error.downcast_ref::<kube::Error>() {
         Some(kube::Error::Api(status)) => status.message.clone(),
         _ => error.to_string(),
-    }
+    };
+    format!("running {extension_point} plugin {plugin:?}: {text}").into()
 }
 
 /// Returns the Binding of the pod to a node that was looked at in this version.
@@ -58,7 +68,7 @@ impl Scheduler {
             scheduler.reserved.lock().remove(&pod);
             scheduler.news.send_replace(());
             if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                scheduler.binding_failed(&key, &pod, &node, &error_text(&*error), cause).await;
+                scheduler.binding_failed(&key, &pod, &node, error.to_string(), cause).await;
             }
         });
     }
@@ -79,14 +89,16 @@ impl Scheduler {
         version: Option<String>,
         choices: Vec<(Open, Choice)>,
         cause: &Option<Cause>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    ) -> Result<(), Failure> {
         let start = clock::Instant::now();
         let client = self.config.client.caused_by(cause.clone());
-        let requested = requests::request_volumes(&client, choices, node).await?;
+        let requested = requests::request_volumes(&client, choices, node).await;
+        let requested = requested.map_err(|error| failure("PreBind", "VolumeBinding", error))?;
         let version = version.filter(|_| requested.is_empty());
         if !requested.is_empty() {
-            self.await_volumes(&requested, node, key, pod).await?;
-            self.volumes_are_on(pod, node)?;
+            let bound = self.await_volumes(&requested, node, key, pod).await;
+            let bound = bound.and_then(|()| self.volumes_are_on(pod, node));
+            bound.map_err(|why| failure("PreBind", "VolumeBinding", why))?;
         }
         let binding = binding(pod, key, node, version);
         let api = client.within::<Pod>(&key.namespace);
@@ -102,7 +114,7 @@ impl Scheduler {
             }
             // Also where another scheduler was faster: the watch may have told it before this pod
             // could be looked at again.
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(failure("Bind", "DefaultBinder", error)),
         }
         let bound = Record::new(Event::Bind { node: node.to_string() });
         let record = bound.object("pods", &key.namespace, &key.name).cause(cause.clone());
@@ -128,7 +140,7 @@ impl Scheduler {
         key: &Key,
         pod: &Pod,
         node: &str,
-        why: &str,
+        why: String,
         cause: Option<Cause>,
     ) {
         let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
@@ -138,10 +150,9 @@ impl Scheduler {
         self.cache.forget(key, pod);
         self.try_again(cause.clone()); // its room is another one's now
         let Some((failures, pause)) = pause else { return }; // the pod is gone, or it is bound
-        tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
-        let message = format!("binding to node {node:?} failed: {why}");
+        tracing::warn!(pod = %key, node, error = %why, failures, ?pause, "binding failed, trying again");
         self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
-        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, true, &cause).await {
+        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, why, true, &cause).await {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);
