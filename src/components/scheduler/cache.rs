@@ -57,14 +57,14 @@ struct Assumed {
     uid: Option<String>,
 }
 
-/// Does it use up a node's room?
+/// Returns whether the pod uses room of its node: it has not ended.
 pub(crate) fn is_live(pod: &Pod) -> bool {
     !matches!(pod.status.as_ref().and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed"))
 }
 
 impl Cache {
-    /// A cache of what these informers know, and of what they will hear. Its handlers come before
-    /// those that are added later, so a later handler finds its change here.
+    /// Makes a cache of what these informers know, and of what they will hear. Its handlers come
+    /// before those that are added later, so a later handler finds its change here.
     pub(crate) fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
         let cache = Arc::new(Cache::default());
         let c = cache.clone();
@@ -78,7 +78,7 @@ impl Cache {
         self.0.lock()
     }
 
-    /// All nodes with what is on them now, by name.
+    /// Returns all nodes with what is on them now, by name.
     pub(crate) fn picture(&self) -> Vec<Arc<NodeInfo>> {
         let state = self.lock();
         state.nodes.values().filter(|slot| slot.bare.is_some()).map(|slot| slot.info.clone()).collect()
@@ -92,14 +92,14 @@ impl Cache {
         state.place(key);
     }
 
-    /// Is this very pod assumed on a node? Another one of its name may be.
+    /// Returns whether this very pod is assumed on a node: another one of its name may be.
     pub(crate) fn has_assumed(&self, key: &Key, pod: &Pod) -> bool {
         self.lock().assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid)
     }
 
-    /// This pod is not assumed any more: the watch shows where it is or that it is gone, or its
-    /// Binding has failed. Another pod of its name may be: the watch tells of the end of a pod when
-    /// the next one may be decided already. Returns whether this one was.
+    /// Forgets that this pod is assumed: the watch shows where it is or that it is gone, or its
+    /// Binding has failed. Another pod of its name stays assumed: the watch tells of the end of a
+    /// pod when the next one may be decided already. Returns whether this one was.
     pub(crate) fn forget(&self, key: &Key, pod: &Pod) -> bool {
         let mut state = self.lock();
         let was = state.assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid);
@@ -110,7 +110,7 @@ impl Cache {
         was
     }
 
-    /// The names of all pods that are assumed.
+    /// Returns the names of all pods that are assumed.
     #[cfg(test)]
     pub(crate) fn assumed(&self) -> Vec<Key> {
         self.lock().assumed.keys().cloned().collect()

@@ -59,7 +59,11 @@ fn two(text: &str) -> Result<(&str, &str), String> {
 
 fn node(args: &mut Args<'_>) -> Result<Node, Box<dyn Error>> {
     let name: String = args.next("the node's name")?;
-    let cordoned = args.next::<String>("cordoned").is_ok_and(|word| word == "cordoned");
+    let cordoned = match args.next::<String>("cordoned") {
+        Err(_) => false,
+        Ok(word) if word == "cordoned" => true,
+        Ok(word) => return Err(format!("{word:?} is not cordoned").into()),
+    };
     let mut allocatable = Map::from_iter([("pods".to_string(), json!("110"))]);
     let (mut labels, mut taints) = (Map::new(), Vec::new());
     while let Some((key, value)) = args.pair() {
@@ -72,7 +76,8 @@ fn node(args: &mut Args<'_>) -> Result<Node, Box<dyn Error>> {
                 let (key, effect) = two(value)?;
                 taints.push(json!({"key": key, "effect": effect}));
             }
-            resource => drop(allocatable.insert(resource.into(), value.into())),
+            "cpu" | "memory" | "pods" => drop(allocatable.insert(key.into(), value.into())),
+            _ => return Err(format!("a node has no {key}=").into()),
         }
     }
     Ok(serde_json::from_value(json!({
@@ -100,7 +105,8 @@ fn pod(args: &mut Args<'_>) -> Result<Pod, Box<dyn Error>> {
             "of" => owners.push(json!({
                 "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": value, "uid": value, "controller": true,
             })),
-            resource => drop(requests.insert(resource.into(), value.into())),
+            "cpu" | "memory" => drop(requests.insert(key.into(), value.into())),
+            _ => return Err(format!("a pod has no {key}=").into()),
         }
     }
     let container = json!({"name": "c", "resources": {"requests": Value::Object(requests)}, "ports": ports});

@@ -29,6 +29,9 @@
 //! - The scores BalancedAllocation and ImageLocality; extenders; several profiles; dynamic resource
 //!   allocation (the API warns of it).
 //! - Queueing hints and back-off of pods that fit nowhere: each change looks at all of them again.
+//!   An Event tells the same refusal once in five minutes.
+//! - VolumeRestrictions for disks that a pod names itself (iSCSI, RBD): they are not mounted here.
+//! - `/metrics`, `/healthz` and `/configz`: the scheduler listens nowhere.
 //! - `allowedTopologies` of a class: a volume may be made on any node, and the API warns.
 //! ## Read next
 //! `kubelet`, which notices the binding.

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct NodeInfo {
     pub name: String,
-    /// The resourceVersion of the Node. The Binding carries it: see `bind` in `queue`.
+    /// The resourceVersion of the Node. The Binding carries it: see `queue/binding`.
     pub version: Option<String>,
     pub labels: BTreeMap<String, String>,
     pub taints: Vec<Taint>,
@@ -43,6 +43,7 @@ pub(crate) struct NodeInfo {
 }
 
 impl NodeInfo {
+    /// Reads a node, with no pods on it.
     pub(crate) fn of(node: &Node) -> NodeInfo {
         let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
         let given = status.allocatable.iter().flatten();
@@ -95,6 +96,7 @@ pub(crate) struct Share {
 }
 
 impl Share {
+    /// Computes what a pod takes.
     pub(crate) fn of(pod: &Pod) -> Share {
         Share {
             requested: Amount::of_pod(pod),
@@ -108,12 +110,12 @@ impl Share {
     }
 }
 
-/// Extended resources and huge pages that a pod requests.
+/// Returns the extended resources and huge pages that a pod requests.
 pub(crate) fn scalars_of(pod: &Pod) -> Scalars {
     requests::scalars(&requests::of_pod(pod, Field::Requests))
 }
 
-/// The uid of the pod's controller.
+/// Returns the uid of the pod's controller.
 pub(crate) fn controller(pod: &Pod) -> Option<String> {
     let owners = pod.metadata.owner_references.as_ref()?;
     owners.iter().find(|o| o.controller == Some(true)).map(|o| o.uid.clone())

@@ -76,7 +76,7 @@ impl<'a> Args<'a> {
     /// There is none, or it cannot be parsed as a `T`.
     pub fn next<T: FromStr>(&mut self, what: &str) -> Result<T, Box<dyn Error>> {
         let text = self.left.next_pos().ok_or_else(|| format!("{what} is missing"))?;
-        text.parse().map_err(|_| format!("{what}: {text:?} has another form").into())
+        text.parse().map_err(|_| format!("{what}: {text:?} cannot be parsed").into())
     }
 
     /// Takes the argument `key=`, if it is there.
@@ -90,7 +90,7 @@ impl<'a> Args<'a> {
             return Err(format!("{key}= is given more than once").into());
         }
         let Some(text) = self.left.take_key(key) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| format!("{key}: {text:?} has another form").into())
+        text.parse().map(Some).map_err(|_| format!("{key}: {text:?} cannot be parsed").into())
     }
 
     /// Takes the next argument with a key, whatever it is; `None` if none is left.

@@ -11,7 +11,7 @@
 
 use super::language::Lang;
 use std::borrow::Cow;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Once};
 
@@ -51,15 +51,38 @@ pub fn ascii_only() -> bool {
 /// may be written it becomes English, and standard error says so once in a process. `asked`: the
 /// command line itself names the language; then a file or a pipe gets Korean all the same.
 pub fn presentable(lang: Lang, asked: bool) -> Lang {
-    if lang != Lang::Ko || !ascii_only() {
-        return lang;
+    match presentation(lang, ascii_only(), asked && !std::io::stdout().is_terminal()) {
+        Presentation::AsChosen => lang,
+        Presentation::Insisted => {
+            INSISTED.store(true, Ordering::Relaxed);
+            lang
+        }
+        Presentation::InEnglish => {
+            TOLD.call_once(tell);
+            Lang::En
+        }
     }
-    if asked && !std::io::stdout().is_terminal() {
-        INSISTED.store(true, Ordering::Relaxed);
-        return lang;
+}
+
+/// What becomes of a chosen language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Presentation {
+    /// It can be shown.
+    AsChosen,
+    /// It cannot be shown here, but is written to a file or a pipe, as the command line asks.
+    Insisted,
+    /// English takes its place.
+    InEnglish,
+}
+
+/// Decides what becomes of a chosen language. `ascii`: only ASCII may be written. `asked_for_file`:
+/// the command line names the language, and standard output is no terminal.
+fn presentation(lang: Lang, ascii: bool, asked_for_file: bool) -> Presentation {
+    match (lang, ascii, asked_for_file) {
+        (Lang::En, ..) | (Lang::Ko, false, _) => Presentation::AsChosen,
+        (Lang::Ko, true, true) => Presentation::Insisted,
+        (Lang::Ko, true, false) => Presentation::InEnglish,
     }
-    TOLD.call_once(tell);
-    Lang::En
 }
 
 /// Returns whether a language cannot be shown here; then standard error says so, each time: a
@@ -74,12 +97,14 @@ pub fn refuses(lang: Lang) -> bool {
     refused
 }
 
+/// Says on standard error that Korean cannot be shown. If that cannot be written, the program goes
+/// on: what it was asked for may go elsewhere.
 fn tell() {
-    std::eprintln!("ropewalk: {NO_KOREAN}");
+    let _ = writeln!(std::io::stderr(), "ropewalk: {NO_KOREAN}");
 }
 
 /// Why Korean became English, and what the user can do.
-pub(crate) const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
+const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
 
 /// Returns the text, in ASCII if only that may be written.
 pub fn shown(text: String) -> String {
@@ -223,6 +248,19 @@ mod tests {
             !ascii(&[]) && !ascii(&[("TERM", "xterm")]),
             "a container has no locale, and a terminal that shows everything"
         );
+    }
+
+    #[test]
+    fn korean_becomes_english_where_only_ascii_may_be_written_unless_a_file_is_to_have_it() {
+        use Presentation::{AsChosen, InEnglish, Insisted};
+        for (lang, ascii, asked_for_file, want) in [
+            (Lang::Ko, false, false, AsChosen),
+            (Lang::Ko, true, false, InEnglish),
+            (Lang::Ko, true, true, Insisted),
+            (Lang::En, true, true, AsChosen),
+        ] {
+            assert_eq!(presentation(lang, ascii, asked_for_file), want, "{lang:?} {ascii} {asked_for_file}");
+        }
     }
 
     #[test]

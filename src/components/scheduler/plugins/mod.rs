@@ -9,7 +9,8 @@
 //!
 //! | plug-in | why |
 //! |---|---|
-//! | SchedulingGates, PrioritySort, DefaultBinder | they are the queue's and the binding's: `queue` |
+//! | SchedulingGates, PrioritySort | they are the queue's: `queue` |
+//! | DefaultBinder | `queue/binding` |
 //! | NodeName | a pod that names its node never comes to the scheduler here: `is_pending` in `queue` |
 //! | NodeVolumeLimits | limits are those of CSI drivers, and there is none |
 //! | InterPodAffinity, DynamicResources, DefaultPreemption | left out, see the chapter |

@@ -1,5 +1,6 @@
 //! The edge of the scheduler: pending pods in, Bindings out.
 
+mod binding;
 mod claims;
 mod pod_volumes;
 mod refusals;
@@ -7,24 +8,19 @@ mod requests;
 
 use super::cache::{Cache, is_live};
 use super::decide::{self, Decision};
-use super::volumes::{Choice, OnTheirWay, Open};
+use super::volumes::OnTheirWay;
 use api::volumes::claims_of;
-use client::{
-    Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, is_code, reference,
-};
-use k8s_openapi::api::core::v1::{
-    Binding, Node, ObjectReference, PersistentVolume, PersistentVolumeClaim, Pod,
-};
+use client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, WorkQueue, reference};
+use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
 use refusals::Told;
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
-use tap::{Cause, Event, Record, Tap};
-use task::{Crew, guard};
+use tap::{Cause, Record, Tap};
+use task::Crew;
 use tokio::sync::watch;
 
 const NAME: &str = "default-scheduler";
@@ -76,6 +72,9 @@ struct Scheduler {
     /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
     /// refusal does not remove it.
     told: Mutex<BTreeMap<Key, Told>>,
+    /// What the last Events `FailedScheduling` of pods say, and when they were handed to the
+    /// recorder. Forgotten as `told` is.
+    events: Mutex<BTreeMap<Key, (Told, clock::Instant)>>,
     /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
     told_of_preemption: Mutex<BTreeMap<Key, Option<String>>>,
     /// Something that a binding may be waiting for has happened: a claim or a volume has changed, a
@@ -125,6 +124,7 @@ pub(super) async fn run(crew: &Crew, config: Config) {
         failures: Mutex::default(),
         waiting: Mutex::default(),
         told: Mutex::default(),
+        events: Mutex::default(),
         told_of_preemption: Mutex::default(),
         news: watch::Sender::new(()),
         config,
@@ -167,7 +167,7 @@ impl Scheduler {
         self.pods.on(move |change| s.pod_changed(change));
         let s = self.clone();
         self.nodes.on(move |change| {
-            let same = matches!(change, Change::Updated { old, new } if same_for_us(old, new));
+            let same = matches!(change, Change::Updated { old, new } if is_same_to_filters(old, new));
             if matches!(change, Change::Deleted(_)) {
                 s.news.send_replace(());
             }
@@ -190,14 +190,14 @@ impl Scheduler {
     }
 }
 
-/// Heartbeats change nothing that matters here.
-fn same_for_us(old: &Node, new: &Node) -> bool {
+/// Returns whether the change of a node makes no difference to any filter, as that of a heartbeat.
+fn is_same_to_filters(old: &Node, new: &Node) -> bool {
     let of = |n: &Node| (n.spec.clone(), n.metadata.labels.clone(), n.status.clone().map(|s| s.allocatable));
     of(old) == of(new)
 }
 
-/// Not the scheduler's: a pod that has a node, that names another scheduler, that is held by a
-/// scheduling gate (KEP-3521), or that is going or has ended.
+/// Returns whether the pod needs a node of this scheduler: it has none, names no other scheduler,
+/// is not held by a scheduling gate (KEP-3521), and neither is being deleted nor has ended.
 fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
     let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
@@ -206,35 +206,6 @@ fn is_pending(pod: &Pod) -> bool {
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
         && pod.metadata.deletion_timestamp.is_none()
         && !matches!(phase, "Succeeded" | "Failed")
-}
-
-/// Does the pod say beside which other pods it runs? That is not implemented.
-fn asks_for_neighbours(pod: &Pod) -> bool {
-    let spec = pod.spec.as_ref();
-    spec.and_then(|s| s.affinity.as_ref())
-        .is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
-        || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
-}
-
-/// What an Event says of an error: of an answer of the API server its message alone.
-fn why(error: &(dyn std::error::Error + Send + Sync + 'static)) -> String {
-    match error.downcast_ref::<kube::Error>() {
-        Some(kube::Error::Api(status)) => status.message.clone(),
-        _ => error.to_string(),
-    }
-}
-
-fn binding(pod: &Pod, key: &Key, node: &str, version: Option<String>) -> Binding {
-    let metadata =
-        ObjectMeta { name: Some(key.name.clone()), uid: pod.metadata.uid.clone(), ..ObjectMeta::default() };
-    let target = ObjectReference {
-        api_version: Some("v1".into()),
-        kind: Some("Node".into()),
-        name: Some(node.into()),
-        resource_version: version,
-        ..ObjectReference::default()
-    };
-    Binding { metadata, target }
 }
 
 impl Scheduler {
@@ -261,8 +232,8 @@ impl Scheduler {
         }
     }
 
-    /// Has every pod that fitted nowhere looked at again: those first that wait for longest. One
-    /// that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
+    /// Puts every pod that fitted nowhere into the queue again, that which waits for longest first.
+    /// One that pauses after a binding that failed goes on pausing, see [`Scheduler::schedule`].
     fn try_again(&self, cause: Option<Cause>) {
         let mut waiting: Vec<_> = std::mem::take(&mut *self.waiting.lock()).into_iter().collect();
         waiting.sort_by_key(|(_, since)| *since);
@@ -271,8 +242,9 @@ impl Scheduler {
         }
     }
 
-    /// The claims of a namespace that other pods use which have a node, or are on their way to one.
-    fn used_by_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
+    /// Returns the names of the claims in a namespace that other pods use which have a node, or are
+    /// assumed on one.
+    fn claims_of_others(&self, namespace: &str, pod: &Pod) -> BTreeSet<String> {
         let mut used = BTreeSet::new();
         for other in self.pods.within(namespace) {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();
@@ -339,70 +311,8 @@ impl Scheduler {
         self.reserved.lock().add(&pod, &node, &choices);
         self.cache.assume(&key, &pod, &node);
         self.waiting.lock().remove(&key);
-        let scheduler = self.clone();
-        self.crew.spawn(async move {
-            // A panic must not leave the pod assumed on a node for ever.
-            let bound = guard(scheduler.bind(&key, &pod, &node, version, choices, &cause)).await;
-            scheduler.reserved.lock().remove(&pod);
-            scheduler.news.send_replace(());
-            if let Err(error) = bound.unwrap_or_else(|panic| Err(format!("panic: {panic}").into())) {
-                scheduler.failed(&key, &pod, &node, &why(&*error), cause).await;
-            }
-        });
+        self.begin_binding(key, pod, node, version, choices, cause);
         Ok(Outcome::Done)
-    }
-
-    /// Posts the Binding, after what the pod's volumes need.
-    ///
-    /// The watches of pods and of nodes are two, so a pod may be decided before a change of a node
-    /// is heard of that came earlier, or in the same revision as a rewind writes it. So the Binding
-    /// names the version of the node that was looked at, and the API server refuses it if the
-    /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
-    /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
-    /// is made for this node.
-    async fn bind(
-        &self,
-        key: &Key,
-        pod: &Pod,
-        node: &str,
-        version: Option<String>,
-        choices: Vec<(Open, Choice)>,
-        cause: &Option<Cause>,
-    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-        let start = clock::Instant::now();
-        let client = self.config.client.caused_by(cause.clone());
-        let requested = requests::request_volumes(&client, choices, node).await?;
-        let version = version.filter(|_| requested.is_empty());
-        if !requested.is_empty() {
-            self.await_volumes(&requested, node, key, pod).await?;
-            self.volumes_are_on(pod, node)?;
-        }
-        let binding = binding(pod, key, node, version);
-        let api = client.within::<Pod>(&key.namespace);
-        let body = serde_json::to_vec(&binding)?;
-        let request = http::Request::post(format!("{}/binding", api.path(&key.name)))
-            .header(http::header::CONTENT_TYPE, "application/json")
-            .body(body)?;
-        match client.kube().request_text(request).await {
-            Ok(_) => {}
-            Err(error) if is_code(&error, 404) => {
-                self.cache.forget(key, pod);
-                return Ok(()); // the watch tells that it is gone
-            }
-            // Also where another scheduler was faster: the watch may have told it before this pod
-            // could be looked at again.
-            Err(error) => return Err(error.into()),
-        }
-        let bound = Record::new(Event::Bind { node: node.to_string() });
-        let record = bound.object("pods", &key.namespace, &key.name).cause(cause.clone());
-        self.config.tap.emit(record.took(start.elapsed()));
-        let message = format!("Successfully assigned {key} to {node}");
-        self.recorder.normal(&reference(pod), "Scheduled", message, cause.clone());
-        if asks_for_neighbours(pod) {
-            let message = "pod affinity and topology spread constraints are not implemented yet: the pod is scheduled without them";
-            self.recorder.warning(&reference(pod), "AffinityNotImplemented", message, cause.clone());
-        }
-        Ok(())
     }
 
     /// Counts a decision or binding of the pod that failed. Returns how many did so in a row, and
@@ -442,30 +352,6 @@ impl Scheduler {
         tracing::warn!(pod = %key, %error, failures, ?pause, "decision failed, trying again");
         self.refuse(key, pod, SCHEDULER_ERROR, error, true, cause).await?;
         Ok(Outcome::Pause(pause))
-    }
-
-    /// A binding has failed: the room is given back, people are told, and the pod comes again after
-    /// a pause.
-    ///
-    /// The scheduler counts a pod as being on its node before the API server has taken the binding
-    /// (it *assumes* it), so that the next decision need not wait. If the binding fails, for
-    /// example because the node was deleted, this has to be taken back. Upstream:
-    /// `handleBindingCycleError`.
-    async fn failed(&self, key: &Key, pod: &Pod, node: &str, why: &str, cause: Option<Cause>) {
-        let is_to_bind = |now: &Pod| now.metadata.uid == pod.metadata.uid && is_pending(now);
-        let is_there = self.pods.get(key).is_some_and(|now| is_to_bind(&now));
-        // Before its room is given back: that has this pod looked at, too.
-        let pause = is_there.then(|| self.begin_pause(key, pod));
-        self.cache.forget(key, pod);
-        self.try_again(cause.clone()); // its room is another one's now
-        let Some((failures, pause)) = pause else { return }; // the pod is gone, or it is bound
-        tracing::warn!(pod = %key, node, error = why, failures, ?pause, "binding failed, trying again");
-        let message = format!("binding to node {node:?} failed: {why}");
-        self.waiting.lock().insert(key.clone(), clock::Instant::now()); // its own condition is no news, see `pod_changed`
-        if let Err(error) = self.refuse(key, pod, SCHEDULER_ERROR, message, true, &cause).await {
-            tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
-        }
-        self.queue.add_after_pause(key.clone(), cause, pause);
     }
 }
 

@@ -12,17 +12,17 @@ use std::sync::Arc;
 /// The claim's class does not wait for a pod, so the pod waits for the claim.
 const IMMEDIATE: &str = "pod has unbound immediate PersistentVolumeClaims";
 
-/// The claims that the pod names have to be there.
+/// A refusal of VolumeRestrictions: a claim that the pod names is not there.
 fn by_restrictions(reason: String) -> Unready {
     Unready { filter: "VolumeRestrictions", reason }
 }
 
-/// Each claim has to be bound, or to wait for its first consumer.
+/// A refusal of VolumeBinding: a claim is not bound, and does not wait for its first consumer.
 fn by_binding(reason: String) -> Unready {
     Unready { filter: "VolumeBinding", reason }
 }
 
-/// The volumes of bound claims have to be there: their labels name their zones.
+/// A refusal of VolumeZone: the volume of a bound claim, whose labels name its zone, is not there.
 fn by_zone(reason: String) -> Unready {
     Unready { filter: "VolumeZone", reason }
 }
@@ -34,8 +34,8 @@ fn is_controlled_by(claim: &PersistentVolumeClaim, pod: &Pod) -> bool {
 }
 
 impl Scheduler {
-    /// The claims that a pod mounts, each once, in the order of its volumes. That of a generic
-    /// ephemeral volume is named after the pod and the volume, and made for the pod.
+    /// Returns the claims that a pod mounts, each once, in the order of its volumes. That of a
+    /// generic ephemeral volume is named after the pod and the volume, and made for the pod.
     ///
     /// # Errors
     /// Why no node can take the pod, in upstream's order: VolumeRestrictions is asked first and
@@ -91,7 +91,7 @@ impl Scheduler {
         Ok(claims)
     }
 
-    /// The pod's volumes.
+    /// Returns the pod's volumes, as the caches show them now.
     ///
     /// # Errors
     /// Why they keep it from every node, and which plug-in upstream says so.
@@ -100,7 +100,7 @@ impl Scheduler {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let mut bound_to = Vec::new();
         // One walk through the namespace, however many claims the pod has, and none for most pods.
-        let used = LazyCell::new(|| self.used_by_others(&namespace, pod));
+        let used = LazyCell::new(|| self.claims_of_others(&namespace, pod));
         for (key, claim) in self.claims_of_pod(&namespace, pod)? {
             volumes.is_taken |= is_for_one_pod(&claim) && used.contains(&key.name);
             let named = claim.spec.as_ref().and_then(|s| s.volume_name.clone());
@@ -148,9 +148,9 @@ impl Scheduler {
         Ok(volumes)
     }
 
-    /// The names of the volumes that claims are bound to. Such a volume may still look free: when a
-    /// pod is bound, its claim is known to have the volume, while the cache of the volumes may not
-    /// show yet for whom that was reserved.
+    /// Returns the names of the volumes that claims are bound to. Such a volume may still look
+    /// free: when a pod is bound, its claim is known to have the volume, while the cache of the
+    /// volumes may not show yet for whom that was reserved.
     fn given_volumes(&self) -> BTreeSet<String> {
         let claims = self.claims.list();
         let bound = claims.iter().filter(|claim| is_bound(claim));

@@ -17,6 +17,7 @@ pub(super) struct Requested {
     pub version: Option<u64>,
 }
 
+/// Returns the claim's resource version as a number.
 pub(super) fn version_of(claim: &PersistentVolumeClaim) -> Option<u64> {
     claim.metadata.resource_version.as_deref()?.parse().ok()
 }

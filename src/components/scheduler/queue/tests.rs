@@ -2,6 +2,7 @@ use super::*;
 use api::volumes::{BIND_COMPLETED, BOUND_BY_CONTROLLER, SELECTED_NODE};
 use client::testing::{self, Scripted, refusal};
 use serde_json::{Value, json};
+use tap::Event;
 
 pub(super) fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
     serde_json::from_value(object).unwrap()
@@ -52,6 +53,7 @@ pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
         failures: Mutex::default(),
         waiting: Mutex::default(),
         told: Mutex::default(),
+        events: Mutex::default(),
         told_of_preemption: Mutex::default(),
         news: watch::Sender::new(()),
         config: Config { client, tap: Tap::new(), rng: Rng::seeded(1), identity: "n_1".into() },
@@ -360,7 +362,7 @@ async fn a_binding_that_fails_is_told_in_the_condition_and_tried_again() {
     scheduler.schedule(key.clone(), None).await.unwrap();
     let told = asked(&server, "PATCH /api/v1/namespaces/d/pods/p/status").await.body;
     let message = told["status"]["conditions"][0]["message"].as_str().unwrap();
-    assert_eq!(message, "binding to node \"n\" failed: no binding today");
+    assert_eq!(message, "running Bind plugin \"DefaultBinder\": no binding today");
     assert_eq!(clock::timeout(Duration::from_secs(20), scheduler.queue.next()).await.unwrap().0, key);
     assert!(scheduler.cache.assumed().is_empty(), "its room is free again");
     assert_eq!(scheduler.failures.lock().get(&key).map(|f| f.count), Some(1));
@@ -374,7 +376,7 @@ async fn room_that_a_binding_gives_back_is_offered_to_those_who_wait() {
     scheduler.waiting.lock().insert(first.clone(), clock::Instant::now());
     let later = clock::Instant::now() + Duration::from_secs(1);
     scheduler.waiting.lock().insert(second.clone(), later);
-    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "no", None).await;
+    scheduler.binding_failed(&Key::new("d", "p"), &pod("1"), "n", "no".into(), None).await;
     assert_eq!(scheduler.queue.next().await.0, first, "who waits for longest comes first");
     assert_eq!(scheduler.queue.next().await.0, second);
 }
@@ -386,7 +388,7 @@ async fn a_pod_that_has_its_node_is_not_told_that_it_has_none() {
     let mut bound = pod("1");
     bound.spec.as_mut().unwrap().node_name = Some("n".into());
     scheduler.pods.tell_of(bound);
-    scheduler.failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost", None).await;
+    scheduler.binding_failed(&Key::new("d", "p"), &pod("1"), "n", "the answer was lost".into(), None).await;
     assert!(server.lines().is_empty());
 }
 
@@ -407,12 +409,11 @@ async fn news_do_not_end_the_pause_after_a_binding_that_failed() {
     scheduler.volumes.tell_of(free_volume());
     // It was told the same before, so nothing is written.
     let mut told = pod("1");
-    told.status = of(json!({"conditions": [{"type": "PodScheduled", "status": "False",
-        "message": "binding to node \"n\" failed: no"}]}));
+    told.status = of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "message": "no"}]}));
     scheduler.pods.tell_of(told.clone());
     let key = Key::new("d", "p");
     for pause in [1, 2, 4, 8, 10, 10].map(Duration::from_secs) {
-        scheduler.failed(&key, &told, "n", "no", None).await;
+        scheduler.binding_failed(&key, &told, "n", "no".into(), None).await;
         scheduler.try_again(None); // the binding of another pod has failed
         assert_eq!(scheduler.schedule(key.clone(), None).await.unwrap(), Outcome::Pause(pause));
         assert!(scheduler.cache.assumed().is_empty());

@@ -43,8 +43,8 @@ impl Scheduler {
         }
     }
 
-    /// The first claim that has no known volume yet; `None` if all have one. Looks at all claims
-    /// each time: one may be refused while another one's volume is being made.
+    /// Returns the first claim that has no known volume yet; `None` if all have one. Looks at all
+    /// claims each time: one may be refused while another one's volume is being made.
     fn first_unbound<'r>(
         &self,
         requested: &'r [Requested],
@@ -74,7 +74,8 @@ impl Scheduler {
         Ok(Some(&first.open.key))
     }
 
-    /// The volume is asked where it is, too; its cache may be behind that of the claims.
+    /// Returns whether the claim is bound to a volume that the cache shows, which may be behind
+    /// that of the claims: the volume says on which nodes it can be used.
     fn has_known_volume(&self, claim: &PersistentVolumeClaim) -> bool {
         let name = claim.spec.as_ref().and_then(|s| s.volume_name.as_ref()).filter(|_| is_bound(claim));
         name.is_some_and(|name| self.volumes.get(&Key::new("", name)).is_some())

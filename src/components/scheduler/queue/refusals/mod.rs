@@ -1,6 +1,6 @@
-//! Refusals of pods that get no node: an Event for each, and the condition `PodScheduled`.
+//! Refusals of pods that get no node: Events, and the condition `PodScheduled`.
 
-use super::{Error, Scheduler, UNSCHEDULABLE};
+use super::{Error, FLUSH, Scheduler, UNSCHEDULABLE};
 use crate::cache::is_live;
 use crate::decide::{Decision, never_preempts};
 use client::{Key, is_code, reference};
@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use tap::Cause;
 
-/// A condition `PodScheduled` that was sent to the API server.
+/// A refusal that was told: in a condition `PodScheduled` that was sent to the API server, or in an
+/// Event.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Told {
     uid: Option<String>,
@@ -29,6 +30,7 @@ impl Told {
     }
 }
 
+/// Returns the pod's priority; 0 if it has none.
 fn priority(pod: &Pod) -> i32 {
     pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
 }
@@ -38,6 +40,7 @@ impl Scheduler {
     pub(super) fn forget_refusals(&self, key: &Key) {
         self.failures.lock().remove(key);
         self.told.lock().remove(key);
+        self.events.lock().remove(key);
         self.told_of_preemption.lock().remove(key);
     }
 
@@ -46,7 +49,22 @@ impl Scheduler {
         self.told.lock().get(key).filter(|told| told.uid == pod.metadata.uid).cloned()
     }
 
-    /// The pod stays Pending. `kubectl get events` shows each refusal; the condition is written
+    /// Returns whether an Event is to tell of this refusal of the pod, and remembers it if so. The
+    /// same refusal is told again after [`FLUSH`] at the earliest: each change in the cluster has
+    /// all pods without a node looked at, and the recorder drops the Events of an object that
+    /// causes too many, also the first one with another message.
+    fn is_news(&self, key: &Key, told: &Told, now: clock::Instant) -> bool {
+        let mut events = self.events.lock();
+        let is_told =
+            |(last, at): &(Told, clock::Instant)| last == told && now.saturating_duration_since(*at) < FLUSH;
+        if events.get(key).is_some_and(is_told) {
+            return false;
+        }
+        events.insert(key.clone(), (told.clone(), now));
+        true
+    }
+
+    /// The pod stays Pending. An Event tells of the refusal if it is news. The condition is written
     /// only if its message is another one, or if the pod has another generation: each write of the
     /// pod is a request, for which the next decision waits. The watch may not show the last write
     /// yet: a pod whose condition said A, and then B, still has A in the cache. So if A is true
@@ -69,9 +87,11 @@ impl Scheduler {
         }
         let conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
         let before = conditions.into_iter().find(|c| c.type_ == "PodScheduled").cloned();
-        self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
         let generation = pod.metadata.generation;
         let told = Told { uid: pod.metadata.uid.clone(), message: message.clone(), generation };
+        if self.is_news(key, &told, clock::Instant::now()) {
+            self.recorder.warning(&reference(pod), "FailedScheduling", message.clone(), cause.clone());
+        }
         let is_shown = before.as_ref().is_some_and(|condition| told.is_in(condition));
         let nominated = pod.status.as_ref().and_then(|s| s.nominated_node_name.as_deref());
         let clears = clears_nomination && nominated.is_some_and(|node| !node.is_empty());

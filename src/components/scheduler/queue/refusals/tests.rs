@@ -47,6 +47,38 @@ async fn a_condition_is_written_again_for_each_generation_of_the_pod() {
     }
 }
 
+/// Thirty claims are made in another namespace, and then the nodes are cordoned: the recorder takes
+/// 25 warnings of one object at once.
+#[tokio::test]
+async fn a_pod_that_is_refused_often_still_tells_why_it_is_refused_now() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = over(server.client.clone(), claim("v"));
+    let (key, waits) = (Key::new("d", "p"), pod("1"));
+    for message in std::iter::repeat_n("A", 30).chain(["B"]) {
+        scheduler.refuse(&key, &waits, "Unschedulable", message.into(), false, &None).await.unwrap();
+    }
+    let told = || {
+        let events = server.events().into_iter();
+        events.map(|event| event.body["message"].clone()).collect::<Vec<_>>()
+    };
+    let last = async {
+        while !told().contains(&json!("B")) {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), last).await.is_some(), "{:?}", told());
+    assert_eq!(told(), ["A", "B"]);
+    let is_news = |generation, message: &str, after: Duration| {
+        let told = Told { uid: Some("1".into()), message: message.into(), generation };
+        scheduler.is_news(&key, &told, clock::Instant::now() + after)
+    };
+    assert!(!is_news(None, "B", FLUSH / 2));
+    assert!(is_news(Some(2), "B", FLUSH / 2), "a user has changed the pod");
+    assert!(is_news(Some(2), "B", FLUSH * 2), "the look that comes by itself");
+    scheduler.pod_changed(&Change::Deleted(Arc::new(waits)));
+    assert!(scheduler.events.lock().is_empty());
+}
+
 /// An autoscaler has nominated the pod for a node that has no room by now.
 #[tokio::test]
 async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
