@@ -271,11 +271,25 @@ impl Recorder {
 
     /// The objects of a kind as they were at a revision, as far as their versions are kept.
     pub(crate) fn objects_at(&self, plural: &str, revision: i64) -> BTreeMap<(String, String), Object> {
+        self.chosen_at(plural, revision, |_| true)
+    }
+
+    /// Those of them whose namespace and name are `wanted`: only they are parsed, which is what
+    /// takes the time.
+    pub(crate) fn chosen_at(
+        &self,
+        plural: &str,
+        revision: i64,
+        wanted: impl Fn(&(String, String)) -> bool,
+    ) -> BTreeMap<(String, String), Object> {
         let of_kind = self.versions.iter().filter(|(key, _)| key.0 == plural);
         let then = of_kind.filter_map(|((_, namespace, name), versions)| {
             let version = versions[..versions.partition_point(|v| v.revision <= revision)].last()?;
-            let json = serde_json::from_slice(&version.body).ok().filter(|_| version.verb != "DELETED")?;
-            Some(((namespace.clone(), name.clone()), Object::new(json)))
+            let key = (namespace.clone(), name.clone());
+            if version.verb == "DELETED" || !wanted(&key) {
+                return None;
+            }
+            Some((key, Object::new(serde_json::from_slice(&version.body).ok()?)))
         });
         then.collect()
     }
