@@ -187,6 +187,50 @@ async fn a_session_keeps_its_place_until_it_ends() {
     }
 }
 
+/// What answers its pings waits until it reads, up to a bound. Output that comes then waits, too.
+#[tokio::test]
+async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_output() {
+    use futures::SinkExt;
+    use tokio::io::AsyncWriteExt;
+    use tokio_tungstenite::WebSocketStream;
+    use tokio_tungstenite::tungstenite::Message;
+    use tokio_tungstenite::tungstenite::protocol::Role;
+    const OUTPUT: usize = 1 << 20;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (mut program, stdout) = tokio::io::duplex(64 << 10);
+    let (ends, exit) = tokio::sync::oneshot::channel();
+    let stdout: cri::Reader = Box::pin(stdout);
+    let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
+    let ask = Ask { stdin: false, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let open: Opening = Box::pin(async move { Ok(session) });
+    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open));
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+    let reads = async {
+        for _ in 0..MANY {
+            sink.send(Message::Ping(vec![0; 100].into())).await.expect("the session goes on");
+        }
+        let (mut pongs, mut bytes) = (0, 0);
+        while let Some(Ok(next)) = source.next().await {
+            match next {
+                Message::Pong(_) => pongs += 1,
+                Message::Binary(output) if output[0] == 1 => bytes += output.len() - 1,
+                _ => {}
+            }
+        }
+        (pongs, bytes)
+    };
+    let writes = async {
+        // Not before the answers to the pings fill all that they may.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        program.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
+        drop(program);
+        let _ = ends.send(0); // the session may be gone, which the output tells
+    };
+    let ((pongs, bytes), ()) = tokio::join!(reads, writes);
+    assert_eq!(bytes, OUTPUT);
+    assert!((1..5_000).contains(&pongs), "{pongs} answers were kept");
+}
+
 /// `curl -k https://NODE:10250/pods` offers HTTP/2 first, and is to read a 401.
 #[test]
 fn the_kubelet_offers_the_protocol_that_it_speaks() {

@@ -10,7 +10,7 @@ use super::ask::{Ask, Opening, size_of};
 use super::channel::Coding;
 use super::inward::{Inward, Waiting, stalled};
 use bytes::Bytes;
-use futures::{SinkExt, Stream, StreamExt};
+use futures::{Sink, SinkExt, Stream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -31,13 +31,24 @@ const CLOSE: u8 = 255;
 /// Bytes of a client's message: a session holds one in memory. kubectl and this program send 32 KiB
 /// at most.
 const MESSAGE_MAX: usize = 1 << 20;
+/// Bytes that wait for a client which does not read: one message, or answers to its pings, of which
+/// no more are kept. More than tungstenite collects before it writes, and more than any message.
+const UNREAD_MAX: usize = 256 << 10;
 /// A client that does not answer the closing handshake is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Bounds on what a client sends. A connection whose message is longer ends.
+/// Bounds on what a client sends, and on what waits for it. A connection whose message is longer
+/// ends.
 fn bounds() -> Option<WebSocketConfig> {
-    let config = WebSocketConfig::default();
+    let config = WebSocketConfig::default().max_write_buffer_size(UNREAD_MAX);
     Some(config.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX)))
+}
+
+/// Sends a message as soon as the client has taken what was written before. Answers to pings are
+/// put into the same buffer by the reading side, and a message that finds it full would be lost.
+async fn send<S: Sink<Message> + Unpin>(sink: &mut S, message: Message) -> Result<(), S::Error> {
+    sink.flush().await?;
+    sink.send(message).await
 }
 
 fn message(channel: u8, payload: &[u8]) -> Message {
@@ -123,9 +134,9 @@ where
         Ok(session) => session,
         Err(error) => {
             if let Some(status) = ask.answer(protocol, Err(error.line())) {
-                let _ = sink.send(coding.message(3, &status)).await;
+                let _ = send(&mut sink, coding.message(3, &status)).await;
             }
-            let _ = sink.send(close()).await;
+            let _ = send(&mut sink, close()).await;
             let _ =
                 tokio::time::timeout(CLOSING, async { while let Some(Ok(_)) = source.next().await {} }).await;
             return;
@@ -149,7 +160,7 @@ where
     };
     let writing = async {
         while let Some(next) = outgoing.recv().await {
-            if sink.send(next).await.is_err() {
+            if send(&mut sink, next).await.is_err() {
                 return;
             }
         }
@@ -246,11 +257,11 @@ where
     };
     let writing = async {
         while let Some(next) = outgoing.recv().await {
-            if sink.send(next).await.is_err() {
+            if send(&mut sink, next).await.is_err() {
                 return;
             }
         }
-        let _ = sink.send(close()).await;
+        let _ = send(&mut sink, close()).await;
     };
     tokio::pin!(writing);
     tokio::select! {
@@ -285,11 +296,13 @@ where
         let outward = async {
             let mut buffer = vec![0; CHUNK];
             while let Ok(count) = reader.read(&mut buffer).await {
-                if count == 0 || sink.send(Message::Binary(buffer[..count].to_vec().into())).await.is_err() {
+                if count == 0
+                    || send(&mut sink, Message::Binary(buffer[..count].to_vec().into())).await.is_err()
+                {
                     break;
                 }
             }
-            let _ = sink.send(close()).await;
+            let _ = send(&mut sink, close()).await;
         };
         tokio::select! { () = inward => {}, () = outward => {} }
     });
