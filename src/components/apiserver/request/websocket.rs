@@ -32,6 +32,9 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 const MESSAGE_MAX: usize = 64 << 10;
 /// Bytes that are read from a client at a time. Each watch has this buffer as long as it lasts.
 const READ_BUFFER: usize = 4 << 10;
+/// Bytes of answers to pings that wait for a client which does not read; no more are kept. More than
+/// tungstenite collects before it writes.
+const PONGS_MAX: usize = 256 << 10;
 /// Bytes of an event that are written together with the head of its frame.
 const BEGIN: usize = 8 << 10;
 /// A client that does not answer the closing message is left after this time.
@@ -98,7 +101,7 @@ pub(crate) fn send_events(server: &Server, ctx: &Context, switch: Switch, watch:
 /// watcher has to, is left. What is not written yet counts in the seat: where too much waits for
 /// all watchers together, that ends the session, too (`WatchBuffers::end_slowest`).
 async fn send_lines(io: impl AsyncRead + AsyncWrite + Unpin, mut lines: Body, seat: &Arc<Seat>) {
-    let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER);
+    let bounds = WebSocketConfig::default().read_buffer_size(READ_BUFFER).max_write_buffer_size(PONGS_MAX);
     let bounds = bounds.max_message_size(Some(MESSAGE_MAX)).max_frame_size(Some(MESSAGE_MAX));
     let mut socket = WebSocketStream::from_raw_socket(io, Role::Server, Some(bounds)).await;
     loop {
@@ -220,6 +223,29 @@ mod tests {
         let (read, ()) = tokio::join!(client.next(), session);
         assert!(read.unwrap().unwrap().into_data() == line[..], "one message");
         assert_eq!(Arc::strong_count(&line), 1);
+    }
+
+    /// Otherwise one watcher could take all memory.
+    #[tokio::test]
+    async fn answers_to_the_pings_of_a_client_that_does_not_read_are_bounded() {
+        let (sender, lines) = http_body_util::channel::Channel::<Bytes, BodyError>::new(1);
+        let (here, there) = tokio::io::duplex(64 << 10);
+        let client = async move {
+            let client = WebSocketStream::from_raw_socket(there, Role::Client, None).await;
+            let (mut sink, mut source) = client.split();
+            for _ in 0..50_000 {
+                sink.send(Message::Ping(vec![0; 100].into())).await.unwrap();
+            }
+            drop(sender); // the watch is over
+            let mut pongs = 0;
+            while let Some(Ok(next)) = source.next().await {
+                pongs += usize::from(matches!(next, Message::Pong(_)));
+            }
+            pongs
+        };
+        let seat = Seat::new(None);
+        let (pongs, ()) = tokio::join!(client, send_lines(here, lines.boxed_unsync(), &seat));
+        assert!((1..5_000).contains(&pongs), "{pongs} answers were kept");
     }
 
     /// A client takes its leave, and the server answers.
