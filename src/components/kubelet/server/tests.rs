@@ -2,7 +2,12 @@ use super::ask::Opening;
 use super::logs::{not_there, tail_of};
 use super::upgrade::{Talk, upgrade};
 use super::*;
+use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::PodStatus;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 #[test]
 fn a_log_begins_with_its_last_lines_or_as_a_whole() {
@@ -89,7 +94,6 @@ fn one_address_cannot_take_every_connection() {
 /// connection meets it.
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
-    use tokio::io::AsyncWriteExt;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, peer) = listener.accept().await.unwrap();
@@ -144,7 +148,7 @@ fn ports_are_numbers_and_not_more_than_channels() {
 /// that ends.
 #[tokio::test]
 async fn a_session_keeps_its_place_until_it_ends() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
     let protocols = [
         "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
@@ -187,15 +191,36 @@ async fn a_session_keeps_its_place_until_it_ends() {
     }
 }
 
+const OUTPUT: usize = 1 << 20;
+
+/// The port has ended long before.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let (door, mut pod) = tokio::io::duplex(OUTPUT);
+    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    runtime.open_door(door);
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    pod.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
+    drop(pod);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    let mut bytes = 0;
+    while let Some(Ok(next)) = client.next().await {
+        if let Message::Binary(data) = next
+            && data[0] == 0
+        {
+            bytes += data.len() - 1;
+        }
+    }
+    assert_eq!(bytes, 2 + OUTPUT, "with the number of the port");
+    served.await.unwrap();
+}
+
 /// What answers its pings waits until it reads, up to a bound. Output that comes then waits, too.
 #[tokio::test]
 async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_output() {
-    use futures::SinkExt;
-    use tokio::io::AsyncWriteExt;
-    use tokio_tungstenite::WebSocketStream;
-    use tokio_tungstenite::tungstenite::Message;
-    use tokio_tungstenite::tungstenite::protocol::Role;
-    const OUTPUT: usize = 1 << 20;
     let (near, far) = tokio::io::duplex(64 << 10);
     let (mut program, stdout) = tokio::io::duplex(64 << 10);
     let (ends, exit) = tokio::sync::oneshot::channel();

@@ -249,11 +249,12 @@ where
             // What the client sent before it left still reaches its ports.
             let _ = tokio::time::timeout(CLOSING, waiting.settled()).await;
         };
-        let serving = connections.for_each(|()| async {});
+        tokio::pin!(listening);
         tokio::select! {
-            () = listening => {}
-            () = serving => {}
+            () = &mut listening => return,
+            () = connections.for_each(|()| async {}) => {}
         }
+        listening.await; // while the client reads what is left, and until it answers the farewell
     };
     let writing = async {
         while let Some(next) = outgoing.recv().await {
@@ -263,11 +264,11 @@ where
         }
         let _ = send(&mut sink, close()).await;
     };
-    tokio::pin!(writing);
+    tokio::pin!(talking, writing);
     tokio::select! {
-        // What is still in the queue is written; a client that is gone makes that end at once.
-        () = talking => drop(tokio::time::timeout(CLOSING, &mut writing).await),
-        () = &mut writing => {}
+        // The client has left: what is still in the queue fails at once, or finds it not reading.
+        () = &mut talking => drop(tokio::time::timeout(CLOSING, &mut writing).await),
+        () = &mut writing => drop(tokio::time::timeout(CLOSING, &mut talking).await),
     }
 }
 
