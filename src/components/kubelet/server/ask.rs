@@ -3,6 +3,7 @@
 
 use super::Query;
 use cri::{self, Session};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
 
@@ -85,8 +86,31 @@ fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     Some(status.to_string().into_bytes())
 }
 
-/// A resize message: `{"Width":99,"Height":33}`.
+/// Reads a resize message. As in Go the case of its keys does not matter: kubectl writes
+/// `{"Width":99,"Height":33}`, the JavaScript client `{"height":33,"width":99}`.
 pub(super) fn size_of(message: &[u8]) -> Option<cri::Size> {
-    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
-    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
+    let value: BTreeMap<String, Value> = serde_json::from_slice(message).ok()?;
+    let number = |key: &str| {
+        let (_, number) = value.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+        u16::try_from(number.as_u64()?).ok()
+    };
+    Some(cri::Size { columns: number("width")?, rows: number("height")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_terminal_comes_with_keys_of_any_case() {
+        let of = |text: &str| size_of(text.as_bytes()).map(|size| (size.columns, size.rows));
+        for text in ["{\"Width\":99,\"Height\":33}\n", r#"{"height":33,"width":99,"unit":"cells"}"#] {
+            assert_eq!(of(text), Some((99, 33)), "{text}");
+        }
+        for none in
+            ["", "{}", r#"{"Width":99}"#, r#"{"Width":-1,"Height":33}"#, r#"{"Width":1e9,"Height":33}"#]
+        {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 }
