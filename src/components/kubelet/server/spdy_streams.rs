@@ -18,8 +18,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Forwarded connections of one client's connection at a time. One more is refused on its error
 /// stream.
 const PAIRS_MAX: usize = 256;
-/// Error streams whose data stream has not come yet, and bytes of the `requestid` that joins them.
-/// Beyond it the connection ends.
+/// Entries of [`Unpaired`], and bytes of the `requestid` that joins two streams. Beyond it the
+/// connection ends.
 const UNPAIRED_MAX: usize = 256;
 const REQUEST_ID_MAX: usize = 1 << 10;
 
@@ -194,6 +194,23 @@ impl Pair {
     }
 }
 
+/// Streams whose partner has not come yet, by `requestid`: whether it is the error stream, and its
+/// number.
+type Unpaired = BTreeMap<String, (bool, u32)>;
+
+/// Returns the data stream and the error stream of a connection as soon as both have come, in
+/// either order: client-go opens the error stream first, others need not.
+fn join(unpaired: &mut Unpaired, id: String, is_error: bool, stream: u32) -> Option<(u32, u32)> {
+    match unpaired.remove(&id) {
+        Some((false, data)) if is_error => Some((data, stream)),
+        Some((true, error)) if !is_error => Some((stream, error)),
+        _ => {
+            unpaired.insert(id, (is_error, stream));
+            None
+        }
+    }
+}
+
 /// Serves any number of forwarded connections: a pair of streams each, joined by `requestid`.
 pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
 where
@@ -205,7 +222,7 @@ where
     let mut crew = tokio::task::JoinSet::new();
     let waiting = Waiting::default();
     let talking = async {
-        let mut errors: BTreeMap<String, u32> = BTreeMap::new();
+        let mut unpaired = Unpaired::new();
         let mut pairs: BTreeMap<u32, Pair> = BTreeMap::new();
         loop {
             match reader.next().await {
@@ -216,14 +233,13 @@ where
                         return;
                     }
                     let port: u16 = headers.get("port").and_then(|p| p.parse().ok()).unwrap_or_default();
-                    if headers.get("streamtype").map(String::as_str) == Some("error") {
-                        errors.insert(id, stream);
-                        if errors.len() > UNPAIRED_MAX {
+                    let is_error = headers.get("streamtype").is_some_and(|kind| kind == "error");
+                    let Some((stream, error)) = join(&mut unpaired, id, is_error, stream) else {
+                        if unpaired.len() > UNPAIRED_MAX {
                             return;
                         }
                         continue;
-                    }
-                    let Some(error) = errors.remove(&id) else { continue };
+                    };
                     pairs.retain(|_, pair| !pair.task.is_finished());
                     if crew.len() >= PAIRS_MAX {
                         let text = format!("at most {PAIRS_MAX} connections can be forwarded at a time");
@@ -437,6 +453,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_two_streams_of_a_connection_come_in_any_order() {
+        for order in [["error", "data"], ["data", "error"]] {
+            let streams = [(1, order[0], "a"), (3, order[1], "a")];
+            assert_eq!(told(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn error_streams_that_nothing_joins_end_the_connection() {
         let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
         let streams: Vec<(u32, &str, &str)> =
@@ -446,6 +470,7 @@ mod tests {
         let long = "x".repeat(REQUEST_ID_MAX + 1);
         assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_terminal() {
         let begins = async |protocol: &'static str| {
