@@ -9,6 +9,8 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pki::{self, Trust};
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -128,6 +130,24 @@ pub(super) async fn encrypted(
     Ok(connector.connect(rustls::pki_types::ServerName::IpAddress(to.ip().into()), stream).await?)
 }
 
+/// Why a server has not answered, in the words of Go's `net/http`, which Events show.
+///
+/// ```text
+/// it closed the connection without an answer  ->  EOF
+/// it reset it                                 ->  read tcp 10.0.0.1:8080: read: connection reset by peer
+/// ```
+pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
+    if error.is_incomplete_message() || error.is_canceled() {
+        return "EOF".into();
+    }
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
+        return format!("read tcp {to}: read: connection reset by peer");
+    }
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What a server answers: its head, and a body that is still to come.
 pub(super) struct HttpAnswer {
     pub status: u16,
@@ -160,7 +180,8 @@ impl HttpAnswer {
     }
 }
 
-/// Sends one request over a connection of its own, and waits for the head of the answer.
+/// Sends one request over a connection of its own, and waits for the head of the answer. The names
+/// of headers are written as Go writes them, `User-Agent`: some servers compare them as they are.
 pub(super) async fn one_request<S>(
     stream: S,
     request: http::Request<Full<Bytes>>,
@@ -168,7 +189,8 @@ pub(super) async fn one_request<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let handshake = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = handshake.await?;
     let mut connection = connection.fuse().boxed(); // once ended it may be asked again
     let answer = sender.send_request(request);
     tokio::pin!(answer);

@@ -164,16 +164,22 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
         let get = serde_json::json!({"port": 8080, "httpHeaders": headers});
         let get = Action::Http(serde_json::from_value(get).unwrap());
         assert_eq!(target.act(&get, Duration::from_secs(20)).await, Ok(Answer::Well));
-        String::from_utf8(asked.recv().await.unwrap()).unwrap().to_lowercase()
+        String::from_utf8(asked.recv().await.unwrap()).unwrap()
     };
-    let plain = heard(serde_json::json!([{"name": "X-Empty", "value": ""}])).await;
-    for line in ["accept: */*\r\n", "user-agent: test\r\n", "x-empty: \r\n"] {
+    let own = serde_json::json!([
+        {"name": "x-empty", "value": ""},
+        {"name": "Content-Length", "value": "5"},
+        {"name": "Transfer-Encoding", "value": "chunked"},
+    ]);
+    let plain = heard(own).await;
+    for line in ["Accept: */*\r\n", "User-Agent: test\r\n", "X-Empty: \r\n"] {
         assert!(plain.contains(line), "{line:?} {plain}");
     }
+    assert!(!plain.contains("Content-Length") && !plain.contains("Transfer-Encoding"), "{plain}");
     let empty = ["Accept", "User-Agent", "Host"].map(|name| serde_json::json!({"name": name, "value": ""}));
     let bare = heard(serde_json::json!(empty)).await;
-    assert!(bare.contains("host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
-    assert!(!bare.contains("accept") && !bare.contains("user-agent"), "{bare}");
+    assert!(bare.contains("Host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
+    assert!(!bare.contains("Accept") && !bare.contains("User-Agent"), "{bare}");
 }
 
 /// A probe reads what it is answered; a hook is done when it was heard.
@@ -214,6 +220,9 @@ async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
         "{chain:?}"
     );
     assert_eq!(std::iter::from_fn(|| asked.try_recv().ok()).count(), 10);
+    let _silent = answering(&*network, 8085, "").await;
+    let no_answer = Answer::Ill("Get \"http://172.30.0.11:8085/\": EOF".into());
+    assert_eq!(target.act(&get(8085), limit).await, Ok(no_answer));
 }
 
 #[test]
