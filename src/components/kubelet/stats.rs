@@ -90,18 +90,28 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
-/// Returns the use of each pod, with the labels of its series: what the runtime tells of its
-/// sandbox, ended containers included, or else the sum of its running containers.
-fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
-    let sum = |one: &[Use]| {
-        one.iter().fold(Stats::default(), |sum, u| Stats {
+/// Returns the use of a pod, whose running containers these are: what the runtime tells of its
+/// sandbox, ended containers included, or else their sum.
+fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
+    let whole = of_sandboxes.get(&containers[0].sandbox).copied();
+    whole.unwrap_or_else(|| {
+        containers.iter().fold(Stats::default(), |sum, u| Stats {
             cpu_usage: sum.cpu_usage + u.stats.cpu_usage,
             memory_working_set: sum.memory_working_set + u.stats.memory_working_set,
         })
-    };
+    })
+}
+
+/// Returns the use of each pod, with the labels of its series.
+fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
     let labels = |pod: &PodId| format!("{{namespace=\"{}\",pod=\"{}\"}}", pod.namespace, pod.name);
-    let used = |one: &[Use]| of_sandboxes.get(&one[0].sandbox).copied().unwrap_or_else(|| sum(one));
-    all.chunk_by(|a, b| a.pod == b.pod).map(|one| (labels(&one[0].pod), used(one))).collect()
+    let pods = all.chunk_by(|a, b| a.pod == b.pod);
+    pods.map(|one| (labels(&one[0].pod), of_pod(one, of_sandboxes))).collect()
+}
+
+/// Adds rates up; `None` where no part has one.
+fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<(u64, Duration)> {
+    rates.flatten().reduce(|(nano, window), (more, over)| (nano + more, window.max(over)))
 }
 
 impl Meter {
@@ -235,6 +245,7 @@ impl Meter {
     /// either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {
         let found = self.look(false).await?;
+        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
             let mut cpu = json!({"time": now, "usageCoreNanoSeconds": stats.cpu_usage.as_nanos() as u64});
@@ -258,10 +269,14 @@ impl Meter {
                 })
                 .collect();
             let pod = &one[0].pod;
+            let (cpu, memory) =
+                figures(&of_pod(one, &of_sandboxes), sum_of_rates(one.iter().map(|u| u.rate)));
             pods.push(json!({
                 "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
                 "startTime": one.iter().filter_map(|u| u.started).min().map(clock::rfc3339),
                 "containers": containers,
+                "cpu": cpu,
+                "memory": memory,
             }));
         }
         let node = json!({"nodeName": self.config.node_name, "cpu": cpu, "memory": memory});
@@ -421,7 +436,8 @@ mod tests {
             };
             let node = found["node"]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
             let all = [of("node_cpu_usage_seconds_total"), of("pod_cpu_usage_seconds_total")];
-            assert_eq!((node as f64 / 1e9).round() as u64, all[0]);
+            let pod = found["pods"][0]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
+            assert_eq!([node, pod].map(|nanos| (nanos as f64 / 1e9).round() as u64), all);
             all
         };
         let (first, _second) = (start("a").await, start("b").await);
