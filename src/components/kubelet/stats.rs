@@ -90,6 +90,14 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
+/// Puts the containers of one pod side by side. A pod may run while another one of its name still
+/// ends: it was deleted without waiting.
+fn sort_by_pod(found: &mut [Use]) {
+    found.sort_by_cached_key(|u| {
+        (u.pod.namespace.clone(), u.pod.name.clone(), u.pod.uid.clone(), u.container.clone())
+    });
+}
+
 /// Returns the use of a pod, whose running containers these are: what the runtime tells of its
 /// sandbox, ended containers included, or else their sum.
 fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
@@ -190,10 +198,7 @@ impl Meter {
         if keep {
             self.forget_ended(&known);
         }
-        found.sort_by(|a, b| {
-            let key = |u: &Use| (u.pod.namespace.clone(), u.pod.name.clone(), u.container.clone());
-            key(a).cmp(&key(b))
-        });
+        sort_by_pod(&mut found);
         if self.config.hosts_cluster && keep {
             self.own(true);
         }
@@ -391,16 +396,29 @@ mod tests {
         assert_eq!(rate(&VecDeque::new(), mark(2, 100)), None);
     }
 
-    #[test]
-    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
-        let one = |pod: &str, cpu: u64, memory: u64| Use {
-            pod: PodId { namespace: "n".into(), name: pod.into(), uid: pod.into() },
-            sandbox: pod.into(),
-            container: "c".into(),
+    fn used(pod: &str, uid: &str, container: &str, cpu: u64, memory: u64) -> Use {
+        Use {
+            pod: PodId { namespace: "n".into(), name: pod.into(), uid: uid.into() },
+            sandbox: uid.into(),
+            container: container.into(),
             started: None,
             stats: Stats { cpu_usage: Duration::from_secs(cpu), memory_working_set: memory },
             rate: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_pod_beside_its_successor_of_the_same_name_is_one_pod() {
+        let of = |uid: &str, container: &str| used("p", uid, container, 1, 10);
+        let mut found = [of("new", "a"), of("old", "a"), of("new", "b"), of("old", "b")];
+        sort_by_pod(&mut found);
+        let pods = by_pod(&found, &BTreeMap::new());
+        assert_eq!(pods.iter().map(|(_, s)| s.memory_working_set).collect::<Vec<_>>(), [20, 20]);
+    }
+
+    #[test]
+    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
+        let one = |pod: &str, cpu: u64, memory: u64| used(pod, pod, "c", cpu, memory);
         let whole = Stats { cpu_usage: Duration::from_secs(9), memory_working_set: 50 };
         let found =
             by_pod(&[one("a", 1, 10), one("a", 2, 20), one("b", 4, 40)], &[("b".to_string(), whole)].into());
