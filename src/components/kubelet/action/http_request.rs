@@ -12,7 +12,9 @@ use pki::{self, Trust};
 use std::error::Error;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
@@ -133,8 +135,7 @@ pub(super) async fn encrypted(
 /// Why a server has not answered, in the words of Go's `net/http`, which Events show.
 ///
 /// ```text
-/// it closed the connection without an answer  ->  EOF
-/// it reset it                                 ->  read tcp 10.0.0.1:8080: read: connection reset by peer
+/// closed  ->  EOF        reset  ->  read tcp 10.0.0.1:8080: read: connection reset by peer
 /// ```
 pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
     if error.is_incomplete_message() || error.is_canceled() {
@@ -189,7 +190,8 @@ pub(super) async fn one_request<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let handshake = http1::Builder::new().title_case_headers(true).handshake(TokioIo::new(stream));
+    let stream = TokioIo::new(WriteFirst { stream, has_written: false, reader: None });
+    let handshake = http1::Builder::new().title_case_headers(true).handshake(stream);
     let (mut sender, connection) = handshake.await?;
     let mut connection = connection.fuse().boxed(); // once ended it may be asked again
     let answer = sender.send_request(request);
@@ -203,4 +205,49 @@ where
     let location = response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_string);
     let status = response.status().as_u16();
     Ok(HttpAnswer { status, location, body: response.into_body(), connection, _sender: sender })
+}
+
+/// A connection of which nothing is read before something was written to it. A server may answer
+/// as soon as it is connected to (`printf x | nc -l -p 8080`), and close the connection: hyper takes
+/// what it reads before it has written its request for no answer to it.
+struct WriteFirst<S> {
+    stream: S,
+    has_written: bool,
+    /// Who waits until something is written.
+    reader: Option<Waker>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteFirst<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.has_written {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteFirst<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.has_written = true; // or failed to: what the server said before can still be read
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

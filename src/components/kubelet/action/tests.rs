@@ -225,6 +225,20 @@ async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
     assert_eq!(target.act(&get(8085), limit).await, Ok(no_answer));
 }
 
+/// As `printf ... | nc -l -p 8080` does.
+#[tokio::test]
+async fn a_server_may_answer_before_it_has_heard_the_request() {
+    use tokio::io::AsyncWriteExt;
+    let (near, mut far) = tokio::io::duplex(1 << 10);
+    far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    let request = http::Request::get("/").header("host", "x").body(Full::<Bytes>::default()).unwrap();
+    let answer = one_request(near, request).await.unwrap();
+    assert_eq!((answer.status, answer.text().await.unwrap().as_str()), (200, "ok"));
+    let mut heard = vec![0; 14];
+    far.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, b"GET / HTTP/1.1");
+}
+
 #[test]
 fn variables_are_replaced_in_the_command_of_a_probe_and_not_of_a_hook() {
     let command = serde_json::json!({"exec": {"command": ["sh", "-c", "nc -z localhost $(PORT) $$(ls) $(OF_NODE)$(NONE)"]}});
