@@ -32,8 +32,8 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 const MESSAGE_MAX: usize = 64 << 10;
 /// Bytes that are read from a client at a time. Each watch has this buffer as long as it lasts.
 const READ_BUFFER: usize = 4 << 10;
-/// Bytes of answers to pings that wait for a client which does not read; no more are kept. More than
-/// tungstenite collects before it writes.
+/// Bytes of answers to pings that wait for a client which does not read; no more are kept. More
+/// than tungstenite collects before it writes.
 const PONGS_MAX: usize = 256 << 10;
 /// Bytes of an event that are written together with the head of its frame.
 const BEGIN: usize = 8 << 10;

@@ -208,12 +208,12 @@ where
 }
 
 /// A connection of which nothing is read before something was written to it. A server may answer
-/// as soon as it is connected to (`printf x | nc -l -p 8080`), and close the connection: hyper takes
-/// what it reads before it has written its request for no answer to it.
+/// as soon as it is connected to (`printf x | nc -l -p 8080`), and close the connection. What hyper
+/// reads before it has written its request it takes for no answer to it.
 struct WriteFirst<S> {
     stream: S,
     has_written: bool,
-    /// Who waits until something is written.
+    /// The reader that waits until something is written.
     reader: Option<Waker>,
 }
 
