@@ -5,6 +5,7 @@ use super::Query;
 use cri::{self, Session};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
 
 /// The protocol of a client that offers none.
@@ -54,6 +55,20 @@ impl Ask {
             tap.emit(Record { object: Some(pod.clone()), ..record });
         }
         exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
+    }
+}
+
+/// How long a command may go on whose client has left. Upstream sets no bound; here it is one, so
+/// that sessions that clients have left do not take the places of others.
+pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
+
+/// The client has left, and its input has ended. A command still takes what the client sent before,
+/// as upstream: a client of another language writes a file to `tar`, say, and closes the
+/// connection. Dropping the session then kills a command that goes on, and detaches from a
+/// container, which goes on anyway.
+pub(super) async fn finish(ask: &Ask, session: impl Future<Output = ()>) {
+    if ask.verdict {
+        let _ = tokio::time::timeout(LAST_INPUT, session).await;
     }
 }
 

@@ -218,6 +218,33 @@ async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
     served.await.unwrap();
 }
 
+/// As with the Python client, which writes to a program and then closes the connection.
+#[tokio::test(start_paused = true)]
+async fn a_command_takes_what_its_client_sent_before_it_left() {
+    use tokio::io::AsyncReadExt;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (stdin, mut input) = tokio::io::duplex(64 << 10);
+    let (mut program, stdout) = tokio::io::duplex(64);
+    let (ends, exit) = tokio::sync::oneshot::channel();
+    let (stdin, stdout): (cri::Writer, cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
+    let session = cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
+    let open: Opening = Box::pin(async move { Ok(session) });
+    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open));
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
+    client.close(None).await.unwrap();
+    drop(client);
+    tokio::time::sleep(ask::LAST_INPUT / 2).await;
+    let mut all = Vec::new();
+    input.read_to_end(&mut all).await.unwrap();
+    assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
+    program.write_all(&vec![b'x'; OUTPUT]).await.expect("nor does it wait for its client");
+    drop(program);
+    ends.send(0).expect("its end is awaited");
+    served.await.unwrap();
+}
+
 /// What answers its pings waits until it reads, up to a bound. Output that comes then waits, too.
 #[tokio::test]
 async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_output() {

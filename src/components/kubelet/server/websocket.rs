@@ -6,7 +6,7 @@
 //! resize, and in v5 255 "close that channel". The status is sent after all output, then the
 //! closing handshake.
 
-use super::ask::{Ask, Opening, size_of};
+use super::ask::{Ask, Opening, finish, size_of};
 use super::channel::Coding;
 use super::inward::{Inward, Waiting, stalled};
 use bytes::Bytes;
@@ -161,15 +161,18 @@ where
     let writing = async {
         while let Some(next) = outgoing.recv().await {
             if send(&mut sink, next).await.is_err() {
-                return;
+                break;
             }
         }
+        while outgoing.recv().await.is_some() {} // a program does not wait for a client that has left
     };
-    tokio::pin!(listening);
+    let serving = async {
+        tokio::join!(talking, writing);
+    };
+    tokio::pin!(listening, serving);
     tokio::select! {
-        // The client is gone: dropping the session ends an exec'd process.
-        () = &mut listening => return,
-        _ = async { tokio::join!(talking, writing) } => {}
+        () = &mut listening => return finish(&ask, serving).await,
+        () = &mut serving => {}
     }
     let _ = tokio::time::timeout(CLOSING, listening).await;
 }
