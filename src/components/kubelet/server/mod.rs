@@ -41,11 +41,11 @@ use upgrade::{Talk, upgrade};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// Every pod may knock; one that then says nothing is sent away.
+/// Any pod can connect; a client that then sends nothing is disconnected.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of one API server at the same time: all sessions that it may have, and questions for
 /// figures. One more is closed at once. API servers bound the sessions of each account, and end
-/// idle ones (`apiserver::forward`).
+/// idle ones (`proxy::forward` there).
 const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
 /// Descriptors of a connection, at most. All API servers together have half of what the process may
 /// have.
@@ -56,8 +56,8 @@ const DESCRIPTORS: u64 = 3;
 const STRANGERS: Bounds = Bounds { of_one: 32, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
-/// How often it is looked whether the client of a session is gone, and how long a session may go on
-/// without it.
+/// How often the kubelet checks whether the client of a session has left, and how long a session
+/// may go on without it.
 const GONE_EVERY: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(30);
 /// Bytes that a connection buffers in each direction: the longest head that an API server sends on,
