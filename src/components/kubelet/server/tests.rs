@@ -218,6 +218,28 @@ async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
     served.await.unwrap();
 }
 
+/// As `nc -l -p 9000 > file` does, whose own input has ended.
+#[tokio::test(start_paused = true)]
+async fn a_port_that_answers_nothing_still_reads() {
+    use tokio::io::AsyncReadExt;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (door, mut pod) = tokio::io::duplex(64 << 10);
+    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    runtime.open_door(door);
+    pod.shutdown().await.unwrap();
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
+    let mut all = Vec::new();
+    let (read, ()) = tokio::join!(pod.read_to_end(&mut all), async {
+        while let Some(Ok(_)) = client.next().await {} // its end comes soon
+    });
+    assert_eq!((read.unwrap(), all.len()), (10_000, 10_000));
+    served.await.unwrap();
+}
+
 /// As with the Python client, which writes to a program and then closes the connection.
 #[tokio::test(start_paused = true)]
 async fn a_command_takes_what_its_client_sent_before_it_left() {

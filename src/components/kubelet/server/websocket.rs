@@ -8,7 +8,7 @@
 
 use super::ask::{Ask, Opening, finish, size_of};
 use super::channel::Coding;
-use super::inward::{Inward, Waiting, stalled};
+use super::inward::{Inward, Stalled, Waiting, stalled};
 use bytes::Bytes;
 use futures::{Sink, SinkExt, Stream, StreamExt};
 use std::sync::Arc;
@@ -34,6 +34,8 @@ const MESSAGE_MAX: usize = 1 << 20;
 /// Bytes that wait for a client which does not read: one message, or answers to its pings, of which
 /// no more are kept. More than tungstenite collects before it writes, and more than any message.
 const UNREAD_MAX: usize = 256 << 10;
+/// A port that answers nothing more may still read for this time, as with containerd.
+const HALF_CLOSED: Duration = Duration::from_secs(1);
 /// A client that does not answer the closing handshake is left after this time.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -192,15 +194,14 @@ async fn serve_port(
     };
     let (reader, mut writer) = tokio::io::split(stream);
     let answers = pump(Box::pin(reader), (Coding::Binary, data), true, out.clone());
-    // A port ends when it has answered all, whatever it still has to read.
-    let inwards = async {
-        if inward.write_to(&mut writer).await.is_ok() {
-            std::future::pending::<()>().await;
-        }
-    };
+    let inwards = inward.write_to(&mut writer);
+    tokio::pin!(answers, inwards);
     tokio::select! {
-        () = answers => {}
-        () = inwards => drop(out.send(message(error, stalled(port).as_bytes())).await),
+        () = &mut answers => drop(tokio::time::timeout(HALF_CLOSED, inwards).await),
+        done = &mut inwards => match done {
+            Ok(()) => answers.await,
+            Err(Stalled) => drop(out.send(message(error, stalled(port).as_bytes())).await),
+        },
     }
 }
 
