@@ -256,7 +256,9 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
     client.close(None).await.unwrap();
-    drop(client);
+    let closed =
+        tokio::time::timeout(ask::LAST_INPUT / 2, async { while let Some(Ok(_)) = client.next().await {} });
+    closed.await.expect("the connection does not wait for the command");
     tokio::time::sleep(ask::LAST_INPUT / 2).await;
     let mut all = Vec::new();
     input.read_to_end(&mut all).await.unwrap();
