@@ -400,6 +400,7 @@ pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String
 fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
     let why = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        std::io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
         std::io::ErrorKind::HostUnreachable => "no route to host".into(),
         std::io::ErrorKind::NetworkUnreachable => "network is unreachable".into(),
         std::io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),

@@ -16,6 +16,20 @@ fn a_port_has_a_number_or_a_name() {
     assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
 }
 
+#[test]
+fn a_failed_dial_is_told_in_go_s_words() {
+    let to = "10.244.1.2:80".parse().unwrap();
+    let told = |code: i32| dial_error(to, &std::io::Error::from_raw_os_error(code));
+    for (code, why) in [
+        (nix::libc::ECONNREFUSED, "connection refused"),
+        (nix::libc::ECONNRESET, "connection reset by peer"),
+        (nix::libc::EHOSTUNREACH, "no route to host"),
+    ] {
+        assert_eq!(told(code), format!("dial tcp 10.244.1.2:80: connect: {why}"));
+    }
+    assert_eq!(told(nix::libc::ETIMEDOUT), "dial tcp 10.244.1.2:80: i/o timeout");
+}
+
 /// The commands of all pods are started in turn: a pod that has many of them must not make
 /// another one's probes fail.
 #[tokio::test(start_paused = true)]
