@@ -26,12 +26,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use linux::callers::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
 use logs::read_logs;
+use nix::sys::socket::{Shutdown, shutdown};
 use parking_lot::{Mutex, MutexGuard};
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::ObjectRef;
@@ -222,6 +223,13 @@ impl Visit {
             clock::pause(GONE_EVERY).await;
         }
         clock::pause(GONE_MAX).await;
+    }
+
+    /// Ends the connection although the session goes on, whose socket is kept here.
+    fn hang_up(&self) {
+        if let Some(socket) = &self.socket {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Write); // the client may have ended it
+        }
     }
 }
 

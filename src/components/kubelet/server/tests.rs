@@ -107,6 +107,21 @@ async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
     assert!(waited.is_ok(), "the client is gone");
 }
 
+/// The visit keeps the socket open after the session has closed it.
+#[tokio::test]
+async fn a_session_that_goes_on_can_end_its_connection() {
+    use tokio::io::AsyncReadExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
+    let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
+    visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+    drop(socket);
+    visit.hang_up();
+    let end = tokio::time::timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await;
+    assert_eq!(end.expect("an end").unwrap(), 0);
+}
+
 /// What made room does not become known afterwards: it counts no more.
 #[test]
 fn a_connection_that_made_room_is_closed() {
@@ -252,7 +267,7 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let session = cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let open: Opening = Box::pin(async move { Ok(session) });
     let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
-    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open));
+    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open, || ()));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
     client.close(None).await.unwrap();
@@ -279,7 +294,7 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
     let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
     let ask = Ask { stdin: false, stdout: true, stderr: false, tty: false, verdict: true, told: None };
     let open: Opening = Box::pin(async move { Ok(session) });
-    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open));
+    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let reads = async {
         for _ in 0..MANY {

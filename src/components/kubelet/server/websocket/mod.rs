@@ -125,8 +125,9 @@ async fn listen<S, E>(
     }
 }
 
-/// Runs one exec or attach over the connection until either side is done.
-pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
+/// Runs one exec or attach over the connection until either side is done. `hang_up` ends the
+/// connection while a command still takes its input.
+pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening, hang_up: impl FnOnce())
 where
     I: AsyncRead + AsyncWrite + Send + Unpin,
 {
@@ -174,7 +175,8 @@ where
         _ = async { tokio::join!(&mut talking, writing) } => false,
     };
     if has_left {
-        drop(sink); // its client waits for the end of the connection
+        drop(sink);
+        hang_up(); // its client waits for the end of the connection
         let output = async { while outgoing.recv().await.is_some() {} };
         let rest = async {
             tokio::select! {

@@ -154,7 +154,7 @@ fn session(output: &'static [u8], code: i32) -> Opening {
 async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
     let (near, far) = tokio::io::duplex(1 << 10);
     let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true, told: None };
-    tokio::spawn(process(near, protocol, ask, session(b"output", code)));
+    tokio::spawn(process(near, protocol, ask, session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let mut all = Vec::new();
     while let Some(Ok(next)) = source.next().await {
