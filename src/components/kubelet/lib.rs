@@ -48,7 +48,13 @@
 //! - The machine's files in a `hostPath`: it shows a file system of the node's own, with
 //!   `/etc/hosts` alone before a pod makes other files.
 //! - Port-forwards over WebSocket in base64 (`v4.base64.channel.k8s.io`): no kubectl asks for them.
-//! - `/metrics`, `/pods` and `/configz` of the kubelet's server.
+//! - Tokens, and other clients than API servers, at the kubelet's server: upstream asks the API who
+//!   they are (`TokenReview`) and what they may do (`SubjectAccessReview`).
+//! - A command of `exec` that goes on for long after its client has left: it is killed five seconds
+//!   later.
+//! - Messages of more than 1 MiB over WebSocket: they end the session (upstream reads 32 MiB).
+//! - `/metrics`, `/pods`, `/run` and `/configz` of the kubelet's server; in `/stats/summary` the
+//!   figures of file systems and networks.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 

@@ -221,7 +221,7 @@ impl Round {
             }
         };
         let started = tokio::select! {
-                        biased;
+            biased;
             started = startup => started,
             () = self.leaving.cancelled() => return,
         };
@@ -230,7 +230,7 @@ impl Round {
         }
         let liveness = async {
             tokio::select! {
-                        biased;
+                biased;
                 () = self.leaving.cancelled() => {}
                 _ = self.watch(Kind::Liveness) => {}
             }

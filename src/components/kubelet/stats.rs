@@ -90,18 +90,36 @@ fn write_series(out: &mut String, name: &str, kind: &str, help: &str, values: Ve
     }
 }
 
-/// Returns the use of each pod, with the labels of its series: what the runtime tells of its
-/// sandbox, ended containers included, or else the sum of its running containers.
-fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
-    let sum = |one: &[Use]| {
-        one.iter().fold(Stats::default(), |sum, u| Stats {
+/// Puts the containers of one pod side by side. A pod may run while another one of its name still
+/// ends: it was deleted without waiting.
+fn sort_by_pod(found: &mut [Use]) {
+    found.sort_by_cached_key(|u| {
+        (u.pod.namespace.clone(), u.pod.name.clone(), u.pod.uid.clone(), u.container.clone())
+    });
+}
+
+/// Returns the use of a pod, whose running containers these are: what the runtime tells of its
+/// sandbox, ended containers included, or else their sum.
+fn of_pod(containers: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Stats {
+    let whole = of_sandboxes.get(&containers[0].sandbox).copied();
+    whole.unwrap_or_else(|| {
+        containers.iter().fold(Stats::default(), |sum, u| Stats {
             cpu_usage: sum.cpu_usage + u.stats.cpu_usage,
             memory_working_set: sum.memory_working_set + u.stats.memory_working_set,
         })
-    };
+    })
+}
+
+/// Returns the use of each pod, with the labels of its series.
+fn by_pod(all: &[Use], of_sandboxes: &BTreeMap<String, Stats>) -> Vec<(String, Stats)> {
     let labels = |pod: &PodId| format!("{{namespace=\"{}\",pod=\"{}\"}}", pod.namespace, pod.name);
-    let used = |one: &[Use]| of_sandboxes.get(&one[0].sandbox).copied().unwrap_or_else(|| sum(one));
-    all.chunk_by(|a, b| a.pod == b.pod).map(|one| (labels(&one[0].pod), used(one))).collect()
+    let pods = all.chunk_by(|a, b| a.pod == b.pod);
+    pods.map(|one| (labels(&one[0].pod), of_pod(one, of_sandboxes))).collect()
+}
+
+/// Adds rates up; `None` where no part has one.
+fn sum_of_rates(rates: impl Iterator<Item = Option<(u64, Duration)>>) -> Option<(u64, Duration)> {
+    rates.flatten().reduce(|(nano, window), (more, over)| (nano + more, window.max(over)))
 }
 
 impl Meter {
@@ -180,10 +198,7 @@ impl Meter {
         if keep {
             self.forget_ended(&known);
         }
-        found.sort_by(|a, b| {
-            let key = |u: &Use| (u.pod.namespace.clone(), u.pod.name.clone(), u.container.clone());
-            key(a).cmp(&key(b))
-        });
+        sort_by_pod(&mut found);
         if self.config.hosts_cluster && keep {
             self.own(true);
         }
@@ -235,6 +250,7 @@ impl Meter {
     /// either: what its containers use is the most of it.
     pub(crate) async fn summary(&self) -> Option<Value> {
         let found = self.look(false).await?;
+        let of_sandboxes = self.config.runtime.list_pod_sandbox_stats().await.unwrap_or_default();
         let now = clock::rfc3339(clock::now());
         let figures = |stats: &Stats, rate: Option<(u64, Duration)>| {
             let mut cpu = json!({"time": now, "usageCoreNanoSeconds": stats.cpu_usage.as_nanos() as u64});
@@ -258,10 +274,14 @@ impl Meter {
                 })
                 .collect();
             let pod = &one[0].pod;
+            let (cpu, memory) =
+                figures(&of_pod(one, &of_sandboxes), sum_of_rates(one.iter().map(|u| u.rate)));
             pods.push(json!({
                 "podRef": {"name": pod.name, "namespace": pod.namespace, "uid": pod.uid},
                 "startTime": one.iter().filter_map(|u| u.started).min().map(clock::rfc3339),
                 "containers": containers,
+                "cpu": cpu,
+                "memory": memory,
             }));
         }
         let node = json!({"nodeName": self.config.node_name, "cpu": cpu, "memory": memory});
@@ -376,16 +396,29 @@ mod tests {
         assert_eq!(rate(&VecDeque::new(), mark(2, 100)), None);
     }
 
-    #[test]
-    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
-        let one = |pod: &str, cpu: u64, memory: u64| Use {
-            pod: PodId { namespace: "n".into(), name: pod.into(), uid: pod.into() },
-            sandbox: pod.into(),
-            container: "c".into(),
+    fn used(pod: &str, uid: &str, container: &str, cpu: u64, memory: u64) -> Use {
+        Use {
+            pod: PodId { namespace: "n".into(), name: pod.into(), uid: uid.into() },
+            sandbox: uid.into(),
+            container: container.into(),
             started: None,
             stats: Stats { cpu_usage: Duration::from_secs(cpu), memory_working_set: memory },
             rate: None,
-        };
+        }
+    }
+
+    #[test]
+    fn a_pod_beside_its_successor_of_the_same_name_is_one_pod() {
+        let of = |uid: &str, container: &str| used("p", uid, container, 1, 10);
+        let mut found = [of("new", "a"), of("old", "a"), of("new", "b"), of("old", "b")];
+        sort_by_pod(&mut found);
+        let pods = by_pod(&found, &BTreeMap::new());
+        assert_eq!(pods.iter().map(|(_, s)| s.memory_working_set).collect::<Vec<_>>(), [20, 20]);
+    }
+
+    #[test]
+    fn the_series_of_a_pod_is_that_of_its_sandbox_or_the_sum_of_its_containers() {
+        let one = |pod: &str, cpu: u64, memory: u64| used(pod, pod, "c", cpu, memory);
         let whole = Stats { cpu_usage: Duration::from_secs(9), memory_working_set: 50 };
         let found =
             by_pod(&[one("a", 1, 10), one("a", 2, 20), one("b", 4, 40)], &[("b".to_string(), whole)].into());
@@ -421,7 +454,8 @@ mod tests {
             };
             let node = found["node"]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
             let all = [of("node_cpu_usage_seconds_total"), of("pod_cpu_usage_seconds_total")];
-            assert_eq!((node as f64 / 1e9).round() as u64, all[0]);
+            let pod = found["pods"][0]["cpu"]["usageCoreNanoSeconds"].as_u64().unwrap();
+            assert_eq!([node, pod].map(|nanos| (nanos as f64 / 1e9).round() as u64), all);
             all
         };
         let (first, _second) = (start("a").await, start("b").await);

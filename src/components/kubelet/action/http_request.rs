@@ -9,8 +9,12 @@ use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use pki::{self, Trust};
+use std::error::Error;
+use std::io;
 use std::net::{IpAddr, SocketAddr};
-use tokio::io::{AsyncRead, AsyncWrite};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 
 /// As much of an answer as is read and goes into an Event, in bytes: upstream's bound of a probe's
@@ -128,6 +132,23 @@ pub(super) async fn encrypted(
     Ok(connector.connect(rustls::pki_types::ServerName::IpAddress(to.ip().into()), stream).await?)
 }
 
+/// Why a server has not answered, in the words of Go's `net/http`, which Events show.
+///
+/// ```text
+/// closed  ->  EOF        reset  ->  read tcp 10.0.0.1:8080: read: connection reset by peer
+/// ```
+pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
+    if error.is_incomplete_message() || error.is_canceled() {
+        return "EOF".into();
+    }
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
+        return format!("read tcp {to}: read: connection reset by peer");
+    }
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 /// What a server answers: its head, and a body that is still to come.
 pub(super) struct HttpAnswer {
     pub status: u16,
@@ -160,7 +181,8 @@ impl HttpAnswer {
     }
 }
 
-/// Sends one request over a connection of its own, and waits for the head of the answer.
+/// Sends one request over a connection of its own, and waits for the head of the answer. The names
+/// of headers are written as Go writes them, `User-Agent`: some servers compare them as they are.
 pub(super) async fn one_request<S>(
     stream: S,
     request: http::Request<Full<Bytes>>,
@@ -168,7 +190,9 @@ pub(super) async fn one_request<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let stream = TokioIo::new(WriteFirst { stream, has_written: false, reader: None });
+    let handshake = http1::Builder::new().title_case_headers(true).handshake(stream);
+    let (mut sender, connection) = handshake.await?;
     let mut connection = connection.fuse().boxed(); // once ended it may be asked again
     let answer = sender.send_request(request);
     tokio::pin!(answer);
@@ -181,4 +205,49 @@ where
     let location = response.headers().get("location").and_then(|l| l.to_str().ok()).map(str::to_string);
     let status = response.status().as_u16();
     Ok(HttpAnswer { status, location, body: response.into_body(), connection, _sender: sender })
+}
+
+/// A connection of which nothing is read before something was written to it. A server may answer
+/// as soon as it is connected to (`printf x | nc -l -p 8080`), and close the connection. What hyper
+/// reads before it has written its request it takes for no answer to it.
+struct WriteFirst<S> {
+    stream: S,
+    has_written: bool,
+    /// The reader that waits until something is written.
+    reader: Option<Waker>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for WriteFirst<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if !self.has_written {
+            self.reader = Some(cx.waker().clone());
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for WriteFirst<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        if written.is_ready() {
+            self.has_written = true; // or failed to: what the server said before can still be read
+            if let Some(reader) = self.reader.take() {
+                reader.wake();
+            }
+        }
+        written
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
 }

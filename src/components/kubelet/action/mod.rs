@@ -11,7 +11,7 @@ use cni::NodeNetwork;
 use cri::{ExecRequest, Runtime};
 use http_body_util::Full;
 use http_request::{
-    HttpAnswer, NoAnswer, OUTPUT_MAX, Place, encrypted, escaped, is_plain, one_request, redirected,
+    HttpAnswer, NoAnswer, OUTPUT_MAX, Place, encrypted, escaped, is_plain, no_answer, one_request, redirected,
 };
 use k8s_openapi::api::core::v1::{Container as Spec, GRPCAction, HTTPGetAction, LifecycleHandler, Probe};
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -324,13 +324,13 @@ impl Target<'_> {
         let wanted = get.http_headers.as_deref().unwrap_or_default();
         let header =
             |name: &str| wanted.iter().find(|h| h.name.eq_ignore_ascii_case(name)).map(|h| h.value.clone());
-        // As upstream an empty one is not sent (`newProbeRequest`, and Go's HTTP client).
+        // As upstream an empty one is not sent, nor what describes a body (`newProbeRequest`, and
+        // `reqWriteExcludeHeader` in Go's HTTP client).
         let is_left_out = |name: &str| {
-            let is_empty = |known: &str| header(known).is_some_and(|first| first.is_empty());
-            name.eq_ignore_ascii_case("host")
-                || ["accept", "user-agent"]
-                    .iter()
-                    .any(|known| name.eq_ignore_ascii_case(known) && is_empty(known))
+            let is_one = |known: &&str| name.eq_ignore_ascii_case(known);
+            ["host", "content-length", "transfer-encoding", "trailer"].iter().any(is_one)
+                || ["accept", "user-agent"].iter().any(is_one)
+                    && header(name).is_some_and(|first| first.is_empty())
         };
         let host = header("host").filter(|host| !host.is_empty()).unwrap_or_else(|| to.to_string());
         let mut place = Place { tls, to, host, path };
@@ -365,7 +365,7 @@ impl Target<'_> {
                     }
                     false => one_request(stream, request).await,
                 };
-                let answer = answer.map_err(|e| failed(e.to_string()))?;
+                let answer = answer.map_err(|e| failed(no_answer(place.to, &e)))?;
                 let next = answer.location.as_deref();
                 let next = next.filter(|_| matches!(answer.status, 301 | 302 | 303 | 307 | 308));
                 match next.and_then(|location| redirected(&place, location)) {
@@ -400,6 +400,7 @@ pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String
 fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
     let why = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
+        std::io::ErrorKind::ConnectionReset => "connection reset by peer".into(),
         std::io::ErrorKind::HostUnreachable => "no route to host".into(),
         std::io::ErrorKind::NetworkUnreachable => "network is unreachable".into(),
         std::io::ErrorKind::TimedOut => return format!("dial tcp {to}: i/o timeout"),

@@ -16,6 +16,20 @@ fn a_port_has_a_number_or_a_name() {
     assert!(port_number(&spec, &IntOrString::Int(70_000)).is_err());
 }
 
+#[test]
+fn a_failed_dial_is_told_in_go_s_words() {
+    let to = "10.244.1.2:80".parse().unwrap();
+    let told = |code: i32| dial_error(to, &std::io::Error::from_raw_os_error(code));
+    for (code, why) in [
+        (nix::libc::ECONNREFUSED, "connection refused"),
+        (nix::libc::ECONNRESET, "connection reset by peer"),
+        (nix::libc::EHOSTUNREACH, "no route to host"),
+    ] {
+        assert_eq!(told(code), format!("dial tcp 10.244.1.2:80: connect: {why}"));
+    }
+    assert_eq!(told(nix::libc::ETIMEDOUT), "dial tcp 10.244.1.2:80: i/o timeout");
+}
+
 /// The commands of all pods are started in turn: a pod that has many of them must not make
 /// another one's probes fail.
 #[tokio::test(start_paused = true)]
@@ -164,16 +178,22 @@ async fn an_empty_header_keeps_the_default_from_being_sent() {
         let get = serde_json::json!({"port": 8080, "httpHeaders": headers});
         let get = Action::Http(serde_json::from_value(get).unwrap());
         assert_eq!(target.act(&get, Duration::from_secs(20)).await, Ok(Answer::Well));
-        String::from_utf8(asked.recv().await.unwrap()).unwrap().to_lowercase()
+        String::from_utf8(asked.recv().await.unwrap()).unwrap()
     };
-    let plain = heard(serde_json::json!([{"name": "X-Empty", "value": ""}])).await;
-    for line in ["accept: */*\r\n", "user-agent: test\r\n", "x-empty: \r\n"] {
+    let own = serde_json::json!([
+        {"name": "x-empty", "value": ""},
+        {"name": "Content-Length", "value": "5"},
+        {"name": "Transfer-Encoding", "value": "chunked"},
+    ]);
+    let plain = heard(own).await;
+    for line in ["Accept: */*\r\n", "User-Agent: test\r\n", "X-Empty: \r\n"] {
         assert!(plain.contains(line), "{line:?} {plain}");
     }
+    assert!(!plain.contains("Content-Length") && !plain.contains("Transfer-Encoding"), "{plain}");
     let empty = ["Accept", "User-Agent", "Host"].map(|name| serde_json::json!({"name": name, "value": ""}));
     let bare = heard(serde_json::json!(empty)).await;
-    assert!(bare.contains("host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
-    assert!(!bare.contains("accept") && !bare.contains("user-agent"), "{bare}");
+    assert!(bare.contains("Host: 172.30.0.11:8080\r\n"), "without a name it is the address: {bare}");
+    assert!(!bare.contains("Accept") && !bare.contains("User-Agent"), "{bare}");
 }
 
 /// A probe reads what it is answered; a hook is done when it was heard.
@@ -214,6 +234,23 @@ async fn an_http_probe_waits_for_the_body_and_counts_its_requests() {
         "{chain:?}"
     );
     assert_eq!(std::iter::from_fn(|| asked.try_recv().ok()).count(), 10);
+    let _silent = answering(&*network, 8085, "").await;
+    let no_answer = Answer::Ill("Get \"http://172.30.0.11:8085/\": EOF".into());
+    assert_eq!(target.act(&get(8085), limit).await, Ok(no_answer));
+}
+
+/// As `printf ... | nc -l -p 8080` does.
+#[tokio::test]
+async fn a_server_may_answer_before_it_has_heard_the_request() {
+    use tokio::io::AsyncWriteExt;
+    let (near, mut far) = tokio::io::duplex(1 << 10);
+    far.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    let request = http::Request::get("/").header("host", "x").body(Full::<Bytes>::default()).unwrap();
+    let answer = one_request(near, request).await.unwrap();
+    assert_eq!((answer.status, answer.text().await.unwrap().as_str()), (200, "ok"));
+    let mut heard = vec![0; 14];
+    far.read_exact(&mut heard).await.unwrap();
+    assert_eq!(heard, b"GET / HTTP/1.1");
 }
 
 #[test]

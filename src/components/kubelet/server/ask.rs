@@ -3,7 +3,9 @@
 
 use super::Query;
 use cri::{self, Session};
+use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
 
 /// The protocol of a client that offers none.
@@ -56,6 +58,20 @@ impl Ask {
     }
 }
 
+/// How long a command may go on whose client has left. Upstream sets no bound; here it is one, so
+/// that sessions that clients have left do not take the places of others.
+pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
+
+/// The client has left, and its input has ended. A command still takes what the client sent before,
+/// as upstream: a client of another language writes a file to `tar`, say, and closes the
+/// connection. Dropping the session then kills a command that goes on, and detaches from a
+/// container, which goes on anyway.
+pub(super) async fn finish(ask: &Ask, session: impl Future<Output = ()>) {
+    if ask.verdict {
+        let _ = tokio::time::timeout(LAST_INPUT, session).await;
+    }
+}
+
 pub(super) type Opening = std::pin::Pin<Box<dyn Future<Output = cri::Result<Session>> + Send>>;
 
 /// The last message on the status channel: how the process ended. From `v4.channel.k8s.io` on that
@@ -85,8 +101,31 @@ fn exit_status(protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
     Some(status.to_string().into_bytes())
 }
 
-/// A resize message: `{"Width":99,"Height":33}`.
+/// Reads a resize message. As in Go the case of its keys does not matter: kubectl writes
+/// `{"Width":99,"Height":33}`, the JavaScript client `{"height":33,"width":99}`.
 pub(super) fn size_of(message: &[u8]) -> Option<cri::Size> {
-    let value: BTreeMap<String, u16> = serde_json::from_slice(message).ok()?;
-    Some(cri::Size { columns: *value.get("Width")?, rows: *value.get("Height")? })
+    let value: BTreeMap<String, Value> = serde_json::from_slice(message).ok()?;
+    let number = |key: &str| {
+        let (_, number) = value.iter().find(|(name, _)| name.eq_ignore_ascii_case(key))?;
+        u16::try_from(number.as_u64()?).ok()
+    };
+    Some(cri::Size { columns: number("width")?, rows: number("height")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_size_of_a_terminal_comes_with_keys_of_any_case() {
+        let of = |text: &str| size_of(text.as_bytes()).map(|size| (size.columns, size.rows));
+        for text in ["{\"Width\":99,\"Height\":33}\n", r#"{"height":33,"width":99,"unit":"cells"}"#] {
+            assert_eq!(of(text), Some((99, 33)), "{text}");
+        }
+        for none in
+            ["", "{}", r#"{"Width":99}"#, r#"{"Width":-1,"Height":33}"#, r#"{"Width":1e9,"Height":33}"#]
+        {
+            assert_eq!(of(none), None, "{none}");
+        }
+    }
 }

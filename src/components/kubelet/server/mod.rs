@@ -26,26 +26,28 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use linux::callers::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
 use logs::read_logs;
+use nix::sys::socket::{Shutdown, shutdown};
 use parking_lot::{Mutex, MutexGuard};
 use rustls::pki_types::CertificateDer;
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 use tap::ObjectRef;
 use task::Crew;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
 use upgrade::{Talk, upgrade};
 
 type Body = BoxBody<Bytes, Infallible>;
 
-/// Every pod may knock; one that then says nothing is sent away.
+/// Any pod can connect; a client that then sends nothing is disconnected.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections of one API server at the same time: all sessions that it may have, and questions for
 /// figures. One more is closed at once. API servers bound the sessions of each account, and end
-/// idle ones (`apiserver::forward`).
+/// idle ones (`proxy::forward` there).
 const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
 /// Descriptors of a connection, at most. All API servers together have half of what the process may
 /// have.
@@ -56,8 +58,8 @@ const DESCRIPTORS: u64 = 3;
 const STRANGERS: Bounds = Bounds { of_one: 32, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
-/// How often it is looked whether the client of a session is gone, and how long a session may go on
-/// without it.
+/// How often the kubelet checks whether the client of a session has left, and how long a session
+/// may go on without it.
 const GONE_EVERY: Duration = Duration::from_secs(5);
 const GONE_MAX: Duration = Duration::from_secs(30);
 /// Bytes that a connection buffers in each direction: the longest head that an API server sends on,
@@ -69,64 +71,79 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, kubelet: Arc<Kubelet>, me
     let (config, owner) = (config.clone(), crew.clone());
     crew.spawn(async move {
         let listener = listen(&config).await;
-        let acceptor = tokio_rustls::TlsAcceptor::from(only_http_1(tls));
+        let acceptor = TlsAcceptor::from(only_http_1(tls));
+        let server = Server { acceptor, clients, kubelet, meter, crew: owner };
         let visitors = Visitors::new(descriptors::connections(descriptors::limit(), 2, DESCRIPTORS));
         loop {
             let (socket, peer) = tcp::accept(&listener).await;
-            let mut visit = Visit::begin(&visitors, peer.ip());
-            let (acceptor, clients, kubelet, meter, crew) =
-                (acceptor.clone(), clients.clone(), kubelet.clone(), meter.clone(), owner.clone());
-            owner.spawn(async move {
-                let _ = (socket.set_nodelay(true), tcp::bound_unread(&socket)); // used as it is if it refuses
-                let end = visit.caller.end.clone();
-                let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, acceptor.accept(socket));
-                let handshake = tokio::select! {
-                    done = handshake => done,
-                    () = end.cancelled() => return,
-                };
-                let Ok(Ok(stream)) = handshake else { return };
-                let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
-                let allowed = is_api_server(&clients, shown);
-                if allowed {
-                    if !visit.mark_known() {
-                        return;
-                    }
-                    visit.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
-                }
-                // A session keeps its place after the connection has changed protocols.
-                let visit = Arc::new(visit);
-                let session = visit.clone();
-                let service = service_fn(move |request| {
-                    let (kubelet, meter, crew) = (kubelet.clone(), meter.clone(), crew.clone());
-                    let visit = session.clone();
-                    async move {
-                        let answer = match allowed {
-                            true => serve(kubelet, meter, crew, visit, request).await,
-                            false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
-                        };
-                        Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
-                    }
-                });
-                let mut http = hyper::server::conn::http1::Builder::new();
-                // A stranger hears one refusal; others may leave a connection open for a while.
-                http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
-                http.max_buf_size(CONNECTION_BUFFER);
-                let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-                match allowed {
-                    true => {
-                        if let Err(error) = connection.await {
-                            tracing::debug!(%error, "connection to the kubelet ended");
-                        }
-                    }
-                    false => tokio::select! {
-                        _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection) => {}
-                        () = end.cancelled() => {}
-                    },
-                }
-                drop(visit);
-            });
+            let visit = Visit::begin(&visitors, peer.ip());
+            server.crew.spawn(server.clone().serve_connection(socket, visit));
         }
     });
+}
+
+/// What each connection is served with.
+#[derive(Clone)]
+struct Server {
+    acceptor: TlsAcceptor,
+    clients: pki::Clients,
+    kubelet: Arc<Kubelet>,
+    meter: Arc<Meter>,
+    crew: Crew,
+}
+
+impl Server {
+    /// Serves one connection until it ends: the handshake, then requests. A client that shows no
+    /// certificate of an API server gets one answer, a 401.
+    async fn serve_connection(self, socket: TcpStream, mut visit: Visit) {
+        let _ = (socket.set_nodelay(true), tcp::bound_unread(&socket)); // used as it is if it refuses
+        let end = visit.caller.end.clone();
+        let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(socket));
+        let handshake = tokio::select! {
+            done = handshake => done,
+            () = end.cancelled() => return,
+        };
+        let Ok(Ok(stream)) = handshake else { return };
+        let shown = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let allowed = is_api_server(&self.clients, shown);
+        if allowed {
+            if !visit.mark_known() {
+                return;
+            }
+            visit.socket = stream.get_ref().0.as_fd().try_clone_to_owned().ok();
+        }
+        // A session keeps its place after the connection has changed protocols.
+        let visit = Arc::new(visit);
+        let session = visit.clone();
+        let service = service_fn(move |request| {
+            let (kubelet, meter, crew) = (self.kubelet.clone(), self.meter.clone(), self.crew.clone());
+            let visit = session.clone();
+            async move {
+                let answer = match allowed {
+                    true => serve(kubelet, meter, crew, visit, request).await,
+                    false => Err(refuse(StatusCode::UNAUTHORIZED, "Unauthorized")),
+                };
+                Ok::<_, Infallible>(answer.unwrap_or_else(|refused| refused))
+            }
+        });
+        let mut http = hyper::server::conn::http1::Builder::new();
+        // A stranger hears one refusal; others may leave a connection open for a while.
+        http.timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).keep_alive(allowed);
+        http.max_buf_size(CONNECTION_BUFFER);
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        match allowed {
+            true => {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "connection to the kubelet ended");
+                }
+            }
+            false => tokio::select! {
+                _ = tokio::time::timeout(HANDSHAKE_TIMEOUT, connection) => {}
+                () = end.cancelled() => {}
+            },
+        }
+        drop(visit);
+    }
 }
 
 /// Returns true for the certificate of an API server. As upstream, a client with one of another
@@ -222,6 +239,13 @@ impl Visit {
             clock::pause(GONE_EVERY).await;
         }
         clock::pause(GONE_MAX).await;
+    }
+
+    /// Ends the connection although the session goes on, whose socket is kept here.
+    fn hang_up(&self) {
+        if let Some(socket) = &self.socket {
+            let _ = shutdown(socket.as_raw_fd(), Shutdown::Write); // the client may have ended it
+        }
     }
 }
 

@@ -2,7 +2,12 @@ use super::ask::Opening;
 use super::logs::{not_there, tail_of};
 use super::upgrade::{Talk, upgrade};
 use super::*;
+use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::PodStatus;
+use tokio::io::AsyncWriteExt;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::Role;
 
 #[test]
 fn a_log_begins_with_its_last_lines_or_as_a_whole() {
@@ -89,7 +94,6 @@ fn one_address_cannot_take_every_connection() {
 /// connection meets it.
 #[tokio::test(start_paused = true)]
 async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
-    use tokio::io::AsyncWriteExt;
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (socket, peer) = listener.accept().await.unwrap();
@@ -101,6 +105,21 @@ async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
     drop(client);
     let waited = tokio::time::timeout(4 * GONE_MAX, visit.abandoned()).await;
     assert!(waited.is_ok(), "the client is gone");
+}
+
+/// The visit keeps the socket open after the session has closed it.
+#[tokio::test]
+async fn a_session_that_goes_on_can_end_its_connection() {
+    use tokio::io::AsyncReadExt;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, peer) = listener.accept().await.unwrap();
+    let mut visit = Visit::begin(&Visitors::new(MANY), peer.ip());
+    visit.socket = Some(socket.as_fd().try_clone_to_owned().unwrap());
+    drop(socket);
+    visit.hang_up();
+    let end = tokio::time::timeout(Duration::from_secs(20), client.read(&mut [0; 1])).await;
+    assert_eq!(end.expect("an end").unwrap(), 0);
 }
 
 /// What made room does not become known afterwards: it counts no more.
@@ -144,7 +163,7 @@ fn ports_are_numbers_and_not_more_than_channels() {
 /// that ends.
 #[tokio::test]
 async fn a_session_keeps_its_place_until_it_ends() {
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncReadExt;
     let (visitors, crew) = (Visitors::new(MANY), Crew::new("kubelet"));
     let protocols = [
         "Upgrade: websocket\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==",
@@ -185,6 +204,122 @@ async fn a_session_keeps_its_place_until_it_ends() {
         };
         tokio::time::timeout(Duration::from_secs(20), given_back).await.expect(headers);
     }
+}
+
+const OUTPUT: usize = 1 << 20;
+
+/// The port has ended long before.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    let (door, mut pod) = tokio::io::duplex(OUTPUT);
+    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    runtime.open_door(door);
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    pod.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
+    drop(pod);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    let mut bytes = 0;
+    while let Some(Ok(next)) = client.next().await {
+        if let Message::Binary(data) = next
+            && data[0] == 0
+        {
+            bytes += data.len() - 1;
+        }
+    }
+    assert_eq!(bytes, 2 + OUTPUT, "with the number of the port");
+    served.await.unwrap();
+}
+
+/// As `nc -l -p 9000 > file` does, whose own input has ended.
+#[tokio::test(start_paused = true)]
+async fn a_port_that_answers_nothing_still_reads() {
+    use tokio::io::AsyncReadExt;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (door, mut pod) = tokio::io::duplex(64 << 10);
+    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    runtime.open_door(door);
+    pod.shutdown().await.unwrap();
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
+    let mut all = Vec::new();
+    let (read, ()) = tokio::join!(pod.read_to_end(&mut all), async {
+        while let Some(Ok(_)) = client.next().await {} // its end comes soon
+    });
+    assert_eq!((read.unwrap(), all.len()), (10_000, 10_000));
+    served.await.unwrap();
+}
+
+/// As with the Python client, which writes to a program and then closes the connection.
+#[tokio::test(start_paused = true)]
+async fn a_command_takes_what_its_client_sent_before_it_left() {
+    use tokio::io::AsyncReadExt;
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (stdin, mut input) = tokio::io::duplex(64 << 10);
+    let (mut program, stdout) = tokio::io::duplex(64);
+    let (ends, exit) = tokio::sync::oneshot::channel();
+    let (stdin, stdout): (cri::Writer, cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
+    let session = cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
+    let open: Opening = Box::pin(async move { Ok(session) });
+    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open, || ()));
+    let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
+    client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
+    client.close(None).await.unwrap();
+    let closed =
+        tokio::time::timeout(ask::LAST_INPUT / 2, async { while let Some(Ok(_)) = client.next().await {} });
+    closed.await.expect("the connection does not wait for the command");
+    tokio::time::sleep(ask::LAST_INPUT / 2).await;
+    let mut all = Vec::new();
+    input.read_to_end(&mut all).await.unwrap();
+    assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
+    program.write_all(&vec![b'x'; OUTPUT]).await.expect("nor does it wait for its client");
+    drop(program);
+    ends.send(0).expect("its end is awaited");
+    served.await.unwrap();
+}
+
+/// What answers its pings waits until it reads, up to a bound. Output that comes then waits, too.
+#[tokio::test]
+async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_output() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (mut program, stdout) = tokio::io::duplex(64 << 10);
+    let (ends, exit) = tokio::sync::oneshot::channel();
+    let stdout: cri::Reader = Box::pin(stdout);
+    let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
+    let ask = Ask { stdin: false, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let open: Opening = Box::pin(async move { Ok(session) });
+    tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+    let reads = async {
+        for _ in 0..MANY {
+            sink.send(Message::Ping(vec![0; 100].into())).await.expect("the session goes on");
+        }
+        let (mut pongs, mut bytes) = (0, 0);
+        while let Some(Ok(next)) = source.next().await {
+            match next {
+                Message::Pong(_) => pongs += 1,
+                Message::Binary(output) if output[0] == 1 => bytes += output.len() - 1,
+                _ => {}
+            }
+        }
+        (pongs, bytes)
+    };
+    let writes = async {
+        // Not before the answers to the pings fill all that they may.
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        program.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
+        drop(program);
+        let _ = ends.send(0); // the session may be gone, which the output tells
+    };
+    let ((pongs, bytes), ()) = tokio::join!(reads, writes);
+    assert_eq!(bytes, OUTPUT);
+    assert!((1..5_000).contains(&pongs), "{pongs} answers were kept");
 }
 
 /// `curl -k https://NODE:10250/pods` offers HTTP/2 first, and is to read a 401.

@@ -105,7 +105,9 @@ fn upgrade_to_websocket(
         let io = TokioIo::new(connection);
         let talking = async {
             match talk {
-                Talk::Process { ask, open } => websocket::process(io, &protocol, ask, open).await,
+                Talk::Process { ask, open } => {
+                    websocket::process(io, &protocol, ask, open, || visit.hang_up()).await;
+                }
                 Talk::Ports { runtime, sandbox, .. } if protocol == TUNNEL => {
                     let io = websocket::tunnel(&owner, io);
                     spdy_streams::ports(io, runtime, sandbox).await;

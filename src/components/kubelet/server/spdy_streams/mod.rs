@@ -1,6 +1,6 @@
 //! Exec, attach and port-forward over SPDY streams.
 
-use super::ask::{Ask, OLDEST, Opening, size_of};
+use super::ask::{Ask, OLDEST, Opening, finish, size_of};
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -18,8 +18,8 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Forwarded connections of one client's connection at a time. One more is refused on its error
 /// stream.
 const PAIRS_MAX: usize = 256;
-/// Error streams whose data stream has not come yet, and bytes of the `requestid` that joins them.
-/// Beyond it the connection ends.
+/// Entries of [`Unpaired`], and bytes of the `requestid` that joins two streams. Beyond it the
+/// connection ends.
 const UNPAIRED_MAX: usize = 256;
 const REQUEST_ID_MAX: usize = 1 << 10;
 
@@ -32,7 +32,7 @@ enum Out {
     GoAway(u32),
 }
 
-async fn write<W: AsyncWrite + Unpin>(io: W, mut outgoing: mpsc::Receiver<Out>) -> std::io::Result<()> {
+async fn write<W: AsyncWrite + Unpin>(io: W, outgoing: &mut mpsc::Receiver<Out>) -> std::io::Result<()> {
     let mut writer = Writer::new(io);
     while let Some(out) = outgoing.recv().await {
         match out {
@@ -125,8 +125,12 @@ where
 {
     let (read, written) = tokio::io::split(io);
     let mut reader = Reader::new(read);
-    let (out, outgoing) = mpsc::channel::<Out>(64);
-    let writing = write(written, outgoing);
+    let (out, mut outgoing) = mpsc::channel::<Out>(64);
+    let writing = async {
+        if write(written, &mut outgoing).await.is_err() {
+            while outgoing.recv().await.is_some() {} // a program does not wait for a client that has left
+        }
+    };
     // Owns `out`: when it ends, the writer has written everything and ends too.
     let talking = async move {
         let resizes = ask.tty && protocol != OLDEST;
@@ -159,14 +163,14 @@ where
             let status = ask.answer(protocol, exit).unwrap_or_default();
             let _ = out.send(Out::Fin(error, status)).await;
         };
-        tokio::pin!(input);
+        tokio::pin!(input, output);
         tokio::select! {
-            () = &mut input => return, // the client is gone: the session ends with it
-            () = output => {}
+            () = &mut input => return finish(&ask, output).await,
+            () = &mut output => {}
         }
         let _ = tokio::time::timeout(CLOSING, input).await;
     };
-    let (_, _) = tokio::join!(talking, writing);
+    tokio::join!(talking, writing);
 }
 
 /// One forwarded connection.
@@ -194,6 +198,23 @@ impl Pair {
     }
 }
 
+/// Streams whose partner has not come yet, by `requestid`: whether it is the error stream, and its
+/// number.
+type Unpaired = BTreeMap<String, (bool, u32)>;
+
+/// Returns the data stream and the error stream of a connection as soon as both have come, in
+/// either order: client-go opens the error stream first, others need not.
+fn join(unpaired: &mut Unpaired, id: String, is_error: bool, stream: u32) -> Option<(u32, u32)> {
+    match unpaired.remove(&id) {
+        Some((false, data)) if is_error => Some((data, stream)),
+        Some((true, error)) if !is_error => Some((stream, error)),
+        _ => {
+            unpaired.insert(id, (is_error, stream));
+            None
+        }
+    }
+}
+
 /// Serves any number of forwarded connections: a pair of streams each, joined by `requestid`.
 pub(super) async fn ports<I>(io: I, runtime: Arc<dyn cri::Runtime>, sandbox: String)
 where
@@ -201,11 +222,11 @@ where
 {
     let (read, written) = tokio::io::split(io);
     let mut reader = Reader::new(read);
-    let (out, outgoing) = mpsc::channel::<Out>(64);
+    let (out, mut outgoing) = mpsc::channel::<Out>(64);
     let mut crew = tokio::task::JoinSet::new();
     let waiting = Waiting::default();
     let talking = async {
-        let mut errors: BTreeMap<String, u32> = BTreeMap::new();
+        let mut unpaired = Unpaired::new();
         let mut pairs: BTreeMap<u32, Pair> = BTreeMap::new();
         loop {
             match reader.next().await {
@@ -216,14 +237,13 @@ where
                         return;
                     }
                     let port: u16 = headers.get("port").and_then(|p| p.parse().ok()).unwrap_or_default();
-                    if headers.get("streamtype").map(String::as_str) == Some("error") {
-                        errors.insert(id, stream);
-                        if errors.len() > UNPAIRED_MAX {
+                    let is_error = headers.get("streamtype").is_some_and(|kind| kind == "error");
+                    let Some((stream, error)) = join(&mut unpaired, id, is_error, stream) else {
+                        if unpaired.len() > UNPAIRED_MAX {
                             return;
                         }
                         continue;
-                    }
-                    let Some(error) = errors.remove(&id) else { continue };
+                    };
                     pairs.retain(|_, pair| !pair.task.is_finished());
                     if crew.len() >= PAIRS_MAX {
                         let text = format!("at most {PAIRS_MAX} connections can be forwarded at a time");
@@ -260,7 +280,7 @@ where
     tokio::select! {
         // What the client sent before it left still reaches its ports.
         () = talking => drop(tokio::time::timeout(CLOSING, waiting.settled()).await),
-        _ = write(written, outgoing) => {}
+        _ = write(written, &mut outgoing) => {}
     }
 }
 
@@ -313,160 +333,4 @@ async fn forward(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::spdy::syn;
-    use super::*;
-    use ::cri::fake::FakeRuntime;
-    use rng::Rng;
-    use std::net::Ipv4Addr;
-
-    /// What a client that opens these streams is told until the connection ends, or nothing more
-    /// comes for a while: the streams that carry a text.
-    async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
-        let (near, far) = tokio::io::duplex(1 << 20);
-        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-        door.into_iter().for_each(|door| runtime.open_door(door));
-        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
-        let (read, mut write) = tokio::io::split(far);
-        let mut deflate = super::super::spdy::client_deflate();
-        for (stream, kind, id) in streams {
-            let headers = [("streamtype", *kind), ("port", "80"), ("requestid", *id)];
-            let _ = write.write_all(&syn(&mut deflate, *stream, &headers)).await; // it may have ended
-        }
-        let (mut reader, mut texts) = (Reader::new(read), 0);
-        let listening = async {
-            while let Ok(Some(frame)) = reader.next().await {
-                texts += usize::from(matches!(&frame, Frame::Data { bytes, .. } if !bytes.is_empty()));
-            }
-        };
-        let ended = tokio::time::timeout(Duration::from_secs(2), listening).await.is_ok();
-        served.abort();
-        (texts, ended)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
-        let ids: Vec<String> = (0..PAIRS_MAX + 3).map(|n| n.to_string()).collect();
-        let pairs = (0_u32..).step_by(4).zip(&ids);
-        let streams: Vec<(u32, &str, &str)> =
-            pairs.flat_map(|(n, id)| [(n + 1, "error", id.as_str()), (n + 3, "data", id.as_str())]).collect();
-        let (mut pods, mut doors) = (Vec::new(), Vec::new());
-        for _ in &ids {
-            let (door, pod) = tokio::io::duplex(64);
-            doors.push(door);
-            pods.push(pod); // a port that says nothing and stays open
-        }
-        assert_eq!(told(&streams, doors).await, (3, false));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-        let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
-        runtime.open_door(door);
-        let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
-        let (read, mut write) = tokio::io::split(far);
-        let mut deflate = super::super::spdy::client_deflate();
-        let mut pair = |error: u32, id: &str| {
-            let of = |kind| [("streamtype", kind), ("port", "80"), ("requestid", id)];
-            let streams = [(error, of("error")), (error + 2, of("data"))];
-            streams.iter().flat_map(|(n, headers)| syn(&mut deflate, *n, headers)).collect::<Vec<u8>>()
-        };
-        let data = |stream: u32, length: usize| {
-            let head = [stream.to_be_bytes(), (length as u32).to_be_bytes()].concat();
-            [head, vec![b'x'; length]].concat()
-        };
-        write.write_all(&pair(1, "silent")).await.unwrap();
-        let mut reader = Reader::new(read);
-        let heard = tokio::spawn(async move {
-            while let Ok(Some(frame)) = reader.next().await {
-                if let Frame::Data { stream: 1, fin, bytes } = frame {
-                    return (fin, String::from_utf8(bytes).unwrap());
-                }
-            }
-            panic!("the connection ended");
-        });
-        for _ in 0..5 {
-            write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
-        }
-        runtime.open_door(other_door);
-        write.write_all(&pair(5, "other")).await.unwrap();
-        write.write_all(&data(7, 9)).await.unwrap();
-        let mut bytes = [0; 9];
-        tokio::time::timeout(Duration::from_secs(60), other.read_exact(&mut bytes)).await.unwrap().unwrap();
-        assert_eq!(heard.await.unwrap(), (true, stalled(80)));
-        served.abort();
-    }
-
-    /// kubectl resets the data stream when the client of its local port has gone.
-    #[tokio::test(start_paused = true)]
-    async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() {
-        let (near, far) = tokio::io::duplex(64 << 10);
-        let (door, mut pod) = tokio::io::duplex(64);
-        let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-        runtime.open_door(door);
-        let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
-        let (read, mut write) = tokio::io::split(far);
-        let mut deflate = super::super::spdy::client_deflate();
-        for (stream, kind) in [(1, "error"), (3, "data")] {
-            let headers = [("streamtype", kind), ("port", "80"), ("requestid", "0")];
-            write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
-        }
-        let mut reader = Reader::new(read);
-        let mut told = async |wanted: u32| {
-            loop {
-                match reader.next().await {
-                    Ok(Some(Frame::Data { stream, fin, bytes })) if stream == wanted => return (fin, bytes),
-                    Ok(Some(_)) => {}
-                    _ => panic!("the connection ended"),
-                }
-            }
-        };
-        pod.write_all(b"x").await.unwrap();
-        assert_eq!(told(3).await, (false, b"x".to_vec()), "it is connected");
-        let mut reset = vec![0x80, 3, 0, 3, 0, 0, 0, 8];
-        reset.extend([0, 0, 0, 3, 0, 0, 0, 5]); // the stream, and the status CANCEL
-        write.write_all(&reset).await.unwrap();
-        let limit = Duration::from_secs(60);
-        let end = tokio::time::timeout(limit, told(1)).await.expect("the error stream ends");
-        assert_eq!(end, (true, vec![]));
-        let writes = async { while pod.write_all(b"more").await.is_ok() {} };
-        tokio::time::timeout(limit, writes).await.expect("the connection to the port is closed");
-        served.abort();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn error_streams_that_nothing_joins_end_the_connection() {
-        let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
-        let streams: Vec<(u32, &str, &str)> =
-            (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
-        assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
-        assert_eq!(told(&streams, Vec::new()).await, (0, true));
-        let long = "x".repeat(REQUEST_ID_MAX + 1);
-        assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
-    }
-    #[tokio::test(start_paused = true)]
-    async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_terminal() {
-        let begins = async |protocol: &'static str| {
-            let (near, far) = tokio::io::duplex(64 << 10);
-            let (opened, open) = tokio::sync::oneshot::channel::<()>();
-            let opening: Opening = Box::pin(async move {
-                let _ = opened.send(());
-                Err(::cri::Error::NotFound("the container".into()))
-            });
-            let ask = Ask { stdin: false, stdout: true, stderr: false, tty: true, verdict: true, told: None };
-            let served = tokio::spawn(process(near, protocol, ask, opening));
-            let (_read, mut write) = tokio::io::split(far);
-            let mut deflate = super::super::spdy::client_deflate();
-            for (stream, kind) in [(1, "error"), (3, "stdout")] {
-                write.write_all(&syn(&mut deflate, stream, &[("streamtype", kind)])).await.unwrap();
-            }
-            let begins = tokio::time::timeout(Duration::from_secs(5), open).await.is_ok();
-            served.abort();
-            begins
-        };
-        assert!(begins(OLDEST).await);
-        assert!(!begins("v4.channel.k8s.io").await, "that stream is still to come");
-    }
-}
+mod tests;

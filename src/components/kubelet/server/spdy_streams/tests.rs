@@ -1,0 +1,194 @@
+//! Tests of [`super`].
+
+use super::super::ask::LAST_INPUT;
+use super::super::spdy::syn;
+use super::*;
+use ::cri::fake::FakeRuntime;
+use rng::Rng;
+use std::net::Ipv4Addr;
+
+/// What a client that opens these streams is told until the connection ends, or nothing more
+/// comes for a while: the streams that carry a text.
+async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
+    let (near, far) = tokio::io::duplex(1 << 20);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    door.into_iter().for_each(|door| runtime.open_door(door));
+    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind, id) in streams {
+        let headers = [("streamtype", *kind), ("port", "80"), ("requestid", *id)];
+        let _ = write.write_all(&syn(&mut deflate, *stream, &headers)).await; // it may have ended
+    }
+    let (mut reader, mut texts) = (Reader::new(read), 0);
+    let listening = async {
+        while let Ok(Some(frame)) = reader.next().await {
+            texts += usize::from(matches!(&frame, Frame::Data { bytes, .. } if !bytes.is_empty()));
+        }
+    };
+    let ended = tokio::time::timeout(Duration::from_secs(2), listening).await.is_ok();
+    served.abort();
+    (texts, ended)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
+    let ids: Vec<String> = (0..PAIRS_MAX + 3).map(|n| n.to_string()).collect();
+    let pairs = (0_u32..).step_by(4).zip(&ids);
+    let streams: Vec<(u32, &str, &str)> =
+        pairs.flat_map(|(n, id)| [(n + 1, "error", id.as_str()), (n + 3, "data", id.as_str())]).collect();
+    let (mut pods, mut doors) = (Vec::new(), Vec::new());
+    for _ in &ids {
+        let (door, pod) = tokio::io::duplex(64);
+        doors.push(door);
+        pods.push(pod); // a port that says nothing and stays open
+    }
+    assert_eq!(told(&streams, doors).await, (3, false));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+    runtime.open_door(door);
+    let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    let mut pair = |error: u32, id: &str| {
+        let of = |kind| [("streamtype", kind), ("port", "80"), ("requestid", id)];
+        let streams = [(error, of("error")), (error + 2, of("data"))];
+        streams.iter().flat_map(|(n, headers)| syn(&mut deflate, *n, headers)).collect::<Vec<u8>>()
+    };
+    let data = |stream: u32, length: usize| {
+        let head = [stream.to_be_bytes(), (length as u32).to_be_bytes()].concat();
+        [head, vec![b'x'; length]].concat()
+    };
+    write.write_all(&pair(1, "silent")).await.unwrap();
+    let mut reader = Reader::new(read);
+    let heard = tokio::spawn(async move {
+        while let Ok(Some(frame)) = reader.next().await {
+            if let Frame::Data { stream: 1, fin, bytes } = frame {
+                return (fin, String::from_utf8(bytes).unwrap());
+            }
+        }
+        panic!("the connection ended");
+    });
+    for _ in 0..5 {
+        write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
+    }
+    runtime.open_door(other_door);
+    write.write_all(&pair(5, "other")).await.unwrap();
+    write.write_all(&data(7, 9)).await.unwrap();
+    let mut bytes = [0; 9];
+    tokio::time::timeout(Duration::from_secs(60), other.read_exact(&mut bytes)).await.unwrap().unwrap();
+    assert_eq!(heard.await.unwrap(), (true, stalled(80)));
+    served.abort();
+}
+
+/// kubectl resets the data stream when the client of its local port has gone.
+#[tokio::test(start_paused = true)]
+async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (door, mut pod) = tokio::io::duplex(64);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    runtime.open_door(door);
+    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind) in [(1, "error"), (3, "data")] {
+        let headers = [("streamtype", kind), ("port", "80"), ("requestid", "0")];
+        write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
+    }
+    let mut reader = Reader::new(read);
+    let mut told = async |wanted: u32| {
+        loop {
+            match reader.next().await {
+                Ok(Some(Frame::Data { stream, fin, bytes })) if stream == wanted => return (fin, bytes),
+                Ok(Some(_)) => {}
+                _ => panic!("the connection ended"),
+            }
+        }
+    };
+    pod.write_all(b"x").await.unwrap();
+    assert_eq!(told(3).await, (false, b"x".to_vec()), "it is connected");
+    let mut reset = vec![0x80, 3, 0, 3, 0, 0, 0, 8];
+    reset.extend([0, 0, 0, 3, 0, 0, 0, 5]); // the stream, and the status CANCEL
+    write.write_all(&reset).await.unwrap();
+    let limit = Duration::from_secs(60);
+    let end = tokio::time::timeout(limit, told(1)).await.expect("the error stream ends");
+    assert_eq!(end, (true, vec![]));
+    let writes = async { while pod.write_all(b"more").await.is_ok() {} };
+    tokio::time::timeout(limit, writes).await.expect("the connection to the port is closed");
+    served.abort();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_two_streams_of_a_connection_come_in_any_order() {
+    for order in [["error", "data"], ["data", "error"]] {
+        let streams = [(1, order[0], "a"), (3, order[1], "a")];
+        assert_eq!(told(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn error_streams_that_nothing_joins_end_the_connection() {
+    let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
+    let streams: Vec<(u32, &str, &str)> =
+        (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
+    assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
+    assert_eq!(told(&streams, Vec::new()).await, (0, true));
+    let long = "x".repeat(REQUEST_ID_MAX + 1);
+    assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_terminal() {
+    let begins = async |protocol: &'static str| {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        let (opened, open) = tokio::sync::oneshot::channel::<()>();
+        let opening: Opening = Box::pin(async move {
+            let _ = opened.send(());
+            Err(::cri::Error::NotFound("the container".into()))
+        });
+        let ask = Ask { stdin: false, stdout: true, stderr: false, tty: true, verdict: true, told: None };
+        let served = tokio::spawn(process(near, protocol, ask, opening));
+        let (_read, mut write) = tokio::io::split(far);
+        let mut deflate = super::super::spdy::client_deflate();
+        for (stream, kind) in [(1, "error"), (3, "stdout")] {
+            write.write_all(&syn(&mut deflate, stream, &[("streamtype", kind)])).await.unwrap();
+        }
+        let begins = tokio::time::timeout(Duration::from_secs(5), open).await.is_ok();
+        served.abort();
+        begins
+    };
+    assert!(begins(OLDEST).await);
+    assert!(!begins("v4.channel.k8s.io").await, "that stream is still to come");
+}
+
+/// The client closes the connection behind its input.
+#[tokio::test(start_paused = true)]
+async fn a_command_takes_what_its_client_sent_before_it_left() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (stdin, mut input) = tokio::io::duplex(64 << 10);
+    let (stdout, _open) = tokio::io::duplex(64);
+    let (mut ends, exit) = tokio::sync::oneshot::channel::<i32>();
+    let (stdin, stdout): (::cri::Writer, ::cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
+    let session = ::cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
+    let opening: Opening = Box::pin(async move { Ok(session) });
+    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    tokio::spawn(process(near, "v4.channel.k8s.io", ask, opening));
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind) in [(1, "error"), (3, "stdin"), (5, "stdout")] {
+        write.write_all(&syn(&mut deflate, stream, &[("streamtype", kind)])).await.unwrap();
+    }
+    let head = [3_u32.to_be_bytes(), 10_000_u32.to_be_bytes()].concat();
+    write.write_all(&[head, vec![b'x'; 10_000]].concat()).await.unwrap();
+    drop((read, write));
+    tokio::time::sleep(LAST_INPUT / 2).await;
+    let mut all = Vec::new();
+    input.read_to_end(&mut all).await.unwrap();
+    assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
+    tokio::time::timeout(LAST_INPUT, ends.closed()).await.expect("it goes on, and is killed");
+}
