@@ -38,6 +38,7 @@ mod removals;
 mod sentence;
 mod starting;
 mod sync_pod;
+mod told;
 #[cfg(test)]
 pub(super) mod tests;
 
