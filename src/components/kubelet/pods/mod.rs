@@ -30,6 +30,7 @@ mod ending;
 mod failing;
 mod kubelet;
 mod leftovers;
+mod lost_logs;
 mod measured;
 mod memory;
 mod pressed;
@@ -38,9 +39,9 @@ mod removals;
 mod sentence;
 mod starting;
 mod sync_pod;
-mod told;
 #[cfg(test)]
 pub(super) mod tests;
+mod told;
 
 pub(crate) use kubelet::Kubelet;
 

@@ -301,6 +301,10 @@ impl Kubelet {
                     };
                     let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
                     let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
+                    let attempt = match previous {
+                        Some(_) => attempt,
+                        None => self.attempt_after_restart(key, &memory.uid, &name, attempt),
+                    };
                     self.start_container(
                         key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
                     )

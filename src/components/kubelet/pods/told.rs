@@ -65,7 +65,7 @@ impl Told {
 mod tests {
     use super::*;
 
-    /// Seconds, of `within`, at which Events tell of a failure that is tried each tenth of a second.
+    /// Seconds, of `within`, at which Events tell of a failure that is tried ten times a second.
     async fn seconds(what: Failing, within: u64) -> Vec<f64> {
         let (mut told, mut at) = (Told::default(), vec![]);
         for tenth in 0..within * 10 {
