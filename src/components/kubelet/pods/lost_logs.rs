@@ -39,7 +39,7 @@ fn after(dir: &Path, attempt: u32) -> u32 {
 
 impl Kubelet {
     /// Returns the number of the next attempt of a container of which the runtime has none. The
-    /// stored status of its pod says `attempt`, but of a static pod the kubelet knows no status, and
+    /// stored status of its pod says `attempt`, but of a static pod the kubelet knows no status:
     /// its count would begin anew. Upstream: `calcRestartCountByLogDir`.
     ///
     /// Logs of earlier attempts go, but for the newest of them: nothing else would remove them as
