@@ -99,9 +99,13 @@ pub(super) fn start_workers(
 }
 
 impl Kubelet {
-    /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it.
+    /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it: it
+    /// is shown again a moment after the mirror is gone.
     fn hear(&self, change: &Change<Pod>) {
         let (key, pod) = (change.key(), change.object());
+        if self.statics.contains_key(&key) && matches!(change, Change::Deleted(_)) {
+            return self.queue.add_after_pause(key, change.cause(), mirror::NEXT);
+        }
         if !self.statics.contains_key(&key) && !mirror::is_one(pod) {
             if matches!(change, Change::Deleted(_)) {
                 self.gone().insert(key.clone(), pod.clone());
