@@ -2,7 +2,8 @@
 //!
 //! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
 //! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods have changed in the runtime.
+//! [`pleg`] says which pods have changed in the runtime, [`told`] how often Events tell of a step
+//! that fails again and again.
 
 use super::config::Config;
 use super::error::Error;
