@@ -177,8 +177,10 @@ fn not_made(
         let ended = before.state.as_ref().and_then(|s| s.terminated.clone());
         let end = ended.or_else(|| end_of_lost(before));
         if end.is_some() && (has_ended(view.pod) || view.finished().is_some()) {
+            let init = view.init_specs().iter().any(|other| other.name == spec.name);
+            let is_done = end.as_ref().is_some_and(|end| end.exit_code == 0);
             return ContainerStatus {
-                ready: false,
+                ready: !is_service(spec, init) && is_done,
                 started: Some(false),
                 state: Some(ContainerState { terminated: end, ..ContainerState::default() }),
                 ..before.clone()
@@ -300,5 +302,33 @@ mod tests {
         let later = Timestamp::from_second(60).unwrap();
         assert_eq!(start(None), Some(Time(Timestamp::UNIX_EPOCH)));
         assert_eq!(start(Some(later)), Some(Time(later)));
+    }
+
+    /// As upstream shows it: its work stays done.
+    #[test]
+    fn an_init_container_is_ready_after_a_restart_of_the_machine() {
+        let mut pod = tests::pod("Never", &["i"], &["a"]);
+        let end = serde_json::json!({"exitCode": 0});
+        let told = |name: &str, state: serde_json::Value| {
+            serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": true, "restartCount": 0,
+                "containerID": format!("ropewalk://{name}"), "state": state})
+        };
+        let done = told("i", serde_json::json!({"terminated": end}));
+        let ran = told("a", serde_json::json!({"running": {}}));
+        let status = serde_json::json!({"initContainerStatuses": [done], "containerStatuses": [ran]});
+        pod.status = serde_json::from_value(status).unwrap();
+        let view = View {
+            pod: &pod,
+            sandbox: None,
+            containers: &[],
+            backoffs: &Default::default(),
+            replaced: &Default::default(),
+            probes: &Default::default(),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let told = |spec: &Spec, init| container(&view, spec, init, &Waiting::new(), true);
+        assert!(told(&view.init_specs()[0], true).ready);
+        let lost = told(&view.specs()[0], false);
+        assert!(!lost.ready && terminated(&lost).is_some_and(|end| end.exit_code == LOST));
     }
 }

@@ -10,9 +10,16 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use serde_json::json;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 const HASH: &str = "kubernetes.io/config.hash";
+
+/// The pause between the end of a mirror and the next one. A client that waits for the end of the
+/// one that it deleted has to meet a time without a pod of that name: kubectl reads the pod, then
+/// lists it and watches from there, and waits for ever for the end of the next one if that is what
+/// it lists. Upstream's kubelet waits for a relist of the runtime, up to a second.
+pub(crate) const NEXT: Duration = Duration::from_secs(1);
 
 /// Whether a pod of the API shows a static pod, or says so.
 pub(crate) fn is_one(pod: &Pod) -> bool {
@@ -57,7 +64,8 @@ fn is_of_node(pod: &Pod, node: &str) -> bool {
 }
 
 /// Makes the API show the static pod with this status. An ordinary pod of that name, or another
-/// node's mirror, stays as it is (`CreateMirrorPod` upstream deletes neither).
+/// node's mirror, stays as it is (`CreateMirrorPod` upstream deletes neither). A mirror that was
+/// deleted only goes: its end brings the next one, after [`NEXT`].
 ///
 /// # Errors
 /// As the API's; `NotMirror`: another pod has the name, so the static pod cannot be shown.
@@ -74,6 +82,9 @@ pub(crate) async fn show(config: &Config, pod: &Pod, status: &PodStatus) -> Resu
             return Err(others());
         }
         remove(&api, old).await?;
+        if old.metadata.deletion_timestamp.is_some() {
+            return Ok(());
+        }
         mirror = None;
     }
     let mirror = match mirror {
@@ -173,6 +184,9 @@ mod tests {
         let all = ["DELETE", "POST", "PATCH"];
         assert!(shown && lines.iter().zip(all).all(|(line, verb)| line.starts_with(verb)), "{lines:?}");
         assert_eq!(lines.len(), 3);
+        let mut going = pod("n1", mirror("own"));
+        going["metadata"]["deletionTimestamp"] = json!("2026-01-02T03:04:05Z");
+        assert_eq!(asked(going, false).await, (true, vec![format!("DELETE {path}/etcd")]));
         assert_eq!(
             asked(pod("n1", mirror("own")), false).await,
             (true, vec![format!("PATCH {path}/etcd/status")])

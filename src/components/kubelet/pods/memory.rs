@@ -1,5 +1,6 @@
 //! What the kubelet remembers about a pod between two looks.
 
+use super::told::{Failing, Told};
 use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
@@ -52,6 +53,8 @@ pub(super) struct Memory {
     pub failure_told: bool,
     /// When an Event about a back-off was last written, by container.
     pub told: BTreeMap<String, clock::Instant>,
+    /// Which failures Events told of, and when they may again.
+    pub events: Told,
 }
 
 pub(super) fn revision_of(pod: &Pod) -> u64 {
@@ -84,6 +87,20 @@ impl Memory {
     pub(super) fn to_stop<'a>(&self, sandboxes: &'a [Sandbox]) -> Vec<&'a Sandbox> {
         let is_up = |s: &&Sandbox| s.state == SandboxState::Ready || !self.stopped.contains(&s.id);
         sandboxes.iter().filter(is_up).collect()
+    }
+
+    /// Notes why a container waits for its start. Returns whether Events tell of it: of another
+    /// reason or message at once, of the same ones now and then.
+    pub(super) fn note_waiting(&mut self, container: &str, reason: &str, message: &str) -> bool {
+        let what = Failing::Start(container.into());
+        let told = (reason.to_string(), message.to_string());
+        let is_other = self.waiting.get(container) != Some(&told);
+        self.waiting.insert(container.into(), told);
+        let tells = is_other || self.events.is_due(&what);
+        if tells {
+            self.events.note(what);
+        }
+        tells
     }
 
     /// Forgets the pulls of images that the pod does not name any more.

@@ -2,7 +2,8 @@
 //!
 //! [`sync_pod`] brings a pod from what runs to what is wanted: [`starting`] makes containers,
 //! [`pulling`] gets their images, [`ending`] ends them, [`leftovers`] clears away what they leave.
-//! [`pleg`] says which pods have changed in the runtime.
+//! [`pleg`] says which pods have changed in the runtime, [`told`] how often Events tell of a step
+//! that fails again and again.
 
 use super::config::Config;
 use super::error::Error;
@@ -30,6 +31,7 @@ mod ending;
 mod failing;
 mod kubelet;
 mod leftovers;
+mod lost_logs;
 mod measured;
 mod memory;
 mod pressed;
@@ -40,6 +42,7 @@ mod starting;
 mod sync_pod;
 #[cfg(test)]
 pub(super) mod tests;
+mod told;
 
 pub(crate) use kubelet::Kubelet;
 
@@ -97,9 +100,13 @@ pub(super) fn start_workers(
 }
 
 impl Kubelet {
-    /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it.
+    /// Takes note of a change of a pod. A mirror shows a static pod, which does not end with it: it
+    /// is shown again a moment after the mirror is gone.
     fn hear(&self, change: &Change<Pod>) {
         let (key, pod) = (change.key(), change.object());
+        if self.statics.contains_key(&key) && matches!(change, Change::Deleted(_)) {
+            return self.queue.add_after_pause(key, change.cause(), mirror::NEXT);
+        }
         if !self.statics.contains_key(&key) && !mirror::is_one(pod) {
             if matches!(change, Change::Deleted(_)) {
                 self.gone().insert(key.clone(), pod.clone());

@@ -2,6 +2,7 @@
 
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use super::told::Failing;
 use crate::container_status::go_duration;
 use crate::error::Error;
 use crate::specs::reference;
@@ -43,7 +44,8 @@ impl Kubelet {
     ///
     /// A pull that failed is shown as ErrImagePull, and then as ImagePullBackOff for 10, 20, 40 up
     /// to 300 s. The back-off belongs to the pod and image: two containers with the same image wait
-    /// together. What needs no pull does not wait: another pod may have brought the image.
+    /// together. What needs no pull does not wait: another pod may have brought the image. Events
+    /// tell of the first try, and of those that fail in the same way now and then.
     #[allow(clippy::too_many_arguments)]
     pub(super) async fn pull(
         &self,
@@ -59,9 +61,10 @@ impl Kubelet {
         let static_pod = self.statics.contains_key(key);
         let policy = spec.image_pull_policy.as_deref().unwrap_or("IfNotPresent");
         let refuse = |memory: &mut Memory, event: &str, reason: &str, why: String| {
-            self.recorder.warning(&about, event, why.clone(), cause.clone());
-            self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
-            memory.waiting.insert(spec.name.clone(), (reason.into(), why));
+            if memory.note_waiting(&spec.name, reason, &why) {
+                self.recorder.warning(&about, event, why, cause.clone());
+                self.recorder.warning(&about, "Failed", format!("Error: {reason}"), cause.clone());
+            }
             PULL_BACKOFF.0
         };
         let present = match self.config.runtime.image_status(&image).await {
@@ -72,7 +75,7 @@ impl Kubelet {
             found => found?.is_some(),
         };
         if present && policy != "Always" {
-            if !static_pod {
+            if !static_pod && memory.events.is_due(&Failing::Start(spec.name.clone())) {
                 let message = format!(
                     "Container image {image:?} already present on machine and can be accessed by the pod"
                 );
@@ -84,13 +87,14 @@ impl Kubelet {
             let why = format!("Container image {image:?} is not present with pull policy of Never");
             return Ok(Some(refuse(memory, "ErrImageNeverPull", "ErrImageNeverPull", why)));
         }
-        if let Some((pause, since, message)) = memory.pulls.get(&image)
-            && let Some(left) = clock::left(*since, *pause, clock::Instant::now())
+        if let Some((pause, since, message)) = memory.pulls.get(&image).cloned()
+            && let Some(left) = clock::left(since, pause, clock::Instant::now())
         {
-            memory.waiting.insert(spec.name.clone(), ("ImagePullBackOff".into(), message.clone()));
-            let told = format!("Back-off pulling image {image:?}");
-            self.recorder.normal(&about, "BackOff", told, cause.clone());
-            self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
+            if memory.note_waiting(&spec.name, "ImagePullBackOff", &message) {
+                let told = format!("Back-off pulling image {image:?}");
+                self.recorder.normal(&about, "BackOff", told, cause.clone());
+                self.recorder.warning(&about, "Failed", "Error: ImagePullBackOff", cause.clone());
+            }
             return Ok(Some(left));
         }
         self.pull_now(key, pod, &spec.name, &about, image, memory, cause).await
@@ -108,7 +112,12 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
-        self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
+        // A pull that failed has had its back-off.
+        let tells =
+            memory.pulls.contains_key(&image) || memory.events.is_due(&Failing::Start(container.to_string()));
+        if tells {
+            self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
+        }
         let start = clock::Instant::now();
         match self.config.runtime.pull_image(&image).await {
             Ok(_) => {
@@ -117,7 +126,9 @@ impl Kubelet {
                 let message = format!(
                     "Successfully pulled image {image:?} in {took} ({took} including waiting). Image size: {size} bytes."
                 );
-                self.recorder.normal(about, "Pulled", message, cause.clone());
+                if tells {
+                    self.recorder.normal(about, "Pulled", message, cause.clone());
+                }
                 self.tell(Event::Pull { image: image.to_string(), error: None }, key, start, cause);
                 memory.pulls.remove(&image);
                 Ok(None)
@@ -128,7 +139,7 @@ impl Kubelet {
                 let event = Event::Pull { image: image.to_string(), error: Some(error.line()) };
                 self.tell(event, key, start, cause);
                 self.recorder.warning(about, "Failed", "Error: ErrImagePull", cause.clone());
-                memory.waiting.insert(container.to_string(), ("ErrImagePull".into(), error.line()));
+                memory.note_waiting(container, "ErrImagePull", &error.line());
                 let pause =
                     memory.pulls.get(&image).map_or(PULL_BACKOFF.0, |(p, ..)| (*p * 2).min(PULL_BACKOFF.1));
                 let (_, message) = status::pull_back_off(&image, &error);

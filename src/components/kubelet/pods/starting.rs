@@ -3,6 +3,7 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use super::told::Failing;
 use crate::action::{Action, FALLBACK, Target};
 use crate::container::{self, Volumes};
 use crate::container_status::go_duration;
@@ -171,13 +172,20 @@ impl Kubelet {
         };
         let stale = volumes::prepare(&context, &mut memory.volumes).await;
         let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };
-        for (volume, unmade) in stale.map_err(failed)? {
+        let stale = stale.map_err(failed)?;
+        memory.events.keep(|what| match what {
+            Failing::Volume(volume) => stale.iter().any(|(name, _)| name == volume),
+            Failing::Sandbox | Failing::Start(_) => true,
+        });
+        for (volume, unmade) in stale {
             if unmade.unanswered {
                 tracing::debug!(volume, why = unmade.why, "a volume stays as it is");
                 continue;
             }
-            let message = failed((volume, unmade)).line();
-            self.recorder.warning(&reference(pod, None), "FailedMount", message, cause.clone());
+            if memory.events.tell(Failing::Volume(volume.clone())) {
+                let message = failed((volume, unmade)).line();
+                self.recorder.warning(&reference(pod, None), "FailedMount", message, cause.clone());
+            }
         }
         Ok(memory.volumes.clone())
     }
@@ -212,8 +220,9 @@ impl Kubelet {
         }
         let about = reference(pod, Some((&spec.name, init)));
         let failed = |memory: &mut Memory, reason: &str, why: String| {
-            self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
-            memory.waiting.insert(spec.name.clone(), (reason.into(), why.clone()));
+            if memory.note_waiting(&spec.name, reason, &why) {
+                self.recorder.warning(&about, "Failed", format!("Error: {why}"), cause.clone());
+            }
             Error::Container { container: spec.name.clone(), why }
         };
         if let Err(why) = bounds::check(pod, &spec.name) {
@@ -241,6 +250,7 @@ impl Kubelet {
         self.recorder.normal(&about, "Created", "Container created", cause.clone());
         lengthen_backoff(key, spec, init, previous, memory);
         memory.waiting.remove(&spec.name);
+        memory.events.keep(|what| *what != Failing::Start(spec.name.clone()));
         if let Err(error) = self.config.runtime.start_container(&id).await {
             self.recorder.warning(&about, "Failed", format!("Error: {}", error.line()), cause.clone());
             return Ok(cannot_run(pod, spec, error.line(), memory));

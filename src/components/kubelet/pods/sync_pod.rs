@@ -3,6 +3,7 @@
 use super::ending;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
+use super::told::Failing;
 use crate::container::Volumes;
 use crate::decide;
 use crate::error::Error;
@@ -287,7 +288,7 @@ impl Kubelet {
                 Step::CreateSandbox { .. } if mounted == Some(None) => continue,
                 Step::CreateSandbox { attempt } => {
                     memory.just_mounted = true;
-                    self.create_sandbox(key, pod, attempt, sandboxes, cause).await.map(|()| None)
+                    self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
@@ -300,6 +301,10 @@ impl Kubelet {
                     };
                     let Some(volumes) = mounted.as_ref().and_then(Option::as_ref) else { continue };
                     let previous = containers.iter().filter(|c| c.name == name).max_by_key(|c| c.attempt);
+                    let attempt = match previous {
+                        Some(_) => attempt,
+                        None => self.attempt_after_restart(key, &memory.uid, &name, attempt),
+                    };
                     self.start_container(
                         key, pod, spec, init, attempt, sandbox, previous, volumes, memory, cause,
                     )
@@ -327,7 +332,9 @@ impl Kubelet {
             return Ok(memory.volumes.clone());
         }
         let made = self.volumes(pod, sandboxes, memory, cause).await;
-        if let Err(error) = &made {
+        if let Err(error @ Error::Volume { volume, .. }) = &made
+            && memory.events.tell(Failing::Volume(volume.clone()))
+        {
             self.recorder.warning(&reference(pod, None), "FailedMount", error.line(), cause.clone());
         }
         made
@@ -340,9 +347,11 @@ impl Kubelet {
         pod: &Pod,
         attempt: u32,
         sandboxes: &[Sandbox],
+        memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<(), Error> {
-        if !sandboxes.is_empty() {
+        let tells = memory.events.is_due(&Failing::Sandbox);
+        if tells && !sandboxes.is_empty() {
             let message = "Pod sandbox changed, it will be killed and re-created.";
             self.recorder.normal(&reference(pod, None), "SandboxChanged", message, cause.clone());
         }
@@ -351,7 +360,7 @@ impl Kubelet {
         }
         let start = clock::Instant::now();
         let (dns, left_out) = dns::of_pod(pod, self.config.cluster_dns, &self.config.cluster_domain);
-        for what in left_out {
+        for what in left_out.into_iter().filter(|_| tells) {
             self.recorder.warning(&reference(pod, None), "DNSConfigForming", what, cause.clone());
         }
         let made = match self.sandbox_config(pod, attempt, dns) {
@@ -359,12 +368,15 @@ impl Kubelet {
             Err(why) => Err(cri::Error::Start(why)),
         };
         if let Err(error) = made {
-            let message = format!("Failed to create pod sandbox: {}", error.line());
             tracing::warn!(pod = %Key::of(pod), reason = error.line(), "no sandbox");
-            let about = reference(pod, None);
-            self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
+            if memory.events.tell(Failing::Sandbox) {
+                let message = format!("Failed to create pod sandbox: {}", error.line());
+                let about = reference(pod, None);
+                self.recorder.warning(&about, "FailedCreatePodSandBox", message, cause.clone());
+            }
             return Err(error.into());
         }
+        memory.events.keep(|what| *what != Failing::Sandbox);
         self.tell(Event::Sandbox { attempt }, key, start, cause);
         Ok(())
     }

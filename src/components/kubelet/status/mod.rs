@@ -82,6 +82,9 @@ pub(crate) fn of(view: &View, waiting: &Waiting, node_ip: Ipv4Addr) -> PodStatus
         ..PodStatus::default()
     };
     keep_ends(view, &mut status);
+    if done && !view.containers.iter().any(|c| c.state == State::Running) {
+        end(&mut status, view.now); // also of containers that were never started
+    }
     bound_messages(&mut status);
     if was_refused && !has_containers(&status) {
         leave_containers_out(&mut status);
@@ -288,12 +291,12 @@ pub(crate) fn keep_conditions(conditions: &mut Vec<PodCondition>, before: &[PodC
     }
 }
 
-/// Makes the status of a pod whose containers have all ended, because it was deleted or has to
-/// fail, a terminal one: Succeeded if all regular containers ended with code 0, else Failed. A Job,
-/// for example, may wait for that before it replaces the pod. A container whose end was not seen
-/// gets that of one that was lost; in a pod that was never initialized the regular containers stay
-/// as they are, and of the init containers those after the last that began. Source: `TerminatePod`
-/// in `pkg/kubelet/status/status_manager.go`.
+/// Makes the status of a pod whose containers have all ended, because it is over, was deleted or
+/// has to fail, a terminal one: Succeeded if all regular containers ended with code 0, else Failed.
+/// A Job, for example, may wait for that before it replaces the pod. A container whose end was not
+/// seen gets that of one that was lost; in a pod that was never initialized the regular containers
+/// stay as they are, and of the init containers those after the last that began. Source:
+/// `TerminatePod` in `pkg/kubelet/status/status_manager.go`.
 ///
 /// ```text
 /// i1 ended with 0, i2 waits for its image, a waits   ->  the same: Failed

@@ -109,4 +109,35 @@ mod tests {
         };
         assert_eq!([phase(State::Running), phase(State::Exited)], ["Pending", "Failed"]);
     }
+
+    /// As upstream (`TerminatePod`): a pod that has failed waits for nothing.
+    #[test]
+    fn a_pod_that_has_failed_has_no_container_that_waits() {
+        let mut pod = pod("Never", &[], &["a", "b"]);
+        let told = |name: &str, id: Option<&str>, state: serde_json::Value| {
+            serde_json::json!({"name": name, "image": "x", "imageID": "", "ready": false, "restartCount": 0,
+                "containerID": id, "state": state})
+        };
+        let ran = told("a", Some("ropewalk://a"), serde_json::json!({"running": {}}));
+        let waited = told("b", None, serde_json::json!({"waiting": {"reason": "ImagePullBackOff"}}));
+        let before = serde_json::json!({"phase": "Pending", "containerStatuses": [ran, waited]});
+        pod.status = serde_json::from_value(before).unwrap();
+        for _ in 0..2 {
+            // The machine was restarted. The second time from what was written the first time.
+            let view = View {
+                pod: &pod,
+                sandbox: None,
+                containers: &[],
+                backoffs: &Backoffs::new(),
+                replaced: &Default::default(),
+                probes: &Seen::default(),
+                now: Timestamp::UNIX_EPOCH,
+            };
+            let status = of(&view, &Waiting::new(), [172, 30, 0, 12].into());
+            let code = |c: &ContainerStatus| terminated(c).map(|end| end.exit_code);
+            let codes: Vec<_> = status.container_statuses.iter().flatten().map(code).collect();
+            assert_eq!((status.phase.as_deref(), &codes[..]), (Some("Failed"), &[Some(137), Some(137)][..]));
+            pod.status = Some(status);
+        }
+    }
 }

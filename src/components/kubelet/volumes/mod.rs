@@ -292,11 +292,15 @@ fn host_path(root: &Path, path: &str, kind: &str, mode: u32) -> Result<(), Strin
             None => root.make_dirs_in_root(at, mode).map(drop).map_err(|e| e.line()),
         },
         "DirectoryOrCreate" => {
-            root.make_dirs_in_root(at, mode).map_err(|e| e.line())?;
+            if found().map_err(|e| e.line())?.is_none() {
+                root.make_dirs_in_root(at, mode).map_err(|e| e.line())?;
+            }
             wanted(S_IFDIR, "directory")
         }
         "FileOrCreate" => {
-            root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
+            if found().map_err(|e| e.line())?.is_none() {
+                root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
+            }
             wanted(S_IFREG, "file")
         }
         "Directory" => wanted(S_IFDIR, "directory"),

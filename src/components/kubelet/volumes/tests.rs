@@ -76,6 +76,9 @@ fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
     on("/f/new", "FileOrCreate").unwrap();
     on("/f/new", "File").unwrap();
     on("/f/new", "").unwrap();
+    for (path, kind, what) in [("/f/new", "DirectoryOrCreate", "directory"), ("/f", "FileOrCreate", "file")] {
+        assert_eq!(on(path, kind), Err(format!("hostPath type check failed: {path} is not a {what}")));
+    }
     for (path, kind) in [
         ("/up/secret", "File"),
         ("/away/secret", "File"),

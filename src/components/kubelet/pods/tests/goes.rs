@@ -256,3 +256,23 @@ fn a_message_that_no_longer_holds_is_cleared_and_other_writers_fields_are_not_wr
         assert_eq!(first.get("nominatedNodeName"), None, "the scheduler's: {first}");
     });
 }
+
+/// kubectl waits for the end of the mirror that it deleted, and would take the next one for it.
+#[tokio::test(start_paused = true)]
+async fn the_next_mirror_comes_a_moment_after_the_end_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let crew = Crew::new("test");
+    let api = Scripted::new(|asked| stored(asked, "6")).await;
+    let runtime = FakeRuntime::new(NODE, PODS, Rng::seeded(1));
+    let own = read(pod(json!({}), json!({})));
+    let with_static =
+        Config { static_pods: vec![own.clone()], ..config(&api.client, &runtime, dir.path().into()) };
+    let (pods, services) = (Informer::fixed([]), Informer::fixed([]));
+    let pressures = watch::Sender::new(Pressures::default());
+    let kubelet = Kubelet::new(&crew, &Arc::new(with_static), pods, services, pressures);
+    let start = clock::Instant::now();
+    kubelet.hear(&Change::Deleted(Arc::new(own)));
+    let next = clock::limit(Duration::from_secs(60), kubelet.queue.next()).await;
+    assert_eq!(next.map(|(key, _)| key), Some(Key::new("default", "p")));
+    assert!(start.elapsed() >= mirror::NEXT, "{:?}", start.elapsed());
+}

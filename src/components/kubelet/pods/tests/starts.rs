@@ -62,6 +62,39 @@ fn the_events_of_a_start_have_the_words_of_upstream() {
     });
 }
 
+/// An object may have 25 Events of a type, and then one in five minutes. What fails is tried again
+/// within milliseconds.
+#[test]
+fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
+    let from = json!({"configMapKeyRef": {"name": "c", "key": "k"}});
+    let env = json!({"imagePullPolicy": "Always", "env": [{"name": "K", "valueFrom": from}]});
+    let volumes = json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]});
+    for (first, more) in [(env, json!({})), (json!({}), volumes)] {
+        with_mounts(move |crew, dir| async move {
+            let there = Arc::new(AtomicBool::new(false));
+            let made = there.clone();
+            let api = Scripted::new(move |asked| match asked.line.ends_with("/configmaps/c") {
+                true if made.load(Ordering::Relaxed) => {
+                    Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}})))
+                }
+                true => refusal(404, "NotFound"),
+                false => stored(asked, "6"),
+            });
+            let mut asks = pod(first, more);
+            asks["spec"]["containers"].as_array_mut().unwrap().truncate(1);
+            let world = World::new(&crew, api.await, dir, asks);
+            for _ in 0..30 {
+                assert!(world.look().await.is_err(), "it is tried again");
+            }
+            there.store(true, Ordering::Relaxed);
+            world.look().await.unwrap();
+            assert_eq!(world.api.event("Started").await, "Container started");
+            let told = world.api.events();
+            assert!(told.len() < 12, "{told:?}");
+        });
+    }
+}
+
 #[test]
 fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
     with_mounts(|crew, dir| async move {

@@ -1,0 +1,91 @@
+//! When Events may tell once more that the same step of a pod fails.
+//!
+//! What fails is tried again within milliseconds ([`RETRY`](super::kubelet::RETRY)), since nothing
+//! tells the kubelet that it would succeed by now. Events come less often: an object may have 25 of
+//! a type at once and then one in five minutes (`client::Recorder`), and those of the try that
+//! succeeds have to be among them. So they come as often as upstream's, whose tries are rarer.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// Upstream tries a pod again after this time and tells of each try: `backOffPeriod`.
+const EACH_TRY: Duration = Duration::from_secs(10);
+/// A volume that cannot be made is tried and told again after the first time, doubled up to the
+/// second. Source: `pkg/util/goroutinemap/exponentialbackoff`.
+const OF_VOLUME: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(122));
+
+/// What fails, in one pod.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Failing {
+    /// The sandbox cannot be made.
+    Sandbox,
+    /// A container, by its name, cannot be started.
+    Start(String),
+    /// A volume, by its name, cannot be made or brought up to date.
+    Volume(String),
+}
+
+/// When Events last told of each failure, and after which time they may again. In real time, as the
+/// tries are.
+#[derive(Default)]
+pub(super) struct Told(BTreeMap<Failing, (clock::Instant, Duration)>);
+
+impl Told {
+    /// Returns whether Events may tell of it now.
+    pub(super) fn is_due(&self, what: &Failing) -> bool {
+        self.0.get(what).is_none_or(|(at, pause)| at.elapsed() >= *pause)
+    }
+
+    /// Notes that Events tell of it now.
+    pub(super) fn note(&mut self, what: Failing) {
+        let pause = match (&what, self.0.get(&what)) {
+            (Failing::Volume(_), Some((_, before))) => (*before * 2).min(OF_VOLUME.1),
+            (Failing::Volume(_), None) => OF_VOLUME.0,
+            (Failing::Sandbox | Failing::Start(_), _) => EACH_TRY,
+        };
+        self.0.insert(what, (clock::Instant::now(), pause));
+    }
+
+    /// Returns whether Events may tell of it now, and notes that they do.
+    pub(super) fn tell(&mut self, what: Failing) -> bool {
+        let is_due = self.is_due(&what);
+        if is_due {
+            self.note(what);
+        }
+        is_due
+    }
+
+    /// Forgets failures that are over: the next time Events tell of them at once.
+    pub(super) fn keep(&mut self, goes_on: impl Fn(&Failing) -> bool) {
+        self.0.retain(|what, _| goes_on(what));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Seconds, of `within`, at which Events tell of a failure that is tried ten times a second.
+    async fn seconds(what: Failing, within: u64) -> Vec<f64> {
+        let (mut told, mut at) = (Told::default(), vec![]);
+        for tenth in 0..within * 10 {
+            if told.tell(what.clone()) {
+                at.push(tenth as f64 / 10.0);
+            }
+            clock::pause(Duration::from_millis(100)).await;
+        }
+        at
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_failure_that_stays_is_told_now_and_then() {
+        let volume = || Failing::Volume("v".into());
+        assert_eq!(seconds(volume(), 16).await, [0.0, 0.5, 1.5, 3.5, 7.5, 15.5]);
+        assert!(seconds(volume(), 1000).await.len() < 20, "an object has 25 Events");
+        assert_eq!(seconds(Failing::Start("a".into()), 21).await, [0.0, 10.0, 20.0]);
+        let mut told = Told::default();
+        assert!(told.tell(volume()) && told.tell(Failing::Sandbox), "each for itself");
+        told.keep(|what| *what == Failing::Sandbox);
+        assert!(told.is_due(&volume()) && !told.is_due(&Failing::Sandbox));
+    }
+}
