@@ -9,6 +9,7 @@ use crate::observe;
 use crate::observe::watch::Then;
 use clock::Instant;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// When a question that failed is asked again, and the pause before that.
 pub(crate) struct Retry {
