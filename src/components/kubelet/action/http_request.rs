@@ -145,8 +145,13 @@ pub(super) fn no_answer(to: SocketAddr, error: &hyper::Error) -> String {
     if cause.is_some_and(|cause| cause.kind() == io::ErrorKind::ConnectionReset) {
         return format!("read tcp {to}: read: connection reset by peer");
     }
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(deeper) = cause {
+        text = format!("{text}: {deeper}");
+        cause = deeper.source();
+    }
+    text
 }
 
 /// What a server answers: its head, and a body that is still to come.
