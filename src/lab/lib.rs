@@ -79,6 +79,7 @@ mod show;
 #[cfg(test)]
 mod stage;
 mod stuck;
+mod taught;
 #[cfg(test)]
 mod tests;
 pub mod view;

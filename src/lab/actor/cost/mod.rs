@@ -7,7 +7,7 @@ use crate::base;
 use crate::format::{EN, Lesson, Step};
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
-use crate::{lines, own, playable};
+use crate::{lines, own, playable, taught};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -163,7 +163,7 @@ impl Actor {
     /// `named`: see [`Actor::is_lessons`].
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
-        for (line, input) in lines::commands(lines) {
+        for (line, input) in taught::taught(lines).unwrap_or_else(|_| lines::commands(lines)) {
             let room = &self.engine.observer.recorder.room;
             for loss in self.teacher.would_take(&line, &input, room).await? {
                 let known = lost.iter().any(|l| {
@@ -272,7 +272,7 @@ impl Actor {
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !stands(&s.id) && self.engine.lacks(lesson, s).is_none());
         let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
-        played.map(lines).take_while(|lines| !lines::needs_shell(lines)).collect()
+        played.map(lines).take_while(|lines| !taught::needs_shell(lines)).collect()
     }
 
     /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the
