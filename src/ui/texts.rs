@@ -347,7 +347,7 @@ texts! {
     LabMinutes: "Time limit: {} min. `lab start` starts the clock; it also runs while the cluster is down.", "제한 시간: {}분. `lab start`를 실행하면 시간이 흐르기 시작하고, 클러스터가 꺼져 있을 때도 흐릅니다.";
     LabLeft: "{} left of {} min. `lab hint`, `lab check`, `lab grade`.", "남은 시간 {} (제한 {}분). `lab hint`, `lab check`, `lab grade`.";
     LabReached: "All points after {} of {} min.", "모든 점수를 {} 만에 얻었습니다(제한 {}분).";
-    LabHintsLeft: "({} more; the record counts them)", "(남은 힌트 {}개, 사용한 힌트는 기록에 남습니다)";
+    LabHintsLeft: "(there is another hint; the record counts hints)", "(힌트가 더 있습니다. 사용한 힌트는 기록에 남습니다)";
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 직접 수정했으므로 통과로 인정되지 않습니다.";

@@ -82,8 +82,8 @@ texts! { pub(crate) enum Word {
     LabShown: "solution shown", "풀이 공개됨";
     LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
     LabTasks: "Tasks", "과제";
-    LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
-    LabNoHints: "No hints are left.", "남은 힌트가 없습니다.";
+    LabHints: "There is a hint. The record counts it.", "힌트가 있습니다. 사용한 힌트는 기록에 남습니다.";
+    LabNoHints: "No hint fits now.", "지금 맞는 힌트가 없습니다.";
     LabGrade: "Grade", "채점 결과";
     LabGradeOld:
         "It is from before your last change; `lab grade` grades the lab again.",
@@ -91,7 +91,8 @@ texts! { pub(crate) enum Word {
     LabPassed: "passed", "통과";
     LabNotPassed: "not passed", "미통과";
     LabCause: "The cause", "원인";
-    LabStands: "Done: {} of {} · hints left: {}", "해결 {}/{} · 남은 힌트 {}개";
+    LabStands: "Done: {} of {}", "해결 {}/{}";
+    LabStandsHint: "Done: {} of {} · there is a hint", "해결 {}/{} · 힌트 있음";
     LabStarting: "The lab is being set up, {} s", "실습을 준비하는 중, {}초";
     LabGrading: "The lab is being graded, {} s", "채점하는 중, {}초";
     LabLeaving: "What the lab made is being taken away, {} s", "실습에서 만든 것을 삭제하는 중, {}초";
