@@ -55,7 +55,8 @@ texts! { pub(crate) enum Word {
     AnswerWaits: "{}: being checked", "{}: 확인하는 중";
     AnswerWrong: "Not right: {}. Look again", "{}: 아닙니다. 다시 살펴보세요";
     AnswerPart: "Right so far: {}. {} more: answer with all letters", "{}: 여기까지는 맞습니다. {}개 더: 모든 글자로 다시 답하세요";
-    AnswerUnknown: "{}: cannot be checked now: its object is missing, or the cluster is slow", "{}: 지금 확인할 수 없습니다. 질문의 대상이 없거나 클러스터의 응답이 늦습니다";
+    AnswerUnknown: "{}: cannot be checked now: the cluster is slow", "{}: 지금 확인할 수 없습니다. 클러스터의 응답이 늦습니다";
+    AnswerEarly: "Not yet: {}. Do the task first, then answer", "{}: 아직 이릅니다. 과제를 먼저 하고 답하세요";
     Hint: "hint {}", "힌트 {}";
     Stuck: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요.";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
