@@ -82,6 +82,7 @@ mod stuck;
 mod taught;
 #[cfg(test)]
 mod tests;
+mod touched;
 pub mod view;
 pub mod why;
 mod words;

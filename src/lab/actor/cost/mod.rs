@@ -7,7 +7,7 @@ use crate::base;
 use crate::format::{EN, Lesson, Step};
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
-use crate::{lines, own, playable, taught};
+use crate::{lines, own, playable, taught, touched};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -102,7 +102,7 @@ impl Actor {
             && self.engine.state() == State::Skipped
         {
             let lines = playable::playable(&lesson.steps[step].marked_solution());
-            cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
+            cost.add(self.cost_of_lines(&lines, &touched::keys(&lesson)).await?);
         }
         match (self.follower(lang), self.opened(lang)) {
             (Some(id), _) => self.cost_of_opening(&id, cost).await,
@@ -125,7 +125,7 @@ impl Actor {
         let Some(step) = lesson.steps.get(at).filter(|step| !step.setup.is_empty()) else { return Ok(()) };
         // On a foreign cluster a lesson has a namespace of its own.
         if self.engine.offers.own && self.engine.since_of(&lesson.id, &step.id) == 0 {
-            cost.add(self.cost_of_lines(&step.setup, &own::names(lesson)).await?);
+            cost.add(self.cost_of_lines(&step.setup, &touched::keys(lesson)).await?);
         }
         Ok(())
     }
@@ -201,7 +201,7 @@ impl Actor {
             true => 0,
             false => self.engine.since_of(&lesson.id, &lesson.steps[to].id),
         };
-        let named = own::names(&lesson);
+        let named = touched::keys(&lesson);
         if since == 0 {
             for line in self.lines_on_the_way(&lesson, to, begins) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
@@ -249,7 +249,7 @@ impl Actor {
             }
         }
         let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
-        let named = own::names(lesson);
+        let named = touched::keys(lesson);
         for lines in &again.played {
             cost.add(self.cost_of_lines(lines, &named).await?);
         }
