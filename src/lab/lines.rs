@@ -1,5 +1,5 @@
-//! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document is
-//! made of.
+//! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
+//! is made of.
 
 use super::own;
 use kubectl::table;

@@ -66,8 +66,8 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
 
 /// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
 /// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
-/// started this one writes to the same place, a whole session is recorded, and this command's output
-/// is not what was put away.
+/// started this one writes to the same place, a whole session is recorded, and it is not this
+/// command's output that was put away.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file

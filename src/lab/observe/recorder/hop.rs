@@ -128,8 +128,8 @@ fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 
     ]
 }
 
-/// Is it a look whose answer went to `/dev/null`? Then nobody has looked. What went to a file may be
-/// read later, or sent back.
+/// Is it a look whose answer went to `/dev/null`? Then nobody has looked. What went to a file may
+/// be read later, or sent back.
 fn is_thrown_away(record: &Record) -> bool {
     let looks = |r: &Request| {
         matches!(r.verb.as_str(), "get" | "list" | "watch") && !tap::is_connection(&r.subresource)

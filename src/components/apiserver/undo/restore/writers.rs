@@ -24,7 +24,8 @@ pub(super) type Work = BTreeSet<String>;
 /// `known_from`, of which no record tells, its own step counts: what it changed is not known.
 ///
 /// What a write changed beside its object is nobody's work: the Endpoints go with the Service that
-/// a person deletes, and a quota is charged with a pod. The record of the object itself comes first.
+/// a person deletes, and a quota is charged with a pod. The record of the object itself comes
+/// first.
 pub(super) fn works<R: Borrow<Record>>(
     records: &[R],
     since: Revision,
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(work(&records, 1).as_deref(), Some("delete"));
     }
 
-    /// A learner deleted a Service; a lesson, and then a controller, made it and its Endpoints anew.
+    /// A learner deleted a Service; a lesson and a controller made it and its Endpoints anew.
     #[test]
     fn what_goes_beside_an_object_is_nobodys_work() {
         let deleted = wrote(tap::LEARNER, "delete", 12, None);
