@@ -4,7 +4,8 @@
 //! so; wrong only when every watch has told what the store had at that moment, and no question to
 //! the network is out: until then the engine may not know enough. Once right it stays right, and
 //! once wrong it is judged no more: else an answer would become right because the cluster changes,
-//! and nobody would have looked.
+//! and nobody would have looked. Where `is` has no value by then, what the question is about is not
+//! there yet: the answer is told to be early, and is not kept.
 
 use super::engine::Engine;
 use super::format::{Form, Lesson, Odd, Step};
@@ -76,15 +77,19 @@ impl Engine {
             return;
         }
         let lacks = |answer: &super::format::Answer| is_waiting && answer.is.is_probe();
-        let is_unknown = |answer: &super::format::Answer| lacks(answer) || answer.is.truth(&facts).is_none();
-        let unknown = !is_told || step.answer.as_ref().is_none_or(is_unknown);
+        let unknown = !is_told || step.answer.as_ref().is_none_or(lacks);
+        let has_no_truth = |answer: &super::format::Answer| answer.is.truth(&facts).is_none();
+        let is_early = !unknown && step.answer.as_ref().is_some_and(has_no_truth);
         let kept = self.progress.look(&open.lesson.id, &step.id).and_then(|noted| noted.answers.last());
-        let more = step.answer.as_ref().zip(kept).filter(|_| !unknown);
+        let more = step.answer.as_ref().zip(kept).filter(|_| !unknown && !is_early);
         let more = more.and_then(|(answer, kept)| answer.missing(kept, &facts));
         let (lesson, step) = (open.lesson.id.clone(), step.id.clone());
-        self.progress.step(&lesson, &step).unjudged = unknown;
+        let noted = self.progress.step(&lesson, &step);
+        noted.unjudged = unknown;
+        let early = if is_early { noted.answers.pop() } else { None };
         if let Some(open) = &mut self.open {
             (open.given.waits, open.given.unknown, open.given.more) = (false, unknown, more);
+            open.given.early = early;
         }
     }
 
@@ -109,6 +114,7 @@ impl Engine {
             _ if noted.is_some_and(|noted| noted.is_right) => Judged::Right,
             given if given.waits => Judged::Waiting,
             given if given.unknown => Judged::Unknown,
+            given if given.early.is_some() => Judged::Early,
             _ if given.is_some() => Judged::Wrong,
             _ => Judged::Missing,
         };
@@ -117,7 +123,7 @@ impl Engine {
             question: answer.question.get(lang).into(),
             form: answer.form,
             cards: cards.collect(),
-            given: given.map(|kept| answer.shown(kept, lang)),
+            given: open.given.early.as_ref().or(given).map(|kept| answer.shown(kept, lang)),
             state,
             more: open.given.more.filter(|_| state == Judged::Wrong),
         })
@@ -177,6 +183,7 @@ fn way(answer: &super::format::Answer, lang: &str) -> String {
 mod tests {
     use super::*;
     use crate::cel::facts::Object;
+    use crate::cel::value;
     use crate::engine::Open;
     use crate::engine::tests::engine;
     use crate::format::parse;
@@ -278,7 +285,7 @@ mod tests {
         engine.take_answer("10.244.1.7", "en").unwrap();
         engine.settle();
         engine.close_answer(0, true);
-        assert_eq!(judged(&engine), Judged::Unknown, "there is no such pod");
+        assert_eq!(judged(&engine), Judged::Early, "there is no such pod");
         // The API server is slow, and the time for a verdict is over.
         let mut engine = asking("", "");
         pod_with(&mut engine, "10.244.1.8");
@@ -286,6 +293,26 @@ mod tests {
         engine.settle();
         engine.close_answer(0, false);
         assert_eq!(judged(&engine), Judged::Unknown, "the pod may have another address by now");
+    }
+
+    /// The number is right later, and a learner who gave it early has not erred.
+    #[test]
+    fn an_answer_before_its_object_is_there_is_early_and_counts_for_nothing() {
+        let mut engine = asking("", "");
+        engine.told(Told::list("pods", [].into(), 7));
+        engine.take_answer("10.244.1.7", "en").unwrap();
+        engine.settle();
+        engine.close_answer(0, true);
+        let answer = engine.view("en").answer.unwrap();
+        assert_eq!((answer.state, answer.given), (Judged::Early, Some("“10.244.1.7”".into())));
+        assert_eq!((noted(&engine).answers, noted(&engine).unjudged), (vec![], false), "it is not kept");
+        assert_eq!(engine.last_answer().0, Some(value::text("10.244.1.7")), "hints read it");
+        pod_with(&mut engine, "10.244.1.7");
+        engine.settle();
+        assert_eq!(judged(&engine), Judged::Early, "the learner says it again");
+        engine.take_answer("10.244.1.7", "en").unwrap();
+        engine.settle();
+        assert_eq!(engine.view("en").debrief, ["Your answer: “10.244.1.7”"]);
     }
 
     #[test]
@@ -396,7 +423,7 @@ mod tests {
         assert_eq!(taken_up(&mut engine), (Judged::Missing, vec![]));
         engine.told(Told::list("pods", [].into(), 7));
         engine.take_answer("10.244.1.8", "en").unwrap();
-        engine.close_answer(0, true);
+        engine.close_answer(0, false);
         assert_eq!(judged(&engine), Judged::Unknown);
         assert_eq!(taken_up(&mut engine), (Judged::Missing, vec![]), "nobody could tell");
         pod_with(&mut engine, "10.244.1.7");

@@ -17,8 +17,10 @@ pub(crate) struct Given {
     pub waits: bool,
     /// The number of the question that waits for its verdict.
     pub asked: u64,
-    /// It could not be judged.
+    /// It could not be judged: the watches, or an answer of the network, were late.
     pub unknown: bool,
+    /// What was given before the thing that the question is about was there. It is not kept.
+    pub early: Option<String>,
     /// How many right choices are missing beside those in it, where that is told.
     pub more: Option<usize>,
 }

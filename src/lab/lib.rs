@@ -79,8 +79,10 @@ mod show;
 #[cfg(test)]
 mod stage;
 mod stuck;
+mod taught;
 #[cfg(test)]
 mod tests;
+mod touched;
 pub mod view;
 pub mod why;
 mod words;

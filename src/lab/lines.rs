@@ -1,5 +1,5 @@
-//! The lines of a lesson or a lab: which of them may fail, what a manifest or a here-document is
-//! made of, and what the teacher, who has no shell, can play.
+//! The lines of a lesson or a lab: which of them may fail, and what a manifest or a here-document
+//! is made of.
 
 use super::own;
 use kubectl::table;
@@ -64,11 +64,6 @@ pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
         plain.push(text.into());
     }
     (plain, marked)
-}
-
-/// Is there a line among these that only a shell can run? Then the teacher plays none of them.
-pub(crate) fn needs_shell(lines: &[String]) -> bool {
-    commands(lines).iter().any(|(line, _)| !is_plain(may_fail(line).0))
 }
 
 /// Nothing in it only a shell could do. What stands in quotes is a word like any other, but for
@@ -162,7 +157,7 @@ pub(crate) fn following<'a>(line: &str, after: &'a [String]) -> (String, &'a [St
 
 /// The texts of files that here-documents have written, by the names of the files.
 #[derive(Default)]
-struct Files {
+pub(crate) struct Files {
     texts: BTreeMap<String, String>,
     /// The bytes that were read of them. A few lines could name one file very often.
     read: usize,
@@ -170,7 +165,7 @@ struct Files {
 
 impl Files {
     /// Follows a line whose standard input is `input`, and returns all that it reads.
-    fn follow(&mut self, line: &str, input: String) -> String {
+    pub(crate) fn follow(&mut self, line: &str, input: String) -> String {
         if let Some((name, appends)) = written(line) {
             let before = self.texts.remove(&name);
             let text = match (appends, before) {
@@ -195,6 +190,22 @@ impl Files {
             self.texts.retain(|name, _| !line.contains(name.as_str()));
         }
         input
+    }
+
+    /// A line of kubectl's with `-f -` in the place of a file, and the text that it reads. `input`:
+    /// what follows the line. `None`: the text of a file that it names is not known.
+    pub(crate) fn as_input(&self, line: &str, input: String) -> Option<(String, String)> {
+        let names = own::parsed(line).map(|parsed| parsed.flags.list("filename")).unwrap_or_default();
+        let [name] = names.as_slice() else { return names.is_empty().then(|| (line.into(), input)) };
+        if name == "-" {
+            return Some((line.into(), input));
+        }
+        let text = self.texts.get(plain_path(name))?;
+        let mut words: Vec<&str> = line.split(' ').collect();
+        let is_here = |pair: &[&str]| matches!(pair[0], "-f" | "--filename") && pair[1] == name;
+        let at = words.windows(2).position(is_here)?;
+        words[at + 1] = "-";
+        Some((words.join(" "), text.clone()))
     }
 
     /// The manifests that a line of kubectl's makes or deletes objects from, as one text. `None`:
@@ -222,7 +233,7 @@ impl Files {
 
 /// The file that a line writes its here-document to, and whether it appends it: (`db.yaml`, false)
 /// of `cat > db.yaml <<'EOF'`. `None`: the line does something else, or more than that.
-fn written(line: &str) -> Option<(String, bool)> {
+pub(crate) fn written(line: &str) -> Option<(String, bool)> {
     here_document(line)?;
     let words = shlex::split(may_fail(line).0)?;
     let (program, rest) = words.split_first()?;

@@ -32,7 +32,7 @@ pub(crate) fn resource(plural: &str, body: Option<&[u8]>) -> String {
 }
 
 /// The lines of a lesson's setup, and of the setups and solutions of its steps.
-fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
+pub(crate) fn parts_of(lesson: &Lesson) -> impl Iterator<Item = &Vec<String>> {
     let steps = lesson.steps.iter().flat_map(|step| [&step.setup, &step.solution]);
     std::iter::once(&lesson.setup).chain(steps)
 }

@@ -1,11 +1,12 @@
 //! Lines run as the teacher: a lesson's setup, its faults, and earlier steps that are played to
-//! reach a later one. Only kubectl's and `fault` lines: what needs a shell has no place in a setup
-//! that has to work everywhere.
+//! reach a later one. Only kubectl's and `fault` lines, and what needs no shell beside them
+//! ([`taught`]): what needs one has no place in a setup that has to work everywhere.
 
 use super::error::Error;
 use super::in_room;
-use super::lines::{commands, is_plain, may_fail};
+use super::lines::may_fail;
 use super::playable;
+use super::taught::{pause, taught};
 use cluster::Place;
 use cluster::control::{Ask, Control};
 use cluster::faults::Fault;
@@ -55,15 +56,16 @@ impl Teacher {
         room: &Room,
         mut told: impl FnMut(usize, usize) + Send,
     ) -> Result<(), Error> {
-        let all = commands(lines);
+        let all = taught(lines).map_err(|line| Error::Shell { line })?;
         let count = all.len();
-        if let Some((line, _)) = all.iter().find(|(line, _)| !is_plain(may_fail(line).0)) {
-            return Err(Error::Shell { line: line.clone() });
-        }
         for (number, (line, input)) in (1..).zip(all) {
             told(number, count);
             let (line, input) = (in_room::line(&line, room), in_room::manifest(&input, room));
             let (text, may_fail) = may_fail(&line);
+            if let Some(pause) = pause(text) {
+                clock::pause(pause).await;
+                continue;
+            }
             match self.line(text, input).await {
                 Err(why) if !may_fail => return Err(Error::Line { line, why }),
                 _ => {}
@@ -79,6 +81,8 @@ impl Teacher {
             Some("fault") => return self.fault(&words).await,
             Some("k") => words[0] = "kubectl".into(),
             Some("kubectl") => {}
+            // Lines of a solution that show something, or write a file that later lines read.
+            Some("cat" | "status" | "trace" | "what" | "why") => return Ok(()),
             Some(verb) if table::root().children().any(|v| v.name() == verb) => {
                 words.insert(0, "kubectl".into())
             }

@@ -398,9 +398,11 @@ pub enum Judged {
     Waiting,
     /// The learner may answer again.
     Wrong,
-    /// What it is about cannot be evaluated, for example because the object does not exist or the
-    /// watches have not told in time what the store has.
+    /// It cannot be judged: the watches have not told in time what the store has, or a pod has not
+    /// answered.
     Unknown,
+    /// What the question is about is not there yet. The answer counts for nothing.
+    Early,
     /// The step may still wait for its checks.
     Right,
 }

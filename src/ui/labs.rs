@@ -57,12 +57,14 @@ pub fn tasks(style: &PageStyle, view: &LabView) -> String {
     out
 }
 
-/// The last hint that was shown, and how many are left.
+/// The last hint that was shown, and whether there is another one. Not how many: hints have
+/// conditions, so that number goes up and down with what the learner does.
 pub fn hint(style: &PageStyle, view: &LabView) -> String {
     let Some(last) = view.hints.last() else { return String::new() };
     let number = view.hints.len().to_string();
+    let more = if view.hints_left == 0 { Say::LessonHintsOver } else { Say::LabHintsLeft };
     style.marked(&format!("{} ", style.lang.say(Say::LessonHint, &[&number])), last)
-        + &style.prose(&style.lang.say(Say::LabHintsLeft, &[&view.hints_left.to_string()]), "")
+        + &style.prose(&style.lang.say(more, &[]), "")
 }
 
 /// The solution and its explanation, for a learner who has given up.
@@ -244,6 +246,13 @@ mod tests {
         view.tasks[0].told = "A status was written by hand.".into();
         let told = tasks(&PLAIN, &view);
         assert!(told.contains("It answers.\n        A status was written by hand.\n"), "{told}");
+    }
+
+    #[test]
+    fn a_hint_says_whether_there_is_another_and_not_how_many() {
+        let told = |hints_left| hint(&PLAIN, &LabView { hints: vec!["Look.".into()], hints_left, ..view() });
+        assert!(told(3).contains("another hint") && told(3) == told(4), "{}", told(3));
+        assert!(told(0).contains("no more for now"), "{}", told(0));
     }
 
     #[test]

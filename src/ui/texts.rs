@@ -23,9 +23,7 @@ texts! {
     UpOver:
         "the cluster is not complete after {} s. Missing: {}. It goes on starting: `ropewalk status` shows how far it is, {} tells why, and `ropewalk down` ends it.",
         "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 없는 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
-    UpEnded:
-        "the cluster ended before it was ready; see {}",
-        "클러스터가 준비되기 전에 종료되었습니다. {} 파일을 확인하세요";
+    UpEnded: "the cluster ended before it was ready; see {}", "클러스터가 준비되기 전에 종료되었습니다. {} 파일을 확인하세요";
     UpFailed:
         "the cluster ended with code {}; see {}",
         "클러스터가 종료 코드 {}번으로 종료되었습니다. {} 파일을 확인하세요";
@@ -281,7 +279,8 @@ texts! {
     AnswerRight: "✓ Right: {}", "✓ 맞습니다: {}";
     AnswerWrong: "Not right: {}. Look again and answer again; `hint` helps.", "아닙니다: {}. 다시 살펴보고 답하세요. `hint`가 도움이 됩니다.";
     AnswerPart: "Right so far: {}. {} more: answer again with all the letters; `hint` helps.", "여기까지는 맞습니다: {}. {}개가 더 있습니다. 모든 글자를 넣어 다시 답하세요. `hint`가 도움이 됩니다.";
-    AnswerUnknown: "This answer cannot be checked now: what the question is about does not exist, or the cluster does not answer in time. {}", "이 답은 지금 확인할 수 없습니다. 질문의 대상이 없거나 클러스터가 제때 응답하지 않습니다. {}";
+    AnswerUnknown: "This answer cannot be checked now: the cluster does not answer in time. {}", "이 답은 지금 확인할 수 없습니다. 클러스터가 제때 응답하지 않습니다. {}";
+    AnswerEarly: "Not yet: {}. What the question asks for is not there yet. Do the task first, then answer again.", "아직 이릅니다: {}. 질문의 대상이 아직 없습니다. 과제를 먼저 하고 다시 답하세요.";
     LessonDone: "✓ Done.", "✓ 완료했습니다.";
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";
@@ -347,7 +346,7 @@ texts! {
     LabMinutes: "Time limit: {} min. `lab start` starts the clock; it also runs while the cluster is down.", "제한 시간: {}분. `lab start`를 실행하면 시간이 흐르기 시작하고, 클러스터가 꺼져 있을 때도 흐릅니다.";
     LabLeft: "{} left of {} min. `lab hint`, `lab check`, `lab grade`.", "남은 시간 {} (제한 {}분). `lab hint`, `lab check`, `lab grade`.";
     LabReached: "All points after {} of {} min.", "모든 점수를 {} 만에 얻었습니다(제한 {}분).";
-    LabHintsLeft: "({} more; the record counts them)", "(남은 힌트 {}개, 사용한 힌트는 기록에 남습니다)";
+    LabHintsLeft: "(there is another hint; the record counts hints)", "(힌트가 더 있습니다. 사용한 힌트는 기록에 남습니다)";
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 직접 수정했으므로 통과로 인정되지 않습니다.";

@@ -103,6 +103,8 @@ pub(super) struct Asked {
     silent: bool,
     /// `--watch`
     watch: bool,
+    /// Where the output went if the learner did not see it.
+    unseen: String,
     /// How many of a log's lines were asked for.
     tail: Option<i64>,
 }
@@ -186,8 +188,8 @@ impl Observer {
         let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
         let [silent, watch] =
             ["kubectl-ignore-not-found", "kubectl-watch"].map(|name| !header(name).is_empty());
-        let began = Instant::now();
-        Asked { request, object, began, before, table, labels, fields, output, silent, watch, tail }
+        let (began, unseen) = (Instant::now(), header("kubectl-unseen"));
+        Asked { request, object, began, before, table, labels, fields, output, silent, watch, unseen, tail }
     }
 
     /// It was answered; `answer` is what a write was answered with.
@@ -216,6 +218,7 @@ impl Observer {
             output: asked.output.clone(),
             silent: asked.silent,
             watch: asked.watch,
+            unseen: asked.unseen.clone(),
             tail: asked.tail,
             empty: false, // what a log holds is not looked at here
             tried: answer.filter(|_| tried).cloned(),

@@ -172,6 +172,7 @@ impl Ctx {
                     ("kubectl-dry-run", tries),
                     ("kubectl-ignore-not-found", silent),
                     ("kubectl-watch", watch),
+                    ("kubectl-unseen", self.env.unseen),
                 ];
                 let output = self.output.clone();
                 Ok(Arc::new(Api::new(target, &self.env, &command, &manner, output, limit).await?))

@@ -8,6 +8,8 @@ use nix::sys::termios::{self, SetArg, Termios};
 use parking_lot::Mutex;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
+use std::os::unix::process::parent_id;
+use std::path::Path;
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -24,7 +26,7 @@ pub fn main_with_stdio(args: Vec<String>) -> i32 {
             return 1;
         }
     };
-    let code = runtime.block_on(on_stdio(args, Env::of_process()));
+    let code = runtime.block_on(on_stdio(args, Env { unseen: unseen(), ..Env::of_process() }));
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
     code
@@ -60,6 +62,30 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
         terminal.raw(false);
     }
     code
+}
+
+/// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
+/// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
+/// started this one writes to the same place, a whole session is recorded, and it is not this
+/// command's output that was put away.
+///
+/// ```text
+/// kubectl get pods > pods.txt            file
+/// kubectl get pods > /dev/null           null
+/// kubectl get pods | grep web            -
+/// a script of such lines, in a log file  -
+/// ```
+pub fn unseen() -> Option<&'static str> {
+    let target = |process: &str| std::fs::read_link(format!("/proc/{process}/fd/1")).ok();
+    let own = target("self")?;
+    if target(&parent_id().to_string())? == own {
+        return None;
+    }
+    match std::fs::metadata("/proc/self/fd/1") {
+        Ok(found) if found.is_file() => Some("file"),
+        Ok(_) if own == Path::new("/dev/null") => Some("null"),
+        _ => None,
+    }
 }
 
 /// Waits for a signal that asks this program to end; the exit code. Its default action would leave
@@ -151,6 +177,32 @@ mod tests {
 
     /// Set in the process that is on a terminal and gets the signal.
     const INSIDE: &str = "ROPEWALK_TEST_EXEC_ENDED";
+    /// Set in the process that tells where its output goes, by its exit code.
+    const UNSEEN: &str = "ROPEWALK_TEST_UNSEEN";
+
+    #[test]
+    fn output_that_goes_to_a_file_or_to_nowhere_is_not_seen() {
+        if std::env::var_os(UNSEEN).is_some() {
+            let code = match unseen() {
+                None => 70,
+                Some("file") => 71,
+                Some(_) => 72,
+            };
+            std::process::exit(code);
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let name = "stdio::tests::output_that_goes_to_a_file_or_to_nowhere_is_not_seen";
+        let told = |stdout: std::process::Stdio| {
+            let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+            let status = command.args(["--exact", name]).env(UNSEEN, "1").stdout(stdout).status().unwrap();
+            status.code()
+        };
+        assert_eq!(told(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
+        assert_eq!(told(std::process::Stdio::piped()), Some(70));
+        assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
+        let null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
+        assert_eq!(told(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
+    }
 
     fn is_raw(terminal: impl AsFd) -> bool {
         !termios::tcgetattr(terminal).unwrap().local_flags.intersects(LocalFlags::ICANON | LocalFlags::ECHO)

@@ -77,6 +77,10 @@ pub struct Answer {
     /// kubectl prints each object by itself, also of a list (`--watch`).
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub watch: bool,
+    /// Where kubectl's output went if the learner did not see it: `file`, or `null` for
+    /// `/dev/null`. Empty: to a terminal or a pipe, or the client does not say.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub unseen: String,
     /// The lines of a log that were asked for (`--tail`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tail: Option<i64>,

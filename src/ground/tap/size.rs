@@ -33,6 +33,7 @@ fn event_size(event: &Event) -> usize {
             let texts = [&answer.verb, &answer.message, &answer.labels, &answer.fields, &answer.selector];
             texts.map(String::len).iter().sum::<usize>()
                 + answer.output.as_ref().map_or(0, String::len)
+                + answer.unseen.len()
                 + answer.tried.as_ref().map_or(0, json_size)
         }
         event => {

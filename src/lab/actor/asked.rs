@@ -2,6 +2,7 @@
 
 use super::meant::Meant;
 use super::pace::Pace;
+use super::verdict::Awaited;
 use super::{Actor, Asked, step_names};
 use crate::format::EN;
 use crate::in_room;
@@ -45,13 +46,13 @@ impl Actor {
                 let _ = reply.send(Reply::Error(text));
                 return;
             }
-            return self.await_verdict(lang, reply, false);
+            return self.await_verdict(lang, reply, Awaited::Step);
         }
         if let Ask::Answer { text } = question.ask {
             match self.engine.take_answer(&text, &lang) {
                 Ok(()) => {
                     self.save();
-                    self.await_verdict(lang, reply, true);
+                    self.await_verdict(lang, reply, Awaited::Answer);
                 }
                 Err(text) => _ = reply.send(Reply::Error(text)), // the asker may be gone
             }
@@ -64,8 +65,10 @@ impl Actor {
                 return;
             }
         };
+        let is_jump = matches!(ask, Ask::Goto { .. });
         let answer = match self.answer(ask, &plan, &lang).await {
             Ok(Some(value)) => Reply::Ok(value),
+            Ok(None) if is_jump => return self.await_verdict(lang, reply, Awaited::Watches),
             Ok(None) => {
                 self.settle();
                 Reply::Ok(json!(self.engine.view(&lang)))

@@ -1,5 +1,6 @@
 //! Sessions that wait for a verdict (`check`, or an answer that was given): they hear it when every
-//! watch and the network have caught up with what the store had at that moment.
+//! watch and the network have caught up with what the store had at that moment. A jump is answered
+//! when the watches have: else its first page would have the marks of before the way back.
 
 use super::{Actor, Found, publish};
 use crate::engine::qualified;
@@ -15,7 +16,21 @@ use tokio::sync::oneshot;
 /// `check` waits this long for watches and the network to catch up, beside `hold`.
 const PATIENCE: Duration = Duration::from_secs(8);
 
-/// A session that waits for a verdict.
+/// A jump waits this long for the watches.
+const PATIENCE_OF_JUMP: Duration = Duration::from_secs(1);
+
+/// What a session waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Awaited {
+    /// The verdict on the open step.
+    Step,
+    /// The verdict on the answer that the learner has just given.
+    Answer,
+    /// The watches alone, after a jump.
+    Watches,
+}
+
+/// A session that waits.
 pub(super) struct Waiter {
     lang: String,
     reply: oneshot::Sender<Reply>,
@@ -26,8 +41,7 @@ pub(super) struct Waiter {
     pub(super) looks: Option<Looks>,
     pub(super) number: u64,
     deadline: Instant,
-    /// The verdict is that on the answer that the learner has just given.
-    on_answer: bool,
+    awaited: Awaited,
 }
 
 /// What a foreign server has, by kind.
@@ -55,18 +69,20 @@ impl Actor {
         for waiter in std::mem::take(&mut self.waiters) {
             let shown = waiter.looks.as_ref().is_some_and(|looks| self.engine.observer.shows(looks));
             let is_told = !lacks && shown && self.engine.observer.caught_up(&waiter.needs);
-            if waiter.deadline > now && (busy || !is_told) {
+            let is_settled = !busy || waiter.awaited == Awaited::Watches;
+            if waiter.deadline > now && !(is_told && is_settled) {
                 rest.push(waiter);
                 continue;
             }
-            if waiter.on_answer {
+            if waiter.awaited == Awaited::Answer {
                 self.engine.close_answer(waiter.number, is_told);
                 self.save();
                 publish(&self.engine, &self.views);
             }
             // The session that asked hears at once what is missing; those that follow hear it when
             // its time has come.
-            let late = self.engine.open.as_mut().map(|open| std::mem::replace(&mut open.late, true));
+            let judged = self.engine.open.as_mut().filter(|_| waiter.awaited != Awaited::Watches);
+            let late = judged.map(|open| std::mem::replace(&mut open.late, true));
             let _ = waiter.reply.send(Reply::Ok(json!(self.engine.view(&waiter.lang))));
             if let (Some(open), Some(late)) = (&mut self.engine.open, late) {
                 open.late = late;
@@ -94,17 +110,23 @@ impl Actor {
     }
 
     /// Replies when the step, or the learner's last answer, is judged by what the store has now.
-    pub(super) fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, on_answer: bool) {
-        // What was answered, or asked, before the learner acted proves nothing.
-        self.engine.observer.answers.forget();
-        let hold = self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold);
+    /// After a jump, replies when the watches have told what the store has now.
+    pub(super) fn await_verdict(&mut self, lang: String, reply: oneshot::Sender<Reply>, awaited: Awaited) {
+        let patience = match awaited {
+            Awaited::Watches => PATIENCE_OF_JUMP,
+            Awaited::Step | Awaited::Answer => {
+                // What was answered, or asked, before the learner acted proves nothing.
+                self.engine.observer.answers.forget();
+                self.engine.current().map_or(Duration::ZERO, |(_, s)| s.hold) + PATIENCE
+            }
+        };
         let needs = self.engine.observer.recorder.of_plural.clone();
-        let deadline = Instant::now() + hold + PATIENCE;
+        let deadline = Instant::now() + patience;
         self.asked += 1;
         let (number, looks) = (self.asked, self.look());
-        if on_answer {
+        if awaited == Awaited::Answer {
             self.engine.await_answer(number);
         }
-        self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline, on_answer });
+        self.waiters.push(Waiter { lang, reply, needs, looks, number, deadline, awaited });
     }
 }

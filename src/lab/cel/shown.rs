@@ -6,6 +6,9 @@
 //! shown RESTARTS and not IP, which `-o wide` adds; `-o yaml` has shown both, `-o
 //! jsonpath='{.items[*].status.podIP}'` the address alone, and `-o name` neither.
 //!
+//! What went to a file or to `/dev/null` was shown to nobody. A pipe is a look: `grep`, `less` or
+//! `wc` reads on.
+//!
 //! What a template shows, kubectl's own printer tells: the template is run over the object as it is
 //! and over a copy whose field has another value. If the two texts differ, the field was in them.
 
@@ -22,7 +25,8 @@ use serde_json::{Value as Json, json};
 pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -> bool {
     let is_look = matches!(str_field(request, "verb"), "get" | "list")
         && matches!(at(request, "code"), Some(Value::Int(200)));
-    if !is_look || !covers(request, object) {
+    let is_unseen = !str_field(request, "unseen").is_empty();
+    if !is_look || is_unseen || !covers(request, object) {
         return false;
     }
     let is_table = at(request, "table") == Some(&Value::Bool(true));
@@ -188,6 +192,16 @@ mod tests {
             "verb": "list", "code": 200, "object": "Pod/d/*", "command": command, "table": table,
             "output": output.unwrap_or_default(), "output_known": output.is_some(),
         }))
+    }
+
+    #[test]
+    fn what_is_written_to_a_file_is_not_shown() {
+        let seen = |unseen: &str| {
+            let mut request = value::to_json(&asked("kubectl get", true, Some("wide")));
+            request["unseen"] = unseen.into();
+            shows(&value::of_json(&request), &pod(), "IP", "status.podIP")
+        };
+        assert_eq!(["", "file", "null"].map(seen), [true, false, false]);
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! `files:` of a lesson: what is placed in the learner's folder when the lesson is opened.
 
 use super::compiler::Compiler;
-use crate::lines::{commands, ends_manifest, is_plain, may_fail, needs_shell, reads_manifest};
+use crate::lines::{commands, ends_manifest, is_plain, may_fail, reads_manifest};
+use crate::taught::is_playable;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -75,8 +76,10 @@ impl Files {
         if self.all.is_empty() {
             return lines;
         }
-        if needs_shell(&lines) {
-            for (line, _) in commands(&lines).iter().filter(|(line, _)| !is_plain(may_fail(line).0)) {
+        let mut shells = commands(&lines);
+        shells.retain(|(line, _)| !is_playable(may_fail(line).0));
+        if !shells.is_empty() {
+            for (line, _) in &shells {
                 let named = self.all.iter().filter(|file| line.contains(&file.name));
                 self.touched.extend(named.map(|file| file.name.clone()));
             }

@@ -26,9 +26,11 @@
 //! is the component only if no person holds a token or certificate of that name (`observe::who`);
 //! such names are noted whether a lab is open or not, and kept with it. What was before the open
 //! lab is held in the store from compaction; where the store had to give it up, leaving deletes
-//! what the lab made (`run::past`). What the setup broke with `fault` is mended in both cases. The
-//! clock is the calendar's: it runs while the cluster is down, as in an exam. Records say how often
-//! a lab was started, graded, left and given up.
+//! what the lab made (`run::past`). What the setup broke with `fault` is mended in both cases. It
+//! ends with the cluster's process, so it is broken once more after the next start (`lasting`), and
+//! the lab goes on when its symptom shows again. The clock is the calendar's: it runs while the
+//! cluster is down, as in an exam. Records say how often a lab was started, graded, left and given
+//! up.
 //!
 //! Several sessions may look at the open lab: each follows it (`run::follow`) and gets a view now
 //! and after every change. The last grade and what was told to a learner who gave up belong to the
@@ -52,6 +54,7 @@ pub(crate) mod book;
 pub mod draw;
 mod error;
 pub mod guest;
+pub(crate) mod lasting;
 pub mod lent;
 mod opened;
 mod parts;

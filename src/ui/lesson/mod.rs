@@ -150,6 +150,7 @@ impl PageStyle {
                 None => self.say(Say::AnswerWrong, &[&given]),
             },
             Judged::Unknown => self.say(Say::AnswerUnknown, &[&given]),
+            Judged::Early => self.say(Say::AnswerEarly, &[&given]),
         };
         self.prose(&told, "")
     }

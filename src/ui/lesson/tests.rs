@@ -91,7 +91,7 @@ fn no_sentence_is_wider_than_the_terminal() {
         let style = PageStyle { lang, width: 40, ..PLAIN };
         let mut told = vec![style.page(&LessonView::default()), style.over(&over)];
         told.push(style.over(&LessonView { next: None, ..over.clone() }));
-        for state in [Judged::Right, Judged::Wrong, Judged::Unknown] {
+        for state in [Judged::Right, Judged::Wrong, Judged::Unknown, Judged::Early] {
             let judged = style.judged(&LessonView { answer: Some(answer(state)), ..view() });
             assert!(judged.contains("app=*x*"), "{judged}");
             told.push(judged);

@@ -55,7 +55,8 @@ texts! { pub(crate) enum Word {
     AnswerWaits: "{}: being checked", "{}: 확인하는 중";
     AnswerWrong: "Not right: {}. Look again", "{}: 아닙니다. 다시 살펴보세요";
     AnswerPart: "Right so far: {}. {} more: answer with all letters", "{}: 여기까지는 맞습니다. {}개 더: 모든 글자로 다시 답하세요";
-    AnswerUnknown: "{}: cannot be checked now: its object is missing, or the cluster is slow", "{}: 지금 확인할 수 없습니다. 질문의 대상이 없거나 클러스터의 응답이 늦습니다";
+    AnswerUnknown: "{}: cannot be checked now: the cluster is slow", "{}: 지금 확인할 수 없습니다. 클러스터의 응답이 늦습니다";
+    AnswerEarly: "Not yet: {}. Do the task first, then answer", "{}: 아직 이릅니다. 과제를 먼저 하고 답하세요";
     Hint: "hint {}", "힌트 {}";
     Stuck: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요.";
     ReadOn: "{} read on: F6 ↑↓", "{} 더 읽기: F6 ↑↓";
@@ -82,7 +83,7 @@ texts! { pub(crate) enum Word {
     LabShown: "solution shown", "풀이 공개됨";
     LabAbout: "seed {} · level {} · {} min", "시드 {} · 난이도 {} · {}분";
     LabTasks: "Tasks", "과제";
-    LabHints: "Hints left: {}. The record counts them.", "남은 힌트 {}개. 사용한 힌트는 기록에 남습니다.";
+    LabHints: "There is a hint. The record counts it.", "힌트가 있습니다. 사용한 힌트는 기록에 남습니다.";
     LabNoHints: "No further hint fits now.", "지금 맞는 힌트가 더 없습니다.";
     LabGrade: "Grade", "채점 결과";
     LabGradeOld:
@@ -91,7 +92,8 @@ texts! { pub(crate) enum Word {
     LabPassed: "passed", "통과";
     LabNotPassed: "not passed", "미통과";
     LabCause: "The cause", "원인";
-    LabStands: "Done: {} of {} · hints left: {}", "해결 {}/{} · 남은 힌트 {}개";
+    LabStands: "Done: {} of {}", "해결 {}/{}";
+    LabStandsHint: "Done: {} of {} · there is a hint", "해결 {}/{} · 힌트 있음";
     LabStarting: "The lab is being set up, {} s", "실습을 준비하는 중, {}초";
     LabGrading: "The lab is being graded, {} s", "채점하는 중, {}초";
     LabLeaving: "What the lab made is being taken away, {} s", "실습에서 만든 것을 삭제하는 중, {}초";

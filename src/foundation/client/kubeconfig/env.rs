@@ -13,6 +13,8 @@ pub struct Env {
     pub vars: BTreeMap<String, String>,
     /// What relative paths start from.
     pub cwd: PathBuf,
+    /// Where standard output goes if its user does not see it: `file` or `null`.
+    pub unseen: Option<&'static str>,
 }
 
 impl Env {
@@ -24,6 +26,7 @@ impl Env {
                 .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
                 .collect(),
             cwd: std::env::current_dir().unwrap_or_else(|_| "/".into()),
+            unseen: None,
         }
     }
 }

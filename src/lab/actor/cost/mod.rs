@@ -7,7 +7,7 @@ use crate::base;
 use crate::format::{EN, Lesson, Step};
 use crate::view::{Ask, State};
 use crate::words::{self, Word};
-use crate::{lines, own, playable};
+use crate::{lines, own, playable, taught, touched};
 use api::status::qualified;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::Value;
@@ -102,7 +102,7 @@ impl Actor {
             && self.engine.state() == State::Skipped
         {
             let lines = playable::playable(&lesson.steps[step].marked_solution());
-            cost.add(self.cost_of_lines(&lines, &own::names(&lesson)).await?);
+            cost.add(self.cost_of_lines(&lines, &touched::keys(&lesson)).await?);
         }
         match (self.follower(lang), self.opened(lang)) {
             (Some(id), _) => self.cost_of_opening(&id, cost).await,
@@ -125,7 +125,7 @@ impl Actor {
         let Some(step) = lesson.steps.get(at).filter(|step| !step.setup.is_empty()) else { return Ok(()) };
         // On a foreign cluster a lesson has a namespace of its own.
         if self.engine.offers.own && self.engine.since_of(&lesson.id, &step.id) == 0 {
-            cost.add(self.cost_of_lines(&step.setup, &own::names(lesson)).await?);
+            cost.add(self.cost_of_lines(&step.setup, &touched::keys(lesson)).await?);
         }
         Ok(())
     }
@@ -163,7 +163,7 @@ impl Actor {
     /// `named`: see [`Actor::is_lessons`].
     async fn cost_of_lines(&self, lines: &[String], named: &BTreeSet<String>) -> Result<Vec<Loss>, String> {
         let mut lost: Vec<Loss> = Vec::new();
-        for (line, input) in lines::commands(lines) {
+        for (line, input) in taught::taught(lines).unwrap_or_else(|_| lines::commands(lines)) {
             let room = &self.engine.observer.recorder.room;
             for loss in self.teacher.would_take(&line, &input, room).await? {
                 let known = lost.iter().any(|l| {
@@ -201,7 +201,7 @@ impl Actor {
             true => 0,
             false => self.engine.since_of(&lesson.id, &lesson.steps[to].id),
         };
-        let named = own::names(&lesson);
+        let named = touched::keys(&lesson);
         if since == 0 {
             for line in self.lines_on_the_way(&lesson, to, begins) {
                 cost.add(self.cost_of_lines(&line, &named).await?);
@@ -249,7 +249,7 @@ impl Actor {
             }
         }
         let again = base::again(lesson, to, &gone, |step| self.engine.lacks(lesson, step).is_none());
-        let named = own::names(lesson);
+        let named = touched::keys(lesson);
         for lines in &again.played {
             cost.add(self.cost_of_lines(lines, &named).await?);
         }
@@ -272,7 +272,7 @@ impl Actor {
         let steps = lesson.steps[from.min(to)..to].iter();
         let played = steps.filter(|s| !stands(&s.id) && self.engine.lacks(lesson, s).is_none());
         let lines = |step: &Step| [step.setup.as_slice(), &step.solution].concat();
-        played.map(lines).take_while(|lines| !lines::needs_shell(lines)).collect()
+        played.map(lines).take_while(|lines| !taught::needs_shell(lines)).collect()
     }
 
     /// Has a lesson made it, or a controller from what a lesson has made? Or is it a part of the

@@ -12,6 +12,7 @@ use tap::Record;
 
 mod again;
 mod held;
+mod jump;
 mod setup;
 
 const LIMIT: Duration = Duration::from_secs(30);

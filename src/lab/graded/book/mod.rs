@@ -135,6 +135,9 @@ pub(crate) struct Open {
     /// Not all of them are here.
     #[serde(default)]
     pub restarts_lost: bool,
+    /// What the setup broke with `fault` and nobody has mended.
+    #[serde(default)]
+    pub broken: Vec<tap::Fault>,
 }
 
 /// A version of a pod that tells of a restart. Of what came and went before the program was started

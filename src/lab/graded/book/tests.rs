@@ -27,6 +27,7 @@ fn open() -> Open {
         reborn: BTreeMap::new(),
         restarted: BTreeMap::new(),
         restarts_lost: false,
+        broken: vec![],
     }
 }
 

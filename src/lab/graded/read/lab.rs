@@ -70,6 +70,8 @@ pub struct Task {
     pub probe: Vec<String>,
     /// Sentence (may be empty) and expression.
     pub(crate) checks: Vec<(Text, Expr)>,
+    /// Once this is true, the task stays red: the judge waits no longer.
+    pub(crate) lost: Option<Expr>,
     /// What is said when it is red and its check has no sentence; may be empty, then the task
     /// itself is.
     pub unmet: Text,
@@ -157,7 +159,7 @@ impl Lab {
 
     /// The expressions of its tasks, of `ready_when` and of its hints.
     pub(crate) fn exprs(&self) -> impl Iterator<Item = &Expr> {
-        let tasks = self.tasks.iter().flat_map(|t| t.checks.iter().map(|(_, e)| e));
+        let tasks = self.tasks.iter().flat_map(|t| t.checks.iter().map(|(_, e)| e).chain(&t.lost));
         tasks.chain(&self.ready_when).chain(self.hints.iter().filter_map(|h| h.when.as_ref()))
     }
 }

@@ -50,6 +50,7 @@ pub(super) struct Task {
     #[serde(default)]
     pub probe: Vec<String>,
     pub check: raw::Checks,
+    pub lost: Option<String>,
     pub unmet: Option<String>,
     pub hold: Option<raw::Span>,
     pub within: Option<raw::Span>,

@@ -1,5 +1,6 @@
 //! Where labs are handed out and graded. One thing at a time: a grade must not meet a reset.
 
+mod again;
 mod anchor;
 mod doing;
 pub(crate) mod follow;
@@ -28,6 +29,7 @@ use super::world::{Frame, World};
 use crate::cel::{Expr, facts, value};
 use crate::engine::Lazily;
 use crate::run::Teacher;
+use again::Again;
 use cluster::guest::Host;
 use cluster::undo::Past;
 use doing::Doing;
@@ -67,6 +69,8 @@ pub(crate) struct LabRun {
     templates: Templates,
     /// What an earlier process has left open is as it was.
     taken_up: AtomicBool,
+    /// How far its faults are broken once more.
+    again: Mutex<Again>,
     /// What is being done with the lab at the moment.
     doing: Mutex<Doing>,
     /// Wakes those who follow the open lab.
@@ -156,6 +160,7 @@ impl LabRun {
             known.meddling = open.meddling.clone();
             known.restarted = open.restarted.clone();
             known.restarts_lost = open.restarts_lost;
+            known.broken = open.broken.clone();
             known.observer.recorder.who = known.who.clone();
             known.recording = true;
             known.watch = Some(Stopwatch::taken_up(open.started, open.ran_ms));
@@ -179,6 +184,7 @@ impl LabRun {
             seen: Mutex::default(),
             templates: Templates::default(),
             taken_up: AtomicBool::new(false),
+            again: Mutex::default(),
             doing: Mutex::default(),
             changed: watch::Sender::default(),
             is_proof: std::env::var_os(PROOF).is_some(),
@@ -208,6 +214,7 @@ impl LabRun {
             open.meddling = known.meddling.clone();
             open.restarted = known.restarted.clone();
             open.restarts_lost = known.restarts_lost;
+            open.broken = known.broken.clone();
             open.undo = known.journeys_before.saturating_add(known.journeys.len() as u32);
             open.ran_ms = known.watch.map_or(0, |w| w.ms());
         }

@@ -129,7 +129,7 @@ fn faults(setup: &[String]) -> Vec<Fault> {
 /// node crash n2, cut n2 n1    both are broken    fault heal, fault node start n2
 /// node crash n2               it runs again      nothing
 /// ```
-fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
+pub(super) fn mending(faults: &[Fault], broken: &[Broken]) -> Vec<String> {
     let is_off = |broken: &Broken| matches!(broken.fault.as_str(), "stopped" | "crashed");
     let mends = |fault: &Fault| match fault {
         Fault::Node { node, act: Act::Stop | Act::Crash } => {

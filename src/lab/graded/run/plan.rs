@@ -12,7 +12,7 @@ use api::status::qualified;
 use cluster::guest::Room;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::{Map, Value, json};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Seeds that are tried where none was asked for and the names that they draw are taken.
 const SEEDS: usize = 20;
@@ -53,12 +53,42 @@ impl LabRun {
         let (seed, variant) = self.free_seed(lab, seed, lang).await?;
         plan.seed = seed;
         let goes = open.as_ref().and_then(|open| self.places_of(open)).unwrap_or_default();
-        for loss in self.cost_of_setup(&lab.setup_lines(&variant)).await.map_err(unknown)? {
-            if !goes.contains(&loss.namespace) && !plan.lost.contains(&loss) {
+        let cost = self.cost_of_setup(&lab.setup_lines(&variant)).await.map_err(unknown)?;
+        let (inside, mut cost): (Vec<_>, Vec<_>) =
+            cost.into_iter().partition(|loss| goes.contains(&loss.namespace));
+        // What the open lab made goes with it; what was there before it comes back. Without a way
+        // back nobody can tell them apart.
+        if let Some(open) = open.as_ref().filter(|_| !back.is_null()) {
+            cost.extend(self.older(inside, open.base).await.map_err(unknown)?);
+        }
+        for loss in cost {
+            if !plan.lost.contains(&loss) {
                 plan.lost.push(loss);
             }
         }
         Ok((plan, back))
+    }
+
+    /// Of these objects, those that were there at the revision `base`, before the open lab. Objects
+    /// of the control plane are left out: named by what differs now, they would tell the open lab's
+    /// cause.
+    ///
+    /// # Errors
+    /// The store does not say what there was.
+    async fn older(&self, objects: Vec<Loss>, base: i64) -> Result<Vec<Loss>, String> {
+        let mut then = BTreeMap::new();
+        let mut older = Vec::new();
+        for object in objects.into_iter().filter(|object| object.namespace != "kube-system") {
+            let kind = kinds::stored(&object.resource).filter(|kind| kind.group == object.group);
+            let Some(kind) = kind.map(|kind| kind.kind) else { continue };
+            if !then.contains_key(kind) {
+                then.insert(kind, self.world.objects_at(kind, base).await?);
+            }
+            if then[kind].contains_key(&(object.namespace.clone(), object.name.clone())) {
+                older.push(object);
+            }
+        }
+        Ok(older)
     }
 
     /// The API server's plan of the way back, if a start or a leave takes no more than was agreed
@@ -129,7 +159,8 @@ impl LabRun {
         Err(words::say(lang, Word::InTheWay, &[&named.join(", ")]))
     }
 
-    /// Objects that lines make and that are there already, but for what goes with the open lab.
+    /// Objects that lines make and that are there already, but for what goes with the open lab. In
+    /// its namespaces that is what was not there before it.
     async fn in_the_way(&self, lines: &[String]) -> Vec<Loss> {
         let open = self.book().open.clone();
         // Without known namespaces everything since goes: what of it is in the way nobody can tell
@@ -141,7 +172,7 @@ impl LabRun {
             },
             None => BTreeSet::new(),
         };
-        let mut found: Vec<Loss> = Vec::new();
+        let (mut found, mut within): (Vec<Loss>, Vec<Loss>) = (Vec::new(), Vec::new());
         for made in made(lines) {
             let inside = match made.resource.as_str() {
                 "namespaces" => &made.name,
@@ -149,12 +180,18 @@ impl LabRun {
             };
             // In a namespace that is in the way itself everything is.
             let counted = |l: &Loss| l.resource == "namespaces" && l.name == made.namespace;
-            if goes.contains(inside) || found.iter().any(counted) {
+            if found.iter().any(counted) {
                 continue;
             }
-            if self.teacher.is_there(&made).await {
+            if goes.contains(inside) {
+                within.push(made);
+            } else if self.teacher.is_there(&made).await {
                 found.push(made);
             }
+        }
+        if let Some(open) = open.filter(|_| !within.is_empty()) {
+            // What the store no longer knows is taken for the open lab's.
+            found.extend(self.older(within, open.base).await.unwrap_or_default());
         }
         found
     }
@@ -279,6 +316,31 @@ mod tests {
                 assert!(told.ends_with(says), "{told}");
             }
         }
+        crew.kill();
+    }
+
+    /// The open lab is played in `shop`, where the learner had a ConfigMap before it.
+    #[tokio::test]
+    async fn what_was_there_before_the_open_lab_is_told_from_what_it_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let (_silent, address) = stage::silent().await;
+        let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+        let client = client::testing::Scripted::new(|asked| {
+            let is_list = asked.line == "GET /api/v1/configmaps";
+            let item = json!({"metadata": {"namespace": "shop", "name": "own", "resourceVersion": "3"}});
+            is_list.then(|| (200, json!({"metadata": {"resourceVersion": "5"}, "items": [item]})))
+        });
+        let host: Host = Stage::seen_by(client.await.client, dir.path(), address, past);
+        let crew = Crew::new("labs");
+        let run = LabRun::open(World::start(&crew, &host).unwrap(), host, Opened::default()).unwrap();
+        let map = |namespace: &str, name: &str| Loss {
+            resource: "configmaps".into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            ..Loss::default()
+        };
+        let older = run.older(vec![map("shop", "own"), map("shop", "made"), map("kube-system", "own")], 5);
+        assert_eq!(older.await, Ok(vec![map("shop", "own")]));
         crew.kill();
     }
 

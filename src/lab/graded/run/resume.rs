@@ -1,5 +1,6 @@
-//! A lab that was open when the cluster's process ended goes on: what the judge had disturbed is
-//! taken back, and what was there when the clock started is read from the store, which kept it.
+//! A lab that was open when the cluster's process ended goes on: what its setup had broken with
+//! `fault` is broken once more, what the judge had disturbed is taken back, and what was there when
+//! the clock started is read from the store, which kept it.
 
 use super::{Current, LabRun};
 use crate::graded::words::{self, Word};
@@ -41,6 +42,9 @@ impl LabRun {
             let failed = |why: String| words::say(lang, Word::NoTakeUp, &[&lab.id, &why]);
             if self.is_gone(current.open.began).await.map_err(failed)? {
                 return Err(words::say(lang, Word::BaseGone, &[&lab.id]));
+            }
+            if !self.is_broken_again(&current).await.map_err(failed)? {
+                return Err(words::say(lang, Word::BreaksAgain, &[&lab.id]));
             }
             if let Some(before) = current.open.disturbed {
                 // The judge's own way back, which is none of the learner's.

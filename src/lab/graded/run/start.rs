@@ -19,7 +19,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// The symptom has to show by then, and for so long before the clock starts.
-const SYMPTOM_MAX: Duration = Duration::from_secs(90);
+pub(super) const SYMPTOM_MAX: Duration = Duration::from_secs(90);
 const SYMPTOM_HOLD: Duration = Duration::from_millis(500);
 
 /// A lab before its setup: nothing was seen of it, and its clock does not run.
@@ -50,6 +50,7 @@ fn not_begun(lab: &Lab, seed: u64, base: i64) -> Open {
         reborn: BTreeMap::new(),
         restarted: BTreeMap::new(),
         restarts_lost: false,
+        broken: vec![],
     }
 }
 
@@ -157,6 +158,7 @@ impl LabRun {
         known.recording = true;
         known.quiet = false;
         known.solving = false;
+        known.broken.clear();
         (known.places, known.reads) = (places, reads);
         known.begin(None);
     }

@@ -271,6 +271,23 @@ impl World {
         hold: Duration,
         within: Duration,
     ) -> Result<(), usize> {
+        self.settled_unless(None, exprs, frame, hold, within).await
+    }
+
+    /// Waits as [`World::settled`] does, and no longer once `lost` is true: then they will never
+    /// hold.
+    ///
+    /// # Errors
+    /// As there; with `lost`, the place of the last that does not hold. An author writes what can
+    /// be lost for good behind what may only be late.
+    pub(crate) async fn settled_unless(
+        self: &Arc<World>,
+        lost: Option<&Expr>,
+        exprs: &[&Expr],
+        frame: &Frame,
+        hold: Duration,
+        within: Duration,
+    ) -> Result<(), usize> {
         let began = Instant::now();
         let mut follow = self.follow();
         let mut since: Option<Instant> = None;
@@ -290,6 +307,10 @@ impl World {
                 }
                 Some(unmet) => {
                     since = None;
+                    let is_lost = |lost| in_place(|| self.truth(lost, frame, RENEW)) == Some(true);
+                    if lost.is_some_and(is_lost) {
+                        return Err(truths.iter().rposition(|t| *t != Some(true)).unwrap_or(unmet));
+                    }
                     let waits = truths[unmet].is_none() && self.know().observer.answers.is_waiting();
                     let patience = if waits { within + ANSWER } else { within };
                     if now.duration_since(began) >= patience {

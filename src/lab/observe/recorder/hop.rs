@@ -73,12 +73,13 @@ impl Recorder {
             ("detail", if detail.is_null() { value::empty() } else { value::of_json(&detail) }),
             ("exit", Value::Int(exit)),
         ];
-        let asked = asked_by(request, is_answer || ended.is_some(), solving);
+        let is_told = (is_answer || ended.is_some()) && !is_thrown_away(record);
+        let asked = asked_by(request, is_told, solving);
         value::map(what.into_iter().chain(asked).chain(self.looked_at(record, request)))
     }
 
     /// The fields that tell how something was looked at, and what was said of it.
-    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 13] {
+    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 14] {
         // A list that is searched for a prefix shows a part of the kind, as one with a selector
         // does.
         let prefix = request.zip(record.object.as_ref()).map_or("", |(r, o)| self.prefix(r, o));
@@ -100,6 +101,7 @@ impl Recorder {
             // It would not have said that there is none.
             ("silent", Value::Bool(answer.silent)),
             ("watch", Value::Bool(answer.watch)),
+            ("unseen", value::text(&answer.unseen)),
             ("tried", answer.tried.as_ref().map_or_else(value::empty, value::of_json)),
             ("tail", Value::Int(answer.tail.unwrap_or(ALL_LINES))),
             ("empty", Value::Bool(answer.empty)),
@@ -109,7 +111,7 @@ impl Recorder {
 }
 
 /// The fields that tell who made the request of a record, and by which command. `is_told`: the
-/// record says how the request ended.
+/// record says how the request ended, and its answer was not thrown away.
 fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 9] {
     let part = |part: fn(&Request) -> &str| value::text(request.map_or("", part));
     let learner = request.is_some_and(Request::is_persons);
@@ -124,6 +126,15 @@ fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 
         ("command", part(|r| &r.command)),
         ("by", value::text(if solving && learner { "solve" } else { "" })),
     ]
+}
+
+/// Is it a look whose answer went to `/dev/null`? Then nobody has looked. What went to a file may
+/// be read later, or sent back.
+fn is_thrown_away(record: &Record) -> bool {
+    let looks = |r: &Request| {
+        matches!(r.verb.as_str(), "get" | "list" | "watch") && !tap::is_connection(&r.subresource)
+    };
+    record.request.as_ref().is_some_and(looks) && record.answer().is_some_and(|a| a.unseen == "null")
 }
 
 /// The session of a request, by which those of one command belong together. Clients choose them:

@@ -376,6 +376,22 @@ fn what_was_written_after_o_is_known_only_where_the_client_said_it() {
     assert_eq!(hop(Some("wide")), (true, "wide".into()));
 }
 
+/// `kubectl get pods > /dev/null` is no look, and `kubectl delete pod web > /dev/null` is an act.
+#[test]
+fn a_look_whose_answer_is_thrown_away_is_not_the_learners() {
+    let own = |verb: &str, unseen: &str| {
+        let answer = Answer { unseen: unseen.into(), ..Answer::default() };
+        let mut record = Record::new(Event::Answer(answer.into())).object("pods", "default", "p");
+        record.request =
+            Some(Request { user: "learner".into(), verb: verb.into(), code: 200, ..Request::default() });
+        let mut recorder = Recorder::default();
+        recorder.take(&record, Some(false));
+        value::field(&recorder.trace[0], "own") == Some(&Value::Bool(true))
+    };
+    assert!(own("get", "") && own("list", "file") && own("delete", "null"));
+    assert!(!own("get", "null") && !own("list", "null"));
+}
+
 #[test]
 fn a_request_is_the_learners_own_if_the_learner_meant_it() {
     let tap = Tap::new().at("n", Component::ApiServer);

@@ -90,6 +90,8 @@ pub(crate) struct Traffic {
     pub open_ports: Option<BTreeSet<u16>>,
     /// What the newest revisions changed.
     pub changed: BTreeMap<u64, ObjectRef>,
+    /// The newest revision that changed an object of any kind but a Lease.
+    pub newest_change: u64,
     /// The newest entries of the store's log, by index.
     pub written: BTreeMap<u64, Written>,
     pub play: Play,
@@ -142,6 +144,9 @@ impl Traffic {
             }
             Event::Commit(_) => {
                 let Some((revision, object)) = record.revision.zip(record.object.clone()) else { return };
+                if object.resource != "leases" {
+                    self.newest_change = self.newest_change.max(revision);
+                }
                 // The object itself comes first: see `Flow::take`.
                 self.changed.entry(revision).or_insert(object);
                 while self.changed.len() > WRITTEN_MAX {

@@ -52,6 +52,7 @@ pub(super) fn answering(
         Judged::Wrong if answer.more.is_some() => (Word::AnswerPart, Tone::Warn),
         Judged::Wrong => (Word::AnswerWrong, Tone::Warn),
         Judged::Unknown => (Word::AnswerUnknown, Tone::Warn),
+        Judged::Early => (Word::AnswerEarly, Tone::Warn),
     };
     let more = answer.more.unwrap_or_default().to_string();
     out.extend(text(&lang.say(word, &[&given, &more]), look, tone, room, "", "  "));

@@ -87,12 +87,13 @@ fn keys(model: &Model) -> String {
     }
 }
 
-/// The revision of the newest change that people can see. The view of Raft shows each entry of the
-/// store's log, also those of heartbeats: there it is the store's own, which `etcdctl` answers.
+/// The revision of the newest change of an object, also of a kind that the map does not show, such
+/// as a Secret; a renewed Lease does not count. The view of Raft shows each entry of the store's
+/// log, also those of heartbeats: there it is the store's own, which `etcdctl` answers.
 fn revision(model: &Model) -> u64 {
     match model.view {
         View::Raft => model.cluster.revision.max(model.traffic.stored_revision()),
-        _ => model.cluster.revision,
+        _ => model.cluster.revision.max(model.traffic.newest_change),
     }
 }
 

@@ -133,11 +133,9 @@ fn hints(model: &Model, view: &LabView, room: usize, out: &mut Vec<Line<'static>
             out.extend(markdown::lines(rest, room, look));
         }
     }
-    let left = match view.hints_left {
-        0 => lang.say(Word::LabNoHints, &[]),
-        n => lang.say(Word::LabHints, &[&n.to_string()]),
-    };
-    out.extend(text(&left, look, Tone::Dim, room, "", ""));
+    // No number: hints have conditions, so how many fit changes with every step of the learner's.
+    let left = if view.hints_left == 0 { Word::LabNoHints } else { Word::LabHints };
+    out.extend(text(&lang.say(left, &[]), look, Tone::Dim, room, "", ""));
 }
 
 /// The grade: the points of each task, what is missing, how it came about, and what happened. The
@@ -236,8 +234,9 @@ pub(super) fn standing(model: &Model, view: &LabView, room: usize) -> Vec<Line<'
         }
         _ => {
             let done = view.tasks.iter().filter(|task| task.green == Some(true)).count();
-            let with = [done.to_string(), view.tasks.len().to_string(), view.hints_left.to_string()];
-            let words = lang.say(Word::LabStands, &with.each_ref().map(String::as_str));
+            let with = [done.to_string(), view.tasks.len().to_string()];
+            let stands = if view.hints_left == 0 { Word::LabStands } else { Word::LabStandsHint };
+            let words = lang.say(stands, &with.each_ref().map(String::as_str));
             out.extend(text(&words, look, Tone::Accent, room, "", ""));
         }
     }

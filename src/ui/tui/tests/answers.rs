@@ -90,6 +90,7 @@ fn how_the_answer_stands_is_shown() {
         (Lang::En, Judged::Wrong, "Not right: 10.244.1.8"),
         (Lang::Ko, Judged::Wrong, "10.244.1.8: 아닙니다"),
         (Lang::En, Judged::Unknown, "10.244.1.8: cannot be checked"),
+        (Lang::En, Judged::Early, "Not yet: 10.244.1.8"),
         (Lang::En, Judged::Right, "10.244.1.8"),
     ] {
         let mut model = model(80, 24, lang, Look::default());

@@ -310,7 +310,7 @@ fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
         repaired.tasks[1].green = Some(true);
         lab(&mut model, repaired.clone());
         assert!(model.lab.has_old_grade() && model.lab.scroll == Scroll::Tasks);
-        let (shown, stands) = (text(&screen(&model)), lang.say(Word::LabStands, &["3", "4", "2"]));
+        let (shown, stands) = (text(&screen(&model)), lang.say(Word::LabStandsHint, &["3", "4"]));
         assert!(shown.contains(&stands) && shown.contains(words), "{shown}");
         if let Some(grade) = &mut repaired.grade {
             grade.record["score"] = 80.into();
@@ -318,6 +318,19 @@ fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
         lab(&mut model, repaired); // graded again
         assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
     }
+}
+
+/// Hints have conditions: after one is shown, more may fit than before.
+#[test]
+fn how_many_hints_fit_is_not_shown() {
+    let shown = |hints_left| {
+        let mut model = playing(120, 36, Lang::En, open(Lang::En));
+        lab(&mut model, LabView { hints_left, ..checked(Lang::En) });
+        text(&screen(&model))
+    };
+    assert!(shown(1).contains("there is a hint"), "{}", shown(1));
+    assert_eq!(shown(3), shown(1));
+    assert!(!shown(0).contains("there is a hint"), "{}", shown(0));
 }
 
 /// The objects of a lab go with it: what was done to them is not played on.

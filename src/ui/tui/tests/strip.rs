@@ -207,3 +207,17 @@ fn a_command_of_the_text_is_on_one_line_and_every_missing_check_in_sight() {
         assert_eq!(shown.contains(command), end == KeyCode::End, "{shown}");
     }
 }
+
+/// No view shows Secrets; a Lease is renewed all the time.
+#[test]
+fn the_status_line_counts_a_write_of_a_kind_that_no_view_shows() {
+    let mut model = model(120, 36, Lang::En, Look::default());
+    let commit = |resource: &str, revision| {
+        let event = tap::Event::Commit(tap::Write::UPDATED);
+        Record::new(event).object(resource, "default", "x").revision(revision)
+    };
+    assert!(text(&screen(&model)).contains("revision 870"));
+    tell(&mut model, Event::Records(vec![commit("secrets", 880), commit("leases", 881)]));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("revision 880"), "{shown}");
+}

@@ -385,6 +385,7 @@ impl Context {
             output: says_output.then(|| text(header(&self.headers, "kubectl-output"))),
             silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
             watch: !header(&self.headers, "kubectl-watch").is_empty(),
+            unseen: short(header(&self.headers, "kubectl-unseen"), RECORDED_NAME_MAX),
             tail,
             empty: self.shown_nothing.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),

@@ -126,7 +126,7 @@ fn what_a_client_chooses_is_recorded_up_to_a_bound() {
     let record = |length: usize| {
         let (ascii, wide) = ("x".repeat(length), "é".repeat(length));
         let mut headers = HeaderMap::new();
-        for name in ["user-agent", "kubectl-session", "kubectl-command", "kubectl-output"] {
+        for name in ["user-agent", "kubectl-session", "kubectl-command", "kubectl-output", "kubectl-unseen"] {
             headers.insert(name, ascii.parse().unwrap());
         }
         let query = Query::parse(Some(&format!("labelSelector={wide}")));

@@ -22,12 +22,17 @@ pub(super) type Work = BTreeSet<String>;
 /// Returns the work of people after the revision `since` on each object that a person wrote since
 /// then, from records in their order. Where a way back leads to a time before `since`, or before
 /// `known_from`, of which no record tells, its own step counts: what it changed is not known.
+///
+/// What a write changed beside its object is nobody's work: the Endpoints go with the Service that
+/// a person deletes, and a quota is charged with a pod. The record of the object itself comes
+/// first.
 pub(super) fn works<R: Borrow<Record>>(
     records: &[R],
     since: Revision,
     known_from: Revision,
 ) -> BTreeMap<Named<'_>, Work> {
     let mut pasts: BTreeMap<Named<'_>, Vec<(Revision, Work)>> = BTreeMap::new();
+    let mut written = BTreeSet::new();
     for record in records {
         let record = Borrow::<Record>::borrow(record);
         let (Some(request), Some(object), Some(write), Some(revision)) =
@@ -36,7 +41,7 @@ pub(super) fn works<R: Borrow<Record>>(
             continue;
         };
         let revision = revision as Revision;
-        if revision <= since {
+        if revision <= since || write.journey.is_none() && !written.insert(revision) {
             continue;
         }
         let resource = (object.group.as_str(), object.resource.as_str());
@@ -99,6 +104,19 @@ mod tests {
         assert_eq!(work(&records, 1).as_deref(), Some("delete edit"));
         records.push(ada("rewind", 25, Some(Journey::Rewind(19))));
         assert_eq!(work(&records, 1).as_deref(), Some("delete"));
+    }
+
+    /// A learner deleted a Service; a lesson and a controller made it and its Endpoints anew.
+    #[test]
+    fn what_goes_beside_an_object_is_nobodys_work() {
+        let deleted = wrote(tap::LEARNER, "delete", 12, None);
+        let mut endpoints = wrote(tap::LEARNER, "delete", 12, None);
+        endpoints.object =
+            Record::new(Event::Commit(Write::DELETED)).object("endpoints", "shop", "rooms").object;
+        let (records, place) = ([deleted, endpoints.clone()], (("", "endpoints"), "shop", "rooms"));
+        assert!(!works(&records, 10, 1).contains_key(&place) && work(&records, 1).is_some());
+        let own = [Record { revision: Some(13), ..endpoints }];
+        assert!(works(&own, 10, 1).contains_key(&place), "made by hand");
     }
 
     #[test]

@@ -50,6 +50,7 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
             task: Text::new(&task.task),
             probe: task.probe,
             checks,
+            lost: task.lost.and_then(|lost| on.expr(&lost, Use::Check)),
             unmet: Text::new(&unmet),
             hold: task.hold.map_or(HOLD, |s| s.0),
             within: task.within.map_or(WITHIN, |s| s.0),

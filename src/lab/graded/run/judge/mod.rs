@@ -77,7 +77,7 @@ impl LabRun {
         let still: Vec<&Task> = lab.tasks.iter().filter(|t| t.probe.is_empty()).collect();
         let judged = still.iter().map(|task| {
             let frame = &frame;
-            async move { self.world.settled(&exprs(task), frame, task.hold, task.within).await }
+            async move { self.settle_task(task, frame, task.hold, task.within).await }
         });
         let judged = futures::future::join_all(judged).await;
         *self.seen() = still.iter().zip(&judged).map(|(t, v)| (t.id.clone(), v.is_ok())).collect();
@@ -260,6 +260,20 @@ impl LabRun {
         })
     }
 
+    /// Waits until a task's checks hold, or its verdict is certain.
+    ///
+    /// # Errors
+    /// The place of a check that does not hold.
+    async fn settle_task(
+        &self,
+        task: &Task,
+        frame: &Frame,
+        hold: Duration,
+        within: Duration,
+    ) -> Result<(), usize> {
+        self.world.settled_unless(task.lost.as_ref(), &exprs(task), frame, hold, within).await
+    }
+
     /// Does what a task's probe says, judges, and takes it back.
     async fn disturb(
         &self,
@@ -275,7 +289,7 @@ impl LabRun {
         // What is not so now does not stay so; nothing has to be disturbed to know that.
         let is_whole = still.iter().all(|t| found.get(&t.id).is_some_and(|f| f.green));
         let patience = patience_before(is_whole, task.within);
-        if let Err(unmet) = world.settled(&exprs(task), &frame, Duration::ZERO, patience).await {
+        if let Err(unmet) = self.settle_task(task, &frame, Duration::ZERO, patience).await {
             return Ok(self.in_parts(task, &frame, Err(unmet), parts));
         }
         let before = self.revision().await.map_err(failed)?;
@@ -293,7 +307,7 @@ impl LabRun {
         let verdict = match &played {
             Ok(()) => {
                 let within = recovery(task.within, began.elapsed());
-                world.settled(&exprs(task), &frame, task.hold, within).await
+                self.settle_task(task, &frame, task.hold, within).await
             }
             Err(_) => Err(0),
         };

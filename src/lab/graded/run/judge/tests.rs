@@ -157,6 +157,29 @@ async fn a_way_back_takes_nothing_that_was_written_before_the_probe() {
     crew.kill();
 }
 
+/// A request has failed, and the log that says so will say it for ever.
+#[tokio::test]
+async fn a_task_that_is_lost_is_not_waited_for() {
+    use crate::cel::Expr;
+    let dir = tempfile::tempdir().unwrap();
+    let (_silent, address) = stage::silent().await;
+    let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
+    let crew = Crew::new("labs");
+    let run = opened(dir.path(), address, past, &crew).await;
+    let (current, task) = nothing_to_see(&run);
+    let expr = |source: &str| Expr::compile(source, Use::Check, &[]).unwrap();
+    let (is_so, never) = (|| expr("since_step == 10"), || expr("since_step == 7"));
+    let checks = [never(), is_so(), never()].map(|is| (Text::default(), is));
+    let mut task = Task { checks: checks.into(), lost: Some(never()), ..task };
+    let (frame, hour) = (current.frame(), Duration::from_secs(3600));
+    assert_eq!(run.settle_task(&task, &frame, Duration::ZERO, Duration::ZERO).await, Err(0));
+    task.lost = Some(is_so());
+    let settled = run.settle_task(&task, &frame, Duration::ZERO, hour);
+    let settled = tokio::time::timeout(Duration::from_secs(20), settled).await;
+    assert_eq!(settled.expect("it ends at once"), Err(2), "the last one is what is lost");
+    crew.kill();
+}
+
 /// The cluster is stopped while it still recovers from a probe: the next start does not go back
 /// once more, over what the learner has done since.
 #[tokio::test]

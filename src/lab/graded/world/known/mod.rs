@@ -5,6 +5,7 @@ use super::STALE;
 use crate::cel::facts::Object;
 use crate::cel::{Facts, Memo};
 use crate::graded::book::Restarted;
+use crate::graded::lasting;
 use crate::graded::seal::{self, Chain};
 use crate::graded::stopwatch::Stopwatch;
 use crate::observe::Observer;
@@ -39,6 +40,10 @@ pub(crate) struct Known {
     pub playing: bool,
     /// The judge takes back what it has disturbed: the next way back is its own.
     pub returning: bool,
+    /// What the setup broke is broken once more, after a start of the cluster: nobody's act.
+    pub breaking: bool,
+    /// What the setup broke with `fault` and nobody has mended.
+    pub broken: Vec<tap::Fault>,
     /// The solution is being played.
     pub solving: bool,
     pub chain: Chain,
@@ -166,7 +171,10 @@ impl Known {
         let meddling = self.who.meddling(record).filter(|_| here);
         // A fault has no author; while the judge is at work it is the probe's, and where no probe
         // is played it helps or hinders the cluster to recover.
-        let is_fault = matches!(record.event, tap::Event::Fault(_));
+        let is_fault = matches!(record.event, tap::Event::Fault(_)) && !self.breaking;
+        if let tap::Event::Fault(fault) = &record.event {
+            self.unsaved |= lasting::note(&mut self.broken, fault, self.watch.is_none());
+        }
         self.meddled |= self.quiet && is_fault && !self.playing;
         if (here && wanted) || reaches || meddling.is_some() || (is_fault && !self.quiet) {
             self.changed_ms = self.watch.map(|w| w.ms());

@@ -165,6 +165,25 @@ fn what_is_done_without_writing_an_object_is_late_too() {
     assert_eq!(heal(true, false), (false, true), "a hand lent");
 }
 
+/// The cluster was started anew, and the machine that the setup had switched off is switched off
+/// once more. Then the learner switches it on.
+#[test]
+fn a_fault_that_is_put_back_is_nobodys_act_and_one_that_is_mended_is_forgotten() {
+    let switched = |act| {
+        let fault = tap::Fault::Node { node: "n2".into(), act };
+        (tap::Record::new(tap::Event::Fault(fault.clone())), fault)
+    };
+    let (crash, fault) = switched(tap::Act::Crash);
+    let broken = vec![fault];
+    let mut known = Known { recording: true, breaking: true, broken: broken.clone(), ..Known::default() };
+    known.begin(Some(Stopwatch::taken_up(clock::now(), 5000)));
+    known.take(&crash);
+    assert_eq!((known.changed_ms, &known.broken), (None, &broken));
+    (known.breaking, known.unsaved) = (false, false);
+    known.take(&switched(tap::Act::Start).0);
+    assert!(known.changed_ms.is_some() && known.broken.is_empty() && known.unsaved);
+}
+
 /// The time is over, and the learner goes on with a lesson in another namespace: the lab is as
 /// it was.
 #[test]

@@ -1,0 +1,93 @@
+//! What a lesson is about: the objects that its lines make, delete or change.
+
+use super::format::Lesson;
+use super::{lines, own};
+use cluster::guest::USUAL;
+use kubectl::parse::Parsed;
+use std::collections::BTreeSet;
+
+/// Verbs of kubectl's that change objects which they name; beside them those of `set`.
+const CHANGES: [&str; 9] = [
+    "annotate",
+    "edit",
+    "label",
+    "patch",
+    "rollout pause",
+    "rollout restart",
+    "rollout resume",
+    "rollout undo",
+    "scale",
+];
+
+/// Keys of the objects that the lines of a lesson's setup and solutions make, delete or change.
+///
+/// Example: control-tower/11 patches the DaemonSet `kube-proxy`, which is the cluster's. To go back
+/// in that lesson takes nothing of the learner's own there.
+pub(crate) fn keys(lesson: &Lesson) -> BTreeSet<String> {
+    let lines = own::parts_of(lesson).flat_map(|lines| lines::commands(lines));
+    let changed = lines.filter_map(|(line, _)| own::parsed(&line)).flat_map(|parsed| changed(&parsed));
+    changed.chain(own::names(lesson)).collect()
+}
+
+/// Keys of the objects that a command changes and names. What a manifest names it does not.
+fn changed(parsed: &Parsed) -> Vec<String> {
+    let path = parsed.verb.path;
+    if !CHANGES.contains(&path) && !path.starts_with("set ") || parsed.flags.changed("filename") {
+        return vec![];
+    }
+    let namespace = match parsed.flags.text("namespace") {
+        "" => USUAL,
+        named => named,
+    };
+    let key = |kind: &str, name: &str| {
+        let kind = own::kind_of(kind)?;
+        Some(own::key(&kind.qualified(), if kind.namespaced { namespace } else { "" }, name))
+    };
+    // What is set (`a=b`) or taken away (`a-`) is no name.
+    let mut words = parsed.args.iter().filter(|word| !word.contains('=') && !word.ends_with('-')).peekable();
+    if words.peek().is_some_and(|first| first.contains('/')) {
+        return words
+            .filter_map(|word| word.split_once('/'))
+            .filter_map(|(kind, name)| key(kind, name))
+            .collect();
+    }
+    let Some(kind) = words.next() else { return vec![] };
+    words.filter_map(|name| key(kind, name)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::Library;
+
+    #[test]
+    fn what_a_command_changes_is_named() {
+        for (line, named) in [
+            (
+                "kubectl patch daemonset kube-proxy -n kube-system -p '{}'",
+                "daemonsets.apps/kube-system/kube-proxy",
+            ),
+            ("-k scale deploy/web -n shop --replicas=3", "deployments.apps/shop/web"),
+            ("kubectl label node n1 n2 a=b c-", "nodes//n1 nodes//n2"),
+            ("kubectl set image deployment site nginx=nginx:1.26", "deployments.apps/default/site"),
+            ("kubectl rollout undo ds/kube-proxy -n kube-system", "daemonsets.apps/kube-system/kube-proxy"),
+            ("kubectl rollout status deployment site", ""),
+            ("kubectl get daemonset kube-proxy -n kube-system", ""),
+            ("kubectl label pods -l a=b c=d", ""),
+        ] {
+            let found = own::parsed(line).map(|parsed| changed(&parsed)).unwrap_or_default();
+            assert_eq!(found.join(" "), named, "{line}");
+        }
+    }
+
+    /// `goto` asked whether the DaemonSet, which the lesson patches, may be changed back.
+    #[test]
+    fn what_a_lesson_patches_is_its_own_to_change_back() {
+        let library = Library::built_in();
+        let lesson = library.get("control-tower/11").unwrap();
+        let proxy = "daemonsets.apps/kube-system/kube-proxy";
+        assert!(keys(lesson).contains(proxy));
+        assert!(!own::names(lesson).contains(proxy), "no line of it makes the DaemonSet");
+        assert!(keys(lesson).is_superset(&own::names(lesson)));
+    }
+}
