@@ -219,16 +219,15 @@ pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
 /// What is refused, what is not well, and a warning; then the command on the stage; then the newest
 /// Event that is no warning. A command that failed comes before what is not well.
 ///
-/// While a lab asks for the cause and something is not well, no warning is told whose message may
-/// name the cause ([`told`] leaves out that of `FailedCreate`).
+/// While a lab asks for the cause, no warning is told whose message may name the cause ([`told`]
+/// leaves out that of `FailedCreate`).
 pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let stage = stage(canvas, model);
     if model.traffic.moving() {
         return stage;
     }
     let (refused, unwell) = (blocked::line(canvas, scene, None), unwell(canvas, scene));
-    let is_silenced = canvas.asks_cause && unwell.is_some();
-    let hides = |event: &&Happened| is_silenced && event.warning && event.reason != "FailedCreate";
+    let hides = |event: &&Happened| canvas.asks_cause && event.warning && event.reason != "FailedCreate";
     let event = newest(scene).filter(|event| refused.is_none() && !hides(event));
     let (before, behind) = match event {
         Some(event) if event.warning && refusal(model).is_none() => {
@@ -241,7 +240,7 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
     first.chain(stage).chain(behind).collect()
 }
 
-/// Was the command on the stage refused, or did its last write fail?
+/// Returns whether the command on the stage was refused, or its last write failed.
 fn has_failed(model: &Model) -> bool {
     let fails = || model.traffic.shown().is_some_and(|flow| flow.failed().is_some());
     refusal(model).is_some() || fails()
