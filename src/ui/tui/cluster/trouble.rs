@@ -34,8 +34,8 @@ fn owner(pod: &Pod) -> (&str, &str) {
 }
 
 impl Cluster {
-    /// What is wrong with a pod. `None`: it is well, it is only starting or leaving, or it has
-    /// ended and its owner made another one since.
+    /// Returns what is wrong with a pod. `None`: it is well, it is only starting or leaving, or it
+    /// has ended and its owner made another one since.
     fn trouble<'a>(&self, pod: &'a Pod, newest: &Newest<'_>) -> Option<Trouble<'a>> {
         let is_replaced = || newest.get(&owner(pod)).is_some_and(|newest| *newest > pod.created);
         let (status, reason) = match pod.stand {
@@ -50,8 +50,8 @@ impl Cluster {
         Some(Trouble { pod, status, reason })
     }
 
-    /// The learner's pods that are not well: those that failed first, those that run last, and of
-    /// each sort the youngest first. Unlike the order of the latest change this one does not
+    /// Returns the learner's pods that are not well: those that failed first, those that run last,
+    /// and of each sort the youngest first. Unlike the order of the latest change this one does not
     /// alternate while two pods crash again and again.
     pub(crate) fn troubles(&self) -> Vec<Trouble<'_>> {
         let own = || self.pods.values().filter(|pod| !pod.system());
