@@ -216,8 +216,18 @@ pub fn missing(lang: Lang, value: &Value) -> String {
             parts.push(lang.say(say, &[&value[have].to_string(), &value[of].to_string()]));
         }
     }
-    parts.extend(value["waits"].as_str().filter(|why| !why.is_empty()).map(|why| harmless(why).into_owned()));
+    let why = held_up_by(value);
+    if !why.is_empty() {
+        parts.push(harmless(why).into_owned());
+    }
     parts.join(", ")
+}
+
+/// Returns what is known to hold a start up; empty if nothing is. While no API server answers, the
+/// addons fail for that alone, so their reason is none. `value`: as that of [`missing`]. Pure.
+pub fn held_up_by(value: &Value) -> &str {
+    let why = value["waits"].as_str().unwrap_or_default();
+    if value["api"] == true { why } else { "" }
 }
 
 /// Draws over what stands on the cursor's line, with no more than a carriage return, and never over
@@ -439,6 +449,8 @@ mod tests {
         let refused = serde_json::json!({"store": true, "api": true, "waits": why});
         let told = "addons are not made yet: x[2Jropewalk: ready";
         assert_eq!(missing(Lang::En, &refused), told, "nothing in it moves the cursor");
+        let early = serde_json::json!({"store": true, "api": false, "waits": "connection refused"});
+        assert_eq!(missing(Lang::En, &early), "kube-apiserver");
     }
 
     #[test]
