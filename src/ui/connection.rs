@@ -3,6 +3,7 @@
 use super::Error;
 use super::consent;
 use super::options::Options;
+use super::prose::harmless;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tui::text::cut;
@@ -200,7 +201,7 @@ fn news(lines: bool, told: &Value, now: &Value) -> bool {
 
 /// Names the parts of a start that are not there yet, and what is known to hold it up:
 /// `kube-apiserver, nodes 1/3`. Empty if it is complete. `value`: the cluster's answer to
-/// [`Ask::Wait`]. Pure.
+/// [`Ask::Wait`]. The reason in it may be the message of a learner's webhook. Pure.
 pub fn missing(lang: Lang, value: &Value) -> String {
     let mut parts = Vec::new();
     for (key, name) in [("store", "etcd"), ("api", "kube-apiserver")] {
@@ -215,8 +216,18 @@ pub fn missing(lang: Lang, value: &Value) -> String {
             parts.push(lang.say(say, &[&value[have].to_string(), &value[of].to_string()]));
         }
     }
-    parts.extend(value["waits"].as_str().filter(|why| !why.is_empty()).map(String::from));
+    let why = held_up_by(value);
+    if !why.is_empty() {
+        parts.push(harmless(why).into_owned());
+    }
     parts.join(", ")
+}
+
+/// Returns what is known to hold a start up; empty if nothing is. While no API server answers, the
+/// addons fail for that alone, so their reason is none. `value`: as that of [`missing`]. Pure.
+pub fn held_up_by(value: &Value) -> &str {
+    let why = value["waits"].as_str().unwrap_or_default();
+    if value["api"] == true { why } else { "" }
 }
 
 /// Draws over what stands on the cursor's line, with no more than a carriage return, and never over
@@ -434,8 +445,12 @@ mod tests {
         let value =
             serde_json::json!({"store": false, "nodes": 1, "nodesReady": 1, "pods": 2, "podsRunning": 0});
         assert_eq!(missing(Lang::En, &value), "etcd, kube-apiserver, kube-system pods 0/2");
-        let refused = serde_json::json!({"store": true, "api": true, "waits": "addons are not made yet: x"});
-        assert_eq!(missing(Lang::En, &refused), "addons are not made yet: x");
+        let why = "addons are not made yet: x\u{1b}[2J\nropewalk: ready";
+        let refused = serde_json::json!({"store": true, "api": true, "waits": why});
+        let told = "addons are not made yet: x[2Jropewalk: ready";
+        assert_eq!(missing(Lang::En, &refused), told, "nothing in it moves the cursor");
+        let early = serde_json::json!({"store": true, "api": false, "waits": "connection refused"});
+        assert_eq!(missing(Lang::En, &early), "kube-apiserver");
     }
 
     #[test]

@@ -22,7 +22,7 @@ texts! {
         "기다리기를 멈추었습니다. 클러스터는 계속 시작 중이며 `status`로 확인할 수 있습니다.";
     UpOver:
         "the cluster is not complete after {} s. Missing: {}. It goes on starting: `ropewalk status` shows how far it is, {} tells why, and `ropewalk down` ends it.",
-        "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 없는 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
+        "클러스터가 {}초가 지나도 다 시작되지 않았습니다. 아직 준비되지 않은 것: {}. 계속 시작 중이며, `ropewalk status`로 진행 상황을, {}에서 이유를 볼 수 있고, `ropewalk down`으로 끝낼 수 있습니다.";
     UpEnded: "the cluster ended before it was ready; see {}", "클러스터가 준비되기 전에 종료되었습니다. {} 파일을 확인하세요";
     UpFailed:
         "the cluster ended with code {}; see {}",
@@ -215,8 +215,8 @@ texts! {
         "faults: {} · read again after each change; Ctrl-C ends it",
         "오류: {}개 · 파일이 바뀌면 다시 읽습니다. 끝내려면 Ctrl-C";
     NoSuchLesson: "there is no lesson {}; `lesson list` shows them", "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";
-    StartWaits: "the cluster does not start yet: {}", "클러스터가 아직 시작되지 않았습니다. 이유: {}";
-    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 아직 다 시작되지 않았습니다. 없는 것: {}";
+    StartWaits: "the cluster has not started yet: {}", "클러스터가 아직 시작되지 않았습니다. 이유: {}";
+    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 다 시작되지 않았습니다. 아직 준비되지 않은 것: {}";
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";

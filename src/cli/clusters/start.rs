@@ -100,7 +100,7 @@ const LATE: Duration = Duration::from_secs(20);
 /// Says what a late start waits for: the first time, and when the cluster gives another reason.
 /// `told`: the reason that was said last. Pure.
 fn late_news(lang: Lang, told: &mut Option<String>, value: &Value) -> Option<String> {
-    let why = value["waits"].as_str().unwrap_or_default();
+    let why = connection::held_up_by(value);
     let is_said = told.as_ref().is_some_and(|told| why.is_empty() || told == why);
     if is_said || why.is_empty() && value["ready"] == true {
         return None;
@@ -290,6 +290,9 @@ mod tests {
         assert_eq!((news(false, "refused: a quota"), news(false, "")), (None, None));
         assert!(news(true, "refused: another").unwrap().ends_with("refused: another"));
         assert_eq!(late_news(Lang::En, &mut None, &serde_json::json!({"ready": true})), None);
+        // Nothing new: the API server is known to be missing.
+        let early = serde_json::json!({"store": true, "waits": "connection refused"});
+        assert_eq!(late_news(Lang::En, &mut Some(String::new()), &early), None);
     }
 
     #[test]

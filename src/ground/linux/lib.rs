@@ -124,12 +124,15 @@ mod tests {
 
     /// Set in the process that the test below runs.
     const INSIDE: &str = "ROPEWALK_TEST_SAY";
+    /// The exit code of that process after the line. A run of no test at all would end with 0.
+    const SAID: i32 = 7;
 
     /// Not a test of its own: what the one below runs in a process.
     #[test]
     fn says_a_line() {
         if std::env::var_os(INSIDE).is_some() {
             say("a line");
+            std::process::exit(SAID);
         }
     }
 
@@ -138,6 +141,7 @@ mod tests {
         let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "tests::says_a_line", "--nocapture"]).env(INSIDE, "1");
-        assert!(command.stdout(Stdio::null()).stderr(full).status().unwrap().success());
+        let ended = command.stdout(Stdio::null()).stderr(full).status().unwrap();
+        assert_eq!(ended.code(), Some(SAID));
     }
 }

@@ -108,8 +108,8 @@ pub(crate) type Lazily<T> = LazyLock<Arc<T>, Box<dyn FnOnce() -> Arc<T> + Send>>
 
 pub(crate) struct Engine {
     pub library: Lazily<Library>,
-    /// Packs stand beside the lessons in the binary. Without them nothing is wrong with a lesson, so
-    /// the library need not be read to tell its faults.
+    /// Lessons are read from packs, too. The lessons in the binary have no faults, so without packs
+    /// the library need not be read to tell of one.
     pub has_packs: bool,
     pub progress: Progress,
     pub path: PathBuf,

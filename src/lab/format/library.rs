@@ -62,13 +62,13 @@ impl Library {
         Library::at(None, false)
     }
 
-    /// Does [`Library::load`] read more than the lessons in the binary? Says so without reading them.
+    /// Returns whether [`Library::load`] reads more than the lessons in the binary. It reads none.
     pub(crate) fn has_packs() -> bool {
         directory().is_some() || !pack::folders_of_home().is_empty()
     }
 
-    /// The same as [`Library::load`] with this pack instead of the one that the environment names. `only`: its lessons
-    /// alone.
+    /// Reads as [`Library::load`], with this pack instead of the one that the environment names.
+    /// `only`: its lessons alone.
     pub fn at(given: Option<&Path>, only: bool) -> Arc<Library> {
         match (given, directory()) {
             (Some(given), _) if only => Library::read(given).into(),

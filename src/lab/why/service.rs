@@ -108,6 +108,10 @@ pub(super) fn service(reader: &Reader, out: &mut Explanation, service: &Value) {
     for port in list(service, "spec.ports") {
         target(reader, out, port, ready[0]);
     }
+    if reader.facts.asks_cause {
+        // Of every Service: if only a wrong one had this line, the line would tell which it is.
+        reader.fine(out, Word::LabAsks, &[]);
+    }
     outside(reader, out, service);
 }
 

@@ -108,7 +108,7 @@ texts! {
         External: "It is only a name for {}.", "{} 주소를 가리키는 이름일 뿐입니다.";
         NoSelector: "It has no selector, so nobody fills its list of endpoints.", "셀렉터가 없어서 엔드포인트 목록을 채우는 컨트롤러가 없습니다.";
         Selects: "It looks for pods with {}.", "{} 레이블을 가진 파드를 찾습니다.";
-        LabAsks: "The open lab asks for the cause, so `why` does not compare the labels with those of the pods. `lab hint` says where to look.", "열려 있는 실습에서 원인을 묻고 있으므로 `why`가 파드의 레이블과 비교해 주지 않습니다. 무엇을 살펴볼지는 `lab hint`로 볼 수 있습니다.";
+        LabAsks: "The open lab asks for the cause, so `why` does not compare the Service with its pods. `lab hint` says where to look.", "열려 있는 실습에서 원인을 묻고 있으므로 `why`가 서비스를 파드와 비교해 주지 않습니다. 무엇을 살펴볼지는 `lab hint`로 볼 수 있습니다.";
         NobodySelected: "It looks for pods with {}, and no pod has these labels, so it has no endpoints.", "{} 레이블을 가진 파드를 찾지만 그런 파드가 없어 엔드포인트가 없습니다.";
         Headless: "It is headless (clusterIP: None): its name leads to the addresses of the pods, and clients use the ports of the pods.", "헤드리스 서비스입니다(clusterIP: None). 이름을 조회하면 파드 주소가 나오고, 클라이언트는 파드의 포트로 직접 연결합니다.";
         OtherValue: "There are pods with {}={}, but it asks for {}.", "{}={} 레이블의 파드는 있지만 셀렉터가 찾는 값은 {}입니다.";

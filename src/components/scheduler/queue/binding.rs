@@ -81,7 +81,7 @@ impl Scheduler {
     /// node's labels, taints or `unschedulable` are others by now. This costs the decision nothing,
     /// and no decision waits for a watch. After a wait for volumes no version is named: the volume
     /// is made for this node.
-    async fn bind(
+    pub(super) async fn bind(
         &self,
         key: &Key,
         pod: &Pod,

@@ -92,7 +92,7 @@ fn while_a_lab_asks_for_the_cause_a_service_is_not_compared_with_its_pods() {
             let asked = ask(&facts, &[name]);
             let lines = asked.lines.join(" ");
             assert!(lines.contains(told) && !kept.iter().any(|kept| lines.contains(kept)), "{lines}");
-            assert_eq!(lines.contains("`lab hint`"), target == 80, "{lines}");
+            assert!(lines.contains("`lab hint`"), "{lines}");
             assert!(!asked.tips.join(" ").contains("--show-labels"), "{asked:?}");
         }
     }

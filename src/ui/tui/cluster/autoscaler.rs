@@ -14,7 +14,7 @@ const METRICS: [(&str, &str); 5] = [
     ("External", "external"),
 ];
 
-/// A metric of an autoscaler with its measured value and its target: `cpu: 12%/50%`.
+/// Returns a metric of an autoscaler with its measured value and its target: `cpu: 12%/50%`.
 fn measured(metric: &Value, current: &Value) -> String {
     let kind = text(metric, "type");
     let field = METRICS.iter().find(|(name, _)| *name == kind).map_or("", |(_, field)| *field);
@@ -59,8 +59,8 @@ pub(super) fn autoscaler(object: &Value) -> Autoscaler {
     }
 }
 
-/// Why an autoscaler cannot work, in the word of its condition. `ScalingDisabled` is no failure:
-/// somebody has scaled the workload to 0.
+/// Returns why an autoscaler cannot work, in the word of its condition. `ScalingDisabled` is no
+/// failure: the workload was scaled to 0 on purpose.
 fn unable(object: &Value) -> String {
     let is_it = |condition: &&Value| {
         matches!(text(condition, "type"), "AbleToScale" | "ScalingActive")

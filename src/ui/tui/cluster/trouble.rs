@@ -34,8 +34,8 @@ fn owner(pod: &Pod) -> (&str, &str) {
 }
 
 impl Cluster {
-    /// What is wrong with a pod. `None`: it is well, it is only starting or leaving, or it has
-    /// ended and its owner made another one since.
+    /// Returns what is wrong with a pod. `None`: it is well, it is only starting or leaving, or it
+    /// has ended and its owner made another one since.
     fn trouble<'a>(&self, pod: &'a Pod, newest: &Newest<'_>) -> Option<Trouble<'a>> {
         let is_replaced = || newest.get(&owner(pod)).is_some_and(|newest| *newest > pod.created);
         let (status, reason) = match pod.stand {
@@ -50,8 +50,8 @@ impl Cluster {
         Some(Trouble { pod, status, reason })
     }
 
-    /// The learner's pods that are not well: those that failed first, those that run last, and of
-    /// each sort the youngest first. Unlike the order of the latest change this one does not
+    /// Returns the learner's pods that are not well: those that failed first, those that run last,
+    /// and of each sort the youngest first. Unlike the order of the latest change this one does not
     /// alternate while two pods crash again and again.
     pub(crate) fn troubles(&self) -> Vec<Trouble<'_>> {
         let own = || self.pods.values().filter(|pod| !pod.system());
@@ -78,9 +78,10 @@ impl Cluster {
         self.deployments.contains_key(&key).then_some(key)
     }
 
-    /// The Deployments of which a pod is not well or was refused.
+    /// Returns the learner's Deployments of which a pod is not well or was refused.
     pub(crate) fn troubled_deployments(&self) -> BTreeSet<Key> {
-        let refused = self.replicasets.values().filter(|set| !set.failure.is_empty());
+        let own = self.replicasets.values().filter(|set| set.namespace != "kube-system");
+        let refused = own.filter(|set| !set.failure.is_empty());
         let refused = refused.map(|set| (set.namespace.clone(), set.owner.clone()));
         let unwell = self.troubles().into_iter().filter_map(|trouble| self.deployment_of(trouble.pod));
         refused.chain(unwell).collect()
@@ -183,6 +184,12 @@ mod tests {
         for name in ["web", "api", "db"] {
             cluster.deployments.insert(("shop".into(), name.into()), Deployment::default());
         }
+        // The learner's Deployments stay before those of the cluster.
+        let dns = ReplicaSet {
+            namespace: "kube-system".into(),
+            ..cluster.replicasets.values().next().unwrap().clone()
+        };
+        cluster.replicasets.insert(("kube-system".into(), "dns-1".into()), dns);
         let names: Vec<String> = cluster.troubled_deployments().into_iter().map(|key| key.1).collect();
         assert_eq!(names, ["api", "web"]);
     }

@@ -19,7 +19,7 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<(&'a Key, &'a Deployme
     deployments.get(at).copied()
 }
 
-/// May the learner list Deployments? If not, that none is known means nothing.
+/// Returns whether the learner may list Deployments. If not, that none is known means nothing.
 fn are_listed(model: &Model) -> bool {
     not_listed(model, &["deployments"]).is_empty()
 }

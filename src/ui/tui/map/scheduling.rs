@@ -149,7 +149,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     Lines { counts, news: refused.into_iter().chain(verdicts).collect() }
 }
 
-/// That no node fits: the pod waits, or waited for as long as it was there.
+/// Returns the sentence for a pod that no node fits: it waits, or it waited until it was deleted.
 pub(super) fn nobody(canvas: &Canvas<'_>, scene: &Cluster, record: &Record) -> String {
     let key = record.object.as_ref().map(|object| (object.namespace.clone(), object.name.clone()));
     match key.is_some_and(|key| scene.pods.contains_key(&key)) {

@@ -197,8 +197,8 @@ fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
     vec![(format!("{} {gate} {code}", canvas.sign(Sign::Failed)), Tone::Bad), (message, Tone::Plain)]
 }
 
-/// What is not well: the first of the pods with the word that `kubectl get pods` has for it, and
-/// how many more there are; without such a pod an autoscaler that cannot work.
+/// Returns the first pod that is not well, with its STATUS as `kubectl get pods` shows it, and how
+/// many more there are; without such a pod an autoscaler that cannot work.
 pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     let all = scene.troubles();
     let Some(first) = all.first() else { return scaler::trouble(canvas, scene) };
@@ -216,19 +216,19 @@ pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     Some((format!("{sign} {name}{told}"), Tone::Bad))
 }
 
-/// What is refused, what is not well, and a warning; then the command on the stage; then the newest
-/// Event that is no warning. A command that failed comes before what is not well.
+/// Returns the pieces of the second line in their order: what is refused, what is not well, and a
+/// warning; then the command on the stage; then the newest Event that is no warning. A command that
+/// failed comes before what is not well.
 ///
-/// While a lab asks for the cause and something is not well, no warning is told whose message may
-/// name the cause ([`told`] leaves out that of `FailedCreate`).
+/// While a lab asks for the cause, no warning is told whose message may name the cause ([`told`]
+/// leaves out that of `FailedCreate`).
 pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let stage = stage(canvas, model);
     if model.traffic.moving() {
         return stage;
     }
     let (refused, unwell) = (blocked::line(canvas, scene, None), unwell(canvas, scene));
-    let is_silenced = canvas.asks_cause && unwell.is_some();
-    let hides = |event: &&Happened| is_silenced && event.warning && event.reason != "FailedCreate";
+    let hides = |event: &&Happened| canvas.asks_cause && event.warning && event.reason != "FailedCreate";
     let event = newest(scene).filter(|event| refused.is_none() && !hides(event));
     let (before, behind) = match event {
         Some(event) if event.warning && refusal(model).is_none() => {
@@ -241,13 +241,13 @@ pub(super) fn news(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<P
     first.chain(stage).chain(behind).collect()
 }
 
-/// Was the command on the stage refused, or did its last write fail?
+/// Returns whether the command on the stage was refused, or its last write failed.
 fn has_failed(model: &Model) -> bool {
     let fails = || model.traffic.shown().is_some_and(|flow| flow.failed().is_some());
     refusal(model).is_some() || fails()
 }
 
-/// A warning. One about the pod that is named before it needs neither a sign nor a name.
+/// Returns a warning. One about the pod that is named before it needs neither a sign nor a name.
 fn warned(canvas: &Canvas<'_>, scene: &Cluster, event: &Happened) -> Piece {
     let troubles = scene.troubles();
     let first = troubles.first().filter(|it| {

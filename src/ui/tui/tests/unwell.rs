@@ -160,6 +160,12 @@ fn while_a_lab_asks_for_the_cause_the_strip_tells_no_more_than_kubectl_get() {
             ["secret", "Failed: "],
         ),
         (probed, unhealthy, " ⚠ tours-1 0/1 Running", ["Unhealthy", "probe failed"]),
+        (
+            pod("default", "maps-1", "w", "ContainerCreating", 20),
+            warning("Pod", "maps-1", "FailedMount", "configmap \"routes\" not found"),
+            " ",
+            ["FailedMount", "routes"],
+        ),
     ];
     for (object, event, told, kept) in states {
         let shown = |lab: &LabView| {
