@@ -272,7 +272,7 @@ texts! {
     GuessKept: "You have guessed already: {}. The first guess stays.", "이미 답했습니다: {}. 첫 예측은 바뀌지 않습니다.";
     LetterAnswersNothing:
         "No question waits for the letter {}, and your shell has no such command.",
-        "{} 글자로 답할 질문이 없습니다. 셸에도 이런 명령은 없습니다.";
+        "지금은 {} 글자로 답할 질문이 없습니다. 셸에도 그런 명령은 없습니다.";
     LessonChoose: "Answer with its letter.", "글자로 답하세요.";
     AnswerText: "Answer with `answer TEXT`.", "`answer 답`으로 답하세요.";
     AnswerNumber: "Answer with `answer NUMBER`.", "`answer 숫자`로 답하세요.";
