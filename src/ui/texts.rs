@@ -351,7 +351,7 @@ texts! {
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 직접 수정했으므로 통과로 인정되지 않습니다.";
-    LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습을 {}번 시작했고, 그중 {}번이 이 시드였습니다. 채점은 모두 {}번 했습니다.";
     LabBookDeleted: "The book of the labs on this cluster was deleted {} times.", "이 클러스터의 실습 기록 파일을 지운 것이 {}번 있었습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";
