@@ -12,7 +12,7 @@ use lab::graded::run::listing::{entry, sheet};
 use lab::graded::view::{Ask, Entry, GivenUp, Graded, LabView, Left, Plan, Played};
 use lab::graded::{score, seal};
 use lab::view::Elsewhere;
-use lang::charset::{eprintln, print, println};
+use lang::charset::{eprint, eprintln, print, println};
 use serde_json::Value;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -169,7 +169,7 @@ async fn give_up(place: &Place, id: Option<String>, yes: bool, style: &PageStyle
     let lang = style.lang;
     let view: LabView = query(place, lang, Ask::Show).await?;
     if !yes && !view.over && !view.id.is_empty() {
-        eprintln!("{}", lang.say(Say::LabGiveUp, &[&harmless(&view.title)]));
+        eprint!("{}", front::gives_up(style, &view.title));
         if !consent::agreed(lang) {
             return Ok(1);
         }
@@ -189,7 +189,7 @@ async fn leave(place: &Place, id: Option<String>, yes: bool, lang: Lang) -> anyh
     }
     let leave = Ask::Leave { id, agreed: (!yes).then_some(plan) };
     let left: Left = query(place, lang, leave).await?;
-    println!("{}", lang.say(Say::LabLeftOff, &[&left.title]));
+    print!("{}", front::left(&PageStyle::for_output(lang), &left.title));
     if !left.note.is_empty() {
         println!("{}", left.note);
     }

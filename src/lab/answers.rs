@@ -263,7 +263,7 @@ mod tests {
         assert_eq!(noted(&engine).answers, ["10.244.1.8", "10.244.1.7"]);
         let told = |lang: &str| engine.view(lang).debrief;
         assert_eq!(told("en"), ["Your answer: “10.244.1.7”. Before that: “10.244.1.8”"]);
-        assert_eq!(told("ko"), ["내 답: “10.244.1.7”. 그 전의 답: “10.244.1.8”"]);
+        assert_eq!(told("ko"), ["내 답: “10.244.1.7”. 이전 답: “10.244.1.8”"]);
         assert!(engine.take_answer("x", "en").unwrap_err().contains("is done"));
     }
 

@@ -38,7 +38,7 @@ texts! {
     AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer`와 맞는 것의 글자를 모두, 예: `answer a c`";
     AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";
-    AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 그 전의 답: {}";
+    AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 이전 답: {}";
     First: "This lesson builds on lesson {} ({}), which is not done yet. `lesson {}` opens it.", "이 강의는 아직 끝내지 않은 {} 강의({})의 내용을 바탕으로 합니다. `lesson {}` 명령으로 열 수 있습니다.";
     FileIs: "The file `{}` of this lesson:", "이 강의의 `{}` 파일:";
     FirstStep: "this is the first step", "첫 단계입니다";

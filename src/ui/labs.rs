@@ -79,6 +79,16 @@ pub fn given_up(style: &PageStyle, given: &GivenUp) -> String {
     out
 }
 
+/// What `lab give-up` asks first.
+pub fn gives_up(style: &PageStyle, title: &str) -> String {
+    style.prose(&style.lang.say(Say::LabGiveUp, &[title]), "")
+}
+
+/// What `lab leave` tells of the lab that it has ended.
+pub fn left(style: &PageStyle, title: &str) -> String {
+    style.prose(&style.lang.say(Say::LabLeftOff, &[title]), "")
+}
+
 /// A grade for people: points and what was found of each task, how it came about, the debrief, the
 /// file of the record, and the score. The score is the last line, which the pane of a shell shows
 /// however long the rest is.
@@ -238,6 +248,16 @@ mod tests {
         let grade = Some(Graded { record, ..Graded::default() });
         let solved = super::page(&PLAIN, &LabView { grade, ..view() });
         assert!(solved.contains("All points after 7:05 of 10 min."), "{solved}");
+    }
+
+    #[test]
+    fn a_narrow_pane_breaks_no_word_of_what_ends_a_lab() {
+        let style = PageStyle { lang: Lang::Ko, width: 40, ..PLAIN };
+        for told in [gives_up(&style, "메뉴"), left(&style, "메뉴")] {
+            assert!(told.ends_with('\n') && told.lines().count() > 2, "{told}");
+            assert!(told.lines().all(|line| prose::cells(line) <= 40), "{told}");
+        }
+        assert!(left(&style, "메뉴").split_whitespace().any(|word| word == "삭제했습니다."));
     }
 
     #[test]

@@ -270,7 +270,7 @@ texts! {
     GuessKept: "You have guessed already: {}. The first guess stays.", "이미 답했습니다: {}. 첫 예측은 바뀌지 않습니다.";
     LetterAnswersNothing:
         "No question waits for the letter {}, and your shell has no such command.",
-        "{} 글자로 답할 질문이 없습니다. 셸에도 이런 명령은 없습니다.";
+        "지금은 {} 글자로 답할 질문이 없습니다. 셸에도 그런 명령은 없습니다.";
     LessonChoose: "Answer with its letter.", "글자로 답하세요.";
     AnswerText: "Answer with `answer TEXT`.", "`answer 답`으로 답하세요.";
     AnswerNumber: "Answer with `answer NUMBER`.", "`answer 숫자`로 답하세요.";
@@ -350,7 +350,7 @@ texts! {
     LabScore: "{} of {} points", "{}점 (만점 {}점)";
     LabSolved: "The solution was played, so this does not count as passed.", "풀이를 실행했으므로 통과로 인정되지 않습니다.";
     LabTampered: "What was kept of this lab was changed by hand, so this does not count as passed.", "저장된 실습 상태를 직접 수정했으므로 통과로 인정되지 않습니다.";
-    LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습은 {}번 시작했고 그중 {}번은 이 시드였습니다. 채점은 모두 {}번 했습니다.";
+    LabAttempts: "Starts of this lab: {}, with this seed: {}. Gradings in all: {}.", "이 실습을 {}번 시작했고, 그중 {}번이 이 시드였습니다. 채점은 모두 {}번 했습니다.";
     LabBookDeleted: "The book of the labs on this cluster was deleted {} times.", "이 클러스터의 실습 기록 파일을 지운 것이 {}번 있었습니다.";
     LabLost: "The counts of earlier tries were edited, deleted or put back {} times.", "이전 시도 횟수 기록을 고치거나 지우거나 되돌린 것이 {}번 있었습니다.";
     LabGiveUp: "Give up \"{}\"? You will be told the cause and the way. The lab then does not count as passed, and its record says that you gave up.", "\"{}\" 실습을 포기할까요? 원인과 해결 방법을 보여 줍니다. 그러면 통과로 인정되지 않고, 포기했다는 것이 기록에 남습니다.";

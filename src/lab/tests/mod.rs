@@ -164,6 +164,7 @@ const SO: &[&str] = &[
     "first-voyage/11#delete verb",
     "first-voyage/11#delete give",
     "first-voyage/11#nobody made",
+    "first-voyage/11#adopt not-here",
     "first-voyage/15#empty two",
     "first-voyage/16#load no-service",
     "first-voyage/17#again deleted",

@@ -1,12 +1,16 @@
 //! The open lab: what the engine told last, and the time since.
 
 use super::scroll::Scroll;
+use ::lab::graded::score::Found;
 use ::lab::graded::view::{Entry, LabView, Work};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Little time is left: so many seconds, or a tenth of the lab's time if that is more.
 const LITTLE: i64 = 60;
+/// After a grade the engine looks at all tasks again within 5 s. Pods that the probe replaced may
+/// take longer; what is graded green then turns green again.
+const SETTLE: Duration = Duration::from_secs(7);
 
 /// What is known of labs.
 #[derive(Clone, Debug, Default)]
@@ -23,6 +27,8 @@ pub(crate) struct Lab {
     pub refused: Option<String>,
     /// How the tasks stood when the last grade was told.
     at_grade: Vec<Option<bool>>,
+    /// When that was, on the interface's clock.
+    graded: Duration,
 }
 
 /// How the time of a lab stands.
@@ -109,7 +115,18 @@ impl Lab {
             self.scroll = scroll;
         }
         if view.grade.is_none() || before.grade != view.grade {
+            self.graded = now;
             self.at_grade = view.tasks.iter().map(|task| task.green).collect();
+        } else if let Some(grade) = &view.grade {
+            // What the grade's probe replaced still starts when the grade is told. Neither a change
+            // at that time nor a task that comes to stand as it was graded is the learner's work.
+            let settles = now.saturating_sub(self.graded) < SETTLE;
+            for (task, at) in view.tasks.iter().zip(&mut self.at_grade) {
+                let as_graded = |found: &Found| found.id == task.id && Some(found.green) == task.green;
+                if settles || grade.found.iter().any(as_graded) {
+                    *at = task.green;
+                }
+            }
         }
         if before.work != view.work {
             self.at_work = now;

@@ -266,7 +266,7 @@ texts! { pub(crate) enum Word {
     WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 기록만 했고, 아직 실행된 것은 없습니다.";
     WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
     WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
-    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 지켜보고 레플리카셋을 기록합니다.";
+    WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 지켜보고 레플리카셋을 관리합니다.";
     WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 현재 파드 수와 의도한 파드 수를 비교합니다.";
     WhyControllers: "Why a controller? Each compares what is wanted with what there is.", "왜 컨트롤러인가? 의도한 상태와 현재 상태를 비교합니다.";
     WhyScheduler: "Why the scheduler? It watches pods without a node; it gets no calls.", "왜 스케줄러인가? 호출받는 것이 아니라, 노드가 없는 파드를 지켜봅니다.";

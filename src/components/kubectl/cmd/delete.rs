@@ -22,8 +22,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !raw.is_empty() {
         return self::raw(ctx, raw).await;
     }
+    let policy = checked_propagation(ctx)?;
     let grace = grace(ctx)?;
-    let policy = propagation(ctx)?;
     let (infos, unfound) = find(ctx).await?;
     let found_any = !infos.is_empty();
     let is_selected =
@@ -129,11 +129,24 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Returns what `--cascade` means, as [`propagation`] does, and warns of a boolean. A command calls
+/// this once, before it changes anything.
+pub(crate) fn checked_propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
+    let (policy, given) = (propagation(ctx)?, ctx.flags.text("cascade"));
+    if !matches!(given, "" | "background" | "orphan" | "foreground") {
+        let name = policy.to_lowercase();
+        ctx.note(format!(
+            "warning: --cascade={given} is deprecated (boolean value) and can be replaced with --cascade={name}."
+        ));
+    }
+    Ok(policy)
+}
+
 /// What `--cascade` means for the objects that depend on a deleted one.
 pub(crate) fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
     Ok(match ctx.flags.text("cascade") {
-        "true" | "background" | "" => "Background",
-        "false" | "orphan" => "Orphan",
+        "background" | "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => "Background",
+        "orphan" | "0" | "f" | "F" | "false" | "FALSE" | "False" => "Orphan",
         "foreground" => "Foreground",
         other => {
             return text(format!(
@@ -226,6 +239,24 @@ mod tests {
             assert_eq!(said.code, 0, "{said:?}");
             assert_eq!(server.asked().last().map(|asked| asked.body.clone()), Some(options.clone()));
         }
+    }
+
+    #[tokio::test]
+    async fn a_boolean_cascade_is_obeyed_with_a_warning() {
+        let server = Server::start().await;
+        for (given, policy, name) in [("false", "Orphan", "orphan"), ("T", "Background", "background")] {
+            server.hold(&at("a"), config_map("a", json!({})));
+            let flag = format!("--cascade={given}");
+            let said = server.kubectl(&["delete", "cm", "a", "--wait=false", &flag]).await;
+            let told = format!(
+                "warning: {flag} is deprecated (boolean value) and can be replaced with --cascade={name}.\n"
+            );
+            assert_eq!((said.code, said.err), (0, told));
+            let last = server.asked().into_iter().rfind(|asked| asked.method == "DELETE");
+            assert_eq!(last.map(|asked| asked.body["propagationPolicy"].clone()), Some(json!(policy)));
+        }
+        let said = server.kubectl(&["delete", "cm", "a", "--cascade=orphen"]).await;
+        assert!(said.code == 1 && said.err.contains("invalid cascade value (orphen)"), "{said:?}");
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! replace: a whole object in place of another.
 
 use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
-use super::delete::{propagation, told, wait_gone};
+use super::delete::{checked_propagation, told, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use crate::builder::about;
 use crate::ctx::Ctx;
@@ -40,7 +40,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if force && !below.is_empty() {
         return text("--subresource cannot be used with --force: a subresource cannot be deleted");
     }
-    let policy = propagation(ctx)?;
+    let policy = checked_propagation(ctx)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
     let (infos, unread) = files::read(ctx, &files, options).await?;
     if infos.is_empty() {

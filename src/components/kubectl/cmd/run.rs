@@ -3,7 +3,7 @@
 use super::common::{
     DryRun, Teller, annotate_last_applied, enforced, label_pairs, metadata, pod_running_timeout,
 };
-use super::delete::propagation;
+use super::delete::{checked_propagation, propagation};
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::patch::unpatched;
@@ -29,7 +29,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let image = ctx.flags.list("image").join(",");
     check_flags(ctx, &image, attach, dry_run)?;
-    propagation(ctx)?; // before anything is made
+    checked_propagation(ctx)?; // before anything is made
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;

@@ -306,6 +306,7 @@ fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
         assert!(shown.contains(&points) && !shown.contains(words), "{shown}");
         lab(&mut model, LabView { left_s: -9, ..graded(lang) });
         assert!(!model.lab.has_old_grade(), "no task has changed");
+        model.now += Duration::from_secs(8);
         let mut repaired = graded(lang);
         repaired.tasks[1].green = Some(true);
         lab(&mut model, repaired.clone());
@@ -331,6 +332,27 @@ fn how_many_hints_fit_is_not_shown() {
     assert!(shown(1).contains("there is a hint"), "{}", shown(1));
     assert_eq!(shown(3), shown(1));
     assert!(!shown(0).contains("there is a hint"), "{}", shown(0));
+}
+
+/// A grade is told while the pods that its probe replaced are still starting.
+#[test]
+fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
+    let mut model = playing(120, 90, Lang::En, checked(Lang::En));
+    let mut told = graded(Lang::En);
+    // The last task counts only with one that the grade found red. Alone it stands green.
+    if let Some(grade) = &mut told.grade {
+        grade.found[3].green = false;
+    }
+    let mut starting = told.clone();
+    for at in [0, 3] {
+        starting.tasks[at].green = Some(false);
+    }
+    lab(&mut model, starting.clone());
+    lab(&mut model, told);
+    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
+    model.now += Duration::from_secs(8);
+    lab(&mut model, starting); // now it is the learner who broke them
+    assert!(model.lab.has_old_grade());
 }
 
 /// The objects of a lab go with it: what was done to them is not played on.

@@ -3,7 +3,7 @@
 use super::common::{
     DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
 };
-use super::delete::{propagation, wait_gone};
+use super::delete::{checked_propagation, propagation, wait_gone};
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
 use crate::builder::about;
@@ -35,7 +35,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let server_side = ctx.flags.is("server-side");
     let dry_run = checked_dry_run(ctx, server_side)?;
-    propagation(ctx)?;
+    checked_propagation(ctx)?;
     prune::check(ctx).await?;
     if ctx.flags.is("prune") {
         check_prune(ctx)?;
