@@ -192,3 +192,30 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
     tokio::time::timeout(LAST_INPUT, ends.closed()).await.expect("it goes on, and is killed");
 }
+
+/// More than may wait, so that the end of the client is still unread when an answer to it fails.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fail() {
+    const FRAMES: usize = 5;
+    let (near, far) = tokio::io::duplex(8 << 20);
+    let (door, mut pod) = tokio::io::duplex(4 << 10);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    runtime.open_door(door);
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind) in [(1, "error"), (3, "data")] {
+        let headers = [("streamtype", kind), ("port", "80"), ("requestid", "0")];
+        write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
+    }
+    let head = [3_u32.to_be_bytes(), (1_u32 << 20).to_be_bytes()].concat();
+    let frame = [head, vec![b'x'; 1 << 20]].concat();
+    for _ in 0..FRAMES {
+        write.write_all(&frame).await.unwrap();
+    }
+    drop((read, write));
+    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let mut all = Vec::new();
+    pod.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), FRAMES << 20);
+    served.await.unwrap();
+}
