@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::LAST_INPUT;
+use super::super::ask::{LAST_INPUT, Left};
 use super::super::spdy::syn;
 use super::*;
 use ::cri::fake::FakeRuntime;
@@ -151,7 +151,15 @@ async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_ter
             let _ = opened.send(());
             Err(::cri::Error::NotFound("the container".into()))
         });
-        let ask = Ask { stdin: false, stdout: true, stderr: false, tty: true, verdict: true, told: None };
+        let ask = Ask {
+            stdin: false,
+            stdout: true,
+            stderr: false,
+            tty: true,
+            verdict: true,
+            told: None,
+            left: Left::default(),
+        };
         let served = tokio::spawn(process(near, protocol, ask, opening));
         let (_read, mut write) = tokio::io::split(far);
         let mut deflate = super::super::spdy::client_deflate();
@@ -176,7 +184,15 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let (stdin, stdout): (::cri::Writer, ::cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
     let session = ::cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let opening: Opening = Box::pin(async move { Ok(session) });
-    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let ask = Ask {
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: Left::default(),
+    };
     tokio::spawn(process(near, "v4.channel.k8s.io", ask, opening));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
