@@ -113,6 +113,18 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
         world.kubelet.pods.tell_of(read(image("nginx", "7")));
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
+        let told = || {
+            let of_a = |event: &Asked| event.body["involvedObject"]["fieldPath"] == "spec.containers{a}";
+            let events = world.api.events().into_iter().filter(of_a);
+            events.map(|event| event.body["reason"].clone()).collect::<Vec<_>>()
+        };
+        let started = async {
+            while !told().contains(&json!("Started")) {
+                clock::pause(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::limit(Duration::from_secs(20), started).await.is_some(), "{:?}", told());
+        assert!(told().contains(&json!("Pulled")), "that the image is there is news: {:?}", told());
     });
 }
 
