@@ -26,7 +26,7 @@ pub(super) struct Ask {
     /// Hears of the exit code.
     pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
     /// Where a command needs a place once its client has left.
-    pub(super) left: Left,
+    pub(super) left: LeftPlaces,
 }
 
 /// Commands of one kubelet that go on although their clients have left, at a time. API servers do
@@ -36,11 +36,11 @@ const LEFT_MAX: usize = 32;
 
 /// Places for [`LEFT_MAX`] commands. Clones share them.
 #[derive(Clone)]
-pub(super) struct Left(Arc<Semaphore>);
+pub(super) struct LeftPlaces(Arc<Semaphore>);
 
-impl Default for Left {
-    fn default() -> Left {
-        Left(Arc::new(Semaphore::new(LEFT_MAX)))
+impl Default for LeftPlaces {
+    fn default() -> LeftPlaces {
+        LeftPlaces(Arc::new(Semaphore::new(LEFT_MAX)))
     }
 }
 
@@ -141,7 +141,7 @@ mod tests {
     /// A client may start one command after the other and leave each.
     #[tokio::test(start_paused = true)]
     async fn so_many_commands_go_on_without_their_clients_and_no_more() {
-        let left = Left::default();
+        let left = LeftPlaces::default();
         let ask = Ask {
             stdin: false,
             stdout: true,

@@ -13,7 +13,7 @@ mod websocket;
 use super::config::{Config, PORT};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use ask::{Ask, Left};
+use ask::{Ask, LeftPlaces};
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
@@ -187,7 +187,7 @@ struct Visitors {
     /// Of all API servers.
     most: usize,
     /// Places of commands whose clients have left.
-    left: Left,
+    left: LeftPlaces,
 }
 
 /// One connection; it counts until it is dropped.
@@ -207,7 +207,7 @@ impl Visitors {
             strangers: Callers::new(STRANGERS, []),
             known: Mutex::default(),
             most,
-            left: Left::default(),
+            left: LeftPlaces::default(),
         })
     }
 

@@ -183,7 +183,7 @@ async fn a_session_keeps_its_place_until_it_ends() {
                 tty: false,
                 verdict: true,
                 told: None,
-                left: Left::default(),
+                left: LeftPlaces::default(),
             };
             let open: Opening = Box::pin(async move {
                 let _ = ended.await;
@@ -280,7 +280,7 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
         tty: false,
         verdict: true,
         told: None,
-        left: Left::default(),
+        left: LeftPlaces::default(),
     };
     let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open, || ()));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
@@ -314,7 +314,7 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
         tty: false,
         verdict: true,
         told: None,
-        left: Left::default(),
+        left: LeftPlaces::default(),
     };
     let open: Opening = Box::pin(async move { Ok(session) });
     tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));

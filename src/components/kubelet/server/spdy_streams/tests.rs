@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::{LAST_INPUT, Left};
+use super::super::ask::{LAST_INPUT, LeftPlaces};
 use super::super::spdy::syn;
 use super::*;
 use ::cri::fake::FakeRuntime;
@@ -158,7 +158,7 @@ async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_ter
             tty: true,
             verdict: true,
             told: None,
-            left: Left::default(),
+            left: LeftPlaces::default(),
         };
         let served = tokio::spawn(process(near, protocol, ask, opening));
         let (_read, mut write) = tokio::io::split(far);
@@ -191,7 +191,7 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
         tty: false,
         verdict: true,
         told: None,
-        left: Left::default(),
+        left: LeftPlaces::default(),
     };
     tokio::spawn(process(near, "v4.channel.k8s.io", ask, opening));
     let (read, mut write) = tokio::io::split(far);

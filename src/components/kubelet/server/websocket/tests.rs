@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::Left;
+use super::super::ask::LeftPlaces;
 use super::*;
 use ::cri::fake::FakeRuntime;
 use rng::Rng;
@@ -161,7 +161,7 @@ async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
         tty: false,
         verdict: true,
         told: None,
-        left: Left::default(),
+        left: LeftPlaces::default(),
     };
     tokio::spawn(process(near, protocol, ask, session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
