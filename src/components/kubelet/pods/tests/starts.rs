@@ -69,7 +69,9 @@ fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
     let from = json!({"configMapKeyRef": {"name": "c", "key": "k"}});
     let env = json!({"imagePullPolicy": "Always", "env": [{"name": "K", "valueFrom": from}]});
     let volumes = json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]});
-    for (first, more) in [(env, json!({})), (json!({}), volumes)] {
+    for (first, more, code) in
+        [(env.clone(), json!({}), 404), (env, json!({}), 500), (json!({}), volumes, 404)]
+    {
         with_mounts(move |crew, dir| async move {
             let there = Arc::new(AtomicBool::new(false));
             let made = there.clone();
@@ -77,7 +79,7 @@ fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
                 true if made.load(Ordering::Relaxed) => {
                     Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}})))
                 }
-                true => refusal(404, "NotFound"),
+                true => refusal(code, "NotFound"),
                 false => stored(asked, "6"),
             });
             let mut asks = pod(first, more);
