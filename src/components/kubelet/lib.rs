@@ -51,7 +51,7 @@
 //! - Tokens, and other clients than API servers, at the kubelet's server: upstream asks the API who
 //!   they are (`TokenReview`) and what they may do (`SubjectAccessReview`).
 //! - A command of `exec` that goes on for long after its client has left: it is killed five seconds
-//!   later.
+//!   later, or at once while 32 others go on like that.
 //! - Messages of more than 1 MiB over WebSocket: they end the session (upstream reads 32 MiB).
 //! - `/metrics`, `/pods`, `/run` and `/configz` of the kubelet's server; in `/stats/summary` the
 //!   figures of file systems and networks.

@@ -18,7 +18,8 @@ const HASH: &str = "kubernetes.io/config.hash";
 /// The pause between the end of a mirror and the next one. A client that waits for the end of the
 /// one that it deleted has to meet a time without a pod of that name: kubectl reads the pod, then
 /// lists it and watches from there, and waits for ever for the end of the next one if that is what
-/// it lists. Upstream's kubelet waits for a relist of the runtime, up to a second.
+/// it lists. Upstream makes the next one at once, but removes the deleted one only after a relist
+/// of the runtime, up to a second later (`tryReconcileMirrorPods`): kubectl watches by then.
 pub(crate) const NEXT: Duration = Duration::from_secs(1);
 
 /// Whether a pod of the API shows a static pod, or says so.

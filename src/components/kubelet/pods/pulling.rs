@@ -15,6 +15,20 @@ use tap::{Cause, Event};
 /// An image that cannot be pulled is tried again after 10 s, doubled each time up to 300 s.
 const PULL_BACKOFF: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(300));
 
+/// Reasons of containers that wait because their image is not there.
+const NO_IMAGE: [&str; 4] = ["ErrImagePull", "ImagePullBackOff", "ErrImageNeverPull", "InvalidImageName"];
+
+impl Memory {
+    /// Returns whether Events tell that a container's image is being pulled, or is there. Where the
+    /// container waited for its image that is news; where it cannot be started for another reason,
+    /// each try finds the same image again.
+    fn tells_of_image(&self, container: &str) -> bool {
+        let reason = self.waiting.get(container).map(|(reason, _)| reason.as_str());
+        reason.is_some_and(|reason| NO_IMAGE.contains(&reason))
+            || self.events.is_due(&Failing::Start(container.into()))
+    }
+}
+
 /// A duration as Go prints it when it is cut to whole milliseconds.
 ///
 /// ```text
@@ -75,7 +89,7 @@ impl Kubelet {
             found => found?.is_some(),
         };
         if present && policy != "Always" {
-            if !static_pod && memory.events.is_due(&Failing::Start(spec.name.clone())) {
+            if !static_pod && memory.tells_of_image(&spec.name) {
                 let message = format!(
                     "Container image {image:?} already present on machine and can be accessed by the pod"
                 );
@@ -112,9 +126,7 @@ impl Kubelet {
         memory: &mut Memory,
         cause: &Option<Cause>,
     ) -> Result<Option<Duration>, Error> {
-        // A pull that failed has had its back-off.
-        let tells =
-            memory.pulls.contains_key(&image) || memory.events.is_due(&Failing::Start(container.to_string()));
+        let tells = memory.tells_of_image(container);
         if tells {
             self.recorder.normal(about, "Pulling", format!("Pulling image {image:?}"), cause.clone());
         }

@@ -358,7 +358,11 @@ impl Kubelet {
                 (Ok(Ok(found)), _) => sources = found,
                 (Ok(Err(why)), _) => return Ok(Err(why)),
                 (Err(error), Some(known)) if is_unanswered(&error) => return Ok(Ok(known.clone())),
-                (Err(error), _) => return Err(error.into()),
+                (Err(error), _) => {
+                    // Events need not tell with each try that the image is there.
+                    memory.events.note(Failing::Start(spec.name.clone()));
+                    return Err(error.into());
+                }
             }
             self.services.synced().await;
             let links = pod.spec.as_ref().and_then(|s| s.enable_service_links).unwrap_or(true);

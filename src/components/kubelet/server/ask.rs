@@ -5,8 +5,10 @@ use super::Query;
 use cri::{self, Session};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, ObjectRef, Record, Tap};
+use tokio::sync::Semaphore;
 
 /// The protocol of a client that offers none.
 pub(super) const OLDEST: &str = "channel.k8s.io";
@@ -23,6 +25,23 @@ pub(super) struct Ask {
     pub(super) verdict: bool,
     /// Hears of the exit code.
     pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
+    /// Where a command needs a place once its client has left.
+    pub(super) left: LeftPlaces,
+}
+
+/// Commands of one kubelet that go on although their clients have left, at a time. API servers do
+/// not count them among the sessions of an account any more: a client that starts commands and
+/// leaves would have any number, and take the connections of others.
+const LEFT_MAX: usize = 32;
+
+/// Places for [`LEFT_MAX`] commands. Clones share them.
+#[derive(Clone)]
+pub(super) struct LeftPlaces(Arc<Semaphore>);
+
+impl Default for LeftPlaces {
+    fn default() -> LeftPlaces {
+        LeftPlaces(Arc::new(Semaphore::new(LEFT_MAX)))
+    }
 }
 
 /// Returns whether the query asks for stdin, stdout and stderr. A terminal has no stderr of its
@@ -59,7 +78,8 @@ impl Ask {
 }
 
 /// How long a command may go on whose client has left. Upstream sets no bound; here it is one, so
-/// that sessions that clients have left do not take the places of others.
+/// that sessions that clients have left do not take the places of others. If [`LEFT_MAX`] go on
+/// already, one more ends at once.
 pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
 
 /// The client has left, and its input has ended. A command still takes what the client sent before,
@@ -67,7 +87,9 @@ pub(super) const LAST_INPUT: Duration = Duration::from_secs(5);
 /// connection. Dropping the session then kills a command that goes on, and detaches from a
 /// container, which goes on anyway.
 pub(super) async fn finish(ask: &Ask, session: impl Future<Output = ()>) {
-    if ask.verdict {
+    if ask.verdict
+        && let Ok(_place) = ask.left.0.try_acquire()
+    {
         let _ = tokio::time::timeout(LAST_INPUT, session).await;
     }
 }
@@ -115,6 +137,29 @@ pub(super) fn size_of(message: &[u8]) -> Option<cri::Size> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A client may start one command after the other and leave each.
+    #[tokio::test(start_paused = true)]
+    async fn so_many_commands_go_on_without_their_clients_and_no_more() {
+        let left = LeftPlaces::default();
+        let ask = Ask {
+            stdin: false,
+            stdout: true,
+            stderr: false,
+            tty: false,
+            verdict: true,
+            told: None,
+            left: left.clone(),
+        };
+        let start = tokio::time::Instant::now();
+        let go_on = (0..LEFT_MAX + 3).map(|_| async {
+            finish(&ask, std::future::pending()).await;
+            start.elapsed()
+        });
+        let ends = futures::future::join_all(go_on).await;
+        assert_eq!(ends.iter().filter(|end| **end < LAST_INPUT).count(), 3);
+        assert_eq!(left.0.available_permits(), LEFT_MAX, "their places are free again");
+    }
 
     #[test]
     fn the_size_of_a_terminal_comes_with_keys_of_any_case() {

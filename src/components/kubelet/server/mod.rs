@@ -13,7 +13,7 @@ mod websocket;
 use super::config::{Config, PORT};
 use super::pods::Kubelet;
 use super::stats::Meter;
-use ask::Ask;
+use ask::{Ask, LeftPlaces};
 use bytes::Bytes;
 use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
@@ -186,6 +186,8 @@ struct Visitors {
     known: Mutex<BTreeMap<IpAddr, usize>>,
     /// Of all API servers.
     most: usize,
+    /// Places of commands whose clients have left.
+    left: LeftPlaces,
 }
 
 /// One connection; it counts until it is dropped.
@@ -201,7 +203,12 @@ struct Visit {
 
 impl Visitors {
     fn new(most: usize) -> Arc<Visitors> {
-        Arc::new(Visitors { strangers: Callers::new(STRANGERS, []), known: Mutex::default(), most })
+        Arc::new(Visitors {
+            strangers: Callers::new(STRANGERS, []),
+            known: Mutex::default(),
+            most,
+            left: LeftPlaces::default(),
+        })
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
@@ -337,6 +344,7 @@ async fn serve(
                 stderr,
                 tty: query.flag("tty"),
                 verdict: exec,
+                left: visit.visitors.left.clone(),
                 told: exec.then(|| {
                     // Which request led here, the API server says.
                     let cause =
@@ -347,10 +355,8 @@ async fn serve(
             };
             let runtime = kubelet.config.runtime.clone();
             if exec && command.is_empty() {
-                return Err(refuse(
-                    StatusCode::BAD_REQUEST,
-                    "you must specify at least 1 command for the container",
-                ));
+                let why = "you must specify at least 1 command for the container";
+                return Err(refuse(StatusCode::BAD_REQUEST, why));
             }
             let open = async move {
                 match exec {

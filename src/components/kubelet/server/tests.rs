@@ -176,8 +176,15 @@ async fn a_session_keeps_its_place_until_it_ends() {
         let (once, own) = (Mutex::new(Some((Arc::new(visit), ended))), crew.clone());
         let service = service_fn(move |request| {
             let (visit, ended) = once.lock().take().expect("one request");
-            let ask =
-                Ask { stdin: true, stdout: false, stderr: false, tty: false, verdict: true, told: None };
+            let ask = Ask {
+                stdin: true,
+                stdout: false,
+                stderr: false,
+                tty: false,
+                verdict: true,
+                told: None,
+                left: LeftPlaces::default(),
+            };
             let open: Opening = Box::pin(async move {
                 let _ = ended.await;
                 Err(cri::Error::NotFound("the container".into()))
@@ -266,7 +273,15 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let (stdin, stdout): (cri::Writer, cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
     let session = cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let open: Opening = Box::pin(async move { Ok(session) });
-    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let ask = Ask {
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: LeftPlaces::default(),
+    };
     let served = tokio::spawn(websocket::process(near, "v4.channel.k8s.io", ask, open, || ()));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();
@@ -292,7 +307,15 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
     let (ends, exit) = tokio::sync::oneshot::channel();
     let stdout: cri::Reader = Box::pin(stdout);
     let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
-    let ask = Ask { stdin: false, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let ask = Ask {
+        stdin: false,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: LeftPlaces::default(),
+    };
     let open: Opening = Box::pin(async move { Ok(session) });
     tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();

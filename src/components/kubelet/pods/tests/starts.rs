@@ -69,7 +69,9 @@ fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
     let from = json!({"configMapKeyRef": {"name": "c", "key": "k"}});
     let env = json!({"imagePullPolicy": "Always", "env": [{"name": "K", "valueFrom": from}]});
     let volumes = json!({"volumes": [{"name": "c", "configMap": {"name": "c"}}]});
-    for (first, more) in [(env, json!({})), (json!({}), volumes)] {
+    for (first, more, code) in
+        [(env.clone(), json!({}), 404), (env, json!({}), 500), (json!({}), volumes, 404)]
+    {
         with_mounts(move |crew, dir| async move {
             let there = Arc::new(AtomicBool::new(false));
             let made = there.clone();
@@ -77,7 +79,7 @@ fn tries_that_fail_leave_room_for_the_events_of_the_one_that_succeeds() {
                 true if made.load(Ordering::Relaxed) => {
                     Some((200, json!({"metadata": {"name": "c"}, "data": {"k": "v"}})))
                 }
-                true => refusal(404, "NotFound"),
+                true => refusal(code, "NotFound"),
                 false => stored(asked, "6"),
             });
             let mut asks = pod(first, more);
@@ -113,6 +115,18 @@ fn another_image_does_not_wait_for_the_back_off_of_the_one_before() {
         world.kubelet.pods.tell_of(read(image("nginx", "7")));
         world.look().await.unwrap();
         assert_eq!(world.starts("a"), 1);
+        let told = || {
+            let of_a = |event: &Asked| event.body["involvedObject"]["fieldPath"] == "spec.containers{a}";
+            let events = world.api.events().into_iter().filter(of_a);
+            events.map(|event| event.body["reason"].clone()).collect::<Vec<_>>()
+        };
+        let started = async {
+            while !told().contains(&json!("Started")) {
+                clock::pause(Duration::from_millis(5)).await;
+            }
+        };
+        assert!(clock::limit(Duration::from_secs(20), started).await.is_some(), "{:?}", told());
+        assert!(told().contains(&json!("Pulled")), "that the image is there is news: {:?}", told());
     });
 }
 

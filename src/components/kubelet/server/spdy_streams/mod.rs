@@ -46,6 +46,14 @@ async fn write<W: AsyncWrite + Unpin>(io: W, outgoing: &mut mpsc::Receiver<Out>)
     writer.shutdown().await
 }
 
+/// Writes until every sender is gone. Once the client has left, what it would get is dropped: no
+/// program waits for it, and what it sent before is still read.
+async fn write_or_drop<W: AsyncWrite + Unpin>(io: W, mut outgoing: mpsc::Receiver<Out>) {
+    if write(io, &mut outgoing).await.is_err() {
+        while outgoing.recv().await.is_some() {}
+    }
+}
+
 async fn pump<R: AsyncRead + Unpin>(mut from: R, stream: Option<u32>, to: mpsc::Sender<Out>) {
     let mut buffer = vec![0; CHUNK];
     while let Ok(count) = from.read(&mut buffer).await {
@@ -125,12 +133,8 @@ where
 {
     let (read, written) = tokio::io::split(io);
     let mut reader = Reader::new(read);
-    let (out, mut outgoing) = mpsc::channel::<Out>(64);
-    let writing = async {
-        if write(written, &mut outgoing).await.is_err() {
-            while outgoing.recv().await.is_some() {} // a program does not wait for a client that has left
-        }
-    };
+    let (out, outgoing) = mpsc::channel::<Out>(64);
+    let writing = write_or_drop(written, outgoing);
     // Owns `out`: when it ends, the writer has written everything and ends too.
     let talking = async move {
         let resizes = ask.tty && protocol != OLDEST;
@@ -222,7 +226,7 @@ where
 {
     let (read, written) = tokio::io::split(io);
     let mut reader = Reader::new(read);
-    let (out, mut outgoing) = mpsc::channel::<Out>(64);
+    let (out, outgoing) = mpsc::channel::<Out>(64);
     let mut crew = tokio::task::JoinSet::new();
     let waiting = Waiting::default();
     let talking = async {
@@ -280,7 +284,7 @@ where
     tokio::select! {
         // What the client sent before it left still reaches its ports.
         () = talking => drop(tokio::time::timeout(CLOSING, waiting.settled()).await),
-        _ = write(written, &mut outgoing) => {}
+        () = write_or_drop(written, outgoing) => {}
     }
 }
 

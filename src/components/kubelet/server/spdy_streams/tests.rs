@@ -1,6 +1,6 @@
 //! Tests of [`super`].
 
-use super::super::ask::LAST_INPUT;
+use super::super::ask::{LAST_INPUT, LeftPlaces};
 use super::super::spdy::syn;
 use super::*;
 use ::cri::fake::FakeRuntime;
@@ -151,7 +151,15 @@ async fn a_client_of_the_oldest_protocol_opens_no_stream_for_the_size_of_its_ter
             let _ = opened.send(());
             Err(::cri::Error::NotFound("the container".into()))
         });
-        let ask = Ask { stdin: false, stdout: true, stderr: false, tty: true, verdict: true, told: None };
+        let ask = Ask {
+            stdin: false,
+            stdout: true,
+            stderr: false,
+            tty: true,
+            verdict: true,
+            told: None,
+            left: LeftPlaces::default(),
+        };
         let served = tokio::spawn(process(near, protocol, ask, opening));
         let (_read, mut write) = tokio::io::split(far);
         let mut deflate = super::super::spdy::client_deflate();
@@ -176,7 +184,15 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     let (stdin, stdout): (::cri::Writer, ::cri::Reader) = (Box::pin(stdin), Box::pin(stdout));
     let session = ::cri::Session { stdin: Some(stdin), stdout, stderr: None, resize: None, exit };
     let opening: Opening = Box::pin(async move { Ok(session) });
-    let ask = Ask { stdin: true, stdout: true, stderr: false, tty: false, verdict: true, told: None };
+    let ask = Ask {
+        stdin: true,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: LeftPlaces::default(),
+    };
     tokio::spawn(process(near, "v4.channel.k8s.io", ask, opening));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
@@ -191,4 +207,31 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
     input.read_to_end(&mut all).await.unwrap();
     assert_eq!((all.len(), ends.is_closed()), (10_000, false), "it is not killed yet");
     tokio::time::timeout(LAST_INPUT, ends.closed()).await.expect("it goes on, and is killed");
+}
+
+/// More than may wait, so that the end of the client is still unread when an answer to it fails.
+#[tokio::test(start_paused = true)]
+async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fail() {
+    const FRAMES: usize = 5;
+    let (near, far) = tokio::io::duplex(8 << 20);
+    let (door, mut pod) = tokio::io::duplex(4 << 10);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    runtime.open_door(door);
+    let (read, mut write) = tokio::io::split(far);
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind) in [(1, "error"), (3, "data")] {
+        let headers = [("streamtype", kind), ("port", "80"), ("requestid", "0")];
+        write.write_all(&syn(&mut deflate, stream, &headers)).await.unwrap();
+    }
+    let head = [3_u32.to_be_bytes(), (1_u32 << 20).to_be_bytes()].concat();
+    let frame = [head, vec![b'x'; 1 << 20]].concat();
+    for _ in 0..FRAMES {
+        write.write_all(&frame).await.unwrap();
+    }
+    drop((read, write));
+    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let mut all = Vec::new();
+    pod.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), FRAMES << 20);
+    served.await.unwrap();
 }

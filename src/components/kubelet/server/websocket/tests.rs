@@ -1,5 +1,6 @@
 //! Tests of [`super`].
 
+use super::super::ask::LeftPlaces;
 use super::*;
 use ::cri::fake::FakeRuntime;
 use rng::Rng;
@@ -153,7 +154,15 @@ fn session(output: &'static [u8], code: i32) -> Opening {
 
 async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let ask = Ask { stdin: false, stdout: true, stderr: true, tty: false, verdict: true, told: None };
+    let ask = Ask {
+        stdin: false,
+        stdout: true,
+        stderr: true,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: LeftPlaces::default(),
+    };
     tokio::spawn(process(near, protocol, ask, session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let mut all = Vec::new();
