@@ -292,4 +292,6 @@ async fn objects_and_documents_that_have_routes_refuse_a_head() {
         let (got, told) = api.ask("HEAD", path, Value::Null).await;
         assert_eq!(got, code, "{path}: {told}");
     }
+    // Nor has a custom kind a route of all namespaces, which would refuse the method.
+    assert_eq!(api.post("/apis/example.com/v1/tabs", json!({})).await.0, 404);
 }
