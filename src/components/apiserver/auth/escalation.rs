@@ -115,7 +115,7 @@ fn granted<'a>(
     Ok(Some(Granted::ByBinding(role)))
 }
 
-/// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who
+/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and who
 /// wrote them.
 fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     let rest = |object: &Value| {
