@@ -49,8 +49,8 @@ pub(crate) const SERVER: &str = "kube-apiserver";
 /// Bytes of a manager's name, at most.
 pub(crate) const MANAGER_MAX: usize = 128;
 
-/// Is this a part of this program that looks around by itself: an informer, completion, the
-/// interface?
+/// Returns whether a user agent is that of a part of this program which reads by itself: an
+/// informer, completion, the interface.
 pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
@@ -182,7 +182,7 @@ impl Context {
         manager
     }
 
-    /// Is this a server-side apply?
+    /// Returns whether this is a server-side apply.
     pub(crate) fn applies(&self) -> bool {
         let media = header(&self.headers, "content-type").split(';').next().unwrap_or_default();
         self.info.verb == "patch" && media.trim() == APPLY
