@@ -26,7 +26,7 @@ impl Server {
         let _ = started.wait_for(|s| *s).await;
     }
 
-    /// May requests be sent here now? What `/readyz` answers.
+    /// Returns whether requests may be sent here now, as `/readyz` answers it.
     pub async fn is_ready(&self) -> bool {
         self.state.ready().await.is_ok()
     }

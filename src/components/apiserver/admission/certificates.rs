@@ -33,7 +33,8 @@ pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
     }
 }
 
-/// May the user do this (`approve`, `sign`) for a signer, by its name or by `example.com/*`?
+/// Returns whether the user may do this (`approve`, `sign`) for a signer, by its name or by
+/// `example.com/*`.
 fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or(signer);
     [signer.to_string(), format!("{domain}/*")].iter().any(|name| {

@@ -51,9 +51,10 @@ impl Drop for Turn<'_> {
     fn drop(&mut self) {
         drop(self.guard.take());
         let mut lines = self.of.lock();
-        // The list's own handle and this one: nobody else charges or waits.
-        if Arc::strong_count(&self.line) <= 2 {
-            lines.remove(&self.namespace);
+        // Under the lock: of two that leave together the second one finds only the list's handle.
+        drop(std::mem::take(&mut self.line));
+        if lines.get(&self.namespace).is_some_and(|line| Arc::strong_count(line) == 1) {
+            lines.remove(&self.namespace); // nobody charges or waits
         }
     }
 }

@@ -117,7 +117,7 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
     PLUGINS.iter().filter(move |p| p.kinds.contains(&this) || (p.kinds.is_empty() && namespaced))
 }
 
-/// Is there a place for a new object: its definition, its namespace? Answers the keys of both with
+/// Checks that a new object's definition and namespace are there. Returns the keys of both with
 /// the revisions that were looked at: the object may be made as long as they are as they were. One
 /// that comes into a namespace just as that goes would stay for ever, in a namespace that is not
 /// there.
@@ -214,7 +214,7 @@ pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Val
     Ok(if told.is_empty() { Value::Null } else { told.into() })
 }
 
-/// Is an object that is valid let in? Answers what is to be written with it.
+/// Asks the validating plug-ins about a valid object. Returns what is to be written with it.
 pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let mut extra = Extra::default();
     for validate in concerned(a.kind).filter_map(|p| p.validate) {

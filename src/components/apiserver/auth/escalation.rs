@@ -115,7 +115,7 @@ fn granted<'a>(
     Ok(Some(Granted::ByBinding(role)))
 }
 
-/// Records whether a change touches nothing but what a deletion needs: owners, finalizers, and who
+/// Returns whether a change touches nothing but what a deletion needs: owners, finalizers, and who
 /// wrote them.
 fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     let rest = |object: &Value| {
@@ -195,7 +195,7 @@ impl<'a> Held<'a> {
         size
     }
 
-    /// Is it allowed by a rule? `None` if too much has been compared.
+    /// Returns whether a rule that is held allows this; `None` if too much has been compared.
     ///
     /// `is_for_every_name`: the granted rule names no objects. Only a held rule that names none
     /// covers it: `resourceNames: [""]` allows requests without a name (list, create), and no
@@ -225,8 +225,8 @@ impl<'a> Held<'a> {
         Some(false)
     }
 
-    /// Is everything that `rule` allows allowed by some rule that is held? `None` if that is too
-    /// much to compare.
+    /// Returns whether rules that are held allow everything that `rule` allows; `None` if that is
+    /// too much to compare.
     async fn covers(&mut self, rule: &Value, pace: &mut Pace) -> Option<bool> {
         let is_for_every_name = !has_names(rule);
         for wanted in given(rule) {
@@ -260,7 +260,7 @@ impl<'a> Held<'a> {
         Some(missing)
     }
 
-    /// Are all rights held, those of a cluster administrator?
+    /// Returns whether all rights are held, those of a cluster administrator.
     async fn covers_everything(&mut self, pace: &mut Pace) -> bool {
         let everything = [
             json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}),
@@ -315,7 +315,7 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     })
 }
 
-/// Is everything that `rule` allows allowed by some rule of `held`?
+/// Returns whether the rules in `held` allow everything that `rule` allows.
 pub(crate) fn covered(held: &[Value], rule: &Value) -> bool {
     let mut all = Held::default();
     for rule in held {

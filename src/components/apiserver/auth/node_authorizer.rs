@@ -19,7 +19,7 @@ const READ_ONLY: &str = "can only read resources of this type";
 /// The namespace of the Leases that kubelets renew.
 pub(crate) const LEASES: &str = "kube-node-lease";
 
-/// Whether the kubelet of `node` may.
+/// Decides whether the kubelet of `node` may do this.
 ///
 /// The kubelet of `n1`:
 ///
@@ -110,9 +110,9 @@ fn unrelated(node: &str) -> String {
     format!("no relationship found between node '{node}' and this object")
 }
 
-/// Is the pod bound to the node? Unlike upstream a name that no pod has may be asked for as well:
-/// that is how the kubelet looks for the mirror of a static pod. It may not be listed or watched: a
-/// pod that gets the name later, or has it in another namespace, may be on another node.
+/// Checks that a pod is bound to the node. Unlike upstream a kubelet may get a name that no pod
+/// has: so it looks for the mirror of a static pod. It may not list or watch the name: a pod that
+/// gets it later, or has it in another namespace, may be on another node.
 fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     match state.cache.get("pods", &format!("{}/{}", a.namespace, a.name)) {
         Some(pod) if text(&pod.value, "spec.nodeName") != node => Err(unrelated(node)),
@@ -121,7 +121,7 @@ fn pod(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     }
 }
 
-/// Is there a pod on the node that needs the object? A mirror pod gives its node nothing: the node
+/// Checks that a pod on the node needs the object. A mirror pod gives its node nothing: the node
 /// itself has written it.
 fn related(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     if a.name.is_empty() {
@@ -166,7 +166,7 @@ pub(crate) const DRIVER_SECRETS: [&str; 10] = [
     "secret.secretName",
 ];
 
-/// Does the pod name this Secret, ConfigMap, claim or ServiceAccount of its namespace?
+/// Returns whether a pod names this Secret, ConfigMap, claim or ServiceAccount of its namespace.
 pub(crate) fn needs(pod: &Value, resource: &str, name: &str) -> bool {
     if name.is_empty() {
         return false;

@@ -40,7 +40,7 @@ fn names_resource(named: &str, a: &Attributes) -> bool {
     }
 }
 
-/// Does one rule of a role allow it?
+/// Returns whether one rule of a role allows a request.
 ///
 /// The rule `verbs: [get, list]`, `apiGroups: [""]`, `resources: [pods]`:
 ///
@@ -208,8 +208,8 @@ pub(crate) fn not_found(roles: &[RoleKey]) -> Option<String> {
     }
 }
 
-/// Whether a rule of the roles allows it; `None` if none does in the first [`SEARCHED_MAX`] bytes,
-/// and there are more.
+/// Returns whether a rule of the roles allows a request; `None` if none of the first
+/// [`SEARCHED_MAX`] bytes does, and there are more.
 fn search(roles: impl Iterator<Item = Arc<Object>>, a: &Attributes) -> Option<bool> {
     let mut searched = 0;
     for role in roles {

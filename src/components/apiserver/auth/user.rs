@@ -75,8 +75,8 @@ impl User {
         self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
     }
 
-    /// May what it writes to an object on its way out use the space that a full store keeps for
-    /// repairs? Components and administrators end such objects.
+    /// Returns whether the user's writes to an object that is being deleted may use the space that
+    /// a full store keeps for repairs. Components and administrators end such objects.
     pub(crate) fn may_repair(&self) -> bool {
         self.is_in(MASTERS)
             || self.is_in(NODES)

@@ -6,6 +6,7 @@
 //! | `connections`, `idle`, `http_head`, `heads` | bounds of connections: their number, their time, the memory of incomplete heads |
 //! | `sources`, `forwarded` | what is known of the address that a connection comes from, and for whom the balancer makes its own |
 //! | `http` | bodies, queries and answers |
+//! | `unread` | bodies that are still coming when their requests are answered |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
 //! | `time_limit` | how long the client of a request waits |
@@ -40,4 +41,5 @@ pub(crate) mod router;
 pub(crate) mod serve;
 pub(crate) mod sources;
 pub(crate) mod time_limit;
+pub(crate) mod unread;
 pub(crate) mod websocket;

@@ -66,8 +66,9 @@ async fn route(
     if kind.namespaced && ctx.info.namespace.is_empty() {
         match ctx.info.verb.as_str() {
             "list" | "watch" => {}
-            // The path without a namespace is served, but only for reading.
-            "create" | "deletecollection" if kind.verbs.contains(&"list") => {
+            // The path without a namespace is served, but only for reading. Custom objects have no
+            // such route: only the two verbs above lead to them.
+            _ if ctx.info.name.is_empty() && kind.custom.is_none() && kind.verbs.contains(&"list") => {
                 return Err(Status::method_not_allowed());
             }
             _ => return Ok(not_found_page()),

@@ -4,12 +4,12 @@ use crate::auth::authn::{Caller, Peer};
 use crate::pipeline;
 use crate::request::connections::{Connections, Counted};
 use crate::request::heads::Heads;
-use crate::request::http::{Answer, Body, BodyError, IDLE_MAX, full, holding, http_server};
+use crate::request::http::{Answer, IDLE_MAX, full, holding, http_server};
 use crate::request::http_head::Metered;
 use crate::request::router::Router;
+use crate::request::unread;
 use crate::server::Server;
 use futures::future::BoxFuture;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -152,12 +152,12 @@ impl Server {
             let running = active.begin();
             let answer: BoxFuture<'static, Result<Answer, Infallible>> = Box::pin(async move {
                 let head = request.method() == http::Method::HEAD;
-                let mut request =
-                    request.map(|b| -> Body { b.map_err(|e| BodyError(e.to_string())).boxed_unsync() });
+                let (mut request, unread) = unread::keep(request, &counted.activity);
                 // A session that begins as a request holds its connection for as long as it lasts.
                 request.extensions_mut().insert(counted);
                 let answer =
                     pipeline::serve(&Router, &server, request, Caller::Connection(&peer), stop).await;
+                unread.drain(&server.crew);
                 let answer = if head { answer.map(|_| full("")) } else { answer };
                 Ok(answer.map(|body| holding(body, running)))
             });

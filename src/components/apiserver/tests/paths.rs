@@ -7,6 +7,7 @@ use ::http::Request;
 use api::openapi;
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 use std::time::Duration;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -70,6 +71,26 @@ async fn a_failed_check_is_named_and_its_reason_is_told_on_its_own_page() {
     ] {
         assert_eq!(api.get(path).await, (code, Value::from(text)), "{path}");
     }
+}
+
+/// So the text format of Prometheus demands it: parsers take a line elsewhere for one of a metric
+/// without a type.
+#[tokio::test]
+async fn the_lines_of_a_metric_stand_together_behind_its_type() {
+    let api = Api::bare().await;
+    let (code, page) = api.get("/metrics").await;
+    assert_eq!(code, 200);
+    let (mut metric, mut seen) = ("", HashSet::new());
+    for line in page.as_str().unwrap().lines() {
+        match line.strip_prefix("# TYPE ") {
+            Some(typed) => {
+                metric = typed.split(' ').next().unwrap();
+                assert!(seen.insert(metric), "{metric} has two types");
+            }
+            None => assert_eq!(line.split(['{', ' ']).next(), Some(metric), "{line}"),
+        }
+    }
+    assert!(seen.contains("apiserver_storage_objects"));
 }
 
 #[tokio::test]
@@ -271,4 +292,6 @@ async fn objects_and_documents_that_have_routes_refuse_a_head() {
         let (got, told) = api.ask("HEAD", path, Value::Null).await;
         assert_eq!(got, code, "{path}: {told}");
     }
+    // Nor has a custom kind a route of all namespaces, which would refuse the method.
+    assert_eq!(api.post("/apis/example.com/v1/tabs", json!({})).await.0, 404);
 }

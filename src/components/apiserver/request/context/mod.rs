@@ -49,8 +49,8 @@ pub(crate) const SERVER: &str = "kube-apiserver";
 /// Bytes of a manager's name, at most.
 pub(crate) const MANAGER_MAX: usize = 128;
 
-/// Is this a part of this program that looks around by itself: an informer, completion, the
-/// interface?
+/// Returns whether a user agent is that of a part of this program which reads by itself: an
+/// informer, completion, the interface.
 pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
@@ -72,16 +72,16 @@ fn short(text: &str, most: usize) -> String {
     }
 }
 
-/// Is it a look that kubectl takes for a command which only tries? Of a write that is told by the
-/// request itself.
+/// Returns whether kubectl only looks here for a command with `--dry-run`: its header says so. A
+/// write says it in its query.
 pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
     let looks = matches!(info.verb.as_str(), "get" | "list") && !tap::is_connection(&info.subresource);
     looks && !header(headers, "kubectl-dry-run").is_empty()
 }
 
-/// Is the request told to be tried only, by its query? A command in a container runs whatever
-/// stands there, as upstream, the parameters of a proxy are those of the server behind it, and a
-/// token is issued.
+/// Returns whether the query says that the request is only to be tried. A command in a container
+/// runs all the same, as upstream, the parameters of a proxy are those of the server behind it, and
+/// a token is issued.
 pub fn is_dry_run(info: &Info, query: &Query) -> bool {
     let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
     !is_done && query.has("dryRun") && query.all("dryRun").all(|value| value == "All")
@@ -182,7 +182,7 @@ impl Context {
         manager
     }
 
-    /// Is this a server-side apply?
+    /// Returns whether this is a server-side apply.
     pub(crate) fn applies(&self) -> bool {
         let media = header(&self.headers, "content-type").split(';').next().unwrap_or_default();
         self.info.verb == "patch" && media.trim() == APPLY
@@ -302,7 +302,7 @@ impl Context {
         early.into_iter().for_each(|record| self.emit(record));
     }
 
-    /// Records whether the request changes nothing, so that it costs its sender nothing to send any
+    /// Returns whether the request changes nothing, so that it costs its sender nothing to send any
     /// number of them. What goes on over a stream, a command in a container for example, is an act.
     fn only_reads(&self) -> bool {
         let info = &self.info;

@@ -232,12 +232,13 @@ async fn a_status_brings_the_metadata_that_upstream_takes() {
 }
 
 #[tokio::test]
-async fn nothing_is_deleted_across_namespaces() {
+async fn nothing_is_written_across_namespaces() {
     let api = Api::new().await;
     assert_eq!(api.post(CM, cm("a", "1")).await.0, 201);
-    for (method, path) in [("DELETE", "/api/v1/configmaps"), ("POST", "/api/v1/configmaps")] {
-        let (code, status) = api.send(admin(), request(method, path, "application/json", "{}")).await;
-        assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{method} {path}");
+    for method in ["DELETE", "POST", "PUT", "PATCH", "TRACE"] {
+        let all = request(method, "/api/v1/configmaps", "application/json", "{}");
+        let (code, status) = api.send(admin(), all).await;
+        assert_eq!((code, &status["reason"]), (405, &json!("MethodNotAllowed")), "{method}");
     }
     assert_eq!(api.get(&format!("{CM}/a")).await.0, 200);
     // a right to one name is none to a collection, whatever its selector
