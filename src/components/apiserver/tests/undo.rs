@@ -189,6 +189,20 @@ async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
     }
 }
 
+/// The store has keys for its address and its node port beside it.
+#[tokio::test]
+async fn one_service_counts_as_one_object() {
+    let api = Api::bare().await;
+    let spec = json!({"type": "NodePort", "ports": [{"port": 80}]});
+    let service = json!({"metadata": {"name": "web"}, "spec": spec});
+    let (code, made) = api.in_step("one", "POST", "/api/v1/namespaces/default/services", service).await;
+    assert_eq!(code, 201, "{made}");
+    let told = api.go("undo", json!({})).await.1;
+    assert_eq!((&told["back"], &told["gone"]), (&json!(0), &json!(1)), "{told}");
+    let told = api.go("redo", json!({})).await.1;
+    assert_eq!((&told["back"], &told["gone"]), (&json!(1), &json!(0)), "{told}");
+}
+
 /// The store is empty there, and roles are made only when an API server starts.
 #[tokio::test]
 async fn no_rewind_leads_to_before_the_bootstrap() {

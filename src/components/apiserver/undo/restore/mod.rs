@@ -36,7 +36,7 @@ use etcd::api::{
     Revision, TxnRequest,
 };
 use etcd::txn::size;
-use objects::{node, owner, pod, was_free_volume};
+use objects::{count, node, owner, pod, taken_elsewhere, was_free_volume};
 use request::check_writes_since;
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -217,24 +217,14 @@ impl Journey {
     }
 
     /// # Errors
-    /// 409 if a Service that comes back had an address or a port that belongs to a Service
-    /// elsewhere by now.
-    fn check_reservations(&self, moves: &[Move]) -> Result<(), Status> {
+    /// 409 if a Service or a claim that comes back had an address, a port or a volume that belongs to
+    /// one elsewhere by now.
+    fn check_owners(&self, moves: &[Move]) -> Result<(), Status> {
         let Some(namespaces) = &self.within else { return Ok(()) };
-        for m in moves.iter().filter(|m| resource(&m.key) == "ranges") {
-            if let (Some(put), Some((namespace, name))) = (&m.put, owner(&m.last))
-                && !namespaces.contains(namespace)
-            {
-                let what = String::from_utf8_lossy(&m.key);
-                let what = what.rsplit('/').next().unwrap_or_default();
-                let message = format!(
-                    "Service {} cannot come back: {what} belongs to Service {namespace}/{name} now; delete that one first",
-                    String::from_utf8_lossy(put)
-                );
-                return Err(Status::new(409, "Conflict", message));
-            }
+        match moves.iter().find_map(|m| taken_elsewhere(namespaces, m)) {
+            Some(why) => Err(Status::new(409, "Conflict", why)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -358,19 +348,19 @@ impl State {
             now: clock::rfc3339(clock::now()),
         };
         let moves = journey.plan(&past.objects, &now, &birth);
-        journey.check_reservations(&moves)?;
+        journey.check_owners(&moves)?;
         let Some(revision) = self.commit(journey.transaction(&moves, before), room_of(&moves)).await? else {
             return Ok(None);
         };
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
-        let back = moves.iter().filter(|m| m.put.is_some()).count();
+        let (back, gone) = count(&moves);
         Ok(Some(object!({
             "revision": revision,
             "to": journey.to,
             "steps": journey.steps,
             "back": back,
-            "gone": moves.len() - back,
+            "gone": gone,
         })))
     }
 

@@ -73,6 +73,47 @@ pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')
 }
 
+/// Counts the objects that come back or change, and those that go. The reservations of a Service are
+/// none: who undoes the creation of one Service reads of one, and not of its address and ports too.
+pub(super) fn count(moves: &[Move]) -> (usize, usize) {
+    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges");
+    let (back, gone): (Vec<&Move>, Vec<&Move>) = objects.partition(|m| m.put.is_some());
+    (back.len(), gone.len())
+}
+
+/// Says why an object of these namespaces cannot come back: what it had belongs to an object outside
+/// of them by now. `None`: nothing is in its way.
+pub(super) fn taken_elsewhere(namespaces: &BTreeSet<String>, m: &Move) -> Option<String> {
+    let then = m.put.as_ref()?;
+    let key = String::from_utf8_lossy(&m.key);
+    let what = key.rsplit('/').next().unwrap_or_default();
+    let is_elsewhere = |namespace: &str| !namespace.is_empty() && !namespaces.contains(namespace);
+    match resource(&m.key) {
+        "ranges" => {
+            let (namespace, name) = owner(&m.last).filter(|(namespace, _)| is_elsewhere(namespace))?;
+            let service = String::from_utf8_lossy(then);
+            Some(format!(
+                "Service {service} cannot come back: {what} belongs to Service {namespace}/{name} now; delete that one first"
+            ))
+        }
+        // Its new claim would lose the volume, with data in it.
+        "persistentvolumes" => {
+            let claim = |volume: &[u8]| {
+                let volume: Value = serde_json::from_slice(volume).unwrap_or_default();
+                let of = |field: &str| text(&volume, &format!("spec.claimRef.{field}")).to_string();
+                (of("namespace"), of("name"))
+            };
+            let ((old, old_name), (namespace, name)) = (claim(then), claim(&m.last));
+            is_elsewhere(&namespace).then(|| {
+                format!(
+                    "claim {old}/{old_name} cannot come back: its volume {what} belongs to claim {namespace}/{name} now; delete that one first"
+                )
+            })
+        }
+        _ => None,
+    }
+}
+
 /// True for a volume that no claim had then, and that a claim of these namespaces has now. It
 /// becomes free again; otherwise it would be released, or deleted by its policy, when its claim
 /// goes.
