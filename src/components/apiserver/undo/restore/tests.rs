@@ -292,6 +292,23 @@ fn machines_heartbeats_and_events_stay_as_they_are() {
     assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
 }
 
+/// The next namespace of this name must not begin with them.
+#[test]
+fn leases_and_events_go_with_a_namespace_that_goes() {
+    let all = [
+        kv("namespaces/kept", 2, object!({})),
+        kv("namespaces/new", 8, object!({})),
+        kv("leases/kept/l", 8, object!({"n": 2})),
+        kv("leases/new/l", 8, object!({"n": 2})),
+        kv("events/kept/e", 8, object!({})),
+        kv("events/new/e", 8, object!({})),
+    ];
+    let moves = planned(&all[..1], &all);
+    let gone = ["events/new/e", "leases/new/l", "namespaces/new"];
+    assert_eq!(moves, BTreeMap::from(gone.map(|key| (key.to_string(), None))));
+    assert_eq!(planned(&all, &all[..1]).keys().collect::<Vec<_>>(), ["namespaces/new"], "and stay gone");
+}
+
 /// A little world of Deployments, their sets and pods, with what their controllers would do.
 #[derive(Clone, Default)]
 struct Model {
