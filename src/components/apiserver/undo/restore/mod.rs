@@ -222,8 +222,8 @@ impl Journey {
     }
 
     /// # Errors
-    /// 409 if a Service or a claim that comes back had an address, a port or a volume that belongs to
-    /// one elsewhere by now.
+    /// 409 if a Service or a claim that comes back had an address, a port or a volume that belongs
+    /// to one elsewhere by now.
     fn check_owners(&self, moves: &[Move]) -> Result<(), Status> {
         let Some(namespaces) = &self.within else { return Ok(()) };
         match moves.iter().find_map(|m| taken_elsewhere(namespaces, m)) {
