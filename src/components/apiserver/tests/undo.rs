@@ -223,6 +223,36 @@ async fn no_rewind_leads_to_before_the_bootstrap() {
     assert_eq!(code, 200, "{told}");
 }
 
+/// The first command of a person may come before the addons are made.
+#[tokio::test]
+async fn no_way_back_leads_to_before_the_addons() {
+    let api = Api::bare().await;
+    api.make("early", "early").await;
+    let labels = json!({"app": "dns"});
+    let spec = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}}});
+    let addon = json!({"metadata": {"name": "coredns"}, "spec": spec}).to_string();
+    let path = "/apis/apps/v1/namespaces/kube-system/deployments";
+    let cluster = User::new(tap::ADMIN, &["system:masters"]);
+    let (code, made) =
+        testing::send(&api.fixture.server, cluster, ("POST", path), ("application/json", addon), "").await;
+    assert_eq!(code, 201, "{made}");
+    let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!((code, &told["reason"]), (409, &json!("Conflict")), "{told}");
+    let (code, told) = api.go("rewind", json!({"revision": at - 1})).await;
+    assert_eq!((code, &told["reason"]), (400, &json!("NoSuchRevision")), "{told}");
+    assert_eq!(api.maps().await, ["early"]);
+    api.make("late", "late").await;
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    let (code, told) = api.go("redo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    let (code, told) = api.go("rewind", json!({"revision": at})).await;
+    assert_eq!(code, 200, "{told}");
+    assert_eq!(api.maps().await, ["early"]);
+}
+
 /// Both come back in one revision. A scheduler may hear of the pod first, and bind it by the node
 /// that it still knows.
 #[tokio::test]
