@@ -48,11 +48,11 @@ async fn matching(state: &Arc<State>, kind: &Kind, filter: &Filter) -> Vec<Arc<O
     let mut nodes: Vec<Arc<Object>> =
         state.cache.list("nodes", "").objects.into_iter().map(|(_, n)| n).collect();
     state.summaries.retain(|name| nodes.iter().any(|node| text(&node.value, "metadata.name") == name));
-    // One pod is on one node, and one node is asked only about itself.
-    let pod = (kind.namespaced && !filter.name.is_empty())
-        .then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)))
-        .flatten();
-    let only = pod.as_ref().map(|p| text(&p.value, "spec.nodeName"));
+    // One pod is on one node, and one node is asked only about itself. Nobody is asked about a pod
+    // that does not exist.
+    let is_one_pod = kind.namespaced && !filter.namespace.is_empty() && !filter.name.is_empty();
+    let pod = is_one_pod.then(|| state.cache.get("pods", &format!("{}/{}", filter.namespace, filter.name)));
+    let only = pod.as_ref().map(|pod| pod.as_ref().map_or("", |pod| text(&pod.value, "spec.nodeName")));
     nodes.retain(|n| {
         let name = text(&n.value, "metadata.name");
         match kind.namespaced {
@@ -136,8 +136,11 @@ fn metrics(kind: &Kind, of: &Value, figures: &[&Value]) -> Option<Value> {
     Some(object)
 }
 
-/// `12.345s`, as Go writes a duration; longer ones `1m2.5s`.
+/// `12.345s`, as Go writes a duration; longer ones `1m2.5s`, shorter ones `250ms`.
 fn window(milliseconds: i64) -> String {
+    if (1..1000).contains(&milliseconds) {
+        return format!("{milliseconds}ms");
+    }
     let (minutes, rest) = (milliseconds / 60_000, milliseconds % 60_000);
     let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
     let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
@@ -188,6 +191,7 @@ mod tests {
         assert!(metrics(kind, &pod, &[]).is_none());
         let fresh = json!({"name": "d", "cpu": {"time": "2026-01-01T00:00:00Z"}, "memory": {"workingSetBytes": 4096}});
         assert!(metrics(kind, &pod, &[&figure, &fresh]).is_none(), "half of a pod is no pod");
-        assert_eq!(window(62_500), "1m2.5s");
+        let windows = [0, 250, 60_000, 62_500].map(window);
+        assert_eq!(windows, ["0s", "250ms", "1m0s", "1m2.5s"]);
     }
 }

@@ -189,6 +189,20 @@ async fn what_was_agreed_to_is_refused_when_somebody_has_written_since() {
     }
 }
 
+/// The store has keys for its address and its node port beside it.
+#[tokio::test]
+async fn one_service_counts_as_one_object() {
+    let api = Api::bare().await;
+    let spec = json!({"type": "NodePort", "ports": [{"port": 80}]});
+    let service = json!({"metadata": {"name": "web"}, "spec": spec});
+    let (code, made) = api.in_step("one", "POST", "/api/v1/namespaces/default/services", service).await;
+    assert_eq!(code, 201, "{made}");
+    let told = api.go("undo", json!({})).await.1;
+    assert_eq!((&told["back"], &told["gone"]), (&json!(0), &json!(1)), "{told}");
+    let told = api.go("redo", json!({})).await.1;
+    assert_eq!((&told["back"], &told["gone"]), (&json!(1), &json!(0)), "{told}");
+}
+
 /// The store is empty there, and roles are made only when an API server starts.
 #[tokio::test]
 async fn no_rewind_leads_to_before_the_bootstrap() {
@@ -207,6 +221,36 @@ async fn no_rewind_leads_to_before_the_bootstrap() {
     // Where only some namespaces go back, the roles stay.
     let (code, told) = api.go("rewind", json!({"revision": 1, "namespaces": ["other"]})).await;
     assert_eq!(code, 200, "{told}");
+}
+
+/// The first command of a person may come before the addons are made.
+#[tokio::test]
+async fn no_way_back_leads_to_before_the_addons() {
+    let api = Api::bare().await;
+    api.make("early", "early").await;
+    let labels = json!({"app": "dns"});
+    let spec = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "nginx"}]}}});
+    let addon = json!({"metadata": {"name": "coredns"}, "spec": spec}).to_string();
+    let path = "/apis/apps/v1/namespaces/kube-system/deployments";
+    let cluster = User::new(tap::ADMIN, &["system:masters"]);
+    let (code, made) =
+        testing::send(&api.fixture.server, cluster, ("POST", path), ("application/json", addon), "").await;
+    assert_eq!(code, 201, "{made}");
+    let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!((code, &told["reason"]), (409, &json!("Conflict")), "{told}");
+    let (code, told) = api.go("rewind", json!({"revision": at - 1})).await;
+    assert_eq!((code, &told["reason"]), (400, &json!("NoSuchRevision")), "{told}");
+    assert_eq!(api.maps().await, ["early"]);
+    api.make("late", "late").await;
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    let (code, told) = api.go("redo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    let (code, told) = api.go("rewind", json!({"revision": at})).await;
+    assert_eq!(code, 200, "{told}");
+    assert_eq!(api.maps().await, ["early"]);
 }
 
 /// Both come back in one revision. A scheduler may hear of the pod first, and bind it by the node

@@ -12,7 +12,7 @@
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
-//! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them |
+//! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
 mod objects;
 mod request;
@@ -36,7 +36,7 @@ use etcd::api::{
     Revision, TxnRequest,
 };
 use etcd::txn::size;
-use objects::{node, owner, pod, was_free_volume};
+use objects::{count, ending_namespaces, namespace_of, node, owner, pod, taken_elsewhere, was_free_volume};
 use request::check_writes_since;
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -108,15 +108,20 @@ fn group_and_plural(key: &[u8]) -> (&str, &str) {
     resource.split_once('/').unwrap_or(("", resource))
 }
 
+/// A key as it was, and as it is.
+type Pair<'a> = (Option<&'a KeyValue>, Option<&'a KeyValue>);
+
 fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
-    let mut pairs: BTreeMap<&Bytes, (Option<&KeyValue>, Option<&KeyValue>)> = BTreeMap::new();
+    let mut pairs: BTreeMap<&Bytes, Pair> = BTreeMap::new();
     then.iter().for_each(|kv| pairs.entry(&kv.key).or_default().0 = Some(kv));
     now.iter().for_each(|kv| pairs.entry(&kv.key).or_default().1 = Some(kv));
-    let changed = |(key, (then, now)): (&Bytes, (Option<&KeyValue>, Option<&KeyValue>))| {
+    let ending = ending_namespaces(&pairs);
+    let changed = |(key, (then, now)): (&Bytes, Pair)| {
         if then.map(|kv| &kv.value) == now.map(|kv| &kv.value) {
             return None;
         }
         let put = match resource(key) {
+            "leases" | "events" if now.is_some() && ending.contains(namespace_of(key)) => None,
             "leases" | "events" | "masterleases" => return None,
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
@@ -217,24 +222,14 @@ impl Journey {
     }
 
     /// # Errors
-    /// 409 if a Service that comes back had an address or a port that belongs to a Service
-    /// elsewhere by now.
-    fn check_reservations(&self, moves: &[Move]) -> Result<(), Status> {
+    /// 409 if a Service or a claim that comes back had an address, a port or a volume that belongs
+    /// to one elsewhere by now.
+    fn check_owners(&self, moves: &[Move]) -> Result<(), Status> {
         let Some(namespaces) = &self.within else { return Ok(()) };
-        for m in moves.iter().filter(|m| resource(&m.key) == "ranges") {
-            if let (Some(put), Some((namespace, name))) = (&m.put, owner(&m.last))
-                && !namespaces.contains(namespace)
-            {
-                let what = String::from_utf8_lossy(&m.key);
-                let what = what.rsplit('/').next().unwrap_or_default();
-                let message = format!(
-                    "Service {} cannot come back: {what} belongs to Service {namespace}/{name} now; delete that one first",
-                    String::from_utf8_lossy(put)
-                );
-                return Err(Status::new(409, "Conflict", message));
-            }
+        match moves.iter().find_map(|m| taken_elsewhere(namespaces, m)) {
+            Some(why) => Err(Status::new(409, "Conflict", why)),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
@@ -358,19 +353,19 @@ impl State {
             now: clock::rfc3339(clock::now()),
         };
         let moves = journey.plan(&past.objects, &now, &birth);
-        journey.check_reservations(&moves)?;
+        journey.check_owners(&moves)?;
         let Some(revision) = self.commit(journey.transaction(&moves, before), room_of(&moves)).await? else {
             return Ok(None);
         };
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
-        let back = moves.iter().filter(|m| m.put.is_some()).count();
+        let (back, gone) = count(&moves);
         Ok(Some(object!({
             "revision": revision,
             "to": journey.to,
             "steps": journey.steps,
             "back": back,
-            "gone": moves.len() - back,
+            "gone": gone,
         })))
     }
 
@@ -443,7 +438,7 @@ fn is_by_product(object: &Value) -> bool {
     owners.is_some_and(|all| all.iter().any(owned))
         || matches!(
             (text(object, "kind"), meta::name(object)),
-            ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") | ("Endpoints", _)
+            ("ConfigMap", "kube-root-ca.crt") | ("ServiceAccount", "default") | ("Endpoints" | "Event", _)
         )
 }
 

@@ -1,12 +1,13 @@
 //! What is written of an object that is made again.
 
-use super::{Birth, MIRROR, Move, is_within, parsed, resource};
+use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
+use crate::storage::cache::place;
 use api::value::{list, text};
 use api::{meta, value};
 use bytes::Bytes;
 use etcd::api::KeyValue;
 use serde_json::{Value, json as object};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Ephemeral containers start once and are never removed from a pod: a pod that goes on keeps those
 /// that it has now, and a new one has none.
@@ -71,6 +72,64 @@ pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Byt
 /// Namespace and name of the Service that a reservation is for.
 pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')
+}
+
+/// Returns the namespace of a key's object; empty for an object without one.
+pub(super) fn namespace_of(key: &[u8]) -> &str {
+    place(key).and_then(|(_, rest)| rest.split_once('/')).map_or("", |(namespace, _)| namespace)
+}
+
+/// Returns the namespaces that are there now and were not then. No controller empties them: they go
+/// in one moment, and what was left in them would belong to the next namespace of that name.
+pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BTreeSet<&'a str> {
+    let mut ending = BTreeSet::new();
+    for (&key, (then, now)) in pairs {
+        if let (None, Some(_), Some(("namespaces", name))) = (then, now, place(key)) {
+            ending.insert(name);
+        }
+    }
+    ending
+}
+
+/// Counts the objects that come back or change, and those that go. The reservations of a Service
+/// are none: an undo of one new Service removes one object, whatever ports it had.
+pub(super) fn count(moves: &[Move]) -> (usize, usize) {
+    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges");
+    let (back, gone): (Vec<&Move>, Vec<&Move>) = objects.partition(|m| m.put.is_some());
+    (back.len(), gone.len())
+}
+
+/// Says why an object of these namespaces cannot come back: what it had belongs to an object
+/// outside of them by now. `None`: nothing is in its way.
+pub(super) fn taken_elsewhere(namespaces: &BTreeSet<String>, m: &Move) -> Option<String> {
+    let then = m.put.as_ref()?;
+    let key = String::from_utf8_lossy(&m.key);
+    let what = key.rsplit('/').next().unwrap_or_default();
+    let is_elsewhere = |namespace: &str| !namespace.is_empty() && !namespaces.contains(namespace);
+    match resource(&m.key) {
+        "ranges" => {
+            let (namespace, name) = owner(&m.last).filter(|(namespace, _)| is_elsewhere(namespace))?;
+            let service = String::from_utf8_lossy(then);
+            Some(format!(
+                "Service {service} cannot come back: {what} belongs to Service {namespace}/{name} now; delete that one first"
+            ))
+        }
+        // Its new claim would lose the volume, with data in it.
+        "persistentvolumes" => {
+            let claim = |volume: &[u8]| {
+                let volume: Value = serde_json::from_slice(volume).unwrap_or_default();
+                let of = |field: &str| text(&volume, &format!("spec.claimRef.{field}")).to_string();
+                (of("namespace"), of("name"))
+            };
+            let ((old, old_name), (namespace, name)) = (claim(then), claim(&m.last));
+            is_elsewhere(&namespace).then(|| {
+                format!(
+                    "claim {old}/{old_name} cannot come back: its volume {what} belongs to claim {namespace}/{name} now; delete that one first"
+                )
+            })
+        }
+        _ => None,
+    }
 }
 
 /// True for a volume that no claim had then, and that a claim of these namespaces has now. It

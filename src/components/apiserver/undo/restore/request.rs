@@ -111,8 +111,8 @@ pub(crate) async fn serve(
         let Some(journey) = journey(state, what, &asked, known)? else {
             return Ok(crate::request::http::not_found_page());
         };
-        if matches!(journey.way, Way::Rewind(_)) && journey.within.is_none() {
-            state.check_bootstrapped(journey.to).await?;
+        if journey.within.is_none() {
+            state.check_origin(journey.way).await?;
         }
         if asked.plan {
             let lost = state.losses(ctx, &journey).await?;

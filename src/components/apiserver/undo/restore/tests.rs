@@ -215,10 +215,39 @@ fn a_service_does_not_take_its_address_back_from_one_elsewhere() {
             agreed: None,
         };
         let moves = journey.plan(&[reserved("shop/old")], &[reserved(now)], &birth);
-        let checked = journey.check_reservations(&moves);
+        let checked = journey.check_owners(&moves);
         assert_eq!(checked.is_err(), refused, "{checked:?}");
         if let Err(status) = checked {
             assert!(status.message.contains("10.96.0.8 belongs to Service mine/web"), "{}", status.message);
+        }
+    }
+}
+
+/// A retained volume was made free by hand and bound again meanwhile.
+#[test]
+fn a_claim_does_not_take_its_volume_back_from_one_elsewhere() {
+    let volume = |namespace: &str| object!({"spec": {"claimRef": {"namespace": namespace, "name": "c"}}});
+    let birth = Birth { uid: &String::new, placed_by_maker: &|_| false, now: String::new() };
+    let then = kv("persistentvolumes/v", 3, volume("shop"));
+    for (now, is_refused) in
+        [(volume("mine"), true), (object!({"spec": {"claimRef": {"namespace": "shop", "name": "d"}}}), false)]
+    {
+        let journey = Journey {
+            to: 5,
+            steps: vec![],
+            undone: vec![],
+            way: Way::Rewind(5),
+            within: Some(["shop".to_string()].into()),
+            unchanged: vec![],
+            agreed: None,
+        };
+        let moves = journey.plan(from_ref(&then), &[kv("persistentvolumes/v", 7, now)], &birth);
+        assert_eq!(moves.len(), 1);
+        let checked = journey.check_owners(&moves);
+        assert_eq!(checked.is_err(), is_refused, "{checked:?}");
+        if let Err(status) = checked {
+            let why = "claim shop/c cannot come back: its volume v belongs to claim mine/c now; delete that one first";
+            assert_eq!(status.message, why);
         }
     }
 }
@@ -261,6 +290,23 @@ fn machines_heartbeats_and_events_stay_as_they_are() {
     let moves = planned(&then, &now);
     assert_eq!(moves.keys().collect::<Vec<_>>(), ["nodes/n1"]);
     assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
+}
+
+/// The next namespace of this name must not begin with them.
+#[test]
+fn leases_and_events_go_with_a_namespace_that_goes() {
+    let all = [
+        kv("namespaces/kept", 2, object!({})),
+        kv("namespaces/new", 8, object!({})),
+        kv("leases/kept/l", 8, object!({"n": 2})),
+        kv("leases/new/l", 8, object!({"n": 2})),
+        kv("events/kept/e", 8, object!({})),
+        kv("events/new/e", 8, object!({})),
+    ];
+    let moves = planned(&all[..1], &all);
+    let gone = ["events/new/e", "leases/new/l", "namespaces/new"];
+    assert_eq!(moves, BTreeMap::from(gone.map(|key| (key.to_string(), None))));
+    assert_eq!(planned(&all, &all[..1]).keys().collect::<Vec<_>>(), ["namespaces/new"], "and stay gone");
 }
 
 /// A little world of Deployments, their sets and pods, with what their controllers would do.
