@@ -277,7 +277,9 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         let why = "additionalProperties cannot be set to false";
         errors.forbidden(format!("{path}.additionalProperties"), why);
     }
-    if has("additionalProperties") && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
+    // True says no more of the other fields than that they stay.
+    let says_more = has("additionalProperties") && !flag(schema, "additionalProperties");
+    if says_more && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
         let why = "additionalProperties and properties are mutual exclusive";
         errors.forbidden(format!("{path}.additionalProperties"), why);
     }
