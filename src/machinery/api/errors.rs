@@ -39,9 +39,11 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Rules are not checked over values that are not what their schema says.
+    /// Rules are not checked over values that are not what their schema says (`hasBlockingErr`
+    /// upstream).
     pub(crate) fn hides_rules(self) -> bool {
-        matches!(self, ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid)
+        use ErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+        matches!(self, NotSupported | Required | TooLong | TooMany | TypeInvalid)
     }
 }
 
@@ -226,9 +228,9 @@ impl Errors {
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
     }
-    /// A value of the wrong type; `found` is the name of its own.
+    /// A value of the wrong type; `found` is the name of its own, or a text of another format.
     pub(crate) fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
-        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
+        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {}", quoted(found)), detail));
     }
     /// Adds `Too many: FOUND: must have at most MAX items`.
     pub fn too_many(&mut self, field: impl Into<String>, found: usize, max: u64) {

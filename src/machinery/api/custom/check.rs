@@ -196,7 +196,7 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     }
     if !has_format(&schema.format, text) {
         let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
-        errors.invalid_text(path, text, &why);
+        errors.type_invalid(path, text, &why);
     }
 }
 

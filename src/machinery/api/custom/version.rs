@@ -94,7 +94,7 @@ impl Custom {
         if errors.iter().any(|e| e.kind.hides_rules()) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             if self.schema.has_rules {
-                errors.invalid_text("<nil>", "null", why);
+                errors.invalid("<nil>", &Value::Null, why);
             }
             return;
         }

@@ -126,6 +126,17 @@ fn rules_compare_fields_and_changes() {
     assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
 }
 
+#[test]
+fn rules_are_not_judged_over_a_value_of_another_form() {
+    let schema = spec(json!({"mode": {"type": "string", "enum": ["a"]},
+        "when": {"type": "string", "format": "date-time"},
+        "n": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 9", "message": "high"}]}}));
+    for (field, value) in [("mode", "c"), ("when", "now")] {
+        let found = problems(schema.clone(), json!({"spec": {"n": 9, field: value}}), None);
+        assert!(found.len() == 2 && found[1].starts_with("<nil>: Invalid value: null: some"), "{found:?}");
+    }
+}
+
 /// Items of an atomic list or of a set have no old value of their own. They count as unchanged if
 /// the list is, or else what the list is in.
 #[test]
