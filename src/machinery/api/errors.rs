@@ -184,6 +184,11 @@ impl Errors {
         new.for_each(|error| rest.add(error));
         rest
     }
+    /// Returns the errors of other kinds.
+    pub(crate) fn without_kind(mut self, kind: ErrorKind) -> Errors {
+        self.found.retain(|error| error.kind != kind);
+        self
+    }
     /// Appends one error.
     pub fn add(&mut self, error: FieldError) {
         if self.is_full() {

@@ -1,4 +1,4 @@
-//! Defaults that a definition got after its objects.
+//! What a definition got after its objects: defaults, and lists that are sets.
 
 use super::*;
 
@@ -67,4 +67,16 @@ fn an_old_object_is_compared_with_the_defaults_that_it_lacks() {
     };
     assert_eq!(judged(6), [""; 0]);
     assert_eq!(judged(4).len(), 1, "the old value was the default");
+}
+
+#[test]
+fn an_object_that_had_an_item_twice_may_have_more_of_them() {
+    let set = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"});
+    let schema = spec(json!({"set": set, "other": set, "n": {"type": "integer"}}));
+    let old = |set: Value| Some(json!({"spec": {"set": set}}));
+    let new = json!({"spec": {"set": ["a", "a", "b"], "other": ["c", "c"], "n": "x"}});
+    let of_type = "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"";
+    assert_eq!(problems(schema.clone(), new.clone(), old(json!(["a", "a"]))), [of_type]);
+    let told = problems(schema, new, old(json!(["a"])));
+    assert_eq!(told.iter().filter(|error| error.contains("Duplicate value")).count(), 2, "{told:?}");
 }
