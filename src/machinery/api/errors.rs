@@ -39,9 +39,11 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// Rules are not checked over values that are not what their schema says.
+    /// Rules are not checked over values that are not what their schema says (`hasBlockingErr`
+    /// upstream).
     pub(crate) fn hides_rules(self) -> bool {
-        matches!(self, ErrorKind::Required | ErrorKind::TooLong | ErrorKind::TooMany | ErrorKind::TypeInvalid)
+        use ErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+        matches!(self, NotSupported | Required | TooLong | TooMany | TypeInvalid)
     }
 }
 
@@ -182,6 +184,11 @@ impl Errors {
         new.for_each(|error| rest.add(error));
         rest
     }
+    /// Returns the errors of other kinds.
+    pub(crate) fn without_kind(mut self, kind: ErrorKind) -> Errors {
+        self.found.retain(|error| error.kind != kind);
+        self
+    }
     /// Appends one error.
     pub fn add(&mut self, error: FieldError) {
         if self.is_full() {
@@ -226,9 +233,9 @@ impl Errors {
     pub fn not_found(&mut self, field: impl Into<String>, value: &Value) {
         self.push(ErrorKind::NotFound, field, format!("Not found: {}", shown(value)));
     }
-    /// A value of the wrong type; `found` is the name of its own.
+    /// A value of the wrong type; `found` is the name of its own, or a text of another format.
     pub(crate) fn type_invalid(&mut self, field: impl Into<String>, found: &str, detail: &str) {
-        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {found:?}"), detail));
+        self.push(ErrorKind::TypeInvalid, field, join(format!("Invalid value: {}", quoted(found)), detail));
     }
     /// Adds `Too many: FOUND: must have at most MAX items`.
     pub fn too_many(&mut self, field: impl Into<String>, found: usize, max: u64) {

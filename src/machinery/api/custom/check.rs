@@ -8,16 +8,29 @@ use super::formats;
 use super::numbers;
 use super::schema::{Bound, ListType, Schema, Type};
 use crate::cidr;
-use crate::errors::{Errors, brief};
+use crate::errors::{ErrorKind, Errors, brief};
 use crate::gostr;
 use crate::path::Path;
 use serde_json::{Value, json};
 use std::collections::HashSet;
 use std::net::Ipv6Addr;
 
-/// Judges a whole object.
+/// Judges a whole object. One that had an item twice before may have more of them, in whatever list
+/// (as upstream, which asks the old object first).
 pub(super) fn object(schema: &Schema, object: &Value, old: Option<&Value>, errors: &mut Errors) {
-    check_value(schema, object, old, Path::Root, errors);
+    let found = told(schema, object, old);
+    let had_twins = has_twins(&found) && old.is_some_and(|old| has_twins(&told(schema, old, None)));
+    errors.append(if had_twins { found.without_kind(ErrorKind::Duplicate) } else { found });
+}
+
+fn told(schema: &Schema, object: &Value, old: Option<&Value>) -> Errors {
+    let mut found = Errors::default();
+    check_value(schema, object, old, Path::Root, &mut found);
+    found
+}
+
+fn has_twins(found: &Errors) -> bool {
+    found.iter().any(|error| error.kind == ErrorKind::Duplicate)
 }
 
 /// What JSON calls a value.
@@ -196,7 +209,7 @@ fn string(schema: &Schema, text: &str, path: Path, errors: &mut Errors) {
     }
     if !has_format(&schema.format, text) {
         let why = format!("{path} in body must be of type {}: {:?}", schema.format, brief(text));
-        errors.invalid_text(path, text, &why);
+        errors.type_invalid(path, text, &why);
     }
 }
 

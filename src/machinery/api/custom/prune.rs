@@ -3,6 +3,11 @@
 use super::schema::{ENVELOPE, Schema};
 use crate::path::{Path, UnknownFields};
 use serde_json::Value;
+use std::sync::LazyLock;
+
+/// That of a value of which nothing is known, as `additionalProperties: true` lets it in: it stays,
+/// and none of its fields does.
+static NOTHING: LazyLock<Schema> = LazyLock::new(Schema::default);
 
 /// Prunes a whole object; adds what went: `spec.foo`.
 pub(super) fn prune(schema: &Schema, object: &mut Value, unknown: &mut UnknownFields) {
@@ -29,13 +34,18 @@ fn prune_value(schema: &Schema, here: &mut Value, path: Path, unknown: &mut Unkn
             });
         }
         Value::Array(items) => {
-            let Some(schema) = &schema.items else { return };
+            let Some(inner) = items_of(schema) else { return };
             for (i, item) in items.iter_mut().enumerate() {
-                prune_value(schema, item, path.item(i), unknown);
+                prune_value(inner, item, path.item(i), unknown);
             }
         }
         _ => {}
     }
+}
+
+/// The schema of a list's items; `None` if they stay as they are.
+fn items_of(schema: &Schema) -> Option<&Schema> {
+    schema.items.as_deref().or_else(|| (!schema.preserve).then(|| &*NOTHING))
 }
 
 /// True if a field stays although the schema does not name it.
@@ -51,7 +61,7 @@ pub(super) fn is_pruned(schema: &Schema, here: &Value) -> bool {
             Some(inner) => is_pruned(inner, field),
             None => stays(schema, name),
         }),
-        Value::Array(items) => schema.items.as_ref().is_none_or(|s| items.iter().all(|i| is_pruned(s, i))),
+        Value::Array(items) => items_of(schema).is_none_or(|s| items.iter().all(|i| is_pruned(s, i))),
         _ => true,
     }
 }

@@ -184,9 +184,7 @@ impl Schema {
             embedded: flag(said, "x-kubernetes-embedded-resource"),
             properties,
             additional: match more {
-                Some(Value::Bool(true)) => {
-                    Some(Box::new(Schema { preserve: true, nullable: true, ..Schema::default() }))
-                }
+                Some(Value::Bool(true)) => Some(Box::new(Schema { nullable: true, ..Schema::default() })),
                 Some(Value::Object(_)) => read("additionalProperties"),
                 _ => None,
             },

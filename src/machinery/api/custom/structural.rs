@@ -155,8 +155,9 @@ enum Place {
 }
 
 /// Checks a schema and those inside of it. `uncorrelated` names this schema or the one above whose
-/// parts have no counterparts in the old object: the items of a list that is no map, the fields of
-/// a map that is owned as a whole. A rule there cannot compare with an old value.
+/// parts have no counterparts in the old object: the items of a list that is no map. A rule there
+/// cannot compare with an old value. The fields of a map that is owned as a whole have them, by
+/// their names (`MapIsCorrelatable` upstream).
 fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, errors: &mut Errors) {
     if errors.is_full() {
         return;
@@ -172,23 +173,15 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
         errors.invalid_text(format!("{path}.pattern"), text(schema, "pattern"), &why);
     }
     let logic = place == Place::Logic;
-    let is_whole = |word: &str| match word {
-        "items" => text(schema, "x-kubernetes-list-type") != "map",
-        _ => text(schema, "x-kubernetes-map-type") == "atomic",
-    };
-    let below = |word: &str| match uncorrelated {
-        Some(above) => Some(above.to_string()),
-        None => is_whole(word).then(|| path.to_string()),
-    };
-    let of_fields = below("properties");
+    let has_no_keys = text(schema, "x-kubernetes-list-type") != "map";
     for (name, field) in map(schema, "properties").into_iter().flatten() {
         let inner = if logic { Place::Logic } else { Place::Field };
-        node(field, path.field("properties").key(name), inner, of_fields.as_deref(), errors);
+        node(field, path.field("properties").key(name), inner, uncorrelated, errors);
     }
     if at(schema, "additionalProperties").is_object() {
         let inner = if logic { Place::Logic } else { Place::Field };
         let (field, path) = (at(schema, "additionalProperties"), path.field("additionalProperties"));
-        node(field, path, inner, of_fields.as_deref(), errors);
+        node(field, path, inner, uncorrelated, errors);
     }
     match at(schema, "items") {
         Value::Array(_) => {
@@ -196,7 +189,8 @@ fn node(schema: &Value, path: Path, place: Place, uncorrelated: Option<&str>, er
         }
         items if items.is_object() => {
             let inner = if logic { Place::Logic } else { Place::Item };
-            node(items, path.field("items"), inner, below("items").as_deref(), errors);
+            let here = has_no_keys.then(|| path.to_string());
+            node(items, path.field("items"), inner, uncorrelated.or(here.as_deref()), errors);
         }
         _ => {}
     }
@@ -283,7 +277,9 @@ fn forbidden(schema: &Value, path: Path, place: Place, errors: &mut Errors) {
         let why = "additionalProperties cannot be set to false";
         errors.forbidden(format!("{path}.additionalProperties"), why);
     }
-    if has("additionalProperties") && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
+    // True says no more of the other fields than that they stay.
+    let says_more = has("additionalProperties") && !flag(schema, "additionalProperties");
+    if says_more && map(schema, "properties").is_some_and(|p| !p.is_empty()) {
         let why = "additionalProperties and properties are mutual exclusive";
         errors.forbidden(format!("{path}.additionalProperties"), why);
     }

@@ -90,11 +90,17 @@ impl Custom {
         if old.is_some_and(|old| self.changes_metadata_without_defaults(object, old)) {
             return;
         }
+        // As clients read it: a list whose items got a default later is as it was.
+        let before = old.map(|old| match text(old, "apiVersion").split_once('/') {
+            Some((group, version)) => self.shown(group, version, old).0,
+            None => Cow::Borrowed(old),
+        });
+        let old = before.as_deref();
         check::object(&self.schema, object, old, errors);
         if errors.iter().any(|e| e.kind.hides_rules()) {
             let why = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             if self.schema.has_rules {
-                errors.invalid_text("<nil>", "null", why);
+                errors.invalid("<nil>", &Value::Null, why);
             }
             return;
         }

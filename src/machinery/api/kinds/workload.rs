@@ -79,8 +79,7 @@ pub(super) fn validate(object: &Value, what: &str, errors: &mut Errors) {
 
 /// Adds the error that the selector does not select the pods of the template.
 pub(super) fn unselected(labels: &Value, errors: &mut Errors) {
-    let shown = if labels.is_null() { json!({}) } else { labels.clone() };
-    errors.invalid("spec.template.metadata.labels", &shown, "`selector` does not match template `labels`");
+    errors.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`");
 }
 
 /// Returns an update strategy as upstream's errors show it. Its internal type has capital letters

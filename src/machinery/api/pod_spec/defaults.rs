@@ -86,8 +86,8 @@ fn pull_policy(image: &str) -> &'static str {
     if is_latest(image) { "Always" } else { "IfNotPresent" }
 }
 
-/// Does the image name ask for `latest`, by tag or by silence? A name with capital letters in the
-/// repository asks for nothing: as upstream, it cannot be read.
+/// Does the image name ask for `latest`, by tag or by silence? No name, or one with capital letters
+/// in the repository, asks for nothing: as upstream, it cannot be read.
 fn is_latest(image: &str) -> bool {
     let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
     let has_capitals = |text: &str| text.chars().any(char::is_uppercase);
@@ -98,7 +98,7 @@ fn is_latest(image: &str) -> bool {
     };
     let (repository, tag) = path.split_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
     match tag {
-        _ if has_capitals(repository) => false,
+        _ if repository.is_empty() || has_capitals(repository) => false,
         Some(tag) => tag == "latest",
         None => digest.is_none(),
     }
@@ -284,6 +284,7 @@ mod tests {
             ("example.com/Nginx:latest", false),
             ("Example/nginx", true),
             ("nginx:Latest", false),
+            ("", false),
         ] {
             assert_eq!(is_latest(image), latest, "{image}");
         }

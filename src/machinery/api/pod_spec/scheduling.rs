@@ -177,7 +177,7 @@ pub(super) fn spread(spec: &Value, field: &str, errors: &mut Errors) {
         let here = format!("{field}[{i}]");
         let skew = int(constraint, "maxSkew").unwrap_or(0);
         if skew <= 0 {
-            errors.invalid(format!("{here}.maxSkew"), &json!(skew), "must be greater than 0");
+            errors.invalid(format!("{here}.maxSkew"), &json!(skew), "must be greater than zero");
         }
         if text(constraint, "topologyKey").is_empty() {
             errors.required(format!("{here}.topologyKey"), "can not be empty");
@@ -197,7 +197,7 @@ pub(super) fn spread(spec: &Value, field: &str, errors: &mut Errors) {
         let domains = at(constraint, "minDomains");
         if let Some(n) = domains.as_i64() {
             if n <= 0 {
-                errors.invalid(format!("{here}.minDomains"), domains, "must be greater than 0");
+                errors.invalid(format!("{here}.minDomains"), domains, "must be greater than zero");
             }
             if action != "DoNotSchedule" {
                 let why = format!("can only use minDomains if whenUnsatisfiable=DoNotSchedule, not {action}");

@@ -465,7 +465,7 @@ fn the_rest_of_a_spec() {
         ),
         (
             json!({"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "k", "whenUnsatisfiable": "DoNotSchedule"}]}),
-            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than 0",
+            "spec.topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero",
         ),
         (
             json!({"tolerations": [{"key": "a", "operator": "Exists", "value": "b"}]}),

@@ -1,6 +1,6 @@
 //! Reading an object as Go's decoder would, by the published schema of its type.
 
-use super::shapes::{SCHEMAS, Shape, Struct, root};
+use super::shapes::{Other, SCHEMAS, Shape, Struct, root};
 use crate::bounds;
 use crate::gostr;
 use crate::path::{Path, UnknownFields};
@@ -68,6 +68,7 @@ impl Walk {
             // does.
             _ if self.fields.len() > bounds::DEPTH_MAX => Err("json: exceeded max depth".to_string()),
             (Shape::Struct(index), Value::Object(map)) => self.map(&SCHEMAS.structs[*index], map),
+            (Shape::SchemaOr(index, other), _) => self.schema_or(*index, *other, value, owner),
             (Shape::Map(inner), Value::Object(map)) => {
                 let length = self.places.len();
                 for (key, item) in map.iter_mut() {
@@ -121,6 +122,33 @@ impl Walk {
         }
     }
 
+    /// Reads what is a schema or something else. Go has a decoder of its own for it, which drops
+    /// unknown fields without a word, and reads what it does not know as nothing.
+    fn schema_or(
+        &mut self,
+        index: usize,
+        other: Other,
+        value: &mut Value,
+        owner: &Struct,
+    ) -> Result<(), String> {
+        let schema = Shape::Struct(index);
+        let shape = match (other, &*value) {
+            (_, Value::Object(_)) => schema,
+            (Other::Schemas, Value::Array(_)) => Shape::List(Box::new(schema)),
+            (Other::Texts, Value::Array(_)) => Shape::List(Box::new(Shape::Text)),
+            (Other::Bool, Value::Bool(_)) => return Ok(()),
+            (Other::Bool, _) => return Err("boolean or JSON schema expected".to_string()),
+            (Other::Schemas | Other::Texts, _) => {
+                *value = Value::Null;
+                return Ok(());
+            }
+        };
+        let unknown = std::mem::take(&mut self.unknown);
+        self.value(&shape, value, owner)?;
+        self.unknown = unknown;
+        Ok(())
+    }
+
     fn map(&mut self, owner: &Struct, map: &mut Map<String, Value>) -> Result<(), String> {
         let length = self.places.len();
         let mut pruned = false;
@@ -140,6 +168,7 @@ impl Walk {
             self.places.push_str(key);
             self.fields.push(key.clone());
             self.value(shape, value, owner)?;
+            pruned |= value.is_null();
             self.fields.pop();
             self.places.truncate(length);
         }
@@ -228,6 +257,6 @@ fn go_type(shape: &Shape) -> String {
         Shape::Any => "interface {}".into(),
         Shape::List(inner) => format!("[]{}", go_type(inner)),
         Shape::Map(inner) => format!("map[string]{}", go_type(inner)),
-        Shape::Struct(index) => SCHEMAS.structs[*index].go().to_string(),
+        Shape::Struct(index) | Shape::SchemaOr(index, _) => SCHEMAS.structs[*index].go().to_string(),
     }
 }

@@ -142,6 +142,47 @@ mod tests {
         }
     }
 
+    /// `items` and `additionalProperties` hold schemas too. Of what is unknown there Go says
+    /// nothing.
+    #[test]
+    fn a_schema_inside_a_schema_is_read_as_one() {
+        let kind = kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+        let read = |schema: Value| {
+            let mut object = json!({"spec": {"versions": [{"schema": {"openAPIV3Schema": schema}}]}});
+            let unknown = conform(kind, &mut object)?;
+            assert!(unknown.is_empty(), "{:?}", unknown.shown());
+            Ok::<Value, String>(object["spec"]["versions"][0]["schema"]["openAPIV3Schema"].take())
+        };
+        let more = json!({"type": "string", "foo": 1, "default": null, "enum": [null, {"foo": 1}]});
+        let less = json!({"type": "string", "enum": [null, {"foo": 1}]});
+        for (word, said, want) in [
+            ("items", more.clone(), less.clone()),
+            ("items", json!([more.clone()]), json!([less.clone()])),
+            ("additionalProperties", json!({"items": more}), json!({"items": less})),
+            ("additionalProperties", json!(false), json!(false)),
+            ("dependencies", json!({"a": ["b"]}), json!({"a": ["b"]})),
+        ] {
+            assert_eq!(read(json!({ word: said })), Ok(json!({ word: want })));
+        }
+        assert_eq!(read(json!({"items": 5, "type": "array"})), Ok(json!({"type": "array"})));
+        let of_type = |field: &str, found: &str, wanted: &str| {
+            let place = "JSONSchemaProps.spec.versions.schema.openAPIV3Schema";
+            format!("json: cannot unmarshal {found} into Go struct field {place}.{field} of type {wanted}")
+        };
+        for (schema, why) in [
+            (json!({"items": {"maxLength": "3"}}), of_type("items.maxLength", "string", "int64")),
+            (json!({"items": [{"type": 1}]}), of_type("items.type", "number", "string")),
+            (
+                json!({"additionalProperties": {"items": {"nullable": "true"}}}),
+                of_type("additionalProperties.items.nullable", "string", "bool"),
+            ),
+            (json!({"dependencies": {"a": [1]}}), of_type("dependencies", "number", "string")),
+            (json!({"additionalProperties": 5}), "boolean or JSON schema expected".to_string()),
+        ] {
+            assert_eq!(read(schema), Err(why));
+        }
+    }
+
     #[test]
     fn wrong_types_are_told_as_go_tells_them() {
         let kind = kinds::find("apps", "v1", "Deployment").unwrap();

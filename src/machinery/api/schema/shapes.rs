@@ -22,6 +22,29 @@ pub(super) enum Shape {
     List(Box<Shape>),
     Map(Box<Shape>),
     Struct(usize),
+    /// A schema in the schema of a definition, or what may stand in its place.
+    SchemaOr(usize, Other),
+}
+
+/// What may stand in place of a schema: `additionalProperties: true`, lists in `items` and in
+/// `dependencies`.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Other {
+    Bool,
+    Schemas,
+    Texts,
+}
+
+impl Other {
+    /// That of a type such as `JSONSchemaPropsOrBool`.
+    fn of(short: &str) -> Option<Other> {
+        match short.strip_prefix("JSONSchemaPropsOr")? {
+            "Bool" => Some(Other::Bool),
+            "Array" => Some(Other::Schemas),
+            "StringArray" => Some(Other::Texts),
+            _ => None,
+        }
+    }
 }
 
 pub(super) struct Struct {
@@ -76,6 +99,10 @@ fn shape(schema: &Value, known: &Schemas, definitions: &Map<String, Value>) -> S
     if let Some(reference) = schema.get("$ref").and_then(Value::as_str) {
         let name = reference.rsplit('/').next().unwrap_or("");
         let short = name.rsplit('.').next().unwrap_or("");
+        let of_schema = name.split_once("Or").and_then(|(schema, _)| known.by_name.get(schema));
+        if let (Some(other), Some(index)) = (Other::of(short), of_schema) {
+            return Shape::SchemaOr(*index, other);
+        }
         return match (short, definitions.get(name), known.by_name.get(name)) {
             ("Quantity", ..) => Shape::Quantity,
             ("IntOrString", ..) => Shape::IntOrText,

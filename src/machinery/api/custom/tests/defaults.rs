@@ -1,4 +1,4 @@
-//! Defaults that a definition got after its objects.
+//! What a definition got after its objects: defaults, and lists that are sets.
 
 use super::*;
 
@@ -48,4 +48,35 @@ fn a_change_of_metadata_is_not_judged_where_defaults_are_left_out() {
     assert_eq!(judged(&object(json!([]), 9), Some(&old)), 0);
     assert_eq!(judged(&object(json!([]), 8), Some(&old)), 2);
     assert_eq!(judged(&old, None), 2);
+}
+
+#[test]
+fn an_old_object_is_compared_with_the_defaults_that_it_lacks() {
+    let item = json!({"type": "object", "properties": {"a": {"type": "string", "maxLength": 1},
+        "n": {"type": "integer", "default": 1}}});
+    let kind = kind(spec(json!({"l": {"type": "array", "items": item}, "other": {"type": "integer",
+        "x-kubernetes-validations": [{"rule": "self > oldSelf"}], "default": 5}})));
+    let judged = |other: i64| {
+        let version = "stable.example.com/v1";
+        let old = json!({"apiVersion": version, "spec": {"l": [{"a": "xx"}]}});
+        let mut new = json!({"apiVersion": version, "spec": {"l": [{"a": "xx"}], "other": other}});
+        kind.fill(&mut new).unwrap();
+        let mut errors = Errors::default();
+        kind.custom.as_ref().unwrap().validate(&new, Some(&old), &mut errors);
+        errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    assert_eq!(judged(6), [""; 0]);
+    assert_eq!(judged(4).len(), 1, "the old value was the default");
+}
+
+#[test]
+fn an_object_that_had_an_item_twice_may_have_more_of_them() {
+    let set = json!({"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "set"});
+    let schema = spec(json!({"set": set, "other": set, "n": {"type": "integer"}}));
+    let old = |set: Value| Some(json!({"spec": {"set": set}}));
+    let new = json!({"spec": {"set": ["a", "a", "b"], "other": ["c", "c"], "n": "x"}});
+    let of_type = "spec.n: Invalid value: \"string\": spec.n in body must be of type integer: \"string\"";
+    assert_eq!(problems(schema.clone(), new.clone(), old(json!(["a", "a"]))), [of_type]);
+    let told = problems(schema, new, old(json!(["a"])));
+    assert_eq!(told.iter().filter(|error| error.contains("Duplicate value")).count(), 2, "{told:?}");
 }

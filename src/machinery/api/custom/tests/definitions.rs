@@ -233,6 +233,23 @@ fn an_empty_value_counts_as_nothing_said_unless_its_field_is_nullable() {
 }
 
 #[test]
+fn of_fields_that_true_lets_in_no_field_is_known() {
+    let schema = spec(json!({
+        "more": {"type": "object", "properties": {"a": {"type": "string", "default": "q"}},
+            "additionalProperties": true},
+        "free": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}}));
+    assert_eq!(judged(schema.clone()), [""; 0], "true says nothing against the properties");
+    let kind = kind(schema);
+    let said = json!({"b": 1, "c": {"d": {"e": 1}}, "l": [{"q": 1}, [2]]});
+    let mut object = json!({"metadata": {"name": "x"}, "spec": {"more": said, "free": said}});
+    let unknown = kind.custom.as_ref().unwrap().conform(&mut object).unwrap();
+    assert_eq!(unknown.shown(), ["spec.more.c.d", "spec.more.l[0].q"]);
+    kind.fill(&mut object).unwrap();
+    let left = json!({"a": "q", "b": 1, "c": {}, "l": [{}, [2]]});
+    assert_eq!(object["spec"], json!({"more": left, "free": said}));
+}
+
+#[test]
 fn a_stored_object_is_shown_with_the_fields_that_its_schema_has_by_now() {
     let kind = kind(spec(json!({"a": {"type": "string"}})));
     let stored = |spec: Value| json!({"apiVersion": "stable.example.com/v1", "kind": "CronTab", "metadata": {"name": "x"}, "spec": spec});

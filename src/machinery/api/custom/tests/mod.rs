@@ -126,6 +126,17 @@ fn rules_compare_fields_and_changes() {
     assert_eq!(fails(optional, json!({"max": 2}), Some(json!({"max": 3}))).len(), 1);
 }
 
+#[test]
+fn rules_are_not_judged_over_a_value_of_another_form() {
+    let schema = spec(json!({"mode": {"type": "string", "enum": ["a"]},
+        "when": {"type": "string", "format": "date-time"},
+        "n": {"type": "integer", "x-kubernetes-validations": [{"rule": "self < 9", "message": "high"}]}}));
+    for (field, value) in [("mode", "c"), ("when", "now")] {
+        let found = problems(schema.clone(), json!({"spec": {"n": 9, field: value}}), None);
+        assert!(found.len() == 2 && found[1].starts_with("<nil>: Invalid value: null: some"), "{found:?}");
+    }
+}
+
 /// Items of an atomic list or of a set have no old value of their own. They count as unchanged if
 /// the list is, or else what the list is in.
 #[test]
@@ -324,20 +335,21 @@ fn a_rule_that_asks_for_an_old_value_that_there_is_not_is_refused() {
     let rule = json!([{"rule": "self.port == oldSelf.port"}]);
     let item = json!({"type": "object", "properties": {"port": {"type": "integer"}}, "required": ["port"],
         "x-kubernetes-validations": rule});
-    let told = |kind: &str, list: Value| {
+    let told = |list: Value| {
         let mut schema = json!({"type": "array", "items": item});
         crate::patch::merge(&mut schema, &list);
-        if kind == "atomic" {
-            schema = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {"a": item}});
-        }
         judged(spec(json!({"rules": schema}))).join("; ")
     };
     let why = "oldSelf cannot be used on the uncorrelatable portion of the schema within \
         spec.validation.openAPIV3Schema.properties[spec].properties[rules]";
-    assert!(told("", json!({})).ends_with(why), "{}", told("", json!({})));
-    assert!(told("atomic", json!({})).ends_with(why));
+    assert!(told(json!({})).ends_with(why), "{}", told(json!({})));
     let map = json!({"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port"]});
-    assert_eq!(told("", map), "");
+    assert_eq!(told(map), "");
+    for fields in [json!({"properties": {"a": item}}), json!({"additionalProperties": item})] {
+        let mut whole = json!({"type": "object", "maxProperties": 5, "x-kubernetes-map-type": "atomic"});
+        crate::patch::merge(&mut whole, &fields);
+        assert_eq!(judged(spec(json!({"rules": whole}))), [""; 0], "fields of a map have names");
+    }
     let unused = json!({"type": "integer", "x-kubernetes-validations": [{"rule": "self > 1", "optionalOldSelf": true}]});
     let found = judged(spec(json!({"n": unused}))).join("; ");
     assert!(

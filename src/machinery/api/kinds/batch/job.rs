@@ -275,7 +275,7 @@ mod tests {
         assert_eq!(told(by("b"), json!({"a": "b", "c": "d"})), [""; 0]);
         let other = format!("spec.template.metadata.labels: Invalid value: {{\"a\":\"c\"}}: {UNSELECTED}");
         assert_eq!(told(by("b"), json!({"a": "c"})), [other]);
-        let none = format!("spec.template.metadata.labels: Invalid value: {{}}: {UNSELECTED}");
+        let none = format!("spec.template.metadata.labels: Invalid value: null: {UNSELECTED}");
         assert_eq!(told(Value::Null, Value::Null), ["spec.selector: Required value".to_string(), none]);
         assert_eq!(
             told(json!({}), json!({"a": "b"})),

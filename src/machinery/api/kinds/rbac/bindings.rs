@@ -27,7 +27,7 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
     let allowed: &[&str] =
         if meta::namespace(object).is_empty() { &["ClusterRole"] } else { &["Role", "ClusterRole"] };
     if !allowed.contains(&text(object, "roleRef.kind")) {
-        errors.not_supported("roleRef.kind", at(object, "roleRef.kind"), allowed);
+        errors.not_supported("roleRef.kind", &json!(text(object, "roleRef.kind")), allowed);
     }
     let role = text(object, "roleRef.name");
     if role.is_empty() {
@@ -59,9 +59,9 @@ pub(super) fn validate(object: &Value, errors: &mut Errors) {
                     errors.not_supported(format!("{field}.apiGroup"), at(subject, "apiGroup"), &[GROUP]);
                 }
             }
-            _ => errors.not_supported(
+            other => errors.not_supported(
                 format!("{field}.kind"),
-                at(subject, "kind"),
+                &json!(other),
                 &["ServiceAccount", "User", "Group"],
             ),
         }

@@ -26,6 +26,7 @@ pub(super) fn kind() -> Kind {
 
 fn defaults(object: &mut Value) {
     default(object, "preemptionPolicy", "PreemptLowerPriority");
+    default(object, "value", 0); // Go always writes the field
 }
 
 /// The classes of the system and their values.
@@ -54,7 +55,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     } else if value > 1_000_000_000 {
         errors.forbidden("value", "maximum allowed value of a user defined priority is 1000000000");
     }
-    one_of(object, "preemptionPolicy", "preemptionPolicy", &["Never", "PreemptLowerPriority"], errors);
+    one_of(object, "preemptionPolicy", "preemptionPolicy", &["PreemptLowerPriority", "Never"], errors);
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
