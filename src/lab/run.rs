@@ -266,9 +266,14 @@ mod tests {
         assert!(played.is_ok(), "each may fail: {played:?}");
         let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().flatten().map(|e| e.file_name()).collect();
         assert!(!left.iter().any(|name| name == "config" || name == "ran"), "{left:?}");
-        let refused = teacher.play(&["kubectl apply -f /etc/passwd".into()], &Room::default()).await;
-        let told = refused.unwrap_err().to_string();
-        assert!(told.contains("--filename") && told.contains("this machine"), "{told}");
+        for (line, why) in [
+            ("kubectl apply -f /etc/passwd", "needs a shell"),
+            ("kubectl create configmap a --from-file=/etc/passwd", "ports of this machine"),
+        ] {
+            let refused = teacher.play(&[line.into()], &Room::default()).await;
+            let told = refused.unwrap_err().to_string();
+            assert!(told.contains(line) && told.contains(why), "{told}");
+        }
     }
 
     #[tokio::test]

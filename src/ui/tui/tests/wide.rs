@@ -415,7 +415,8 @@ fn earlier_decisions_name_the_nodes_behind_the_filter_that_refused_them() {
     let mut last = refused("big");
     last.seq = 9001;
     tell(&mut model, Event::Records(vec![both, last]));
-    assert_shows(&map(&model), &[" first     ✗ NodeAffinity worker worker2"]);
+    // The pod is not there any more, which its mark says.
+    assert_shows(&map(&model), &[" † first   ✗ NodeAffinity worker worker2"]);
 }
 
 #[test]
