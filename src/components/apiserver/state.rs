@@ -86,8 +86,8 @@ impl State {
         let requests = self.requests.load(Ordering::Relaxed);
         let mut out = format!("# TYPE apiserver_request_total counter\napiserver_request_total {requests}\n");
         out.push_str(&self.bounds.metrics());
-        // A metric's lines stand together, its type first: a parser that meets one of them elsewhere
-        // does not know its type.
+        // A metric's lines stand together, its type first: a parser that meets one elsewhere does
+        // not know its type.
         out.push_str("# TYPE apiserver_storage_objects gauge\n");
         let kinds = self.cache.kinds();
         let mut seen = BTreeSet::new();

@@ -28,13 +28,13 @@ impl Model {
 
     /// The pods of [`Cluster::pods_by_age`]. A step names a pod also by its owner, and who changes
     /// an owner changes its pods. Those that are not well keep the order of
-    /// [`Cluster::troubles`].
+    /// [`Cluster::unwell_pods`].
     pub(crate) fn pods<'a>(&self, scene: &'a Cluster) -> Vec<&'a Pod> {
         let (mut pods, words) = (scene.pods_by_age(), self.step_words());
         let changed = self.last_changed();
-        let troubles = scene.troubles().into_iter().enumerate();
-        let troubles: BTreeMap<(&str, &str), usize> =
-            troubles.map(|(at, it)| ((it.pod.namespace.as_str(), it.pod.name.as_str()), at)).collect();
+        let unwell_pods = scene.unwell_pods().into_iter().enumerate();
+        let unwell_pods: BTreeMap<(&str, &str), usize> =
+            unwell_pods.map(|(at, it)| ((it.pod.namespace.as_str(), it.pod.name.as_str()), at)).collect();
         pods.sort_by_key(|pod| {
             let set = scene.replicasets.get(&(pod.namespace.clone(), pod.owner.clone()));
             let owners = [pod.owner.as_str(), set.map_or("", |set| set.owner.as_str())];
@@ -48,7 +48,7 @@ impl Model {
                 };
                 object.namespace == pod.namespace && is_its
             });
-            let unwell = troubles.get(&(pod.namespace.as_str(), pod.name.as_str())).copied();
+            let unwell = unwell_pods.get(&(pod.namespace.as_str(), pod.name.as_str())).copied();
             let named = rank(&words, &pod.namespace, &pod.name, &owners);
             (named, !is_changed, unwell.unwrap_or(usize::MAX))
         });
@@ -65,7 +65,7 @@ impl Model {
     /// The Deployments of [`Cluster::deployments_by_age`].
     pub(crate) fn deployments<'a>(&self, scene: &'a Cluster) -> Vec<(&'a Key, &'a Deployment)> {
         let (mut deployments, words) = (scene.deployments_by_age(), self.step_words());
-        let (changed, troubled) = (self.last_changed(), scene.troubled_deployments());
+        let (changed, unwell) = (self.last_changed(), scene.unwell_deployments());
         let changed = changed.and_then(|object| {
             let key = (object.namespace.clone(), object.name.clone());
             match object.resource.as_str() {
@@ -76,7 +76,7 @@ impl Model {
         });
         deployments.sort_by_key(|(key, _)| {
             let named = rank(&words, &key.0, &key.1, &[]);
-            (named, changed.as_ref() != Some(*key), !troubled.contains(*key))
+            (named, changed.as_ref() != Some(*key), !unwell.contains(*key))
         });
         deployments
     }

@@ -4,7 +4,7 @@ mod autoscaler;
 mod object;
 mod past;
 mod read;
-mod trouble;
+mod unwell;
 mod workload;
 
 pub(crate) use object::{

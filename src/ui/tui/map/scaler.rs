@@ -95,7 +95,7 @@ pub(super) fn others(canvas: &Canvas<'_>, scene: &Cluster) -> Vec<Piece> {
 
 /// Returns the newest autoscaler that cannot work, with what `kubectl get hpa` shows of it and,
 /// unless a lab asks for the cause, the reason of its condition: `! HPA shop cpu: <unknown>/50%`.
-pub(super) fn trouble(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
+pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
     let all = scene.autoscalers_by_age();
     let scaler = all.into_iter().find(|scaler| !scaler.failure.is_empty())?;
     let name = scene.label(&scaler.namespace, &scaler.name);

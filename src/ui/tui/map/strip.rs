@@ -107,14 +107,14 @@ fn lines(canvas: &Canvas<'_>, model: &Model) -> Lines {
 fn counts(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Vec<Piece> {
     let mut out = vec![(not_listed(model, &["nodes", "pods"]), Tone::Warn)];
     let states = scene.nodes.values().map(|node| (node, node_state(canvas, model, node)));
-    let troubled = states.filter(|(_, (_, tone))| *tone != Tone::Good);
-    let troubled = troubled.map(|(node, (state, tone))| (format!("{} {state}", short(&node.name)), tone));
-    let troubled: Vec<Piece> = troubled.take(NODES_MAX).collect();
-    if troubled.is_empty() && !scene.nodes.is_empty() {
+    let unwell = states.filter(|(_, (_, tone))| *tone != Tone::Good);
+    let unwell = unwell.map(|(node, (state, tone))| (format!("{} {state}", short(&node.name)), tone));
+    let unwell: Vec<Piece> = unwell.take(NODES_MAX).collect();
+    if unwell.is_empty() && !scene.nodes.is_empty() {
         let all = scene.nodes.len().to_string();
         out.push((canvas.word(Word::StripNodes, &[&all, &all]), Tone::Plain));
     }
-    out.extend(troubled);
+    out.extend(unwell);
     out.extend(namespaces::pieces(canvas, scene));
     out.push((cuts(canvas, model), Tone::Warn));
     out.push((lost(canvas, scene), Tone::Warn));
@@ -200,8 +200,8 @@ fn stage(canvas: &Canvas<'_>, model: &Model) -> Vec<Piece> {
 /// Returns the first pod that is not well, with its STATUS as `kubectl get pods` shows it, and how
 /// many more there are; without such a pod an autoscaler that cannot work.
 pub(super) fn unwell(canvas: &Canvas<'_>, scene: &Cluster) -> Option<Piece> {
-    let all = scene.troubles();
-    let Some(first) = all.first() else { return scaler::trouble(canvas, scene) };
+    let all = scene.unwell_pods();
+    let Some(first) = all.first() else { return scaler::unwell(canvas, scene) };
     let mut told = format!(" {}", first.status);
     if !canvas.asks_cause && !first.reason.is_empty() {
         told = format!("{told} {}", first.reason);
@@ -249,13 +249,13 @@ fn has_failed(model: &Model) -> bool {
 
 /// Returns a warning. One about the pod that is named before it needs neither a sign nor a name.
 fn warned(canvas: &Canvas<'_>, scene: &Cluster, event: &Happened) -> Piece {
-    let troubles = scene.troubles();
-    let first = troubles.first().filter(|it| {
+    let unwell_pods = scene.unwell_pods();
+    let first = unwell_pods.first().filter(|it| {
         let pod = (&it.pod.namespace, &it.pod.name);
         event.kind == "Pod" && pod == (&event.about.0, &event.about.1)
     });
     match first {
-        Some(trouble) if trouble.reason == event.reason => (event.message.clone(), Tone::Bad),
+        Some(unwell) if unwell.reason == event.reason => (event.message.clone(), Tone::Bad),
         Some(_) => (format!("{}: {}", event.reason, event.message), Tone::Bad),
         None => told(canvas, event),
     }

@@ -75,7 +75,7 @@ pub(super) fn open(lang: Lang) -> LabView {
 }
 
 /// The same after a check, with a hint, when little time is left.
-fn checked(lang: Lang) -> LabView {
+pub(super) fn checked(lang: Lang) -> LabView {
     let mut lab = open(lang);
     for (at, green) in [(0, true), (1, false), (3, true)] {
         lab.tasks[at].green = Some(green);
@@ -89,7 +89,7 @@ fn checked(lang: Lang) -> LabView {
 }
 
 /// The same with a grade.
-fn graded(lang: Lang) -> LabView {
+pub(super) fn graded(lang: Lang) -> LabView {
     let found = |id: &str, weight, green| Found { id: id.into(), weight, green, ..Found::default() };
     let told = said("not so: every pod answers", "충족되지 않음: 모든 파드가 응답합니다");
     let grade = Graded {
@@ -147,7 +147,7 @@ pub(super) fn lab(model: &mut Model, view: LabView) {
 }
 
 /// An interface in which a lab is open and its pane has the focus.
-fn playing(width: u16, height: u16, lang: Lang, view: LabView) -> Model {
+pub(super) fn playing(width: u16, height: u16, lang: Lang, view: LabView) -> Model {
     let mut model = model(width, height, lang, Look::default());
     model.traffic.finish();
     model.focus = Pane::Lesson;
@@ -319,40 +319,6 @@ fn a_task_that_changes_after_a_grade_shows_the_tasks_again() {
         lab(&mut model, repaired); // graded again
         assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
     }
-}
-
-/// Hints have conditions: after one is shown, more may fit than before.
-#[test]
-fn how_many_hints_fit_is_not_shown() {
-    let shown = |hints_left| {
-        let mut model = playing(120, 36, Lang::En, open(Lang::En));
-        lab(&mut model, LabView { hints_left, ..checked(Lang::En) });
-        text(&screen(&model))
-    };
-    assert!(shown(1).contains("there is a hint"), "{}", shown(1));
-    assert_eq!(shown(3), shown(1));
-    assert!(!shown(0).contains("there is a hint"), "{}", shown(0));
-}
-
-/// A grade is told while the pods that its probe replaced are still starting.
-#[test]
-fn a_task_that_recovers_from_the_probe_makes_no_grade_old() {
-    let mut model = playing(120, 90, Lang::En, checked(Lang::En));
-    let mut told = graded(Lang::En);
-    // The last task counts only with one that the grade found red. Alone it stands green.
-    if let Some(grade) = &mut told.grade {
-        grade.found[3].green = false;
-    }
-    let mut starting = told.clone();
-    for at in [0, 3] {
-        starting.tasks[at].green = Some(false);
-    }
-    lab(&mut model, starting.clone());
-    lab(&mut model, told);
-    assert!(!model.lab.has_old_grade() && model.lab.scroll == Scroll::Told);
-    model.now += Duration::from_secs(8);
-    lab(&mut model, starting); // now it is the learner who broke them
-    assert!(model.lab.has_old_grade());
 }
 
 /// The objects of a lab go with it: what was done to them is not played on.

@@ -5,6 +5,7 @@ mod agreement;
 mod answers;
 mod beside;
 mod keys;
+mod lab_news;
 mod labs;
 mod list;
 mod namespaces;

@@ -18,7 +18,7 @@ const UNHEALTHY: &str = "Unhealthy";
 
 /// What is wrong with a pod.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Trouble<'a> {
+pub(crate) struct Unwell<'a> {
     pub pod: &'a Pod,
     /// As `kubectl get pods` shows it.
     pub status: String,
@@ -36,7 +36,7 @@ fn owner(pod: &Pod) -> (&str, &str) {
 impl Cluster {
     /// Returns what is wrong with a pod. `None`: it is well, it is only starting or leaving, or it
     /// has ended and its owner made another one since.
-    fn trouble<'a>(&self, pod: &'a Pod, newest: &Newest<'_>) -> Option<Trouble<'a>> {
+    fn unwell<'a>(&self, pod: &'a Pod, newest: &Newest<'_>) -> Option<Unwell<'a>> {
         let is_replaced = || newest.get(&owner(pod)).is_some_and(|newest| *newest > pod.created);
         let (status, reason) = match pod.stand {
             Stand::Failed if pod.is_over && is_replaced() => return None,
@@ -47,13 +47,13 @@ impl Cluster {
             }
             _ => return None,
         };
-        Some(Trouble { pod, status, reason })
+        Some(Unwell { pod, status, reason })
     }
 
     /// Returns the learner's pods that are not well: those that failed first, those that run last,
     /// and of each sort the youngest first. Unlike the order of the latest change this one does not
     /// alternate while two pods crash again and again.
-    pub(crate) fn troubles(&self) -> Vec<Trouble<'_>> {
+    pub(crate) fn unwell_pods(&self) -> Vec<Unwell<'_>> {
         let own = || self.pods.values().filter(|pod| !pod.system());
         // Of those that have an owner: a Job that tries again makes another one, for example.
         let mut newest = Newest::new();
@@ -61,13 +61,13 @@ impl Cluster {
             let created = newest.entry(owner(pod)).or_default();
             *created = pod.created.max(*created);
         }
-        let mut found: Vec<Trouble<'_>> = own().filter_map(|pod| self.trouble(pod, &newest)).collect();
+        let mut found: Vec<Unwell<'_>> = own().filter_map(|pod| self.unwell(pod, &newest)).collect();
         let rank = |pod: &Pod| match pod.stand {
             Stand::Failed => 0,
             Stand::Waiting => 1,
             _ => 2,
         };
-        found.sort_by_key(|trouble| (rank(trouble.pod), Reverse(trouble.pod.created)));
+        found.sort_by_key(|unwell| (rank(unwell.pod), Reverse(unwell.pod.created)));
         found
     }
 
@@ -79,11 +79,11 @@ impl Cluster {
     }
 
     /// Returns the learner's Deployments of which a pod is not well or was refused.
-    pub(crate) fn troubled_deployments(&self) -> BTreeSet<Key> {
+    pub(crate) fn unwell_deployments(&self) -> BTreeSet<Key> {
         let own = self.replicasets.values().filter(|set| set.namespace != "kube-system");
         let refused = own.filter(|set| !set.failure.is_empty());
         let refused = refused.map(|set| (set.namespace.clone(), set.owner.clone()));
-        let unwell = self.troubles().into_iter().filter_map(|trouble| self.deployment_of(trouble.pod));
+        let unwell = self.unwell_pods().into_iter().filter_map(|unwell| self.deployment_of(unwell.pod));
         refused.chain(unwell).collect()
     }
 
@@ -125,8 +125,8 @@ mod tests {
 
     /// The names of the pods that are not well, with what is told of them.
     fn told(cluster: &Cluster) -> Vec<String> {
-        let troubles = cluster.troubles().into_iter();
-        troubles.map(|it| format!("{} {} {}", it.pod.name, it.status, it.reason)).collect()
+        let unwell_pods = cluster.unwell_pods().into_iter();
+        unwell_pods.map(|it| format!("{} {} {}", it.pod.name, it.status, it.reason)).collect()
     }
 
     #[test]
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_deployment_is_troubled_by_its_pods_and_by_those_that_were_refused() {
+    fn a_deployment_is_unwell_if_a_pod_of_it_is_or_was_refused() {
         let set = |name: &str, owner: &str, failure: &str| {
             let (namespace, name) = ("shop".to_string(), name.to_string());
             let set = ReplicaSet {
@@ -190,7 +190,7 @@ mod tests {
             ..cluster.replicasets.values().next().unwrap().clone()
         };
         cluster.replicasets.insert(("kube-system".into(), "dns-1".into()), dns);
-        let names: Vec<String> = cluster.troubled_deployments().into_iter().map(|key| key.1).collect();
+        let names: Vec<String> = cluster.unwell_deployments().into_iter().map(|key| key.1).collect();
         assert_eq!(names, ["api", "web"]);
     }
 }
