@@ -280,7 +280,7 @@ texts! {
     AnswerWrong: "Not right: {}. Look again and answer again; `hint` helps.", "아닙니다: {}. 다시 살펴보고 답하세요. `hint`가 도움이 됩니다.";
     AnswerPart: "Right so far: {}. {} more: answer again with all the letters; `hint` helps.", "여기까지는 맞습니다: {}. {}개가 더 있습니다. 모든 글자를 넣어 다시 답하세요. `hint`가 도움이 됩니다.";
     AnswerUnknown: "This answer cannot be checked now: the cluster does not answer in time. {}", "이 답은 지금 확인할 수 없습니다. 클러스터가 제때 응답하지 않습니다. {}";
-    AnswerEarly: "Not yet: {}. What the question asks for is not there yet. Do the task first, then answer again.", "아직 이릅니다: {}. 질문의 대상이 아직 없습니다. 과제를 먼저 하고 다시 답하세요.";
+    AnswerEarly: "Not yet: {}. The question is about the result of the task, which is not there yet. Do the task first, then answer again.", "아직 이릅니다: {}. 질문은 과제의 결과를 묻는데, 그 결과가 아직 없습니다. 과제를 먼저 하고 다시 답하세요.";
     LessonDone: "✓ Done.", "✓ 완료했습니다.";
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";
