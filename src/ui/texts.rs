@@ -216,7 +216,7 @@ texts! {
         "오류: {}개 · 파일이 바뀌면 다시 읽습니다. 끝내려면 Ctrl-C";
     NoSuchLesson: "there is no lesson {}; `lesson list` shows them", "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";
     StartWaits: "the cluster has not started yet: {}", "클러스터가 아직 시작되지 않았습니다. 이유: {}";
-    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 다 시작되지 않았습니다. 아직 준비되지 않은 것: {}";
+    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 아직 다 시작되지 않았습니다. 준비되지 않은 것: {}";
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";

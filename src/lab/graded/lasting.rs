@@ -1,4 +1,4 @@
-//! What a lab's setup has broken with `fault` and nobody has mended. Faults end with the cluster's
+//! Faults of a lab's setup (lines of `fault`) that are not mended. Faults end with the cluster's
 //! process, so they are made once more after its next start: else a restart would solve the lab.
 
 use cluster::faults::{Act, Fault};
@@ -36,7 +36,7 @@ pub(crate) fn note(broken: &mut Vec<Fault>, fault: &Fault, is_setup: bool) -> bo
     is_known || is_added
 }
 
-/// Does this break something until it is mended?
+/// Returns whether this breaks something until it is mended.
 fn lasts(fault: &Fault) -> bool {
     match fault {
         Fault::Node { act, .. } => *act != Act::Start,
@@ -47,7 +47,7 @@ fn lasts(fault: &Fault) -> bool {
     }
 }
 
-/// Is the fault, or repair, about a component on one node that a lasting one stopped everywhere?
+/// Returns whether a fault, or repair, is about one node of a component that is stopped on all.
 fn is_stopped_everywhere(broken: &[Fault], fault: &Fault) -> bool {
     let (Fault::Stop { component, node: Some(_) } | Fault::Start { component, node: Some(_) }) = fault else {
         return false;
@@ -57,7 +57,7 @@ fn is_stopped_everywhere(broken: &[Fault], fault: &Fault) -> bool {
     broken.iter().any(stops_all)
 }
 
-/// Does a later fault, or repair, take the place of a lasting one?
+/// Returns whether a later fault, or repair, takes the place of a lasting one.
 fn is_about_the_same(lasting: &Fault, later: &Fault) -> bool {
     let is_pair = |a: &str, b: &str, one: &str, other: &str| (a, b) == (one, other) || (b, a) == (one, other);
     match (lasting, later) {

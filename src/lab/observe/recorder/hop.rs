@@ -128,8 +128,9 @@ fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 
     ]
 }
 
-/// Is it a look whose answer went to `/dev/null`? Then nobody has looked. What went to a file may
-/// be read later, or sent back. A refusal is seen: kubectl prints it to standard error.
+/// Returns whether this is a look whose answer went to `/dev/null`, so that the person saw nothing.
+/// What went to a file may be read later, or sent back. A refusal is seen: kubectl prints it to
+/// standard error.
 fn is_thrown_away(record: &Record) -> bool {
     let looks = |r: &Request| {
         let is_look = matches!(r.verb.as_str(), "get" | "list" | "watch");
