@@ -216,7 +216,7 @@ texts! {
         "오류: {}개 · 파일이 바뀌면 다시 읽습니다. 끝내려면 Ctrl-C";
     NoSuchLesson: "there is no lesson {}; `lesson list` shows them", "{} 강의는 없습니다. `lesson list`로 목록을 볼 수 있습니다";
     StartWaits: "the cluster has not started yet: {}", "클러스터가 아직 시작되지 않았습니다. 이유: {}";
-    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 다 시작되지 않았습니다. 아직 준비되지 않은 것: {}";
+    UpLate: "the cluster is not complete yet. Missing: {}", "클러스터가 아직 다 시작되지 않았습니다. 준비되지 않은 것: {}";
     OtherKey: "signed with another key, {}", "다른 키로 서명되어 있습니다: {}";
     NoSuchLab: "there is no lab {}; `lab list` shows them", "{} 실습은 없습니다. `lab list`로 목록을 볼 수 있습니다";
     Killed: "killed {}", "강제 종료했습니다: {}";
@@ -280,7 +280,7 @@ texts! {
     AnswerWrong: "Not right: {}. Look again and answer again; `hint` helps.", "아닙니다: {}. 다시 살펴보고 답하세요. `hint`가 도움이 됩니다.";
     AnswerPart: "Right so far: {}. {} more: answer again with all the letters; `hint` helps.", "여기까지는 맞습니다: {}. {}개가 더 있습니다. 모든 글자를 넣어 다시 답하세요. `hint`가 도움이 됩니다.";
     AnswerUnknown: "This answer cannot be checked now: the cluster does not answer in time. {}", "이 답은 지금 확인할 수 없습니다. 클러스터가 제때 응답하지 않습니다. {}";
-    AnswerEarly: "Not yet: {}. What the question asks for is not there yet. Do the task first, then answer again.", "아직 이릅니다: {}. 질문의 대상이 아직 없습니다. 과제를 먼저 하고 다시 답하세요.";
+    AnswerEarly: "Not yet: {}. The question is about the result of the task, which is not there yet. Do the task first, then answer again.", "아직 이릅니다: {}. 질문은 과제의 결과를 묻는데, 그 결과가 아직 없습니다. 과제를 먼저 하고 다시 답하세요.";
     LessonDone: "✓ Done.", "✓ 완료했습니다.";
     LessonSolved: "✓ Solved for you.", "✓ 풀이를 대신 실행했습니다.";
     LessonAlso: "Another way:", "다른 방법:";

@@ -1,4 +1,4 @@
-//! What a lab's setup has broken with `fault` and nobody has mended. Faults end with the cluster's
+//! Faults of a lab's setup (lines of `fault`) that are not mended. Faults end with the cluster's
 //! process, so they are made once more after its next start: else a restart would solve the lab.
 
 use cluster::faults::{Act, Fault};
@@ -13,18 +13,30 @@ use cluster::faults::{Act, Fault};
 /// learner  loss n1 n2 5   [loss n1 n2 5]    another fault of the same link
 /// learner  heal           []
 /// ```
+///
+/// A component that the setup stopped on every node may be started on one of them. Which nodes
+/// there are is not known here, so that start is noted, too, and played after the stop.
+///
+/// ```text
+/// setup    stop kube-proxy        [stop kube-proxy]
+/// learner  start kube-proxy/n2    [stop kube-proxy, start kube-proxy/n2]
+/// ```
 pub(crate) fn note(broken: &mut Vec<Fault>, fault: &Fault, is_setup: bool) -> bool {
     let before = broken.len();
     broken.retain(|one| !is_about_the_same(one, fault));
     let is_known = broken.len() < before;
-    let is_added = lasts(fault) && (is_setup || is_known);
+    let is_added = match (is_stopped_everywhere(broken, fault), fault) {
+        (true, Fault::Start { .. }) => true,
+        (true, _) => false,
+        (false, _) => lasts(fault) && (is_setup || is_known),
+    };
     if is_added {
         broken.push(fault.clone());
     }
     is_known || is_added
 }
 
-/// Does this break something until it is mended?
+/// Returns whether this breaks something until it is mended.
 fn lasts(fault: &Fault) -> bool {
     match fault {
         Fault::Node { act, .. } => *act != Act::Start,
@@ -35,7 +47,17 @@ fn lasts(fault: &Fault) -> bool {
     }
 }
 
-/// Does a later fault, or repair, take the place of a lasting one?
+/// Returns whether a fault, or repair, is about one node of a component that is stopped on all.
+fn is_stopped_everywhere(broken: &[Fault], fault: &Fault) -> bool {
+    let (Fault::Stop { component, node: Some(_) } | Fault::Start { component, node: Some(_) }) = fault else {
+        return false;
+    };
+    let stops_all =
+        |one: &Fault| matches!(one, Fault::Stop { component: other, node: None } if other == component);
+    broken.iter().any(stops_all)
+}
+
+/// Returns whether a later fault, or repair, takes the place of a lasting one.
 fn is_about_the_same(lasting: &Fault, later: &Fault) -> bool {
     let is_pair = |a: &str, b: &str, one: &str, other: &str| (a, b) == (one, other) || (b, a) == (one, other);
     match (lasting, later) {
@@ -47,7 +69,7 @@ fn is_about_the_same(lasting: &Fault, later: &Fault) -> bool {
         | (Fault::Slow { a, b, .. }, Fault::Slow { a: one, b: other, .. }) => is_pair(a, b, one, other),
         (Fault::Disk { node }, Fault::Disk { node: other }) => node == other,
         (
-            Fault::Stop { component, node },
+            Fault::Stop { component, node } | Fault::Start { component, node },
             Fault::Stop { component: other, node: at } | Fault::Start { component: other, node: at },
         ) => component == other && (at.is_none() || node == at),
         (Fault::Cut { .. } | Fault::Slow { .. } | Fault::Loss { .. } | Fault::Disk { .. }, Fault::Heal) => {
@@ -92,5 +114,10 @@ mod tests {
         let stop = ["stop kube-scheduler"];
         assert_eq!(after(&stop, &["heal", "start etcd"]), ["stop kube-scheduler"]);
         assert_eq!(after(&stop, &["start kube-scheduler"]), nothing);
+        let part = ["start kube-scheduler/n1"];
+        assert_eq!(after(&stop, &part), ["stop kube-scheduler", "start kube-scheduler/n1"]);
+        assert_eq!(after(&stop, &[part[0], "stop kube-scheduler/n1"]), stop, "down again");
+        assert_eq!(after(&stop, &[part[0], "start kube-scheduler"]), nothing);
+        assert_eq!(after(&["stop kubelet/n2"], &["start kubelet/n2"]), nothing);
     }
 }

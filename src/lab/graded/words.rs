@@ -23,7 +23,7 @@ texts! {
     NotKept: "this cannot be written down, and so it is not done: {}", "기록할 수 없어서 실행하지 않았습니다: {}";
     NoTakeUp: "the lab {} cannot go on after the restart yet: {}; ask again, or start it anew", "재시작한 뒤 {} 실습을 아직 이어 갈 수 없습니다: {}. 다시 시도하거나 실습을 새로 시작하세요";
     Meddled: "something was changed by hand during grading, which watches whether the cluster recovers by itself; the change was taken back, so grade once more", "스스로 복구되는지 채점하는 동안 직접 바꾼 것이 있어 되돌렸습니다. 다시 채점하세요";
-    BreaksAgain: "after the restart, the lab {} is being put back as it was; ask again in a minute", "재시작한 뒤 {} 실습을 이전 상태로 되돌리는 중입니다. 1분쯤 뒤에 다시 시도하세요";
+    BreaksAgain: "after the restart, the faults of the lab {} are being set again; ask again in a minute", "재시작한 뒤 {} 실습의 고장을 다시 일으키는 중입니다. 1분쯤 뒤에 다시 시도하세요";
     SetupFailed: "the lab could not be set up: {}", "실습을 준비하지 못했습니다: {}";
     NotReady: "the lab was set up, but what it is about does not show; start it again", "실습을 준비했지만 고장이 나타나지 않습니다. 다시 시작하세요";
     NoReset: "the cluster cannot be put back to what it was before the lab {}: {}; `ropewalk reset` begins anew", "클러스터를 {} 실습 이전으로 되돌릴 수 없습니다: {}. `ropewalk reset`으로 처음부터 시작할 수 있습니다";

@@ -31,7 +31,7 @@ texts! {
         TipTaint: "A tainted node takes only pods with a toleration.", "테인트가 있는 노드는 톨러레이션이 있는 파드만 받습니다.";
         OnSilentNode: "Its node {} is not Ready, so the pod's status may be out of date.", "이 파드가 있는 {} 노드가 Ready 상태가 아니라서 여기 보이는 파드 상태가 오래된 것일 수 있습니다.";
         NoSuchNode: "It is bound to the node {}, which does not exist, so no kubelet runs its containers.", "{} 노드에 배정되었지만 이 노드가 없어서 컨테이너를 실행할 kubelet이 없습니다.";
-        LeavesMissingNode: "It is being deleted, but its node {} does not exist, so no kubelet can finish that. The pod garbage collector of the controller manager deletes the pod after the node has been missing for 40 seconds.", "삭제 중이지만 {} 노드가 없어서 삭제를 끝낼 kubelet이 없습니다. 노드가 40초 동안 없으면 컨트롤러 매니저의 파드 가비지 컬렉터가 파드를 삭제합니다.";
+        LeavesMissingNode: "It is being deleted, but its node {} does not exist, so no kubelet can finish that. The pod garbage collector of the controller manager deletes the pod after the node has been missing for 40 seconds.", "삭제 중이지만 {} 노드가 없어서 삭제를 끝낼 kubelet이 없습니다. 노드가 40초 동안 없으면 컨트롤러 매니저의 파드 가비지 수집기가 이 파드를 삭제합니다.";
         LeavesSilentNode: "It is being deleted, but its node {} is not Ready, and only the kubelet there can end its containers.", "삭제 중이지만 {} 노드가 Ready 상태가 아닙니다. 컨테이너는 그 노드의 kubelet만 끝낼 수 있습니다.";
         NotStarted: "The kubelet of {} has not started all of its containers yet.", "{} 노드의 kubelet이 아직 컨테이너를 모두 시작하지 않았습니다.";
         Initializes: "Its init container {} runs. The next container starts when that one has ended with 0.", "{} 초기화 컨테이너가 실행 중입니다. 이 컨테이너가 0으로 끝나야 다음 컨테이너가 시작됩니다.";

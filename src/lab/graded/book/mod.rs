@@ -135,7 +135,7 @@ pub(crate) struct Open {
     /// Not all of them are here.
     #[serde(default)]
     pub restarts_lost: bool,
-    /// What the setup broke with `fault` and nobody has mended.
+    /// Faults of the setup that are not mended: see `lasting`.
     #[serde(default)]
     pub broken: Vec<tap::Fault>,
 }

@@ -21,7 +21,7 @@ const NODES: &str = "kubectl wait node --all --for=condition=Ready --timeout=1s"
 /// How far the faults of the open lab are broken once more.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) enum Again {
-    /// Nobody has looked yet.
+    /// The faults were not looked at yet.
     #[default]
     Unknown,
     /// The nodes are not all Ready yet, since then.
@@ -37,8 +37,8 @@ fn ended<'a>(lasting: &'a [Fault], broken: &[Broken]) -> Vec<&'a Fault> {
 }
 
 impl LabRun {
-    /// After a start of the cluster, breaks once more what the lab's setup broke with `fault` and
-    /// nobody has mended. False: not yet; ask again.
+    /// After a start of the cluster, makes the faults of the lab's setup once more that were not
+    /// mended. False: not yet; ask again.
     ///
     /// # Errors
     /// The cluster does not say what is broken.
@@ -83,7 +83,7 @@ impl LabRun {
         Ok(Again::Broken(Instant::now() + SYMPTOM_MAX))
     }
 
-    /// Does the symptom of the lab show?
+    /// Returns whether the symptom of the lab shows.
     fn shows(&self, current: &Current) -> bool {
         let frame = current.frame();
         let is_so = |expr: &Expr| in_place(|| self.world.truth(expr, &frame, NETWORK_EVERY)) == Some(true);

@@ -128,11 +128,13 @@ fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 
     ]
 }
 
-/// Is it a look whose answer went to `/dev/null`? Then nobody has looked. What went to a file may
-/// be read later, or sent back.
+/// Returns whether this is a look whose answer went to `/dev/null`, so that the person saw nothing.
+/// What went to a file may be read later, or sent back. A refusal is seen: kubectl prints it to
+/// standard error.
 fn is_thrown_away(record: &Record) -> bool {
     let looks = |r: &Request| {
-        matches!(r.verb.as_str(), "get" | "list" | "watch") && !tap::is_connection(&r.subresource)
+        let is_look = matches!(r.verb.as_str(), "get" | "list" | "watch");
+        is_look && r.code < 400 && !tap::is_connection(&r.subresource)
     };
     record.request.as_ref().is_some_and(looks) && record.answer().is_some_and(|a| a.unseen == "null")
 }

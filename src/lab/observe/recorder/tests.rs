@@ -379,17 +379,18 @@ fn what_was_written_after_o_is_known_only_where_the_client_said_it() {
 /// `kubectl get pods > /dev/null` is no look, and `kubectl delete pod web > /dev/null` is an act.
 #[test]
 fn a_look_whose_answer_is_thrown_away_is_not_the_learners() {
-    let own = |verb: &str, unseen: &str| {
+    let own = |verb: &str, code: u16, unseen: &str| {
         let answer = Answer { unseen: unseen.into(), ..Answer::default() };
         let mut record = Record::new(Event::Answer(answer.into())).object("pods", "default", "p");
         record.request =
-            Some(Request { user: "learner".into(), verb: verb.into(), code: 200, ..Request::default() });
+            Some(Request { user: "learner".into(), verb: verb.into(), code, ..Request::default() });
         let mut recorder = Recorder::default();
         recorder.take(&record, Some(false));
         value::field(&recorder.trace[0], "own") == Some(&Value::Bool(true))
     };
-    assert!(own("get", "") && own("list", "file") && own("delete", "null"));
-    assert!(!own("get", "null") && !own("list", "null"));
+    assert!(own("get", 200, "") && own("list", 200, "file") && own("delete", 200, "null"));
+    assert!(!own("get", 200, "null") && !own("list", 200, "null"));
+    assert!(own("get", 404, "null"), "the error is on the terminal");
 }
 
 #[test]

@@ -40,9 +40,9 @@ pub(crate) struct Known {
     pub playing: bool,
     /// The judge takes back what it has disturbed: the next way back is its own.
     pub returning: bool,
-    /// What the setup broke is broken once more, after a start of the cluster: nobody's act.
+    /// The setup's faults are made once more, after a start of the cluster: no act of the learner's.
     pub breaking: bool,
-    /// What the setup broke with `fault` and nobody has mended.
+    /// Faults of the setup that are not mended.
     pub broken: Vec<tap::Fault>,
     /// The solution is being played.
     pub solving: bool,
