@@ -4,7 +4,7 @@ use crate::auth::policy;
 use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::store::{key_of, status_of};
-use crate::undo::restore::NO_SUCH_REVISION;
+use crate::undo::restore::{BEFORE_ADDONS, NO_SUCH_REVISION};
 use api::Status;
 use etcd::api::{Error, RangeRequest, Revision};
 use tap::Journey;
@@ -71,8 +71,7 @@ impl State {
     /// A person may have deleted one of them by then, so most of them are enough.
     ///
     /// # Errors
-    /// 400 for the revision of a rewind and 409 for an undo or a redo that lead to before that;
-    /// those of the store.
+    /// 409 if it leads to before that; those of the store.
     async fn check_addons(&self, way: Journey) -> Result<(), Status> {
         let at = way.to();
         // Addons that were made until then have not come since.
@@ -94,10 +93,7 @@ impl State {
         let message = format!(
             "the cluster does not go back to revision {at}: its addons (DNS, kube-proxy, the default StorageClass) were made later, and nothing makes them again before the next start"
         );
-        Err(match way {
-            Journey::Rewind(_) => Status::new(400, NO_SUCH_REVISION, message),
-            _ => Status::new(409, "Conflict", message),
-        })
+        Err(Status::new(409, BEFORE_ADDONS, message))
     }
 
     /// Returns the revision at which a key of the registry was made; `None` if it is not there now.
