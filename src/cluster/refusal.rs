@@ -187,6 +187,8 @@ pub enum Refusal {
         /// The revision that was given.
         revision: i64,
     },
+    /// The addons were made after the revision that would be gone back to.
+    BeforeAddons,
     /// What was agreed to is not what would be done any more.
     PlanChanged,
     /// It was compacted.
@@ -269,6 +271,7 @@ texts! {
         NothingToRedo: "there is nothing to redo", "다시 실행할 단계가 없습니다";
         FewerSteps: "{} steps cannot be undone: there are fewer; `undo --list` shows them", "{}단계를 되돌릴 수 없습니다. 단계가 그만큼 없습니다. `undo --list`로 볼 수 있습니다";
         NoSuchRevision: "revision {} is none of this cluster's; `undo --list` shows the steps and their revisions", "{}번은 이 클러스터에 없는 리비전입니다. `undo --list`로 단계와 리비전을 볼 수 있습니다";
+        BeforeAddons: "the cluster does not go back to a time before its addons (DNS, kube-proxy, the default StorageClass): nothing would make them again before the next start; use `rewind REVISION` with a later revision", "애드온(DNS, kube-proxy, 기본 스토리지클래스)이 생기기 전으로는 되돌릴 수 없습니다. 클러스터를 다시 시작할 때까지 애드온이 다시 만들어지지 않기 때문입니다. `rewind 리비전`으로 더 나중의 리비전을 지정하세요";
         PlanChanged: "the cluster was changed while the question stood, so nothing was done; run the command again to see what it would do now", "묻는 동안 클러스터가 바뀌어서 아무것도 하지 않았습니다. 명령을 다시 실행하면 지금 무엇이 바뀌는지 볼 수 있습니다";
         RevisionGone: "revision {} is no longer kept; `undo --list` shows how far back it goes", "{}번 리비전은 더 이상 보관되어 있지 않습니다. 어디까지 되돌릴 수 있는지는 `undo --list`로 볼 수 있습니다";
         NoEtcd: "the etcd at {} cannot be used: {}; check --etcd, and for https --etcd-cafile, --etcd-certfile and --etcd-keyfile", "{} etcd를 쓸 수 없습니다: {}. --etcd를 확인하고, https라면 --etcd-cafile, --etcd-certfile, --etcd-keyfile도 확인하세요";
@@ -349,6 +352,7 @@ impl Refusal {
             Refusal::NothingToRedo => say(Word::NothingToRedo, &[]),
             Refusal::FewerSteps { asked } => say(Word::FewerSteps, &[&asked.to_string()]),
             Refusal::NoSuchRevision { revision } => say(Word::NoSuchRevision, &[&revision.to_string()]),
+            Refusal::BeforeAddons => say(Word::BeforeAddons, &[]),
             Refusal::PlanChanged => say(Word::PlanChanged, &[]),
             Refusal::RevisionGone { revision } => say(Word::RevisionGone, &[&revision.to_string()]),
             Refusal::NoEtcd { endpoints, why } => say(Word::NoEtcd, &[endpoints, why]),

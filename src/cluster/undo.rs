@@ -222,6 +222,7 @@ fn refusal(reason: &str, asked: &Value) -> Option<Refusal> {
             Refusal::FewerSteps { asked: asked["count"].as_u64().unwrap_or_default() as usize }
         }
         apiserver::PLAN_CHANGED => Refusal::PlanChanged,
+        apiserver::BEFORE_ADDONS => Refusal::BeforeAddons,
         apiserver::NO_SUCH_REVISION => Refusal::NoSuchRevision { revision: number("revision") },
         // Of an undo only the API server's message has the revision.
         "Expired" => Refusal::RevisionGone { revision: asked["revision"].as_i64()? },
@@ -356,6 +357,17 @@ mod tests {
             let refused = refusal(apiserver::FEWER_STEPS, &json!({ "count": count }));
             assert_eq!(refused, Some(Refusal::FewerSteps { asked: count }));
         }
+    }
+
+    /// Such a revision was said to be none of the cluster's, with a list of steps in which it is.
+    #[test]
+    fn a_way_back_to_before_the_addons_is_refused_in_both_languages() {
+        for asked in [json!({}), json!({"revision": 7})] {
+            let refused = refusal(apiserver::BEFORE_ADDONS, &asked);
+            assert_eq!(refused, Some(Refusal::BeforeAddons));
+        }
+        assert!(Refusal::BeforeAddons.say(lang::Lang::En).contains("addons (DNS"));
+        assert!(Refusal::BeforeAddons.say(lang::Lang::Ko).contains("애드온(DNS"));
     }
 
     /// The store was compacted between the plan of the undo and its reads.

@@ -104,7 +104,9 @@ pub use request::http::{self, Answer, Body};
 pub use request::info::Info;
 pub use server::Server;
 pub use storage::compaction::HOLD;
-pub use undo::restore::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
+pub use undo::restore::{
+    BEFORE_ADDONS, FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED,
+};
 
 use ::http::Request;
 use auth::authn::Caller;

@@ -3,12 +3,19 @@
 //!
 //! A server of HTTP/2 that does not want the rest of a body says so with RST_STREAM behind its
 //! answer (RFC 9113, 8.1). If both come in one read, some clients forget the answer: curl 7.88
-//! prints `Stream error in the HTTP/2 framing layer`, and nothing of the 413. So the rest is read
-//! and dropped for a moment. Clients hear the answer meanwhile and stop, or come to the end.
+//! prints `Stream error in the HTTP/2 framing layer`, and nothing of the 413.
+//!
+//! A server of HTTP/1.1 has to close the connection. With bytes of the client unread that is a
+//! reset, and an answer that the client has not read is lost (RFC 9112, 9.6): curl, without its
+//! `Expect`, prints `Send failure: Broken pipe`.
+//!
+//! So the rest is read and dropped for a moment. Clients hear the answer meanwhile and stop, or
+//! come to the end.
 
 use crate::request::http::{BODY_MAX, Body, BodyError};
 use crate::request::idle::Activity;
 use bytes::Bytes;
+use http::header::EXPECT;
 use http::{Request, Version};
 use http_body::{Body as _, Frame, SizeHint};
 use http_body_util::BodyExt;
@@ -26,7 +33,8 @@ const TIME: Duration = Duration::from_secs(2);
 /// A request's body while the request is answered.
 pub(super) struct Unread {
     body: Arc<Mutex<Incoming>>,
-    is_http2: bool,
+    /// The client sends its body only when the server asks for it.
+    is_held_back: bool,
     activity: Arc<Activity>,
 }
 
@@ -37,19 +45,19 @@ struct Shared(Arc<Mutex<Incoming>>);
 /// the answer.
 pub(super) fn keep(request: Request<Incoming>, activity: &Arc<Activity>) -> (Request<Body>, Unread) {
     let (head, body) = request.into_parts();
-    let (is_http2, activity) = (head.version == Version::HTTP_2, activity.clone());
-    let body = Arc::new(Mutex::new(body));
-    let unread = Unread { body: body.clone(), is_http2, activity };
+    let is_held_back = head.version != Version::HTTP_2 && head.headers.contains_key(EXPECT);
+    let (body, activity) = (Arc::new(Mutex::new(body)), activity.clone());
+    let unread = Unread { body: body.clone(), is_held_back, activity };
     (Request::from_parts(head, Shared(body).boxed_unsync()), unread)
 }
 
 impl Unread {
-    /// Reads and drops what is left of the body once the request is answered. With HTTP/1.1 there
-    /// is nothing to do: a connection ends if its client goes on.
+    /// Reads and drops what is left of the body once the request is answered. A body that is held
+    /// back is left alone: hyper would answer the read with `100 Continue`, before the answer.
     pub(super) fn drain(self, crew: &Crew) {
         // None: it is still read, by a kubelet for example.
         let Some(body) = Arc::into_inner(self.body).map(Mutex::into_inner) else { return };
-        if !self.is_http2 || body.is_end_stream() {
+        if self.is_held_back || body.is_end_stream() {
             return;
         }
         // The connection is busy: what comes now is no head.
@@ -121,18 +129,23 @@ mod tests {
         (head[3], head[4], payload)
     }
 
+    /// An administrator's connection that speaks this protocol.
+    async fn connect(fixture: &testing::Fixture, protocol: &str) -> TlsStream<TcpStream> {
+        let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
+        let admin = fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
+        let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &[protocol]).unwrap();
+        let tcp = TcpStream::connect(address).await.unwrap();
+        let name = pki::server_name("127.0.0.1").unwrap();
+        TlsConnector::from(tls).connect(name, tcp).await.unwrap()
+    }
+
     /// A client begins to send 3.5 MB, is refused because of its Content-Length, and says nothing
     /// more.
     #[tokio::test]
     async fn an_early_answer_comes_alone_and_the_reset_later() {
         let dir = tempfile::tempdir().unwrap();
         let fixture = testing::start(dir.path()).await;
-        let address = fixture.kubeconfig.split("https://").nth(1).unwrap().split('\'').next().unwrap();
-        let admin = fixture.ca.issue(&pki::Subject::client("kubernetes-admin", "system:masters")).unwrap();
-        let tls = pki::client_config(Some(&admin), fixture.ca.pem(), &["h2"]).unwrap();
-        let tcp = TcpStream::connect(address).await.unwrap();
-        let name = pki::server_name("127.0.0.1").unwrap();
-        let mut stream = TlsConnector::from(tls).connect(name, tcp).await.unwrap();
+        let mut stream = connect(&fixture, "h2").await;
         let path: &[u8] = b"/api/v1/namespaces/default/configmaps";
         let length = u8::try_from(path.len()).unwrap();
         // `:method: POST`, `:scheme: https`, `:authority: x`, `:path`, `content-length: 3500000`
@@ -165,5 +178,33 @@ mod tests {
         assert!(tokio::time::timeout(TIME / 8, &mut reset).await.is_err(), "it comes with the answer");
         let code = tokio::time::timeout(TIME * 4, reset).await.expect("the stream stays");
         assert_eq!(code, [0; 4], "NO_ERROR");
+    }
+
+    /// The same over HTTP/1.1. A client that waits for `100 Continue` hears nothing but the answer.
+    #[tokio::test]
+    async fn a_connection_ends_only_some_time_after_an_early_answer() {
+        let dir = tempfile::tempdir().unwrap();
+        let fixture = testing::start(dir.path()).await;
+        let head =
+            "POST /api/v1/namespaces/default/configmaps HTTP/1.1\r\nHost: x\r\nContent-Length: 3500000";
+        for (more, begin) in [("", 16 << 10), ("\r\nExpect: 100-continue", 0)] {
+            let mut stream = connect(&fixture, "http/1.1").await;
+            let sent = format!("{head}{more}\r\n\r\n{}", " ".repeat(begin));
+            stream.write_all(sent.as_bytes()).await.unwrap();
+            let mut answer = Vec::new();
+            stream.read_buf(&mut answer).await.unwrap();
+            let stays = loop {
+                match tokio::time::timeout(TIME / 8, stream.read_buf(&mut answer)).await {
+                    Ok(Ok(1..)) => {}
+                    Ok(_) => break false,
+                    Err(_) => break true,
+                }
+            };
+            assert!(stays || begin == 0, "it ends with the answer");
+            let rest = async { while stream.read_buf(&mut answer).await.is_ok_and(|read| read > 0) {} };
+            tokio::time::timeout(TIME * 4, rest).await.expect("it stays");
+            let answer = String::from_utf8_lossy(&answer);
+            assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+        }
     }
 }

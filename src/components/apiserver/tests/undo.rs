@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tap::Tap;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const SYSTEM_DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/kube-system/deployments";
 
 fn learner() -> User {
     User::new("learner", &["system:masters"])
@@ -27,6 +28,19 @@ impl Api {
     async fn make(&self, session: &str, name: &str) {
         let made = self.in_step(session, "POST", MAPS, json!({"metadata": {"name": name}})).await;
         assert_eq!(made.0, 201, "{}", made.1);
+    }
+
+    /// Makes one of the addons, as the cluster does when it starts.
+    async fn make_addon(&self) -> Value {
+        let labels = json!({"app": "dns"});
+        let spec = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
+            "spec": {"containers": [{"name": "c", "image": "nginx"}]}}});
+        let addon = json!({"metadata": {"name": "coredns"}, "spec": spec}).to_string();
+        let cluster = User::new(tap::ADMIN, &["system:masters"]);
+        let (asked, body) = (("POST", SYSTEM_DEPLOYMENTS), ("application/json", addon));
+        let (code, made) = testing::send(&self.fixture.server, cluster, asked, body, "").await;
+        assert_eq!(code, 201, "{made}");
+        made
     }
 
     async fn go(&self, verb: &str, asked: Value) -> (u16, Value) {
@@ -228,20 +242,12 @@ async fn no_rewind_leads_to_before_the_bootstrap() {
 async fn no_way_back_leads_to_before_the_addons() {
     let api = Api::bare().await;
     api.make("early", "early").await;
-    let labels = json!({"app": "dns"});
-    let spec = json!({"selector": {"matchLabels": labels}, "template": {"metadata": {"labels": labels},
-        "spec": {"containers": [{"name": "c", "image": "nginx"}]}}});
-    let addon = json!({"metadata": {"name": "coredns"}, "spec": spec}).to_string();
-    let path = "/apis/apps/v1/namespaces/kube-system/deployments";
-    let cluster = User::new(tap::ADMIN, &["system:masters"]);
-    let (code, made) =
-        testing::send(&api.fixture.server, cluster, ("POST", path), ("application/json", addon), "").await;
-    assert_eq!(code, 201, "{made}");
+    let made = api.make_addon().await;
     let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
-    let (code, told) = api.go("undo", json!({})).await;
-    assert_eq!((code, &told["reason"]), (409, &json!("Conflict")), "{told}");
-    let (code, told) = api.go("rewind", json!({"revision": at - 1})).await;
-    assert_eq!((code, &told["reason"]), (400, &json!("NoSuchRevision")), "{told}");
+    for (verb, asked) in [("undo", json!({})), ("rewind", json!({"revision": at - 1}))] {
+        let (code, told) = api.go(verb, asked).await;
+        assert_eq!((code, &told["reason"]), (409, &json!("BeforeAddons")), "{told}");
+    }
     assert_eq!(api.maps().await, ["early"]);
     api.make("late", "late").await;
     let (code, told) = api.go("undo", json!({})).await;
@@ -251,6 +257,28 @@ async fn no_way_back_leads_to_before_the_addons() {
     let (code, told) = api.go("rewind", json!({"revision": at})).await;
     assert_eq!(code, 200, "{told}");
     assert_eq!(api.maps().await, ["early"]);
+}
+
+/// The addons are no person's write: what was undone before them could be redone, without them.
+#[tokio::test]
+async fn no_redo_removes_the_addons_that_were_made_since_the_undo() {
+    let api = Api::bare().await;
+    let coredns = format!("{SYSTEM_DEPLOYMENTS}/coredns");
+    api.make("early", "early").await;
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    api.make_addon().await;
+    let (code, told) = api.go("redo", json!({})).await;
+    assert_eq!((code, &told["reason"]), (409, &json!("BeforeAddons")), "{told}");
+    assert_eq!(api.get(&coredns).await.0, 200);
+    // What a person has deleted, and the undo has made again.
+    let (code, told) = api.in_step("delete", "DELETE", &coredns, json!({})).await;
+    assert_eq!(code, 200, "{told}");
+    for (verb, found) in [("undo", 200), ("redo", 404), ("undo", 200)] {
+        let (code, told) = api.go(verb, json!({})).await;
+        assert_eq!(code, 200, "{verb}: {told}");
+        assert_eq!(api.get(&coredns).await.0, found, "{verb}");
+    }
 }
 
 /// Both come back in one revision. A scheduler may hear of the pod first, and bind it by the node

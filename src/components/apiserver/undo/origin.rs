@@ -4,7 +4,7 @@ use crate::auth::policy;
 use crate::state::State;
 use crate::storage::cache::ROOT;
 use crate::storage::store::{key_of, status_of};
-use crate::undo::restore::NO_SUCH_REVISION;
+use crate::undo::restore::{BEFORE_ADDONS, NO_SUCH_REVISION};
 use api::Status;
 use etcd::api::{Error, RangeRequest, Revision};
 use tap::Journey;
@@ -14,20 +14,16 @@ const ADDONS: [(&str, &str); 3] =
     [("deployments", "coredns"), ("daemonsets", "kube-proxy"), ("deployments", "storage-provisioner")];
 
 impl State {
-    /// Checks that a way back of everything leads to a cluster that works. A redo leads to where
-    /// one was.
+    /// Checks that a way back of everything leads to a cluster that works. Only a rewind can lead
+    /// to before the bootstrap: the steps of people come later.
     ///
     /// # Errors
     /// Those of the two checks.
     pub(super) async fn check_origin(&self, way: Journey) -> Result<(), Status> {
-        match way {
-            Journey::Redo(_) => Ok(()),
-            Journey::Undo(to) => self.check_addons(way, to).await,
-            Journey::Rewind(to) => {
-                self.check_bootstrapped(to).await?;
-                self.check_addons(way, to).await
-            }
+        if let Journey::Rewind(to) = way {
+            self.check_bootstrapped(to).await?;
         }
+        self.check_addons(way).await
     }
 
     /// Checks that the bootstrap of the cluster was complete at a revision.
@@ -54,25 +50,41 @@ impl State {
         Err(Status::new(400, NO_SUCH_REVISION, message))
     }
 
-    /// Checks that the addons that the cluster has now were made at a revision. Each start makes
-    /// those that are missing, and nothing does so later.
+    /// Checks that the addons that the cluster has now were made where a way back leads. Each start
+    /// makes those that are missing, and nothing does so later.
     ///
-    /// Example: a person's first command comes while the cluster still starts, at revision 7. The
-    /// addons are made at 12 to 71. An undo of that command leads to 6, where no Service has a
-    /// name.
+    /// ```text
+    /// 7        a person's first command, while the cluster still starts
+    /// 12..71   the addons are made
+    /// undo     of that command: to 6, where no Service has a name: refused
+    ///
+    /// 7        a person's first command
+    /// 8        its undo, to 6
+    /// 12..71   the addons are made; no person's write, so there is still something to redo
+    /// redo     to 7: refused
+    ///
+    /// 90       a person deletes all addons
+    /// 91       the undo brings them back
+    /// redo     takes away what the undo has made: allowed
+    /// ```
     ///
     /// A person may have deleted one of them by then, so most of them are enough.
     ///
     /// # Errors
-    /// 400 for the revision of a rewind and 409 for an undo that lead to before that; those of the
-    /// store.
-    async fn check_addons(&self, way: Journey, at: Revision) -> Result<(), Status> {
+    /// 409 if it leads to before that; those of the store.
+    async fn check_addons(&self, way: Journey) -> Result<(), Status> {
+        let at = way.to();
+        // Addons that were made until then have not come since.
+        let until = match way {
+            Journey::Redo(_) => self.cache.steps.look().undone_at,
+            Journey::Undo(_) | Journey::Rewind(_) => at,
+        };
         let (mut now, mut then) = (0, 0);
         for (resource, name) in ADDONS {
-            let key = format!("kube-system/{name}");
-            if self.cache.get(resource, &key).is_some() {
+            let key = format!("{resource}/kube-system/{name}");
+            if let Some(made) = self.made_at(&key).await? {
                 now += 1;
-                then += usize::from(self.had(&format!("{resource}/{key}"), at).await?);
+                then += usize::from(made <= until || self.had(&key, at).await?);
             }
         }
         if now == 0 || 2 * then > now {
@@ -81,10 +93,14 @@ impl State {
         let message = format!(
             "the cluster does not go back to revision {at}: its addons (DNS, kube-proxy, the default StorageClass) were made later, and nothing makes them again before the next start"
         );
-        Err(match way {
-            Journey::Rewind(_) => Status::new(400, NO_SUCH_REVISION, message),
-            _ => Status::new(409, "Conflict", message),
-        })
+        Err(Status::new(409, BEFORE_ADDONS, message))
+    }
+
+    /// Returns the revision at which a key of the registry was made; `None` if it is not there now.
+    async fn made_at(&self, key: &str) -> Result<Option<Revision>, Status> {
+        let asked = RangeRequest { key: format!("{ROOT}{key}").into(), ..Default::default() };
+        let found = self.kv.range(asked).await.map_err(status_of)?;
+        Ok(found.kvs.first().map(|kv| kv.create_revision))
     }
 
     /// Returns whether the registry had a key at a revision. A revision that is no longer kept

@@ -19,7 +19,9 @@ mod request;
 mod writers;
 
 pub(crate) use request::serve;
-pub use request::{FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED};
+pub use request::{
+    BEFORE_ADDONS, FEWER_STEPS, NO_SUCH_REVISION, NOTHING_TO_REDO, NOTHING_TO_UNDO, PLAN_CHANGED,
+};
 
 use crate::request::context::Context;
 use crate::state::State;

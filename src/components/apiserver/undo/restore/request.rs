@@ -75,6 +75,8 @@ pub const NOTHING_TO_REDO: &str = "NothingToRedo";
 pub const FEWER_STEPS: &str = "FewerSteps";
 /// 400: the revision is below 1 or above the newest one.
 pub const NO_SUCH_REVISION: &str = "NoSuchRevision";
+/// 409: the addons of the cluster were made after the revision that would be gone back to.
+pub const BEFORE_ADDONS: &str = "BeforeAddons";
 /// 409: a person has changed the cluster, or undone or redone something, since the plan that was
 /// agreed to.
 pub const PLAN_CHANGED: &str = "PlanChanged";

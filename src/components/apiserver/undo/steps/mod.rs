@@ -105,7 +105,8 @@ pub(crate) struct Look {
     pub done: Vec<Step>,
     /// What was undone since, newest last.
     pub undone: Vec<Undone>,
-    undone_at: Revision,
+    /// Revision of the key of `undone`, which the last undo or redo has put; 0 if there is none.
+    pub undone_at: Revision,
 }
 
 impl Look {
