@@ -40,7 +40,7 @@ pub(crate) struct Known {
     pub playing: bool,
     /// The judge takes back what it has disturbed: the next way back is its own.
     pub returning: bool,
-    /// The setup's faults are made once more, after a start of the cluster: no act of the learner's.
+    /// The setup's faults are made once more, after a start of the cluster, by no act of a person.
     pub breaking: bool,
     /// Faults of the setup that are not mended.
     pub broken: Vec<tap::Fault>,
