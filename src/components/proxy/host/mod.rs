@@ -41,7 +41,9 @@ pub(crate) fn wanted(
     let (mut node_ports, mut balancers) = (Vec::new(), Vec::new());
     let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
     for service in rules::by_age(services) {
-        let Some(spec) = &service.spec else { continue };
+        let Some(spec) = service.spec.as_ref().filter(|spec| !rules::is_external_name(spec)) else {
+            continue;
+        };
         let meta = &service.metadata;
         let name = format!(
             "{}/{}",

@@ -129,6 +129,19 @@ fn a_headless_service_takes_nothing_from_those_that_localhost_leads_to() {
     assert_eq!((open.len(), refused.len()), (1, 0), "{refused:?}");
 }
 
+/// The API server reserves no node port for it: another Service may have the same one.
+#[test]
+fn an_external_name_takes_no_node_port_from_a_service_that_has_it() {
+    let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+    let external = serde_json::json!({"type": "ExternalName", "externalName": "a.example", "ports": ports});
+    let services =
+        [service("a", external), service("web", serde_json::json!({"type": "NodePort", "ports": ports}))];
+    let (open, refused) = wanted(&services, &BTreeMap::new(), &[]);
+    let owners: Vec<_> =
+        open.iter().map(|(port, owner)| (port.port, owner.metadata.name.as_deref())).collect();
+    assert_eq!((owners, refused.len()), (vec![(30080, Some("web"))], 0), "{refused:?}");
+}
+
 #[test]
 fn the_affinity_of_a_service_holds_through_localhost() {
     let port = |affinity: &str| {
