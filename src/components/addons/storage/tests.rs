@@ -79,7 +79,7 @@ pub(super) fn worker(
         classes: Informer::fixed([class]),
         recorder: Recorder::new(crew, &client, PROVISIONER, ""),
         unstored: parking_lot::Mutex::default(),
-        config: Config { client, tap: Tap::new(), nodes },
+        config: Config { client, tap: Tap::new(), nodes, gone: BTreeMap::new() },
     }
 }
 
@@ -468,8 +468,8 @@ fn a_volume_is_reserved_for_its_claim_and_tied_to_its_node() {
 async fn a_stop_before_the_caches_are_synced_is_heard() {
     let api = Scripted::new(|_| refusal(503, "ServiceUnavailable")).await;
     let crew = Crew::new("t");
-    let nodes = BTreeMap::new();
-    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes });
+    let (nodes, gone) = (BTreeMap::new(), BTreeMap::new());
+    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes, gone });
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(60), crew.stop()).await;
     assert!(stopped.is_ok(), "it waits for the caches");
 }
