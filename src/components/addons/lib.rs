@@ -39,7 +39,8 @@
 //!   local-path-provisioner does.
 //! - A sweep of directories: if this program ends after it made a directory and before the volume
 //!   is stored, and the claim is deleted before it runs again, the directory stays (upstream's
-//!   provisioners leave it too).
+//!   provisioners leave it too). So does that of a volume that an undo takes away: a redo finds its
+//!   data again.
 //! ## Read next
 //! `cluster`, which starts them.
 

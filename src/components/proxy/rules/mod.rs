@@ -226,7 +226,7 @@ fn is_proxied(meta: &ObjectMeta) -> bool {
 /// one gets it.
 pub(crate) fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
     let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
-    ordered.sort_by_key(|s| {
+    ordered.sort_by_cached_key(|s| {
         let meta = &s.metadata;
         (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
     });
