@@ -47,7 +47,4 @@
 #![warn(missing_docs)]
 
 pub mod dns;
-mod dns_known;
-mod dns_tcp;
-mod places;
 pub mod storage;

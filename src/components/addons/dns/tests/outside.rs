@@ -79,7 +79,7 @@ async fn a_question_over_tcp_is_asked_outside_over_tcp() {
     let (server, question) = (server(&[listener.local_addr().unwrap()]), question());
     let crew = Crew::new("t");
     let long = vec![7; 5000]; // more than UDP would bring
-    crew.spawn(dns_tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
+    crew.spawn(tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
         let answer = answering(&asked, &long);
         async move { Some(answer) }
     }));
@@ -289,7 +289,7 @@ async fn questions_that_are_asked_outside_leave_files_their_descriptors() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog takes connections
     let open = || std::fs::File::open("/dev/null").unwrap();
     let files: Vec<_> = std::iter::repeat_with(open).take_while(|file| !is_reserved(file)).collect();
-    let over_tcp = dns_tcp::ask(listener.local_addr().unwrap(), &question);
+    let over_tcp = tcp::ask(listener.local_addr().unwrap(), &question);
     let over_tcp = tokio::time::timeout(FORWARD_TIMEOUT, over_tcp).await.expect("it is not asked");
     for failed in [ask_udp(first, &question).await, over_tcp] {
         assert!(is_shortage(&failed.unwrap_err()));

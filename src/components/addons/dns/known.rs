@@ -4,7 +4,7 @@
 //! Services all the time would make every question wait for that. So a question sees the last zone
 //! that is complete. Changes that come while one is built are in the next.
 
-use super::dns::zone::Zone;
+use super::zone::Zone;
 use clock::Instant;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
@@ -55,7 +55,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dns::zone::Entry;
+    use super::super::zone::Entry;
     use super::*;
     use parking_lot::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
