@@ -148,11 +148,11 @@ impl Lists {
         let Lists { services, slices, namespaces } = self;
         futures::join!(services.synced(), slices.synced(), namespaces.synced());
         let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
-        services.on(move |_| on_service.forget());
-        slices.on(move |_| on_slice.forget());
-        namespaces.on(move |_| on_namespace.forget());
-        zone.forget();
-        zone.keep(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
+        services.on(move |_| on_service.mark_changed());
+        slices.on(move |_| on_slice.mark_changed());
+        namespaces.on(move |_| on_namespace.mark_changed());
+        zone.mark_changed();
+        zone.rebuild(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
     }
 }
 

@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(10);
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint, see
 /// [`led_to`].
-pub(crate) fn wanted(
+pub(crate) fn wanted_ports(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     nodes: &[ReadyNode],
@@ -225,8 +225,8 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         let mut cause = None;
         loop {
             let ready = ready_nodes(&nodes.list());
-            let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
-            told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
+            let (wanted, refused) = wanted_ports(&changes.services.list(), &changes.by_service(), &ready);
+            told_owners = super::report_refused(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
             served.send_replace(by_tcp_port(&wanted));
             let start = clock::Instant::now();
@@ -238,7 +238,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
                 tap.emit(Record::new(event).cause(cause.take()).took(start.elapsed()));
             }
             let has_failed = !failed.is_empty();
-            told = super::tell(&recorder, LOCALHOST, not_opened(&wanted, failed), &told);
+            told = super::report_refused(&recorder, LOCALHOST, not_opened(&wanted, failed), &told);
             tokio::select! {
                 next = changes.next() => cause = next,
                 () = clock::pause(RETRY), if has_failed => {}
