@@ -109,7 +109,12 @@ fn led_to<'a>(
     is_local: bool,
     nodes: impl Iterator<Item = &'a ReadyNode>,
 ) -> Vec<&'a ReadyNode> {
-    let serves = |node: &ReadyNode| !endpoints.usable(is_local.then_some(node.name.as_str())).is_empty();
+    // Looked at once for all nodes: there may be thousands of endpoints.
+    let anywhere = !is_local && !endpoints.usable(None).is_empty();
+    let serves = |node: &ReadyNode| match is_local {
+        true => !endpoints.usable(Some(&node.name)).is_empty(),
+        false => anywhere,
+    };
     let mut serving: Vec<&ReadyNode> = nodes.filter(|node| serves(node)).collect();
     if is_local && serving.iter().any(|node| endpoints.has_ready(&node.name)) {
         serving.retain(|node| endpoints.has_ready(&node.name));
