@@ -186,6 +186,9 @@ impl Worker {
             let why = format!("there is no node {node:?} in this cluster");
             return self.reschedule(&claim, &why, cause).await;
         };
+        // sig-storage-lib-external-provisioner writes this Event at each try, too.
+        let message = format!("External provisioner is provisioning volume for claim {:?}", key.to_string());
+        self.recorder.normal(&reference(&*claim), "Provisioning", message, cause.clone());
         let made = Unstored { claim: claim.metadata.uid.clone(), node, path };
         let path = made.path.clone();
         if let Err(error) = on_disk(move || disk::make(&root, &path)).await {

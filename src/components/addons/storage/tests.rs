@@ -123,6 +123,7 @@ async fn a_claim_gets_a_directory_and_a_volume_on_its_node() {
     let volume: PersistentVolume = read(asked[0].body.clone());
     let path = "/var/local-path-provisioner/pvc-u_d_data".to_string();
     assert_eq!(made_for(&volume), Ok(("n2".into(), path)), "it is known again when it is released");
+    assert!(api.event("Provisioning").await.ends_with("volume for claim \"d/data\""));
     assert!(api.event("ProvisioningSucceeded").await.ends_with("pvc-u"));
     crew.kill();
 }
@@ -258,7 +259,8 @@ async fn a_volume_that_is_there_already_is_no_failure_and_no_news() {
     assert!(worker.unstored().is_empty());
     worker.recorder.normal(&reference(&asking("n1")), "Last", "", None);
     api.event("Last").await; // Events are written in order
-    assert_eq!(api.events().len(), 1);
+    let told: Vec<_> = api.events().into_iter().map(|event| event.body["reason"].clone()).collect();
+    assert_eq!(told, ["Provisioning", "Last"]);
     crew.kill();
 }
 
