@@ -4,6 +4,7 @@ use super::error::chain;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
+use super::spec::NodeSpec;
 use super::world::{FailedStart, Problem, World, asks_from};
 use addons::{dns, storage};
 use client::Client;
@@ -93,9 +94,10 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Res
         }
         Component::StorageProvisioner => {
             let client = client("system:serviceaccount:kube-system:storage-provisioner", "")?;
-            let nodes = world.spec.nodes().into_iter();
-            let nodes = nodes.map(|node| (node.name.clone(), world.place.node(&node.name).join("host")));
-            storage::start(&crew, storage::Config { client, tap, nodes: nodes.collect() });
+            let root = |node: NodeSpec| (node.name.clone(), world.place.node(&node.name).join("host"));
+            let nodes = world.spec.nodes().into_iter().map(root).collect();
+            let gone = world.spec.gone_workers(&world.place).into_iter().map(root).collect();
+            storage::start(&crew, storage::Config { client, tap, nodes, gone });
         }
         _ => return Err(unknown()),
     }

@@ -155,6 +155,13 @@ impl Spec {
         }
         nodes
     }
+
+    /// Returns the workers that an earlier start had beside those of this one, and whose
+    /// directories are left.
+    pub(crate) fn gone_workers(&self, place: &Place) -> Vec<NodeSpec> {
+        let most = Spec { workers: WORKERS_MAX, ..self.clone() }.nodes().into_iter();
+        most.skip(self.nodes().len()).filter(|node| place.node(&node.name).is_dir()).collect()
+    }
 }
 
 /// One node of a cluster: its name, and the index that decides its addresses.
@@ -181,6 +188,17 @@ mod tests {
             names,
             ["ropewalk-control-plane", "ropewalk-worker", "ropewalk-worker2", "ropewalk-worker3"]
         );
+    }
+
+    #[test]
+    fn a_worker_that_is_gone_is_known_by_its_directory() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        for name in ["ropewalk-control-plane", "ropewalk-worker", "ropewalk-worker3", "mine"] {
+            fs::create_dir_all(place.node(name)).unwrap();
+        }
+        let gone = Spec { workers: 1, ..Spec::new("main") }.gone_workers(&place);
+        assert_eq!(gone.iter().map(|node| node.name.as_str()).collect::<Vec<_>>(), ["ropewalk-worker3"]);
     }
 
     /// [`net::Fabric::node`] takes 1 to 200, and 10 + 200 is still an address of the fabric's /24.

@@ -37,16 +37,16 @@
 //! - Volumes that several nodes share: a volume is a directory of one node. Claims for block
 //!   volumes, for shared access modes and with selectors are refused with an Event, as upstream's
 //!   local-path-provisioner does.
+//! - What a class says beside its provisioner, its reclaim policy and its binding mode: parameters,
+//!   mount options and topologies have no effect, and the API answers with a warning.
 //! - A sweep of directories: if this program ends after it made a directory and before the volume
 //!   is stored, and the claim is deleted before it runs again, the directory stays (upstream's
-//!   provisioners leave it too).
+//!   provisioners leave it too). So does that of a volume that an undo takes away: a redo finds its
+//!   data again.
 //! ## Read next
 //! `cluster`, which starts them.
 
 #![warn(missing_docs)]
 
 pub mod dns;
-mod dns_known;
-mod dns_tcp;
-mod places;
 pub mod storage;

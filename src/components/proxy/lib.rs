@@ -115,8 +115,9 @@ impl Changes {
     }
 }
 
-/// Tells each Service once what it does not get; returns what has been told by now.
-fn tell(
+/// Writes an Event on each Service, once, about what it does not get. Returns what has been
+/// reported by now.
+fn report_refused(
     recorder: &Recorder,
     node: &str,
     refused: Vec<rules::Refused>,
@@ -182,7 +183,7 @@ pub fn start(crew: &Crew, config: Config) {
             let start = clock::Instant::now();
             let (wanted, refused) =
                 rules::rules(&changes.services.list(), &changes.by_service(), &config.node_name);
-            told = tell(&recorder, &config.node_name, refused, &told);
+            told = report_refused(&recorder, &config.node_name, refused, &told);
             match write_rules(&*config.network, &wanted, &mut unwritten).await {
                 Some(0) => {}
                 Some(changed) => {

@@ -59,3 +59,18 @@ impl Error {
         causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An Event that says "cannot make /x" and not why helps nobody.
+    #[test]
+    fn an_error_is_told_with_its_causes() {
+        let cause = std::io::Error::other("no room");
+        let error = Error::Io { what: "cannot make /x".into(), cause };
+        let told = (error.to_string(), error.line());
+        assert_eq!(told, ("cannot make /x".into(), "cannot make /x: no room".into()));
+        assert_eq!(Error::Start("failed".into()).line(), "failed");
+    }
+}

@@ -8,14 +8,15 @@
 //! namespaces, `cluster` with supervised tasks for control-plane components and addons, and `fake`
 //! with memory alone, for tests. The kubelet cannot tell them apart.
 //! ## Left out
-//! Container checkpoints, runtime handlers, image file-system statistics, metrics. Updates of a
-//! container's or a sandbox's resources: pods are not resized in place. Removal of images: those
-//! that are built in stay. `ExecSync` is [`Runtime::exec`];
-//! `ReopenContainerLog` has no caller, since the runtime moves log files aside itself
-//! ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted below;
-//! containers have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the
-//! sysctls only those of the network are set. The API answers a pod that sets such a field with a
-//! warning.
+//! Container checkpoints, runtime handlers, image file-system statistics, metrics, the runtime's
+//! own conditions and configuration. Updates of a container's or a sandbox's resources: pods are
+//! not resized in place. Removal of images: those that are built in stay, and no credentials are
+//! needed for them. Port mappings of a sandbox: a `hostPort` is not opened. `ExecSync` is
+//! [`Runtime::exec`]; `ReopenContainerLog` has no caller, since the runtime moves log files aside
+//! itself ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted
+//! below; containers have no seccomp profile of their own, no AppArmor profile, no SELinux label;
+//! of the sysctls only those of the network are set. The API answers a pod that sets such a field
+//! with a warning.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
@@ -23,319 +24,23 @@
 
 use async_trait::async_trait;
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
-use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::broadcast;
 
-use clock::Timestamp;
-
+mod container;
 mod error;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+mod sandbox;
+mod stream;
 
+pub use container::{Container, ContainerConfig, ContainerState, Mount, Resources, Security, User};
 pub use error::Error;
+pub use sandbox::{Dns, LogLimits, PodId, Sandbox, SandboxConfig, SandboxState, rotated_log};
+pub use stream::{ExecRequest, Reader, Session, Size, Stream, Writer};
 
 /// What the calls of a runtime return.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// Which pod a sandbox is for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodId {
-    /// `metadata.namespace` of the pod.
-    pub namespace: String,
-    /// `metadata.name` of the pod.
-    pub name: String,
-    /// `metadata.uid` of the pod. A pod of the same name that is made later has another one.
-    pub uid: String,
-}
-
-/// `/etc/resolv.conf` of a pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Dns {
-    /// Addresses, one `nameserver` line each; resolvers use the first three.
-    pub servers: Vec<String>,
-    /// Domains that are tried after a short name, e.g. `default.svc.cluster.local`.
-    pub searches: Vec<String>,
-    /// Words of the line `options`, e.g. `ndots:5`.
-    pub options: Vec<String>,
-}
-
-/// How much of a container's output is kept: `containerLogMaxSize` and `containerLogMaxFiles` of
-/// the kubelet's configuration. CRI leaves moving files aside to the kubelet, which looks every ten
-/// seconds; here the runtime does it as it writes, so that the bound holds at any rate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LogLimits {
-    /// Bytes of one file; it is moved aside before it would grow beyond.
-    pub max_size: u64,
-    /// The current file included; at least 2.
-    pub max_files: usize,
-}
-
-impl Default for LogLimits {
-    fn default() -> LogLimits {
-        LogLimits { max_size: 10 << 20, max_files: 5 }
-    }
-}
-
-/// Where a log is that was moved aside `age` times: `0.log`, `0.log.1`, `0.log.2`, …
-pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
-    let mut name = path.as_os_str().to_os_string();
-    if age > 0 {
-        name.push(format!(".{age}"));
-    }
-    name.into()
-}
-
-/// How a pod's sandbox is to be made: its names, network, and the limits of all its containers
-/// together (`PodSandboxConfig` in CRI).
-#[derive(Clone, Debug, Default)]
-pub struct SandboxConfig {
-    /// The pod that it is for.
-    pub pod: PodId,
-    /// How often a sandbox was made for this pod before.
-    pub attempt: u32,
-    /// Its short name: the pod's, unless `spec.hostname` or `spec.hostnameOverride` is set.
-    pub hostname: String,
-    /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`):
-    /// `web-0.db.default.svc.cluster.local`.
-    pub fqdn: Option<String>,
-    /// `hostname` prints [`SandboxConfig::fqdn`], if there is one (`setHostnameAsFQDN`).
-    pub fqdn_as_hostname: bool,
-    /// Containers' log paths are relative to this directory.
-    pub log_directory: PathBuf,
-    /// How much of each container's log is kept.
-    pub logs: LogLimits,
-    /// What its containers find in `/etc/resolv.conf`.
-    pub dns: Dns,
-    /// Further lines of `/etc/hosts`: address, then names.
-    pub host_aliases: Vec<(String, Vec<String>)>,
-    /// Uses the node's network namespace instead of one of its own.
-    pub host_network: bool,
-    /// Settings of its own network namespace, as paths below `/proc/sys`, and their values.
-    pub sysctls: Vec<(String, String)>,
-    /// All containers see each other's processes (`shareProcessNamespace`).
-    pub share_process_namespace: bool,
-    /// Its users are others than the node's (`hostUsers: false`).
-    pub own_users: bool,
-    /// `cpu.shares` of all its containers together, as of [`Resources`]; 0 is the kernel's default.
-    pub cpu_shares: u64,
-    /// CPU limit of all its containers together, in millicores.
-    pub cpu_limit_milli: Option<u64>,
-    /// Memory limit of all its containers together, in bytes. What a container leaves in a volume
-    /// in memory counts here when it has ended, too.
-    pub memory_limit: Option<u64>,
-    /// Processes and threads of all its containers together. `None`: what the runtime gives without
-    /// asking.
-    pub pids_limit: Option<u64>,
-}
-
-impl SandboxConfig {
-    /// Its names, the longest first.
-    pub fn names(&self) -> Vec<&str> {
-        self.fqdn.as_deref().into_iter().chain([self.hostname.as_str()]).collect()
-    }
-
-    /// What `hostname` prints in its containers.
-    pub fn kernel_hostname(&self) -> &str {
-        self.fqdn.as_deref().filter(|_| self.fqdn_as_hostname).unwrap_or(&self.hostname)
-    }
-}
-
-/// Whether containers can be started in a sandbox. One that was stopped, or whose first process has
-/// ended, is `NotReady`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SandboxState {
-    /// Its first process runs: containers can be started in it.
-    Ready,
-    /// It was stopped, or its first process has ended.
-    NotReady,
-}
-
-/// A sandbox as the runtime lists it (`PodSandbox` in CRI).
-#[derive(Clone, Debug)]
-pub struct Sandbox {
-    /// Made by the runtime, unique on its node.
-    pub id: String,
-    /// The pod that it is for.
-    pub pod: PodId,
-    /// How often a sandbox was made for this pod before.
-    pub attempt: u32,
-    /// Whether containers can be started in it.
-    pub state: SandboxState,
-    /// When its control group and its first process had been made, before its network was.
-    pub created_at: Timestamp,
-    /// Pod address; the node's own with `host_network`.
-    pub ip: Option<Ipv4Addr>,
-}
-
-/// A file or directory that a container sees at `container_path`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mount {
-    /// A trusted directory in which `host_path` is looked up as if it were `/`, when the container
-    /// starts: a link in it never leads outside. Set it where `host_path` comes from an object
-    /// (hostPath and local volumes: the node's file system). `None`: `host_path` is trusted, made
-    /// by the kubelet itself.
-    pub host_root: Option<PathBuf>,
-    /// The source: absolute, or as seen from `host_root`.
-    pub host_path: PathBuf,
-    /// A part of it, relative; empty is the whole. Made as a directory if it is not there. The real
-    /// CRI has no such field: there the kubelet binds the part to a place of its own first. A pod
-    /// that can write into a volume decides what names in it lead to, so the part is looked up when
-    /// it is mounted, and never outside of `host_path`.
-    pub sub_path: PathBuf,
-    /// Where the container sees it; absolute.
-    pub container_path: PathBuf,
-    /// Nothing in it can be written from the container, also in what is mounted below.
-    pub read_only: bool,
-}
-
-/// Limits as the kernel wants them. `None` means unlimited.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// `cpu.shares` of cgroup v1: max(2, request in millicores * 1024 / 1000).
-    pub cpu_shares: u64,
-    /// CPU limit in millicores.
-    pub cpu_limit_milli: Option<u64>,
-    /// Memory limit in bytes.
-    pub memory_limit: Option<u64>,
-    /// How many processes and threads there may be at a time.
-    pub pids_limit: Option<u64>,
-    /// How soon the kernel ends its processes when memory runs out: -1000 (never) to 1000 (first).
-    /// The runtime raises values below its own.
-    pub oom_score_adj: i32,
-}
-
-/// What the processes of a container may do, and as whom (`LinuxContainerSecurityContext` in CRI).
-/// Ids are numbers inside the container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Security {
-    /// `None`: the image's user.
-    pub run_as_user: Option<u32>,
-    /// `runAsNonRoot`: no container is made whose user, the image's too, is 0.
-    pub non_root: bool,
-    /// `None`: the group that `/etc/passwd` has for the user, else 0.
-    pub run_as_group: Option<u32>,
-    /// Further groups of the process, beside its own.
-    pub supplemental_groups: Vec<u32>,
-    /// `readOnlyRootFilesystem`: only volumes can be written.
-    pub read_only_root: bool,
-    /// All capabilities and devices, and no filter of system calls.
-    pub privileged: bool,
-    /// `allowPrivilegeEscalation: false`.
-    pub no_new_privs: bool,
-    /// Capability names without `CAP_`.
-    pub add_capabilities: Vec<String>,
-    /// Capability names without `CAP_`, or `ALL`.
-    pub drop_capabilities: Vec<String>,
-}
-
-/// How a container is to be made. `attempt` is 0 for the first container of this name in a pod, and
-/// grows with each restart.
-#[derive(Clone, Debug, Default)]
-pub struct ContainerConfig {
-    /// The container's name in its pod, e.g. `web`.
-    pub name: String,
-    /// 0, or how many containers of this name there were before.
-    pub attempt: u32,
-    /// As the pod wrote it, e.g. `nginx`; resolved by the runtime.
-    pub image: String,
-    /// Overrides the image's entrypoint if not empty.
-    pub command: Vec<String>,
-    /// Overrides the image's arguments if not empty (or if `command` is given).
-    pub args: Vec<String>,
-    /// `None`: the image's directory.
-    pub working_dir: Option<String>,
-    /// Names and values, beside the image's own.
-    pub env: Vec<(String, String)>,
-    /// Volumes and files that it sees, in the order in which they are mounted.
-    pub mounts: Vec<Mount>,
-    /// Relative to the sandbox' log directory, in CRI log format.
-    pub log_path: PathBuf,
-    /// The process has an input that sessions can write to. Without it and without a terminal the
-    /// input is at its end from the beginning.
-    pub stdin: bool,
-    /// The input ends when the first session that wrote to it ends. That of a terminal never ends.
-    pub stdin_once: bool,
-    /// The three streams are one terminal.
-    pub tty: bool,
-    /// Its limits.
-    pub resources: Resources,
-    /// What its processes may do, and as whom.
-    pub security: Security,
-    /// Kept and listed by the runtime, which does not read them.
-    pub labels: BTreeMap<String, String>,
-    /// Kept and listed by the runtime, which does not read them.
-    pub annotations: BTreeMap<String, String>,
-}
-
-/// As whom the first process of a container runs, in numbers inside the container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct User {
-    /// Its user.
-    pub uid: u32,
-    /// Its primary group.
-    pub gid: u32,
-    /// All its groups, the primary one included, in ascending order.
-    pub groups: Vec<u32>,
-}
-
-/// How far a container has come. It is started once at most: a restart is another container.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ContainerState {
-    /// It is prepared, and its program does not run yet.
-    Created,
-    /// Its first process runs.
-    Running,
-    /// Its first process has ended, or could not be started.
-    Exited,
-}
-
-/// A container as the runtime lists it (`ContainerStatus` in CRI). `started_at` and `finished_at`
-/// are absent until then.
-#[derive(Clone, Debug)]
-pub struct Container {
-    /// Made by the runtime, unique on its node.
-    pub id: String,
-    /// The sandbox that it is in.
-    pub sandbox_id: String,
-    /// The container's name in its pod.
-    pub name: String,
-    /// 0 for the first container of this name; grows with each restart.
-    pub attempt: u32,
-    /// How far it has come.
-    pub state: ContainerState,
-    /// The first tag of its image, normalized.
-    pub image: String,
-    /// Content digest, `sha256:…`.
-    pub image_id: String,
-    /// When it was prepared.
-    pub created_at: Timestamp,
-    /// When its program began.
-    pub started_at: Option<Timestamp>,
-    /// When its first process ended.
-    pub finished_at: Option<Timestamp>,
-    /// 128 + signal for a process ended by one.
-    pub exit_code: i32,
-    /// `Completed`, `Error`, `OOMKilled`, `StartError`.
-    pub reason: String,
-    /// Why it did not start or how it ended, for people; often empty.
-    pub message: String,
-    /// What the pod asked for and this container does not have, one sentence each, e.g.
-    /// capabilities that the machine does not grant. Known once the container was started; empty if
-    /// all was honoured. The kubelet reports each in an Event.
-    pub warnings: Vec<String>,
-    /// `None` where the runtime runs no process of the kernel's.
-    pub user: Option<User>,
-    /// Absolute.
-    pub log_path: PathBuf,
-    /// As they were given in [`ContainerConfig`].
-    pub labels: BTreeMap<String, String>,
-    /// As they were given in [`ContainerConfig`].
-    pub annotations: BTreeMap<String, String>,
-}
 
 /// An image that is present. `size` is in bytes.
 #[derive(Clone, Debug)]
@@ -373,50 +78,6 @@ pub enum EventKind {
     Deleted,
 }
 
-/// Bytes that come from a process: its output, or its error output.
-pub type Reader = Pin<Box<dyn AsyncRead + Send>>;
-/// Bytes that go to a process: its standard input.
-pub type Writer = Pin<Box<dyn AsyncWrite + Send>>;
-
-/// A program to run in a running container. `command`: the program and its arguments, without a
-/// shell. `tty`: with a terminal. `stdin`: with an input.
-#[derive(Clone, Debug, Default)]
-pub struct ExecRequest {
-    /// A container that runs.
-    pub container_id: String,
-    /// The program, looked up in the container's `PATH`, and its arguments.
-    pub command: Vec<String>,
-    /// The process gets a terminal of its own.
-    pub tty: bool,
-    /// The session can write to the process' input. Without it and without a terminal the input is
-    /// at its end from the beginning.
-    pub stdin: bool,
-}
-
-/// A terminal's size in character cells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Size {
-    /// Characters of one line.
-    pub columns: u16,
-    /// Lines.
-    pub rows: u16,
-}
-
-/// A running process' ends, held by the client that talks to it. Dropping the session kills an
-/// exec'd process and detaches from an attached one.
-pub struct Session {
-    /// Absent unless an input was asked for. Dropping it ends the input.
-    pub stdin: Option<Writer>,
-    /// What the process writes; with a terminal its errors, too.
-    pub stdout: Reader,
-    /// Absent with a terminal.
-    pub stderr: Option<Reader>,
-    /// Absent without a terminal.
-    pub resize: Option<mpsc::Sender<Size>>,
-    /// The exit code, after all output was written. 0 if an attached session ended with its input.
-    pub exit: oneshot::Receiver<i32>,
-}
-
 /// Use since the container, or the sandbox, started.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Stats {
@@ -425,10 +86,6 @@ pub struct Stats {
     /// Memory that cannot be reclaimed without the process noticing, in bytes.
     pub memory_working_set: u64,
 }
-
-/// A connection in both directions, to a port in a sandbox.
-pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
 /// What a kubelet asks of a container runtime: the RuntimeService and ImageService of CRI v1.
 #[async_trait]
@@ -482,19 +139,4 @@ pub trait Runtime: Send + Sync {
 
     /// Events from now on.
     fn events(&self) -> broadcast::Receiver<Event>;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An Event that says "cannot make /x" and not why helps nobody.
-    #[test]
-    fn an_error_is_told_with_its_causes() {
-        let cause = std::io::Error::other("no room");
-        let error = Error::Io { what: "cannot make /x".into(), cause };
-        let told = (error.to_string(), error.line());
-        assert_eq!(told, ("cannot make /x".into(), "cannot make /x: no room".into()));
-        assert_eq!(Error::Start("failed".into()).line(), "failed");
-    }
 }

@@ -10,6 +10,8 @@ use std::collections::{HashMap, HashSet};
 
 /// Bytes of a message's header (RFC 1035, 4.1.1).
 const HEADER_LEN: usize = 12;
+/// [`EDNS_MAX`] as an OPT record has it.
+const PAYLOAD_MAX: u16 = EDNS_MAX as u16;
 /// Bytes of an OPT record without options: the root's name, type, class, TTL and length.
 const OPT_LEN: usize = 11;
 
@@ -61,7 +63,6 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
         Answer::Forward => return Some(Reply::Outside),
         Answer::Follow(records, target) => {
             response.add_answers(records);
-            response.metadata.authoritative = false;
             return Some(Reply::Follow(response, target));
         }
         Answer::Records(records) if records.is_empty() => {
@@ -150,7 +151,7 @@ pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> 
     let room = room(request, limit);
     let opt = request.edns.as_ref().map(|asked| {
         let mut edns = Edns::new();
-        edns.set_max_payload(u16::try_from(EDNS_MAX).unwrap_or(u16::MAX));
+        edns.set_max_payload(PAYLOAD_MAX);
         edns.set_dnssec_ok(asked.flags().dnssec_ok);
         edns
     });
@@ -176,10 +177,17 @@ pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> 
     response.to_vec().ok()
 }
 
-/// A question for the target of a CNAME, as it is asked outside, with a random id of its own.
+/// A question for the target of a CNAME, as it is asked outside, with a random id of its own. As in
+/// CoreDNS the answer may have the size that the client allows, and is checked or not as it asks.
 pub(super) fn question_for(request: &Message, target: &Name) -> Option<Vec<u8>> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
+    question.metadata.checking_disabled = request.metadata.checking_disabled;
+    question.edns = request.edns.as_ref().map(|asked| {
+        let mut edns = Edns::new();
+        edns.set_max_payload(asked.max_payload().min(PAYLOAD_MAX));
+        edns
+    });
     question.add_query(Query::query(target.clone(), request.queries.first()?.query_type()));
     question.to_vec().ok()
 }
@@ -220,12 +228,14 @@ fn end_of_question(message: &[u8]) -> Option<usize> {
 /// on, and the records of the type that was asked at their end. That a name is not known there, or
 /// that there is no answer, is passed on. A message that cannot be read is a failure (SERVFAIL),
 /// unless its truncation bit is set: then it may end inside of a record (RFC 2181, 9), and the
-/// client is to ask over TCP.
+/// client is to ask over TCP. An answer that is no failure keeps the authority of its first name,
+/// which is the cluster's (RFC 1035, 4.1.1).
 pub(super) fn complete(mut response: Message, target: &Name, outside: &[u8]) -> Option<Message> {
     let Ok(found) = Message::from_vec(outside) else {
         response.metadata.truncation = outside.get(2).is_some_and(|flags| flags & 0x02 != 0);
         if !response.metadata.truncation {
             response.answers.clear();
+            response.metadata.authoritative = false;
             response.metadata.response_code = ResponseCode::ServFail;
         }
         return Some(response);
@@ -249,6 +259,7 @@ pub(super) fn complete(mut response: Message, target: &Name, outside: &[u8]) -> 
     let room = RECORDS_MAX.saturating_sub(response.answers.len());
     response.add_answers(found.answers.into_iter().filter(wanted).take(room));
     response.metadata.response_code = found.metadata.response_code;
+    response.metadata.authoritative &= found.metadata.response_code != ResponseCode::ServFail;
     response.metadata.truncation = found.metadata.truncation;
     Some(response)
 }

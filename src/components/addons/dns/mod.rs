@@ -2,22 +2,24 @@
 //! `kubernetes/dns/docs/specification.md` 1.1.0.
 
 mod answer;
+mod known;
 mod limits;
 mod lookup;
 mod message;
+mod places;
 mod probes;
 mod resolvers;
-pub(crate) mod zone;
+mod tcp;
+mod zone;
 
-use super::dns_known::Known;
-use super::dns_tcp;
-use super::places::{Place, Places};
 use client::{Client, Informer};
 use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use known::Known;
 use limits::EDNS_MAX;
 use message::{Outside, Served, complete, encode, question_for, response_to, serve};
+use places::{Place, Places};
 use resolvers::Resolvers;
 use rng::Rng;
 use std::net::{IpAddr, SocketAddr};
@@ -110,7 +112,7 @@ async fn run(crew: &Crew, config: Config) -> Result<(), String> {
     let (checking, ended) = (server.clone(), work.token());
     work.spawn(async move { checking.upstream.check(&ended).await });
     let tcp_server = server.clone();
-    work.spawn(dns_tcp::serve(config.tcp, work.clone(), move |bytes: Vec<u8>, from| {
+    work.spawn(tcp::serve(config.tcp, work.clone(), move |bytes: Vec<u8>, from| {
         let server = tcp_server.clone();
         async move { server.answer_tcp(&bytes, from).await }
     }));
@@ -146,11 +148,11 @@ impl Lists {
         let Lists { services, slices, namespaces } = self;
         futures::join!(services.synced(), slices.synced(), namespaces.synced());
         let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
-        services.on(move |_| on_service.forget());
-        slices.on(move |_| on_slice.forget());
-        namespaces.on(move |_| on_namespace.forget());
-        zone.forget();
-        zone.keep(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
+        services.on(move |_| on_service.mark_changed());
+        slices.on(move |_| on_slice.mark_changed());
+        namespaces.on(move |_| on_namespace.mark_changed());
+        zone.mark_changed();
+        zone.rebuild(move || Zone::of(&domain, &services.list(), &slices.list(), &namespaces.list())).await;
     }
 }
 

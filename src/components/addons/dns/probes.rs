@@ -4,7 +4,7 @@
 //! Every pod may connect, so one address has a part of the connections only, and a request has a
 //! bound in bytes and in time.
 
-use crate::places::{Place, Places};
+use super::places::{Place, Places};
 use linux::tcp;
 use std::io;
 use std::sync::Arc;

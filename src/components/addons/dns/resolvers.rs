@@ -1,7 +1,7 @@
 //! The resolvers outside: which one is asked first, and how one is asked.
 
 use super::message::is_answer;
-use crate::dns_tcp;
+use super::tcp;
 use hickory_proto::op::{Message, Query};
 use hickory_proto::rr::{Name, RecordType};
 use linux::descriptors::{is_shortage, unreserved};
@@ -86,7 +86,7 @@ impl Resolvers {
         for one in self.in_turn() {
             let attempt = async {
                 match is_long {
-                    true => dns_tcp::ask(one, question).await,
+                    true => tcp::ask(one, question).await,
                     false => ask_udp(one, question).await,
                 }
             };

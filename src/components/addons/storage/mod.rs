@@ -34,6 +34,21 @@ pub struct Config {
     /// The cluster's nodes by name: the directory on this machine that is the node's file system.
     /// The name is `host`, and what lies beside it is out of the pods' sight.
     pub nodes: BTreeMap<String, PathBuf>,
+    /// The same of workers that the cluster had at an earlier start and no longer has. Volumes are
+    /// removed there, and none is made.
+    pub gone: BTreeMap<String, PathBuf>,
+}
+
+impl Config {
+    /// Returns the file system of a node, also of a worker that is gone.
+    fn root_of(&self, node: &str) -> Option<PathBuf> {
+        self.nodes.get(node).or_else(|| self.gone.get(node)).cloned()
+    }
+
+    /// Names of the nodes that may have volumes.
+    fn all_nodes(&self) -> impl Iterator<Item = &String> {
+        self.nodes.keys().chain(self.gone.keys())
+    }
 }
 
 /// Makes and removes volumes until the crew ends.
@@ -171,6 +186,9 @@ impl Worker {
             let why = format!("there is no node {node:?} in this cluster");
             return self.reschedule(&claim, &why, cause).await;
         };
+        // sig-storage-lib-external-provisioner writes this Event at each try, too.
+        let message = format!("External provisioner is provisioning volume for claim {:?}", key.to_string());
+        self.recorder.normal(&reference(&*claim), "Provisioning", message, cause.clone());
         let made = Unstored { claim: claim.metadata.uid.clone(), node, path };
         let path = made.path.clone();
         if let Err(error) = on_disk(move || disk::make(&root, &path)).await {

@@ -79,7 +79,7 @@ pub(super) fn worker(
         classes: Informer::fixed([class]),
         recorder: Recorder::new(crew, &client, PROVISIONER, ""),
         unstored: parking_lot::Mutex::default(),
-        config: Config { client, tap: Tap::new(), nodes },
+        config: Config { client, tap: Tap::new(), nodes, gone: BTreeMap::new() },
     }
 }
 
@@ -123,6 +123,7 @@ async fn a_claim_gets_a_directory_and_a_volume_on_its_node() {
     let volume: PersistentVolume = read(asked[0].body.clone());
     let path = "/var/local-path-provisioner/pvc-u_d_data".to_string();
     assert_eq!(made_for(&volume), Ok(("n2".into(), path)), "it is known again when it is released");
+    assert!(api.event("Provisioning").await.ends_with("volume for claim \"d/data\""));
     assert!(api.event("ProvisioningSucceeded").await.ends_with("pvc-u"));
     crew.kill();
 }
@@ -258,7 +259,8 @@ async fn a_volume_that_is_there_already_is_no_failure_and_no_news() {
     assert!(worker.unstored().is_empty());
     worker.recorder.normal(&reference(&asking("n1")), "Last", "", None);
     api.event("Last").await; // Events are written in order
-    assert_eq!(api.events().len(), 1);
+    let told: Vec<_> = api.events().into_iter().map(|event| event.body["reason"].clone()).collect();
+    assert_eq!(told, ["Provisioning", "Last"]);
     crew.kill();
 }
 
@@ -468,8 +470,8 @@ fn a_volume_is_reserved_for_its_claim_and_tied_to_its_node() {
 async fn a_stop_before_the_caches_are_synced_is_heard() {
     let api = Scripted::new(|_| refusal(503, "ServiceUnavailable")).await;
     let crew = Crew::new("t");
-    let nodes = BTreeMap::new();
-    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes });
+    let (nodes, gone) = (BTreeMap::new(), BTreeMap::new());
+    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes, gone });
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(60), crew.stop()).await;
     assert!(stopped.is_ok(), "it waits for the caches");
 }

@@ -33,7 +33,7 @@ const RETRY: Duration = Duration::from_secs(10);
 ///
 /// With `externalTrafficPolicy: Local` a port leads only to nodes that have an endpoint, see
 /// [`led_to`].
-pub(crate) fn wanted(
+pub(crate) fn wanted_ports(
     services: &[Arc<Service>],
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,
     nodes: &[ReadyNode],
@@ -41,7 +41,9 @@ pub(crate) fn wanted(
     let (mut node_ports, mut balancers) = (Vec::new(), Vec::new());
     let (mut refused, mut budget) = (Vec::new(), rules::Budget::default());
     for service in rules::by_age(services) {
-        let Some(spec) = &service.spec else { continue };
+        let Some(spec) = service.spec.as_ref().filter(|spec| !rules::is_external_name(spec)) else {
+            continue;
+        };
         let meta = &service.metadata;
         let name = format!(
             "{}/{}",
@@ -107,7 +109,12 @@ fn led_to<'a>(
     is_local: bool,
     nodes: impl Iterator<Item = &'a ReadyNode>,
 ) -> Vec<&'a ReadyNode> {
-    let serves = |node: &ReadyNode| !endpoints.usable(is_local.then_some(node.name.as_str())).is_empty();
+    // Looked at once for all nodes: there may be thousands of endpoints.
+    let anywhere = !is_local && !endpoints.usable(None).is_empty();
+    let serves = |node: &ReadyNode| match is_local {
+        true => !endpoints.usable(Some(&node.name)).is_empty(),
+        false => anywhere,
+    };
     let mut serving: Vec<&ReadyNode> = nodes.filter(|node| serves(node)).collect();
     if is_local && serving.iter().any(|node| endpoints.has_ready(&node.name)) {
         serving.retain(|node| endpoints.has_ready(&node.name));
@@ -223,8 +230,8 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
         let mut cause = None;
         loop {
             let ready = ready_nodes(&nodes.list());
-            let (wanted, refused) = wanted(&changes.services.list(), &changes.by_service(), &ready);
-            told_owners = super::tell(&recorder, LOCALHOST, refused, &told_owners);
+            let (wanted, refused) = wanted_ports(&changes.services.list(), &changes.by_service(), &ready);
+            told_owners = super::report_refused(&recorder, LOCALHOST, refused, &told_owners);
             let ports: Vec<HostPort> = wanted.iter().map(|(p, _)| p.clone()).collect();
             served.send_replace(by_tcp_port(&wanted));
             let start = clock::Instant::now();
@@ -236,7 +243,7 @@ pub fn start(crew: &Crew, client: &Client, host: Arc<dyn HostNetwork>, tap: Tap)
                 tap.emit(Record::new(event).cause(cause.take()).took(start.elapsed()));
             }
             let has_failed = !failed.is_empty();
-            told = super::tell(&recorder, LOCALHOST, not_opened(&wanted, failed), &told);
+            told = super::report_refused(&recorder, LOCALHOST, not_opened(&wanted, failed), &told);
             tokio::select! {
                 next = changes.next() => cause = next,
                 () = clock::pause(RETRY), if has_failed => {}

@@ -49,7 +49,7 @@ fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
     let to = |policy: &str, nodes: &[ReadyNode]| {
         let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
         let spec = serde_json::json!({"type": "NodePort", "externalTrafficPolicy": policy, "ports": ports});
-        let port = wanted(&[service("web", spec)], &slices, nodes).0.remove(0).0;
+        let port = wanted_ports(&[service("web", spec)], &slices, nodes).0.remove(0).0;
         (port.to.iter().map(ToString::to_string).collect::<Vec<_>>(), port.ready)
     };
     let all = [node(1), node(2), node(3)];
@@ -78,7 +78,7 @@ fn a_node_whose_last_endpoint_ends_is_left_out_while_another_one_has_a_ready_one
         let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
         let spec =
             serde_json::json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "ports": ports});
-        let ports = wanted(&[service("web", spec)], &slices, nodes).0;
+        let ports = wanted_ports(&[service("web", spec)], &slices, nodes).0;
         let shown = |port: &HostPort| port.to.iter().map(ToString::to_string).collect::<Vec<String>>();
         ports.iter().map(|(port, _)| shown(port)).collect::<Vec<_>>()
     };
@@ -101,7 +101,7 @@ fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
     let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
     let web = service("web", serde_json::json!({"type": "LoadBalancer", "ports": ports}));
     let to = |nodes: &[Arc<Node>]| -> Vec<(u16, usize)> {
-        let (ports, _) = wanted(std::slice::from_ref(&web), &slices, &ready_nodes(nodes));
+        let (ports, _) = wanted_ports(std::slice::from_ref(&web), &slices, &ready_nodes(nodes));
         ports.iter().map(|(port, _)| (port.port, port.to.len())).collect()
     };
     let (plane, worker) = (node(1, serde_json::json!({EXCLUDED: ""})), node(2, serde_json::json!({})));
@@ -125,8 +125,21 @@ fn a_headless_service_takes_nothing_from_those_that_localhost_leads_to() {
         service("db", serde_json::json!({"clusterIP": "None", "ports": [{"port": 5432}]})),
         service("web", serde_json::json!({"type": "NodePort", "ports": ports})),
     ];
-    let (open, refused) = wanted(&services, &slices, &[]);
+    let (open, refused) = wanted_ports(&services, &slices, &[]);
     assert_eq!((open.len(), refused.len()), (1, 0), "{refused:?}");
+}
+
+/// The API server reserves no node port for it: another Service may have the same one.
+#[test]
+fn an_external_name_takes_no_node_port_from_a_service_that_has_it() {
+    let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
+    let external = serde_json::json!({"type": "ExternalName", "externalName": "a.example", "ports": ports});
+    let services =
+        [service("a", external), service("web", serde_json::json!({"type": "NodePort", "ports": ports}))];
+    let (open, refused) = wanted_ports(&services, &BTreeMap::new(), &[]);
+    let owners: Vec<_> =
+        open.iter().map(|(port, owner)| (port.port, owner.metadata.name.as_deref())).collect();
+    assert_eq!((owners, refused.len()), (vec![(30080, Some("web"))], 0), "{refused:?}");
 }
 
 #[test]
@@ -136,7 +149,7 @@ fn the_affinity_of_a_service_holds_through_localhost() {
         let ports = serde_json::json!([{"port": 80, "nodePort": 30080}]);
         let spec =
             serde_json::json!({"sessionAffinity": affinity, "sessionAffinityConfig": config, "ports": ports});
-        wanted(&[service("web", spec)], &BTreeMap::new(), &[]).0.remove(0).0
+        wanted_ports(&[service("web", spec)], &BTreeMap::new(), &[]).0.remove(0).0
     };
     assert_eq!(port("ClientIP").affinity_seconds, Some(60));
     assert_eq!(port("None").affinity_seconds, None);
@@ -149,7 +162,7 @@ fn a_tcp_and_a_udp_port_of_one_number_are_two_ports() {
         service(name, serde_json::json!({"type": "NodePort", "ports": ports}))
     };
     let services = [node_port("a-tcp", "TCP"), node_port("b-udp", "UDP")];
-    let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+    let (ports, refused) = wanted_ports(&services, &BTreeMap::new(), &[]);
     assert_eq!((ports.len(), refused.len()), (2, 0));
     let name = |service: &Arc<Service>| service.metadata.name.clone().unwrap();
     for (protocol, expected) in [(Protocol::Tcp, "a-tcp"), (Protocol::Udp, "b-udp")] {
@@ -165,7 +178,7 @@ fn a_load_balancer_without_node_ports_is_told_that_localhost_does_not_lead_to_it
         serde_json::json!({"type": kind, "allocateLoadBalancerNodePorts": false, "ports": ports})
     };
     let services = [service("balancer", spec("LoadBalancer")), service("inside", spec("ClusterIP"))];
-    let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+    let (ports, refused) = wanted_ports(&services, &BTreeMap::new(), &[]);
     let told: Vec<_> = refused.iter().map(|r| (r.service.metadata.name.as_deref(), r.reason)).collect();
     assert_eq!((ports.len(), told), (0, vec![(Some("balancer"), "NoNodePort")]), "once");
     assert!(refused[0].message.contains("allocateLoadBalancerNodePorts"), "{}", refused[0].message);
@@ -184,7 +197,7 @@ fn a_load_balancer_of_another_class_has_its_node_ports_alone() {
         balancer("bare", None, other),
         balancer("default", Some(30002), None),
     ];
-    let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+    let (ports, refused) = wanted_ports(&services, &BTreeMap::new(), &[]);
     let mut leads: Vec<(u16, &str)> =
         ports.iter().map(|(port, of)| (port.port, of.metadata.name.as_deref().unwrap())).collect();
     leads.sort_unstable();
@@ -199,7 +212,7 @@ fn a_second_load_balancer_with_the_same_port_is_told_whose_it_is() {
         service(name, serde_json::json!({"type": "LoadBalancer", "ports": ports}))
     };
     let services = [balancer("a", 30001), balancer("b", 30002)];
-    let (ports, refused) = wanted(&services, &BTreeMap::new(), &[]);
+    let (ports, refused) = wanted_ports(&services, &BTreeMap::new(), &[]);
     let ports: Vec<u16> = ports.iter().map(|(port, _)| port.port).collect();
     assert_eq!(ports, [30001, 30002, 80]);
     assert_eq!(refused.len(), 1);
@@ -221,7 +234,7 @@ fn a_node_port_comes_before_a_balancers_port_of_the_same_number() {
     let balancer = service("web", serde_json::json!({"type": "LoadBalancer", "ports": ports}));
     let ports = serde_json::json!([{"port": 1, "nodePort": 80}]);
     let younger = service("x", serde_json::json!({"type": "NodePort", "ports": ports}));
-    let (ports, refused) = wanted(&[balancer, younger], &BTreeMap::new(), &[]);
+    let (ports, refused) = wanted_ports(&[balancer, younger], &BTreeMap::new(), &[]);
     let name = |service: &Service| service.metadata.name.clone().unwrap();
     let ports: Vec<(u16, String)> = ports.iter().map(|(port, of)| (port.port, name(of))).collect();
     let expected = [(31000, "web"), (30080, "web"), (30090, "web"), (80, "x")];
@@ -257,10 +270,10 @@ async fn a_port_that_stays_taken_is_told_to_each_service_that_gets_it() {
         let ports = serde_json::json!([{"port": 1, "nodePort": 30080}]);
         let mut asks = service(name, serde_json::json!({"type": "NodePort", "ports": ports}));
         Arc::make_mut(&mut asks).metadata.uid = Some(name.into());
-        let (wanted, _) = wanted(&[asks], &BTreeMap::new(), &[]);
+        let (wanted, _) = wanted_ports(&[asks], &BTreeMap::new(), &[]);
         let error = cni::Error::PortTaken { port: 30080, cause: std::io::ErrorKind::AddrInUse.into() };
         let refused = not_opened(&wanted, vec![((30080, Protocol::Tcp), error)]);
-        told = crate::tell(&recorder, LOCALHOST, refused, &told);
+        told = crate::report_refused(&recorder, LOCALHOST, refused, &told);
         assert_eq!(log.warnings().len(), warnings, "{name}: {:?}", log.warnings());
     }
     crew.kill();

@@ -169,6 +169,12 @@ pub(crate) fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
 
+/// Returns whether a Service stands for a name outside. The API takes ports in it, node ports too,
+/// and they mean nothing there (upstream: `ShouldSkipService`).
+pub(crate) fn is_external_name(spec: &ServiceSpec) -> bool {
+    spec.type_.as_deref() == Some("ExternalName")
+}
+
 /// Returns how long a Service keeps a client at one endpoint, with `sessionAffinity: ClientIP`.
 pub(crate) fn affinity_seconds(spec: &ServiceSpec) -> Option<u32> {
     (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
@@ -220,7 +226,7 @@ fn is_proxied(meta: &ObjectMeta) -> bool {
 /// one gets it.
 pub(crate) fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
     let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
-    ordered.sort_by_key(|s| {
+    ordered.sort_by_cached_key(|s| {
         let meta = &s.metadata;
         (meta.creation_timestamp.as_ref().map(|t| t.0), meta.namespace.clone(), meta.name.clone())
     });
@@ -424,7 +430,7 @@ fn wanted_by(
 ) -> (Vec<ServiceRule>, bool) {
     let mut rules = Vec::new();
     let (meta, Some(spec)) = (&service.metadata, &service.spec) else { return (rules, true) };
-    if spec.type_.as_deref() == Some("ExternalName") {
+    if is_external_name(spec) {
         return (rules, true);
     }
     // Nothing but IPv4 leads through these networks.

@@ -279,6 +279,7 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
         "what the name leads to, and nothing else"
     );
     assert_eq!(whole.queries, request.queries, "the question stays the client's");
+    assert!(whole.metadata.authoritative, "the first name is the cluster's");
 }
 
 /// As in CoreDNS, which asks outside for addresses alone.

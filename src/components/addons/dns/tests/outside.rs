@@ -4,7 +4,7 @@ use crate::dns::message::is_answer;
 use crate::dns::resolvers::{FORWARD_TIMEOUT, QUESTION_TIMEOUT, ask_udp};
 use crate::dns::zone::Entry;
 use crate::dns::*;
-use hickory_proto::op::Query;
+use hickory_proto::op::{Edns, Query};
 use hickory_proto::rr::{Name, RecordType};
 use linux::descriptors::{is_reserved, is_shortage};
 use std::net::Ipv4Addr;
@@ -79,7 +79,7 @@ async fn a_question_over_tcp_is_asked_outside_over_tcp() {
     let (server, question) = (server(&[listener.local_addr().unwrap()]), question());
     let crew = Crew::new("t");
     let long = vec![7; 5000]; // more than UDP would bring
-    crew.spawn(dns_tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
+    crew.spawn(tcp::serve(listener, crew.clone(), move |asked: Vec<u8>, _| {
         let answer = answering(&asked, &long);
         async move { Some(answer) }
     }));
@@ -289,7 +289,7 @@ async fn questions_that_are_asked_outside_leave_files_their_descriptors() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap(); // the backlog takes connections
     let open = || std::fs::File::open("/dev/null").unwrap();
     let files: Vec<_> = std::iter::repeat_with(open).take_while(|file| !is_reserved(file)).collect();
-    let over_tcp = dns_tcp::ask(listener.local_addr().unwrap(), &question);
+    let over_tcp = tcp::ask(listener.local_addr().unwrap(), &question);
     let over_tcp = tokio::time::timeout(FORWARD_TIMEOUT, over_tcp).await.expect("it is not asked");
     for failed in [ask_udp(first, &question).await, over_tcp] {
         assert!(is_shortage(&failed.unwrap_err()));
@@ -349,6 +349,24 @@ async fn an_answer_that_cannot_be_read_is_no_silence() {
         assert_eq!(told, want, "truncation bit {flag:#x}");
     }
     crew.kill();
+}
+
+/// Otherwise an answer is cut to 512 bytes whatever the client takes.
+#[test]
+fn what_a_name_leads_to_is_asked_for_as_the_client_asks() {
+    let target = Name::from_ascii("example.org.").unwrap();
+    let asked = |request: &Message| Message::from_vec(&question_for(request, &target).unwrap()).unwrap();
+    let mut request = Message::from_vec(&question()).unwrap();
+    assert!(asked(&request).edns.is_none() && !asked(&request).metadata.checking_disabled);
+    request.metadata.checking_disabled = true;
+    for (allowed, wanted) in [(1232, 1232), (65535, 4096)] {
+        let mut edns = Edns::new();
+        edns.set_max_payload(allowed);
+        request.edns = Some(edns);
+        let question = asked(&request);
+        assert_eq!(question.edns.unwrap().max_payload(), wanted);
+        assert!(question.metadata.checking_disabled);
+    }
 }
 
 #[tokio::test]

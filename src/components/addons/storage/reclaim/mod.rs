@@ -69,11 +69,7 @@ impl Worker {
             Step::Unprotect => return self.guard(&volume, false, cause).await,
             Step::Reclaim => {}
         }
-        let made = made_for(&volume).and_then(|(node, path)| match self.config.nodes.get(&node).cloned() {
-            Some(root) => Ok((root, path)),
-            None => Err(format!("{}: there is no node {node:?} in this cluster", key.name)),
-        });
-        let (root, path) = match made {
+        let (node, path) = match made_for(&volume) {
             Ok(made) => made,
             Err(why) => {
                 self.recorder.warning(&reference(&*volume), "VolumeFailedDelete", why, cause);
@@ -81,7 +77,12 @@ impl Worker {
             }
         };
         let name = key.name.clone();
-        match on_disk(move || disk::remove(&root, &path, &name)).await {
+        let removed = match self.config.root_of(&node) {
+            Some(root) => on_disk(move || disk::remove(&root, &path, &name)).await,
+            // As upstream's local-path-provisioner: the directory is gone with its node.
+            None => Ok(true),
+        };
+        match removed {
             Ok(true) => {}
             Ok(false) => return Ok(Outcome::After(Duration::ZERO)),
             Err(error) => {
@@ -105,7 +106,7 @@ impl Worker {
     /// The removals that an earlier process began and no volume asks for any more: node and volume.
     pub(super) async fn left_behind(&self) -> Vec<Key> {
         let mut found = Vec::new();
-        for node in self.config.nodes.keys() {
+        for node in self.config.all_nodes() {
             let volumes = self.half_removed(node).await.into_iter();
             found.extend(volumes.map(|volume| Key::new(node.clone(), volume)));
         }
@@ -115,7 +116,7 @@ impl Worker {
 
     /// The volumes of a node whose directories are half removed.
     async fn half_removed(&self, node: &str) -> BTreeSet<String> {
-        let Some(root) = self.config.nodes.get(node).cloned() else { return BTreeSet::new() };
+        let Some(root) = self.config.root_of(node) else { return BTreeSet::new() };
         on_disk(move || disk::half_removed(&root)).await.unwrap_or_else(|error| {
             tracing::warn!(node, %error, "cannot look for volumes that are half removed");
             BTreeSet::new()
@@ -126,7 +127,7 @@ impl Worker {
     /// was taken off by hand.
     async fn finish(&self, volume: &str) -> Result<Outcome, Error> {
         let mut outcome = Outcome::Done;
-        for node in self.config.nodes.keys() {
+        for node in self.config.all_nodes() {
             if self.half_removed(node).await.contains(volume)
                 && self.clear(Key::new(node.clone(), volume)).await? != Outcome::Done
             {
@@ -138,7 +139,7 @@ impl Worker {
 
     /// Goes on with a removal that an earlier process began, or whose volume is gone.
     pub(super) async fn clear(&self, Key { namespace: node, name }: Key) -> Result<Outcome, Error> {
-        let Some(root) = self.config.nodes.get(&node).cloned() else { return Ok(Outcome::Done) };
+        let Some(root) = self.config.root_of(&node) else { return Ok(Outcome::Done) };
         match on_disk(move || disk::clear(&root, &name)).await? {
             true => Ok(Outcome::Done),
             false => Ok(Outcome::After(Duration::ZERO)),

@@ -99,14 +99,11 @@ async fn a_volume_with_a_path_that_is_not_its_own_is_refused() {
         volume.spec.as_mut().unwrap().host_path.as_mut().unwrap().path = path.into();
         volume
     };
-    let mut nowhere = provisioned_on("n3");
-    nowhere.status = read(json!({"phase": "Released"}));
     for volume in [
         elsewhere("/etc"),
         elsewhere("/var/local-path-provisioner"),
         elsewhere("/var/local-path-provisioner/pvc-v_d_data"),
         elsewhere("/var/local-path-provisioner/../../../victim"),
-        nowhere,
     ] {
         let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
         let (own, other) = make_directories(dir.path());
@@ -121,6 +118,28 @@ async fn a_volume_with_a_path_that_is_not_its_own_is_refused() {
         api.event("VolumeFailedDelete").await;
         assert!(api.take().is_empty());
         assert!(kept.iter().all(|file| file.exists()) && dir.path().join("n1/host/etc").exists());
+        crew.kill();
+    }
+}
+
+/// A later start of the cluster has fewer workers. The volume would wait for its node for ever.
+#[tokio::test]
+async fn a_volume_of_a_worker_that_is_gone_goes_with_the_directory_that_is_left() {
+    for is_left in [true, false] {
+        let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+        let (own, other) = make_directories(dir.path());
+        let mut volume = provisioned_on("n3");
+        volume.status = read(json!({"phase": "Released"}));
+        let api = Scripted::new(|_| None).await;
+        let mut worker = worker(&crew, api.client.clone(), dir.path(), None, Some(volume));
+        let left = dir.path().join("n3").join(DIRECTORY);
+        if is_left {
+            std::fs::create_dir_all(&left).unwrap();
+            worker.config.gone = [("n3".to_string(), dir.path().join("n3/host"))].into();
+        }
+        assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Done);
+        assert_eq!(api.lines(), [PATCH, DELETE]);
+        assert!(!left.exists() && own.exists() && other.exists());
         crew.kill();
     }
 }

@@ -4,7 +4,7 @@
 //! Services all the time would make every question wait for that. So a question sees the last zone
 //! that is complete. Changes that come while one is built are in the next.
 
-use super::dns::zone::Zone;
+use super::zone::Zone;
 use clock::Instant;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
@@ -29,14 +29,14 @@ impl Known {
         let _ = zone.wait_for(|zone| !zone.is_unsynced).await; // fails without a sender, which `self` is
     }
 
-    /// What the zone is built from has changed.
-    pub(super) fn forget(&self) {
+    /// Notes that what the zone is built from has changed.
+    pub(super) fn mark_changed(&self) {
         self.changed.notify_one();
     }
 
     /// Builds the zone anew after each change, or after several that came together. It rests for as
     /// long as it has built: changes without end take half a processor at most.
-    pub(super) async fn keep(self: Arc<Known>, build: impl Fn() -> Zone + Send + Sync + 'static) {
+    pub(super) async fn rebuild(self: Arc<Known>, build: impl Fn() -> Zone + Send + Sync + 'static) {
         let build = Arc::new(build);
         loop {
             self.changed.notified().await;
@@ -55,7 +55,7 @@ impl Known {
 
 #[cfg(test)]
 mod tests {
-    use super::super::dns::zone::Entry;
+    use super::super::zone::Entry;
     use super::*;
     use parking_lot::Mutex;
     use std::sync::atomic::{AtomicUsize, Ordering};
@@ -79,7 +79,7 @@ mod tests {
         let (begun, is_begun) = mpsc::channel();
         let (go_on, may_go_on) = mpsc::channel::<()>();
         let (seen, count, may_go_on) = (services.clone(), built.clone(), Mutex::new(may_go_on));
-        let keeping = tokio::spawn(known.clone().keep(move || {
+        let keeping = tokio::spawn(known.clone().rebuild(move || {
             let services = seen.load(Ordering::SeqCst);
             begun.send(()).unwrap();
             let _ = may_go_on.lock().recv();
@@ -89,7 +89,7 @@ mod tests {
             zone.services.extend(named);
             zone
         }));
-        (0..100).for_each(|_| known.forget());
+        (0..100).for_each(|_| known.mark_changed());
         let is_begun = tokio::task::spawn_blocking(move || {
             is_begun.recv().unwrap();
             is_begun
@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(known.get().services.len(), 0, "the zone before, at once");
         // A change that comes while it is built.
         services.store(2, Ordering::SeqCst);
-        known.forget();
+        known.mark_changed();
         go_on.send(()).unwrap();
         answers_with(&known, 1).await;
         tokio::task::spawn_blocking(move || is_begun.recv().unwrap()).await.unwrap();

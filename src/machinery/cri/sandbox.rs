@@ -1,0 +1,136 @@
+//! Sandboxes: what a pod's containers share.
+
+use clock::Timestamp;
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+/// Which pod a sandbox is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PodId {
+    /// `metadata.namespace` of the pod.
+    pub namespace: String,
+    /// `metadata.name` of the pod.
+    pub name: String,
+    /// `metadata.uid` of the pod. A pod of the same name that is made later has another one.
+    pub uid: String,
+}
+
+/// `/etc/resolv.conf` of a pod.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Dns {
+    /// Addresses, one `nameserver` line each; resolvers use the first three.
+    pub servers: Vec<String>,
+    /// Domains that are tried after a short name, e.g. `default.svc.cluster.local`.
+    pub searches: Vec<String>,
+    /// Words of the line `options`, e.g. `ndots:5`.
+    pub options: Vec<String>,
+}
+
+/// How much of a container's output is kept: `containerLogMaxSize` and `containerLogMaxFiles` of
+/// the kubelet's configuration. CRI leaves moving files aside to the kubelet, which looks every ten
+/// seconds; here the runtime does it as it writes, so that the bound holds at any rate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogLimits {
+    /// Bytes of one file; it is moved aside before it would grow beyond.
+    pub max_size: u64,
+    /// The current file included; at least 2.
+    pub max_files: usize,
+}
+
+impl Default for LogLimits {
+    fn default() -> LogLimits {
+        LogLimits { max_size: 10 << 20, max_files: 5 }
+    }
+}
+
+/// Where a log is that was moved aside `age` times: `0.log`, `0.log.1`, `0.log.2`, …
+pub fn rotated_log(path: &Path, age: usize) -> PathBuf {
+    let mut name = path.as_os_str().to_os_string();
+    if age > 0 {
+        name.push(format!(".{age}"));
+    }
+    name.into()
+}
+
+/// How a pod's sandbox is to be made: its names, network, and the limits of all its containers
+/// together (`PodSandboxConfig` in CRI).
+#[derive(Clone, Debug, Default)]
+pub struct SandboxConfig {
+    /// The pod that it is for.
+    pub pod: PodId,
+    /// How often a sandbox was made for this pod before.
+    pub attempt: u32,
+    /// Its short name: the pod's, unless `spec.hostname` or `spec.hostnameOverride` is set.
+    pub hostname: String,
+    /// The name that the cluster's DNS knows it by, if its pod asks for one (`spec.subdomain`):
+    /// `web-0.db.default.svc.cluster.local`.
+    pub fqdn: Option<String>,
+    /// `hostname` prints [`SandboxConfig::fqdn`], if there is one (`setHostnameAsFQDN`).
+    pub fqdn_as_hostname: bool,
+    /// Containers' log paths are relative to this directory.
+    pub log_directory: PathBuf,
+    /// How much of each container's log is kept.
+    pub logs: LogLimits,
+    /// What its containers find in `/etc/resolv.conf`.
+    pub dns: Dns,
+    /// Further lines of `/etc/hosts`: address, then names.
+    pub host_aliases: Vec<(String, Vec<String>)>,
+    /// Uses the node's network namespace instead of one of its own.
+    pub host_network: bool,
+    /// Settings of its own network namespace, as paths below `/proc/sys`, and their values.
+    pub sysctls: Vec<(String, String)>,
+    /// All containers see each other's processes (`shareProcessNamespace`).
+    pub share_process_namespace: bool,
+    /// Its users are others than the node's (`hostUsers: false`).
+    pub own_users: bool,
+    /// `cpu.shares` of all its containers together, as of [`Resources`](crate::Resources); 0 is
+    /// the kernel's default.
+    pub cpu_shares: u64,
+    /// CPU limit of all its containers together, in millicores.
+    pub cpu_limit_milli: Option<u64>,
+    /// Memory limit of all its containers together, in bytes. What a container leaves in a volume
+    /// in memory counts here when it has ended, too.
+    pub memory_limit: Option<u64>,
+    /// Processes and threads of all its containers together. `None`: what the runtime gives without
+    /// asking.
+    pub pids_limit: Option<u64>,
+}
+
+impl SandboxConfig {
+    /// Its names, the longest first.
+    pub fn names(&self) -> Vec<&str> {
+        self.fqdn.as_deref().into_iter().chain([self.hostname.as_str()]).collect()
+    }
+
+    /// What `hostname` prints in its containers.
+    pub fn kernel_hostname(&self) -> &str {
+        self.fqdn.as_deref().filter(|_| self.fqdn_as_hostname).unwrap_or(&self.hostname)
+    }
+}
+
+/// Whether containers can be started in a sandbox. One that was stopped, or whose first process has
+/// ended, is `NotReady`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SandboxState {
+    /// Its first process runs: containers can be started in it.
+    Ready,
+    /// It was stopped, or its first process has ended.
+    NotReady,
+}
+
+/// A sandbox as the runtime lists it (`PodSandbox` in CRI).
+#[derive(Clone, Debug)]
+pub struct Sandbox {
+    /// Made by the runtime, unique on its node.
+    pub id: String,
+    /// The pod that it is for.
+    pub pod: PodId,
+    /// How often a sandbox was made for this pod before.
+    pub attempt: u32,
+    /// Whether containers can be started in it.
+    pub state: SandboxState,
+    /// When its control group and its first process had been made, before its network was.
+    pub created_at: Timestamp,
+    /// Pod address; the node's own with `host_network`.
+    pub ip: Option<Ipv4Addr>,
+}
