@@ -119,7 +119,7 @@ fn grep(mut args: Vec<OsString>) -> i32 {
 fn sed_program(args: Vec<OsString>) -> i32 {
     uucore::panic::mute_sigpipe_panic();
     let _ = uucore::locale::setup_localization("sed");
-    flushed(sed::sed::uumain(args.into_iter()))
+    flushed(sed::sed::uumain(super::sed_script::adapted(args).into_iter()))
 }
 
 /// `timeout`, whose status is 137 if it killed the program, as GNU's. uutils' is 124 then, too.
