@@ -15,9 +15,9 @@
 //! ## Left out
 //! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
 //! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
-//! `\E` come out as text). A script file (`sed -f`) is read by uutils' sed as it is, with the faults
-//! that `sed_script` lists. `xargs -t` shows the environment with each command, and there is no
-//! `xargs -p`.
+//! `\E` come out as text). A script file (`sed -f`) is read by uutils' sed as it is, with the
+//! faults that `sed_script` lists. `xargs -t` shows the environment with each command, and there is
+//! no `xargs -p`.
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 

@@ -227,8 +227,8 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
     }
 }
 
-/// Where the name of a class ends that begins at a place: at the `:` before a `]`. `None` if it is no
-/// name, as in `[[:]`, which is a bracket or a colon.
+/// Where the name of a class ends that begins at a place: at the `:` before a `]`. `None` if it is
+/// no name, as in `[[:]`, which is a bracket or a colon.
 fn class_end(pattern: &[Glyph], start: usize) -> Option<usize> {
     let end = (start..pattern.len()).find(|at| !pattern[*at].c.is_ascii_alphabetic())?;
     let is_ended = pattern[end].c == ':' && pattern.get(end + 1).is_some_and(|glyph| glyph.c == ']');
