@@ -8,13 +8,16 @@
 //! it, and `main` asks [`run`] before anything else. So a pod costs no image, and a hundred of them
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
 //! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
-//! client, `shop` the parts of a small shop, `awk` the language, `curl` the HTTP client, and every
-//! other file is one small program of our own. Several of them share `http` (with `tls`), `resolve`
-//! (names to addresses), `deadline` and `stdio`.
+//! client, `shop` the parts of a small shop, `awk` the language, `curl` the HTTP client,
+//! `sed_script` mends what uutils' sed misreads, and every other file is one small program of our
+//! own. Several of them share `http` (with `tls`), `resolve` (names to addresses), `deadline` and
+//! `stdio`.
 //! ## Left out
 //! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
 //! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
-//! `\E` come out as text).
+//! `\E` come out as text). A script file (`sed -f`) is read by uutils' sed as it is, with the
+//! faults that `sed_script` lists. `xargs -t` shows the environment with each command, and there is
+//! no `xargs -p`.
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
@@ -41,6 +44,7 @@ mod pause;
 mod ping;
 mod procs;
 mod resolve;
+mod sed_script;
 mod sh;
 mod shop;
 mod small;

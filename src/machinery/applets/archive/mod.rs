@@ -3,6 +3,7 @@
 mod extract;
 mod gzip;
 mod list;
+mod node;
 
 pub(crate) use gzip::gzip;
 
@@ -290,9 +291,12 @@ impl Packing<'_> {
         if found.is_file() {
             return self.add_file(builder, path, name, stored);
         }
-        if kind_is_left_out(&found) {
+        if node::is_left_out(&found) {
             self.left_out(name, &io::Error::other("socket ignored"));
             return Ok(());
+        }
+        if !found.is_symlink() {
+            return node::add(builder, &found, &stored);
         }
         builder.append_path_with_name(path, stored)
     }
@@ -384,11 +388,6 @@ impl Read for Exactly {
         self.left -= count as u64;
         Ok(count)
     }
-}
-
-/// A socket is nothing that an archive can hold.
-fn kind_is_left_out(found: &std::fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&found.file_type())
 }
 
 #[cfg(test)]

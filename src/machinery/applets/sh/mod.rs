@@ -18,10 +18,11 @@
 //! that signals reach it.
 //! ## Left out
 //! Line editing and history (the terminal's own editing works), `fg`, `bg` and ^Z, aliases; of
-//! bash: arrays, `<(…)`, `printf -v`, and `=~` in `[[ … ]]`. They say so with status 2; `let` is
-//! not found, as in dash. `$LINENO` is not set, and no error under `set -u`. `set -m` says that job
-//! control is off, and has status 0, as dash without a terminal. Redirections are of the
-//! descriptors 0 to 9, as in dash.
+//! bash: arrays, `<(…)`, `for ((…))`, `coproc`, `printf -v`, and `=~` in `[[ … ]]`. They say so
+//! with status 2; `let` is not found, as in dash. `$!` with an operator (`${!:-x}`) is a bad
+//! substitution. `$LINENO` is not set, and no error under `set -u`. `set -m` says that job control
+//! is off, and has status 0, as dash without a terminal. Redirections are of the descriptors 0 to
+//! 9, as in dash.
 //! Braces (`{1..3}`) are plain text, as in POSIX. Text that is not UTF-8 is not kept as it is. The
 //! parser's own: blanks inside `${x:-a b}` become one; in a text with a here-document also in a
 //! quoted `"${x:-…}"`, where `'` needs its other half; in a command with one the pattern in

@@ -210,7 +210,7 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
         }
         if glyph.c == '['
             && pattern.get(at + 1).is_some_and(|g| g.c == ':')
-            && let Some(end) = (at + 2..pattern.len()).find(|i| pattern[*i].c == ':')
+            && let Some(end) = class_end(pattern, at + 2)
         {
             let class: String = pattern[at + 2..end].iter().map(|g| g.c).collect();
             fits |= in_class(&class, c);
@@ -225,6 +225,14 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
             at += 1;
         }
     }
+}
+
+/// Where the name of a class ends that begins at a place: at the `:` before a `]`. `None` if it is
+/// no name, as in `[[:]`, which is a bracket or a colon.
+fn class_end(pattern: &[Glyph], start: usize) -> Option<usize> {
+    let end = (start..pattern.len()).find(|at| !pattern[*at].c.is_ascii_alphabetic())?;
+    let is_ended = pattern[end].c == ':' && pattern.get(end + 1).is_some_and(|glyph| glyph.c == ']');
+    is_ended.then_some(end)
 }
 
 fn in_class(class: &str, c: char) -> bool {
@@ -263,6 +271,8 @@ mod tests {
             ("[!a]", "b"),
             ("[]a]", "]"),
             ("[[:digit:]-]", "-"),
+            ("[[:]*:", "[a:"),
+            ("[[:]*:", "::"),
             ("[", "["),
         ] {
             assert!(fits(pattern, text), "{pattern} {text}");

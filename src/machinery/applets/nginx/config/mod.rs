@@ -325,6 +325,20 @@ fn parse(text: &str) -> Result<Config, Fault> {
     Ok(Config { servers, files: Vec::new() })
 }
 
+/// Directives of nginx that this server lacks, or has with other words or in another place only.
+const NOT_HERE: [&str; 10] = [
+    "add_header",
+    "charset",
+    "client_max_body_size",
+    "default_type",
+    "error_log",
+    "error_page",
+    "listen",
+    "proxy_pass",
+    "server_name",
+    "try_files",
+];
+
 fn apply(
     open: &mut Open,
     location: Option<&mut (String, Location)>,
@@ -382,11 +396,7 @@ fn apply(
             };
             place.get_or_insert(answer); // the first one is carried out
         }
-        (
-            "default_type" | "add_header" | "try_files" | "proxy_pass" | "error_log" | "error_page"
-            | "charset" | "server_name" | "listen",
-            ..,
-        ) => {
+        _ if NOT_HERE.contains(&name) => {
             let said = [&[name][..], values].concat().join(" ");
             return Err(format!("\"{said}\" is not implemented by Ropewalk's nginx"));
         }

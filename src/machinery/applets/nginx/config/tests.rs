@@ -34,6 +34,8 @@ fn a_location_may_be_of_one_path() {
 fn faults_are_named_with_their_line() {
     let fault = |text: &str| parse(text).unwrap_err();
     assert_eq!(fault("server {\n lissten 80;\n}"), ("unknown directive \"lissten\"".into(), 2));
+    let left_out = "\"client_max_body_size 5m\" is not implemented by Ropewalk's nginx";
+    assert_eq!(fault("server {\n client_max_body_size 5m;\n}"), (left_out.into(), 2));
     assert_eq!(fault("server {"), ("unexpected end of file, expecting \"}\"".into(), 1));
     assert_eq!(fault("}"), ("unexpected \"}\"".into(), 1));
 }

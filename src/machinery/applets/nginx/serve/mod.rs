@@ -26,6 +26,9 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Bytes of a body: the default of `client_max_body_size`.
+const BODY_MAX: u64 = 1024 * 1024;
+
 /// Marks an answer that `access_log off` keeps out of the log.
 #[derive(Clone)]
 pub(super) struct Unlogged;
@@ -46,7 +49,7 @@ pub(super) fn answer_or_refuse<B>(server: &Server, request: &Request<B>, ends: E
     };
     let (reason, _) = reasons(response.status());
     response.extensions_mut().insert(ReasonPhrase::from_static(reason.as_bytes()));
-    if response.status() == StatusCode::BAD_REQUEST {
+    if matches!(response.status(), StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE) {
         set(&mut response, header::CONNECTION, "close".into());
     }
     // Of an answer to HEAD, hyper does not say that there would be nothing.
@@ -62,7 +65,10 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
     let Some((path, relative)) = safe_path(request.uri().path()) else {
         return refused(server, StatusCode::BAD_REQUEST);
     };
-    let mut response = at(server, request, ends, &path, relative);
+    let mut response = match is_too_long(server, request.headers()) {
+        true => page(StatusCode::PAYLOAD_TOO_LARGE),
+        false => at(server, request, ends, &path, relative),
+    };
     let status = response.status();
     let is_said = |response: &Response<Content>| response.extensions().get::<Said>().is_some();
     let own = server.error_pages.iter().find(|(code, _)| *code == status.as_u16());
@@ -84,6 +90,16 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
         response.extensions_mut().insert(Unlogged);
     }
     response
+}
+
+/// Whether a request announces a body that nginx refuses: one of more than [`BODY_MAX`] bytes. A
+/// `return` outside of locations is carried out before that.
+///
+/// Source: `ngx_http_core_find_config_phase`.
+fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    let length = length.and_then(|length| length.parse::<u64>().ok());
+    server.answer.is_none() && length.is_some_and(|length| length > BODY_MAX)
 }
 
 /// The page for a request that has no location. Also that one is in the server's charset.

@@ -67,6 +67,26 @@ fn a_server_has_its_own_error_pages_log_and_charset() {
 }
 
 #[test]
+fn a_body_has_at_most_one_mebibyte() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("long.html"), "long").unwrap();
+    let text = || Some((200, super::super::text::Text::parse("here").unwrap()));
+    let location = Location { answer: text(), ..Location::default() };
+    let own = Server { locations: vec![("/".into(), location)], ..serving(&dir) };
+    let paged = Server { error_pages: vec![(413, "/long.html".into())], ..serving(&dir) };
+    let first = Server { answer: text(), ..serving(&dir) };
+    let ask = |server: &Server, length: &str| {
+        let request = Request::post("/x").header(header::HOST, "web").header(header::CONTENT_LENGTH, length);
+        let response = answer_or_refuse(server, &request.body(()).unwrap(), ENDS);
+        let closes = response.headers().get(header::CONNECTION).is_some_and(|value| value == "close");
+        (response.status().as_u16(), closes)
+    };
+    assert_eq!((ask(&own, "1048576"), ask(&own, "1048577")), ((200, false), (413, true)));
+    assert_eq!(ask(&paged, "99999999999"), (413, true));
+    assert_eq!(ask(&first, "1048577"), (200, false), "it is said before a location is chosen");
+}
+
+#[test]
 fn a_refusal_is_in_the_charset_of_the_server() {
     let dir = tempfile::tempdir().unwrap();
     let server = Server { charset: Some("utf-8".into()), ..serving(&dir) };

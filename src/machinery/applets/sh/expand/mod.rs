@@ -201,7 +201,8 @@ impl Shell {
                     fields.push(&self.substitute(&documents::shown(text))?, result);
                 }
                 WordPiece::BackquotedCommandSubstitution(text) => {
-                    fields.push(&self.substitute(&unescaped(text, place == Place::Quoted))?, result);
+                    let text = unescaped(&documents::shown(text), place == Place::Quoted);
+                    fields.push(&self.substitute(&text)?, result);
                 }
                 WordPiece::ArithmeticExpression(sum) => {
                     fields.push(&self.arithmetic(&sum.value)?.to_string(), result);

@@ -49,6 +49,15 @@ const CASES: &[Case] = &[
     ("set -- a 'b c'; IFS=:; x=$*; y=$@; z=\"$*\"; IFS=; echo \"$x|$y|$z\"", "a:b c|a b c|a:b c\n", 0),
     // The list of `tar t` is what it has to say, also with `-O`.
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
+    // A here-document in a `$(…)` in backquotes.
+    ("echo `echo $(cat <<'E'\nit's )\nE\n)` end", "it's ) end\n", 0),
+    // What uutils' sed and grep misread.
+    (
+        "echo 'a$ b' | sed -e '/a/{s/\\$/x/}' -e 's/\\<b/y/ # why'; echo '^a a' | sed -E 's/\\^(a) \\1\\b/z/'",
+        "ax y\nz\n",
+        0,
+    ),
+    ("printf ' #\na\n' | grep -c '^\\s*#'; grep --nosuch x 2>f; echo $?; grep -c clap- f", "1\n2\n0\n", 1),
     // `set -e`. dash has no `((…))`.
     ("set -e; ((1)); if ((0)); then :; fi; ((0)) || echo or; ! ((1)); ((0)); echo no", "or\n", 1),
     ("set -e; if x=$(false; echo no); then echo \"t$x\"; else echo \"f$x\"; fi", "f\n", 0),
