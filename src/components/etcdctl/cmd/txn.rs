@@ -372,6 +372,19 @@ mod tests {
         assert_eq!(told("get"), "invalid txn compare request: get");
     }
 
+    /// As `ResponseOp_Response…` of etcd's API 3.6 are written by Go.
+    #[test]
+    fn answers_have_the_names_of_the_protocol_in_json() {
+        let name = |response: Response| {
+            let json = serde_json::to_value(pb::ResponseOp { response: Some(response) }).unwrap();
+            json["Response"].as_object().unwrap().keys().next().unwrap().clone()
+        };
+        assert_eq!(name(Response::ResponseRange(Default::default())), "response_range");
+        assert_eq!(name(Response::ResponsePut(Default::default())), "response_put");
+        assert_eq!(name(Response::ResponseDeleteRange(Default::default())), "response_delete_range");
+        assert_eq!(name(Response::ResponseTxn(Default::default())), "response_txn");
+    }
+
     /// The store is that of the command line: `--endpoints` in a line would not be heeded.
     #[test]
     fn a_line_has_the_flags_of_its_verb_alone() {
