@@ -141,7 +141,8 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
     let tidies = matches!(&parsed, Ok(Found::Command(verb, _)) if verb.tidies);
     // A script's background job ignores Ctrl-C, which is for the program in front. What `lock` and
     // `elect` hold they let go even then.
-    let heeds_interrupt = tidies || !trap::is_ignored(SignalKind::interrupt().as_raw_value());
+    let interrupt = SignalKind::interrupt().as_raw_value();
+    let heeds_interrupt = tidies || !trap::is_ignored(interrupt);
     let cancel = CancellationToken::new();
     let canceled = cancel.clone();
     let mut signals = JoinSet::new(); // ends with this call
@@ -157,5 +158,10 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
         stderr: Box::new(tokio::io::stderr()),
         cancel,
     };
-    run_parsed(parsed, io, preset).await
+    let code = run_parsed(parsed, io, preset).await;
+    if code == INTERRUPTED && !tidies {
+        // As etcdctl, which does not catch it. After an exit code the shell's loop would go on.
+        linux::signal::end_by(interrupt);
+    }
+    code
 }

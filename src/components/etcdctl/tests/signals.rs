@@ -2,6 +2,7 @@
 
 use super::*;
 use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, Stdio};
 
 /// Set in the process that gets the signal.
@@ -36,6 +37,15 @@ fn wait_for(child: &mut Child, word: &str) {
 fn interrupt(child: &Child) {
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(sent.success());
+}
+
+/// `for key in a b; do etcdctl watch $key; done` ends with the command.
+#[test]
+fn an_interrupt_is_how_the_process_ends() {
+    let mut child = start("");
+    interrupt(&child);
+    let ended = child.wait().unwrap();
+    assert_eq!(ended.signal(), Some(SignalKind::interrupt().as_raw_value()), "{ended}");
 }
 
 #[test]
