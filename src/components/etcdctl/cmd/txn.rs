@@ -1,5 +1,5 @@
 //! `txn`: comparisons, then what to do if they hold, then what to do if not; an empty line ends
-//! each part. Nothing is read after the third one. Input that ends before commits nothing.
+//! each part. No line is looked at after the third one. Input that ends before commits nothing.
 
 use super::super::ctx::Ctx;
 use super::super::fail::{Fail, INPUT};
