@@ -23,6 +23,7 @@ fn start(first: &str) -> Child {
     let run = format!("{first} exec \"$0\" --exact tests::signals::reads_a_transaction --nocapture");
     let mut shell = Command::new("sh");
     shell.args(["-c", &run]).arg(std::env::current_exe().unwrap()).env(INSIDE, "1");
+    linux::signal::start_heeding(&mut shell); // the tests may be a background job themselves
     let mut child = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     wait_for(&mut child, "compares:");
     child
