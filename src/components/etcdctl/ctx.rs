@@ -7,14 +7,17 @@ use super::out::{Format, Out};
 use super::preset::Preset;
 use super::wire::{Etcd, Target};
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio_util::sync::CancellationToken;
+
+/// As many bytes of standard input are read at once, as by etcdctl (Go's `bufio`).
+const READ_AHEAD: usize = 4096;
 
 /// One command at work. No connection is made before a verb asks for one.
 pub(crate) struct Ctx<'io> {
     pub given: Given,
     pub out: Out<'io>,
-    stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin),
+    stdin: BufReader<&'io mut (dyn tokio::io::AsyncRead + Send + Unpin)>,
     is_typed: bool,
     stderr: &'io mut (dyn tokio::io::AsyncWrite + Send + Unpin),
     pub cancel: CancellationToken,
@@ -39,7 +42,9 @@ impl<'io> Ctx<'io> {
         let out = Out { format, hex: given.on("hex"), to: &mut *io.stdout };
         let target = if uses_store { Target::of(&given, preset)? } else { Target::default() };
         let timeout = given.duration("command-timeout")?;
-        let (stdin, stderr, cancel) = (&mut *io.stdin, &mut *io.stderr, io.cancel.clone());
+        let stdin: &'io mut (dyn tokio::io::AsyncRead + Send + Unpin) = &mut *io.stdin;
+        let stdin = BufReader::with_capacity(READ_AHEAD, stdin);
+        let (stderr, cancel) = (&mut *io.stderr, io.cancel.clone());
         let is_typed = io.is_typed;
         Ok(Ctx { given, out, stdin, is_typed, stderr, cancel, target, timeout })
     }
@@ -110,20 +115,18 @@ impl<'io> Ctx<'io> {
         Ok(bytes)
     }
 
-    /// Reads a line of standard input, without the space around it. Nothing behind it is taken.
+    /// Reads a line of standard input, without the space around it. Up to [`READ_AHEAD`] bytes
+    /// behind it are taken from a pipe or a file; a terminal gives one line at a time.
     ///
     /// # Errors
     /// The input ends before the line does: what was cut off is not acted upon ([`INPUT`]). Or it
     /// cannot be read, or is no UTF-8 ([`FILE`]).
     pub(crate) async fn read_line(&mut self) -> Result<String, Fail> {
-        let unread = |e: std::io::Error| Fail::new(FILE, e.to_string());
-        let (mut line, mut byte) = (Vec::new(), [0]);
-        loop {
-            match self.stdin.read(&mut byte).await.map_err(unread)? {
-                0 => return Err(Fail::new(INPUT, "EOF")),
-                _ if byte[0] == b'\n' => break,
-                _ => line.push(byte[0]),
-            }
+        let mut line = Vec::new();
+        let read = self.stdin.read_until(b'\n', &mut line).await;
+        read.map_err(|e| Fail::new(FILE, e.to_string()))?;
+        if line.pop() != Some(b'\n') {
+            return Err(Fail::new(INPUT, "EOF"));
         }
         let line = String::from_utf8(line).map_err(|e| Fail::new(FILE, e.to_string()))?;
         Ok(line.trim().to_string())

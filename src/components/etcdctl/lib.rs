@@ -55,6 +55,7 @@ pub use preset::Preset;
 use ctx::Ctx;
 use fail::{Fail, INTERRUPTED};
 use io::Io;
+use linux::trap;
 use parse::Found;
 use tokio::io::AsyncWriteExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -137,12 +138,16 @@ async fn interrupted(heeds_term: bool) -> std::io::Result<()> {
 pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
     let parsed = parse::parse(args.get(1..).unwrap_or_default());
     // As etcdctl: `lock` and `elect` let go of what they hold, every other verb just ends.
-    let heeds_term = matches!(&parsed, Ok(Found::Command(verb, _)) if verb.tidies);
+    let tidies = matches!(&parsed, Ok(Found::Command(verb, _)) if verb.tidies);
+    // A script's background job ignores Ctrl-C, which is for the program in front. What `lock` and
+    // `elect` hold they let go even then.
+    let interrupt = SignalKind::interrupt().as_raw_value();
+    let heeds_interrupt = tidies || !trap::is_ignored(interrupt);
     let cancel = CancellationToken::new();
     let canceled = cancel.clone();
     let mut signals = JoinSet::new(); // ends with this call
     signals.spawn(async move {
-        if interrupted(heeds_term).await.is_ok() {
+        if heeds_interrupt && interrupted(tidies).await.is_ok() {
             canceled.cancel();
         }
     });
@@ -153,5 +158,10 @@ pub async fn on_stdio(args: Vec<String>, preset: Preset) -> i32 {
         stderr: Box::new(tokio::io::stderr()),
         cancel,
     };
-    run_parsed(parsed, io, preset).await
+    let code = run_parsed(parsed, io, preset).await;
+    if code == INTERRUPTED && !tidies {
+        // As etcdctl, which does not catch it. After an exit code the shell's loop would go on.
+        linux::signal::end_by(interrupt);
+    }
+    code
 }

@@ -1,7 +1,7 @@
 //! Signals.
 
 use super::{check, trap};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use std::io;
 use std::task::Poll;
 
@@ -124,6 +124,18 @@ pub fn start_heeding(command: &mut std::process::Command) {
     unsafe { command.pre_exec(|| stop_ignoring(&STOP)) };
 }
 
+/// Ends this process by a signal that it has caught, as if it had no handler. A shell that waits
+/// for the process tells that from an exit code: only after an end by SIGINT it ends its own loop
+/// or script, too. Returns if the signal does not end the process, e.g. because this thread blocks
+/// it.
+pub fn end_by(signal: i32) {
+    if let Ok(known) = Signal::try_from(signal)
+        && set_action(signal, libc::SIG_DFL).is_ok()
+    {
+        let _ = raise(known); // a filter may refuse it
+    }
+}
+
 /// Returns a future that resolves to the name of the signal by which this process is asked to end:
 /// SIGTERM, SIGINT or SIGHUP. One that the program that started this one ignores stays ignored:
 /// SIGHUP under `nohup`, SIGINT in a script's background job. The first process of a PID namespace
@@ -187,7 +199,6 @@ mod tests {
     /// Not a test of its own: what the one below runs in a process that ignores SIGHUP.
     #[tokio::test]
     async fn gets_a_signal_that_its_parent_ignores() {
-        use nix::sys::signal::raise;
         use tokio::signal::unix::{SignalKind, signal};
         if std::env::var_os(INSIDE).is_none() {
             return;
@@ -218,6 +229,27 @@ mod tests {
         let ran = command.output().unwrap();
         let said = String::from_utf8_lossy(&ran.stdout);
         assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+    }
+
+    /// Not a test of its own: what the one below runs in a process that catches SIGINT.
+    #[tokio::test]
+    async fn ends_by_a_signal_that_it_has_caught() {
+        use tokio::signal::unix::{SignalKind, signal};
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        let mut caught = signal(SignalKind::interrupt()).unwrap();
+        raise(Signal::SIGINT).unwrap();
+        caught.recv().await;
+        end_by(libc::SIGINT);
+    }
+
+    #[test]
+    fn a_process_that_has_caught_a_signal_can_still_end_by_it() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "signal::tests::ends_by_a_signal_that_it_has_caught"]).env(INSIDE, "1");
+        let ended = command.output().unwrap().status;
+        assert_eq!(std::os::unix::process::ExitStatusExt::signal(&ended), Some(libc::SIGINT), "{ended}");
     }
 
     /// Not a test of its own: what the one below runs in a process that ignores SIGCHLD.

@@ -96,7 +96,7 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     }
     let (start, life, seeds) = (Instant::now(), budget(BUDGET), amount("ROPEWALK_SEEDS"));
     let (mut tried, mut accepted, mut seed) = (0, 0, first_seed());
-    while seeds.map_or(start.elapsed() < life, |n| seed < first_seed() + n) {
+    while seeds.map_or(start.elapsed() < life, |n| seed - first_seed() < n) {
         // A thread of its own has the stack of a worker of tokio, a name that Rust prints if that
         // stack overflows, and need not be waited for if it gives no answer.
         let name = format!("{} with ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM={seed}", target.name);

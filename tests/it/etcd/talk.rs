@@ -111,6 +111,8 @@ fn normal(text: &str, leases: &mut Vec<String>) -> String {
         ("snapshot save expects one argument <filename>", "snapshot save expects one argument"),
         // 3.6 gives an answer about alarms its head, 3.4 does not.
         (r#"(?m)^\{("header":\{"cluster_id":N,"member_id":N,"revision":\d+,"raft_term":N\}\})$"#, "{}"),
+        (r#""ResponsePut":"#, r#""response_put":"#),
+        (r#""ResponseRange":"#, r#""response_range":"#),
         ("API version: 3.6", "API version: 3.4"),
     ];
     rules.iter().fold(text.to_string(), |text, (pattern, word)| {

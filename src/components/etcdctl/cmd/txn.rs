@@ -1,5 +1,5 @@
 //! `txn`: comparisons, then what to do if they hold, then what to do if not; an empty line ends
-//! each part. Nothing is read after the third one. Input that ends before commits nothing.
+//! each part. No line is looked at after the third one. Input that ends before commits nothing.
 
 use super::super::ctx::Ctx;
 use super::super::fail::{Fail, INPUT};
@@ -370,6 +370,19 @@ mod tests {
         let told = |text: &str| operation(text).unwrap_err().text;
         assert_eq!(told("foo x"), "invalid txn request: foo x");
         assert_eq!(told("get"), "invalid txn compare request: get");
+    }
+
+    /// As `ResponseOp_Response…` of etcd's API 3.6 are written by Go.
+    #[test]
+    fn answers_have_the_names_of_the_protocol_in_json() {
+        let name = |response: Response| {
+            let json = serde_json::to_value(pb::ResponseOp { response: Some(response) }).unwrap();
+            json["Response"].as_object().unwrap().keys().next().unwrap().clone()
+        };
+        assert_eq!(name(Response::ResponseRange(Default::default())), "response_range");
+        assert_eq!(name(Response::ResponsePut(Default::default())), "response_put");
+        assert_eq!(name(Response::ResponseDeleteRange(Default::default())), "response_delete_range");
+        assert_eq!(name(Response::ResponseTxn(Default::default())), "response_txn");
     }
 
     /// The store is that of the command line: `--endpoints` in a line would not be heeded.

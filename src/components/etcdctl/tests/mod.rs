@@ -15,6 +15,7 @@ use tokio::net::unix::pipe;
 
 mod options;
 mod sessions;
+mod signals;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -1,6 +1,11 @@
 //! What flags and formats change.
 
 use super::*;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// An empty variable of a script must not lead to the store of another cluster.
 #[tokio::test]
@@ -79,4 +84,35 @@ async fn an_observer_is_told_no_count() {
         leads.cancel();
     })
     .await;
+}
+
+/// Input that counts how often it is read.
+struct Counted(std::io::Cursor<Vec<u8>>, Arc<AtomicUsize>);
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        self.1.fetch_add(1, Ordering::Relaxed);
+        Pin::new(&mut self.0).poll_read(context, buffer)
+    }
+}
+
+/// Standard input is read by a thread of the runtime: each time costs two changes of the thread.
+#[tokio::test]
+async fn a_large_transaction_is_not_read_byte_by_byte() {
+    let input = format!("\nput k {}\n\n\n", "v".repeat(100_000)).into_bytes();
+    let reads = Arc::new(AtomicUsize::new(0));
+    let io = Io {
+        stdin: Box::new(Counted(std::io::Cursor::new(input), reads.clone())),
+        is_typed: false,
+        stdout: Box::new(tokio::io::sink()),
+        stderr: Box::new(tokio::io::sink()),
+        cancel: CancellationToken::new(),
+    };
+    let args = ["etcdctl", "txn"].map(String::from).to_vec();
+    assert_eq!(run(args, io, plain("127.0.0.1:1")).await, fail::FAILED, "it was read, and has no store");
+    assert!(reads.load(Ordering::Relaxed) < 50, "{reads:?}");
 }

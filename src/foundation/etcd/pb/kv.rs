@@ -98,6 +98,7 @@ messages! {
 
 /// The operation in a [`RequestOp`] (`oneof request` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Request {
     /// Reads keys.
     #[prost(message, tag = 1)]
@@ -114,7 +115,11 @@ pub enum Request {
 }
 
 /// The answer in a [`ResponseOp`] (`oneof response` in etcd's `rpc.proto`).
+///
+/// In JSON each has the name that Go's JSON of etcd 3.6 has, e.g. `response_put`. 3.5 and earlier
+/// wrote `ResponsePut`.
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Response {
     /// To [`Request::RequestRange`].
     #[prost(message, tag = 1)]
@@ -132,6 +137,7 @@ pub enum Response {
 
 /// The value that a [`Compare`] compares with (`oneof target_union` in etcd's `rpc.proto`).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum TargetUnion {
     /// Writes since the key was created.
     #[prost(int64, tag = 4)]

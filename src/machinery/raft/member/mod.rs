@@ -94,7 +94,7 @@ pub trait StateMachine: Send {
     /// A batch became durable.
     fn persisted(&mut self, write: &Persisted);
     /// Proposals that come from the state itself, e.g. leases that expired. Asked on the leader at
-    /// every tick.
+    /// every tick. One may go nowhere, so the machine names it again later, until it is applied.
     fn due(&mut self, now: Duration) -> Vec<Bytes>;
 }
 
@@ -266,7 +266,7 @@ impl<M: StateMachine> Member<M> {
         }
         if self.is_leader() {
             for data in self.machine.due(now) {
-                let _ = self.core.propose(data); // if it goes nowhere it is still due at the next tick
+                let _ = self.core.propose(data); // if it goes nowhere the machine names it again later
             }
         }
     }
