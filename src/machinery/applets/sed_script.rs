@@ -24,20 +24,27 @@ const UNSAFE: &str = "x{}<>[]$^*Az0\\";
 /// Options with one letter that take a value.
 const WITH_VALUE: &str = "efl";
 
-/// Returns the arguments of `sed` with each script of the command line adapted.
-pub(crate) fn adapted(args: Vec<OsString>) -> Vec<OsString> {
+/// Returns the arguments of `sed` with each script of the command line adapted, and whether a
+/// pattern of theirs refers back to a group (`\1`).
+pub(crate) fn adapted(args: Vec<OsString>) -> (Vec<OsString>, bool) {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
     let (places, is_extended) = places(&words);
-    let mut continues = false;
+    let (mut continues, mut refers_back) = (false, false);
     for (at, start) in places {
         let Some(word) = words.get_mut(at).and_then(Option::as_mut) else { continue };
         let script = word.split_off(start);
         // Behind `-e 'a\'` stands the text of that command.
-        let adapted = if continues { script.clone() } else { adapted_script(&script, is_extended) };
+        if continues {
+            word.push_str(&script);
+        } else {
+            let (adapted, refers) = adapted_script(&script, is_extended);
+            refers_back |= refers;
+            word.push_str(&adapted);
+        }
         continues = ends_in_backslash(&script);
-        word.push_str(&adapted);
     }
-    args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect()
+    let args = args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect();
+    (args, refers_back)
 }
 
 /// Returns where the scripts stand, as the number of the argument and the place in it, and whether
@@ -98,13 +105,32 @@ fn ends_in_backslash(text: &str) -> bool {
     (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
 
-/// Returns a script as uutils' sed takes it.
-fn adapted_script(script: &str, is_extended: bool) -> String {
-    let mut scan = Scan { rest: script, out: String::with_capacity(script.len() + 16), is_extended };
+/// Returns a script as uutils' sed takes it, and whether a pattern refers back to a group.
+fn adapted_script(script: &str, is_extended: bool) -> (String, bool) {
+    let out = String::with_capacity(script.len() + 16);
+    let mut scan = Scan { rest: script, out, is_extended, refers_back: false };
     while !scan.rest.is_empty() {
         scan.command();
     }
-    scan.out
+    (scan.out, scan.refers_back)
+}
+
+/// The locale that uutils' sed needs in place of the one that the environment names. It has groups
+/// that are referred to in UTF-8 alone, and ends with an error in a locale that it does not know.
+/// `None`: that one will do.
+///
+/// ```text
+/// no LANG, s/\(a\)\1/x/   C.UTF-8         LANG=ko_KR.eucKR, s/a/b/   C
+/// ```
+pub(crate) fn locale(refers_back: bool, named: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+    let named = ["LC_ALL", "LC_CTYPE", "LANG"].into_iter().filter_map(named).find(|value| !value.is_empty());
+    let named = named.unwrap_or_else(|| "C".into());
+    let letters = named.to_ascii_lowercase();
+    if letters.ends_with(".utf-8") || letters.ends_with(".utf8") {
+        return None;
+    }
+    let wanted = if refers_back { "C.UTF-8" } else { "C" };
+    (refers_back || !matches!(&*named, "C" | "POSIX")).then_some(wanted)
 }
 
 /// What stands before a place in a pattern.
@@ -126,6 +152,7 @@ struct Scan<'a> {
     rest: &'a str,
     out: String,
     is_extended: bool,
+    refers_back: bool,
 }
 
 impl Scan<'_> {
@@ -303,7 +330,10 @@ impl Scan<'_> {
                 let begins = before != Before::Word && may_begin_word(&self.rest[length..]);
                 self.replace(length, &format!("{nothing}\\{}", if begins { '<' } else { '>' }));
             }
-            _ => self.take(length),
+            c => {
+                self.refers_back |= matches!(c, '1'..='9');
+                self.take(length);
+            }
         }
         match c {
             '(' | '|' if !self.is_extended && c != delimiter => Before::Group,
@@ -375,14 +405,36 @@ mod tests {
             ("s/[a", "s/[a"),
             ("s/a\\", "s/a\\"),
         ] {
-            assert_eq!(adapted_script(script, false), wanted, "{script}");
+            assert_eq!(adapted_script(script, false).0, wanted, "{script}");
         }
         for (script, wanted) in [
             ("s/\\b(\\w+) \\1\\b/x/", "s/x{0}\\<(\\w+) \\1x{0}\\>/x/"),
             ("s/(^a|^b)$|\\$/x/", "s/(^a|^b)$|[$]/x/"),
             ("s/[^a]\\b[a-z]+\\b /x/", "s/[^a]x{0}\\<[a-z]+x{0}\\> /x/"),
         ] {
-            assert_eq!(adapted_script(script, true), wanted, "{script}");
+            assert_eq!(adapted_script(script, true).0, wanted, "{script}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_refers_back_needs_utf_8() {
+        for (script, refers) in [
+            ("s/\\(a\\)\\1/x/", true),
+            ("/\\(a\\)b\\1/d", true),
+            ("s/\\(a\\)/\\1/", false),
+            ("s/[\\1]/x/", false),
+        ] {
+            assert_eq!(adapted_script(script, false).1, refers, "{script}");
+        }
+        let given = |lang: &'static str| move |name: &str| (name == "LANG").then(|| lang.to_string());
+        for (lang, refers, wanted) in [
+            ("", true, Some("C.UTF-8")),
+            ("", false, None),
+            ("POSIX", true, Some("C.UTF-8")),
+            ("ko_KR.UTF-8", true, None),
+            ("ko_KR.eucKR", false, Some("C")),
+        ] {
+            assert_eq!(locale(refers, given(lang)), wanted, "{lang} {refers}");
         }
     }
 
@@ -404,7 +456,7 @@ mod tests {
                 let rest = rest.split('|').filter(|word| !word.is_empty());
                 [name].into_iter().chain(rest).map(OsString::from).collect::<Vec<_>>()
             };
-            assert_eq!(adapted(words(line)), words(wanted), "{line}");
+            assert_eq!(adapted(words(line)).0, words(wanted), "{line}");
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Programs of the uutils project (MIT), one crate each.
 
-use super::Applet;
+use super::{Applet, sed_script};
 use std::ffi::OsString;
 use std::io::Write;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 /// What each of them needs around it: SIGPIPE as it was, its texts, and its last output written.
 macro_rules! uu {
@@ -192,7 +194,15 @@ fn set_length(pattern: &str) -> usize {
 fn sed_program(args: Vec<OsString>) -> i32 {
     uucore::panic::mute_sigpipe_panic();
     let _ = uucore::locale::setup_localization("sed");
-    flushed(sed::sed::uumain(super::sed_script::adapted(args).into_iter()))
+    let (adapted, refers_back) = sed_script::adapted(args.clone());
+    if let Some(locale) = sed_script::locale(refers_back, |name| std::env::var(name).ok()) {
+        // Once more with that locale, which only another program can be given.
+        let mut sed = Command::new("/proc/self/exe");
+        let error = sed.arg0("sed").args(args.iter().skip(1)).env("LC_ALL", locale).exec();
+        eprintln!("sed: cannot start with LC_ALL={locale}: {error}");
+        return 4; // as GNU sed's for an error of the system
+    }
+    flushed(sed::sed::uumain(adapted.into_iter()))
 }
 
 /// `timeout`, whose status is 137 if it killed the program, as GNU's. uutils' is 124 then, too.

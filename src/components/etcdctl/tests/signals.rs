@@ -44,6 +44,7 @@ fn interrupt(child: &Child) {
 #[test]
 fn an_interrupt_is_how_the_process_ends() {
     let mut child = start("");
+    let _input = child.stdin.take(); // `wait` would close it, and its end may be met first
     interrupt(&child);
     let ended = child.wait().unwrap();
     assert_eq!(ended.signal(), Some(SignalKind::interrupt().as_raw_value()), "{ended}");
