@@ -30,6 +30,7 @@
 //!   upstream compares the logarithms of their ages.
 //! - The annotations `node.alpha.kubernetes.io/ttl` of Nodes and
 //!   `endpoints.kubernetes.io/last-change-trigger-time` of Endpoints and EndpointSlices.
+//! - Hints of EndpointSlices (`trafficDistribution`), which the proxy would not follow.
 //! - Names of waiting pods in a claim that waits for its first consumer.
 //! - Recycling of volumes, and their expansion with its Event `ExternalExpanding`. Directories of
 //!   hostPath volumes are not deleted: such a volume is Failed once it is released.

@@ -260,9 +260,37 @@ impl Case<'_> {
         }
         let going = |p: &&Arc<Pod>| self.plan.delete.contains(&name(p));
         let stay = self.active.iter().filter(|p| !going(p));
-        status.ready = Some(stay.filter(|p| pods::ready_since(p).is_some()).count() as i32);
+        let ready = stay.filter(|p| pods::ready_since(p).is_some()).count() as i32;
+        // The cache may still show pods that were deleted, and the old number of active pods does
+        // not count them. The API server takes no status with more ready pods than active ones.
+        status.ready = Some(ready.min(status.active.unwrap_or(0)));
         status.terminating = Some(self.terminating as i32);
         status.uncounted_terminated_pods = Some(self.uncounted);
         self.plan
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::job::world::World;
+    use serde_json::json;
+
+    /// The Job was suspended, and the cache does not show yet that its pods are going. Upstream:
+    /// `RejectMoreReadyThanActivePods`.
+    #[test]
+    fn no_more_pods_are_ready_than_active_while_earlier_writes_are_unseen() {
+        let mut w = World::new(json!({"completions": 2, "parallelism": 2}));
+        w.settle();
+        for pod in &mut w.pods {
+            let ready = json!([{"type": "Ready", "status": "True"}]);
+            pod.status.as_mut().unwrap().conditions = serde_json::from_value(ready).unwrap();
+        }
+        assert_eq!(w.look().status.ready, Some(2));
+        w.job.spec.as_mut().unwrap().suspend = Some(true);
+        w.job.status = Some(w.look().status);
+        let pods: Vec<Arc<Pod>> = w.pods.iter().cloned().map(Arc::new).collect();
+        let told = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
+        assert_eq!((told.active, told.ready), (None, Some(0)));
     }
 }

@@ -209,10 +209,16 @@ impl Eviction {
         let now = clock::now();
         let pod = self.shared.informer::<Pod>().get(key).filter(|p| p.metadata.deletion_timestamp.is_none());
         let node = pod.as_ref().and_then(|p| self.shared.informer::<Node>().get(&Key::new("", node_of(p))));
-        let taints = node.map(|n| taints_of(&n)).unwrap_or_default();
-        let allowed = pod.as_ref().and_then(|p| allowed_stay(p, &taints, now));
         let uid = pod.as_ref().and_then(|p| p.metadata.uid.as_ref());
-        let was_to_go = self.stays.lock().get(key).is_some_and(|(of, _)| of.as_ref() == uid);
+        let known = self.stays.lock().get(key).filter(|(of, _)| of.as_ref() == uid).map(|(_, stay)| *stay);
+        let was_to_go = known.is_some();
+        let allowed = match (&pod, node) {
+            (Some(pod), Some(node)) => allowed_stay(pod, &taints_of(&node), now),
+            // A deleted Node takes no taint off: the eviction goes on, as upstream
+            // (`handleNodeUpdate`). The pod garbage collector may end the pod earlier.
+            (Some(_), None) => known,
+            (None, _) => None,
+        };
         let stay = self.earliest_stay(key, uid, allowed, now);
         let Some(pod) = pod else { return Ok(Outcome::Done) };
         let Some(stay) = stay else {
@@ -323,6 +329,30 @@ mod tests {
         tell(json!([taint(UNREACHABLE, 0)]));
         let later = eviction.sync(&key, &None).await.unwrap();
         assert!(matches!(later, Outcome::After(left) if left > 4 * minute), "after a break: {later:?}");
+    }
+
+    /// As by `kubectl delete node` of a silent node: its pods still leave when their time is over,
+    /// and no Event says that they stay.
+    #[tokio::test]
+    async fn the_deletion_of_a_node_cancels_no_eviction() {
+        let server = Scripted::new(|_| None).await;
+        let taint = json!({"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": Time(clock::now())});
+        let tolerations = json!([{"key": UNREACHABLE, "operator": "Exists", "tolerationSeconds": 300}]);
+        let eviction = eviction(&server, taint, tolerations).await;
+        let key = Key::new("d", "p");
+        assert!(matches!(eviction.sync(&key, &None).await.unwrap(), Outcome::After(_)));
+        let node: Node = serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap();
+        eviction.shared.informer::<Node>().tell_gone(node.clone());
+        let later = eviction.sync(&key, &None).await.unwrap();
+        assert!(matches!(later, Outcome::After(left) if left > Duration::from_secs(240)), "{later:?}");
+        // Events of one source are written in their order.
+        eviction.recorder.normal(&reference(&node), "End", "end", None);
+        server.event("End").await;
+        assert!(server.events().iter().all(|event| event.body["reason"] != EVICTION));
+        // Registered anew without a taint.
+        eviction.shared.informer::<Node>().tell_of(node);
+        assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+        assert_eq!(server.event(EVICTION).await, "Cancelling deletion of Pod d/p");
     }
 
     #[test]

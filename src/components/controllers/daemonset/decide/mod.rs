@@ -186,8 +186,11 @@ pub(crate) fn decide(
     let is_new = |p: &&Arc<Pod>| revisions::of_pod(p).is_some_and(|h| h == hash);
     let mut plan = Plan::default();
     let mut by_node: BTreeMap<String, Vec<&Arc<Pod>>> = BTreeMap::new();
-    for pod in mine.iter().filter(|p| !is_going(p)) {
-        by_node.entry(target(pod).unwrap_or_default()).or_default().push(pod);
+    // A pod that names no node yet, as an adopted one, is the scheduler's (upstream:
+    // `getNodesToDaemonPods`).
+    let staying = mine.iter().filter(|p| !is_going(p));
+    for (node, pod) in staying.filter_map(|pod| Some((target(pod)?, pod))) {
+        by_node.entry(node).or_default().push(pod);
     }
     let mut settled: BTreeMap<String, Place> = BTreeMap::new();
     let mut missing = 0;

@@ -88,6 +88,16 @@ fn of_the_pods_of_a_missing_node_only_those_that_are_not_bound_go() {
     );
 }
 
+/// A user has made it, with the labels of the set.
+#[test]
+fn an_adopted_pod_without_a_node_is_left_to_the_scheduler() {
+    let nodes = [node("a", None), node("b", Some("x"))];
+    let with = |bare: &str| [pod("p1", "a", "h", true), pod("p2", bare, "h", false)];
+    assert_eq!(decide(&set(json!({})), &nodes, &with(""), "h", now()), Plan::default());
+    assert_eq!(decide(&set(json!({})), &nodes, &with("b"), "h", now()), Plan::default(), "it may stay");
+    assert_eq!(decide(&set(json!({})), &nodes, &with("a"), "h", now()).delete, ["p2"], "one too many");
+}
+
 #[test]
 fn a_pod_that_is_bound_stays_and_one_that_still_runs_counts() {
     let nodes = [node("a", None)];
