@@ -67,7 +67,8 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
 /// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
 /// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
 /// started this one writes to the same place, a whole session is recorded, and it is not this
-/// command's output that was put away.
+/// command's output that was put away. dash redirects itself before it starts a command, so from
+/// there nothing is told, and a look into a file counts.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file
