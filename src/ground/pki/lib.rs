@@ -13,7 +13,8 @@
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
-//! [`doubt`] why a server is not believed, e.g. that the authority has ended.
+//! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
+//! name stands in the common name alone.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
@@ -56,7 +57,7 @@ mod uri;
 
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
-pub use doubt::doubted;
+pub use doubt::{doubted, legacy_name};
 pub use error::Error;
 pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
