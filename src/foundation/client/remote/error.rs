@@ -40,9 +40,46 @@ pub fn error_of(target: &Target, error: &(dyn Cause + 'static)) -> Error {
             if io.kind() == io::ErrorKind::UnexpectedEof {
                 return Error::Transport("EOF".into());
             }
+            if io.kind() == io::ErrorKind::ConnectionReset {
+                return Error::Transport("read: connection reset by peer".into());
+            }
+        }
+        // The server closed the connection instead of an answer.
+        if here.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message) {
+            return Error::Transport("EOF".into());
         }
         deepest = here.to_string();
         cause = here.source();
     }
     Error::Transport(deepest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Http;
+    use super::*;
+    use http::Request;
+    use http_body_util::Full;
+    use tokio::io::AsyncReadExt;
+
+    /// As an API server does that ends, or that another program takes the connection from.
+    #[tokio::test]
+    async fn a_connection_that_ends_without_an_answer_is_told_in_gos_words() {
+        for (is_reset, why) in [(false, "EOF"), (true, "read: connection reset by peer")] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let host = listener.local_addr().unwrap().to_string();
+            let http = Http::new(Target::anybody("http", &host)).unwrap();
+            let request = Request::get(format!("http://{host}/api")).body(Full::default()).unwrap();
+            let server = async {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let _ = tcp.read(&mut [0; 1024]).await.unwrap();
+                if is_reset {
+                    tcp.set_zero_linger().unwrap();
+                }
+            };
+            let (_, answer) = tokio::join!(server, http.send(request));
+            let told = answer.err().unwrap().to_string();
+            assert_eq!(told, format!("Unable to connect to the server: {why}"));
+        }
+    }
 }
