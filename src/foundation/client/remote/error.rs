@@ -1,5 +1,6 @@
 //! Why a server cannot be asked.
 
+use super::alert;
 use crate::kubeconfig::{PluginError, Target};
 use std::error::Error as Cause;
 use std::io;
@@ -42,6 +43,11 @@ pub fn error_of(target: &Target, error: &(dyn Cause + 'static)) -> Error {
             }
             if io.kind() == io::ErrorKind::ConnectionReset {
                 return Error::Transport("read: connection reset by peer".into());
+            }
+            // In TLS 1.3 a server refuses a client's certificate after the greeting.
+            let tls = io.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            if let Some(told) = tls.and_then(alert::told) {
+                return Error::Transport(told);
             }
         }
         // The server closed the connection instead of an answer.
