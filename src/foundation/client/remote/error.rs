@@ -78,7 +78,7 @@ mod tests {
             let request = Request::get(format!("http://{host}/api")).body(Full::default()).unwrap();
             let server = async {
                 let (mut tcp, _) = listener.accept().await.unwrap();
-                let _ = tcp.read(&mut [0; 1024]).await.unwrap();
+                assert!(tcp.read(&mut [0; 1024]).await.unwrap() > 0);
                 if is_reset {
                     tcp.set_zero_linger().unwrap();
                 }
