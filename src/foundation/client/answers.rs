@@ -29,7 +29,7 @@ pub fn segment(name: &str) -> String {
     percent_encoding::utf8_percent_encode(name, &KEPT).to_string()
 }
 
-/// Is this the API server's answer with that HTTP code?
+/// Returns true for an answer of the API server with that HTTP code.
 ///
 /// A patch that names a uid is meant for that object alone. If another one has its name by now, the
 /// server answers an update with 409, and a patch with 422: it takes the uid for a change. Here
@@ -45,8 +45,8 @@ fn is_of_another(status: &kube::core::Status) -> bool {
     status.code == 422 && causes.into_iter().any(|cause| cause.field == "metadata.uid")
 }
 
-/// Did no API server answer, or only to say that it cannot now? What was read before is then as
-/// good as it was. A request that could not be built was never sent, and never will be.
+/// Returns true if no API server answered, or only to say that it cannot now. What was read before
+/// is then as good as it was. A request that could not be built was never sent, and never will be.
 pub fn is_unanswered(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => status.code >= 500 || status.code == 429,

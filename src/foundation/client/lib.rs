@@ -31,7 +31,7 @@
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
-//! refused); the cache of discovery on disk.
+//! refused); redirects to another server; the cache of discovery on disk.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 

@@ -159,8 +159,8 @@ impl Default for Correlator {
 }
 
 impl Correlator {
-    /// What to tell of the note; `None` if its object has caused enough Events of its type. It is
-    /// counted all the same.
+    /// Returns what to tell of the note; `None` if its object has caused enough Events of its type.
+    /// It is counted all the same.
     fn correlate(&mut self, note: &Note) -> Option<Told> {
         let (about, now) = (&note.about, note.at);
         // The uid is part of it: an object that is made anew under the same name has its own
@@ -208,9 +208,9 @@ impl Correlator {
     }
 }
 
-/// Did the API server answer, and not that it has no time just now? A request that cannot be built
-/// counts as refused, as in client-go: the next try would fail in the same way, and all other
-/// Events of the component would wait for it.
+/// Returns true if the API server answered, other than that it has no time just now. A request that
+/// cannot be built counts as refused, as in client-go: the next try would fail in the same way, and
+/// all other Events of the component would wait for it.
 fn is_refusal(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => !matches!(status.code, 429 | 503),

@@ -47,8 +47,8 @@ pub struct Client {
 pub struct Clients(Arc<Believing>);
 
 impl Clients {
-    /// Whose certificate this is, the first of `certs`; those after it, of which eight count, may
-    /// lead to the authority. `None`: it names nobody.
+    /// Authenticates the owner of a certificate, the first of `certs`; those after it, of which
+    /// eight count, may lead to the authority. `None`: it names no user.
     ///
     /// # Errors
     /// Why it is not believed, e.g. `invalid peer certificate: UnknownIssuer`.

@@ -17,6 +17,10 @@ use x509_parser::x509::X509Version;
 /// signature at each step of a chain.
 const BESIDE_MAX: usize = 8;
 
+/// The last numbers of the attributes 2.5.4.N (X.520).
+const COMMON_NAME: u8 = 3;
+const ORGANIZATION: u8 = 10;
+
 /// What Go says of an authority that has the right name and did not sign.
 const CANNOT_SIGN: &str = "x509: invalid signature: parent certificate cannot sign this kind of certificate";
 const NOT_KNOWN: &str = "x509: cannot verify signature: algorithm unimplemented";
@@ -45,6 +49,52 @@ pub fn doubted(why: &CertificateError) -> Option<String> {
     why.downcast_ref::<Doubt>().map(ToString::to_string)
 }
 
+/// A certificate that has the name of its server, but not as an alternative name (SAN).
+#[derive(thiserror::Error)]
+#[error("certificate relies on legacy Common Name field, use SANs instead")]
+struct LegacyName;
+
+/// rustls writes the error of others in this form.
+impl std::fmt::Debug for LegacyName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Returns what Go says of a certificate that has the name of its server as its common name alone,
+/// if that is why a server is not believed.
+pub fn legacy_name(why: &CertificateError) -> Option<String> {
+    let CertificateError::Other(OtherError(why)) = why else { return None };
+    why.downcast_ref::<LegacyName>().map(ToString::to_string)
+}
+
+/// Returns the reason that Go gives for a certificate without the name of its server, of which
+/// webpki says `why`. Source: `HostnameError` in Go's crypto/x509.
+///
+/// Example: of `openssl req -x509 -subj /CN=localhost`, which has no alternative names, Go tells a
+/// client of `localhost` what the certificate lacks.
+pub(crate) fn unnamed(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>) -> Error {
+    let is_name = matches!(why, Error::InvalidCertificate(CertificateError::NotValidForNameContext { .. }));
+    match signatures::parse(own) {
+        Ok(parsed) if is_name && is_common_name_alone(&parsed, &name.to_str()) => {
+            CertificateError::Other(OtherError(Arc::new(LegacyName))).into()
+        }
+        _ => why,
+    }
+}
+
+/// Returns true for a certificate without alternative names whose common name is this host's. The
+/// first label of the common name may be `*`.
+fn is_common_name_alone(own: &X509Certificate<'_>, host: &str) -> bool {
+    let common = texts(own, COMMON_NAME).last().unwrap_or_default().to_ascii_lowercase();
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    let (labels, wanted) = (common.split('.'), host.split('.'));
+    let is_same = |(at, (label, wanted)): (usize, (&str, &str))| at == 0 && label == "*" || label == wanted;
+    !leaf::has_names(own)
+        && labels.clone().count() == wanted.clone().count()
+        && labels.zip(wanted).enumerate().all(is_same)
+}
+
 /// Returns the reason that Go gives for a server's certificate that webpki cannot read, of which
 /// rustls writes its inside.
 pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Error {
@@ -62,7 +112,9 @@ pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>
         true => why,
         // The earlier versions have no names.
         false => {
-            CertificateError::NotValidForNameContext { expected: name.to_owned(), presented: vec![] }.into()
+            let why =
+                CertificateError::NotValidForNameContext { expected: name.to_owned(), presented: vec![] };
+            unnamed(why.into(), own, name)
         }
     }
 }
@@ -187,13 +239,15 @@ fn insecure(algorithm: &str) -> String {
 /// Returns what Go calls an authority: its common name, else its first organization, else its
 /// number.
 fn called(own: &X509Certificate<'_>) -> String {
-    let texts = |number: u8| {
-        let all = own.subject().iter_attributes();
-        let all = all.filter(move |attribute| attribute.attr_type().as_bytes() == [0x55, 4, number]);
-        all.filter_map(|attribute| name::text(attribute.attr_value()).ok())
-    };
-    let common = texts(3).last().filter(|name| !name.is_empty());
-    common.or_else(|| texts(10).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
+    let common = texts(own, COMMON_NAME).last().filter(|name| !name.is_empty());
+    common.or_else(|| texts(own, ORGANIZATION).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
+}
+
+/// Returns the texts of an attribute 2.5.4.N of a certificate's subject.
+fn texts(own: &X509Certificate<'_>, number: u8) -> impl Iterator<Item = String> {
+    let all = own.subject().iter_attributes();
+    let all = all.filter(move |attribute| attribute.attr_type().as_bytes() == [0x55, 4, number]);
+    all.filter_map(|attribute| name::text(attribute.attr_value()).ok())
 }
 
 #[cfg(test)]
@@ -274,6 +328,41 @@ mod tests {
         let made = leaf_over_middle(&Subject::server("x", &["127.0.0.1"]), 900, 900, &[]);
         let why = refusal(&made.root_pem, &[made.leaf, made.middle], 400);
         assert!(matches!(why, CertificateError::ExpiredContext { .. }), "{why:?}");
+    }
+
+    /// As `openssl req -x509 -subj /CN=localhost` makes it, the usual first try.
+    #[test]
+    fn a_common_name_alone_names_no_server_and_go_says_so() {
+        let told = |common: &str, names: &[&str], host: &str| {
+            let mut own = ca::params(&Subject::server(common, names), 30).unwrap();
+            own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            let authorities = these(own.pem().as_bytes()).unwrap();
+            let known = Known { authorities, provider: identity::provider() };
+            let name = crate::server_name(host).unwrap();
+            match known.verify_server_cert(own.der(), &[], &name, &[], UnixTime::now()) {
+                Err(Error::InvalidCertificate(why)) => super::legacy_name(&why),
+                other => panic!("{other:?}"),
+            }
+        };
+        let legacy = Some("certificate relies on legacy Common Name field, use SANs instead".to_string());
+        for (common, host) in [
+            ("localhost", "localhost"),
+            ("Web.Example", "web.example."),
+            ("*.example", "web.example"),
+            ("127.0.0.1", "127.0.0.1"),
+        ] {
+            assert_eq!(told(common, &[], host), legacy, "{common} {host}");
+        }
+        for (common, names, host) in [
+            ("localhost", &["other"][..], "localhost"),
+            ("localhost", &[], "other"),
+            ("*.example", &[], "a.web.example"),
+            ("web.*", &[], "web.example"),
+            ("", &[], "localhost"),
+        ] {
+            assert_eq!(told(common, names, host), None, "{common} {host}");
+        }
     }
 
     /// Those that webpki does not read.

@@ -209,7 +209,7 @@ impl ServerCertVerifier for Known {
         let trial =
             doubt::Trial { authorities: &self.authorities, beside: more, now, serves: SERVERS, known };
         judged.map_err(|why| trial.reason(why, own))?;
-        verify_server_name(&parsed, name)?;
+        verify_server_name(&parsed, name).map_err(|why| doubt::unnamed(why, own, name))?;
         Ok(ServerCertVerified::assertion())
     }
     proof_of_the_key!(provider);

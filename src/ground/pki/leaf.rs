@@ -56,7 +56,8 @@ pub(crate) fn reconsider(
     Err(if is_read { why } else { last })
 }
 
-fn has_names(leaf: &X509Certificate<'_>) -> bool {
+/// Returns true if a certificate has alternative names (SANs).
+pub(crate) fn has_names(leaf: &X509Certificate<'_>) -> bool {
     leaf.extensions()
         .iter()
         .any(|e| matches!(e.parsed_extension(), ParsedExtension::SubjectAlternativeName(_)))

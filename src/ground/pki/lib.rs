@@ -13,7 +13,8 @@
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
-//! [`doubt`] why a server is not believed, e.g. that the authority has ended.
+//! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
+//! name stands in the common name alone.
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
@@ -22,10 +23,11 @@
 //! whose subject has its names as TeletexString or BMPString: the API refuses them.
 //! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
 //! client with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
-//! handshake. Of a chain below an authority that limits its length (`pathlen`) the first four
-//! certificates beside the leaf count. A server that has another name and an unknown authority is
-//! refused for its authority, in Go for its name. Renewal in a running cluster: certificates of
-//! components last a year, and only the next start makes new ones.
+//! handshake, and so does a server with a P-521 key, or with no key exchange but P-521's or no
+//! cipher suites but those of TLS 1.2 with CBC. Of a chain below an authority that limits its
+//! length (`pathlen`) the first four certificates beside the leaf count. A server that has another
+//! name and an unknown authority is refused for its authority, in Go for its name. Renewal in a
+//! running cluster: certificates of components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -56,7 +58,7 @@ mod uri;
 
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
-pub use doubt::doubted;
+pub use doubt::{doubted, legacy_name};
 pub use error::Error;
 pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};

@@ -136,6 +136,7 @@ fn refusal(error: Error) -> Refusal {
     let Error::InvalidCertificate(bad) = &error else { return Refusal::Handshake(error.to_string()) };
     Refusal::Unbelieved(match bad {
         Bad::NotValidForName | Bad::NotValidForNameContext { .. } => return Refusal::OtherName,
+        legacy if pki::legacy_name(legacy).is_some() => return Refusal::OtherName,
         Bad::UnknownIssuer => "unable to get local issuer certificate".into(),
         Bad::Expired | Bad::ExpiredContext { .. } => "certificate has expired".into(),
         Bad::NotValidYet | Bad::NotValidYetContext { .. } => "certificate is not yet valid".into(),

@@ -139,7 +139,7 @@ impl Api {
     }
 
     /// Sends a request. An answer 429 or 5xx with `Retry-After` is retried, [`RETRIES`] times at
-    /// most.
+    /// most, and a redirect of the server is followed.
     ///
     /// # Errors
     /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
@@ -170,7 +170,7 @@ impl Api {
             for (name, value) in &self.headers(&user) {
                 request.headers_mut().append(name, value.clone());
             }
-            let sent = user.http.send(request);
+            let sent = user.http.send_following(request);
             // The limit is of the whole answer, so also of a watch and of a log that is followed.
             let until = self.timeout.map(|limit| Instant::now() + limit);
             let response = match until {

@@ -93,6 +93,8 @@ impl Target {
         if !port.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(Error::Address(server.into()));
         }
+        // Behind a colon without digits Go takes the port of the scheme.
+        let host = host.strip_suffix(':').unwrap_or(host);
         Ok(Target {
             host: host.to_string(),
             authorization: in_url(user),
@@ -195,6 +197,19 @@ mod tests {
     #[test]
     fn a_key_of_any_letters_is_a_part_of_a_header() {
         assert_eq!(extra_header("example.org/a b%"), "Impersonate-Extra-example.org%2Fa%20b%25");
+    }
+
+    #[test]
+    fn a_server_without_a_port_has_that_of_its_scheme() {
+        for (server, host) in [
+            ("https://10.0.0.1", "10.0.0.1"),
+            ("https://10.0.0.1:/base", "10.0.0.1"),
+            ("https://[::1]:", "[::1]"),
+            ("localhost:", "localhost"),
+            ("https://10.0.0.1:6443", "10.0.0.1:6443"),
+        ] {
+            assert_eq!(Target::at(server).unwrap().host, host, "{server}");
+        }
     }
 
     #[tokio::test]

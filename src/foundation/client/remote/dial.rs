@@ -1,6 +1,7 @@
 //! Connections to a server that a kubeconfig names: TCP, or TLS over it.
 
 use super::addresses;
+use super::alert;
 use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
@@ -135,7 +136,7 @@ fn tls_error(error: io::Error) -> io::Error {
     let why = match (told, refusal) {
         _ if is_plain => "http: server gave HTTP response to HTTPS client".into(),
         (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
-        (None, Some(other)) => format!("tls: {other}"),
+        (None, Some(other)) => alert::told(other).unwrap_or_else(|| format!("tls: {other}")),
         (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
         (None, None) => lower(&error),
     };
@@ -166,7 +167,7 @@ fn not_believed(why: &CertificateError) -> Option<String> {
             "certificate specifies an incompatible key usage".into()
         }
         CertificateError::UnhandledCriticalExtension => "unhandled critical extension".into(),
-        other => return pki::doubted(other),
+        other => return pki::doubted(other).or_else(|| pki::legacy_name(other)),
     })
 }
 

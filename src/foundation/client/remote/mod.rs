@@ -5,6 +5,7 @@
 //! prints it.
 
 mod addresses;
+mod alert;
 mod dial;
 mod error;
 mod header;

@@ -103,10 +103,11 @@ pub struct Channel {
     origin: Uri,
 }
 
-/// Returns what is wrong with an authority that has the name of the server's and is another one.
+/// Returns what is wrong with an authority that has the name of the server's and is another one, or
+/// with a certificate that has the server's name as its common name alone.
 fn not_believed(error: &std::io::Error) -> Option<String> {
     match error.get_ref()?.downcast_ref::<rustls::Error>()? {
-        rustls::Error::InvalidCertificate(why) => pki::doubted(why),
+        rustls::Error::InvalidCertificate(why) => pki::doubted(why).or_else(|| pki::legacy_name(why)),
         _ => None,
     }
 }

@@ -1,0 +1,51 @@
+//! Alerts of TLS: why a server ends a connection.
+
+use rustls::AlertDescription as Alert;
+
+/// Returns Go's words for the alert with which a server has ended a connection, if `error` is one.
+/// Source: `alertText` in Go's crypto/tls.
+///
+/// Example: a server that insists on a client certificate ends a connection without one with
+/// `certificate required`.
+pub(super) fn told(error: &rustls::Error) -> Option<String> {
+    let rustls::Error::AlertReceived(alert) = error else { return None };
+    let words = match alert {
+        Alert::UnexpectedMessage => "unexpected message",
+        Alert::HandshakeFailure => "handshake failure",
+        Alert::BadCertificate => "bad certificate",
+        Alert::UnsupportedCertificate => "unsupported certificate",
+        Alert::CertificateRevoked => "revoked certificate",
+        Alert::CertificateExpired => "expired certificate",
+        Alert::CertificateUnknown => "unknown certificate",
+        Alert::IllegalParameter => "illegal parameter",
+        Alert::UnknownCA => "unknown certificate authority",
+        Alert::AccessDenied => "access denied",
+        Alert::DecodeError => "error decoding message",
+        Alert::DecryptError => "error decrypting message",
+        Alert::ProtocolVersion => "protocol version not supported",
+        Alert::InsufficientSecurity => "insufficient security level",
+        Alert::InternalError => "internal error",
+        Alert::UnrecognisedName => "unrecognized name",
+        Alert::CertificateRequired => "certificate required",
+        Alert::NoApplicationProtocol => "no application protocol",
+        _ => return None,
+    };
+    Some(format!("remote error: tls: {words}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_alert_of_the_server_is_told_in_gos_words() {
+        let of = |alert| told(&rustls::Error::AlertReceived(alert));
+        assert_eq!(of(Alert::HandshakeFailure).as_deref(), Some("remote error: tls: handshake failure"));
+        assert_eq!(
+            of(Alert::CertificateRequired).as_deref(),
+            Some("remote error: tls: certificate required")
+        );
+        assert_eq!(of(Alert::NoRenegotiation), None);
+        assert_eq!(told(&rustls::Error::DecryptError), None, "that is our own");
+    }
+}
