@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -67,19 +67,19 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
 /// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
 /// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
 /// started this one writes to the same place, a whole session is recorded, and it is not this
-/// command's output that was put away. dash redirects itself before it starts a command, so from
-/// there nothing is told, and a look into a file counts.
+/// command's output that was put away; unless that process is a shell that redirected itself for
+/// this command, as dash does.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file
 /// kubectl get pods > /dev/null           null
+/// { kubectl get pods; } > pods.txt       file
 /// kubectl get pods | grep web            -
 /// a script of such lines, in a log file  -
 /// ```
 pub fn unseen() -> Option<&'static str> {
-    let target = |process: &str| std::fs::read_link(format!("/proc/{process}/fd/1")).ok();
-    let own = target("self")?;
-    if target(&parent_id().to_string())? == own {
+    let (own, parent) = (target("self", "1")?, parent_id().to_string());
+    if target(&parent, "1")? == own && !keeps_another_output(&parent, &own) {
         return None;
     }
     match std::fs::metadata("/proc/self/fd/1") {
@@ -87,6 +87,31 @@ pub fn unseen() -> Option<&'static str> {
         Ok(_) if own == Path::new("/dev/null") => Some("null"),
         _ => None,
     }
+}
+
+/// Where a descriptor of a process leads.
+fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/fd/{descriptor}")).ok()
+}
+
+/// Does this shell hold the standard output that it had before it redirected itself to `now`? It
+/// keeps it at 10 or above, closed for what it starts. Its script, if it reads one, lies there too,
+/// but is open for reading; and so does the terminal of its job control.
+fn keeps_another_output(shell: &str, now: &Path) -> bool {
+    /// `O_CLOEXEC`, `O_ACCMODE` of fcntl.h, as fdinfo shows them.
+    const CLOSED_FOR_CHILDREN: u32 = 0o2_000_000;
+    const ACCESS: u32 = 0o3;
+    let is_kept = |descriptor: &str| {
+        let info = std::fs::read_to_string(format!("/proc/{shell}/fdinfo/{descriptor}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or_default();
+        flags & CLOSED_FOR_CHILDREN != 0
+            && flags & ACCESS != 0
+            && target(shell, descriptor).is_some_and(|to| to != now && to != Path::new("/dev/tty"))
+    };
+    let descriptors = std::fs::read_dir(format!("/proc/{shell}/fd")).into_iter().flatten().flatten();
+    let mut numbers = descriptors.filter_map(|entry| entry.file_name().into_string().ok());
+    numbers.any(|number| number.parse::<u32>().is_ok_and(|n| n >= 10) && is_kept(&number))
 }
 
 /// Waits for a signal that asks this program to end; the exit code. Its default action would leave
@@ -203,6 +228,24 @@ mod tests {
         assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
         let null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
         assert_eq!(told(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
+
+        // dash redirects itself, bash its child; a group redirects both.
+        let by_shell = |script: &str| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("{script}; exit $?")]).arg(std::env::current_exe().unwrap()).arg(name);
+            let shell = shell.env(UNSEEN, "1").current_dir(dir.path()).stdout(std::process::Stdio::piped());
+            shell.status().unwrap().code()
+        };
+        for (script, code) in [
+            (r#""$0" --exact "$1" > out"#, 71),
+            (r#""$0" --exact "$1" > /dev/null"#, 72),
+            (r#"{ "$0" --exact "$1"; } > out"#, 71),
+            (r#""$0" --exact "$1""#, 70),
+            (r#""$0" --exact "$1" 2> err"#, 70),
+            (r#"exec > out; "$0" --exact "$1""#, 70),
+        ] {
+            assert_eq!(by_shell(script), Some(code), "{script}");
+        }
     }
 
     fn is_raw(terminal: impl AsFd) -> bool {
