@@ -1,7 +1,7 @@
 //! kubectl as a program of its own: real streams, a runtime, signals.
 
 use super::Env;
-use super::command::run;
+use super::command::{INTERRUPTED, run};
 use super::io::{Io, Terminal};
 use linux::{pty, trap};
 use nix::sys::termios::{self, SetArg, Termios};
@@ -26,14 +26,35 @@ pub fn main_with_stdio(args: Vec<String>) -> i32 {
             return 1;
         }
     };
-    let code = runtime.block_on(on_stdio(args, Env { unseen: unseen(), ..Env::of_process() }));
+    let code = runtime.block_on(to_the_end(args, Env::of_process()));
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
     code
 }
 
-/// Runs a command line on this process' own streams, within a runtime.
+/// Runs a command line for which this process is there, within a runtime. What a signal
+/// interrupted ends by that signal, as a program without a handler does: a shell that waits for it
+/// then ends its own loop, too.
+pub async fn to_the_end(args: Vec<String>, env: Env) -> i32 {
+    let ended = ended(args, Env { unseen: unseen(), ..env }).await;
+    if let Some(signal) = ended.by {
+        linux::signal::end_by(signal);
+    }
+    ended.code
+}
+
+/// Runs one of the command lines of a process on the process' own streams, within a runtime.
 pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
+    ended(args, env).await.code
+}
+
+/// How a command line ended: 128 and its number where a signal asked for it.
+struct Ended {
+    code: i32,
+    by: Option<i32>,
+}
+
+async fn ended(args: Vec<String>, env: Env) -> Ended {
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();
     let mut signals = JoinSet::new(); // ends with this call
@@ -44,7 +65,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
             interrupted.cancel();
         }
     });
-    let terminal = Tty::new();
+    let (terminal, canceled) = (Tty::new(), cancel.clone());
     let io = Io {
         stdin: Box::new(tokio::io::stdin()),
         stdout: Box::new(tokio::io::stdout()),
@@ -53,15 +74,19 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
         own: true,
         cancel,
     };
-    let code = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        code = end_requested() => code,
-        code = run(args, io, env) => code,
+        signal = end_requested() => Ended { code: 128 + signal, by: Some(signal) },
+        code = run(args, io, env) => {
+            let interrupt = SignalKind::interrupt().as_raw_value();
+            let is_interrupted = canceled.is_cancelled() && code == INTERRUPTED;
+            Ended { code, by: is_interrupted.then_some(interrupt) }
+        }
     };
     if let Some(terminal) = terminal {
         terminal.raw(false);
     }
-    code
+    ended
 }
 
 /// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
@@ -114,21 +139,21 @@ fn keeps_another_output(shell: &str, now: &Path) -> bool {
     numbers.any(|number| number.parse::<u32>().is_ok_and(|n| n >= 10) && is_kept(&number))
 }
 
-/// Waits for a signal that asks this program to end; the exit code. Its default action would leave
-/// the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
+/// Waits for a signal that asks this program to end, and returns its number. Its default action
+/// would leave the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
 async fn end_requested() -> i32 {
     let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
     // What the program that started this one ignores stays ignored (nohup).
     let heeded = kinds.into_iter().filter(|kind| !trap::is_ignored(kind.as_raw_value()));
     let mut signals: Vec<_> =
-        heeded.filter_map(|kind| Some((128 + kind.as_raw_value(), signal(kind).ok()?))).collect();
+        heeded.filter_map(|kind| Some((kind.as_raw_value(), signal(kind).ok()?))).collect();
     if signals.is_empty() {
         return std::future::pending().await;
     }
-    let each = signals.iter_mut().map(|(code, signal)| {
+    let each = signals.iter_mut().map(|(number, signal)| {
         Box::pin(async move {
             signal.recv().await;
-            *code
+            *number
         })
     });
     futures::future::select_all(each).await.0
@@ -277,7 +302,7 @@ mod tests {
             "spec": {"containers": [{"name": "web"}]}});
         server.hold("/api/v1/namespaces/default/pods/web", pod);
         let args = ["kubectl", "exec", "-it", "web", &format!("--server={}", server.address), "--", "sh"];
-        std::process::exit(on_stdio(args.map(String::from).to_vec(), Env::default()).await);
+        std::process::exit(to_the_end(args.map(String::from).to_vec(), Env::default()).await);
     }
 
     #[test]
@@ -289,7 +314,8 @@ mod tests {
         let mut child = pair.slave.spawn_command(command).unwrap();
         // While this end is open: the kernel itself resets a terminal that nobody has open.
         let terminal = std::fs::File::open(pair.master.tty_name().expect("a name")).expect("the terminal");
-        assert_eq!(child.wait().unwrap().exit_code(), 128 + 15);
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some_and(|signal| signal.starts_with("Terminated")), "{status:?}");
         assert!(!is_raw(&terminal));
     }
 }
