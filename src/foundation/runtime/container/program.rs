@@ -135,9 +135,10 @@ fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }
 
-/// Default capabilities plus `add` minus `drop`. `ALL` counts before the names do, so `drop: [ALL],
-/// add: [X]` leaves X; a name in both lists is dropped. The order is that of containerd's
-/// `WithCapabilities`: add ALL, drop ALL, add names, drop names.
+/// Default capabilities plus `add` minus `drop`, in order. `ALL` counts before the names do, so
+/// `drop: [ALL], add: [X]` leaves X; a name in both lists is dropped. The order of the steps is
+/// that of containerd's `WithCapabilities`: add ALL, drop ALL, add names, drop names. The lists are
+/// as long as an object may be: the API takes any name.
 pub(super) fn capabilities(security: &Security) -> Vec<String> {
     let all = confine::all_capabilities();
     if security.privileged {
@@ -145,16 +146,16 @@ pub(super) fn capabilities(security: &Security) -> Vec<String> {
     }
     // As containerd, which writes `CAP_` before whatever the pod names: `CAP_X` is no capability.
     let plain = |name: &String| name.to_uppercase();
-    let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
-    let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
+    let add: BTreeSet<String> = security.add_capabilities.iter().map(plain).collect();
+    let dropped: BTreeSet<String> = security.drop_capabilities.iter().map(plain).collect();
     let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
-    let mut keep: Vec<String> = if add.iter().any(|c| c == "ALL") { all } else { defaults.collect() };
-    if dropped.iter().any(|c| c == "ALL") {
+    let mut keep: BTreeSet<String> = match add.contains("ALL") {
+        true => all.into_iter().collect(),
+        false => defaults.collect(),
+    };
+    if dropped.contains("ALL") {
         keep.clear();
     }
     keep.extend(add.into_iter().filter(|c| c != "ALL"));
-    keep.retain(|c| !dropped.contains(c));
-    keep.sort();
-    keep.dedup();
-    keep
+    keep.into_iter().filter(|c| !dropped.contains(c)).collect()
 }
