@@ -121,6 +121,21 @@ pub(crate) fn find_program(
     }
 }
 
+/// Refuses an environment that execve(2) cannot take: with a NUL byte, which a Secret of any bytes
+/// may have. As runc (`prepareEnv`), before the container has started.
+///
+/// # Errors
+/// In runc's words, without the value, which may be a secret.
+pub(crate) fn check_environment(env: &[(String, String)]) -> Result<()> {
+    match env.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        Some((name, _)) => {
+            let why = io::Error::new(io::ErrorKind::InvalidInput, "contains nul byte (\\x00)");
+            Err(Error::new(format!("invalid environment variable {name:?}"), why))
+        }
+        None => Ok(()),
+    }
+}
+
 /// An error of the kernel as Go, and so runc, writes it.
 pub(crate) fn in_words_of_go(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |number| reason(Errno::from_raw(number)))
@@ -187,6 +202,14 @@ mod tests {
         assert_eq!(looked(Path::new("nothing")), "No such file or directory");
         assert_eq!(looked(Path::new("good/below")), "Not a directory");
         assert_eq!(looked(tmp.path()), "directory");
+    }
+
+    #[test]
+    fn a_variable_with_a_nul_byte_is_named_and_its_value_is_not_told() {
+        let env = |value: &str| [("A", "1"), ("KEY", value)].map(|(n, v)| (n.to_string(), v.to_string()));
+        assert!(check_environment(&env("plain")).is_ok());
+        let refused = line_of(&check_environment(&env("secret\0bytes")).unwrap_err());
+        assert_eq!(refused, "invalid environment variable \"KEY\": contains nul byte (\\x00)");
     }
 
     #[test]
