@@ -121,7 +121,8 @@ impl NodeRuntime {
         })))
     }
 
-    /// A sandbox' network namespace; `None` for one that is gone or shares its node's.
+    /// A sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it is
+    /// stopped.
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
     }

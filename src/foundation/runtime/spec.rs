@@ -85,7 +85,8 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// The root is mounted read-only, once the mounts are in it.
     pub read_only_root: bool,
-    /// Its control group is of cgroup v2, and is shown read-only at /sys/fs/cgroup.
+    /// Its control group is of cgroup v2, and is shown at /sys/fs/cgroup: read-only, unless the
+    /// container is privileged.
     pub cgroup_v2: bool,
     /// All capabilities and devices, no filters, and no file of the kernel masked or read-only. Of
     /// control groups it sees its own only, as every container.
@@ -176,11 +177,11 @@ pub(crate) enum Answer {
     Failed(String),
 }
 
-/// Bytes of a reason that travel; the rest is cut off.
+/// Bytes of a reason that travel; the rest is cut off, before a letter that would be cut in two.
 const REASON_MAX: usize = 4096;
 
 fn cut(text: &str) -> &[u8] {
-    &text.as_bytes()[..text.len().min(REASON_MAX)]
+    &text.as_bytes()[..text.floor_char_boundary(REASON_MAX)]
 }
 
 impl Answer {
@@ -228,6 +229,8 @@ mod tests {
         ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
+        let long = Answer::Failed(format!("{}é", "x".repeat(REASON_MAX - 1)));
+        assert_eq!(Answer::decode(&long.encode()), Some(Answer::Failed("x".repeat(REASON_MAX - 1))));
         assert_eq!(Answer::decode(b""), None);
         assert_eq!(Answer::decode(b"Bxx"), None);
     }

@@ -83,7 +83,16 @@ impl Container {
         let request =
             Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
         let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
-        Ok((started?, streams))
+        Ok((started.map_err(in_init)?, streams))
+    }
+}
+
+/// Tells why a container's first process did not start as runc does: since 1.2 it says that of each
+/// such error, and of none of an exec.
+fn in_init(error: Error) -> Error {
+    match error {
+        Error::Start(reason) => Error::Start(format!("error during container init: {reason}")),
+        other => other,
     }
 }
 
@@ -103,6 +112,13 @@ fn depth(path: &Path) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_first_process_that_fails_is_told_as_runc_does() {
+        let told = |error: Error| in_init(error).line();
+        assert_eq!(told(Error::Start("no".into())), "error during container init: no");
+        assert_eq!(told(Error::State("gone".into())), "gone");
+    }
 
     /// The volume of `/data/../logs` would hide that of `/logs/old` otherwise.
     #[test]

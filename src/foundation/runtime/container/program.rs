@@ -34,10 +34,11 @@ pub(super) fn program(
     if argv.is_empty() {
         return Err(Error::Start("no command specified".into()));
     }
-    let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
-    let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
-    let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
-    let env = environment(ours.into_iter().chain(terminal).chain(of_image).chain(config.env.iter().cloned()));
+    let ours = [("PATH", Some(PATH)), ("TERM", config.tty.then_some("xterm")), ("HOSTNAME", Some(hostname))];
+    let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let of_runtime_and_image = ours.chain(image.env.iter().copied());
+    let all = of_runtime_and_image.map(|(name, value)| (name.to_string(), value.to_string()));
+    let env = environment(all.chain(config.env.iter().cloned()));
     let security = &config.security;
     let mut capabilities = capabilities(security);
     let mut warnings = Vec::new();

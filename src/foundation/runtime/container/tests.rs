@@ -28,6 +28,10 @@ fn the_pod_overrides_the_image_as_in_kubernetes() {
     assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
     let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["PATH", "HOSTNAME", "A", "B"], "what is replaced keeps its place");
+    let config = ContainerConfig { tty: true, ..Default::default() };
+    let env = program(&config, &image, "web", true).unwrap().0.env;
+    let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["PATH", "TERM", "HOSTNAME", "A", "B"]);
 }
 
 /// As containerd with `supplementalGroupsPolicy: Merge`. A process of `exec` has the same groups.
@@ -48,7 +52,7 @@ fn the_image_gives_its_users_their_groups() {
     };
     assert_eq!(of(Some(1000), None, &[50, 33, 50]), (1001, vec![8, 33, 50]), "each once, in order");
     assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
-    assert_eq!(of(None, None, &[]), (0, vec![0]));
+    assert_eq!(of(None, None, &[]), (0, vec![]), "its own group is the primary one");
     assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
     let security = Security { supplemental_groups: vec![33, 0], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
@@ -58,7 +62,7 @@ fn the_image_gives_its_users_their_groups() {
         Security { run_as_group: Some(3000), supplemental_groups: vec![4000, 7], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
     let told = user(&program(&config, &image, "h", true).unwrap().0);
-    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![0, 7, 3000, 4000] });
+    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![7, 3000, 4000] });
 }
 
 /// The image `pause` has user 65535, the others have root. `runAsNonRoot` is about who runs in the
