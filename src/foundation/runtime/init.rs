@@ -1,8 +1,9 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
 //! program.
 
-use super::program::{check_environment, executable, find_program, in_words_of_go, line_of};
+use super::program::{check_environment, executable, find_program};
 use super::spec::{Answer, Container, Pause, Process, Role};
+use super::words::{in_words_of_go, line_of};
 use super::{passwd, root};
 use linux::beneath::{Kind, Root};
 use linux::confine::{self, Rights};

@@ -104,6 +104,7 @@ mod stream;
 mod terminal;
 mod turns;
 mod users;
+mod words;
 mod work;
 pub mod zygote;
 

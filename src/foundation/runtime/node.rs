@@ -3,10 +3,10 @@
 use super::container::Container;
 use super::means::{Config, Means};
 use super::names::Names;
-use super::program::in_words_of_go;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
 use super::stream;
+use super::words::in_words_of_go;
 use super::work;
 use async_trait::async_trait;
 use cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};

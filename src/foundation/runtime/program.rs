@@ -1,5 +1,6 @@
 //! The program of a container or of an exec: where it is, and whether the kernel may run it.
 
+use super::words::reason;
 use linux::beneath::{Kind, Root};
 use linux::{Context, Error, Result};
 use nix::errno::Errno;
@@ -136,28 +137,6 @@ pub(crate) fn check_environment(env: &[(String, String)]) -> Result<()> {
     }
 }
 
-/// An error of the kernel as Go, and so runc, writes it.
-pub(crate) fn in_words_of_go(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| reason(Errno::from_raw(number)))
-}
-
-/// Why a process was not made, on one line, for the status of its container.
-///
-/// ```text
-/// cannot mount a volume on /etc/passwd: not a directory
-/// ```
-pub(crate) fn line_of(error: &Error) -> String {
-    format!("{}: {}", error.what, in_words_of_go(&error.cause))
-}
-
-/// A reason in Go's words, which are the C library's with a small letter.
-fn reason(why: Errno) -> String {
-    match why {
-        Errno::ELOOP => "too many levels of symbolic links".into(),
-        why => why.desc().to_lowercase(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -208,17 +187,8 @@ mod tests {
     fn a_variable_with_a_nul_byte_is_named_and_its_value_is_not_told() {
         let env = |value: &str| [("A", "1"), ("KEY", value)].map(|(n, v)| (n.to_string(), v.to_string()));
         assert!(check_environment(&env("plain")).is_ok());
-        let refused = line_of(&check_environment(&env("secret\0bytes")).unwrap_err());
+        let refused = check_environment(&env("secret\0bytes")).unwrap_err().line();
         assert_eq!(refused, "invalid environment variable \"KEY\": contains nul byte (\\x00)");
-    }
-
-    #[test]
-    fn a_failed_start_has_the_words_of_go_and_no_number() {
-        let line = |cause: io::Error| line_of(&Error::new("cannot mount a volume on /data", cause));
-        let of_kernel = line(io::Error::from_raw_os_error(libc::EROFS));
-        assert_eq!(of_kernel, "cannot mount a volume on /data: read-only file system");
-        let own = line(io::Error::other("it is the container's root"));
-        assert_eq!(own, "cannot mount a volume on /data: it is the container's root");
     }
 
     #[test]

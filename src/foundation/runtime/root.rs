@@ -9,8 +9,8 @@
 use super::dev::{devices, links, machine_devices};
 use super::idmap::Users;
 use super::layers::{MERGED, layers, make_dir};
-use super::program::in_words_of_go;
 use super::spec::{Container, Mount};
+use super::words::in_words_of_go;
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
 use linux::user::Ids;

@@ -15,7 +15,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Image and pod together say what runs.
 ///
 /// Also returns what the pod asked for and does not get, a sentence each.
-pub(super) fn program(
+pub(super) fn process(
     config: &ContainerConfig,
     image: &Definition,
     hostname: &str,
