@@ -113,11 +113,18 @@ pub(crate) fn find_program(
         };
     }
     let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-    // A directory that depends on the working directory is none: that may be a volume.
-    let candidates = list.split(':').map(Path::new).filter(|d| d.is_absolute() && !program.is_empty());
-    let mut paths = candidates.map(|directory| directory.join(program));
+    let directories = list.split(':').filter(|_| !list.is_empty() && !program.is_empty());
+    let mut paths = directories.map(|directory| match directory {
+        "" => Path::new(".").join(program),
+        directory => Path::new(directory).join(program),
+    });
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
-        Some(path) => Ok(path),
+        Some(path) if path.is_absolute() => Ok(path),
+        // The working directory may be a volume, in which anybody leaves programs.
+        Some(_) => {
+            let why = "cannot run executable found relative to current directory";
+            fail(why.into(), io::ErrorKind::PermissionDenied)
+        }
         None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
     }
 }
@@ -222,11 +229,17 @@ mod tests {
         let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
         let line = |program| find_program(program, &env, look).map_err(|e| e.line());
         assert_eq!(line("sh"), Ok("/bin/sh".into()));
-        for path in ["", ":", "bin:.", "./usr/bin:"] {
+        for path in [":", "bin:.", "./usr/bin:", "bin:/bin"] {
             let env = [("PATH".to_string(), path.to_string())];
             let found = find_program("sh", &env, |_| Lookup::Runs).map_err(|e| e.line());
-            assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()), "{path}");
+            let why = "exec: \"sh\": cannot run executable found relative to current directory";
+            assert_eq!(found, Err(why.into()), "{path}");
         }
+        let relative = [("PATH".to_string(), "bin:/bin".to_string())];
+        assert_eq!(find_program("sh", &relative, look).map_err(|e| e.line()), Ok("/bin/sh".into()));
+        let none = [("PATH".to_string(), String::new())];
+        let found = find_program("sh", &none, |_| Lookup::Runs).map_err(|e| e.line());
+        assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()));
         assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
         assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
         assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));

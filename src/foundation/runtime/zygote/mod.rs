@@ -325,7 +325,10 @@ impl Zygote {
             roles: std::iter::once(Role::Status).chain(given.iter().map(|(role, _)| *role)).collect(),
             ..request
         })
-        .map_err(|e| gone(e.into()))?;
+        .map_err(|e| cri::Error::Io {
+            what: "cannot write a request for the zygote".into(),
+            cause: e.into(),
+        })?;
         let text = fds::memory_file(&text).map_err(gone)?;
         let mut all = vec![text.as_fd(), theirs.as_fd()];
         all.extend(given.iter().map(|(_, fd)| *fd));
