@@ -38,7 +38,10 @@
 //!
 //! Every container has these bounds, also if its pod asks for none:
 //! - 1024 processes for all containers of a pod together, where there are control groups
-//! - 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm
+//! - 512 MiB and 262144 files of writable layer, 64 MiB and 4096 files each of /dev and /dev/shm
+//! - 256 terminals
+//! - 4 MiB of log entries a second, after 8 MiB at once, and 64 commands that `exec` has not begun
+//!   yet, for all containers of a pod together
 //! - 1048576 descriptors for a process (as containerd's unit sets it), or Ropewalk's own limit if
 //!   that is lower
 //! - no core dumps, which the host's `core_pattern` would handle on the host (containerd leaves

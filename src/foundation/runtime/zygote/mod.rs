@@ -286,7 +286,7 @@ impl Zygote {
     }
 
     /// Ids for user namespaces of pods, which all nodes share too.
-    pub(crate) fn ranges(&self) -> &Arc<Ranges> {
+    pub fn ranges(&self) -> &Arc<Ranges> {
         &self.ranges
     }
 
