@@ -47,7 +47,8 @@ const DNS_PORT: u16 = 53;
 pub(crate) struct Location {
     pub node: String,
     pub network: Arc<dyn NodeNetwork>,
-    /// The pod's own network namespace, unless it shares the node's.
+    /// The pod's network namespace: its own, or the node's with `hostNetwork`. `None`: its sandbox
+    /// is stopped.
     pub netns: Option<Arc<OwnedFd>>,
     pub ip: Ipv4Addr,
 }

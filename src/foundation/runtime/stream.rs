@@ -28,7 +28,8 @@ fn io(cause: std::io::Error) -> Error {
 /// when the caller is gone before there is a session, so is the process that was to become the
 /// program, whatever it waits for.
 ///
-/// Errors: `Start` in runc's words.
+/// # Errors
+/// `Start` in runc's words; `State`: the container does not run; `Io`: no descriptor is left.
 pub(crate) async fn exec(
     means: &Means,
     container: &Container,
