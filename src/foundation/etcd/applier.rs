@@ -8,8 +8,8 @@ use super::machine::{Applied, Shared};
 use super::member::Status;
 use super::mvcc::Store;
 use super::question::{Answer, Question};
+use super::raft_events::describe;
 use super::snapshot;
-use super::told::describe;
 use super::waiting::Waiting;
 use ::raft::member::{Capture, Persisted, StateMachine, data};
 use ::raft::{Entry, Event, MemberId, NONE, Role, SnapshotRef};
@@ -114,7 +114,7 @@ impl StateMachine for Applier {
             };
             let before = changes.len();
             let outcome = self.shared.apply(&command, self.applied, now, &mut changes);
-            let (took, answer) = match self.waiting.take(request) {
+            let (took, answer) = match self.waiting.take_proposal(request) {
                 Some((took, answer)) => (took, Some(answer)),
                 None => (Duration::ZERO, None),
             };

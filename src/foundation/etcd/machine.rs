@@ -204,8 +204,8 @@ impl Shared {
         }
     }
 
-    /// Replaces everything, from a snapshot that ends with the entry `at`. Nobody sees a part of
-    /// it: see [`Shared::freeze`].
+    /// Replaces everything, from a snapshot that ends with the entry `at`. No reader sees a part
+    /// of it: see [`Shared::freeze`].
     pub(crate) fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
         let revision = store.revision();
         let mut own = self.store.write();

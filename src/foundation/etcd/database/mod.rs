@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// The version of a database's format, which etcd 3.6 writes into it (`storageVersion`).
 pub(super) const STORAGE_VERSION: &str = "3.6.0";
 
-/// Buckets that a database has even while nobody uses them: users and roles.
+/// Buckets that a database has even while they are empty: users and roles.
 const EMPTY: [&str; 4] = ["auth", "authRoles", "authUsers", "members_removed"];
 
 /// The whole database. `applied` and `term` say up to where the log is in it.

@@ -146,7 +146,7 @@ fn compare(c: pb::Compare) -> Compare {
 }
 
 /// Heads of answers inside a transaction name the revision alone.
-fn inner(revision: i64) -> Option<pb::ResponseHeader> {
+fn revision_header(revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() })
 }
 
@@ -163,19 +163,19 @@ pub(super) fn txn_response(header: Option<pb::ResponseHeader>, r: TxnResponse) -
 
 fn response(op: ResponseOp) -> pb::Response {
     match op {
-        ResponseOp::Range(r) => pb::Response::ResponseRange(range_response(inner(r.revision), r)),
+        ResponseOp::Range(r) => pb::Response::ResponseRange(range_response(revision_header(r.revision), r)),
         ResponseOp::Put { revision, prev_kv } => pb::Response::ResponsePut(pb::PutResponse {
-            header: inner(revision),
+            header: revision_header(revision),
             prev_kv: prev_kv.map(Into::into),
         }),
         ResponseOp::DeleteRange { revision, deleted, prev_kvs } => {
             pb::Response::ResponseDeleteRange(pb::DeleteRangeResponse {
-                header: inner(revision),
+                header: revision_header(revision),
                 deleted,
                 prev_kvs: prev_kvs.into_iter().map(Into::into).collect(),
             })
         }
-        ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(inner(0), t)),
+        ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(revision_header(0), t)),
     }
 }
 

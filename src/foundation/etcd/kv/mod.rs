@@ -32,7 +32,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A question to the leader that is not answered is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Between two questions, if nobody could answer the first one (etcd: 50 ms).
+/// Between two questions, if no member could answer the first one (etcd: 50 ms).
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shortest lease in whole seconds: one and a half election timeouts, so that a change of leader
@@ -273,7 +273,7 @@ impl Kv {
     /// etcd. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
-        let (granted, keys) = self.shared.leases().look(id)?;
+        let (granted, keys) = self.shared.leases().ttl_and_keys(id)?;
         let left = clock::limit(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
         Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
     }
@@ -400,8 +400,7 @@ impl Kv {
     ) -> Result<T, Error> {
         let place = self.copies.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
         let shared = self.shared.clone();
-        // The place is given back with the result: if nobody waits for it any more, when it is
-        // done.
+        // The place is given back with the result; if the caller has gone, when the work is done.
         let work = move || {
             let (frozen, at) = shared.freeze();
             (work(frozen, at), place)

@@ -11,8 +11,8 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 4096;
 /// Events of the past handed over in one response.
 const BACKLOG_CHUNK: usize = 512;
-/// Revisions of the past read at a time (etcd: `watchBatchMaxRevs`). A watcher that is told more
-/// slowly than things happen holds no more of it.
+/// Revisions of the past read at a time (etcd: `watchBatchMaxRevs`). A watcher that reads
+/// more slowly than the store is written holds no more of it.
 const PAST_BATCH: usize = 1000;
 
 /// Where applied changes go out to watchers.
@@ -148,7 +148,7 @@ impl Registered {
 /// The receiving end of a watch. Dropping it ends the watch.
 pub struct Watcher {
     past: std::vec::IntoIter<Arc<[Event]>>,
-    /// While it has not read all of the past, it is not among those that are told of the present.
+    /// Set until it has read all of the past. The hub publishes nothing to it before.
     behind: Option<Behind>,
     filter: Filter,
     live: mpsc::Receiver<WatchResponse>,
@@ -271,7 +271,7 @@ impl Watcher {
     /// Asks for an empty response that names the revision up to which this watcher has been served.
     /// It comes after all events up to there. `false` if none comes: the store has not reached
     /// `start`, where the client's watch begins. A client takes such a response for the place where
-    /// it goes on after a break, and would then be told of what it did not ask for.
+    /// it goes on after a break, and would then get events that it did not ask for.
     pub(crate) fn request_progress(&mut self, start: Revision) -> bool {
         if let Some(behind) = &mut self.behind {
             behind.asked += 1;

@@ -40,7 +40,7 @@ pub struct Remote {
     seen: Arc<Seen>,
 }
 
-/// What the answers of the store, its watches included, have told.
+/// What the store's answers, those of watches included, have shown of its revisions.
 #[derive(Default)]
 struct Seen {
     revision: AtomicI64,
@@ -67,8 +67,11 @@ impl Seen {
         error_of(status, self.revision(), self.compacted())
     }
 
-    /// What one message of a watch tells its reader; `None` if nothing.
-    fn told(&self, answer: Result<pb::WatchResponse, Status>) -> Option<Result<WatchResponse, Error>> {
+    /// Returns what the reader of a watch gets for one message; `None` if nothing.
+    fn watch_response(
+        &self,
+        answer: Result<pb::WatchResponse, Status>,
+    ) -> Option<Result<WatchResponse, Error>> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(status) => return Some(Err(self.error(&status))),
@@ -148,8 +151,8 @@ impl Remote {
     /// - a read at the same server when it says `Unavailable` for another reason, such as an
     ///   election that goes on.
     ///
-    /// A write that was sent is not repeated: nobody knows what became of it. The next call goes to
-    /// another server then.
+    /// A write that was sent is not repeated: its outcome is unknown. The next call goes to another
+    /// server then.
     async fn call<Q, A>(&self, path: &'static str, ask: Q, reads: bool) -> Result<A, Error>
     where
         Q: Message + Default + Clone + 'static,
@@ -166,7 +169,7 @@ impl Remote {
                 let Ok(answer) = tokio::time::timeout(attempt, channel.unary(path, ask.clone())).await else {
                     self.forget(number).await;
                     if !reads {
-                        return Err(Error::Timeout); // nobody knows what became of it
+                        return Err(Error::Timeout); // its outcome is unknown
                     }
                     continue;
                 };
@@ -260,7 +263,7 @@ impl Storage for Remote {
             }
         };
         let seen = self.seen.clone();
-        let told = answers.filter_map(move |answer| std::future::ready(seen.told(answer)));
+        let told = answers.filter_map(move |answer| std::future::ready(seen.watch_response(answer)));
         // A server that stops may end the stream well. For the reader the watch is over all the
         // same, and the store is not.
         let end = Err(Error::Unavailable { cause: "the server ended the watch".into() });
@@ -308,7 +311,7 @@ impl Storage for Remote {
     }
 }
 
-/// What one message tells; `None` if nothing.
+/// Returns the changes in one message; `None` if there are none.
 fn changes(answer: pb::WatchResponse) -> Option<Result<WatchResponse, Error>> {
     if answer.canceled {
         return Some(Err(match answer.compact_revision {

@@ -23,15 +23,18 @@ fn a_watch_tells_how_far_the_store_is() {
     let header = |revision| Some(pb::ResponseHeader { revision, ..Default::default() });
     let kv = Some(pb::KeyValue { mod_revision: 8, ..Default::default() });
     let events = vec![pb::Event { kv, ..Default::default() }];
-    let told = seen.told(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
+    let told = seen.watch_response(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
     assert_eq!(told.map(|told| told.map(|told| told.revision)), Some(Ok(8)));
     assert_eq!((seen.revision(), seen.compacted()), (9, 0));
     let (canceled, compact_revision) = (true, 5);
     let end = pb::WatchResponse { header: header(9), canceled, compact_revision, ..Default::default() };
-    assert_eq!(seen.told(Ok(end)).map(|told| told.err()), Some(Some(Error::Compacted { compact_revision })));
+    assert_eq!(
+        seen.watch_response(Ok(end)).map(|told| told.err()),
+        Some(Some(Error::Compacted { compact_revision }))
+    );
     assert_eq!(seen.compacted(), 5);
     let words = Status::out_of_range("etcdserver: mvcc: required revision has been compacted");
-    let told = seen.told(Err(words)).and_then(Result::err);
+    let told = seen.watch_response(Err(words)).and_then(Result::err);
     assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
 }
 
