@@ -37,7 +37,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Tls(#[from] pki::Error),
     /// The endpoint is `https`, and no certificates were given.
-    #[error("{0} needs certificates: give --cacert, --cert and --key")]
+    #[error("{0} needs certificates")]
     NoTls(String),
     /// No connection: refused, no answer, or a certificate that is not believed.
     #[error("{endpoint} cannot be reached: {cause}")]

@@ -38,6 +38,8 @@ pub struct Remote {
     /// Where the next connection goes.
     next: AtomicUsize,
     seen: Arc<Seen>,
+    /// What broke a connection last; `None` since a call was answered.
+    broken: parking_lot::Mutex<Option<String>>,
 }
 
 /// What the store's answers, those of watches included, have shown of its revisions.
@@ -89,6 +91,7 @@ impl Remote {
     /// - The error of the last endpoint that was tried, if none takes a connection (see
     ///   [`Channel::connect`]); each has 2 s.
     /// - `Dial` with the names of all if no linearizable read is answered, for which there are 6 s.
+    ///   A server that wants TLS, or a client's certificate, takes connections and breaks them.
     pub async fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -99,13 +102,21 @@ impl Remote {
             channel: Mutex::default(),
             next: AtomicUsize::new(0),
             seen: Arc::default(),
+            broken: parking_lot::Mutex::default(),
         };
         remote.channel().await?;
-        let answered = remote.read_barrier().await;
-        let names: Vec<String> = remote.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect();
-        answered
-            .map_err(|cause| ConnectError::Dial { endpoint: names.join(","), cause: cause.to_string() })?;
-        Ok(remote)
+        match remote.read_barrier().await {
+            Ok(()) => Ok(remote),
+            Err(error) => Err(remote.unanswered(&error)),
+        }
+    }
+
+    /// Returns why the first read was not answered. After `Timeout` that is what broke the
+    /// connections, if something did: no etcd has said that the time is over.
+    fn unanswered(&self, error: &Error) -> ConnectError {
+        let names: Vec<String> = self.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect();
+        let broken = self.broken.lock().clone().filter(|_| *error == Error::Timeout);
+        ConnectError::Dial { endpoint: names.join(","), cause: broken.unwrap_or_else(|| error.to_string()) }
     }
 
     /// The connection, or a new one to the first server that takes it.
@@ -174,9 +185,15 @@ impl Remote {
                     continue;
                 };
                 let status = match answer {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        *self.broken.lock() = None;
+                        return Ok(answer);
+                    }
                     Err(status) => status,
                 };
+                if is_broken(&status) {
+                    *self.broken.lock() = Some(causes(&status));
+                }
                 if is_broken(&status) || cannot_serve(&status) {
                     self.forget(number).await;
                     others -= usize::from(cannot_serve(&status));
@@ -210,6 +227,14 @@ fn is_broken(status: &Status) -> bool {
 fn cannot_serve(status: &Status) -> bool {
     let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
     status.code() == Code::Unavailable && signs.iter().any(|sign| status.message().starts_with(sign))
+}
+
+/// Returns what broke a connection: the status has only the first of the causes in its text.
+fn causes(status: &Status) -> String {
+    let causes = std::iter::successors(std::error::Error::source(status), |e| e.source());
+    causes.map(ToString::to_string).fold(status.message().to_string(), |text, cause| {
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {

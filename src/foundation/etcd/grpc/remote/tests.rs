@@ -160,6 +160,27 @@ async fn a_write_that_was_not_sent_goes_over_another_connection() {
     assert!(write.is_ok(), "{write:?}");
 }
 
+/// A server that wants TLS does so, and one that wants a certificate.
+#[tokio::test]
+async fn what_breaks_each_connection_is_told_and_no_timeout() {
+    let mut remote = Remote::connect(vec![etcd(Server::Well).await], None).await.expect("it is well");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    remote.endpoints[0].port = listener.local_addr().expect("an address").port();
+    *remote.channel.lock().await = Default::default();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} }); // and closed at once
+    let broke = async {
+        while remote.broken.lock().is_none() {
+            let _ = tokio::time::timeout(10 * AGAIN, remote.read_barrier()).await; // it asks for longer
+        }
+    };
+    tokio::time::timeout(CALL, broke).await.expect("it does not notice");
+    let broken = remote.broken.lock().clone().expect("it broke");
+    let text = |error| remote.unanswered(&error).to_string();
+    assert!(text(Error::Timeout).ends_with(&broken), "{broken}");
+    assert!(text(Error::NoLeader).ends_with("etcdserver: no leader"));
+    assert_eq!(causes(&Status::from_error(Box::new(std::io::Error::other("reset")))), "reset");
+}
+
 #[tokio::test]
 async fn a_watch_that_is_never_opened_is_an_error() {
     let remote = Remote::connect(vec![etcd(Server::Well).await], None).await.expect("it is well");
