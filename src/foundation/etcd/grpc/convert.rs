@@ -7,6 +7,7 @@ use super::super::api::{
 };
 use super::super::pb;
 use super::super::txn;
+use super::codec::RECEIVED_TOO_LARGE;
 use bytes::Bytes;
 use tonic::Status;
 
@@ -231,6 +232,10 @@ pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision)
     if said.starts_with("etcdserver: request timed out") {
         return Error::Timeout;
     }
+    // gRPC refuses the largest requests before the etcd sees them.
+    if said.starts_with(RECEIVED_TOO_LARGE) {
+        return Error::RequestTooLarge;
+    }
     let named = known.into_iter().find(|e| e.to_string() == said);
     named.unwrap_or_else(|| Error::Unavailable { cause: said.to_string() })
 }
@@ -401,6 +406,8 @@ mod tests {
         }
         let late = "etcdserver: request timed out, possibly due to previous leader failure";
         assert_eq!(of(late), Error::Timeout);
+        let large = "grpc: received message larger than max (2402111 vs. 2097152)";
+        assert_eq!(of(large), Error::RequestTooLarge, "it is no use to ask again");
         // It comes back; the API server's cache ends when its own store has stopped.
         assert!(matches!(of("etcdserver: server stopped"), Error::Unavailable { .. }));
     }

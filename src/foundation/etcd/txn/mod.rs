@@ -181,8 +181,8 @@ fn value_len(compare: &Compare) -> usize {
 }
 
 /// About how many bytes a transaction may add to the store: those that are put in one branch or in
-/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go, which
-/// counts nothing of an inner transaction in 3.6.6: so these could fill a store past its quota.
+/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go from
+/// 3.6.14 on. Before, it counts no inner transactions, which can fill a store past its quota.
 ///
 /// `if a == "…" then put a=123 else put bc=1234` may add 6 bytes, not 10.
 pub(crate) fn cost(txn: &TxnRequest) -> usize {
