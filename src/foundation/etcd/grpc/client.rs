@@ -47,6 +47,14 @@ pub enum ConnectError {
         /// The reason.
         cause: String,
     },
+    /// A connection, and no answer to the first read of a [`Remote`](super::Remote).
+    #[error("{endpoint} answers no read: {cause}")]
+    NoAnswer {
+        /// The endpoints, as they were given.
+        endpoint: String,
+        /// The reason.
+        cause: String,
+    },
 }
 
 /// Where an etcd listens: `https://host:port`, `http://host:port` or `host:port`.

@@ -90,8 +90,8 @@ impl Remote {
     /// # Errors
     /// - The error of the last endpoint that was tried, if none takes a connection (see
     ///   [`Channel::connect`]); each has 2 s.
-    /// - `Dial` with the names of all if no linearizable read is answered, for which there are 6 s.
-    ///   A server that wants TLS, or a client's certificate, takes connections and breaks them.
+    /// - `NoAnswer` with the names of all if no linearizable read is answered, for which there are
+    ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks them.
     pub async fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -115,8 +115,13 @@ impl Remote {
     /// connections, if something did: no etcd has said that the time is over.
     fn unanswered(&self, error: &Error) -> ConnectError {
         let names: Vec<String> = self.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect();
-        let broken = self.broken.lock().clone().filter(|_| *error == Error::Timeout);
-        ConnectError::Dial { endpoint: names.join(","), cause: broken.unwrap_or_else(|| error.to_string()) }
+        let broken = self.broken.lock().clone();
+        let cause = match (error, broken) {
+            (Error::Timeout, Some(broken)) => broken,
+            (Error::Unavailable { cause }, _) => cause.clone(),
+            (error, _) => error.to_string(),
+        };
+        ConnectError::NoAnswer { endpoint: names.join(","), cause }
     }
 
     /// The connection, or a new one to the first server that takes it.

@@ -177,7 +177,9 @@ async fn what_breaks_each_connection_is_told_and_no_timeout() {
     let broken = remote.broken.lock().clone().expect("it broke");
     let text = |error| remote.unanswered(&error).to_string();
     assert!(text(Error::Timeout).ends_with(&broken), "{broken}");
-    assert!(text(Error::NoLeader).ends_with("etcdserver: no leader"));
+    assert!(text(Error::NoLeader).ends_with(" answers no read: etcdserver: no leader"));
+    let unknown = Error::Unavailable { cause: "etcdserver: user name is empty".into() };
+    assert!(text(unknown).ends_with(" answers no read: etcdserver: user name is empty"));
     assert_eq!(causes(&Status::from_error(Box::new(std::io::Error::other("reset")))), "reset");
 }
 
