@@ -36,7 +36,7 @@ const REVOCATIONS_A_SECOND: usize = 1000;
 /// About what a lease costs in memory, for the quota.
 pub(crate) const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, i64)>() + 32) as u64;
 
-/// What [`super::Kv::lease_time_to_live`] answers.
+/// The answer of [`super::Kv::lease_time_to_live`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseTtl {
     /// Seconds asked for when it was granted.

@@ -17,7 +17,7 @@ pub fn member_id(name: &str) -> MemberId {
     fnv(name.as_bytes()).max(1)
 }
 
-/// How a member is doing.
+/// The state of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// This member's name, e.g. `ropewalk-control-plane`.

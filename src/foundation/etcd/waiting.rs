@@ -204,12 +204,12 @@ impl Waiting {
         self.takes.subscribe()
     }
 
-    /// Why the member takes no more writes, for good; `None` while it may take some.
+    /// Returns why the member takes no more writes, for good; `None` while it may take some.
     pub(crate) fn failed(&self) -> Option<Error> {
         self.failed.lock().clone()
     }
 
-    /// Why this member takes no writes now: `None` if it does.
+    /// Returns why this member takes no writes now; `None` if it does.
     pub(crate) fn writes_refused(&self) -> Option<Error> {
         self.failed().or_else(|| self.paused.lock().clone())
     }

@@ -65,7 +65,7 @@ const TOMBSTONE_NAME: usize = 18;
 /// server/storage/schema.
 const NOT_DATA: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
 
-/// What `snapshot status` tells.
+/// The facts that `snapshot status` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// CRC-32C of all buckets, as `etcdutl snapshot status` prints it.

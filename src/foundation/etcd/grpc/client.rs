@@ -27,7 +27,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WAIT: Duration = Duration::from_secs(10);
 
-/// Why there is no connection.
+/// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The text is no endpoint.
@@ -57,7 +57,7 @@ pub enum ConnectError {
     },
 }
 
-/// Where an etcd listens: `https://host:port`, `http://host:port` or `host:port`.
+/// The address of an etcd: `https://host:port`, `http://host:port` or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// `https`.
@@ -259,7 +259,7 @@ where
     Ok(send)
 }
 
-/// What tonic sends requests through.
+/// The transport of tonic's requests.
 struct Wire(SendRequest<Body>);
 
 impl tower::Service<Request<Body>> for Wire {

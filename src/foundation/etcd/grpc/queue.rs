@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub revision: Revision,
     /// The store's revision when the place was taken or found.
     pub at: Revision,
-    /// What the key held when it was already ours.
+    /// The key as it was found, if an earlier call of this lease had put it.
     pub found: Option<KeyValue>,
     /// The range of all places under the name.
     all: (Bytes, Bytes),

@@ -206,7 +206,8 @@ impl Kv {
         }
     }
 
-    /// Is there room for so many bytes more? Else every member gets an alarm.
+    /// Checks that the quota has room for so many bytes more; else raises an alarm on all members.
+    /// Errors: `NoSpace`.
     async fn check_quota(&self, more: u64) -> Result<(), Error> {
         if self.shared.size() + more <= self.quota_bytes {
             return Ok(());
@@ -278,7 +279,7 @@ impl Kv {
         Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
     }
 
-    /// How long the leader lets a lease live that is not renewed. Asks until there is an answer.
+    /// Returns how long the leader lets a lease live that is not renewed. Asks until it answers.
     /// Errors: `LeaseNotFound`.
     pub(super) async fn lease_left(&self, id: i64) -> Result<Duration, Error> {
         loop {
@@ -318,7 +319,7 @@ impl Kv {
         self.shared.alarms().clone()
     }
 
-    /// How much of the quota is used, as this member knows it.
+    /// Returns how much of the quota is used, as this member knows it.
     pub fn room(&self) -> Room {
         let alarmed = self.shared.alarms().iter().any(|a| a.kind == AlarmKind::NoSpace);
         Room { size: self.shared.size(), quota: self.quota_bytes, alarmed }
@@ -380,8 +381,8 @@ impl Kv {
         self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
     }
 
-    /// What [`database::hash`] tells of the file that [`Kv::database`] makes, in the same place:
-    /// the file is as large as the store.
+    /// Returns [`database::hash`] of the file that [`Kv::database`] makes. Both are made in one
+    /// place: the file is as large as the store.
     pub(crate) async fn database_hash(
         &self,
         members: Vec<pb::Member>,

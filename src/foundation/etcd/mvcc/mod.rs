@@ -60,11 +60,11 @@ impl Span {
     }
 }
 
-/// Which keys of a range are wanted, and in what order.
+/// The keys of a range that a request wants, and their order.
 struct Pick<'a> {
     r: &'a RangeRequest,
     order: SortOrder,
-    /// So many keys decide the answer; more need not be looked at.
+    /// The number of keys that decides the answer; more need not be looked at.
     enough: usize,
 }
 
@@ -389,7 +389,7 @@ pub struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// What the store shows now, changes of this write included.
+    /// Returns the store as it is now, changes of this write included.
     pub fn store(&self) -> &Store {
         self.store
     }

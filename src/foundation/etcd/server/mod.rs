@@ -44,7 +44,7 @@ pub fn quota_for(memory: Option<u64>, members: usize) -> u64 {
 /// A stopping leader waits this long for its heir.
 const HAND_OVER: Duration = Duration::from_millis(500);
 
-/// What a member needs to start.
+/// The settings of a member.
 pub struct Config {
     /// e.g. `ropewalk-control-plane`.
     pub name: String,
@@ -86,7 +86,7 @@ impl Config {
     }
 }
 
-/// Why a member did not start.
+/// The reason for which a member did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log, its directory or the snapshot cannot be used.
@@ -282,7 +282,7 @@ impl Server {
     }
 }
 
-/// How requests reach a member: its thread's inbox, or a simulation's.
+/// The way of requests into a member: its thread's inbox, or a simulation's.
 pub(super) trait Door: Send + Sync {
     /// `false` if the member is gone.
     fn propose(&self, id: u64, data: Bytes) -> bool;

@@ -44,7 +44,7 @@ fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
+/// Returns how many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
 pub(crate) fn check_count(
     compare: usize,
     success: usize,
@@ -253,8 +253,8 @@ pub fn read(store: &Store, txn: &TxnRequest) -> Result<TxnResponse, Error> {
     Ok(TxnResponse { revision: store.revision(), succeeded, responses })
 }
 
-/// Which branch each transaction takes, nested ones in order. All comparisons see the state before
-/// the writes.
+/// Appends to `path` the branch that each transaction takes, nested ones in order. All comparisons
+/// see the state before the writes.
 fn decide(store: &Store, txn: &TxnRequest, path: &mut Vec<bool>) {
     let succeeded = txn.compare.iter().all(|c| holds(store, c));
     path.push(succeeded);

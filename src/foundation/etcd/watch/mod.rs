@@ -15,7 +15,7 @@ const BACKLOG_CHUNK: usize = 512;
 /// more slowly than the store is written holds no more of it.
 const PAST_BATCH: usize = 1000;
 
-/// Where applied changes go out to watchers.
+/// Hands applied changes over to the watchers.
 #[derive(Default)]
 pub(super) struct Hub(Mutex<Inner>);
 
@@ -38,7 +38,7 @@ struct Registered {
     end: Arc<OnceLock<End>>,
 }
 
-/// Why a watcher ended, and the first revision that was not handed over.
+/// The error that ended a watcher, and the first revision that was not handed over.
 type End = (Error, Revision);
 
 #[derive(Clone)]
@@ -167,7 +167,7 @@ struct Behind {
     /// First revision not yet read.
     next: Revision,
     queue: mpsc::Sender<WatchResponse>,
-    /// How often it was asked for its progress meanwhile.
+    /// Requests for its progress that came meanwhile.
     asked: usize,
 }
 

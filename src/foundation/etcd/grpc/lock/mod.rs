@@ -72,7 +72,7 @@ impl Face {
         Ok(pb::CampaignResponse { header: self.header(at), leader: Some(leader) })
     }
 
-    /// Does something to the leader's key as long as it is the leader's. Returns whether it was,
+    /// Runs an operation on the leader's key if it is still the leader's. Returns whether it was,
     /// and the store's revision then.
     async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<(bool, i64), Status> {
         let compare = vec![still(&leader.key, leader.rev)];

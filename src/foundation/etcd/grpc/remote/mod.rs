@@ -35,7 +35,7 @@ pub struct Remote {
     tls: Option<Arc<rustls::ClientConfig>>,
     /// The connection, and which one of those that were made it is.
     channel: Mutex<(u64, Option<Channel>)>,
-    /// Where the next connection goes.
+    /// The place in `endpoints` of the next connection.
     next: AtomicUsize,
     seen: Arc<Seen>,
     /// What broke a connection last; `None` since a call was answered.

@@ -74,7 +74,7 @@ struct Watching {
     questions: mpsc::Sender<Receipt>,
 }
 
-/// What the client sees as one stream.
+/// One stream of a client, with all watches on it.
 struct Session {
     face: Arc<Face>,
     out: Out,
@@ -89,7 +89,7 @@ struct Session {
     asking: bool,
 }
 
-/// What a task of a session was.
+/// The kind of a session's task that has ended.
 enum Ended {
     Watch,
     Round,
@@ -420,7 +420,7 @@ impl Follow {
     }
 }
 
-/// Why a watch ends.
+/// The reason for which a watch ends.
 enum Over {
     Canceled,
     /// The client is.
