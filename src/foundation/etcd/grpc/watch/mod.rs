@@ -3,6 +3,15 @@
 //! One task reads what the client asks; each watch has a task of its own, which sends events and,
 //! when it is asked, how far it is. They share one queue to the client: while that is full, they
 //! wait, and the store keeps what happens meanwhile.
+//!
+//! ```text
+//! client ── create, cancel, progress ──► Session ── starts, cancels, asks ──► Follow 1, 2, …
+//!    ▲                                      │ created, canceled                │      ▲
+//!    └─────────────── one queue ◄───────────┴────── events, progress ◄─────────┘   Watcher
+//! ```
+//!
+//! A question about progress is a [`Round`]: each watch gets a [`Receipt`] and returns it when it
+//! has sent all that had happened. The last one to do so answers the client.
 
 use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
 use super::super::pb;
