@@ -228,10 +228,15 @@ fn is_broken(status: &Status) -> bool {
     is_here || (status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:"))
 }
 
-/// The server answers, but is of no use now: it is cut off from the others, or ends.
+/// The server answers, but is of no use now: it is cut off from the others, or ends, or is a
+/// learner, which has not caught up with the others yet.
 fn cannot_serve(status: &Status) -> bool {
     let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
-    status.code() == Code::Unavailable && signs.iter().any(|sign| status.message().starts_with(sign))
+    match status.code() {
+        Code::Unavailable => signs.iter().any(|sign| status.message().starts_with(sign)),
+        Code::FailedPrecondition => status.message() == "etcdserver: rpc not supported for learner",
+        _ => false,
+    }
 }
 
 /// Returns what broke a connection: the status has only the first of the causes in its text.
