@@ -229,12 +229,13 @@ fn is_broken(status: &Status) -> bool {
 }
 
 /// The server answers, but is of no use now: it is cut off from the others, or ends, or is a
-/// learner, which has not caught up with the others yet.
+/// learner, which has not caught up with the others yet, or no etcd at all.
 fn cannot_serve(status: &Status) -> bool {
     let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
     match status.code() {
         Code::Unavailable => signs.iter().any(|sign| status.message().starts_with(sign)),
         Code::FailedPrecondition => status.message() == "etcdserver: rpc not supported for learner",
+        Code::Unimplemented => true,
         _ => false,
     }
 }

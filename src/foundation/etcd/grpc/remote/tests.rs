@@ -53,7 +53,7 @@ enum Server {
     /// Its watches end at once, and well.
     Ends,
     Says(&'static str),
-    Learns,
+    Refuses(Code, &'static str),
     /// It meets an election, and says so so many times. Then it is well.
     Elects(&'static AtomicUsize),
     Hangs,
@@ -87,9 +87,7 @@ async fn etcd(server: Server) -> Endpoint {
                     Ok(tonic::Response::new(pb::RangeResponse { header, ..Default::default() }))
                 }
                 Server::Says(error) => Err(Status::unavailable(error)),
-                Server::Learns => {
-                    Err(Status::failed_precondition("etcdserver: rpc not supported for learner"))
-                }
+                Server::Refuses(code, words) => Err(Status::new(code, words)),
                 Server::Hangs => std::future::pending().await,
             }
         });
@@ -111,7 +109,8 @@ async fn a_server_that_answers_but_cannot_serve_is_left() {
         Server::Says("etcdserver: no leader"),
         Server::Says("etcdserver: request timed out, possibly due to connection lost"),
         Server::Says("etcdserver: server stopped"),
-        Server::Learns,
+        Server::Refuses(Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
+        Server::Refuses(Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
         Server::Hangs,
     ];
     for server in sick {
