@@ -2,6 +2,7 @@
 
 use super::addresses;
 use super::alert;
+use super::ending::{Ending, LastFailure};
 use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
@@ -39,6 +40,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub struct Dial {
     target: Arc<Target>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    last: LastFailure,
 }
 
 impl Dial {
@@ -55,7 +57,12 @@ impl Dial {
             "http" => None,
             other => return Err(Error::Transport(format!("unsupported protocol scheme {}", quote(other)))),
         };
-        Ok(Dial { target, tls })
+        Ok(Dial { target, tls, last: LastFailure::default() })
+    }
+
+    /// Why the connection that was opened last has failed.
+    pub(super) fn last_failure(&self) -> &LastFailure {
+        &self.last
     }
 
     /// The TCP connection, and the name of the host.
@@ -97,7 +104,7 @@ impl Dial {
     pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
         let (tcp, name) = self.reach().await?;
         let Some(tls) = &self.tls else {
-            return Ok((Box::new(tcp), false));
+            return Ok((Box::new(Ending::new(tcp, false, &self.last)), false));
         };
         let name =
             self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
@@ -108,7 +115,7 @@ impl Dial {
             .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
             .map_err(tls_error)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Box::new(stream), h2))
+        Ok((Box::new(Ending::new(stream, h2, &self.last)), h2))
     }
 }
 

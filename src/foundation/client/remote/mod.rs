@@ -7,6 +7,7 @@
 mod addresses;
 mod alert;
 mod dial;
+mod ending;
 mod error;
 mod header;
 mod pool;

@@ -1,14 +1,16 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
 use super::dial::{Dial, SILENT};
+use super::ending::LastFailure;
 use super::error::{Error, error_of};
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +24,7 @@ const REDIRECTS: usize = 10;
 /// A pool of connections to one target.
 pub struct Http {
     client: Client<Dial, Full<Bytes>>,
+    last: LastFailure,
     /// The server, with the credentials that it is asked with.
     pub target: Arc<Target>,
 }
@@ -39,12 +42,13 @@ impl Http {
     fn with_pings(target: Target, silent: Duration, no_sign: Duration) -> Result<Http, Error> {
         let target = Arc::new(target);
         let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
+        let last = dial.last_failure().clone();
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .http2_keep_alive_interval(silent)
             .http2_keep_alive_timeout(no_sign)
             .build(dial);
-        Ok(Http { client, target })
+        Ok(Http { client, last, target })
     }
 
     /// Sends a request and returns when the head of the answer is there, whatever its status.
@@ -53,7 +57,19 @@ impl Http {
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
     /// made, or broke off.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.client.request(request).await.map_err(|error| error_of(&self.target, &error))
+        self.client.request(request).await.map_err(|error| self.failure(&error))
+    }
+
+    /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
+    /// knows only that there is no connection.
+    fn failure(&self, error: &legacy::Error) -> Error {
+        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+        let is_untaken =
+            causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
+        match self.last.get().filter(|_| is_untaken) {
+            Some(why) => Error::Transport(why),
+            None => error_of(&self.target, error),
+        }
     }
 
     /// As [`Http::send`]; a GET or HEAD that the server redirects to another path of its own is
