@@ -120,8 +120,8 @@ impl Ctx {
         Ok(Kubeconfig::load(&self.env, self.flags.global("kubeconfig"))?)
     }
 
-    /// As [`Ctx::kubeconfig`], for commands that are going to write it: the file of `--kubeconfig`
-    /// need not be there yet.
+    /// As [`Ctx::kubeconfig`], for `kubectl config`: the file of `--kubeconfig` need not be there
+    /// (client-go's `GetStartingConfig`).
     ///
     /// # Errors
     /// As [`Kubeconfig::load_or_new`].

@@ -21,7 +21,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
         return text("if merge==false a precise file must be specified");
     }
-    let files = ctx.kubeconfig()?;
+    let files = if ctx.flags.is("merge") { ctx.kubeconfig_or_new()? } else { ctx.kubeconfig()? };
     let mut config = files.to_value();
     if ctx.flags.is("minify") {
         minify(&mut config, ctx.flags.text("context"))?;
@@ -174,7 +174,7 @@ fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
 }
 
 pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     if files.current.is_empty() {
         return text("current-context is not set");
     }
@@ -183,7 +183,7 @@ pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let output = ctx.flags.text("output");
     if !matches!(output, "" | "name") {
         return text(format!("output must be one of '' or 'name': {output}"));
@@ -221,12 +221,12 @@ pub(crate) async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     names(ctx, files.clusters.iter().map(|e| e.name.clone()).collect())
 }
 
 pub(crate) async fn get_users(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     names(ctx, files.users.iter().map(|e| e.name.clone()).collect())
 }
 
@@ -261,7 +261,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     if name.is_empty() {
         return text("empty context names are not allowed");
     }
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
     }
@@ -311,7 +311,7 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         ctx.output.out(&help::of(table::named(ctx.verb))); // no failure, as in kubectl
         return Ok(());
     };
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let entries = match list {
         "clusters" => &files.clusters,
         "users" => &files.users,
@@ -353,7 +353,7 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     if new.is_empty() {
         return text("You must specify a new non-empty context name");
     }
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let Some(found) = Kubeconfig::find(&files.contexts, old) else {
         let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
         return text(format!("cannot rename the context {}, it's not in {shown}", quote(old)));

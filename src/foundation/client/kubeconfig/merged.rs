@@ -82,14 +82,14 @@ impl Kubeconfig {
     /// [`Error::Malformed`]: a file cannot be read, is no YAML or an object of another kind, or has
     /// a value of a wrong type or two entries of one name.
     pub fn load(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
-        if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
+        if !explicit.is_empty() && matches!(env.cwd.join(explicit).try_exists(), Ok(false)) {
             return Err(Error::Absent(explicit.into()));
         }
         Kubeconfig::load_or_new(env, explicit)
     }
 
-    /// As [`Kubeconfig::load`], for commands that are going to write it: a file that is named need
-    /// not be there yet.
+    /// As [`Kubeconfig::load`], for commands that show or change files: one that is named need not
+    /// be there yet.
     ///
     /// # Errors
     /// As [`Kubeconfig::load`], but never [`Error::Absent`].
