@@ -340,6 +340,8 @@ fn a_manifest_is_no_kubeconfig() {
         let told = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
         assert!(why.starts_with("error loading config file \"") && why.contains(&told), "{why}");
     }
+    let why = read("kind: 5\n").unwrap_err();
+    assert!(why.ends_with("cannot unmarshal number into Go struct field .kind of type string"), "{why}");
     for text in ["apiVersion: v1\nkind: Config\n", "kind: Config\n", "clusters: []\n"] {
         assert_eq!(read(text), Ok(()), "{text}");
     }

@@ -195,7 +195,7 @@ fn corrupt_at(text: &[u8]) -> Option<usize> {
 }
 
 /// Go's word for a kind of JSON value.
-fn kind_of(found: &Value) -> &'static str {
+pub(super) fn kind_of(found: &Value) -> &'static str {
     match found {
         Value::Null => "null",
         Value::Bool(_) => "bool",
