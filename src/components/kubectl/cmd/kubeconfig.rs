@@ -7,8 +7,8 @@ use crate::print::{formats, tab, yaml};
 use crate::{help, table};
 use api::gostr::quote;
 use api::value;
-use client::kubeconfig::Kubeconfig;
-use serde_json::{Map, Value};
+use client::kubeconfig::{Kubeconfig, as_written};
+use serde_json::Value;
 use std::path::PathBuf;
 
 const SECRET: &str = "DATA+OMITTED";
@@ -22,80 +22,24 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
         return text("if merge==false a precise file must be specified");
     }
     let files = if ctx.flags.is("merge") { ctx.kubeconfig_or_new()? } else { ctx.kubeconfig()? };
-    let mut config = files.to_value();
+    let mut config = as_written(&files.to_value());
     if ctx.flags.is("minify") {
         minify(&mut config, ctx.flags.text("context"))?;
     }
     let raw = ctx.flags.is("raw") || ctx.flags.is("flatten");
     if ctx.flags.is("flatten") {
         flatten(&mut config, &files)?;
+        config = as_written(&config); // the order of its fields
     }
     if !raw {
         redact(&mut config);
     }
-    ordered(&mut config);
     let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
     match formats::named(ctx, output, false)? {
         Some(format) => ctx.out(format.print(&config, false)?),
         None => ctx.out(yaml::to_string(&config)),
     }
     Ok(())
-}
-
-/// Fields in the order of Go's structs.
-fn ordered(config: &mut Value) {
-    for (list, key, order) in [
-        (
-            "clusters",
-            "cluster",
-            &[
-                "server",
-                "tls-server-name",
-                "insecure-skip-tls-verify",
-                "certificate-authority",
-                "certificate-authority-data",
-            ][..],
-        ),
-        (
-            "users",
-            "user",
-            &[
-                "client-certificate",
-                "client-certificate-data",
-                "client-key",
-                "client-key-data",
-                "token",
-                "tokenFile",
-                "as",
-                "as-uid",
-                "as-groups",
-                "as-user-extra",
-                "username",
-                "password",
-                "auth-provider",
-                "exec",
-            ],
-        ),
-        ("contexts", "context", &["cluster", "user", "namespace"]),
-    ] {
-        for entry in value::list_mut(config, list) {
-            let Some(Value::Object(fields)) = entry.get_mut(key) else { continue };
-            sort_fields(fields, order);
-            if let Some(Value::Object(plugin)) = fields.get_mut("exec") {
-                sort_fields(plugin, PLUGIN);
-            }
-        }
-    }
-}
-
-/// Fields of `users[].user.exec` in the order of Go's struct.
-const PLUGIN: &[&str] =
-    &["command", "args", "env", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode"];
-
-fn sort_fields(fields: &mut Map<String, Value>, order: &[&str]) {
-    let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
-    sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
-    fields.extend(sorted);
 }
 
 fn redact(config: &mut Value) {
@@ -441,12 +385,6 @@ mod tests {
         };
         assert!(minify(&mut context(""), "").is_ok());
         assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
-        let mut config = json!({"users": [{"name": "u", "user": {"exec": {"apiVersion": "v", "command": "c"}, "username": "a"}}]});
-        ordered(&mut config);
-        assert_eq!(
-            config["users"][0]["user"].to_string(),
-            r#"{"username":"a","exec":{"command":"c","apiVersion":"v"}}"#
-        );
     }
 
     #[test]
