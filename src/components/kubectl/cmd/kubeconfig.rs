@@ -375,6 +375,18 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("contexts: null\n"), "{text}");
         assert!(text.find("name: a") < text.find("name: b"), "{text}");
+        let commented = "# mine\nclusters: [{name: c, cluster: {}}]\n";
+        std::fs::write(&file, commented).unwrap();
+        let set = |server: &str| {
+            let change = |config: &mut Value| {
+                entry(config, "clusters", "cluster", "c").insert("server".into(), server.into());
+                Ok(())
+            };
+            rewrite(&file, change).unwrap();
+            std::fs::read_to_string(&file).unwrap()
+        };
+        assert_eq!(set(""), commented, "it says the same");
+        assert!(set("s").contains("- cluster:\n    server: s\n"));
     }
 
     #[test]
