@@ -19,6 +19,16 @@ pub enum Error {
     Unusable(String),
 }
 
+impl Error {
+    /// True if the server took the connection and ended it without an answer. A read may be sent
+    /// again then: the server may be about to start anew. Source: `IsProbableEOF` and
+    /// `IsConnectionReset` in apimachinery.
+    pub fn is_lost_connection(&self) -> bool {
+        matches!(self, Error::Transport(why)
+            if why == "EOF" || why == "unexpected EOF" || why.ends_with("connection reset by peer"))
+    }
+}
+
 impl From<PluginError> for Error {
     fn from(error: PluginError) -> Error {
         Error::Transport(error.to_string())
@@ -81,7 +91,9 @@ mod tests {
                 }
             };
             let (_, answer) = tokio::join!(server, http.send(request));
-            let told = answer.err().unwrap().to_string();
+            let error = answer.err().unwrap();
+            assert!(error.is_lost_connection());
+            let told = error.to_string();
             assert_eq!(told, format!("Unable to connect to the server: {why}"));
         }
     }
