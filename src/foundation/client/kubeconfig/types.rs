@@ -146,6 +146,24 @@ static CONFIG: Type = Struct(
     ],
 );
 
+/// What a credential plugin answers. A time is read by itself.
+static CREDENTIAL: Type = Struct(
+    "ExecCredential",
+    &[(
+        "status",
+        Struct(
+            "ExecCredentialStatus",
+            &[
+                ("expirationTimestamp", Raw, IF_SET),
+                ("token", Text, IF_SET),
+                ("clientCertificateData", Text, IF_SET),
+                ("clientKeyData", Text, IF_SET),
+            ],
+        ),
+        IF_SET,
+    )],
+);
+
 /// The lists of a kubeconfig, with Go's names for an entry and for what it contains.
 const LISTS: [(&str, &str, &str); 3] = [
     ("clusters", "NamedCluster", "Cluster"),
@@ -165,6 +183,14 @@ const LISTS: [(&str, &str, &str); 3] = [
 pub(super) fn check(config: &Value) -> Result<(), String> {
     check_type(&CONFIG, config, "", &mut vec![])?;
     LISTS.iter().try_for_each(|list| check_names(config, list))
+}
+
+/// Checks what a credential plugin answered.
+///
+/// # Errors
+/// Go's message for a value of a wrong type.
+pub(super) fn check_credential(answer: &Value) -> Result<(), String> {
+    check_type(&CREDENTIAL, answer, "", &mut vec![])
 }
 
 /// `owner` and `path`: the struct that the value is in, and the names of the fields from the root.
