@@ -3,8 +3,7 @@
 use crate::error::Fail;
 use bytes::Bytes;
 use client::kubeconfig::Target;
-use client::remote::error_of;
-use hyper::body::Incoming;
+use client::remote::{self, error_of};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,14 +11,14 @@ use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. It fails when the time of its request is over.
 pub(crate) struct Body {
-    inner: Incoming,
+    inner: remote::Body,
     over: Option<Pin<Box<Sleep>>>,
     target: Arc<Target>,
 }
 
 impl Body {
     /// A body that fails at `until`; `None`: it has all the time.
-    pub(crate) fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
+    pub(crate) fn new(inner: remote::Body, until: Option<Instant>, target: &Arc<Target>) -> Body {
         let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         Body { inner, over, target: target.clone() }
     }

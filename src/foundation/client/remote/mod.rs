@@ -6,6 +6,7 @@
 
 mod addresses;
 mod alert;
+mod body;
 mod dial;
 mod ending;
 mod error;
@@ -16,6 +17,7 @@ mod tls;
 mod upstream;
 
 pub use crate::conn::Conn;
+pub use body::Body;
 pub use dial::{Dial, Duplex};
 pub use error::{Error, error_of};
 pub use header::identity;

@@ -1,14 +1,16 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
+use super::body::Body;
 use super::dial::{Dial, SILENT};
 use super::ending::LastFailure;
 use super::error::{Error, error_of};
 use super::location::resolve_location;
+use crate::connections::Connections;
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Body as _;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -23,9 +25,11 @@ const NO_SIGN: Duration = Duration::from_secs(15);
 /// Requests that a chain of redirects has at most (Go's `http.Client`).
 const REDIRECTS: usize = 10;
 
-/// A pool of connections to one target.
+/// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
+/// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
+/// each request has a connection of its own.
 pub struct Http {
-    client: Client<Dial, Full<Bytes>>,
+    connections: Connections<Dial, Full<Bytes>>,
     last: LastFailure,
     /// The server, with the credentials that it is asked with.
     pub target: Arc<Target>,
@@ -45,12 +49,14 @@ impl Http {
         let target = Arc::new(target);
         let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
         let last = dial.last_failure().clone();
-        let client = Client::builder(TokioExecutor::new())
+        let mut client = Client::builder(TokioExecutor::new());
+        client
             .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new()) // closes a connection that is no longer used
             .http2_keep_alive_interval(silent)
-            .http2_keep_alive_timeout(no_sign)
-            .build(dial);
-        Ok(Http { client, last, target })
+            .http2_keep_alive_timeout(no_sign);
+        let connections = Connections::new(move || client.build(dial.clone()));
+        Ok(Http { connections, last, target })
     }
 
     /// Sends a request and returns when the head of the answer is there, whatever its status.
@@ -58,8 +64,10 @@ impl Http {
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
     /// made, or broke off.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.client.request(request).await.map_err(|error| self.failure(&error))
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
+        let (client, stream) = self.connections.stream();
+        let answer = client.request(request).await.map_err(|error| self.failure(&error))?;
+        Ok(answer.map(|body| Body::new(body, Some(stream))))
     }
 
     /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
@@ -87,10 +95,7 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::send`]. [`Error::Transport`]: the redirects have no end.
-    pub async fn send_following(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Error> {
+    pub async fn send_following(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
         for _ in 0..REDIRECTS {
             let answer = self.send(request.clone()).await?;
             let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
@@ -129,7 +134,10 @@ fn redirected<B>(from: &Uri, answer: &Response<B>) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::STREAMS_MAX;
+    use crate::testing;
     use http_body_util::BodyExt;
+    use hyper::body::Incoming;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use pki::{Ca, Subject, server_config};
@@ -197,6 +205,32 @@ mod tests {
         let endless = ask("GET", "/round/302", "").await.unwrap_err();
         assert_eq!(endless, "Unable to connect to the server: stopped after 10 redirects");
         server.abort();
+    }
+
+    /// As the browser of a dashboard behind `kubectl proxy` has them.
+    #[tokio::test]
+    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
+        let server = testing::watched(STREAMS_MAX as u32).await;
+        let host = server.servers[0].to_string();
+        let target = Target {
+            ca_pem: Some(server.ca_pem.into_bytes()),
+            server_name: Some(server.server_name),
+            ..Target::anybody("https", &host)
+        };
+        let http = Http::new(target).unwrap();
+        let ask = async |path: &str| {
+            let request = Request::get(format!("https://{host}{path}")).body(Full::default()).unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(30), http.send(request)).await;
+            answer.expect("no stream is free for it").unwrap().into_body()
+        };
+        let mut watches = vec![];
+        for _ in 0..2 * STREAMS_MAX + 50 {
+            watches.push(ask("/api/v1/nodes?watch=true").await);
+        }
+        assert!(ask("/api/v1/nodes/n").await.collect().await.is_ok());
+        assert_eq!(http.connections.streams(), [100, 100, 50], "its stream has ended");
+        watches.truncate(1);
+        assert_eq!(http.connections.streams(), [1, 0, 0]);
     }
 
     /// The machine of the server is gone: nothing comes any more, not even the end of the
