@@ -340,20 +340,21 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
 /// What a plugin is told of the cluster.
 fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
-    let mut keep = |key: &str| {
-        let value = value::at(cluster, key);
-        // As Go's `omitempty`.
-        if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
-            told.insert(key.into(), value.clone());
+    let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
+        for key in keys {
+            let value = value::at(cluster, key);
+            // As Go's `omitempty`.
+            if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
+                told.insert((*key).into(), value.clone());
+            }
         }
     };
-    ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression"]
-        .into_iter()
-        .for_each(&mut keep);
+    keep(&mut told, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
     if let Some(pem) = authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
         told.insert("certificate-authority-data".into(), data.into());
     }
+    keep(&mut told, &["proxy-url", "disable-compression"]);
     let own = value::list(cluster, "extensions")
         .iter()
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
