@@ -330,9 +330,10 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
             Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
             None => return Err("a name server needs a pod network of its own".to_string()),
         };
-        let address = SocketAddr::from((place.ip, DNS_PORT));
+        // Every address of the pod's network, as CoreDNS: `kubectl port-forward` comes by localhost.
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DNS_PORT));
         let listen = async |port| {
-            let address = SocketAddr::from((place.ip, port));
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
             namespace.listen(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
         };
         // The probes come first: the kubelet asks from the moment the container runs.

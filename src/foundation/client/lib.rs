@@ -31,7 +31,10 @@
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
-//! refused); redirects to another server; the cache of discovery on disk.
+//! refused); redirects to another server; the cache of discovery on disk. An Event's message ends
+//! after 1024 bytes. Of several kubeconfigs that cannot be read the first is told, and `extensions`
+//! of a whole kubeconfig are not kept. Errors of connections do not name both ends (`read tcp
+//! A->B`), and what answers no TLS is said to speak HTTP.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
