@@ -54,7 +54,7 @@ const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
 const DESCRIPTORS: u64 = 3;
 /// Connections that have not shown a certificate of an API server yet: of one address, and of all.
 /// Neither one pod nor many keep an API server out; an established connection is never closed for
-/// them.
+/// them. An API server begins half as many at a time, so its own do not close each other.
 const STRANGERS: Bounds = Bounds { of_one: 2 * KUBELET_HANDSHAKES_MAX, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
