@@ -55,7 +55,7 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
     // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every
     // volume.
     let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
-    let kind = mode.split(':').next().unwrap_or_default(); // `none` without its reason
+    let kind = mode.split([':', ' ']).next().unwrap_or_default(); // `v1`, `v2` or `none`
     found.push(Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[kind])), "", ""));
     found
 }
