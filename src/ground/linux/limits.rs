@@ -55,8 +55,8 @@ const STACK: u64 = 8 << 20;
 const QUEUES: u64 = 819_200;
 
 /// The limits that the kernel gives to the machine's first process and systemd hands on as they
-/// are: on message queues, and on signals that wait and timers (`RLIMIT_SIGPENDING`), of which there
-/// may be half as many as threads (`fork_init` in kernel/fork.c).
+/// are: on message queues, and on signals that wait and timers (`RLIMIT_SIGPENDING`), of which
+/// there may be half as many as threads (`fork_init` in kernel/fork.c).
 fn first_limits() -> [(Resource, u64); 2] {
     let threads = std::fs::read_to_string("/proc/sys/kernel/threads-max").ok();
     let threads = threads.and_then(|text| text.trim().parse::<u64>().ok());
