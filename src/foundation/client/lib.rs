@@ -79,6 +79,11 @@ pub use transport::{CAUSE_HEADER, Dialer, Endpoint, direct};
 /// in before.
 pub const KUBELET_STREAMS_MAX: usize = 1000;
 
+/// Handshakes that one API server has with one kubelet at a time. A kubelet has places for twice as
+/// many of one address: there a handshake counts a moment longer than here, until the kubelet has
+/// read the certificate.
+pub const KUBELET_HANDSHAKES_MAX: usize = 16;
+
 #[cfg(test)]
 mod tests {
     use super::*;
