@@ -73,7 +73,7 @@ impl Http {
     /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
     /// knows only that there is no connection.
     fn failure(&self, error: &legacy::Error) -> Error {
-        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+        let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
         let is_untaken =
             causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
         match self.last.get().filter(|_| is_untaken) {
