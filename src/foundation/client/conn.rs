@@ -5,25 +5,34 @@ use hyper_util::client::legacy::connect::{Connected, Connection};
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Whether a connection has answered a request, and is kept for further ones. It is among the
+/// extensions of each answer.
+#[derive(Clone, Default)]
+pub(crate) struct Answered(pub(crate) Arc<AtomicBool>);
 
 /// A connection, and the protocol that was agreed on.
 pub struct Conn<I> {
     io: TokioIo<I>,
     h2: bool,
+    answered: Answered,
 }
 
 impl<I> Conn<I> {
     /// `h2`: both sides speak HTTP/2. Else the requests are of HTTP/1.1.
     pub(crate) fn new(io: I, h2: bool) -> Conn<I> {
-        Conn { io: TokioIo::new(io), h2 }
+        Conn { io: TokioIo::new(io), h2, answered: Answered::default() }
     }
 }
 
 impl<I> Connection for Conn<I> {
     fn connected(&self) -> Connected {
-        if self.h2 { Connected::new().negotiated_h2() } else { Connected::new() }
+        let connected = Connected::new().extra(self.answered.clone());
+        if self.h2 { connected.negotiated_h2() } else { connected }
     }
 }
 

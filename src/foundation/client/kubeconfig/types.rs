@@ -437,9 +437,9 @@ mod tests {
                 r#"[{"name":"u","user":{"username":"a","exec":{"command":"c","args":null,"env":null,"apiVersion":"v","provideClusterInfo":false}}}]"#,
             ),
             (
-                "users: [{name: u, user: {as-user-extra: {b: [x], a: [y]}, as-groups: [], client-key-data: \"Zm\\n9v\"}}]",
+                "users: [{name: u, user: {as-user-extra: {b: [x], a: [z]}, as-groups: [], client-key-data: \"Zm\\n9v\"}}]",
                 "users",
-                r#"[{"name":"u","user":{"client-key-data":"Zm9v","as-user-extra":{"a":["y"],"b":["x"]}}}]"#,
+                r#"[{"name":"u","user":{"client-key-data":"Zm9v","as-user-extra":{"a":["z"],"b":["x"]}}}]"#,
             ),
             ("contexts: [{name: c}]", "contexts", r#"[{"name":"c","context":{"cluster":"","user":""}}]"#),
             ("{}", "users", "null"),

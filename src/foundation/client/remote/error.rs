@@ -63,6 +63,14 @@ pub fn error_of(target: &Target, error: &(dyn Cause + 'static)) -> Error {
     Error::Transport(deepest)
 }
 
+/// Returns true if a connection ended instead of an answer.
+pub(super) fn has_ended(error: &(dyn Cause + 'static)) -> bool {
+    std::iter::successors(Some(error), |&cause| cause.source()).any(|cause| {
+        let of_hyper = cause.downcast_ref::<hyper::Error>();
+        cause.is::<io::Error>() || of_hyper.is_some_and(hyper::Error::is_incomplete_message)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Http;

@@ -3,12 +3,13 @@
 use super::body::Body;
 use super::dial::{Dial, SILENT};
 use super::ending::LastFailure;
-use super::error::{Error, error_of};
+use super::error::{Error, error_of, has_ended};
 use super::location::resolve_location;
+use crate::conn::Answered;
 use crate::connections::Connections;
 use crate::kubeconfig::Target;
 use bytes::Bytes;
-use http::{Method, Request, Response, Uri, header};
+use http::{Extensions, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Body as _;
 use hyper_util::client::legacy::{self, Client};
@@ -16,6 +17,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
 use std::error::Error as _;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A server that was silent for [`SILENT`] on an HTTP/2 connection is asked for a sign of life, and
@@ -24,6 +26,9 @@ const NO_SIGN: Duration = Duration::from_secs(15);
 
 /// Requests that a chain of redirects has at most (Go's `http.Client`).
 const REDIRECTS: usize = 10;
+
+/// A read is sent again so often at most because a kept connection has ended.
+const AGAIN_MAX: usize = 4;
 
 /// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
 /// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
@@ -59,21 +64,35 @@ impl Http {
         Ok(Http { connections, last, target })
     }
 
-    /// Sends a request and returns when the head of the answer is there, whatever its status.
+    /// Sends a request and returns when the head of the answer is there, whatever its status. A GET
+    /// or HEAD over a kept connection of HTTP/1.1 that ends instead of an answer is sent again: the
+    /// server may have closed the connection while the request was on its way. Source:
+    /// `shouldRetryRequest` in Go's net/http.
     ///
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
     /// made, or broke off.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
-        let (client, stream) = self.connections.stream();
-        let answer = client.request(request).await.map_err(|error| self.failure(&error))?;
-        Ok(answer.map(|body| Body::new(body, Some(stream))))
+        let mut again = if is_read(&request) { AGAIN_MAX } else { 0 };
+        loop {
+            let (client, stream) = self.connections.stream();
+            match client.request(request.clone()).await {
+                Ok(answer) => {
+                    if let Some(Answered(answered)) = answer.extensions().get::<Answered>() {
+                        answered.store(true, Ordering::Relaxed);
+                    }
+                    return Ok(answer.map(|body| Body::new(body, Some(stream))));
+                }
+                Err(error) if again > 0 && was_kept(&error) && has_ended(&error) => again -= 1,
+                Err(error) => return Err(self.failure(&error)),
+            }
+        }
     }
 
     /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
     /// knows only that there is no connection.
     fn failure(&self, error: &legacy::Error) -> Error {
-        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+        let mut causes = std::iter::successors(error.source(), |&cause| cause.source());
         let is_untaken =
             causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
         match self.last.get().filter(|_| is_untaken) {
@@ -99,12 +118,11 @@ impl Http {
         for _ in 0..REDIRECTS {
             let answer = self.send(request.clone()).await?;
             let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
-            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
             let is_same = matches!(answer.status().as_u16(), 307 | 308);
             if is_same && request.body().size_hint().exact() != Some(0) {
                 return Ok(answer);
             }
-            if !is_same && !is_read {
+            if !is_same && !is_read(&request) {
                 *request.method_mut() = Method::GET;
                 *request.body_mut() = Full::default();
                 request.headers_mut().remove(header::CONTENT_TYPE);
@@ -113,6 +131,21 @@ impl Http {
         }
         Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
     }
+}
+
+/// Returns true for a request that changes nothing.
+fn is_read<B>(request: &Request<B>) -> bool {
+    matches!(*request.method(), Method::GET | Method::HEAD)
+}
+
+/// Returns true for an error of a connection of HTTP/1.1 that has answered an earlier request.
+fn was_kept(error: &legacy::Error) -> bool {
+    let Some(connection) = error.connect_info().filter(|connection| !connection.is_negotiated_h2()) else {
+        return false;
+    };
+    let mut extensions = Extensions::new();
+    connection.get_extras(&mut extensions);
+    extensions.get::<Answered>().is_some_and(|Answered(answered)| answered.load(Ordering::Relaxed))
 }
 
 /// Bytes that Go escapes when it reads a `Location`, beside those that are no ASCII.
@@ -142,6 +175,8 @@ mod tests {
     use hyper_util::rt::TokioIo;
     use pki::{Ca, Subject, server_config};
     use std::convert::Infallible;
+    use std::sync::atomic::AtomicUsize;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     /// Answers a path `/a/302?TO` with this status and the `Location` `TO`, and `/round/302` with
     /// its own. The header `asked` tells what was asked. Returns the address.
@@ -186,6 +221,8 @@ mod tests {
             Ok::<_, String>(format!("{} {asked}", answer.status().as_u16()))
         };
         let whole = format!("/a/301?http://{host}/c");
+        let other = format!("/a/301?https://{host}/c"); // the same port, with another protocol
+        let kept = format!("301 GET {other} 0");
         for (method, path, body, asked) in [
             ("GET", "/a/301?/c/%3Fa=b", "", "200 GET /c/?a=b 0"),
             ("HEAD", "/a/308?/c", "", "200 HEAD /c 0"),
@@ -199,6 +236,7 @@ mod tests {
             ("GET", "/a/302?", "", "302 GET /a/302? 0"),
             ("GET", "/a/302?http://192.0.2.1/", "", "302 GET /a/302?http://192.0.2.1/ 0"),
             ("GET", "/a/302?//192.0.2.1/", "", "302 GET /a/302?//192.0.2.1/ 0"),
+            ("GET", other.as_str(), "", kept.as_str()),
         ] {
             assert_eq!(ask(method, path, body).await, Ok(asked.to_string()), "{method} {path}");
         }
@@ -231,6 +269,47 @@ mod tests {
         assert_eq!(http.connections.streams(), [100, 100, 50], "its stream has ended");
         watches.truncate(1);
         assert_eq!(http.connections.streams(), [1, 0, 0]);
+    }
+
+    /// A server may close a kept connection while the next request is on its way. A write may have
+    /// been done then.
+    #[tokio::test]
+    async fn a_read_is_sent_again_when_a_kept_connection_ends() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let came = Arc::new(AtomicUsize::new(0));
+        let counted = came.clone();
+        let server = tokio::spawn(async move {
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let counted = counted.clone();
+                tokio::spawn(async move {
+                    let answer = &b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"[..];
+                    for answer in [answer, b""] {
+                        let length = tcp.read(&mut vec![0; 4096]).await.unwrap_or(0);
+                        counted.fetch_add(usize::from(length > 0), Ordering::SeqCst);
+                        tcp.write_all(answer).await.unwrap();
+                    }
+                });
+            }
+        });
+        let http = Http::new(Target::anybody("http", &host)).unwrap();
+        let ask = async |method: Method| {
+            let request = Request::builder().method(method).uri(format!("http://{host}/"));
+            let answer = http.send(request.body(Full::default()).unwrap()).await;
+            let body = answer.map_err(|error| error.to_string())?.into_body().collect().await;
+            for _ in 0..100 {
+                tokio::task::yield_now().await; // until the pool has the connection
+            }
+            Ok::<_, String>(body.unwrap().to_bytes())
+        };
+        for requests in [1, 3] {
+            assert_eq!(ask(Method::GET).await.unwrap(), "ok");
+            assert_eq!(came.load(Ordering::SeqCst), requests);
+        }
+        assert_eq!(ask(Method::POST).await.unwrap_err(), "Unable to connect to the server: EOF");
+        assert_eq!(came.load(Ordering::SeqCst), 4);
+        server.abort();
     }
 
     /// The machine of the server is gone: nothing comes any more, not even the end of the
