@@ -26,8 +26,26 @@ pub(crate) fn refusal(ctx: &Ctx, files: &[String], are_pairs: bool) -> Fail {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, config_map};
+    use crate::Env;
+    use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn an_empty_file_name_does_not_mean_the_current_folder() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["a", "b"] {
+            let map = config_map(name, json!({}));
+            std::fs::write(dir.path().join(format!("{name}.yaml")), map.to_string()).unwrap();
+            server.hold(&at(name), map);
+        }
+        let why = "the path \"\" does not exist\n";
+        for (file, told) in [("a.yaml,", format!("error: {why}")), (",", format!("{why}{why}"))] {
+            let env = Env { cwd: dir.path().into(), ..Env::default() };
+            let said = server.kubectl_in(&["delete", "-f", file], "", env).await;
+            assert_eq!((said.code, said.err), (1, told), "{file}");
+            assert!(server.object(&at("a")).is_some() && server.object(&at("b")).is_some(), "{file}");
+        }
+    }
 
     #[tokio::test]
     async fn arguments_beside_files_are_refused() {

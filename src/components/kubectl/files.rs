@@ -144,6 +144,8 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
 /// which it is told.
 pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match ctx.path(file).exists() {
+        // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.
+        _ if file.is_empty() => vec![],
         true => vec![file.to_string()],
         false => super::glob::expand(&ctx.env.cwd, file)
             .map_err(|why| Fail::Text(format!("pattern {} is not valid: {why}", quote(file))))?,
