@@ -54,6 +54,7 @@ mod builder;
 mod cmd;
 mod command;
 pub mod complete;
+mod csv;
 mod ctx;
 mod describe;
 pub mod error;
