@@ -21,6 +21,7 @@
 mod change;
 mod generate;
 mod load;
+mod merge;
 mod order;
 mod patches;
 mod refs;
