@@ -10,7 +10,8 @@
 //! [`build`] goes down the folders and, on its way up, applies each folder's changes to all that
 //! was found below it (`accumulate`): generators, patches, namespace, prefix, labels, annotations,
 //! replicas, images. Hashes come last; then fields that name a renamed object are corrected
-//! ([`refs`]), and everything is put into the order in which it can be applied.
+//! ([`refs`]), what is annotated as local is left out, and the rest is put into the order in which
+//! it can be applied.
 //! ## Left out
 //! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
@@ -18,6 +19,7 @@
 //! ## Read next
 //! `change`, the changes; `builder`, which reads the result as if it were a file.
 
+mod annotations;
 mod change;
 mod generate;
 mod load;
@@ -72,6 +74,8 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
     let mut found = accumulate(&root, &loaded, &mut vec![], warnings).await?;
     generate::add_hashes(&mut found);
     refs::follow(&mut found)?;
+    found.iter_mut().for_each(|resource| annotations::finish(&mut resource.object));
+    found.retain(|resource| !annotations::is_local(&resource.object));
     if !loaded.file.keeps_order() {
         order::sort(&mut found);
     }
