@@ -47,6 +47,28 @@ mod tests {
         }
     }
 
+    /// As kubectl, which asks the kernel about the path as it was typed.
+    #[tokio::test]
+    async fn a_path_that_cannot_be_read_is_told_as_by_go() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        for file in ["a.yaml", "sub/a.yaml"] {
+            std::fs::write(dir.path().join(file), config_map("a", json!({})).to_string()).unwrap();
+        }
+        std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (file, told) in [
+            ("a.yaml/", "error: the path \"a.yaml/\" cannot be accessed: stat a.yaml/: not a directory\n"),
+            ("link", "error: error parsing link: read link: is a directory\n"),
+            ("link/", ""),
+        ] {
+            let env = Env { cwd: dir.path().into(), ..Env::default() };
+            let said = server.kubectl_in(&["get", "-o", "name", "-f", file], "", env).await;
+            assert_eq!(said.err, told, "{file}");
+            assert_eq!(said.out == "configmap/a\n", told.is_empty(), "{said:?}");
+        }
+    }
+
     #[tokio::test]
     async fn arguments_beside_files_are_refused() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());

@@ -10,6 +10,7 @@ use api::labels::Selector;
 use api::{schema, value};
 use client::discovery::Resource;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -126,8 +127,11 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
         } else {
             for (path, name) in named(ctx, file)? {
-                let text =
-                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
+                let text = std::fs::read(&path).map_err(|e| match e.kind() {
+                    ErrorKind::IsADirectory => format!("error parsing {name}: read {name}: {}", go_io(&e)),
+                    _ => format!("open {name}: {}", go_io(&e)),
+                });
+                let text = text.map_err(Fail::Text)?;
                 found.push(Source { name, text: manifest::without_byte_order_mark(text) });
             }
             if found.is_empty() {
@@ -143,11 +147,14 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
 /// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
 /// which it is told.
 pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
-    let typed = match ctx.path(file).exists() {
+    let typed = match std::fs::metadata(ctx.path(file)) {
         // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.
         _ if file.is_empty() => vec![],
-        true => vec![file.to_string()],
-        false => super::glob::expand(&ctx.env.cwd, file)
+        Ok(_) => vec![file.to_string()],
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            return text(format!("the path {} cannot be accessed: stat {file}: {}", quote(file), go_io(&e)));
+        }
+        Err(_) => super::glob::expand(&ctx.env.cwd, file)
             .map_err(|why| Fail::Text(format!("pattern {} is not valid: {why}", quote(file))))?,
     };
     if typed.is_empty() {
@@ -179,7 +186,8 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
 }
 
 fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
-    if !path.is_dir() {
+    // A link to a folder is none, as with kubectl, unless a slash follows it.
+    if !path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
         found.push((path.into(), shown.display().to_string()));
         return Ok(());
     }
@@ -319,7 +327,9 @@ async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options)
     };
     let mut namespace = value::text(&document, "metadata.namespace").to_string();
     if !resource.namespaced {
+        // `FilterNamespace` of kubectl's builder
         namespace = String::new();
+        value::remove(&mut document, "metadata.namespace");
     } else if namespace.is_empty() {
         namespace = default;
         value::put(&mut document, "metadata.namespace", namespace.as_str());
