@@ -5,17 +5,23 @@ use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
 use super::info::{Info, Options};
 use super::manifest::{self, sorted};
+use super::metadata;
 use api::gostr::quote;
 use api::labels::Selector;
-use api::{schema, value};
+use api::value;
 use client::discovery::Resource;
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// What kubectl says of an item of a list that is nothing.
-const KINDLESS: &str = "unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in 'object has no kind field '";
+/// What an item of a list has to say, with what kubectl says behind [`UNTYPED`] of one that does
+/// not.
+const OF_ITEMS: [(&str, &str); 2] = [
+    ("kind", "Object 'Kind' is missing in 'object has no kind field '"),
+    ("apiVersion", "Object 'apiVersion' is missing in 'object has no apiVersion field'"),
+];
+const UNTYPED: &str = "unable to get type info from the object \"*unstructured.Unstructured\"";
 
 /// A file's name and content.
 struct Source {
@@ -44,13 +50,14 @@ pub(crate) async fn read(
             }
         };
         for document in documents.into_iter().map(sorted) {
-            let outcome = match mistyped_metadata(&document, &source.name) {
+            let outcome = match metadata::mistyped(&document, &source.name) {
                 Some(fail) => Err(fail),
                 None => flatten(ctx, document, &source.name, options, &mut infos).await,
             };
             match outcome {
                 Ok(()) => {}
                 Err(fail @ Fail::Text(_)) => failures.push(fail),
+                Err(fail) if fail.message().starts_with(UNTYPED) => failures.push(fail),
                 Err(other) => return Err(other),
             }
         }
@@ -210,31 +217,6 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
     Ok(())
 }
 
-/// Returns why a document's metadata cannot be read as Go's `ObjectMeta`, also where no server is
-/// asked. Source: cli-runtime's `pkg/resource/metadata_decoder.go`.
-///
-/// Example: the label `version: 1`, whose value is a number.
-fn mistyped_metadata(document: &Value, source: &str) -> Option<Fail> {
-    const OF_ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
-    let metadata = document.get("metadata").filter(|metadata| !is_plain(metadata))?;
-    if ["apiVersion", "kind"].iter().any(|field| value::empty(document, field)) {
-        return None; // which is told instead
-    }
-    let why = schema::conform_named(OF_ANY_KIND, &mut json!({"metadata": metadata})).err()?;
-    let why = why.replacen("field ConfigMap.", "field metadataOnlyObject.", 1);
-    Some(Fail::Text(format!("unable to decode {}: {why}", quote(source))))
-}
-
-/// True of the usual metadata, which needs no look at the schemas.
-fn is_plain(metadata: &Value) -> bool {
-    let is_known = |(field, value): (&String, &Value)| match field.as_str() {
-        "name" | "generateName" | "namespace" => value.is_string(),
-        "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
-        _ => false,
-    };
-    metadata.as_object().is_some_and(|fields| fields.iter().all(is_known))
-}
-
 /// Lists become their items.
 async fn flatten(
     ctx: &Ctx,
@@ -272,15 +254,13 @@ async fn flatten(
     if kind.is_empty() {
         return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
-    if api_version.is_empty() {
+    // A kind of the core group is found without its version. What is no text is none, though.
+    if api_version.is_empty() && (options.validated || !value::empty(&document, "apiVersion")) {
         return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {
             let mut item = item.clone();
-            if item.is_null() && !options.validated {
-                return Err(Fail::Plain(KINDLESS.into()));
-            }
             // Items of a typed list need not say what they are.
             let of = kind.trim_end_matches("List");
             if item.is_object()
@@ -289,6 +269,11 @@ async fn flatten(
             {
                 value::put(&mut item, "kind", of);
                 value::put(&mut item, "apiVersion", api_version);
+            }
+            let lacks = |field: &str| value::empty(&item, field) && (item.is_object() || item.is_null());
+            let missing = OF_ITEMS.into_iter().find(|(field, _)| lacks(field));
+            if let Some((_, why)) = missing.filter(|_| !options.validated) {
+                return Err(Fail::Plain(format!("{UNTYPED}: {why}")));
             }
             Box::pin(flatten(ctx, item, source, options, into)).await?;
         }
@@ -311,7 +296,8 @@ async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options)
         let (resource, source) = (Arc::new(resource), source.to_string());
         return Ok(Info { resource, namespace, name, object: document, source });
     }
-    let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
+    let of_version = if api_version.is_empty() { "v1" } else { api_version };
+    let resource = match ctx.discovery().await?.of_kind(of_version, kind) {
         Some(resource) => resource,
         None => {
             let namespace = value::text(&document, "metadata.namespace");
@@ -348,38 +334,34 @@ mod tests {
     use super::*;
     use crate::Env;
     use crate::testing::{Server, at, config_map};
+    use serde_json::json;
 
-    /// A label `version: 1` in quotes would be a text.
+    /// As with kubectl: what creates or applies asks for the version, what finds does not.
     #[tokio::test]
-    async fn metadata_of_a_wrong_type_is_refused_before_the_server_sees_it() {
+    async fn a_kind_of_the_core_group_is_found_without_its_version() {
         let server = Server::start().await;
-        for (metadata, why) in [
+        server.hold(&at("a"), config_map("a", json!({})));
+        let get = ["get", "-o", "name", "-f", "-"];
+        let said = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        for (text, told) in [
+            ("{kind: Deployment, metadata: {name: a}}", "no matches for kind \"Deployment\" in version \"\""),
+            ("{kind: ConfigMap, apiVersion: 1}", "Object 'apiVersion' is missing in '{"),
             (
-                "{labels: {version: 1}}",
-                "number into Go struct field ObjectMeta.metadata.labels of type string",
+                "{kind: ConfigMapList, apiVersion: v1, items: [{kind: ConfigMap, metadata: {name: a}}]}",
+                "Object 'apiVersion' is missing in 'object has no apiVersion field'",
             ),
             (
-                "{annotations: {x: true}}",
-                "bool into Go struct field ObjectMeta.metadata.annotations of type string",
+                "{kind: List, apiVersion: v1, items: [{metadata: {name: a}}]}",
+                "Object 'Kind' is missing in 'object",
             ),
-            (
-                "{finalizers: x}",
-                "string into Go struct field ObjectMeta.metadata.finalizers of type []string",
-            ),
-            ("x", "string into Go struct field metadataOnlyObject.metadata of type v1.ObjectMeta"),
         ] {
-            let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
-            for line in [&["apply", "--dry-run=client"][..], &["create"], &["delete"]] {
-                let words = [line, &["-f", "-"]].concat();
-                let said = server.kubectl_in(&words, &text, Env::default()).await;
-                let err = format!("error: unable to decode \"STDIN\": json: cannot unmarshal {why}\n");
-                assert_eq!((said.code, said.err), (1, err), "{line:?} {metadata}");
-            }
+            let said = server.kubectl_in(&get, text, Env::default()).await;
+            assert!(said.code == 1 && said.err.contains(told), "{text}: {said:?}");
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was written");
-        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, generation: 1, finalizers: [x/y]}}";
+        let text = "{kind: ConfigMap, metadata: {name: b}}";
         let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.code == 1 && said.err.contains("apiVersion not set"), "{said:?}");
     }
 
     /// `-R` was forgotten, mostly.

@@ -70,6 +70,7 @@ mod kustomize;
 pub mod machine;
 pub mod manifest;
 mod merge;
+mod metadata;
 mod output;
 pub mod parse;
 mod print;
