@@ -86,7 +86,7 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
 fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
     match std::fs::canonicalize(dir) {
         Ok(root) if root.is_dir() => Ok(root),
-        Ok(root) => text(format!("must build at directory: '{}': file is not directory", root.display())),
+        Ok(_) => text(format!("must build at directory: '{shown}': file is not directory")),
         Err(_) => text(format!(
             "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
             load::first_missing(dir).display()
