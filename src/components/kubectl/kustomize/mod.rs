@@ -16,6 +16,10 @@
 //! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
 //! `labels.fields`, `sortOptions.legacySortOptions`: each is refused by its name.
+//!
+//! A plain date in a resource stays as it is written; kustomize makes a time of it. A number among
+//! annotations becomes a text in its usual spelling (`1.5` of `1.50`). Kinds that are newer than
+//! kustomize's schema, e.g. ValidatingAdmissionPolicy, are known to have no namespace.
 //! ## Read next
 //! `change`, the changes; `builder`, which reads the result as if it were a file.
 
