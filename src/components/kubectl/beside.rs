@@ -70,6 +70,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_cannot_be_read_does_not_keep_the_others() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["a", "z"] {
+            let file = dir.path().join(format!("{name}.yaml"));
+            std::fs::write(file, config_map(name, json!({})).to_string()).unwrap();
+        }
+        std::os::unix::fs::symlink(".", dir.path().join("m.yaml")).unwrap();
+        let env = || Env { cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["create", "-o", "name", "-f", "."], "", env()).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "configmap/a\nconfigmap/z\n"), "{said:?}");
+        assert_eq!(said.err, "error: error parsing m.yaml: read m.yaml: is a directory\n");
+        // Files are named as Go's `filepath.Walk` does.
+        let said = server.kubectl_in(&["create", "-f", "./."], "", env()).await;
+        assert!(said.code == 1 && said.err.contains("error when creating \"z.yaml\""), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn arguments_beside_files_are_refused() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
         let path = |name: &str| dir.path().join(name).display().to_string();

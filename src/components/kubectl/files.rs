@@ -3,6 +3,7 @@
 
 use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
+use super::go_path;
 use super::info::{Info, Options};
 use super::manifest::{self, sorted};
 use super::metadata;
@@ -23,10 +24,10 @@ const OF_ITEMS: [(&str, &str); 2] = [
 ];
 const UNTYPED: &str = "unable to get type info from the object \"*unstructured.Unstructured\"";
 
-/// A file's name and content.
+/// A file's name and content, or why it cannot be read, which does not keep the others.
 struct Source {
     name: String,
-    text: Vec<u8>,
+    text: Result<Vec<u8>, Fail>,
 }
 
 /// Objects of manifests that match `--selector`, with resource and namespace found for each; what
@@ -38,21 +39,23 @@ pub(crate) async fn read(
 ) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
     let selector = selector_of_files(ctx, options)?.filter(|_| !options.latest);
-    for source in sources(ctx, files).await? {
-        let documents = match manifest::documents_with_warnings(&source.text) {
-            Ok((documents, warnings)) => {
-                warnings.iter().for_each(|why| ctx.note(format!("Warning: {}: {why}", source.name)));
-                documents
-            }
-            Err(why) => {
-                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
+    for Source { name, text } in sources(ctx, files).await? {
+        let documents = text.and_then(|text| {
+            let parsed = manifest::documents_with_warnings(&text);
+            parsed.map_err(|why| Fail::Text(format!("error parsing {name}: {why}")))
+        });
+        let (documents, warnings) = match documents {
+            Ok(found) => found,
+            Err(fail) => {
+                failures.push(fail);
                 continue;
             }
         };
+        warnings.iter().for_each(|why| ctx.note(format!("Warning: {name}: {why}")));
         for document in documents.into_iter().map(sorted) {
-            let outcome = match metadata::mistyped(&document, &source.name) {
+            let outcome = match metadata::mistyped(&document, &name) {
                 Some(fail) => Err(fail),
-                None => flatten(ctx, document, &source.name, options, &mut infos).await,
+                None => flatten(ctx, document, &name, options, &mut infos).await,
             };
             match outcome {
                 Ok(()) => {}
@@ -122,24 +125,25 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             return text("the -k flag can't be used with -f or -R");
         }
         let built = super::kustomize::build(ctx, folder).await?;
-        found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
+        found.push(Source { name: folder.into(), text: Ok(built.to_yaml().into_bytes()) });
     }
     // What is not there at all is told before anything is read.
     Fail::join(super::beside::missing(ctx, files))?;
     for file in files {
         if file == "-" {
             let text = manifest::without_byte_order_mark(ctx.read_stdin().await?);
-            found.push(Source { name: "STDIN".into(), text });
+            found.push(Source { name: "STDIN".into(), text: Ok(text) });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
+            let text = super::wire::url::read(file).await.map(|text| text.to_vec());
+            found.push(Source { name: file.clone(), text });
         } else {
             for (path, name) in named(ctx, file)? {
                 let text = std::fs::read(&path).map_err(|e| match e.kind() {
                     ErrorKind::IsADirectory => format!("error parsing {name}: read {name}: {}", go_io(&e)),
                     _ => format!("open {name}: {}", go_io(&e)),
                 });
-                let text = text.map_err(Fail::Text)?;
-                found.push(Source { name, text: manifest::without_byte_order_mark(text) });
+                let text = text.map(manifest::without_byte_order_mark).map_err(Fail::Text);
+                found.push(Source { name, text });
             }
             if found.is_empty() {
                 // A folder of folders, mostly, without -R: that nothing is done must be told.
@@ -204,7 +208,8 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
     let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
     entries.sort();
     for (entry, is_dir) in entries {
-        let (path, shown) = (path.join(&entry), shown.join(&entry));
+        let (path, shown) = (path.join(&entry), shown.join(&entry).to_string_lossy().into_owned());
+        let shown = PathBuf::from(go_path::clean(&shown));
         if is_dir {
             if deep {
                 walk(&path, &shown, deep, found)?;
