@@ -2,14 +2,14 @@
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
-use crate::files;
+use crate::file_names;
 
 /// Why each file that is not there cannot be read. kubectl looks for all of them before it reads
 /// one, or looks at the arguments.
 pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     let is_path =
         |file: &&String| *file != "-" && !file.starts_with("http://") && !file.starts_with("https://");
-    files.iter().filter(is_path).filter_map(|file| files::named(ctx, file).err()).collect()
+    files.iter().filter(is_path).filter_map(|file| file_names::named(ctx, file).err()).collect()
 }
 
 /// Why arguments beside files are refused; `are_pairs`: they are in the form `TYPE/NAME`, or mean

@@ -4,7 +4,7 @@ use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::info::{Info, Options};
 use super::wire::paths;
-use super::{beside, files};
+use super::{beside, file_names, files};
 use api::gostr::quote;
 use api::value;
 use client::discovery::Resource;
@@ -88,7 +88,7 @@ fn in_pairs(args: &[String]) -> Vec<String> {
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
 pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
-        return files::names_one(ctx);
+        return file_names::names_one(ctx);
     }
     match in_pairs(args).as_slice() {
         [pair] => pair.contains('/'),

@@ -61,6 +61,7 @@ mod csv;
 mod ctx;
 mod describe;
 pub mod error;
+mod file_names;
 mod files;
 pub mod flag;
 mod glob;
