@@ -56,6 +56,18 @@ fn middle(runs: &[f64]) -> f64 {
     f64::midpoint(runs[(runs.len() - 1) / 2], runs[runs.len() / 2])
 }
 
+/// A time as figures tell it.
+pub(crate) fn milliseconds(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+/// The time that this part of sorted times does not exceed, in milliseconds; no number if there is
+/// no time.
+pub(crate) fn percentile(sorted: &[Duration], part: f64) -> f64 {
+    let index = (sorted.len().saturating_sub(1) as f64 * part) as usize;
+    sorted.get(index).map_or(f64::NAN, |time| milliseconds(*time))
+}
+
 /// Two digits after the point below 10, one below 100, none above.
 fn short(value: f64) -> String {
     match value.abs() {
@@ -74,7 +86,7 @@ impl Figure {
 
     /// A figure in milliseconds.
     pub(crate) fn times(what: impl Into<String>, runs: &[Duration], aim: Aim) -> Figure {
-        Figure::new(what, "ms", runs.iter().map(|d| d.as_secs_f64() * 1e3).collect(), aim)
+        Figure::new(what, "ms", runs.iter().copied().map(milliseconds).collect(), aim)
     }
 
     /// Nothing is said of a peer that never ran.
@@ -123,18 +135,21 @@ impl Figure {
     }
 }
 
-fn line(out: &mut String, what: &str, runs: &[f64], unit: &str, rest: &str) {
+/// What one line of a table tells: what was measured, median, spread, aim.
+type Line = [String; 4];
+
+fn line(what: String, runs: &[f64], unit: &str, aim: String) -> Line {
     let spread = match runs {
         [_] => String::new(),
         runs => format!("{}–{}", short(runs[0]), short(runs[runs.len() - 1])),
     };
-    let median = format!("{} {unit}", short(middle(runs)));
-    let _ = writeln!(out, "{}", format!("  {what:<33} {median:>12} {spread:>12}  {rest}").trim_end());
+    [what, format!("{} {unit}", short(middle(runs))), spread, aim]
 }
 
-/// A part's figures at 80 columns: median, spread, what they stand beside.
+/// A part's figures at 80 columns: median, spread, what they stand beside. Columns are as wide as
+/// what is in them: rates are longer than times.
 pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
-    let mut out = format!("{name:<35} {:>12} {:>12}  {}\n", "median", "spread", "aim");
+    let mut lines: Vec<Line> = vec![[name, "median", "spread", "aim"].map(String::from)];
     for figure in figures {
         let verdict = match figure.met() {
             Some(true) => ", met",
@@ -146,15 +161,22 @@ pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
             Aim::AtLeast(least) => format!("≥ {}{verdict}", short(least)),
             Aim::OfPeer(_) | Aim::None => String::new(),
         };
-        line(&mut out, &figure.what, &figure.runs, &figure.unit, &aim);
+        lines.push(line(format!("  {}", figure.what), &figure.runs, &figure.unit, aim));
         if let Some(peer) = &figure.peer {
             let ratio = figure.ratio().map(|r| format!("{r:.2}×")).unwrap_or_default();
             let aim = match figure.aim {
                 Aim::OfPeer(times) => format!("{ratio}≥{times}{verdict}"),
                 _ => ratio,
             };
-            line(&mut out, &format!("  {}", peer.name), &peer.runs, &figure.unit, &aim);
+            lines.push(line(format!("    {}", peer.name), &peer.runs, &figure.unit, aim));
         }
+    }
+    let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
+    let (first, second, third) = (width(0), width(1), width(2));
+    let mut out = String::new();
+    for [what, median, spread, aim] in &lines {
+        let text = format!("{what:<first$}  {median:>second$}  {spread:>third$}  {aim}");
+        let _ = writeln!(out, "{}", text.trim_end());
     }
     out + "\n"
 }
@@ -184,19 +206,31 @@ mod tests {
     #[test]
     fn a_table_fits_eighty_columns_and_says_what_was_missed() {
         let figures = [
-            Figure::new(
-                "cold start to all Ready and Running",
-                "ms",
-                vec![229.0, 220.0, 250.0],
-                Aim::AtMost(1000.0),
-            ),
-            Figure::new("puts, 3 members, 64 clients", "puts/s", vec![14369.0], Aim::OfPeer(1.5))
+            Figure::new("stop", "ms", vec![229.0, 220.0, 250.0], Aim::AtMost(1000.0)),
+            Figure::new("puts, members: 3, clients: 64", "puts/s", vec![14369.0], Aim::OfPeer(1.5))
                 .beside("etcd", vec![12000.0, 11000.0]),
         ];
         let table = table("start", &figures);
         assert!(table.lines().all(|l| l.chars().count() <= 80), "{table}");
         assert!(table.contains("229 ms      220–250  ≤ 1000, met"), "{table}");
         assert!(table.contains("1.25×≥1.5, missed"), "{table}");
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_the_longest_rate() {
+        let figures = [
+            Figure::new("creates, clients: 32", "creates/s", vec![10_000.0, 14_370.0], Aim::OfPeer(2.0))
+                .beside("kube-apiserver", vec![9_999.0, 10_001.0]),
+            Figure::new("creates, clients: 32, p99", "ms", vec![1.0], Aim::None),
+        ];
+        let wanted = "\
+api                                   median       spread  aim
+  creates, clients: 32       12185 creates/s  10000–14370
+    kube-apiserver           10000 creates/s   9999–10001  1.22×≥2, missed
+  creates, clients: 32, p99          1.00 ms
+
+";
+        assert_eq!(table("api", &figures), wanted);
     }
 
     #[test]

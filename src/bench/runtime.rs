@@ -1,6 +1,6 @@
 //! A container from nothing to the end of its program, beside what crun needs for it.
 
-use super::figure::{Aim, Figure};
+use super::figure::{Aim, Figure, milliseconds};
 use super::program::failure;
 use super::room::{Room, tell};
 use super::world::World;
@@ -71,7 +71,7 @@ pub(crate) fn beside_crun(
         room.go_on()?;
         way.run(&n.to_string())
     })?;
-    let times: Vec<f64> = times.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+    let times: Vec<f64> = times.into_iter().map(milliseconds).collect();
     Ok(figures.into_iter().map(|f| f.beside("crun run, an empty network", times.clone())).collect())
 }
 

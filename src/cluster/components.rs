@@ -47,7 +47,8 @@ const DNS_PORT: u16 = 53;
 pub(crate) struct Location {
     pub node: String,
     pub network: Arc<dyn NodeNetwork>,
-    /// The pod's own network namespace, unless it shares the node's.
+    /// The pod's network namespace: its own, or the node's with `hostNetwork`. `None`: its sandbox
+    /// is stopped.
     pub netns: Option<Arc<OwnedFd>>,
     pub ip: Ipv4Addr,
 }
@@ -329,9 +330,10 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
             Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
             None => return Err("a name server needs a pod network of its own".to_string()),
         };
-        let address = SocketAddr::from((place.ip, DNS_PORT));
+        // Every address of the pod's network, as CoreDNS: `kubectl port-forward` comes by localhost.
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DNS_PORT));
         let listen = async |port| {
-            let address = SocketAddr::from((place.ip, port));
+            let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
             namespace.listen(address).await.map_err(|e| format!("cannot listen on {address}: {e}"))
         };
         // The probes come first: the kubelet asks from the moment the container runs.

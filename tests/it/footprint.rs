@@ -14,6 +14,8 @@ type Process = (i32, u64);
 /// All that belongs to the clusters of one home.
 #[derive(Debug, Default)]
 pub(crate) struct Footprint {
+    /// `ROPEWALK_HOME=…`, as the environment of its processes has it.
+    mark: Vec<u8>,
     processes: BTreeSet<Process>,
     /// `net:[4026532008]`, as links in /proc name them.
     namespaces: BTreeSet<String>,
@@ -26,18 +28,11 @@ pub(crate) struct Footprint {
 impl Footprint {
     /// Everybody with this home in the environment, and all their descendants.
     pub(crate) fn of(home: &Home) -> Footprint {
-        let all = processes();
-        let mut own: BTreeSet<i32> = all.keys().copied().filter(|pid| lives_in(*pid, home)).collect();
-        loop {
-            let born = |(pid, stat): (&i32, &Stat)| own.contains(&stat.parent).then_some(*pid);
-            let with_children: BTreeSet<i32> =
-                own.iter().copied().chain(all.iter().filter_map(born)).collect();
-            if with_children.len() == own.len() {
-                break;
-            }
-            own = with_children;
-        }
-        let (me, mut found) = (namespaces(std::process::id() as i32), Footprint::default());
+        let (mark, all) = (mark(home), processes());
+        let own =
+            with_descendants(all.keys().copied().filter(|pid| home_of(*pid).as_ref() == Some(&mark)), &all);
+        let (me, mut found) =
+            (namespaces(std::process::id() as i32), Footprint { mark, ..Footprint::default() });
         for pid in own {
             found.processes.insert((pid, all[&pid].started));
             found.namespaces.extend(namespaces(pid).difference(&me).cloned());
@@ -55,7 +50,11 @@ impl Footprint {
         let lives = |(pid, started): &&Process| all.get(pid).is_some_and(|s| s.started == *started);
         let mut left: Vec<String> =
             self.processes.iter().filter(lives).map(|(pid, _)| describe(*pid)).collect();
-        for pid in all.keys() {
+        // The number of a namespace that is gone is given to a later one, which may be of a cluster
+        // that somebody else runs on this machine.
+        let others = all.keys().copied().filter(|pid| home_of(*pid).is_some_and(|mark| mark != self.mark));
+        let others = with_descendants(others, &all);
+        for pid in all.keys().filter(|pid| !others.contains(pid)) {
             // held by a process that lives in it, or by an open file
             left.extend(namespaces(*pid).intersection(&self.namespaces).map(|n| format!("{n} of {pid}")));
         }
@@ -151,10 +150,28 @@ fn names(dir: &str) -> impl Iterator<Item = String> {
     entries.map(|e| e.file_name().to_string_lossy().into_owned())
 }
 
-fn lives_in(pid: i32, home: &Home) -> bool {
-    let mark = format!("ROPEWALK_HOME={}", home.path().display()).into_bytes();
-    let environ = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-    environ.split(|byte| *byte == 0).any(|variable| variable == mark)
+fn mark(home: &Home) -> Vec<u8> {
+    format!("ROPEWALK_HOME={}", home.path().display()).into_bytes()
+}
+
+/// The [`mark`] of a process that has one.
+fn home_of(pid: i32) -> Option<Vec<u8>> {
+    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut variables = environ.split(|byte| *byte == 0);
+    variables.find(|variable| variable.starts_with(b"ROPEWALK_HOME=")).map(<[u8]>::to_vec)
+}
+
+/// These processes, their children, the children of those, and so on.
+fn with_descendants(roots: impl Iterator<Item = i32>, all: &BTreeMap<i32, Stat>) -> BTreeSet<i32> {
+    let mut own: BTreeSet<i32> = roots.collect();
+    loop {
+        let born = |(pid, stat): (&i32, &Stat)| own.contains(&stat.parent).then_some(*pid);
+        let with_children: BTreeSet<i32> = own.iter().copied().chain(all.iter().filter_map(born)).collect();
+        if with_children.len() == own.len() {
+            return own;
+        }
+        own = with_children;
+    }
 }
 
 fn describe(pid: i32) -> String {

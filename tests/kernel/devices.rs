@@ -4,8 +4,9 @@ use super::world::{Check, World, ended, ensure, shell};
 use cri::Runtime;
 use std::os::unix::fs::FileTypeExt;
 
-/// In /dev, because no other file system of a container lets anybody open a node: the control group
-/// alone says no there. The last part is the memory, the kernel's log, a disk and the tunnel.
+/// In /dev, because no other file system lets a container that is not privileged open a node: the
+/// control group alone says no there. The last part is the memory, the kernel's log, a disk and the
+/// tunnel.
 const TRY: &str = "cd /dev; mknod n c 1 3 && echo x > n && echo null works; mknod z c 1 5 && head -c1 z | wc -c; \
     for d in 'c 1 1' 'c 1 11' 'b 7 0' 'b 254 0' 'b 8 0' 'c 10 200' 'c 4 0'; do rm -f d; \
     if mknod d $d; then head -c1 d 2>&1 | grep -q 'Operation not permitted' && echo refused || echo opened $d; else echo no node; fi; done; \
@@ -40,7 +41,8 @@ pub(crate) async fn privileged(w: World) -> Check {
     let left = format!("left-by-{}", std::process::id());
     let script = format!(
         "ls /dev/shm; echo mine > /dev/shm/{left}; mkdir /dev/{left}; ls -d /dev/{left} /dev/shm/{left}; stat -f -c %T /dev/mqueue /dev/pts
-        for f in /dev/*; do [ -c $f -o -b $f ] && echo node $f; done; exec 3<>/dev/ptmx && echo terminal works"
+        for f in /dev/*; do [ -c $f -o -b $f ] && echo node $f; done; exec 3<>/dev/ptmx && echo terminal works
+        mknod /tmp/n c 1 3 && echo x > /tmp/n && echo own node works"
     );
     for name in ["first", "second"] {
         let mut config = shell(&script);
@@ -51,6 +53,7 @@ pub(crate) async fn privileged(w: World) -> Check {
         let count = log.lines().filter(|line| line.ends_with(&left)).count();
         ensure(count == 2, format!("of its own, and empty at first: {log}"))?;
         ensure(log.contains("F devpts") && log.contains("terminal works"), &log)?;
+        ensure(log.contains("own node works") != w.ids.rootless(), &log)?;
         for entry in std::fs::read_dir("/dev")?.flatten() {
             let (kind, name) = (entry.file_type()?, entry.file_name().to_string_lossy().into_owned());
             let is_device =

@@ -81,7 +81,7 @@ pub(crate) async fn faults(w: World) -> Check {
     config.command = vec!["no-such-program".into()];
     let id = runtime.create_container(&sandbox.id, config).await?;
     let text = runtime.start_container(&id).await.err().map(|e| e.to_string()).unwrap_or_default();
-    let want = "unable to start container process: exec: \"no-such-program\": executable file not found in $PATH: unknown";
+    let want = "unable to start container process: error during container init: exec: \"no-such-program\": executable file not found in $PATH: unknown";
     ensure(text.ends_with(want), &text)?;
     let status = runtime.container_status(&id).await?;
     ensure((status.exit_code, status.reason.as_str()) == (128, "StartError"), format!("{status:?}"))?;

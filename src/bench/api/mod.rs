@@ -3,7 +3,7 @@
 //! connection a client, each client waiting for its answer; rounds take turns.
 
 use super::cluster::Cluster;
-use super::figure::{Aim, Figure};
+use super::figure::{Aim, Figure, percentile};
 use super::room::{Room, all_done, tell};
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
@@ -102,12 +102,8 @@ impl Rounds {
     /// `took`: how long each operation of a round took, from its request to its answer.
     fn add(&mut self, (mut took, whole): (Vec<Duration>, Duration)) {
         took.sort_unstable();
-        let at = |part: f64| {
-            let index = (took.len().saturating_sub(1) as f64 * part) as usize;
-            took.get(index).map_or(f64::NAN, |d| d.as_secs_f64() * 1e3)
-        };
-        self.p50.push(at(0.5));
-        self.p99.push(at(0.99));
+        self.p50.push(percentile(&took, 0.5));
+        self.p99.push(percentile(&took, 0.99));
         self.rate.push(took.len() as f64 / whole.as_secs_f64());
     }
 }

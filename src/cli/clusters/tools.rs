@@ -17,12 +17,12 @@ use std::path::{Path, PathBuf};
 /// The built-in kubectl on the cluster's own kubeconfig, whatever KUBECONFIG says. What needs no
 /// server works without one, and without a home.
 pub(crate) async fn kubectl(name: &str, words: Vec<String>) -> anyhow::Result<i32> {
-    let mut env = kubectl::Env { unseen: kubectl::stdio::unseen(), ..kubectl::Env::of_process() };
+    let mut env = kubectl::Env::of_process();
     if let Some(own) = own_kubeconfig(Home::find(), name, kubectl::asks_a_server(&words))? {
         env.kubeconfig = Some(own);
     }
     let args = std::iter::once("kubectl".to_string()).chain(words).collect();
-    Ok(kubectl::stdio::on_stdio(args, env).await)
+    Ok(kubectl::stdio::to_the_end(args, env).await)
 }
 
 /// The kubeconfig of the cluster `name`, which may not be there yet if it is not needed: a plugin

@@ -183,6 +183,7 @@ impl Server {
             node_ports: config.node_ports,
             kubelet_tls: config.kubelet_tls,
             dial: config.dial,
+            handshakes: proxy::handshakes::Handshakes::default(),
             advertise: config.advertise,
             stop: crew.token(),
             started: watch_channel::Sender::new(false),

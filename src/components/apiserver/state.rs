@@ -5,6 +5,7 @@ use crate::admission::charging::Charging;
 use crate::auth::verified::Verified;
 use crate::flowcontrol::bounds::Bounds;
 use crate::flowcontrol::compute::Compute;
+use crate::proxy::handshakes::Handshakes;
 use crate::registry::cidr::Cidr;
 use crate::registry::summaries::Summaries;
 use crate::request::info::Info;
@@ -47,6 +48,7 @@ pub(crate) struct State {
     pub(crate) node_ports: (u16, u16),
     pub(crate) kubelet_tls: Arc<rustls::ClientConfig>,
     pub(crate) dial: Dialer,
+    pub(crate) handshakes: Handshakes,
     pub(crate) advertise: SocketAddr,
     pub(crate) stop: CancellationToken,
     pub(crate) started: watch_channel::Sender<bool>,

@@ -5,7 +5,7 @@ use super::given::Given;
 use super::preset::Preset;
 use api::gostr::io_error;
 use clock::Instant;
-use etcd::grpc::client::{Channel, Endpoint};
+use etcd::grpc::client::{Channel, ConnectError, Endpoint};
 use etcd::pb;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -182,6 +182,9 @@ impl Etcd {
             let limit = if target.dial_timeout.is_zero() { timeout } else { target.dial_timeout };
             match clock::limit(limit, attempt).await {
                 Some(Ok(channel)) => return Ok(Etcd { channel, timeout, target: target.clone(), at }),
+                Some(Err(error @ ConnectError::NoTls(_))) => {
+                    last = Fail::new(FAILED, format!("{error}: give --cacert, --cert and --key"));
+                }
                 Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
                 None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
             }

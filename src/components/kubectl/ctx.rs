@@ -120,8 +120,8 @@ impl Ctx {
         Ok(Kubeconfig::load(&self.env, self.flags.global("kubeconfig"))?)
     }
 
-    /// As [`Ctx::kubeconfig`], for commands that are going to write it: the file of `--kubeconfig`
-    /// need not be there yet.
+    /// As [`Ctx::kubeconfig`], for `kubectl config`: the file of `--kubeconfig` need not be there
+    /// (client-go's `GetStartingConfig`).
     ///
     /// # Errors
     /// As [`Kubeconfig::load_or_new`].
@@ -190,18 +190,21 @@ impl Ctx {
             .await
     }
 
-    /// The resource that a word means: a plural, singular, short name or kind, also with a group.
+    /// The resource that a word means: a plural, singular, short name or kind, also with a group. A
+    /// short name of several is warned of.
     ///
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
     /// [`Ctx::discovery`].
     pub(crate) async fn resource(&self, word: &str) -> Result<Arc<Resource>, Fail> {
-        match self.discovery().await?.find(word) {
+        let discovery = self.discovery().await?;
+        let name = api::gostr::quote(word.split('.').next().unwrap_or(word));
+        for other in discovery.lower_priority(word) {
+            self.note(format!("Warning: short name {name} could also match lower priority resource {other}"));
+        }
+        match discovery.find(word) {
             Some(resource) => Ok(resource),
-            None => {
-                let name = word.split('.').next().unwrap_or(word);
-                text(format!("the server doesn't have a resource type {}", api::gostr::quote(name)))
-            }
+            None => text(format!("the server doesn't have a resource type {name}")),
         }
     }
 

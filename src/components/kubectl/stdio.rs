@@ -1,7 +1,7 @@
 //! kubectl as a program of its own: real streams, a runtime, signals.
 
 use super::Env;
-use super::command::run;
+use super::command::{INTERRUPTED, run};
 use super::io::{Io, Terminal};
 use linux::{pty, trap};
 use nix::sys::termios::{self, SetArg, Termios};
@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -26,14 +26,35 @@ pub fn main_with_stdio(args: Vec<String>) -> i32 {
             return 1;
         }
     };
-    let code = runtime.block_on(on_stdio(args, Env { unseen: unseen(), ..Env::of_process() }));
+    let code = runtime.block_on(to_the_end(args, Env::of_process()));
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
     code
 }
 
-/// Runs a command line on this process' own streams, within a runtime.
+/// Runs a command line for which this process is there, within a runtime. What a signal
+/// interrupted ends by that signal, as a program without a handler does: a shell that waits for it
+/// then ends its own loop, too.
+pub async fn to_the_end(args: Vec<String>, env: Env) -> i32 {
+    let ended = ended(args, Env { unseen: unseen(), ..env }).await;
+    if let Some(signal) = ended.by {
+        linux::signal::end_by(signal);
+    }
+    ended.code
+}
+
+/// Runs one of the command lines of a process on the process' own streams, within a runtime.
 pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
+    ended(args, env).await.code
+}
+
+/// How a command line ended: 128 and its number where a signal asked for it.
+struct Ended {
+    code: i32,
+    by: Option<i32>,
+}
+
+async fn ended(args: Vec<String>, env: Env) -> Ended {
     let cancel = CancellationToken::new();
     let interrupted = cancel.clone();
     let mut signals = JoinSet::new(); // ends with this call
@@ -44,7 +65,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
             interrupted.cancel();
         }
     });
-    let terminal = Tty::new();
+    let (terminal, canceled) = (Tty::new(), cancel.clone());
     let io = Io {
         stdin: Box::new(tokio::io::stdin()),
         stdout: Box::new(tokio::io::stdout()),
@@ -53,33 +74,37 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
         own: true,
         cancel,
     };
-    let code = tokio::select! {
+    let ended = tokio::select! {
         biased;
-        code = end_requested() => code,
-        code = run(args, io, env) => code,
+        signal = end_requested() => Ended { code: 128 + signal, by: Some(signal) },
+        code = run(args, io, env) => {
+            let interrupt = SignalKind::interrupt().as_raw_value();
+            let is_interrupted = canceled.is_cancelled() && code == INTERRUPTED;
+            Ended { code, by: is_interrupted.then_some(interrupt) }
+        }
     };
     if let Some(terminal) = terminal {
         terminal.raw(false);
     }
-    code
+    ended
 }
 
 /// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
 /// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
 /// started this one writes to the same place, a whole session is recorded, and it is not this
-/// command's output that was put away. dash redirects itself before it starts a command, so from
-/// there nothing is told, and a look into a file counts.
+/// command's output that was put away; unless that process is a shell that redirected itself for
+/// this command, as dash does.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file
 /// kubectl get pods > /dev/null           null
+/// { kubectl get pods; } > pods.txt       file
 /// kubectl get pods | grep web            -
 /// a script of such lines, in a log file  -
 /// ```
 pub fn unseen() -> Option<&'static str> {
-    let target = |process: &str| std::fs::read_link(format!("/proc/{process}/fd/1")).ok();
-    let own = target("self")?;
-    if target(&parent_id().to_string())? == own {
+    let (own, parent) = (target("self", "1")?, parent_id().to_string());
+    if target(&parent, "1")? == own && !keeps_another_output(&parent, &own) {
         return None;
     }
     match std::fs::metadata("/proc/self/fd/1") {
@@ -89,21 +114,46 @@ pub fn unseen() -> Option<&'static str> {
     }
 }
 
-/// Waits for a signal that asks this program to end; the exit code. Its default action would leave
-/// the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
+/// Where a descriptor of a process leads.
+fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
+    std::fs::read_link(format!("/proc/{process}/fd/{descriptor}")).ok()
+}
+
+/// Does this shell hold the standard output that it had before it redirected itself to `now`? It
+/// keeps it at 10 or above, closed for what it starts. Its script, if it reads one, lies there too,
+/// but is open for reading; and so does the terminal of its job control.
+fn keeps_another_output(shell: &str, now: &Path) -> bool {
+    /// `O_CLOEXEC`, `O_ACCMODE` of fcntl.h, as fdinfo shows them.
+    const CLOSED_FOR_CHILDREN: u32 = 0o2_000_000;
+    const ACCESS: u32 = 0o3;
+    let is_kept = |descriptor: &str| {
+        let info = std::fs::read_to_string(format!("/proc/{shell}/fdinfo/{descriptor}")).unwrap_or_default();
+        let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
+        let flags = flags.and_then(|flags| u32::from_str_radix(flags.trim(), 8).ok()).unwrap_or_default();
+        flags & CLOSED_FOR_CHILDREN != 0
+            && flags & ACCESS != 0
+            && target(shell, descriptor).is_some_and(|to| to != now && to != Path::new("/dev/tty"))
+    };
+    let descriptors = std::fs::read_dir(format!("/proc/{shell}/fd")).into_iter().flatten().flatten();
+    let mut numbers = descriptors.filter_map(|entry| entry.file_name().into_string().ok());
+    numbers.any(|number| number.parse::<u32>().is_ok_and(|n| n >= 10) && is_kept(&number))
+}
+
+/// Waits for a signal that asks this program to end, and returns its number. Its default action
+/// would leave the terminal as `exec -t` set it, and what a command has to tidy up behind itself.
 async fn end_requested() -> i32 {
     let kinds = [SignalKind::terminate(), SignalKind::hangup(), SignalKind::quit()];
     // What the program that started this one ignores stays ignored (nohup).
     let heeded = kinds.into_iter().filter(|kind| !trap::is_ignored(kind.as_raw_value()));
     let mut signals: Vec<_> =
-        heeded.filter_map(|kind| Some((128 + kind.as_raw_value(), signal(kind).ok()?))).collect();
+        heeded.filter_map(|kind| Some((kind.as_raw_value(), signal(kind).ok()?))).collect();
     if signals.is_empty() {
         return std::future::pending().await;
     }
-    let each = signals.iter_mut().map(|(code, signal)| {
+    let each = signals.iter_mut().map(|(number, signal)| {
         Box::pin(async move {
             signal.recv().await;
-            *code
+            *number
         })
     });
     futures::future::select_all(each).await.0
@@ -203,6 +253,24 @@ mod tests {
         assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
         let null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
         assert_eq!(told(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
+
+        // dash redirects itself, bash its child; a group redirects both.
+        let by_shell = |script: &str| {
+            let mut shell = std::process::Command::new("sh");
+            shell.args(["-c", &format!("{script}; exit $?")]).arg(std::env::current_exe().unwrap()).arg(name);
+            let shell = shell.env(UNSEEN, "1").current_dir(dir.path()).stdout(std::process::Stdio::piped());
+            shell.status().unwrap().code()
+        };
+        for (script, code) in [
+            (r#""$0" --exact "$1" > out"#, 71),
+            (r#""$0" --exact "$1" > /dev/null"#, 72),
+            (r#"{ "$0" --exact "$1"; } > out"#, 71),
+            (r#""$0" --exact "$1""#, 70),
+            (r#""$0" --exact "$1" 2> err"#, 70),
+            (r#"exec > out; "$0" --exact "$1""#, 70),
+        ] {
+            assert_eq!(by_shell(script), Some(code), "{script}");
+        }
     }
 
     fn is_raw(terminal: impl AsFd) -> bool {
@@ -234,7 +302,7 @@ mod tests {
             "spec": {"containers": [{"name": "web"}]}});
         server.hold("/api/v1/namespaces/default/pods/web", pod);
         let args = ["kubectl", "exec", "-it", "web", &format!("--server={}", server.address), "--", "sh"];
-        std::process::exit(on_stdio(args.map(String::from).to_vec(), Env::default()).await);
+        std::process::exit(to_the_end(args.map(String::from).to_vec(), Env::default()).await);
     }
 
     #[test]
@@ -246,7 +314,8 @@ mod tests {
         let mut child = pair.slave.spawn_command(command).unwrap();
         // While this end is open: the kernel itself resets a terminal that nobody has open.
         let terminal = std::fs::File::open(pair.master.tty_name().expect("a name")).expect("the terminal");
-        assert_eq!(child.wait().unwrap().exit_code(), 128 + 15);
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some_and(|signal| signal.starts_with("Terminated")), "{status:?}");
         assert!(!is_raw(&terminal));
     }
 }

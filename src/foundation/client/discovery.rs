@@ -80,7 +80,7 @@ pub struct GroupVersion {
 pub struct Discovery {
     /// Each in every version that serves it.
     pub resources: Vec<Arc<Resource>>,
-    /// `apps/v1`, … in the server's order.
+    /// `apps/v1`, … in the server's order, the preferred version of a group first.
     pub group_versions: Vec<String>,
 }
 
@@ -127,7 +127,11 @@ impl Discovery {
             found.push(GroupVersion { group: String::new(), version: version.into(), path });
         }
         for group in value::list(list, "groups") {
-            for version in value::list(group, "versions") {
+            let preferred = value::text(group, "preferredVersion.version");
+            let is_preferred = |version: &&Value| value::text(version, "version") == preferred;
+            let (first, others): (Vec<&Value>, Vec<&Value>) =
+                value::list(group, "versions").iter().partition(is_preferred);
+            for version in first.into_iter().chain(others) {
                 let (name, word) = (value::text(group, "name"), value::text(version, "version"));
                 let path = format!("/apis/{name}/{word}");
                 found.push(GroupVersion { group: name.into(), version: word.into(), path });
@@ -186,6 +190,30 @@ impl Discovery {
             candidates().find(|r| named(r, name)).or_else(|| candidates().find(short)).cloned()
         };
         of(&exactly).or_else(|| of(&begins))
+    }
+
+    /// The other resources that a short name could mean, behind the one that [`Discovery::find`]
+    /// returns; none for a plural or a singular. client-go warns of them (`shortcutExpander`).
+    ///
+    /// Example: if widgets of two groups have the short name `wd`, `wd` means those of the first
+    /// group, and could mean `widgets.other.example.com`.
+    pub fn lower_priority(&self, word: &str) -> Vec<String> {
+        let (name, group) = match word.split_once('.') {
+            Some((name, group)) => (name, Some(group)),
+            None => (word, None),
+        };
+        let fits = self.resources.iter().filter(|r| group.is_none_or(|g| r.group == g));
+        if fits.clone().any(|r| r.plural == name || r.singular == name) {
+            return Vec::new();
+        }
+        let mut meant: Vec<String> = vec![];
+        for resource in fits.filter(|r| r.short_names.iter().any(|s| s == name)) {
+            let qualified = resource.qualified();
+            if !meant.contains(&qualified) {
+                meant.push(qualified);
+            }
+        }
+        meant.into_iter().skip(1).collect()
     }
 
     /// The resource of a manifest's kind.
@@ -280,6 +308,24 @@ mod tests {
         assert_eq!(all.category("all").len(), 4);
     }
 
+    #[test]
+    fn a_short_name_of_two_resources_is_warned_of() {
+        let mut all = Discovery::default();
+        let version = |version: &str, plural: &str| {
+            let kind = json!({"kind": plural});
+            let resource = json!({"resource": plural, "responseKind": kind, "shortNames": ["wd"]});
+            json!({"version": version, "resources": [resource]})
+        };
+        all.add_aggregated(&json!({"items": [
+            {"metadata": {"name": "a.com"}, "versions": [version("v2", "widgets"), version("v1", "widgets")]},
+            {"metadata": {"name": "b.com"}, "versions": [version("v1", "widgets")]}]}));
+        assert_eq!(all.find("wd").unwrap().qualified(), "widgets.a.com");
+        assert_eq!(all.lower_priority("wd"), ["widgets.b.com"]);
+        for word in ["widgets", "wd.b.com", "nope"] {
+            assert_eq!(all.lower_priority(word), [""; 0], "{word}");
+        }
+    }
+
     /// client-go's `convertAPIResource` leaves it out. Otherwise `get all` or the garbage collector
     /// would ask the server for objects that it does not have.
     #[test]
@@ -318,7 +364,8 @@ mod tests {
     fn a_server_without_aggregated_discovery_is_asked_for_each_group_version() {
         let mut all = Discovery::default();
         let core = all.add(&json!({"kind": "APIVersions", "versions": ["v1"]}));
-        let groups = json!([{"name": "apps", "versions": [{"version": "v1"}, {"version": "v1beta1"}]}]);
+        let groups = json!([{"name": "apps", "preferredVersion": {"version": "v1"},
+            "versions": [{"version": "v1beta1"}, {"version": "v1"}]}]);
         let apps = all.add(&json!({"kind": "APIGroupList", "groups": groups}));
         let paths: Vec<&str> = core.iter().chain(&apps).map(|of| of.path.as_str()).collect();
         assert_eq!(paths, ["/api/v1", "/apis/apps/v1", "/apis/apps/v1beta1"]);

@@ -31,7 +31,10 @@
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
-//! refused); redirects to another server; the cache of discovery on disk.
+//! refused); redirects to another server; the cache of discovery on disk. An Event's message ends
+//! after 1024 bytes. Of several kubeconfigs that cannot be read the first is told, and `extensions`
+//! of a whole kubeconfig are not kept. Errors of connections do not name both ends (`read tcp
+//! A->B`), and what answers no TLS is said to speak HTTP.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 
@@ -75,6 +78,11 @@ pub use transport::{CAUSE_HEADER, Dialer, Endpoint, direct};
 /// time. A kubelet has places for as many from each API server: none is refused there that was let
 /// in before.
 pub const KUBELET_STREAMS_MAX: usize = 1000;
+
+/// Handshakes that one API server has with one kubelet at a time. A kubelet has places for twice as
+/// many of one address: there a handshake counts a moment longer than here, until the kubelet has
+/// read the certificate.
+pub const KUBELET_HANDSHAKES_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {

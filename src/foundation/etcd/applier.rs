@@ -8,8 +8,8 @@ use super::machine::{Applied, Shared};
 use super::member::Status;
 use super::mvcc::Store;
 use super::question::{Answer, Question};
+use super::raft_events::describe;
 use super::snapshot;
-use super::told::describe;
 use super::waiting::Waiting;
 use ::raft::member::{Capture, Persisted, StateMachine, data};
 use ::raft::{Entry, Event, MemberId, NONE, Role, SnapshotRef};
@@ -27,8 +27,8 @@ pub(super) struct Applier {
     /// Names of the members; others are shown by number.
     pub names: BTreeMap<MemberId, String>,
     pub me: MemberId,
-    /// What each lease gets beside its full time when this member becomes the leader: an election
-    /// timeout, as of etcd (`Promote` in server/lease/lessor.go).
+    /// The time that each lease gets beside its own when this member becomes the leader: an
+    /// election timeout, as of etcd (`Promote` in server/lease/lessor.go).
     pub election: Duration,
     role: Role,
     /// The last entry applied.
@@ -43,8 +43,8 @@ pub(super) struct Applier {
     /// The log had no room for a proposal since leases were looked at last.
     overloaded: bool,
     persisted: Persisted,
-    /// What a leader's snapshot holds, if it was looked at and may be restored next: its bytes, and
-    /// the state that was made of them.
+    /// A leader's snapshot that was checked and may be restored next: its bytes, and the state that
+    /// was made of them.
     checked: Option<(Bytes, State)>,
 }
 
@@ -114,7 +114,7 @@ impl StateMachine for Applier {
             };
             let before = changes.len();
             let outcome = self.shared.apply(&command, self.applied, now, &mut changes);
-            let (took, answer) = match self.waiting.take(request) {
+            let (took, answer) = match self.waiting.take_proposal(request) {
                 Some((took, answer)) => (took, Some(answer)),
                 None => (Duration::ZERO, None),
             };

@@ -19,7 +19,7 @@ const VERSION: u8 = 3;
 /// Bytes beside a key and its value that may be kept in memory with them.
 const SLACK: usize = 256;
 
-/// What is written to the Raft log. Reads are not.
+/// The content of an entry of the Raft log. Reads have none.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     Txn(TxnRequest),

@@ -14,7 +14,7 @@ use super::snapshot::Frozen;
 use prost::Message as _;
 use std::collections::BTreeMap;
 
-/// What [`super::Kv::hash`] answers.
+/// The answer of [`super::Kv::hash`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hash {
     /// CRC-32C of all records up to `revision`: equal on members with equal data.

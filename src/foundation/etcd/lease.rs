@@ -36,7 +36,7 @@ const REVOCATIONS_A_SECOND: usize = 1000;
 /// About what a lease costs in memory, for the quota.
 pub(crate) const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, i64)>() + 32) as u64;
 
-/// What [`super::Kv::lease_time_to_live`] answers.
+/// The answer of [`super::Kv::lease_time_to_live`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseTtl {
     /// Seconds asked for when it was granted.
@@ -61,7 +61,7 @@ pub struct Leases {
     proposed: usize,
 }
 
-fn wait(ttl: i64) -> Duration {
+fn duration_of(ttl: i64) -> Duration {
     Duration::from_secs(ttl.clamp(1, TTL_MAX) as u64)
 }
 
@@ -83,7 +83,7 @@ impl Leases {
         if self.exists(id) {
             return Err(Error::LeaseExist);
         }
-        let expires = now + wait(ttl);
+        let expires = now + duration_of(ttl);
         self.all.insert(id, Lease { ttl, keys: BTreeSet::new(), expires, renewed: index, due: expires });
         self.order.insert((expires, id));
         Ok(())
@@ -136,21 +136,21 @@ impl Leases {
     /// `LeaseNotFound` if there is no such lease: its holder needs a new one.
     pub fn renew(&mut self, id: i64, index: u64, now: Moment) -> Result<i64, Error> {
         let lease = self.all.get_mut(&id).ok_or(Error::LeaseNotFound)?;
-        (lease.expires, lease.renewed) = (now + wait(lease.ttl), index);
+        (lease.expires, lease.renewed) = (now + duration_of(lease.ttl), index);
         let due = lease.expires;
         Leases::set_due(&mut self.order, id, lease, due);
         Ok(lease.ttl)
     }
 
-    /// Everybody gets the full time again: a new leader cannot know when the old one was asked
-    /// last, and while writes are refused nobody can renew.
+    /// Gives every lease its full time again: a new leader cannot know when the old one was asked
+    /// last, and while writes are refused no holder can renew.
     ///
     /// A lease of 10 s was renewed 9 s before the old leader died. The new one gives it 10 s from
     /// now on, and `extra`. A lease that lives too long does less harm than one that ends while its
     /// holder renews it.
     pub(crate) fn renew_all(&mut self, now: Moment, extra: Duration) {
         for lease in self.all.values_mut() {
-            lease.expires = now + wait(lease.ttl) + extra;
+            lease.expires = now + duration_of(lease.ttl) + extra;
             lease.due = lease.expires;
         }
         // Made anew at once: to take each out and in again costs several times as much.
@@ -197,7 +197,7 @@ impl Leases {
     ///
     /// # Errors
     /// `LeaseNotFound` if there is no such lease.
-    pub fn look(&self, id: i64) -> Result<(i64, Vec<Bytes>), Error> {
+    pub fn ttl_and_keys(&self, id: i64) -> Result<(i64, Vec<Bytes>), Error> {
         let lease = self.all.get(&id).ok_or(Error::LeaseNotFound)?;
         Ok((lease.ttl, lease.keys.iter().cloned().collect()))
     }
@@ -271,10 +271,10 @@ mod tests {
             kv: KeyValue { key: "k".into(), lease, version, ..KeyValue::default() },
             prev_kv: None,
         };
-        // Both are told with what there was before the revision: nothing.
+        // Both have the key before the revision as `prev_kv`: there was none.
         leases.follow(&[event(7, 1), event(0, 0)]);
         leases.follow(&[event(0, 1)]);
-        assert!(leases.look(7).unwrap().1.is_empty());
+        assert!(leases.ttl_and_keys(7).unwrap().1.is_empty());
         assert!(leases.revoke(7).unwrap().is_empty() && leases.of_key.is_empty());
     }
 

@@ -71,7 +71,7 @@
 //! - The B+tree file as the place where the state lives: it is in memory, as is etcd's index. A
 //!   cluster to learn with has a few MiB, and a compaction frees them at once, so that `defrag`
 //!   finds nothing to do.
-//! - Users and roles (authentication is off, and a client that asks is told so), changes of members
+//! - Users and roles (authentication is off, and `auth status` says so), changes of members
 //!   through gRPC, compressed messages. Each call that is missing answers `Unimplemented` and its
 //!   name.
 //! - Lease checkpoints: after a change of leader every lease gets its full time again, as in etcd
@@ -108,12 +108,12 @@ mod memory;
 mod mvcc;
 pub mod pb;
 mod question;
+mod raft_events;
 mod server;
 #[cfg(test)]
 mod sim;
 mod snapshot;
 mod storage;
-mod told;
 pub mod txn;
 mod waiting;
 mod watch;

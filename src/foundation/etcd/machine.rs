@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 /// names ever new ids must not fill the memory of all members and their snapshots with them.
 const ALARMS_MAX: usize = 64;
 
-/// What a command answers.
+/// The outcome of a command.
 #[derive(Clone, Debug, Default)]
 pub(crate) enum Outcome {
     Txn(TxnResponse),
@@ -90,12 +90,12 @@ impl Shared {
         keys + self.leases().size()
     }
 
-    /// Is every command refused, until an operator has looked at it?
+    /// Returns whether a `Corrupt` alarm is in force, which refuses all commands that change keys.
     pub(crate) fn is_corrupt(&self) -> bool {
         self.alarms().iter().any(|a| a.kind == AlarmKind::Corrupt)
     }
 
-    /// Does an alarm forbid this command?
+    /// Refuses a command that an alarm forbids.
     ///
     /// ```text
     /// alarm     put, grant   delete, compaction   renewal, end of an alarm
@@ -204,8 +204,8 @@ impl Shared {
         }
     }
 
-    /// Replaces everything, from a snapshot that ends with the entry `at`. Nobody sees a part of
-    /// it: see [`Shared::freeze`].
+    /// Replaces everything, from a snapshot that ends with the entry `at`. No reader sees a part
+    /// of it: see [`Shared::freeze`].
     pub(crate) fn replace(&self, store: Store, leases: Leases, alarms: BTreeSet<Alarm>, at: Applied) {
         let revision = store.revision();
         let mut own = self.store.write();

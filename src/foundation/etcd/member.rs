@@ -17,7 +17,7 @@ pub fn member_id(name: &str) -> MemberId {
     fnv(name.as_bytes()).max(1)
 }
 
-/// How a member is doing.
+/// The state of a member.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Status {
     /// This member's name, e.g. `ropewalk-control-plane`.
@@ -45,16 +45,16 @@ pub struct Status {
 /// An answer that is on its way.
 pub(super) type Pending<T> = oneshot::Receiver<Result<T, Error>>;
 
-/// Who agrees on the order of commands: a member of a cluster, or nobody but us.
+/// Decides the order of commands: a member of a cluster, or a store that is alone in memory.
 pub(super) trait Backend: Send + Sync {
     fn propose(&self, command: &Command) -> Result<Pending<Outcome>, Error>;
     /// Resolves when every write acknowledged before this call can be read here; `None` if that is
     /// now.
     fn read_barrier(&self) -> Result<Option<Pending<()>>, Error>;
-    /// Asks the leader what only it knows. Answers `None` if nobody can answer now; if the question
+    /// Asks the leader what only it knows. Answers `None` if no member can now; if the question
     /// or its answer is lost, there is no answer.
     fn ask(&self, question: &Question) -> Result<Pending<Option<Bytes>>, Error>;
-    /// Who leads (0: nobody), and when that changes; `None` if it never does.
+    /// The leader's number (0: there is none), and its changes; `None` if it never changes.
     fn leader(&self) -> Option<watch::Receiver<u64>>;
     /// As [`Backend::leader`], but 0 also while a leader hands over: then it takes no proposals.
     fn takes(&self) -> Option<watch::Receiver<u64>> {

@@ -12,7 +12,7 @@ const VERSION: u8 = 1;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Question {
-    /// How long does a lease still have? Each member counts from when it applied the last renewal;
+    /// Asks how long a lease still has. Each member counts from when it applied the last renewal;
     /// what the leader counts is what ends the lease.
     LeaseLeft { id: i64 },
 }

@@ -11,7 +11,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use std::collections::BTreeMap;
 
-/// What a watch tells, in order. An error comes once, and is the end.
+/// The changes that a watch sends, in order. An error comes once, and is the end.
 pub type Changes = BoxStream<'static, Result<WatchResponse, Error>>;
 
 /// A store as its one client sees it. The words are those of [`Kv`], where each is explained.
@@ -36,10 +36,10 @@ pub trait Storage: Send + Sync {
     fn revision(&self) -> Revision;
     /// Revisions below this one cannot be read any more, as far as is known here.
     fn compacted(&self) -> Revision;
-    /// How the member stands, if the store is one of our own.
+    /// Returns the member's status, if the store is one of our own.
     fn status(&self) -> Option<Status>;
-    /// How much of the quota is used; `None` for an etcd elsewhere, whose administrators look after
-    /// its room.
+    /// Returns how much of the quota is used; `None` for an etcd elsewhere, whose administrators
+    /// look after its room.
     fn room(&self) -> Option<Room> {
         None
     }

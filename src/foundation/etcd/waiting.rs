@@ -15,15 +15,16 @@ const CLOSED: u64 = u64::MAX;
 
 type Answer<T> = oneshot::Sender<Result<T, Error>>;
 
-/// Who waits. At [`IN_FLIGHT_MAX`] those who have given up go: what they asked was lost on its way
-/// to the leader, and nobody answers it.
+/// Callers whose answer is still to come. Each map forgets, once it has [`IN_FLIGHT_MAX`] entries,
+/// the callers that have given up: their requests were lost on the way to the leader, so that no
+/// answer would take them out.
 #[derive(Default)]
 struct Callers {
     proposals: HashMap<u64, (Instant, Answer<Outcome>)>,
     reads: HashMap<u64, Answer<()>>,
     /// Questions to the leader.
     questions: HashMap<u64, Answer<Option<Bytes>>>,
-    /// Nobody will answer any more, and why.
+    /// Why no request is answered any more; `None` while the member runs.
     closed: Option<Error>,
 }
 
@@ -35,7 +36,7 @@ pub(super) struct Waiting {
     /// This member alone decides, and has applied all that was ever decided: reads need not ask.
     local_reads: AtomicBool,
     leader: watch::Sender<u64>,
-    /// Who takes proposals: the leader, but 0 while it hands over to another member.
+    /// The member that takes proposals: the leader, but 0 while it hands over to another one.
     takes: watch::Sender<u64>,
     /// Why the member takes no more writes, for good.
     failed: Mutex<Option<Error>>,
@@ -91,7 +92,7 @@ impl Waiting {
         Ok((ctx, pending))
     }
 
-    /// A question to the leader. The answer is `None` if nobody can answer now.
+    /// A question to the leader. The answer is `None` if no member can answer now.
     pub(crate) fn question(&self) -> Result<(u64, Pending<Option<Bytes>>), Error> {
         let (ctx, (answer, pending)) = (self.next.fetch_add(1, Ordering::Relaxed), oneshot::channel());
         let mut callers = self.callers();
@@ -118,7 +119,7 @@ impl Waiting {
 
     /// Takes out the caller of a proposal; `None` if it came from elsewhere. With the time it has
     /// waited.
-    pub(crate) fn take(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
+    pub(crate) fn take_proposal(&self, id: u64) -> Option<(Duration, Answer<Outcome>)> {
         let (since, answer) = self.callers().proposals.remove(&id)?;
         Some((since.elapsed(), answer))
     }
@@ -126,7 +127,7 @@ impl Waiting {
     /// Ends a proposal that reached no leader. The caller may propose it again: it is in no log.
     pub(crate) fn refuse(&self, id: u64) {
         let error = self.failed().unwrap_or(Error::NoLeader);
-        if let Some((_, answer)) = self.take(id) {
+        if let Some((_, answer)) = self.take_proposal(id) {
             let _ = answer.send(Err(error)); // the caller may have given up
         }
     }
@@ -135,7 +136,7 @@ impl Waiting {
     /// caller would propose again at once.
     pub(crate) fn overload(&self, id: u64) {
         let error = self.writes_refused().unwrap_or(Error::TooManyRequests);
-        if let Some((_, answer)) = self.take(id) {
+        if let Some((_, answer)) = self.take_proposal(id) {
             let _ = answer.send(Err(error)); // the caller may have given up
         }
     }
@@ -148,7 +149,7 @@ impl Waiting {
         }
     }
 
-    /// Ends everybody who waits for a proposal: its outcome is unknown.
+    /// Ends every proposal with an error: its outcome is unknown.
     pub(crate) fn fail_proposals(&self, error: &Error) {
         let waiting = std::mem::take(&mut self.callers().proposals);
         for (_, (_, answer)) in waiting {
@@ -156,8 +157,8 @@ impl Waiting {
         }
     }
 
-    /// Ends everybody, now and later. Reads of a lone member end, too: another member may already
-    /// run on the same directory, and write.
+    /// Ends every request, now and later. Reads of a lone member end, too: another member may
+    /// already run on the same directory, and write.
     pub(crate) fn close(&self, error: &Error) {
         // Before the reads are taken: one that comes meanwhile ends with them.
         self.local_reads.store(false, Ordering::Release);
@@ -198,17 +199,17 @@ impl Waiting {
         self.leader.subscribe()
     }
 
-    /// Who takes proposals, 0 if nobody does, and its changes.
+    /// The member that takes proposals, 0 if none does, and its changes.
     pub(crate) fn takes(&self) -> watch::Receiver<u64> {
         self.takes.subscribe()
     }
 
-    /// Why the member takes no more writes, for good; `None` while it may take some.
+    /// Returns why the member takes no more writes, for good; `None` while it may take some.
     pub(crate) fn failed(&self) -> Option<Error> {
         self.failed.lock().clone()
     }
 
-    /// Why this member takes no writes now: `None` if it does.
+    /// Returns why this member takes no writes now; `None` if it does.
     pub(crate) fn writes_refused(&self) -> Option<Error> {
         self.failed().or_else(|| self.paused.lock().clone())
     }

@@ -1,8 +1,8 @@
 //! How the zygote makes a child: by itself, or through a helper that ends afterwards.
 
 use super::init::Birth;
-use super::program::line_of;
 use super::spec::{Answer, Role};
+use super::words::line_of;
 use linux::Context;
 use linux::process::{self, flags, spawn_forked};
 use std::os::fd::{AsFd, BorrowedFd};

@@ -91,6 +91,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn files_and_links_of_the_machines_dev_stay_outside() {
+        let tmp = tempfile::tempdir().unwrap();
+        let (host, dev) = (tmp.path().join("host"), tmp.path().join("dev"));
+        make_dir(&host.join("shm/of/others")).unwrap();
+        fs::write(host.join("file"), "").unwrap();
+        symlink("/dev/null", host.join("link")).unwrap();
+        symlink("/dev", host.join("directory")).unwrap();
+        let mut missing = Vec::new();
+        machine_devices(&host, &dev, 0, &mut missing);
+        assert!(missing.is_empty() && !dev.exists(), "{missing:?}");
+    }
+
+    #[test]
     fn dev_has_a_link_to_the_kernels_memory_where_there_is_a_file_of_it() {
         let tmp = tempfile::tempdir().unwrap();
         for (name, files) in [("plain", &["stat"][..]), ("kcore", &["stat", "kcore"][..])] {

@@ -1,8 +1,9 @@
 //! The zygote's children between clone and exec: each makes its own world, then becomes its
 //! program.
 
-use super::program::{executable, find_program, in_words_of_go, line_of};
+use super::program::{check_environment, executable, find_program};
 use super::spec::{Answer, Container, Pause, Process, Role};
+use super::words::{in_words_of_go, line_of};
 use super::{passwd, root};
 use linux::beneath::{Kind, Root};
 use linux::confine::{self, Rights};
@@ -312,6 +313,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
         give_streams(uid);
     }
     enter_directory(&root, &spec.cwd)?;
+    check_environment(&spec.env)?;
     if !spec.seccomp {
         // The filters keep all others from keys, also from those of who started Ropewalk.
         process::leave_session_keyring().during(|| "cannot make a session keyring".into())?;

@@ -51,7 +51,9 @@ pub(crate) fn layers(container: &Container, users: Option<&Users>) -> Result<()>
     }
     let notes = if user::keeps_trusted_attributes() { "" } else { ",userxattr" };
     let options = format!("lowerdir=lower,upperdir=upper,workdir=work{notes}");
-    mount::mount("overlay", Path::new(MERGED), Flags::MS_NODEV, &options)
+    // As of its volumes: a privileged container opens whatever node it makes.
+    let flags = if container.privileged { Flags::empty() } else { Flags::MS_NODEV };
+    mount::mount("overlay", Path::new(MERGED), flags, &options)
 }
 
 /// The release of the kernel, `6.1.0-18-amd64` for example; empty if it is not known.

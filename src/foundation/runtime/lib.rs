@@ -37,8 +37,11 @@
 //! container's status.
 //!
 //! Every container has these bounds, also if its pod asks for none:
-//! - 1024 processes for all containers of a pod together
-//! - 512 MiB of writable layer, 64 MiB each of /dev and /dev/shm
+//! - 1024 processes for all containers of a pod together, where there are control groups
+//! - 512 MiB and 262144 files of writable layer, 64 MiB and 4096 files each of /dev and /dev/shm
+//! - 256 terminals
+//! - 4 MiB of log entries a second, after 8 MiB at once, and 64 commands that `exec` has not begun
+//!   yet, for all containers of a pod together
 //! - 1048576 descriptors for a process (as containerd's unit sets it), or Ropewalk's own limit if
 //!   that is lower
 //! - no core dumps, which the host's `core_pattern` would handle on the host (containerd leaves
@@ -55,9 +58,9 @@
 //! sandbox shows its state from before its stop until the stop has done all of its steps, and steps
 //! that a killed kubelet began are finished without it.
 //!
-//! /sys/fs/cgroup shows a container its own group, read-only, where the machine has cgroup v2. A
-//! privileged container has the nodes of the machine's devices in a /dev of its own: what it writes
-//! to /dev and /dev/shm goes with it.
+//! /sys/fs/cgroup shows a container its own group where the machine has cgroup v2, read-only unless
+//! it is privileged. A privileged container has the nodes of the machine's devices in a /dev of its
+//! own: what it writes to /dev and /dev/shm goes with it.
 //! ## Left out
 //! - User namespaces of pods in an ordinary user's clusters (root's have them, [`users`]).
 //! - Downloaded images; AppArmor and SELinux; a common /dev/shm for the containers of a pod;
@@ -104,6 +107,7 @@ mod stream;
 mod terminal;
 mod turns;
 mod users;
+mod words;
 mod work;
 pub mod zygote;
 

@@ -3,10 +3,10 @@
 use super::container::Container;
 use super::means::{Config, Means};
 use super::names::Names;
-use super::program::in_words_of_go;
 use super::sandbox::Sandbox;
 use super::stats::{self, Processes};
 use super::stream;
+use super::words::in_words_of_go;
 use super::work;
 use async_trait::async_trait;
 use cri::{self, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image};
@@ -121,7 +121,8 @@ impl NodeRuntime {
         })))
     }
 
-    /// A sandbox' network namespace; `None` for one that is gone or shares its node's.
+    /// A sandbox' network namespace, which is its node's with `hostNetwork`; `None` once it is
+    /// stopped.
     pub fn network_of(&self, sandbox_id: &str) -> Option<Arc<std::os::fd::OwnedFd>> {
         self.0.sandboxes().get(sandbox_id).and_then(|s| s.network())
     }

@@ -23,13 +23,15 @@ pub(crate) fn find(passwd: &str, uid: u32) -> Option<User> {
 /// Groups of a user in one file that are counted; the kernel takes 65536.
 const GROUPS_MAX: usize = 1024;
 
-/// The groups `name:password:gid:member,member` that name a user as a member. Lines that are not
-/// like that are passed over.
+/// The groups `name:password:gid:member,member` that name a user as a member, but for the user's
+/// own, which has its name: containerd leaves that out. Lines that are not like that are passed
+/// over.
 pub(crate) fn groups_of(group: &str, user: &str) -> Vec<u32> {
     let member = |line: &str| {
         let fields: Vec<&str> = line.split(':').collect();
-        let [_, _, gid, members] = fields[..] else { return None };
-        members.split(',').any(|name| name == user).then(|| gid.parse().ok())?
+        let [name, _, gid, members] = fields[..] else { return None };
+        let is_member = name != user && members.split(',').any(|member| member == user);
+        is_member.then(|| gid.parse().ok())?
     };
     group.lines().filter_map(member).take(GROUPS_MAX).collect()
 }
@@ -48,7 +50,7 @@ mod tests {
 
     #[test]
     fn a_users_groups_are_those_that_name_it() {
-        let text = "root:x:0:root\nbroken\nmail:x:8:mail,nginx\nweb:x:many:nginx\nnginx:x:102:\ndata:x:33:nginx,app\n";
+        let text = "root:x:0:root\nbroken\nmail:x:8:mail,nginx\nweb:x:many:nginx\nnginx:x:102:nginx\ndata:x:33:nginx,app\n";
         assert_eq!(groups_of(text, "nginx"), [8, 33]);
         assert_eq!(groups_of(text, "app"), [33]);
         assert_eq!(groups_of(text, "ngin"), [0; 0]);

@@ -1,5 +1,6 @@
 //! The program of a container or of an exec: where it is, and whether the kernel may run it.
 
+use super::words::reason;
 use linux::beneath::{Kind, Root};
 use linux::{Context, Error, Result};
 use nix::errno::Errno;
@@ -112,34 +113,34 @@ pub(crate) fn find_program(
         };
     }
     let list = env.iter().find(|(name, _)| name == "PATH").map_or("", |(_, value)| value.as_str());
-    // A directory that depends on the working directory is none: that may be a volume.
-    let candidates = list.split(':').map(Path::new).filter(|d| d.is_absolute() && !program.is_empty());
-    let mut paths = candidates.map(|directory| directory.join(program));
+    let directories = list.split(':').filter(|_| !list.is_empty() && !program.is_empty());
+    let mut paths = directories.map(|directory| match directory {
+        "" => Path::new(".").join(program),
+        directory => Path::new(directory).join(program),
+    });
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
-        Some(path) => Ok(path),
+        Some(path) if path.is_absolute() => Ok(path),
+        // The working directory may be a volume, in which anybody leaves programs.
+        Some(_) => {
+            let why = "cannot run executable found relative to current directory";
+            fail(why.into(), io::ErrorKind::PermissionDenied)
+        }
         None => fail("executable file not found in $PATH".into(), io::ErrorKind::NotFound),
     }
 }
 
-/// An error of the kernel as Go, and so runc, writes it.
-pub(crate) fn in_words_of_go(error: &io::Error) -> String {
-    error.raw_os_error().map_or_else(|| error.to_string(), |number| reason(Errno::from_raw(number)))
-}
-
-/// Why a process was not made, on one line, for the status of its container.
+/// Refuses an environment that execve(2) cannot take: with a NUL byte, which a Secret of any bytes
+/// may have. As runc (`prepareEnv`), before the container has started.
 ///
-/// ```text
-/// cannot mount a volume on /etc/passwd: not a directory
-/// ```
-pub(crate) fn line_of(error: &Error) -> String {
-    format!("{}: {}", error.what, in_words_of_go(&error.cause))
-}
-
-/// A reason in Go's words, which are the C library's with a small letter.
-fn reason(why: Errno) -> String {
-    match why {
-        Errno::ELOOP => "too many levels of symbolic links".into(),
-        why => why.desc().to_lowercase(),
+/// # Errors
+/// In runc's words, without the value, which may be a secret.
+pub(crate) fn check_environment(env: &[(String, String)]) -> Result<()> {
+    match env.iter().find(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        Some((name, _)) => {
+            let why = io::Error::new(io::ErrorKind::InvalidInput, "contains nul byte (\\x00)");
+            Err(Error::new(format!("invalid environment variable {name:?}"), why))
+        }
+        None => Ok(()),
     }
 }
 
@@ -190,12 +191,11 @@ mod tests {
     }
 
     #[test]
-    fn a_failed_start_has_the_words_of_go_and_no_number() {
-        let line = |cause: io::Error| line_of(&Error::new("cannot mount a volume on /data", cause));
-        let of_kernel = line(io::Error::from_raw_os_error(libc::EROFS));
-        assert_eq!(of_kernel, "cannot mount a volume on /data: read-only file system");
-        let own = line(io::Error::other("it is the container's root"));
-        assert_eq!(own, "cannot mount a volume on /data: it is the container's root");
+    fn a_variable_with_a_nul_byte_is_named_and_its_value_is_not_told() {
+        let env = |value: &str| [("A", "1"), ("KEY", value)].map(|(n, v)| (n.to_string(), v.to_string()));
+        assert!(check_environment(&env("plain")).is_ok());
+        let refused = check_environment(&env("secret\0bytes")).unwrap_err().line();
+        assert_eq!(refused, "invalid environment variable \"KEY\": contains nul byte (\\x00)");
     }
 
     #[test]
@@ -229,11 +229,17 @@ mod tests {
         let env = [("PATH".to_string(), "/usr/bin:/bin".to_string())];
         let line = |program| find_program(program, &env, look).map_err(|e| e.line());
         assert_eq!(line("sh"), Ok("/bin/sh".into()));
-        for path in ["", ":", "bin:.", "./usr/bin:"] {
+        for path in [":", "bin:.", "./usr/bin:", "bin:/bin"] {
             let env = [("PATH".to_string(), path.to_string())];
             let found = find_program("sh", &env, |_| Lookup::Runs).map_err(|e| e.line());
-            assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()), "{path}");
+            let why = "exec: \"sh\": cannot run executable found relative to current directory";
+            assert_eq!(found, Err(why.into()), "{path}");
         }
+        let relative = [("PATH".to_string(), "bin:/bin".to_string())];
+        assert_eq!(find_program("sh", &relative, look).map_err(|e| e.line()), Ok("/bin/sh".into()));
+        let none = [("PATH".to_string(), String::new())];
+        let found = find_program("sh", &none, |_| Lookup::Runs).map_err(|e| e.line());
+        assert_eq!(found, Err("exec: \"sh\": executable file not found in $PATH".into()));
         assert_eq!(line("nope"), Err("exec: \"nope\": executable file not found in $PATH".into()));
         assert_eq!(line("/nope"), Err("exec: \"/nope\": stat /nope: no such file or directory".into()));
         assert_eq!(line("/etc/passwd"), Err("exec: \"/etc/passwd\": permission denied".into()));

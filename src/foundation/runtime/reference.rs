@@ -24,12 +24,18 @@ impl std::fmt::Display for Reference {
 
 impl Reference {
     /// Docker's rules: the first part is a registry if it looks like a host, else `docker.io`, and
-    /// a lone name is in `library/`. The grammar is that of distribution/reference.
+    /// a lone name is in `library/`. The grammar is that of distribution/reference, and so are the
+    /// reasons.
     ///
     /// # Errors
     /// `BadImageName`.
     pub(crate) fn parse(text: &str) -> Result<Reference> {
-        let bad = || Error::BadImageName(text.to_string());
+        let bad = |why: String| Error::BadImageName { image: text.to_string(), why };
+        // A lone digest could be taken for an image's id.
+        if is_hex(text, SHA256_LEN) {
+            let why = format!("invalid repository name ({text}), cannot specify 64-byte hexadecimal strings");
+            return Err(bad(why));
+        }
         let (rest, digest) = match text.split_once('@') {
             Some((rest, digest)) => (rest, Some(digest)),
             None => (text, None),
@@ -46,19 +52,23 @@ impl Reference {
         let host = if host == "index.docker.io" { "docker.io" } else { host };
         let lone = host == "docker.io" && !repository.contains('/');
         let repository = if lone { format!("library/{repository}") } else { repository };
-        let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
-        let tag_fits =
-            !tag.is_empty() && tag.len() <= 128 && tag.chars().all(word) && !tag.starts_with(['.', '-']);
-        let name_fits = repository.len() <= NAME_MAX && repository.split('/').all(is_component);
-        let digest_fits = digest.is_none_or(is_digest);
-        // A lone digest could be taken for an image's id.
-        if !name_fits || !is_host(host) || !tag_fits || !digest_fits || is_hex(text, SHA256_LEN) {
-            return Err(bad());
+        if repository.to_lowercase() != repository {
+            return Err(bad(format!("{NO_REFERENCE}: repository name ({repository}) must be lowercase")));
         }
+        if !repository.split('/').all(is_component) || !is_host(host) || !is_tag(tag) {
+            return Err(bad(NO_REFERENCE.to_string()));
+        }
+        if repository.len() > NAME_MAX {
+            return Err(bad(format!("repository name must not be more than {NAME_MAX} characters")));
+        }
+        digest.map_or(Ok(()), check_digest).map_err(|why| bad(why.to_string()))?;
         let name = format!("{host}/{repository}");
         Ok(Reference { name, tag: tag.to_string(), digest: digest.map(str::to_string) })
     }
 }
+
+/// Why a text is refused that has not the form of a reference.
+const NO_REFERENCE: &str = "invalid reference format";
 
 /// Bytes of a repository's name.
 const NAME_MAX: usize = 255;
@@ -66,13 +76,37 @@ const NAME_MAX: usize = 255;
 /// Characters of a SHA-256 digest in hexadecimal digits.
 const SHA256_LEN: usize = 64;
 
-/// Whether a text is a digest of one of the algorithms that the kubelet knows.
-fn is_digest(text: &str) -> bool {
-    match text.split_once(':') {
-        Some(("sha256", digits)) => is_hex(digits, SHA256_LEN),
-        Some(("sha384", digits)) => is_hex(digits, 96),
-        Some(("sha512", digits)) => is_hex(digits, 128),
-        _ => false,
+/// Letters, digits, `_`, `.` and `-`; the last two not in the first place.
+fn is_tag(text: &str) -> bool {
+    let word = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+    !text.is_empty() && text.len() <= 128 && text.chars().all(word) && !text.starts_with(['.', '-'])
+}
+
+/// Checks that a text is a digest of one of the algorithms that the kubelet knows.
+///
+/// # Errors
+/// It is none; the reason.
+fn check_digest(text: &str) -> std::result::Result<(), &'static str> {
+    let is_word = |word: &str| {
+        word.starts_with(|c: char| c.is_ascii_alphabetic()) && word.bytes().all(|b| b.is_ascii_alphanumeric())
+    };
+    let (algorithm, digits) = text.split_once(':').ok_or(NO_REFERENCE)?;
+    let has_form = algorithm.split(['-', '_', '+', '.']).all(is_word)
+        && digits.len() >= 32
+        && digits.bytes().all(|b| b.is_ascii_hexdigit());
+    if !has_form {
+        return Err(NO_REFERENCE);
+    }
+    let length = match algorithm {
+        "sha256" => SHA256_LEN,
+        "sha384" => 96,
+        "sha512" => 128,
+        _ => return Err("unsupported digest algorithm"),
+    };
+    match is_hex(digits, length) {
+        true => Ok(()),
+        false if digits.len() == length => Err("invalid checksum digest format"), // capitals
+        false => Err("invalid checksum digest length"),
     }
 }
 
@@ -107,7 +141,7 @@ fn is_host(host: &str) -> bool {
     };
     let address = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
     let is_name = match address {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        Some(address) => !address.is_empty() && address.bytes().all(|b| b.is_ascii_hexdigit() || b == b':'),
         None => name.split('.').all(is_label),
     };
     is_name && !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit())
@@ -131,6 +165,9 @@ mod tests {
         ] {
             assert_eq!(Reference::parse(short).unwrap().to_string(), full);
         }
+        let with_tag = format!("nginx:1.26@sha256:{}", "a1".repeat(32));
+        let without_tag = format!("docker.io/library/nginx@sha256:{}", "a1".repeat(32));
+        assert_eq!(Reference::parse(&with_tag).unwrap().to_string(), without_tag, "the digest decides");
         let with_sha512 = format!("docker.io/library/nginx@sha512:{}", "a1".repeat(64));
         assert_eq!(Reference::parse(&with_sha512).unwrap().to_string(), with_sha512);
         let long = "x".repeat(256);
@@ -159,7 +196,30 @@ mod tests {
             &id,
             &capitals,
         ] {
-            assert!(matches!(Reference::parse(bad), Err(Error::BadImageName(_))), "{bad:?}");
+            assert!(matches!(Reference::parse(bad), Err(Error::BadImageName { .. })), "{bad:?}");
         }
+    }
+
+    /// A capital letter is what a beginner writes.
+    #[test]
+    fn a_bad_name_is_told_with_its_reason() {
+        let why = |image: &str| {
+            let told = Reference::parse(image).unwrap_err().line();
+            told.strip_prefix(&format!("couldn't parse image name {image:?}: ")).unwrap().to_string()
+        };
+        let capital =
+            |name: &str| format!("invalid reference format: repository name ({name}) must be lowercase");
+        assert_eq!(why("Nginx:1.27"), capital("library/Nginx"));
+        assert_eq!(why("host.io/Team/app"), capital("Team/app"));
+        for image in ["", "nginx:a b", "nginx@sha256:12", "nginx@sha256"] {
+            assert_eq!(why(image), "invalid reference format", "{image:?}");
+        }
+        assert_eq!(why(&"x".repeat(256)), "repository name must not be more than 255 characters");
+        let digits = "a1".repeat(32);
+        let lone = format!("invalid repository name ({digits}), cannot specify 64-byte hexadecimal strings");
+        assert_eq!(why(&digits), lone);
+        assert_eq!(why(&format!("nginx@sha256:{}", &digits[..32])), "invalid checksum digest length");
+        assert_eq!(why(&format!("nginx@sha256:{}", digits.to_uppercase())), "invalid checksum digest format");
+        assert_eq!(why(&format!("nginx@md5:{}", &digits[..32])), "unsupported digest algorithm");
     }
 }

@@ -2,15 +2,15 @@
 //!
 //! Volumes are mounted before the root is changed, onto descriptors that [`linux::beneath`] found
 //! inside the new root. A name in an image or in a volume therefore leads nowhere else, also if
-//! another container of the pod changes it meanwhile (CVE-2021-30465). Nothing is ever mounted over
-//! or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what hides
-//! files of the kernel is opened before a pod's volume could replace it (CVE-2025-31133).
+//! another container of the pod changes it meanwhile (CVE-2021-30465). No volume is ever mounted
+//! over or in /proc (CVE-2019-16884, CVE-2019-19921) but over a few files of figures, and what
+//! hides files of the kernel is opened before a pod's volume could replace it (CVE-2025-31133).
 
 use super::dev::{devices, links, machine_devices};
 use super::idmap::Users;
 use super::layers::{MERGED, layers, make_dir};
-use super::program::in_words_of_go;
 use super::spec::{Container, Mount};
+use super::words::in_words_of_go;
 use linux::beneath::{Kind, Root};
 use linux::mount::{self, Attributes, Flags};
 use linux::user::Ids;
@@ -38,7 +38,7 @@ const MASKED: &[&str] = &[
     "/sys/firmware",
 ];
 /// Files of /proc that a volume may lie over, from /proc: there lxcfs shows a container figures of
-/// its own. runc's list, but for `net/dev`, which each process has of its own.
+/// its own. runc's list (`checkProcMount`).
 const EMULATED: &[&str] = &[
     "cpuinfo",
     "diskstats",
@@ -47,6 +47,7 @@ const EMULATED: &[&str] = &[
     "slabinfo",
     "stat",
     "swaps",
+    "sys/crypto/fips_enabled",
     "sys/kernel/ns_last_pid",
     "uptime",
 ];
@@ -412,6 +413,8 @@ mod tests {
             is_emulated(&root, &target).unwrap()
         };
         assert!(is("proc/meminfo") && is("/proc/self/../uptime"));
+        let fips = "/proc/sys/crypto/fips_enabled";
+        assert!(is(fips) || !Path::new(fips).exists(), "not every kernel has it");
         for path in
             ["/proc", "/proc/version", "/proc/self/stat", "/proc/sys/kernel/hostname", "/proc/net/dev"]
         {

@@ -4,6 +4,7 @@
 use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
+use super::words::chain;
 use super::zygote::Unborn;
 use super::{groups, work};
 use clock::{self, Timestamp};
@@ -110,7 +111,7 @@ impl Sandbox {
             Err(e) => {
                 if let Err(second) = sandbox.stop(means).await {
                     let id = &sandbox.id;
-                    tracing::warn!("what is left of sandbox {id} after a failure: {}", work::chain(&second));
+                    tracing::warn!("what is left of sandbox {id} after a failure: {}", chain(&second));
                 }
                 Err(e)
             }
@@ -138,11 +139,7 @@ impl Sandbox {
         let ip = match self.config.host_network {
             true => network.node_ip(),
             false => network.add_pod(&self.id, namespace.clone()).await.map_err(|e| {
-                Error::Start(format!(
-                    "failed to setup network for sandbox {:?}: {}",
-                    self.id,
-                    work::chain(&e)
-                ))
+                Error::Start(format!("failed to setup network for sandbox {:?}: {}", self.id, chain(&e)))
             })?,
         };
         self.ip = Some(ip);
@@ -269,7 +266,7 @@ impl Sandbox {
         groups::remove_group(self.group.clone(), &means.crew).await;
         self.remove_files().await;
         if !self.config.host_network {
-            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(work::chain(&e)))?;
+            means.config.network.remove_pod(&self.id).await.map_err(|e| Error::State(chain(&e)))?;
         }
         drop(self.users.lock().take());
         let before = std::mem::replace(&mut *self.lock_phase(), Phase::Ended);

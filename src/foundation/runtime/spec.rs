@@ -9,7 +9,7 @@ use std::path::PathBuf;
 /// What a descriptor that came with a request is. The first descriptor is the request's text and
 /// has no role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub enum Role {
+pub(crate) enum Role {
     /// Where the answer goes; closed by a successful exec.
     Status,
     /// The pidfd of the sandbox' pause process, which holds net, ipc and uts namespaces (and pid if
@@ -33,7 +33,7 @@ pub enum Role {
 
 /// What main asks the zygote to make.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Request {
+pub(crate) struct Request {
     /// Roles of the descriptors after the first.
     pub roles: Vec<Role>,
     /// Which user and group ids there are.
@@ -48,7 +48,7 @@ pub struct Request {
 
 /// The kind of process to make.
 #[derive(Debug, Serialize, Deserialize)]
-pub enum What {
+pub(crate) enum What {
     /// The first process of a sandbox.
     Pause(Pause),
     /// The first process of a container.
@@ -59,7 +59,7 @@ pub enum What {
 
 /// The process that holds a pod's namespaces.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Pause {
+pub(crate) struct Pause {
     /// The name of the pod's UTS namespace.
     pub hostname: String,
     /// A directory with the program `pause`.
@@ -74,7 +74,7 @@ pub struct Pause {
 
 /// A container's first process, and the root that it gets.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Container {
+pub(crate) struct Container {
     /// An empty directory, over which the container mounts its writable layer.
     pub directory: PathBuf,
     /// The image's file system.
@@ -85,7 +85,8 @@ pub struct Container {
     pub mounts: Vec<Mount>,
     /// The root is mounted read-only, once the mounts are in it.
     pub read_only_root: bool,
-    /// Its control group is of cgroup v2, and is shown read-only at /sys/fs/cgroup.
+    /// Its control group is of cgroup v2, and is shown at /sys/fs/cgroup: read-only, unless the
+    /// container is privileged.
     pub cgroup_v2: bool,
     /// All capabilities and devices, no filters, and no file of the kernel masked or read-only. Of
     /// control groups it sees its own only, as every container.
@@ -101,7 +102,7 @@ pub struct Container {
 
 /// A file or directory that a container sees at another place, e.g. a volume.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Mount {
+pub(crate) struct Mount {
     /// A trusted directory, where `from` is an untrusted path in it. Without one `from` is trusted.
     pub root: Option<PathBuf>,
     /// The source: absolute, or as seen from `root`.
@@ -119,7 +120,7 @@ impl Mount {
     ///
     /// # Errors
     /// It is missing, or its path leads out of where it must stay.
-    pub fn source(&self) -> linux::Result<Source> {
+    pub(crate) fn source(&self) -> linux::Result<Source> {
         match &self.root {
             Some(root) => Source::open_in_root(root, &self.from, &self.part),
             None => Source::open(&self.from, &self.part),
@@ -129,7 +130,7 @@ impl Mount {
 
 /// The program to run, and the rights that its process keeps.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Process {
+pub(crate) struct Process {
     /// The program, looked up in `PATH`, and its arguments.
     pub argv: Vec<String>,
     /// The whole environment: names and values.
@@ -176,11 +177,11 @@ pub(crate) enum Answer {
     Failed(String),
 }
 
-/// Bytes of a reason that travel; the rest is cut off.
+/// Bytes of a reason that travel; the rest is cut off, before a letter that would be cut in two.
 const REASON_MAX: usize = 4096;
 
 fn cut(text: &str) -> &[u8] {
-    &text.as_bytes()[..text.len().min(REASON_MAX)]
+    &text.as_bytes()[..text.floor_char_boundary(REASON_MAX)]
 }
 
 impl Answer {
@@ -228,6 +229,8 @@ mod tests {
         ] {
             assert_eq!(Answer::decode(&answer.encode()), Some(answer));
         }
+        let long = Answer::Failed(format!("{}é", "x".repeat(REASON_MAX - 1)));
+        assert_eq!(Answer::decode(&long.encode()), Some(Answer::Failed("x".repeat(REASON_MAX - 1))));
         assert_eq!(Answer::decode(b""), None);
         assert_eq!(Answer::decode(b"Bxx"), None);
     }

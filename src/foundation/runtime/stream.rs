@@ -4,6 +4,7 @@ use super::container::{ABANDON, Container, Live, Stdin, Streams};
 use super::log::Stream;
 use super::means::Means;
 use super::output::Pieces;
+use super::pumps::{Pumps, REST_MAX, read_until};
 use super::spec::{Request, Role, What};
 use super::terminal::Terminal;
 use super::zygote::{Started, Unborn};
@@ -12,9 +13,10 @@ use linux::reap::Process;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::net::unix::pipe;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 /// Bytes in flight between a session and a container before the writer waits.
@@ -28,7 +30,8 @@ fn io(cause: std::io::Error) -> Error {
 /// when the caller is gone before there is a session, so is the process that was to become the
 /// program, whatever it waits for.
 ///
-/// Errors: `Start` in runc's words.
+/// # Errors
+/// `Start` in runc's words; `State`: the container does not run; `Io`: no descriptor is left.
 pub(crate) async fn exec(
     means: &Means,
     container: &Container,
@@ -62,9 +65,10 @@ pub(crate) async fn exec(
     })?;
     drop(theirs);
     let (done, exit) = oneshot::channel();
+    let mut pumps = Pumps { tasks: JoinSet::new(), over: CancellationToken::new() };
     let made = match started.terminal {
         Some(master) => Terminal::new(master)
-            .map(|terminal| of_terminal(means, terminal, exit, request.stdin))
+            .map(|terminal| of_terminal(means, terminal, exit, request.stdin, &mut pumps))
             .map_err(io),
         None => of_pipes(streams, exit),
     };
@@ -82,6 +86,7 @@ pub(crate) async fn exec(
             }
         };
         let _ = done.send(exit.code()); // nobody waits any more
+        pumps.end().await;
     });
     Ok(session)
 }
@@ -116,13 +121,34 @@ async fn started_or_killed(
     }
 }
 
-fn of_terminal(means: &Means, terminal: Terminal, exit: oneshot::Receiver<i32>, stdin: bool) -> Session {
+/// The output ends with the program, as with containerd: a job that the program left in the
+/// background may hold the terminal for hours. Pipes end with their last writer, there too.
+fn of_terminal(
+    means: &Means,
+    terminal: Terminal,
+    exit: oneshot::Receiver<i32>,
+    stdin: bool,
+    pumps: &mut Pumps,
+) -> Session {
+    let (stdout, to_stdout) = tokio::io::duplex(BUFFER);
+    pumps.tasks.spawn(carry(terminal.clone(), to_stdout, pumps.over.clone()));
     Session {
         stdin: stdin.then(|| Box::pin(terminal.clone()) as Writer),
-        stdout: Box::pin(terminal.clone()),
+        stdout: Box::pin(stdout),
         stderr: None,
         resize: Some(resizer(means, terminal)),
         exit,
+    }
+}
+
+/// Carries a terminal's output to a session until the terminal ends, its program is `over`, or the
+/// session is gone.
+async fn carry(mut from: impl AsyncRead + Unpin, mut to: DuplexStream, over: CancellationToken) {
+    let (mut buffer, mut rest) = (vec![0; 4096], REST_MAX);
+    while let Some(length) = read_until(&mut from, &mut buffer, &over, &mut rest).await {
+        if to.write_all(&buffer[..length]).await.is_err() {
+            return;
+        }
     }
 }
 
@@ -342,6 +368,22 @@ mod tests {
         let mut read = String::new();
         program.read_to_string(&mut read).await.unwrap();
         assert_eq!(read, "hihi");
+    }
+
+    /// `sleep 1000 &` and `exit` in a shell.
+    #[tokio::test(start_paused = true)]
+    async fn a_session_at_a_terminal_ends_with_its_program_whatever_holds_the_terminal() {
+        let (mut held, from) = tokio::io::duplex(64);
+        let (mut stdout, to_stdout) = tokio::io::duplex(BUFFER);
+        let mut pumps = Pumps { tasks: JoinSet::new(), over: CancellationToken::new() };
+        pumps.tasks.spawn(carry(from, to_stdout, pumps.over.clone()));
+        held.write_all(b"last words").await.unwrap();
+        let mut read = String::new();
+        let ended = async { tokio::join!(stdout.read_to_string(&mut read), pumps.end()).0 };
+        let ended = tokio::time::timeout(Duration::from_secs(3600), ended).await;
+        assert_eq!(ended.expect("the job is not waited for").unwrap(), 10);
+        assert_eq!(read, "last words");
+        drop(held);
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Work that blocks, beside the tasks that wait for it, and its errors in one line.
+//! Work that blocks, beside the tasks that wait for it.
 
 /// Runs blocking work on a thread that may block.
 pub(crate) async fn blocking<T: Send + 'static>(
@@ -12,10 +12,4 @@ pub(crate) async fn clean_up(work: impl FnOnce() + Send + 'static) {
     if let Err(e) = blocking(work).await {
         tracing::warn!("clean-up failed: {e}");
     }
-}
-
-/// An error with its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }

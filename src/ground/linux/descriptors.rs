@@ -40,7 +40,7 @@ pub fn connections(limit: u64, parts: u64, each: u64) -> usize {
     usize::try_from(most.max(CONNECTIONS_LEAST)).unwrap_or(usize::MAX)
 }
 
-/// Records whether this descriptor's number belongs to the reserve: a connection that has it must
+/// Returns whether this descriptor's number belongs to the reserve: a connection that has it must
 /// be closed.
 pub fn is_reserved(fd: &impl AsRawFd) -> bool {
     is_in_reserve(fd.as_raw_fd(), limit())

@@ -51,10 +51,24 @@ const LIFTED: [Resource; 8] = {
 /// is not lifted: without a limit the kernel lays out a process' memory in another way.
 const STACK: u64 = 8 << 20;
 
+/// Bytes of POSIX message queues (`MQ_BYTES_MAX` in linux/mqueue.h).
+const QUEUES: u64 = 819_200;
+
+/// The limits that the kernel gives to the machine's first process and systemd hands on as they
+/// are: on message queues, and on signals that wait and timers (`RLIMIT_SIGPENDING`), of which
+/// there may be half as many as threads (`fork_init` in kernel/fork.c).
+fn first_limits() -> [(Resource, u64); 2] {
+    let threads = std::fs::read_to_string("/proc/sys/kernel/threads-max").ok();
+    let threads = threads.and_then(|text| text.trim().parse::<u64>().ok());
+    let signals = threads.map_or(RLIM_INFINITY, |count| count / 2);
+    [(Resource::RLIMIT_MSGQUEUE, QUEUES), (Resource::RLIMIT_SIGPENDING, signals)]
+}
+
 /// Lifts the limits that a session may have set for its programs, as far as this process may: the
 /// soft one to the hard one, and the hard one too with CAP_SYS_RESOURCE in the machine's first user
 /// namespace. For the zygote: its children inherit them, and one in a user namespace of its own may
-/// raise no hard limit.
+/// raise no hard limit. Those of [`first_limits`] become what the kernel gives, and less where a
+/// hard limit is less.
 ///
 /// # Errors
 /// The kernel tells no limit, or refuses to raise a soft one.
@@ -68,6 +82,12 @@ pub fn lift_limits() -> io::Result<()> {
     };
     for limit in LIFTED {
         lift(limit, RLIM_INFINITY)?;
+    }
+    for (limit, most) in first_limits() {
+        if setrlimit(limit, most, most).is_err() {
+            let most = most.min(getrlimit(limit)?.1);
+            setrlimit(limit, most, most)?;
+        }
     }
     Ok(lift(Resource::RLIMIT_STACK, STACK)?)
 }
@@ -184,6 +204,8 @@ mod tests {
                 (Resource::RLIMIT_AS, 1 << 36),
                 (Resource::RLIMIT_NPROC, 50_000),
                 (Resource::RLIMIT_STACK, 4 << 20),
+                (Resource::RLIMIT_MSGQUEUE, 100),
+                (Resource::RLIMIT_SIGPENDING, 5),
             ] {
                 let hard = if both { value } else { getrlimit(limit)?.1 };
                 setrlimit(limit, value.min(hard), hard)?;
@@ -219,6 +241,13 @@ mod tests {
             let own = getrlimit(Resource::RLIMIT_STACK).unwrap().1;
             let want = hard(own, if both { 4 << 20 } else { own });
             assert_eq!(of(&said, "Max stack size"), [STACK.min(want), want], "{said}");
+            // Without them a program in a container makes no message queue and no timer.
+            let names = [("Max msgqueue size", 100), ("Max pending signals", 5)];
+            for ((limit, most), (name, session)) in first_limits().into_iter().zip(names) {
+                let own = getrlimit(limit).unwrap().1;
+                let want = hard(own, if both { session } else { own }).min(most);
+                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+            }
         }
     }
 }

@@ -89,9 +89,7 @@ pub fn spawn_forked(
     cgroup: Option<BorrowedFd<'_>>,
     body: impl FnOnce() -> i32,
 ) -> io::Result<Child> {
-    // SAFETY: unshare takes no pointers. CLONE_THREAD changes nothing: it only succeeds in a
-    // single-threaded process.
-    check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into())?;
+    unshare_threads()?;
     let mut pidfd: RawFd = -1;
     // SAFETY: clone_args is plain data, for which all zeroes is "nothing asked for".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
@@ -316,12 +314,13 @@ pub(crate) fn single_threaded() -> bool {
     unshare_threads().is_ok()
 }
 
-/// Asks the kernel to share no thread, which changes nothing.
+/// Asks the kernel to share no thread, which changes nothing and succeeds in a single-threaded
+/// process only.
 ///
 /// # Errors
 /// `EINVAL`: there are more threads. Another one: a filter forbids the question.
 pub(crate) fn unshare_threads() -> io::Result<()> {
-    // SAFETY: as in `spawn_forked`: no pointers, no effect.
+    // SAFETY: takes no pointers and has no effect.
     check(unsafe { libc::unshare(libc::CLONE_THREAD) }.into()).map(drop)
 }
 

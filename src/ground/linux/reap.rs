@@ -117,9 +117,7 @@ impl Birth {
         let pidfd = Mutex::new(Some(Arc::new(pidfd)));
         Ok(Arc::new(Process { pid: child.pid, pidfd, exit, children: self.0.clone() }))
     }
-}
 
-impl Birth {
     /// Records a child that helps with this birth and that nobody will wait for. Until this birth
     /// is over no child is collected whose number was not told, so the number cannot be another
     /// process'.

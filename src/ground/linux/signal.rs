@@ -1,13 +1,10 @@
 //! Signals.
 
-use super::{check, trap};
+use super::check;
+use super::trap::{self, LAST};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use std::io;
 use std::task::Poll;
-
-/// The kernel's signals are 1 to this number (`_NSIG` in asm/signal.h), on all architectures that
-/// Ropewalk knows.
-const LAST: i32 = 64;
 
 /// The number of a signal by its name, `SIGTERM` or `TERM`, or by its number in digits.
 pub fn number(name: &str) -> Option<i32> {

@@ -71,7 +71,7 @@ pub fn keep_alive(socket: &impl AsFd, period: Duration) -> io::Result<()> {
     Ok(setsockopt(socket, sockopt::TcpKeepInterval, &secs)?)
 }
 
-/// Records whether the other side has closed the connection, or its direction of it (`POLLRDHUP`,
+/// Returns whether the other side has closed the connection, or its direction of it (`POLLRDHUP`,
 /// poll(2)), also while bytes of it still wait to be read.
 pub fn is_closed_by_peer(socket: &impl AsFd) -> bool {
     let mut wanted = [PollFd::new(socket.as_fd(), PollFlags::from_bits_retain(nix::libc::POLLRDHUP))];

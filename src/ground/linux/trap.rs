@@ -11,7 +11,8 @@ use std::os::fd::BorrowedFd;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// Highest signal number.
+/// The kernel's signals are 1 to this number (`_NSIG` in asm/signal.h), on all architectures that
+/// Ropewalk knows.
 pub const LAST: i32 = 64;
 
 static CAME: [AtomicBool; LAST as usize + 1] = [const { AtomicBool::new(false) }; LAST as usize + 1];

@@ -102,12 +102,14 @@ pub fn enter() -> Result<Ids> {
 }
 
 /// The command after which an ordinary user may make user namespaces, by the kernel's answer and
-/// this machine's settings.
+/// this machine's settings. Not the kernel but newgidmap refused if there is no number: it has lost
+/// the rights that its package gives it.
 pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
     let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     let is = |name: &str, value: &str| setting(name).trim() == value;
     match refusal.raw_os_error() {
         Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
+        None => "sudo apt-get install --reinstall uidmap",
         _ if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
             "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
         }
@@ -309,6 +311,9 @@ mod tests {
         assert_eq!(map_both(|| Ok(()), || Ok(())), 0);
         assert_eq!(map_both(|| Ok(()), refused), HALF);
         assert_eq!(map_both(refused, || panic!("groups without users")), NOTHING);
+        let advice = how_to_allow(&refused().unwrap_err());
+        assert!(advice.contains("uidmap"), "user namespaces can be made: {advice}");
+        assert!(!how_to_allow(&io::Error::from_raw_os_error(libc::EPERM)).contains("uidmap"));
     }
 
     #[test]

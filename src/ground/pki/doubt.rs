@@ -83,10 +83,15 @@ pub(crate) fn unnamed(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_
     }
 }
 
+/// Returns the common name of a certificate's subject. Of several the last one counts.
+pub(crate) fn common_name(own: &X509Certificate<'_>) -> Option<String> {
+    texts(own, COMMON_NAME).last()
+}
+
 /// Returns true for a certificate without alternative names whose common name is this host's. The
 /// first label of the common name may be `*`.
 fn is_common_name_alone(own: &X509Certificate<'_>, host: &str) -> bool {
-    let common = texts(own, COMMON_NAME).last().unwrap_or_default().to_ascii_lowercase();
+    let common = common_name(own).unwrap_or_default().to_ascii_lowercase();
     let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
     let (labels, wanted) = (common.split('.'), host.split('.'));
     let is_same = |(at, (label, wanted)): (usize, (&str, &str))| at == 0 && label == "*" || label == wanted;
@@ -239,7 +244,7 @@ fn insecure(algorithm: &str) -> String {
 /// Returns what Go calls an authority: its common name, else its first organization, else its
 /// number.
 fn called(own: &X509Certificate<'_>) -> String {
-    let common = texts(own, COMMON_NAME).last().filter(|name| !name.is_empty());
+    let common = common_name(own).filter(|name| !name.is_empty());
     common.or_else(|| texts(own, ORGANIZATION).next()).unwrap_or_else(|| format!("serial:{}", own.serial))
 }
 

@@ -75,17 +75,30 @@ pub fn foreign_client(
     identity: Option<(&[u8], &[u8])>,
     alpn: &[&str],
 ) -> Result<Arc<ClientConfig>, Unusable> {
+    client_of(trust, identity, alpn, |known| Arc::new(known))
+}
+
+/// As [`foreign_client`]. `judging` makes the judge of servers from the one that [`Trust::These`]
+/// or [`Trust::System`] means.
+///
+/// # Errors
+/// As [`foreign_client`].
+pub(super) fn client_of(
+    trust: &Trust,
+    identity: Option<(&[u8], &[u8])>,
+    alpn: &[&str],
+    judging: fn(Known) -> Arc<dyn ServerCertVerifier>,
+) -> Result<Arc<ClientConfig>, Unusable> {
     let provider = provider();
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|e| Unusable::Versions(e.to_string()))?;
-    let builder = match trust {
-        Trust::Anyone => {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
-        }
-        Trust::These(pem) => known(builder, these(pem)?, provider),
-        Trust::System => known(builder, SYSTEM.clone(), provider),
+    let judge: Arc<dyn ServerCertVerifier> = match trust {
+        Trust::Anyone => Arc::new(AnyCertificate(provider)),
+        Trust::These(pem) => judging(Known { authorities: these(pem)?, provider }),
+        Trust::System => judging(Known { authorities: SYSTEM.clone(), provider }),
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(judge);
     let mut config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate);

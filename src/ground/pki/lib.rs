@@ -14,7 +14,7 @@
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
 //! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
-//! name stands in the common name alone.
+//! name stands in the common name alone. curl takes that name: [`curl_client`].
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
 //! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
@@ -36,6 +36,7 @@
 mod authorities;
 mod ca;
 mod clients;
+mod common_name;
 mod der;
 mod doubt;
 mod ecdsa;
@@ -58,6 +59,7 @@ mod uri;
 
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
+pub use common_name::curl_client;
 pub use doubt::{doubted, legacy_name};
 pub use error::Error;
 pub use files::{remove_unfinished, write_private};

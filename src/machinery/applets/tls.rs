@@ -108,7 +108,7 @@ pub(crate) fn connect(
     };
     let shown = identity.as_ref().map(|(certificate, key)| (&certificate[..], &key[..]));
     let file = |file: &Option<String>| file.clone().unwrap_or_default();
-    let config = pki::foreign_client(&trust, shown, &["http/1.1"]).map_err(|e| match e {
+    let config = pki::curl_client(&trust, shown, &["http/1.1"]).map_err(|e| match e {
         Unusable::Authorities(_) => Refusal::Authorities(file(&terms.authorities)),
         Unusable::Certificate(why) => Refusal::Certificate { file: file(&terms.certificate), why },
         Unusable::Key(why) => Refusal::Certificate {
@@ -149,8 +149,28 @@ fn refusal(error: Error) -> Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pki::{Ca, Subject, server_config};
+    use pki::{Ca, Identity, Subject, server_config};
     use std::net::TcpListener;
+    use std::sync::Arc;
+
+    /// A certificate for `CN=localhost` as `openssl req -x509` makes it, without alternative names,
+    /// and its key.
+    const COMMON_NAME_ALONE: [&str; 2] = [
+        "-----BEGIN CERTIFICATE-----\n\
+         MIIBSjCB8aADAgECAgEBMAoGCCqGSM49BAMCMBQxEjAQBgNVBAMMCWxvY2FsaG9z\n\
+         dDAgFw0yMDAxMDEwMDAwMDBaGA8yMTI2MDEwMTAwMDAwMFowFDESMBAGA1UEAwwJ\n\
+         bG9jYWxob3N0MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE+MJXIf/Mqhf/nL3V\n\
+         VYzLTWYnYafPqZ/QgDPFzcVqY2J3xl7+oXP6Tt+TfqWxUUHRkYZmdqCmJL9jQYfI\n\
+         Wc4FxKMyMDAwDwYDVR0TAQH/BAUwAwEB/zAdBgNVHQ4EFgQUkKvk5fylOJSa1hFG\n\
+         v2v3twn9JIcwCgYIKoZIzj0EAwIDSAAwRQIhANl4LqGEm2amWVefyY6x5SXNoyST\n\
+         uzqI10Yldm7EwftJAiAmJXSQIcJ050gotdxh/rS79ZBOkCDme89G65LaJEwnoA==\n\
+         -----END CERTIFICATE-----\n",
+        "-----BEGIN PRIVATE KEY-----\n\
+         MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgv2p1Lio38XBK2rzk\n\
+         eeelH7N144dzmmO2XgiIIA/dyrahRANCAAT4wlch/8yqF/+cvdVVjMtNZidhp8+p\n\
+         n9CAM8XNxWpjYnfGXv6hc/pO35N+pbFRQdGRhmZ2oKYkv2NBh8hZzgXE\n\
+         -----END PRIVATE KEY-----\n",
+    ];
 
     /// What a client on these terms is told by a server for `localhost`, and what the server hears.
     fn shake(
@@ -163,6 +183,15 @@ mod tests {
             server_config(&ca.issue(&Subject::server("s", &["localhost"])).unwrap(), ca.pem()).unwrap();
         let client = ca.issue(&Subject::client("me", "")).unwrap();
         std::fs::write(dir.path().join("me.pem"), client.cert_pem + &client.key_pem).unwrap();
+        shake_with(server, &terms(dir.path()), host)
+    }
+
+    /// As [`shake`], with this server.
+    fn shake_with(
+        server: Arc<rustls::ServerConfig>,
+        terms: &Terms,
+        host: &str,
+    ) -> (Result<String, Refusal>, Option<usize>) {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let serving = std::thread::spawn(move || {
@@ -173,13 +202,11 @@ mod tests {
             stream.flush().ok()?;
             Some(stream.conn.peer_certificates().map_or(0, <[_]>::len))
         });
-        let told = connect(TcpStream::connect(address).unwrap(), None, host, &terms(dir.path())).map(
-            |mut stream| {
-                let mut text = String::new();
-                stream.read_to_string(&mut text).unwrap();
-                text
-            },
-        );
+        let told = connect(TcpStream::connect(address).unwrap(), None, host, terms).map(|mut stream| {
+            let mut text = String::new();
+            stream.read_to_string(&mut text).unwrap();
+            text
+        });
         (told, serving.join().unwrap())
     }
 
@@ -199,6 +226,21 @@ mod tests {
         assert!(
             matches!(shake(missing, "localhost").0, Err(Refusal::Authorities(file)) if file == "/nowhere")
         );
+    }
+
+    /// As with curl, whose OpenSSL looks at the common name. Go does not.
+    #[test]
+    fn a_server_may_have_its_name_as_the_common_name() {
+        let dir = tempfile::tempdir().unwrap();
+        let [cert_pem, key_pem] = COMMON_NAME_ALONE.map(String::from);
+        let authorities = dir.path().join("own.crt");
+        std::fs::write(&authorities, &cert_pem).unwrap();
+        let authorities = Some(authorities.to_str().unwrap().to_string());
+        let terms = Terms { authorities, ..Terms::default() };
+        let identity = Identity { cert_pem, key_pem };
+        let server = server_config(&identity, &identity.cert_pem).unwrap();
+        assert_eq!(shake_with(server.clone(), &terms, "localhost").0.unwrap(), "hello");
+        assert!(matches!(shake_with(server, &terms, "elsewhere").0, Err(Refusal::OtherName)));
     }
 
     #[test]

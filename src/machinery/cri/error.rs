@@ -15,8 +15,13 @@ pub enum Error {
         known: Vec<String>,
     },
     /// The reference is not of the form `[host/]path[:tag][@digest]`.
-    #[error("couldn't parse image name {0:?}: invalid reference format")]
-    BadImageName(String),
+    #[error("couldn't parse image name {image:?}: {why}")]
+    BadImageName {
+        /// The image, as the pod names it.
+        image: String,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The image stands for a component of the cluster, and this pod is none of those that run it.
     #[error(
         "image {image:?} is reserved: {component} runs from the cluster's own manifests only (static pods of a control-plane node, addons in kube-system)"

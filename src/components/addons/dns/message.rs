@@ -258,8 +258,9 @@ pub(super) fn complete(mut response: Message, target: &Name, outside: &[u8]) -> 
     };
     let room = RECORDS_MAX.saturating_sub(response.answers.len());
     response.add_answers(found.answers.into_iter().filter(wanted).take(room));
-    response.metadata.response_code = found.metadata.response_code;
-    response.metadata.authoritative &= found.metadata.response_code != ResponseCode::ServFail;
+    let code = found.metadata.response_code;
+    response.metadata.response_code = code;
+    response.metadata.authoritative &= matches!(code, ResponseCode::NoError | ResponseCode::NXDomain);
     response.metadata.truncation = found.metadata.truncation;
     Some(response)
 }

@@ -58,13 +58,13 @@ pub struct Config {
     pub client: Client,
     /// The cluster's domain, e.g. `cluster.local`.
     pub domain: String,
-    /// Port 53 of the pod's address.
+    /// Port 53 in the pod's network.
     pub udp: UdpSocket,
-    /// Port 53 of the pod's address, for answers that are too large for UDP.
+    /// Port 53 in the pod's network, for answers that are too large for UDP.
     pub tcp: TcpListener,
-    /// [`HEALTH_PORT`] of the pod's address.
+    /// [`HEALTH_PORT`] in the pod's network.
     pub health: TcpListener,
-    /// [`READY_PORT`] of the pod's address.
+    /// [`READY_PORT`] in the pod's network.
     pub ready: TcpListener,
     /// Where other names are asked, from the machine's own network.
     pub upstream: Vec<SocketAddr>,

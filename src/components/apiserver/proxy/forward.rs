@@ -7,7 +7,6 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, pending};
 use http::{HeaderMap, HeaderName, Response, StatusCode, header};
-use hyper::body::Incoming;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use hyper_util::server::conn::auto::upgrade::downcast;
@@ -66,9 +65,9 @@ pub fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool, kept:
 ///
 /// # Errors
 /// The client had not asked for a change of protocols; `who` answered so.
-pub fn join(
+pub fn join<B>(
     client: Option<OnUpgrade>,
-    mut answer: Response<Incoming>,
+    mut answer: Response<B>,
     who: &str,
     kept: &[&str],
     over: impl Future<Output = ()> + Send + 'static,
@@ -258,6 +257,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Noted<T> {
 mod tests {
     use super::*;
     use crate::request::http::{Body, http_server};
+    use hyper::body::Incoming;
     use hyper::service::service_fn;
     use pki::{self, Ca, Subject};
     use std::convert::Infallible;

@@ -267,6 +267,7 @@ type Stream = TlsStream<tokio::net::TcpStream>;
 /// Why there is no connection, in the words of Go's `net` where it has some.
 async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, String> {
     let connect = async {
+        let _turn = state.handshakes.begin(to).await;
         let tcp = (state.dial)(to).await.map_err(|error| dial_error(to, &error))?;
         let _ = tcp.set_nodelay(true);
         let name = pki::server_name(&to.ip().to_string()).map_err(|error| error.to_string())?;

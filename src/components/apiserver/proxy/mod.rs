@@ -3,11 +3,13 @@
 //! | file | part |
 //! |---|---|
 //! | `kubelet` | logs, exec, attach, port-forward: the kubelet of the pod's node |
+//! | `handshakes` | how many connections to one kubelet begin at a time |
 //! | `log_options` | the options of a log, checked before the kubelet reads them |
 //! | `log_answer` | what the kubelet answers: the log, or why there is none |
 //! | `forward` | one request passed on and its answer back, changes of protocol included |
 
 pub mod forward;
+pub(crate) mod handshakes;
 pub(crate) mod kubelet;
 pub(crate) mod log_answer;
 pub(crate) mod log_options;

@@ -218,6 +218,26 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_that_is_named_need_not_be_there() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let flag = format!("--kubeconfig={}", dir.path().join("none").display());
+        for (line, code, out, err) in [
+            ("get-contexts", 0, "CURRENT   NAME   CLUSTER   AUTHINFO   NAMESPACE\n", ""),
+            ("get-users", 0, "NAME\n", ""),
+            ("current-context", 1, "", "error: current-context is not set\n"),
+            ("use-context x", 1, "", "error: no context exists with the name: \"x\"\n"),
+        ] {
+            let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).chain([&*flag]).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{line}");
+        }
+        let said = server.kubectl(&["config", "view", &flag]).await;
+        assert!(said.code == 0 && said.out.starts_with("apiVersion: v1\nclusters: null\n"), "{said:?}");
+        let said = server.kubectl(&["config", "view", "--merge=false", &flag]).await;
+        assert!(said.code == 1 && said.err.ends_with("no such file or directory\n"), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn what_excludes_each_other_does_not_stay_in_an_entry() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");

@@ -147,7 +147,8 @@ pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
     let categories = ctx.flags.list("categories");
     let mut found: Vec<Arc<Resource>> = ctx.discovery().await?.preferred();
     found.retain(|r| {
-        (!ctx.flags.changed("api-group") || r.group == ctx.flags.text("api-group"))
+        !r.verbs.is_empty()
+            && (!ctx.flags.changed("api-group") || r.group == ctx.flags.text("api-group"))
             && (!ctx.flags.changed("namespaced") || r.namespaced == ctx.flags.is("namespaced"))
             && verbs.iter().all(|v| r.can(v))
             && categories.iter().all(|c| r.categories.contains(c))
@@ -343,12 +344,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn resources_of_one_kind_are_sorted_by_their_names() {
+    async fn resources_of_one_kind_are_sorted_by_their_names_and_have_verbs() {
         let server = Server::start_with(|asked| {
             let of = |plural: &str, kind: &str| {
                 json!({"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["get"]})
             };
-            let resources = [of("z", "B"), of("b", "A"), of("a", "A")];
+            let verbless = json!({"resource": "v", "responseKind": {"kind": "V"}, "verbs": []});
+            let resources = [of("z", "B"), of("b", "A"), of("a", "A"), verbless];
             let versions = json!([{"version": "v1", "resources": resources}]);
             let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
             (asked.path == "/apis")

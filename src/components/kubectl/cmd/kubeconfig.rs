@@ -7,8 +7,8 @@ use crate::print::{formats, tab, yaml};
 use crate::{help, table};
 use api::gostr::quote;
 use api::value;
-use client::kubeconfig::Kubeconfig;
-use serde_json::{Map, Value};
+use client::kubeconfig::{Kubeconfig, as_written};
+use serde_json::Value;
 use std::path::PathBuf;
 
 const SECRET: &str = "DATA+OMITTED";
@@ -21,81 +21,25 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
         return text("if merge==false a precise file must be specified");
     }
-    let files = ctx.kubeconfig()?;
-    let mut config = files.to_value();
+    let files = if ctx.flags.is("merge") { ctx.kubeconfig_or_new()? } else { ctx.kubeconfig()? };
+    let mut config = as_written(&files.to_value());
     if ctx.flags.is("minify") {
         minify(&mut config, ctx.flags.text("context"))?;
     }
     let raw = ctx.flags.is("raw") || ctx.flags.is("flatten");
     if ctx.flags.is("flatten") {
         flatten(&mut config, &files)?;
+        config = as_written(&config); // the order of its fields
     }
     if !raw {
         redact(&mut config);
     }
-    ordered(&mut config);
     let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
     match formats::named(ctx, output, false)? {
         Some(format) => ctx.out(format.print(&config, false)?),
         None => ctx.out(yaml::to_string(&config)),
     }
     Ok(())
-}
-
-/// Fields in the order of Go's structs.
-fn ordered(config: &mut Value) {
-    for (list, key, order) in [
-        (
-            "clusters",
-            "cluster",
-            &[
-                "server",
-                "tls-server-name",
-                "insecure-skip-tls-verify",
-                "certificate-authority",
-                "certificate-authority-data",
-            ][..],
-        ),
-        (
-            "users",
-            "user",
-            &[
-                "client-certificate",
-                "client-certificate-data",
-                "client-key",
-                "client-key-data",
-                "token",
-                "tokenFile",
-                "as",
-                "as-uid",
-                "as-groups",
-                "as-user-extra",
-                "username",
-                "password",
-                "auth-provider",
-                "exec",
-            ],
-        ),
-        ("contexts", "context", &["cluster", "user", "namespace"]),
-    ] {
-        for entry in value::list_mut(config, list) {
-            let Some(Value::Object(fields)) = entry.get_mut(key) else { continue };
-            sort_fields(fields, order);
-            if let Some(Value::Object(plugin)) = fields.get_mut("exec") {
-                sort_fields(plugin, PLUGIN);
-            }
-        }
-    }
-}
-
-/// Fields of `users[].user.exec` in the order of Go's struct.
-const PLUGIN: &[&str] =
-    &["command", "args", "env", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode"];
-
-fn sort_fields(fields: &mut Map<String, Value>, order: &[&str]) {
-    let mut sorted: Vec<(String, Value)> = std::mem::take(fields).into_iter().collect();
-    sorted.sort_by_key(|(name, _)| order.iter().position(|o| o == name).unwrap_or(order.len()));
-    fields.extend(sorted);
 }
 
 fn redact(config: &mut Value) {
@@ -174,7 +118,7 @@ fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
 }
 
 pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     if files.current.is_empty() {
         return text("current-context is not set");
     }
@@ -183,7 +127,7 @@ pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let output = ctx.flags.text("output");
     if !matches!(output, "" | "name") {
         return text(format!("output must be one of '' or 'name': {output}"));
@@ -221,12 +165,12 @@ pub(crate) async fn get_contexts(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn get_clusters(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     names(ctx, files.clusters.iter().map(|e| e.name.clone()).collect())
 }
 
 pub(crate) async fn get_users(ctx: &Ctx) -> Result<(), Fail> {
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     names(ctx, files.users.iter().map(|e| e.name.clone()).collect())
 }
 
@@ -261,7 +205,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     if name.is_empty() {
         return text("empty context names are not allowed");
     }
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
     }
@@ -311,7 +255,7 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         ctx.output.out(&help::of(table::named(ctx.verb))); // no failure, as in kubectl
         return Ok(());
     };
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let entries = match list {
         "clusters" => &files.clusters,
         "users" => &files.users,
@@ -353,7 +297,7 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     if new.is_empty() {
         return text("You must specify a new non-empty context name");
     }
-    let files = ctx.kubeconfig()?;
+    let files = ctx.kubeconfig_or_new()?;
     let Some(found) = Kubeconfig::find(&files.contexts, old) else {
         let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
         return text(format!("cannot rename the context {}, it's not in {shown}", quote(old)));
@@ -431,6 +375,18 @@ mod tests {
         let text = std::fs::read_to_string(&file).unwrap();
         assert!(text.contains("contexts: null\n"), "{text}");
         assert!(text.find("name: a") < text.find("name: b"), "{text}");
+        let commented = "# mine\nclusters: [{name: c, cluster: {}}]\n";
+        std::fs::write(&file, commented).unwrap();
+        let set = |server: &str| {
+            let change = |config: &mut Value| {
+                entry(config, "clusters", "cluster", "c").insert("server".into(), server.into());
+                Ok(())
+            };
+            rewrite(&file, change).unwrap();
+            std::fs::read_to_string(&file).unwrap()
+        };
+        assert_eq!(set(""), commented, "it says the same");
+        assert!(set("s").contains("- cluster:\n    server: s\n"));
     }
 
     #[test]
@@ -441,12 +397,6 @@ mod tests {
         };
         assert!(minify(&mut context(""), "").is_ok());
         assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
-        let mut config = json!({"users": [{"name": "u", "user": {"exec": {"apiVersion": "v", "command": "c"}, "username": "a"}}]});
-        ordered(&mut config);
-        assert_eq!(
-            config["users"][0]["user"].to_string(),
-            r#"{"username":"a","exec":{"command":"c","apiVersion":"v"}}"#
-        );
     }
 
     #[test]

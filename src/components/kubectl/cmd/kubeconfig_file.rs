@@ -4,7 +4,7 @@ use crate::error::{Fail, go_io, text};
 use crate::manifest;
 use crate::print::yaml;
 use api::value;
-use client::kubeconfig::{ConfigLock, Kubeconfig, LOCK_WITHIN, LockError};
+use client::kubeconfig::{ConfigLock, Kubeconfig, LOCK_WITHIN, LockError, as_written};
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
@@ -26,7 +26,7 @@ pub(super) fn file_of_current(files: &Kubeconfig) -> PathBuf {
     home_of(files, files.files.iter().find(holds).map(PathBuf::as_path))
 }
 
-/// Changes one file and writes it back.
+/// Changes one file and writes it back, if there was anything to change.
 pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(), Fail>) -> Result<(), Fail> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent)?;
@@ -60,10 +60,21 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
             value::put(&mut config, key, default);
         }
     }
+    let old = sorted(&mut config);
     change(&mut config)?;
-    ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
-    let written = client::kubeconfig::replace(path, &yaml::to_string(&config));
+    let new = sorted(&mut config);
+    // As in client-go's `ModifyConfig`, a file that says the same stays as it is, with its comments.
+    if new == old {
+        return Ok(());
+    }
+    let written = client::kubeconfig::replace(path, &yaml::to_string(&new));
     written.map_err(|error| Fail::Text(format!("open {}: {}", path.display(), go_io(&error))))
+}
+
+/// Sorts the lists of a file. Returns it as client-go writes it.
+fn sorted(config: &mut Value) -> Value {
+    ["clusters", "users", "contexts"].iter().for_each(|list| in_order(&mut config[list]));
+    as_written(config)
 }
 
 /// Sorts a list of a file by its names, as Go writes the map that it keeps; an empty one is null.

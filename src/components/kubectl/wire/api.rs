@@ -27,8 +27,10 @@ pub(crate) const STRATEGIC_PATCH: &str = "application/strategic-merge-patch+json
 pub(crate) const JSON_PATCH: &str = "application/json-patch+json";
 pub(crate) const APPLY_PATCH: &str = "application/apply-patch+yaml";
 
-/// How often an answer with `Retry-After` is asked again.
+/// How often a request is sent again: after an answer with `Retry-After`, or a read whose
+/// connection was lost, and the pause before that read (client-go's).
 const RETRIES: u32 = 10;
+const LOST_PAUSE: Duration = Duration::from_secs(1);
 
 /// One query parameter after another, in alphabetical order.
 pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
@@ -139,7 +141,8 @@ impl Api {
     }
 
     /// Sends a request. An answer 429 or 5xx with `Retry-After` is retried, [`RETRIES`] times at
-    /// most, and a redirect of the server is followed.
+    /// most, and so is a GET whose connection ends without an answer. A redirect of the server is
+    /// followed.
     ///
     /// # Errors
     /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
@@ -173,13 +176,20 @@ impl Api {
             let sent = user.http.send_following(request);
             // The limit is of the whole answer, so also of a watch and of a log that is followed.
             let until = self.timeout.map(|limit| Instant::now() + limit);
-            let response = match until {
-                None => sent.await?,
+            let answered = match until {
+                None => sent.await,
                 Some(until) => tokio::time::timeout_at(until, sent).await.map_err(|_| {
                     Fail::Transport(
                         "net/http: request canceled (Client.Timeout exceeded while awaiting headers)".into(),
                     )
-                })??,
+                })?,
+            };
+            let response = match answered {
+                Err(error) if error.is_lost_connection() && method == Method::GET && attempt < RETRIES => {
+                    clock::pause(LOST_PAUSE).await;
+                    continue;
+                }
+                answered => answered?,
             };
             let response = response.map(|body| Body::new(body, until, user.target()));
             self.warn(response.headers());

@@ -3,8 +3,7 @@
 use crate::error::Fail;
 use bytes::Bytes;
 use client::kubeconfig::Target;
-use client::remote::error_of;
-use hyper::body::Incoming;
+use client::remote::{self, error_of};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -12,14 +11,14 @@ use tokio::time::{Instant, Sleep};
 
 /// The body of an answer. It fails when the time of its request is over.
 pub(crate) struct Body {
-    inner: Incoming,
+    inner: remote::Body,
     over: Option<Pin<Box<Sleep>>>,
     target: Arc<Target>,
 }
 
 impl Body {
     /// A body that fails at `until`; `None`: it has all the time.
-    pub(crate) fn new(inner: Incoming, until: Option<Instant>, target: &Arc<Target>) -> Body {
+    pub(crate) fn new(inner: remote::Body, until: Option<Instant>, target: &Arc<Target>) -> Body {
         let over = until.map(|until| Box::pin(tokio::time::sleep_until(until)));
         Body { inner, over, target: target.clone() }
     }
@@ -48,6 +47,24 @@ impl http_body::Body for Body {
 mod tests {
     use crate::testing::Server;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    /// As that of an API server that is killed, and started anew by its kubelet.
+    #[tokio::test]
+    async fn a_read_whose_connection_is_lost_is_sent_again() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut server = Server::start().await;
+        server.address = listener.local_addr().unwrap().to_string();
+        let dying = tokio::spawn(async move {
+            for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"] {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
+                stream.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        let said = server.kubectl(&["get", "--raw", "/x"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "ok"), "{said:?}");
+        dying.await.unwrap();
+    }
 
     #[tokio::test]
     async fn the_time_limit_of_a_request_is_also_of_its_answer() {

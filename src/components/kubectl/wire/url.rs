@@ -5,7 +5,7 @@ use api::gostr::quote;
 use base64::Engine as _;
 use bytes::Bytes;
 use client::kubeconfig::Target;
-use client::remote::Http;
+use client::remote::{Http, resolve_location};
 use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::percent_decode_str;
@@ -76,7 +76,7 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         if status.is_redirection()
             && let Some(to) = response.headers().get("location").and_then(|l| l.to_str().ok())
         {
-            return Ok(Answer::Moved(joined(&uri, &scheme, authority, to)));
+            return Ok(Answer::Moved(resolve_location(&uri, to)));
         }
         if status.is_server_error() && left > 0 {
             tokio::time::sleep(PAUSE).await;
@@ -111,65 +111,11 @@ fn basic(user: &str) -> String {
     format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(plain))
 }
 
-/// Where a redirect leads: a URL, or a path of the same server, for the same user.
-fn joined(from: &Uri, scheme: &str, authority: &str, to: &str) -> String {
-    if to.split_once("://").is_some_and(|(word, _)| is_scheme(word)) {
-        return to.to_string();
-    }
-    if let Some(rest) = to.strip_prefix("//") {
-        return format!("{scheme}://{rest}");
-    }
-    let (path, query) = to.find('?').map_or((to, ""), |at| to.split_at(at));
-    let folder = from.path().rsplit_once('/').map_or("", |(folder, _)| folder);
-    let path = match path {
-        "" => from.path().to_string(),
-        path if path.starts_with('/') => path.to_string(),
-        path => format!("{folder}/{path}"),
-    };
-    format!("{scheme}://{authority}{}{query}", without_dots(&path))
-}
-
-/// True for the name of a URL's scheme (RFC 3986, 3.1). `/x?next=https` before `://` is none.
-fn is_scheme(word: &str) -> bool {
-    word.starts_with(|c: char| c.is_ascii_alphabetic())
-        && word.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
-}
-
-/// An absolute path without `.` and `..` (RFC 3986, 5.2.4): `/x/../y` is `/y`.
-fn without_dots(path: &str) -> String {
-    let mut kept: Vec<&str> = vec![];
-    for part in path.split('/').skip(1) {
-        match part {
-            "." => {}
-            ".." => {
-                kept.pop();
-            }
-            part => kept.push(part),
-        }
-    }
-    let is_folder = !kept.is_empty() && (path.ends_with("/.") || path.ends_with("/.."));
-    format!("/{}{}", kept.join("/"), if is_folder { "/" } else { "" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::testing::Server;
     use serde_json::json;
-
-    #[test]
-    fn a_redirect_is_relative_to_where_it_came_from() {
-        let from: Uri = "http://a:80/x/y.yaml".parse().unwrap();
-        let to = |to| joined(&from, "http", "a:80", to);
-        assert_eq!(to("https://b/z"), "https://b/z");
-        assert_eq!(to("/z"), "http://a:80/z");
-        assert_eq!(to("z.yaml"), "http://a:80/x/z.yaml");
-        assert_eq!(to("/raw?next=https://b/"), "http://a:80/raw?next=https://b/");
-        assert_eq!(to("raw?next=../https://b/"), "http://a:80/x/raw?next=../https://b/");
-        assert_eq!(to("?v=1"), "http://a:80/x/y.yaml?v=1");
-        assert_eq!(to("../z"), "http://a:80/z");
-        assert_eq!(to("./b/../../../c/."), "http://a:80/c/");
-    }
 
     #[tokio::test]
     async fn another_success_than_200_has_no_manifest() {
@@ -190,10 +136,5 @@ mod tests {
             let asked = server.asked().pop().unwrap();
             assert_eq!((asked.user.as_str(), asked.query.as_str()), (want, "v=1"));
         }
-        let from: Uri = "http://me:secret@a/x/y.yaml".parse().unwrap();
-        let to = |to| joined(&from, "http", "me:secret@a", to);
-        assert_eq!(to("/z"), "http://me:secret@a/z");
-        assert_eq!(to("//b/z"), "http://b/z");
-        assert_eq!(to("https://b/z"), "https://b/z");
     }
 }

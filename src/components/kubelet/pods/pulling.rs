@@ -82,7 +82,7 @@ impl Kubelet {
             PULL_BACKOFF.0
         };
         let present = match self.config.runtime.image_status(&image).await {
-            Err(error @ cri::Error::BadImageName(_)) => {
+            Err(error @ cri::Error::BadImageName { .. }) => {
                 let why = format!("Failed to apply default image tag {image:?}: {error}");
                 return Ok(Some(refuse(memory, "InspectFailed", "InvalidImageName", why)));
             }

@@ -15,7 +15,7 @@ use super::pods::Kubelet;
 use super::stats::Meter;
 use ask::{Ask, LeftPlaces};
 use bytes::Bytes;
-use client::{CAUSE_HEADER, KUBELET_STREAMS_MAX, Key};
+use client::{CAUSE_HEADER, KUBELET_HANDSHAKES_MAX, KUBELET_STREAMS_MAX, Key};
 use cri::{self, ContainerState, ExecRequest};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
@@ -54,8 +54,8 @@ const CONNECTIONS_OF_ONE: usize = KUBELET_STREAMS_MAX + 64;
 const DESCRIPTORS: u64 = 3;
 /// Connections that have not shown a certificate of an API server yet: of one address, and of all.
 /// Neither one pod nor many keep an API server out; an established connection is never closed for
-/// them.
-const STRANGERS: Bounds = Bounds { of_one: 32, most: 256 };
+/// them. An API server begins half as many at a time, so its own do not close each other.
+const STRANGERS: Bounds = Bounds { of_one: 2 * KUBELET_HANDSHAKES_MAX, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
 /// How often the kubelet checks whether the client of a session has left, and how long a session

@@ -214,6 +214,8 @@ async fn a_session_keeps_its_place_until_it_ends() {
 }
 
 const OUTPUT: usize = 1 << 20;
+/// What a pipe holds that nobody reads.
+const PIPE: usize = 64 << 10;
 
 /// The port has ended long before.
 #[tokio::test(start_paused = true)]
@@ -303,7 +305,7 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
 #[tokio::test]
 async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_output() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (mut program, stdout) = tokio::io::duplex(64 << 10);
+    let (mut program, stdout) = tokio::io::duplex(PIPE);
     let (ends, exit) = tokio::sync::oneshot::channel();
     let stdout: cri::Reader = Box::pin(stdout);
     let session = cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
@@ -319,10 +321,14 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
     let open: Opening = Box::pin(async move { Ok(session) });
     tokio::spawn(websocket::process(near, "v5.channel.k8s.io", ask, open, || ()));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+    let (asked, output_may_come) = tokio::sync::oneshot::channel();
+    let (came, output_has_come) = tokio::sync::oneshot::channel();
     let reads = async {
         for _ in 0..MANY {
             sink.send(Message::Ping(vec![0; 100].into())).await.expect("the session goes on");
         }
+        asked.send(()).expect("the program writes");
+        output_has_come.await.expect("the program writes");
         let (mut pongs, mut bytes) = (0, 0);
         while let Some(Ok(next)) = source.next().await {
             match next {
@@ -334,9 +340,13 @@ async fn a_client_that_pings_and_does_not_read_takes_little_memory_and_loses_no_
         (pongs, bytes)
     };
     let writes = async {
-        // Not before the answers to the pings fill all that they may.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        program.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
+        // The answers to the pings fill all that they may.
+        output_may_come.await.expect("the client pings");
+        let output = vec![b'x'; OUTPUT];
+        let (first, rest) = output.split_at(PIPE);
+        program.write_all(first).await.unwrap();
+        came.send(()).expect("the client reads");
+        program.write_all(rest).await.unwrap();
         drop(program);
         let _ = ends.send(0); // the session may be gone, which the output tells
     };

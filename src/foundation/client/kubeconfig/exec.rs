@@ -9,6 +9,7 @@ use super::entries::clean;
 use super::env::Env;
 use super::error::{Error, PluginError};
 use super::merged::{Entry, no_mapping};
+use super::types;
 use api::gostr::{io_error, is_print, quote};
 use api::schema::rfc3339;
 use api::value;
@@ -22,7 +23,9 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::LazyLock;
 
-const GROUP: &str = "client.authentication.k8s.io";
+const KIND: &str = "ExecCredential";
+/// What Go calls the version of an answer that names none.
+const UNVERSIONED: &str = "client.authentication.k8s.io/__internal";
 const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authentication.k8s.io/v1beta1"];
 /// Removed in 1.24; old kubeconfigs name it.
 const REMOVED: &str = "client.authentication.k8s.io/v1alpha1";
@@ -162,7 +165,7 @@ impl Plugin {
         let mut spec = serde_json::Map::new();
         spec.extend(self.cluster.clone().map(|cluster| ("cluster".to_string(), cluster)));
         spec.insert("interactive".into(), interactive.into());
-        let info = json!({"kind": "ExecCredential", "apiVersion": self.api_version, "spec": spec});
+        let info = json!({"kind": KIND, "apiVersion": self.api_version, "spec": spec});
         let Some(program) = self.program(env) else { return Err(self.not_installed()) };
         let mut command = tokio::process::Command::new(program);
         command
@@ -209,33 +212,26 @@ impl Plugin {
         told
     }
 
-    /// Pure: an `ExecCredential`.
+    /// Pure: an `ExecCredential`. One without a kind is one, too, as in client-go.
     fn read(&self, said: &[u8]) -> Result<Credential, String> {
-        let wrong_version = |told: &str| {
-            let own = &self.api_version;
-            format!("exec plugin is configured to use API version {own}, plugin returned version {told}")
-        };
-        if said.trim_ascii().is_empty() {
-            return Err(wrong_version(&format!("{GROUP}/__internal")));
-        }
-        let answer = api::yaml::parse(said).map_err(|why| format!("decoding stdout: {why}"))?;
-        if !(answer.is_object() || answer.is_null()) {
-            return Err(format!("decoding stdout: {}", no_mapping(&answer)));
-        }
+        let answer = decoded(said).map_err(|why| format!("decoding stdout: {why}"))?;
         let (kind, version) = (value::text(&answer, "kind"), value::text(&answer, "apiVersion"));
-        if kind.is_empty() && version.is_empty() {
-            return Err(wrong_version(&format!("{GROUP}/__internal")));
-        }
-        if kind != "ExecCredential" || !version.starts_with(GROUP) {
+        let version = if version.is_empty() { UNVERSIONED } else { version };
+        let is_known = VERSIONS.contains(&version) || version == UNVERSIONED;
+        if !matches!(kind, "" | KIND) || !is_known {
+            let (kind, version) = (quote(if kind.is_empty() { KIND } else { kind }), quote(version));
+            let scheme = "pkg/client/auth/exec/exec.go:64";
             return Err(format!(
-                "decoding stdout: no kind {} is registered for version {}",
-                quote(kind),
-                quote(version)
+                "decoding stdout: no kind {kind} is registered for version {version} in scheme \"{scheme}\""
             ));
         }
         if version != self.api_version {
-            return Err(wrong_version(version));
+            let own = &self.api_version;
+            return Err(format!(
+                "exec plugin is configured to use API version {own}, plugin returned version {version}"
+            ));
         }
+        types::check_credential(&answer).map_err(|why| format!("decoding stdout: {why}"))?;
         if value::at(&answer, "status").is_null() {
             return Err("exec plugin didn't return a status field".into());
         }
@@ -258,6 +254,24 @@ impl Plugin {
             certificate,
         })
     }
+}
+
+/// Reads what a plugin has written: one JSON or YAML document. Text behind JSON is refused, as by
+/// Go: a plugin that says more than it should is mended at once then.
+fn decoded(said: &[u8]) -> Result<Value, String> {
+    let mut documents = serde_json::Deserializer::from_slice(said).into_iter::<Value>();
+    if let Some(Ok(Value::Object(_))) = documents.next() {
+        let rest = String::from_utf8_lossy(&said[documents.byte_offset()..]).into_owned();
+        if let Some(next) = rest.trim_start().chars().next() {
+            let why = format!("invalid character {next:?} after top-level value");
+            return Err(format!("couldn't get version/kind; json parse error: {why}"));
+        }
+    }
+    let answer = api::yaml::parse(said)?;
+    if !(answer.is_object() || answer.is_null()) {
+        return Err(no_mapping(&answer));
+    }
+    Ok(answer)
 }
 
 /// True for a file that may be executed by its owner, its group or others.
@@ -326,20 +340,21 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
 /// What a plugin is told of the cluster.
 fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
-    let mut keep = |key: &str| {
-        let value = value::at(cluster, key);
-        // As Go's `omitempty`.
-        if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
-            told.insert(key.into(), value.clone());
+    let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
+        for key in keys {
+            let value = value::at(cluster, key);
+            // As Go's `omitempty`.
+            if !matches!(value, Value::Null | Value::Bool(false)) && value != "" {
+                told.insert((*key).into(), value.clone());
+            }
         }
     };
-    ["server", "tls-server-name", "insecure-skip-tls-verify", "proxy-url", "disable-compression"]
-        .into_iter()
-        .for_each(&mut keep);
+    keep(&mut told, &["server", "tls-server-name", "insecure-skip-tls-verify"]);
     if let Some(pem) = authority {
         let data = base64::engine::general_purpose::STANDARD.encode(pem);
         told.insert("certificate-authority-data".into(), data.into());
     }
+    keep(&mut told, &["proxy-url", "disable-compression"]);
     let own = value::list(cluster, "extensions")
         .iter()
         .find(|e| value::text(e, "name") == "client.authentication.k8s.io/exec");
@@ -438,13 +453,25 @@ mod tests {
             |rest: &str| format!(r#"{{"kind":"ExecCredential","apiVersion":"{}"{rest}}}"#, VERSIONS[0]);
         assert_eq!(read(&answer("")), "exec plugin didn't return a status field");
         let unversioned = format!(
-            "exec plugin is configured to use API version {}, plugin returned version {GROUP}/__internal",
+            "exec plugin is configured to use API version {}, plugin returned version {UNVERSIONED}",
             VERSIONS[0]
         );
         assert_eq!([read(""), read("{}")], [unversioned.clone(), unversioned]);
         let why =
             "decoding stdout: couldn't get version/kind; json parse error: json: cannot unmarshal string";
         assert!(read("please log in").starts_with(why), "{}", read("please log in"));
+        let token =
+            |kind: &str| format!(r#"{{{kind}"apiVersion":"{}","status":{{"token":"t"}}}}"#, VERSIONS[0]);
+        assert_eq!(plugin("x").read(token("").as_bytes()).unwrap().token.as_deref(), Some("t"));
+        assert!(
+            read(&token(r#""kind":"Pod","#)).starts_with("decoding stdout: no kind \"Pod\" is registered")
+        );
+        let why = "decoding stdout: couldn't get version/kind; json parse error: invalid character 'l' after";
+        assert!(read(&(token("") + "\nlogged in")).starts_with(why));
+        assert_eq!(
+            read(&answer(r#","status":{"token":5}"#)),
+            "decoding stdout: json: cannot unmarshal number into Go struct field ExecCredentialStatus.status.token of type string"
+        );
         assert_eq!(read(&answer(r#","status":{}"#)), "exec plugin didn't return a token or cert/key pair");
         assert_eq!(
             read(&answer(r#","status":{"clientKeyData":"k"}"#)),

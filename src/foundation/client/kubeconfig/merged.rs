@@ -47,15 +47,20 @@ pub fn default_path(home: &Path) -> PathBuf {
 /// Go's message for a file that has a list or a scalar where a kubeconfig has a mapping. If it
 /// counted as an empty kubeconfig, `kubectl config` would write over it.
 pub(super) fn no_mapping(found: &Value) -> String {
-    let found = match found {
-        Value::Array(_) => "array",
-        Value::String(_) => "string",
-        Value::Bool(_) => "bool",
-        _ => "number",
-    };
+    let found = types::kind_of(found);
     format!(
         "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type struct {{ APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}"
     )
+}
+
+/// Go's message for a file whose `kind` or `apiVersion` is no string.
+fn odd_kind(file: &Value) -> Option<String> {
+    let is_odd = |key: &&str| !matches!(value::at(file, key), Value::Null | Value::String(_));
+    let key = ["kind", "apiVersion"].into_iter().find(is_odd)?;
+    let found = types::kind_of(value::at(file, key));
+    Some(format!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go struct field .{key} of type string"
+    ))
 }
 
 /// Go's message for a file with an object of another kind, e.g. a manifest. If it counted as an
@@ -82,14 +87,14 @@ impl Kubeconfig {
     /// [`Error::Malformed`]: a file cannot be read, is no YAML or an object of another kind, or has
     /// a value of a wrong type or two entries of one name.
     pub fn load(env: &Env, explicit: &str) -> Result<Kubeconfig, Error> {
-        if !explicit.is_empty() && !env.cwd.join(explicit).exists() {
+        if !explicit.is_empty() && matches!(env.cwd.join(explicit).try_exists(), Ok(false)) {
             return Err(Error::Absent(explicit.into()));
         }
         Kubeconfig::load_or_new(env, explicit)
     }
 
-    /// As [`Kubeconfig::load`], for commands that are going to write it: a file that is named need
-    /// not be there yet.
+    /// As [`Kubeconfig::load`], for commands that show or change files: one that is named need not
+    /// be there yet.
     ///
     /// # Errors
     /// As [`Kubeconfig::load`], but never [`Error::Absent`].
@@ -112,7 +117,7 @@ impl Kubeconfig {
             if !(parsed.is_object() || parsed.is_null()) {
                 return Err(Error::Malformed { path: named(), why: no_mapping(&parsed) });
             }
-            if let Some(why) = other_kind(&parsed) {
+            if let Some(why) = odd_kind(&parsed).or_else(|| other_kind(&parsed)) {
                 return Err(Error::Malformed { path: named(), why });
             }
             types::check(&parsed).map_err(|why| Error::Malformed { path: named(), why })?;

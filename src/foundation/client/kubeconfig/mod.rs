@@ -27,4 +27,5 @@ pub use exec::Plugin;
 pub use merged::{Entry, Kubeconfig, default_path};
 pub use overrides::Overrides;
 pub use target::Target;
+pub use types::as_written;
 pub use view::{View, view};

@@ -22,6 +22,18 @@ fn the_first_file_wins_and_the_command_line_wins_over_files() {
     assert_eq!(shown["preferences"], json!({"colors": true}));
 }
 
+/// As Go's `os.IsNotExist` tells the two apart.
+#[test]
+fn a_file_that_is_absent_is_told_from_one_that_cannot_be_reached() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("config"), "").unwrap();
+    let env = Env { cwd: dir.path().into(), ..Env::default() };
+    let why = |explicit: &str| Kubeconfig::load(&env, explicit).unwrap_err().to_string();
+    assert_eq!(why("none"), "stat none: no such file or directory");
+    let loading = "error loading config file \"config/x\": open config/x: not a directory";
+    assert_eq!(why("config/x"), loading);
+}
+
 #[test]
 fn a_cluster_behind_a_proxy_is_refused_by_name() {
     let dir = tempfile::tempdir().unwrap();
@@ -328,6 +340,8 @@ fn a_manifest_is_no_kubeconfig() {
         let told = format!("no kind \"{kind}\" is registered for version \"{version}\" in scheme ");
         assert!(why.starts_with("error loading config file \"") && why.contains(&told), "{why}");
     }
+    let why = read("kind: 5\n").unwrap_err();
+    assert!(why.ends_with("cannot unmarshal number into Go struct field .kind of type string"), "{why}");
     for text in ["apiVersion: v1\nkind: Config\n", "kind: Config\n", "clusters: []\n"] {
         assert_eq!(read(text), Ok(()), "{text}");
     }

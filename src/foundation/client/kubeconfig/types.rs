@@ -1,27 +1,37 @@
-//! What Go's decoder refuses of a kubeconfig: values of a wrong type, data that are no base64, and
-//! two entries of one name.
+//! Go's types of a kubeconfig: what its decoder refuses (values of a wrong type, data that are no
+//! base64, and two entries of one name), and how it is written again.
 //!
 //! Source: client-go, `tools/clientcmd/api/v1`: `types.go` and `conversion.go`.
 
 use api::value;
-use serde_json::Value;
+use serde_json::{Map as Fields, Value};
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-/// A Go type, as far as a kubeconfig has it. Fields that are not read here are left out.
+/// A Go type, as far as a kubeconfig has it.
 enum Type {
     Text,
     Bool,
     Bytes,
+    /// Any JSON.
+    Raw,
     /// A slice: its name, and the type of its elements.
     List(&'static str, &'static Type),
     /// A map: its name, and the type of its values.
     Map(&'static str, &'static Type),
-    /// A struct: its name, and its fields.
-    Struct(&'static str, &'static [(&'static str, Type)]),
+    /// A struct: its name, and its fields in Go's order.
+    Struct(&'static str, &'static [Field]),
 }
 
-use Type::{Bool, Bytes, List, Map, Struct, Text};
+/// A field's name and type, and whether it is written if it is empty.
+type Field = (&'static str, Type, bool);
+
+/// The field is written in any case.
+const ALWAYS: bool = true;
+/// The field is left out if it is empty (`omitempty`).
+const IF_SET: bool = false;
+
+use Type::{Bool, Bytes, List, Map, Raw, Struct, Text};
 
 impl Type {
     /// The name that Go's messages have for the type.
@@ -30,84 +40,128 @@ impl Type {
             Text => "string".into(),
             Bool => "bool".into(),
             Bytes => "[]uint8".into(),
+            Raw => "runtime.RawExtension".into(),
             List(name, _) | Map(name, _) => (*name).into(),
             Struct(name, _) => format!("v1.{name}").into(),
         }
     }
 }
 
-const EXTENSIONS: Type = List("[]v1.NamedExtension", &Struct("NamedExtension", &[("name", Text)]));
+const EXTENSIONS: Type = List(
+    "[]v1.NamedExtension",
+    &Struct("NamedExtension", &[("name", Text, ALWAYS), ("extension", Raw, ALWAYS)]),
+);
 
 const CLUSTER: Type = Struct(
     "Cluster",
     &[
-        ("server", Text),
-        ("tls-server-name", Text),
-        ("insecure-skip-tls-verify", Bool),
-        ("certificate-authority", Text),
-        ("certificate-authority-data", Bytes),
-        ("proxy-url", Text),
-        ("disable-compression", Bool),
-        ("extensions", EXTENSIONS),
+        ("server", Text, ALWAYS),
+        ("tls-server-name", Text, IF_SET),
+        ("insecure-skip-tls-verify", Bool, IF_SET),
+        ("certificate-authority", Text, IF_SET),
+        ("certificate-authority-data", Bytes, IF_SET),
+        ("proxy-url", Text, IF_SET),
+        ("disable-compression", Bool, IF_SET),
+        ("extensions", EXTENSIONS, IF_SET),
     ],
 );
+
+const VARIABLES: Type =
+    List("[]v1.ExecEnvVar", &Struct("ExecEnvVar", &[("name", Text, ALWAYS), ("value", Text, ALWAYS)]));
 
 const EXEC: Type = Struct(
     "ExecConfig",
     &[
-        ("command", Text),
-        ("args", List("[]string", &Text)),
-        ("env", List("[]v1.ExecEnvVar", &Struct("ExecEnvVar", &[("name", Text), ("value", Text)]))),
-        ("apiVersion", Text),
-        ("installHint", Text),
-        ("provideClusterInfo", Bool),
-        ("interactiveMode", Text),
+        ("command", Text, ALWAYS),
+        ("args", List("[]string", &Text), ALWAYS),
+        ("env", VARIABLES, ALWAYS),
+        ("apiVersion", Text, IF_SET),
+        ("installHint", Text, IF_SET),
+        ("provideClusterInfo", Bool, ALWAYS),
+        ("interactiveMode", Text, IF_SET),
     ],
+);
+
+const PROVIDER: Type = Struct(
+    "AuthProviderConfig",
+    &[("name", Text, ALWAYS), ("config", Map("map[string]string", &Text), ALWAYS)],
 );
 
 const USER: Type = Struct(
     "AuthInfo",
     &[
-        ("client-certificate", Text),
-        ("client-certificate-data", Bytes),
-        ("client-key", Text),
-        ("client-key-data", Bytes),
-        ("token", Text),
-        ("tokenFile", Text),
-        ("as", Text),
-        ("as-uid", Text),
-        ("as-groups", List("[]string", &Text)),
-        ("as-user-extra", Map("map[string][]string", &List("[]string", &Text))),
-        ("username", Text),
-        ("password", Text),
-        (
-            "auth-provider",
-            Struct("AuthProviderConfig", &[("name", Text), ("config", Map("map[string]string", &Text))]),
-        ),
-        ("exec", EXEC),
-        ("extensions", EXTENSIONS),
+        ("client-certificate", Text, IF_SET),
+        ("client-certificate-data", Bytes, IF_SET),
+        ("client-key", Text, IF_SET),
+        ("client-key-data", Bytes, IF_SET),
+        ("token", Text, IF_SET),
+        ("tokenFile", Text, IF_SET),
+        ("as", Text, IF_SET),
+        ("as-uid", Text, IF_SET),
+        ("as-groups", List("[]string", &Text), IF_SET),
+        ("as-user-extra", Map("map[string][]string", &List("[]string", &Text)), IF_SET),
+        ("username", Text, IF_SET),
+        ("password", Text, IF_SET),
+        ("auth-provider", PROVIDER, IF_SET),
+        ("exec", EXEC, IF_SET),
+        ("extensions", EXTENSIONS, IF_SET),
     ],
 );
 
-const CONTEXT: Type =
-    Struct("Context", &[("cluster", Text), ("user", Text), ("namespace", Text), ("extensions", EXTENSIONS)]);
+const CONTEXT: Type = Struct(
+    "Context",
+    &[
+        ("cluster", Text, ALWAYS),
+        ("user", Text, ALWAYS),
+        ("namespace", Text, IF_SET),
+        ("extensions", EXTENSIONS, IF_SET),
+    ],
+);
+
+const CLUSTERS: Type = List(
+    "[]v1.NamedCluster",
+    &Struct("NamedCluster", &[("name", Text, ALWAYS), ("cluster", CLUSTER, ALWAYS)]),
+);
+const USERS: Type =
+    List("[]v1.NamedAuthInfo", &Struct("NamedAuthInfo", &[("name", Text, ALWAYS), ("user", USER, ALWAYS)]));
+const CONTEXTS: Type = List(
+    "[]v1.NamedContext",
+    &Struct("NamedContext", &[("name", Text, ALWAYS), ("context", CONTEXT, ALWAYS)]),
+);
+
+const PREFERENCES: Type =
+    Struct("Preferences", &[("colors", Bool, IF_SET), ("extensions", EXTENSIONS, IF_SET)]);
 
 static CONFIG: Type = Struct(
     "Config",
     &[
-        ("preferences", Struct("Preferences", &[("colors", Bool), ("extensions", EXTENSIONS)])),
-        (
-            "clusters",
-            List("[]v1.NamedCluster", &Struct("NamedCluster", &[("name", Text), ("cluster", CLUSTER)])),
-        ),
-        ("users", List("[]v1.NamedAuthInfo", &Struct("NamedAuthInfo", &[("name", Text), ("user", USER)]))),
-        (
-            "contexts",
-            List("[]v1.NamedContext", &Struct("NamedContext", &[("name", Text), ("context", CONTEXT)])),
-        ),
-        ("current-context", Text),
-        ("extensions", EXTENSIONS),
+        ("kind", Text, IF_SET),
+        ("apiVersion", Text, IF_SET),
+        ("preferences", PREFERENCES, IF_SET),
+        ("clusters", CLUSTERS, ALWAYS),
+        ("users", USERS, ALWAYS),
+        ("contexts", CONTEXTS, ALWAYS),
+        ("current-context", Text, ALWAYS),
+        ("extensions", EXTENSIONS, IF_SET),
     ],
+);
+
+/// What a credential plugin answers. A time is read by itself.
+static CREDENTIAL: Type = Struct(
+    "ExecCredential",
+    &[(
+        "status",
+        Struct(
+            "ExecCredentialStatus",
+            &[
+                ("expirationTimestamp", Raw, IF_SET),
+                ("token", Text, IF_SET),
+                ("clientCertificateData", Text, IF_SET),
+                ("clientKeyData", Text, IF_SET),
+            ],
+        ),
+        IF_SET,
+    )],
 );
 
 /// The lists of a kubeconfig, with Go's names for an entry and for what it contains.
@@ -131,6 +185,14 @@ pub(super) fn check(config: &Value) -> Result<(), String> {
     LISTS.iter().try_for_each(|list| check_names(config, list))
 }
 
+/// Checks what a credential plugin answered.
+///
+/// # Errors
+/// Go's message for a value of a wrong type.
+pub(super) fn check_credential(answer: &Value) -> Result<(), String> {
+    check_type(&CREDENTIAL, answer, "", &mut vec![])
+}
+
 /// `owner` and `path`: the struct that the value is in, and the names of the fields from the root.
 fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str>) -> Result<(), String> {
     match (of, found) {
@@ -138,7 +200,7 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
             Some(at) => Err(format!("illegal base64 data at input byte {at}")),
             None => Ok(()),
         },
-        (_, Value::Null) | (Text, Value::String(_)) | (Bool, Value::Bool(_)) => Ok(()),
+        (Raw, _) | (_, Value::Null) | (Text, Value::String(_)) | (Bool, Value::Bool(_)) => Ok(()),
         (List(_, each), Value::Array(items)) => {
             items.iter().try_for_each(|item| check_type(each, item, owner, path))
         }
@@ -146,7 +208,7 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
             map.values().try_for_each(|item| check_type(each, item, owner, path))
         }
         (Struct(name, fields), Value::Object(map)) => {
-            for &(key, ref of) in *fields {
+            for &(key, ref of, _) in *fields {
                 if let Some(item) = map.get(key) {
                     path.push(key);
                     check_type(of, item, name, path)?;
@@ -161,6 +223,58 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
                 "json: cannot unmarshal {found} into Go struct field {owner}.{path} of type {wanted}"
             ))
         }
+    }
+}
+
+/// Returns a kubeconfig that was checked as client-go writes it again: fields in the order of Go's
+/// structs, without unknown ones, without those that are empty and may be left out, and with those
+/// that never are.
+///
+/// Example: the cluster `{proxy-url: "", insecure-skip-tls-verify: false, other: 5}` is written as
+/// `{server: ""}`.
+pub fn as_written(config: &Value) -> Value {
+    written(&CONFIG, config)
+}
+
+fn written(of: &Type, found: &Value) -> Value {
+    match (of, found) {
+        (Text, Value::Null) => "".into(),
+        (Bool, Value::Null) => false.into(),
+        (Bytes, Value::String(text)) => text.replace(['\r', '\n'], "").into(),
+        (List(_, each), Value::Array(items)) => items.iter().map(|item| written(each, item)).collect(),
+        (Map(_, each), Value::Object(map)) => {
+            let mut sorted: Vec<(String, Value)> =
+                map.iter().map(|(key, item)| (key.clone(), written(each, item))).collect();
+            sorted.sort_by(|(a, _), (b, _)| a.cmp(b));
+            Value::Object(sorted.into_iter().collect())
+        }
+        (Struct(_, fields), _) => {
+            let mut kept = Fields::new();
+            for &(key, ref of, always) in *fields {
+                let item = &found[key];
+                // A pointer to a struct is written also if that is empty: `exec: {}`.
+                if !always && item.is_null() {
+                    continue;
+                }
+                let item = written(of, item);
+                if always || !is_unset(&item) {
+                    kept.insert(key.into(), item);
+                }
+            }
+            Value::Object(kept)
+        }
+        _ => found.clone(),
+    }
+}
+
+/// True for a value that `omitempty` leaves out.
+fn is_unset(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 
@@ -195,7 +309,7 @@ fn corrupt_at(text: &[u8]) -> Option<usize> {
 }
 
 /// Go's word for a kind of JSON value.
-fn kind_of(found: &Value) -> &'static str {
+pub(super) fn kind_of(found: &Value) -> &'static str {
     match found {
         Value::Null => "null",
         Value::Bool(_) => "bool",
@@ -307,6 +421,35 @@ mod tests {
         for data in ["", "Zm9v", "Zg==", "Zm8=", "Zm\\n9v\\n", "Ym\\r\\nFy", "Zg=\\n=\\n", "Zm9=", "+/+/"] {
             assert_eq!(check(&api::yaml::parse(user(data).as_bytes()).unwrap()), Ok(()), "{data}");
         }
+    }
+
+    #[test]
+    fn a_kubeconfig_is_written_again_as_by_go() {
+        for (text, list, want) in [
+            (
+                "clusters: [{name: c, cluster: {other: 5, insecure-skip-tls-verify: false, proxy-url: ''}}]",
+                "clusters",
+                r#"[{"name":"c","cluster":{"server":""}}]"#,
+            ),
+            (
+                "users: [{name: u, user: {exec: {apiVersion: v, command: c}, username: a, token: ''}}]",
+                "users",
+                r#"[{"name":"u","user":{"username":"a","exec":{"command":"c","args":null,"env":null,"apiVersion":"v","provideClusterInfo":false}}}]"#,
+            ),
+            (
+                "users: [{name: u, user: {as-user-extra: {b: [x], a: [y]}, as-groups: [], client-key-data: \"Zm\\n9v\"}}]",
+                "users",
+                r#"[{"name":"u","user":{"client-key-data":"Zm9v","as-user-extra":{"a":["y"],"b":["x"]}}}]"#,
+            ),
+            ("contexts: [{name: c}]", "contexts", r#"[{"name":"c","context":{"cluster":"","user":""}}]"#),
+            ("{}", "users", "null"),
+        ] {
+            let written = as_written(&api::yaml::parse(text.as_bytes()).unwrap());
+            assert_eq!(written[list].to_string(), want);
+        }
+        let order = as_written(&serde_json::json!({"contexts": [], "kind": "Config", "preferences": {}}));
+        let order: Vec<&String> = order.as_object().unwrap().keys().collect();
+        assert_eq!(order, ["kind", "clusters", "users", "contexts", "current-context"]);
     }
 
     #[test]

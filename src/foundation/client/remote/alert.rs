@@ -10,7 +10,12 @@ use rustls::AlertDescription as Alert;
 pub(super) fn told(error: &rustls::Error) -> Option<String> {
     let rustls::Error::AlertReceived(alert) = error else { return None };
     let words = match alert {
+        Alert::CloseNotify => "close notify",
         Alert::UnexpectedMessage => "unexpected message",
+        Alert::BadRecordMac => "bad record MAC",
+        Alert::DecryptionFailed => "decryption failed",
+        Alert::RecordOverflow => "record overflow",
+        Alert::DecompressionFailure => "decompression failure",
         Alert::HandshakeFailure => "handshake failure",
         Alert::BadCertificate => "bad certificate",
         Alert::UnsupportedCertificate => "unsupported certificate",
@@ -22,13 +27,24 @@ pub(super) fn told(error: &rustls::Error) -> Option<String> {
         Alert::AccessDenied => "access denied",
         Alert::DecodeError => "error decoding message",
         Alert::DecryptError => "error decrypting message",
+        Alert::ExportRestriction => "export restriction",
         Alert::ProtocolVersion => "protocol version not supported",
         Alert::InsufficientSecurity => "insufficient security level",
         Alert::InternalError => "internal error",
+        Alert::InappropriateFallback => "inappropriate fallback",
+        Alert::UserCanceled => "user canceled",
+        Alert::NoRenegotiation => "no renegotiation",
+        Alert::MissingExtension => "missing extension",
+        Alert::UnsupportedExtension => "unsupported extension",
+        Alert::CertificateUnobtainable => "certificate unobtainable",
         Alert::UnrecognisedName => "unrecognized name",
+        Alert::BadCertificateStatusResponse => "bad certificate status response",
+        Alert::BadCertificateHashValue => "bad certificate hash value",
+        Alert::UnknownPSKIdentity => "unknown PSK identity",
         Alert::CertificateRequired => "certificate required",
         Alert::NoApplicationProtocol => "no application protocol",
-        _ => return None,
+        Alert::EncryptedClientHelloRequired => "encrypted client hello required",
+        other => return Some(format!("remote error: tls: alert({})", u8::from(*other))),
     };
     Some(format!("remote error: tls: {words}"))
 }
@@ -45,7 +61,7 @@ mod tests {
             of(Alert::CertificateRequired).as_deref(),
             Some("remote error: tls: certificate required")
         );
-        assert_eq!(of(Alert::NoRenegotiation), None);
+        assert_eq!(of(Alert::Unknown(200)).as_deref(), Some("remote error: tls: alert(200)"));
         assert_eq!(told(&rustls::Error::DecryptError), None, "that is our own");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::addresses;
 use super::alert;
+use super::ending::{Ending, LastFailure};
 use super::error::Error;
 use super::tls;
 use crate::conn::Conn;
@@ -30,6 +31,10 @@ const TLS_TIMEOUT: Duration = Duration::from_secs(10);
 /// A server that was silent for so long is probed by the kernel, over every protocol (client-go's).
 pub(super) const SILENT: Duration = Duration::from_secs(30);
 
+/// What a URL has before the zone of a link-local address: `https://[fe80::1%25eth0]:6443`. The
+/// zone is this machine's affair, and in no certificate.
+const ZONE: &str = "%25";
+
 /// A connection that can be read and written: TCP, or TLS over it.
 pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
@@ -39,6 +44,7 @@ impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 pub struct Dial {
     target: Arc<Target>,
     tls: Option<Arc<rustls::ClientConfig>>,
+    last: LastFailure,
 }
 
 impl Dial {
@@ -55,24 +61,31 @@ impl Dial {
             "http" => None,
             other => return Err(Error::Transport(format!("unsupported protocol scheme {}", quote(other)))),
         };
-        Ok(Dial { target, tls })
+        Ok(Dial { target, tls, last: LastFailure::default() })
     }
 
-    /// The TCP connection, and the name of the host.
+    /// Why the connection that was opened last has failed.
+    pub(super) fn last_failure(&self) -> &LastFailure {
+        &self.last
+    }
+
+    /// The TCP connection, and the name or the address of the host.
     async fn reach(&self) -> io::Result<(TcpStream, &str)> {
         let host = self.target.host.as_str();
         let default = if self.tls.is_some() { "443" } else { "80" };
-        let (name, address) = match host.rsplit_once(':') {
-            Some((name, port)) if !port.ends_with(']') => (name, format!("{name}:{port}")),
-            _ => (host, format!("{host}:{default}")),
+        let (name, port) = match host.rsplit_once(':') {
+            Some((name, "")) => (name, default),
+            Some((name, port)) if !port.ends_with(']') => (name, port),
+            _ => (host, default),
         };
-        let port = address.rsplit_once(':').map_or("", |(_, port)| port);
-        if !port.is_empty() && port.parse::<u16>().is_err() {
+        let Ok(number) = port.parse::<u16>() else {
             return Err(io::Error::other(format!("dial tcp: address {port}: invalid port")));
-        }
-        let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {name}: {why}"));
+        };
+        let name = name.trim_matches(['[', ']']);
+        let plain = name.replacen(ZONE, "%", 1);
+        let no_host = |why: &str| io::Error::other(format!("dial tcp: lookup {plain}: {why}"));
         let over = clock::deadline(DIAL_TIMEOUT); // of the lookup and the connection together
-        let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host(&address)).await;
+        let found = clock::limit(DIAL_TIMEOUT, tokio::net::lookup_host((plain.as_str(), number))).await;
         let found: Vec<SocketAddr> = match found {
             Some(Ok(found)) => found.collect(),
             Some(Err(_)) => return Err(no_host("no such host")),
@@ -97,10 +110,10 @@ impl Dial {
     pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
         let (tcp, name) = self.reach().await?;
         let Some(tls) = &self.tls else {
-            return Ok((Box::new(tcp), false));
+            return Ok((Box::new(Ending::new(tcp, false, &self.last)), false));
         };
-        let name =
-            self.target.server_name.clone().unwrap_or_else(|| name.trim_matches(['[', ']']).to_string());
+        let address = name.split_once(ZONE).map_or(name, |(address, _)| address);
+        let name = self.target.server_name.clone().unwrap_or_else(|| address.to_string());
         let name = ServerName::try_from(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
         let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
         let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
@@ -108,7 +121,7 @@ impl Dial {
             .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
             .map_err(tls_error)?;
         let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Box::new(stream), h2))
+        Ok((Box::new(Ending::new(stream, h2, &self.last)), h2))
     }
 }
 
@@ -138,6 +151,9 @@ fn tls_error(error: io::Error) -> io::Error {
         (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
         (None, Some(other)) => alert::told(other).unwrap_or_else(|| format!("tls: {other}")),
         (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
+        (None, None) if error.kind() == io::ErrorKind::ConnectionReset => {
+            "read: connection reset by peer".into()
+        }
         (None, None) => lower(&error),
     };
     io::Error::other(why)
@@ -233,9 +249,14 @@ mod tests {
         let at = |scheme: &str, host: &str| Arc::new(Target::anybody(scheme, host));
         let why = Dial::new(at("ftp", "127.0.0.1:21"), &[]).err().unwrap().to_string();
         assert_eq!(why, "Unable to connect to the server: unsupported protocol scheme \"ftp\"");
-        let dial = Dial::new(at("http", "127.0.0.1:99999"), &[]).unwrap();
-        let why = dial.connect().await.err().unwrap().to_string();
-        assert_eq!(why, "dial tcp: address 99999: invalid port");
+        for (host, why) in [
+            ("127.0.0.1:99999", "address 99999: invalid port"),
+            ("[fe80::1%25nowhere]:1", "lookup fe80::1%nowhere: no such host"),
+        ] {
+            let dial = Dial::new(at("http", host), &[]).unwrap();
+            let told = dial.connect().await.err().unwrap().to_string();
+            assert_eq!(told, format!("dial tcp: {why}"));
+        }
         let plain = rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType);
         let why = tls_error(io::Error::new(io::ErrorKind::InvalidData, plain)).to_string();
         assert_eq!(why, "http: server gave HTTP response to HTTPS client");

@@ -6,16 +6,21 @@
 
 mod addresses;
 mod alert;
+mod body;
 mod dial;
+mod ending;
 mod error;
 mod header;
+mod location;
 mod pool;
 mod tls;
 mod upstream;
 
 pub use crate::conn::Conn;
+pub use body::Body;
 pub use dial::{Dial, Duplex};
 pub use error::{Error, error_of};
 pub use header::identity;
+pub use location::resolve_location;
 pub use pool::Http;
 pub use upstream::Upstream;

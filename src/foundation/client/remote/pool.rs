@@ -1,14 +1,20 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
+use super::body::Body;
 use super::dial::{Dial, SILENT};
+use super::ending::LastFailure;
 use super::error::{Error, error_of};
+use super::location::resolve_location;
+use crate::connections::Connections;
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper_util::client::legacy::Client;
+use hyper::body::Body as _;
+use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
+use std::error::Error as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,9 +25,12 @@ const NO_SIGN: Duration = Duration::from_secs(15);
 /// Requests that a chain of redirects has at most (Go's `http.Client`).
 const REDIRECTS: usize = 10;
 
-/// A pool of connections to one target.
+/// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
+/// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
+/// each request has a connection of its own.
 pub struct Http {
-    client: Client<Dial, Full<Bytes>>,
+    connections: Connections<Dial, Full<Bytes>>,
+    last: LastFailure,
     /// The server, with the credentials that it is asked with.
     pub target: Arc<Target>,
 }
@@ -39,12 +48,15 @@ impl Http {
     fn with_pings(target: Target, silent: Duration, no_sign: Duration) -> Result<Http, Error> {
         let target = Arc::new(target);
         let dial = Dial::new(target.clone(), &["h2", "http/1.1"])?;
-        let client = Client::builder(TokioExecutor::new())
+        let last = dial.last_failure().clone();
+        let mut client = Client::builder(TokioExecutor::new());
+        client
             .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new()) // closes a connection that is no longer used
             .http2_keep_alive_interval(silent)
-            .http2_keep_alive_timeout(no_sign)
-            .build(dial);
-        Ok(Http { client, target })
+            .http2_keep_alive_timeout(no_sign);
+        let connections = Connections::new(move || client.build(dial.clone()));
+        Ok(Http { connections, last, target })
     }
 
     /// Sends a request and returns when the head of the answer is there, whatever its status.
@@ -52,107 +64,173 @@ impl Http {
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
     /// made, or broke off.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
-        self.client.request(request).await.map_err(|error| error_of(&self.target, &error))
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
+        let (client, stream) = self.connections.stream();
+        let answer = client.request(request).await.map_err(|error| self.failure(&error))?;
+        Ok(answer.map(|body| Body::new(body, Some(stream))))
     }
 
-    /// As [`Http::send`]; a GET or HEAD that the server redirects to another path of its own is
-    /// sent there, as Go's client does. A redirect to another server is returned as it is: the
-    /// request has the user's credentials.
+    /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
+    /// knows only that there is no connection.
+    fn failure(&self, error: &legacy::Error) -> Error {
+        let mut causes = std::iter::successors(error.source(), |cause| cause.source());
+        let is_untaken =
+            causes.any(|cause| cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_canceled));
+        match self.last.get().filter(|_| is_untaken) {
+            Some(why) => Error::Transport(why),
+            None => error_of(&self.target, error),
+        }
+    }
+
+    /// As [`Http::send`]; a request that the server redirects to another path of its own is sent
+    /// there, as Go's client does. A redirect to another server is returned as it is: the request
+    /// has the user's credentials.
+    ///
+    /// | answer | GET, HEAD | other methods |
+    /// |---|---|---|
+    /// | 301, 302, 303 | again | as GET, without its body |
+    /// | 307, 308 | again | again, unless it has a body: returned as it is |
     ///
     /// Example: an API server redirects `…/services/web/proxy` to `…/services/web/proxy/`.
     ///
     /// # Errors
     /// As [`Http::send`]. [`Error::Transport`]: the redirects have no end.
-    pub async fn send_following(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, Error> {
-        let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    pub async fn send_following(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
         for _ in 0..REDIRECTS {
             let answer = self.send(request.clone()).await?;
-            match redirected(request.uri(), &answer).filter(|_| is_read) {
-                Some(next) => *request.uri_mut() = next,
-                None => return Ok(answer),
+            let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
+            let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+            let is_same = matches!(answer.status().as_u16(), 307 | 308);
+            if is_same && request.body().size_hint().exact() != Some(0) {
+                return Ok(answer);
             }
+            if !is_same && !is_read {
+                *request.method_mut() = Method::GET;
+                *request.body_mut() = Full::default();
+                request.headers_mut().remove(header::CONTENT_TYPE);
+            }
+            *request.uri_mut() = next;
         }
         Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
     }
 }
 
+/// Bytes that Go escapes when it reads a `Location`, beside those that are no ASCII.
+const ESCAPED: &AsciiSet = &CONTROLS.add(b' ').add(b'<').add(b'>').add(b'`');
+
 /// Returns the URI to which an answer redirects, if it is one of the same server.
 fn redirected<B>(from: &Uri, answer: &Response<B>) -> Option<Uri> {
     let is_redirect = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-    let to = answer.headers().get(header::LOCATION).filter(|_| is_redirect)?.to_str().ok()?;
-    if to.starts_with("//") {
-        return None; // the name of another server
+    let location = answer.headers().get(header::LOCATION).filter(|_| is_redirect)?;
+    let location = percent_encode(location.as_bytes(), ESCAPED).to_string();
+    if location.is_empty() {
+        return None;
     }
-    let to: Uri = to.split('#').next()?.parse().ok()?;
-    let (scheme, authority) = (from.scheme()?, from.authority()?);
-    let is_own = to.authority().is_none_or(|host| host == authority && to.scheme() == Some(scheme));
-    let path = to.path_and_query().filter(|path| is_own && path.as_str().starts_with('/'))?;
-    let next = Uri::builder().scheme(scheme.clone()).authority(authority.clone());
-    next.path_and_query(path.clone()).build().ok()
+    let next: Uri = resolve_location(from, &location).parse().ok()?;
+    let is_own = next.scheme() == from.scheme() && next.authority() == from.authority();
+    is_own.then_some(next)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::STREAMS_MAX;
+    use crate::testing;
+    use http_body_util::BodyExt;
+    use hyper::body::Incoming;
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use pki::{Ca, Subject, server_config};
     use std::convert::Infallible;
 
-    #[tokio::test]
-    async fn a_read_is_redirected_within_its_server_alone() {
+    /// Answers a path `/a/302?TO` with this status and the `Location` `TO`, and `/round/302` with
+    /// its own. The header `asked` tells what was asked. Returns the address.
+    async fn redirecting() -> (String, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let host = listener.local_addr().unwrap().to_string();
-        let own = format!("http://{host}/proxy/");
         let server = tokio::spawn(async move {
             loop {
                 let (tcp, _) = listener.accept().await.unwrap();
-                let service = service_fn(|request: Request<Incoming>| {
+                let service = service_fn(|request: Request<Incoming>| async move {
                     let mut answer = Response::new(Full::<Bytes>::default());
-                    let to = match request.uri().path() {
-                        "/proxy" => "/proxy/?a=b",
-                        "/whole" => own.as_str(),
-                        "/round" => "/round",
-                        "/away" => "http://192.0.2.1/",
-                        "/beside" => "//192.0.2.1/",
-                        _ => "",
-                    };
-                    if !to.is_empty() {
-                        *answer.status_mut() = http::StatusCode::MOVED_PERMANENTLY;
-                        answer.headers_mut().insert(header::LOCATION, to.parse().unwrap());
+                    let (folder, code) = request.uri().path().rsplit_once('/').unwrap();
+                    if let Ok(code) = code.parse::<u16>() {
+                        let to = if folder == "/round" { Some("302") } else { request.uri().query() };
+                        let to = percent_encoding::percent_decode_str(to.unwrap_or_default());
+                        let to = http::HeaderValue::from_bytes(&to.collect::<Vec<u8>>()).unwrap();
+                        answer.headers_mut().insert(header::LOCATION, to);
+                        *answer.status_mut() = http::StatusCode::from_u16(code).unwrap();
                     }
-                    answer.headers_mut().insert("asked", request.uri().to_string().parse().unwrap());
-                    std::future::ready(Ok::<_, Infallible>(answer))
+                    let (method, uri) = (request.method().clone(), request.uri().clone());
+                    let length = request.into_body().collect().await.unwrap().to_bytes().len();
+                    let asked = format!("{method} {uri} {length}").parse().unwrap();
+                    answer.headers_mut().insert("asked", asked);
+                    Ok::<_, Infallible>(answer)
                 });
                 let mut connection = hyper::server::conn::http1::Builder::new();
                 let _ = connection.keep_alive(false).serve_connection(TokioIo::new(tcp), service).await;
             }
         });
+        (host, server)
+    }
+
+    #[tokio::test]
+    async fn a_request_is_redirected_as_go_does_and_within_its_server_alone() {
+        let (host, server) = redirecting().await;
         let http = Http::new(Target::anybody("http", &host)).unwrap();
-        let ask = async |method: Method, path: &str| {
+        let ask = async |method: &str, path: &str, body: &'static str| {
             let request = Request::builder().method(method).uri(format!("http://{host}{path}"));
-            let answer = http.send_following(request.body(Full::default()).unwrap()).await;
-            let answer = answer.map_err(|error| error.to_string())?;
-            let asked = answer.headers()["asked"].to_str().unwrap().to_string();
-            Ok::<_, String>((answer.status().as_u16(), asked))
+            let request = request.body(Full::from(body)).unwrap();
+            let answer = http.send_following(request).await.map_err(|error| error.to_string())?;
+            let asked = answer.headers()["asked"].to_str().unwrap();
+            Ok::<_, String>(format!("{} {asked}", answer.status().as_u16()))
         };
-        for (method, path, code, asked) in [
-            (Method::GET, "/proxy", 200, "/proxy/?a=b"),
-            (Method::HEAD, "/proxy", 200, "/proxy/?a=b"),
-            (Method::POST, "/proxy", 301, "/proxy"),
-            (Method::GET, "/whole", 200, "/proxy/"),
-            (Method::GET, "/away", 301, "/away"),
-            (Method::GET, "/beside", 301, "/beside"),
+        let whole = format!("/a/301?http://{host}/c");
+        for (method, path, body, asked) in [
+            ("GET", "/a/301?/c/%3Fa=b", "", "200 GET /c/?a=b 0"),
+            ("HEAD", "/a/308?/c", "", "200 HEAD /c 0"),
+            ("GET", whole.as_str(), "", "200 GET /c 0"),
+            ("GET", "/a/302?../c%20d", "", "200 GET /c%20d 0"),
+            ("GET", "/a/302?%ED%95%9C", "", "200 GET /a/%ED%95%9C 0"),
+            ("POST", "/a/303?c", "x", "200 GET /a/c 0"),
+            ("DELETE", "/a/307?c", "", "200 DELETE /a/c 0"),
+            ("POST", "/a/307?c", "x", "307 POST /a/307?c 1"),
+            ("GET", "/a/304?c", "", "304 GET /a/304?c 0"),
+            ("GET", "/a/302?", "", "302 GET /a/302? 0"),
+            ("GET", "/a/302?http://192.0.2.1/", "", "302 GET /a/302?http://192.0.2.1/ 0"),
+            ("GET", "/a/302?//192.0.2.1/", "", "302 GET /a/302?//192.0.2.1/ 0"),
         ] {
-            assert_eq!(ask(method, path).await, Ok((code, asked.to_string())), "{path}");
+            assert_eq!(ask(method, path, body).await, Ok(asked.to_string()), "{method} {path}");
         }
-        let endless = ask(Method::GET, "/round").await.unwrap_err();
+        let endless = ask("GET", "/round/302", "").await.unwrap_err();
         assert_eq!(endless, "Unable to connect to the server: stopped after 10 redirects");
         server.abort();
+    }
+
+    /// As the browser of a dashboard behind `kubectl proxy` has them.
+    #[tokio::test]
+    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
+        let server = testing::watched(STREAMS_MAX as u32).await;
+        let host = server.servers[0].to_string();
+        let target = Target {
+            ca_pem: Some(server.ca_pem.into_bytes()),
+            server_name: Some(server.server_name),
+            ..Target::anybody("https", &host)
+        };
+        let http = Http::new(target).unwrap();
+        let ask = async |path: &str| {
+            let request = Request::get(format!("https://{host}{path}")).body(Full::default()).unwrap();
+            let answer = tokio::time::timeout(Duration::from_secs(30), http.send(request)).await;
+            answer.expect("no stream is free for it").unwrap().into_body()
+        };
+        let mut watches = vec![];
+        for _ in 0..2 * STREAMS_MAX + 50 {
+            watches.push(ask("/api/v1/nodes?watch=true").await);
+        }
+        assert!(ask("/api/v1/nodes/n").await.collect().await.is_ok());
+        assert_eq!(http.connections.streams(), [100, 100, 50], "its stream has ended");
+        watches.truncate(1);
+        assert_eq!(http.connections.streams(), [1, 0, 0]);
     }
 
     /// The machine of the server is gone: nothing comes any more, not even the end of the

@@ -1,6 +1,7 @@
 //! An API server behind a kubeconfig, for code that passes the requests of other clients on to it:
 //! the relay of a foreign cluster, and `kubectl proxy`.
 
+use super::body::Body;
 use super::dial::Dial;
 use super::error::{Error, error_of};
 use super::header::identity;
@@ -9,7 +10,6 @@ use crate::kubeconfig::{Env, Kubeconfig, Overrides, Target};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -105,7 +105,7 @@ impl Upstream {
     /// # Errors
     /// A sentence: the server does not answer, the credential plugin fails, or the path or the
     /// user's credentials cannot be sent.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, String> {
         let http = self.http().await.map_err(told)?;
         let has_own = has_own_user(request.headers());
         let answer = self.send_over(&http, request).await?;
@@ -120,7 +120,7 @@ impl Upstream {
         &self,
         http: &Http,
         mut request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, String> {
+    ) -> Result<Response<Body>, String> {
         let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
         *request.uri_mut() =
             format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
@@ -142,7 +142,7 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Incoming>, String> {
+    pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, String> {
         let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
         let dial = Dial::new(target.clone(), &[]).map_err(told)?;
         let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
@@ -163,7 +163,7 @@ impl Upstream {
         if !has_own {
             self.heard(answer.status(), &target).await;
         }
-        Ok(answer)
+        Ok(answer.map(|body| Body::new(body, None)))
     }
 
     /// Sends a request of Ropewalk's own; returns the HTTP status code and the answer.
@@ -291,6 +291,7 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hyper::body::Incoming;
     use hyper::service::service_fn;
     use std::convert::Infallible;
 

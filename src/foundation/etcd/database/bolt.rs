@@ -49,7 +49,7 @@ impl Bucket {
     }
 }
 
-/// Why a file cannot be read.
+/// The reason for which a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("invalid database: {0}")]
 pub struct Damaged(pub &'static str);

@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 /// The version of a database's format, which etcd 3.6 writes into it (`storageVersion`).
 pub(super) const STORAGE_VERSION: &str = "3.6.0";
 
-/// Buckets that a database has even while nobody uses them: users and roles.
+/// Buckets that a database has even while they are empty: users and roles.
 const EMPTY: [&str; 4] = ["auth", "authRoles", "authUsers", "members_removed"];
 
 /// The whole database. `applied` and `term` say up to where the log is in it.
@@ -65,7 +65,7 @@ const TOMBSTONE_NAME: usize = 18;
 /// server/storage/schema.
 const NOT_DATA: [&[u8]; 3] = [b"consistent_index", b"term", b"storageVersion"];
 
-/// What `snapshot status` tells.
+/// The facts that `snapshot status` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Summary {
     /// CRC-32C of all buckets, as `etcdutl snapshot status` prints it.

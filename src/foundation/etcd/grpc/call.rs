@@ -142,7 +142,7 @@ where
         .await
 }
 
-/// Does the client want an error rather than a member without a leader?
+/// Returns whether the client wants an error rather than a member without a leader.
 fn wants_leader<B>(request: &Request<B>) -> bool {
     request.headers().get(HAS_LEADER).is_some_and(|value| value == "true")
 }

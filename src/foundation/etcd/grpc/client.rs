@@ -27,7 +27,7 @@ const CONNECTION_WINDOW: u32 = 4 << 20;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_WAIT: Duration = Duration::from_secs(10);
 
-/// Why there is no connection.
+/// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
     /// The text is no endpoint.
@@ -37,7 +37,7 @@ pub enum ConnectError {
     #[error(transparent)]
     Tls(#[from] pki::Error),
     /// The endpoint is `https`, and no certificates were given.
-    #[error("{0} needs certificates: give --cacert, --cert and --key")]
+    #[error("{0} needs certificates")]
     NoTls(String),
     /// No connection: refused, no answer, or a certificate that is not believed.
     #[error("{endpoint} cannot be reached: {cause}")]
@@ -47,9 +47,17 @@ pub enum ConnectError {
         /// The reason.
         cause: String,
     },
+    /// A connection, and no answer to the first read of a [`Remote`](super::Remote).
+    #[error("{endpoint} answers no read: {cause}")]
+    NoAnswer {
+        /// The endpoints, as they were given.
+        endpoint: String,
+        /// The reason.
+        cause: String,
+    },
 }
 
-/// Where an etcd listens: `https://host:port`, `http://host:port` or `host:port`.
+/// The address of an etcd: `https://host:port`, `http://host:port` or `host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Endpoint {
     /// `https`.
@@ -251,7 +259,7 @@ where
     Ok(send)
 }
 
-/// What tonic sends requests through.
+/// The transport of tonic's requests.
 struct Wire(SendRequest<Body>);
 
 impl tower::Service<Request<Body>> for Wire {

@@ -19,6 +19,8 @@ pub(super) const MESSAGE_MAX: usize = REQUEST_MAX + OVERHEAD_MAX;
 const TOO_DEEP: &str = "recursion limit reached";
 /// The beginning of tonic's text for a message above its limit. The message's length follows.
 const TOO_LARGE: &str = "Error, decoded message length too large: found ";
+/// The beginning of the text of a server in Go for the same. The two sizes follow.
+pub(super) const RECEIVED_TOO_LARGE: &str = "grpc: received message larger than max";
 
 /// [`ProstCodec`] for a server that sends `A` and receives `Q`. A transaction that nests too deeply
 /// is refused as etcd refuses it, with `TooManyOps`.
@@ -65,9 +67,9 @@ impl<D: Decoder<Error = Status>> Decoder for Received<D> {
 /// so [`Received`] cannot do it. Every other status stays as it is.
 pub(super) fn as_in_go(status: Status) -> Status {
     match status.message().strip_prefix(TOO_LARGE).and_then(|rest| rest.split(' ').next()) {
-        Some(length) => Status::resource_exhausted(format!(
-            "grpc: received message larger than max ({length} vs. {MESSAGE_MAX})"
-        )),
+        Some(length) => {
+            Status::resource_exhausted(format!("{RECEIVED_TOO_LARGE} ({length} vs. {MESSAGE_MAX})"))
+        }
         None => status,
     }
 }

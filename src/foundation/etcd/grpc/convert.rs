@@ -7,6 +7,7 @@ use super::super::api::{
 };
 use super::super::pb;
 use super::super::txn;
+use super::codec::RECEIVED_TOO_LARGE;
 use bytes::Bytes;
 use tonic::Status;
 
@@ -146,7 +147,7 @@ fn compare(c: pb::Compare) -> Compare {
 }
 
 /// Heads of answers inside a transaction name the revision alone.
-fn inner(revision: i64) -> Option<pb::ResponseHeader> {
+fn revision_header(revision: i64) -> Option<pb::ResponseHeader> {
     Some(pb::ResponseHeader { revision, ..pb::ResponseHeader::default() })
 }
 
@@ -163,19 +164,19 @@ pub(super) fn txn_response(header: Option<pb::ResponseHeader>, r: TxnResponse) -
 
 fn response(op: ResponseOp) -> pb::Response {
     match op {
-        ResponseOp::Range(r) => pb::Response::ResponseRange(range_response(inner(r.revision), r)),
+        ResponseOp::Range(r) => pb::Response::ResponseRange(range_response(revision_header(r.revision), r)),
         ResponseOp::Put { revision, prev_kv } => pb::Response::ResponsePut(pb::PutResponse {
-            header: inner(revision),
+            header: revision_header(revision),
             prev_kv: prev_kv.map(Into::into),
         }),
         ResponseOp::DeleteRange { revision, deleted, prev_kvs } => {
             pb::Response::ResponseDeleteRange(pb::DeleteRangeResponse {
-                header: inner(revision),
+                header: revision_header(revision),
                 deleted,
                 prev_kvs: prev_kvs.into_iter().map(Into::into).collect(),
             })
         }
-        ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(inner(0), t)),
+        ResponseOp::Txn(t) => pb::Response::ResponseTxn(txn_response(revision_header(0), t)),
     }
 }
 
@@ -230,6 +231,10 @@ pub(super) fn error_of(status: &Status, revision: Revision, compacted: Revision)
     // "…, possibly due to previous leader failure", "…, leader transfer took too long" and others
     if said.starts_with("etcdserver: request timed out") {
         return Error::Timeout;
+    }
+    // gRPC refuses the largest requests before the etcd sees them.
+    if said.starts_with(RECEIVED_TOO_LARGE) {
+        return Error::RequestTooLarge;
     }
     let named = known.into_iter().find(|e| e.to_string() == said);
     named.unwrap_or_else(|| Error::Unavailable { cause: said.to_string() })
@@ -401,6 +406,8 @@ mod tests {
         }
         let late = "etcdserver: request timed out, possibly due to previous leader failure";
         assert_eq!(of(late), Error::Timeout);
+        let large = "grpc: received message larger than max (2402111 vs. 2097152)";
+        assert_eq!(of(large), Error::RequestTooLarge, "it is no use to ask again");
         // It comes back; the API server's cache ends when its own store has stopped.
         assert!(matches!(of("etcdserver: server stopped"), Error::Unavailable { .. }));
     }

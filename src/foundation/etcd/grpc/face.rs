@@ -30,7 +30,7 @@ pub struct Face {
     pub(super) tap: Tap,
 }
 
-/// Files that are sent at a time. Who comes later waits.
+/// Files that are sent at a time. Further clients wait.
 pub(super) const FILES_MAX: usize = 4;
 
 impl Face {

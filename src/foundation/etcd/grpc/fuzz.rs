@@ -26,7 +26,7 @@ use tonic::{Code, Status};
 
 /// Added to the method's number.
 const RAW: u8 = 0x80;
-/// A stream of watches stays open as long as its client listens: a client that is told nothing for
+/// A stream of watches stays open as long as its client listens: a client that gets nothing for
 /// so long hangs up.
 const QUIET: Duration = Duration::from_millis(5);
 /// No request of these waits for anything but the disk.
@@ -221,8 +221,8 @@ fn several(mut rest: &[u8]) -> Vec<&[u8]> {
     messages
 }
 
-/// Whatever is asked, an answer comes, and its code is one of etcd's for the error: what nobody
-/// foresaw would be `Internal` or `Unknown`.
+/// Every request gets an answer, and its code is one of etcd's for the error: an error that the
+/// service does not handle would be `Internal` or `Unknown`.
 fn requests(input: &[u8]) -> bool {
     let Some((first, rest)) = input.split_first() else { return false };
     let methods = methods();

@@ -33,7 +33,7 @@ fn left_unread() -> Status {
     Status::deadline_exceeded(format!("{what} {seconds} s; start again"))
 }
 
-fn kind(number: i32) -> Result<Option<AlarmKind>, Status> {
+fn alarm_kind(number: i32) -> Result<Option<AlarmKind>, Status> {
     match number {
         0 => Ok(None),
         1 => Ok(Some(AlarmKind::NoSpace)),
@@ -42,7 +42,7 @@ fn kind(number: i32) -> Result<Option<AlarmKind>, Status> {
     }
 }
 
-fn shown(alarm: &Alarm) -> pb::AlarmMember {
+fn alarm_member(alarm: &Alarm) -> pb::AlarmMember {
     pb::AlarmMember { member_id: alarm.member, alarm: alarm.kind as i32 }
 }
 
@@ -51,32 +51,37 @@ impl Face {
     /// alarm disarm` lists them first.
     ///
     /// While this member's disk is full, a list has the alarms that the member knows of: its read
-    /// barrier may need a write, so a list that waited for it could time out and not say why.
+    /// barrier may need a write, so a list that waited for it could time out and not say why. The
+    /// list also has an alarm for that disk, which only room on the disk ends.
     pub(super) async fn alarm(self: Arc<Self>, r: pb::AlarmRequest) -> Result<pb::AlarmResponse, Status> {
-        let wanted = kind(r.alarm)?;
-        let lists_on_full_disk = || r.action == 0 && self.kv.status().refuses == Some(Error::NoSpace);
-        let mut raised = match lists_on_full_disk() {
+        let wanted = alarm_kind(r.alarm)?;
+        let disk_is_full = || self.kv.status().refuses == Some(Error::NoSpace);
+        // Not in the log, which takes no alarm while the disk is full: only this member knows it.
+        let of_disk = Alarm { kind: AlarmKind::NoSpace, member: self.member };
+        let mut raised = match r.action == 0 && disk_is_full() {
             true => self.kv.local_alarms(),
             false => self.kv.alarms().await?,
         };
-        // A full disk takes no alarm into the log either: it is this member's own to tell of.
-        if lists_on_full_disk() {
-            raised.insert(Alarm { kind: AlarmKind::NoSpace, member: self.member });
+        if r.action == 0 && disk_is_full() {
+            raised.insert(of_disk);
         }
         let of_kind: BTreeSet<Alarm> =
             raised.iter().filter(|a| wanted.is_none_or(|k| k == a.kind)).copied().collect();
         let mut changed = Vec::new();
         match (r.action, wanted) {
-            (0, _) => changed = of_kind.iter().map(shown).collect(),
+            (0, _) => changed = of_kind.iter().map(alarm_member).collect(),
             (1, Some(kind)) => {
                 let alarm = Alarm { kind, member: r.member_id };
                 self.kv.alarm(alarm, true).await?;
-                changed.push(shown(&alarm));
+                changed.push(alarm_member(&alarm));
             }
-            (2, Some(_)) => {
+            (2, Some(kind)) => {
                 for alarm in of_kind.iter().filter(|a| a.member == r.member_id) {
                     self.kv.alarm(*alarm, false).await?;
-                    changed.push(shown(alarm));
+                    changed.push(alarm_member(alarm));
+                }
+                if of_disk == (Alarm { kind, member: r.member_id }) && disk_is_full() {
+                    return Err(Error::NoSpace.into()); // else the client would take it for ended
                 }
             }
             (1 | 2, None) => {}
@@ -239,8 +244,10 @@ mod tests {
     use tokio::sync::{Semaphore, oneshot, watch};
     use tonic::Code;
 
-    /// A member whose disk is full, and that hears no leader.
-    struct FullDisk;
+    /// A member whose disk is full. It is alone, or hears no leader.
+    struct FullDisk {
+        alone: bool,
+    }
 
     impl Backend for FullDisk {
         fn propose(&self, _: &Command) -> Result<Pending<Outcome>, Error> {
@@ -258,11 +265,15 @@ mod tests {
             None
         }
         fn local_reads(&self) -> bool {
-            false
+            self.alone
         }
         fn status(&self) -> member::Status {
             member::Status { refuses: Some(Error::NoSpace), ..member::Status::default() }
         }
+    }
+
+    fn on_full_disk(alone: bool) -> Kv {
+        Kv::new(Arc::new(Shared::new()), Arc::new(FullDisk { alone }), Rng::seeded(1), u64::MAX)
     }
 
     /// The member of `face` with another store, or with other members beside it.
@@ -423,14 +434,30 @@ mod tests {
     #[test]
     fn a_full_disk_is_told_without_a_leader() {
         let one = One::start();
-        let kv = Kv::new(Arc::new(Shared::new()), Arc::new(FullDisk), Rng::seeded(1), u64::MAX);
-        let face = another(&one.face, kv, vec![]);
+        let face = another(&one.face, on_full_disk(false), vec![]);
         one.runtime.block_on(async move {
             let list = face.clone().alarm(pb::AlarmRequest::default()).await.expect("a list");
             let own = Alarm { kind: AlarmKind::NoSpace, member: face.member };
-            assert_eq!(list.alarms, [shown(&own)]);
+            assert_eq!(list.alarms, [alarm_member(&own)]);
             let disarm = pb::AlarmRequest { action: 2, member_id: face.member, alarm: 1 };
             assert!(face.clone().alarm(disarm).await.is_err(), "a change asks the leader");
+        });
+    }
+
+    #[test]
+    fn a_client_cannot_end_the_alarm_of_a_full_disk() {
+        let one = One::start();
+        let face = another(&one.face, on_full_disk(true), vec![]);
+        one.runtime.block_on(async move {
+            let disarm = |member_id, alarm| {
+                let face = face.clone();
+                async move { face.alarm(pb::AlarmRequest { action: 2, member_id, alarm }).await }
+            };
+            let refused = disarm(face.member, 1).await.expect_err("the disk is full");
+            assert_eq!(refused.message(), Error::NoSpace.to_string());
+            for (member, alarm) in [(face.member, 2), (face.member ^ 1, 1)] {
+                assert!(disarm(member, alarm).await.expect("none is in force").alarms.is_empty());
+            }
         });
     }
 

@@ -5,7 +5,7 @@ use super::super::pb;
 use super::super::watch::Watcher;
 use super::call::Answers;
 use super::face::Face;
-use super::lock::told;
+use super::lock::without_code;
 use super::queue::{owner, prefix, prefix_end};
 use bytes::Bytes;
 use futures::stream;
@@ -19,15 +19,15 @@ use tonic::Status;
 struct Observer {
     face: Arc<Face>,
     name: Bytes,
-    /// What is watched: the leader's key, or all keys of the election while nobody leads. `None`:
-    /// who leads has to be read.
+    /// What is watched: the leader's key, or all keys of the election while there is no leader.
+    /// `None`: the leader has to be read.
     request: Option<WatchRequest>,
     /// The watch of `request`; `None` until it is opened.
     watcher: Option<Watcher>,
-    /// Seen and not yet told, with the store's revision of each.
+    /// Seen and not yet sent, with the store's revision of each.
     ready: VecDeque<(Revision, KeyValue)>,
-    /// The key and the `mod_revision` of what was told last.
-    told: (Bytes, Revision),
+    /// The key and the `mod_revision` of what was sent last.
+    sent: (Bytes, Revision),
 }
 
 impl Face {
@@ -35,10 +35,10 @@ impl Face {
     /// leader that came and went between two reads is passed over, as with etcd.
     pub(super) fn observe(self: Arc<Self>, r: pb::LeaderRequest) -> Answers<pb::LeaderResponse> {
         let (request, watcher, ready) = (None, None, VecDeque::new());
-        let told_last = (Bytes::new(), 0);
-        let observer = Observer { face: self, name: r.name, request, watcher, ready, told: told_last };
+        let sent = (Bytes::new(), 0);
+        let observer = Observer { face: self, name: r.name, request, watcher, ready, sent };
         Box::pin(stream::try_unfold(observer, |mut observer| async move {
-            let answer = observer.next().await.map_err(told)?;
+            let answer = observer.next().await.map_err(without_code)?;
             Ok::<_, Status>(answer.map(|answer| (answer, observer)))
         }))
     }
@@ -50,7 +50,7 @@ impl Observer {
         loop {
             if let Some((revision, kv)) = self.ready.pop_front() {
                 let this = (kv.key.clone(), kv.mod_revision);
-                if std::mem::replace(&mut self.told, this.clone()) == this {
+                if std::mem::replace(&mut self.sent, this.clone()) == this {
                     continue; // read again after a break
                 }
                 let header = self.face.header(revision);
@@ -64,7 +64,7 @@ impl Observer {
                     watcher => self.watcher = Some(watcher?),
                 },
                 (Some(watcher), Some(request)) => match watcher.next().await {
-                    Some(Ok(response)) => self.take(response),
+                    Some(Ok(response)) => self.keep_values(response),
                     // It was slow, or a snapshot replaced the store: the history has the rest.
                     Some(Err(Error::SlowWatcher)) => {
                         let request = WatchRequest { start_revision: watcher.resume(), ..request.clone() };
@@ -94,9 +94,9 @@ impl Observer {
         Ok(())
     }
 
-    /// Keeps what the leader's key was set to. A key that is put while nobody leads is the
-    /// leader's, and is followed from there on.
-    fn take(&mut self, response: WatchResponse) {
+    /// Keeps what the leader's key was set to. A key that is put while there is no leader is that
+    /// of the next one, and is followed from there on.
+    fn keep_values(&mut self, response: WatchResponse) {
         let all = self.request.as_ref().is_some_and(|request| !request.range_end.is_empty());
         for event in response.events {
             match event.kind {

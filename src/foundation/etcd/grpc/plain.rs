@@ -49,7 +49,7 @@ fn refusal(status: StatusCode, text: &str) -> Response<Body> {
     response
 }
 
-/// What stands behind `?` in an address: `exclude=NOSPACE&serializable=true`.
+/// The query of an address: `exclude=NOSPACE&serializable=true`.
 struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {

@@ -25,7 +25,7 @@ pub(super) struct Place {
     pub revision: Revision,
     /// The store's revision when the place was taken or found.
     pub at: Revision,
-    /// What the key held when it was already ours.
+    /// The key as it was found, if an earlier call of this lease had put it.
     pub found: Option<KeyValue>,
     /// The range of all places under the name.
     all: (Bytes, Bytes),
@@ -174,7 +174,7 @@ impl Place {
                 .await?;
             match before.kvs.pop() {
                 None => return self.holds().await,
-                Some(kv) => gone(&self.face.kv, &kv.key, before.revision + 1).await?,
+                Some(kv) => wait_for_delete(&self.face.kv, &kv.key, before.revision + 1).await?,
             }
         }
     }
@@ -221,10 +221,10 @@ impl Drop for Place {
     }
 }
 
-/// Waits until a key is deleted, at `from` or later; or until nobody can tell any more whether it
-/// was: the store was replaced by a snapshot, or has forgotten that time. Then its keys must be
-/// looked at again.
-async fn gone(kv: &Kv, key: &Bytes, from: Revision) -> Result<(), Error> {
+/// Waits until a key is deleted, at `from` or later. Returns also when that cannot be known any
+/// more: a snapshot replaced the store, or it has forgotten that time. The caller reads the keys
+/// again.
+async fn wait_for_delete(kv: &Kv, key: &Bytes, from: Revision) -> Result<(), Error> {
     let request = WatchRequest { key: key.clone(), start_revision: from, ..WatchRequest::default() };
     let mut watcher = match kv.watch(request).await {
         Err(Error::Compacted { .. }) => return Ok(()),

@@ -30,8 +30,8 @@ pub(super) fn call(method: &str, key: &[u8], end: &[u8]) -> Call {
     Call { method: method.into(), key, end, ..Call::default() }
 }
 
-/// Returns the record of changes that a watch sends.
-pub(super) fn told(request: &WatchRequest, revision: i64, events: &[pb::Event]) -> Call {
+/// Returns what is recorded of the changes that a watch sends.
+pub(super) fn watch_call(request: &WatchRequest, revision: i64, events: &[pb::Event]) -> Call {
     let change = |event: &pb::Event| {
         let kind = if event.kind == 0 { "PUT" } else { "DELETE" };
         format!("{kind} {}", event.kv.as_ref().map_or_else(String::new, |kv| text(&kv.key)))
@@ -175,10 +175,10 @@ mod tests {
             let kv = pb::KeyValue { key: key.to_string().into(), ..Default::default() };
             pb::Event { kind, kv: Some(kv), ..Default::default() }
         };
-        let call = told(&request, 7, &[event(0, "foo"), event(1, "foo")]);
+        let call = watch_call(&request, 7, &[event(0, "foo"), event(1, "foo")]);
         assert_eq!((call.method.as_str(), call.count, call.revision), ("watch", 2, 7));
         assert_eq!(call.events, ["PUT foo", "DELETE foo"]);
-        let long = told(&request, 7, &vec![event(0, &"x".repeat(2 * KEY_MAX)); 100]);
+        let long = watch_call(&request, 7, &vec![event(0, &"x".repeat(2 * KEY_MAX)); 100]);
         assert_eq!((long.count, long.events.len()), (100, EVENTS_MAX));
         assert!(long.events[0].len() < KEY_MAX + 10);
     }

@@ -41,7 +41,7 @@ pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::Serv
 }
 
 async fn serve_at_most(most: usize, face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
-    // A client that speaks HTTP/1.1 only is refused in the handshake, where it can be told.
+    // A client that speaks HTTP/1.1 only is refused in the handshake, where it gets an alert.
     let mut tls = Arc::unwrap_or_clone(tls);
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let (acceptor, stop) = (TlsAcceptor::from(Arc::new(tls)), face.crew.token());

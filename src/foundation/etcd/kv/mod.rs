@@ -32,7 +32,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A question to the leader that is not answered is asked again after this time.
 const ASK_AGAIN: Duration = Duration::from_millis(500);
-/// Between two questions, if nobody could answer the first one (etcd: 50 ms).
+/// Between two questions, if no member could answer the first one (etcd: 50 ms).
 const ASK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Shortest lease in whole seconds: one and a half election timeouts, so that a change of leader
@@ -206,7 +206,8 @@ impl Kv {
         }
     }
 
-    /// Is there room for so many bytes more? Else every member gets an alarm.
+    /// Checks that the quota has room for so many bytes more; else raises an alarm on all members.
+    /// Errors: `NoSpace`.
     async fn check_quota(&self, more: u64) -> Result<(), Error> {
         if self.shared.size() + more <= self.quota_bytes {
             return Ok(());
@@ -273,12 +274,12 @@ impl Kv {
     /// etcd. Errors: `LeaseNotFound`.
     pub(crate) async fn lease_time_to_live(&self, id: i64) -> Result<LeaseTtl, Error> {
         self.read_barrier().await?;
-        let (granted, keys) = self.shared.leases().look(id)?;
+        let (granted, keys) = self.shared.leases().ttl_and_keys(id)?;
         let left = clock::limit(REQUEST_TIMEOUT, self.lease_left(id)).await.unwrap_or(Err(Error::Timeout))?;
         Ok(LeaseTtl { granted, remaining: left.as_secs() as i64, keys })
     }
 
-    /// How long the leader lets a lease live that is not renewed. Asks until there is an answer.
+    /// Returns how long the leader lets a lease live that is not renewed. Asks until it answers.
     /// Errors: `LeaseNotFound`.
     pub(super) async fn lease_left(&self, id: i64) -> Result<Duration, Error> {
         loop {
@@ -318,7 +319,7 @@ impl Kv {
         self.shared.alarms().clone()
     }
 
-    /// How much of the quota is used, as this member knows it.
+    /// Returns how much of the quota is used, as this member knows it.
     pub fn room(&self) -> Room {
         let alarmed = self.shared.alarms().iter().any(|a| a.kind == AlarmKind::NoSpace);
         Room { size: self.shared.size(), quota: self.quota_bytes, alarmed }
@@ -380,8 +381,8 @@ impl Kv {
         self.with_copy(move |frozen, at| database::write(&frozen, &members, at.index, at.term)).await
     }
 
-    /// What [`database::hash`] tells of the file that [`Kv::database`] makes, in the same place:
-    /// the file is as large as the store.
+    /// Returns [`database::hash`] of the file that [`Kv::database`] makes. Both are made in one
+    /// place: the file is as large as the store.
     pub(crate) async fn database_hash(
         &self,
         members: Vec<pb::Member>,
@@ -400,8 +401,7 @@ impl Kv {
     ) -> Result<T, Error> {
         let place = self.copies.clone().acquire_owned().await.map_err(|_| Error::Stopped)?;
         let shared = self.shared.clone();
-        // The place is given back with the result: if nobody waits for it any more, when it is
-        // done.
+        // The place is given back with the result; if the caller has gone, when the work is done.
         let work = move || {
             let (frozen, at) = shared.freeze();
             (work(frozen, at), place)

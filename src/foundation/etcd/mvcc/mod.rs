@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
-/// The revision of a store nobody has written to, as in etcd; the first write makes 2.
+/// The revision of a store without any write, as in etcd; the first write makes 2.
 pub(crate) const FIRST_REVISION: Revision = 1;
 /// The revision of the last compaction before there was any, as in etcd: so a compaction at 0 is
 /// accepted, once.
@@ -19,8 +19,8 @@ pub(crate) const NOT_COMPACTED: Revision = -1;
 const VERSION_OVERHEAD: u64 =
     (size_of::<Version>() + size_of::<Event>() + size_of::<(Bytes, Vec<Version>)>() + 32) as u64;
 
-/// The events of some revisions, oldest first.
-pub(crate) type Told = Vec<Arc<[Event]>>;
+/// The events of several revisions, one batch for each, oldest first.
+pub(crate) type Batches = Vec<Arc<[Event]>>;
 
 type Bounds<'a> = (Bound<&'a [u8]>, Bound<&'a [u8]>);
 
@@ -60,11 +60,11 @@ impl Span {
     }
 }
 
-/// Which keys of a range are wanted, and in what order.
+/// The keys of a range that a request wants, and their order.
 struct Pick<'a> {
     r: &'a RangeRequest,
     order: SortOrder,
-    /// So many keys decide the answer; more need not be looked at.
+    /// The number of keys that decides the answer; more need not be looked at.
     enough: usize,
 }
 
@@ -248,7 +248,7 @@ impl Store {
 
     /// The events of each revision from `from` on, oldest first, of at most so many revisions; and
     /// the first revision behind them. Errors: `Compacted`.
-    pub(crate) fn events_since(&self, from: Revision, most: usize) -> Result<(Told, Revision), Error> {
+    pub(crate) fn events_since(&self, from: Revision, most: usize) -> Result<(Batches, Revision), Error> {
         if from < self.compacted {
             return Err(Error::Compacted { compact_revision: self.compacted });
         }
@@ -375,13 +375,13 @@ fn event(kv: KeyValue, prev_kv: Option<KeyValue>) -> Event {
     Event { kind: if kv.version > 0 { EventType::Put } else { EventType::Delete }, kv, prev_kv }
 }
 
-/// What a key was before a revision, as watchers are told it: not what the same write had made of
-/// it a moment ago.
+/// Returns the `prev_kv` of an event: the key before that revision, not what the same write had
+/// made of it a moment ago.
 fn before(versions: &[Version], revision: Revision) -> Option<KeyValue> {
     versions.iter().rfind(|v| v.kv.mod_revision < revision).and_then(Version::live).cloned()
 }
 
-/// A write in progress. Its own reads see its changes; nobody else may look until
+/// A write in progress. Its own reads see its changes; other readers must wait for
 /// [`Write::commit`].
 pub struct Write<'a> {
     store: &'a mut Store,
@@ -389,7 +389,7 @@ pub struct Write<'a> {
 }
 
 impl Write<'_> {
-    /// What the store shows now, changes of this write included.
+    /// Returns the store as it is now, changes of this write included.
     pub fn store(&self) -> &Store {
         self.store
     }

@@ -3,7 +3,7 @@
 use super::messages::messages;
 
 messages! {
-    /// Who answered, and the store's revision at that time.
+    /// The member that answered, its term, and the store's revision at that time.
     ResponseHeader {
         uint64 cluster_id = 1,
         uint64 member_id = 2,

@@ -35,7 +35,7 @@ messages! {
     }
 }
 
-/// What a client asks of its stream (`oneof request_union` of [`WatchRequest`]).
+/// A client's request on its stream (`oneof request_union` of [`WatchRequest`]).
 #[derive(Clone, PartialEq, prost::Oneof, serde::Serialize)]
 pub enum WatchUnion {
     /// Begins a watch on this stream.

@@ -44,7 +44,7 @@ pub fn quota_for(memory: Option<u64>, members: usize) -> u64 {
 /// A stopping leader waits this long for its heir.
 const HAND_OVER: Duration = Duration::from_millis(500);
 
-/// What a member needs to start.
+/// The settings of a member.
 pub struct Config {
     /// e.g. `ropewalk-control-plane`.
     pub name: String,
@@ -86,7 +86,7 @@ impl Config {
     }
 }
 
-/// Why a member did not start.
+/// The reason for which a member did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log, its directory or the snapshot cannot be used.
@@ -128,13 +128,13 @@ fn by_number(cluster: &[String]) -> Result<BTreeMap<MemberId, String>, StartErro
 }
 
 /// Records what happened to the log, and lets the callers' writes wait, go on or fail by it.
-fn hear_of_log(news: LogNews, callers: &Waiting, told: &Tap) {
+fn handle_log_news(news: LogNews, callers: &Waiting, tap: &Tap) {
     let why = |error: &WalError| match error.no_space() {
         true => Error::NoSpace,
         false => Error::Disk { cause: error.full_text() },
     };
     let full = callers.writes_refused() == Some(Error::NoSpace);
-    told.emit(Record::new(match &news {
+    tap.emit(Record::new(match &news {
         LogNews::Waits(error) if error.no_space() => Event::DiskFull { error: error.full_text() },
         LogNews::Waits(error) => Event::LogWaits { error: error.full_text() },
         LogNews::GoesOn if full => Event::DiskHasRoom {},
@@ -196,8 +196,8 @@ impl Server {
             wal: config.wal,
             disk: config.disk,
         };
-        let (callers, told) = (waiting.clone(), tap.clone());
-        let on_news = Box::new(move |news: LogNews| hear_of_log(news, &callers, &told));
+        let (callers, records) = (waiting.clone(), tap.clone());
+        let on_news = Box::new(move |news: LogNews| handle_log_news(news, &callers, &records));
         let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
         let (driver, torn) = match opened {
             Ok(opened) => opened?,
@@ -261,7 +261,7 @@ impl Server {
         let me = *leader.borrow_and_update();
         self.handle.transfer(status.heir);
         let changed = leader.wait_for(|now| *now != me && *now != 0);
-        let _ = tokio::time::timeout(HAND_OVER, changed).await; // nobody may be there to take it
+        let _ = tokio::time::timeout(HAND_OVER, changed).await; // there may be no member to take it
     }
 
     /// Hands leadership over, finishes what the log was given, ends watches and waiting requests
@@ -282,7 +282,7 @@ impl Server {
     }
 }
 
-/// How requests reach a member: its thread's inbox, or a simulation's.
+/// The way of requests into a member: its thread's inbox, or a simulation's.
 pub(super) trait Door: Send + Sync {
     /// `false` if the member is gone.
     fn propose(&self, id: u64, data: Bytes) -> bool;

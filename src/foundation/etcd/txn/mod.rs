@@ -44,7 +44,7 @@ fn check_shape(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     Ok(())
 }
 
-/// How many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
+/// Returns how many operations a transaction leaves to those inside it. Errors: `TooManyOps`.
 pub(crate) fn check_count(
     compare: usize,
     success: usize,
@@ -181,7 +181,8 @@ fn value_len(compare: &Compare) -> usize {
 }
 
 /// About how many bytes a transaction may add to the store: those that are put in one branch or in
-/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go.
+/// the other, whichever has more. The rule is `costTxn` in etcd's server/storage/quota.go from
+/// 3.6.14 on. Before, it counts no inner transactions, which can fill a store past its quota.
 ///
 /// `if a == "…" then put a=123 else put bc=1234` may add 6 bytes, not 10.
 pub(crate) fn cost(txn: &TxnRequest) -> usize {
@@ -252,8 +253,8 @@ pub fn read(store: &Store, txn: &TxnRequest) -> Result<TxnResponse, Error> {
     Ok(TxnResponse { revision: store.revision(), succeeded, responses })
 }
 
-/// Which branch each transaction takes, nested ones in order. All comparisons see the state before
-/// the writes.
+/// Appends to `path` the branch that each transaction takes, nested ones in order. All comparisons
+/// see the state before the writes.
 fn decide(store: &Store, txn: &TxnRequest, path: &mut Vec<bool>) {
     let succeeded = txn.compare.iter().all(|c| holds(store, c));
     path.push(succeeded);

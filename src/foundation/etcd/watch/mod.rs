@@ -11,11 +11,11 @@ use tokio::sync::mpsc;
 const QUEUE: usize = 4096;
 /// Events of the past handed over in one response.
 const BACKLOG_CHUNK: usize = 512;
-/// Revisions of the past read at a time (etcd: `watchBatchMaxRevs`). A watcher that is told more
-/// slowly than things happen holds no more of it.
+/// Revisions of the past read at a time (etcd: `watchBatchMaxRevs`). A watcher that reads
+/// more slowly than the store is written holds no more of it.
 const PAST_BATCH: usize = 1000;
 
-/// Where applied changes go out to watchers.
+/// Hands applied changes over to the watchers.
 #[derive(Default)]
 pub(super) struct Hub(Mutex<Inner>);
 
@@ -38,7 +38,7 @@ struct Registered {
     end: Arc<OnceLock<End>>,
 }
 
-/// Why a watcher ended, and the first revision that was not handed over.
+/// The error that ended a watcher, and the first revision that was not handed over.
 type End = (Error, Revision);
 
 #[derive(Clone)]
@@ -148,7 +148,7 @@ impl Registered {
 /// The receiving end of a watch. Dropping it ends the watch.
 pub struct Watcher {
     past: std::vec::IntoIter<Arc<[Event]>>,
-    /// While it has not read all of the past, it is not among those that are told of the present.
+    /// Set until it has read all of the past. The hub publishes nothing to it before.
     behind: Option<Behind>,
     filter: Filter,
     live: mpsc::Receiver<WatchResponse>,
@@ -167,7 +167,7 @@ struct Behind {
     /// First revision not yet read.
     next: Revision,
     queue: mpsc::Sender<WatchResponse>,
-    /// How often it was asked for its progress meanwhile.
+    /// Requests for its progress that came meanwhile.
     asked: usize,
 }
 
@@ -271,7 +271,7 @@ impl Watcher {
     /// Asks for an empty response that names the revision up to which this watcher has been served.
     /// It comes after all events up to there. `false` if none comes: the store has not reached
     /// `start`, where the client's watch begins. A client takes such a response for the place where
-    /// it goes on after a break, and would then be told of what it did not ask for.
+    /// it goes on after a break, and would then get events that it did not ask for.
     pub(crate) fn request_progress(&mut self, start: Revision) -> bool {
         if let Some(behind) = &mut self.behind {
             behind.asked += 1;

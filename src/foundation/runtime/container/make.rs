@@ -16,35 +16,17 @@ use std::path::{Component, Path, PathBuf};
 const LAYER_MAX: u64 = 512 << 20;
 
 impl Container {
-    /// What is mounted into it: the pod's own files, where it has no volume at their place, and its
-    /// volumes.
-    pub(super) fn mounts(&self, node: &str, launch: &Launch) -> Result<Vec<spec::Mount>> {
-        let has_volume = |to: &str| launch.mounts.iter().any(|m| m.container_path == Path::new(to));
-        if !has_volume("/etc/hosts") {
+    /// What is mounted into it, see [`all_mounts`]. Writes `/etc/hosts` anew, unless a volume is at
+    /// its place.
+    ///
+    /// # Errors
+    /// `/etc/hosts` cannot be written.
+    fn mounts(&self, node: &str, launch: &Launch) -> Result<Vec<spec::Mount>> {
+        if !has_volume(&launch.mounts, "/etc/hosts") {
             self.sandbox.renew_hosts(node)?;
         }
-        let mut mounts: Vec<spec::Mount> = sandbox::shared_files(&self.sandbox.directory)
-            .into_iter()
-            .filter(|(_, to)| !has_volume(to))
-            .map(|(from, to)| spec::Mount {
-                root: None,
-                from,
-                part: PathBuf::new(),
-                // As upstream: the kubelet's /etc/hosts is always writable, what containerd adds is
-                // not on a read-only root. All containers of the pod share these files.
-                read_only: self.config.security.read_only_root && to != "/etc/hosts",
-                to: to.into(),
-            })
-            .collect();
-        mounts.extend(launch.mounts.iter().map(|m| spec::Mount {
-            root: m.host_root.clone(),
-            from: m.host_path.clone(),
-            part: m.sub_path.clone(),
-            to: m.container_path.clone(),
-            read_only: m.read_only,
-        }));
-        mounts.sort_by_key(|m| depth(&m.to)); // a volume in another volume comes after it
-        Ok(mounts)
+        let files = sandbox::shared_files(&self.sandbox.directory);
+        Ok(all_mounts(files, &launch.mounts, self.config.security.read_only_root))
     }
 
     pub(super) async fn make_process(
@@ -83,7 +65,50 @@ impl Container {
         let request =
             Request { roles: vec![], ids: means.config.ids, users, tasks: entry.tasks.clone(), what };
         let started = means.config.zygote.run(&self.sandbox.id, request, &given, &self.unborn).await;
-        Ok((started?, streams))
+        Ok((started.map_err(in_init)?, streams))
+    }
+}
+
+fn has_volume(volumes: &[cri::Mount], at: &str) -> bool {
+    volumes.iter().any(|volume| volume.container_path == Path::new(at))
+}
+
+/// The pod's own files, where it has no volume at their place, and its volumes: a volume in another
+/// volume comes after it.
+///
+/// As upstream, the kubelet's /etc/hosts is always writable, what containerd adds is not on a
+/// read-only root. All containers of the pod share these files.
+fn all_mounts<const FILES: usize>(
+    files: [(PathBuf, &'static str); FILES],
+    volumes: &[cri::Mount],
+    read_only_root: bool,
+) -> Vec<spec::Mount> {
+    let files = files.into_iter().filter(|(_, to)| !has_volume(volumes, to));
+    let files = files.map(|(from, to)| spec::Mount {
+        root: None,
+        from,
+        part: PathBuf::new(),
+        read_only: read_only_root && to != "/etc/hosts",
+        to: to.into(),
+    });
+    let volumes = volumes.iter().map(|volume| spec::Mount {
+        root: volume.host_root.clone(),
+        from: volume.host_path.clone(),
+        part: volume.sub_path.clone(),
+        to: volume.container_path.clone(),
+        read_only: volume.read_only,
+    });
+    let mut mounts: Vec<spec::Mount> = files.chain(volumes).collect();
+    mounts.sort_by_key(|mount| depth(&mount.to));
+    mounts
+}
+
+/// Tells why a container's first process did not start as runc does: since 1.2 it says that of each
+/// such error, and of none of an exec.
+fn in_init(error: Error) -> Error {
+    match error {
+        Error::Start(reason) => Error::Start(format!("error during container init: {reason}")),
+        other => other,
     }
 }
 
@@ -103,6 +128,28 @@ fn depth(path: &Path) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pods_files_are_mounted_where_it_has_no_volume() {
+        let volume = |to: &str| cri::Mount { container_path: to.into(), ..Default::default() };
+        let mounted = |volumes: &[cri::Mount], read_only_root: bool| {
+            let files = [("/p/hosts".into(), "/etc/hosts"), ("/p/hostname".into(), "/etc/hostname")];
+            let all = all_mounts(files, volumes, read_only_root);
+            let text = |m: spec::Mount| format!("{}{}", m.to.display(), if m.read_only { " ro" } else { "" });
+            all.into_iter().map(text).collect::<Vec<_>>()
+        };
+        assert_eq!(mounted(&[], false), ["/etc/hosts", "/etc/hostname"]);
+        let all = mounted(&[volume("/etc/hostname"), volume("/etc/hosts/x"), volume("/etc")], true);
+        assert_eq!(all, ["/etc", "/etc/hosts", "/etc/hostname", "/etc/hosts/x"]);
+        assert_eq!(mounted(&[volume("/etc/hosts/")], true), ["/etc/hostname ro", "/etc/hosts/"]);
+    }
+
+    #[test]
+    fn a_first_process_that_fails_is_told_as_runc_does() {
+        let told = |error: Error| in_init(error).line();
+        assert_eq!(told(Error::Start("no".into())), "error during container init: no");
+        assert_eq!(told(Error::State("gone".into())), "gone");
+    }
 
     /// The volume of `/data/../logs` would hide that of `/logs/old` otherwise.
     #[test]

@@ -2,7 +2,7 @@
 
 mod attach;
 mod make;
-mod program;
+mod process;
 mod streams;
 
 pub(crate) use streams::Streams;
@@ -14,6 +14,7 @@ use super::pumps::Pumps;
 use super::sandbox::Sandbox;
 use super::spec;
 use super::terminal::Terminal;
+use super::words::chain;
 use super::zygote::Unborn;
 use super::{groups, work};
 use clock::{self, Timestamp};
@@ -22,7 +23,7 @@ use linux::process::Exit;
 use linux::reap::Process;
 use linux::{cgroup, signal};
 use parking_lot::{Mutex, MutexGuard};
-use program::{choose_user, program, user};
+use process::{choose_user, process, user};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -153,7 +154,7 @@ impl Container {
     ) -> Result<Container> {
         let image = means.config.images.find(&config.image)?;
         let no_user = choose_user(&mut config.security, image, linux::user::exists)?;
-        let (process, mut warnings) = program(
+        let (process, mut warnings) = process(
             &config,
             image,
             sandbox.config.kernel_hostname(),
@@ -270,7 +271,7 @@ impl Container {
                         "failed to create containerd task: failed to create shim task: OCI runtime create failed: runc \
                          create failed: unable to start container process: {reason}: unknown"
                     ),
-                    other => work::chain(&other),
+                    other => chain(&other),
                 };
                 self.lock_launch().take();
                 self.status.send_modify(|status| {

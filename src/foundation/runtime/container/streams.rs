@@ -39,3 +39,20 @@ impl Streams {
         Ok((ours, vec![(Role::Stdin, in_theirs), (Role::Stdout, out_theirs), (Role::Stderr, err_theirs)]))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Read;
+
+    #[test]
+    fn an_input_that_was_not_asked_for_is_at_its_end() {
+        let (ours, theirs) = Streams::make(false, false).unwrap();
+        assert!(ours.stdin.is_none() && ours.stdout.is_some() && ours.stderr.is_some());
+        let (_, stdin) = theirs.into_iter().find(|(role, _)| *role == Role::Stdin).unwrap();
+        assert_eq!(std::fs::File::from(stdin).read(&mut [0]).unwrap(), 0);
+        assert!(Streams::make(false, true).unwrap().0.stdin.is_some());
+        let (ours, theirs) = Streams::make(true, true).unwrap();
+        assert!(ours.stdin.is_none() && theirs.is_empty(), "a terminal is made inside");
+    }
+}

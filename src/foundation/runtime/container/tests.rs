@@ -1,5 +1,5 @@
 use super::super::images::Definition;
-use super::program::{capabilities, choose_user, program, user};
+use super::process::{capabilities, choose_user, process, user};
 use super::*;
 use cri::Security;
 use linux::confine;
@@ -15,19 +15,23 @@ fn the_pod_overrides_the_image_as_in_kubernetes() {
     let argv = |command: &[&str], args: &[&str]| {
         let own = |list: &[&str]| list.iter().map(|s| (*s).to_string()).collect();
         let config = ContainerConfig { command: own(command), args: own(args), ..Default::default() };
-        program(&config, &image, "h", true).unwrap().0.argv.join(" ")
+        process(&config, &image, "h", true).unwrap().0.argv.join(" ")
     };
     assert_eq!(argv(&[], &[]), "entry default");
     assert_eq!(argv(&[], &["x"]), "entry x");
     assert_eq!(argv(&["mine"], &[]), "mine");
     assert_eq!(argv(&["mine"], &["x"]), "mine x");
     let config = ContainerConfig { env: vec![("A".into(), "pod".into())], ..Default::default() };
-    let env = program(&config, &image, "web", true).unwrap().0.env;
+    let env = process(&config, &image, "web", true).unwrap().0.env;
     let value =
         |name: &str| env.iter().filter(|(n, _)| n == name).map(|(_, v)| v.as_str()).collect::<Vec<_>>();
     assert_eq!((value("A"), value("B"), value("HOSTNAME")), (vec!["pod"], vec!["image"], vec!["web"]));
     let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["PATH", "HOSTNAME", "A", "B"], "what is replaced keeps its place");
+    let config = ContainerConfig { tty: true, ..Default::default() };
+    let env = process(&config, &image, "web", true).unwrap().0.env;
+    let names: Vec<&str> = env.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["PATH", "TERM", "HOSTNAME", "A", "B"]);
 }
 
 /// As containerd with `supplementalGroupsPolicy: Merge`. A process of `exec` has the same groups.
@@ -43,22 +47,22 @@ fn the_image_gives_its_users_their_groups() {
         let supplemental_groups = groups.to_vec();
         let security = Security { run_as_user, run_as_group, supplemental_groups, ..Default::default() };
         let config = ContainerConfig { security, ..Default::default() };
-        let process = program(&config, &image, "h", true).unwrap().0;
+        let process = process(&config, &image, "h", true).unwrap().0;
         (process.gid, process.groups)
     };
     assert_eq!(of(Some(1000), None, &[50, 33, 50]), (1001, vec![8, 33, 50]), "each once, in order");
     assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
-    assert_eq!(of(None, None, &[]), (0, vec![0]));
+    assert_eq!(of(None, None, &[]), (0, vec![]), "its own group is the primary one");
     assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
     let security = Security { supplemental_groups: vec![33, 0], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
-    let told = user(&program(&config, &image, "h", true).unwrap().0);
+    let told = user(&process(&config, &image, "h", true).unwrap().0);
     assert_eq!(told, cri::User { uid: 0, gid: 0, groups: vec![0, 33] });
     let security =
         Security { run_as_group: Some(3000), supplemental_groups: vec![4000, 7], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
-    let told = user(&program(&config, &image, "h", true).unwrap().0);
-    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![0, 7, 3000, 4000] });
+    let told = user(&process(&config, &image, "h", true).unwrap().0);
+    assert_eq!(told, cri::User { uid: 0, gid: 3000, groups: vec![7, 3000, 4000] });
 }
 
 /// The image `pause` has user 65535, the others have root. `runAsNonRoot` is about who runs in the
@@ -71,7 +75,7 @@ fn a_container_runs_as_its_images_user_unless_its_pod_names_one() {
         let mut security = Security { run_as_user, non_root, ..Default::default() };
         let warning = choose_user(&mut security, image, |_| exists).map_err(|e| e.line())?;
         let config = ContainerConfig { security, ..Default::default() };
-        let told = user(&program(&config, image, "h", true).unwrap().0);
+        let told = user(&process(&config, image, "h", true).unwrap().0);
         Ok::<_, String>((told.uid, told.gid, warning.is_some()))
     };
     let refused = Err("container has runAsNonRoot and image will run as root".to_string());
@@ -115,6 +119,18 @@ fn a_capability_in_both_lists_is_dropped() {
     assert_eq!(with(&["CAP_NET_ADMIN"], &["ALL"]), ["CAP_NET_ADMIN"], "a name that nothing has");
 }
 
+/// A manifest of a megabyte holds as many. To look each of them up in a list took a processor for
+/// most of a minute, at every start of the container.
+#[test]
+fn long_lists_of_capabilities_delay_no_container() {
+    let list = |letter: char| (0..60_000).map(|n| format!("{letter}{n:05}")).collect::<Vec<_>>();
+    let (add_capabilities, drop_capabilities) = (list('a'), list('b'));
+    let security = Security { add_capabilities, drop_capabilities, ..Default::default() };
+    let begun = std::time::Instant::now();
+    assert_eq!(capabilities(&security).len(), 60_000 + confine::DEFAULT_CAPABILITIES.len());
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn device_nodes_need_a_device_cgroup() {
     let image = super::super::images::definitions().remove(0);
@@ -123,7 +139,7 @@ fn device_nodes_need_a_device_cgroup() {
         let security = Security { add_capabilities, privileged, ..Default::default() };
         let command = vec!["true".to_string()];
         let config = ContainerConfig { command, security, ..Default::default() };
-        let (process, warnings) = program(&config, &image, "h", controls_devices).unwrap();
+        let (process, warnings) = process(&config, &image, "h", controls_devices).unwrap();
         (process.capabilities.iter().any(|c| c == "MKNOD"), warnings)
     };
     assert_eq!(with(true, false), (true, vec![]));

@@ -7,10 +7,10 @@
 
 use super::bear::{bear, helps, in_helper};
 use super::init::{self, Birth};
-use super::program::line_of;
 use super::spec::{Answer, Request, Role, What};
 use super::turns::{Turn, Turns};
 use super::users;
+use super::words::line_of;
 use linux::boot::ZygoteProcess;
 use linux::descriptors::is_reserved;
 use linux::process::{self, Child, flags, spawn_forked};
@@ -207,7 +207,7 @@ pub struct Zygote {
 }
 
 /// A process that runs its program.
-pub struct Started {
+pub(crate) struct Started {
     /// Its number, and its end once it has ended.
     pub process: Arc<Process>,
     /// The master, if a terminal was asked for.
@@ -219,7 +219,7 @@ pub struct Started {
 /// A process that [`Zygote::run`] is making, so that it can be killed while it does not run its
 /// program yet.
 #[derive(Default)]
-pub struct Unborn(Mutex<Phase>);
+pub(crate) struct Unborn(Mutex<Phase>);
 
 #[derive(Default)]
 enum Phase {
@@ -246,7 +246,7 @@ impl Unborn {
 
     /// Kills the process, now or as soon as it exists, which ends its start: unless its program
     /// runs already.
-    pub fn abandon(&self) {
+    pub(crate) fn abandon(&self) {
         if let Phase::Exists(process) = std::mem::replace(&mut *self.lock(), Phase::Abandoned) {
             let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended
         }
@@ -254,12 +254,12 @@ impl Unborn {
 
     /// True after [`Unborn::abandon`], until [`Unborn::forget`].
     #[cfg(test)]
-    pub fn is_abandoned(&self) -> bool {
+    pub(crate) fn is_abandoned(&self) -> bool {
         matches!(*self.lock(), Phase::Abandoned)
     }
 
     /// Forgets the process, whose program runs.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         *self.lock() = Phase::Awaited;
     }
 }
@@ -309,7 +309,7 @@ impl Zygote {
     /// `Start`: the process gives the reason, or it ended before it ran its program. `Io`: the
     /// zygote is gone, or no descriptor is left. `State`: too many commands are being started in
     /// the pod.
-    pub async fn run(
+    pub(crate) async fn run(
         &self,
         pod: &str,
         request: Request,
@@ -325,7 +325,10 @@ impl Zygote {
             roles: std::iter::once(Role::Status).chain(given.iter().map(|(role, _)| *role)).collect(),
             ..request
         })
-        .map_err(|e| gone(e.into()))?;
+        .map_err(|e| cri::Error::Io {
+            what: "cannot write a request for the zygote".into(),
+            cause: e.into(),
+        })?;
         let text = fds::memory_file(&text).map_err(gone)?;
         let mut all = vec![text.as_fd(), theirs.as_fd()];
         all.extend(given.iter().map(|(_, fd)| *fd));

@@ -117,7 +117,7 @@ impl Root {
     }
 
     /// Opens a directory below this one, and makes what is missing of it with `mode` (whatever the
-    /// umask is).
+    /// umask is) and, as mkdir(2), with the setgid bit of the directory above.
     ///
     /// # Errors
     /// As [`Root::open_beneath`]; `ENOTDIR`: a file is in the way; `EEXIST` or `ENOENT`: a dangling
@@ -296,7 +296,8 @@ impl Root {
                     match mkdirat(&last, name, Mode::from_bits_truncate(0o700)) {
                         Ok(()) => {
                             let made = open(&last, Scope::Beneath, Path::new(name), listing, Links::Refuse)?;
-                            fchmod(&made, Mode::from_bits_truncate(mode & 0o7777))?;
+                            let inherited = fstat(&made)?.st_mode & libc::S_ISGID;
+                            fchmod(&made, Mode::from_bits_truncate((mode & 0o7777) | inherited))?;
                         }
                         Err(Errno::EEXIST) => {} // another process made it in the same moment, or it is a dangling link
                         Err(e) => return Err(e),

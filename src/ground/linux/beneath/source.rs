@@ -47,6 +47,8 @@ impl Source {
         Ok(Source(found.during(|| format!("cannot open {} in {}", part.display(), of.display()))?))
     }
 
+    /// Returns whether it is a directory.
+    ///
     /// # Errors
     /// The file system does not answer.
     pub fn is_dir(&self) -> Result<bool> {

@@ -262,3 +262,15 @@ fn a_part_that_is_made_is_as_open_as_its_volume() {
         }
     }
 }
+
+/// A `hostPath` of type DirectoryOrCreate in a directory that a group shares.
+#[test]
+fn a_directory_that_is_made_has_the_setgid_bit_of_the_one_above() {
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o2775)).unwrap();
+    Root::open(shared.path()).unwrap().make_dirs_in_root(Path::new("/new/deep"), 0o755).unwrap();
+    for made in ["new", "new/deep"] {
+        let mode = fs::metadata(shared.path().join(made)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o2755, "{made}");
+    }
+}

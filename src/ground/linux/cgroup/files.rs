@@ -72,13 +72,16 @@ pub(super) fn limit_swap(file: &Path, value: &str) -> Result<()> {
 /// linux/page_counter.h).
 pub(super) const UNLIMITED: u64 = (i64::MAX as u64) & !0xffff;
 
-/// The largest quota in a period of 100 ms that the kernel takes, in microseconds: 175 million
-/// processors (`max_bw_runtime_us` in kernel/sched).
+/// One period of the CPU limit, in microseconds.
+pub(super) const PERIOD: u64 = 100_000;
+
+/// The largest quota in a [`PERIOD`] that the kernel takes, in microseconds: 175 million processors
+/// (`max_bw_runtime_us` in kernel/sched).
 const QUOTA_MAX: u64 = (1 << 44) - 1;
 
-/// Microseconds of the processors in a period of so many, for a limit in millicores.
-pub(super) fn quota(milli: u64, period: u64) -> u64 {
-    (milli.saturating_mul(period) / 1000).clamp(1000, QUOTA_MAX)
+/// Microseconds of the processors in a [`PERIOD`], for a limit in millicores.
+pub(super) fn quota(milli: u64) -> u64 {
+    (milli.saturating_mul(PERIOD) / 1000).clamp(1000, QUOTA_MAX)
 }
 
 /// The kernel must have taken a limit as it was meant; memory is rounded to pages.

@@ -74,7 +74,8 @@ pub fn sweep(name: &str, remember: &Path) {
     clear_all(&places::of(&find(), name), until);
 }
 
-struct Nothing(String);
+/// A machine on which no group can be made, and why.
+pub(crate) struct Nothing(pub(crate) String);
 
 impl Backend for Nothing {
     fn describe(&self) -> String {

@@ -3,8 +3,8 @@
 use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::devices::HARMLESS;
 use super::files::{
-    KILL_MAX, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make, must_be,
-    number, open_place, quota, read, remove_free, remove_tree, write,
+    KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
+    must_be, number, open_place, quota, read, remove_free, remove_tree, write,
 };
 use super::share;
 use crate::usage::Usage;
@@ -19,9 +19,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// One period of the CPU limit, in microseconds.
-const PERIOD: u64 = 100_000;
 
 const MEMORY: &str = "memory.limit_in_bytes";
 /// The limit of memory and swap together.
@@ -177,7 +174,7 @@ impl V1Group {
                 must_be(&path.join("cpu.shares"), &shares.to_string())?;
             }
             if let Some(milli) = limits.cpu_milli {
-                let quota = quota(milli, PERIOD);
+                let quota = quota(milli);
                 by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
                 by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
                 must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;

@@ -3,8 +3,8 @@
 
 use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
 use super::files::{
-    UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place, quota,
-    remove_free, remove_tree, write,
+    PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place,
+    quota, remove_free, remove_tree, write,
 };
 use super::room::{Movable, Room};
 use super::{devices, places, share};
@@ -21,7 +21,6 @@ use std::time::{Duration, Instant};
 
 /// The controllers that a cluster needs.
 const WANTED: [&str; 3] = ["memory", "pids", "cpu"];
-const PERIOD: u64 = 100_000;
 const SWAP: &str = "memory.swap.max";
 
 /// The cluster's group.
@@ -233,7 +232,7 @@ impl V2Group {
             must_be(&file("cpu.weight"), &weight)?;
         }
         if let Some(milli) = limits.cpu_milli {
-            let max = format!("{} {PERIOD}", quota(milli, PERIOD));
+            let max = format!("{} {PERIOD}", quota(milli));
             write(&file("cpu.max"), &max)?;
             must_be(&file("cpu.max"), &max)?;
         }

@@ -12,6 +12,12 @@ pub(super) fn trials(q: Question<'_>) -> Vec<Capability> {
 
 fn try_out(q: Question<'_>) -> Vec<Capability> {
     let backend = cgroup::open(&format!("ropewalk-probe-{}", std::process::id()), None);
+    let found = findings(q, backend.as_ref());
+    backend.destroy();
+    found
+}
+
+fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
     let limits = cgroup::Limits {
         memory: Some(64 << 20),
         pids: Some(100),
@@ -38,17 +44,20 @@ fn try_out(q: Question<'_>) -> Vec<Capability> {
         true => Ok(q.say(Word::SwapHeld)),
         false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
     };
+    let mend = mend_of(&outcome);
+    let mut found = vec![
+        q.of(Word::Cgroups, outcome, Word::NoLimits, mend),
+        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
+    ];
+    // Without limits on memory there is nothing that swap could go beyond, as the first line says.
+    let limits_memory = backend.memory().is_some();
+    found.extend(limits_memory.then(|| q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap)));
     // Both hold. Without a device cgroup it is the missing capability that does, and nodev on every
     // volume.
     let devices = if backend.controls_devices() { Word::DevicesListed } else { Word::NoDeviceCgroup };
-    backend.destroy();
-    let mend = mend_of(&outcome);
-    vec![
-        q.of(Word::Cgroups, outcome, Word::NoLimits, mend),
-        q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
-        q.of(Word::SwapLimit, swap, Word::SwapBeyond, Word::MendSwap),
-        Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[&mode])), "", ""),
-    ]
+    let kind = mode.split([':', ' ']).next().unwrap_or_default(); // `v1`, `v2` or `none`
+    found.push(Capability::of(q.say(Word::DeviceControl), Ok(q.say_of(devices, &[kind])), "", ""));
+    found
 }
 
 /// What helps against the outcome. A group of one's own does not bring a controller that the tree
@@ -64,6 +73,16 @@ fn mend_of(outcome: &Result<String, String>) -> Word {
 mod tests {
     use super::*;
     use lang::Lang;
+    use std::path::Path;
+
+    #[test]
+    fn where_no_memory_is_limited_nothing_is_said_of_swap() {
+        let q = Question { lang: Lang::En, home: Path::new("/") };
+        let found = findings(q, &cgroup::Nothing("no cgroup tree is mounted".into()));
+        let said: Vec<(&str, bool)> = found.iter().map(|one| (one.name.as_str(), one.ok)).collect();
+        assert_eq!(said, [("cgroups", false), ("pids limit", false), ("device control", true)]);
+        assert_eq!(found[2].found, "no device cgroup (none): no container gets CAP_MKNOD");
+    }
 
     #[test]
     fn a_tree_without_the_memory_controller_has_an_advice_of_its_own() {

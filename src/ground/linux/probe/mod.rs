@@ -212,9 +212,7 @@ fn raise_limit(kinds: &[&str]) -> Option<String> {
 /// Returns the number of this process in there.
 fn fresh_proc() -> Result<String> {
     mount::make_all_private()?;
-    let proc = Path::new("/proc");
-    let plain = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV | mount::Flags::MS_NOEXEC;
-    mount::mount("proc", proc, plain, "")?;
+    mount::fresh_proc(Path::new("/proc"))?;
     let own = fs::read_link("/proc/self").during(|| "cannot read /proc/self".into())?;
     Ok(own.display().to_string())
 }

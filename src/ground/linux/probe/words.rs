@@ -63,7 +63,7 @@ texts! {
     SwapHeld: "a container with a memory limit has no swap beyond it", "메모리 제한이 있는 컨테이너는 제한을 넘어 스왑을 쓰지 못합니다";
     SwapUncounted: "this machine has swap, and cgroup {} does not count it", "이 컴퓨터에는 스왑이 있지만 cgroup {}에서는 세지 않습니다";
     DevicesListed: "the device list of cgroup {} allows null, zero, full, random and terminals only", "cgroup {}의 장치 목록에서 null, zero, full, random, 터미널만 허용합니다";
-    NoDeviceCgroup: "no device cgroup in {}: no container gets CAP_MKNOD", "{}에는 장치 cgroup이 없으므로 어떤 컨테이너에도 CAP_MKNOD를 주지 않습니다";
+    NoDeviceCgroup: "no device cgroup ({}): no container gets CAP_MKNOD", "장치 cgroup이 없으므로({}) 어떤 컨테이너에도 CAP_MKNOD를 주지 않습니다";
     OomFinal: "containers are ended before Ropewalk: oom_score_adj is {} or more, and they cannot lower it", "컨테이너가 Ropewalk보다 먼저 종료됩니다. oom_score_adj는 {} 이상이고 컨테이너가 낮출 수 없습니다";
     OomReadOnly: "containers are ended before Ropewalk: oom_score_adj is {} or more, and their /proc is read-only (no CAP_SYS_RESOURCE)", "컨테이너가 Ropewalk보다 먼저 종료됩니다. oom_score_adj는 {} 이상이고 컨테이너의 /proc은 읽기 전용입니다(CAP_SYS_RESOURCE 없음)";
     RingsRefused: "refused: no cgroup counts their memory; tcpdump does not work in pods", "거부합니다. 어떤 cgroup도 그 메모리를 세지 않기 때문입니다. 파드에서 tcpdump는 동작하지 않습니다";

@@ -1,9 +1,9 @@
 //! Which system calls a container may make: an allow list, as containerd's and Docker's default
 //! profile.
 //!
-//! A call on the list is passed on. Every other call that this program knows is "not permitted". A
-//! call that is newer than the list "does not exist" (`ENOSYS`), so that programs fall back to
-//! older ones; so does clone3, whose flags lie in memory, where a filter cannot look, but for
+//! A call on the list is passed on. Every other call up to the last one of the list is "not
+//! permitted". A newer call "does not exist" (`ENOSYS`), as with runc, so that programs fall back
+//! to older ones; so does clone3, whose flags lie in memory, where a filter cannot look, but for
 //! SYS_ADMIN, which may use all of them. The numbers of x32 count as newer: they name the same
 //! calls once more. A program of another architecture is killed.
 //!

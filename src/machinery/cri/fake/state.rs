@@ -19,7 +19,8 @@ impl State {
 
     pub(super) fn check_image(&self, reference: &str) -> Result<()> {
         if reference.is_empty() || reference.contains(char::is_whitespace) {
-            return Err(Error::BadImageName(reference.to_string()));
+            let (image, why) = (reference.to_string(), "invalid reference format".to_string());
+            return Err(Error::BadImageName { image, why });
         }
         match self.absent.contains(reference) {
             true => Err(Error::NoImage { reference: reference.to_string(), known: Vec::new() }),

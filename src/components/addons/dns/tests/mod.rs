@@ -271,7 +271,7 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
     let text = RData::TXT(hickory_proto::rr::rdata::TXT::new(vec!["x".into()]));
     let records = [(&net, address.clone()), (&org, link), (&other, address), (&net, text)];
     found.add_answers(records.map(|(name, data)| Record::from_rdata(name.clone(), 60, data)));
-    let whole = complete(response, &target, &found.to_vec().unwrap()).unwrap();
+    let whole = complete(response.clone(), &target, &found.to_vec().unwrap()).unwrap();
     let said: Vec<String> = whole.answers.iter().map(|r| r.data.to_string()).collect();
     assert_eq!(
         said,
@@ -280,6 +280,9 @@ fn an_external_name_is_answered_with_the_addresses_that_it_stands_for() {
     );
     assert_eq!(whole.queries, request.queries, "the question stays the client's");
     assert!(whole.metadata.authoritative, "the first name is the cluster's");
+    found.metadata.response_code = ResponseCode::Refused;
+    let failed = complete(response, &target, &found.to_vec().unwrap()).unwrap();
+    assert!(!failed.metadata.authoritative, "the resolver has refused it");
 }
 
 /// As in CoreDNS, which asks outside for addresses alone.

@@ -7,9 +7,9 @@ use super::queue::{Place, lease_or_new, owner, still};
 use std::sync::Arc;
 use tonic::Status;
 
-/// An error of these services. etcd answers them through its own client library, whose errors have
-/// no code for gRPC: whatever went wrong, the code is `Unknown`, and the words tell what it was.
-pub(super) fn told(error: Error) -> Status {
+/// Returns the status of an error of these services. etcd answers them through its own client
+/// library, whose errors have no code for gRPC: every status is `Unknown`, with the error's text.
+pub(super) fn without_code(error: Error) -> Status {
     Status::unknown(error.to_string())
 }
 
@@ -31,8 +31,8 @@ impl Face {
     /// unless an earlier call of its lease has the lock. The header has the revision at which the
     /// lock was the caller's, so that a watch from the next one misses nothing (`Mutex.Header`).
     pub(super) async fn lock(self: Arc<Self>, r: pb::LockRequest) -> Result<pb::LockResponse, Status> {
-        let place = Place::take(&self, &r.name, Default::default(), r.lease).await.map_err(told)?;
-        let Some(revision) = place.first().await.map_err(told)? else {
+        let place = Place::take(&self, &r.name, Default::default(), r.lease).await.map_err(without_code)?;
+        let Some(revision) = place.first().await.map_err(without_code)? else {
             return Err(session_expired());
         };
         let key = place.kept().key.clone();
@@ -41,7 +41,7 @@ impl Face {
 
     pub(super) async fn unlock(self: Arc<Self>, r: pb::UnlockRequest) -> Result<pb::UnlockResponse, Status> {
         let key = DeleteRangeRequest { key: r.key, ..DeleteRangeRequest::default() };
-        let (revision, _, _) = self.kv.delete_range(key).await.map_err(told)?;
+        let (revision, _, _) = self.kv.delete_range(key).await.map_err(without_code)?;
         Ok(pb::UnlockResponse { header: self.header(revision) })
     }
 
@@ -51,7 +51,7 @@ impl Face {
         self: Arc<Self>,
         r: pb::CampaignRequest,
     ) -> Result<pb::CampaignResponse, Status> {
-        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await.map_err(told)?;
+        let place = Place::take(&self, &r.name, r.value.clone(), r.lease).await.map_err(without_code)?;
         let leader = pb::LeaderKey {
             name: r.name.clone(),
             key: place.key.clone(),
@@ -66,18 +66,18 @@ impl Face {
         // Only a caller that hangs up leaves the queue: after an error of the store the place stays
         // until its lease ends, as with etcd, so that the caller finds it when it comes again.
         let at = place.kept().at;
-        if first.map_err(told)?.is_none() {
+        if first.map_err(without_code)?.is_none() {
             return Err(not_leader()); // its lease ended while it waited
         }
         Ok(pb::CampaignResponse { header: self.header(at), leader: Some(leader) })
     }
 
-    /// Does something to the leader's key as long as it is the leader's. Returns whether it was,
+    /// Runs an operation on the leader's key if it is still the leader's. Returns whether it was,
     /// and the store's revision then.
     async fn as_leader(&self, leader: &pb::LeaderKey, op: RequestOp) -> Result<(bool, i64), Status> {
         let compare = vec![still(&leader.key, leader.rev)];
         let done = self.kv.txn(TxnRequest { compare, success: vec![op], failure: vec![] }).await;
-        let done = done.map_err(told)?;
+        let done = done.map_err(without_code)?;
         Ok((done.succeeded, done.revision))
     }
 
@@ -90,7 +90,7 @@ impl Face {
         let Some(leader) = r.leader else {
             return Err(no_leader_key());
         };
-        let lease = lease_or_new(&self.kv, leader.lease).await.map_err(told)?;
+        let lease = lease_or_new(&self.kv, leader.lease).await.map_err(without_code)?;
         let put = PutRequest { key: leader.key.clone(), value: r.value, lease, ..PutRequest::default() };
         match self.as_leader(&leader, RequestOp::Put(put)).await? {
             (true, revision) => Ok(pb::ProclaimResponse { header: self.header(revision) }),
@@ -99,7 +99,7 @@ impl Face {
     }
 
     pub(super) async fn leader(self: Arc<Self>, r: pb::LeaderRequest) -> Result<pb::LeaderResponse, Status> {
-        let (revision, kv) = owner(&self.kv, &r.name).await.map_err(told)?;
+        let (revision, kv) = owner(&self.kv, &r.name).await.map_err(without_code)?;
         let kv = kv.ok_or_else(no_leader)?;
         Ok(pb::LeaderResponse { header: self.header(revision), kv: Some(kv.into()) })
     }

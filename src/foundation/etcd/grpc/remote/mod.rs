@@ -35,12 +35,14 @@ pub struct Remote {
     tls: Option<Arc<rustls::ClientConfig>>,
     /// The connection, and which one of those that were made it is.
     channel: Mutex<(u64, Option<Channel>)>,
-    /// Where the next connection goes.
+    /// The place in `endpoints` of the next connection.
     next: AtomicUsize,
     seen: Arc<Seen>,
+    /// What broke a connection last; `None` since a call was answered.
+    broken: parking_lot::Mutex<Option<String>>,
 }
 
-/// What the answers of the store, its watches included, have told.
+/// What the store's answers, those of watches included, have shown of its revisions.
 #[derive(Default)]
 struct Seen {
     revision: AtomicI64,
@@ -67,8 +69,11 @@ impl Seen {
         error_of(status, self.revision(), self.compacted())
     }
 
-    /// What one message of a watch tells its reader; `None` if nothing.
-    fn told(&self, answer: Result<pb::WatchResponse, Status>) -> Option<Result<WatchResponse, Error>> {
+    /// Returns what the reader of a watch gets for one message; `None` if nothing.
+    fn watch_response(
+        &self,
+        answer: Result<pb::WatchResponse, Status>,
+    ) -> Option<Result<WatchResponse, Error>> {
         let answer = match answer {
             Ok(answer) => answer,
             Err(status) => return Some(Err(self.error(&status))),
@@ -85,7 +90,8 @@ impl Remote {
     /// # Errors
     /// - The error of the last endpoint that was tried, if none takes a connection (see
     ///   [`Channel::connect`]); each has 2 s.
-    /// - `Dial` with the names of all if no linearizable read is answered, for which there are 6 s.
+    /// - `NoAnswer` with the names of all if no linearizable read is answered, for which there are
+    ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks them.
     pub async fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,
@@ -96,13 +102,26 @@ impl Remote {
             channel: Mutex::default(),
             next: AtomicUsize::new(0),
             seen: Arc::default(),
+            broken: parking_lot::Mutex::default(),
         };
         remote.channel().await?;
-        let answered = remote.read_barrier().await;
-        let names: Vec<String> = remote.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect();
-        answered
-            .map_err(|cause| ConnectError::Dial { endpoint: names.join(","), cause: cause.to_string() })?;
-        Ok(remote)
+        match remote.read_barrier().await {
+            Ok(()) => Ok(remote),
+            Err(error) => Err(remote.unanswered(&error)),
+        }
+    }
+
+    /// Returns why the first read was not answered. After `Timeout` that is what broke the
+    /// connections, if something did: no etcd has said that the time is over.
+    fn unanswered(&self, error: &Error) -> ConnectError {
+        let names: Vec<String> = self.endpoints.iter().map(|e| format!("{}:{}", e.host, e.port)).collect();
+        let broken = self.broken.lock().clone();
+        let cause = match (error, broken) {
+            (Error::Timeout, Some(broken)) => broken,
+            (Error::Unavailable { cause }, _) => cause.clone(),
+            (error, _) => error.to_string(),
+        };
+        ConnectError::NoAnswer { endpoint: names.join(","), cause }
     }
 
     /// The connection, or a new one to the first server that takes it.
@@ -148,8 +167,8 @@ impl Remote {
     /// - a read at the same server when it says `Unavailable` for another reason, such as an
     ///   election that goes on.
     ///
-    /// A write that was sent is not repeated: nobody knows what became of it. The next call goes to
-    /// another server then.
+    /// A write that was sent is not repeated: its outcome is unknown. The next call goes to another
+    /// server then.
     async fn call<Q, A>(&self, path: &'static str, ask: Q, reads: bool) -> Result<A, Error>
     where
         Q: Message + Default + Clone + 'static,
@@ -166,14 +185,20 @@ impl Remote {
                 let Ok(answer) = tokio::time::timeout(attempt, channel.unary(path, ask.clone())).await else {
                     self.forget(number).await;
                     if !reads {
-                        return Err(Error::Timeout); // nobody knows what became of it
+                        return Err(Error::Timeout); // its outcome is unknown
                     }
                     continue;
                 };
                 let status = match answer {
-                    Ok(answer) => return Ok(answer),
+                    Ok(answer) => {
+                        *self.broken.lock() = None;
+                        return Ok(answer);
+                    }
                     Err(status) => status,
                 };
+                if is_broken(&status) {
+                    *self.broken.lock() = Some(causes(&status));
+                }
                 if is_broken(&status) || cannot_serve(&status) {
                     self.forget(number).await;
                     others -= usize::from(cannot_serve(&status));
@@ -203,10 +228,24 @@ fn is_broken(status: &Status) -> bool {
     is_here || (status.code() == Code::Unavailable && !status.message().starts_with("etcdserver:"))
 }
 
-/// The server answers, but is of no use now: it is cut off from the others, or ends.
+/// The server answers, but is of no use now: it is cut off from the others, or ends, or is a
+/// learner, which has not caught up with the others yet, or no etcd at all.
 fn cannot_serve(status: &Status) -> bool {
     let signs = ["etcdserver: no leader", "etcdserver: request timed out", "etcdserver: server stopped"];
-    status.code() == Code::Unavailable && signs.iter().any(|sign| status.message().starts_with(sign))
+    match status.code() {
+        Code::Unavailable => signs.iter().any(|sign| status.message().starts_with(sign)),
+        Code::FailedPrecondition => status.message() == "etcdserver: rpc not supported for learner",
+        Code::Unimplemented => true,
+        _ => false,
+    }
+}
+
+/// Returns what broke a connection: the status has only the first of the causes in its text.
+fn causes(status: &Status) -> String {
+    let causes = std::iter::successors(std::error::Error::source(status), |e| e.source());
+    causes.map(ToString::to_string).fold(status.message().to_string(), |text, cause| {
+        if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
+    })
 }
 
 fn chain(error: &dyn std::error::Error) -> String {
@@ -260,7 +299,7 @@ impl Storage for Remote {
             }
         };
         let seen = self.seen.clone();
-        let told = answers.filter_map(move |answer| std::future::ready(seen.told(answer)));
+        let told = answers.filter_map(move |answer| std::future::ready(seen.watch_response(answer)));
         // A server that stops may end the stream well. For the reader the watch is over all the
         // same, and the store is not.
         let end = Err(Error::Unavailable { cause: "the server ended the watch".into() });
@@ -308,7 +347,7 @@ impl Storage for Remote {
     }
 }
 
-/// What one message tells; `None` if nothing.
+/// Returns the changes in one message; `None` if there are none.
 fn changes(answer: pb::WatchResponse) -> Option<Result<WatchResponse, Error>> {
     if answer.canceled {
         return Some(Err(match answer.compact_revision {

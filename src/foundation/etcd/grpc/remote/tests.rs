@@ -23,15 +23,18 @@ fn a_watch_tells_how_far_the_store_is() {
     let header = |revision| Some(pb::ResponseHeader { revision, ..Default::default() });
     let kv = Some(pb::KeyValue { mod_revision: 8, ..Default::default() });
     let events = vec![pb::Event { kv, ..Default::default() }];
-    let told = seen.told(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
+    let told = seen.watch_response(Ok(pb::WatchResponse { header: header(9), events, ..Default::default() }));
     assert_eq!(told.map(|told| told.map(|told| told.revision)), Some(Ok(8)));
     assert_eq!((seen.revision(), seen.compacted()), (9, 0));
     let (canceled, compact_revision) = (true, 5);
     let end = pb::WatchResponse { header: header(9), canceled, compact_revision, ..Default::default() };
-    assert_eq!(seen.told(Ok(end)).map(|told| told.err()), Some(Some(Error::Compacted { compact_revision })));
+    assert_eq!(
+        seen.watch_response(Ok(end)).map(|told| told.err()),
+        Some(Some(Error::Compacted { compact_revision }))
+    );
     assert_eq!(seen.compacted(), 5);
     let words = Status::out_of_range("etcdserver: mvcc: required revision has been compacted");
-    let told = seen.told(Err(words)).and_then(Result::err);
+    let told = seen.watch_response(Err(words)).and_then(Result::err);
     assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
 }
 
@@ -50,6 +53,7 @@ enum Server {
     /// Its watches end at once, and well.
     Ends,
     Says(&'static str),
+    Refuses(Code, &'static str),
     /// It meets an election, and says so so many times. Then it is well.
     Elects(&'static AtomicUsize),
     Hangs,
@@ -83,6 +87,7 @@ async fn etcd(server: Server) -> Endpoint {
                     Ok(tonic::Response::new(pb::RangeResponse { header, ..Default::default() }))
                 }
                 Server::Says(error) => Err(Status::unavailable(error)),
+                Server::Refuses(code, words) => Err(Status::new(code, words)),
                 Server::Hangs => std::future::pending().await,
             }
         });
@@ -104,6 +109,8 @@ async fn a_server_that_answers_but_cannot_serve_is_left() {
         Server::Says("etcdserver: no leader"),
         Server::Says("etcdserver: request timed out, possibly due to connection lost"),
         Server::Says("etcdserver: server stopped"),
+        Server::Refuses(Code::FailedPrecondition, "etcdserver: rpc not supported for learner"),
+        Server::Refuses(Code::Unimplemented, "grpc-status header missing, mapped from HTTP status code 404"),
         Server::Hangs,
     ];
     for server in sick {
@@ -155,6 +162,29 @@ async fn a_write_that_was_not_sent_goes_over_another_connection() {
     let ask = pb::RangeRequest::default();
     let write: Result<pb::RangeResponse, Error> = remote.call("/etcdserverpb.KV/Txn", ask, false).await;
     assert!(write.is_ok(), "{write:?}");
+}
+
+/// A server that wants TLS does so, and one that wants a certificate.
+#[tokio::test]
+async fn what_breaks_each_connection_is_told_and_no_timeout() {
+    let mut remote = Remote::connect(vec![etcd(Server::Well).await], None).await.expect("it is well");
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    remote.endpoints[0].port = listener.local_addr().expect("an address").port();
+    *remote.channel.lock().await = Default::default();
+    tokio::spawn(async move { while listener.accept().await.is_ok() {} }); // and closed at once
+    let broke = async {
+        while remote.broken.lock().is_none() {
+            let _ = tokio::time::timeout(10 * AGAIN, remote.read_barrier()).await; // it asks for longer
+        }
+    };
+    tokio::time::timeout(CALL, broke).await.expect("it does not notice");
+    let broken = remote.broken.lock().clone().expect("it broke");
+    let text = |error| remote.unanswered(&error).to_string();
+    assert!(text(Error::Timeout).ends_with(&broken), "{broken}");
+    assert!(text(Error::NoLeader).ends_with(" answers no read: etcdserver: no leader"));
+    let unknown = Error::Unavailable { cause: "etcdserver: user name is empty".into() };
+    assert!(text(unknown).ends_with(" answers no read: etcdserver: user name is empty"));
+    assert_eq!(causes(&Status::from_error(Box::new(std::io::Error::other("reset")))), "reset");
 }
 
 #[tokio::test]

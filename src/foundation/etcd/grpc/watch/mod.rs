@@ -3,6 +3,15 @@
 //! One task reads what the client asks; each watch has a task of its own, which sends events and,
 //! when it is asked, how far it is. They share one queue to the client: while that is full, they
 //! wait, and the store keeps what happens meanwhile.
+//!
+//! ```text
+//! client ── create, cancel, progress ──► Session ── starts, cancels, asks ──► Follow 1, 2, …
+//!    ▲                                      │ created, canceled                │      ▲
+//!    └─────────────── one queue ◄───────────┴────── events, progress ◄─────────┘   Watcher
+//! ```
+//!
+//! A question about progress is a [`Round`]: each watch gets a [`Receipt`] and returns it when it
+//! has sent all that had happened. The last one to do so answers the client.
 
 use super::super::api::{Error, EventType, Revision, WatchRequest, WatchResponse};
 use super::super::pb;
@@ -60,10 +69,10 @@ impl Receipt {
 
     /// Notes how far the watch is. Returns the revision of the answer if no other watch is awaited:
     /// then this one answers, before it goes on with events that are newer than the answer.
-    fn give_back(&self, told: Revision) -> Option<Revision> {
+    fn give_back(&self, at: Revision) -> Option<Revision> {
         let mut round = self.round();
         round.left -= 1;
-        round.oldest = Some(round.oldest.map_or(told, |oldest| oldest.min(told)));
+        round.oldest = Some(round.oldest.map_or(at, |oldest| oldest.min(at)));
         round.oldest.filter(|_| round.left == 0)
     }
 }
@@ -74,7 +83,7 @@ struct Watching {
     questions: mpsc::Sender<Receipt>,
 }
 
-/// What the client sees as one stream.
+/// One stream of a client, with all watches on it.
 struct Session {
     face: Arc<Face>,
     out: Out,
@@ -89,7 +98,7 @@ struct Session {
     asking: bool,
 }
 
-/// What a task of a session was.
+/// The kind of a session's task that has ended.
 enum Ended {
     Watch,
     Round,
@@ -114,7 +123,7 @@ impl Session {
         loop {
             tokio::select! {
                 ask = asks.message(), if asks_more => match ask {
-                    Ok(Some(ask)) => self.take(ask.request_union).await,
+                    Ok(Some(ask)) => self.handle(ask.request_union).await,
                     Ok(None) => asks_more = false, // it has said all; its watches go on until it hangs up
                     Err(status) => {
                         let _ = self.out.send(Err(status)).await; // the client may be gone
@@ -134,7 +143,7 @@ impl Session {
         }
     }
 
-    async fn take(&mut self, ask: Option<pb::WatchUnion>) {
+    async fn handle(&mut self, ask: Option<pb::WatchUnion>) {
         match ask {
             Some(pb::WatchUnion::CreateRequest(create)) => self.create(create).await,
             Some(pb::WatchUnion::CancelRequest(cancel)) => {
@@ -203,8 +212,8 @@ impl Session {
         // Watched before it is announced: whatever the client writes after that is seen.
         let watcher = self.face.kv.watch(request.clone()).await;
         let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
-        // Where a client goes on that has been told of nothing else: the revision from which this
-        // watch counts, not one that came since.
+        // A client that has seen no event goes on from here after a break: the revision from which
+        // this watch counts, not one that came since.
         let header = watcher.as_ref().ok().and_then(|watcher| self.face.header(watcher.made()));
         self.say(pb::WatchResponse { header, watch_id: id, created: true, ..Default::default() }).await;
         let follow = Follow {
@@ -279,7 +288,8 @@ struct Follow {
     out: Out,
     cancel: CancellationToken,
     asked: mpsc::Receiver<Receipt>,
-    /// For each answer about progress that is to come: who asked, or nobody but the clock.
+    /// For each answer about progress that is to come: the client's question, or `None` if the
+    /// clock asked.
     receipts: VecDeque<Option<Receipt>>,
 }
 
@@ -374,7 +384,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
-        let told = record::told(&self.request, response.revision, &events);
+        let call = record::watch_call(&self.request, response.revision, &events);
         let mut pieces = match self.fragment {
             true => {
                 let (header, fragment) = (header.clone(), true);
@@ -390,13 +400,13 @@ impl Follow {
             self.send(pb::WatchResponse { header: header.clone(), events, fragment, ..Default::default() })
                 .await?;
         }
-        self.face.emit(told);
+        self.face.emit(call);
         Ok(true)
     }
 
     /// Says how far the watch is, and answers the client if this was the last missing word.
-    async fn give_back(&self, receipt: &Receipt, told: Revision) -> Result<(), Over> {
-        let Some(revision) = receipt.give_back(told) else { return Ok(()) };
+    async fn give_back(&self, receipt: &Receipt, at: Revision) -> Result<(), Over> {
+        let Some(revision) = receipt.give_back(at) else { return Ok(()) };
         let header = self.face.header(revision);
         while receipt.round().answers > 0 {
             self.say(pb::WatchResponse { header: header.clone(), watch_id: ALL, ..Default::default() })
@@ -419,7 +429,7 @@ impl Follow {
     }
 }
 
-/// Why a watch ends.
+/// The reason for which a watch ends.
 enum Over {
     Canceled,
     /// The client is.

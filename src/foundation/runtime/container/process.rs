@@ -15,7 +15,7 @@ const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 /// Image and pod together say what runs.
 ///
 /// Also returns what the pod asked for and does not get, a sentence each.
-pub(super) fn program(
+pub(super) fn process(
     config: &ContainerConfig,
     image: &Definition,
     hostname: &str,
@@ -34,10 +34,11 @@ pub(super) fn program(
     if argv.is_empty() {
         return Err(Error::Start("no command specified".into()));
     }
-    let ours = [("PATH".to_string(), PATH.to_string()), ("HOSTNAME".to_string(), hostname.to_string())];
-    let terminal = config.tty.then(|| ("TERM".to_string(), "xterm".to_string()));
-    let of_image = image.env.iter().map(|(name, value)| ((*name).to_string(), (*value).to_string()));
-    let env = environment(ours.into_iter().chain(terminal).chain(of_image).chain(config.env.iter().cloned()));
+    let ours = [("PATH", Some(PATH)), ("TERM", config.tty.then_some("xterm")), ("HOSTNAME", Some(hostname))];
+    let ours = ours.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let of_runtime_and_image = ours.chain(image.env.iter().copied());
+    let all = of_runtime_and_image.map(|(name, value)| (name.to_string(), value.to_string()));
+    let env = environment(all.chain(config.env.iter().cloned()));
     let security = &config.security;
     let mut capabilities = capabilities(security);
     let mut warnings = Vec::new();
@@ -135,9 +136,10 @@ fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }
 
-/// Default capabilities plus `add` minus `drop`. `ALL` counts before the names do, so `drop: [ALL],
-/// add: [X]` leaves X; a name in both lists is dropped. The order is that of containerd's
-/// `WithCapabilities`: add ALL, drop ALL, add names, drop names.
+/// Default capabilities plus `add` minus `drop`, in order. `ALL` counts before the names do, so
+/// `drop: [ALL], add: [X]` leaves X; a name in both lists is dropped. The order of the steps is
+/// that of containerd's `WithCapabilities`: add ALL, drop ALL, add names, drop names. The lists are
+/// as long as an object may be: the API takes any name.
 pub(super) fn capabilities(security: &Security) -> Vec<String> {
     let all = confine::all_capabilities();
     if security.privileged {
@@ -145,16 +147,16 @@ pub(super) fn capabilities(security: &Security) -> Vec<String> {
     }
     // As containerd, which writes `CAP_` before whatever the pod names: `CAP_X` is no capability.
     let plain = |name: &String| name.to_uppercase();
-    let add: Vec<String> = security.add_capabilities.iter().map(plain).collect();
-    let dropped: Vec<String> = security.drop_capabilities.iter().map(plain).collect();
+    let add: BTreeSet<String> = security.add_capabilities.iter().map(plain).collect();
+    let dropped: BTreeSet<String> = security.drop_capabilities.iter().map(plain).collect();
     let defaults = confine::DEFAULT_CAPABILITIES.iter().map(|name| (*name).to_string());
-    let mut keep: Vec<String> = if add.iter().any(|c| c == "ALL") { all } else { defaults.collect() };
-    if dropped.iter().any(|c| c == "ALL") {
+    let mut keep: BTreeSet<String> = match add.contains("ALL") {
+        true => all.into_iter().collect(),
+        false => defaults.collect(),
+    };
+    if dropped.contains("ALL") {
         keep.clear();
     }
     keep.extend(add.into_iter().filter(|c| c != "ALL"));
-    keep.retain(|c| !dropped.contains(c));
-    keep.sort();
-    keep.dedup();
-    keep
+    keep.into_iter().filter(|c| !dropped.contains(c)).collect()
 }

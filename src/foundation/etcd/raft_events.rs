@@ -1,15 +1,15 @@
-//! What happens inside Raft, as the records of a member tell of it.
+//! Raft's events, as a member records them.
 
 use raft::{Event, MemberId, ProgressState, Refusal, Role};
 use tap::{RaftRole, VoteRefusal};
 
-/// Returns the event of a record that tells of a Raft event, with the members' names; `None` for
-/// Raft events that happen with every write. For example `Voted { term: 5, to: 2, pre: true }` is
+/// Returns the recorded event for an event of Raft, with the members' names; `None` for events
+/// that happen with every write. For example `Voted { term: 5, to: 2, pre: true }` is
 /// [`Vote`](tap::Event::Vote) `{ term: 5, to: "control-plane2", pre: true }`.
 pub(super) fn describe(event: &Event, name: impl Fn(MemberId) -> String) -> Option<tap::Event> {
     Some(match event {
         Event::Append { .. } | Event::Commit { .. } | Event::ReadConfirmed { .. } => return None,
-        Event::Role { term, role } => tap::Event::Role { term: *term, role: told_role(*role) },
+        Event::Role { term, role } => tap::Event::Role { term: *term, role: recorded_role(*role) },
         Event::Leader { term, leader } => tap::Event::Leader { term: *term, leader: name(*leader) },
         Event::ElectionTimeout { term } => tap::Event::ElectionTimeout { term: *term },
         Event::Voted { term, to, pre } => tap::Event::Vote { term: *term, to: name(*to), pre: *pre },
@@ -44,7 +44,7 @@ pub(super) fn describe(event: &Event, name: impl Fn(MemberId) -> String) -> Opti
 }
 
 /// A member's role as records name it.
-fn told_role(role: Role) -> RaftRole {
+fn recorded_role(role: Role) -> RaftRole {
     match role {
         Role::Follower => RaftRole::Follower,
         Role::PreCandidate => RaftRole::PreCandidate,
