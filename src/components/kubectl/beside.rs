@@ -2,14 +2,14 @@
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
-use crate::files;
+use crate::file_names;
 
 /// Why each file that is not there cannot be read. kubectl looks for all of them before it reads
 /// one, or looks at the arguments.
 pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     let is_path =
         |file: &&String| *file != "-" && !file.starts_with("http://") && !file.starts_with("https://");
-    files.iter().filter(is_path).filter_map(|file| files::named(ctx, file).err()).collect()
+    files.iter().filter(is_path).filter_map(|file| file_names::named(ctx, file).err()).collect()
 }
 
 /// Why arguments beside files are refused; `are_pairs`: they are in the form `TYPE/NAME`, or mean
@@ -26,8 +26,65 @@ pub(crate) fn refusal(ctx: &Ctx, files: &[String], are_pairs: bool) -> Fail {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, config_map};
+    use crate::Env;
+    use crate::testing::{Server, at, config_map};
     use serde_json::json;
+
+    #[tokio::test]
+    async fn an_empty_file_name_does_not_mean_the_current_folder() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["a", "b"] {
+            let map = config_map(name, json!({}));
+            std::fs::write(dir.path().join(format!("{name}.yaml")), map.to_string()).unwrap();
+            server.hold(&at(name), map);
+        }
+        let why = "the path \"\" does not exist\n";
+        for (file, told) in [("a.yaml,", format!("error: {why}")), (",", format!("{why}{why}"))] {
+            let env = Env { cwd: dir.path().into(), ..Env::default() };
+            let said = server.kubectl_in(&["delete", "-f", file], "", env).await;
+            assert_eq!((said.code, said.err), (1, told), "{file}");
+            assert!(server.object(&at("a")).is_some() && server.object(&at("b")).is_some(), "{file}");
+        }
+    }
+
+    /// As kubectl, which asks the kernel about the path as it was typed.
+    #[tokio::test]
+    async fn a_path_that_cannot_be_read_is_told_as_by_go() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        std::fs::create_dir(dir.path().join("sub")).unwrap();
+        for file in ["a.yaml", "sub/a.yaml"] {
+            std::fs::write(dir.path().join(file), config_map("a", json!({})).to_string()).unwrap();
+        }
+        std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (file, told) in [
+            ("a.yaml/", "error: the path \"a.yaml/\" cannot be accessed: stat a.yaml/: not a directory\n"),
+            ("link", "error: error parsing link: read link: is a directory\n"),
+            ("link/", ""),
+        ] {
+            let env = Env { cwd: dir.path().into(), ..Env::default() };
+            let said = server.kubectl_in(&["get", "-o", "name", "-f", file], "", env).await;
+            assert_eq!(said.err, told, "{file}");
+            assert_eq!(said.out == "configmap/a\n", told.is_empty(), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_cannot_be_read_does_not_keep_the_others() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        for name in ["a", "z"] {
+            let file = dir.path().join(format!("{name}.yaml"));
+            std::fs::write(file, config_map(name, json!({})).to_string()).unwrap();
+        }
+        std::os::unix::fs::symlink(".", dir.path().join("m.yaml")).unwrap();
+        let env = || Env { cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["create", "-o", "name", "-f", "."], "", env()).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "configmap/a\nconfigmap/z\n"), "{said:?}");
+        assert_eq!(said.err, "error: error parsing m.yaml: read m.yaml: is a directory\n");
+        // Files are named as Go's `filepath.Walk` does.
+        let said = server.kubectl_in(&["create", "-f", "./."], "", env()).await;
+        assert!(said.code == 1 && said.err.contains("error when creating \"z.yaml\""), "{said:?}");
+    }
 
     #[tokio::test]
     async fn arguments_beside_files_are_refused() {

@@ -1,11 +1,10 @@
 //! What a command is about: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects.
 
-use super::beside;
 use super::ctx::Ctx;
 use super::error::{Fail, text};
-use super::files;
 use super::info::{Info, Options};
 use super::wire::paths;
+use super::{beside, file_names, files};
 use api::gostr::quote;
 use api::value;
 use client::discovery::Resource;
@@ -65,10 +64,11 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
         let infos = if options.latest { files::selected_there(ctx, infos, options).await? } else { infos };
         return Ok(Asked::Objects(infos, unread));
     }
-    if args.is_empty() {
-        return text(NOTHING);
+    match args {
+        [] if is_selected(ctx, options) => text("at least one resource must be specified to use a selector"),
+        [] => text(NOTHING),
+        args => by_arguments(ctx, args, options).await,
     }
-    by_arguments(ctx, args, options).await
 }
 
 /// Several types with names are pairs: `pods,svc web` is `pods/web svc/web`.
@@ -88,7 +88,7 @@ fn in_pairs(args: &[String]) -> Vec<String> {
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
 pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {
-        return files::names_one(ctx);
+        return file_names::names_one(ctx);
     }
     match in_pairs(args).as_slice() {
         [pair] => pair.contains('/'),
@@ -478,8 +478,10 @@ mod tests {
     async fn names_and_selectors_exclude_each_other() {
         let pairs = "selectors and the all flag cannot be used when passing resource/name arguments";
         let names = "name cannot be provided when a selector is specified";
+        let no_type = "at least one resource must be specified to use a selector";
         for (line, why) in [
             (["delete", "cm", "web", "--all"], names),
+            (["delete", "-lapp=web", "--now", "--wait=false"], no_type),
             (["delete", "cm/web", "cm/db", "--all"], pairs),
             (["delete", "cm", "web", "--selector=app=web"], names),
             (["delete", "cm", "web", "--field-selector=metadata.name=web"], names),

@@ -3,23 +3,30 @@
 
 use super::ctx::Ctx;
 use super::error::{Fail, go_io, text};
+use super::file_names::{self, EXTENSIONS};
 use super::info::{Info, Options};
 use super::manifest::{self, sorted};
+use super::metadata;
 use api::gostr::quote;
 use api::labels::Selector;
-use api::{schema, value};
+use api::value;
 use client::discovery::Resource;
-use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use serde_json::Value;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// What kubectl says of an item of a list that is nothing.
-const KINDLESS: &str = "unable to get type info from the object \"*unstructured.Unstructured\": Object 'Kind' is missing in 'object has no kind field '";
+/// What an item of a list has to say, with what kubectl says behind [`UNTYPED`] of one that does
+/// not.
+const OF_ITEMS: [(&str, &str); 2] = [
+    ("kind", "Object 'Kind' is missing in 'object has no kind field '"),
+    ("apiVersion", "Object 'apiVersion' is missing in 'object has no apiVersion field'"),
+];
+const UNTYPED: &str = "unable to get type info from the object \"*unstructured.Unstructured\"";
 
-/// A file's name and content.
+/// A file's name and content, or why it cannot be read, which does not keep the others.
 struct Source {
     name: String,
-    text: Vec<u8>,
+    text: Result<Vec<u8>, Fail>,
 }
 
 /// Objects of manifests that match `--selector`, with resource and namespace found for each; what
@@ -31,25 +38,28 @@ pub(crate) async fn read(
 ) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut infos, mut failures) = (vec![], vec![]);
     let selector = selector_of_files(ctx, options)?.filter(|_| !options.latest);
-    for source in sources(ctx, files).await? {
-        let documents = match manifest::documents_with_warnings(&source.text) {
-            Ok((documents, warnings)) => {
-                warnings.iter().for_each(|why| ctx.note(format!("Warning: {}: {why}", source.name)));
-                documents
-            }
-            Err(why) => {
-                failures.push(Fail::Text(format!("error parsing {}: {why}", source.name)));
+    for Source { name, text } in sources(ctx, files).await? {
+        let documents = text.and_then(|text| {
+            let parsed = manifest::documents_with_warnings(&text);
+            parsed.map_err(|why| Fail::Text(format!("error parsing {name}: {why}")))
+        });
+        let (documents, warnings) = match documents {
+            Ok(found) => found,
+            Err(fail) => {
+                failures.push(fail);
                 continue;
             }
         };
+        warnings.iter().for_each(|why| ctx.note(format!("Warning: {name}: {why}")));
         for document in documents.into_iter().map(sorted) {
-            let outcome = match mistyped_metadata(&document, &source.name) {
+            let outcome = match metadata::mistyped(&document, &name) {
                 Some(fail) => Err(fail),
-                None => flatten(ctx, document, &source.name, options, &mut infos).await,
+                None => flatten(ctx, document, &name, options, &mut infos).await,
             };
             match outcome {
                 Ok(()) => {}
                 Err(fail @ Fail::Text(_)) => failures.push(fail),
+                Err(fail) if fail.message().starts_with(UNTYPED) => failures.push(fail),
                 Err(other) => return Err(other),
             }
         }
@@ -100,9 +110,6 @@ pub(crate) async fn of_document(ctx: &Ctx, document: Value, source: &str) -> Res
     Ok(infos)
 }
 
-/// Kinds of files that are manifests, where a folder is read.
-const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
-
 async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     let mut found = vec![];
     let folder = ctx.flags.text("kustomize");
@@ -114,21 +121,25 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             return text("the -k flag can't be used with -f or -R");
         }
         let built = super::kustomize::build(ctx, folder).await?;
-        found.push(Source { name: folder.into(), text: built.to_yaml().into_bytes() });
+        found.push(Source { name: folder.into(), text: Ok(built.to_yaml().into_bytes()) });
     }
     // What is not there at all is told before anything is read.
     Fail::join(super::beside::missing(ctx, files))?;
     for file in files {
         if file == "-" {
             let text = manifest::without_byte_order_mark(ctx.read_stdin().await?);
-            found.push(Source { name: "STDIN".into(), text });
+            found.push(Source { name: "STDIN".into(), text: Ok(text) });
         } else if file.starts_with("http://") || file.starts_with("https://") {
-            found.push(Source { name: file.clone(), text: super::wire::url::read(file).await?.to_vec() });
+            let text = super::wire::url::read(file).await.map(|text| text.to_vec());
+            found.push(Source { name: file.clone(), text });
         } else {
-            for (path, name) in named(ctx, file)? {
-                let text =
-                    std::fs::read(&path).map_err(|e| Fail::Text(format!("open {name}: {}", go_io(&e))))?;
-                found.push(Source { name, text: manifest::without_byte_order_mark(text) });
+            for (path, name) in file_names::named(ctx, file)? {
+                let text = std::fs::read(&path).map_err(|e| match e.kind() {
+                    ErrorKind::IsADirectory => format!("error parsing {name}: read {name}: {}", go_io(&e)),
+                    _ => format!("open {name}: {}", go_io(&e)),
+                });
+                let text = text.map(manifest::without_byte_order_mark).map_err(Fail::Text);
+                found.push(Source { name, text });
             }
             if found.is_empty() {
                 // A folder of folders, mostly, without -R: that nothing is done must be told.
@@ -138,91 +149,6 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         }
     }
     Ok(found)
-}
-
-/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
-/// which it is told.
-pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
-    let typed = match ctx.path(file).exists() {
-        true => vec![file.to_string()],
-        false => super::glob::expand(&ctx.env.cwd, file)
-            .map_err(|why| Fail::Text(format!("pattern {} is not valid: {why}", quote(file))))?,
-    };
-    if typed.is_empty() {
-        return text(format!("the path {} does not exist", quote(file)));
-    }
-    let mut names = vec![];
-    for path in typed {
-        walk(&ctx.path(&path), Path::new(&path), ctx.flags.is("recursive"), &mut names)?;
-    }
-    Ok(names)
-}
-
-/// Records whether `-f` and `-k` name one file, URL or kustomization, and not standard input, which
-/// may have any number of documents. (`singleItemImplied` of `visitByPaths` in kubectl's builder.)
-///
-/// Example: true for `-f web.yaml`, and for a folder with one manifest; false for `-f -`, and for
-/// `-f a.yaml -f b.yaml`.
-pub(crate) fn names_one(ctx: &Ctx) -> bool {
-    let count = |file: &String| match file.as_str() {
-        "-" => 2,
-        url if url.starts_with("http://") || url.starts_with("https://") => 1,
-        file => named(ctx, file).map_or(0, |names| names.len()),
-    };
-    let files = ctx.flags.list("filename");
-    match ctx.flags.text("kustomize") {
-        "" => files.iter().map(count).sum::<usize>() == 1,
-        _ => files.is_empty(),
-    }
-}
-
-fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
-    if !path.is_dir() {
-        found.push((path.into(), shown.display().to_string()));
-        return Ok(());
-    }
-    // The entry's own kind: a link to a folder is not entered, as it may lead back here.
-    let entry =
-        |e: std::io::Result<std::fs::DirEntry>| e.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
-    let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
-    entries.sort();
-    for (entry, is_dir) in entries {
-        let (path, shown) = (path.join(&entry), shown.join(&entry));
-        if is_dir {
-            if deep {
-                walk(&path, &shown, deep, found)?;
-            }
-        } else if matches!(path.extension().and_then(|e| e.to_str()), Some(kind) if EXTENSIONS.contains(&kind))
-        {
-            found.push((path, shown.display().to_string()));
-        }
-    }
-    Ok(())
-}
-
-/// Returns why a document's metadata cannot be read as Go's `ObjectMeta`, also where no server is
-/// asked. Source: cli-runtime's `pkg/resource/metadata_decoder.go`.
-///
-/// Example: the label `version: 1`, whose value is a number.
-fn mistyped_metadata(document: &Value, source: &str) -> Option<Fail> {
-    const OF_ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
-    let metadata = document.get("metadata").filter(|metadata| !is_plain(metadata))?;
-    if ["apiVersion", "kind"].iter().any(|field| value::empty(document, field)) {
-        return None; // which is told instead
-    }
-    let why = schema::conform_named(OF_ANY_KIND, &mut json!({"metadata": metadata})).err()?;
-    let why = why.replacen("field ConfigMap.", "field metadataOnlyObject.", 1);
-    Some(Fail::Text(format!("unable to decode {}: {why}", quote(source))))
-}
-
-/// True of the usual metadata, which needs no look at the schemas.
-fn is_plain(metadata: &Value) -> bool {
-    let is_known = |(field, value): (&String, &Value)| match field.as_str() {
-        "name" | "generateName" | "namespace" => value.is_string(),
-        "labels" | "annotations" => value.as_object().is_some_and(|map| map.values().all(Value::is_string)),
-        _ => false,
-    };
-    metadata.as_object().is_some_and(|fields| fields.iter().all(is_known))
 }
 
 /// Lists become their items.
@@ -262,15 +188,13 @@ async fn flatten(
     if kind.is_empty() {
         return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
-    if api_version.is_empty() {
+    // A kind of the core group is found without its version. What is no text is none, though.
+    if api_version.is_empty() && (options.validated || !value::empty(&document, "apiVersion")) {
         return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {
             let mut item = item.clone();
-            if item.is_null() && !options.validated {
-                return Err(Fail::Plain(KINDLESS.into()));
-            }
             // Items of a typed list need not say what they are.
             let of = kind.trim_end_matches("List");
             if item.is_object()
@@ -279,6 +203,11 @@ async fn flatten(
             {
                 value::put(&mut item, "kind", of);
                 value::put(&mut item, "apiVersion", api_version);
+            }
+            let lacks = |field: &str| value::empty(&item, field) && (item.is_object() || item.is_null());
+            let missing = OF_ITEMS.into_iter().find(|(field, _)| lacks(field));
+            if let Some((_, why)) = missing.filter(|_| !options.validated) {
+                return Err(Fail::Plain(format!("{UNTYPED}: {why}")));
             }
             Box::pin(flatten(ctx, item, source, options, into)).await?;
         }
@@ -301,7 +230,8 @@ async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options)
         let (resource, source) = (Arc::new(resource), source.to_string());
         return Ok(Info { resource, namespace, name, object: document, source });
     }
-    let resource = match ctx.discovery().await?.of_kind(api_version, kind) {
+    let of_version = if api_version.is_empty() { "v1" } else { api_version };
+    let resource = match ctx.discovery().await?.of_kind(of_version, kind) {
         Some(resource) => resource,
         None => {
             let namespace = value::text(&document, "metadata.namespace");
@@ -317,7 +247,9 @@ async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options)
     };
     let mut namespace = value::text(&document, "metadata.namespace").to_string();
     if !resource.namespaced {
+        // `FilterNamespace` of kubectl's builder
         namespace = String::new();
+        value::remove(&mut document, "metadata.namespace");
     } else if namespace.is_empty() {
         namespace = default;
         value::put(&mut document, "metadata.namespace", namespace.as_str());
@@ -336,38 +268,34 @@ mod tests {
     use super::*;
     use crate::Env;
     use crate::testing::{Server, at, config_map};
+    use serde_json::json;
 
-    /// A label `version: 1` in quotes would be a text.
+    /// As with kubectl: what creates or applies asks for the version, what finds does not.
     #[tokio::test]
-    async fn metadata_of_a_wrong_type_is_refused_before_the_server_sees_it() {
+    async fn a_kind_of_the_core_group_is_found_without_its_version() {
         let server = Server::start().await;
-        for (metadata, why) in [
+        server.hold(&at("a"), config_map("a", json!({})));
+        let get = ["get", "-o", "name", "-f", "-"];
+        let said = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        for (text, told) in [
+            ("{kind: Deployment, metadata: {name: a}}", "no matches for kind \"Deployment\" in version \"\""),
+            ("{kind: ConfigMap, apiVersion: 1}", "Object 'apiVersion' is missing in '{"),
             (
-                "{labels: {version: 1}}",
-                "number into Go struct field ObjectMeta.metadata.labels of type string",
+                "{kind: ConfigMapList, apiVersion: v1, items: [{kind: ConfigMap, metadata: {name: a}}]}",
+                "Object 'apiVersion' is missing in 'object has no apiVersion field'",
             ),
             (
-                "{annotations: {x: true}}",
-                "bool into Go struct field ObjectMeta.metadata.annotations of type string",
+                "{kind: List, apiVersion: v1, items: [{metadata: {name: a}}]}",
+                "Object 'Kind' is missing in 'object",
             ),
-            (
-                "{finalizers: x}",
-                "string into Go struct field ObjectMeta.metadata.finalizers of type []string",
-            ),
-            ("x", "string into Go struct field metadataOnlyObject.metadata of type v1.ObjectMeta"),
         ] {
-            let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
-            for line in [&["apply", "--dry-run=client"][..], &["create"], &["delete"]] {
-                let words = [line, &["-f", "-"]].concat();
-                let said = server.kubectl_in(&words, &text, Env::default()).await;
-                let err = format!("error: unable to decode \"STDIN\": json: cannot unmarshal {why}\n");
-                assert_eq!((said.code, said.err), (1, err), "{line:?} {metadata}");
-            }
+            let said = server.kubectl_in(&get, text, Env::default()).await;
+            assert!(said.code == 1 && said.err.contains(told), "{text}: {said:?}");
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was written");
-        let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, generation: 1, finalizers: [x/y]}}";
+        let text = "{kind: ConfigMap, metadata: {name: b}}";
         let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.code == 1 && said.err.contains("apiVersion not set"), "{said:?}");
     }
 
     /// `-R` was forgotten, mostly.
@@ -465,21 +393,5 @@ mod tests {
         let server = Server::start().await;
         let said = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
         assert_eq!((said.code, said.err.as_str()), (1, "error: the -k flag can't be used with -f or -R\n"));
-    }
-
-    #[test]
-    fn links_to_folders_are_not_entered() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("deep")).unwrap();
-        for file in ["a.yaml", "deep/b.yaml", "note.txt"] {
-            std::fs::write(dir.path().join(file), "").unwrap();
-        }
-        for (to, link) in [(".", "x"), (".", "y"), ("..", "deep/up"), ("a.yaml", "c.yaml")] {
-            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
-        }
-        let mut found = vec![];
-        walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
-        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
-        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
     }
 }

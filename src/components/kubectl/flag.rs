@@ -1,5 +1,6 @@
 //! Flags: what each one is, and the values of those that were given, as pflag reads them.
 
+use crate::csv;
 use api::gostr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -121,7 +122,8 @@ impl Flags {
         let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);
         let given = self.given.get(name).into_iter().flatten();
         match split {
-            true => given.flat_map(|v| split_csv(v)).collect(),
+            // It was read once when it was given.
+            true => given.flat_map(|v| csv::first_record(v).unwrap_or_default()).collect(),
             false => given.cloned().collect(),
         }
     }
@@ -151,6 +153,11 @@ impl Flags {
                     return invalid(why);
                 }
             }
+            Kind::List if !value.is_empty() => {
+                if let Err(why) = csv::first_record(&value) {
+                    return invalid(why);
+                }
+            }
             _ => {}
         }
         self.given.entry(flag.name).or_default().push(value);
@@ -163,43 +170,12 @@ impl Flags {
 fn split_pairs(text: &str) -> Vec<String> {
     match text.matches('=').count() {
         1 => vec![text.trim_matches('"').to_string()],
-        _ => split_csv(text),
+        _ => csv::first_record(text).unwrap_or_else(|_| vec![text.to_string()]),
     }
 }
 
-/// `a,"b,c",d` as Go's csv reader splits it.
-fn split_csv(text: &str) -> Vec<String> {
-    let mut parts = vec![];
-    let mut rest = text;
-    if text.is_empty() {
-        return parts;
-    }
-    loop {
-        if let Some(quoted) = rest.strip_prefix('"')
-            && let Some(end) = quoted.find('"')
-        {
-            parts.push(quoted[..end].to_string());
-            rest = &quoted[end + 1..];
-            match rest.strip_prefix(',') {
-                Some(more) => rest = more,
-                None => return parts,
-            }
-            continue;
-        }
-        match rest.split_once(',') {
-            Some((head, tail)) => {
-                parts.push(head.to_string());
-                rest = tail;
-            }
-            None => {
-                parts.push(rest.to_string());
-                return parts;
-            }
-        }
-    }
-}
-
-fn parse_bool(text: &str) -> Option<bool> {
+/// A switch's value, as Go's `strconv.ParseBool` reads it.
+pub(super) fn parse_bool(text: &str) -> Option<bool> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),

@@ -83,3 +83,24 @@ pub(crate) struct Options {
     /// the files (`Latest` of kubectl's builder).
     pub latest: bool,
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::Env;
+    use crate::testing::Server;
+    use serde_json::Value;
+
+    /// Tools write a namespace into every object. Kept, it would differ from the server's object
+    /// for ever, and `apply` would say `configured` each time.
+    #[tokio::test]
+    async fn an_object_of_the_cluster_has_no_namespace() {
+        let server = Server::start().await;
+        let text = "{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}";
+        let said = server.kubectl_in(&["apply", "-f", "-"], text, Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "namespace/a created\n"), "{said:?}");
+        let made = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap().body;
+        assert_eq!(made["metadata"]["namespace"], Value::Null, "{made}");
+        let applied = made["metadata"]["annotations"].to_string();
+        assert!(applied.contains("last-applied") && !applied.contains("namespace\\\""), "{applied}");
+    }
+}

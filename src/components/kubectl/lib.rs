@@ -39,7 +39,10 @@
 //! - A list of objects is read whole before the first of them is changed, so what cannot be read is
 //!   told before what cannot be changed. `deploy.v1.apps` means that version; kubectl forgets the
 //!   version behind a short name.
-//! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …).
+//! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …),
+//!   and prints CSINodes, ServiceCIDRs, IPAddresses and VolumeAttributesClasses as any other kind.
+//! - A List in a List is taken apart; kubectl fails. A list in a manifest is a kind that ends with
+//!   `List`; kubectl takes everything with a field `items` for one.
 //! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
 //!   go-template does not define is refused when the template comes to it.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
@@ -54,9 +57,11 @@ mod builder;
 mod cmd;
 mod command;
 pub mod complete;
+mod csv;
 mod ctx;
 mod describe;
 pub mod error;
+mod file_names;
 mod files;
 pub mod flag;
 mod glob;
@@ -69,6 +74,7 @@ mod kustomize;
 pub mod machine;
 pub mod manifest;
 mod merge;
+mod metadata;
 mod output;
 pub mod parse;
 mod print;

@@ -2,7 +2,7 @@
 
 use super::ctx::Line;
 use super::error::Fail;
-use super::flag::Flags;
+use super::flag::{self, Flags};
 use super::table::{self, Verb};
 
 /// A command line that was understood.
@@ -168,7 +168,7 @@ fn read(words: &[String], parsed: &mut Parsed) -> Result<(), String> {
             };
             let Some(flag) = parsed.verb.flag(name) else {
                 if name == "help" {
-                    parsed.help = true;
+                    parsed.help = is_help_wanted(value.as_deref())?;
                     continue;
                 }
                 return Err(format!("unknown flag: --{name}"));
@@ -192,19 +192,35 @@ fn read(words: &[String], parsed: &mut Parsed) -> Result<(), String> {
     Ok(())
 }
 
+/// The value of `--help`, which alone is true.
+fn is_help_wanted(value: Option<&str>) -> Result<bool, String> {
+    let Some(value) = value else { return Ok(true) };
+    let quoted = api::gostr::quote(value);
+    flag::parse_bool(value).ok_or_else(|| {
+        format!(
+            "invalid argument {quoted} for \"-h, --help\" flag: strconv.ParseBool: parsing {quoted}: invalid syntax"
+        )
+    })
+}
+
 /// Reads `it`, `nkube-system` or `o=yaml` after a single dash; returns where to go on. Mistakes
 /// name what is left of the word.
 fn short(letters: &str, words: &[String], mut at: usize, parsed: &mut Parsed) -> Result<usize, String> {
     for (i, letter) in letters.char_indices() {
         let rest = &letters[i + letter.len_utf8()..];
+        // pflag takes the sign for a part of the value if nothing follows it.
+        let inline = rest.strip_prefix('=').filter(|value| !value.is_empty());
         let Some(flag) = parsed.verb.short_flag(letter) else {
             if letter == 'h' {
-                parsed.help = true;
+                parsed.help = is_help_wanted(inline)?;
+                if inline.is_some() {
+                    return Ok(at);
+                }
                 continue;
             }
             return Err(format!("unknown shorthand flag: '{letter}' in -{}", &letters[i..]));
         };
-        if let Some(value) = rest.strip_prefix('=') {
+        if let Some(value) = inline {
             parsed.flags.give(flag, value.to_string())?;
             return Ok(at);
         }
@@ -262,6 +278,23 @@ mod tests {
         assert_eq!(p.flags.list("from-file"), ["a", "b"]);
         assert_eq!(p.flags.list("from-literal"), ["k=1,2"]);
         assert_eq!(p.flags.text("dry-run"), "unchanged");
+    }
+
+    /// An empty value would select everything: `get pods -l=$UNSET`.
+    #[test]
+    fn a_sign_alone_behind_a_short_flag_is_its_value() {
+        let p = parse(&words("get pods -l= -n=kube-system -oname")).unwrap();
+        let [selector, namespace, output] =
+            ["selector", "namespace", "output"].map(|name| p.flags.text(name));
+        assert_eq!((selector, namespace, output), ("=", "kube-system", "name"));
+        let told = |line: &str| parse(&words(line)).err().map(|f| f.told().0).unwrap_or_default();
+        assert!(told("get pods -A=").starts_with("error: unknown shorthand flag: '=' in -=\n"));
+        assert!(!parse(&words("get pods --help=false")).unwrap().help);
+        assert!(parse(&words("get pods -h=true")).unwrap().help);
+        let why = "error: invalid argument \"x\" for \"-h, --help\" flag: strconv.ParseBool: parsing \"x\": invalid syntax\n";
+        assert!(told("get --help=x").starts_with(why) && told("get -h=x").starts_with(why));
+        let why = "error: invalid argument \"a\\\"b\" for \"-f, --filename\" flag: parse error on line 1, column 2: bare \" in non-quoted-field\n";
+        assert!(told("get -f a\"b").starts_with(why), "{}", told("get -f a\"b"));
     }
 
     #[test]

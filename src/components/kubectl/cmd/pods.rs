@@ -5,6 +5,7 @@ use super::pages::items_of;
 use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::file_names;
 use crate::files;
 use crate::info::{Info, Options};
 use crate::scheme;
@@ -60,7 +61,7 @@ pub(super) async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fai
     let infos = scheme::known(infos, &mut failures);
     Fail::join(failures)?;
     match <[Info; 1]>::try_from(infos) {
-        Ok([one]) if files::names_one(ctx) => pod_behind(ctx, one, scheme::OF_KUBECTL).await,
+        Ok([one]) if file_names::names_one(ctx) => pod_behind(ctx, one, scheme::OF_KUBECTL).await,
         // Standard input counts as several, also with one document.
         _ => text("cannot exec into multiple objects at a time"),
     }

@@ -215,7 +215,7 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
             }
         } else if from.get("fieldRef").is_some() {
             let path = part("fieldRef.fieldPath");
-            let found = pod.map_or(String::new(), |pod| field_of(pod, path));
+            let found = pod.map_or("", |pod| field_of(pod, path));
             text.line(3, format!("{name}:\t{found} ({}:{path})", part("fieldRef.apiVersion")));
         } else if from.get("resourceFieldRef").is_some() {
             let resource = part("resourceFieldRef.resource");
@@ -247,14 +247,12 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
     }
 }
 
-/// What a `fieldRef` means here; kubectl resolves metadata only.
-fn field_of(pod: &Value, path: &str) -> String {
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|p| p.split_once("['")) {
-        return value::at(pod, map)[key].as_str().unwrap_or("").to_string();
-    }
+/// What a `fieldRef` means here. kubectl resolves what every kind can be selected by
+/// (`DefaultMetaV1FieldSelectorConversion`), and shows nothing of labels or the UID.
+fn field_of<'a>(pod: &'a Value, path: &str) -> &'a str {
     match path {
-        "metadata.name" | "metadata.namespace" | "metadata.uid" => value::text(pod, path).to_string(),
-        _ => String::new(),
+        "metadata.name" | "metadata.namespace" => value::text(pod, path),
+        _ => "",
     }
 }
 
@@ -332,6 +330,21 @@ mod tests {
         ] {
             let reference = json!({"resource": resource, "divisor": divisor});
             assert_eq!(resource_of(container, &reference), want, "{reference}");
+        }
+    }
+
+    #[test]
+    fn a_field_reference_shows_name_and_namespace_alone() {
+        let metadata = json!({"name": "web", "namespace": "shop", "uid": "u", "labels": {"a": "b"}});
+        let pod = json!({"metadata": metadata, "spec": {"nodeName": "n"}});
+        for (path, want) in [
+            ("metadata.name", "web"),
+            ("metadata.namespace", "shop"),
+            ("metadata.uid", ""),
+            ("metadata.labels['a']", ""),
+            ("spec.nodeName", ""),
+        ] {
+            assert_eq!(field_of(&pod, path), want, "{path}");
         }
     }
 

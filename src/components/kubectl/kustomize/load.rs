@@ -8,6 +8,7 @@ use crate::go_path;
 use crate::manifest;
 use api::value;
 use serde_json::Value;
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 
 const NAMES: [&str; 3] = ["kustomization.yaml", "kustomization.yml", "Kustomization"];
@@ -139,8 +140,9 @@ pub(super) fn first_missing(path: &Path) -> PathBuf {
     here
 }
 
-/// The objects of a manifest. Lists are taken apart, also those within lists; an item that is empty
-/// is none.
+/// The objects of a manifest. Lists are taken apart, also those within lists, and their items come
+/// behind everything else of the file; an item that is empty is none. Source: kustomize's
+/// `inlineAnyEmbeddedLists`.
 pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
     let broken = |why: String| {
         Fail::Text(format!(
@@ -153,20 +155,21 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         let from = format!("accumulating resources: accumulating resources from '{name}'");
         Fail::Text(format!("{from}: MalformedYAMLError: {why} in File: {name}"))
     };
-    let mut left = manifest::kustomize::documents(bytes).map_err(malformed)?;
-    left.reverse();
-    while let Some(mut object) = left.pop() {
-        if value::text(&object, "kind").ends_with("List") {
+    let mut left = VecDeque::from(manifest::kustomize::documents(bytes).map_err(malformed)?);
+    while let Some(mut object) = left.pop_front() {
+        let kind = value::text(&object, "kind").to_string();
+        if kind.ends_with("List") {
             match object.get_mut("items") {
                 Some(Value::Array(items)) => {
-                    left.extend(std::mem::take(items).into_iter().rev().filter(|item| !is_empty(item)));
+                    left.extend(std::mem::take(items).into_iter().filter(|item| !is_empty(item)));
                     continue;
                 }
                 Some(Value::Null) => continue,
-                _ => {}
+                Some(_) => return Err(broken(format!("expected array in {kind}/items"))),
+                None => {}
             }
         }
-        if value::text(&object, "kind").is_empty() {
+        if kind.is_empty() {
             return Err(broken(format!(
                 "missing Resource metadata in object from '{name}': kind is not set"
             )));
@@ -197,6 +200,9 @@ mod tests {
             format!("kind: List\nitems: [{a}, {inner}, null, {c}]\n---\nkind: List\nitems:\n---\n{d}\n");
         let found = objects(text.as_bytes(), "l.yaml").map_err(|fail| fail.message()).unwrap();
         let names: Vec<&str> = found.iter().map(|one| value::text(&one.object, "metadata.name")).collect();
-        assert_eq!(names, ["a", "b", "c", "d"]);
+        assert_eq!(names, ["d", "a", "c", "b"]);
+        let told = objects(b"{kind: List, metadata: {name: x}, items: {a: b}}", "l.yaml").err();
+        let told = told.map(|fail| fail.message()).unwrap_or_default();
+        assert!(told.contains("expected array in List/items"), "{told}");
     }
 }

@@ -10,17 +10,24 @@
 //! [`build`] goes down the folders and, on its way up, applies each folder's changes to all that
 //! was found below it (`accumulate`): generators, patches, namespace, prefix, labels, annotations,
 //! replicas, images. Hashes come last; then fields that name a renamed object are corrected
-//! ([`refs`]), and everything is put into the order in which it can be applied.
+//! ([`refs`]), what is annotated as local is left out, and the rest is put into the order in which
+//! it can be applied.
 //! ## Left out
 //! Components, replacements and vars, generators and transformers as plugins, Helm charts, own
 //! `configurations` and `openapi`, bases in git, `buildMetadata`, `images.tagSuffix`,
 //! `labels.fields`, `sortOptions.legacySortOptions`: each is refused by its name.
+//!
+//! A plain date in a resource stays as it is written; kustomize makes a time of it. A number among
+//! annotations becomes a text in its usual spelling (`1.5` of `1.50`). Kinds that are newer than
+//! kustomize's schema, e.g. ValidatingAdmissionPolicy, are known to have no namespace.
 //! ## Read next
 //! `change`, the changes; `builder`, which reads the result as if it were a file.
 
+mod annotations;
 mod change;
 mod generate;
 mod load;
+mod merge;
 mod order;
 mod patches;
 mod refs;
@@ -71,6 +78,8 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
     let mut found = accumulate(&root, &loaded, &mut vec![], warnings).await?;
     generate::add_hashes(&mut found);
     refs::follow(&mut found)?;
+    found.iter_mut().for_each(|resource| annotations::finish(&mut resource.object));
+    found.retain(|resource| !annotations::is_local(&resource.object));
     if !loaded.file.keeps_order() {
         order::sort(&mut found);
     }
@@ -81,7 +90,7 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
 fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
     match std::fs::canonicalize(dir) {
         Ok(root) if root.is_dir() => Ok(root),
-        Ok(root) => text(format!("must build at directory: '{}': file is not directory", root.display())),
+        Ok(_) => text(format!("must build at directory: '{shown}': file is not directory")),
         Err(_) => text(format!(
             "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
             load::first_missing(dir).display()

@@ -2,12 +2,12 @@
 
 use super::resource::Resource;
 use super::types::{Kustomization, Patch};
-use super::{load, target};
+use super::{load, merge, target};
 use crate::error::{Fail, text as fail};
 use crate::manifest;
 use crate::print::yaml;
+use api::patch;
 use api::value::{self, text};
-use api::{patch, strategic};
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -169,7 +169,7 @@ fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail>
             };
             // From the end, as a patch may remove objects.
             for index in target::select(goal, all)?.into_iter().rev() {
-                merge(index, &one.object, all, &item.options)?;
+                merge_one(index, &one.object, all, &item.options)?;
             }
             Ok(())
         }
@@ -183,7 +183,7 @@ fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail>
 fn merge_by_name(wanted: &Resource, options: &Options, all: &mut Vec<Resource>) -> Result<(), Fail> {
     let found: Vec<usize> = (0..all.len()).filter(|i| all[*i].is_known_as(wanted)).collect();
     match found.as_slice() {
-        [one] => merge(*one, &wanted.object, all, options),
+        [one] => merge_one(*one, &wanted.object, all, options),
         found => {
             let id = wanted.id();
             let why = if found.is_empty() { "no matches for Id" } else { "multiple matches for Id" };
@@ -196,11 +196,7 @@ fn merge_by_name(wanted: &Resource, options: &Options, all: &mut Vec<Resource>) 
 
 /// A strategic merge patch; name and kind stay unless the options let them change. `$patch: delete`
 /// takes the object away.
-fn merge(index: usize, document: &Value, all: &mut Vec<Resource>, options: &Options) -> Result<(), Fail> {
-    if text(document, "$patch") == "delete" {
-        all.remove(index);
-        return Ok(());
-    }
+fn merge_one(index: usize, document: &Value, all: &mut Vec<Resource>, options: &Options) -> Result<(), Fail> {
     let resource = &mut all[index];
     let allows = |option: &str| options.get(option).copied().unwrap_or(false);
     let (name, kind) = (allows("allowNameChange"), allows("allowKindChange"));
@@ -215,8 +211,11 @@ fn merge(index: usize, document: &Value, all: &mut Vec<Resource>, options: &Opti
             value::remove(&mut document, path);
         }
     }
-    let kind = resource.kind().to_string();
-    strategic::apply(&kind, &mut resource.object, &document).map_err(Fail::Text)
+    let shape = resource.shape();
+    if !merge::apply(shape, &mut resource.object, document).map_err(Fail::Text)? {
+        all.remove(index);
+    }
+    Ok(())
 }
 
 /// Applies a JSON patch. Kustomize keeps what it knows of an object in annotations of its own, so

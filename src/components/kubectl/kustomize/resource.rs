@@ -2,6 +2,7 @@
 
 use api::gostr::quote;
 use api::kinds;
+use api::shape::Shape;
 use api::value;
 use serde_json::Value;
 
@@ -90,6 +91,10 @@ impl Resource {
             "" => "default",
             named => named,
         }
+    }
+    /// Returns how its lists merge. Of a kind that is not built in nothing is known.
+    pub(crate) fn shape(&self) -> Shape<'static> {
+        kinds::find(self.group(), self.version(), self.kind()).map_or(Shape::Free, Shape::of)
     }
     /// Records whether an object of its kind has no namespace.
     pub(crate) fn is_cluster_scoped(&self) -> bool {

@@ -34,14 +34,17 @@ fn without_conversion(why: String) -> String {
 }
 
 /// Returns a text in UTF-8 without its byte order mark. PowerShell's `>` writes a mark of UTF-16,
-/// which says how the text is decoded. Upstream reads files and standard input so, but no URLs
+/// which says how the text is decoded. What is no text, e.g. a remark that an editor wrote in the
+/// machine's own encoding, becomes U+FFFD. Upstream reads files and standard input so, but no URLs
 /// (`FileVisitor.Visit` in k8s.io/cli-runtime).
 pub(crate) fn without_byte_order_mark(text: Vec<u8>) -> Vec<u8> {
     let unit: fn([u8; 2]) -> u16 = match text.first_chunk::<2>() {
         Some([0xff, 0xfe]) => u16::from_le_bytes,
         Some([0xfe, 0xff]) => u16::from_be_bytes,
-        _ if text.starts_with(b"\xef\xbb\xbf") => return text[3..].to_vec(),
-        _ => return text,
+        _ => {
+            let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+            return String::from_utf8_lossy(text).into_owned().into_bytes();
+        }
     };
     let pairs = text[2..].chunks(2);
     // Half a character at the end is none.
@@ -198,7 +201,9 @@ mod tests {
         for bytes in [text.into(), utf8, encoded(u16::to_le_bytes), encoded(u16::to_be_bytes)] {
             assert_eq!(documents(&without_byte_order_mark(bytes)).unwrap(), want);
         }
-        assert_eq!(without_byte_order_mark(b"\xff".to_vec()), b"\xff", "no mark");
+        assert_eq!(without_byte_order_mark(b"a\xff".to_vec()), "a\u{fffd}".as_bytes(), "no mark");
+        let korean = documents(&without_byte_order_mark(b"# \xc0\xa5 (CP949)\na: 1\n".to_vec()));
+        assert_eq!(korean, Ok(vec![json!({"a": 1})]));
         let json = documents(&without_byte_order_mark("\u{feff}{\"a\": 1}\n{\"b\": 2}".into()));
         assert_eq!(json.map(|documents| documents.len()), Ok(2));
         for (bytes, want) in [(b"\xff\xfea".to_vec(), "\u{fffd}"), (b"\xff\xfe\x00\xd8".to_vec(), "\u{fffd}")]

@@ -1,6 +1,5 @@
 //! `-o custom-columns=NAME:.metadata.name,IMAGE:.spec.containers[*].image`
 
-use super::json;
 use super::jsonpath::{self, JsonPath};
 use super::tab::Remembering;
 use super::table::escaped;
@@ -71,13 +70,8 @@ impl Columns {
             let mut cells = vec![];
             for (_, path) in &self.columns {
                 let found: Vec<Value> = path.find(object)?.into_iter().flatten().collect();
-                let shown = |v: &Value| match v {
-                    Value::Object(_) | Value::Array(_) => gostr::plain(v),
-                    Value::Null => "<nil>".into(), // there, in contrast to a field that is missing
-                    Value::String(s) => s.clone(),
-                    other => json::compact(other),
-                };
-                let texts: Vec<String> = found.iter().map(|v| escaped(&shown(v))).collect();
+                // A null is `<nil>`, in contrast to a field that is missing.
+                let texts: Vec<String> = found.iter().map(|v| escaped(&gostr::plain(v))).collect();
                 cells.push(if texts.is_empty() { "<none>".to_string() } else { texts.join(",") });
             }
             rows.push(cells);
@@ -96,6 +90,9 @@ mod tests {
         let objects = [json!({"m": {"n": "web"}, "i": [{"x": "a"}, {"x": "b"}]}), json!({"m": {"n": "y"}})];
         let columns = Columns::parse("NAME:.m.n,X:.i[*].x", true).unwrap();
         assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    a,b\ny      <none>\n");
+        let numbers = Columns::parse("A:.a,B:.b,C:.c", false).unwrap();
+        let object = json!({"a": 1e-7, "b": 1e21, "c": null});
+        assert_eq!(numbers.print(&[object], true).unwrap(), "1e-07   1e+21   <nil>\n");
         let rest = columns.print(&objects[1..], false).unwrap();
         assert_eq!(rest, "y      <none>\n", "a watch prints one object after another");
         let nulls = [json!({"m": {"n": null}})];

@@ -10,6 +10,7 @@ use crate::output::Output;
 use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -87,8 +88,8 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     if output.is_empty() || (get && output == "wide") {
         return Ok(None);
     }
-    // `-o json=x` is no format: only those with a template have an argument.
-    let bare = UNCASED.contains(&name) || name == "wide";
+    // `-o json=x` is no format: only those with a template have an argument, and only one.
+    let bare = UNCASED.contains(&name) || name == "wide" || !template_flag.is_empty();
     if !allowed.contains(&name) || (bare && name != output) {
         return text(format!(
             "unable to match a printer suitable for the output format {}, allowed formats are: {}",
@@ -98,9 +99,11 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     }
     let argument = if inline.is_empty() { template_flag } else { inline };
     let from_file = |what: &str| -> Result<String, Fail> {
-        std::fs::read_to_string(ctx.path(argument)).map_err(|e| {
-            Fail::Text(format!("error reading {what} {argument}, open {argument}: {}", go_io(&e)))
-        })
+        let bytes = std::fs::read(ctx.path(argument)).map_err(|e| {
+            let call = if e.kind() == ErrorKind::IsADirectory { "read" } else { "open" };
+            Fail::Text(format!("error reading {what} {argument}, {call} {argument}: {}", go_io(&e)))
+        });
+        Ok(String::from_utf8_lossy(&bytes?).into_owned())
     };
     let needed = || match argument {
         "" => text("template format specified but no template given"),
@@ -290,6 +293,18 @@ mod tests {
         let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.metadata.finalizers[5]}"]).await;
         assert!(said.code == 1 && said.err.contains("array index out of bounds"), "{said:?}");
         assert!(said.err.ends_with("}\n\n\n") && !said.err.ends_with("\n\n\n\n"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_template_stands_in_one_place_and_may_be_any_bytes() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        server.hold(&at("a"), config_map("a", json!({})));
+        std::fs::write(dir.path().join("t"), b"\xff{{.kind}}").unwrap();
+        let file = format!("go-template-file={}", dir.path().join("t").display());
+        let said = server.kubectl(&["get", "cm", "a", "-o", &file]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "\u{fffd}ConfigMap"), "{said:?}");
+        let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.kind}", "--template", "{.x}"]).await;
+        assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
     }
 
     #[tokio::test]

@@ -19,6 +19,7 @@
 //! }
 //! ```
 
+use super::json;
 use api::gostr::is_print;
 use serde_json::{Map, Value};
 
@@ -46,7 +47,7 @@ impl Writer {
             Value::Object(map) => self.map(map, level),
             Value::Array(list) => self.list(list, level),
             Value::String(text) => self.text(text, level + 1),
-            other => self.out.push_str(&other.to_string()),
+            other => self.out.push_str(&json::compact(other)),
         }
     }
 
@@ -161,14 +162,16 @@ fn is_ambiguous(text: &str) -> bool {
     let words = ["null", "true", "t", "y", "yes", "on", "false", "f", "n", "no", "off"];
     let digits = text.replace('_', "");
     let digits = digits.strip_prefix(['+', '-']).unwrap_or(&digits);
+    // A number that is out of range is none to Go.
     let in_base = |prefixes: [&str; 2], base: u32| {
         prefixes.iter().any(|prefix| {
-            let rest = digits.strip_prefix(prefix);
-            rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|c| c.is_digit(base)))
+            let rest = digits.strip_prefix(prefix).filter(|rest| rest.chars().all(|c| c.is_digit(base)));
+            rest.is_some_and(|rest| i64::from_str_radix(rest, base).is_ok())
         })
     };
+    let is_float = |n: f64| n.is_finite() || !digits.contains(|c: char| c.is_ascii_digit());
     words.contains(&lower.as_str())
-        || digits.parse::<f64>().is_ok()
+        || digits.parse::<f64>().is_ok_and(is_float)
         || in_base(["0x", "0X"], 16)
         || in_base(["0b", "0B"], 2)
         || in_base(["0o", "0O"], 8)
@@ -191,8 +194,8 @@ mod tests {
     #[test]
     fn everything_says_what_it_is() {
         let object = json!({"kind": "X", "apiVersion": "v1", "n": 1, "yes": true, "none": null,
-            "e": {}, "l": [], "words": ["a", "b"], "ports": [{"port": 80}, {"port": 81}], "mixed": [[1], "x"]});
-        let told = "---\n{\n  apiVersion: \"v1\",\n  e: {},\n  kind: \"X\",\n  l: [],\n  mixed: [\n    [\n      1,\n    ],\n    \"x\",\n  ],\n  \"n\": 1,\n  none: null,\n  ports: [{\n    port: 80,\n  }, {\n    port: 81,\n  }],\n  words: [\n    \"a\",\n    \"b\",\n  ],\n  \"yes\": true,\n}\n";
+            "e": {}, "l": [], "words": ["a", "b"], "ports": [{"port": 80}, {"port": 81}], "mixed": [[1e21], "x"]});
+        let told = "---\n{\n  apiVersion: \"v1\",\n  e: {},\n  kind: \"X\",\n  l: [],\n  mixed: [\n    [\n      1e+21,\n    ],\n    \"x\",\n  ],\n  \"n\": 1,\n  none: null,\n  ports: [{\n    port: 80,\n  }, {\n    port: 81,\n  }],\n  words: [\n    \"a\",\n    \"b\",\n  ],\n  \"yes\": true,\n}\n";
         assert_eq!(to_string(&object, true), told);
     }
 
@@ -206,12 +209,12 @@ mod tests {
 
     #[test]
     fn keys_are_quoted_where_they_could_be_something_else() {
-        for plain in ["a", "app.kubernetes.io/name", "x_y", "1.2.3", "0x", "2026-13-1", "한글"] {
+        for plain in ["a", "app.kubernetes.io/name", "x_y", "1.2.3", "0x", "2026-13-1", "1e400", "한글"] {
             assert!(is_plain(plain), "{plain}");
         }
         for quoted in [
-            "", "true", "No", "f", "null", "1", "1e3", "0x1f", "0b1", "1_000", "inf", ".a", "a-", "a b",
-            "2026-1-2",
+            "", "true", "No", "f", "null", "1", "1e3", "0x1f", "0b1", "1_000", "inf", "nan", ".a", "a-",
+            "a b", "2026-1-2",
         ] {
             assert!(!is_plain(quoted), "{quoted}");
         }

@@ -6,7 +6,7 @@ use base64::Engine as _;
 use bytes::Bytes;
 use client::kubeconfig::Target;
 use client::remote::{Http, resolve_location};
-use http::{Request, Uri};
+use http::{Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full, Limited};
 use percent_encoding::percent_decode_str;
 use std::time::Duration;
@@ -22,8 +22,9 @@ const LENGTH_MAX: usize = 32 << 20;
 /// Reads what is behind a URL, over at most [`REDIRECTS`] redirects.
 ///
 /// # Errors
-/// [`Fail::Refused`] or [`Fail::Text`]: it is no URL, the server does not answer or fails
-/// [`TRIES`] times, the answer is no success or longer than [`LENGTH_MAX`].
+/// [`Fail::Refused`] or [`Fail::Transport`]: the server does not answer, or redirects too often.
+/// [`Fail::Text`]: it is no URL, the server fails [`TRIES`] times, the answer is another than 200
+/// or longer than [`LENGTH_MAX`].
 pub(crate) async fn read(url: &str) -> Result<Bytes, Fail> {
     let mut here = url.to_string();
     for _ in 0..=REDIRECTS {
@@ -32,7 +33,7 @@ pub(crate) async fn read(url: &str) -> Result<Bytes, Fail> {
             Answer::Moved(there) => here = there,
         }
     }
-    text(format!("Get {}: stopped after {REDIRECTS} redirects", quote(url)))
+    Err(Fail::Transport(format!("stopped after {REDIRECTS} redirects")))
 }
 
 enum Answer {
@@ -65,7 +66,7 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
         let response = match http.send(request).await.map_err(Fail::from) {
             Ok(response) => response,
             Err(refused @ Fail::Refused(_)) if left == 0 => return Err(refused),
-            Err(fail) if left == 0 => return text(format!("Get {}: {}", quote(url), fail.message())),
+            Err(fail) if left == 0 => return Err(Fail::Transport(fail.message())),
             Err(_) => {
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -81,7 +82,8 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
             tokio::time::sleep(PAUSE).await;
             continue;
         }
-        if !status.is_success() {
+        // As with kubectl, other answers of success have no manifest.
+        if status != StatusCode::OK {
             let words = response.extensions().get::<hyper::ext::ReasonPhrase>();
             let words = words.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned());
             let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("").to_string());
@@ -114,6 +116,13 @@ mod tests {
     use super::*;
     use crate::testing::Server;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn another_success_than_200_has_no_manifest() {
+        let server = Server::start_with(|_| Some((201, json!({})))).await;
+        let told = read(&format!("http://{}/x.yaml", server.address)).await.unwrap_err().told().0;
+        assert!(told.ends_with("server reported 201 Created, status code=201\n"), "{told}");
+    }
 
     #[tokio::test]
     async fn the_user_of_a_url_is_sent_to_its_server() {

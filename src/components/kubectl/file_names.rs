@@ -1,0 +1,99 @@
+//! The files that `-f` names: a file, a folder, or a pattern.
+
+use crate::ctx::Ctx;
+use crate::error::{Fail, go_io, text};
+use crate::{glob, go_path};
+use api::gostr::quote;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+/// Kinds of files that are manifests, where a folder is read.
+pub(crate) const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
+
+/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
+/// which it is told.
+pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
+    let typed = match std::fs::metadata(ctx.path(file)) {
+        // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.
+        _ if file.is_empty() => vec![],
+        Ok(_) => vec![file.to_string()],
+        Err(e) if e.kind() != ErrorKind::NotFound => {
+            return text(format!("the path {} cannot be accessed: stat {file}: {}", quote(file), go_io(&e)));
+        }
+        Err(_) => glob::expand(&ctx.env.cwd, file)
+            .map_err(|why| Fail::Text(format!("pattern {} is not valid: {why}", quote(file))))?,
+    };
+    if typed.is_empty() {
+        return text(format!("the path {} does not exist", quote(file)));
+    }
+    let mut names = vec![];
+    for path in typed {
+        walk(&ctx.path(&path), Path::new(&path), ctx.flags.is("recursive"), &mut names)?;
+    }
+    Ok(names)
+}
+
+/// Records whether `-f` and `-k` name one file, URL or kustomization, and not standard input, which
+/// may have any number of documents. (`singleItemImplied` of `visitByPaths` in kubectl's builder.)
+///
+/// Example: true for `-f web.yaml`, and for a folder with one manifest; false for `-f -`, and for
+/// `-f a.yaml -f b.yaml`.
+pub(crate) fn names_one(ctx: &Ctx) -> bool {
+    let count = |file: &String| match file.as_str() {
+        "-" => 2,
+        url if url.starts_with("http://") || url.starts_with("https://") => 1,
+        file => named(ctx, file).map_or(0, |names| names.len()),
+    };
+    let files = ctx.flags.list("filename");
+    match ctx.flags.text("kustomize") {
+        "" => files.iter().map(count).sum::<usize>() == 1,
+        _ => files.is_empty(),
+    }
+}
+
+fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
+    // A link to a folder is none, as with kubectl, unless a slash follows it.
+    if !path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
+        found.push((path.into(), shown.display().to_string()));
+        return Ok(());
+    }
+    // The entry's own kind: a link to a folder is not entered, as it may lead back here.
+    let entry =
+        |e: std::io::Result<std::fs::DirEntry>| e.and_then(|e| Ok((e.file_name(), e.file_type()?.is_dir())));
+    let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
+    entries.sort();
+    for (entry, is_dir) in entries {
+        let (path, shown) = (path.join(&entry), shown.join(&entry).to_string_lossy().into_owned());
+        let shown = PathBuf::from(go_path::clean(&shown));
+        if is_dir {
+            if deep {
+                walk(&path, &shown, deep, found)?;
+            }
+        } else if matches!(path.extension().and_then(|e| e.to_str()), Some(kind) if EXTENSIONS.contains(&kind))
+        {
+            found.push((path, shown.display().to_string()));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_to_folders_are_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("deep")).unwrap();
+        for file in ["a.yaml", "deep/b.yaml", "note.txt"] {
+            std::fs::write(dir.path().join(file), "").unwrap();
+        }
+        for (to, link) in [(".", "x"), (".", "y"), ("..", "deep/up"), ("a.yaml", "c.yaml")] {
+            std::os::unix::fs::symlink(to, dir.path().join(link)).unwrap();
+        }
+        let mut found = vec![];
+        walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
+        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
+        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
+    }
+}

@@ -1,0 +1,494 @@
+//! Strategic merge patches as kustomize applies them. The API server has another way with the same
+//! patches ([`api::strategic`]), and the two differ where a patch is unusual.
+//!
+//! - The items of a list may have several merge keys: ports are the same if `containerPort` and
+//!   `protocol` are. A protocol that both leave out does not count.
+//! - `$patch: delete` takes a field away, and leaves no empty map.
+//! - A list without a schema is replaced, and so is one that a schema does not call a map.
+//! - New items stand before the others.
+//!
+//! Example: the patch `{ports: [{containerPort: 53, protocol: UDP, name: dns}]}` changes the second
+//! of the ports 53/TCP and 53/UDP; the API server would change the first.
+//!
+//! Source: kyaml's `yaml/merge2` and `yaml/walk`, whose results this file reproduces, odd ones too:
+//! `$patch: replace` in an item of a list, or at the root, replaces nothing.
+
+use crate::print::yaml;
+use api::gostr;
+use api::shape::{Keys, Merge, Shape};
+use serde_json::{Map, Value};
+use std::collections::BTreeSet;
+
+/// What a patch has for one value.
+enum Given {
+    Nothing,
+    /// What the object has there: the patch has just put it there.
+    Same,
+    Value(Value),
+}
+
+/// What becomes of a value.
+enum Walked {
+    Gone,
+    /// It was changed in its place, or not at all.
+    Kept,
+    New(Value),
+}
+
+/// Merges a patch into an object. Returns whether the object stays; otherwise the patch deletes it.
+///
+/// # Errors
+/// A map, a list and a scalar stand in each other's place, or `$patch` has an unknown value. The
+/// object may be changed in part then.
+pub(super) fn apply(shape: Shape<'_>, object: &mut Value, patch: Value) -> Result<bool, String> {
+    Ok(!matches!(walk(shape, Some(object), Given::Value(patch))?, Walked::Gone))
+}
+
+/// The kinds of YAML's nodes.
+fn node(value: &Value) -> &'static str {
+    match value {
+        Value::Object(_) => "MappingNode",
+        Value::Array(_) => "SequenceNode",
+        _ => "ScalarNode",
+    }
+}
+
+fn wrong_node(expected: &str, found: &Value) -> String {
+    let shown = yaml::to_string(found);
+    format!(
+        "wrong node kind: expected {expected} but got {}: node contents:\n{}",
+        node(found),
+        shown.trim_end()
+    )
+}
+
+/// `old`: what the object has there, which may be null; `None`: it has no such field or item.
+fn walk(shape: Shape<'_>, old: Option<&mut Value>, given: Given) -> Result<Walked, String> {
+    let (old, given) = match (old, given) {
+        (None, Given::Nothing | Given::Same) => return Ok(Walked::Gone),
+        (None, Given::Value(new)) => return fresh(shape, new),
+        (Some(Value::Null), Given::Nothing) => return Ok(Walked::Kept),
+        (Some(Value::Null), Given::Same) => return Ok(Walked::Gone),
+        (Some(Value::Null), Given::Value(new)) => return fresh(shape, new),
+        (Some(_), Given::Value(Value::Null)) => return Ok(Walked::Gone),
+        (Some(old), given) => (old, given),
+    };
+    if let Given::Value(new) = &given
+        && node(old) != node(new)
+    {
+        return Err(wrong_node(node(old), new));
+    }
+    match old {
+        Value::Object(map) => walk_map(shape, map, given),
+        Value::Array(list) if shape.merge() != Merge::Atomic => walk_list(shape, list, given),
+        old => Ok(match given {
+            Given::Value(new) => Walked::New(in_style_of(old, new)),
+            Given::Nothing | Given::Same => Walked::Kept,
+        }),
+    }
+}
+
+/// A value that takes the place of a scalar keeps its quotes. One that reads as a text only in
+/// quotes must have had some.
+///
+/// Example: `value: 2` in place of `value: "1"` is a text.
+fn in_style_of(old: &Value, new: Value) -> Value {
+    let was_quoted = old.is_string() && yaml::to_string(old).starts_with('"');
+    if was_quoted && (new.is_number() || new.is_boolean()) { text(&new).into() } else { new }
+}
+
+/// A value that the object does not have yet.
+fn fresh(shape: Shape<'_>, mut new: Value) -> Result<Walked, String> {
+    match &mut new {
+        Value::Null => return Ok(Walked::Gone),
+        Value::Object(map) => {
+            if let Walked::Gone = walk_map(shape, map, Given::Same)? {
+                return Ok(Walked::Gone);
+            }
+        }
+        Value::Array(list) if shape.merge() != Merge::Atomic => merge_items(shape, list, &Given::Same)?,
+        _ => {}
+    }
+    Ok(Walked::New(new))
+}
+
+/// The key of a directive, which is a field of a map or the only field of an item of a list.
+const DIRECTIVE: &str = "$patch";
+
+#[derive(PartialEq)]
+enum Directive {
+    Merge,
+    Replace,
+    Delete,
+}
+
+impl Directive {
+    fn of(word: &Value) -> Result<Directive, String> {
+        match text(word).as_str() {
+            "merge" => Ok(Directive::Merge),
+            "replace" => Ok(Directive::Replace),
+            "delete" => Ok(Directive::Delete),
+            other => Err(format!("unknown patch strategy '{other}'")),
+        }
+    }
+
+    /// Takes the directive out of a map.
+    fn take_from_map(map: &mut Map<String, Value>) -> Result<Directive, String> {
+        map.shift_remove(DIRECTIVE).map_or(Ok(Directive::Merge), |word| Directive::of(&word))
+    }
+
+    /// Takes the directive out of a list.
+    fn take_from_list(list: &mut Vec<Value>) -> Result<Directive, String> {
+        let first = list.iter().find_map(|item| item.as_object().filter(|map| map.contains_key(DIRECTIVE)));
+        let Some(word) = first.filter(|map| map.len() == 1).map(|map| map[DIRECTIVE].clone()) else {
+            return Ok(Directive::Merge);
+        };
+        let directive = Directive::of(&word)?;
+        set(list, None, &[DIRECTIVE], &[text(&word)]);
+        Ok(directive)
+    }
+}
+
+fn walk_map(shape: Shape<'_>, old: &mut Map<String, Value>, given: Given) -> Result<Walked, String> {
+    let mut patch = Map::new();
+    let is_same = match given {
+        Given::Nothing => false,
+        Given::Same => {
+            if Directive::take_from_map(old)? == Directive::Delete {
+                return Ok(Walked::Gone);
+            }
+            true
+        }
+        Given::Value(new) => {
+            if let Value::Object(map) = new {
+                patch = map;
+            }
+            match Directive::take_from_map(&mut patch)? {
+                Directive::Delete => return Ok(Walked::Gone),
+                Directive::Replace => return fresh(shape, patch.into()),
+                Directive::Merge => false,
+            }
+        }
+    };
+    let names: BTreeSet<String> = old.keys().chain(patch.keys()).cloned().collect();
+    for name in names {
+        let given = match patch.shift_remove(&name) {
+            Some(value) => Given::Value(value),
+            None if is_same => Given::Same,
+            None => Given::Nothing,
+        };
+        match walk(shape.field(&name), old.get_mut(&name), given)? {
+            Walked::Kept => {}
+            Walked::Gone => drop(old.shift_remove(&name)),
+            Walked::New(value) => drop(old.insert(name, value)),
+        }
+    }
+    Ok(Walked::Kept)
+}
+
+fn walk_list(shape: Shape<'_>, old: &mut Vec<Value>, mut given: Given) -> Result<Walked, String> {
+    let directive = match &mut given {
+        Given::Nothing => Directive::Merge,
+        Given::Same => Directive::take_from_list(old)?,
+        Given::Value(Value::Array(new)) => Directive::take_from_list(new)?,
+        Given::Value(_) => Directive::Merge,
+    };
+    match (directive, given) {
+        (Directive::Delete, _) => return Ok(Walked::Gone),
+        (Directive::Replace, Given::Value(new)) => return fresh(shape, new),
+        (_, given) => merge_items(shape, old, &given)?,
+    }
+    Ok(Walked::Kept)
+}
+
+/// The fields that identify the items of a list; one empty name for a list of primitives.
+fn keys_of(shape: Shape<'_>) -> Vec<String> {
+    match (shape.keys(), shape.merge()) {
+        (Keys::By(keys), _) => keys,
+        (_, Merge::By(key)) => vec![key.into()],
+        _ => vec![String::new()],
+    }
+}
+
+/// Merges the items of a list one by one. Those without their merge keys are lost, as with kyaml.
+fn merge_items(shape: Shape<'_>, old: &mut Vec<Value>, given: &Given) -> Result<(), String> {
+    let patch = match given {
+        Given::Value(Value::Array(items)) => items.as_slice(),
+        _ => &[],
+    };
+    let all_keys = keys_of(shape);
+    let all_keys: Vec<&str> = all_keys.iter().map(String::as_str).collect();
+    let mut identities: Vec<Vec<String>> = vec![];
+    for item in patch.iter().chain(old.iter()) {
+        let identity = all_keys.iter().map(|key| part_of_identity(item, key)).collect();
+        if !identities.contains(&identity) {
+            identities.push(identity);
+        }
+    }
+    if all_keys.len() > 1 {
+        unite(&mut identities);
+    }
+    let mut merged = vec![];
+    let mut keys = vec![];
+    for identity in &identities {
+        let known = |key: usize| identities.iter().any(|other| !other[key].is_empty());
+        let (used, values) = valid(&all_keys, identity, known);
+        let (sought, parts) = valid(&used, &values, |key| !values[key].is_empty());
+        let place = find(old, &sought, &parts);
+        let given = match given {
+            Given::Same if place.is_some() => Given::Same,
+            _ => find(patch, &sought, &parts).map_or(Given::Nothing, |at| Given::Value(patch[at].clone())),
+        };
+        let walked = walk(shape.item(), place.map(|at| &mut old[at]), given)?;
+        let item = match walked {
+            Walked::Gone => None,
+            Walked::Kept => place.map(|at| old[at].clone()),
+            Walked::New(item) => Some(item),
+        };
+        match item.filter(|item| !is_nothing(item)) {
+            None => set(old, None, &used, &values),
+            item => set(&mut merged, item, &used, &values),
+        }
+        keys = used;
+    }
+    if !identities.is_empty() {
+        append(&mut merged, std::mem::take(old), &keys)?;
+        *old = merged;
+    }
+    Ok(())
+}
+
+/// Appends the items of a list to another. An item that is there already is replaced.
+fn append(to: &mut Vec<Value>, items: Vec<Value>, keys: &[&str]) -> Result<(), String> {
+    for item in items {
+        if keys == [""] {
+            let value = text(&item);
+            set(to, Some(item), keys, &[value]);
+            continue;
+        }
+        if !item.is_object() {
+            return Err(wrong_node("MappingNode", &item));
+        }
+        let mut values = vec![];
+        for key in keys {
+            match item.get(*key) {
+                Some(value) => values.push(text(value)),
+                None => to.push(item.clone()),
+            }
+        }
+        if keys.len() > 1 {
+            set(to, None, keys, &values);
+        }
+        set(to, Some(item), keys, &values);
+    }
+    Ok(())
+}
+
+/// The text of a scalar; empty for what is none.
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => "null".into(),
+        Value::Array(_) | Value::Object(_) => String::new(),
+        scalar => gostr::plain(scalar),
+    }
+}
+
+/// The value of a merge key; empty if the item does not have it.
+fn part_of_identity(item: &Value, key: &str) -> String {
+    match item.get(key) {
+        _ if key.is_empty() => text(item),
+        None | Some(Value::Null) => String::new(),
+        Some(value) => text(value),
+    }
+}
+
+/// True for null and for an empty map, which are no items of a list.
+fn is_nothing(item: &Value) -> bool {
+    item.is_null() || item.as_object().is_some_and(Map::is_empty)
+}
+
+/// Unites the identities that agree in one key, where none has another value for the same key than
+/// the other: 80 and 80/UDP are one port.
+fn unite(identities: &mut [Vec<String>]) {
+    for i in 0..identities.len() {
+        let one = identities[i].clone();
+        for j in 0..identities.len() {
+            if let Some(both) = united(&one, &identities[j]) {
+                identities[i].clone_from(&both);
+                identities[j] = both;
+            }
+        }
+    }
+}
+
+fn united(one: &[String], other: &[String]) -> Option<Vec<String>> {
+    let pairs = || one.iter().zip(other);
+    let is_united =
+        pairs().any(|(a, b)| a == b) && pairs().all(|(a, b)| a == b || a.is_empty() || b.is_empty());
+    is_united.then(|| pairs().map(|(a, b)| if a.is_empty() { b.clone() } else { a.clone() }).collect())
+}
+
+/// The keys that are known, by their place, with the values for them; all of them if none is known.
+fn valid<'a>(
+    keys: &[&'a str],
+    values: &[String],
+    known: impl Fn(usize) -> bool,
+) -> (Vec<&'a str>, Vec<String>) {
+    let all = (0..keys.len()).filter(|key| known(*key)).collect::<Vec<usize>>();
+    if all.is_empty() {
+        return (keys.to_vec(), values.to_vec());
+    }
+    all.into_iter().map(|key| (keys[key], values[key].clone())).unzip()
+}
+
+/// The place of the item that has these values for these keys.
+fn find(list: &[Value], keys: &[&str], values: &[String]) -> Option<usize> {
+    let has = |item: &Value, key: &str, value: &String| match key {
+        "" => text(item) == *value,
+        key => item.get(key).is_some_and(|found| text(found) == *value),
+    };
+    list.iter().position(|item| keys.iter().zip(values).all(|(key, value)| has(item, key, value)))
+}
+
+/// Puts an item in the place of all that have these values for these keys, where an empty value
+/// stands for every one, or else at the end. `None`: removes them. Source: kyaml's `ElementSetter`.
+fn set(list: &mut Vec<Value>, item: Option<Value>, keys: &[&str], values: &[String]) {
+    let has = |found: &Value, key: &str, value: &String| match key {
+        "" => text(found) == *value,
+        key => found.get(key).is_some_and(|part| value.is_empty() || text(part) == *value),
+    };
+    let is_one = |found: &Value| {
+        !values.is_empty() && keys.iter().zip(values).all(|(key, value)| has(found, key, value))
+    };
+    let mut was_there = false;
+    let mut kept = Vec::with_capacity(list.len() + 1);
+    for found in list.drain(..).filter(|found| !is_nothing(found)) {
+        if is_one(&found) {
+            was_there = true;
+            kept.extend(item.clone());
+        } else if !values.is_empty() || !found.is_object() {
+            kept.push(found);
+        }
+    }
+    if !was_there {
+        kept.extend(item);
+    }
+    *list = kept;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::parse_yaml;
+    use api::kinds;
+
+    fn read(text: &str) -> Value {
+        parse_yaml(text.as_bytes()).unwrap()
+    }
+
+    /// What becomes of a pod's spec.
+    fn patched(spec: &str, patch: &str) -> Result<Value, String> {
+        let pod = kinds::find("", "v1", "Pod").map(Shape::of).unwrap();
+        let mut object = read(&format!("{{spec: {spec}}}"));
+        let stays = apply(pod, &mut object, read(&format!("{{spec: {patch}}}")))?;
+        assert!(stays);
+        Ok(object["spec"].clone())
+    }
+
+    /// As kustomize 5.5 and 5.7 have it.
+    #[test]
+    fn a_patch_is_merged_as_by_kyaml() {
+        let of = |list: &str, items: &str| format!("{{containers: [{{name: a, {list}: {items}}}]}}");
+        let (dns, both) = ("{containerPort: 53, protocol: UDP}", "{containerPort: 53}");
+        for (list, old, patch, want) in [
+            // Both keys count, unless all leave one of them out.
+            (
+                "ports",
+                format!("[{{containerPort: 53, protocol: TCP}}, {dns}]"),
+                "[{containerPort: 53, protocol: UDP, name: dns}]".to_string(),
+                "[{containerPort: 53, protocol: TCP}, {containerPort: 53, protocol: UDP, name: dns}]",
+            ),
+            (
+                "ports",
+                format!("[{both}]"),
+                "[{containerPort: 53, name: x}]".into(),
+                "[{containerPort: 53, name: x}]",
+            ),
+            (
+                "ports",
+                format!("[{both}, {dns}]"),
+                "[{containerPort: 53, name: x}]".into(),
+                "[{containerPort: 53}, {containerPort: 53, protocol: UDP}]",
+            ),
+            // What is new comes first.
+            (
+                "env",
+                "[{name: A, value: '1'}]".into(),
+                "[{name: B}, {name: A, value: '2'}]".into(),
+                "[{name: B}, {name: A, value: '2'}]",
+            ),
+            (
+                "env",
+                "[{name: A, value: '1'}]".into(),
+                "[{name: A, value: 2}]".into(),
+                "[{name: A, value: '2'}]",
+            ),
+            ("env", "[{name: A, value: x}]".into(), "[{name: A, value: null}]".into(), "[{name: A}]"),
+            ("env", "[{name: A}, {name: B}]".into(), "[{name: A, $patch: delete}]".into(), "[{name: B}]"),
+            ("env", "[{name: A}]".into(), "[{$patch: replace}, {name: B}]".into(), "[{name: B}]"),
+            (
+                "env",
+                "[{name: A, value: x}]".into(),
+                "[{name: A, $patch: replace}]".into(),
+                "[{name: A, value: x}]",
+            ),
+            // Not by the schema: replaced.
+            ("args", "[a, b]".into(), "[c]".into(), "[c]"),
+            ("args", "[a]".into(), "[{$patch: merge}]".into(), "[{$patch: merge}]"),
+        ] {
+            let found = patched(&of(list, &old), &of(list, &patch)).unwrap();
+            assert_eq!(found, read(&of(list, want)), "{list}: {old} with {patch}");
+        }
+    }
+
+    #[test]
+    fn fields_come_and_go() {
+        for (old, patch, want) in [
+            ("{nodeSelector: {a: b}}", "{nodeSelector: {$patch: delete}}", "{}"),
+            ("{nodeSelector: {a: b}}", "{nodeSelector: {$patch: replace, c: d}}", "{nodeSelector: {c: d}}"),
+            ("{nodeSelector: {a: b}}", "{nodeSelector: {a: null, c: d}}", "{nodeSelector: {c: d}}"),
+            ("{}", "{nodeSelector: {a: null, c: d}}", "{nodeSelector: {c: d}}"),
+            ("{}", "{nodeSelector: {$patch: delete}}", "{}"),
+            ("{}", "{nodeSelector: {}}", "{nodeSelector: {}}"),
+            ("{hostname: null}", "{hostNetwork: true}", "{hostname: null, hostNetwork: true}"),
+            ("{hostname: a}", "{hostname: null}", "{}"),
+            ("{containers: [{name: a}]}", "{containers: [{$patch: delete}]}", "{}"),
+            ("{containers: [{name: a}]}", "{containers: [{image: i}]}", "{containers: []}"),
+            ("{volumes: [{name: a}]}", "{volumes: []}", "{volumes: [{name: a}]}"),
+            ("{tolerations: [{key: a}]}", "{tolerations: [{key: b}]}", "{tolerations: [{key: b}]}"),
+        ] {
+            assert_eq!(patched(old, patch).unwrap(), read(want), "{old} with {patch}");
+        }
+        for (patch, why) in [
+            (
+                "{nodeSelector: 5}",
+                "wrong node kind: expected MappingNode but got ScalarNode: node contents:\n5",
+            ),
+            ("{nodeSelector: {$patch: x}}", "unknown patch strategy 'x'"),
+        ] {
+            assert_eq!(patched("{nodeSelector: {a: b}}", patch), Err(why.to_string()));
+        }
+    }
+
+    #[test]
+    fn a_patch_may_delete_its_object() {
+        let mut object = read("{spec: {x: [1], finalizers: [a]}}");
+        assert_eq!(apply(Shape::Free, &mut object, read("{spec: {x: [2]}}")), Ok(true));
+        assert_eq!(object, read("{spec: {x: [2], finalizers: [a]}}"));
+        assert_eq!(apply(Shape::Free, &mut object, read("{$patch: delete}")), Ok(false));
+        let mut object = read("{metadata: {finalizers: [a, b]}}");
+        let pod = kinds::find("", "v1", "Pod").map(Shape::of).unwrap();
+        assert_eq!(apply(pod, &mut object, read("{metadata: {finalizers: [c, b]}}")), Ok(true));
+        assert_eq!(object, read("{metadata: {finalizers: [c, b, a]}}"));
+    }
+}
