@@ -7,6 +7,7 @@ use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
+use api::labels::{Op, Selector};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -176,6 +177,25 @@ pub(crate) fn label_pairs(given: &str) -> Result<Vec<(&str, &str)>, Fail> {
         _ => text(format!("unexpected label spec: {pair}")),
     });
     pairs.collect()
+}
+
+/// Reads a selector that becomes a `metav1.LabelSelector`, which is less than a server's lists take.
+/// Source: apimachinery's `ParseToLabelSelector`.
+///
+/// # Errors
+/// [`Fail::Text`]: it is no selector, or has `!=`, `>` or `<`.
+pub(crate) fn label_selector(given: &str) -> Result<Selector, Fail> {
+    let selector = Selector::parse(given)
+        .map_err(|why| Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(given))))?;
+    for requirement in &selector.0 {
+        match requirement.op {
+            Op::GreaterThan => return text("\"gt\" isn't supported in label selectors"),
+            Op::LessThan => return text("\"lt\" isn't supported in label selectors"),
+            Op::NotEquals => return text("\"!=\" is not a valid label selector operator"),
+            Op::Equals | Op::In | Op::NotIn | Op::Exists | Op::DoesNotExist => {}
+        }
+    }
+    Ok(selector)
 }
 
 /// The namespace, if the user named one: only then does it stand in a generated object.
