@@ -1,5 +1,6 @@
 //! What several verbs do alike.
 
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::info::Info;
@@ -54,6 +55,22 @@ impl DryRun {
             query.push(("dryRun", "All"));
         }
     }
+}
+
+/// As [`builder::objects`], but an object of a file is what the file says: it need not be on the
+/// server. Source: kubectl's builder, which reads such an object anew for verbs that say `Latest`.
+pub(crate) async fn objects_as_given(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, asked) = match asked {
+        Asked::Objects(infos, unread) => {
+            let (of_files, named): (Vec<Info>, Vec<Info>) =
+                infos.into_iter().partition(|info| !info.source.is_empty());
+            (of_files, Asked::Objects(named, unread))
+        }
+        lists => (vec![], lists),
+    };
+    let (named, failures) = builder::objects(ctx, asked).await?;
+    infos.extend(named);
+    Ok((infos, failures))
 }
 
 /// What the server makes of an object after a strategic merge patch, under the name that
