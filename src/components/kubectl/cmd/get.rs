@@ -42,14 +42,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
-    // Of one file that cannot be read as a whole `-o` prints nothing: a list would say that the
-    // file names no more. A table has the objects that could be read. Source: kubectl's
-    // `GetOptions.Run` and `printGeneric`.
-    let whole = format.is_some() && ctx.names_files() && builder::means_one(ctx, &ctx.args);
-    if watching || whole {
-        Fail::join(asked.take_unread())?;
-    }
     if watching {
+        Fail::join(asked.take_unread())?;
         return super::get_watch::run(ctx, asked, format).await;
     }
     match format {
@@ -188,8 +182,9 @@ fn nothing(ctx: &Ctx, namespaced: bool) -> Result<(), Fail> {
 
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
     // Several files, or standard input, are a list also where they have one object.
-    let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1)
-        && (!ctx.names_files() || builder::means_one(ctx, &ctx.args));
+    let means_one = builder::means_one(ctx, &ctx.args);
+    let single =
+        matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1) && (!ctx.names_files() || means_one);
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
     match asked {
@@ -217,6 +212,11 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
                 }
             }
         }
+    }
+    // Of one file whose objects cannot all be read nothing is printed: a list would say that it names
+    // no more. A table has those that could be read. Source: `GetOptions.Run` and `printGeneric`.
+    if means_one {
+        Fail::join(std::mem::take(&mut failures))?;
     }
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
@@ -289,6 +289,29 @@ mod tests {
             assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
             assert!(said.err.contains("no matches for kind \"Foo\""), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_printed_whole_or_not_at_all() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, objects: &[&str]| {
+            let path = dir.path().join(name).display().to_string();
+            let texts: Vec<String> = objects.iter().map(|o| config_map(o, json!({})).to_string()).collect();
+            std::fs::write(&path, texts.join("\n---\n")).unwrap();
+            path
+        };
+        let (both, one) = (file("both.yaml", &["a", "gone"]), file("one.yaml", &["a"]));
+        let (alone, two) = (vec!["-f", &both], vec!["-f", &both, "-f", &one]);
+        for (files, out) in [(alone, ""), (two, "configmap/a\nconfigmap/a\n")] {
+            let words: Vec<&str> = ["get", "-o", "name"].into_iter().chain(files).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
+            assert!(said.err.contains("gone not found"), "{said:?}");
+        }
+        let said = server.kubectl(&["get", "-o", "name", "-f", &both, "--ignore-not-found"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
     }
 
     #[tokio::test]
