@@ -115,7 +115,8 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
-/// Refuses what `--raw` cannot obey: files of other servers, and the flags `-R` and `-o`.
+/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is no
+/// path.
 pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
     if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
         return text("--raw cannot read from a url");
@@ -125,6 +126,11 @@ pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail>
     }
     if !ctx.flags.text("output").is_empty() {
         return text("--raw and --output are mutually exclusive");
+    }
+    let path = ctx.flags.text("raw");
+    if !path.starts_with('/') {
+        let path = quote(path);
+        return text(format!("--raw must be a valid URL path: parse {path}: invalid URI for request"));
     }
     Ok(())
 }
