@@ -332,6 +332,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_is_read_as_its_kind() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("d.yaml").display().to_string();
+        let line = ["set", "image", "--local", "-o", "jsonpath={.spec}", "-f", &file, "c=n:2"];
+        let spec = json!({"nope": 1, "template": {"spec": {"containers": [{"name": "c", "image": "n:1"}]}}});
+        let web = |spec: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec});
+        std::fs::write(&file, web(spec).to_string()).unwrap();
+        let said = server.kubectl(&line).await;
+        assert!(said.code == 0 && said.out.contains("n:2") && !said.out.contains("nope"), "{said:?}");
+        std::fs::write(&file, web(json!({"replicas": "3"})).to_string()).unwrap();
+        let said = server.kubectl(&line).await;
+        let why =
+            format!("error: unable to decode \"{file}\": json: cannot unmarshal string into Go struct field");
+        assert!(said.code == 1 && said.err.starts_with(&why), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn images_stand_behind_the_objects_that_they_are_for() {
         let server = Server::start().await;
         let both = "cannot set --all and --selector at the same time";
