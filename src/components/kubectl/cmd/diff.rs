@@ -257,7 +257,7 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         Some(0) => Ok(false),
         Some(1) => Ok(true),
         code => {
-            let how = code.map_or(output.status.to_string(), |code| format!("exit status {code}"));
+            let how = code.map_or_else(|| output.status.to_string(), |code| format!("exit status {code}"));
             let name = program.split_whitespace().next().unwrap_or(program);
             Err(Fail::Text(format!("failed to run {}: {how}", api::gostr::quote(name))))
         }
