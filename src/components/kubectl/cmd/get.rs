@@ -241,7 +241,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
 mod tests {
     use crate::Env;
     use crate::testing::{Server, at, config_map, refusal};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn one_object_of_standard_input_or_of_two_files_is_a_list() {
@@ -371,7 +371,8 @@ mod tests {
         let server = Server::start_with(|asked| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
             let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
-            let table = |rows: &[serde_json::Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
+            let table =
+                |rows: &[Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
             match asked.path.rsplit('/').next() {
                 Some("configmaps") => Some((200, table(std::slice::from_ref(&row)))),
                 Some("services") => Some((200, table(&[]))),
@@ -383,6 +384,28 @@ mod tests {
         for (kinds, told) in [("cm,svc", "NAME\nconfigmap/a\n"), ("cm,pods", "NAME\na\n")] {
             let said = server.kubectl(&["get", kinds]).await;
             assert_eq!(said.out, told, "{kinds}: {said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_object_knows_its_columns() {
+        let server = Server::start_with(|asked| {
+            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
+            let table = |columns: &Value| {
+                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
+            };
+            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
+            match (asked.path == at("a"), asked.query.contains("watch=true")) {
+                (true, _) => Some((200, table(&columns))),
+                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
+                _ => None,
+            }
+        })
+        .await;
+        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
+            let said = server.kubectl(&["get", "cm", "a", flag]).await;
+            assert_eq!((said.code, said.out.as_str()), (0, out), "{flag}: {said:?}");
         }
     }
 
