@@ -115,8 +115,8 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
-/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is no
-/// path.
+/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is
+/// no path.
 pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
     if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
         return text("--raw cannot read from a url");
@@ -202,8 +202,8 @@ pub(crate) fn label_pairs(given: &str) -> Result<Vec<(&str, &str)>, Fail> {
     pairs.collect()
 }
 
-/// Reads a selector that becomes a `metav1.LabelSelector`, which is less than a server's lists take.
-/// Source: apimachinery's `ParseToLabelSelector`.
+/// Reads a selector that becomes a `metav1.LabelSelector`, which is less than a server's lists
+/// take. Source: apimachinery's `ParseToLabelSelector`.
 ///
 /// # Errors
 /// [`Fail::Text`]: it is no selector, or has `!=`, `>` or `<`.

@@ -213,8 +213,9 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
             }
         }
     }
-    // Of one file whose objects cannot all be read nothing is printed: a list would say that it names
-    // no more. A table has those that could be read. Source: `GetOptions.Run` and `printGeneric`.
+    // Of one file whose objects cannot all be read nothing is printed: a list would say that it
+    // names no more. A table has those that could be read. Source: kubectl's `GetOptions.Run` and
+    // `printGeneric`.
     if means_one {
         Fail::join(std::mem::take(&mut failures))?;
     }
