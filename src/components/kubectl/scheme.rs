@@ -6,6 +6,7 @@ use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
 use api::gostr::quote;
+use api::{kinds, schema};
 use client::discovery::Resource;
 
 /// Groups whose kinds client-go's scheme has. It has neither CustomResourceDefinitions nor
@@ -66,11 +67,25 @@ pub(crate) fn check(info: &Info, scheme: &str) -> Result<(), Fail> {
     refusal(&info.resource, "", scheme).map_or(Ok(()), |why| Err(Fail::Text(why)))
 }
 
-/// Leaves out objects whose kinds kubectl's scheme does not have. Why stands among the failures.
+/// Makes an object of a file what Go's struct of its kind holds: other fields go. Returns why it
+/// cannot be read as one.
+///
+/// Example: a Deployment with `replicas: "3"`.
+fn mistyped(info: &mut Info) -> Option<String> {
+    let Resource { group, version, kind, .. } = &*info.resource;
+    let kind = kinds::find(group, version, kind)?;
+    match info.source.is_empty() || info.object.is_null() {
+        true => None,
+        false => schema::conform(kind, &mut info.object).err(),
+    }
+}
+
+/// Leaves out objects whose kinds kubectl's scheme does not have, and those of files that are no
+/// objects of their kind. Why stands among the failures.
 pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
     let mut known = vec![];
-    for info in infos {
-        match refusal(&info.resource, "", OF_KUBECTL) {
+    for mut info in infos {
+        match refusal(&info.resource, "", OF_KUBECTL).or_else(|| mistyped(&mut info)) {
             None => known.push(info),
             Some(why) if info.source.is_empty() => failures.push(Fail::Text(why)),
             Some(why) => {

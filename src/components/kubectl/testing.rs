@@ -34,7 +34,8 @@ pub(crate) struct Asked {
     pub body: Value,
 }
 
-/// Answers a request in place of the map of objects: a status code and a body.
+/// Answers a request in place of the map of objects: a status code and a body; that of a watch is
+/// `{"events": […]}`.
 type Rule = dyn Fn(&Asked) -> Option<(u16, Value)> + Send + Sync;
 
 #[derive(Default)]
@@ -247,10 +248,18 @@ async fn answer(
         let mut state = state.lock();
         by_default(&mut state, &asked)
     });
-    let body = if asked.query.contains("watch=true") { Bytes::new() } else { body.to_string().into() };
+    let body: Bytes = match asked.query.contains("watch=true") {
+        // A rule may give `events`; else there are none.
+        true => array(&body["events"]).map(|event| format!("{event}\n")).collect::<String>().into(),
+        false => body.to_string().into(),
+    };
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = http::StatusCode::from_u16(code).unwrap();
     Ok(response)
+}
+
+fn array(of: &Value) -> impl Iterator<Item = &Value> {
+    of.as_array().into_iter().flatten()
 }
 
 /// A `Status` of failure.

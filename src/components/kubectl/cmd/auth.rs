@@ -157,9 +157,6 @@ async fn list(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
-    if !ctx.args.is_empty() {
-        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
-    }
     let format = formats::of(ctx, false)?;
     let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}, "status": {"userInfo": {}}});
     let place = "/apis/authentication.k8s.io/v1/selfsubjectreviews";

@@ -1,6 +1,6 @@
 //! autoscale: a HorizontalPodAutoscaler for a workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, objects_as_given};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -26,7 +26,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = objects_as_given(ctx, asked).await?;
     if infos.is_empty() && failures.is_empty() {
         return text("no objects passed to autoscale");
     }
@@ -167,14 +167,12 @@ mod tests {
             let meta = json!({"name": "web", "namespace": namespace});
             json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta})
         };
-        for namespace in ["default", "other"] {
-            server.hold(&format!("/apis/apps/v1/namespaces/{namespace}/deployments/web"), web(namespace));
-        }
+        server.hold("/apis/apps/v1/namespaces/default/deployments/web", web("default"));
         let said = server.kubectl(&["autoscale", "deploy", "missing", "web", "--max=3"]).await;
         let made = "horizontalpodautoscaler.autoscaling/web autoscaled\n";
         assert_eq!((said.code, said.out.as_str()), (1, made), "{said:?}");
         assert!(said.err.contains("missing not found"), "{said:?}");
-        let file = web("other").to_string();
+        let file = web("other").to_string(); // which is not on the server
         let line = ["autoscale", "-f", "-", "--max=3", "--name=again"];
         let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
         assert_eq!(said.code, 0, "{said:?}");

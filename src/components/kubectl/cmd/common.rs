@@ -1,5 +1,6 @@
 //! What several verbs do alike.
 
+use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::info::Info;
@@ -7,6 +8,7 @@ use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
+use api::labels::{Op, Selector};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -55,6 +57,22 @@ impl DryRun {
     }
 }
 
+/// As [`builder::objects`], but an object of a file is what the file says: it need not be on the
+/// server. Source: kubectl's builder, which reads such an object anew for verbs that say `Latest`.
+pub(crate) async fn objects_as_given(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, asked) = match asked {
+        Asked::Objects(infos, unread) => {
+            let (of_files, named): (Vec<Info>, Vec<Info>) =
+                infos.into_iter().partition(|info| !info.source.is_empty());
+            (of_files, Asked::Objects(named, unread))
+        }
+        lists => (vec![], lists),
+    };
+    let (named, failures) = builder::objects(ctx, asked).await?;
+    infos.extend(named);
+    Ok((infos, failures))
+}
+
 /// What the server makes of an object after a strategic merge patch, under the name that
 /// `--field-manager` gives, if any.
 pub(crate) async fn strategic_patch(
@@ -97,7 +115,8 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
-/// Refuses what `--raw` cannot obey: files of other servers, and the flags `-R` and `-o`.
+/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is
+/// no path.
 pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
     if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
         return text("--raw cannot read from a url");
@@ -107,6 +126,11 @@ pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail>
     }
     if !ctx.flags.text("output").is_empty() {
         return text("--raw and --output are mutually exclusive");
+    }
+    let path = ctx.flags.text("raw");
+    if !path.starts_with('/') {
+        let path = quote(path);
+        return text(format!("--raw must be a valid URL path: parse {path}: invalid URI for request"));
     }
     Ok(())
 }
@@ -176,6 +200,25 @@ pub(crate) fn label_pairs(given: &str) -> Result<Vec<(&str, &str)>, Fail> {
         _ => text(format!("unexpected label spec: {pair}")),
     });
     pairs.collect()
+}
+
+/// Reads a selector that becomes a `metav1.LabelSelector`, which is less than a server's lists
+/// take. Source: apimachinery's `ParseToLabelSelector`.
+///
+/// # Errors
+/// [`Fail::Text`]: it is no selector, or has `!=`, `>` or `<`.
+pub(crate) fn label_selector(given: &str) -> Result<Selector, Fail> {
+    let selector = Selector::parse(given)
+        .map_err(|why| Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(given))))?;
+    for requirement in &selector.0 {
+        match requirement.op {
+            Op::GreaterThan => return text("\"gt\" isn't supported in label selectors"),
+            Op::LessThan => return text("\"lt\" isn't supported in label selectors"),
+            Op::NotEquals => return text("\"!=\" is not a valid label selector operator"),
+            Op::Equals | Op::In | Op::NotIn | Op::Exists | Op::DoesNotExist => {}
+        }
+    }
+    Ok(selector)
 }
 
 /// The namespace, if the user named one: only then does it stand in a generated object.

@@ -4,11 +4,13 @@ use super::kubeconfig::named;
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
+use crate::go_path;
 use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
 use client::kubeconfig::Kubeconfig;
 use serde_json::{Map, Value, json};
+use std::path::{Path, PathBuf};
 
 /// Copies flags into an entry.
 fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
@@ -20,8 +22,8 @@ fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
     }
 }
 
-/// Names files in an entry by their full path, or embeds them.
-fn fill_files(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) -> Result<(), Fail> {
+/// Names files in an entry of the kubeconfig at `config`, or embeds them.
+fn fill_files(ctx: &Ctx, config: &Path, entry: &mut Map<String, Value>, keys: &[&str]) -> Result<(), Fail> {
     for key in keys.iter().filter(|key| ctx.flags.changed(key)) {
         let given = ctx.flags.text(key);
         let path = ctx.path(given);
@@ -34,10 +36,21 @@ fn fill_files(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) -> Resul
             entry.insert(format!("{key}-data"), data.into());
         } else {
             entry.shift_remove(&format!("{key}-data"));
-            entry.insert(key.to_string(), path.display().to_string().into());
+            entry.insert(key.to_string(), path_from(config, &path).into());
         }
     }
     Ok(())
+}
+
+/// The path of a file as a kubeconfig names it: what lies below the kubeconfig's folder is named
+/// from there, so that both can be moved together. Source: client-go's
+/// `RelativizePathWithNoBacksteps`.
+fn path_from(config: &Path, path: &Path) -> String {
+    let clean = |path: &Path| PathBuf::from(go_path::clean(&path.display().to_string()));
+    let path = clean(path);
+    let below = config.parent().and_then(|folder| path.strip_prefix(clean(folder)).ok());
+    let named = below.filter(|below| !below.as_os_str().is_empty()).unwrap_or(&path);
+    named.display().to_string()
 }
 
 /// Sets what the flags say of a cluster. A certificate authority and the insecure mode exclude each
@@ -75,7 +88,7 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
             cluster.shift_remove(AUTHORITY);
             cluster.shift_remove("certificate-authority-data");
         }
-        fill_files(ctx, cluster, &[AUTHORITY])
+        fill_files(ctx, &path, cluster, &[AUTHORITY])
     })?;
     ctx.line(format!("Cluster {} set.", quote(&name)));
     Ok(())
@@ -170,7 +183,7 @@ pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
             user.shift_remove(*other);
         }
         fill_plugin(ctx, user, &variables);
-        fill_files(ctx, user, &["client-certificate", "client-key"])
+        fill_files(ctx, &path, user, &["client-certificate", "client-key"])
     })?;
     ctx.line(format!("User {} set.", quote(&name)));
     Ok(())
@@ -181,6 +194,7 @@ mod tests {
     use crate::Env;
     use crate::testing::Server;
     use serde_json::json;
+    use std::path::Path;
 
     #[tokio::test]
     async fn a_credential_plugin_is_set_and_changed() {
@@ -214,6 +228,19 @@ mod tests {
         ] {
             let (said, _) = set(flags).await;
             assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_below_the_kubeconfig_is_named_from_there() {
+        for (path, named) in [
+            ("/home/me/.kube/ca.crt", "ca.crt"),
+            ("/home/me/.kube/x/../pki/ca.crt", "pki/ca.crt"),
+            ("/home/me/ca.crt", "/home/me/ca.crt"),
+            ("/home/me/.kube/../ca.crt", "/home/me/ca.crt"),
+            ("/home/me/.kube2/ca.crt", "/home/me/.kube2/ca.crt"),
+        ] {
+            assert_eq!(super::path_from(Path::new("/home/me/.kube/config"), Path::new(path)), named);
         }
     }
 
@@ -251,7 +278,7 @@ mod tests {
                 "insecure",
             ),
             ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
-            ("set-cluster c --certificate-authority=ca", "certificate-authority: /", "insecure"),
+            ("set-cluster c --certificate-authority=ca", "certificate-authority: ca", "insecure"),
             ("set-credentials u --token=t", "token: t", "username"),
             ("set-credentials u --username=a --password=b", "username: a", "token"),
             ("set-credentials u --token=t", "token: t", "password"),

@@ -34,12 +34,12 @@ struct Asked<'a> {
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    // A mistake of the flag's value, which is told before anything else.
-    if let Some((value, pair)) = ctx.flags.malformed_pair("env") {
-        let why = format!("{pair} must be formatted as key=value");
+    // A mistake of a flag's value, which is told before anything else.
+    for flag in ["env", "set-image"] {
+        let Some((value, pair)) = ctx.flags.malformed_pair(flag) else { continue };
+        let (value, why) = (quote(&value), format!("{pair} must be formatted as key=value"));
         return fail(format!(
-            "invalid argument {} for \"--env\" flag: {why}\nSee 'kubectl debug --help' for usage.",
-            quote(&value)
+            "invalid argument {value} for \"--{flag}\" flag: {why}\nSee 'kubectl debug --help' for usage."
         ));
     }
     let profile = ctx.flags.text("profile");
@@ -466,6 +466,10 @@ mod tests {
             (
                 "--image=i --env=a=1,b=2,c",
                 "invalid argument \"a=1,b=2,c\" for \"--env\" flag: c must be formatted as key=value",
+            ),
+            (
+                "--copy-to=c --set-image=a",
+                "invalid argument \"a\" for \"--set-image\" flag: a must be formatted as key=value",
             ),
             (
                 "--copy-to=c --set-image=a=B",

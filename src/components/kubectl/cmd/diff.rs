@@ -256,7 +256,11 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     match output.status.code() {
         Some(0) => Ok(false),
         Some(1) => Ok(true),
-        code => Err(Fail::Coded(String::new(), code.unwrap_or(FAILED))),
+        code => {
+            let how = code.map_or_else(|| output.status.to_string(), |code| format!("exit status {code}"));
+            let name = program.split_whitespace().next().unwrap_or(program);
+            Err(Fail::Text(format!("failed to run {}: {how}", api::gostr::quote(name))))
+        }
     }
 }
 
@@ -335,6 +339,10 @@ mod tests {
             let told = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
             assert_eq!((said.code, said.err), (2, told));
         }
+        let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls --no-such-flag".to_string());
+        let env = Env { vars: [program].into(), ..Env::default() };
+        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert!(said.code == 2 && said.err.ends_with("failed to run \"ls\": exit status 2\n"), "{said:?}");
     }
 
     #[tokio::test]

@@ -70,7 +70,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.out(widths.rows(&rows));
         Ok(())
     };
-    print(&events)?;
+    // Of a watch the header comes with the first event.
+    if !events.is_empty() {
+        print(&events)?;
+    }
     if watching {
         let version = value::text(&list, "metadata.resourceVersion");
         let mut query = vec![("resourceVersion", version), ("watch", "true")];
@@ -177,6 +180,8 @@ mod tests {
         server.hold("/api/v1/namespaces/default/events/e", event);
         let said = server.kubectl(&["events", "-w", "-o", "name"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "event/e\n"), "{said:?}");
+        let said = server.kubectl(&["events", "-w", "--types=Warning"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, ""), "no event, no header");
     }
 
     #[tokio::test]

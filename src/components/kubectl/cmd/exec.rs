@@ -60,6 +60,8 @@ async fn hold(
     session: Session,
     redraw: bool,
 ) -> Result<(), Fail> {
+    // In raw mode the end of a line does not lead back to the left edge.
+    ctx.output.flush().await;
     let raw = if session.tty { Raw::on(ctx) } else { Raw(None) };
     let socket = stream::connect(ctx.api().await?, path, query, PROTOCOL).await?;
     ctx.output.flush().await;
@@ -227,8 +229,58 @@ pub(crate) async fn attach(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
     use crate::testing::Server;
+    use crate::{Env, Io, Terminal};
+    use parking_lot::Mutex;
     use serde_json::json;
+    use std::sync::Arc;
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    /// A terminal that keeps what it showed when it went into raw mode.
+    struct Screen {
+        notes: Kept,
+        before: Mutex<String>,
+        size: watch::Sender<(u16, u16)>,
+    }
+
+    impl Terminal for Screen {
+        fn is_tty(&self) -> bool {
+            true
+        }
+        fn size(&self) -> watch::Receiver<(u16, u16)> {
+            self.size.subscribe()
+        }
+        fn raw(&self, on: bool) {
+            if on {
+                *self.before.lock() = self.notes.text();
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn notes_are_shown_before_the_terminal_is_raw() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"containers": [{"name": "a"}, {"name": "b"}]}});
+        server.hold("/api/v1/namespaces/default/pods/web", pod);
+        let notes = Kept::all();
+        let (size, before) = (watch::channel((80, 24)).0, Mutex::default());
+        let screen = Arc::new(Screen { notes: notes.clone(), before, size });
+        let io = Io {
+            stdin: Box::new(tokio::io::empty()),
+            stdout: Box::new(Kept::all()),
+            stderr: Box::new(notes),
+            terminal: Some(screen.clone()),
+            own: false,
+            cancel: CancellationToken::new(),
+        };
+        let words = ["kubectl", "exec", "-it", "web", "--server", &server.address, "--", "sh"];
+        crate::run(words.map(String::from).to_vec(), io, Env::default()).await;
+        let before = screen.before.lock().clone();
+        assert!(before.starts_with("Defaulted container \"a\" out of: a, b\n"), "{before}");
+    }
 
     #[test]
     fn a_session_in_a_terminal_says_how_to_come_back() {

@@ -1,6 +1,6 @@
 //! expose: a service in front of a pod, service or workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, label_pairs};
+use super::common::{DryRun, Teller, annotate_last_applied, enforced, label_pairs, objects_as_given};
 use super::run::overridden;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -16,8 +16,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, mut failures) = scheme::objects(ctx, asked).await?;
-    for info in infos {
+    let (infos, mut failures) = objects_as_given(ctx, asked).await?;
+    for info in scheme::known(infos, &mut failures) {
         match exposed(ctx, &info, dry_run).await {
             Ok(service) => teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
@@ -298,6 +298,19 @@ mod tests {
             said.err.contains("missing not found") && said.err.contains("the pod has no labels"),
             "{said:?}"
         );
+    }
+
+    #[tokio::test]
+    async fn what_a_file_says_need_not_be_on_the_server() {
+        let server = Server::start().await;
+        let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"},
+            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"spec": {"containers": [
+                {"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]}}}});
+        let show = "jsonpath={.spec.ports[0].port} {.spec.selector}";
+        let line = ["expose", "-f", "-", "--dry-run=client", "-o", show];
+        let said = server.kubectl_in(&line, &web.to_string(), crate::Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, r#"80 {"a":"b"}"#), "{said:?}");
+        assert!(server.asked().is_empty(), "{:?}", server.asked());
     }
 
     #[tokio::test]

@@ -42,14 +42,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
     asked.tell_plainly("resource mapping not found");
-    // Of one file that cannot be read as a whole `-o` prints nothing: a list would say that the
-    // file names no more. A table has the objects that could be read. Source: kubectl's
-    // `GetOptions.Run` and `printGeneric`.
-    let whole = format.is_some() && ctx.names_files() && builder::means_one(ctx, &ctx.args);
-    if watching || whole {
-        Fail::join(asked.take_unread())?;
-    }
     if watching {
+        Fail::join(asked.take_unread())?;
         return super::get_watch::run(ctx, asked, format).await;
     }
     match format {
@@ -188,8 +182,9 @@ fn nothing(ctx: &Ctx, namespaced: bool) -> Result<(), Fail> {
 
 async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
     // Several files, or standard input, are a list also where they have one object.
-    let single = matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1)
-        && (!ctx.names_files() || builder::means_one(ctx, &ctx.args));
+    let means_one = builder::means_one(ctx, &ctx.args);
+    let single =
+        matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1) && (!ctx.names_files() || means_one);
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
     match asked {
@@ -218,6 +213,12 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
             }
         }
     }
+    // Of one file whose objects cannot all be read nothing is printed: a list would say that it
+    // names no more. A table has those that could be read. Source: kubectl's `GetOptions.Run` and
+    // `printGeneric`.
+    if means_one {
+        Fail::join(std::mem::take(&mut failures))?;
+    }
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
         table::sort(&mut found, sort).map_err(Fail::Text)?;
@@ -241,7 +242,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
 mod tests {
     use crate::Env;
     use crate::testing::{Server, at, config_map, refusal};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn one_object_of_standard_input_or_of_two_files_is_a_list() {
@@ -289,6 +290,29 @@ mod tests {
             assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
             assert!(said.err.contains("no matches for kind \"Foo\""), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_is_printed_whole_or_not_at_all() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let dir = tempfile::tempdir().unwrap();
+        let file = |name: &str, objects: &[&str]| {
+            let path = dir.path().join(name).display().to_string();
+            let texts: Vec<String> = objects.iter().map(|o| config_map(o, json!({})).to_string()).collect();
+            std::fs::write(&path, texts.join("\n---\n")).unwrap();
+            path
+        };
+        let (both, one) = (file("both.yaml", &["a", "gone"]), file("one.yaml", &["a"]));
+        let (alone, two) = (vec!["-f", &both], vec!["-f", &both, "-f", &one]);
+        for (files, out) in [(alone, ""), (two, "configmap/a\nconfigmap/a\n")] {
+            let words: Vec<&str> = ["get", "-o", "name"].into_iter().chain(files).collect();
+            let said = server.kubectl(&words).await;
+            assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
+            assert!(said.err.contains("gone not found"), "{said:?}");
+        }
+        let said = server.kubectl(&["get", "-o", "name", "-f", &both, "--ignore-not-found"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
     }
 
     #[tokio::test]
@@ -348,7 +372,8 @@ mod tests {
         let server = Server::start_with(|asked| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
             let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
-            let table = |rows: &[serde_json::Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
+            let table =
+                |rows: &[Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
             match asked.path.rsplit('/').next() {
                 Some("configmaps") => Some((200, table(std::slice::from_ref(&row)))),
                 Some("services") => Some((200, table(&[]))),
@@ -360,6 +385,28 @@ mod tests {
         for (kinds, told) in [("cm,svc", "NAME\nconfigmap/a\n"), ("cm,pods", "NAME\na\n")] {
             let said = server.kubectl(&["get", kinds]).await;
             assert_eq!(said.out, told, "{kinds}: {said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_object_knows_its_columns() {
+        let server = Server::start_with(|asked| {
+            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
+            let table = |columns: &Value| {
+                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
+            };
+            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
+            match (asked.path == at("a"), asked.query.contains("watch=true")) {
+                (true, _) => Some((200, table(&columns))),
+                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
+                _ => None,
+            }
+        })
+        .await;
+        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
+            let said = server.kubectl(&["get", "cm", "a", flag]).await;
+            assert_eq!((said.code, said.out.as_str()), (0, out), "{flag}: {said:?}");
         }
     }
 

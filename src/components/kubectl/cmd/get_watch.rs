@@ -85,7 +85,8 @@ pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Resu
     }
     let mut view = View {
         ctx,
-        head: Head::default(),
+        // Of one object's watch only the first event has columns, and that one is skipped.
+        head: pages.first().map_or_else(Head::default, Head::of),
         widths: Remembering::default(),
         shown: Shown {
             namespace: ctx.flags.is("all-namespaces") && resource.namespaced,

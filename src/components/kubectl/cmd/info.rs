@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 /// A verb that only holds others: its help, and a complaint about a word that is none of them.
 pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
-    if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
+    if !ctx.args.is_empty() {
+        return ctx.usage(format!("unknown command {}", api::gostr::quote(&ctx.args.join(" "))));
     }
     let help = help::of(table::named(ctx.verb));
     match ctx.verb {
@@ -184,9 +184,6 @@ pub(crate) async fn api_resources(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
-    if let Some(word) = ctx.args.first() {
-        return ctx.usage(format!("unknown command {}", api::gostr::quote(word)));
-    }
     let namespace =
         if ctx.flags.text("namespace").is_empty() { "kube-system" } else { ctx.flags.text("namespace") };
     let path = paths::within("/api/v1", namespace, "services");

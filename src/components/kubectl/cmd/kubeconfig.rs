@@ -1,6 +1,6 @@
 //! config: what stands in kubeconfig files, and changes of it.
 
-use super::kubeconfig_file::{entry, file_of_current, home_of, rewrite};
+use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::print::{formats, tab, yaml};
@@ -209,7 +209,7 @@ pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
     if Kubeconfig::find(&files.contexts, &name).is_none() {
         return text(format!("no context exists with the name: {}", quote(&name)));
     }
-    rewrite(&file_of_current(&files), |config| {
+    rewrite(&home_of(&files, None), |config| {
         value::put(config, "current-context", name.as_str());
         Ok(())
     })?;
@@ -319,8 +319,8 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
         Ok(())
     })?;
     if files.current == *old {
-        // Another file than the context's may say which one is current.
-        rewrite(&file_of_current(&files), |config| {
+        // Another file than the context's may say which one is current; the first one counts.
+        rewrite(&home_of(&files, None), |config| {
             value::put(config, "current-context", new.as_str());
             Ok(())
         })?;

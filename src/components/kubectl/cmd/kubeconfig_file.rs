@@ -16,8 +16,9 @@ pub(super) fn home_of(files: &Kubeconfig, found: Option<&Path>) -> PathBuf {
     }
 }
 
-/// The file that says which context is the current one: the first that names one, since it counts;
-/// if none does, the one that a new entry goes to.
+/// The file in which the current context is unset: the first that names one, since it counts; if
+/// none does, the one that a new entry goes to. It is set where new entries go, so that the files
+/// behind that one stay as they are. Source: client-go's `writeCurrentContext`.
 pub(super) fn file_of_current(files: &Kubeconfig) -> PathBuf {
     let holds = |file: &&PathBuf| {
         let parsed = std::fs::read(file).ok().and_then(|b| manifest::parse_yaml(&b).ok());

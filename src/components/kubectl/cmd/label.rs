@@ -230,7 +230,8 @@ async fn one(
     }
     if here {
         api::patch::merge(&mut info.object, &body);
-    } else if changes || !version.is_empty() {
+    } else {
+        // Also without a change: who may not write is told so.
         let manager = match ctx.flags.text("field-manager") {
             "" => notes.manager,
             named => named,
@@ -263,7 +264,7 @@ fn shrink(there: &Map<String, Value>, wanted: &Wanted) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, at, config_map};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     async fn with(names: &[&str]) -> Server {
@@ -291,6 +292,18 @@ mod tests {
         let said = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
         assert!(said.err.contains("--list and --output may not be specified together"), "{said:?}");
         assert_eq!((said.code, writes(&server)), (1, 0));
+    }
+
+    #[tokio::test]
+    async fn who_may_not_write_is_told_so_without_a_change() {
+        let server = Server::start_with(|asked| {
+            (asked.method == "PATCH").then(|| refusal(403, "Forbidden", "you may not"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({"x": "1"})));
+        let said = server.kubectl(&["label", "cm", "a", "x=1"]).await;
+        let told = "Error from server (Forbidden): you may not\n";
+        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
     }
 
     #[tokio::test]

@@ -1,5 +1,6 @@
 //! logs: what containers wrote.
 
+use super::common::pod_running_timeout;
 use super::pages::items_of;
 use super::pods::{Choice, DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_best_first};
 use crate::builder::whole;
@@ -29,6 +30,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         _ => return ctx.usage(EXPECTED),
     };
     check(ctx, container_word.as_deref())?;
+    pod_running_timeout(ctx)?;
     let pods = pods(ctx, word.as_deref()).await?;
     let mut sources: Vec<(Info, String)> = vec![];
     for pod in pods {

@@ -26,10 +26,18 @@ const OF_ANNOTATION: &str = "kubectl-last-applied";
 /// Moves the fields of client-side appliers to `manager`. Returns whether there were any.
 pub(super) async fn run(ctx: &Ctx, info: &Info, applied: &Value, manager: &str) -> Result<bool, Fail> {
     let mut object = applied.clone();
-    if manager == SERVER_SIDE
-        && let Some(kept) = keep_annotation(ctx, info, &object).await?
-    {
-        object = kept;
+    if manager == SERVER_SIDE {
+        match keep_annotation(ctx, info, &object).await {
+            Ok(Some(kept)) => object = kept,
+            Ok(None) => {}
+            Err(fail) => {
+                ctx.note(format!(
+                    "Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {}",
+                    fail.message()
+                ));
+                return Ok(false);
+            }
+        }
     }
     let old: BTreeSet<String> = owners(&object, "Update");
     let mut tries = 0;

@@ -39,6 +39,7 @@ mod pods;
 pub(crate) mod port_forward;
 pub(crate) mod property;
 pub(crate) mod proxy;
+mod proxy_files;
 pub(crate) mod prune;
 pub(crate) mod reconcile;
 pub(crate) mod replace;

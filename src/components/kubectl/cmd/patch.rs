@@ -1,7 +1,7 @@
 //! patch: some fields of an object.
 
 use super::apply::is_strategic;
-use super::common::{DryRun, subresource};
+use super::common::{DryRun, objects_as_given, subresource};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
@@ -33,7 +33,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("local") && !ctx.args.is_empty() {
         return text("cannot specify --local and server resources");
     }
-    let (infos, mut failures) = builder::local_or_there(ctx, &ctx.args, Options::default()).await?;
+    let (infos, mut failures) = match ctx.flags.is("local") {
+        true => builder::local_or_there(ctx, &ctx.args, Options::default()).await?,
+        false => objects_as_given(ctx, builder::ask(ctx, &ctx.args, Options::default()).await?).await?,
+    };
     if infos.is_empty() {
         Fail::join(failures)?;
         return text("no objects passed to patch");
@@ -148,7 +151,7 @@ fn locally(info: &Info, how: &str, patch: &Value, bytes: &[u8]) -> Result<Value,
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, at, config_map};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     #[tokio::test]
@@ -193,6 +196,20 @@ mod tests {
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
         let said = server.kubectl(&line).await;
         assert!(said.code == 1 && said.out.starts_with("configmap/b patched"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn an_object_of_a_file_is_not_read() {
+        let server = Server::start_with(|asked| {
+            (asked.method == "GET" && asked.path == at("a")).then(|| refusal(403, "Forbidden", "no"))
+        })
+        .await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let file = config_map("a", json!({})).to_string();
+        let line = ["patch", "-f", "-", "--type=merge", "-p", r#"{"data":{"k":"v"}}"#];
+        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a patched\n"), "{said:?}");
+        assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "v");
     }
 
     #[tokio::test]

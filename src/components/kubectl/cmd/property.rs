@@ -7,8 +7,9 @@ use crate::error::{Fail, text};
 use api::gostr::quote;
 use api::value;
 use base64::Engine as _;
-use client::kubeconfig::Kubeconfig;
+use client::kubeconfig::{Entry, Kubeconfig};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 /// What a field holds.
@@ -106,16 +107,20 @@ fn stored(field: &str) -> &str {
     }
 }
 
+/// The entries of a list, each with its file.
+fn entries_of<'a>(files: &'a Kubeconfig, list: &str) -> &'a [Entry] {
+    match list {
+        "clusters" => &files.clusters,
+        "users" => &files.users,
+        _ => &files.contexts,
+    }
+}
+
 /// The file in which something stands, or is to stand.
 fn file_of(files: &Kubeconfig, place: &Place) -> PathBuf {
     let found = match place {
         Place::Entry(list, _, name, _) => {
-            let entries = match *list {
-                "clusters" => &files.clusters,
-                "users" => &files.users,
-                _ => &files.contexts,
-            };
-            Kubeconfig::find(entries, name).map(|e| e.file.as_path())
+            Kubeconfig::find(entries_of(files, list), name).map(|e| e.file.as_path())
         }
         _ => None,
     };
@@ -191,16 +196,19 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
     }
     let place = place(path).map_err(Fail::Text)?;
     let files = ctx.kubeconfig_or_new()?;
-    let known = |list: &str, name: &str| match list {
-        "clusters" => Kubeconfig::find(&files.clusters, name).is_some(),
-        "users" => Kubeconfig::find(&files.users, name).is_some(),
-        _ => Kubeconfig::find(&files.contexts, name).is_some(),
-    };
-    // An entry that is not there is gone already; a field of one cannot be.
-    if let Place::Entry(list, _, name, Some(_)) = &place
-        && !known(list, name)
-    {
-        return text(format!("current map key `{name}` is invalid"));
+    match &place {
+        Place::Entry(list, _, name, None) if name.is_empty() => {
+            unset_list(&files, list)?;
+            ctx.line(format!("Property {} unset.", quote(path)));
+            return Ok(());
+        }
+        // An entry that is not there is gone already; a field of one cannot be.
+        Place::Entry(list, _, name, Some(_))
+            if Kubeconfig::find(entries_of(&files, list), name).is_none() =>
+        {
+            return text(format!("current map key `{name}` is invalid"));
+        }
+        _ => {}
     }
     let file = match &place {
         // The first file that sets it counts; in another one there is nothing to unset.
@@ -212,7 +220,6 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
         done(|config| match &place {
             Place::CurrentContext => value::put(config, "current-context", ""),
             Place::Colors => drop(value::remove(config, "preferences.colors")),
-            Place::Entry(list, _, name, None) if name.is_empty() => value::put(config, list, Value::Null),
             Place::Entry(list, _, name, None) => {
                 if let Some(Value::Array(entries)) = config.get_mut(*list) {
                     entries.retain(|e| value::text(e, "name") != name);
@@ -220,8 +227,8 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
             }
             Place::Entry(list, key, name, Some((field, _))) => {
                 let entry = entry(config, list, key, name);
-                // A context always says its cluster and user, be it nothing.
-                match *key == "context" && ["cluster", "user"].contains(field) {
+                // These always stand there, be it with nothing.
+                match matches!((*key, *field), ("context", "cluster" | "user") | ("cluster", "server")) {
                     true => drop(entry.insert(field.to_string(), "".into())),
                     false => drop(entry.shift_remove(stored(field))),
                 }
@@ -229,6 +236,24 @@ pub(crate) async fn unset(ctx: &Ctx) -> Result<(), Fail> {
         }),
     )?;
     ctx.line(format!("Property {} unset.", quote(path)));
+    Ok(())
+}
+
+/// Removes the entries of a list, each from its own file.
+fn unset_list(files: &Kubeconfig, list: &str) -> Result<(), Fail> {
+    let entries = entries_of(files, list);
+    let holders: BTreeSet<&PathBuf> = entries.iter().map(|entry| &entry.file).collect();
+    for file in holders {
+        let is_own = |name: &str| entries.iter().any(|entry| entry.file == *file && entry.name == name);
+        rewrite(
+            file,
+            done(|config| {
+                if let Some(Value::Array(all)) = config.get_mut(list) {
+                    all.retain(|entry| !is_own(value::text(entry, "name")));
+                }
+            }),
+        )?;
+    }
     Ok(())
 }
 
@@ -240,7 +265,7 @@ mod tests {
 
     /// The first file that sets the current context counts, wherever the context itself stands.
     #[tokio::test]
-    async fn the_current_context_is_changed_in_the_file_that_sets_it() {
+    async fn the_current_context_is_set_in_the_first_file() {
         let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
         let (a, b) = (dir.path().join("a"), dir.path().join("b"));
         let paths = format!("{}:{}", a.display(), b.display());
@@ -261,8 +286,28 @@ mod tests {
             let said = server.kubectl_in(&["config", "rename-context", "old", "new"], "", env()).await;
             assert_eq!((said.code, current().await.out.as_str()), (0, "new\n"), "{said:?}");
             write();
+            let said = server.kubectl_in(&["config", "use-context", "old"], "", env()).await;
+            let first = std::fs::read_to_string(&a).unwrap();
+            assert!(said.code == 0 && first.contains("current-context: old"), "{said:?}");
+            assert_eq!(std::fs::read_to_string(&b).unwrap(), of_b, "others stay as they are");
+            write();
             let said = server.kubectl_in(&["config", "unset", "current-context"], "", env()).await;
             assert_eq!((said.code, current().await.code), (0, 1), "{said:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_list_is_unset_in_all_its_files() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let (a, b) = (dir.path().join("a"), dir.path().join("b"));
+        std::fs::write(&a, "users: [{name: u, user: {token: t}}]\n").unwrap();
+        std::fs::write(&b, "users: [{name: v, user: {token: t}}]\ncurrent-context: x\n").unwrap();
+        let vars = [("KUBECONFIG".to_string(), format!("{}:{}", a.display(), b.display()))].into();
+        let env = Env { vars, cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["config", "unset", "users"], "", env).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "Property \"users\" unset.\n"), "{said:?}");
+        for file in [&a, &b] {
+            assert!(std::fs::read_to_string(file).unwrap().contains("users: null"), "{}", file.display());
         }
     }
 

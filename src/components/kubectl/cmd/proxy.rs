@@ -1,5 +1,6 @@
 //! proxy: the API server on a local port, as the user of the kubeconfig.
 
+use super::proxy_files;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::go_path;
@@ -24,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{UnixListener, UnixSocket};
 use tokio::task::JoinSet;
 
-type Body = UnsyncBoxBody<Bytes, hyper::Error>;
+pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Connections that wait to be accepted; as tokio's and the standard library's listeners.
 const BACKLOG: u32 = 1024;
@@ -228,7 +229,7 @@ async fn serve(door: Arc<Door>, stream: impl AsyncRead + AsyncWrite + Unpin + Se
     }
 }
 
-fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
+pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(Full::new(text.into()).map_err(|never| match never {}).boxed_unsync());
     *response.status_mut() = status;
     let kind = HeaderValue::from_static("text/plain; charset=utf-8");
@@ -260,7 +261,7 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     if let Some((folder, prefix)) = &door.files
         && let Some(rest) = path.strip_prefix(prefix.as_str())
     {
-        return file(folder, rest);
+        return proxy_files::answer(folder, rest, request.uri().query());
     }
     let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");
@@ -270,32 +271,6 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     match forward(door, request, &target, tunnel).await {
         Ok(response) => response,
         Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
-    }
-}
-
-fn file(folder: &std::path::Path, rest: &str) -> Response<Body> {
-    let rest = percent_encoding::percent_decode_str(rest).decode_utf8_lossy().into_owned();
-    if rest.split('/').any(|part| part == "..") {
-        return plain(StatusCode::BAD_REQUEST, "invalid URL path\n");
-    }
-    let path = folder.join(rest.trim_start_matches('/'));
-    let path = if path.is_dir() { path.join("index.html") } else { path };
-    match std::fs::read(&path) {
-        Ok(bytes) => {
-            let mut response = plain(StatusCode::OK, bytes);
-            let kind = match path.extension().and_then(|e| e.to_str()) {
-                Some("html" | "htm") => "text/html; charset=utf-8",
-                Some("css") => "text/css; charset=utf-8",
-                Some("js") => "text/javascript; charset=utf-8",
-                Some("json") => "application/json",
-                Some("svg") => "image/svg+xml",
-                Some("png") => "image/png",
-                _ => "text/plain; charset=utf-8",
-            };
-            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-            response
-        }
-        Err(_) => plain(StatusCode::NOT_FOUND, "404 page not found\n"),
     }
 }
 

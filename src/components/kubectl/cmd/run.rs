@@ -33,8 +33,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let teller = Teller::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;
-    if ctx.flags.is("save-config") {
-        annotate_last_applied(&mut pod, false);
+    let mut service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
+    if ctx.flags.is("save-config") && dry_run != DryRun::Client {
+        let made = std::iter::once(&mut pod).chain(&mut service);
+        made.for_each(|object| annotate_last_applied(object, false));
     }
     let (namespace, _) = ctx.namespace()?;
     let namespace = match value::text(&pod, "metadata.namespace") {
@@ -42,7 +44,6 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         own => own.to_string(),
     };
     let pods = paths::within("/api/v1", &namespace, "pods");
-    let service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
     let manager = ctx.flags.text("field-manager");
     let mut query = vec![("fieldManager", manager)];
     dry_run.query(&mut query);
@@ -192,6 +193,9 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
         return Ok(());
     }
     let how = ctx.flags.text("override-type");
+    if !matches!(how, "" | "json" | "merge" | "strategic") {
+        return text(format!("invalid override type: {how}"));
+    }
     // A JSON patch is a list of operations, the other two are a part of the object.
     let part: Option<Value> = serde_json::from_str(given).ok().filter(Value::is_object);
     match (how, part) {
@@ -301,6 +305,7 @@ fn ended(pod: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmd::common::LAST_APPLIED;
     use crate::testing::{Server, refusal};
 
     const PODS: &str = "/api/v1/namespaces/default/pods";
@@ -361,6 +366,19 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn save_config_is_about_all_that_is_made() {
+        let server = Server::start().await;
+        let said = server.kubectl(&[&RUN[..], &["--save-config"]].concat()).await;
+        for path in [format!("{PODS}/x"), format!("{SERVICES}/x")] {
+            let made = server.object(&path).unwrap_or_default();
+            assert!(made["metadata"]["annotations"][LAST_APPLIED].is_string(), "{path}: {said:?}");
+        }
+        let line = [&RUN[..], &["--save-config", "--dry-run=client", "-o", "yaml"]].concat();
+        let said = server.kubectl(&line).await;
+        assert!(said.code == 0 && !said.out.contains(LAST_APPLIED), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn flags_are_checked_before_the_server_is_asked() {
         let server = Server::away().await;
         for (flag, why) in [
@@ -391,5 +409,8 @@ mod tests {
         let said = server.kubectl(&line).await;
         let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
         assert_eq!(made["spec"]["hostNetwork"], true, "{said:?}");
+        let line = ["run", "x", "--image=i", "--dry-run=client", "--overrides={}", "--override-type=Merge"];
+        let said = server.kubectl(&line).await;
+        assert_eq!((said.code, said.err.as_str()), (1, "error: invalid override type: Merge\n"));
     }
 }

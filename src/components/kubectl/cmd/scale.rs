@@ -1,6 +1,6 @@
 //! scale: a new number of replicas.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Teller, objects_as_given};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -27,7 +27,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, failures) = objects_as_given(ctx, asked).await?;
     let version = ctx.flags.text("resource-version");
     if !version.is_empty() && infos.len() > 1 {
         return text("cannot use --resource-version with multiple resources");
@@ -161,6 +161,19 @@ mod tests {
         assert_eq!((said.code, said.out.as_str(), writes(&server)), (0, "1", 1), "{said:?}");
         let reads = server.asked().iter().filter(|a| a.path == format!("{AT}/a")).count();
         assert_eq!(reads, 1);
+    }
+
+    #[tokio::test]
+    async fn an_object_of_a_file_is_not_read() {
+        let server = with(|asked| {
+            let read = asked.method == "GET" && asked.path == format!("{AT}/a");
+            read.then(|| refusal(403, "Forbidden", "no"))
+        })
+        .await;
+        let file = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}}"#;
+        let said =
+            server.kubectl_in(&["scale", "-f", "-", "--replicas=3"], file, crate::Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "deployment.apps/a scaled\n"), "{said:?}");
     }
 
     #[tokio::test]

@@ -1,6 +1,6 @@
 //! set: one field of pod templates.
 
-use super::common::{DryRun, Teller, strategic_patch};
+use super::common::{DryRun, Teller, label_selector, strategic_patch};
 use super::typed::{self, spec_path};
 use crate::builder;
 use crate::ctx::Ctx;
@@ -222,12 +222,11 @@ fn as_map(selector: &Selector) -> Result<serde_json::Map<String, Value>, Fail> {
                 map.insert(key.clone(), one.as_str().into());
                 continue;
             }
-            (Op::GreaterThan, _) => return text("\"gt\" isn't supported in label selectors"),
-            (Op::LessThan, _) => return text("\"lt\" isn't supported in label selectors"),
             (Op::Equals | Op::In, _) => "In",
-            (Op::NotEquals | Op::NotIn, _) => "NotIn",
+            (Op::NotIn, _) => "NotIn",
             (Op::Exists, _) => "Exists",
             (Op::DoesNotExist, _) => "DoesNotExist",
+            (Op::NotEquals | Op::GreaterThan | Op::LessThan, _) => continue, // refused as it was read
         };
         others.push(format!("{{{key} {operator} [{}]}}", values.join(" ")));
     }
@@ -242,9 +241,7 @@ pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
     let Some((expression, resources)) = ctx.args.split_last() else {
         return text("one selector is required");
     };
-    let selector = Selector::parse(expression).map_err(|why| {
-        Fail::Text(format!("couldn't parse the selector string {}: {why}", quote(expression)))
-    })?;
+    let selector = label_selector(expression)?;
     let dry_run = DryRun::of(ctx)?;
     let teller = Teller::of(ctx, dry_run)?;
     let (infos, mut failures) = asked(ctx, resources).await?;
@@ -335,6 +332,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_is_read_as_its_kind() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("d.yaml").display().to_string();
+        let line = ["set", "image", "--local", "-o", "jsonpath={.spec}", "-f", &file, "c=n:2"];
+        let spec = json!({"nope": 1, "template": {"spec": {"containers": [{"name": "c", "image": "n:1"}]}}});
+        let web = |spec: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec});
+        std::fs::write(&file, web(spec).to_string()).unwrap();
+        let said = server.kubectl(&line).await;
+        assert!(said.code == 0 && said.out.contains("n:2") && !said.out.contains("nope"), "{said:?}");
+        std::fs::write(&file, web(json!({"replicas": "3"})).to_string()).unwrap();
+        let said = server.kubectl(&line).await;
+        let why =
+            format!("error: unable to decode \"{file}\": json: cannot unmarshal string into Go struct field");
+        assert!(said.code == 1 && said.err.starts_with(&why), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn images_stand_behind_the_objects_that_they_are_for() {
         let server = Server::start().await;
         let both = "cannot set --all and --selector at the same time";
@@ -379,12 +393,8 @@ mod tests {
     #[test]
     fn a_services_selector_is_a_map_and_nothing_more() {
         let told = |expression: &str| {
-            as_map(&Selector::parse(expression).unwrap()).map(|map| Value::Object(map).to_string()).map_err(
-                |fail| match fail {
-                    Fail::Text(text) => text,
-                    _ => String::new(),
-                },
-            )
+            let map = label_selector(expression).and_then(|selector| as_map(&selector));
+            map.map(|map| Value::Object(map).to_string()).map_err(|fail| fail.message())
         };
         assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
         assert_eq!(
@@ -396,5 +406,6 @@ mod tests {
             "match expression [{x In [y]}] not supported on this object"
         );
         assert_eq!(told("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
+        assert_eq!(told("x!=3").unwrap_err(), "\"!=\" is not a valid label selector operator");
     }
 }

@@ -105,7 +105,7 @@ pub(crate) async fn node(ctx: &Ctx) -> Result<(), Fail> {
             vec![api.get(&format!("{base}/{}", paths::segment(name)), &[]).await?],
             vec![api.get(&format!("/api/v1/nodes/{}", paths::segment(name)), &[]).await?],
         ),
-        _ => return ctx.usage("unexpected arguments"),
+        _ => return ctx.usage("node [NAME | -l label]"),
     };
     if items.is_empty() {
         return text("metrics not available yet");
@@ -146,7 +146,7 @@ pub(crate) async fn pod(ctx: &Ctx) -> Result<(), Fail> {
             return text("only one of NAME or selector can be provided");
         }
         [name] => vec![api.get(&format!("{base}/{}", paths::segment(name)), &[]).await?],
-        _ => return ctx.usage("unexpected arguments"),
+        _ => return ctx.usage("pod [NAME | -l label]"),
     };
     if items.is_empty() {
         let pods = api.get(&stored, &query).await?;

@@ -53,6 +53,9 @@ pub(super) fn zeros(kind: &str, object: &mut Value) {
     for port in list_mut(object, "spec.ports") {
         default(port, "targetPort", 0);
     }
+    for claim in list_mut(object, "spec.volumeClaimTemplates") {
+        fill(claim, &json!({"spec": {"resources": {}}, "status": {}}));
+    }
     let Some(spec) = spec_path(kind) else { return };
     if let Some(template) = spec.strip_suffix(".spec") {
         fill(value::slot(object, template), &metadata);
@@ -82,12 +85,13 @@ mod tests {
     #[test]
     fn what_go_cannot_leave_out_is_there_and_nothing_is_overwritten() {
         let mut set = json!({"metadata": {"name": "x"}, "spec": {"updateStrategy": {"type": "OnDelete"},
-            "template": {"spec": {"containers": [{"name": "c"}]}}}});
+            "template": {"spec": {"containers": [{"name": "c"}]}}, "volumeClaimTemplates": [{}]}});
         zeros("StatefulSet", &mut set);
         let told = json!({
             "metadata": {"name": "x"},
             "spec": {"serviceName": "", "updateStrategy": {"type": "OnDelete"}, "template": {
-                "metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}}},
+                "metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}},
+                "volumeClaimTemplates": [{"spec": {"resources": {}}, "status": {}}]},
             "status": {"availableReplicas": 0, "replicas": 0},
         });
         assert_eq!(set, told);

@@ -244,7 +244,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let deadline = Instant::now() + limit.max(AT_ONCE);
     let (infos, mut failures) = match asked {
         asked if matches!(goal, Goal::Create) => (created(ctx, &asked, deadline).await?, vec![]),
-        Asked::Objects(infos, unread) => (infos, unread),
+        // A file says what is wanted, not what there is: the server is asked.
+        Asked::Objects(mut infos, unread) => {
+            infos.iter_mut().for_each(|info| info.object = Value::Null);
+            (infos, unread)
+        }
         lists => builder::objects(ctx, lists).await?,
     };
     if infos.is_empty() && failures.is_empty() && !matches!(goal, Goal::Delete) {
@@ -398,6 +402,24 @@ mod tests {
         let said = server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
         assert_eq!(server.asked().len(), 4, "one request each");
+    }
+
+    #[tokio::test]
+    async fn what_a_file_says_is_not_what_there_is() {
+        let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+        server.hold(&at("a"), config_map("a", json!({"from": "server"})));
+        let late = "error: timed out waiting for the condition on configmaps/a\n";
+        for (goal, name, (code, out, err)) in [
+            ("delete", "a", (1, "", late)),
+            ("jsonpath={.metadata.labels.from}=file", "a", (1, "", late)),
+            ("jsonpath={.metadata.labels.from}=server", "a", (0, "configmap/a condition met\n", "")),
+            ("delete", "gone", (0, "", "")),
+        ] {
+            let file = dir.path().join(name).display().to_string();
+            std::fs::write(&file, config_map(name, json!({"from": "file"})).to_string()).unwrap();
+            let said = server.kubectl(&["wait", "--for", goal, "-f", &file, "--timeout=300ms"]).await;
+            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{goal} {name}");
+        }
     }
 
     #[test]

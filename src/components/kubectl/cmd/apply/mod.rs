@@ -186,7 +186,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     if info.name.is_empty() {
         let prefix = value::text(&info.object, "metadata.generateName");
         return match prefix {
-            "" => text("resource name may not be empty"),
+            "" => text(format!("{}resource name may not be empty", retrieving(info))),
             prefix => text(format!("from {prefix}: cannot use generate name with apply")),
         };
     }
@@ -196,19 +196,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     let current = match ctx.api().await?.get(&info.path(), &[]).await {
         Ok(current) => current,
         Err(fail) if fail.is_not_found() => return create(ctx, info, modified, dry_run).await,
-        Err(Fail::Api(refusal)) => {
-            let kind = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
-            let gvr = format!("{}, Resource={}", info.resource.api_version(), info.resource.plural);
-            let head = format!(
-                "error when retrieving current configuration of:\nResource: {}, GroupVersionKind: {}\nName: {}, Namespace: {}\nfrom server for: {}: ",
-                quote(&gvr),
-                quote(&kind),
-                quote(&info.name),
-                quote(&info.namespace),
-                quote(&info.source)
-            );
-            return Err(Fail::Api(refusal.prefixed(&head)));
-        }
+        Err(Fail::Api(refusal)) => return Err(Fail::Api(refusal.prefixed(&retrieving(info)))),
         Err(other) => return Err(other),
     };
     if dry_run == DryRun::Client {
@@ -222,6 +210,25 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
     }
     let (object, changed) = patch(ctx, info, &modified, current, dry_run).await?;
     Ok((object, if changed { "configured" } else { "unchanged" }))
+}
+
+/// Which object it is, as Go prints it: `/v1, Resource=configmaps` and `/v1, Kind=ConfigMap`.
+fn named(info: &Info) -> String {
+    let r = &info.resource;
+    let of = |what: &str, name: &str| quote(&format!("{}/{}, {what}={name}", r.group, r.version));
+    format!(
+        "Resource: {}, GroupVersionKind: {}\nName: {}, Namespace: {}",
+        of("Resource", &r.plural),
+        of("Kind", &r.kind),
+        quote(&info.name),
+        quote(&info.namespace)
+    )
+}
+
+/// What stands before the reason why the live object cannot be read.
+fn retrieving(info: &Info) -> String {
+    let (named, source) = (named(info), quote(&info.source));
+    format!("error when retrieving current configuration of:\n{named}\nfrom server for: {source}: ")
 }
 
 async fn create(
@@ -373,20 +380,12 @@ async fn patch(
                 return recreate(ctx, info, modified, &current).await.map(|object| (object, true));
             }
             Err(Fail::Api(refusal)) => {
-                let gvr = format!("{}, Resource={}", info.resource.api_version(), info.resource.plural);
-                let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
                 if refusal.reason == "Invalid" {
                     return Err(Fail::Api(refusal));
                 }
+                let (patch, named, source) = (json::compact(&patch), named(info), quote(&info.source));
                 let head = format!(
-                    "error when applying patch:\n{}\nto:\nResource: {}, GroupVersionKind: {}\nName: {}, Namespace: {}\nfor: {}: error when patching {}: ",
-                    json::compact(&patch),
-                    quote(&gvr),
-                    quote(&gvk),
-                    quote(&info.name),
-                    quote(&info.namespace),
-                    quote(&info.source),
-                    quote(&info.source)
+                    "error when applying patch:\n{patch}\nto:\n{named}\nfor: {source}: error when patching {source}: "
                 );
                 return Err(Fail::Api(refusal.prefixed(&head)));
             }

@@ -72,8 +72,10 @@ fn spec(class: &str, default: &str, rules: &[String]) -> Map<String, Value> {
 }
 
 fn backend(text: &str) -> Value {
-    let (service, port) = text.split_once(':').unwrap_or((text, ""));
+    let mut parts = text.split(':');
+    let (service, port) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let port = match port.parse::<i32>() {
+        Ok(0) => json!({}), // Go's struct leaves it out
         Ok(number) => json!({"number": number}),
         Err(_) => json!({"name": port}),
     };
@@ -161,6 +163,8 @@ mod tests {
             found[2],
             json!({"http": {"paths": [{"path": "/x", "pathType": "Exact", "backend": {"service": {"name": "y", "port": {"number": 1}}}}]}})
         );
+        let port = |text: &str| backend(text)["service"]["port"].clone();
+        assert_eq!((port("s:80:81"), port("s:0")), (json!({"number": 80}), json!({})));
         assert!(RULE.as_ref().unwrap().is_match("/=s:80") && !RULE.as_ref().unwrap().is_match("foo=s:80"));
     }
 }

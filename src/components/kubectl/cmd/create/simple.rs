@@ -1,6 +1,6 @@
 //! create namespace, serviceaccount, quota, priorityclass, poddisruptionbudget, token.
 
-use super::super::common::{enforced, metadata, one_name};
+use super::super::common::{enforced, label_selector, metadata, one_name};
 use super::super::set_env::amounts;
 use super::{submit, within};
 use crate::ctx::Ctx;
@@ -72,8 +72,7 @@ pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         ("", max) => spec.insert("maxUnavailable".into(), int_or_percent(max, "max-unavailable")?),
         _ => return text("min-available and max-unavailable cannot be both specified"),
     };
-    let parsed = Selector::parse(selector).map_err(Fail::Text)?;
-    spec.insert("selector".into(), label_selector(&parsed));
+    spec.insert("selector".into(), selector_value(&label_selector(selector)?));
     let order = ["minAvailable", "selector", "maxUnavailable"];
     let spec: Map<String, Value> =
         order.iter().filter_map(|k| Some((k.to_string(), spec.get(*k)?.clone()))).collect();
@@ -85,7 +84,7 @@ pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// A `metav1.LabelSelector`: what says exactly one value as `matchLabels`, the rest as expressions.
-fn label_selector(selector: &Selector) -> Value {
+fn selector_value(selector: &Selector) -> Value {
     let (mut labels, mut expressions) = (Map::new(), vec![]);
     for Requirement { key, op, values } in &selector.0 {
         let operator = match (op, values.as_slice()) {
@@ -94,11 +93,10 @@ fn label_selector(selector: &Selector) -> Value {
                 continue;
             }
             (Op::Equals | Op::In, _) => "In",
-            (Op::NotEquals | Op::NotIn, _) => "NotIn",
+            (Op::NotIn, _) => "NotIn",
             (Op::Exists, _) => "Exists",
             (Op::DoesNotExist, _) => "DoesNotExist",
-            (Op::GreaterThan, _) => "Gt",
-            (Op::LessThan, _) => "Lt",
+            (Op::NotEquals | Op::GreaterThan | Op::LessThan, _) => continue, // refused as it was read
         };
         let mut expression = json!({"key": key, "operator": operator});
         if !values.is_empty() {
@@ -197,6 +195,25 @@ mod tests {
         }
         let said = server.kubectl(&["create", "token", "a", "--audience="]).await;
         assert_eq!(said.err, "error: --audience must not be an empty string\n");
+    }
+
+    #[tokio::test]
+    async fn a_budgets_selector_has_no_signs_but_equals() {
+        let server = Server::away().await;
+        for (selector, why) in [
+            ("a!=b", "\"!=\" is not a valid label selector operator"),
+            ("a>1", "\"gt\" isn't supported in label selectors"),
+            ("a<1", "\"lt\" isn't supported in label selectors"),
+            (
+                "a=b=",
+                "couldn't parse the selector string \"a=b=\": found '=', expected: ',' or 'end of string'",
+            ),
+        ] {
+            let line =
+                ["create", "pdb", "x", "--min-available=1", "--dry-run=client", "--selector", selector];
+            let said = server.kubectl(&line).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{selector}");
+        }
     }
 
     /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.

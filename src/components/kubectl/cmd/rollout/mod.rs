@@ -85,7 +85,10 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
     let selector = value::at(&info.object, "spec.selector");
     let mut found: Vec<Revision> = match info.resource.kind.as_str() {
         "Deployment" => {
-            let sets = related::list(ctx, info, "replicasets", selector).await?;
+            let sets = related::list(ctx, info, "replicasets", selector).await.map_err(|fail| {
+                let (name, why) = (&info.name, fail.message());
+                Fail::Text(format!("failed to retrieve replica sets from deployment {name}: {why}"))
+            })?;
             let revision = |set: &Value| Revision {
                 number: annotation(set, REVISION).parse().unwrap_or(0),
                 cause: annotation(set, CHANGE_CAUSE).to_string(),
