@@ -9,15 +9,18 @@
 //! share their pages. [`mod@sh`] is the shell, `uutils` the table of programs that the uutils
 //! project wrote, `daemon` what all servers have in common, `kv` a key-value server with its
 //! client, `shop` the parts of a small shop, `awk` the language, `curl` the HTTP client,
-//! `sed_script` mends what uutils' sed misreads, and every other file is one small program of our
-//! own. Several of them share `http` (with `tls`), `resolve` (names to addresses), `deadline` and
-//! `stdio`.
+//! `sed_script` and `grep` mend what uutils' sed and grep misread, and every other file is one
+//! small program of our own. Several of them share `http` (with `tls`), `resolve` (names to
+//! addresses), `deadline` and `stdio`.
 //! ## Left out
 //! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
 //! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
-//! `\E` come out as text). A script file (`sed -f`) is read by uutils' sed as it is, with the
-//! faults that `sed_script` lists. `xargs -t` shows the environment with each command, and there is
-//! no `xargs -p`.
+//! `\E` come out as text). Of two alternatives that match, `sed` takes the first, not the longest
+//! (`s/a\|ab/x/`). Its `[[:alpha:]]` and the other classes are those of ASCII; `^` and `$` in a
+//! group are the ends of the whole text, also with `M`; `2,3c x` prints no text, because the range
+//! ends at a number; what `w /dev/stdout` writes comes last. A script or patterns that come through
+//! a pipe (`sed -f -`, `grep -f -`) are read as they are, with the faults that `sed_script` and
+//! `grep` list. `xargs -t` shows the environment with each command, and there is no `xargs -p`.
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
@@ -33,6 +36,7 @@ mod curl;
 mod daemon;
 mod deadline;
 mod echo_server;
+mod grep;
 mod hexdump;
 mod http;
 mod kv;

@@ -1,7 +1,8 @@
-//! Standard output and standard error of programs that outlive their readers, and the words for a
-//! failure.
+//! Standard output and standard error of programs that outlive their readers, the words for a
+//! failure, and texts that are read in advance.
 
 use std::io::{self, Write};
+use std::path::Path;
 
 /// An I/O error in the words of strerror(3).
 pub(crate) fn reason(error: &io::Error) -> String {
@@ -19,4 +20,12 @@ pub(crate) fn out(text: &str) {
 /// panic.
 pub(crate) fn err(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes()); // nobody is left to read why
+}
+
+/// Returns the text of a regular file, which can be read again. `None` if it is not one (a pipe, or
+/// `-`), cannot be read, or is not UTF-8.
+pub(crate) fn regular_text(name: impl AsRef<Path>) -> Option<String> {
+    let name = name.as_ref();
+    let is_regular = name != Path::new("-") && std::fs::metadata(name).is_ok_and(|file| file.is_file());
+    is_regular.then(|| std::fs::read_to_string(name).ok()).flatten()
 }

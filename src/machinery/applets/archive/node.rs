@@ -5,13 +5,14 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
-/// A socket is nothing that an archive can hold.
+/// Returns whether a file is of a kind that no archive holds: a socket.
 pub(super) fn is_left_out(found: &Metadata) -> bool {
     found.file_type().is_socket()
 }
 
-/// Adds a named pipe or a device under the name `stored`. The tar crate would take the name that it
-/// has here: with `-C DIR` another one, and none for an absolute path.
+/// Adds a named pipe or a device under the name `stored`. The tar crate would store the path that
+/// it is opened under: with `-C DIR` that one has the directory in it, and an absolute path is
+/// refused.
 pub(super) fn add(builder: &mut tar::Builder<impl Write>, found: &Metadata, stored: &Path) -> io::Result<()> {
     use nix::sys::stat::{major, minor};
     let number = |part: u64| u32::try_from(part).map_err(io::Error::other);

@@ -13,12 +13,15 @@ use hyper_util::rt::TokioIo;
 use linux::tcp;
 use nix::sys::signal::Signal;
 use nix::unistd::Pid;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
@@ -27,6 +30,10 @@ use tokio::task::{AbortHandle, JoinSet};
 const DIRECTORY: &str = "/etc/nginx";
 /// Where `nginx -s` finds the server, as with nginx.
 const PID_FILE: &str = "/run/nginx.pid";
+/// How long a client may go on to send a body behind the answer: all in all, and without a byte.
+///
+/// Source: the defaults of `lingering_time` and `lingering_timeout`.
+const LINGERING: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(5));
 
 /// What the arguments ask for.
 #[derive(Debug, PartialEq, Eq)]
@@ -259,7 +266,7 @@ async fn run(config: Config) -> Result<(), String> {
 async fn connection(
     config: Rc<Config>,
     address: SocketAddr,
-    stream: TcpStream,
+    mut stream: TcpStream,
     peer: SocketAddr,
     mut stopping: watch::Receiver<bool>,
 ) {
@@ -267,7 +274,9 @@ async fn connection(
     let local = stream.local_addr().unwrap_or(address);
     let ends = serve::Ends { peer, local };
     let address = config.address(local, address);
+    let has_body = Cell::new(false); // of the last request
     let service = hyper::service::service_fn(|request: Request<Incoming>| {
+        has_body.set(!request.body().is_end_stream());
         let host = text::host(request.headers(), request.uri());
         let answered = match config.server(address, &host) {
             Some(server) => {
@@ -287,16 +296,32 @@ async fn connection(
         std::future::ready(answered)
     });
     // As nginx writes them, `Server` and not `server`; only its `ETag` becomes `Etag`.
-    let mut http = daemon::http1();
-    let connection = http.title_case_headers(true).serve_connection(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    tokio::select! {
-        _ = connection.as_mut() => {} // an error is the client's
-        _ = stopping.wait_for(|stop| *stop) => {
-            connection.as_mut().graceful_shutdown();
-            let _ = connection.await;
+    let ended = {
+        let mut http = daemon::http1();
+        let connection = http.title_case_headers(true).serve_connection(TokioIo::new(&mut stream), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            _ = stopping.wait_for(|stop| *stop) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
+    };
+    // An error is the client's, or closes the connection without an answer.
+    if ended.is_ok() && has_body.get() {
+        discard(&mut stream).await;
     }
+}
+
+/// Reads what a client still sends, and drops it. A connection that is closed with unread bytes is
+/// reset, and a client that reads nothing before it has sent all would lose its answer.
+async fn discard(stream: &mut TcpStream) {
+    let (whole, pause) = LINGERING;
+    let mut dropped = [0; 4096];
+    let all =
+        async { while let Ok(Ok(1..)) = tokio::time::timeout(pause, stream.read(&mut dropped)).await {} };
+    let _ = tokio::time::timeout(whole, all).await; // either way the connection ends now
 }
 
 /// Writes a request into the access log.
@@ -338,22 +363,48 @@ fn escaped(sent: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::io::AsyncWriteExt;
 
-    /// `curl -sI web | grep ^Server` finds it.
-    #[tokio::test]
-    async fn headers_begin_with_large_letters() {
+    /// A client, and the server's side of its connection.
+    async fn connected() -> (TcpStream, impl Future<Output = ()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let mut client = TcpStream::connect(address).await.unwrap();
-        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
-        client.shutdown().await.unwrap();
+        let client = TcpStream::connect(address).await.unwrap();
         let (stream, peer) = listener.accept().await.unwrap();
         let nowhere = config::Server { root: "/nowhere".into(), ..config::Server::default() };
         let server = config::Server { listens: vec![(address, false)], ..nowhere };
         let config = Rc::new(Config { servers: vec![server], files: Vec::new() });
-        let (_stop, stopping) = watch::channel(false);
-        connection(config, address, stream, peer, stopping).await;
+        let serving = async move {
+            let (_stop, stopping) = watch::channel(false);
+            connection(config, address, stream, peer, stopping).await;
+        };
+        (client, serving)
+    }
+
+    /// Python's client reads nothing before it has sent all.
+    #[tokio::test]
+    async fn a_client_that_sends_all_of_a_refused_body_reads_why() {
+        let (mut client, serving) = connected().await;
+        let asking = async move {
+            let body = vec![b'a'; 16 * 1024 * 1024];
+            let head = format!("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: {}\r\n\r\n", body.len());
+            client.write_all(head.as_bytes()).await.unwrap();
+            client.write_all(&body).await.unwrap();
+            let mut said = String::new();
+            client.read_to_string(&mut said).await.unwrap();
+            said
+        };
+        let ((), said) = tokio::join!(serving, asking);
+        assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
+    }
+
+    /// `curl -sI web | grep ^Server` finds it.
+    #[tokio::test]
+    async fn headers_begin_with_large_letters() {
+        let (mut client, serving) = connected().await;
+        client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
+        client.shutdown().await.unwrap();
+        serving.await;
         let mut said = String::new();
         client.read_to_string(&mut said).await.unwrap();
         for line in ["Server: nginx", "Content-Type: text/html", "Content-Length: 146"] {

@@ -208,13 +208,9 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
         if glyph.active(&[']']) && at > first {
             return Some((fits != negated, at + 1));
         }
-        if glyph.c == '['
-            && pattern.get(at + 1).is_some_and(|g| g.c == ':')
-            && let Some(end) = class_end(pattern, at + 2)
-        {
-            let class: String = pattern[at + 2..end].iter().map(|g| g.c).collect();
-            fits |= in_class(&class, c);
-            at = end + 2;
+        if let Some((holds, next)) = class(pattern, at, c) {
+            fits |= holds;
+            at = next;
         } else if pattern.get(at + 1).is_some_and(|g| g.active(&['-']))
             && let Some(last) = pattern.get(at + 2).filter(|g| !g.active(&[']']))
         {
@@ -227,16 +223,21 @@ fn bracket(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
     }
 }
 
-/// Where the name of a class ends that begins at a place: at the `:` before a `]`. `None` if it is
-/// no name, as in `[[:]`, which is a bracket or a colon.
-fn class_end(pattern: &[Glyph], start: usize) -> Option<usize> {
-    let end = (start..pattern.len()).find(|at| !pattern[*at].c.is_ascii_alphabetic())?;
-    let is_ended = pattern[end].c == ':' && pattern.get(end + 1).is_some_and(|glyph| glyph.c == ']');
-    is_ended.then_some(end)
-}
-
-fn in_class(class: &str, c: char) -> bool {
-    match class {
+/// Returns whether a class in a set, as in `[[:digit:]]`, holds a character, and where the set goes
+/// on. `None` if the class is plain characters: one without its end, as in `[[:]`, one with quotes
+/// around its signs, and one whose name dash does not know.
+fn class(pattern: &[Glyph], start: usize, c: char) -> Option<(bool, usize)> {
+    let is_active = |at: usize, c: char| pattern.get(at).is_some_and(|glyph| glyph.active(&[c]));
+    if !(is_active(start, '[') && is_active(start + 1, ':')) {
+        return None;
+    }
+    let name: String =
+        pattern[start + 2..].iter().map(|glyph| glyph.c).take_while(char::is_ascii_lowercase).collect();
+    let end = start + 2 + name.len();
+    if !(is_active(end, ':') && is_active(end + 1, ']')) {
+        return None;
+    }
+    let holds = match name.as_str() {
         "alpha" => c.is_alphabetic(),
         "digit" => c.is_ascii_digit(),
         "alnum" => c.is_alphanumeric(),
@@ -249,8 +250,9 @@ fn in_class(class: &str, c: char) -> bool {
         "cntrl" => c.is_control(),
         "print" => !c.is_control(),
         "graph" => !c.is_control() && c != ' ',
-        _ => false,
-    }
+        _ => return None,
+    };
+    Some((holds, end + 2))
 }
 
 #[cfg(test)]
@@ -273,6 +275,8 @@ mod tests {
             ("[[:digit:]-]", "-"),
             ("[[:]*:", "[a:"),
             ("[[:]*:", "::"),
+            ("[[:foo:]]", "f]"),
+            ("[[::]", ":"),
             ("[", "["),
         ] {
             assert!(fits(pattern, text), "{pattern} {text}");
@@ -287,6 +291,12 @@ mod tests {
             let text: Vec<char> = text.chars().collect();
             assert_eq!(matches(&without_backslashes(&result(pattern)), &text), fits, "{pattern}");
         }
+        // `[\[:alpha:]]` is one of six characters, and a bracket.
+        let mut quoted: Vec<Glyph> =
+            "[[:alpha:]]".chars().map(|c| Glyph { c, kind: Kind::Literal }).collect();
+        assert!(matches(&quoted, &['z']));
+        quoted[1].kind = Kind::Quoted;
+        assert!(matches(&quoted, &['a', ']']) && !matches(&quoted, &['z']));
         let star = [Glyph { c: '*', kind: Kind::Quoted }];
         assert!(matches(&star, &['*']) && !matches(&star, &['a']));
     }

@@ -92,8 +92,8 @@ fn answer<B>(server: &Server, request: &Request<B>, ends: Ends) -> Response<Cont
     response
 }
 
-/// Whether a request announces a body that nginx refuses: one of more than [`BODY_MAX`] bytes. A
-/// `return` outside of locations is carried out before that.
+/// Returns whether a request announces a body that nginx refuses: one of more than [`BODY_MAX`]
+/// bytes. A `return` outside of locations is carried out before that.
 ///
 /// Source: `ngx_http_core_find_config_phase`.
 fn is_too_long(server: &Server, headers: &HeaderMap) -> bool {

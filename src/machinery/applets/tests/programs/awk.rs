@@ -143,7 +143,7 @@ const UNLIKE_MAWK: &[(&str, &str)] = &[
 ];
 
 /// What a program prints, and its status.
-fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String, Option<i32>) {
+pub(crate) fn run(mut command: Command, args: &[&str], input: &[u8]) -> (String, Option<i32>) {
     command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
     let mut child = command.spawn().unwrap();
     let _ = child.stdin.take().unwrap().write_all(input); // a program need not read it

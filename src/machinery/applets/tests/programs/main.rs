@@ -4,6 +4,7 @@
 
 mod awk;
 mod curl;
+mod gnu;
 mod net;
 mod pipes;
 mod servers;
@@ -45,6 +46,7 @@ const TESTS: &[Test] = &[
     ),
     ("a_shop_says_which_of_its_parts_is_missing", servers::a_shop_says_which_of_its_parts_is_missing),
     ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
+    ("sed_and_grep_do_what_gnu_does", gnu::sed_and_grep_do_what_gnu_does),
 ];
 
 /// What a program said, and its exit status: 128 and the signal if one ended it.

@@ -1,5 +1,5 @@
-//! Adapts the scripts of `sed` to uutils' sed (0.3.0), which refuses some of what all other seds
-//! take, and takes some patterns for others without a word:
+//! Adapts the scripts of `sed` to uutils' sed (0.3.0), which refuses some of what GNU's sed takes,
+//! and takes some patterns for others without a word:
 //!
 //! | written | without this | adapted |
 //! |---|---|---|
@@ -7,51 +7,82 @@
 //! | `p # why` | an error | `p` |
 //! | `s/\$/x/` | puts x behind the line | `s/[$]/x/` |
 //! | `s/\^/x/` | puts x before the line | `s/[\^]/x/` |
-//! | `s/\<a/x/`, `s/a\>/x/` | never fits | `s/x\{0\}\<a/x/` |
-//! | `s/\ba/x/` | `\b` is a backspace | as `\<`, or as `\>` behind a word |
-//! | `s/*/x/` | an error | `s/\*/x/` |
-//! | `s/\(^a\)/x/`, `s/\(a$\)/x/` | never fits | `s/\(\Aa\)/x/`, `s/\(a\z\)/x/` |
-//! | `s/[\]/x/` | an error | `s/[\\]/x/` |
+//! | `s/\<a/x/`, `s/a\>/x/` | never matches | `s/x\{0\}\<a/x/` |
+//! | `s/\ba/x/` | `\b` is a backspace | `s/\x5cba/x/` |
+//! | ``s/\`a\'/x/`` | the two characters | `s/\Aa\z/x/` |
+//! | `s/*/x/`, `s/\+/x/` | an error | `s/\*/x/`, `s/[+]/x/` |
+//! | `s/\(^a\)/x/`, `s/\(a$\)/x/` | never matches | `s/\(\Aa\)/x/`, `s/\(a\z\)/x/` |
+//! | `s/[\]/x/`, `s/[[]/x/` | an error | `s/[\\]/x/`, `s/[\[]/x/` |
+//! | `s/[\.]/x/`, `s/[\s]/x/` | a dot, a blank, no backslash | `s/[\\.]/x/`, `s/[\\s]/x/` |
+//! | `s/[a&&b]/x/` | what is in both sets | `s/[a\&\&b]/x/` |
 //!
-//! The scripts of `-f` are read as they are.
+//! A script in a regular file (`-f`) is given with `-e` in place of it.
 
+mod pattern;
+
+use crate::stdio::regular_text;
 use std::ffi::OsString;
-
-/// Delimiters of patterns that are left as they are: what would be written into such a pattern has
-/// these characters itself.
-const UNSAFE: &str = "x{}<>[]$^*Az0\\";
 
 /// Options with one letter that take a value.
 const WITH_VALUE: &str = "efl";
 
-/// Returns the arguments of `sed` with each script of the command line adapted, and whether a
-/// pattern of theirs refers back to a group (`\1`).
+/// Where a script stands.
+#[derive(Clone, Copy)]
+struct Place {
+    /// The number of the argument.
+    at: usize,
+    /// Where in the argument it begins.
+    start: usize,
+    /// Whether the name of a file stands there, which holds the script.
+    is_file: bool,
+}
+
+/// Returns the arguments of `sed` with each script adapted, and whether a pattern of theirs refers
+/// back to a group (`\1`).
 pub(crate) fn adapted(args: Vec<OsString>) -> (Vec<OsString>, bool) {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
     let (places, is_extended) = places(&words);
     let (mut continues, mut refers_back) = (false, false);
-    for (at, start) in places {
-        let Some(word) = words.get_mut(at).and_then(Option::as_mut) else { continue };
-        let script = word.split_off(start);
+    for place in places {
+        let Some(script) = take_script(&mut words, place) else { continue };
+        let ends = ends_in_backslash(&script);
         // Behind `-e 'a\'` stands the text of that command.
-        if continues {
+        let (script, refers) = if continues { (script, false) } else { adapted_script(&script, is_extended) };
+        refers_back |= refers;
+        continues = ends;
+        if let Some(word) = words.get_mut(place.at).and_then(Option::as_mut) {
             word.push_str(&script);
-        } else {
-            let (adapted, refers) = adapted_script(&script, is_extended);
-            refers_back |= refers;
-            word.push_str(&adapted);
         }
-        continues = ends_in_backslash(&script);
     }
     let args = args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect();
     (args, refers_back)
 }
 
-/// Returns where the scripts stand, as the number of the argument and the place in it, and whether
-/// their patterns are extended ones.
-fn places(words: &[Option<String>]) -> (Vec<(usize, usize)>, bool) {
+/// Takes a script out of its argument. The text of a file is taken in place of the file's name, and
+/// `-f` becomes `-e`. Returns `None` if there is no script, or if the file cannot be read in
+/// advance: then sed reads it as it is.
+fn take_script(words: &mut [Option<String>], place: Place) -> Option<String> {
+    let word = words.get_mut(place.at)?.as_mut()?;
+    if !place.is_file {
+        return Some(word.split_off(place.start));
+    }
+    let script = regular_text(&word[place.start..])?;
+    word.truncate(place.start);
+    let is_apart = place.start == 0;
+    let option = words.get_mut(if is_apart { place.at - 1 } else { place.at })?.as_mut()?;
+    if option.starts_with("--") {
+        *option = if is_apart { "--expression" } else { "--expression=" }.to_string();
+    } else {
+        option.pop();
+        option.push('e');
+    }
+    Some(script)
+}
+
+/// Returns where the scripts stand, and whether their patterns are extended ones.
+fn places(words: &[Option<String>]) -> (Vec<Place>, bool) {
     let (mut scripts, mut operands) = (Vec::new(), Vec::new());
-    let (mut is_extended, mut has_file, mut at) = (false, false, 1);
+    let (mut is_extended, mut at) = (false, 1);
     while let Some(word) = words.get(at) {
         let word = word.as_deref().unwrap_or_default();
         if word == "--" {
@@ -60,16 +91,12 @@ fn places(words: &[Option<String>]) -> (Vec<(usize, usize)>, bool) {
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
             is_extended |= begins("regexp-extended", name);
-            has_file |= begins("script-file", name);
-            let is_script = begins("expression", name);
-            match has_value {
-                true if is_script => scripts.push((at, "--".len() + name.len() + "=".len())),
-                false if is_script => scripts.push((at + 1, 0)),
-                _ => {}
-            }
-            at += usize::from(
-                !has_value && (is_script || begins("script-file", name) || begins("length", name)),
-            );
+            // The second name is GNU's.
+            let is_file = begins("script-file", name) || name == "file";
+            let is_script = is_file || begins("expression", name);
+            let (value, start) = if has_value { (at, "--=".len() + name.len()) } else { (at + 1, 0) };
+            scripts.extend(is_script.then_some(Place { at: value, start, is_file }));
+            at += usize::from(!has_value && (is_script || begins("length", name)));
         } else if let Some(letters) = word.strip_prefix('-').filter(|letters| !letters.is_empty()) {
             // Behind an `i` stands the ending of the copies.
             let last = letters.find(|c| c == 'i' || WITH_VALUE.contains(c));
@@ -77,12 +104,9 @@ fn places(words: &[Option<String>]) -> (Vec<(usize, usize)>, bool) {
             is_extended |= switches.contains(['E', 'r']);
             if let Some(last) = last {
                 let (letter, is_apart) = (letters.as_bytes()[last], last + 1 == letters.len());
-                has_file |= letter == b'f';
-                match is_apart {
-                    true if letter == b'e' => scripts.push((at + 1, 0)),
-                    false if letter == b'e' => scripts.push((at, "-".len() + last + 1)),
-                    _ => {}
-                }
+                let is_file = letter == b'f';
+                let (value, start) = if is_apart { (at + 1, 0) } else { (at, "-".len() + last + 1) };
+                scripts.extend((is_file || letter == b'e').then_some(Place { at: value, start, is_file }));
                 at += usize::from(is_apart && letter != b'i');
             }
         } else {
@@ -90,17 +114,18 @@ fn places(words: &[Option<String>]) -> (Vec<(usize, usize)>, bool) {
         }
         at += 1;
     }
-    if scripts.is_empty() && !has_file {
-        scripts.extend(operands.first().map(|at| (*at, 0)));
+    if scripts.is_empty() {
+        scripts.extend(operands.first().map(|at| Place { at: *at, start: 0, is_file: false }));
     }
     (scripts, is_extended)
 }
 
-/// Whether a word is the beginning of a long option's name.
+/// Returns whether a word is the beginning of a long option's name.
 fn begins(name: &str, word: &str) -> bool {
     word.len() > 2 && name.starts_with(word)
 }
 
+/// Returns whether a text ends in a backslash that no other one escapes.
 fn ends_in_backslash(text: &str) -> bool {
     (text.len() - text.trim_end_matches('\\').len()) % 2 == 1
 }
@@ -115,9 +140,9 @@ fn adapted_script(script: &str, is_extended: bool) -> (String, bool) {
     (scan.out, scan.refers_back)
 }
 
-/// The locale that uutils' sed needs in place of the one that the environment names. It has groups
-/// that are referred to in UTF-8 alone, and ends with an error in a locale that it does not know.
-/// `None`: that one will do.
+/// Returns the locale that uutils' sed needs in place of the one that the environment names, or
+/// `None` if that one will do. uutils' sed has back-references in UTF-8 alone, and ends with an
+/// error in a locale that it does not know.
 ///
 /// ```text
 /// no LANG, s/\(a\)\1/x/   C.UTF-8         LANG=ko_KR.eucKR, s/a/b/   C
@@ -131,20 +156,6 @@ pub(crate) fn locale(refers_back: bool, named: impl Fn(&str) -> Option<String>) 
     }
     let wanted = if refers_back { "C.UTF-8" } else { "C" };
     (refers_back || !matches!(&*named, "C" | "POSIX")).then_some(wanted)
-}
-
-/// What stands before a place in a pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Before {
-    /// Nothing: the pattern begins.
-    Begin,
-    /// The bracket of a group, or a bar.
-    Group,
-    /// `^`, which holds the pattern to the begin of the line.
-    Anchor,
-    /// What may fit the last letter of a word.
-    Word,
-    Other,
 }
 
 /// A script that is read from left to right and written anew.
@@ -200,6 +211,9 @@ impl Scan<'_> {
             }
             ':' | 'b' | 't' | 'T' => {
                 self.take_while(|c| c == ' ' || c == '\t');
+                if name != ':' && self.rest.starts_with('#') {
+                    return self.end(name); // a comment, and no label
+                }
                 self.take_while(|c| !c.is_whitespace() && c != ';' && (name == ':' || c != '}'));
             }
             'q' | 'Q' | 'l' | 'L' => self.take_while(|c| c == ' ' || c.is_ascii_digit()),
@@ -268,116 +282,6 @@ impl Scan<'_> {
             }
         }
     }
-
-    /// Takes a pattern with the delimiter behind it.
-    fn pattern(&mut self, delimiter: char) {
-        if UNSAFE.contains(delimiter) {
-            return self.part(delimiter);
-        }
-        let mut before = Before::Begin;
-        while let Some(c) = self.rest.chars().next() {
-            if c == delimiter {
-                return self.take(c.len_utf8());
-            }
-            let behind = &self.rest[c.len_utf8()..];
-            let is_first = matches!(before, Before::Begin | Before::Group);
-            before = match c {
-                '[' => self.set(),
-                '\\' => self.escape(delimiter, before),
-                '*' if !self.is_extended && (is_first || before == Before::Anchor) => {
-                    self.replace(1, "\\*");
-                    Before::Other
-                }
-                '^' if is_first => {
-                    let is_inner = !self.is_extended && before == Before::Group;
-                    self.replace(1, if is_inner { "\\A" } else { "^" });
-                    Before::Anchor
-                }
-                '$' if !self.is_extended && (behind.starts_with("\\)") || behind.starts_with("\\|")) => {
-                    self.replace(1, "\\z");
-                    Before::Other
-                }
-                c => {
-                    self.take(c.len_utf8());
-                    match c {
-                        '(' | '|' if self.is_extended => Before::Group,
-                        '*' => before,
-                        '+' | '?' | ')' if self.is_extended => before,
-                        c if c == '_' || c.is_alphanumeric() => Before::Word,
-                        _ => Before::Other,
-                    }
-                }
-            };
-        }
-    }
-
-    /// Takes a backslash of a pattern and the character behind it.
-    fn escape(&mut self, delimiter: char, before: Before) -> Before {
-        let Some(c) = self.rest[1..].chars().next() else {
-            self.take(1);
-            return Before::Other;
-        };
-        let length = 1 + c.len_utf8();
-        // A pattern without operators is compared letter by letter, and then there are no borders
-        // of words. Nothing of something is an operator.
-        let nothing = if self.is_extended { "x{0}" } else { "x\\{0\\}" };
-        match c {
-            c if c == delimiter => self.take(length),
-            '$' => self.replace(length, "[$]"),
-            '^' => self.replace(length, "[\\^]"),
-            '<' | '>' => self.replace(length, &format!("{nothing}\\{c}")),
-            'b' => {
-                let begins = before != Before::Word && may_begin_word(&self.rest[length..]);
-                self.replace(length, &format!("{nothing}\\{}", if begins { '<' } else { '>' }));
-            }
-            c => {
-                self.refers_back |= matches!(c, '1'..='9');
-                self.take(length);
-            }
-        }
-        match c {
-            '(' | '|' if !self.is_extended && c != delimiter => Before::Group,
-            ')' | '+' | '?' if !self.is_extended => before,
-            'w' => Before::Word,
-            _ => Before::Other,
-        }
-    }
-
-    /// Takes a set in brackets. A backslash before the last bracket is a plain character.
-    fn set(&mut self) -> Before {
-        self.take(1);
-        let is_negated = self.rest.starts_with('^');
-        self.take(usize::from(is_negated));
-        self.take(usize::from(self.rest.starts_with(']')));
-        while let Some(c) = self.rest.chars().next() {
-            let class = ["[:", "[.", "[="].into_iter().find(|open| self.rest.starts_with(open));
-            let class_end = class.and_then(|open| self.rest[2..].find(&format!("{}]", &open[1..])));
-            match (c, class_end) {
-                (_, Some(end)) => self.take(2 + end + 2),
-                (']', _) => {
-                    self.take(1);
-                    break;
-                }
-                ('\\', _) if self.rest[1..].starts_with(']') => self.replace(1, "\\\\"),
-                ('\\', _) => {
-                    self.take(1);
-                    self.take_char();
-                }
-                (c, _) => self.take(c.len_utf8()),
-            }
-        }
-        if is_negated { Before::Other } else { Before::Word }
-    }
-}
-
-/// Whether what follows in a pattern may fit the first letter of a word.
-fn may_begin_word(pattern: &str) -> bool {
-    let mut inner = pattern;
-    while let Some(rest) = inner.strip_prefix("\\(").or_else(|| inner.strip_prefix('(')) {
-        inner = rest;
-    }
-    inner.starts_with("\\w")
-        || inner.starts_with(|c: char| matches!(c, '_' | '[' | '.') || c.is_alphanumeric())
 }
 
 #[cfg(test)]
@@ -393,39 +297,14 @@ mod tests {
             ("#n\n/a/ {\n y/a/}/ ;q 5 # c\n}", "#n\n/a/ {\n y/a/}/;q 5 \n}"),
             ("a s/a/b/}\ni\\\nx # y\\\n}\ns/\\$/x/", "a s/a/b/}\ni\\\nx # y\\\n}\ns/[$]/x/"),
             (":a; s/a/b/;ta # c\nr f # g\nbend }", ":a; s/a/b/;ta\nr f # g\nbend}"),
-            ("s/\\^a\\$/\\$/;/\\$$/d;\\,\\^,p", "s/[\\^]a[$]/\\$/;/[$]$/d;\\,[\\^],p"),
-            ("s/\\<a\\>/\\</", "s/x\\{0\\}\\<ax\\{0\\}\\>/\\</"),
-            ("s/\\b\\(a*\\)\\b.\\b/x/", "s/x\\{0\\}\\<\\(a*\\)x\\{0\\}\\>.x\\{0\\}\\>/x/"),
-            ("s/*a^*\\(*b\\)$/x/;s/^*//", "s/\\*a^*\\(\\*b\\)$/x/;s/^\\*//"),
-            ("s/\\(^a\\|^b$\\)$/x/", "s/\\(\\Aa\\|\\Ab\\z\\)$/x/"),
-            ("s/[\\]/x/;s/[^]/\\n]*[[:alpha:]#]/x/w f", "s/[\\\\]/x/;s/[^]/\\n]*[[:alpha:]#]/x/w f"),
-            ("s|a\\|b|x|;s/a\\/b/x/", "s|a\\|b|x|;s/a\\/b/x/"),
-            ("s$a\\$b$x$;sxa\\<bxcx", "s$a\\$b$x$;sxa\\<bxcx"),
-            ("s/a", "s/a"),
-            ("s/[a", "s/[a"),
-            ("s/a\\", "s/a\\"),
+            ("b # c\n/a/{t # }\n}:#a", "b \n/a/{t \n}:#a"),
         ] {
             assert_eq!(adapted_script(script, false).0, wanted, "{script}");
-        }
-        for (script, wanted) in [
-            ("s/\\b(\\w+) \\1\\b/x/", "s/x{0}\\<(\\w+) \\1x{0}\\>/x/"),
-            ("s/(^a|^b)$|\\$/x/", "s/(^a|^b)$|[$]/x/"),
-            ("s/[^a]\\b[a-z]+\\b /x/", "s/[^a]x{0}\\<[a-z]+x{0}\\> /x/"),
-        ] {
-            assert_eq!(adapted_script(script, true).0, wanted, "{script}");
         }
     }
 
     #[test]
-    fn a_pattern_that_refers_back_needs_utf_8() {
-        for (script, refers) in [
-            ("s/\\(a\\)\\1/x/", true),
-            ("/\\(a\\)b\\1/d", true),
-            ("s/\\(a\\)/\\1/", false),
-            ("s/[\\1]/x/", false),
-        ] {
-            assert_eq!(adapted_script(script, false).1, refers, "{script}");
-        }
+    fn back_references_need_utf_8() {
         let given = |lang: &'static str| move |name: &str| (name == "LANG").then(|| lang.to_string());
         for (lang, refers, wanted) in [
             ("", true, Some("C.UTF-8")),
