@@ -265,7 +265,6 @@ async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options)
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::Env;
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
