@@ -330,7 +330,7 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
             Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
             None => return Err("a name server needs a pod network of its own".to_string()),
         };
-        // Every address of the pod's network, as CoreDNS: `kubectl port-forward` comes by localhost.
+        // Every address of the pod's network, as CoreDNS: kubectl port-forward comes by localhost.
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DNS_PORT));
         let listen = async |port| {
             let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));

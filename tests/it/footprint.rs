@@ -50,8 +50,8 @@ impl Footprint {
         let lives = |(pid, started): &&Process| all.get(pid).is_some_and(|s| s.started == *started);
         let mut left: Vec<String> =
             self.processes.iter().filter(lives).map(|(pid, _)| describe(*pid)).collect();
-        // The number of a namespace that is gone is given to a later one, which may be of a cluster
-        // that somebody else runs on this machine.
+        // The number of a namespace that is gone is given to a later one, which may be of another
+        // home's cluster.
         let others = all.keys().copied().filter(|pid| home_of(*pid).is_some_and(|mark| mark != self.mark));
         let others = with_descendants(others, &all);
         for pid in all.keys().filter(|pid| !others.contains(pid)) {

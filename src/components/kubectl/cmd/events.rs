@@ -15,10 +15,7 @@ use serde_json::{Value, json};
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let format = formats::of(ctx, false)?;
-    let types = ctx.flags.list("types");
-    if types.iter().any(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {
-        return text("valid --types are Normal or Warning");
-    }
+    let types = types(ctx)?;
     let all = ctx.flags.is("all-namespaces");
     let (namespace, _) = ctx.namespace()?;
     let path =
@@ -83,6 +80,15 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         follow(ctx, &path, &query, wanted, print).await?;
     }
     Ok(())
+}
+
+/// The types of `--types`, which may be of any case; none means all.
+fn types(ctx: &Ctx) -> Result<Vec<String>, Fail> {
+    let types = ctx.flags.list("types");
+    if types.iter().any(|t| !["normal", "warning"].contains(&t.to_lowercase().as_str())) {
+        return text("valid --types are Normal or Warning");
+    }
+    Ok(types)
 }
 
 /// Prints the wanted events of a watch as they come, until it ends.

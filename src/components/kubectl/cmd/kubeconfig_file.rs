@@ -64,7 +64,7 @@ pub(super) fn rewrite(path: &Path, change: impl FnOnce(&mut Value) -> Result<(),
     let old = sorted(&mut config);
     change(&mut config)?;
     let new = sorted(&mut config);
-    // As in client-go's `ModifyConfig`, a file that says the same stays as it is, with its comments.
+    // As with client-go's `ModifyConfig`, a file that says the same stays, with its comments.
     if new == old {
         return Ok(());
     }

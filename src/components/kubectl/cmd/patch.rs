@@ -16,17 +16,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let kind = match ctx.flags.text("type").to_lowercase().as_str() {
-        "strategic" => STRATEGIC_PATCH,
-        "merge" => MERGE_PATCH,
-        "json" => JSON_PATCH,
-        _ => {
-            return text(format!(
-                "--type must be one of [json merge strategic], not {}",
-                quote(ctx.flags.text("type"))
-            ));
-        }
-    };
+    let kind = content_type(ctx)?;
     let (patch, bytes) = read_patch(ctx)?;
     let dry_run = DryRun::of(ctx)?;
     let format = formats::of(ctx, false)?;
@@ -86,6 +76,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
     }
     Fail::join(failures)
+}
+
+/// Returns the media type of the patches that `--type` names.
+fn content_type(ctx: &Ctx) -> Result<&'static str, Fail> {
+    let given = ctx.flags.text("type");
+    Ok(match given.to_lowercase().as_str() {
+        "strategic" => STRATEGIC_PATCH,
+        "merge" => MERGE_PATCH,
+        "json" => JSON_PATCH,
+        _ => return text(format!("--type must be one of [json merge strategic], not {}", quote(given))),
+    })
 }
 
 /// Reads the patch of `--patch` or `--patch-file`: its value, and the JSON that is sent.

@@ -80,10 +80,7 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     // As in kubectl; the formats that take a template are written in small letters.
     let lower = output.to_lowercase();
     let output = if UNCASED.contains(&lower.as_str()) { lower.as_str() } else { output };
-    let (name, inline) = match output.split_once('=') {
-        Some((name, rest)) => (name, rest),
-        None => (output, ""),
-    };
+    let (name, inline) = output.split_once('=').unwrap_or((output, ""));
     let allowed = if get { OF_GET } else { COMMON };
     if output.is_empty() || (get && output == "wide") {
         return Ok(None);

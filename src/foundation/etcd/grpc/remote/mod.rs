@@ -91,7 +91,8 @@ impl Remote {
     /// - The error of the last endpoint that was tried, if none takes a connection (see
     ///   [`Channel::connect`]); each has 2 s.
     /// - `NoAnswer` with the names of all if no linearizable read is answered, for which there are
-    ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks them.
+    ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks
+    ///   them.
     pub async fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,

@@ -5,9 +5,9 @@ use crate::awk::run;
 use serde_json::Value;
 use std::process::Command;
 
-/// Calls of GNU sed 4.9 and GNU grep 3.8 in the locale `C`, one in each line: `run`, the program and
-/// its arguments, the `files` that were in the working directory, standard input, standard output
-/// and the status.
+/// Calls of GNU sed 4.9 and GNU grep 3.8 in the locale `C`, one in each line: `run`, the program
+/// and its arguments, the `files` that were in the working directory, standard input, standard
+/// output and the status.
 const CALLS: &str = include_str!("gnu.jsonl");
 
 /// How the programs begin to tell their versions.
