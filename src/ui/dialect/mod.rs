@@ -29,9 +29,10 @@ const FIXED: char = '.';
 
 /// A function that writes the variables that the shell exports into the file named. A program that
 /// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
-/// them as each shell likes. `>|` also writes with `set -C`.
+/// them as each shell likes. `>|` also writes with `set -C`. The redirection stands in the subshell:
+/// a shell that waits for a program may tell of its jobs then, which is for the learner.
 const EXPORTS: &str =
-    "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
+    "__ropewalk_exports() { ( { exec cat /proc/self/environ >|\"$1\"; } 2>/dev/null ) || :; }; ";
 
 /// A function of bash that adds each of its arguments to the list of `history` and `fc`.
 const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
@@ -45,6 +46,10 @@ const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/
 /// The exit code of a line: what [`KEEP_CODE`] has kept, else that of the `eval`, which has failed
 /// or was interrupted.
 const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
+
+/// Ends bash where it has refused a line of a script, as it does without an `eval` (bash(1), POSIX,
+/// XCU 2.8.1). Other shells end there by themselves.
+const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;; esac; ";
 
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,7 +124,7 @@ impl Dialect {
     /// None of their commands may fail: after the learner's `set -e` that would end the shell.
     /// Their trace of `set -x` goes to /dev/null.
     fn functions(self, token: &str, terminal: bool) -> String {
-        let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
+        let report = format!("command printf '[{token}:%s:%s]' \"$2\" \"$1\"");
         let begin = "unset -v __ropewalk_code || :; return \"$1\"";
         if !terminal {
             return format!(
@@ -133,8 +138,9 @@ impl Dialect {
         // functions); bash 5.1 knows PROMPT_COMMAND as an array.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
-        // So a subshell tries it first, and in zsh the attribute is asked for. If PS1 cannot be
-        // set, the function itself reports the line.
+        // So the attribute is asked for, or a subshell tries it first: not in bash, which would tell
+        // of its jobs when the subshell ends, where nobody hears it. If PS1 cannot be set, the
+        // function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
                 "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
@@ -142,14 +148,15 @@ impl Dialect {
             ),
             Dialect::Bash => format!(
                 "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; \
-                 (PS1=) && PS1=\"[{token}:$1:$2]\""
+                 if [[ ${{PS1+x}} ]] && ((BASH_VERSINFO > 4)); then [[ ${{PS1@a}} != *r* ]]; else (PS1=); fi \
+                 && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
         };
         // If the shell gives up the line, e.g. at Ctrl-C, the prompt tells `$?`. After a line that
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
         let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
-        let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
+        let fixed = format!("command printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
         let history = if self == Dialect::Bash { HISTORY } else { "" };
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
@@ -187,7 +194,9 @@ impl Dialect {
         let join = if last == 0 { ";" } else { " ||" };
         // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
         let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
-        format!("{begin} eval {line} {channels}; __ropewalk {KEPT} {number} || :\n")
+        let is_script = self == Dialect::Bash && !terminal;
+        let end = if is_script && !keep.is_empty() { END_IF_REFUSED } else { "" };
+        format!("{begin} eval {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")
     }
 }
 
@@ -352,6 +361,14 @@ mod tests {
             let reported = "[t:1:0][t:2:1][t:3:1]on [t:4:0]";
             assert_eq!(run_orders(shell, false, &lines), (reported.into(), Some(1)), "{shell}");
             assert_eq!(run_orders(shell, true, &lines), ("on".into(), Some(1)), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_script_ends_at_a_line_that_its_shell_refuses() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let lines = ["trap 'echo end' EXIT; printf() { :; }", "if true; fi", "echo on"];
+            assert_eq!(run_orders(shell, false, &lines), ("[t:1:0]end".into(), Some(2)), "{shell}");
         }
     }
 

@@ -242,6 +242,34 @@ fn the_history_of_the_shell_has_the_lines_that_were_typed() {
     assert_eq!(lines, ["1  get pods", "2  echo 'it is", "here'", "echo 'it is", "here'"]);
 }
 
+/// Set in the process that has a terminal.
+const JOBS: &str = "ROPEWALK_TEST_JOBS";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn ends_a_program_in_the_background() {
+    if std::env::var_os(JOBS).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    for line in ["sleep 900 &", "kill %1"] {
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
+        assert!(shell.exports().is_some());
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    while !shell.running().is_empty() && Instant::now() < until {
+        thread::yield_now();
+    }
+    assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+}
+
+/// bash tells it wherever it waits for a program, also for one of ours.
+#[test]
+fn the_end_of_a_program_in_the_background_is_told() {
+    let said = on_a_terminal("shell::tests::ends_a_program_in_the_background", JOBS, "1");
+    assert_eq!(said.matches("Terminated").count(), 1, "{said}");
+}
+
 #[test]
 fn a_shell_tells_what_it_exports() {
     for shell in ["/bin/bash", "/bin/sh"] {
