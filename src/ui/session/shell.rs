@@ -42,13 +42,18 @@ impl Session {
     }
 
     /// Runs a line of the learner's in the shell. bash 5.2 crashes where an `eval` turns its line
-    /// editor on while it reads commands from elsewhere, so such a command does nothing.
+    /// editor on while it reads commands from elsewhere, so such a command does nothing. After
+    /// `set -n` a shell would report no line any more: at a terminal it does nothing, as in bash,
+    /// and a script, of which nothing more would run, ends.
     pub(super) fn typed_in_shell(&mut self, text: String) -> i32 {
-        let without = line::without_editing_mode(&text).filter(|_| self.manner == Manner::Terminal);
+        let at_terminal = self.manner == Manner::Terminal;
+        let without = line::without_editing_mode(&text).filter(|_| at_terminal);
         if without.is_some() {
             eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
         }
-        let text = self.with_session(without.unwrap_or(text));
+        let text = without.unwrap_or(text);
+        let running = line::in_place_of_noexec(&text, if at_terminal { ":" } else { "exit 0" });
+        let text = self.with_session(running.unwrap_or(text));
         self.in_shell(&text, true)
     }
 
