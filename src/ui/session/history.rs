@@ -38,8 +38,13 @@ impl Untold {
 }
 
 impl Session {
-    /// Notes a line that a person has typed, before it runs.
+    /// Notes a line that a person has typed, before it runs. Where no editor reads the keys of the
+    /// prompt, as on a dumb terminal, Ctrl-C is a signal there: it took back what was typed by then,
+    /// and does not concern this line.
     pub(crate) fn note_typed(&mut self, line: &str) {
+        if self.unedited.is_none() {
+            self.take_interrupt();
+        }
         self.typed.note(line);
     }
 
@@ -54,6 +59,8 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Manner;
+    use crate::texts::Lang;
 
     #[test]
     fn the_shell_is_told_each_line_once_and_the_present_one_later() {
@@ -67,6 +74,37 @@ mod tests {
         untold.note("history | tail -3");
         assert_eq!(untold.take(), ["ls", "history | tail -3"]);
         assert!(untold.take().is_empty());
+    }
+
+    /// Set in the process that gets the signal: one reaches all of a process.
+    const INSIDE: &str = "ROPEWALK_TEST_DUMB";
+
+    /// Not a test of its own: what the one below runs in a process.
+    #[test]
+    fn gets_ctrl_c_before_a_line() {
+        if std::env::var_os(INSIDE).is_none() {
+            return;
+        }
+        use tokio::signal::unix::{SignalKind, signal};
+        linux::signal::reset().unwrap(); // the tests may run in the background of a script
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let _inside = runtime.enter();
+        let place = cluster::Home::at(dir.path()).cluster("main").unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
+        let mut heard = signal(SignalKind::interrupt()).unwrap();
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGINT).unwrap();
+        runtime.block_on(heard.recv());
+        session.note_typed("ls");
+        assert!(!session.take_interrupt(), "the line would not run");
+    }
+
+    #[test]
+    fn ctrl_c_at_the_prompt_of_a_dumb_terminal_takes_no_later_line() {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "session::history::tests::gets_ctrl_c_before_a_line"]);
+        let ran = command.env(INSIDE, "1").output().unwrap();
+        let said = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
     }
 
     #[test]
