@@ -83,6 +83,9 @@
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.
 //!
+//! The shell of busybox, e.g. on Alpine Linux, reads no start file here (`ENV`). After `trap - INT`
+//! Ctrl-C ends it, and the next line gets a new one.
+//!
 //! `exec` with a redirection of descriptor 0, 7 or 8, at a terminal also of 2, does not outlast its
 //! line: the shell runs each line with descriptors of the session in their place ([`dialect`]).
 //! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.

@@ -19,13 +19,13 @@
 //! may give two reports of a line; by their number the second one is known.
 
 mod program;
+mod report;
+
+pub(crate) use report::{report, told_beside};
 
 use super::line::unfinished;
+use report::FIXED;
 use std::path::Path;
-
-/// Stands behind the code of a report that no prompt gives, because the prompt is read-only. What
-/// was said before such a report is the learner's own prompt.
-const FIXED: char = '.';
 
 /// A function that writes the variables that the shell exports into the file named. A program that
 /// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
@@ -51,12 +51,20 @@ const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
 /// XCU 2.8.1). Other shells end there by themselves.
 const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;; esac; ";
 
+/// Gives up the line that runs when Ctrl-C is pressed in a shell without a prompt: an error in the
+/// trap ends the `command eval` around the line, and not the shell.
+const CUT_OFF: &str = "trap '{ __ropewalk_code=130; : ${__ropewalk_cut?}; } 2>/dev/null' INT; ";
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Bash,
     Zsh,
-    /// dash, ash, ksh and whatever else keeps to POSIX.
+    /// The ash of busybox. With `-i` it reads commands through its line editor, which prints the
+    /// prompt among the output of programs, and takes the end of a program in the background for
+    /// the end of its input. So at a terminal it has job control, and no prompt.
+    Busybox,
+    /// dash, ksh and whatever else keeps to POSIX.
     Posix,
 }
 
@@ -66,7 +74,8 @@ impl Dialect {
         match shell.file_name()?.to_str()? {
             "bash" => Some(Dialect::Bash),
             "zsh" => Some(Dialect::Zsh),
-            "sh" | "dash" | "ash" | "ksh" | "mksh" | "busybox" => Some(Dialect::Posix),
+            "busybox" => Some(Dialect::Busybox),
+            "sh" | "dash" | "ash" | "ksh" | "mksh" => Some(Dialect::Posix),
             _ => None,
         }
     }
@@ -80,8 +89,9 @@ impl Dialect {
             (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin"],
             (Dialect::Zsh, true, false) => &["-f", "-i", "+o", "zle", "-o", "shinstdin"],
             (Dialect::Zsh, false, _) => &["-f", "-s"],
+            (Dialect::Busybox, true, _) => &["-m", "-s"],
             (Dialect::Posix, true, _) => &["-i"],
-            (Dialect::Posix, false, _) => &["-s"],
+            (Dialect::Busybox | Dialect::Posix, false, _) => &["-s"],
         }
     }
 
@@ -92,7 +102,8 @@ impl Dialect {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
-            Dialect::Posix => "",
+            Dialect::Busybox if terminal => CUT_OFF,
+            Dialect::Busybox | Dialect::Posix => "",
         };
         let Surroundings { program, cluster, home, kubeconfig, bin, spare } = surroundings;
         let [program, home, kubeconfig, bin, spare] =
@@ -126,10 +137,11 @@ impl Dialect {
     fn functions(self, token: &str, terminal: bool) -> String {
         let report = format!("command printf '[{token}:%s:%s]' \"$2\" \"$1\"");
         let begin = "unset -v __ropewalk_code || :; return \"$1\"";
-        if !terminal {
+        if !terminal || self == Dialect::Busybox {
+            let (to, kept) = if terminal { (3, "3>&2 ") } else { (8, "") };
             return format!(
                 "__ropewalk_begin() {{ {{ {begin}; }} 2>/dev/null; }}; \
-                 __ropewalk() {{ {{ __ropewalk_code=$1; {report} >&8; }} 2>/dev/null; }}; \
+                 __ropewalk() {{ {{ __ropewalk_code=$1; {report} >&{to}; }} {kept}2>/dev/null; }}; \
                  __ropewalk_again() {{ __ropewalk \"$@\"; }}; {EXPORTS}"
             );
         }
@@ -151,7 +163,7 @@ impl Dialect {
                  if [[ ${{PS1+x}} ]] && ((BASH_VERSINFO > 4)); then [[ ${{PS1@a}} != *r* ]]; else (PS1=); fi \
                  && PS1=\"[{token}:$1:$2]\""
             ),
-            Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
+            Dialect::Busybox | Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
         };
         // If the shell gives up the line, e.g. at Ctrl-C, the prompt tells `$?`. After a line that
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
@@ -194,9 +206,11 @@ impl Dialect {
         let join = if last == 0 { ";" } else { " ||" };
         // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
         let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
+        // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU 2.8.1).
+        let eval = if terminal && self == Dialect::Busybox { "command eval" } else { "eval" };
         let is_script = self == Dialect::Bash && !terminal;
         let end = if is_script && !keep.is_empty() { END_IF_REFUSED } else { "" };
-        format!("{begin} eval {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")
+        format!("{begin} {eval} {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")
     }
 }
 
@@ -232,44 +246,6 @@ pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
-/// Finds the next report in what a shell has said: what came before it, the line's number, the
-/// code, and where the rest begins. A report that was printed unexpanded, e.g. in the trace of
-/// `set -x`, is none.
-pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
-    let mark = format!("[{token}:");
-    let mut from = 0;
-    loop {
-        let at = from + heard[from..].windows(mark.len()).position(|w| w == mark.as_bytes())?;
-        from = at + mark.len();
-        let rest = &heard[from..];
-        let end = rest.iter().position(|b| *b == b']')?;
-        let told = std::str::from_utf8(&rest[..end]).ok().and_then(|told| told.split_once(':'));
-        let told = told.map(|(number, code)| match code.strip_suffix(FIXED) {
-            Some(code) => (number, code, true),
-            None => (number, code, false),
-        });
-        let read = |(n, code, fixed): (&str, &str, bool)| Some((n.parse().ok()?, code.parse().ok()?, fixed));
-        let Some((number, code, fixed)) = told.and_then(read) else { continue };
-        let before = if fixed { "".into() } else { String::from_utf8_lossy(&heard[..at]) };
-        return Some((before.into_owned(), number, code, from + end + 1));
-    }
-}
-
-/// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
-/// as what stands in it.
-pub(crate) fn told_beside(before: &str) -> String {
-    let mut of_eval = false;
-    let lines = before.lines().filter(|line| {
-        let own = line.contains("__ropewalk");
-        if own {
-            of_eval = ["__ropewalk_begin", "__ropewalk_history"].iter().any(|name| line.contains(name));
-        }
-        !own && !of_eval
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_string()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -293,14 +269,6 @@ mod tests {
         let out =
             Command::new("/bin/sh").args(["-c", &format!("printf %s {}", quote(nasty))]).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), nasty);
-    }
-
-    #[test]
-    fn reports_are_found_between_other_words_and_across_reads() {
-        assert_eq!(report(b"", "t"), None);
-        assert_eq!(report(b"[1]+ Done [t:3:12", "t"), None);
-        assert_eq!(report(b"[1]+ Done\n[t:3:127][t:3:0]", "t"), Some(("[1]+ Done\n".into(), 3, 127, 19)));
-        assert_eq!(report(b"$ [t:3:127.]", "t"), Some((String::new(), 3, 127, 12)), "a read-only prompt");
     }
 
     /// A shell that waits for a line would end after TMOUT seconds (bash(1)). Beside the address of
@@ -441,24 +409,6 @@ mod tests {
             let ran = Command::new(shell).args(["-c", &text]).env("ROPEWALK_HOME", "./h").output().unwrap();
             assert_eq!(String::from_utf8_lossy(&ran.stdout), "/home/it's\n", "{shell}");
         }
-    }
-
-    #[test]
-    fn a_report_that_nobody_expanded_hides_no_other() {
-        let heard = b"+ PS1='[t:3:$?]'\n[t:3:%?][t:3:1]";
-        let (before, number, code, rest) = report(heard, "t").unwrap();
-        assert_eq!((number, code, rest), (3, 1, heard.len()));
-        assert!(before.starts_with("+ PS1"));
-    }
-
-    #[test]
-    fn the_trace_of_our_own_commands_is_not_told() {
-        assert_eq!(told_beside("+ __ropewalk 0 3\n[1]+ Done\n+ __ropewalk_begin 0 4\n"), "[1]+ Done");
-        let eval = format!("+ eval 'echo a\necho b{KEEP_CODE}'");
-        let before = format!("+ __ropewalk_begin 0 4\n{eval}\n+ __ropewalk 0 4\n[1]+ Done\n");
-        assert_eq!(told_beside(&before), "[1]+ Done");
-        let typed = "+ __ropewalk_history 'cat <<E\na\nE'\n+ __ropewalk_begin 0 5\n";
-        assert_eq!(told_beside(&format!("{typed}{before}")), "[1]+ Done");
     }
 
     /// A tab in what the shell reads would ask bash's line editor for completion, and `set -o vi`

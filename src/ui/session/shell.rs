@@ -226,6 +226,7 @@ impl Session {
         self.place.sweep_shells();
         let asked = std::env::var_os("SHELL").map(PathBuf::from);
         let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
+        let dialect = if is_busybox(&shell) { Dialect::Busybox } else { dialect };
         let program = runnable(cluster::launch::program()?);
         let setting = Setting {
             shell,
@@ -296,6 +297,12 @@ fn choose_shell(
         Some(bash) => (bash, Dialect::Bash, asked),
         None => ("/bin/sh".into(), Dialect::Posix, asked),
     }
+}
+
+/// True for a link to busybox, as `/bin/sh` and `/bin/ash` are on Alpine Linux.
+fn is_busybox(shell: &Path) -> bool {
+    let program = std::fs::canonicalize(shell).unwrap_or_default();
+    Dialect::of(&program) == Some(Dialect::Busybox)
 }
 
 /// What the shell is to run as `ropewalk`: the program at its path, or this very one if there is
@@ -464,6 +471,15 @@ mod tests {
         ] {
             assert_eq!(is_hangul_in_background(text), is_noticed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_to_busybox_is_its_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, link) = (dir.path().join("busybox"), dir.path().join("ash"));
+        std::fs::write(&program, "").unwrap();
+        std::os::unix::fs::symlink(&program, &link).unwrap();
+        assert!(is_busybox(&link) && is_busybox(&program) && !is_busybox(&dir.path().join("sh")));
     }
 
     #[test]

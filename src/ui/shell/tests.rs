@@ -20,6 +20,39 @@ fn setting(shell: &str, terminal: bool) -> Setting {
     }
 }
 
+/// Set in the process that has a terminal.
+const BUSYBOX: &str = "ROPEWALK_TEST_BUSYBOX";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn runs_lines_in_the_shell_of_busybox() {
+    if std::env::var_os(BUSYBOX).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/busybox", true)).expect("a shell");
+    assert_eq!(shell.run("x=5; cd /", 0).unwrap(), Ran::Code(0));
+    for (line, code) in [
+        ("(exit 3)", 3),
+        ("fi", 2),
+        (". /none/such", 2),
+        ("sleep 900 & kill %1; wait", 0),
+        ("kill -INT $$; exit 4", 130),
+        ("[ $x = 5 ] && [ $(pwd) = / ]", 0),
+    ] {
+        println!("{line}");
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(code), "{line}");
+        assert!(shell.exports().is_some());
+    }
+    assert_eq!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3));
+}
+
+#[test]
+fn the_shell_of_busybox_can_be_driven() {
+    if Path::new("/bin/busybox").exists() {
+        on_a_terminal("shell::tests::runs_lines_in_the_shell_of_busybox", BUSYBOX, "1");
+    }
+}
+
 /// Set in the process whose home has bad start files: its value is what they do.
 const INSIDE: &str = "ROPEWALK_TEST_START_FILES";
 
