@@ -47,8 +47,9 @@ const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/
 /// or was interrupted.
 const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
 
-/// Ends bash where it has refused a line of a script, as it does without an `eval` (bash(1), POSIX,
-/// XCU 2.8.1). Other shells end there by themselves.
+/// Ends the shell of a script where it has refused a line, as it does without an `eval`: bash at a
+/// syntax error, zsh and ksh also at a variable that is not set (POSIX, XCU 2.8.1). dash and ash end
+/// there by themselves.
 const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;; esac; ";
 
 /// Gives up the line that runs when Ctrl-C is pressed in a shell without a prompt: an error in the
@@ -208,8 +209,7 @@ impl Dialect {
         let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
         // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU 2.8.1).
         let eval = if terminal && self == Dialect::Busybox { "command eval" } else { "eval" };
-        let is_script = self == Dialect::Bash && !terminal;
-        let end = if is_script && !keep.is_empty() { END_IF_REFUSED } else { "" };
+        let end = if terminal || keep.is_empty() { "" } else { END_IF_REFUSED };
         format!("{begin} {eval} {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")
     }
 }
