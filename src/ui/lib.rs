@@ -25,8 +25,8 @@
 //! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A script ends
 //! with its shell: its next line would run without the directory and the variables of before.
 //!
-//! bash's `history` and `fc` know the lines that were typed at the prompt ([`session`]), and not
-//! what stands around them for the report.
+//! In bash and zsh `history` and `fc` know the lines that were typed at the prompt ([`session`]),
+//! and not what stands around them for the report.
 //!
 //! A line of kubectl or etcdctl that runs in this program has the variables that the shell exports
 //! ([`commands`]); if the shell does not tell them, the line is refused. A here-document is parsed

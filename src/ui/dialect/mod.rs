@@ -34,10 +34,6 @@ use std::path::Path;
 const EXPORTS: &str =
     "__ropewalk_exports() { ( { exec cat /proc/self/environ >|\"$1\"; } 2>/dev/null ) || :; }; ";
 
-/// A function of bash that adds each of its arguments to the list of `history` and `fc`.
-const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
-                       2>/dev/null || :; }; ";
-
 /// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
 /// command, for `$_` in the next line. dash may have none: after `set -u` it would end. The
 /// redirection keeps it out of the trace of `set -x`.
@@ -87,8 +83,10 @@ impl Dialect {
             (Dialect::Bash, true, true) => &["--noediting", "-i", "+o", "history"],
             (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i", "+o", "history"],
             (Dialect::Bash, false, _) => &["--noprofile", "--norc"],
-            (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin"],
-            (Dialect::Zsh, true, false) => &["-f", "-i", "+o", "zle", "-o", "shinstdin"],
+            (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin", "-o", "histignorespace"],
+            (Dialect::Zsh, true, false) => {
+                &["-f", "-i", "+o", "zle", "-o", "shinstdin", "-o", "histignorespace"]
+            }
             (Dialect::Zsh, false, _) => &["-f", "-s"],
             (Dialect::Busybox, true, _) => &["-m", "-s"],
             (Dialect::Posix, true, _) => &["-i"],
@@ -112,9 +110,11 @@ impl Dialect {
         let own_program = program::function(&program, &quote(cluster));
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
-        // it was told not to: a tab in a line would ask for completion.
-        let unedited = match (self, terminal) {
+        // it was told not to: a tab in a line would ask for completion. The hooks of zsh are given
+        // each command, e.g. for the title of the window.
+        let first = match (self, terminal) {
             (Dialect::Bash, true) => "set +o emacs 2>/dev/null; set +o vi 2>/dev/null\n",
+            (Dialect::Zsh, true) => " preexec_functions=(); unset -f preexec 2>/dev/null\n",
             _ => "",
         };
         // With TMOUT the shell would end while it waits for the next line. By the address of
@@ -122,9 +122,9 @@ impl Dialect {
         // namespace of that pod. A subshell tries first whether they are read-only: a failed
         // `unset` may give up the commands behind it.
         format!(
-            "{unedited}unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
+            "{first} unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n \
              (unset TMOUT) 2>/dev/null && unset TMOUT; \
-             (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
+             (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n \
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
              export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; {own_program}{functions}__ropewalk 0 0\n"
@@ -147,8 +147,9 @@ impl Dialect {
             );
         }
         // What would replace the prompt, or print it unexpanded, is undone. In zsh both the
-        // function `precmd` and those that the array names run before each prompt (zshmisc(1), hook
-        // functions); bash 5.1 knows PROMPT_COMMAND as an array.
+        // function `precmd` and those that the array names run before each prompt, and `preexec`
+        // before each of our commands (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND
+        // as an array.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
         // So the attribute is asked for, or a subshell tries it first: not in bash, which would tell
@@ -156,7 +157,8 @@ impl Dialect {
         // function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
-                "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
+                "precmd_functions=(); preexec_functions=(); unset -f precmd preexec 2>/dev/null || :; \
+                 setopt prompt_percent; \
                  [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Bash => format!(
@@ -170,7 +172,7 @@ impl Dialect {
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
         let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
         let fixed = format!("command printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
-        let history = if self == Dialect::Bash { HISTORY } else { "" };
+        let history = self.history();
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_code=$1; __ropewalk_prompt \"$2\" \"$1\" || {fixed} >&3; }} \
@@ -181,15 +183,28 @@ impl Dialect {
         )
     }
 
+    /// A function that adds each of its arguments to the list of `history` and `fc`.
+    fn history(self) -> String {
+        let add = match self {
+            Dialect::Bash => "builtin history -s",
+            Dialect::Zsh => "print -rs",
+            Dialect::Busybox | Dialect::Posix => return String::new(),
+        };
+        format!(
+            "__ropewalk_history() {{ {{ while (($#)); do {add} -- \"$1\"; shift; done; }} \
+             2>/dev/null || :; }}; "
+        )
+    }
+
     /// Returns a command that adds lines typed at the prompt to the history of a shell on a
-    /// terminal. It stands in front of an order. Only bash is told; it is started with
-    /// `+o history`, or its `history` would list the orders.
+    /// terminal. It stands in front of an order. Only bash and zsh are told. They keep the orders
+    /// out of it: bash by `+o history`, zsh because each of our commands begins with a space.
     pub(crate) fn remember(self, typed: &[String]) -> String {
-        if self != Dialect::Bash || typed.is_empty() {
+        if !matches!(self, Dialect::Bash | Dialect::Zsh) || typed.is_empty() {
             return String::new();
         }
         let typed: Vec<String> = typed.iter().map(|line| quote(line)).collect();
-        format!("__ropewalk_history {}; ", typed.join(" "))
+        format!(" __ropewalk_history {};", typed.join(" "))
     }
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
@@ -206,7 +221,7 @@ impl Dialect {
         // XCU 2.15, `set`).
         let join = if last == 0 { ";" } else { " ||" };
         // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
-        let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
+        let begin = format!(" __ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
         // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU 2.8.1).
         let eval = if terminal && self == Dialect::Busybox { "command eval" } else { "eval" };
         let end = if terminal || keep.is_empty() { "" } else { END_IF_REFUSED };
@@ -217,13 +232,13 @@ impl Dialect {
 /// A command that reports a line whose prompt was lost. For a line that still runs it changes
 /// nothing: the shell reads it afterwards.
 pub(crate) fn question(number: u64) -> String {
-    format!("__ropewalk_again {KEPT} {number} || :\n")
+    format!(" __ropewalk_again {KEPT} {number} || :\n")
 }
 
 /// A command that writes the variables that the shell exports into a file, as `/proc/PID/environ`
 /// has them, and reports that under this number.
 pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
-    format!("__ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
+    format!(" __ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
 }
 
 /// What lines in the shell rely on.
@@ -429,10 +444,30 @@ mod tests {
         let prompt = functions.split("__ropewalk_prompt() {").nth(1).unwrap().split("};").next().unwrap();
         let at = |what: &str| prompt.find(what).unwrap_or_else(|| panic!("{what} in {prompt}"));
         let set = at("PS1=\"[t:$1:$2]\"");
-        for undone in ["precmd_functions=()", "unset -f precmd 2>/dev/null || :", "setopt prompt_percent"] {
+        for undone in [
+            "precmd_functions=()",
+            "preexec_functions=()",
+            "unset -f precmd preexec 2>/dev/null || :",
+            "setopt prompt_percent",
+        ] {
             assert!(at(undone) < set, "{undone}");
         }
         assert!(functions.contains("__ropewalk_begin() { { __ropewalk_prompt"), "also before a line");
+    }
+
+    /// The learner's `history` would list them, and one that all sessions share keep them: with the
+    /// option `histignorespace` a space in front keeps a line out (zshoptions(1)).
+    #[test]
+    fn zsh_keeps_none_of_our_commands_in_its_history() {
+        let zsh = Dialect::Zsh;
+        assert!(zsh.arguments(true, true).ends_with(&["-o", "histignorespace"]));
+        let preparation = zsh.preparation(&surroundings(), "t", true);
+        let typed = zsh.remember(&["ls".into()]);
+        assert_eq!(typed, " __ropewalk_history 'ls';");
+        let commands = [zsh.order("ls", 1, 0, true), question(1), ask_for_exports("f", 1), typed];
+        for line in preparation.lines().chain(commands.iter().map(String::as_str)) {
+            assert!(line.starts_with(' '), "{line}");
+        }
     }
 
     #[test]
