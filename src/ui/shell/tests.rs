@@ -303,6 +303,31 @@ fn the_end_of_a_program_in_the_background_is_told() {
     assert_eq!(said.matches("Terminated").count(), 1, "{said}");
 }
 
+/// The start file of the test below.
+const START: &str = "tells-its-history";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn starts_with_a_start_file() {
+    if std::env::var("ENV").is_ok_and(|file| file.ends_with(START)) {
+        let mut shell =
+            Shell::start(&Setting { start_files: true, ..setting("/bin/sh", true) }).expect("a shell");
+        assert_eq!(shell.run("[ -z \"${HISTFILE-}\" ]", 0).unwrap(), Ran::Code(0), "programs have none");
+    }
+}
+
+/// ksh keeps one from its first command on.
+#[test]
+fn a_shell_keeps_no_history_of_our_commands_in_the_file_of_the_learner() {
+    let dir = tempfile::tempdir().unwrap();
+    let (start, told) = (dir.path().join(START), dir.path().join("told"));
+    std::fs::write(&start, format!("echo $HISTFILE > {}\n", told.display())).unwrap();
+    on_a_terminal("shell::tests::starts_with_a_start_file", "ENV", &start.display().to_string());
+    // Where `sh` is bash, it reads no such file.
+    let told = std::fs::read_to_string(told).unwrap_or_else(|_| "/dev/null\n".into());
+    assert_eq!(told, "/dev/null\n");
+}
+
 #[test]
 fn a_shell_tells_what_it_exports() {
     for shell in ["/bin/bash", "/bin/sh"] {
