@@ -149,7 +149,7 @@ impl Dialect {
         // What would replace the prompt, or print it unexpanded, is undone. In zsh both the
         // function `precmd` and those that the array names run before each prompt, and `preexec`
         // before each of our commands (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND
-        // as an array.
+        // as an array, and bash 4.4 prints PS0 behind each of our commands.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
         // So the attribute is asked for, or a subshell tries it first: not in bash, which would tell
@@ -162,7 +162,7 @@ impl Dialect {
                  [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Bash => format!(
-                "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; \
+                "unset -v PROMPT_COMMAND PS0 2>/dev/null || :; shopt -s promptvars; \
                  if [[ ${{PS1+x}} ]] && ((BASH_VERSINFO > 4)); then [[ ${{PS1@a}} != *r* ]]; else (PS1=); fi \
                  && PS1=\"[{token}:$1:$2]\""
             ),

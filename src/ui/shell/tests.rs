@@ -285,7 +285,7 @@ fn ends_a_program_in_the_background() {
         return;
     }
     let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
-    for line in ["sleep 900 &", "kill %1"] {
+    for line in ["PS0='told '", "sleep 900 &", "kill %1"] {
         assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
         assert!(shell.exports().is_some());
     }
@@ -301,6 +301,7 @@ fn ends_a_program_in_the_background() {
 fn the_end_of_a_program_in_the_background_is_told() {
     let said = on_a_terminal("shell::tests::ends_a_program_in_the_background", JOBS, "1");
     assert_eq!(said.matches("Terminated").count(), 1, "{said}");
+    assert!(said.matches("told ").count() <= 1, "a prompt for each of our commands: {said}");
 }
 
 /// The start file of the test below.
