@@ -111,9 +111,13 @@ impl Dialect {
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
         // it was told not to: a tab in a line would ask for completion. The hooks of zsh are given
-        // each command, e.g. for the title of the window.
+        // each command, e.g. for the title of the window, and so is what start files have bash run
+        // for DEBUG.
         let first = match (self, terminal) {
-            (Dialect::Bash, true) => "set +o emacs 2>/dev/null; set +o vi 2>/dev/null\n",
+            (Dialect::Bash, true) => {
+                "set +o emacs 2>/dev/null; set +o vi 2>/dev/null; \
+                 unset -v PROMPT_COMMAND 2>/dev/null || :; trap - DEBUG\n"
+            }
             (Dialect::Zsh, true) => " preexec_functions=(); unset -f preexec 2>/dev/null\n",
             _ => "",
         };
@@ -433,6 +437,7 @@ mod tests {
         let text = Dialect::Bash.preparation(&surroundings(), "t", true);
         let first = text.lines().next().unwrap_or_default();
         assert!(first.contains("set +o emacs") && first.contains("set +o vi"), "a line of its own: {first}");
+        assert!(first.contains("unset -v PROMPT_COMMAND") && first.ends_with("trap - DEBUG"), "{first}");
         assert!(!Dialect::Posix.preparation(&surroundings(), "t", true).contains("set +o"));
     }
 
