@@ -187,11 +187,15 @@ impl Dialect {
         )
     }
 
-    /// A function that adds each of its arguments to the list of `history` and `fc`.
+    /// A function that adds each of its arguments to the list of `history` and `fc`. Not a line that
+    /// begins with an alias for `fc -s`: the next such line would run itself, until the shell has no
+    /// stack any more.
     fn history(self) -> String {
         let add = match self {
-            Dialect::Bash => "builtin history -s",
-            Dialect::Zsh => "print -rs",
+            Dialect::Bash => "[[ ${BASH_ALIASES[${1%%[[:space:]]*}]-} == *fc* ]] || builtin history -s",
+            Dialect::Zsh => {
+                "[[ \" $1 \" == *\" fc \"* || ${aliases[${1%%[[:space:]]*}]-} == *fc* ]] || print -rs"
+            }
             Dialect::Busybox | Dialect::Posix => return String::new(),
         };
         format!(
@@ -208,7 +212,9 @@ impl Dialect {
             return String::new();
         }
         let typed: Vec<String> = typed.iter().map(|line| quote(line)).collect();
-        format!(" __ropewalk_history {};", typed.join(" "))
+        // For zsh a command of its own: of the one that adds lines `fc` does not count the last.
+        let end = if self == Dialect::Zsh { "\n" } else { ";" };
+        format!(" __ropewalk_history {}{end}", typed.join(" "))
     }
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
@@ -468,7 +474,7 @@ mod tests {
         assert!(zsh.arguments(true, true).ends_with(&["-o", "histignorespace"]));
         let preparation = zsh.preparation(&surroundings(), "t", true);
         let typed = zsh.remember(&["ls".into()]);
-        assert_eq!(typed, " __ropewalk_history 'ls';");
+        assert_eq!(typed, " __ropewalk_history 'ls'\n");
         let commands = [zsh.order("ls", 1, 0, true), question(1), ask_for_exports("f", 1), typed];
         for line in preparation.lines().chain(commands.iter().map(String::as_str)) {
             assert!(line.starts_with(' '), "{line}");

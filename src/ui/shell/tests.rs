@@ -256,6 +256,10 @@ const LISTS: &str = "ROPEWALK_TEST_HISTORY";
 fn lists_what_was_typed() {
     let Ok(file) = std::env::var(LISTS) else { return };
     let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    assert_eq!(shell.run("alias again='fc -s'", 0).unwrap(), Ran::Code(0));
+    shell.remember(["true", "again"].map(String::from));
+    assert_eq!(shell.run("again", 0).unwrap(), Ran::Code(0), "it does not run itself");
+    assert_eq!(shell.run("history -c", 0).unwrap(), Ran::Code(0));
     for line in ["cd /tmp", "set -e", "trap 'exit 7' ERR"] {
         assert_eq!(shell.run(line, 1).unwrap(), Ran::Code(0), "{line}");
     }
