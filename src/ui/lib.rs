@@ -25,8 +25,8 @@
 //! passes every key on, so editors and pagers work and Ctrl-C reaches the command. A script ends
 //! with its shell: its next line would run without the directory and the variables of before.
 //!
-//! bash's `history` and `fc` know the lines that were typed at the prompt ([`session`]), and not
-//! what stands around them for the report.
+//! In bash and zsh `history` and `fc` know the lines that were typed at the prompt ([`session`]),
+//! and not what stands around them for the report.
 //!
 //! A line of kubectl or etcdctl that runs in this program has the variables that the shell exports
 //! ([`commands`]); if the shell does not tell them, the line is refused. A here-document is parsed
@@ -82,6 +82,9 @@
 //! ## Left out
 //! Shells with a grammar of their own (fish, nu, tcsh): bash or sh runs instead, and a terminal
 //! session says so.
+//!
+//! The shell of busybox, e.g. on Alpine Linux, reads no start file here (`ENV`). After `trap - INT`
+//! Ctrl-C ends it, and the next line gets a new one.
 //!
 //! `exec` with a redirection of descriptor 0, 7 or 8, at a terminal also of 2, does not outlast its
 //! line: the shell runs each line with descriptors of the session in their place ([`dialect`]).

@@ -24,9 +24,11 @@ pub(crate) fn of_tree(root: i32) -> Option<u64> {
 /// A process of `/proc` and its parent.
 fn parent_of(entry: &std::fs::DirEntry) -> Option<(i32, i32)> {
     let pid = entry.file_name().to_str()?.parse().ok()?;
-    let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
-    // After the name in brackets: the state, then the parent (proc_pid_stat(5)).
-    let parent = stat.rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+    let stat = std::fs::read(entry.path().join("stat")).ok()?; // it may have ended
+    // After the name in brackets, which may be no UTF-8: the state, then the parent
+    // (proc_pid_stat(5)).
+    let parent =
+        String::from_utf8_lossy(&stat).rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
     Some((pid, parent))
 }
 

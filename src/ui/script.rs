@@ -54,7 +54,10 @@ impl Lines for Script {
 /// Beside the lesson's id: whether what its setup removes is removed without a question.
 pub(crate) fn play_lesson(session: &mut Session, lesson: Option<(String, bool)>, script: Script) -> i32 {
     match lesson.map_or(0, |(id, sure)| session.open_lesson(id, sure)) {
-        0 => play(session, script),
+        0 => {
+            let code = play(session, script);
+            session.end_shell(code)
+        }
         failed => failed,
     }
 }
@@ -151,6 +154,27 @@ mod tests {
         assert!(!next.exists());
         assert_eq!(played(None), 0);
         assert!(next.exists());
+    }
+
+    /// `trap 'code=$?; rm -r $dir; exit $code' EXIT` (POSIX, XCU 2.15, `trap`).
+    #[test]
+    fn a_trap_at_the_end_of_a_script_knows_its_code_and_may_change_it() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let told = dir.path().join("told");
+        let tells = format!("trap 'echo $? > {}' EXIT", told.display());
+        for (lines, code, heard) in [
+            ([&*tells, "exit 4"], 4, "4"),
+            ([&*tells, "(exit 3)"], 3, "3"),
+            // The built-in kubectl refuses it.
+            ([&*tells, "version --nope"], 1, "1"),
+            (["trap 'exit 9' EXIT", "exit 4"], 9, ""),
+            (["trap 'exit 9' EXIT", "true"], 9, ""),
+        ] {
+            let mut session = session_at(dir.path(), Manner::File, &runtime);
+            assert_eq!(play_lesson(&mut session, None, script(&lines)), code, "{lines:?}");
+            assert_eq!(std::fs::read_to_string(&told).unwrap_or_default().trim(), heard, "{lines:?}");
+            let _ = std::fs::remove_file(&told); // it is there in some of the cases
+        }
     }
 
     #[test]

@@ -19,23 +19,20 @@
 //! may give two reports of a line; by their number the second one is known.
 
 mod program;
+mod report;
+
+pub(crate) use report::{report, told_beside};
 
 use super::line::unfinished;
+use report::FIXED;
 use std::path::Path;
-
-/// Stands behind the code of a report that no prompt gives, because the prompt is read-only. What
-/// was said before such a report is the learner's own prompt.
-const FIXED: char = '.';
 
 /// A function that writes the variables that the shell exports into the file named. A program that
 /// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
-/// them as each shell likes. `>|` also writes with `set -C`.
+/// them as each shell likes. `>|` also writes with `set -C`. The redirection stands in the subshell:
+/// a shell that waits for a program may tell of its jobs then, which is for the learner.
 const EXPORTS: &str =
-    "__ropewalk_exports() { { command cat /proc/self/environ >|\"$1\" || :; } 2>/dev/null; }; ";
-
-/// A function of bash that adds each of its arguments to the list of `history` and `fc`.
-const HISTORY: &str = "__ropewalk_history() { { while (($#)); do builtin history -s -- \"$1\"; shift; done; } \
-                       2>/dev/null || :; }; ";
+    "__ropewalk_exports() { ( { exec cat /proc/self/environ >|\"$1\"; } 2>/dev/null ) || :; }; ";
 
 /// Stands behind a line in its `eval` and keeps the line's exit code, and the last word of its last
 /// command, for `$_` in the next line. dash may have none: after `set -u` it would end. The
@@ -46,12 +43,25 @@ const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/
 /// or was interrupted.
 const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
 
+/// Ends the shell of a script where it has refused a line, as it does without an `eval`: bash at a
+/// syntax error, zsh and ksh also at a variable that is not set (POSIX, XCU 2.8.1). dash and ash end
+/// there by themselves.
+const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;; esac; ";
+
+/// Gives up the line that runs when Ctrl-C is pressed in a shell without a prompt: an error in the
+/// trap ends the `command eval` around the line, and not the shell.
+const CUT_OFF: &str = "trap '{ __ropewalk_code=130; : ${__ropewalk_cut?}; } 2>/dev/null' INT; ";
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
     Bash,
     Zsh,
-    /// dash, ash, ksh and whatever else keeps to POSIX.
+    /// The ash of busybox. With `-i` it reads commands through its line editor, which prints the
+    /// prompt among the output of programs, and takes the end of a program in the background for
+    /// the end of its input. So at a terminal it has job control, and no prompt.
+    Busybox,
+    /// dash, ksh and whatever else keeps to POSIX.
     Posix,
 }
 
@@ -61,7 +71,8 @@ impl Dialect {
         match shell.file_name()?.to_str()? {
             "bash" => Some(Dialect::Bash),
             "zsh" => Some(Dialect::Zsh),
-            "sh" | "dash" | "ash" | "ksh" | "mksh" | "busybox" => Some(Dialect::Posix),
+            "busybox" => Some(Dialect::Busybox),
+            "sh" | "dash" | "ash" | "ksh" | "mksh" => Some(Dialect::Posix),
             _ => None,
         }
     }
@@ -72,11 +83,14 @@ impl Dialect {
             (Dialect::Bash, true, true) => &["--noediting", "-i", "+o", "history"],
             (Dialect::Bash, true, false) => &["--noediting", "--norc", "-i", "+o", "history"],
             (Dialect::Bash, false, _) => &["--noprofile", "--norc"],
-            (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin"],
-            (Dialect::Zsh, true, false) => &["-f", "-i", "+o", "zle", "-o", "shinstdin"],
+            (Dialect::Zsh, true, true) => &["-i", "+o", "zle", "-o", "shinstdin", "-o", "histignorespace"],
+            (Dialect::Zsh, true, false) => {
+                &["-f", "-i", "+o", "zle", "-o", "shinstdin", "-o", "histignorespace"]
+            }
             (Dialect::Zsh, false, _) => &["-f", "-s"],
+            (Dialect::Busybox, true, _) => &["-m", "-s"],
             (Dialect::Posix, true, _) => &["-i"],
-            (Dialect::Posix, false, _) => &["-s"],
+            (Dialect::Busybox | Dialect::Posix, false, _) => &["-s"],
         }
     }
 
@@ -87,7 +101,8 @@ impl Dialect {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
             Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
-            Dialect::Posix => "",
+            Dialect::Busybox if terminal => CUT_OFF,
+            Dialect::Busybox | Dialect::Posix => "",
         };
         let Surroundings { program, cluster, home, kubeconfig, bin, spare } = surroundings;
         let [program, home, kubeconfig, bin, spare] =
@@ -95,9 +110,15 @@ impl Dialect {
         let own_program = program::function(&program, &quote(cluster));
         let functions = self.functions(token, terminal);
         // With `set -o vi` in a start file bash reads our commands with its line editor, although
-        // it was told not to: a tab in a line would ask for completion.
-        let unedited = match (self, terminal) {
-            (Dialect::Bash, true) => "set +o emacs 2>/dev/null; set +o vi 2>/dev/null\n",
+        // it was told not to: a tab in a line would ask for completion. The hooks of zsh are given
+        // each command, e.g. for the title of the window, and so is what start files have bash run
+        // for DEBUG.
+        let first = match (self, terminal) {
+            (Dialect::Bash, true) => {
+                "set +o emacs 2>/dev/null; set +o vi 2>/dev/null; \
+                 unset -v PROMPT_COMMAND 2>/dev/null || :; trap - DEBUG\n"
+            }
+            (Dialect::Zsh, true) => " preexec_functions=(); unset -f preexec 2>/dev/null\n",
             _ => "",
         };
         // With TMOUT the shell would end while it waits for the next line. By the address of
@@ -105,9 +126,9 @@ impl Dialect {
         // namespace of that pod. A subshell tries first whether they are read-only: a failed
         // `unset` may give up the commands behind it.
         format!(
-            "{unedited}unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n\
+            "{first} unalias k kubectl ropewalk 2>/dev/null; unset HISTFILE; PS2=\n \
              (unset TMOUT) 2>/dev/null && unset TMOUT; \
-             (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n\
+             (unset KUBERNETES_SERVICE_HOST) 2>/dev/null && unset KUBERNETES_SERVICE_HOST\n \
              {own}export ROPEWALK_HOME={home}; export KUBECONFIG={kubeconfig}; \
              export PATH={bin}:\"$PATH\":{spare}; \
              k() {{ kubectl \"$@\"; }}; {own_program}{functions}__ropewalk 0 0\n"
@@ -119,38 +140,43 @@ impl Dialect {
     /// None of their commands may fail: after the learner's `set -e` that would end the shell.
     /// Their trace of `set -x` goes to /dev/null.
     fn functions(self, token: &str, terminal: bool) -> String {
-        let report = format!("printf '[{token}:%s:%s]' \"$2\" \"$1\"");
+        let report = format!("command printf '[{token}:%s:%s]' \"$2\" \"$1\"");
         let begin = "unset -v __ropewalk_code || :; return \"$1\"";
-        if !terminal {
+        if !terminal || self == Dialect::Busybox {
+            let (to, kept) = if terminal { (3, "3>&2 ") } else { (8, "") };
             return format!(
                 "__ropewalk_begin() {{ {{ {begin}; }} 2>/dev/null; }}; \
-                 __ropewalk() {{ {{ __ropewalk_code=$1; {report} >&8; }} 2>/dev/null; }}; \
+                 __ropewalk() {{ {{ __ropewalk_code=$1; {report} >&{to}; }} {kept}2>/dev/null; }}; \
                  __ropewalk_again() {{ __ropewalk \"$@\"; }}; {EXPORTS}"
             );
         }
         // What would replace the prompt, or print it unexpanded, is undone. In zsh both the
-        // function `precmd` and those that the array names run before each prompt (zshmisc(1), hook
-        // functions); bash 5.1 knows PROMPT_COMMAND as an array.
+        // function `precmd` and those that the array names run before each prompt, and `preexec`
+        // before each of our commands (zshmisc(1), hook functions); bash 5.1 knows PROMPT_COMMAND
+        // as an array, and bash 4.4 prints PS0 behind each of our commands.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
-        // So a subshell tries it first, and in zsh the attribute is asked for. If PS1 cannot be
-        // set, the function itself reports the line.
+        // So the attribute is asked for, or a subshell tries it first: not in bash, which would tell
+        // of its jobs when the subshell ends, where nobody hears it. If PS1 cannot be set, the
+        // function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
-                "precmd_functions=(); unset -f precmd 2>/dev/null || :; setopt prompt_percent; \
+                "precmd_functions=(); preexec_functions=(); unset -f precmd preexec 2>/dev/null || :; \
+                 setopt prompt_percent; \
                  [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Bash => format!(
-                "unset -v PROMPT_COMMAND 2>/dev/null || :; shopt -s promptvars; \
-                 (PS1=) && PS1=\"[{token}:$1:$2]\""
+                "unset -v PROMPT_COMMAND PS0 2>/dev/null || :; shopt -s promptvars; \
+                 if [[ ${{PS1+x}} ]] && ((BASH_VERSINFO > 4)); then [[ ${{PS1@a}} != *r* ]]; else (PS1=); fi \
+                 && PS1=\"[{token}:$1:$2]\""
             ),
-            Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
+            Dialect::Busybox | Dialect::Posix => format!("(PS1=) && PS1=\"[{token}:$1:$2]\""),
         };
         // If the shell gives up the line, e.g. at Ctrl-C, the prompt tells `$?`. After a line that
         // came to its end `$?` is that of our own commands, so the prompt tells the code kept.
         let given_up = if self == Dialect::Zsh { "%?" } else { "$?" };
-        let fixed = format!("printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
-        let history = if self == Dialect::Bash { HISTORY } else { "" };
+        let fixed = format!("command printf '[{token}:%s:%s{FIXED}]' \"$2\" \"$1\"");
+        let history = self.history();
         format!(
             "__ropewalk_prompt() {{ {prompt}; }}; \
              __ropewalk() {{ {{ __ropewalk_code=$1; __ropewalk_prompt \"$2\" \"$1\" || {fixed} >&3; }} \
@@ -161,15 +187,34 @@ impl Dialect {
         )
     }
 
+    /// A function that adds each of its arguments to the list of `history` and `fc`. Not a line that
+    /// begins with an alias for `fc -s`: the next such line would run itself, until the shell has no
+    /// stack any more.
+    fn history(self) -> String {
+        let add = match self {
+            Dialect::Bash => "[[ ${BASH_ALIASES[${1%%[[:space:]]*}]-} == *fc* ]] || builtin history -s",
+            Dialect::Zsh => {
+                "[[ \" $1 \" == *\" fc \"* || ${aliases[${1%%[[:space:]]*}]-} == *fc* ]] || print -rs"
+            }
+            Dialect::Busybox | Dialect::Posix => return String::new(),
+        };
+        format!(
+            "__ropewalk_history() {{ {{ while (($#)); do {add} -- \"$1\"; shift; done; }} \
+             2>/dev/null || :; }}; "
+        )
+    }
+
     /// Returns a command that adds lines typed at the prompt to the history of a shell on a
-    /// terminal. It stands in front of an order. Only bash is told; it is started with
-    /// `+o history`, or its `history` would list the orders.
+    /// terminal. It stands in front of an order. Only bash and zsh are told. They keep the orders
+    /// out of it: bash by `+o history`, zsh because each of our commands begins with a space.
     pub(crate) fn remember(self, typed: &[String]) -> String {
-        if self != Dialect::Bash || typed.is_empty() {
+        if !matches!(self, Dialect::Bash | Dialect::Zsh) || typed.is_empty() {
             return String::new();
         }
         let typed: Vec<String> = typed.iter().map(|line| quote(line)).collect();
-        format!("__ropewalk_history {}; ", typed.join(" "))
+        // For zsh a command of its own: of the one that adds lines `fc` does not count the last.
+        let end = if self == Dialect::Zsh { "\n" } else { ";" };
+        format!(" __ropewalk_history {}{end}", typed.join(" "))
     }
 
     /// A line of the learner's, as a command for the shell. `number` is told in its report, `last`
@@ -186,21 +231,24 @@ impl Dialect {
         // XCU 2.15, `set`).
         let join = if last == 0 { ";" } else { " ||" };
         // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
-        let begin = format!("__ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
-        format!("{begin} eval {line} {channels}; __ropewalk {KEPT} {number} || :\n")
+        let begin = format!(" __ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
+        // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU 2.8.1).
+        let eval = if terminal && self == Dialect::Busybox { "command eval" } else { "eval" };
+        let end = if terminal || keep.is_empty() { "" } else { END_IF_REFUSED };
+        format!("{begin} {eval} {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")
     }
 }
 
 /// A command that reports a line whose prompt was lost. For a line that still runs it changes
 /// nothing: the shell reads it afterwards.
 pub(crate) fn question(number: u64) -> String {
-    format!("__ropewalk_again {KEPT} {number} || :\n")
+    format!(" __ropewalk_again {KEPT} {number} || :\n")
 }
 
 /// A command that writes the variables that the shell exports into a file, as `/proc/PID/environ`
 /// has them, and reports that under this number.
 pub(crate) fn ask_for_exports(file: &str, number: u64) -> String {
-    format!("__ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
+    format!(" __ropewalk_exports {}; __ropewalk 0 {number}\n", quote(file))
 }
 
 /// What lines in the shell rely on.
@@ -221,44 +269,6 @@ pub(crate) struct Surroundings<'a> {
 /// A word that a shell takes literally.
 pub(crate) fn quote(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// Finds the next report in what a shell has said: what came before it, the line's number, the
-/// code, and where the rest begins. A report that was printed unexpanded, e.g. in the trace of
-/// `set -x`, is none.
-pub(crate) fn report(heard: &[u8], token: &str) -> Option<(String, u64, i32, usize)> {
-    let mark = format!("[{token}:");
-    let mut from = 0;
-    loop {
-        let at = from + heard[from..].windows(mark.len()).position(|w| w == mark.as_bytes())?;
-        from = at + mark.len();
-        let rest = &heard[from..];
-        let end = rest.iter().position(|b| *b == b']')?;
-        let told = std::str::from_utf8(&rest[..end]).ok().and_then(|told| told.split_once(':'));
-        let told = told.map(|(number, code)| match code.strip_suffix(FIXED) {
-            Some(code) => (number, code, true),
-            None => (number, code, false),
-        });
-        let read = |(n, code, fixed): (&str, &str, bool)| Some((n.parse().ok()?, code.parse().ok()?, fixed));
-        let Some((number, code, fixed)) = told.and_then(read) else { continue };
-        let before = if fixed { "".into() } else { String::from_utf8_lossy(&heard[..at]) };
-        return Some((before.into_owned(), number, code, from + end + 1));
-    }
-}
-
-/// What a shell has told beside its reports, for the learner: without the trace that `set -x` makes
-/// of our own commands. That of the `eval`, and of typed lines for the history, has as many lines
-/// as what stands in it.
-pub(crate) fn told_beside(before: &str) -> String {
-    let mut of_eval = false;
-    let lines = before.lines().filter(|line| {
-        let own = line.contains("__ropewalk");
-        if own {
-            of_eval = ["__ropewalk_begin", "__ropewalk_history"].iter().any(|name| line.contains(name));
-        }
-        !own && !of_eval
-    });
-    lines.collect::<Vec<_>>().join("\n").trim().to_string()
 }
 
 #[cfg(test)]
@@ -284,14 +294,6 @@ mod tests {
         let out =
             Command::new("/bin/sh").args(["-c", &format!("printf %s {}", quote(nasty))]).output().unwrap();
         assert_eq!(String::from_utf8(out.stdout).unwrap(), nasty);
-    }
-
-    #[test]
-    fn reports_are_found_between_other_words_and_across_reads() {
-        assert_eq!(report(b"", "t"), None);
-        assert_eq!(report(b"[1]+ Done [t:3:12", "t"), None);
-        assert_eq!(report(b"[1]+ Done\n[t:3:127][t:3:0]", "t"), Some(("[1]+ Done\n".into(), 3, 127, 19)));
-        assert_eq!(report(b"$ [t:3:127.]", "t"), Some((String::new(), 3, 127, 12)), "a read-only prompt");
     }
 
     /// A shell that waits for a line would end after TMOUT seconds (bash(1)). Beside the address of
@@ -352,6 +354,14 @@ mod tests {
             let reported = "[t:1:0][t:2:1][t:3:1]on [t:4:0]";
             assert_eq!(run_orders(shell, false, &lines), (reported.into(), Some(1)), "{shell}");
             assert_eq!(run_orders(shell, true, &lines), ("on".into(), Some(1)), "{shell}");
+        }
+    }
+
+    #[test]
+    fn a_script_ends_at_a_line_that_its_shell_refuses() {
+        for shell in ["/bin/bash", "/bin/sh"] {
+            let lines = ["trap 'echo end' EXIT; printf() { :; }", "if true; fi", "echo on"];
+            assert_eq!(run_orders(shell, false, &lines), ("[t:1:0]end".into(), Some(2)), "{shell}");
         }
     }
 
@@ -426,24 +436,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_report_that_nobody_expanded_hides_no_other() {
-        let heard = b"+ PS1='[t:3:$?]'\n[t:3:%?][t:3:1]";
-        let (before, number, code, rest) = report(heard, "t").unwrap();
-        assert_eq!((number, code, rest), (3, 1, heard.len()));
-        assert!(before.starts_with("+ PS1"));
-    }
-
-    #[test]
-    fn the_trace_of_our_own_commands_is_not_told() {
-        assert_eq!(told_beside("+ __ropewalk 0 3\n[1]+ Done\n+ __ropewalk_begin 0 4\n"), "[1]+ Done");
-        let eval = format!("+ eval 'echo a\necho b{KEEP_CODE}'");
-        let before = format!("+ __ropewalk_begin 0 4\n{eval}\n+ __ropewalk 0 4\n[1]+ Done\n");
-        assert_eq!(told_beside(&before), "[1]+ Done");
-        let typed = "+ __ropewalk_history 'cat <<E\na\nE'\n+ __ropewalk_begin 0 5\n";
-        assert_eq!(told_beside(&format!("{typed}{before}")), "[1]+ Done");
-    }
-
     /// A tab in what the shell reads would ask bash's line editor for completion, and `set -o vi`
     /// in a start file turns that on.
     #[test]
@@ -451,6 +443,7 @@ mod tests {
         let text = Dialect::Bash.preparation(&surroundings(), "t", true);
         let first = text.lines().next().unwrap_or_default();
         assert!(first.contains("set +o emacs") && first.contains("set +o vi"), "a line of its own: {first}");
+        assert!(first.contains("unset -v PROMPT_COMMAND") && first.ends_with("trap - DEBUG"), "{first}");
         assert!(!Dialect::Posix.preparation(&surroundings(), "t", true).contains("set +o"));
     }
 
@@ -462,10 +455,30 @@ mod tests {
         let prompt = functions.split("__ropewalk_prompt() {").nth(1).unwrap().split("};").next().unwrap();
         let at = |what: &str| prompt.find(what).unwrap_or_else(|| panic!("{what} in {prompt}"));
         let set = at("PS1=\"[t:$1:$2]\"");
-        for undone in ["precmd_functions=()", "unset -f precmd 2>/dev/null || :", "setopt prompt_percent"] {
+        for undone in [
+            "precmd_functions=()",
+            "preexec_functions=()",
+            "unset -f precmd preexec 2>/dev/null || :",
+            "setopt prompt_percent",
+        ] {
             assert!(at(undone) < set, "{undone}");
         }
         assert!(functions.contains("__ropewalk_begin() { { __ropewalk_prompt"), "also before a line");
+    }
+
+    /// The learner's `history` would list them, and one that all sessions share keep them: with the
+    /// option `histignorespace` a space in front keeps a line out (zshoptions(1)).
+    #[test]
+    fn zsh_keeps_none_of_our_commands_in_its_history() {
+        let zsh = Dialect::Zsh;
+        assert!(zsh.arguments(true, true).ends_with(&["-o", "histignorespace"]));
+        let preparation = zsh.preparation(&surroundings(), "t", true);
+        let typed = zsh.remember(&["ls".into()]);
+        assert_eq!(typed, " __ropewalk_history 'ls'\n");
+        let commands = [zsh.order("ls", 1, 0, true), question(1), ask_for_exports("f", 1), typed];
+        for line in preparation.lines().chain(commands.iter().map(String::as_str)) {
+            assert!(line.starts_with(' '), "{line}");
+        }
     }
 
     #[test]

@@ -18,7 +18,9 @@ pub(crate) use hangul::{answer_keys, english_keys, latin_key, of_korean_layout};
 pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
-pub(crate) use within::{with_kubectl, with_prefix, without_editing_mode, word_of_the_session};
+pub(crate) use within::{
+    in_place_of_noexec, with_kubectl, with_prefix, without_editing_mode, word_of_the_session,
+};
 pub(crate) use words::{
     WORDS, bare_verbs, begins_with_own_word, commands_of_a_cluster, meant_for_kubectl, split_negation,
 };

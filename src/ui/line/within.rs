@@ -81,6 +81,37 @@ pub(crate) fn without_editing_mode(text: &str) -> Option<String> {
     (out != text).then_some(out)
 }
 
+/// Puts another command in the place of each that makes a shell read on and run nothing any more;
+/// `None`: there is none.
+///
+/// Example: with `exit 0`, `set -n; ls` becomes `exit 0; ls`.
+pub(crate) fn in_place_of_noexec(text: &str, other: &str) -> Option<String> {
+    let mut out = text.to_string();
+    for Command { word, end } in commands(text).into_iter().rev() {
+        if &text[word.clone()] == "set" && chooses_noexec(&text[word.end..end]) {
+            let end = text[..end].trim_end().len();
+            out.replace_range(word.start..end, other);
+        }
+    }
+    (out != text).then_some(out)
+}
+
+/// True for ` -n`, ` -en` and ` -o noexec` behind `set`. What stands behind the options are the
+/// arguments of the shell.
+fn chooses_noexec(behind: &str) -> bool {
+    let mut words = behind.split_whitespace();
+    while let Some(word) = words.next() {
+        if !word.starts_with(['-', '+']) || matches!(word, "-" | "--") {
+            return false;
+        }
+        let named = word.ends_with('o').then(|| words.next()).flatten();
+        if word.starts_with('-') && (word.contains('n') || named == Some("noexec")) {
+            return true;
+        }
+    }
+    false
+}
+
 /// True for ` -o vi` and ` -eo emacs` behind `set`.
 fn chooses_editing_mode(behind: &str) -> bool {
     let words: Vec<&str> = behind.split_whitespace().take_while(|word| *word != "--").collect();
@@ -245,6 +276,22 @@ mod tests {
             ["set -o", "set +o vi", "set -e", "set -- -o vi", "set -o pipefail", "echo 'set -o vi'", "vi"]
         {
             assert_eq!(without_editing_mode(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_command_that_runs_nothing_any_more_is_replaced() {
+        for (text, wanted) in [
+            ("set -n", "exit 0"),
+            ("false||set -eno pipefail&& ls", "false||exit 0&& ls"),
+            ("ls; set -e -o noexec # check", "ls; exit 0 # check"),
+        ] {
+            assert_eq!(in_place_of_noexec(text, "exit 0").as_deref(), Some(wanted), "{text}");
+        }
+        for text in
+            ["set", "set -e", "set +n", "set +o noexec", "set -o nounset", "set -- -n", "set a -n", "echo -n"]
+        {
+            assert_eq!(in_place_of_noexec(text, "exit 0"), None, "{text}");
         }
     }
 

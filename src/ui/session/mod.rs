@@ -39,6 +39,7 @@ mod own;
 mod own_processes;
 mod refused;
 mod shell;
+mod umask;
 
 pub(crate) use lines::{Given, Lines};
 use news::News;
@@ -399,7 +400,9 @@ impl Session {
             return code;
         }
         let env = commands::environment(&self.place, exports.as_ref());
+        let mask = self.umask_of_shell();
         let code = commands::run(args, input, env, &self.handle, &self.column);
+        drop(mask);
         // A pod's log may switch to the screen of editors. kubectl itself never needs it.
         if self.manner == Manner::Terminal && self.column.full_screen() {
             terminal::leave_full_screen();

@@ -41,8 +41,9 @@ impl Session {
         // It may ask a question, which news would overwrite, and whose answer is a line.
         self.news.hold();
         let edited = self.unedited.as_ref().map(Unedited::edited);
+        let mask = self.umask_of_shell();
         let ended = command.status();
-        drop(edited);
+        drop((edited, mask));
         self.news.release();
         match ended {
             Ok(status) => {

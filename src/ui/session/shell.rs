@@ -42,13 +42,18 @@ impl Session {
     }
 
     /// Runs a line of the learner's in the shell. bash 5.2 crashes where an `eval` turns its line
-    /// editor on while it reads commands from elsewhere, so such a command does nothing.
+    /// editor on while it reads commands from elsewhere, so such a command does nothing. After
+    /// `set -n` a shell would report no line any more: at a terminal it does nothing, as in bash,
+    /// and a script, of which nothing more would run, ends.
     pub(super) fn typed_in_shell(&mut self, text: String) -> i32 {
-        let without = line::without_editing_mode(&text).filter(|_| self.manner == Manner::Terminal);
+        let at_terminal = self.manner == Manner::Terminal;
+        let without = line::without_editing_mode(&text).filter(|_| at_terminal);
         if without.is_some() {
             eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
         }
-        let text = self.with_session(without.unwrap_or(text));
+        let text = without.unwrap_or(text);
+        let running = line::in_place_of_noexec(&text, if at_terminal { ":" } else { "exit 0" });
+        let text = self.with_session(running.unwrap_or(text));
         self.in_shell(&text, true)
     }
 
@@ -221,6 +226,7 @@ impl Session {
         self.place.sweep_shells();
         let asked = std::env::var_os("SHELL").map(PathBuf::from);
         let (shell, dialect, foreign) = choose_shell(asked, commands::is_program);
+        let dialect = if is_busybox(&shell) { Dialect::Busybox } else { dialect };
         let program = runnable(cluster::launch::program()?);
         let setting = Setting {
             shell,
@@ -291,6 +297,12 @@ fn choose_shell(
         Some(bash) => (bash, Dialect::Bash, asked),
         None => ("/bin/sh".into(), Dialect::Posix, asked),
     }
+}
+
+/// True for a link to busybox, as `/bin/sh` and `/bin/ash` are on Alpine Linux.
+fn is_busybox(shell: &Path) -> bool {
+    let program = std::fs::canonicalize(shell).unwrap_or_default();
+    Dialect::of(&program) == Some(Dialect::Busybox)
 }
 
 /// What the shell is to run as `ropewalk`: the program at its path, or this very one if there is
@@ -459,6 +471,15 @@ mod tests {
         ] {
             assert_eq!(is_hangul_in_background(text), is_noticed, "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_to_busybox_is_its_shell() {
+        let dir = tempfile::tempdir().unwrap();
+        let (program, link) = (dir.path().join("busybox"), dir.path().join("ash"));
+        std::fs::write(&program, "").unwrap();
+        std::os::unix::fs::symlink(&program, &link).unwrap();
+        assert!(is_busybox(&link) && is_busybox(&program) && !is_busybox(&dir.path().join("sh")));
     }
 
     #[test]

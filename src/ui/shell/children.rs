@@ -1,10 +1,11 @@
-//! The children of a process, as /proc tells of them: proc_pid_stat(5).
+//! What /proc tells of a shell and of its children: proc_pid_stat(5), proc_pid_status(5).
 
 use super::Shell;
 use clock::Instant;
 use linux::process;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
@@ -23,6 +24,18 @@ impl Shell {
         let name = |child| told(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| alive(&stat));
         self.pid().map_or_else(Vec::new, ids).into_iter().filter_map(name).collect()
     }
+
+    /// The shell's own umask; `None`: it has ended.
+    pub(crate) fn umask(&self) -> Option<Mode> {
+        umask_in(&told(self.pid()?, "status")?)
+    }
+}
+
+/// Returns the umask in the file `status` of a process: `Umask: 0022`. Pure.
+fn umask_in(status: &[u8]) -> Option<Mode> {
+    let status = String::from_utf8_lossy(status);
+    let octal = status.lines().find_map(|line| line.strip_prefix("Umask:"))?;
+    Mode::from_bits(u32::from_str_radix(octal.trim(), 8).ok()?)
 }
 
 /// The names of the children of a process, without those that have ended. A kernel without
@@ -143,6 +156,13 @@ mod tests {
         waits.join().unwrap();
         shell.wait().unwrap();
         assert!(began.elapsed() < limit);
+    }
+
+    #[test]
+    fn a_umask_is_found_behind_a_name_of_any_bytes() {
+        let umask = |status: &[u8]| umask_in(status).map(|mode| mode.bits());
+        assert_eq!(umask(b"Name:\tcaf\xe9\nUmask:\t0027\nState:\tS\n"), Some(0o027));
+        assert_eq!((umask(b"Name:\tsh\n"), umask(b"")), (None, None));
     }
 
     #[test]

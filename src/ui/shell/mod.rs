@@ -159,6 +159,9 @@ impl Shell {
                 if !start_files {
                     command.env_remove("ENV"); // the start file of POSIX shells
                 }
+                if setting.dialect == Dialect::Posix {
+                    command.env("HISTFILE", "/dev/null"); // ksh writes what it reads there at once
+                }
                 if let Some(cwd) = cwd.or_else(|| std::env::current_dir().ok()) {
                     command.cwd(cwd);
                 }

@@ -20,6 +20,39 @@ fn setting(shell: &str, terminal: bool) -> Setting {
     }
 }
 
+/// Set in the process that has a terminal.
+const BUSYBOX: &str = "ROPEWALK_TEST_BUSYBOX";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn runs_lines_in_the_shell_of_busybox() {
+    if std::env::var_os(BUSYBOX).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/busybox", true)).expect("a shell");
+    assert_eq!(shell.run("x=5; cd /", 0).unwrap(), Ran::Code(0));
+    for (line, code) in [
+        ("(exit 3)", 3),
+        ("fi", 2),
+        (". /none/such", 2),
+        ("sleep 900 & kill %1; wait", 0),
+        ("kill -INT $$; exit 4", 130),
+        ("[ $x = 5 ] && [ $(pwd) = / ]", 0),
+    ] {
+        println!("{line}");
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(code), "{line}");
+        assert!(shell.exports().is_some());
+    }
+    assert_eq!(shell.run("exit 3", 0).unwrap(), Ran::Ended(3));
+}
+
+#[test]
+fn the_shell_of_busybox_can_be_driven() {
+    if Path::new("/bin/busybox").exists() {
+        on_a_terminal("shell::tests::runs_lines_in_the_shell_of_busybox", BUSYBOX, "1");
+    }
+}
+
 /// Set in the process whose home has bad start files: its value is what they do.
 const INSIDE: &str = "ROPEWALK_TEST_START_FILES";
 
@@ -223,6 +256,10 @@ const LISTS: &str = "ROPEWALK_TEST_HISTORY";
 fn lists_what_was_typed() {
     let Ok(file) = std::env::var(LISTS) else { return };
     let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    assert_eq!(shell.run("alias again='fc -s'", 0).unwrap(), Ran::Code(0));
+    shell.remember(["true", "again"].map(String::from));
+    assert_eq!(shell.run("again", 0).unwrap(), Ran::Code(0), "it does not run itself");
+    assert_eq!(shell.run("history -c", 0).unwrap(), Ran::Code(0));
     for line in ["cd /tmp", "set -e", "trap 'exit 7' ERR"] {
         assert_eq!(shell.run(line, 1).unwrap(), Ran::Code(0), "{line}");
     }
@@ -240,6 +277,60 @@ fn the_history_of_the_shell_has_the_lines_that_were_typed() {
     let listed = std::fs::read_to_string(file).unwrap();
     let lines: Vec<&str> = listed.lines().map(str::trim).collect();
     assert_eq!(lines, ["1  get pods", "2  echo 'it is", "here'", "echo 'it is", "here'"]);
+}
+
+/// Set in the process that has a terminal.
+const JOBS: &str = "ROPEWALK_TEST_JOBS";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn ends_a_program_in_the_background() {
+    if std::env::var_os(JOBS).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    for line in ["PS0='told '", "sleep 900 &", "kill %1"] {
+        assert_eq!(shell.run(line, 0).unwrap(), Ran::Code(0), "{line}");
+        assert!(shell.exports().is_some());
+    }
+    let until = Instant::now() + Duration::from_secs(60);
+    while !shell.running().is_empty() && Instant::now() < until {
+        thread::yield_now();
+    }
+    assert_eq!(shell.run("true", 0).unwrap(), Ran::Code(0));
+}
+
+/// bash tells it wherever it waits for a program, also for one of ours.
+#[test]
+fn the_end_of_a_program_in_the_background_is_told() {
+    let said = on_a_terminal("shell::tests::ends_a_program_in_the_background", JOBS, "1");
+    assert_eq!(said.matches("Terminated").count(), 1, "{said}");
+    assert!(said.matches("told ").count() <= 1, "a prompt for each of our commands: {said}");
+}
+
+/// The start file of the test below.
+const START: &str = "tells-its-history";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn starts_with_a_start_file() {
+    if std::env::var("ENV").is_ok_and(|file| file.ends_with(START)) {
+        let mut shell =
+            Shell::start(&Setting { start_files: true, ..setting("/bin/sh", true) }).expect("a shell");
+        assert_eq!(shell.run("[ -z \"${HISTFILE-}\" ]", 0).unwrap(), Ran::Code(0), "programs have none");
+    }
+}
+
+/// ksh keeps one from its first command on.
+#[test]
+fn a_shell_keeps_no_history_of_our_commands_in_the_file_of_the_learner() {
+    let dir = tempfile::tempdir().unwrap();
+    let (start, told) = (dir.path().join(START), dir.path().join("told"));
+    std::fs::write(&start, format!("echo $HISTFILE > {}\n", told.display())).unwrap();
+    on_a_terminal("shell::tests::starts_with_a_start_file", "ENV", &start.display().to_string());
+    // Where `sh` is bash, it reads no such file.
+    let told = std::fs::read_to_string(told).unwrap_or_else(|_| "/dev/null\n".into());
+    assert_eq!(told, "/dev/null\n");
 }
 
 #[test]
