@@ -29,8 +29,8 @@ use std::path::Path;
 
 /// A function that writes the variables that the shell exports into the file named. A program that
 /// the shell starts has them in `/proc/self/environ` whatever their values are; `export -p` quotes
-/// them as each shell likes. `>|` also writes with `set -C`. The redirection stands in the subshell:
-/// a shell that waits for a program may tell of its jobs then, which is for the learner.
+/// them as each shell likes. `>|` also writes with `set -C`. The redirection stands in the
+/// subshell: a shell that waits for a program may tell of its jobs then, which is for the learner.
 const EXPORTS: &str =
     "__ropewalk_exports() { ( { exec cat /proc/self/environ >|\"$1\"; } 2>/dev/null ) || :; }; ";
 
@@ -44,8 +44,8 @@ const KEEP_CODE: &str = "\n{ __ropewalk_code=$? __ropewalk_last=${_-}; } 2>/dev/
 const KEPT: &str = "\"${__ropewalk_code:-$?}\"";
 
 /// Ends the shell of a script where it has refused a line, as it does without an `eval`: bash at a
-/// syntax error, zsh and ksh also at a variable that is not set (POSIX, XCU 2.8.1). dash and ash end
-/// there by themselves.
+/// syntax error, zsh and ksh also at a variable that is not set (POSIX, XCU 2.8.1). dash and ash
+/// end there by themselves.
 const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;; esac; ";
 
 /// Gives up the line that runs when Ctrl-C is pressed in a shell without a prompt: an error in the
@@ -156,8 +156,8 @@ impl Dialect {
         // as an array, and bash 4.4 prints PS0 behind each of our commands.
         //
         // An assignment to a read-only PS1 would give up the whole order, the learner's line in it.
-        // So the attribute is asked for, or a subshell tries it first: not in bash, which would tell
-        // of its jobs when the subshell ends, where nobody hears it. If PS1 cannot be set, the
+        // So the attribute is asked for, or a subshell tries it first: not in bash, which would
+        // tell of its jobs when the subshell ends, where nobody hears it. If PS1 cannot be set, the
         // function itself reports the line.
         let prompt = match self {
             Dialect::Zsh => format!(
@@ -187,9 +187,9 @@ impl Dialect {
         )
     }
 
-    /// A function that adds each of its arguments to the list of `history` and `fc`. Not a line that
-    /// begins with an alias for `fc -s`: the next such line would run itself, until the shell has no
-    /// stack any more.
+    /// A function that adds each of its arguments to the list of `history` and `fc`. Not a line
+    /// that begins with an alias for `fc -s`: the next such line would run itself, until the shell
+    /// has no stack any more.
     fn history(self) -> String {
         let add = match self {
             Dialect::Bash => "[[ ${BASH_ALIASES[${1%%[[:space:]]*}]-} == *fc* ]] || builtin history -s",
@@ -232,7 +232,8 @@ impl Dialect {
         let join = if last == 0 { ";" } else { " ||" };
         // Its last word is `$_` in the line: `mkdir shop`, and then `cd $_`.
         let begin = format!(" __ropewalk_begin {last} {number} \"${{__ropewalk_last-}}\"{join}");
-        // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU 2.8.1).
+        // Without a prompt an error would end the shell, but not behind `command` (POSIX, XCU
+        // 2.8.1).
         let eval = if terminal && self == Dialect::Busybox { "command eval" } else { "eval" };
         let end = if terminal || keep.is_empty() { "" } else { END_IF_REFUSED };
         format!("{begin} {eval} {line} {channels}; {end}__ropewalk {KEPT} {number} || :\n")

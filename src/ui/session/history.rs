@@ -30,8 +30,8 @@ impl Untold {
 
     /// Returns what the shell is to be told before the present line runs. That line itself follows
     /// with the next one: `fc -s`, or an alias of it, runs the last line that it knows, and would
-    /// run itself for ever. `history` lists itself, as in bash. Of an `fc` that opens an editor bash
-    /// takes the last line for itself, and removes it.
+    /// run itself for ever. `history` lists itself, as in bash. Of an `fc` that opens an editor
+    /// bash takes the last line for itself, and removes it.
     fn take(&mut self) -> Vec<String> {
         let is_told = |line: &String| line.starts_with("history") || opens_editor(line);
         let present = if self.present.as_ref().is_some_and(is_told) { self.present.take() } else { None };
@@ -63,8 +63,8 @@ fn fc_words(line: &str) -> Vec<String> {
 
 impl Session {
     /// Notes a line that a person has typed, before it runs. Where no editor reads the keys of the
-    /// prompt, as on a dumb terminal, Ctrl-C is a signal there: it took back what was typed by then,
-    /// and does not concern this line.
+    /// prompt, as on a dumb terminal, Ctrl-C is a signal there: it took back what was typed by
+    /// then, and does not concern this line.
     pub(crate) fn note_typed(&mut self, line: &str) {
         if self.unedited.is_none() {
             self.take_interrupt();

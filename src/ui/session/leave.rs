@@ -23,8 +23,8 @@ impl Session {
         if self.stays() { Flow::Next } else { Flow::Leave(left_with) }
     }
 
-    /// Ends the shell of a script with this code: a trap for EXIT finds it in `$?`, and may end with
-    /// another one. Returns the code of the script.
+    /// Ends the shell of a script with this code: a trap for EXIT finds it in `$?`, and may end
+    /// with another one. Returns the code of the script.
     pub(crate) fn end_shell(&mut self, code: i32) -> i32 {
         if self.manner == Manner::Terminal || self.shell.is_none() || self.asked_to_end().is_some() {
             return code;
