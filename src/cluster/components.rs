@@ -328,7 +328,7 @@ fn name_server(world: &Arc<World>, crew: &Crew, client: Client, place: Location)
     crew.spawn_main(async move {
         let namespace = match place.netns {
             Some(fd) => Namespace::enter(fd).map_err(|e| e.to_string())?,
-            None => return Err("a name server needs a pod network of its own".to_string()),
+            None => return Err("the name server has no network: its sandbox is stopped".to_string()),
         };
         // Every address of the pod's network, as CoreDNS: kubectl port-forward comes by localhost.
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, DNS_PORT));

@@ -228,8 +228,8 @@ fn working_directory(root: &Root, directory: &Path) -> Result<()> {
     })
 }
 
-/// Mounts one volume inside the new root. Devices in it cannot be opened, but setuid programs work,
-/// as with containerd.
+/// Mounts one volume inside the new root. Devices in it can be opened by a privileged container
+/// alone; setuid programs work, as with containerd.
 fn volume(root: &Root, tree: &OwnedFd, wanted: &Mount) -> Result<()> {
     let named = |e: Error| unmounted(e, wanted);
     let refused = |why: &str| {

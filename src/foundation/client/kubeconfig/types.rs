@@ -3,6 +3,7 @@
 //!
 //! Source: client-go, `tools/clientcmd/api/v1`: `types.go` and `conversion.go`.
 
+use super::exec::fill_modes;
 use api::value;
 use serde_json::{Map as Fields, Value};
 use std::borrow::Cow;
@@ -228,12 +229,14 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
 
 /// Returns a kubeconfig that was checked as client-go writes it again: fields in the order of Go's
 /// structs, without unknown ones, without those that are empty and may be left out, and with those
-/// that never are.
+/// that never are or have a default: `interactiveMode`.
 ///
 /// Example: the cluster `{proxy-url: "", insecure-skip-tls-verify: false, other: 5}` is written as
 /// `{server: ""}`.
 pub fn as_written(config: &Value) -> Value {
-    written(&CONFIG, config)
+    let mut config = config.clone();
+    fill_modes(&mut config);
+    written(&CONFIG, &config)
 }
 
 fn written(of: &Type, found: &Value) -> Value {
@@ -440,6 +443,11 @@ mod tests {
                 "users: [{name: u, user: {as-user-extra: {b: [x], a: [z]}, as-groups: [], client-key-data: \"Zm\\n9v\"}}]",
                 "users",
                 r#"[{"name":"u","user":{"client-key-data":"Zm9v","as-user-extra":{"a":["z"],"b":["x"]}}}]"#,
+            ),
+            (
+                "users: [{name: u, user: {exec: {command: c, apiVersion: client.authentication.k8s.io/v1beta1}}}]",
+                "users",
+                r#"[{"name":"u","user":{"exec":{"command":"c","args":null,"env":null,"apiVersion":"client.authentication.k8s.io/v1beta1","provideClusterInfo":false,"interactiveMode":"IfAvailable"}}}]"#,
             ),
             ("contexts: [{name: c}]", "contexts", r#"[{"name":"c","context":{"cluster":"","user":""}}]"#),
             ("{}", "users", "null"),
