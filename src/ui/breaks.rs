@@ -37,9 +37,24 @@ pub(crate) fn closes(part: &str) -> bool {
     )
 }
 
+/// Returns whether a space stands between a number and its unit, as in `2.93 s`: `before` ends with
+/// a digit, and `after` begins with the unit. No line is broken there.
+pub(crate) fn joins_unit(before: &str, after: &str) -> bool {
+    const UNITS: &[&str] = &["ms", "s", "%", "GB", "MB"];
+    let is_end = |rest: &str| !rest.starts_with(|c: char| c.is_ascii_alphanumeric());
+    before.ends_with(|c: char| c.is_ascii_digit())
+        && UNITS.iter().any(|unit| after.strip_prefix(unit).is_some_and(is_end))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_number_keeps_its_unit() {
+        assert!(joins_unit("2.93", "s 뒤에") && joins_unit("(16", "ms)") && joins_unit("50", "%"));
+        assert!(!joins_unit("two", "s") && !joins_unit("2", "steps") && !joins_unit("2", ""));
+    }
 
     #[test]
     fn a_closing_mark_takes_the_character_before_it_along() {

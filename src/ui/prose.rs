@@ -2,7 +2,7 @@
 //! takes two. What stands out has a style, so that the REPL can print it and the terminal
 //! interface can paint it.
 
-use super::breaks::{breaks, signs};
+use super::breaks::{breaks, joins_unit, signs};
 use lang::charset::is_harmful;
 use pulldown_cmark::{Event, Options, Parser, Tag, TagEnd};
 use std::borrow::Cow;
@@ -366,12 +366,16 @@ pub fn wrap(text: &[Span], width: usize) -> Vec<Row> {
     for span in text {
         // Code is one piece, so that a command is not torn unless it has to be.
         let whole = span.style.code && cells(&span.text) <= width / 2;
-        for c in span.text.chars() {
-            if c.is_whitespace() && !whole {
+        for (at, c) in span.text.char_indices() {
+            let space = c.is_whitespace() && !whole;
+            let rest = &span.text[at + c.len_utf8()..];
+            let unit = space && word.last().is_some_and(|last| joins_unit(&last.text, rest));
+            if space && !unit {
                 place(&mut rows, &mut word, gap);
                 gap = true;
                 continue;
             }
+            let c = if unit { ' ' } else { c };
             match word.last_mut() {
                 Some(last) if last.style == span.style => last.text.push(c),
                 _ => word.push(Span { text: c.to_string(), style: span.style }),
@@ -410,6 +414,7 @@ mod tests {
             ["노드(node)라고 합니다. (a) 다음"]
         );
         assert_eq!(plain("`kubectl`은 클라이언트다", 14), ["kubectl은", "클라이언트다"]);
+        assert_eq!(plain("then 2.93 s later", 10), ["then", "2.93 s", "later"], "a number keeps its unit");
     }
 
     #[test]

@@ -2,13 +2,26 @@
 
 use crate::args::{self, NodeAct, Output};
 use cluster::control::{Ask, Control};
-use cluster::faults::{Act, Broken, Fault, component_and_node};
+use cluster::faults::{Act, Broken, Fault, HELD, component_and_node};
 use cluster::home::Home;
-use lang::Lang;
 use lang::charset::println;
+use lang::{Lang, texts};
 use serde_json::Value;
 use ui::settings;
 use ui::texts::Say;
+
+texts! {
+    /// What is broken, as `fault list` names it. Its JSON has the names of [`Broken::fault`].
+    enum Kind {
+    Cut: "cut", "끊김";
+    Slow: "slow", "지연";
+    Loss: "loss", "패킷 손실";
+    DiskFull: "disk full", "디스크 가득 참";
+    Stopped: "stopped", "노드 꺼짐";
+    Crashed: "crashed", "노드 전원 끊김";
+    Held: "component stopped", "컴포넌트 멈춤";
+    }
+}
 
 /// `fault`: one fault on a running cluster, or the list of those that hold.
 pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32> {
@@ -142,16 +155,41 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
             _ => broken.component.as_ref().map(|component| format!(": {component}")).unwrap_or_default(),
         };
         let since = clock::rfc3339(broken.since);
-        let with = [broken.fault.as_str(), &amount, &broken.nodes.join(" - "), &since];
+        let kind = kind_in_words(&broken.fault, lang);
+        let with = [kind.as_str(), &amount, &broken.nodes.join(" - "), &since];
         println!("{}", lang.say(Say::BrokenSince, &with));
     }
     Ok(())
+}
+
+/// Returns the name of a kind of fault in a language. A kind of a newer cluster keeps its own.
+fn kind_in_words(fault: &str, lang: Lang) -> String {
+    let kind = match fault {
+        "cut" => Kind::Cut,
+        "slow" => Kind::Slow,
+        "loss" => Kind::Loss,
+        "disk full" => Kind::DiskFull,
+        "stopped" => Kind::Stopped,
+        "crashed" => Kind::Crashed,
+        HELD => Kind::Held,
+        other => return other.to_string(),
+    };
+    lang.say(kind, &[])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_fault_has_a_name_in_each_language() {
+        for fault in ["cut", "slow", "loss", "disk full", "stopped", "crashed", HELD, "newer"] {
+            assert_eq!(kind_in_words(fault, Lang::En), fault);
+        }
+        assert_eq!(kind_in_words("stopped", Lang::Ko), "노드 꺼짐");
+        assert_eq!(kind_in_words(HELD, Lang::Ko), "컴포넌트 멈춤");
+    }
 
     /// The second of three control planes.
     #[test]

@@ -35,7 +35,7 @@ texts! {
     OnlyWith: "it was so from the beginning, so it counts only together with this task: {}", "처음부터 그런 상태였으므로 다음 과제도 함께 해결해야 인정됩니다: {}";
     ByExec: "a command was run in a container of the lab, which this task excludes", "이 과제에서 허용하지 않는 컨테이너 안 명령 실행이 있었습니다";
     ByEphemeral: "a container was added to a running pod, which this task excludes", "이 과제에서 허용하지 않는 임시 컨테이너 추가가 있었습니다";
-    ByStatus: "a status was written by hand; start the lab again", "상태(status)를 손으로 고쳤습니다. 실습을 다시 시작하세요";
+    ByStatus: "a status was written by hand; `ropewalk lab start ID` begins the lab again", "상태(status)를 직접 고쳤습니다. `ropewalk lab start ID` 명령으로 실습을 다시 시작하세요";
     Borrowed: "{}; a person on this cluster has credentials of {}, so what these components do cannot be told apart from a person's work, and only `ropewalk reset` ends that", "{}. 이 클러스터에는 {}의 자격 증명을 가진 사람이 있어서, 이 컴포넌트가 한 일과 사람이 한 일을 구분할 수 없습니다. `ropewalk reset`으로만 해결됩니다";
     Unmet: "not so: {}", "충족되지 않음: {}";
     Late: "done after the time limit", "제한 시간이 지난 뒤에 해결했습니다";

@@ -1,6 +1,6 @@
 //! Text measured in terminal cells: Hangul takes two, and is never cut in half.
 
-use crate::breaks::breaks;
+use crate::breaks::{breaks, joins_unit};
 use clock::Timestamp;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
@@ -158,6 +158,10 @@ pub(crate) fn wrap(pieces: &[Piece], room: usize, first: &str, rest: &str) -> Ve
     let mut space: Option<Style> = None;
     for piece in pieces {
         for (at, part) in piece.text.split([' ', '\n', '\t']).enumerate() {
+            if at > 0 && word.last().is_some_and(|last| joins_unit(&last.text, part)) {
+                word.push(Piece::new(format!(" {part}"), piece.style));
+                continue;
+            }
             if at > 0 {
                 flush(&mut word, &mut lines, &mut used, &mut begun, &mut space);
                 space = Some(piece.style);
@@ -220,6 +224,8 @@ mod tests {
         let lines = plain(&wrap(&korean, 16, "", ""));
         assert!(lines.iter().all(|l| cells(l) <= 16) && lines.len() > 2, "{lines:?}");
         assert_eq!(lines.join(" "), korean[0].text);
+        let number = [Piece::new("뒤 2.93 s 동안", Style::new())];
+        assert_eq!(plain(&wrap(&number, 8, "", "")), ["뒤", "2.93 s", "동안"], "a number keeps its unit");
     }
 
     #[test]

@@ -74,7 +74,7 @@ async fn a_task_that_excludes_what_was_done_says_so_before_the_grade() {
     run.tell_followers();
     let told = next(&mut follower, &run).await;
     let of_tasks: Vec<&str> = told.tasks.iter().map(|task| task.told.as_str()).collect();
-    assert!(of_tasks.iter().any(|told| told.contains("손으로 고쳤습니다")), "{of_tasks:?}");
+    assert!(of_tasks.iter().any(|told| told.contains("직접 고쳤습니다")), "{of_tasks:?}");
     ground.crew.kill();
 }
 
