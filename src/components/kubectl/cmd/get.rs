@@ -72,8 +72,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     }
     let api = ctx.api().await?;
     let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
-    let response =
-        api.send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None).await?;
+    let response = api.stream(&format!("{path}{query}"), &[]).await?;
     let mut body = response.into_body();
     use http_body_util::BodyExt;
     while let Some(frame) = body.frame().await {
