@@ -12,6 +12,7 @@
 
 use super::faults::Faults;
 use super::ports::API_PORT;
+use super::spec::NodeSpec;
 use super::world::World;
 use apiserver::{Server, forward};
 use linux::{descriptors, tcp};
@@ -58,6 +59,9 @@ struct Known {
     /// Ends the connections to it.
     connections: CancellationToken,
 }
+
+/// A server's node, where it listens, and what ends a connection to it.
+type Candidate = (String, SocketAddr, CancellationToken);
 
 struct Balancer {
     world: Arc<World>,
@@ -203,21 +207,12 @@ impl Balancer {
         }
     }
 
-    /// In which order to try the servers, ready ones first, and what ends a connection to each.
-    fn candidates(&self) -> Vec<(String, SocketAddr, CancellationToken)> {
+    /// In which order to try the servers that run.
+    fn candidates(&self) -> Vec<Candidate> {
         let known = self.known.lock().clone();
-        let servers = self.world.control_planes();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
-        let mut turn: Vec<(bool, String, SocketAddr, CancellationToken)> = (0..servers.len())
-            .map(|n| {
-                let server = &servers[(first + n) % servers.len()];
-                let Known { ready, connections, .. } = known.get(&server.name).cloned().unwrap_or_default();
-                let address = (addresses::node_ip(server.index), API_PORT).into();
-                (ready, server.name.clone(), address, connections)
-            })
-            .collect();
-        turn.sort_by_key(|(ready, ..)| !ready); // stable: each ready one gets its turn
-        turn.into_iter().map(|(_, name, address, end)| (name, address, end)).collect()
+        let servers = self.world.api_servers.borrow();
+        in_turn(&self.world.control_planes(), first, &known, |node| servers.contains_key(node))
     }
 
     /// Gives the connection to the only server there is. It comes back if that is not possible.
@@ -255,6 +250,28 @@ impl Balancer {
             return;
         }
     }
+}
+
+/// The servers of these nodes in the order in which they are tried: ready ones first, and among
+/// equals the turn begins with number `first`. Where no server runs none is tried: a node that is
+/// switched off does not even refuse a connection, and the client would wait for nothing.
+fn in_turn(
+    nodes: &[NodeSpec],
+    first: usize,
+    known: &BTreeMap<String, Known>,
+    runs: impl Fn(&str) -> bool,
+) -> Vec<Candidate> {
+    let mut turn: Vec<(bool, Candidate)> = (0..nodes.len())
+        .map(|n| &nodes[(first + n) % nodes.len()])
+        .filter(|node| runs(&node.name))
+        .map(|node| {
+            let Known { ready, connections, .. } = known.get(&node.name).cloned().unwrap_or_default();
+            let address = SocketAddr::from((addresses::node_ip(node.index), API_PORT));
+            (ready, (node.name.clone(), address, connections))
+        })
+        .collect();
+    turn.sort_by_key(|(ready, _)| !ready); // stable: each ready one gets its turn
+    turn.into_iter().map(|(_, candidate)| candidate).collect()
 }
 
 /// Passes bytes between a client and an API server, which is told whose they are, until either end
@@ -314,6 +331,21 @@ mod tests {
         faults.note("slow", &["cp"], Some(1500.0));
         assert_eq!(patience(&faults, "cp"), PATIENCE + Duration::from_millis(1500));
         assert_eq!(patience(&faults, "another"), PATIENCE);
+    }
+
+    #[test]
+    fn a_node_where_no_server_runs_is_not_waited_for() {
+        let node = |index: u8| NodeSpec { name: format!("cp{index}"), index, control_plane: true };
+        let nodes = [node(1), node(2), node(3)];
+        let ready = Known { ready: true, ..Known::default() };
+        let known = BTreeMap::from([("cp3".to_string(), ready)]);
+        let tried = |off: &[&str]| {
+            let turn = in_turn(&nodes, 1, &known, |name| !off.contains(&name));
+            turn.into_iter().map(|(name, ..)| name).collect::<Vec<String>>()
+        };
+        assert_eq!(tried(&[]), ["cp3", "cp2", "cp1"]);
+        assert_eq!(tried(&["cp2"]), ["cp3", "cp1"]);
+        assert!(tried(&["cp1", "cp2", "cp3"]).is_empty());
     }
 
     #[test]

@@ -33,13 +33,12 @@ pub(crate) enum Asked {
 }
 
 impl Asked {
-    /// Has what begins with these words told without `error: ` before it.
-    pub(crate) fn tell_plainly(&mut self, beginning: &str) {
+    /// Has what could not be read told without `error: ` before it.
+    pub(crate) fn tell_plainly(&mut self) {
         let Asked::Objects(_, unread) = self else { return };
         for fail in unread {
-            match fail {
-                Fail::Text(why) if why.starts_with(beginning) => *fail = Fail::Plain(std::mem::take(why)),
-                _ => {}
+            if let Fail::Text(why) = fail {
+                *fail = Fail::Plain(std::mem::take(why));
             }
         }
     }

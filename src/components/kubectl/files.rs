@@ -269,7 +269,7 @@ mod tests {
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
 
-    /// As with kubectl: what creates or applies asks for the version, what finds does not.
+    /// What creates or applies asks for the version, what finds does not.
     #[tokio::test]
     async fn a_kind_of_the_core_group_is_found_without_its_version() {
         let server = Server::start().await;

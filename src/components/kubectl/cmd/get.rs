@@ -41,14 +41,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
     let mut asked = builder::ask(ctx, &ctx.args, options).await?;
-    asked.tell_plainly("resource mapping not found");
     if watching {
         Fail::join(asked.take_unread())?;
         return super::get_watch::run(ctx, asked, format).await;
     }
     match format {
         Some(format) => print_objects(ctx, asked, &format).await,
-        None => print_tables(ctx, asked).await,
+        None => {
+            // The failures of tables are an aggregate to kubectl, also where there is but one.
+            asked.tell_plainly();
+            print_tables(ctx, asked).await
+        }
     }
 }
 
@@ -72,8 +75,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     }
     let api = ctx.api().await?;
     let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
-    let response =
-        api.send(http::Method::GET, &format!("{path}{query}"), &[], "application/json, */*", None).await?;
+    let response = api.stream(&format!("{path}{query}"), &[]).await?;
     let mut body = response.into_body();
     use http_body_util::BodyExt;
     while let Some(frame) = body.frame().await {
@@ -313,6 +315,12 @@ mod tests {
         }
         let said = server.kubectl(&["get", "-o", "name", "-f", &both, "--ignore-not-found"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let broken = dir.path().join("broken.yaml").display().to_string();
+        std::fs::write(&broken, "kind: [").unwrap();
+        for (how, told) in [("-owide", "error parsing "), ("-oname", "error: error parsing ")] {
+            let said = server.kubectl(&["get", how, "-f", &broken]).await;
+            assert!(said.code == 1 && said.err.starts_with(told), "{said:?}");
+        }
     }
 
     #[tokio::test]

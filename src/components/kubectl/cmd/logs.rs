@@ -248,7 +248,7 @@ async fn copy(
     let path = format!("{}/log", pod.path());
     paths::checked(&path).map_err(Fail::Text)?;
     let api = ctx.api().await?;
-    let response = api.send(http::Method::GET, &path, query, "application/json, */*", None).await?;
+    let response = api.stream(&path, query).await?;
     let mut body = response.into_body();
     let mut lines = Lines { prefix, rest: vec![], open: false };
     while let Some(frame) = body.frame().await {

@@ -259,9 +259,9 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
         return moved;
     }
     if let Some((folder, prefix)) = &door.files
-        && let Some(rest) = path.strip_prefix(prefix.as_str())
+        && let Some(answer) = proxy_files::answer(folder, prefix, &path, request.uri().query())
     {
-        return proxy_files::answer(folder, rest, request.uri().query());
+        return answer;
     }
     let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");

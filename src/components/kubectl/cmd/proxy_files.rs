@@ -8,9 +8,19 @@ use std::path::Path;
 
 const HTML: &str = "text/html; charset=utf-8";
 
+/// Answers a request for a path of a URL at or below `prefix`, which ends in a slash. `None`: the
+/// path is another one.
+pub(super) fn answer(folder: &Path, prefix: &str, path: &str, query: Option<&str>) -> Option<Response<Body>> {
+    // As Go's mux, which redirects to the prefix itself.
+    if prefix.strip_suffix('/') == Some(path) {
+        return Some(into_folder(path, query));
+    }
+    path.strip_prefix(prefix).map(|rest| below(folder, rest, query))
+}
+
 /// Answers a request for what `rest`, a part of a URL, names below the folder: a file, or of a
 /// folder its `index.html` or a page with links to what it holds.
-pub(super) fn answer(folder: &Path, rest: &str, query: Option<&str>) -> Response<Body> {
+fn below(folder: &Path, rest: &str, query: Option<&str>) -> Response<Body> {
     let name = percent_encoding::percent_decode_str(rest).decode_utf8_lossy().into_owned();
     if name.split('/').any(|part| part == "..") {
         return plain(StatusCode::BAD_REQUEST, "invalid URL path\n");
@@ -97,18 +107,20 @@ mod tests {
         std::fs::write(dir.path().join("a&b c"), "text").unwrap();
         let links = "<a href=\"./a%26b%20c\">a&amp;b c</a>\n<a href=\"./site/\">site/</a>\n";
         for (rest, status, place, body) in [
-            ("", 200, "", links),
-            ("site/", 200, "", "home"),
-            ("site", 301, "site/?q=1", ""),
-            ("a%26b%20c", 200, "", "text"),
-            ("gone", 404, "", "404 page not found\n"),
-            ("site/../x", 400, "", "invalid URL path\n"),
+            ("", 301, "s/?q=1", ""),
+            ("/", 200, "", links),
+            ("/site/", 200, "", "home"),
+            ("/site", 301, "site/?q=1", ""),
+            ("/a%26b%20c", 200, "", "text"),
+            ("/gone", 404, "", "404 page not found\n"),
+            ("/site/../x", 400, "", "invalid URL path\n"),
         ] {
-            let response = answer(dir.path(), rest, Some("q=1"));
+            let response = answer(dir.path(), "/s/", &format!("/s{rest}"), Some("q=1")).unwrap();
             let location = response.headers().get(header::LOCATION).map_or("", |to| to.to_str().unwrap());
             assert_eq!((response.status().as_u16(), location), (status, place), "{rest}");
             let content = response.into_body().collect().await.unwrap().to_bytes();
             assert!(String::from_utf8_lossy(&content).contains(body), "{rest}: {content:?}");
         }
+        assert!(answer(dir.path(), "/s/", "/sites", None).is_none());
     }
 }

@@ -16,7 +16,6 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::time::Instant;
 
 /// Content type of JSON, for bodies and for `Accept`.
 pub(crate) const JSON: &str = "application/json";
@@ -141,8 +140,8 @@ impl Api {
     }
 
     /// Sends a request. An answer 429 or 5xx with `Retry-After` is retried, [`RETRIES`] times at
-    /// most, and so is a GET whose connection ends without an answer. A redirect of the server is
-    /// followed.
+    /// most, and so is a GET whose connection ends without an answer; `--request-timeout` bounds
+    /// all of it. A redirect of the server is followed.
     ///
     /// # Errors
     /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
@@ -157,7 +156,35 @@ impl Api {
         accept: &str,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response<Body>, Fail> {
+        let reads_again = method == Method::GET;
+        self.exchange(method, path, query, accept, body, reads_again).await
+    }
+
+    /// Reads what is passed on as it comes: a log, or the answer to `--raw`. A lost connection is
+    /// told at once (client-go's `Request.Stream`).
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub(crate) async fn stream(&self, path: &str, query: Query<'_>) -> Result<Response<Body>, Fail> {
+        self.exchange(Method::GET, path, query, "application/json, */*", None, false).await
+    }
+
+    /// Sends a request, as [`Api::send`] says. `reads_again`: also after a lost connection.
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        query: Query<'_>,
+        accept: &str,
+        body: Option<(&str, Bytes)>,
+        reads_again: bool,
+    ) -> Result<Response<Body>, Fail> {
         let url = format!("{}{path}{}", self.target.url(), encode(path, query));
+        // The limit is of all attempts and of the whole answer, so also of a watch.
+        let until = self.timeout.map(clock::deadline);
+        let may_pause = |attempt: u32, pause: Duration| {
+            attempt < RETRIES && until.is_none_or(|until| clock::deadline(pause) < until)
+        };
         for attempt in 0.. {
             let user = self.user();
             self.output.flush().await;
@@ -174,8 +201,6 @@ impl Api {
                 request.headers_mut().append(name, value.clone());
             }
             let sent = user.http.send_following(request);
-            // The limit is of the whole answer, so also of a watch and of a log that is followed.
-            let until = self.timeout.map(|limit| Instant::now() + limit);
             let answered = match until {
                 None => sent.await,
                 Some(until) => tokio::time::timeout_at(until, sent).await.map_err(|_| {
@@ -185,7 +210,7 @@ impl Api {
                 })?,
             };
             let response = match answered {
-                Err(error) if error.is_lost_connection() && method == Method::GET && attempt < RETRIES => {
+                Err(error) if reads_again && error.is_lost_connection() && may_pause(attempt, LOST_PAUSE) => {
                     clock::pause(LOST_PAUSE).await;
                     continue;
                 }
@@ -202,11 +227,11 @@ impl Api {
             }
             let again =
                 response.headers().get("retry-after").and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
-            if let Some(secs) = again
-                && attempt < RETRIES
+            if let Some(pause) = again.map(Duration::from_secs)
+                && may_pause(attempt, pause)
                 && (status.as_u16() == 429 || status.is_server_error())
             {
-                tokio::time::sleep(Duration::from_secs(secs)).await;
+                clock::pause(pause).await;
                 continue;
             }
             return Err(refusal(&method, path, response).await);

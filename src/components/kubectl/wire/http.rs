@@ -46,24 +46,73 @@ impl http_body::Body for Body {
 #[cfg(test)]
 mod tests {
     use crate::testing::Server;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-    /// As that of an API server that is killed, and started anew by its kubelet.
-    #[tokio::test]
-    async fn a_read_whose_connection_is_lost_is_sent_again() {
+    /// Answers one connection after another with these texts, and ends it. Later ones, and those of
+    /// an empty text, end without an answer. Returns the address, the number of connections so far
+    /// and the task.
+    async fn answering(
+        answers: &'static [&'static str],
+    ) -> (String, Arc<AtomicUsize>, tokio::task::JoinHandle<()>) {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut server = Server::start().await;
-        server.address = listener.local_addr().unwrap().to_string();
-        let dying = tokio::spawn(async move {
-            for answer in ["", "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"] {
+        let address = listener.local_addr().unwrap().to_string();
+        let came = Arc::new(AtomicUsize::new(0));
+        let counted = came.clone();
+        let task = tokio::spawn(async move {
+            for answer in answers.iter().chain(std::iter::repeat(&"")) {
                 let (mut stream, _) = listener.accept().await.unwrap();
+                counted.fetch_add(1, Ordering::SeqCst);
                 assert!(stream.read(&mut [0; 4096]).await.unwrap() > 0);
                 stream.write_all(answer.as_bytes()).await.unwrap();
             }
         });
-        let said = server.kubectl(&["get", "--raw", "/x"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "ok"), "{said:?}");
-        dying.await.unwrap();
+        (address, came, task)
+    }
+
+    /// As that of an API server that is killed, and started anew by its kubelet.
+    #[tokio::test]
+    async fn a_read_whose_connection_is_lost_is_sent_again() {
+        let mut server = Server::start().await;
+        let answers = &["", "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{\"gitVersion\":\"v1.2.3\"}"];
+        let (address, came, task) = answering(answers).await;
+        server.address = address;
+        let said = server.kubectl(&["version"]).await;
+        assert!(said.code == 0 && said.out.contains("Server Version: v1.2.3\n"), "{said:?}");
+        assert_eq!(came.load(Ordering::SeqCst), 2);
+        task.abort();
+    }
+
+    /// What is passed on as it comes is not sent again, and no other read for longer than its limit.
+    #[tokio::test]
+    async fn a_read_is_not_sent_again_for_ever() {
+        let mut server = Server::start().await;
+        let (address, came, task) = answering(&[]).await;
+        server.address = address;
+        for (words, requests) in
+            [(&["get", "--raw", "/x"][..], 1), (&["version", "--request-timeout=1900ms"], 2)]
+        {
+            came.store(0, Ordering::SeqCst);
+            let said = server.kubectl(words).await;
+            assert!(said.code == 1 && said.err.ends_with(": EOF\n"), "{said:?}");
+            assert_eq!(came.load(Ordering::SeqCst), requests, "{words:?}");
+        }
+        task.abort();
+    }
+
+    /// A server that wants a longer pause than there is time.
+    #[tokio::test]
+    async fn no_pause_is_longer_than_the_time_limit() {
+        let mut server = Server::start().await;
+        let busy = &["HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n"];
+        let (address, came, task) = answering(busy).await;
+        server.address = address;
+        let said = server.kubectl(&["get", "--raw", "/x", "--request-timeout=20s"]);
+        let said = tokio::time::timeout(std::time::Duration::from_secs(15), said).await.expect("no pause");
+        assert!(said.code == 1 && said.err.contains("too many requests"), "{said:?}");
+        assert_eq!(came.load(Ordering::SeqCst), 1);
+        task.abort();
     }
 
     #[tokio::test]
