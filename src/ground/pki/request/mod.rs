@@ -6,7 +6,7 @@ mod parts;
 pub(super) use parts::Parts;
 
 use super::identity::certificates;
-use super::{name, pem, uri};
+use super::{der, name, pem, uri};
 use clock::Timestamp;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -202,7 +202,8 @@ pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
     if key.algorithm.to_id_string() != ELLIPTIC {
         return Ok(());
     }
-    let curve = key.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+    let curve = key.parameters.as_ref().filter(|curve| der::is_oid(curve));
+    let curve = curve.and_then(|curve| curve.as_oid().ok());
     let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
     match CURVES.contains(&curve.as_str()) {
         true => Ok(()),

@@ -264,6 +264,41 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
 }
 
+/// Go refuses them, and reads no certificate that is made of them.
+#[test]
+fn a_value_of_another_type_is_no_object_identifier() {
+    let key = KeyPair::generate().unwrap();
+    let good = with_subject(&[(3, "jane")], &key);
+    let parse = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|w| w == from).unwrap();
+        let mut bent = good.clone();
+        bent[at..at + to.len()].copy_from_slice(to);
+        Request::parse(&request_pem(&bent)).map(|read| read.common_name)
+    };
+    let numbers: [&[u64]; 4] = [
+        &[2, 5, 4, 3],
+        &[1, 2, 840, 10045, 2, 1],
+        &[1, 2, 840, 10045, 3, 1, 7],
+        &[1, 2, 840, 10045, 4, 3, 2],
+    ];
+    for number in numbers.map(der::oid) {
+        assert_eq!(parse(&number, &number), Ok("jane".into()));
+        let mut open = number.clone();
+        *open.last_mut().unwrap() |= 0x80;
+        // An ENUMERATED, one of another class, one in parts, one that does not end.
+        for bad in [&[0x0a][..], &[0x86], &[0x26], &open] {
+            let why = parse(&number, bad).unwrap_err();
+            assert!(why.starts_with("x509: "), "{why}");
+        }
+    }
+    assert!(parse(&[3, 66, 0, 4], &[3, 66, 1]).is_err(), "the key ends within a byte");
+    let extension = der::sequence(&[der::tlv(0x0a, &[0x55, 29, 17]), der::tlv(0x04, &[0x30, 0])]);
+    let requested = der::tlv(0x31, &der::sequence(&[extension]));
+    let attribute = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 9, 14]), requested]);
+    let der = signed(&[der::sequence(&[])], &attribute, &key);
+    assert!(Request::parse(&request_pem(&der)).unwrap_err().contains("object identifier"));
+}
+
 /// An approver would see jane alone, and another signer, which reads on, the group.
 #[test]
 fn a_subject_that_is_not_read_to_its_end_is_refused() {
