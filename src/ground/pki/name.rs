@@ -16,6 +16,21 @@ pub(crate) fn is_whole(name: &X509Name<'_>) -> bool {
     attributes(name).is_some_and(|all| all.into_iter().all(der::begins_with_oid))
 }
 
+/// Checks that every attribute of a name is a text.
+///
+/// # Errors
+/// One is malformed or no text, in Go's words.
+pub(crate) fn check(name: &X509Name<'_>) -> Result<(), String> {
+    if !is_whole(name) {
+        return Err("x509: invalid RDNSequence".into());
+    }
+    for attribute in name.iter_attributes() {
+        text(attribute.attr_value())
+            .map_err(|why| format!("x509: invalid RDNSequence: invalid attribute value: {why}"))?;
+    }
+    Ok(())
+}
+
 /// Returns the contents of a name's attributes; `None` if it was not read to its end.
 fn attributes<'a>(name: &'a X509Name<'_>) -> Option<Vec<&'a [u8]>> {
     let mut all = vec![];

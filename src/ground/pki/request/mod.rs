@@ -11,7 +11,7 @@ use clock::Timestamp;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
-use x509_parser::certificate::Validity;
+use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
@@ -300,8 +300,9 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
             return Err("found CERTIFICATE PEM block containing 0 certificates".into());
         }
         while !rest.is_empty() {
-            let (more, _) = x509_parser::parse_x509_certificate(rest)
+            let (more, own) = x509_parser::parse_x509_certificate(rest)
                 .map_err(|why| format!("x509: malformed certificate: {why}"))?;
+            check_parts(&own)?;
             (rest, all) = (more, all + 1);
         }
     }
@@ -309,6 +310,23 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
         0 => Err("must contain at least one CERTIFICATE PEM block".into()),
         _ => Ok(()),
     }
+}
+
+/// Checks what x509-parser does not: a certificate that Go does not read serves no client, whom the
+/// API server would answer 401. Source: `parseCertificate` in Go's crypto/x509.
+///
+/// # Errors
+/// A part is malformed, in Go's words.
+fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
+    if own.raw_serial().first().is_some_and(|first| *first >= 0x80) {
+        return Err("x509: negative serial number".into());
+    }
+    if own.tbs_certificate.signature != own.signature_algorithm {
+        return Err("x509: inner and outer signature algorithm identifiers don't match".into());
+    }
+    name::check(own.issuer())?;
+    name::check(own.subject())?;
+    check_curve(&own.public_key().algorithm)
 }
 
 /// Returns from and until when a certificate in PEM form is valid.

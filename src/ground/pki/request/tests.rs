@@ -358,6 +358,47 @@ fn the_blocks_of_certificates_are_those_that_go_reads() {
     }
 }
 
+/// A signer that writes one would make a client that is answered 401.
+#[test]
+fn a_certificate_that_go_does_not_read_is_none() {
+    use rcgen::PublicKeyData;
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let (key, now, hour) = (KeyPair::generate().unwrap(), clock::now(), SignedDuration::from_hours(1));
+    let of = |kind: u8, tag: u8, name: &str| {
+        let attribute = [der::tlv(kind, &[0x55, 4, 3]), der::tlv(tag, name.as_bytes())];
+        let wanted = crate::sign::Wanted {
+            subject: der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))]),
+            public_key: &key.subject_public_key_info(),
+            from: now - hour,
+            until: now + hour,
+            names: &Request::default(),
+            usages: &[],
+        };
+        CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap().to_vec()
+    };
+    let good = of(0x06, 0x13, "jane");
+    let with = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|w| w == from).unwrap();
+        [&good[..at], to, &good[at + to.len()..]].concat()
+    };
+    let value = "x509: invalid RDNSequence: invalid attribute value: invalid";
+    let (known, other) = ([1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 3]);
+    for (cert, wanted) in [
+        (good.clone(), Ok(())),
+        (of(0x06, 0x13, "jane@example.com"), Err(format!("{value} PrintableString"))),
+        (of(0x06, 0x16, "ä"), Err(format!("{value} IA5String"))),
+        (of(0x0a, 0x13, "jane"), Err("x509: invalid RDNSequence".to_string())),
+        (with(&[2, 16], &[2, 16, 0x80]), Err("x509: negative serial number".to_string())),
+        (
+            with(&der::oid(&known), &der::oid(&other)),
+            Err("x509: inner and outer signature algorithm identifiers don't match".to_string()),
+        ),
+    ] {
+        assert_eq!(check_certificates(to_pem(&cert).as_bytes()), wanted);
+    }
+}
+
 #[test]
 fn only_the_first_block_is_the_request() {
     let (pem, key) = request("jane", &[]);
