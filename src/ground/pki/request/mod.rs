@@ -6,6 +6,7 @@ mod parts;
 pub(super) use parts::Parts;
 
 use super::identity::certificates;
+use super::keys::{RSA_BITS, rsa_bits};
 use super::{der, name, pem, uri};
 use clock::Timestamp;
 use std::collections::HashSet;
@@ -54,8 +55,6 @@ pub struct Request {
 /// Attributes of a subject that a request is judged by, and that its certificate has: the last
 /// numbers of 2.5.4.N (X.520).
 const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
-/// Bits of the RSA keys whose signatures can be checked here.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The numbers of the keys that Kubernetes checks signatures with.
 const RSA: &str = "1.2.840.113549.1.1.1";
@@ -222,7 +221,7 @@ pub(super) fn proof(request: &Parts<'_>) -> Proof {
         _ => return Proof::Unsupported,
     }
     if let Ok(PublicKey::RSA(key)) = request.key.parsed()
-        && !RSA_BITS.contains(&key.key_size())
+        && !RSA_BITS.contains(&rsa_bits(&key))
     {
         return Proof::Unknown;
     }
