@@ -64,7 +64,7 @@ pub(crate) fn verify_tls13(
     known: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     let cert = parse(cert)?;
-    check_length(&cert)?;
+    check_length(&cert).map_err(Error::General)?;
     let key = SubjectPublicKeyInfoDer::from(cert.public_key().raw);
     verify_tls13_signature_with_raw_key(message, &key, dss, known)
 }
@@ -85,7 +85,7 @@ pub(crate) fn verify_tls12(
         .find(|(scheme, _)| *scheme == dss.scheme)
         .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
     let cert = parse(cert)?;
-    check_length(&cert)?;
+    check_length(&cert).map_err(Error::General)?;
     let key = der::contents(cert.public_key().raw).unwrap_or_default();
     let key = key.first().copied().unwrap_or_default();
     verify(candidates.iter().copied(), key, message, dss.signature())?;
@@ -96,13 +96,13 @@ pub(crate) fn verify_tls12(
 /// read of a wrong signature, and not of the key.
 ///
 /// # Errors
-/// It is an RSA key that is too short or too long.
-fn check_length(cert: &X509Certificate<'_>) -> Result<(), Error> {
+/// It is an RSA key that is too short or too long, in a sentence.
+pub(crate) fn check_length(cert: &X509Certificate<'_>) -> Result<(), String> {
     match cert.public_key().parsed() {
-        Ok(PublicKey::RSA(key)) if !RSA_BITS.contains(&rsa_bits(&key)) => Err(Error::General(format!(
-            "the RSA key of the other side has {} bits, and 2048 to 8192 are supported",
-            rsa_bits(&key)
-        ))),
+        Ok(PublicKey::RSA(key)) if !RSA_BITS.contains(&rsa_bits(&key)) => {
+            let bits = rsa_bits(&key);
+            Err(format!("an RSA key has {bits} bits, and only 2048 to 8192 are supported here"))
+        }
         _ => Ok(()),
     }
 }
@@ -175,7 +175,7 @@ mod tests {
                 usages: &[],
             };
             let cert = CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap();
-            check_length(&parse(&cert).unwrap()).map_err(|why| why.to_string())
+            check_length(&parse(&cert).unwrap())
         };
         assert_eq!((check(256), check(1024)), (Ok(()), Ok(())));
         for (bytes, bits) in [(128, "1024 bits"), (1025, "8200 bits")] {
