@@ -277,7 +277,7 @@ pub fn user_of(der: &[u8]) -> Option<(String, Vec<String>)> {
 /// An attribute of it cannot be read, be it one of these or not.
 fn user(subject: &X509Name<'_>) -> Result<Option<(String, Vec<String>)>, &'static str> {
     if !name::is_whole(subject) {
-        return Err("the subject does not end where it was read to");
+        return Err("a part of the subject is malformed");
     }
     let (mut user, mut groups) = (String::new(), vec![]);
     for attribute in subject.iter_attributes() {

@@ -1,7 +1,7 @@
 //! As much of DER as certificates need. Source: X.690.
 
 use clock::Timestamp;
-use x509_parser::asn1_rs::{Any, FromDer, Tag};
+use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
 
 /// Tag, length, content.
 pub(crate) fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
@@ -63,4 +63,17 @@ pub(crate) fn values(mut der: &[u8]) -> Option<Vec<(Tag, &[u8])>> {
         der = rest;
     }
     Some(out)
+}
+
+/// Returns true if an OBJECT IDENTIFIER stands first. x509-parser takes every value for one.
+pub(crate) fn begins_with_oid(der: &[u8]) -> bool {
+    Any::from_der(der).is_ok_and(|(_, first)| is_oid(&first))
+}
+
+/// Returns true for an OBJECT IDENTIFIER whose last number ends: the first bit of its last byte is
+/// not set.
+pub(crate) fn is_oid(value: &Any<'_>) -> bool {
+    let is_whole = value.data.last().is_some_and(|last| *last < 0x80);
+    let is_primitive = value.class() == Class::Universal && !value.header.is_constructed();
+    is_primitive && value.tag() == Tag::Oid && is_whole
 }

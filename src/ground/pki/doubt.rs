@@ -232,6 +232,7 @@ fn check_signature(
             "x509: signature algorithm specifies an {kind} public key, but have public key of type {of_type}"
         ));
     }
+    signatures::check_length(parent)?;
     let key = der::contents(parent.public_key().raw).unwrap_or_default();
     let key = key.first().copied().unwrap_or_default();
     signatures::verify_certificate(child, key, known).map_err(|_| failure.into())
@@ -322,6 +323,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let stranger = Ca::load_or_create(dir.path(), "another").unwrap();
         assert_eq!(refusal(stranger.pem(), &server(&anew), 0), CertificateError::UnknownIssuer);
+    }
+
+    /// Go and OpenSSL verify with it.
+    #[test]
+    fn an_authority_with_a_key_that_is_too_short_is_told_as_such() {
+        let leaf = identity::certificates(include_bytes!("openssl/small-leaf.crt"));
+        let why = refusal(include_str!("openssl/small-ca.crt"), &leaf, 0);
+        let told = super::doubted(&why).unwrap();
+        assert!(told.contains("1024 bits") && told.contains("small"), "{told}");
     }
 
     #[test]

@@ -4,13 +4,21 @@ use super::der;
 use rcgen::KeyPair;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::pki_types::pem::PemObject;
+use x509_parser::public_key::RSAPublicKey;
 
 /// rsaEncryption, whose parameters are NULL.
 pub(crate) const RSA: [u64; 7] = [1, 2, 840, 113549, 1, 1, 1];
+/// Bits of the RSA keys whose signatures can be checked here.
+pub(crate) const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 /// ecPublicKey, whose parameters are the number of a curve.
 pub(crate) const ELLIPTIC: [u64; 6] = [1, 2, 840, 10045, 2, 1];
 pub(crate) const P256: [u64; 7] = [1, 2, 840, 10045, 3, 1, 7];
 pub(crate) const P384: [u64; 5] = [1, 3, 132, 0, 34];
+
+/// Returns how many bits the modulus of an RSA key has, rounded up to whole bytes as ring does.
+pub(crate) fn rsa_bits(key: &RSAPublicKey<'_>) -> usize {
+    8 * key.modulus.iter().skip_while(|byte| **byte == 0).count()
+}
 
 /// Reads a private key in PEM form: PKCS #8, as this program writes it, PKCS #1 (`RSA PRIVATE KEY`)
 /// or SEC 1 (`EC PRIVATE KEY`), as kubeadm and OpenSSL write theirs. Other blocks before it, such

@@ -9,10 +9,35 @@ use x509_parser::x509::X509Name;
 /// Go's words for a value of another type than those of texts.
 pub(crate) const NO_TEXT: &str = "unsupported string type";
 
-/// Returns true if a name was read to its end. x509-parser stops at a part that it cannot read,
-/// e.g. an empty one, and its raw form ends there, too.
+/// Returns true if a name was read to its end, and each of its attributes begins with an OBJECT
+/// IDENTIFIER. x509-parser stops at a part that it cannot read, e.g. an empty one, and its raw form
+/// ends there, too.
 pub(crate) fn is_whole(name: &X509Name<'_>) -> bool {
-    der::contents(name.as_raw()).is_some()
+    attributes(name).is_some_and(|all| all.into_iter().all(der::begins_with_oid))
+}
+
+/// Checks that every attribute of a name is a text.
+///
+/// # Errors
+/// One is malformed or no text, in Go's words.
+pub(crate) fn check(name: &X509Name<'_>) -> Result<(), String> {
+    if !is_whole(name) {
+        return Err("x509: invalid RDNSequence".into());
+    }
+    for attribute in name.iter_attributes() {
+        text(attribute.attr_value())
+            .map_err(|why| format!("x509: invalid RDNSequence: invalid attribute value: {why}"))?;
+    }
+    Ok(())
+}
+
+/// Returns the contents of a name's attributes; `None` if it was not read to its end.
+fn attributes<'a>(name: &'a X509Name<'_>) -> Option<Vec<&'a [u8]>> {
+    let mut all = vec![];
+    for set in der::contents(der::contents(name.as_raw())?.first()?)? {
+        all.extend(der::contents(set)?);
+    }
+    Some(all)
 }
 
 /// Returns the text of an attribute's value.

@@ -5,11 +5,13 @@
 //! certificate but its key, so x509-parser reads it here.
 
 use super::der;
+use super::keys::{RSA_BITS, rsa_bits};
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectPublicKeyInfoDer};
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved};
 use x509_parser::certificate::X509Certificate;
+use x509_parser::public_key::PublicKey;
 
 /// The methods of a rustls verifier that judge the proof of possession. `$provider` is a field of
 /// type `Arc<CryptoProvider>`.
@@ -62,6 +64,7 @@ pub(crate) fn verify_tls13(
     known: &WebPkiSupportedAlgorithms,
 ) -> Result<HandshakeSignatureValid, Error> {
     let cert = parse(cert)?;
+    check_length(&cert).map_err(Error::General)?;
     let key = SubjectPublicKeyInfoDer::from(cert.public_key().raw);
     verify_tls13_signature_with_raw_key(message, &key, dss, known)
 }
@@ -82,10 +85,26 @@ pub(crate) fn verify_tls12(
         .find(|(scheme, _)| *scheme == dss.scheme)
         .ok_or(PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme)?;
     let cert = parse(cert)?;
+    check_length(&cert).map_err(Error::General)?;
     let key = der::contents(cert.public_key().raw).unwrap_or_default();
     let key = key.first().copied().unwrap_or_default();
     verify(candidates.iter().copied(), key, message, dss.signature())?;
     Ok(HandshakeSignatureValid::assertion())
+}
+
+/// Checks that signatures with a key of this length are verified. Otherwise a user of kubectl would
+/// read of a wrong signature, and not of the key.
+///
+/// # Errors
+/// It is an RSA key that is too short or too long, in a sentence.
+pub(crate) fn check_length(cert: &X509Certificate<'_>) -> Result<(), String> {
+    match cert.public_key().parsed() {
+        Ok(PublicKey::RSA(key)) if !RSA_BITS.contains(&rsa_bits(&key)) => {
+            let bits = rsa_bits(&key);
+            Err(format!("an RSA key has {bits} bits, and only 2048 to 8192 are supported here"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Verifies the signature of a certificate with the public key of its authority, the content of a
@@ -127,5 +146,41 @@ fn verify<'a>(
     match is_good {
         true => Ok(()),
         false => Err(CertificateError::BadSignature.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keys::RSA;
+    use crate::sign::Wanted;
+    use crate::{Ca, Request};
+    use rustls::pki_types::pem::PemObject;
+
+    #[test]
+    fn an_rsa_key_of_another_length_is_told_as_such() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let (now, hour) = (clock::now(), jiff::SignedDuration::from_hours(1));
+        let check = |bytes: usize| {
+            let number = [vec![0, 0x80], vec![1; bytes - 1]].concat();
+            let key = der::sequence(&[der::tlv(0x02, &number), der::tlv(0x02, &[1, 0, 1])]);
+            let kind = der::sequence(&[der::oid(&RSA), vec![5, 0]]);
+            let wanted = Wanted {
+                subject: der::sequence(&[]),
+                public_key: &der::sequence(&[kind, der::tlv(0x03, &[vec![0], key].concat())]),
+                from: now - hour,
+                until: now + hour,
+                names: &Request::default(),
+                usages: &[],
+            };
+            let cert = CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap();
+            check_length(&parse(&cert).unwrap())
+        };
+        assert_eq!((check(256), check(1024)), (Ok(()), Ok(())));
+        for (bytes, bits) in [(128, "1024 bits"), (1025, "8200 bits")] {
+            let why = check(bytes).unwrap_err();
+            assert!(why.contains(bits), "{why}");
+        }
     }
 }

@@ -1,27 +1,43 @@
 //! What Go's `url.Parse` and `crypto/x509` do not take as the URI of a subject alternative name.
 
-use std::net::Ipv6Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Checks a URI of ASCII letters.
 ///
 /// # Errors
 /// What is wrong, in Go's words.
 pub(crate) fn check(uri: &str) -> Result<(), String> {
-    let told = |why: String| format!("x509: cannot parse URI {uri:?}: {why}");
-    let authority = parse(uri).map_err(|why| told(format!("parse {uri:?}: {why}")))?;
+    let told = |why: String| format!("x509: cannot parse URI {}: {why}", quoted(uri));
+    let not_parsed = |part: &str, why: String| told(format!("parse {}: {why}", quoted(part)));
+    let (before, fragment) = uri.split_once('#').unwrap_or((uri, ""));
+    let authority = parse(before).map_err(|why| not_parsed(before, why))?;
+    check_escapes(fragment).map_err(|why| not_parsed(uri, why))?;
     match authority.is_empty() || is_domain(&authority) {
         true => Ok(()),
         false => Err(told("invalid domain".into())),
     }
 }
 
-/// Returns the host and port of a URI, decoded; empty if it has none.
+/// Quotes ASCII letters as Go's `strconv.Quote` does.
+fn quoted(text: &str) -> String {
+    let letters = text.chars().map(|letter| match letter {
+        '"' | '\\' => format!("\\{letter}"),
+        ' '..='~' => letter.to_string(),
+        '\x07' => "\\a".into(),
+        '\x08' => "\\b".into(),
+        '\x0b' => "\\v".into(),
+        '\x0c' => "\\f".into(),
+        '\n' | '\r' | '\t' => letter.escape_default().to_string(),
+        other => format!("\\x{:02x}", u32::from(other)),
+    });
+    format!("\"{}\"", letters.collect::<String>())
+}
+
+/// Returns the host and port of a URI without its fragment, decoded; empty if it has none.
 fn parse(uri: &str) -> Result<Vec<u8>, String> {
-    let (uri, fragment) = uri.split_once('#').unwrap_or((uri, ""));
     if uri.bytes().any(|letter| letter.is_ascii_control()) {
         return Err("net/url: invalid control character in URL".into());
     }
-    check_escapes(fragment)?;
     let (scheme, rest) = split_scheme(uri)?;
     let (rest, _) = rest.split_once('?').unwrap_or((rest, ""));
     if !rest.starts_with('/') {
@@ -37,14 +53,14 @@ fn parse(uri: &str) -> Result<Vec<u8>, String> {
         return check_escapes(rest).map(|()| vec![]);
     }
     let (authority, path) = rest[2..].split_at(rest[2..].find('/').unwrap_or(rest.len() - 2));
-    check_escapes(path)?;
     let (user, host) = authority.rsplit_once('@').unwrap_or(("", authority));
+    check_host(&scheme.to_ascii_lowercase(), host)?;
     let is_user = |letter: char| letter.is_ascii_alphanumeric() || "-._:~!$&'()*+,;=%@".contains(letter);
     if !user.chars().all(is_user) {
         return Err("net/url: invalid userinfo".into());
     }
     check_escapes(user)?;
-    check_host(&scheme.to_ascii_lowercase(), host)?;
+    check_escapes(path)?;
     Ok(decoded(host))
 }
 
@@ -79,9 +95,15 @@ fn check_host(scheme: &str, host: &str) -> Result<(), String> {
         return Err(format!("invalid port {port:?} after host"));
     }
     if let Some(literal) = name.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
-        let (address, _) = literal.split_once("%25").unwrap_or((literal, "")); // a zone
+        if literal.parse::<Ipv4Addr>().is_ok() {
+            return Err("invalid IP-literal".into());
+        }
+        let (address, zone) = literal.split_once("%25").unwrap_or((literal, "any"));
         if address.parse::<Ipv6Addr>().is_err() {
             return Err(format!("invalid host: ParseAddr({literal:?}): unable to parse IP"));
+        }
+        if zone.is_empty() {
+            return Err(format!("invalid host: ParseAddr(\"{address}%\"): zone must be a non-empty string"));
         }
     }
     check_escapes(name)?;
@@ -153,16 +175,20 @@ mod tests {
         for (bad, why) in [
             ("http://[", "parse \"http://[\": missing ']' in host"),
             ("http://a[::1]", "invalid IP-literal"),
-            ("http://[1.2.3.4]", "invalid host"),
+            ("http://[1.2.3.4]", "invalid IP-literal"),
+            ("http://[x]", "invalid host"),
+            ("http://[fe80::1%25]", "ParseAddr(\"fe80::1%\"): zone must be a non-empty string"),
             (":a", "missing protocol scheme"),
-            ("a\u{1}", "invalid control character"),
+            ("a\0\t\u{7f}\"", "parse \"a\\x00\\t\\x7f\\\"\": net/url: invalid control character"),
             ("1:2", "first path segment in URL cannot contain colon"),
             ("http://a:b", "invalid port \":b\" after host"),
             ("http://a:1:2", "invalid port \":1:2\" after host"),
             ("http://a/%zz", "invalid URL escape \"%zz\""),
             ("http://a/%4", "invalid URL escape \"%4\""),
             ("http://a%41", "invalid URL escape \"%41\""),
-            ("http://a/#%", "invalid URL escape \"%\""),
+            ("http://a/#%", "parse \"http://a/#%\": invalid URL escape \"%\""),
+            ("http://a%41#b", "parse \"http://a%41\": invalid URL escape \"%41\""),
+            ("http://a b@c d", "invalid character \" \" in host name"),
             ("http://a b", "invalid character \" \" in host name"),
             ("http://a b@c", "invalid userinfo"),
             ("http://a..b", ": invalid domain"),

@@ -15,9 +15,12 @@ const UNCERTAIN: u64 = 60_000_000;
 /// The least time of so many runs counts: other programs may lengthen a run by emptying caches.
 const RUNS: usize = 4;
 
-/// Returns the processor time of this thread in nanoseconds, from `/proc/thread-self/schedstat`.
+/// Where the kernel tells the processor time of a thread, if it was built with `SCHED_INFO`.
+const SCHEDSTAT: &str = "/proc/thread-self/schedstat";
+
+/// Returns the processor time of this thread in nanoseconds.
 pub fn spent() -> u64 {
-    let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+    let text = std::fs::read_to_string(SCHEDSTAT).unwrap_or_else(|e| panic!("{SCHEDSTAT}: {e}"));
     text.split_whitespace().next().unwrap().parse().unwrap()
 }
 

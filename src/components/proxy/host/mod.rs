@@ -45,12 +45,8 @@ pub(crate) fn wanted_ports(
             continue;
         };
         let meta = &service.metadata;
-        let name = format!(
-            "{}/{}",
-            meta.namespace.as_deref().unwrap_or_default(),
-            meta.name.as_deref().unwrap_or_default()
-        );
         let namespace = meta.namespace.as_deref().unwrap_or_default();
+        let name = format!("{namespace}/{}", meta.name.as_deref().unwrap_or_default());
         let leads = leads_somewhere(spec);
         if leads && !budget.has(namespace) {
             refused.push(rules::beyond_namespace(service));

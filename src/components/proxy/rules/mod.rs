@@ -436,11 +436,7 @@ fn wanted_by(
     // Nothing but IPv4 leads through these networks.
     let Some(ip) = spec.cluster_ip.as_deref().and_then(ipv4) else { return (rules, true) };
     let namespace = meta.namespace.as_deref().unwrap_or_default();
-    let name = format!(
-        "{}/{}",
-        meta.namespace.as_deref().unwrap_or_default(),
-        meta.name.as_deref().unwrap_or_default()
-    );
+    let name = format!("{namespace}/{}", meta.name.as_deref().unwrap_or_default());
     if !budget.has(namespace) {
         return (rules, false);
     }

@@ -6,12 +6,13 @@ mod parts;
 pub(super) use parts::Parts;
 
 use super::identity::certificates;
-use super::{name, pem, uri};
+use super::keys::{RSA_BITS, rsa_bits};
+use super::{der, name, pem, uri};
 use clock::Timestamp;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
-use x509_parser::certificate::Validity;
+use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
 use x509_parser::time::ASN1Time;
@@ -54,8 +55,6 @@ pub struct Request {
 /// Attributes of a subject that a request is judged by, and that its certificate has: the last
 /// numbers of 2.5.4.N (X.520).
 const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
-/// Bits of the RSA keys whose signatures can be checked here.
-const RSA_BITS: std::ops::RangeInclusive<usize> = 2048..=8192;
 
 /// The numbers of the keys that Kubernetes checks signatures with.
 const RSA: &str = "1.2.840.113549.1.1.1";
@@ -202,7 +201,8 @@ pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
     if key.algorithm.to_id_string() != ELLIPTIC {
         return Ok(());
     }
-    let curve = key.parameters.as_ref().and_then(|curve| curve.as_oid().ok());
+    let curve = key.parameters.as_ref().filter(|curve| der::is_oid(curve));
+    let curve = curve.and_then(|curve| curve.as_oid().ok());
     let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
     match CURVES.contains(&curve.as_str()) {
         true => Ok(()),
@@ -221,7 +221,7 @@ pub(super) fn proof(request: &Parts<'_>) -> Proof {
         _ => return Proof::Unsupported,
     }
     if let Ok(PublicKey::RSA(key)) = request.key.parsed()
-        && !RSA_BITS.contains(&key.key_size())
+        && !RSA_BITS.contains(&rsa_bits(&key))
     {
         return Proof::Unknown;
     }
@@ -299,8 +299,9 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
             return Err("found CERTIFICATE PEM block containing 0 certificates".into());
         }
         while !rest.is_empty() {
-            let (more, _) = x509_parser::parse_x509_certificate(rest)
+            let (more, own) = x509_parser::parse_x509_certificate(rest)
                 .map_err(|why| format!("x509: malformed certificate: {why}"))?;
+            check_parts(&own)?;
             (rest, all) = (more, all + 1);
         }
     }
@@ -308,6 +309,23 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
         0 => Err("must contain at least one CERTIFICATE PEM block".into()),
         _ => Ok(()),
     }
+}
+
+/// Checks what x509-parser does not: a certificate that Go does not read serves no client, whom the
+/// API server would answer 401. Source: `parseCertificate` in Go's crypto/x509.
+///
+/// # Errors
+/// A part is malformed, in Go's words.
+fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
+    if own.raw_serial().first().is_some_and(|first| *first >= 0x80) {
+        return Err("x509: negative serial number".into());
+    }
+    if own.tbs_certificate.signature != own.signature_algorithm {
+        return Err("x509: inner and outer signature algorithm identifiers don't match".into());
+    }
+    name::check(own.issuer())?;
+    name::check(own.subject())?;
+    check_curve(&own.public_key().algorithm)
 }
 
 /// Returns from and until when a certificate in PEM form is valid.

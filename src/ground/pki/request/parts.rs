@@ -36,11 +36,17 @@ impl<'a> Parts<'a> {
         }
         let (info, rest) = value(outer, Tag::Sequence)?;
         let signed = &outer[..outer.len() - rest.len()];
+        check_algorithm(rest)?;
         let (rest, algorithm) = AlgorithmIdentifier::from_der(rest).map_err(malformed)?;
         let (_, signature) = BitString::from_der(rest).map_err(malformed)?;
         let (_version, rest) = value(info, Tag::Integer)?;
         let (rest, subject) = X509Name::from_der(rest).map_err(malformed)?;
         let (rest, key) = SubjectPublicKeyInfo::from_der(rest).map_err(malformed)?;
+        check_algorithm(value(key.raw, Tag::Sequence)?.0)?;
+        // x509-parser takes the bits of a part of a byte for those of a whole one.
+        if key.subject_public_key.unused_bits != 0 || signature.unused_bits != 0 {
+            return Err(malformed("a key or signature ends within a byte"));
+        }
         let (_, attributes) = Any::from_der(rest).map_err(malformed)?;
         if attributes.class() != Class::ContextSpecific || attributes.tag() != Tag(0) {
             return Err(malformed("it has no attributes"));
@@ -69,12 +75,32 @@ impl<'a> Parts<'a> {
                 return Err(malformed("the extensions are no sequence"));
             }
             while !rest.is_empty() {
+                check_number(value(rest, Tag::Sequence)?.0)?;
                 let (next, extension) = X509Extension::from_der(rest).map_err(malformed)?;
                 all.push(extension);
                 rest = next;
             }
         }
         Ok(all)
+    }
+}
+
+/// Checks that the algorithm that stands first begins with its number.
+///
+/// # Errors
+/// It does not, in a sentence.
+fn check_algorithm(der: &[u8]) -> Result<(), String> {
+    check_number(value(der, Tag::Sequence)?.0)
+}
+
+/// Checks that an OBJECT IDENTIFIER stands first.
+///
+/// # Errors
+/// It does not, in a sentence.
+fn check_number(der: &[u8]) -> Result<(), String> {
+    match der::begins_with_oid(der) {
+        true => Ok(()),
+        false => Err(malformed("an object identifier is missing or malformed")),
     }
 }
 

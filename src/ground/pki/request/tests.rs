@@ -264,6 +264,41 @@ fn what_cannot_be_read_is_refused_and_not_dropped() {
     assert!(Request::parse(&request_pem(&latin)).unwrap_err().contains("neither UTF-8"));
 }
 
+/// Go refuses them, and reads no certificate that is made of them.
+#[test]
+fn a_value_of_another_type_is_no_object_identifier() {
+    let key = KeyPair::generate().unwrap();
+    let good = with_subject(&[(3, "jane")], &key);
+    let parse = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|w| w == from).unwrap();
+        let mut bent = good.clone();
+        bent[at..at + to.len()].copy_from_slice(to);
+        Request::parse(&request_pem(&bent)).map(|read| read.common_name)
+    };
+    let numbers: [&[u64]; 4] = [
+        &[2, 5, 4, 3],
+        &[1, 2, 840, 10045, 2, 1],
+        &[1, 2, 840, 10045, 3, 1, 7],
+        &[1, 2, 840, 10045, 4, 3, 2],
+    ];
+    for number in numbers.map(der::oid) {
+        assert_eq!(parse(&number, &number), Ok("jane".into()));
+        let mut open = number.clone();
+        *open.last_mut().unwrap() |= 0x80;
+        // An ENUMERATED, one of another class, one in parts, one that does not end.
+        for bad in [&[0x0a][..], &[0x86], &[0x26], &open] {
+            let why = parse(&number, bad).unwrap_err();
+            assert!(why.starts_with("x509: "), "{why}");
+        }
+    }
+    assert!(parse(&[3, 66, 0, 4], &[3, 66, 1]).is_err(), "the key ends within a byte");
+    let extension = der::sequence(&[der::tlv(0x0a, &[0x55, 29, 17]), der::tlv(0x04, &[0x30, 0])]);
+    let requested = der::tlv(0x31, &der::sequence(&[extension]));
+    let attribute = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 9, 14]), requested]);
+    let der = signed(&[der::sequence(&[])], &attribute, &key);
+    assert!(Request::parse(&request_pem(&der)).unwrap_err().contains("object identifier"));
+}
+
 /// An approver would see jane alone, and another signer, which reads on, the group.
 #[test]
 fn a_subject_that_is_not_read_to_its_end_is_refused() {
@@ -320,6 +355,47 @@ fn the_blocks_of_certificates_are_those_that_go_reads() {
         ),
     ] {
         assert_eq!(check_certificates(bad.as_bytes()).unwrap_err(), why);
+    }
+}
+
+/// A signer that writes one would make a client that is answered 401.
+#[test]
+fn a_certificate_that_go_does_not_read_is_none() {
+    use rcgen::PublicKeyData;
+    let dir = tempfile::tempdir().unwrap();
+    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+    let (key, now, hour) = (KeyPair::generate().unwrap(), clock::now(), SignedDuration::from_hours(1));
+    let of = |kind: u8, tag: u8, name: &str| {
+        let attribute = [der::tlv(kind, &[0x55, 4, 3]), der::tlv(tag, name.as_bytes())];
+        let wanted = crate::sign::Wanted {
+            subject: der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))]),
+            public_key: &key.subject_public_key_info(),
+            from: now - hour,
+            until: now + hour,
+            names: &Request::default(),
+            usages: &[],
+        };
+        CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap().to_vec()
+    };
+    let good = of(0x06, 0x13, "jane");
+    let with = |from: &[u8], to: &[u8]| {
+        let at = good.windows(from.len()).position(|w| w == from).unwrap();
+        [&good[..at], to, &good[at + to.len()..]].concat()
+    };
+    let value = "x509: invalid RDNSequence: invalid attribute value: invalid";
+    let (known, other) = ([1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 3]);
+    for (cert, wanted) in [
+        (good.clone(), Ok(())),
+        (of(0x06, 0x13, "jane@example.com"), Err(format!("{value} PrintableString"))),
+        (of(0x06, 0x16, "ä"), Err(format!("{value} IA5String"))),
+        (of(0x0a, 0x13, "jane"), Err("x509: invalid RDNSequence".to_string())),
+        (with(&[2, 16], &[2, 16, 0x80]), Err("x509: negative serial number".to_string())),
+        (
+            with(&der::oid(&known), &der::oid(&other)),
+            Err("x509: inner and outer signature algorithm identifiers don't match".to_string()),
+        ),
+    ] {
+        assert_eq!(check_certificates(to_pem(&cert).as_bytes()), wanted);
     }
 }
 
