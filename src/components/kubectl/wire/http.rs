@@ -84,7 +84,8 @@ mod tests {
         task.abort();
     }
 
-    /// What is passed on as it comes is not sent again, and no other read for longer than its limit.
+    /// What is passed on as it comes is not sent again, and no other read for longer than its
+    /// limit.
     #[tokio::test]
     async fn a_read_is_not_sent_again_for_ever() {
         let mut server = Server::start().await;
