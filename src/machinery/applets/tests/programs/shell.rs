@@ -1,5 +1,6 @@
 //! Scripts, and what dash does with them.
 
+use crate::awk::run;
 use crate::{Room, told};
 
 /// A script, its output and its status.
@@ -358,6 +359,16 @@ pub(crate) fn scripts_do_what_dash_does(room: &Room) {
         let work = tempfile::tempdir_in(&room.work).unwrap();
         let told = told(room.program("sh").args(["-c", script]).current_dir(&work));
         assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
+    }
+}
+
+/// POSIX: an interactive shell ignores SIGQUIT and SIGTERM, what it starts does not.
+pub(crate) fn a_conversation_outlives_quit(room: &Room) {
+    for signal in ["QUIT", "TERM"] {
+        let lines = format!("kill -{signal} $$\necho still\nsh -c 'kill -{signal} $$'\necho $?\n");
+        let code = if signal == "QUIT" { 131 } else { 143 };
+        let (out, status) = run(room.program("sh"), &["-i"], lines.as_bytes());
+        assert_eq!((out, status), (format!("still\n{code}\n"), Some(0)), "{signal}");
     }
 }
 
