@@ -71,6 +71,10 @@ const ENDED_BY_ITS_READER: [&str; 26] = [
     "which", "xargs", "zcat",
 ];
 
+/// Signals that Rust's runtime catches, to say that a stack overflows. Its handler takes the first
+/// one that another process sends for no such fault and goes on: `kill -SEGV` would have no effect.
+const CAUGHT_BY_RUST: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
 /// in a process, except for `curl`, which any program may call: it changes nothing of the process
 /// and starts no thread.
@@ -78,6 +82,11 @@ pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
     let applet = find(name)?;
     if ENDED_BY_ITS_READER.contains(&name) {
         let _ = trap::set(libc::SIGPIPE, trap::Action::Default);
+    }
+    if name != "curl" {
+        for signal in CAUGHT_BY_RUST.into_iter().filter(|signal| !trap::is_ignored(*signal)) {
+            let _ = trap::set(signal, trap::Action::Default);
+        }
     }
     Some(applet(args))
 }

@@ -341,6 +341,7 @@ const CASES: &[Case] = &[
         "same\n2\n2\n",
         0,
     ),
+    ("ulimit -c 0; for s in SEGV BUS; do sh -c \"kill -$s \\$\\$; echo no\"; echo $?; done", "139\n135\n", 0),
     ("export v=1; export -n v; sh -c 'echo \"[$v]\"'; echo $v", "[]\n1\n", 0),
     ("unset 1a; echo no", "", 2),
     ("echo \"`echo \\\"a  b\\\"`\" `echo \\\"a\\\"`", "a  b \"a\"\n", 0),
