@@ -9,7 +9,8 @@
 //! | `-E '\d'` | a digit, and not the letter | `d` |
 //!
 //! The patterns without `-E` are basic ones. Those in a regular file (`-f`) are given with `-e` in
-//! place of it.
+//! place of it. Without `--color` nothing is coloured, as with GNU's: uutils' grep would colour on a
+//! terminal, and so what `kubectl exec -t` writes into a file.
 
 use crate::stdio::regular_text;
 use crate::uutils::flushed;
@@ -30,6 +31,8 @@ struct Options {
     syntax: Syntax,
     /// Whether options have the patterns. The first operand is one otherwise.
     have_patterns: bool,
+    /// Whether `--color` is given.
+    have_color: bool,
 }
 
 /// Letters and names of options that have a value.
@@ -46,10 +49,20 @@ pub(crate) fn main(mut args: Vec<OsString>) -> i32 {
     if let Some(option) = option {
         args.insert(1, option.into());
     }
-    match options(&args) {
-        Ok(options) => flushed(uu_grep::uumain(adapted(args, &options).into_iter())),
+    match call(args) {
+        Ok(args) => flushed(uu_grep::uumain(args.into_iter())),
         Err(status) => status,
     }
+}
+
+/// Returns the arguments for uutils' grep, or the status if it need not run.
+fn call(args: Vec<OsString>) -> Result<Vec<OsString>, i32> {
+    let options = options(&args)?;
+    let mut args = adapted(args, &options);
+    if !options.have_color {
+        args.insert(args.len().min(1), "--color=never".into());
+    }
+    Ok(args)
 }
 
 /// Returns what the options say, or the status if one is wrong or asks for a text alone. `uu_grep`
@@ -74,7 +87,8 @@ fn options(args: &[OsString]) -> Result<Options, i32> {
         Syntax::Basic
     };
     let have_patterns = matches.contains_id("regexp") || matches.contains_id("file_pattern");
-    Ok(Options { syntax, have_patterns })
+    let have_color = matches.contains_id("color");
+    Ok(Options { syntax, have_patterns, have_color })
 }
 
 /// Returns the arguments with each pattern adapted. Names of files and the values of other options
@@ -296,6 +310,18 @@ mod tests {
             let args = words(&line);
             let options = options(&args).unwrap();
             assert_eq!(adapted(args.clone(), &options), args, "{line}");
+        }
+    }
+
+    #[test]
+    fn only_who_asks_for_colour_gets_it() {
+        for (line, wanted) in [
+            ("grep a --color", "grep a --color"),
+            ("grep --colour=always a", "grep --colour=always a"),
+            ("grep -n a", "grep --color=never -n a"),
+            ("grep -e --color", "grep --color=never -e --color"),
+        ] {
+            assert_eq!(call(words(line)), Ok(words(wanted)), "{line}");
         }
     }
 

@@ -15,12 +15,13 @@
 //! ## Left out
 //! Programs that are not in the table below. In `sed`, of GNU's extensions: a number together with
 //! `g` (`s/a/b/2g` is an error), and a change of case in a replacement (`\U`, `\L`, `\u`, `\l` and
-//! `\E` come out as text). Of two alternatives that match, `sed` takes the first, not the longest
-//! (`s/a\|ab/x/`). Its `[[:alpha:]]` and the other classes are those of ASCII; `^` and `$` in a
-//! group are the ends of the whole text, also with `M`; `2,3c x` prints no text, because the range
-//! ends at a number; what `w /dev/stdout` writes comes last. A script or patterns that come through
-//! a pipe (`sed -f -`, `grep -f -`) are read as they are, with the faults that `sed_script` and
-//! `grep` list. `xargs -t` shows the environment with each command, and there is no `xargs -p`.
+//! `\E` come out as text), and `-z`, which is refused. Of two alternatives that match, `sed` takes
+//! the first, not the longest (`s/a\|ab/x/`). Its `[[:alpha:]]` and the other classes are those of
+//! ASCII; `^` and `$` in a group are the ends of the whole text, also with `M`; `2,3c x` prints no
+//! text, because the range ends at a number; what `w /dev/stdout` writes comes last. A script or
+//! patterns that come through a pipe (`sed -f -`, `grep -f -`) are read as they are, with the
+//! faults that `sed_script` and `grep` list. `xargs -t` shows the environment with each command,
+//! and there is no `xargs -p`.
 //! ## Read next
 //! `runtime::images`, which lists the links of each image.
 
@@ -70,6 +71,10 @@ const ENDED_BY_ITS_READER: [&str; 26] = [
     "which", "xargs", "zcat",
 ];
 
+/// Signals that Rust's runtime catches, to say that a stack overflows. Its handler takes the first
+/// one that another process sends for no such fault and goes on: `kill -SEGV` would have no effect.
+const CAUGHT_BY_RUST: [i32; 2] = [libc::SIGSEGV, libc::SIGBUS];
+
 /// Runs the program of that name and returns its exit code; `None` if it is no applet. At most once
 /// in a process, except for `curl`, which any program may call: it changes nothing of the process
 /// and starts no thread.
@@ -77,6 +82,11 @@ pub fn run(name: &str, args: Vec<OsString>) -> Option<i32> {
     let applet = find(name)?;
     if ENDED_BY_ITS_READER.contains(&name) {
         let _ = trap::set(libc::SIGPIPE, trap::Action::Default);
+    }
+    if name != "curl" {
+        for signal in CAUGHT_BY_RUST.into_iter().filter(|signal| !trap::is_ignored(*signal)) {
+            let _ = trap::set(signal, trap::Action::Default);
+        }
     }
     Some(applet(args))
 }

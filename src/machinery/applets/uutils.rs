@@ -105,18 +105,33 @@ fn tail(mut args: Vec<OsString>) -> i32 {
     (uu!(uu_tail))(args)
 }
 
+/// GNU sed's status where a file cannot be read.
+const SED_UNREADABLE: i32 = 2;
+
 fn sed_program(args: Vec<OsString>) -> i32 {
     uucore::panic::mute_sigpipe_panic();
     let _ = uucore::locale::setup_localization("sed");
-    let (adapted, refers_back) = sed_script::adapted(args.clone());
-    if let Some(locale) = sed_script::locale(refers_back, |name| std::env::var(name).ok()) {
+    let mut call = sed_script::adapted(args.clone());
+    if call.has_null_data {
+        eprintln!("sed: option -z is not supported");
+        return 1;
+    }
+    if let Some(locale) = sed_script::locale(call.refers_back, |name| std::env::var(name).ok()) {
         // Once more with that locale, which only another program can be given.
         let mut sed = Command::new("/proc/self/exe");
         let error = sed.arg0("sed").args(args.iter().skip(1)).env("LC_ALL", locale).exec();
         eprintln!("sed: cannot start with LC_ALL={locale}: {error}");
         return 4; // as GNU sed's for an error of the system
     }
-    flushed(sed::sed::uumain(adapted.into_iter()))
+    let unreadable = call.take_unreadable();
+    for (name, error) in &unreadable {
+        eprintln!("sed: can't read {}: {}", name.to_string_lossy(), crate::reason(error));
+    }
+    if !unreadable.is_empty() && call.files.is_empty() {
+        return SED_UNREADABLE; // without a file it would read standard input
+    }
+    let code = flushed(sed::sed::uumain(call.args.into_iter()));
+    if code == 0 && !unreadable.is_empty() { SED_UNREADABLE } else { code }
 }
 
 /// `timeout`, whose status is 137 if it killed the program, as GNU's. uutils' is 124 then, too.

@@ -16,12 +16,15 @@
 //! | `s/[\.]/x/`, `s/[\s]/x/` | a dot, a blank, no backslash | `s/[\\.]/x/`, `s/[\\s]/x/` |
 //! | `s/[a&&b]/x/` | what is in both sets | `s/[a\&\&b]/x/` |
 //!
-//! A script in a regular file (`-f`) is given with `-e` in place of it.
+//! A script in a regular file (`-f`) is given with `-e` in place of it. Files that cannot be read
+//! are taken out of the call: GNU's sed goes on with the next one, and uutils' would end.
 
 mod pattern;
 
 use crate::stdio::regular_text;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
 
 /// Options with one letter that take a value.
 const WITH_VALUE: &str = "efl";
@@ -37,13 +40,63 @@ struct Place {
     is_file: bool,
 }
 
-/// Returns the arguments of `sed` with each script adapted, and whether a pattern of theirs refers
-/// back to a group (`\1`).
-pub(crate) fn adapted(args: Vec<OsString>) -> (Vec<OsString>, bool) {
+/// What the arguments of `sed` are.
+#[derive(Default)]
+struct Words {
+    scripts: Vec<Place>,
+    /// The numbers of the arguments that name files to read.
+    files: Vec<usize>,
+    /// Whether the patterns are extended ones.
+    is_extended: bool,
+    /// Whether `-z` is given.
+    has_null_data: bool,
+}
+
+/// A call of `sed` whose scripts are adapted.
+pub(crate) struct Call {
+    /// All words, with the program's name first.
+    pub(crate) args: Vec<OsString>,
+    /// Whether a pattern refers back to a group (`\1`).
+    pub(crate) refers_back: bool,
+    /// Whether `-z` is given, which uutils' sed takes and does not heed.
+    pub(crate) has_null_data: bool,
+    /// The numbers of the arguments that name files to read.
+    pub(crate) files: Vec<usize>,
+}
+
+impl Call {
+    /// Takes the files that cannot be read out of the arguments. Returns each with the reason.
+    pub(crate) fn take_unreadable(&mut self) -> Vec<(OsString, io::Error)> {
+        let mut taken = Vec::new();
+        for at in std::mem::take(&mut self.files) {
+            let at = at - taken.len();
+            match self.args.get(at).and_then(|name| unreadable(name)) {
+                Some(error) => taken.push((self.args.remove(at), error)),
+                None => self.files.push(at),
+            }
+        }
+        taken
+    }
+}
+
+/// Returns why a file cannot be read. A named pipe is not opened: that would wait for its writer.
+fn unreadable(name: &OsStr) -> Option<io::Error> {
+    if name == "-" {
+        return None;
+    }
+    match std::fs::metadata(name) {
+        Ok(found) if found.is_file() => File::open(name).err(),
+        Ok(_) => None,
+        Err(error) => Some(error),
+    }
+}
+
+/// Returns a call of `sed` with each script adapted.
+pub(crate) fn adapted(args: Vec<OsString>) -> Call {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
-    let (places, is_extended) = places(&words);
+    let Words { scripts, files, is_extended, has_null_data } = told_apart(&words);
     let (mut continues, mut refers_back) = (false, false);
-    for place in places {
+    for place in scripts {
         let Some(script) = take_script(&mut words, place) else { continue };
         let ends = ends_in_backslash(&script);
         // Behind `-e 'a\'` stands the text of that command.
@@ -55,7 +108,7 @@ pub(crate) fn adapted(args: Vec<OsString>) -> (Vec<OsString>, bool) {
         }
     }
     let args = args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect();
-    (args, refers_back)
+    Call { args, refers_back, has_null_data, files }
 }
 
 /// Takes a script out of its argument. The text of a file is taken in place of the file's name, and
@@ -79,18 +132,19 @@ fn take_script(words: &mut [Option<String>], place: Place) -> Option<String> {
     Some(script)
 }
 
-/// Returns where the scripts stand, and whether their patterns are extended ones.
-fn places(words: &[Option<String>]) -> (Vec<Place>, bool) {
-    let (mut scripts, mut operands) = (Vec::new(), Vec::new());
-    let (mut is_extended, mut at) = (false, 1);
+/// Tells scripts, files and options apart.
+fn told_apart(words: &[Option<String>]) -> Words {
+    let Words { mut scripts, mut files, mut is_extended, mut has_null_data } = Words::default();
+    let mut at = 1;
     while let Some(word) = words.get(at) {
         let word = word.as_deref().unwrap_or_default();
         if word == "--" {
-            operands.extend(at + 1..words.len());
+            files.extend(at + 1..words.len());
             break;
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
             is_extended |= begins("regexp-extended", name);
+            has_null_data |= begins("null-data", name);
             // The second name is GNU's.
             let is_file = begins("script-file", name) || name == "file";
             let is_script = is_file || begins("expression", name);
@@ -102,6 +156,7 @@ fn places(words: &[Option<String>]) -> (Vec<Place>, bool) {
             let last = letters.find(|c| c == 'i' || WITH_VALUE.contains(c));
             let switches = &letters[..last.unwrap_or(letters.len())];
             is_extended |= switches.contains(['E', 'r']);
+            has_null_data |= switches.contains('z');
             if let Some(last) = last {
                 let (letter, is_apart) = (letters.as_bytes()[last], last + 1 == letters.len());
                 let is_file = letter == b'f';
@@ -110,14 +165,14 @@ fn places(words: &[Option<String>]) -> (Vec<Place>, bool) {
                 at += usize::from(is_apart && letter != b'i');
             }
         } else {
-            operands.push(at);
+            files.push(at);
         }
         at += 1;
     }
-    if scripts.is_empty() {
-        scripts.extend(operands.first().map(|at| Place { at: *at, start: 0, is_file: false }));
+    if scripts.is_empty() && !files.is_empty() {
+        scripts.push(Place { at: files.remove(0), start: 0, is_file: false });
     }
-    (scripts, is_extended)
+    Words { scripts, files, is_extended, has_null_data }
 }
 
 /// Returns whether a word is the beginning of a long option's name.
@@ -335,7 +390,30 @@ mod tests {
                 let rest = rest.split('|').filter(|word| !word.is_empty());
                 [name].into_iter().chain(rest).map(OsString::from).collect::<Vec<_>>()
             };
-            assert_eq!(adapted(words(line)).0, words(wanted), "{line}");
+            assert_eq!(adapted(words(line)).args, words(wanted), "{line}");
         }
+    }
+
+    #[test]
+    fn files_that_cannot_be_read_are_taken_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let [file, missing] = ["file", "missing"].map(|name| dir.path().join(name).into_os_string());
+        std::fs::write(&file, "a").unwrap();
+        let words = ["sed", "-i", "-e", "p"].map(OsString::from);
+        let given = [&missing, &file, &missing, &OsString::from("-")].map(OsString::clone);
+        let mut call = adapted([&words[..], &given].concat());
+        assert_eq!(call.files, [4, 5, 6, 7]);
+        let taken = call.take_unreadable();
+        let taken: Vec<(&OsString, io::ErrorKind)> = taken.iter().map(|(n, e)| (n, e.kind())).collect();
+        assert_eq!(taken, [(&missing, io::ErrorKind::NotFound), (&missing, io::ErrorKind::NotFound)]);
+        assert_eq!(call.files, [4, 5]);
+        assert_eq!(call.args, [&words[..], &[file, "-".into()]].concat());
+    }
+
+    #[test]
+    fn null_data_is_seen() {
+        let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).has_null_data;
+        assert!(["sed -z p", "sed -nz p", "sed --null-data p", "sed p -zE"].iter().all(|line| is_seen(line)));
+        assert!(["sed p z", "sed -i.z p", "sed -ez", "sed p -- -z"].iter().all(|line| !is_seen(line)));
     }
 }

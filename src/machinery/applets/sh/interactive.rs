@@ -12,6 +12,9 @@ use std::os::fd::AsFd;
 /// The first of the private characters that stand for the escapes of a prompt while it is expanded.
 const MARK: char = '\u{e000}';
 
+/// Signals that end a script and that an interactive shell ignores (POSIX, `sh`): SIGQUIT is ^\.
+pub(super) const SURVIVED: [i32; 2] = [libc::SIGTERM, libc::SIGQUIT];
+
 /// One line, or why there is none.
 enum Line {
     Text(String),
@@ -37,7 +40,7 @@ impl Shell {
     /// sets stay as they are.
     pub(super) fn ignore_signals(&self, ignore: bool) {
         let of_terminal = [libc::SIGTTOU, libc::SIGTSTP].into_iter().filter(|_| script_fds::is_terminal(0));
-        let signals = of_terminal.chain([libc::SIGTERM]);
+        let signals = of_terminal.chain(SURVIVED);
         for signal in signals.filter(|signal| !self.traps.contains_key(signal)) {
             let keep = ignore || self.ignored.contains(&signal);
             let _ = trap::set(signal, if keep { Action::Ignore } else { Action::Default });

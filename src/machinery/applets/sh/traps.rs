@@ -1,5 +1,6 @@
 //! Signals and `trap`.
 
+use super::interactive::SURVIVED;
 use super::{Flow, Run, Shell};
 use linux::trap::{self, Action};
 
@@ -127,7 +128,7 @@ impl Shell {
             Some("") => Action::Ignore,
             Some(_) => Action::Note,
             None if self.interactive && signal == libc::SIGINT => Action::Note,
-            None if self.interactive && signal == libc::SIGTERM => Action::Ignore,
+            None if self.interactive && SURVIVED.contains(&signal) => Action::Ignore,
             None => Action::Default,
         };
         let _ = trap::set(signal, wanted); // KILL and STOP cannot be caught; trap says nothing about it

@@ -2,6 +2,7 @@
 
 mod ids;
 
+use super::interactive::SURVIVED;
 use super::{Flow, Run, Shell};
 use linux::fork::Side;
 use linux::process::{self, Exit};
@@ -225,7 +226,7 @@ impl Shell {
         self.traps.retain(|signal, action| *signal > 0 && action.is_empty());
         if self.interactive {
             // ^Z stays ignored: there is no `fg` that could wake a stopped job.
-            for signal in [libc::SIGINT, libc::SIGTERM] {
+            for signal in [libc::SIGINT].into_iter().chain(SURVIVED) {
                 if !self.traps.contains_key(&signal) {
                     let _ = trap::set(signal, Action::Default);
                 }

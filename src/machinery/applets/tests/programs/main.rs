@@ -45,6 +45,7 @@ const TESTS: &[Test] = &[
         servers::a_key_value_server_that_is_killed_loses_nothing,
     ),
     ("a_shop_says_which_of_its_parts_is_missing", servers::a_shop_says_which_of_its_parts_is_missing),
+    ("a_conversation_outlives_quit", shell::a_conversation_outlives_quit),
     ("scripts_do_what_dash_does", shell::scripts_do_what_dash_does),
     ("sed_and_grep_do_what_gnu_does", gnu::sed_and_grep_do_what_gnu_does),
 ];

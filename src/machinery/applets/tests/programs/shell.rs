@@ -1,5 +1,6 @@
 //! Scripts, and what dash does with them.
 
+use crate::awk::run;
 use crate::{Room, told};
 
 /// A script, its output and its status.
@@ -340,6 +341,7 @@ const CASES: &[Case] = &[
         "same\n2\n2\n",
         0,
     ),
+    ("ulimit -c 0; for s in SEGV BUS; do sh -c \"kill -$s \\$\\$; echo no\"; echo $?; done", "139\n135\n", 0),
     ("export v=1; export -n v; sh -c 'echo \"[$v]\"'; echo $v", "[]\n1\n", 0),
     ("unset 1a; echo no", "", 2),
     ("echo \"`echo \\\"a  b\\\"`\" `echo \\\"a\\\"`", "a  b \"a\"\n", 0),
@@ -358,6 +360,16 @@ pub(crate) fn scripts_do_what_dash_does(room: &Room) {
         let work = tempfile::tempdir_in(&room.work).unwrap();
         let told = told(room.program("sh").args(["-c", script]).current_dir(&work));
         assert_eq!((told.out.as_str(), told.code), (*out, *code), "{script}\n{}", told.err);
+    }
+}
+
+/// POSIX: an interactive shell ignores SIGQUIT and SIGTERM, what it starts does not.
+pub(crate) fn a_conversation_outlives_quit(room: &Room) {
+    for signal in ["QUIT", "TERM"] {
+        let lines = format!("kill -{signal} $$\necho still\nsh -c 'kill -{signal} $$'\necho $?\n");
+        let code = if signal == "QUIT" { 131 } else { 143 };
+        let (out, status) = run(room.program("sh"), &["-i"], lines.as_bytes());
+        assert_eq!((out, status), (format!("still\n{code}\n"), Some(0)), "{signal}");
     }
 }
 
