@@ -9,8 +9,8 @@
 //! | `-E '\d'` | a digit, and not the letter | `d` |
 //!
 //! The patterns without `-E` are basic ones. Those in a regular file (`-f`) are given with `-e` in
-//! place of it. Without `--color` nothing is coloured, as with GNU's: uutils' grep would colour on a
-//! terminal, and so what `kubectl exec -t` writes into a file.
+//! place of it. Without `--color` nothing is coloured, as with GNU's: uutils' grep would colour on
+//! a terminal, and so what `kubectl exec -t` writes into a file.
 
 use crate::stdio::regular_text;
 use crate::uutils::flushed;
