@@ -167,6 +167,7 @@ const SO: &[&str] = &[
     "first-voyage/11#adopt not-here",
     "first-voyage/15#empty two",
     "first-voyage/16#load no-service",
+    "first-voyage/16#calm known",
     "first-voyage/17#again deleted",
     "first-voyage/18#traffic known",
     "first-voyage/20#db paste",
