@@ -6,6 +6,7 @@ use super::io::{Io, Terminal};
 use linux::{pty, trap};
 use nix::sys::termios::{self, SetArg, Termios};
 use parking_lot::Mutex;
+use std::ffi::OsStr;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::unix::process::parent_id;
@@ -104,7 +105,7 @@ async fn ended(args: Vec<String>, env: Env) -> Ended {
 /// ```
 pub fn unseen() -> Option<&'static str> {
     let (own, parent) = (target("self", "1")?, parent_id().to_string());
-    if target(&parent, "1")? == own && !keeps_another_output(&parent, &own) {
+    if target(&parent, "1")? == own && !has_redirected_itself(&parent, &own) {
         return None;
     }
     match std::fs::metadata("/proc/self/fd/1") {
@@ -119,13 +120,23 @@ fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{process}/fd/{descriptor}")).ok()
 }
 
-/// Does this shell hold the standard output that it had before it redirected itself to `now`? It
-/// keeps it at 10 or above, closed for what it starts. Its script, if it reads one, lies there too,
-/// but is open for reading; and so does the terminal of its job control.
-fn keeps_another_output(shell: &str, now: &Path) -> bool {
+/// Programs whose descriptors from 10 on are those that a shell keeps.
+const SHELLS: &[&str] = &["ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh"];
+
+/// Is this process a shell that writes to `now` only while this command runs? Whoever started the
+/// shell then writes elsewhere, and the shell keeps its former output at 10 or above, closed for
+/// what it starts. Its script, if it reads one, lies there too, but is open for reading; and so
+/// does the terminal of its job control.
+fn has_redirected_itself(shell: &str, now: &Path) -> bool {
     /// `O_CLOEXEC`, `O_ACCMODE` of fcntl.h, as fdinfo shows them.
     const CLOSED_FOR_CHILDREN: u32 = 0o2_000_000;
     const ACCESS: u32 = 0o3;
+    let program = std::fs::read_link(format!("/proc/{shell}/exe")).unwrap_or_default();
+    let is_shell = program.file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name));
+    let above = parent_of(shell).and_then(|parent| target(&parent, "1"));
+    if !is_shell || above.is_some_and(|above| above == now) {
+        return false;
+    }
     let is_kept = |descriptor: &str| {
         let info = std::fs::read_to_string(format!("/proc/{shell}/fdinfo/{descriptor}")).unwrap_or_default();
         let flags = info.lines().find_map(|line| line.strip_prefix("flags:"));
@@ -137,6 +148,14 @@ fn keeps_another_output(shell: &str, now: &Path) -> bool {
     let descriptors = std::fs::read_dir(format!("/proc/{shell}/fd")).into_iter().flatten().flatten();
     let mut numbers = descriptors.filter_map(|entry| entry.file_name().into_string().ok());
     numbers.any(|number| number.parse::<u32>().is_ok_and(|n| n >= 10) && is_kept(&number))
+}
+
+/// The parent of a process. After its name in brackets, which may be no UTF-8, stand its state and
+/// its parent (proc_pid_stat(5)).
+fn parent_of(process: &str) -> Option<String> {
+    let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    let stat = String::from_utf8_lossy(&stat);
+    Some(stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_string())
 }
 
 /// Waits for a signal that asks this program to end, and returns its number. Its default action
@@ -248,6 +267,9 @@ mod tests {
             let status = command.args(["--exact", name]).env(UNSEEN, "1").stdout(stdout).status().unwrap();
             status.code()
         };
+        // As a shell keeps its former output; but this parent is none.
+        let kept = std::fs::File::create(dir.path().join("kept")).unwrap();
+        let _kept = nix::fcntl::fcntl(&kept, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap();
         assert_eq!(told(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
         assert_eq!(told(std::process::Stdio::piped()), Some(70));
         assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
@@ -268,6 +290,8 @@ mod tests {
             (r#""$0" --exact "$1""#, 70),
             (r#""$0" --exact "$1" 2> err"#, 70),
             (r#"exec > out; "$0" --exact "$1""#, 70),
+            // A session that writes to a file keeps other descriptors while it runs a line.
+            (r#"exec > out; sh -c 'eval "\"$0\" --exact $1" 2>err; exit $?' "$0" "$1""#, 70),
         ] {
             assert_eq!(by_shell(script), Some(code), "{script}");
         }
