@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// All nodes with the pods on them, as the watches tell of them, and the pods that are assumed on a
+/// All nodes with the pods on them, as the watches report them, and the pods that are assumed on a
 /// node.
 #[derive(Default)]
 pub(crate) struct Cache(Mutex<State>);
@@ -63,8 +63,8 @@ pub(crate) fn is_live(pod: &Pod) -> bool {
 }
 
 impl Cache {
-    /// Makes a cache of what these informers know, and of what they will hear. Its handlers come
-    /// before those that are added later, so a later handler finds its change here.
+    /// Makes a cache of what these informers know, and keeps it up to date with their changes. Its
+    /// handlers run before those that are added later, so a later handler finds its change here.
     pub(crate) fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
         let cache = Arc::new(Cache::default());
         let c = cache.clone();

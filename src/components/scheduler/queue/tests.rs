@@ -29,11 +29,12 @@ pub(super) fn pod(uid: &str) -> Pod {
         "spec": {"containers": [], "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]}}))
 }
 
-/// One whose API server answers nothing.
+/// A scheduler with these claims, the pod `d/p` and the node `n`, whose API server never answers.
 pub(super) async fn scheduler(claims: PersistentVolumeClaim) -> Scheduler {
     over(Client::connect(testing::silent().await).unwrap(), claims)
 }
 
+/// The same with this client.
 pub(super) fn over(client: Client, claims: PersistentVolumeClaim) -> Scheduler {
     let crew = Crew::new("t");
     let late = json!({"metadata": {"name": "late"}, "provisioner": "x", "volumeBindingMode": "WaitForFirstConsumer"});
