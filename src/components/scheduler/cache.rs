@@ -92,6 +92,19 @@ impl Cache {
         state.place(key);
     }
 
+    /// Returns whether this cache has handled the change that brought this very pod. An informer's
+    /// store is ahead of its handlers, and a pod that is assumed before that is counted on no node.
+    ///
+    /// ```text
+    /// the watch        web-0 (uid 1) is deleted, web-0 (uid 2) is made
+    /// the informer     has uid 2
+    /// the cache        has uid 1 until the handlers run
+    /// the scheduler    looks at web-0, which is in the queue since before: uid 2 is not seen
+    /// ```
+    pub(crate) fn has_seen(&self, key: &Key, pod: &Pod) -> bool {
+        self.lock().pods.get(key).is_some_and(|seen| seen.uid == pod.metadata.uid)
+    }
+
     /// Returns whether this very pod is assumed on a node: another one of its name may be.
     pub(crate) fn has_assumed(&self, key: &Key, pod: &Pod) -> bool {
         self.lock().assumed.get(key).is_some_and(|assumed| assumed.uid == pod.metadata.uid)
