@@ -75,8 +75,8 @@ fn progress_line(value: &Value) -> String {
     )
 }
 
-/// The progress at a terminal. It is a line that each progress overwrites, and that is erased at the
-/// end of the wait, also of one that fails: an error begins its own line. A terminal that knows no
+/// The progress at a terminal: a line that each progress overwrites, and that is erased at the end
+/// of the wait, also of one that fails: an error begins its own line. A terminal that knows no
 /// sequences gets a line for each change.
 struct ProgressLine<W: Write> {
     /// `None`: standard error is no terminal, so nothing is shown.
