@@ -6,7 +6,8 @@
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the
 //! outcome into a text and an exit code: 0 ok, 1 failed (for `why`: something is wrong; for
 //! `trace`: nothing was found), 2 usage, 128 + N ended by signal N, 141 the reader of the output
-//! left. `kubectl` and `etcdctl` end with codes of their own.
+//! left. `status` ends with 3 if the cluster does not run, with 4 if that is not known; `kubectl`
+//! and `etcdctl` end with codes of their own.
 //! ## Left out
 //! A command for classrooms: it is planned.
 //! ## Read next

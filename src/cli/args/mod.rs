@@ -88,6 +88,9 @@ pub(crate) enum Command {
         name: String,
     },
     /// Show what runs
+    #[command(
+        after_help = "Exit code 0: the cluster runs, or is being started; 3: it does not run; 4: not known."
+    )]
     Status {
         #[arg(long, default_value = "main")]
         name: String,
