@@ -43,7 +43,7 @@ mod words;
 use args::{Args, Command, Net};
 use clap::Parser;
 use lang::Lang;
-use lang::charset::{eprintln, println};
+use lang::charset::{eprintln, print};
 use paths::absolute;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -196,8 +196,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
             bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)
         }
-        Some(Command::Version) => {
-            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), api::VERSION);
+        Some(Command::Version { output }) => {
+            print!("{}", version(output));
             Ok(0)
         }
         Some(Command::Completion { shell }) => {
@@ -223,9 +223,30 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
     }
 }
 
+/// The versions of this program and of Kubernetes, whose behaviour it has.
+fn version(output: Option<args::Output>) -> String {
+    let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), api::VERSION);
+    match output {
+        Some(args::Output::Json) => {
+            format!("{:#}\n", serde_json::json!({"ropewalk": own, "kubernetes": kubernetes}))
+        }
+        None => format!("ropewalk {own} (Kubernetes {kubernetes})\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_can_read_the_version() {
+        let args = Args::try_parse_from(["ropewalk", "version", "-o", "json"]).unwrap();
+        let Some(Command::Version { output }) = args.command else { panic!("another command") };
+        let told: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
+        assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(told["kubernetes"], api::VERSION);
+        assert!(version(None).starts_with("ropewalk "));
+    }
 
     #[test]
     fn only_a_reader_that_left_ends_the_program_quietly() {

@@ -416,7 +416,10 @@ etcd and crun are used where they are on PATH.")]
         inside: Option<std::path::PathBuf>,
     },
     /// Print the version
-    Version,
+    Version {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
     /// Print a completion script for a shell
     Completion {
         #[arg(value_enum)]
