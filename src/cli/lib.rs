@@ -9,7 +9,8 @@
 //! left. `status` ends with 3 if the cluster does not run, with 4 if that is not known; `kubectl`
 //! and `etcdctl` end with codes of their own.
 //! ## Left out
-//! A command for classrooms: it is planned.
+//! Commands for classrooms, exams, images of one's own, nodes that join or leave, and the files of a
+//! bug report, and a file that describes a cluster (`up --config`): they are planned.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -89,16 +90,23 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(lang) = args.session.lang.filter(|_| !is_session) {
         ui::settings::ask_for(lang);
     }
-    if let Some(Command::Doctor { output }) = &args.command {
-        return finish(doctor::doctor(*output), None); // before there are threads
-    }
-    if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
-        let peer = peer_kubeconfig.as_deref();
-        // Likewise.
-        return finish(bench(what, runs.map(usize::from), *output, peer, inside.clone()), None);
+    if let Some(done) = args.command.as_ref().and_then(without_threads) {
+        return finish(done, None);
     }
     let asked = args.session.lang;
     block_on(dispatch(args), asked)
+}
+
+/// Runs a command that forks, and therefore has to run before there are threads. `None`: another
+/// command.
+fn without_threads(command: &Command) -> Option<anyhow::Result<i32>> {
+    match command {
+        Command::Doctor { output } => Some(doctor::doctor(*output)),
+        Command::Bench { what, runs, output, peer_kubeconfig, inside } => {
+            Some(bench(what, runs.map(usize::from), *output, peer_kubeconfig.as_deref(), inside.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn bench(
@@ -192,9 +200,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),
         Some(Command::Lang { to }) => language::run(to),
-        Some(Command::Doctor { output }) => doctor::doctor(output),
-        Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
-            bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)
+        Some(command @ (Command::Doctor { .. } | Command::Bench { .. })) => {
+            without_threads(&command).unwrap_or(Ok(0))
         }
         Some(Command::Version { output }) => {
             print!("{}", version(output));
