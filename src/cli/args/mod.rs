@@ -129,7 +129,8 @@ or the end of the session removes it.")]
         /// Play on the cluster behind this kubeconfig instead of one of Ropewalk's own
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
-        /// Start the cluster that the lesson declares without asking
+        /// Do not ask before the cluster that the lesson declares is started, nor before the
+        /// lesson's setup deletes what you made. The interface asks about the latter all the same
         #[arg(short, long)]
         yes: bool,
         #[command(flatten)]
