@@ -9,8 +9,8 @@
 //! left. `status` ends with 3 if the cluster does not run, with 4 if that is not known; `kubectl`
 //! and `etcdctl` end with codes of their own.
 //! ## Left out
-//! Commands for classrooms, exams, images of one's own, nodes that join or leave, and the files of a
-//! bug report, and a file that describes a cluster (`up --config`): they are planned.
+//! Commands for classrooms, exams, images of one's own, nodes that join or leave, and the files of
+//! a bug report, and a file that describes a cluster (`up --config`): they are planned.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
