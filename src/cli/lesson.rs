@@ -5,7 +5,7 @@ use super::codes::USAGE;
 use super::paths::absolute;
 use super::running::if_running;
 use super::words::{Word, no_lesson};
-use super::{lesson_new, preview, record};
+use super::{lesson_new, named::once, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
@@ -191,7 +191,7 @@ fn asks_cluster(command: &Command) -> bool {
 /// The lessons that `lesson test` shall prove; prints the faults of the library. With a directory
 /// its lessons are meant, and not those that are built in. `None`: none was named, or one is not
 /// there; it is said.
-fn chosen(
+pub(super) fn chosen(
     library: &Library,
     lessons: Option<&Path>,
     only: bool,
@@ -220,7 +220,7 @@ fn chosen(
     if all {
         chosen = library.lessons.iter().filter(|lesson| is_meant(lesson)).cloned().collect();
     }
-    Some(chosen)
+    Some(once(chosen, |lesson| lesson.id.as_str()))
 }
 
 /// `lesson test --dry-run`: which lessons need a cluster of their own, and how many were read.

@@ -28,6 +28,7 @@ mod language;
 mod layout;
 mod lesson;
 mod lesson_new;
+mod named;
 mod net;
 mod paths;
 mod preview;
