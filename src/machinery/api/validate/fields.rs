@@ -27,10 +27,15 @@ pub(crate) fn finalizer_name(name: &str, field: &str, errors: &mut Errors) {
     finalizer_domain(name, field, errors);
 }
 
+/// Returns whether a finalizer has a domain, or is one of Kubernetes itself.
+pub(crate) fn has_owner(finalizer: &str) -> bool {
+    finalizer.contains('/') || FINALIZERS.contains(&finalizer)
+}
+
 /// Checks that a finalizer has a domain. A name without one is a slip of the pen unless Kubernetes
 /// knows it: no controller would ever take it off.
 pub(crate) fn finalizer_domain(name: &str, field: &str, errors: &mut Errors) {
-    if !name.contains('/') && !FINALIZERS.contains(&name) {
+    if !has_owner(name) {
         let why = "name is neither a standard finalizer name nor is it fully qualified";
         errors.invalid_text(field, name, why);
     }
