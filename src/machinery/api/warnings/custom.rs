@@ -1,17 +1,27 @@
-//! Custom resources and their definitions: finalizers without a domain, and formats that are not
-//! checked.
+//! Custom resources and their definitions: finalizers without a domain, rules that a stored value
+//! breaks, and formats that are not checked.
 
 use super::Found;
 use crate::gostr::quote;
+use crate::kinds::Kind;
 use crate::meta;
 use crate::validate::fields::has_owner;
 use crate::value::{at, list, map, text};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashSet};
 
+/// Warns of what a custom resource has. A rule of its schema that it breaks where it is as it was
+/// stored does not refuse it (`shouldRatchetError` upstream).
+pub(super) fn resource(kind: &Kind, object: &Value, old: Option<&Value>, found: &mut Found) {
+    if let (Some(custom), Some(old)) = (&kind.custom, old) {
+        custom.broken_before(object, old).iter().for_each(|error| found.push(error.to_string()));
+    }
+    finalizers(object, old, found);
+}
+
 /// Warns of new finalizers without a domain: two controllers may use the same name. The kinds of
 /// the table refuse them (`generateWarningsFromObj` upstream).
-pub(super) fn finalizers(object: &Value, old: Option<&Value>, found: &mut Found) {
+fn finalizers(object: &Value, old: Option<&Value>, found: &mut Found) {
     let stored: HashSet<&str> = old.map(|old| meta::finalizers(old).collect()).unwrap_or_default();
     let added: BTreeSet<&str> = meta::finalizers(object).filter(|name| !stored.contains(name)).collect();
     for name in added.into_iter().filter(|name| !has_owner(name)) {
@@ -85,9 +95,9 @@ fn collect<'a>(schema: &'a Value, formats: &mut BTreeSet<&'a str>) {
 
 #[cfg(test)]
 mod tests {
-    use crate::kinds::Kind;
+    use super::*;
     use crate::warnings::warnings;
-    use serde_json::{Value, json};
+    use serde_json::json;
 
     fn definition(schema: Value) -> Value {
         let names = json!({"plural": "tabs", "singular": "tab", "kind": "Tab", "listKind": "TabList"});
@@ -109,6 +119,21 @@ mod tests {
         assert_eq!(warnings(&kind, &new, None), both);
         assert_eq!(warnings(&kind, &new, Some(&object(&["hold"]))), both[..1]);
         assert_eq!(warnings(&kind, &new, Some(&new)), [""; 0]);
+    }
+
+    /// The rule came when the value was stored.
+    #[test]
+    fn a_rule_that_a_stored_value_breaks_is_told() {
+        let rules = json!([{"rule": "self < 5", "message": "too many"}, {"rule": "self >= oldSelf"}]);
+        let n = json!({"type": "integer", "x-kubernetes-validations": rules});
+        let spec = json!({"type": "object", "properties": {"n": n}});
+        let schema = json!({"type": "object", "properties": {"spec": spec}});
+        let kind: Kind = crate::custom::kinds_of(&definition(schema)).remove(0);
+        let object = |n: i64, label: &str| json!({"metadata": {"name": "t", "labels": {"a": label}}, "spec": {"n": n}});
+        let told = |new: i64| warnings(&kind, &object(new, "b"), Some(&object(7, "a")));
+        assert_eq!(told(7), ["spec.n: Invalid value: \"integer\": too many"]);
+        assert_eq!((told(8), told(3)), (vec![], vec![]), "a changed value is judged");
+        assert_eq!(warnings(&kind, &object(7, "a"), None), [""; 0]);
     }
 
     #[test]

@@ -69,7 +69,7 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
     let mut found = Found::default();
     let is_new = old.is_none();
     match (kind.group, kind.kind) {
-        _ if kind.custom.is_some() => custom::finalizers(object, old, &mut found),
+        _ if kind.custom.is_some() => custom::resource(kind, object, old, &mut found),
         ("", "Pod") if is_new => {
             label_as_name(object, "the Pod's hostname", &mut found);
             pod::pod(object, "", &mut found);
