@@ -90,6 +90,19 @@ fn the_fields_that_every_object_has_keep_their_types() {
         told(&format!("{path}.properties[spec].properties[pod]"))
     );
     assert_eq!(judged(spec(bad)), [""; 0], "other fields of these names have any type");
+    let (x, none) = (json!({"type": "string", "default": "x"}), json!({}));
+    let named = json!({"type": "object", "default": none, "properties": {"name": x}});
+    let other = json!({"type": "object", "default": none});
+    let defaults = json!({"kind": x, "metadata": named, "spec": other});
+    let why = "Forbidden: must not be set in top-level";
+    assert_eq!(
+        judged(json!({"type": "object", "properties": defaults})),
+        [
+            format!("{path}.properties[kind].default: {why} kind"),
+            format!("{path}.properties[metadata].default: {why} metadata"),
+            format!("{path}.properties[metadata].properties[name].default: {why} metadata"),
+        ]
+    );
     let described = json!({"metadata": {"type": "object", "description": "d"}});
     let told = judged(json!({"type": "object", "properties": described}));
     assert!(told.len() == 1 && told[0].contains("must not specify anything other than name"), "{told:?}");
