@@ -227,7 +227,11 @@ fn conditions(object: &Value, errors: &mut Errors) {
         }
         let other = if kind == "Approved" { "Denied" } else { "Approved" };
         if ["Approved", "Denied"].contains(&kind) && seen.contains(&other) {
-            errors.invalid_text(field("type"), kind, "Approved and Denied conditions are mutually exclusive");
+            errors.invalid_text(
+                "status.conditions",
+                kind,
+                "Approved and Denied conditions are mutually exclusive",
+            );
         }
         if seen.contains(&kind) {
             errors.duplicate(field("type"), &json!(kind));
@@ -357,6 +361,9 @@ mod tests {
         assert_eq!(told(&["Approved"], &[], "approval"), "");
         assert_eq!(told(&[], &["Denied"], "status"), refused("remove a condition of type \"Denied\""));
         assert_eq!(told(&["Approved", "Failed"], &["Approved"], "status"), "");
+        let both = told(&["Approved", "Denied"], &["Approved"], "approval");
+        let why = "Approved and Denied conditions are mutually exclusive";
+        assert_eq!(both, format!("status.conditions: Invalid value: \"Denied\": {why}"));
     }
 
     #[test]
