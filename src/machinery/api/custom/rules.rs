@@ -253,9 +253,9 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
         let said_path = text(said, "fieldPath");
         let why = match said_path {
             "" => None,
-            path if path.trim().is_empty() => Some("fieldPath must be non-empty if specified".to_string()),
-            path if has_breaks(path) => Some("fieldPath must not contain line breaks".to_string()),
-            path => field_path(path, schema).err().map(|e| format!("fieldPath must be a valid path: {e}")),
+            path if path.trim().is_empty() => Some("must be non-empty if specified".to_string()),
+            path if has_breaks(path) => Some("must not contain line breaks".to_string()),
+            path => field_path(path, schema).err().map(|e| format!("must be a valid path: {e}")),
         };
         if let Some(why) = why {
             errors.invalid_text(format!("{place}.fieldPath"), said_path, &why);
@@ -280,9 +280,9 @@ fn messages(said: &Json, place: &str, errors: &mut Errors) {
     let is_blank = |text: &str| !text.is_empty() && text.trim().is_empty();
     let (rule, message, field) = (text(said, "rule"), text(said, "message"), format!("{place}.message"));
     if is_blank(message) {
-        errors.invalid_text(field, message, "message must be non-empty if specified");
+        errors.invalid_text(field, message, "must be non-empty if specified");
     } else if has_breaks(message.trim()) {
-        errors.invalid_text(field, message, "message must not contain line breaks");
+        errors.invalid_text(field, message, "must not contain line breaks");
     } else if has_breaks(rule.trim()) && message.is_empty() {
         errors.required(field, "message must be specified if rule contains line breaks");
     }

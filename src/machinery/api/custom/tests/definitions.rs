@@ -350,11 +350,11 @@ fn a_rule_of_several_lines_has_a_message_of_one() {
         ),
         (
             json!({"rule": "self > 0", "message": " "}),
-            "message: Invalid value: \" \": message must be non-empty if specified",
+            "message: Invalid value: \" \": must be non-empty if specified",
         ),
         (
             json!({"rule": "self > 0", "message": "a\rb"}),
-            "message: Invalid value: \"a\\rb\": message must not contain line breaks",
+            "message: Invalid value: \"a\\rb\": must not contain line breaks",
         ),
         (
             json!({"rule": "self > 0", "messageExpression": " "}),
@@ -441,7 +441,7 @@ fn the_field_of_a_rule_is_one_of_the_schema() {
         ("a", "expected [ or . but got"),
         (".a.", "unexpected end of JSON path"),
         (".a['b", "unexpected end of JSON path"),
-        ("  ", "fieldPath must be non-empty if specified"),
+        ("  ", "must be non-empty if specified"),
     ] {
         let told = judged(path).unwrap_or_default();
         assert!(told.contains(why), "{path}: {told}");
