@@ -19,7 +19,7 @@ fn a_control_plane_on_a_real_etcd() {
 
     // Without a certificate it is told at once, not in a log.
     let refused = home.ropewalk(&["up", "--name", "t", "--detach", "--etcd", &url]);
-    assert!(refused.code != 0 && refused.err.contains("--cacert"), "{refused:?}");
+    assert!(refused.code != 0 && refused.err.contains("--etcd-cafile"), "{refused:?}");
 
     let cluster = up_on(&home, &url, dir.path());
     let any = any_kubectl();
