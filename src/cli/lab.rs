@@ -3,6 +3,7 @@
 use super::args::{Lab as Command, Output, Report};
 use super::beside;
 use super::codes::USAGE;
+use super::named::once;
 use super::running::if_running;
 use super::words::{Word, no_lab};
 use anyhow::anyhow;
@@ -204,7 +205,7 @@ fn fault_lines(labs: &Labs) -> Vec<String> {
 
 /// The labs that `lab test` shall prove: with `all` those that can be read. `None`: one is not
 /// there, or none was named; it is said. (A directory without labs has a fault that says so.)
-fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Option<Vec<Lab>> {
+pub(super) fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Option<Vec<Lab>> {
     if ids.is_empty() && !all {
         eprintln!("ropewalk: {}", lang.say(Word::NameLabs, &[]));
         return None;
@@ -219,7 +220,7 @@ fn chosen(labs: &Labs, ids: &[String], all: bool, lang: Lang) -> Option<Vec<Lab>
             }
         }
     }
-    Some(chosen)
+    Some(once(chosen, |lab| lab.id.as_str()))
 }
 
 /// `lab test --dry-run`: which labs need a cluster of their own, and how many were read.

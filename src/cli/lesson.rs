@@ -5,7 +5,7 @@ use super::codes::USAGE;
 use super::paths::absolute;
 use super::running::if_running;
 use super::words::{Word, no_lesson};
-use super::{lesson_new, preview, record};
+use super::{lesson_new, named::once, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
@@ -73,10 +73,10 @@ pub(crate) async fn run(
         }
         Command::Solve { id, all } => solve_connected(connection, &options, &place, id, all, lang).await,
         Command::Leave => leave(&place, lang).await,
-        Command::New { id } => lesson_new::new(&authors(lessons), &id, lang),
+        Command::New { id } => lesson_new::new(&authors(lessons, library::directory()), &id, lang),
         Command::Preview { directory, id } => preview::run(directory, id, only, lang).await,
         Command::Record { id } if kubeconfig.is_none() => {
-            record::run(&authors(lessons), &id, name, lang).await
+            record::run(&authors(lessons, library::directory()), &id, name, lang).await
         }
         Command::Record { .. } => {
             eprintln!("ropewalk: {}", lang.say(Say::RecordForeign, &[]));
@@ -108,9 +108,10 @@ fn odd_id(command: &Command) -> Option<&str> {
     (!is_word).then_some(id.as_str())
 }
 
-/// The directory in which an author writes lessons.
-fn authors(lessons: Option<PathBuf>) -> PathBuf {
-    lessons.unwrap_or_else(|| PathBuf::from("lessons"))
+/// The directory in which an author writes lessons: that of `--lessons`, else the one that the
+/// environment names, from which the lessons are read then.
+fn authors(lessons: Option<PathBuf>, named: Option<PathBuf>) -> PathBuf {
+    lessons.or(named).unwrap_or_else(|| PathBuf::from("lessons"))
 }
 
 /// Plays one step, or all of them, and then ends the cluster if it was started for this command.
@@ -190,7 +191,7 @@ fn asks_cluster(command: &Command) -> bool {
 /// The lessons that `lesson test` shall prove; prints the faults of the library. With a directory
 /// its lessons are meant, and not those that are built in. `None`: none was named, or one is not
 /// there; it is said.
-fn chosen(
+pub(super) fn chosen(
     library: &Library,
     lessons: Option<&Path>,
     only: bool,
@@ -219,7 +220,7 @@ fn chosen(
     if all {
         chosen = library.lessons.iter().filter(|lesson| is_meant(lesson)).cloned().collect();
     }
-    Some(chosen)
+    Some(once(chosen, |lesson| lesson.id.as_str()))
 }
 
 /// `lesson test --dry-run`: which lessons need a cluster of their own, and how many were read.
@@ -445,6 +446,14 @@ mod tests {
         assert!(korean.contains("--name 옵션을 빼세요"), "{korean}");
         let below = wrong_usage(&new(), false, MAIN, Some(Path::new("mine")), false, Lang::En);
         assert_eq!(below, None, "that is where it is written to");
+    }
+
+    #[test]
+    fn a_lesson_is_written_where_lessons_are_read() {
+        let path = |text: &str| Some(PathBuf::from(text));
+        assert_eq!(authors(path("given"), path("named")), Path::new("given"));
+        assert_eq!(authors(None, path("named")), Path::new("named"));
+        assert_eq!(authors(None, None), Path::new("lessons"));
     }
 
     /// A script may read the ids out of a file that others write.

@@ -6,9 +6,11 @@
 //! One program, one table of commands ([`args`]); each does its work in a room below and turns the
 //! outcome into a text and an exit code: 0 ok, 1 failed (for `why`: something is wrong; for
 //! `trace`: nothing was found), 2 usage, 128 + N ended by signal N, 141 the reader of the output
-//! left. `kubectl` and `etcdctl` end with codes of their own.
+//! left. `status` ends with 3 if the cluster does not run, with 4 if that is not known; `kubectl`
+//! and `etcdctl` end with codes of their own.
 //! ## Left out
-//! A command for classrooms: it is planned.
+//! Commands for classrooms, exams, images of one's own, nodes that join or leave, and the files of
+//! a bug report, and a file that describes a cluster (`up --config`): they are planned.
 //! ## Read next
 //! `cluster`, which `up` starts.
 
@@ -26,6 +28,7 @@ mod language;
 mod layout;
 mod lesson;
 mod lesson_new;
+mod named;
 mod net;
 mod paths;
 mod preview;
@@ -42,7 +45,7 @@ mod words;
 use args::{Args, Command, Net};
 use clap::Parser;
 use lang::Lang;
-use lang::charset::{eprintln, println};
+use lang::charset::{eprintln, print};
 use paths::absolute;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -88,16 +91,23 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(lang) = args.session.lang.filter(|_| !is_session) {
         ui::settings::ask_for(lang);
     }
-    if let Some(Command::Doctor { output }) = &args.command {
-        return finish(doctor::doctor(*output), None); // before there are threads
-    }
-    if let Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) = &args.command {
-        let peer = peer_kubeconfig.as_deref();
-        // Likewise.
-        return finish(bench(what, runs.map(usize::from), *output, peer, inside.clone()), None);
+    if let Some(done) = args.command.as_ref().and_then(without_threads) {
+        return finish(done, None);
     }
     let asked = args.session.lang;
     block_on(dispatch(args), asked)
+}
+
+/// Runs a command that forks, and therefore has to run before there are threads. `None`: another
+/// command.
+fn without_threads(command: &Command) -> Option<anyhow::Result<i32>> {
+    match command {
+        Command::Doctor { output } => Some(doctor::doctor(*output)),
+        Command::Bench { what, runs, output, peer_kubeconfig, inside } => {
+            Some(bench(what, runs.map(usize::from), *output, peer_kubeconfig.as_deref(), inside.clone()))
+        }
+        _ => None,
+    }
 }
 
 fn bench(
@@ -191,12 +201,11 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),
         Some(Command::Lang { to }) => language::run(to),
-        Some(Command::Doctor { output }) => doctor::doctor(output),
-        Some(Command::Bench { what, runs, output, peer_kubeconfig, inside }) => {
-            bench(&what, runs.map(usize::from), output, peer_kubeconfig.as_deref(), inside)
+        Some(command @ (Command::Doctor { .. } | Command::Bench { .. })) => {
+            without_threads(&command).unwrap_or(Ok(0))
         }
-        Some(Command::Version) => {
-            println!("ropewalk {} (Kubernetes {})", env!("CARGO_PKG_VERSION"), api::VERSION);
+        Some(Command::Version { output }) => {
+            print!("{}", version(output));
             Ok(0)
         }
         Some(Command::Completion { shell }) => {
@@ -222,9 +231,30 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
     }
 }
 
+/// The versions of this program and of Kubernetes, whose behaviour it has.
+fn version(output: Option<args::Output>) -> String {
+    let (own, kubernetes) = (env!("CARGO_PKG_VERSION"), api::VERSION);
+    match output {
+        Some(args::Output::Json) => {
+            format!("{:#}\n", serde_json::json!({"ropewalk": own, "kubernetes": kubernetes}))
+        }
+        None => format!("ropewalk {own} (Kubernetes {kubernetes})\n"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_program_can_read_the_version() {
+        let args = Args::try_parse_from(["ropewalk", "version", "-o", "json"]).unwrap();
+        let Some(Command::Version { output }) = args.command else { panic!("another command") };
+        let told: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
+        assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(told["kubernetes"], api::VERSION);
+        assert!(version(None).starts_with("ropewalk "));
+    }
 
     #[test]
     fn only_a_reader_that_left_ends_the_program_quietly() {

@@ -290,10 +290,10 @@ fn kind(chain: &str) -> String {
     chain.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
 
-/// What a Service's rules do, without the number that each node gives the Service. Nodes with equal
-/// results are shown together.
-fn alike(rules: &[&Installed]) -> Vec<Does> {
-    let plain = |rule: &&Installed| match rule.does.clone() {
+/// What rules do, without the number that each node gives a Service; of a rule of another program,
+/// which chain it is in and its text. Nodes with equal results are shown together.
+fn alike<'a>(rules: &[&'a Installed]) -> Vec<(Does, Option<(String, &'a str)>)> {
+    let plain = |rule: &Installed| match rule.does.clone() {
         Does::LeadsAddress { address, port, chain } => {
             Does::LeadsAddress { address, port, chain: kind(&chain) }
         }
@@ -303,7 +303,9 @@ fn alike(rules: &[&Installed]) -> Vec<Does> {
         Does::Chooses { map } => Does::Chooses { map: kind(&map) },
         other => other,
     };
-    rules.iter().map(plain).collect()
+    let foreign =
+        |rule: &'a Installed| (rule.does == Does::Other).then(|| (kind(&rule.within), rule.text.as_str()));
+    rules.iter().map(|&rule| (plain(rule), foreign(rule))).collect()
 }
 
 /// The rules of all nodes: Service by Service, and nodes that have the same ones together.
@@ -432,6 +434,16 @@ mod tests {
             "{page}"
         );
         assert!(!page.contains("Is the destination"), "{page}");
+    }
+
+    #[test]
+    fn rules_of_another_program_are_alike_only_if_they_read_the_same() {
+        let other = |text: &str| vec![Installed { text: text.into(), ..rule(None, 0, Does::Other) }];
+        let nodes: OfNodes = [("a", "drop"), ("b", "accept"), ("c", "drop")]
+            .map(|(node, text)| (node.to_string(), other(text)))
+            .into();
+        let page = page(Lang::En, &nodes, &BTreeMap::new(), 80);
+        assert!(page.contains("alike on 2 nodes: a, c\n") && page.contains("chain s0: accept"), "{page}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use ui::lesson::PageStyle;
 use ui::prose::harmless;
+use ui::terminal;
 use ui::texts::{Lang, Say};
 
 /// Pause between two looks at the folder.
@@ -57,14 +58,17 @@ async fn show(mut preview: Preview) -> anyhow::Result<i32> {
         let told;
         (preview, told) = looked.await?;
         if let Some(text) = told {
-            if std::io::stdout().is_terminal() {
-                print!("\x1b[H\x1b[2J\x1b[3J");
-            }
-            print!("{text}");
+            print!("{}", on_screen(&text, std::io::stdout().is_terminal() && !terminal::dumb()));
             let _ = std::io::stdout().flush(); // the next print tells of a reader that left
         }
         clock::pause(AGAIN).await;
     }
+}
+
+/// A text as it is printed: on a screen that can be emptied it stands alone, else below the others.
+fn on_screen(text: &str, can_be_emptied: bool) -> String {
+    let empty = if can_be_emptied { "\x1b[H\x1b[2J\x1b[3J" } else { "" };
+    format!("{empty}{text}")
 }
 
 impl Preview {
@@ -136,6 +140,12 @@ fn stamp(folder: &Path, depth: usize, stamps: &mut Stamps) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_that_knows_no_sequences_gets_none() {
+        assert_eq!(on_screen("A pod", false), "A pod");
+        assert!(on_screen("A pod", true).ends_with("\x1b[3JA pod"));
+    }
 
     #[test]
     fn a_change_of_a_file_is_shown_and_nothing_else() {

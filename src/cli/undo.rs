@@ -115,15 +115,16 @@ fn title(step: &Value) -> String {
 }
 
 /// Formats a step's time so that [`moment`] with the same `now` reads it back, to the second: with
-/// its date, unless it is the last such time before `now`.
+/// its date, unless it is the last such time before `now`; in UTC, if a clock that was set back has
+/// shown that time of that day before.
 fn time_text(at: jiff::Timestamp, now: &Zoned) -> String {
-    let at = at.to_zoned(now.time_zone().clone());
-    let short = at.strftime("%H:%M:%S").to_string();
-    let second = at.timestamp().as_second();
-    match moment(&short, now) {
-        Some(Moment::At(read)) if read.as_second() == second => short,
-        _ => at.strftime("%Y-%m-%dT%H:%M:%S").to_string(),
-    }
+    let local = at.to_zoned(now.time_zone().clone());
+    let forms = ["%H:%M:%S", "%Y-%m-%dT%H:%M:%S"].map(|form| local.strftime(form).to_string());
+    let is_read_back = |text: &String| match moment(text, now) {
+        Some(Moment::At(read)) => read.as_second() == at.as_second(),
+        _ => false,
+    };
+    forms.into_iter().find(is_read_back).unwrap_or_else(|| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string())
 }
 
 /// The steps with their times as [`moment`] reads them at `now`.
@@ -199,9 +200,13 @@ fn moment(text: &str, now: &Zoned) -> Option<Moment> {
         return Some(Moment::At(at.to_zoned(now.time_zone().clone()).ok()?.timestamp()));
     }
     if time_only && let Ok(time) = text.parse::<jiff::civil::Time>() {
-        let on = |date: jiff::civil::Date| date.to_datetime(time).to_zoned(now.time_zone().clone()).ok();
-        let today = on(now.date())?;
-        let then = if today > *now { on(now.date().yesterday().ok()?)? } else { today };
+        // A clock that is set back shows an hour twice, and one that is set forward leaves one out.
+        let shown = |date: jiff::civil::Date| {
+            let at = || now.time_zone().to_ambiguous_zoned(date.to_datetime(time));
+            let both = [at().later().ok()?, at().earlier().ok()?];
+            both.into_iter().find(|then| then <= now && then.time() == time)
+        };
+        let then = shown(now.date()).or_else(|| shown(now.date().yesterday().ok()?))?;
         return Some(Moment::At(then.timestamp()));
     }
     let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit())?);
@@ -339,5 +344,25 @@ mod tests {
             assert_eq!(text, expected);
             assert_eq!(moment(&text, &now), Some(Moment::At(at)));
         }
+    }
+
+    /// In Berlin, the clock shows 02:30 at 00:30Z and at 01:30Z of this day, and in March not once.
+    #[test]
+    fn an_hour_that_the_clock_shows_twice_is_the_last_one_before_now() {
+        let zone = TimeZone::posix("CET-1CEST,M3.5.0,M10.5.0/3").unwrap();
+        let at = |text: &str| text.parse::<jiff::Timestamp>().unwrap();
+        let (first, second) = (at("2026-10-25T00:30:00Z"), at("2026-10-25T01:30:00Z"));
+        for (now, at_then, expected) in [
+            ("2026-10-25T00:45:00Z", first, "02:30:00"),
+            ("2026-10-25T01:45:00Z", second, "02:30:00"),
+            ("2026-10-25T01:45:00Z", first, "2026-10-25T02:30:00"),
+            ("2026-10-26T09:00:00Z", second, "2026-10-25T01:30:00Z"),
+        ] {
+            let now = at(now).to_zoned(zone.clone());
+            assert_eq!(time_text(at_then, &now), expected, "{now}");
+            assert_eq!(moment(expected, &now), Some(Moment::At(at_then)), "{now}");
+        }
+        let now = at("2026-03-29T09:00:00Z").to_zoned(zone);
+        assert_eq!(moment("02:30:00", &now), Some(Moment::At(at("2026-03-28T01:30:00Z"))), "the day before");
     }
 }

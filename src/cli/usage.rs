@@ -11,12 +11,14 @@ use ui::{self, settings};
 
 /// Words that learners type at the prompt, each with a line that works.
 const EXAMPLES: &[(&str, &str)] = &[
+    ("doctor", "doctor · doctor -o json"),
     ("drill", "drill · drill --seed 417 · drill check · drill stop"),
     ("fault", "fault kill kube-scheduler"),
     ("lab", "lab list · lab start ID · lab check · lab grade"),
     ("lang", "lang · lang en · lang ko"),
     ("progress", "progress · progress -o json"),
     ("rewind", "rewind 812 · rewind 10:42:07 · rewind 5m · undo --list"),
+    ("status", "status · status -o json"),
     ("trace", "trace · trace pod/web"),
     ("undo", "undo · undo 2 · undo --list"),
     ("redo", "redo"),

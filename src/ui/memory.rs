@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 /// share counts once. `None`: the process has ended, or another user's may not be looked at.
 pub(crate) fn of_tree(root: i32) -> Option<u64> {
     let parents: BTreeMap<i32, i32> =
-        std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| parent_of(&entry)).collect();
+        std::fs::read_dir("/proc").ok()?.flatten().filter_map(|entry| with_parent(&entry)).collect();
     let (mut next, mut bytes) = (vec![root], 0);
     while let Some(pid) = next.pop() {
         match std::fs::read_to_string(format!("/proc/{pid}/smaps_rollup")) {
@@ -22,13 +22,9 @@ pub(crate) fn of_tree(root: i32) -> Option<u64> {
 }
 
 /// A process of `/proc` and its parent.
-fn parent_of(entry: &std::fs::DirEntry) -> Option<(i32, i32)> {
+fn with_parent(entry: &std::fs::DirEntry) -> Option<(i32, i32)> {
     let pid = entry.file_name().to_str()?.parse().ok()?;
-    let stat = std::fs::read(entry.path().join("stat")).ok()?; // it may have ended
-    // After the name in brackets, which may be no UTF-8: the state, then the parent
-    // (proc_pid_stat(5)).
-    let parent =
-        String::from_utf8_lossy(&stat).rsplit(')').next()?.split_whitespace().nth(1)?.parse().ok()?;
+    let parent = linux::process::parent_of(pid)?; // it may have ended
     Some((pid, parent))
 }
 

@@ -273,7 +273,9 @@ impl Shared<'_> {
         cluster.close().await;
         self.took += began.elapsed();
         let broken = walked.err()?;
-        self.broken.push(format!("{}: its cases are tried again alone, {broken}", self.lesson.steps[at].id));
+        // Behind the last step the commands of the text are played: that may be interrupted, too.
+        let step = self.lesson.steps.get(at)?;
+        self.broken.push(format!("{}: its cases are tried again alone, {broken}", step.id));
         Some(at)
     }
 

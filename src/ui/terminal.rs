@@ -19,7 +19,7 @@ pub fn is_terminal() -> bool {
 
 /// A terminal that knows no sequences, or of which nothing is known: they would stand on it as they
 /// are.
-pub(crate) fn dumb() -> bool {
+pub fn dumb() -> bool {
     std::env::var_os("TERM").is_none_or(|t| t == "dumb" || t.is_empty())
 }
 

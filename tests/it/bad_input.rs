@@ -59,9 +59,9 @@ fn wrong_command_lines_are_usage_errors() {
         assert!(!left.exists() && !home.path().join("clusters/main").exists());
     }
     home.ropewalk(&["down"]).ok();
-    let status: serde_json::Value =
-        serde_json::from_str(&home.ropewalk(&["status", "-o", "json"]).ok()).expect("JSON");
-    assert_eq!(status["state"], "absent");
+    let said = home.ropewalk(&["status", "-o", "json"]);
+    let status: serde_json::Value = serde_json::from_str(&said.out).expect("JSON");
+    assert_eq!((&status["state"], said.code), (&serde_json::json!("absent"), 3), "{said:?}");
     // What ends or wipes a cluster speaks the learner's language.
     std::fs::create_dir_all(home.path().join("clusters/main")).expect("a directory");
     for (words, part) in

@@ -199,7 +199,7 @@ fn rounds(options: &[&str], default: u64) {
             let victims = rounds.round(&cluster, round, draw(seed, round));
             *died.entry(victims).or_default() += 1;
             // gone, as the next start sees it
-            let status = || home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+            let status = || home.ropewalk(&["status", "--name", "t", "-o", "json"]).out;
             eventually(PATIENCE, status, |s| s.contains("\"stopped\""));
             std::mem::forget(cluster);
         }

@@ -179,7 +179,7 @@ fn ends(home: &Home, who: &str, from: usize) {
         // What was born meanwhile may still be ending.
         eventually(PATIENCE, || Footprint::of(home).left(), |left| left.is_empty());
         assert_eq!(Host::now(), host, "{who}, {what}: the host itself");
-        let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+        let status = home.ropewalk(&["status", "--name", "t", "-o", "json"]).out;
         assert!(status.contains("\"stopped\""), "{who}, {what}: {status}");
         std::mem::forget(running); // it has ended already
     }

@@ -208,7 +208,7 @@ fn a_cluster_that_ran_before_stays_and_one_that_was_started_ends() {
     let home = Home::new();
     let _down = Down(&home);
     let state = |home: &Home| {
-        let found = home.ropewalk(&["status", "--name", "t", "-o", "json"]).ok();
+        let found = home.ropewalk(&["status", "--name", "t", "-o", "json"]).out;
         serde_json::from_str::<serde_json::Value>(&found).unwrap()["state"].as_str().unwrap().to_string()
     };
     home.ropewalk(&["up", "--name", "t", "--workers", "0", "--detach", "--wait"]).ok();

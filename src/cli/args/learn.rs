@@ -54,7 +54,8 @@ pub(crate) enum Lesson {
     New { id: String },
     /// Open a prompt, and write what you do there as the draft of a lesson
     #[command(
-        after_help = "The draft is written when you leave the prompt: to lessons/TRACK/NN-name, or below --lessons DIR.
+        after_help = "The draft is written when you leave the prompt: to lessons/TRACK/NN-name, or below --lessons DIR
+or $ROPEWALK_LESSONS.
 A folder that is there is never written to. Each command that changed an object, or asked for one, becomes
 a step with its solution and proposed checks; what is left for you to write is marked TODO.
 Lines are written as you type them, so type no passwords."

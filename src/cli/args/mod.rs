@@ -88,6 +88,9 @@ pub(crate) enum Command {
         name: String,
     },
     /// Show what runs
+    #[command(
+        after_help = "Exit code 0: the cluster runs, or is being started; 3: it does not run; 4: not known."
+    )]
     Status {
         #[arg(long, default_value = "main")]
         name: String,
@@ -126,7 +129,8 @@ or the end of the session removes it.")]
         /// Play on the cluster behind this kubeconfig instead of one of Ropewalk's own
         #[arg(long, value_name = "FILE", conflicts_with_all = ["name", "api_port"])]
         kubeconfig: Option<std::path::PathBuf>,
-        /// Start the cluster that the lesson declares without asking
+        /// Do not ask before the cluster that the lesson declares is started, nor before the
+        /// lesson's setup deletes what you made. The interface asks about the latter all the same
         #[arg(short, long)]
         yes: bool,
         #[command(flatten)]
@@ -413,7 +417,10 @@ etcd and crun are used where they are on PATH.")]
         inside: Option<std::path::PathBuf>,
     },
     /// Print the version
-    Version,
+    Version {
+        #[arg(short, long, value_enum)]
+        output: Option<Output>,
+    },
     /// Print a completion script for a shell
     Completion {
         #[arg(value_enum)]

@@ -15,7 +15,7 @@ use serde_json::Value;
 use std::io::{IsTerminal, Write};
 use std::time::Duration;
 use ui::texts::{Lang, Say};
-use ui::{connection, settings};
+use ui::{connection, settings, terminal};
 
 /// What to start: what the cluster was made of, changed by what the command line says.
 fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
@@ -75,16 +75,31 @@ fn progress_line(value: &Value) -> String {
     )
 }
 
-/// A line of a terminal that each progress overwrites. It is erased at the end of the wait, also of
-/// one that fails: an error begins its own line.
-struct ProgressLine<W: Write>(Option<W>);
+/// The progress at a terminal: a line that each progress overwrites, and that is erased at the end
+/// of the wait, also of one that fails: an error begins its own line. A terminal that knows no
+/// sequences gets a line for each change.
+struct ProgressLine<W: Write> {
+    /// `None`: standard error is no terminal, so nothing is shown.
+    terminal: Option<W>,
+    is_dumb: bool,
+    shown: String,
+}
 
 impl<W: Write> ProgressLine<W> {
+    fn new(terminal: Option<W>, is_dumb: bool) -> Self {
+        ProgressLine { terminal, is_dumb, shown: String::new() }
+    }
+
+    /// Shows a text; an empty one erases the line, so that another text can stand there.
     fn show(&mut self, text: &str) {
-        if let Some(terminal) = &mut self.0 {
-            // A closed terminal needs no progress.
-            let _ = write!(terminal, "\r\x1b[K{text}").and_then(|()| terminal.flush());
-        }
+        let Some(terminal) = &mut self.terminal else { return };
+        let written = match self.is_dumb {
+            true if text.is_empty() || text == self.shown => return,
+            true => writeln!(terminal, "{text}"),
+            false => write!(terminal, "\r\x1b[K{text}"),
+        };
+        let _ = written.and_then(|()| terminal.flush()); // a closed terminal needs no progress
+        self.shown = text.into();
     }
 }
 
@@ -118,7 +133,7 @@ fn late_news(lang: Lang, told: &mut Option<String>, value: &Value) -> Option<Str
 async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
     let mut control = Control::connect(place).await?;
     let mut value = control.ask(&Ask::Wait).await?;
-    let mut line = ProgressLine(std::io::stderr().is_terminal().then(std::io::stderr));
+    let mut line = ProgressLine::new(std::io::stderr().is_terminal().then(std::io::stderr), terminal::dumb());
     let (lang, log) = (settings::language(None, &place.home), place.log().display().to_string());
     let (late, over, mut told) = (clock::deadline(LATE), clock::deadline(WHOLE_MAX), None);
     loop {
@@ -269,10 +284,20 @@ mod tests {
     #[test]
     fn an_error_does_not_follow_the_progress_on_its_line() {
         let mut shown = Vec::new();
-        let mut line = ProgressLine(Some(&mut shown));
+        let mut line = ProgressLine::new(Some(&mut shown), false);
         line.show("store ..");
         drop(line);
         assert_eq!(String::from_utf8(shown).unwrap(), "\r\x1b[Kstore ..\r\x1b[K");
+    }
+
+    /// As in Emacs, where sequences would stand between the words.
+    #[test]
+    fn a_terminal_that_knows_no_sequences_gets_a_line_for_each_progress() {
+        let mut shown = Vec::new();
+        let mut line = ProgressLine::new(Some(&mut shown), true);
+        ["store ..", "store ..", "", "store ..", "store ok"].iter().for_each(|text| line.show(text));
+        drop(line);
+        assert_eq!(String::from_utf8(shown).unwrap(), "store ..\nstore ok\n");
     }
 
     #[test]

@@ -1,28 +1,30 @@
 //! `status`: a cluster as it answers for itself, or as its files describe it.
 
 use crate::args::Output;
+use crate::codes::{NOT_RUNNING, UNKNOWN};
 use crate::words::Word;
 use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use cluster::{Error, Place, Refusal, Spec};
 use lang::Lang;
-use lang::charset::println;
+use lang::charset::{eprintln, println};
 use serde_json::{Value, json};
 use ui::settings;
 use ui::texts::Say;
 
-/// `status`: what a cluster is made of and how it is, as text or JSON.
+/// `status`: what a cluster is made of and how it is, as text or JSON. Returns the exit code, which
+/// says whether it runs.
 pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result<i32> {
     let place = Home::find()?.cluster(name)?;
-    let running = match Control::connect(&place).await {
-        Ok(mut control) => match control.ask(&Ask::Status).await {
-            Ok(status) => Some(status),
-            // It ended between the question and its answer: it is a cluster that does not run.
-            Err(Error::Ended) => None,
-            Err(other) => return Err(other.into()),
-        },
-        Err(Error::NotRunning(_)) => None,
-        Err(unknown) => return Err(unknown.into()),
+    let lang = settings::language(None, &place.home);
+    let running = match ask(&place).await {
+        Ok(status) => Some(status),
+        // Ended: between the question and its answer.
+        Err(Error::NotRunning(_) | Error::Ended) => None,
+        Err(unknown) => {
+            eprintln!("ropewalk: {}", unknown.say(lang));
+            return Ok(UNKNOWN);
+        }
     };
     // What a damaged file says is of no interest as long as the cluster answers for itself.
     let known = if running.is_some() { None } else { Spec::load(&place)? };
@@ -42,9 +44,8 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
     });
     if output == Some(Output::Json) {
         std::println!("{}", serde_json::to_string_pretty(&status)?);
-        return Ok(0);
+        return Ok(code(&status));
     }
-    let lang = settings::language(None, &place.home);
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
     println!("cluster     {}", text("name"));
     println!("state       {}", text("state"));
@@ -60,10 +61,23 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
         println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
     }
-    if status["state"] != "running" && status["state"] != "starting" {
+    let code = code(&status);
+    if code == NOT_RUNNING {
         println!("\n{}", advice(&place, lang));
     }
-    Ok(0)
+    Ok(code)
+}
+
+async fn ask(place: &Place) -> Result<Value, Error> {
+    Control::connect(place).await?.ask(&Ask::Status).await
+}
+
+/// The exit code for a status. A cluster that is being started has processes: it runs.
+fn code(status: &Value) -> i32 {
+    match status["state"].as_str() {
+        Some("running" | "starting") => 0,
+        _ => NOT_RUNNING,
+    }
 }
 
 /// What is said of a node. Null: whether it is ready is not known.
@@ -92,6 +106,20 @@ mod tests {
         let told = |ready: Value| mark(Lang::En, &ready);
         assert_eq!([told(json!(true)), told(json!(false))], ["ready", "not ready"]);
         assert!(told(Value::Null).starts_with("not known"));
+    }
+
+    /// A script asks whether it has to start the cluster.
+    #[tokio::test]
+    async fn the_exit_code_says_whether_a_cluster_runs() {
+        let codes = ["running", "starting", "stopped", "absent"].map(|state| code(&json!({"state": state})));
+        assert_eq!(codes, [0, 0, NOT_RUNNING, NOT_RUNNING]);
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        place.make().unwrap();
+        assert!(matches!(ask(&place).await, Err(Error::NotRunning(name)) if name == "main"));
+        // Whether the cluster behind this runs cannot be found out.
+        std::os::unix::fs::symlink(place.socket(), place.socket()).unwrap();
+        assert!(!matches!(ask(&place).await, Ok(_) | Err(Error::NotRunning(_) | Error::Ended)));
     }
 
     /// `up` would refuse to start it.

@@ -133,7 +133,8 @@ fn has_redirected_itself(shell: &str, now: &Path) -> bool {
     const ACCESS: u32 = 0o3;
     let program = std::fs::read_link(format!("/proc/{shell}/exe")).unwrap_or_default();
     let is_shell = program.file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name));
-    let above = parent_of(shell).and_then(|parent| target(&parent, "1"));
+    let above = shell.parse().ok().and_then(linux::process::parent_of);
+    let above = above.and_then(|parent| target(&parent.to_string(), "1"));
     if !is_shell || above.is_some_and(|above| above == now) {
         return false;
     }
@@ -148,14 +149,6 @@ fn has_redirected_itself(shell: &str, now: &Path) -> bool {
     let descriptors = std::fs::read_dir(format!("/proc/{shell}/fd")).into_iter().flatten().flatten();
     let mut numbers = descriptors.filter_map(|entry| entry.file_name().into_string().ok());
     numbers.any(|number| number.parse::<u32>().is_ok_and(|n| n >= 10) && is_kept(&number))
-}
-
-/// The parent of a process. After its name in brackets, which may be no UTF-8, stand its state and
-/// its parent (proc_pid_stat(5)).
-fn parent_of(process: &str) -> Option<String> {
-    let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
-    let stat = String::from_utf8_lossy(&stat);
-    Some(stat.rsplit(')').next()?.split_whitespace().nth(1)?.to_string())
 }
 
 /// Waits for a signal that asks this program to end, and returns its number. Its default action

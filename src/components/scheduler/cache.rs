@@ -17,7 +17,7 @@ use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// All nodes with the pods on them, as the watches tell of them, and the pods that are assumed on a
+/// All nodes with the pods on them, as the watches report them, and the pods that are assumed on a
 /// node.
 #[derive(Default)]
 pub(crate) struct Cache(Mutex<State>);
@@ -63,8 +63,8 @@ pub(crate) fn is_live(pod: &Pod) -> bool {
 }
 
 impl Cache {
-    /// Makes a cache of what these informers know, and of what they will hear. Its handlers come
-    /// before those that are added later, so a later handler finds its change here.
+    /// Makes a cache of what these informers know, and keeps it up to date with their changes. Its
+    /// handlers run before those that are added later, so a later handler finds its change here.
     pub(crate) fn follow(pods: &Informer<Pod>, nodes: &Informer<Node>) -> Arc<Cache> {
         let cache = Arc::new(Cache::default());
         let c = cache.clone();
@@ -90,6 +90,19 @@ impl Cache {
         let assumed = Assumed { node: node.into(), uid: pod.metadata.uid.clone() };
         state.assumed.insert(key.clone(), assumed);
         state.place(key);
+    }
+
+    /// Returns whether this cache has handled the change that brought this very pod. An informer's
+    /// store is ahead of its handlers, and a pod that is assumed before that is counted on no node.
+    ///
+    /// ```text
+    /// the watch        web-0 (uid 1) is deleted, web-0 (uid 2) is made
+    /// the informer     has uid 2
+    /// the cache        has uid 1 until the handlers run
+    /// the scheduler    looks at web-0, which is in the queue since before: uid 2 is not seen
+    /// ```
+    pub(crate) fn has_seen(&self, key: &Key, pod: &Pod) -> bool {
+        self.lock().pods.get(key).is_some_and(|seen| seen.uid == pod.metadata.uid)
     }
 
     /// Returns whether this very pod is assumed on a node: another one of its name may be.

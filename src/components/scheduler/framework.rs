@@ -27,20 +27,20 @@ pub(crate) struct Refusal {
     /// not be allowed to see the node's taints.
     pub detail: Option<String>,
     /// Evicting other pods would not help. Upstream: `UnschedulableAndUnresolvable`.
-    pub final_: bool,
+    pub is_final: bool,
 }
 
 impl Refusal {
     /// A refusal that no eviction of other pods would change.
     pub(crate) fn unresolvable(filter: &'static str, reason: impl Into<String>) -> Refusal {
-        Refusal { filter, reason: reason.into(), detail: None, final_: true }
+        Refusal { filter, reason: reason.into(), detail: None, is_final: true }
     }
 }
 
 impl From<volumes::Refusal> for Refusal {
     fn from(found: volumes::Refusal) -> Refusal {
         let (filter, reason) = (found.filter, found.reason.into());
-        Refusal { filter, reason, detail: None, final_: found.is_final }
+        Refusal { filter, reason, detail: None, is_final: found.is_final }
     }
 }
 

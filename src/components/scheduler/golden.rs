@@ -52,7 +52,7 @@ impl Runner for Nodes {
     }
 }
 
-/// `K=V` or `K:EFFECT` in two.
+/// Splits `K=V` or `K:EFFECT`.
 fn two(text: &str) -> Result<(&str, &str), String> {
     text.split_once(['=', ':']).ok_or_else(|| format!("{text:?} has one part"))
 }
@@ -116,7 +116,7 @@ fn pod(args: &mut Args<'_>) -> Result<Pod, Box<dyn Error>> {
     }))?)
 }
 
-/// What each node was told, and where the pod goes.
+/// Prints the verdict of each node, and then the chosen node or the message of `FailedScheduling`.
 fn shown(pod: &Pod, decision: &Decision) -> Result<String, std::fmt::Error> {
     let mut out = String::new();
     for verdict in &decision.verdicts {

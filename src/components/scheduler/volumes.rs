@@ -13,7 +13,7 @@ use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A claim that waits for a decision.
+/// An unbound claim of the pod: its volume is chosen together with the node.
 #[derive(Clone, Debug)]
 pub(crate) struct Open {
     pub key: Key,
@@ -21,9 +21,9 @@ pub(crate) struct Open {
     /// Its class can make a volume. On any node: `allowedTopologies` of the class are not looked
     /// at.
     pub provisioned: bool,
-    /// It was decided already: no other node will do.
+    /// The node for which a volume was requested already: the pod can go to no other one.
     pub node: Option<String>,
-    /// Another pod's binding is on its way that gives it a volume.
+    /// The binding of another pod, which is on its way, gives it a volume.
     pub is_shared: bool,
     /// The volumes that fit the claim and that no binding on its way reserves. A node gets the
     /// first that it can reach. They are kept because every node asks, and `fits` is costly.
@@ -48,21 +48,22 @@ impl Open {
 /// How an open claim gets its volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Choice {
-    /// It takes this one, which is there.
+    /// This volume, which exists, is reserved for it.
     Reserve(Arc<PersistentVolume>),
-    /// The provisioner makes one on the node.
+    /// The provisioner makes a volume on the node.
     Provision,
-    /// It is on its way already.
+    /// Its volume was requested before, by this pod or another one; the binding waits for it.
     Await,
 }
 
 /// The volumes of one pod.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Volumes {
-    /// Of its bound claims.
+    /// The volumes of its bound claims.
     pub bound: Vec<Arc<PersistentVolume>>,
+    /// Its unbound claims.
     pub open: Vec<Open>,
-    /// Another pod has a claim that only one may have.
+    /// Another pod uses one of its claims that only one pod may use (ReadWriteOncePod).
     pub is_taken: bool,
 }
 
@@ -84,9 +85,9 @@ pub(crate) struct Unready {
 }
 
 impl Volumes {
-    /// A volume for every open claim on this node; `None` if one of them gets none. Each takes the
-    /// one that is reserved for it, or else the smallest that fits and that no other takes: with
-    /// volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, whatever their order. Where
+    /// Chooses a volume for every open claim on this node; `None` if one of them gets none. Each
+    /// takes the one that is reserved for it, or else the smallest that fits and that no other
+    /// takes: with volumes of 1Gi and 5Gi, claims of 1Gi and 2Gi take one each, in any order. Where
     /// claims have the same choice, the smallest claim takes the smallest volume, as upstream:
     /// with volumes of 5Gi and 10Gi, the claim of 1Gi takes that of 5Gi.
     pub(crate) fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
@@ -146,7 +147,7 @@ pub(crate) struct OnTheirWay {
 }
 
 impl OnTheirWay {
-    /// The choices of one pod's binding to a node.
+    /// Notes what the binding of a pod to a node takes.
     pub(crate) fn add(&mut self, pod: &Pod, node: &str, choices: &[(Open, Choice)]) {
         let owner = &pod.metadata.uid;
         for (open, choice) in choices {
@@ -161,7 +162,7 @@ impl OnTheirWay {
         }
     }
 
-    /// The pod's binding has ended.
+    /// Forgets what the binding of a pod takes: it has ended.
     pub(crate) fn remove(&mut self, pod: &Pod) {
         self.volumes.retain(|_, owner| *owner != pod.metadata.uid);
         self.claims.retain(|_, (_, owner)| *owner != pod.metadata.uid);

@@ -119,6 +119,13 @@ pub fn exit_now(code: i32) -> ! {
     unsafe { libc::_exit(code) }
 }
 
+/// Returns the parent of a process; `None` once the process has ended. It is the fourth word of
+/// /proc/PID/stat, whose second is a name in brackets that may hold any bytes (proc_pid_stat(5)).
+pub fn parent_of(pid: i32) -> Option<i32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    String::from_utf8_lossy(&stat).rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Opens a descriptor for a process by its number. The caller must know that the number is not a
 /// stranger's, e.g. its own parent's.
 ///

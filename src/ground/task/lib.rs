@@ -237,9 +237,7 @@ impl Crew {
                     () = stop.cancelled() => return, // informers, for example, would not stop by themselves
                 };
                 drop(kept);
-                let say = || tracing::error!(crew = name, ?end, "a crew ended and is started again");
-                // The subscriber may panic too. There is no other place to report that.
-                let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
+                log(|| tracing::error!(crew = name, ?end, "a crew ended and is started again"));
                 pause = restart_pause(began.elapsed(), pause);
                 tokio::select! {
                     () = clock::pause(pause) => {}
@@ -344,7 +342,7 @@ impl Crew {
         self.abort_main();
         drop(tasks); // a JoinSet aborts its tasks when it is dropped
         if is_first {
-            tracing::debug!(crew = &*self.name, "crew was killed");
+            log(|| tracing::debug!(crew = &*self.name, "crew was killed"));
         }
     }
 
@@ -395,6 +393,12 @@ impl std::ops::Deref for Owned {
     fn deref(&self) -> &Crew {
         &self.0
     }
+}
+
+/// Logs, and goes on if the subscriber panics: there is no other place to report that. A kill may
+/// come from the drop of an [`Owned`] during a panic, where another panic would end the program.
+fn log(say: impl FnOnce()) {
+    let _ = std::panic::catch_unwind(AssertUnwindSafe(say));
 }
 
 async fn task_result<F, E>(task: F) -> Result<(), String>

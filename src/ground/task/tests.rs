@@ -263,8 +263,8 @@ async fn a_crew_that_is_kept_is_started_again_whatever_panics() {
     });
     tokio::time::sleep(START_AGAIN * 5).await;
     assert_eq!(*starts.lock(), 3);
-    drop(subscriber); // the kill is logged, too
     owner.kill();
+    drop(subscriber);
 }
 
 #[tokio::test]
@@ -275,6 +275,17 @@ async fn a_panic_of_an_essential_task_is_the_end_also_if_it_cannot_be_logged() {
     let crew = Crew::new("t");
     crew.spawn_essential(async { assert!(std::hint::black_box(false), "boom") });
     assert_eq!(crew.wait().await, End::Panicked("boom".into()));
+}
+
+/// The caller of the kill, such as the kubelet, has its own work to go on with.
+#[tokio::test]
+async fn a_kill_that_cannot_be_logged_is_a_kill() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(Panics));
+    let crew = Crew::new("t");
+    crew.kill();
+    assert_eq!(crew.ended(), Some(End::Killed));
 }
 
 #[tokio::test]

@@ -168,6 +168,14 @@ mod tests {
             ("apps", "v1", "ControllerRevision", data.clone(), data),
             ("rbac.authorization.k8s.io", "v1", "Role", json!({"rules": []}), json!({"rules": []})),
             ("", "v1", "ConfigMap", json!({"data": {"a": ""}, "binaryData": {}}), json!({"data": {"a": ""}})),
+            ("apps", "v1", "Deployment", json!({"status": {"replicas": 0}}), json!({"status": {}})),
+            (
+                "apps",
+                "v1",
+                "ReplicaSet",
+                json!({"status": {"replicas": 0}}),
+                json!({"status": {"replicas": 0}}),
+            ),
         ] {
             assert_eq!(stored(group, version, kind, object), want, "{kind}");
         }

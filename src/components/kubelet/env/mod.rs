@@ -215,7 +215,7 @@ impl Facts<'_> {
             "metadata.uid" => text(&meta.uid),
             "metadata.labels" => lines(&meta.labels),
             "metadata.annotations" => lines(&meta.annotations),
-            "spec.nodeName" => self.node_name.to_string(),
+            "spec.nodeName" | "spec.host" => self.node_name.to_string(),
             "spec.serviceAccountName" => {
                 self.pod.spec.as_ref().and_then(|s| s.service_account_name.clone()).unwrap_or_default()
             }

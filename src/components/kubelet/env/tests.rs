@@ -54,6 +54,16 @@ fn references_that_multiply_are_refused_before_they_are_made() {
     assert_eq!(with(one, &sources).unwrap()[0].1.len(), 1 << 20, "one such value is the kernel's to refuse");
 }
 
+#[test]
+fn the_node_has_an_old_name_too() {
+    let pod = Pod::default();
+    let (node_ip, pod_ip) = (String::new(), String::new());
+    let facts = Facts { pod: &pod, node_name: "n", node_ip, pod_ip, allocatable: Amount::default() };
+    for path in ["spec.nodeName", "spec.host"] {
+        assert_eq!(facts.field(path).as_deref(), Ok("n"), "{path}");
+    }
+}
+
 /// The API bounds neither the ports of a Service nor the Services of a namespace.
 #[test]
 fn variables_of_services_are_counted_before_they_are_made() {

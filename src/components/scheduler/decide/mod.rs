@@ -70,7 +70,7 @@ impl Decision {
             filter: r.filter.into(),
             reason: r.reason.clone(),
             detail: r.detail.clone(),
-            final_: r.final_,
+            final_: r.is_final,
         };
         let verdict = |v: &Verdict| tap::Verdict {
             node: v.node.clone(),
@@ -108,7 +108,7 @@ impl Decision {
         let mut parts: Vec<String> = counts.iter().map(|(reason, n)| format!("{n} {reason}")).collect();
         parts.sort();
         let reasons = parts.join(", ");
-        let unresolvable = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.final_)).count();
+        let unresolvable = self.verdicts.iter().filter(|v| v.refused.iter().any(|r| r.is_final)).count();
         let mut preemption = Vec::new();
         if total > unresolvable {
             let nodes = total - unresolvable;

@@ -199,7 +199,7 @@ fn a_node_takes_as_many_pods_as_it_says_and_its_size_is_no_trap() {
     let hopeless = |allocatable| {
         let node = node_of(allocatable);
         let decision = decide(&pod, &[node], &Volumes::default(), &Rng::seeded(1));
-        decision.verdicts[0].refused.iter().any(|r| r.final_)
+        decision.verdicts[0].refused.iter().any(|r| r.is_final)
     };
     assert!(!hopeless(serde_json::json!({"cpu": "4", "memory": "8Gi"})));
     let huge = node_of(serde_json::json!({"cpu": "4", "memory": "1Ei", "pods": "9"}));

@@ -27,6 +27,6 @@ impl Plugin for NodePorts {
             return Vec::new();
         }
         let reason = host_ports::CONFLICT.into();
-        vec![Refusal { filter: self.name(), reason, detail: None, final_: false }]
+        vec![Refusal { filter: self.name(), reason, detail: None, is_final: false }]
     }
 }

@@ -32,7 +32,7 @@ impl Plugin for NodeResourcesFit {
         // More than the node could ever give: to evict its pods would not help. Upstream never says
         // that of the number of pods.
         let never = lacking_resources(state, (Amount::default(), &Scalars::new()), node);
-        let final_ = never.iter().any(|resource| resource != "pods");
+        let is_final = never.iter().any(|resource| resource != "pods");
         let reason = |resource: String| match resource.as_str() {
             "pods" => "Too many pods".to_string(),
             resource => format!("Insufficient {resource}"),
@@ -41,7 +41,7 @@ impl Plugin for NodeResourcesFit {
             filter: "NodeResourcesFit",
             reason: reason(resource),
             detail: None,
-            final_,
+            is_final,
         };
         lacking.into_iter().map(refusal).collect()
     }

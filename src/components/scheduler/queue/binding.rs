@@ -98,7 +98,7 @@ impl Scheduler {
         if !requested.is_empty() {
             let bound = self.await_volumes(&requested, node, key, pod).await;
             let bound = bound.and_then(|()| self.volumes_are_on(pod, node));
-            bound.map_err(|why| failure("PreBind", "VolumeBinding", why))?;
+            bound.map_err(|why| failure("PreBind", "VolumeBinding", format!("binding volumes: {why}")))?;
         }
         let binding = binding(pod, key, node, version);
         let api = client.within::<Pod>(&key.namespace);

@@ -146,7 +146,8 @@ pub(super) async fn run(crew: &Crew, config: Config) {
 }
 
 impl Scheduler {
-    /// Reads everything that a decision needs, and then hears of what changes.
+    /// Waits until the caches hold everything that a decision needs, and then adds the handlers
+    /// that put pods into the queue.
     async fn follow(self: &Arc<Self>) {
         futures::join!(
             self.pods.synced(),
@@ -156,9 +157,9 @@ impl Scheduler {
             self.classes.synced()
         );
         let s = self.clone();
-        // What matters most goes first, as upstream's PrioritySort; of equals, what waits for
-        // longest. Set before the pods that are there already come into the queue: they are ranked
-        // then.
+        // The pod of highest priority goes first, as upstream's PrioritySort; of equals, the one
+        // that waits for longest. Set before the pods that exist already come into the queue: a pod
+        // is ranked when it comes.
         self.queue.rank_by(move |key| {
             let pod = s.pods.get(key);
             -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
@@ -264,8 +265,10 @@ impl Scheduler {
             self.forget_refusals(&key);
             return Ok(Outcome::Done);
         };
-        if self.cache.has_assumed(&key, &pod) {
-            return Ok(Outcome::Done); // on its way
+        // Its binding is on its way, or the cache has not seen the pod yet: then its change is about
+        // to be handled, which puts the pod into the queue again.
+        if self.cache.has_assumed(&key, &pod) || !self.cache.has_seen(&key, &pod) {
+            return Ok(Outcome::Done);
         }
         if let Some(rest) = self.rest_of_pause(&key, &pod) {
             return Ok(Outcome::Pause(rest));

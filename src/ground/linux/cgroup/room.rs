@@ -13,6 +13,7 @@
 //! ```
 
 use super::files::{make, read, write};
+use crate::process::parent_of;
 use crate::{Context, Result};
 use std::collections::BTreeSet;
 use std::fs;
@@ -174,12 +175,6 @@ fn line_of(last: i32, parent_of: impl Fn(i32) -> Option<i32>) -> BTreeSet<i32> {
         next = parent_of(pid);
     }
     line
-}
-
-/// The fourth word of /proc/PID/stat; the second is a name in brackets that may hold anything.
-fn parent_of(pid: i32) -> Option<i32> {
-    let stat = crate::read_text(format!("/proc/{pid}/stat")).ok()?;
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// Moves processes from one group to another one. One that has ended meanwhile is no error.

@@ -80,6 +80,11 @@ impl Rule {
         }
     }
 
+    /// True if the rule can be evaluated and does not hold.
+    fn is_false(&self, scope: &Context) -> bool {
+        matches!(terms::execute(&self.term, scope), Ok(Value::Bool(false)))
+    }
+
     fn tell(&self, schema: &Schema, path: Path, why: &str, errors: &mut Errors) {
         let field = match path.is_root() && self.field_path.is_empty() {
             true => "<nil>".to_string(),
@@ -99,18 +104,32 @@ pub(crate) fn judge(schema: &Schema, object: &Json, old: Option<&Json>, errors: 
     if schema.has_rules {
         let root = terms::context();
         let mut budget = cost::OBJECT_MAX;
-        let before = Before { value: old, is_same_around: false };
+        let before = Before { value: old, is_same_around: false, asks_kept: false };
         node(schema, object, before, Path::Root, &root, &mut budget, errors);
     }
 }
 
-/// What an update found at a place.
+/// Returns the rules that an update breaks where it leaves a value as it was. They do not refuse
+/// it: the value may have been stored before there was the rule (ratcheting, KEP-4008).
+pub(crate) fn broken_before(schema: &Schema, object: &Json, old: &Json) -> Errors {
+    let mut errors = Errors::default();
+    if schema.has_rules {
+        let before = Before { value: Some(old), is_same_around: false, asks_kept: true };
+        let (root, mut budget) = (terms::context(), cost::OBJECT_MAX);
+        node(schema, object, before, Path::Root, &root, &mut budget, &mut errors);
+    }
+    errors
+}
+
+/// What an update found at a place, and which rules are asked.
 #[derive(Clone, Copy)]
 struct Before<'a> {
     /// `None` for what is new, and for the items of lists that cannot be told apart.
     value: Option<&'a Json>,
     /// The nearest value around this one that has an old value is as it was.
     is_same_around: bool,
+    /// Only rules about values that are as they were are asked, and not the others.
+    asks_kept: bool,
 }
 
 impl<'a> Before<'a> {
@@ -121,8 +140,18 @@ impl<'a> Before<'a> {
     }
 
     /// `value`: the old value of something within this one, which is as it was if `is_same`.
-    fn below(value: Option<&'a Json>, is_same: bool) -> Before<'a> {
-        Before { value, is_same_around: is_same }
+    fn below(self, value: Option<&'a Json>, is_same: bool) -> Before<'a> {
+        Before { value, is_same_around: is_same, ..self }
+    }
+
+    /// True if a rule is asked about a value here. One that compares needs an old value, and one
+    /// that does not needs a change.
+    fn asks(self, rule: &Rule, unchanged: bool) -> bool {
+        match (rule.transition, self.asks_kept) {
+            (true, false) => self.value.is_some() || rule.optional_old,
+            (false, false) => !unchanged,
+            (transition, true) => !transition && unchanged,
+        }
     }
 }
 
@@ -145,37 +174,36 @@ fn node(
     }
     let (old, unchanged) = (before.value, before.is_same(here));
     let mut values: Option<(Value, Option<Value>)> = None;
-    for rule in &schema.rules {
-        let comparable = old.is_some() || rule.optional_old;
-        if (rule.transition && !comparable) || (!rule.transition && unchanged) {
-            continue;
-        }
+    for rule in schema.rules.iter().filter(|rule| before.asks(rule, unchanged)) {
         if values.is_none() {
             *budget -= cost::of_values(here, old);
         }
         if let Err(why) = rule.spend(here, old, budget) {
+            if before.asks_kept {
+                return;
+            }
             let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
             return errors.invalid_text(field, schema.kind.name(), &why);
         }
-        let (this, before) =
+        let (this, that) =
             values.get_or_insert_with(|| (typed_value(schema, here), old.map(|o| typed_value(schema, o))));
         let mut scope = root.new_inner_scope();
         scope.add_variable_from_value("self", this.clone());
         if rule.transition {
-            match (rule.optional_old, before.clone()) {
-                (true, before) => scope.add_variable_from_value("oldSelf", typed::optional(before)),
-                (false, Some(before)) => scope.add_variable_from_value("oldSelf", before),
+            match (rule.optional_old, that.clone()) {
+                (true, that) => scope.add_variable_from_value("oldSelf", typed::optional(that)),
+                (false, Some(that)) => scope.add_variable_from_value("oldSelf", that),
                 (false, None) => {}
             }
         }
-        if let Some(why) = rule.broken(&scope) {
+        if let Some(why) = rule.broken(&scope).filter(|_| !before.asks_kept || rule.is_false(&scope)) {
             rule.tell(schema, path, &why, errors);
         }
     }
     match here {
         Json::Object(map) => {
             for (name, field) in map {
-                let old = Before::below(old.and_then(|o| o.get(name)), unchanged);
+                let old = before.below(old.and_then(|o| o.get(name)), unchanged);
                 match schema.properties.get(name) {
                     Some(inner) => node(inner, field, old, path.field(name), root, budget, errors),
                     None => {
@@ -188,9 +216,9 @@ fn node(
         }
         Json::Array(items) => {
             let Some(inner) = &schema.items else { return };
-            let before = schema.items_by_key(old);
+            let by_key = schema.items_by_key(old);
             for (i, item) in items.iter().enumerate() {
-                let old = Before::below(before.same(schema, item), unchanged);
+                let old = before.below(by_key.same(schema, item), unchanged);
                 node(inner, item, old, path.item(i), root, budget, errors);
             }
         }
@@ -225,9 +253,9 @@ pub(crate) fn check(schema: &Json, path: Path, uncorrelated: Option<&str>, error
         let said_path = text(said, "fieldPath");
         let why = match said_path {
             "" => None,
-            path if path.trim().is_empty() => Some("fieldPath must be non-empty if specified".to_string()),
-            path if has_breaks(path) => Some("fieldPath must not contain line breaks".to_string()),
-            path => field_path(path, schema).err().map(|e| format!("fieldPath must be a valid path: {e}")),
+            path if path.trim().is_empty() => Some("must be non-empty if specified".to_string()),
+            path if has_breaks(path) => Some("must not contain line breaks".to_string()),
+            path => field_path(path, schema).err().map(|e| format!("must be a valid path: {e}")),
         };
         if let Some(why) = why {
             errors.invalid_text(format!("{place}.fieldPath"), said_path, &why);
@@ -252,9 +280,9 @@ fn messages(said: &Json, place: &str, errors: &mut Errors) {
     let is_blank = |text: &str| !text.is_empty() && text.trim().is_empty();
     let (rule, message, field) = (text(said, "rule"), text(said, "message"), format!("{place}.message"));
     if is_blank(message) {
-        errors.invalid_text(field, message, "message must be non-empty if specified");
+        errors.invalid_text(field, message, "must be non-empty if specified");
     } else if has_breaks(message.trim()) {
-        errors.invalid_text(field, message, "message must not contain line breaks");
+        errors.invalid_text(field, message, "must not contain line breaks");
     } else if has_breaks(rule.trim()) && message.is_empty() {
         errors.required(field, "message must be specified if rule contains line breaks");
     }

@@ -5,7 +5,7 @@
 use super::check;
 use super::prune;
 use super::rules;
-use super::schema::Schema;
+use super::schema::{ENVELOPE, Schema};
 use crate::bounds;
 use crate::errors::Errors;
 use crate::path::Path;
@@ -87,7 +87,7 @@ fn whole(schema: &Value, path: &str, errors: &mut Errors) {
         errors.forbidden(format!("{path}.additionalProperties"), "must not be used at the root");
     }
     let metadata = at(schema, "properties.metadata");
-    let allowed = |(name, _): &(&String, &Value)| matches!(name.as_str(), "type" | "properties");
+    let allowed = |(name, _): &(&String, &Value)| matches!(name.as_str(), "type" | "properties" | "default");
     let plain = |(name, _): &(&String, &Value)| matches!(name.as_str(), "name" | "generateName");
     if metadata.is_object()
         && !(metadata.as_object().into_iter().flatten().all(|e| allowed(&e))
@@ -98,8 +98,24 @@ fn whole(schema: &Value, path: &str, errors: &mut Errors) {
             "must not specify anything other than name and generateName, but metadata is implicitly specified",
         );
     }
+    for name in ENVELOPE {
+        if let Some(field) = map(schema, "properties").and_then(|all| all.get(name)) {
+            no_default(field, Path::Text(path).field("properties").key(name), name, errors);
+        }
+    }
     node(schema, Path::Text(path), Place::Root, None, errors);
     complete(schema, schema, Path::Text(path), Path::Text(path), errors);
+}
+
+/// Refuses defaults for what every object says of itself: an object without a name would get the
+/// same one as another. `of` is the field of the root.
+fn no_default(schema: &Value, path: Path, of: &str, errors: &mut Errors) {
+    if !at(schema, "default").is_null() {
+        errors.forbidden(format!("{path}.default"), &format!("must not be set in top-level {of}"));
+    }
+    for (name, field) in map(schema, "properties").into_iter().flatten() {
+        no_default(field, path.field("properties").key(name), of, errors);
+    }
 }
 
 /// Reports what the logic (`allOf`, `anyOf`, `oneOf`, `not`) of `logic` says about properties and

@@ -91,10 +91,7 @@ impl Custom {
             return;
         }
         // As clients read it: a list whose items got a default later is as it was.
-        let before = old.map(|old| match text(old, "apiVersion").split_once('/') {
-            Some((group, version)) => self.shown(group, version, old).0,
-            None => Cow::Borrowed(old),
-        });
+        let before = old.map(|old| self.as_read(old));
         let old = before.as_deref();
         check::object(&self.schema, object, old, errors);
         if errors.iter().any(|e| e.kind.hides_rules()) {
@@ -105,6 +102,19 @@ impl Custom {
             return;
         }
         rules::judge(&self.schema, object, old, errors);
+    }
+
+    /// Returns the rules that an object breaks where it is as `old` was: those only warn.
+    pub(crate) fn broken_before(&self, object: &Value, old: &Value) -> Errors {
+        rules::broken_before(&self.schema, object, &self.as_read(old))
+    }
+
+    /// A stored object as clients read it in the version that it was written in.
+    fn as_read<'a>(&self, stored: &'a Value) -> Cow<'a, Value> {
+        match text(stored, "apiVersion").split_once('/') {
+            Some((group, version)) => self.shown(group, version, stored).0,
+            None => Cow::Borrowed(stored),
+        }
     }
 
     fn changes_metadata_without_defaults(&self, object: &Value, old: &Value) -> bool {

@@ -163,6 +163,19 @@ mod tests {
         assert_ne!(made(&before, custom).as_ptr(), made(&after, custom).as_ptr());
     }
 
+    #[test]
+    fn a_custom_kind_names_its_list() {
+        let mut definition = definition(1);
+        definition["spec"]["names"]["listKind"] = "Tabs".into();
+        definition["status"]["acceptedNames"]["listKind"] = "Tabs".into();
+        let catalog = Catalog::of([definition].iter(), &Catalog::default());
+        let text = document(&catalog, "apis/example.com/v1", "v0").unwrap();
+        let document: Value = serde_json::from_slice(text.as_ref()).unwrap();
+        let list = &document["components"]["schemas"]["com.example.v1.Tabs"];
+        assert_eq!(list["x-kubernetes-group-version-kind"][0]["kind"], "Tabs");
+        assert_eq!(list["description"], "Tabs is a list of Tab");
+    }
+
     /// JSONSchemaProps has fields whose names are keys of schemas, too:
     /// `x-kubernetes-int-or-string`, `$ref`.
     #[test]

@@ -103,12 +103,14 @@ fn title(word: &str) -> String {
     chars.next().map(|c| c.to_uppercase().chain(chars).collect()).unwrap_or_default()
 }
 
-/// `DeploymentList`, as it stands in a document.
+/// `DeploymentList`, as it stands in a document; a custom kind names its own list.
 pub(super) fn list_schema(kind: &Kind, gvk: &Value) -> (String, Value) {
+    let list = kind.list_kind();
+    let package = kind.schema_name.strip_suffix(kind.kind).unwrap_or_default();
     let mut gvk = gvk.clone();
-    gvk["kind"] = format!("{}List", kind.kind).into();
+    gvk["kind"] = list.as_str().into();
     let schema = json!({
-        "description": format!("{}List is a list of {}", kind.kind, kind.kind),
+        "description": format!("{list} is a list of {}", kind.kind),
         "type": "object",
         "required": ["items"],
         "properties": {
@@ -119,7 +121,7 @@ pub(super) fn list_schema(kind: &Kind, gvk: &Value) -> (String, Value) {
         },
         "x-kubernetes-group-version-kind": [gvk],
     });
-    (format!("{}List", kind.schema_name), schema)
+    (format!("{package}{list}"), schema)
 }
 
 /// One kind's part of a document.

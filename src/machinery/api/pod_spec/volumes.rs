@@ -119,12 +119,10 @@ pub(super) fn field_ref(reference: &Value, allowed: &[&str], field: &str, errors
         }
         return;
     }
-    let known = FIELDS.contains(&path)
-        || ENV_FIELDS.contains(&path)
-        || path == "spec.host"
-        || path == "spec.restartPolicy"
-        || path == "status.phase";
-    if !known {
+    // An old name, which variables may still use.
+    let path = if path == "spec.host" { "spec.nodeName" } else { path };
+    let others = ["spec.restartPolicy", "spec.schedulerName", "status.phase"];
+    if ![&FIELDS[..], &ENV_FIELDS, &others].iter().any(|known| known.contains(&path)) {
         let why = format!("error converting fieldPath: field label not supported: {path}");
         errors.invalid_text(place, path, &why);
     } else if !allowed.contains(&path) {
@@ -463,6 +461,15 @@ mod tests {
         let volume = |path: &str| json!([{"name": "v", "hostPath": {"path": path}}]);
         assert_eq!(told(volume("/x"), mount.clone()), [""; 0]);
         assert_eq!(told(volume(""), mount), ["spec.volumes[0].hostPath.path", "volumeMounts[0].name"]);
+    }
+
+    #[test]
+    fn a_variable_names_the_node_as_old_clients_do() {
+        let with = |path: &str| {
+            let source = json!({"fieldRef": {"apiVersion": "v1", "fieldPath": path}});
+            told(json!([]), json!({"env": [{"name": "A", "valueFrom": source}]})).len()
+        };
+        assert_eq!(["spec.nodeName", "spec.host", "spec.schedulerName"].map(with), [0, 0, 1]);
     }
 
     #[test]

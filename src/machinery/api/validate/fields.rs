@@ -27,12 +27,39 @@ pub(crate) fn finalizer_name(name: &str, field: &str, errors: &mut Errors) {
     finalizer_domain(name, field, errors);
 }
 
+/// Returns whether a finalizer has a domain, or is one of Kubernetes itself.
+pub(crate) fn has_owner(finalizer: &str) -> bool {
+    finalizer.contains('/') || FINALIZERS.contains(&finalizer)
+}
+
 /// Checks that a finalizer has a domain. A name without one is a slip of the pen unless Kubernetes
 /// knows it: no controller would ever take it off.
 pub(crate) fn finalizer_domain(name: &str, field: &str, errors: &mut Errors) {
-    if !name.contains('/') && !FINALIZERS.contains(&name) {
+    if !has_owner(name) {
         let why = "name is neither a standard finalizer name nor is it fully qualified";
         errors.invalid_text(field, name, why);
+    }
+}
+
+/// What a path in a domain may have beside letters and digits (`httpPathFmt` upstream).
+const PATH_SIGNS: &str = "/-._~%!$&'()*+,;=:";
+
+/// Checks a name such as `example.com/queue`: a domain and a path (`IsDomainPrefixedPath`
+/// upstream).
+pub(crate) fn domain_prefixed_path(name: &str, field: &str, errors: &mut Errors) {
+    match name.split_once('/') {
+        _ if name.is_empty() => errors.required(field, ""),
+        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
+            add_problems(names::dns_subdomain(host), field, host, errors);
+            if !path.chars().all(|c| c.is_ascii_alphanumeric() || PATH_SIGNS.contains(c)) {
+                let why = r"Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')";
+                errors.invalid_text(field, path, why);
+            }
+        }
+        _ => {
+            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+            errors.invalid_text(field, name, why);
+        }
     }
 }
 
@@ -161,6 +188,29 @@ mod tests {
         let told =
             |part: &str| problems(|o, e| int_or_percent(o, "spec.x", e), json!({"spec": {"x": part}})).len();
         assert_eq!((told("5%"), told("+5%"), told("5"), told("%")), (0, 1, 1, 1));
+    }
+
+    #[test]
+    fn a_path_in_a_domain_has_the_signs_of_an_address() {
+        let told = |name: &str| {
+            let mut errors = Errors::default();
+            domain_prefixed_path(name, "f", &mut errors);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        for good in ["example.com/queue", "example.com/a/b", "example.com/~a-b_c.d%20!$&'()*+,;=:"] {
+            assert_eq!(told(good), [""; 0], "{good}");
+        }
+        for path in ["a b", "a?b", "\u{e4}", "a\n"] {
+            let said = told(&format!("example.com/{path}"));
+            let want =
+                format!("f: Invalid value: {path:?}: Invalid path (regex used for validation is '[A-Z");
+            assert!(said.len() == 1 && said[0].starts_with(&want), "{said:?}");
+        }
+        assert_eq!(told(""), ["f: Required value"]);
+        let form = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        for bad in ["queue", "/queue", "example.com/"] {
+            assert_eq!(told(bad), [format!("f: Invalid value: {bad:?}: {form}")]);
+        }
     }
 
     #[test]

@@ -13,6 +13,7 @@
 //! ([`crate::unhonoured`]).
 
 mod container;
+mod custom;
 mod overlap;
 mod pod;
 mod secret;
@@ -68,7 +69,7 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
     let mut found = Found::default();
     let is_new = old.is_none();
     match (kind.group, kind.kind) {
-        _ if kind.custom.is_some() => {}
+        _ if kind.custom.is_some() => custom::resource(kind, object, old, &mut found),
         ("", "Pod") if is_new => {
             label_as_name(object, "the Pod's hostname", &mut found);
             pod::pod(object, "", &mut found);
@@ -81,6 +82,7 @@ pub fn warnings(kind: &Kind, object: &Value, old: Option<&Value>) -> Vec<String>
         ("", "ServiceAccount") => service_account(object, old, &mut found),
         ("", "ResourceQuota") if is_new => resource_quota(object, &mut found),
         ("networking.k8s.io", "Ingress") if is_new => ingress(object, &mut found),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => custom::formats(object, old, &mut found),
         ("discovery.k8s.io", "EndpointSlice") if is_new && text(object, "addressType") == "FQDN" => {
             found.push("spec.addressType: FQDN endpoints are deprecated");
         }

@@ -13,6 +13,8 @@ use std::time::Duration;
 
 /// The claims of a pod that wait for their first consumer get this long, together, to be bound.
 const BIND_TIMEOUT: Duration = Duration::from_secs(600);
+/// Go's words for the end of that time, which upstream's message has.
+const TIMED_OUT: &str = "context deadline exceeded";
 
 impl Scheduler {
     /// Waits until every claim of the pod is bound to a volume that the cache shows.
@@ -38,7 +40,7 @@ impl Scheduler {
             return ended;
         }
         match self.first_unbound(requested, node, key, pod)? {
-            Some(claim) => Err(format!("claim {claim} was not bound in time")),
+            Some(claim) => Err(format!("{TIMED_OUT}: claim {claim} is not bound")),
             None => Ok(()),
         }
     }
@@ -102,8 +104,10 @@ impl Scheduler {
             // is behind the request.
             Choice::Provision => {
                 let is_seen = version.is_some() && version_of(claim) >= *version;
-                (is_seen && !is_selected && !is_bound(claim))
-                    .then(|| format!("claim {name}: the provisioner cannot make a volume for node {node:?}"))
+                (is_seen && !is_selected && !is_bound(claim)).then(|| {
+                    let claim = &name.name;
+                    format!("provisioning failed for PVC {claim:?}: the provisioner cannot make a volume for node {node:?}")
+                })
             }
             // Its first change is the reservation, which names the version of before.
             Choice::Reserve(chosen) => {

@@ -87,7 +87,19 @@ async fn a_refusal_whose_request_was_never_seen_ends_the_binding() {
     let choices = vec![(open(claim("")), Choice::Provision)];
     let bound = scheduler.bind(&key, &first, "n", None, choices, &None);
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for ever");
-    assert!(ended.unwrap_err().to_string().contains("the provisioner cannot"));
+    let told = ended.unwrap_err().to_string();
+    let upstream =
+        "running PreBind plugin \"VolumeBinding\": binding volumes: provisioning failed for PVC \"c\"";
+    assert!(told.starts_with(upstream), "{told}");
+}
+
+/// People search for upstream's message, which is that of Go's contexts.
+#[tokio::test(start_paused = true)]
+async fn a_binding_whose_claim_is_not_bound_in_time_says_so_in_upstreams_words() {
+    let scheduler = scheduler(version("c", 11, Some("n"))).await;
+    let requested = [asked(version("c", 10, None), 11)];
+    let ended = scheduler.await_volumes(&requested, "n", &Key::new("d", "p"), &pod("1")).await;
+    assert_eq!(ended, Err("context deadline exceeded: claim d/c is not bound".into()));
 }
 
 #[tokio::test]
@@ -102,7 +114,7 @@ async fn a_claim_that_is_refused_while_another_one_is_provisioned_ends_the_bindi
     scheduler.claims.tell_of(version("c2", 13, None));
     scheduler.news.send_replace(());
     let ended = clock::timeout(Duration::from_secs(20), bound).await.expect("it waits for the first claim");
-    assert!(ended.unwrap_err().contains("claim d/c2: the provisioner cannot"));
+    assert!(ended.unwrap_err().contains("provisioning failed for PVC \"c2\": the provisioner cannot"));
 }
 
 /// Two pods have one claim, and the first is deleted while its volume is being made.

@@ -147,7 +147,7 @@ impl Scheduler {
         if self.told_of_preemption.lock().get(key).is_some_and(|told| told == uid) {
             return;
         }
-        let verdicts = decision.verdicts.iter().filter(|v| v.refused.iter().all(|r| !r.final_));
+        let verdicts = decision.verdicts.iter().filter(|v| v.refused.iter().all(|r| !r.is_final));
         let nodes: BTreeSet<&str> = verdicts.map(|v| v.node.as_str()).collect();
         let could_go = |other: &Pod| {
             let node = other.spec.as_ref().and_then(|s| s.node_name.as_deref()).unwrap_or_default();

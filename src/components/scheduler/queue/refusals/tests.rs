@@ -105,6 +105,23 @@ async fn a_pod_that_gets_no_node_is_not_nominated_for_one_any_more() {
     }
 }
 
+#[tokio::test]
+async fn a_conflict_of_the_affinity_is_told_before_one_of_the_volumes() {
+    let server = Scripted::new(|_| None).await;
+    let scheduler = Arc::new(over(server.client.clone(), claim("v")));
+    let rule = |node| json!({"key": "metadata.name", "operator": "In", "values": [node]});
+    let terms = json!([{"matchFields": [rule("n"), rule("m")]}]);
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": terms}});
+    let mut torn = pod("1");
+    torn.metadata.resource_version = Some("2".into());
+    torn.spec.as_mut().unwrap().affinity = of(json!({"nodeAffinity": required}));
+    assert!(scheduler.volumes_of(&torn).is_err(), "its volume is not known");
+    scheduler.pods.tell_of(torn);
+    scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
+    let told = server.event("FailedScheduling").await;
+    assert!(told.contains("pod affinity terms conflict"), "{told}");
+}
+
 /// A pod that has waited for room for an hour does not pause for as long as after a sixth failure.
 #[tokio::test]
 async fn a_refusal_ends_a_row_of_bindings_that_failed() {

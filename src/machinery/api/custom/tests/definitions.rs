@@ -90,6 +90,19 @@ fn the_fields_that_every_object_has_keep_their_types() {
         told(&format!("{path}.properties[spec].properties[pod]"))
     );
     assert_eq!(judged(spec(bad)), [""; 0], "other fields of these names have any type");
+    let (x, none) = (json!({"type": "string", "default": "x"}), json!({}));
+    let named = json!({"type": "object", "default": none, "properties": {"name": x}});
+    let other = json!({"type": "object", "default": none});
+    let defaults = json!({"kind": x, "metadata": named, "spec": other});
+    let why = "Forbidden: must not be set in top-level";
+    assert_eq!(
+        judged(json!({"type": "object", "properties": defaults})),
+        [
+            format!("{path}.properties[kind].default: {why} kind"),
+            format!("{path}.properties[metadata].default: {why} metadata"),
+            format!("{path}.properties[metadata].properties[name].default: {why} metadata"),
+        ]
+    );
     let described = json!({"metadata": {"type": "object", "description": "d"}});
     let told = judged(json!({"type": "object", "properties": described}));
     assert!(told.len() == 1 && told[0].contains("must not specify anything other than name"), "{told:?}");
@@ -337,11 +350,11 @@ fn a_rule_of_several_lines_has_a_message_of_one() {
         ),
         (
             json!({"rule": "self > 0", "message": " "}),
-            "message: Invalid value: \" \": message must be non-empty if specified",
+            "message: Invalid value: \" \": must be non-empty if specified",
         ),
         (
             json!({"rule": "self > 0", "message": "a\rb"}),
-            "message: Invalid value: \"a\\rb\": message must not contain line breaks",
+            "message: Invalid value: \"a\\rb\": must not contain line breaks",
         ),
         (
             json!({"rule": "self > 0", "messageExpression": " "}),
@@ -428,7 +441,7 @@ fn the_field_of_a_rule_is_one_of_the_schema() {
         ("a", "expected [ or . but got"),
         (".a.", "unexpected end of JSON path"),
         (".a['b", "unexpected end of JSON path"),
-        ("  ", "fieldPath must be non-empty if specified"),
+        ("  ", "must be non-empty if specified"),
     ] {
         let told = judged(path).unwrap_or_default();
         assert!(told.contains(why), "{path}: {told}");

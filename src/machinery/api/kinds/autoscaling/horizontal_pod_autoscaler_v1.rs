@@ -33,6 +33,7 @@ fn is_cpu(metric: &Value) -> bool {
 /// autoscaling/v1 → v2. What an annotation carries becomes part of the object only if it has the
 /// form of v2; otherwise the annotation is dropped, as upstream does: a field of the wrong type
 /// would make typed clients fail to read any list. The CPU target is the last metric, as upstream.
+/// The CPU use counts only without an annotation, which says more.
 fn to_v2(object: &mut Value) {
     put(object, "apiVersion", "autoscaling/v2");
     let mut metrics = take_metrics(object, METRICS, "target");
@@ -43,8 +44,12 @@ fn to_v2(object: &mut Value) {
     if !metrics.is_empty() {
         put(object, "spec.metrics", metrics);
     }
-    remove(object, "status.currentCPUUtilizationPercentage");
-    let current = take_metrics(object, CURRENT, "current");
+    let used = remove(object, "status.currentCPUUtilizationPercentage").filter(Value::is_number);
+    let mut current = take_metrics(object, CURRENT, "current");
+    if let Some(percent) = used.filter(|_| current.is_empty()) {
+        let cpu = json!({"name": "cpu", "current": {"averageUtilization": percent}});
+        current.push(json!({"type": "Resource", "resource": cpu}));
+    }
     if !current.is_empty() {
         put(object, "status.currentMetrics", current);
     }
@@ -300,6 +305,26 @@ mod tests {
         assert_eq!(written.to_string(), want);
         assert_eq!(behavior_to_v2(written), stored);
         assert_eq!(behavior_to_v2(json!({"scaleup": {"odd": 1}})), json!({"scaleUp": {"odd": 1}}));
+    }
+
+    /// A client of v1 may be the autoscaler that writes the status.
+    #[test]
+    fn the_cpu_use_in_a_status_is_a_current_metric() {
+        let metrics = |annotations: Value| {
+            let status = json!({"currentReplicas": 1, "currentCPUUtilizationPercentage": 42});
+            let mut object = json!({"metadata": {"annotations": annotations}, "status": status});
+            to_v2(&mut object);
+            assert!(at(&object, "status.currentCPUUtilizationPercentage").is_null());
+            at(&object, "status.currentMetrics").clone()
+        };
+        let used = |percent: i64| {
+            let cpu = json!({"name": "cpu", "current": {"averageUtilization": percent}});
+            json!([{"type": "Resource", "resource": cpu}])
+        };
+        assert_eq!(metrics(json!({})), used(42));
+        let said = r#"[{"type": "Resource", "resource": {"name": "cpu", "currentAverageUtilization": 7}}]"#;
+        assert_eq!(metrics(json!({CURRENT: said})), used(7));
+        assert_eq!(metrics(json!({CURRENT: "no list"})), used(42));
     }
 
     #[test]

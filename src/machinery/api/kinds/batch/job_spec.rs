@@ -6,6 +6,7 @@ use crate::errors::{ErrorKind, Errors, FieldError};
 use crate::kinds::batch::indexes;
 use crate::pod_spec::defaults::template;
 use crate::pod_spec::template_at;
+use crate::validate::fields::domain_prefixed_path;
 use crate::validate::names;
 use crate::value::{at, empty, int, list, text};
 use crate::value::{default, default_zero, list_mut, put};
@@ -105,16 +106,7 @@ pub(super) fn shown_success_policy(policy: &Value) -> Value {
 /// Checks the name of the controller that manages a Job: `example.com/queue`. With a wrong name no
 /// controller would run it.
 fn manager(name: &str, field: &str, errors: &mut Errors) {
-    match name.split_once('/') {
-        _ if name.is_empty() => errors.required(field, ""),
-        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            names::dns_subdomain(host).iter().for_each(|p| errors.invalid_text(field, host, p));
-        }
-        _ => {
-            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            errors.invalid_text(field, name, why);
-        }
-    }
+    domain_prefixed_path(name, field, errors);
     if name.len() > MANAGER_MAX {
         errors.too_long(field, MANAGER_MAX);
     }

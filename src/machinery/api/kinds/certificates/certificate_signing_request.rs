@@ -157,29 +157,53 @@ fn validate(object: &Value, errors: &mut Errors) {
     conditions(object, errors);
 }
 
+const SIGNER_NAME: &str = "spec.signerName";
+/// Bytes of the domain of a signer's name, and of the whole name: its path has room for the name of
+/// a namespace, a dot and that of an object (`ValidateSignerName` upstream).
+const DOMAIN_MAX: usize = 253;
+const SIGNER_MAX: usize = DOMAIN_MAX + 1 + 63 + 1 + 253;
+
 fn signer(name: &str, errors: &mut Errors) {
-    const FIELD: &str = "spec.signerName";
     if name.is_empty() {
-        return errors.required(FIELD, "");
+        return errors.required(SIGNER_NAME, "");
     }
     if name == LEGACY {
-        return errors.invalid_text(FIELD, name, "the legacy signerName is not allowed via this API version");
+        return errors.invalid_text(
+            SIGNER_NAME,
+            name,
+            "the legacy signerName is not allowed via this API version",
+        );
     }
     let parts: Vec<&str> = name.split('/').collect();
     let [domain, path] = parts.as_slice() else {
         let why = "must be a fully qualified domain and path of the form 'example.com/signer-name'";
-        return errors.invalid_text(FIELD, name, why);
+        return errors.invalid_text(SIGNER_NAME, name, why);
     };
-    for label in domain.split('.') {
-        for problem in names::dns_label(label) {
-            errors.invalid_text(FIELD, domain, &format!("validating label {label:?}: {problem}"));
-        }
+    if domain.len() > DOMAIN_MAX {
+        errors.too_long(SIGNER_NAME, DOMAIN_MAX);
     }
+    labels(domain, names::dns_label, errors);
     if !domain.contains('.') {
-        errors.invalid_text(FIELD, domain, "should be a domain with at least two segments separated by dots");
+        errors.invalid_text(
+            SIGNER_NAME,
+            domain,
+            "should be a domain with at least two segments separated by dots",
+        );
     }
-    for problem in names::dns_subdomain(path) {
-        errors.invalid_text(FIELD, path, &format!("validating label {path:?}: {problem}"));
+    labels(path, names::dns_subdomain, errors);
+    if name.len() > SIGNER_MAX {
+        errors.too_long(SIGNER_NAME, SIGNER_MAX);
+    }
+}
+
+/// Checks the labels between the dots of one part of a signer's name. The problems of the first
+/// wrong label are told, as upstream.
+fn labels(part: &str, rule: fn(&str) -> Vec<String>, errors: &mut Errors) {
+    let mut judged = part.split('.').map(|label| (label, rule(label)));
+    if let Some((label, problems)) = judged.find(|(_, problems)| !problems.is_empty()) {
+        for problem in problems {
+            errors.invalid_text(SIGNER_NAME, part, &format!("validating label {label:?}: {problem}"));
+        }
     }
 }
 
@@ -203,7 +227,11 @@ fn conditions(object: &Value, errors: &mut Errors) {
         }
         let other = if kind == "Approved" { "Denied" } else { "Approved" };
         if ["Approved", "Denied"].contains(&kind) && seen.contains(&other) {
-            errors.invalid_text(field("type"), kind, "Approved and Denied conditions are mutually exclusive");
+            errors.invalid_text(
+                "status.conditions",
+                kind,
+                "Approved and Denied conditions are mutually exclusive",
+            );
         }
         if seen.contains(&kind) {
             errors.duplicate(field("type"), &json!(kind));
@@ -333,6 +361,32 @@ mod tests {
         assert_eq!(told(&["Approved"], &[], "approval"), "");
         assert_eq!(told(&[], &["Denied"], "status"), refused("remove a condition of type \"Denied\""));
         assert_eq!(told(&["Approved", "Failed"], &["Approved"], "status"), "");
+        let both = told(&["Approved", "Denied"], &["Approved"], "approval");
+        let why = "Approved and Denied conditions are mutually exclusive";
+        assert_eq!(both, format!("status.conditions: Invalid value: \"Denied\": {why}"));
+    }
+
+    #[test]
+    fn a_signer_has_a_domain_and_a_path_of_bounded_length() {
+        let told = |name: &str| {
+            let mut errors = Errors::default();
+            signer(name, &mut errors);
+            errors.iter().map(|error| error.body.clone()).collect::<Vec<_>>()
+        };
+        let label = |bytes: usize| "a".repeat(bytes);
+        let domain = |last: usize| [label(63), label(63), label(63), label(last)].join(".");
+        // The domain has 253 bytes; the path may have more.
+        let path = [label(63), label(253)].join(".");
+        for good in ["example.com/own", &format!("{}/{path}", domain(61))] {
+            assert_eq!(told(good), [""; 0], "{good}");
+        }
+        assert_eq!(told(&format!("{}/own", domain(62))), ["Too long: may not be more than 253 bytes"]);
+        let longer = told(&format!("{}/{path}.a", domain(61)));
+        assert_eq!(longer, ["Too long: may not be more than 571 bytes"]);
+        let wrong = told("A.B.com/c_d.E");
+        assert_eq!(wrong.len(), 2, "the first of each part: {wrong:?}");
+        assert!(wrong[0].starts_with("Invalid value: \"A.B.com\": validating label \"A\": "), "{wrong:?}");
+        assert!(wrong[1].starts_with("Invalid value: \"c_d.E\": validating label \"c_d\": "), "{wrong:?}");
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::errors::Errors;
 use crate::kinds::entry::{Kind, of};
 use crate::kinds::networking::references::check_reference;
 use crate::table::cells::{Printer, age, name};
-use crate::validate::fields::{IMMUTABLE, add_problems};
+use crate::validate::fields::{IMMUTABLE, add_problems, domain_prefixed_path};
 use crate::validate::names;
 use crate::value::{at, default, text};
 use k8s_openapi::api::networking::v1::IngressClass;
@@ -33,16 +33,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     if controller.len() > 250 {
         errors.too_long(CONTROLLER, 250);
     }
-    match controller.split_once('/') {
-        _ if controller.is_empty() => errors.required(CONTROLLER, ""),
-        Some((host, path)) if !host.is_empty() && !path.is_empty() => {
-            add_problems(names::dns_subdomain(host), CONTROLLER, host, errors);
-        }
-        _ => {
-            let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
-            errors.invalid_text(CONTROLLER, controller, why);
-        }
-    }
+    domain_prefixed_path(controller, CONTROLLER, errors);
     let parameters = at(object, "spec.parameters");
     if parameters.is_null() {
         return;

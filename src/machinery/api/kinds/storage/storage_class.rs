@@ -40,7 +40,10 @@ fn validate(object: &Value, errors: &mut Errors) {
     }
     parameters(object, errors);
     topologies(object, errors);
-    one_of(object, "reclaimPolicy", "reclaimPolicy", &["Delete", "Retain"], errors);
+    // An empty policy is accepted, as upstream: a volume that is made with it is retained.
+    if !text(object, "reclaimPolicy").is_empty() {
+        one_of(object, "reclaimPolicy", "reclaimPolicy", &["Delete", "Retain"], errors);
+    }
     one_of(object, "volumeBindingMode", "volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], errors);
 }
 
@@ -124,7 +127,7 @@ static PRINTER: Printer = Printer {
         vec![
             format!("{}{suffix}", meta::name(o)).into(),
             text(o, "provisioner").into(),
-            text_or(o, "reclaimPolicy", "Delete").into(),
+            at(o, "reclaimPolicy").as_str().unwrap_or("Delete").into(),
             text_or(o, "volumeBindingMode", "Immediate").into(),
             flag(o, "allowVolumeExpansion").into(),
             age(o, now),
@@ -198,10 +201,15 @@ mod tests {
             found.map(|p| p.split(": ").take(2).collect::<Vec<_>>().join(": ")).collect::<Vec<_>>()
         };
         assert_eq!(told(json!({})), [""; 0]);
+        assert_eq!(told(json!({"reclaimPolicy": ""})), [""; 0], "upstream does not judge it");
         assert_eq!(
-            told(json!({"reclaimPolicy": "", "volumeBindingMode": ""})),
+            told(json!({"reclaimPolicy": "Recycle", "volumeBindingMode": ""})),
             ["reclaimPolicy: Unsupported value", "volumeBindingMode: Unsupported value"]
         );
+        let policy = |policy: Value| {
+            (PRINTER.cells)(&json!({"reclaimPolicy": policy}), clock::Timestamp::UNIX_EPOCH)[2].clone()
+        };
+        assert_eq!((policy(json!("")), policy(Value::Null)), (json!(""), json!("Delete")));
     }
 
     #[test]

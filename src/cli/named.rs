@@ -1,0 +1,36 @@
+//! Lessons, labs and tasks that a command line names.
+
+use std::collections::BTreeSet;
+
+/// Leaves each item once, at its first place. `id` tells two items apart.
+///
+/// A proof counts what it has played by the id, so an item that is named twice would be judged
+/// before all of it was played. A script that takes the ids from a list of changed files names a
+/// lesson once for each language.
+pub(crate) fn once<T>(mut items: Vec<T>, id: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut seen = BTreeSet::new();
+    items.retain(|item| seen.insert(id(item).to_string()));
+    items
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::{lab, lesson};
+    use ::lab::format::Library;
+    use ::lab::graded::read::Labs;
+    use lang::Lang;
+
+    #[test]
+    fn what_is_named_twice_is_proved_once() {
+        let words = |text: &str| text.split(' ').map(String::from).collect::<Vec<_>>();
+        let named = words("first-voyage/04 04 first-voyage/05 04-pods");
+        let lessons = lesson::chosen(&Library::built_in(), None, false, &named, false, Lang::En).unwrap();
+        let ids: Vec<&str> = lessons.iter().map(|lesson| lesson.id.as_str()).collect();
+        assert_eq!(ids, ["first-voyage/04", "first-voyage/05"]);
+        let named = words("broken-selector wrong-port broken-selector");
+        let labs = lab::chosen(&Labs::built_in(), &named, false, Lang::En).unwrap();
+        let ids: Vec<&str> = labs.iter().map(|lab| lab.id.as_str()).collect();
+        assert_eq!(ids, ["broken-selector", "wrong-port"]);
+        assert_eq!(super::once(words("logs exec logs"), |id| id.as_str()), ["logs", "exec"]);
+    }
+}
