@@ -3,6 +3,7 @@
 
 mod ask;
 mod channel;
+mod farewell;
 mod inward;
 mod logs;
 mod spdy;
