@@ -7,7 +7,7 @@
 mod claims;
 mod tokens;
 
-pub(crate) use claims::claimed;
+pub(crate) use claims::{claimed, in_use};
 
 use super::container::{Place, Volumes};
 use super::env::Facts;
@@ -23,7 +23,7 @@ use k8s_openapi::api::core::v1::{
 };
 use linux::beneath::{Kind, Root};
 use linux::{self, mount};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,6 +43,8 @@ pub(crate) struct Context<'a> {
     /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else
     /// bounds it.
     pub memory_bytes: u64,
+    /// Claims that other pods of the node have mounted ([`in_use`]).
+    pub claims_in_use: &'a BTreeSet<String>,
 }
 
 /// Why a volume could not be made.
@@ -113,12 +115,17 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let own_name = &volume.name;
-        let Claimed { volume, path, kind, on, mode, is_terminating } =
+        let Claimed { volume, path, kind, on, mode, is_terminating, is_for_one_pod } =
             claimed(context.client, namespace, &claim.claim_name).await?;
         // As upstream no pod begins to use it; one that runs keeps it. Source: `getPVCExtractPV`.
         let is_new = context.facts.pod.status.as_ref().is_none_or(|status| !has_containers(status));
         if is_terminating && is_new {
             return Err(format!("persistentvolumeclaim {:?} is being deleted", claim.claim_name).into());
+        }
+        // The scheduler looks at that, too, but a pod with `nodeName` has passed it by.
+        if is_for_one_pod && context.claims_in_use.contains(&claim.claim_name) {
+            let mode = "volume uses the ReadWriteOncePod access mode";
+            return Err(format!("{mode} and is already in use by another pod").into());
         }
         check_mode(context.facts.pod, own_name, &mode)?;
         if let Some(on) = on {

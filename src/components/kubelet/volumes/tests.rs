@@ -5,7 +5,9 @@ use api::requests::Amount;
 use base64::Engine as _;
 use client::testing::{Scripted, refusal};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
+use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 /// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
 /// latter must not get what the former holds.
@@ -20,8 +22,14 @@ async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
     let (client, node_root) = (&server.client, dir.path());
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let mut left = files::ALL_MAX;
     let mut files = Gathered::new(&mut left);
     for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
@@ -51,6 +59,49 @@ fn a_claim_has_no_volume_that_is_bound_to_another() {
     assert_eq!(named("n", "u").as_deref(), Ok("/data"));
     for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
         assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+    }
+}
+
+/// A pod with `nodeName` has passed the scheduler by.
+#[tokio::test]
+async fn a_volume_for_one_pod_is_not_mounted_into_a_second_one() {
+    let server = Scripted::new(|asked| match asked.line.as_str() {
+        line if line.ends_with("/persistentvolumeclaims/c") => {
+            let metadata = json!({"name": "c", "namespace": "n"});
+            let (spec, status) = (json!({"volumeName": "v"}), json!({"phase": "Bound"}));
+            Some((200, json!({"metadata": metadata, "spec": spec, "status": status})))
+        }
+        line if line.ends_with("/persistentvolumes/v") => {
+            let reserved = json!({"name": "c", "namespace": "n"});
+            let modes = ["ReadWriteOncePod"];
+            let spec = json!({"hostPath": {"path": "/d"}, "claimRef": reserved, "accessModes": modes});
+            Some((200, json!({"metadata": {}, "spec": spec})))
+        }
+        _ => refusal(404, "NotFound"),
+    })
+    .await;
+    let pod = |uid: &str, status: Value| -> Pod {
+        let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let metadata = json!({"name": uid, "namespace": "n", "uid": uid});
+        let spec = json!({"containers": [], "volumes": volumes});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status})).unwrap()
+    };
+    let made = json!([{"name": "a", "containerID": "ropewalk://1", "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
+    let second = pod("second", json!({}));
+    let beside = async |first: Value| {
+        let dir = tempfile::tempdir().unwrap();
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &second, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let claims_in_use = &in_use(&second, &[Arc::new(second.clone()), Arc::new(pod("first", first))]);
+        let (client, node_root) = (&server.client, dir.path());
+        let dir = node_root.join("volumes");
+        let context = Context { client, facts: &facts, dir, node_root, memory_bytes: 0, claims_in_use };
+        prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
+    };
+    let refused = beside(json!({"phase": "Running", "containerStatuses": made})).await.unwrap_err();
+    assert_eq!(refused, "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
+    for status in [json!({"phase": "Pending"}), json!({"phase": "Failed", "containerStatuses": made})] {
+        assert_eq!(beside(status).await, Ok(()));
     }
 }
 
@@ -241,8 +292,14 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
     let (client, node_root) = (&server.client, dir.path());
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let mut known = Volumes::new();
     let (volume, unmade) = prepare(&context, &mut known).await.unwrap_err();
     assert_eq!((volume.as_str(), unmade.why.as_str()), ("gone", "configmap \"gone\" not found"));
@@ -281,8 +338,14 @@ async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
         .unwrap();
         let (node_ip, pod_ip) = (String::new(), String::new());
         let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
-        let context =
-            Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+        let context = Context {
+            client,
+            facts: &facts,
+            dir: node_root.join("volumes"),
+            node_root,
+            memory_bytes: 0,
+            claims_in_use: &BTreeSet::new(),
+        };
         prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
     };
     let refused = "persistentvolumeclaim \"c\" is being deleted".to_string();
@@ -358,8 +421,14 @@ async fn a_pod_that_mounts_a_block_volume_does_not_start() {
     .unwrap();
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
     assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
     assert!(!node_root.join("data").exists());
