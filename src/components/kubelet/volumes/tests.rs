@@ -2,6 +2,7 @@ use super::claims::{behind, check_mode, check_node, claimed};
 use super::tokens::{TOKEN_MAX, is_young, kept_token};
 use super::*;
 use api::requests::Amount;
+use api::volumes::CLAIM_PROTECTION;
 use base64::Engine as _;
 use client::testing::{Scripted, refusal};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
@@ -83,7 +84,8 @@ async fn a_volume_for_one_pod_is_not_mounted_into_a_second_one() {
     let pod = |uid: &str, status: Value| -> Pod {
         let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
         let metadata = json!({"name": uid, "namespace": "n", "uid": uid});
-        let spec = json!({"containers": [], "volumes": volumes});
+        let mounts = json!([{"name": "v", "mountPath": "/v"}]);
+        let spec = json!({"containers": [{"name": "a", "volumeMounts": mounts}], "volumes": volumes});
         serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status})).unwrap()
     };
     let made = json!([{"name": "a", "containerID": "ropewalk://1", "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
@@ -283,9 +285,13 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
     })
     .await;
     let of = |name: &str| serde_json::json!({"name": name, "configMap": {"name": name}});
+    let mount = |name: &str| json!({"name": name, "mountPath": format!("/{name}")});
     let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "p", "namespace": "n"},
-        "spec": {"containers": [{"name": "c"}], "volumes": [of("gone"), of("there")]},
+        "spec": {
+            "containers": [{"name": "c", "volumeMounts": [mount("gone"), mount("there")]}],
+            "volumes": [of("unused"), of("gone"), of("there")],
+        },
     }))
     .unwrap();
     let dir = tempfile::tempdir().unwrap();
@@ -311,28 +317,29 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
 #[tokio::test]
 async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
     let server = Scripted::new(|asked| {
-        let claim = serde_json::json!({
-            "metadata": {"name": "c", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"volumeName": "v"}, "status": {"phase": "Bound"},
+        let (kind, name) = asked.line.rsplit_once('/')?;
+        let finalizer = if name == "protected" { CLAIM_PROTECTION } else { "example.com/x" };
+        let claim = json!({
+            "metadata": {"name": name, "namespace": "n", "uid": "u", "finalizers": [finalizer],
+                "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"volumeName": name}, "status": {"phase": "Bound"},
         });
-        let reserved = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
-        let volume = serde_json::json!({
-            "metadata": {"name": "v"}, "spec": {"hostPath": {"path": "/data"}, "claimRef": reserved},
-        });
-        let line = asked.line.as_str();
-        let of_claim = line.ends_with("/persistentvolumeclaims/c").then_some(claim);
-        Some((200, of_claim.or(line.ends_with("/persistentvolumes/v").then_some(volume))?))
+        let reserved = json!({"name": name, "namespace": "n", "uid": "u"});
+        let spec = json!({"hostPath": {"path": "/data"}, "claimRef": reserved});
+        let volume = json!({"metadata": {"name": name}, "spec": spec});
+        Some((200, if kind.ends_with("persistentvolumeclaims") { claim } else { volume }))
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let (client, node_root) = (&server.client, dir.path());
-    let made = async |container_id: Option<&str>| {
-        let status = serde_json::json!({"name": "a", "image": "", "imageID": "", "ready": false,
+    let made = async |claim: &str, container_id: Option<&str>| {
+        let status = json!({"name": "a", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": container_id});
-        let source = serde_json::json!({"name": "d", "persistentVolumeClaim": {"claimName": "c"}});
-        let pod: Pod = serde_json::from_value(serde_json::json!({
+        let source = json!({"name": "d", "persistentVolumeClaim": {"claimName": claim}});
+        let mounts = json!([{"name": "d", "mountPath": "/d"}]);
+        let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n"},
-            "spec": {"containers": [{"name": "a"}], "volumes": [source]},
+            "spec": {"containers": [{"name": "a", "volumeMounts": mounts}], "volumes": [source]},
             "status": {"containerStatuses": [status]},
         }))
         .unwrap();
@@ -349,8 +356,9 @@ async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
         prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
     };
     let refused = "persistentvolumeclaim \"c\" is being deleted".to_string();
-    assert_eq!(made(None).await, Err(refused));
-    assert_eq!(made(Some("ropewalk://a")).await, Ok(()), "its container crashed and starts again");
+    assert_eq!(made("c", None).await, Err(refused));
+    assert_eq!(made("c", Some("ropewalk://a")).await, Ok(()), "its container crashed and starts again");
+    assert_eq!(made("protected", None).await, Ok(()), "it stays as long as the pod");
 }
 
 #[test]
