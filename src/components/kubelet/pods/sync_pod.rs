@@ -171,7 +171,7 @@ impl Kubelet {
     ) -> (Vec<Step>, Option<Duration>) {
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-        let (backoffs, replaced, now) = (&memory.backoffs, &memory.replaced, clock::now());
+        let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
         let mut steps = match view::has_ended(pod) {
             true => decide::wind_up(&view),
@@ -213,6 +213,7 @@ impl Kubelet {
         let reported = self.report(key, &seen, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.given_up.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
@@ -277,6 +278,9 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
+                    if matches!(why, Why::Failed(_)) {
+                        memory.given_up.insert(id.clone());
+                    }
                     if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
                         memory.replaced.insert(id);
                     }
