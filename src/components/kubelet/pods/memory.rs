@@ -97,17 +97,18 @@ impl Memory {
     /// `SyncPod`).
     ///
     /// ```text
-    /// ended for its probe each 30 s    restarts at once 3 times; then the pause is 40 s, and counts
+    /// ended for its probe each 30 s    restarts at once 3 times; then the pause of 40 s counts
     /// crashes each 30 s                restarts at once, after 10 s, after 20 s, after 40 s
     /// ```
     pub(super) fn pauses(&self, containers: &[Container]) -> Backoffs {
         let mut pauses = self.backoffs.clone();
         for ended in containers.iter().filter(|c| self.given_up.contains(&c.id)) {
-            let others = || containers.iter().filter(|c| c.name == ended.name);
-            if others().any(|c| c.attempt > ended.attempt) {
+            let all: Vec<&Container> = containers.iter().filter(|c| c.name == ended.name).collect();
+            if all.iter().any(|c| c.attempt > ended.attempt) {
                 continue; // it has restarted
             }
-            let before = others().filter(|c| c.attempt < ended.attempt && c.state == ContainerState::Exited);
+            let before =
+                all.iter().filter(|c| c.attempt < ended.attempt && c.state == ContainerState::Exited);
             let before = before.max_by_key(|c| c.attempt).and_then(|c| c.finished_at);
             let pause = pauses.get(&ended.name).copied().unwrap_or_default();
             let late = |(from, to): (clock::Timestamp, clock::Timestamp)| clock::passed(from, to) >= pause;

@@ -8,9 +8,9 @@
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-/// How long the kubelet waits at an end: for a client that has read everything to leave (it hears of
-/// the end of the connection then, for which some wait), and for ports to take what a client sent
-/// before it left.
+/// How long the kubelet waits for a client that has read everything to leave. It hears of the end
+/// of the connection then: there are clients that read until that. Also how long it waits for ports
+/// to take what a client sent before it left.
 pub(super) const CLOSING: Duration = Duration::from_secs(5);
 
 /// Ends the kubelet's direction of the connection, and reads and forgets what the client sends

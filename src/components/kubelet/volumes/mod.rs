@@ -67,9 +67,10 @@ fn unread(what: &str, error: kube::Error) -> Unmade {
     Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
 }
 
-/// Makes all volumes of the pod that some container uses. One of `known`, which were made before, that cannot be brought up
-/// to date stays as it is, whatever the reason, as a mounted volume does upstream. Adds to `known`
-/// what is made, and returns the names of volumes that stayed as they were, with the reasons.
+/// Makes all volumes of the pod that some container uses. One of `known`, which were made before,
+/// that cannot be brought up to date stays as it is, whatever the reason, as a mounted volume does
+/// upstream. Adds to `known` what is made, and returns the names of volumes that stayed as they
+/// were, with the reasons.
 ///
 /// # Errors
 /// A volume that is not known cannot be made: its name, and why, of the first one. Those after it
@@ -94,8 +95,8 @@ pub(crate) async fn prepare(
     failed.map_or(Ok(stale), Err)
 }
 
-/// Names of the volumes that some container of the pod, of whatever kind, mounts or has as a device.
-/// What another volume refers to need not be there. Source: `processPodVolumes` upstream.
+/// Names of the volumes that some container of the pod, of whatever kind, mounts or has as a
+/// device. What another volume refers to need not be there. Source: `processPodVolumes` upstream.
 fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
     let plain = spec.init_containers.iter().flatten().chain(&spec.containers);
     let plain = plain.map(|c| (&c.volume_mounts, &c.volume_devices));
