@@ -334,7 +334,7 @@ impl Kubelet {
 
     /// Whether the pod is being deleted, is gone, was replaced by another of its name, or has to
     /// fail. Nothing of that ends a static pod.
-    fn has_to_end(&self, key: &Key, uid: &str) -> bool {
+    pub(super) fn has_to_end(&self, key: &Key, uid: &str) -> bool {
         if self.statics.contains_key(key) {
             return false;
         }

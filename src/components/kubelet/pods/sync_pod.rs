@@ -250,7 +250,8 @@ impl Kubelet {
     }
 
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
-    /// A container that cannot be started keeps no other from being started or stopped.
+    /// A container that cannot be started keeps no other from being started or stopped. Of a pod
+    /// that has to end meanwhile nothing more is started: what ends it may have looked already.
     #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
     async fn carry_out(
         self: &Arc<Self>,
@@ -294,12 +295,12 @@ impl Kubelet {
                     memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
+                Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
                     let extra = specs::ephemeral(pod);
-                    let specs =
-                        pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-                    let spec = specs.chain(&extra).find(|c| c.name == name);
+                    let of_debugger = || extra.iter().find(|c| c.name == name);
+                    let spec = specs::spec_of(pod, &name).or_else(of_debugger);
                     let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
                         continue;
                     };

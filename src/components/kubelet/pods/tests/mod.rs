@@ -158,6 +158,7 @@ fn a_hook_does_not_hold_up_a_pod_that_ended_before_it_began() {
             assert!(kubelet.set(world.kubelet.clone()).is_ok());
             let looked = tokio::time::timeout(Duration::from_secs(20), world.look()).await;
             assert!(looked.is_ok(), "the hook holds up a pod that is {what}");
+            assert_eq!(world.starts("b"), 0, "started in a pod that is {what}");
         });
     }
 }
