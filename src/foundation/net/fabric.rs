@@ -124,7 +124,7 @@ impl Fabric {
             link::wait_up(&self.route, port).await?;
             let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0, port).await?);
             self.lock().insert(index, node.clone());
-            Ok(node)
+            Ok(node as Arc<dyn NodeNetwork>)
         })
     }
 
