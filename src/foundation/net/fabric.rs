@@ -65,8 +65,8 @@ impl Fabric {
                 namespace.fd().as_fd(),
                 &[
                     ("net/ipv4/ip_forward", "1"),
-                    // As on nodes, whatever the machine's own settings are. Wires of nodes are ports of
-                    // the bridge and have no address.
+                    // As on nodes, whatever the machine's own settings are. Wires of nodes are
+                    // ports of the bridge and have no address.
                     ("net/ipv4/conf/all/route_localnet", "0"),
                     ("net/ipv4/conf/br0/route_localnet", "0"),
                     ("net/ipv4/conf/all/accept_source_route", "0"),

@@ -182,8 +182,8 @@ impl Server {
             let names = by_number(&initial_cluster)?;
             let (me, tap) = (member_id(&name), tap.at(&name, Component::Etcd));
             let shared = Arc::new(Shared::new());
-            // The log may still have requests of an earlier run. Their numbers must differ from those
-            // of this run: a caller would get the answer to another request.
+            // The log may still have requests of an earlier run. Their numbers must differ from
+            // those of this run: a caller would get the answer to another request.
             let first_request = rng.u64() ^ clock::now().as_nanosecond() as u64 ^ me;
             let waiting = Arc::new(Waiting::new(first_request, &name));
             let mut applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
