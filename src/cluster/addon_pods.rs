@@ -2,6 +2,7 @@
 
 use super::images::PREFIX;
 use controllers::daemonset::decide::belongs;
+use client::Codec;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -40,7 +41,7 @@ impl AddonPods {
                 self.pods = self.pods.saturating_add(replicas);
             }
             Some("DaemonSet") => {
-                self.daemons.extend(serde_json::from_value(object["spec"]["template"].clone()).ok());
+                self.daemons.extend(PodTemplateSpec::decode(&object["spec"]["template"]).ok());
             }
             _ => {}
         }

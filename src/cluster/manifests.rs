@@ -5,7 +5,7 @@ use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
 use super::world::{SERVICE_CIDR, World};
-use client::{Api, Client, kube};
+use client::{Api, Client, Codec, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -94,7 +94,7 @@ fn static_pod(component: &str, node: &str, cpu: &str, command: &[String]) -> Opt
     });
     let hash: String = Sha256::digest(pod.to_string()).iter().take(16).map(|b| format!("{b:02x}")).collect();
     pod["metadata"]["uid"] = json!(hash);
-    serde_json::from_value(pod).ok()
+    Pod::decode(&pod).ok()
 }
 
 fn image(component: &str) -> String {

@@ -112,6 +112,7 @@ use ::http::Request;
 use auth::authn::Caller;
 use client::Dialer;
 use etcd::Storage;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use parking_lot::Mutex;
 use pki::{Clients, TokenKey};
 use request::router::Router;
@@ -233,8 +234,10 @@ impl Server {
     }
 
     /// The in-process door: as if `user` had been authenticated. Watches end when the server stops.
-    pub async fn call(&self, request: Request<Body>, user: User) -> Answer {
-        pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
+    pub fn call(&self, request: Request<Body>, user: User) -> BoxFuture<'_, Answer> {
+        Box::pin(async move {
+            pipeline::serve(&Router, self, request, Caller::InProcess(user), self.crew.token()).await
+        })
     }
 }
 

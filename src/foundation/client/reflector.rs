@@ -1,12 +1,12 @@
 //! The list and the watch of one kind, typed or untyped: the only loop of this kind in the program.
 //! client-go's `Reflector`.
 
+use super::codec::Codec;
 use super::item::Item;
 use super::objects::{Api, OBJECTS_MAX, too_many_objects};
+use super::raw::Raw;
 use futures::stream::{BoxStream, Stream, StreamExt};
 use kube::runtime::watcher;
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
 use std::time::Duration;
 
 /// What a list or a watch says about the objects of a kind (client-go's `Delta`).
@@ -83,14 +83,12 @@ pub struct Reflector<K> {
     on_list: Box<dyn Fn() + Send>,
 }
 
-impl<K> Reflector<K>
-where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+impl<K: Codec + Send + 'static> Reflector<K> {
     /// Reflects the objects of `api` that the selectors of `config` name. Nothing is asked before
     /// the first [`Reflector::next`].
     pub fn new(kind: &str, api: Api<Item<K>>, config: watcher::Config) -> Reflector<K> {
-        let restart = move || watcher(api.clone().for_watcher(), config.clone()).boxed();
+        let requests = api.requests();
+        let restart = move || requests.events(&config).map(|event| event.map(read)).boxed();
         let stream = restart();
         Reflector { restart: Some(Box::new(restart)), ..Reflector::over(kind, stream) }
     }
@@ -179,6 +177,18 @@ where
                 return Some(Ok(delta));
             }
         }
+    }
+}
+
+/// An event with its object in a type.
+fn read<K: Codec>(event: watcher::Event<Raw>) -> watcher::Event<Item<K>> {
+    let item = |object: Raw| Item::read(&object.value);
+    match event {
+        watcher::Event::Init => watcher::Event::Init,
+        watcher::Event::InitApply(object) => watcher::Event::InitApply(item(object)),
+        watcher::Event::InitDone => watcher::Event::InitDone,
+        watcher::Event::Apply(object) => watcher::Event::Apply(item(object)),
+        watcher::Event::Delete(object) => watcher::Event::Delete(item(object)),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::request::http_head::Metered;
 use crate::request::router::Router;
 use crate::request::unread;
 use crate::server::Server;
-use futures::future::BoxFuture;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -48,12 +48,14 @@ impl Server {
     ///
     /// # Errors
     /// The connection comes back: no listener is served now.
-    pub async fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TcpStream> {
-        let door = self.state.door.lock().clone();
-        match door {
-            Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
-            None => Err(tcp),
-        }
+    pub fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> BoxFuture<'_, Result<(), TcpStream>> {
+        Box::pin(async move {
+            let door = self.state.door.lock().clone();
+            match door {
+                Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
+                None => Err(tcp),
+            }
+        })
     }
 
     /// Serves HTTPS on `listener` until `stop` is cancelled or the server itself stops. Several
@@ -65,9 +67,11 @@ impl Server {
     ///
     /// # Errors
     /// None today: an accept that fails is tried again, and a connection that fails ends alone.
-    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
-        self.serve_at_most(most, listener, stop).await
+    pub fn serve(&self, listener: TcpListener, stop: CancellationToken) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
+            self.serve_at_most(most, listener, stop).await
+        })
     }
 
     async fn serve_at_most(

@@ -10,6 +10,7 @@ use super::convert::{error_of, event_of, range_of, to_range, to_txn, txn_of};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream;
 use prost::Message;
 use std::sync::Arc;
@@ -93,23 +94,25 @@ impl Remote {
     /// - `NoAnswer` with the names of all if no linearizable read is answered, for which there are
     ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks
     ///   them.
-    pub async fn connect(
+    pub fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,
-    ) -> Result<Remote, ConnectError> {
-        let remote = Remote {
-            endpoints,
-            tls,
-            channel: Mutex::default(),
-            next: AtomicUsize::new(0),
-            seen: Arc::default(),
-            broken: parking_lot::Mutex::default(),
-        };
-        remote.channel().await?;
-        match remote.read_barrier().await {
-            Ok(()) => Ok(remote),
-            Err(error) => Err(remote.unanswered(&error)),
-        }
+    ) -> BoxFuture<'static, Result<Remote, ConnectError>> {
+        Box::pin(async move {
+            let remote = Remote {
+                endpoints,
+                tls,
+                channel: Mutex::default(),
+                next: AtomicUsize::new(0),
+                seen: Arc::default(),
+                broken: parking_lot::Mutex::default(),
+            };
+            remote.channel().await?;
+            match remote.read_barrier().await {
+                Ok(()) => Ok(remote),
+                Err(error) => Err(remote.unanswered(&error)),
+            }
+        })
     }
 
     /// Returns why the first read was not answered. After `Timeout` that is what broke the
