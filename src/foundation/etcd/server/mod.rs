@@ -198,7 +198,9 @@ impl Server {
         };
         let (callers, records) = (waiting.clone(), tap.clone());
         let on_news = Box::new(move |news: LogNews| handle_log_news(news, &callers, &records));
-        let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
+        let span = tracing::Span::current(); // of the component: the member's threads log in it
+        let start = move || span.in_scope(|| Driver::start(options, applier, on_news));
+        let opened = tokio::task::spawn_blocking(start).await;
         let (driver, torn) = match opened {
             Ok(opened) => opened?,
             Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
@@ -269,7 +271,9 @@ impl Server {
     pub async fn stop(&self) {
         self.hand_over().await;
         if let Some(driver) = self.take() {
-            let _ = tokio::task::spawn_blocking(move || driver.stop()).await; // fails only with the runtime
+            let span = tracing::Span::current();
+            let stop = move || span.in_scope(|| driver.stop());
+            let _ = tokio::task::spawn_blocking(stop).await; // fails only with the runtime
         }
     }
 
