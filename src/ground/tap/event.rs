@@ -20,7 +20,8 @@ use serde_json::Value;
 ///
 /// # One command from end to end
 ///
-/// `kubectl run web --image=nginx` leads to these events, each caused by the one above it:
+/// `kubectl run web --image=nginx` leads to these events, each caused by the one above it. The
+/// records of etcd name no cause; a `CommitEntry` is found by its revision.
 ///
 /// | component | event | |
 /// |---|---|---|

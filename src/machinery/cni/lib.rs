@@ -8,8 +8,9 @@
 //! namespace), [`HostNetwork`] is what the learner's own loopback shows of the cluster. `net`
 //! implements both with real namespaces and nftables, `fake` with memory, for tests.
 //! ## Left out
-//! Dual stack: pods and services have IPv4 addresses only. Chains of plug-ins, and what the usual
-//! ones do beside addresses: host ports (`portmap`) and limits of bandwidth (`bandwidth`).
+//! Dual stack: pods and services have IPv4 addresses only. Ports of SCTP. Chains of plug-ins, and
+//! what the usual ones do beside addresses: host ports (`portmap`) and limits of bandwidth
+//! (`bandwidth`).
 //! ## Read next
 //! `net`, then `proxy`, which decides the rules.
 
