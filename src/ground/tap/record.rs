@@ -127,12 +127,12 @@ impl Request {
         (!self.inside && self.session.is_empty() && BY_HAND.contains(&agent.as_str())).then_some(agent)
     }
 
-    /// Is it a person's doing? Who asks under another name has still asked.
+    /// Returns whether a person sent the request, also one that impersonated another user.
     pub fn is_persons(&self) -> bool {
         is_person(actor(&self.user, &self.impersonator))
     }
 
-    /// Is it one of the cluster's own components' doing?
+    /// Returns whether one of the cluster's own components sent the request.
     pub fn is_components(&self) -> bool {
         is_component(actor(&self.user, &self.impersonator))
     }

@@ -147,8 +147,8 @@ pub trait NodeNetwork: Send + Sync {
     /// Makes the kernel's service rules these; returns how many changed.
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
     /// Reads back what the kernel has for connections to Services: also what was written before a
-    /// kube-proxy ended, and what nobody of us has written. Rules of one Service are in the order
-    /// in which a connection meets them.
+    /// kube-proxy ended, and what another program wrote. Rules of one Service are in the order in
+    /// which a connection meets them.
     async fn installed(&self) -> Result<Vec<Installed>>;
     /// Makes the kernel forget UDP flows to endpoints that their Services no longer have; those of
     /// earlier calls that failed, too.

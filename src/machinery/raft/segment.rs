@@ -204,8 +204,11 @@ impl<'a> Segment<'a> {
         Ok(at)
     }
 
-    /// Is there something behind the last whole batch, at `end`? Errors: it is no interrupted
-    /// write, but what was durable once; `last` is no other segment's to say.
+    /// Returns whether an interrupted write left bytes behind the last whole batch, which ends at
+    /// `end`. `last`: this is the newest segment; in an older one no write can be interrupted.
+    ///
+    /// # Errors
+    /// `Damaged`: the bytes were durable once.
     pub(crate) fn torn(&self, end: usize, sequence: u64, last: bool) -> Result<bool, WalError> {
         let rest = self.bytes.get(end..).unwrap_or(&[]);
         if zeros(rest) {

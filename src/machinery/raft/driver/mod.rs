@@ -172,7 +172,7 @@ pub enum LogNews {
     Failed(WalError),
 }
 
-/// Hears of it.
+/// Called on the member's thread with each change of its log's state.
 pub type OnLogNews = Box<dyn FnMut(LogNews) + Send>;
 
 /// Calls a function if its thread panics, so that the other threads do not wait for it.
@@ -361,7 +361,7 @@ impl Drop for Driver {
     }
 }
 
-/// Two members on the same files would be the end of them.
+/// Locks a member's directory: two members would overwrite each other's files.
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, StartError> {
     let path = dir.join("lock");
     disk.lock(&path).map_err(|cause| match cause.kind() {
