@@ -157,7 +157,7 @@ pub struct Record {
     pub revision: Option<u64>,
     /// What led to it.
     pub cause: Option<Cause>,
-    /// How long the hop took, in microseconds.
+    /// How long the hop took, in microseconds; 0 if that was not measured.
     pub took_us: u64,
     /// The API request, on records of the API server.
     pub request: Option<Request>,
