@@ -297,7 +297,7 @@ pub enum Event {
     Endpoints {
         /// Pods that get connections.
         ready: usize,
-        /// All pods that the Service selects.
+        /// All pods that the Service selects and that have an address.
         all: usize,
     },
     /// The node's rules were written.
