@@ -218,7 +218,7 @@ pub enum Event {
     },
     /// The log can be written again.
     LogGoesOn {},
-    /// The log cannot be written at all: this member ends.
+    /// The log cannot be written at all: this member takes no writes until it is started again.
     DiskFailed {
         /// The error of the system call.
         error: String,
