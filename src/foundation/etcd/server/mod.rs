@@ -9,7 +9,6 @@ use super::member::{Backend, Pending, Status, member_id};
 use super::question::Question;
 use super::waiting::Waiting;
 use bytes::Bytes;
-use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use parking_lot::Mutex;
 use raft::disk::{Disk, RealDisk};
 use raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
@@ -173,57 +172,57 @@ impl Server {
     /// - `Failed` if the only member's log failed for good before that read was answered, e.g. at a
     ///   sync. `Ended` says nothing about the data; after `Failed` it is not known what of the last
     ///   write is on the disk.
-    pub fn start(config: Config) -> BoxFuture<'static, Result<Server, StartError>> {
-        Box::pin(async move {
-            let Config { name, initial_cluster, tap, rng, link, .. } = config;
-            if !initial_cluster.contains(&name) {
-                return Err(StartError::NotAMember { name, cluster: initial_cluster });
-            }
-            let names = by_number(&initial_cluster)?;
-            let (me, tap) = (member_id(&name), tap.at(&name, Component::Etcd));
-            let shared = Arc::new(Shared::new());
-            // The log may still have requests of an earlier run. Their numbers must differ from
-            // those of this run: a caller would get the answer to another request.
-            let first_request = rng.u64() ^ clock::now().as_nanosecond() as u64 ^ me;
-            let waiting = Arc::new(Waiting::new(first_request, &name));
-            let mut applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
-            applier.election = driver::ELECTION_TIMEOUT;
-            let options = Options {
-                id: me,
-                dir: config.data_dir.join("member"),
-                initial: ConfState::of(names.keys().copied()),
-                seed: rng.u64(),
-                link: link.unwrap_or_else(|| Arc::new(NoLink)),
-                policy: config.snapshots,
-                wal: config.wal,
-                disk: config.disk,
+    pub async fn start(config: Config) -> Result<Server, StartError> {
+        let Config { name, initial_cluster, tap, rng, link, .. } = config;
+        if !initial_cluster.contains(&name) {
+            return Err(StartError::NotAMember { name, cluster: initial_cluster });
+        }
+        let names = by_number(&initial_cluster)?;
+        let (me, tap) = (member_id(&name), tap.at(&name, Component::Etcd));
+        let shared = Arc::new(Shared::new());
+        // The log may still have requests of an earlier run. Their numbers must differ from those
+        // of this run: a caller would get the answer to another request.
+        let first_request = rng.u64() ^ clock::now().as_nanosecond() as u64 ^ me;
+        let waiting = Arc::new(Waiting::new(first_request, &name));
+        let mut applier = Applier::new(shared.clone(), waiting.clone(), tap.clone(), names.clone(), me);
+        applier.election = driver::ELECTION_TIMEOUT;
+        let options = Options {
+            id: me,
+            dir: config.data_dir.join("member"),
+            initial: ConfState::of(names.keys().copied()),
+            seed: rng.u64(),
+            link: link.unwrap_or_else(|| Arc::new(NoLink)),
+            policy: config.snapshots,
+            wal: config.wal,
+            disk: config.disk,
+        };
+        let (callers, records) = (waiting.clone(), tap.clone());
+        let on_news = Box::new(move |news: LogNews| handle_log_news(news, &callers, &records));
+        let span = tracing::Span::current(); // of the component: the member's threads log in it
+        let start = move || span.in_scope(|| Driver::start(options, applier, on_news));
+        let opened = tokio::task::spawn_blocking(start).await;
+        let (driver, torn) = match opened {
+            Ok(opened) => opened?,
+            Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
+        };
+        if let Some((path, offset)) = torn {
+            tracing::info!(path = %path.display(), offset, "cut a torn tail off the log: the last write was interrupted");
+            tap.emit(Record::new(Event::CutTornTail { path: path.display().to_string(), offset }));
+        }
+        let handle = driver.handle();
+        let leader = waiting.leader();
+        let backend = Arc::new(Member { waiting: waiting.clone(), door: handle.clone() });
+        let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
+        let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)), tap };
+        if initial_cluster.len() == 1 {
+            // What is wrong with the disk says more than the time that was waited for it.
+            let why = |error| match waiting.failed() {
+                Some(failed) => StartError::Failed(failed),
+                None => StartError::Ended(server.kv.status().refuses.unwrap_or(error)),
             };
-            let (callers, records) = (waiting.clone(), tap.clone());
-            let on_news = Box::new(move |news: LogNews| handle_log_news(news, &callers, &records));
-            let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
-            let (driver, torn) = match opened {
-                Ok(opened) => opened?,
-                Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
-            };
-            if let Some((path, offset)) = torn {
-                tracing::info!(path = %path.display(), offset, "cut a torn tail off the log: the last write was interrupted");
-                tap.emit(Record::new(Event::CutTornTail { path: path.display().to_string(), offset }));
-            }
-            let handle = driver.handle();
-            let leader = waiting.leader();
-            let backend = Arc::new(Member { waiting: waiting.clone(), door: handle.clone() });
-            let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
-            let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)), tap };
-            if initial_cluster.len() == 1 {
-                // What is wrong with the disk says more than the time that was waited for it.
-                let why = |error| match waiting.failed() {
-                    Some(failed) => StartError::Failed(failed),
-                    None => StartError::Ended(server.kv.status().refuses.unwrap_or(error)),
-                };
-                server.kv.read_barrier().await.map_err(why)?;
-            }
-            Ok(server)
-        })
+            server.kv.read_barrier().await.map_err(why)?;
+        }
+        Ok(server)
     }
 
     /// Returns a client of this member.
@@ -247,13 +246,11 @@ impl Server {
 
     /// Waits until the member has ended. Unless it was stopped or killed, one of its threads has
     /// panicked: it has to be started again.
-    pub fn ended(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            let ended = self.driver.lock().as_ref().map(Driver::ended);
-            if let Some(ended) = ended {
-                ended.await;
-            }
-        })
+    pub async fn ended(&self) {
+        let ended = self.driver.lock().as_ref().map(Driver::ended);
+        if let Some(ended) = ended {
+            ended.await;
+        }
     }
 
     /// A leader that stops hands over first, as etcd does: the others need not notice its silence.
@@ -271,13 +268,13 @@ impl Server {
 
     /// Hands leadership over, finishes what the log was given, ends watches and waiting requests
     /// with `Stopped`, frees the directory.
-    pub fn stop(&self) -> BoxFuture<'_, ()> {
-        Box::pin(async move {
-            self.hand_over().await;
-            if let Some(driver) = self.take() {
-                let _ = tokio::task::spawn_blocking(move || driver.stop()).await; // fails only with the runtime
-            }
-        })
+    pub async fn stop(&self) {
+        self.hand_over().await;
+        if let Some(driver) = self.take() {
+            let span = tracing::Span::current();
+            let stop = move || span.in_scope(|| driver.stop());
+            let _ = tokio::task::spawn_blocking(stop).await; // fails only with the runtime
+        }
     }
 
     /// Ends the member without finishing anything, as `kill -9` would. Returns at once: its threads
