@@ -147,14 +147,21 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
 /// If the cache lacks an object that the token stands for, the store is asked before the token is
 /// refused (upstream: `tokengetter.go`): another server may have made the account just now. Only a
 /// token with a good signature costs this.
+///
+/// The use of a Secret's token is noted there, at most once in the time for which its claims are
+/// remembered.
 pub(crate) async fn service_account(
     state: &State,
     token: &str,
     wanted: &[String],
 ) -> Result<(User, Vec<String>), String> {
+    let is_remembered = state.verified.knows(token);
     let mut found = remembered_account(state, token, wanted);
     if matches!(found, Err(Refusal::Missing(_))) && state.fresh().await.is_ok() {
         found = remembered_account(state, token, wanted);
+    }
+    if found.is_ok() && !is_remembered {
+        Box::pin(tokens::note_use(state, token)).await; // on the heap: it writes, and seldom runs
     }
     found.map_err(Refusal::into_text)
 }

@@ -2,8 +2,9 @@
 //! the token stands for on every request.
 
 use crate::state::State;
-use api::meta;
+use crate::storage::extra::Extra;
 use api::value::{self, text};
+use api::{kinds, meta};
 use base64::Engine as _;
 use clock::Timestamp;
 use serde_json::Value;
@@ -16,6 +17,9 @@ const INVALIDATED: &str = "service account token has been invalidated";
 /// The label of a Secret whose token counts for nothing any more. Upstream's cleaner of unused
 /// tokens sets it, and an administrator may.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+/// The label of a Secret with the day on which its token was last used.
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a token counts for nothing, in upstream's text.
 #[derive(Debug)]
@@ -124,5 +128,31 @@ pub(crate) fn check_legacy<'a>(
         Some(_) => Err(Refusal::Invalid(format!(
             "the token in secret {namespace}/{secret} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
         ))),
+    }
+}
+
+/// Writes the day into the Secret of a token that was just believed; other tokens have no Secret.
+/// Nothing is written where today stands there, or tomorrow, which a server whose clock is ahead
+/// has written. A write that fails is left to a later use: the request goes on.
+///
+/// Source: `patchSecretWithLastUsedDate` in upstream's `serviceaccount/legacy.go`.
+pub(crate) async fn note_use(state: &State, token: &str) {
+    let Ok(claims) = state.verified.claims(&state.tokens, token) else { return };
+    if claims["iss"] != pki::LEGACY_ISSUER {
+        return;
+    }
+    let claim = |name: &str| claims.get(format!("kubernetes.io/serviceaccount/{name}"))?.as_str();
+    let (Some(namespace), Some(name)) = (claim("namespace"), claim("secret.name")) else { return };
+    let Some(kind) = kinds::stored("secrets") else { return };
+    let Some(secret) = state.remembered(kind, namespace, name) else { return };
+    let now = clock::now();
+    let [today, tomorrow] = [now, clock::after(now, DAY)].map(|at| at.strftime("%Y-%m-%d").to_string());
+    if meta::label(&secret.value, LAST_USED).is_some_and(|day| day == today || day == tomorrow) {
+        return;
+    }
+    let mut used = secret.value.clone();
+    value::slot_map(&mut used, "metadata.labels").insert(LAST_USED.to_string(), today.into());
+    if let Err(refused) = state.write(kind, used, secret.revision, &Extra::default()).await {
+        tracing::debug!(?refused, namespace, name, "the day on which a token was used is not noted");
     }
 }

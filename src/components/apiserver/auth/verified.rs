@@ -70,6 +70,12 @@ impl Verified {
         Ok(claims)
     }
 
+    /// Returns whether the claims of a token are remembered.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        let (key, now) = (self.key(token), Instant::now());
+        self.table.lock().get(&key).is_some_and(|entry| now < entry.until)
+    }
+
     #[cfg(test)]
     fn len(&self) -> usize {
         self.table.lock().len()
