@@ -58,7 +58,10 @@ impl Verified {
         if let Some(claims) = known.filter(|c| !is_expired(c)) {
             return Ok(claims);
         }
-        let claims = Arc::new(keys.verify(token).map_err(|e| e.to_string())?);
+        let claims = Arc::new(keys.verify(token).map_err(|error| match error {
+            pki::Error::Token(why) => why,
+            other => other.to_string(),
+        })?);
         let mut table = table();
         if table.len() >= KEPT_MAX {
             table.retain(|_, e| now < e.until);
