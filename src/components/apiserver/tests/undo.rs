@@ -7,6 +7,7 @@ use crate::storage::extra::Extra;
 use crate::storage::store::Refused;
 use crate::testing::{self, Api};
 use api::kinds;
+use etcd::api::TxnRequest;
 use rng::Rng;
 use serde_json::{Value, json};
 use tap::Tap;
@@ -145,6 +146,26 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
         let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
         assert_eq!(api.in_step("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
+    }
+}
+
+/// A command goes on while its undo is planned. The undo would leave what it did not see, which no
+/// step would name any more, and a redo would remove it.
+#[tokio::test]
+async fn an_undo_overlooks_no_further_write_of_its_step() {
+    let api = Api::bare().await;
+    api.make("apply", "one").await;
+    for (session, name) in [("apply", "two"), ("other", "three"), ("apply", "four")] {
+        let state = api.state();
+        let known = state.fresh().await.unwrap();
+        let unchanged = state.cache.steps.look().unchanged_since(known);
+        let holds = async || {
+            let txn = TxnRequest { compare: unchanged.clone(), ..TxnRequest::default() };
+            state.kv.txn(txn).await.unwrap().succeeded
+        };
+        assert!(holds().await, "nobody has written");
+        api.make(session, name).await;
+        assert!(!holds().await, "{session} has written {name}");
     }
 }
 
