@@ -3,6 +3,7 @@
 
 use crate::state::State;
 use crate::storage::extra::Extra;
+use api::gostr::quote;
 use api::value::{self, text};
 use api::{kinds, meta};
 use base64::Engine as _;
@@ -44,15 +45,34 @@ impl From<String> for Refusal {
     }
 }
 
-/// Checks that the object is there, is the one with this uid, and was not deleted long ago.
-fn check_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp) -> Result<(), Refusal> {
+/// Checks that the object is there, is the one with this uid, and was not deleted long ago. `what`
+/// is its kind in upstream's sentences.
+fn check_alive(
+    state: &State,
+    (what, resource): (&str, &str),
+    key: &str,
+    uid: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let is_account = resource == "serviceaccounts";
     let Some(object) = state.cache.get(resource, key) else {
-        return Err(Refusal::Missing(INVALIDATED.to_string()));
+        let name = key.rsplit('/').next().unwrap_or_default();
+        return Err(Refusal::Missing(match is_account {
+            true => format!("{resource} {} not found", quote(name)),
+            false => INVALIDATED.to_string(),
+        }));
     };
+    let found = meta::uid(&object.value);
+    if found != uid {
+        let claim =
+            if is_account { "claim".to_string() } else { format!("service account {what} ref claim") };
+        return Err(Refusal::Invalid(format!("{what} UID ({found}) does not match {claim} ({uid})")));
+    }
     let deleted = text(&object.value, "metadata.deletionTimestamp").parse::<Timestamp>();
-    match meta::uid(&object.value) == uid && !deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now) {
-        true => Ok(()),
-        false => Err(Refusal::Invalid(INVALIDATED.to_string())),
+    match deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now) {
+        true if is_account => Err(Refusal::Invalid(format!("{what} {key} has been deleted"))),
+        true => Err(Refusal::Invalid(INVALIDATED.to_string())),
+        false => Ok(()),
     }
 }
 
@@ -67,17 +87,17 @@ pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), Refusal> {
     let (namespace, now) = (text(own, "namespace"), clock::now());
     let within = |field: &str| format!("{namespace}/{}", text(own, &format!("{field}.name")));
     let bound = |field: &str| own.get(field).is_some();
-    let check = |resource: &str, key: &str, field: &str| {
-        check_alive(state, resource, key, text(own, &format!("{field}.uid")), now)
+    let check = |kind: (&str, &str), key: &str, field: &str| {
+        check_alive(state, kind, key, text(own, &format!("{field}.uid")), now)
     };
-    check("serviceaccounts", &within("serviceaccount"), "serviceaccount")?;
+    check(("service account", "serviceaccounts"), &within("serviceaccount"), "serviceaccount")?;
     if bound("secret") {
-        check("secrets", &within("secret"), "secret")?;
+        check(("secret", "secrets"), &within("secret"), "secret")?;
     }
     if bound("pod") {
-        check("pods", &within("pod"), "pod")?;
+        check(("pod", "pods"), &within("pod"), "pod")?;
     } else if bound("node") {
-        check("nodes", text(own, "node.name"), "node")?;
+        check(("node", "nodes"), text(own, "node.name"), "node")?;
     }
     Ok(())
 }

@@ -81,6 +81,18 @@ async fn people_write_after_a_long_undo() {
     assert_eq!(api.maps().await.len(), 12);
 }
 
+/// A list is no request: an empty one was read as one that names nothing, and undid a step.
+#[tokio::test]
+async fn what_is_asked_for_is_a_map() {
+    let api = Api::bare().await;
+    api.make("one", "one").await;
+    for odd in [json!([]), json!([true]), json!(5), json!("undo"), Value::Null] {
+        let (code, told) = api.go("undo", odd.clone()).await;
+        assert_eq!((code, &told["reason"]), (400, &json!("BadRequest")), "{odd}: {told}");
+    }
+    assert_eq!(api.maps().await, ["one"]);
+}
+
 /// Two undos at the same moment are two steps back, and two redos bring all of it back.
 #[tokio::test]
 async fn undos_at_the_same_moment_lose_nothing() {

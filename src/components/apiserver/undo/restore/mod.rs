@@ -34,8 +34,8 @@ use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
-    Revision, TxnRequest,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
+    RequestOp, Revision, TxnRequest,
 };
 use etcd::txn::size;
 use objects::{count, ending_namespaces, namespace_of, node, owner, pod, taken_elsewhere, was_free_volume};
@@ -244,7 +244,7 @@ impl State {
             ..Default::default()
         };
         let response = self.kv.range(all).await.map_err(|error| match error {
-            etcd::api::Error::Compacted { compact_revision } => Status::expired(format!(
+            Error::Compacted { compact_revision } => Status::expired(format!(
                 "revision {revision} is no longer kept; the oldest one is {compact_revision}"
             )),
             other => status_of(other),
@@ -375,7 +375,11 @@ impl State {
     /// the journey was planned.
     async fn commit(&self, txn: TxnRequest, room: Use) -> Result<Option<Revision>, Status> {
         let _counted = self.make_room(size(&txn) as u64, room).await?;
-        let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
+        let changed = txn.success.len();
+        let answer = self.kv.txn_unbounded(txn).await.map_err(|error| match error {
+            Error::TooManyOps => Status::new(413, "RequestEntityTooLarge", format!("{changed} keys would change, more than this cluster's etcd takes in one transaction; go back in smaller steps, or start that etcd with a larger --max-txn-ops")),
+            other => self.refusal(other),
+        })?;
         Ok(answer.succeeded.then_some(answer.revision))
     }
 

@@ -9,7 +9,7 @@ use api::Status;
 use etcd::api::Revision;
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value, json as object};
+use serde_json::{Map, Value, json as object};
 use std::collections::BTreeSet;
 use tap::{Journey as Way, Record};
 
@@ -102,7 +102,9 @@ pub(crate) async fn serve(
     }
     let asked: Asked = match body {
         [] => Asked::default(),
-        body => serde_json::from_slice(body)
+        // Read as a map first: serde takes a list, too, and an empty one would be an undo.
+        body => serde_json::from_slice::<Map<String, Value>>(body)
+            .and_then(|asked| serde_json::from_value(Value::Object(asked)))
             .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
     };
     let mut past: Option<(Revision, Past)> = None;
