@@ -245,7 +245,7 @@ impl State {
         };
         let response = self.kv.range(all).await.map_err(|error| match error {
             Error::Compacted { compact_revision } => Status::expired(format!(
-                "revision {revision} is no longer kept; the oldest one is {compact_revision}"
+                "revision {revision} is no longer kept: the store keeps none before {compact_revision}"
             )),
             other => status_of(other),
         })?;
