@@ -24,19 +24,19 @@ pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// The extra attribute of a user that tells with which credential it authenticated.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// What the certificate of a connection says.
+/// The user of a connection by its client certificate.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
     /// The client sent no certificate, or its certificate names no user.
     Nobody,
     /// A user, until the certificate expires.
     User(User, Timestamp),
-    /// It is not believed.
+    /// The certificate is not believed.
     Stranger,
 }
 
 impl Peer {
-    /// Who has shown these certificates.
+    /// Finds the user of the certificates that a client has shown.
     pub(crate) fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
         match clients.judge(certs) {
             Ok(None) => Peer::Nobody,

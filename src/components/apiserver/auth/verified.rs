@@ -46,7 +46,7 @@ impl Verified {
         Sha256::new_with_prefix(self.secret).chain_update(token).finalize().into()
     }
 
-    /// The claims of a token that `keys` signed and that is valid now.
+    /// Returns the claims of a token that `keys` signed and that is valid now.
     ///
     /// # Errors
     /// The signature is not ours, or the token is not valid yet or any more. Failures are not

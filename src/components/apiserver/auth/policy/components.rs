@@ -371,7 +371,7 @@ fn roles() -> Vec<Value> {
     ]
 }
 
-/// All of them.
+/// Returns the roles and bindings of this file.
 pub(super) fn objects() -> Vec<Value> {
     let mut all = [roles_of_users(), roles_of_nodes(), roles_of_components()].concat();
     all.extend(cluster_role_bindings());

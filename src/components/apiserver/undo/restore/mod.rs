@@ -94,17 +94,17 @@ fn room_of(moves: &[Move]) -> Use {
 /// Makes the parts of a pod's new life that are not in its past.
 struct Birth<'a> {
     uid: &'a (dyn Fn() -> String + Sync),
-    /// Was the pod made with a node already in its spec?
+    /// Tells whether a pod was made with a node already in its spec.
     placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
     now: String,
 }
 
-/// The registry's resource a key belongs to: `pods`.
+/// Returns the resource that a key of the registry belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
     crate::storage::cache::place(key).map_or("", |(resource, _)| resource)
 }
 
-/// The group of a custom resource, which is a part of its keys, and the plural.
+/// Returns the group of a custom resource, which is a part of its keys, and the plural.
 fn group_and_plural(key: &[u8]) -> (&str, &str) {
     let resource = resource(key);
     resource.split_once('/').unwrap_or(("", resource))
@@ -135,7 +135,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
     pairs.into_iter().filter_map(changed).collect()
 }
 
-/// The object, if the stored value is one at all.
+/// Parses a stored value; `None` if it is no object.
 fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
@@ -181,7 +181,7 @@ struct Past {
 }
 
 impl Past {
-    /// Was the pod made with a node already in its spec?
+    /// Returns whether the pod was made with a node already in its spec.
     fn was_made_placed(&self, kv: &KeyValue) -> bool {
         match self.made_placed.get(&kv.key) {
             Some(placed) => *placed,
@@ -213,7 +213,7 @@ impl Journey {
         txn
     }
 
-    /// What can be redone after this journey, which left the state at revision `before`.
+    /// Returns what can be redone after this journey, which left the state at revision `before`.
     fn undone_after(&self, before: Revision) -> Vec<Undone> {
         let mut undone = self.undone.clone();
         if !matches!(self.way, Way::Redo(_)) {
@@ -316,7 +316,7 @@ impl State {
         Ok(lost)
     }
 
-    /// The revision of a key; 0 if it does not exist.
+    /// Reads the revision of a key; 0 if it does not exist.
     async fn revision_of(&self, key: &'static str) -> Result<Revision, Status> {
         let asked = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
         let answer = self.kv.range(asked).await.map_err(status_of)?;
@@ -437,7 +437,7 @@ fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
         && written(&then) != written(now)
 }
 
-/// Is it made by a controller for something else, so that nobody misses it?
+/// Returns whether a controller has made the object for another one, so that no person misses it.
 fn is_by_product(object: &Value) -> bool {
     let owned = |o: &Value| o["controller"] == true;
     let owners = object["metadata"]["ownerReferences"].as_array();

@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// that it has now, and a new one has none.
 const EPHEMERAL: &str = "spec.ephemeralContainers";
 
-/// `None`: nothing to do. `Some(None)`: it goes.
+/// Plans a pod. `None`: nothing to do. `Some(None)`: it goes.
 pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
     let (past, present) = (then.and_then(parsed), now.and_then(parsed));
     if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
@@ -80,7 +80,7 @@ fn keep_managers(now: &Value, back: &mut Value) {
     value::put(back, MANAGERS, mixed);
 }
 
-/// `None`: nothing to do. `Some(None)`: it goes.
+/// Plans a Node that there was then. `None`: nothing to do.
 pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
     let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
     let mut back = parsed(then)?;
@@ -89,7 +89,7 @@ pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Byt
     (back != now).then(|| Some(back.to_string().into()))
 }
 
-/// Namespace and name of the Service that a reservation is for.
+/// Returns namespace and name of the Service that a reservation is for.
 pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')
 }

@@ -35,8 +35,8 @@ struct Agreed {
 }
 
 impl Agreed {
-    /// Does the journey still do what the plan said? `undone_at` is the revision of the last undo
-    /// or redo.
+    /// Checks that the journey still does what the plan said. `undone_at` is the revision of the
+    /// last undo or redo.
     ///
     /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 a person
     /// begins another step: that one would be undone instead, so the journey is refused.
@@ -146,7 +146,7 @@ fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
     look.done.iter().cloned().partition(|s| s.first > oldest)
 }
 
-/// What `GET /ropewalk/v1/steps` answers.
+/// Returns the answer to `GET /ropewalk/v1/steps`.
 fn told(state: &State) -> Value {
     let steps = &state.cache.steps;
     let look = steps.look();
