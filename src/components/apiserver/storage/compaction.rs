@@ -252,6 +252,7 @@ impl State {
         if revision > self.kv.compacted() {
             match self.kv.compact(revision).await {
                 Ok(()) => tracing::debug!(revision, "compacted"),
+                Err(Error::Compacted { .. }) => {} // another server of an etcd elsewhere was faster
                 Err(error) => tracing::warn!(%error, "compaction failed"),
             }
         }
