@@ -70,6 +70,18 @@ impl Seen {
         error_of(status, self.revision(), self.compacted())
     }
 
+    /// Notes what a refused read at revision `asked` shows. etcd does not say at which revision it
+    /// was compacted, by `etcdctl compact` for example: at a later one than that.
+    fn read_error(&self, asked: Revision, error: Error) -> Error {
+        match error {
+            Error::Compacted { .. } if asked > 0 => {
+                self.compacted.fetch_max(asked + 1, Ordering::AcqRel);
+                Error::Compacted { compact_revision: self.compacted() }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what the reader of a watch gets for one message; `None` if nothing.
     fn watch_response(
         &self,
@@ -260,7 +272,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[async_trait]
 impl Storage for Remote {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
-        let answer: pb::RangeResponse = self.call("/etcdserverpb.KV/Range", to_range(r), true).await?;
+        let asked = r.revision;
+        let answer = self.call("/etcdserverpb.KV/Range", to_range(r), true).await;
+        let answer: pb::RangeResponse = answer.map_err(|error| self.seen.read_error(asked, error))?;
         let revision = self.seen.header(answer.header.as_ref());
         Ok(range_of(answer, revision))
     }
