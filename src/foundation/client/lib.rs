@@ -64,6 +64,7 @@ pub mod simulated;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
+mod watch;
 
 pub use answers::{ESCAPED_IN_PATHS, is_code, is_unanswered, optional, segment};
 pub use api_client::{Client, Error};

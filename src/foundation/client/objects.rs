@@ -433,15 +433,15 @@ mod tests {
     async fn a_reflector_gives_up_a_list_without_an_end_and_begins_again() {
         let item = |name: &str| {
             let object = json!({"metadata": {"name": name, "namespace": "d"}});
-            serde_json::from_value::<Item<DynamicObject>>(object).unwrap()
+            Raw::from(object)
         };
         let objects = ["a", "b", "c"].map(|name| Ok(watcher::Event::InitApply(item(name))));
         let mut events = vec![Ok(watcher::Event::Init)];
         events.extend(objects);
         events.extend([Ok(watcher::Event::Init), Ok(watcher::Event::InitApply(item("a")))]);
         events.push(Ok(watcher::Event::InitDone));
-        let mut reflector = crate::Reflector::over("Pod", futures::stream::iter(events));
-        reflector.most = 2;
+        let events = futures::stream::iter(events);
+        let mut reflector = crate::Reflector::<DynamicObject>::over("Pod", events).at_most(2);
         let why = reflector.next().await.unwrap().err().unwrap().to_string();
         assert!(why.contains("it has more than 2 objects"), "{why}");
         match reflector.next().await {
