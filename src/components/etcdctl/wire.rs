@@ -221,6 +221,42 @@ impl Etcd {
         }
     }
 
+    /// One call that may be made twice, answered within the command's time. As etcd's client does
+    /// (`withRepeatablePolicy`), it is made again at the next member when the connection is lost,
+    /// and after a pause when a member cannot answer now. When the connection to each member was
+    /// lost, it ends at once.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub(crate) async fn repeat<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let answered = async {
+            let (mut etcd, mut lost) = (self.clone(), 0);
+            loop {
+                let status = match etcd.channel.unary(path, ask.clone()).await {
+                    Err(status) if is_lost(&status) => status,
+                    answer => return answer.map_err(|s| told(&s)),
+                };
+                let has_no_connection = causes(&status).next().is_some();
+                match has_no_connection {
+                    true => lost += 1,
+                    false => clock::pause(RETRY_WAIT).await,
+                }
+                if lost == self.target.endpoints.len() {
+                    return Err(told(&status));
+                }
+                let next = etcd.at.wrapping_add(1);
+                let connected = Etcd::connect_from(&self.target, self.timeout, next).await;
+                etcd = connected.map_err(|_| told(&status))?;
+            }
+        };
+        let late = || Err(Fail::new(FAILED, "context deadline exceeded"));
+        clock::limit(self.timeout, answered).await.unwrap_or_else(late)
+    }
+
     /// One call, answered whenever the member answers, for verbs that do not heed
     /// `--command-timeout`.
     ///
@@ -284,35 +320,35 @@ impl Etcd {
     /// Reads keys.
     ///
     /// # Errors
-    /// As [`Etcd::call`].
+    /// As [`Etcd::repeat`].
     pub(crate) async fn range(&self, r: pb::RangeRequest) -> Result<pb::RangeResponse, Fail> {
-        self.call("/etcdserverpb.KV/Range", r).await
+        self.repeat("/etcdserverpb.KV/Range", r).await
     }
 
     /// The members of the cluster as of now (a linearizable read).
     ///
     /// # Errors
-    /// As [`Etcd::call`], also if the cluster has no leader.
+    /// As [`Etcd::repeat`], also if the cluster has no leader.
     pub(crate) async fn members(&self) -> Result<Vec<pb::Member>, Fail> {
         let ask = pb::MemberListRequest { linearizable: true };
-        let answer: pb::MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+        let answer: pb::MemberListResponse = self.repeat("/etcdserverpb.Cluster/MemberList", ask).await?;
         Ok(answer.members)
     }
 
     /// Makes a lease of `ttl` seconds; the server chooses its number.
     ///
     /// # Errors
-    /// As [`Etcd::call`].
+    /// As [`Etcd::repeat`].
     pub(crate) async fn grant(&self, ttl: i64) -> Result<pb::LeaseGrantResponse, Fail> {
-        self.call("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
+        self.repeat("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
     }
 
     /// Ends a lease; the server deletes its keys.
     ///
     /// # Errors
-    /// As [`Etcd::call`], also if there is no such lease.
+    /// As [`Etcd::repeat`], also if there is no such lease.
     pub(crate) async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Fail> {
-        self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
+        self.repeat("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
     /// Renews a lease three times within its TTL; returns the answers. When the connection is

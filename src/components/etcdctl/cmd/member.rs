@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::MemberListRequest { linearizable: !is_serializable(&ctx.given)? };
     let answer: pb::MemberListResponse =
-        ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+        ctx.connect().await?.repeat("/etcdserverpb.Cluster/MemberList", ask).await?;
     let row = |m: &pb::Member| {
         // one that has never spoken has no name
         let status = if m.name.is_empty() { "unstarted" } else { "started" };
@@ -184,7 +184,7 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::StatusRequest {};
         let etcd = ctx.member(endpoint).await?;
-        etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
+        etcd.repeat::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
     })
     .await?;
     let rows: Vec<Vec<String>> =
@@ -218,7 +218,7 @@ pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "hash", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::HashKvRequest { revision };
         let etcd = ctx.member(endpoint).await?;
-        etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
+        etcd.repeat::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
     })
     .await?;
     let row = |(endpoint, h): &(String, pb::HashKvResponse)| {
@@ -264,7 +264,7 @@ async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
     let etcd = ctx.member(endpoint).await?;
     etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await?;
     let ask = pb::AlarmRequest::default();
-    let answer = etcd.call::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
+    let answer = etcd.repeat::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
     let alarms = answer.map_err(|_| Fail::new(FAILED, "Unable to fetch the alarm list"))?.alarms;
     if alarms.is_empty() {
         return Ok(());
