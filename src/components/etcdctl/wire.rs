@@ -19,6 +19,8 @@ use tonic::{Code, Status, Streaming};
 
 /// The pause before a lost connection is made again (etcd: `retryConnWait`).
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// A call that may be made twice is made again at most so often (etcd: `defaultUnaryMaxRetries`).
+const REPEATS_MAX: u32 = 100;
 /// A renewal waits at least this long for its answer before it goes to another member, however
 /// short the TTL is.
 const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -221,10 +223,8 @@ impl Etcd {
         }
     }
 
-    /// One call that may be made twice, answered within the command's time. As etcd's client does
-    /// (`withRepeatablePolicy`), it is made again at the next member when the connection is lost,
-    /// and after a pause when a member cannot answer now. When the connection to each member was
-    /// lost, it ends at once.
+    /// One call that may be made twice, answered within the command's time: as
+    /// [`Etcd::repeat_without_limit`].
     ///
     /// # Errors
     /// As [`Etcd::call`].
@@ -233,28 +233,40 @@ impl Etcd {
         Q: Message + Default + Clone + 'static,
         A: Message + Default + 'static,
     {
-        let answered = async {
-            let (mut etcd, mut lost) = (self.clone(), 0);
-            loop {
-                let status = match etcd.channel.unary(path, ask.clone()).await {
-                    Err(status) if is_lost(&status) => status,
-                    answer => return answer.map_err(|s| told(&s)),
-                };
-                let has_no_connection = causes(&status).next().is_some();
-                match has_no_connection {
-                    true => lost += 1,
-                    false => clock::pause(RETRY_WAIT).await,
-                }
-                if lost == self.target.endpoints.len() {
-                    return Err(told(&status));
-                }
-                let next = etcd.at.wrapping_add(1);
-                let connected = Etcd::connect_from(&self.target, self.timeout, next).await;
-                etcd = connected.map_err(|_| told(&status))?;
-            }
-        };
         let late = || Err(Fail::new(FAILED, "context deadline exceeded"));
-        clock::limit(self.timeout, answered).await.unwrap_or_else(late)
+        clock::limit(self.timeout, self.repeat_without_limit(path, ask)).await.unwrap_or_else(late)
+    }
+
+    /// One call that may be made twice. As etcd's client does (`withRepeatablePolicy`), it is made
+    /// again at the next member when the connection is lost, and after a pause when a member cannot
+    /// answer now. When the connection to each member was lost, it ends at once.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], but for the time.
+    pub(crate) async fn repeat_without_limit<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let (mut etcd, mut lost, mut repeats) = (self.clone(), 0, 0);
+        loop {
+            let status = match etcd.channel.unary(path, ask.clone()).await {
+                Err(status) if is_lost(&status) => status,
+                answer => return answer.map_err(|s| told(&s)),
+            };
+            let has_no_connection = causes(&status).next().is_some();
+            match has_no_connection {
+                true => lost += 1,
+                false => clock::pause(RETRY_WAIT).await,
+            }
+            if lost == self.target.endpoints.len() || repeats == REPEATS_MAX {
+                return Err(told(&status));
+            }
+            repeats += 1;
+            let next = etcd.at.wrapping_add(1);
+            let connected = Etcd::connect_from(&self.target, self.timeout, next).await;
+            etcd = connected.map_err(|_| told(&status))?;
+        }
     }
 
     /// One call, answered whenever the member answers, for verbs that do not heed
