@@ -258,11 +258,19 @@ struct Health {
     error: String,
 }
 
-/// A linearizable read: only a member that a majority follows can answer it. A member with an alarm
-/// is not healthy.
+/// Judges the answer to a linearizable read: only a member that a majority follows can answer it.
+/// As with etcdctl, a refusal for want of rights is such an answer.
+fn has_agreed(answer: Result<pb::RangeResponse, Fail>) -> Result<(), Fail> {
+    match answer {
+        Err(fail) if fail.text != "etcdserver: permission denied" => Err(fail),
+        _ => Ok(()),
+    }
+}
+
+/// Asks whether a member can commit. One with an alarm is not healthy.
 async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
     let etcd = ctx.member(endpoint).await?;
-    etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await?;
+    has_agreed(etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await)?;
     let ask = pb::AlarmRequest::default();
     let answer = etcd.repeat::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
     let alarms = answer.map_err(|_| Fail::new(FAILED, "Unable to fetch the alarm list"))?.alarms;
@@ -344,6 +352,16 @@ mod tests {
     fn a_time_of_minutes_is_told_in_minutes() {
         assert_eq!(took(Duration::from_millis(90_500)), "1m30.5s");
         assert_eq!(took(Duration::from_micros(1_234)), "1.234ms");
+    }
+
+    /// As `epHealthCommandFunc` of etcdctl 3.6, for an etcd with users.
+    #[test]
+    fn a_member_that_refuses_the_key_is_healthy() {
+        let refused = |text: &str| Err(Fail::new(FAILED, text));
+        assert_eq!(has_agreed(refused("etcdserver: permission denied")), Ok(()));
+        assert_eq!(has_agreed(Ok(Default::default())), Ok(()));
+        let late = "context deadline exceeded";
+        assert_eq!(has_agreed(refused(late)), Err(Fail::new(FAILED, late)));
     }
 
     #[test]
