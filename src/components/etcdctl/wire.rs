@@ -95,6 +95,12 @@ impl Target {
     }
 }
 
+/// Returns what an error says, without the kernel's number, which means nothing to people.
+fn without_number(error: &ConnectError) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
+}
+
 fn read(path: &Path) -> Result<String, Fail> {
     let unread = |e: std::io::Error| Fail::arguments(format!("open {}: {}", path.display(), io_error(&e)));
     std::fs::read_to_string(path).map_err(unread)
@@ -187,7 +193,7 @@ impl Etcd {
                 Some(Err(error @ ConnectError::NoTls(_))) => {
                     last = Fail::new(FAILED, format!("{error}: give --cacert, --cert and --key"));
                 }
-                Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
+                Some(Err(error)) => last = Fail::new(FAILED, without_number(&error)),
                 None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
             }
         }
