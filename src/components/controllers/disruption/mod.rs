@@ -381,8 +381,9 @@ impl Worker {
                 return Ok(None);
             }
             Err(error) if is_code(&error, 404) => {
+                // Another try would tell the same again, in an Event each time.
                 let what = api::status::qualified(group, &plural);
-                return Err(Error::NotYet(format!("{what} does not implement the scale subresource")));
+                return Err(Error::Spec(format!("{what} does not implement the scale subresource")));
             }
             Err(error) => return Err(error.into()),
         };

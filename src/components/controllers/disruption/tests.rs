@@ -81,6 +81,33 @@ async fn a_wrong_amount_is_told_and_not_tried_again() {
     assert!(event.contains("is not a percentage"), "{event}");
 }
 
+/// As a Job. A budget of its pods would be tried again for ever, with an Event each time.
+#[tokio::test]
+async fn an_owner_that_cannot_be_scaled_is_told_and_not_asked_again() {
+    let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "batch"},
+        "versions": [{"version": "v1", "resources": [{"resource": "jobs", "scope": "Namespaced",
+            "responseKind": {"kind": "Job"}, "verbs": ["get"]}]}]}]});
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "GET /apis" => Some((200, kinds.clone())),
+        "GET /apis/batch/v1/namespaces/d/jobs/j/scale" => refusal(404, ""),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    let budget = json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
+        "spec": {"maxUnavailable": 1, "selector": {}}});
+    shared.informer::<PodDisruptionBudget>().tell_of(serde_json::from_value(budget).unwrap());
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u", "controller": true});
+    let pod = json!({"metadata": {"name": "p", "namespace": "d", "ownerReferences": [owner]}});
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+    let worker = Worker { shared, recorder, kinds: Mapper::default() };
+    let ended = worker.sync(Key::new("d", "b"), None).await;
+    assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}");
+    let event = server.event("CalculateExpectedPodCountFailed").await;
+    assert!(event.ends_with("jobs.batch does not implement the scale subresource"), "{event}");
+}
+
 /// A StatefulSet that was deleted with `--cascade=orphan` and made again: until the garbage
 /// collector has seen it, its pods name the earlier one.
 #[tokio::test]
