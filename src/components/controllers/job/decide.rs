@@ -132,11 +132,11 @@ impl Case<'_> {
         self.plan.release = release;
     }
 
-    /// Pods that the controller has deleted itself have not failed.
-    /// `is_old`: the status may lack what was counted last.
+    /// Remembers when pods ended. The pause before the next pod depends on when the last ones
+    /// failed, and failed pods may be deleted by then (upstream: the back-off store). Pods that the
+    /// controller has deleted itself have not failed.
     ///
-    /// The pause before the next pod depends on when the last ones failed. Failed pods may be
-    /// deleted by then, so their ends are remembered here (upstream: the back-off store).
+    /// `is_old`: the status may lack what was counted last.
     fn remember_ends(&mut self, is_old: bool) {
         let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
         let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
