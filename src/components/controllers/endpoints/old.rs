@@ -63,10 +63,12 @@ pub(super) fn subsets(service: &Service, groups: &[Group]) -> Vec<EndpointSubset
             protocol: p.protocol.clone(),
             app_protocol: p.app_protocol.clone(),
         });
+        let ports: Vec<EndpointPort> = ports.collect();
+        // An empty list is none, as it is stored: else every look would write the object again.
         subsets.push(EndpointSubset {
             addresses: (!ready.is_empty()).then_some(ready),
             not_ready_addresses: (!unready.is_empty()).then_some(unready),
-            ports: Some(ports.collect()),
+            ports: (!ports.is_empty()).then_some(ports),
         });
     }
     subsets
