@@ -133,6 +133,30 @@ async fn an_owner_of_another_uid_is_not_there() {
     }
 }
 
+/// A CustomResourceDefinition is free to name its kind so.
+#[tokio::test]
+async fn a_replica_set_of_another_group_is_asked_for_its_own_scale() {
+    let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "mine"},
+        "versions": [{"version": "v1", "resources": [{"resource": "replicasets", "scope": "Namespaced",
+            "responseKind": {"kind": "ReplicaSet"}, "verbs": ["get"]}]}]}]});
+    let scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "r", "uid": "u"},
+        "spec": {"replicas": 3}});
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "GET /apis" => Some((200, kinds.clone())),
+        "GET /apis/mine/v1/namespaces/d/replicasets/r/scale" => Some((200, scale.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+    let worker = Worker { shared, recorder, kinds: Mapper::default() };
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}})).unwrap();
+    let owner =
+        json!({"apiVersion": "mine/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+    let owner: OwnerReference = serde_json::from_value(owner).unwrap();
+    assert_eq!(worker.scale_of(&pod, &owner).await.unwrap(), ("u".to_string(), 3));
+}
+
 /// As with `kubectl delete deployment --cascade=orphan`, before the set is cut from it. Upstream
 /// asks for the scale of the set then.
 #[tokio::test]
