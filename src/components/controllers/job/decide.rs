@@ -300,7 +300,7 @@ mod tests {
     }
 
     /// Another controller's finalizer keeps the Job, and its pods run on. Upstream: `syncJob` calls
-    /// `manageJob` only for a Job without a `deletionTimestamp`, and writes the status all the same.
+    /// `manageJob` only for a Job without a `deletionTimestamp`, and writes the status in any case.
     #[test]
     fn a_job_that_is_being_deleted_makes_no_pods_and_counts_those_that_it_has() {
         let mut w = World::new(json!({"completions": 3, "parallelism": 2, "backoffLimit": 0}));
