@@ -16,6 +16,9 @@ pub(crate) trait ComponentRuntime: Runtime {
     /// started again by the kubelet, after its back-off.
     fn has_container(&self, component: &str) -> bool;
 
+    /// True if a container of the component runs here.
+    fn runs(&self, component: &str) -> bool;
+
     /// Makes the kubelet look again at every pod that may run a component, also at one whose
     /// container could not be made yet.
     fn wake(&self);
