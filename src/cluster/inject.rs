@@ -182,10 +182,7 @@ fn not_killed(
     nodes: Vec<String>,
     ended_on: Option<&str>,
 ) -> Refusal {
-    let is_held = faults.list().iter().any(|broken| {
-        broken.component.as_deref() == Some(component)
-            && node.is_none_or(|node| broken.nodes.iter().any(|held| held == node))
-    });
+    let is_held = nodes.iter().any(|node| faults.is_held(component, node));
     match (is_held, ended_on) {
         (true, _) => Refusal::Stopped { component: held::given(component, node) },
         (false, Some(place)) => held::waits(faults, component, node, place),
@@ -363,6 +360,9 @@ mod tests {
         assert_eq!(told("kube-scheduler", Some("c")), waits("kube-scheduler/c"));
         assert_eq!(told("etcd", Some("b")), waits("etcd/b"));
         assert_eq!(told("etcd", None), waits("etcd"));
+        // It is stopped on a node that is off, so no start of it would help.
+        faults.hold("coredns", "off");
+        assert_eq!(told("coredns", None), waits("coredns"));
     }
 
     /// "It does not run there" names no place.
