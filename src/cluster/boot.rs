@@ -442,8 +442,8 @@ mod tests {
         assert_eq!(told, Refusal::EtcdTaken { endpoints: "https://e:2379".into() });
     }
 
-    /// `up --etcd URL` with the etcd of another cluster. The next `up`, without `--etcd`, was refused
-    /// for the same reason, and `--control-planes` because of a store that there never was.
+    /// `up --etcd URL` with the etcd of another cluster. The next `up`, without `--etcd`, was
+    /// refused for the same reason, and `--control-planes` because of a store that there never was.
     #[tokio::test]
     async fn a_start_that_an_external_etcd_refuses_decides_nothing() {
         let dir = tempfile::tempdir().unwrap();

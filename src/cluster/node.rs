@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub spec: NodeSpec,
     pub network: Arc<dyn NodeNetwork>,
     pub cri: Arc<dyn ComponentRuntime>,
-    /// The kubelet, restarted when it ends, as systemd would.
+    /// The kubelet, restarted when it ends, as systemd would. `None`: the node is off, `fault stop`
+    /// holds its kubelet down, or the cluster is starting or stopping.
     pub kubelet: Mutex<Option<Crew>>,
 }

@@ -26,7 +26,7 @@ pub enum Refusal {
         /// The path of the control socket.
         path: String,
     },
-    /// It is the directory of a foreign cluster.
+    /// The name is that of a foreign cluster's directory.
     Foreign {
         /// The name of its directory.
         name: String,
@@ -76,12 +76,12 @@ pub enum Refusal {
         /// The path of its log.
         log: String,
     },
-    /// Another program listens on it.
+    /// Another program listens on the API's port.
     PortTaken {
         /// The port of 127.0.0.1.
         port: u16,
     },
-    /// The user may not listen on it.
+    /// The user may not listen on the API's port.
     PortForbidden {
         /// The port of 127.0.0.1, mostly one below 1024.
         port: u16,
@@ -168,7 +168,7 @@ pub enum Refusal {
         /// The component as it was given.
         component: String,
     },
-    /// It has no store of this cluster's.
+    /// The node runs no member of this cluster's store.
     NoStore {
         /// The node's name.
         node: String,
@@ -198,7 +198,7 @@ pub enum Refusal {
     BeforeAddons,
     /// What was agreed to is not what would be done any more.
     PlanChanged,
-    /// It was compacted.
+    /// The revision was compacted.
     RevisionGone {
         /// The revision that was given.
         revision: i64,

@@ -89,7 +89,8 @@ pub enum Trace {
     },
 }
 
-/// Whose control socket it is: what only it can answer.
+/// The cluster behind a control socket, Ropewalk's own or a foreign one: it answers what [`serve`]
+/// cannot answer alone.
 pub(crate) trait Target: Send + Sync + 'static {
     fn tap(&self) -> &tap::Tap;
     /// What `ropewalk status` shows.

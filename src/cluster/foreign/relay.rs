@@ -292,8 +292,8 @@ mod tests {
         assert!(read.is_none() && again.frame().await.is_some());
     }
 
-    /// `kubectl apply` of a ConfigMap of 200 KiB: the version that it made, and so its writer, would
-    /// not be known.
+    /// `kubectl apply` of a ConfigMap of 200 KiB: the version that it made, and so its writer,
+    /// would not be known.
     #[test]
     fn an_answer_that_is_read_here_is_not_compressed() {
         let mut from = HeaderMap::new();
