@@ -1,8 +1,8 @@
 //! How the addons are made, and which pods they have: a start waits for those.
 
 use super::images::PREFIX;
-use controllers::daemonset::decide::belongs;
 use client::Codec;
+use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
 use std::collections::BTreeSet;
