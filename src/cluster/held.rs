@@ -21,6 +21,7 @@ use super::node::Node;
 use super::refusal::Refusal;
 use super::spec::Spec;
 use super::world::World;
+use client::Codec;
 use client::kube::api::ListParams;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -171,7 +172,7 @@ fn longest_back_off(pods: &[Pod], started: &str, now: clock::Timestamp) -> Optio
                 && images.any(|image| component_of(image) == Some(component))
         })
     };
-    pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&json!(pod), now)).max()
+    pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&pod.encode().ok()?, now)).max()
 }
 
 /// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in

@@ -60,8 +60,8 @@
 //!   has them.
 //! - An effect of Ingress and NetworkPolicy: they are stored, and nothing routes or blocks by them.
 //! - A role for each controller: all controllers share one.
-//! - Most metrics: `/metrics` counts requests, those in flight and those refused, and the objects of
-//!   each resource. The ConfigMap that says since when the use of Secrets' tokens is tracked.
+//! - Most metrics: `/metrics` counts requests, those in flight and those refused, and the objects
+//!   of each resource. The ConfigMap that says since when the use of Secrets' tokens is tracked.
 //! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
 //!   in a pod is reached by `kubectl port-forward`.
 //! - Kinds in OpenAPI v2: its document has no paths and definitions. Clients read v3.

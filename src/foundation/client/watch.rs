@@ -1,4 +1,5 @@
-//! The loop behind every list and watch, without the type of its objects: it is compiled here, once.
+//! The loop behind every list and watch, without the type of its objects: it is compiled here,
+//! once.
 
 use super::objects::{OBJECTS_MAX, too_many_objects};
 use super::raw::{Raw, Requests};
