@@ -143,6 +143,7 @@ async fn resource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let body = decode::well_formed(&ctx.headers, body);
     let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
@@ -268,6 +269,7 @@ async fn subresource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let body = decode::well_formed(&ctx.headers, body);
     let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
