@@ -376,18 +376,22 @@ fn found(ctx: &Context, document: Option<serde_json::Value>) -> Result<Answer, S
     Ok(json(200, &document))
 }
 
+/// Lists what is served beside resources, as the page `/` shows it.
 fn paths(kinds: &Catalog) -> Vec<String> {
     let mut all: Vec<String> = vec![
+        "/.well-known/openid-configuration".into(),
         "/api".into(),
         "/apis".into(),
-        "/healthz".into(),
-        "/livez".into(),
         "/metrics".into(),
         "/openapi/v2".into(),
         "/openapi/v3".into(),
-        "/readyz".into(),
+        "/openid/v1/jwks".into(),
         "/version".into(),
     ];
+    for page in ["healthz", "livez", "readyz"] {
+        all.push(format!("/{page}"));
+        all.extend(readiness::checks_of(page).iter().map(|check| format!("/{page}/{check}")));
+    }
     for (group, version, _) in kinds.group_versions() {
         match group {
             "" => all.push(format!("/api/{version}")),
