@@ -314,7 +314,8 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     }
     let kinds = state.cache.kinds();
     let answer = match parts.as_slice() {
-        [] => json(200, &object!({"paths": paths(&kinds)})),
+        // Indented for every client, as the page of the version (upstream: `WriteRawJSON`).
+        [] => typed(200, "application/json", format!("{:#}", object!({"paths": paths(&kinds)}))),
         [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
         [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
             readiness::health_check(state, page, &check.join("/")).await

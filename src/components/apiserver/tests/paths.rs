@@ -196,6 +196,10 @@ async fn every_page_of_the_index_is_served() {
     for page in ["/openid/v1/jwks", "/readyz/etcd", "/apis/apps/v1"] {
         assert!(paths.contains(&page), "{page}");
     }
+    let request = Request::builder().uri("/").body(full("")).unwrap();
+    let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(text.starts_with(b"{\n  \"paths\": [\n    \"/"), "{}", text.escape_ascii());
     for path in paths {
         assert_eq!(api.get(path).await.0, 200, "{path}");
     }
