@@ -3,6 +3,7 @@
 use crate::auth::authn::{Caller, Peer};
 use crate::pipeline;
 use crate::request::connections::{Connections, Counted};
+use crate::request::handshake::shake_hands;
 use crate::request::heads::Heads;
 use crate::request::http::{Answer, IDLE_MAX, full, holding, http_server};
 use crate::request::http_head::Metered;
@@ -26,7 +27,6 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests have to end when the server stops.
 pub(crate) const DRAIN: Duration = Duration::from_millis(500);
 /// A connection on which no request has begun this long after its handshake is closed, as
@@ -128,19 +128,7 @@ impl Server {
         heads: Arc<Heads>,
     ) {
         prepare(&tcp);
-        let handshake = async {
-            // A balancer says for whom it has made the connection before it sends anything.
-            let _ = tcp.peek(&mut [0]).await;
-            if !counted.find_client() {
-                return Err(io::Error::other("the client has too many connections"));
-            }
-            acceptor.accept(tcp).await
-        };
-        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return,
-        };
+        let Some(stream) = shake_hands(tcp, acceptor, &counted).await else { return };
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
         if let Peer::User(user, _) = &*peer {
@@ -198,6 +186,7 @@ fn prepare(tcp: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::handshake::HANDSHAKE_TIMEOUT;
     use crate::testing;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
