@@ -10,7 +10,7 @@
 //! and `etcdctl` end with codes of their own.
 //! ## Left out
 //! Commands for classrooms, exams, images of one's own, nodes that join or leave, and the files of
-//! a bug report, and a file that describes a cluster (`up --config`): they are planned.
+//! a bug report; a file that describes a cluster (`up --config`). They are planned.
 //! ## Read next
 //! `cluster`, which `up` starts.
 

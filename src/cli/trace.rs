@@ -175,19 +175,13 @@ fn rows(records: &[Record]) -> Vec<Row> {
             "" => String::new(),
             subresource => format!("/{subresource}"),
         };
-        let object = object.object.as_ref().map_or(String::new(), |o| {
-            match (o.namespace.is_empty(), o.name.is_empty()) {
-                (_, true) => o.resource.clone(),
-                (true, false) => format!("{}/{}{part}", o.resource, o.name),
-                (false, false) => format!("{}/{}{part} -n {}", o.resource, o.name, o.namespace),
-            }
+        let object = object.object.as_ref().map_or(String::new(), |o| match (&*o.namespace, &*o.name) {
+            (_, "") => o.resource.clone(),
+            ("", name) => format!("{}/{name}{part}", o.resource),
+            (namespace, name) => format!("{}/{name}{part} -n {namespace}", o.resource),
         });
         let node = record.node.trim_start_matches("ropewalk-");
-        let who = if node.is_empty() {
-            record.component.to_string()
-        } else {
-            format!("{} {node}", record.component)
-        };
+        let who = format!("{} {node}", record.component).trim_end().to_string();
         // The sender of a request chooses these texts.
         let [object, what] = [object, what].map(|text| harmless(&text).into_owned());
         out.push(Row { from: (to - record.took_us as f64 / 1000.0).max(0.0), to, who, object, what });
@@ -293,7 +287,10 @@ fn code_of(record: &Record) -> u16 {
 
 /// Any other hop: its verb, the time it took, and the part of its detail that people ask for.
 fn hop_line(record: &Record) -> String {
-    let took = record.took_us as f64 / 1000.0;
+    let took = match record.took_us {
+        0 => String::new(), // it was not measured
+        us => format!("{:.2} ms ", us as f64 / 1000.0),
+    };
     let detail = match &record.event {
         Event::Schedule(decision) => decided(decision),
         event => match event.detail() {
@@ -301,7 +298,7 @@ fn hop_line(record: &Record) -> String {
             detail => shortened(&detail),
         },
     };
-    format!("{} {took:.2} ms {detail}", record.event.verb())
+    format!("{} {took}{detail}", record.event.verb()).trim_end().to_string()
 }
 
 /// A scheduling decision: the node, the scores of the nodes that fit, and why the others do not.
@@ -368,12 +365,14 @@ mod tests {
     #[test]
     fn a_name_gives_the_terminal_no_orders() {
         let record = Record::new(Event::Commit(Write::CREATED)).object("pods", "default", "a\u{1b}[31mb");
-        let rows = rows(&[record]);
-        assert!(
-            rows[0].object.contains("[31mb") && !rows[0].object.contains('\u{1b}'),
-            "{:?}",
-            rows[0].object
-        );
+        let object = &rows(&[record])[0].object;
+        assert!(object.contains("[31mb") && !object.contains('\u{1b}'), "{object:?}");
+    }
+
+    #[test]
+    fn a_hop_that_was_not_measured_is_told_without_a_time() {
+        let hop = |us| hop_line(&Record::new(Event::Lead).took(Duration::from_micros(us)));
+        assert_eq!([hop(0), hop(2000)], ["lead", "lead 2.00 ms"]);
     }
 
     /// A program that writes one object all the time fills the tap with records about it.

@@ -1,6 +1,7 @@
 //! How the addons are made, and which pods they have: a start waits for those.
 
 use super::images::PREFIX;
+use client::Codec;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
@@ -40,7 +41,7 @@ impl AddonPods {
                 self.pods = self.pods.saturating_add(replicas);
             }
             Some("DaemonSet") => {
-                self.daemons.extend(serde_json::from_value(object["spec"]["template"].clone()).ok());
+                self.daemons.extend(PodTemplateSpec::decode(&object["spec"]["template"]).ok());
             }
             _ => {}
         }

@@ -283,8 +283,30 @@ async fn begin(world: &Arc<World>, parts: &Parts, spec: &Spec, place: &Place) ->
         let node = make_node(world, parts, spec).await?;
         world.nodes.lock().insert(node.spec.name.clone(), node);
     }
-    // From here on there is a store, whose members cannot be others at the next start.
-    spec.save(place)?;
+    save_around(spec, place, start_store(world)).await
+}
+
+/// Saves what the cluster is made of at the moment from which on that holds for later starts. A
+/// store of its own has its members before it serves. Whether an external one can be used is known
+/// when it serves: it may hold another cluster's objects, and then nothing was made.
+///
+/// # Errors
+/// Those of `store_serves`, and of [`Spec::save`].
+async fn save_around(
+    spec: &Spec,
+    place: &Place,
+    store_serves: impl Future<Output = Result<(), Error>>,
+) -> Result<(), Error> {
+    let is_own = spec.external_etcd.is_none();
+    if is_own {
+        spec.save(place)?;
+    }
+    store_serves.await?;
+    if is_own { Ok(()) } else { spec.save(place) }
+}
+
+/// Starts the kubelets, and returns when a store serves.
+async fn start_store(world: &Arc<World>) -> Result<(), Error> {
     keep_all(world).await?;
     match world.stores.subscribe().wait_for(|stores| !stores.is_empty()).await {
         Ok(_) => Ok(()),
@@ -418,6 +440,28 @@ mod tests {
         let error = of_running(has_problem(&mut seen).await.into());
         let Reply::Refusal(told) = Reply::from(error) else { panic!("it is a text in one language") };
         assert_eq!(told, Refusal::EtcdTaken { endpoints: "https://e:2379".into() });
+    }
+
+    /// `up --etcd URL` with the etcd of another cluster. The next `up`, without `--etcd`, was
+    /// refused for the same reason, and `--control-planes` because of a store that there never was.
+    #[tokio::test]
+    async fn a_start_that_an_external_etcd_refuses_decides_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let place = Home::at(dir.path()).cluster("t").unwrap();
+        place.make().unwrap();
+        let saved = || Spec::load(&place).unwrap();
+        let etcd = ExternalEtcd { endpoints: vec!["https://e:2379".into()], ..ExternalEtcd::default() };
+        let external = Spec { external_etcd: Some(etcd), ..Spec::new("t") };
+        let refused = std::future::ready(Err(Error::Start("another cluster has it".into())));
+        assert!(save_around(&external, &place, refused).await.is_err() && saved().is_none());
+        save_around(&external, &place, std::future::ready(Ok(()))).await.unwrap();
+        assert_eq!(saved(), Some(external));
+        let own = Spec::new("t");
+        let begun = async {
+            assert_eq!(saved(), Some(own.clone()), "its members are chosen");
+            Ok::<(), Error>(())
+        };
+        save_around(&own, &place, begun).await.unwrap();
     }
 
     /// The log of a cluster that ran for days would end with "the cluster did not start".

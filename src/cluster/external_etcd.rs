@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// The key that says which cluster's objects an etcd holds.
 pub(super) const OWNER: &str = "/ropewalk.io/cluster";
 
-/// Where its servers are, and what they want to see.
+/// The addresses of the etcd servers, and the TLS files for connections to them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExternalEtcd {

@@ -80,7 +80,8 @@ impl Faults {
         });
     }
 
-    /// The component may run on this node again. Returns the fault that is over.
+    /// Removes the hold, so that the component may run on this node again. Returns the fault that
+    /// is over.
     pub(crate) fn release(&self, component: &str, node: &str) -> Option<Broken> {
         let mut all = self.all();
         let at = all.iter().position(|b| holds(b, component, node))?;
@@ -132,8 +133,8 @@ impl Faults {
         before - all.len()
     }
 
-    /// The node is switched on again. Its links and its disk are as they were: what slows it stays.
-    /// Returns the fault that is over.
+    /// Notes that the node is switched on again. Its links and its disk are as they were: what
+    /// slows it stays. Returns the fault that is over.
     pub(crate) fn note_on(&self, node: &str) -> Option<Broken> {
         let mut all = self.all();
         let at = all.iter().position(|b| is_off(b) && b.nodes == [node])?;

@@ -17,7 +17,7 @@ impl FullDisks {
         self.0.lock()
     }
 
-    /// From now on every write of this node's store fails with `ENOSPC`.
+    /// Makes every write of this node's store fail with `ENOSPC` from now on.
     pub(crate) fn fill(&self, node: &str) {
         self.all().insert(node.into());
     }
@@ -27,12 +27,12 @@ impl FullDisks {
         self.all().contains(node)
     }
 
-    /// There is room everywhere again.
+    /// Makes room on every disk again.
     pub(crate) fn empty(&self) {
         self.all().clear();
     }
 
-    /// What the store of this node writes to, now and after a restart.
+    /// Returns the disk that the store of this node writes to, now and after a restart.
     pub(crate) fn of(&self, node: &str) -> Arc<dyn Disk> {
         Arc::new(NodeDisk { node: node.into(), full: self.clone(), real: RealDisk::default() })
     }

@@ -21,6 +21,7 @@ use super::node::Node;
 use super::refusal::Refusal;
 use super::spec::Spec;
 use super::world::World;
+use client::Codec;
 use client::kube::api::ListParams;
 use k8s_openapi::api::core::v1::Pod;
 use serde_json::{Value, json};
@@ -35,7 +36,7 @@ use tap::Component;
 /// store is external, or the component is stopped already.
 pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
     let mut stopped = Vec::new();
-    let was_silent = no_api(&world.spec, &world.faults);
+    let was_silent = no_api(world);
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if world.faults.is_held(component, name) {
@@ -56,8 +57,7 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
     if stopped.is_empty() {
         return Err(Refusal::Stopped { component: given(component, node) }.into());
     }
-    let silent = is_silenced(was_silent, &world.spec, &world.faults);
-    Ok(json!({ "stopped": stopped, "silent": silent }))
+    Ok(json!({ "stopped": stopped, "silent": is_silenced(was_silent, no_api(world)) }))
 }
 
 /// Ends a hold, so that the component starts again. The answer names those that do not yet
@@ -66,10 +66,11 @@ pub(super) fn stop(world: &Arc<World>, component: &str, node: Option<&str>) -> R
 /// # Errors
 /// As [`stop`], but the component has to be stopped; and the kubelet may fail to start.
 pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> Result<Value, Error> {
-    let (mut started, mut asleep) = (Vec::new(), Vec::new());
+    let (mut started, mut asleep, mut ended_on) = (Vec::new(), Vec::new(), None);
     for node in places(world, component, node)? {
         let name = &node.spec.name;
         if !world.faults.is_held(component, name) {
+            ended_on = ended_on.or_else(|| has_ended(&node, component).then(|| name.clone()));
             continue;
         }
         let over = world.faults.release(component, name);
@@ -87,14 +88,37 @@ pub(super) fn start(world: &Arc<World>, component: &str, node: Option<&str>) -> 
         started.push(format!("{component}/{name}"));
     }
     if started.is_empty() {
-        let off = if node.is_none() { world.faults.held_where_off(component) } else { None };
-        let refusal = match off {
-            Some(node) => Refusal::NodeOff { node },
-            None => Refusal::NotStopped { component: given(component, node) },
-        };
-        return Err(refusal.into());
+        return Err(not_started(&world.faults, component, node, ended_on.as_deref()).into());
     }
     Ok(json!({ "started": started, "asleep": asleep }))
+}
+
+/// Says why there was nothing to start: the node is off where `fault stop` holds the component
+/// down, it has ended on the node `ended_on` and starts again without a command, or it runs.
+fn not_started(faults: &Faults, component: &str, node: Option<&str>, ended_on: Option<&str>) -> Refusal {
+    let off = if node.is_none() { faults.held_where_off(component) } else { None };
+    match (off, ended_on) {
+        (Some(node), _) => Refusal::NodeOff { node },
+        (None, Some(place)) => waits(faults, component, node, place),
+        (None, None) => Refusal::NotStopped { component: given(component, node) },
+    }
+}
+
+/// Says what a component that has ended on the node `place` waits for.
+pub(super) fn waits(faults: &Faults, component: &str, node: Option<&str>, place: &str) -> Refusal {
+    match component != KUBELET && faults.is_held(KUBELET, place) {
+        true => Refusal::Asleep { component: given(component, Some(place)), node: place.into() },
+        false => Refusal::Waits { component: given(component, node) },
+    }
+}
+
+/// True if a component was here and has ended: it is started again by the kubelet, and a kubelet by
+/// its keeper.
+fn has_ended(node: &Node, component: &str) -> bool {
+    match component {
+        KUBELET => node.kubelet.lock().as_ref().is_some_and(|kubelet| kubelet.ended().is_some()),
+        component => node.cri.has_container(component) && !node.cri.runs(component),
+    }
 }
 
 /// What was given on the command line: the refusal names the command that starts that much again.
@@ -148,7 +172,7 @@ fn longest_back_off(pods: &[Pod], started: &str, now: clock::Timestamp) -> Optio
                 && images.any(|image| component_of(image) == Some(component))
         })
     };
-    pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&json!(pod), now)).max()
+    pods.iter().filter(runs_it).filter_map(|pod| back_off_left(&pod.encode().ok()?, now)).max()
 }
 
 /// The real seconds that are left of a pod's back-off, rounded up. The pod tells how long it is, in
@@ -188,15 +212,24 @@ fn seconds(text: &str) -> Option<u64> {
     Some(all)
 }
 
-/// True if no API server can answer because of these faults.
-pub(super) fn no_api(spec: &Spec, faults: &Faults) -> bool {
-    is_silent(spec, |component, node| faults.is_held(component, node) || faults.is_off(node))
+/// True if no API server can answer because of the faults that there are.
+pub(super) fn no_api(world: &World) -> bool {
+    is_silent(&world.spec, |component, node| {
+        let runs = || world.node(node).is_some_and(|node| node.cri.runs(component));
+        is_down(&world.faults, component, node, runs)
+    })
 }
 
-/// True if no API server can answer any more because of what was broken last. `was_silent`: none
-/// could before that, so its repair would not help.
-pub(super) fn is_silenced(was_silent: bool, spec: &Spec, faults: &Faults) -> bool {
-    !was_silent && no_api(spec, faults)
+/// True if a fault has silenced the API, from what [`no_api`] said before it and says after it. If
+/// no API server could answer before that, the repair of this fault would not help.
+pub(super) fn is_silenced(before: bool, after: bool) -> bool {
+    !before && after
+}
+
+/// True if a component cannot run on a node because of these faults. Where the kubelet is held down
+/// what `runs` goes on, but a machine that was switched off and on again starts nothing.
+fn is_down(faults: &Faults, component: &str, node: &str, runs: impl FnOnce() -> bool) -> bool {
+    faults.is_held(component, node) || faults.is_off(node) || faults.is_held(KUBELET, node) && !runs()
 }
 
 /// True if no API server can answer: fewer than a majority of the store's members run, or no node
@@ -332,12 +365,52 @@ mod tests {
         let faults = Faults::default();
         faults.note("crashed", &[&names[3]], None);
         faults.note("stopped", &[&names[0]], None);
-        assert!(!no_api(&spec, &faults), "a worker and one of three");
+        assert!(!by_faults(&spec, &faults, true), "a worker and one of three");
         faults.hold(Component::Etcd.name(), &names[1]);
-        assert!(no_api(&spec, &faults));
+        assert!(by_faults(&spec, &faults, true));
         faults.release(Component::Etcd.name(), &names[1]);
         faults.note("crashed", &[&names[2]], None);
-        assert!(no_api(&spec, &faults));
+        assert!(by_faults(&spec, &faults, true));
+    }
+
+    /// Whether no API server can answer. `runs`: what goes on where only the kubelet is held down.
+    fn by_faults(spec: &Spec, faults: &Faults, runs: bool) -> bool {
+        is_silent(spec, |component, node| is_down(faults, component, node, || runs))
+    }
+
+    /// `fault stop kubelet/cp2`, `fault node crash cp2` and `fault node start cp2`: its machine is
+    /// on, and nothing runs there. So the end of a second control plane silences the API.
+    #[test]
+    fn a_machine_without_a_kubelet_has_only_what_still_runs() {
+        let spec = Spec { control_planes: 3, ..Spec::new("t") };
+        let names: Vec<String> = spec.nodes().into_iter().map(|n| n.name).collect();
+        let faults = Faults::default();
+        faults.hold(KUBELET, &names[1]);
+        assert_eq!([true, false].map(|runs| by_faults(&spec, &faults, runs)), [false, false]);
+        faults.note("crashed", &[&names[2]], None);
+        assert_eq!([true, false].map(|runs| by_faults(&spec, &faults, runs)), [false, true]);
+    }
+
+    /// `fault start etcd` for the second time, in the back-off of its container: it said that etcd
+    /// was not stopped, as of one that runs.
+    #[test]
+    fn a_component_that_has_ended_is_not_said_to_run() {
+        let faults = Faults::default();
+        let told = |node: Option<&str>, ended_on: Option<&str>| not_started(&faults, "etcd", node, ended_on);
+        let waits = |component: &str| Refusal::Waits { component: component.into() };
+        assert_eq!(told(None, None), Refusal::NotStopped { component: "etcd".into() });
+        assert_eq!((told(None, Some("b")), told(Some("b"), Some("b"))), (waits("etcd"), waits("etcd/b")));
+        faults.hold(KUBELET, "b");
+        let asleep = Refusal::Asleep { component: "etcd/b".into(), node: "b".into() };
+        assert_eq!((told(None, Some("b")), told(None, Some("c"))), (asleep.clone(), waits("etcd")));
+        assert_eq!(not_started(&faults, KUBELET, None, Some("b")), waits(KUBELET));
+        for lang in [lang::Lang::En, lang::Lang::Ko] {
+            let said = asleep.say(lang);
+            assert!(said.contains("`ropewalk fault start kubelet/b`"), "{said}");
+        }
+        faults.hold("etcd", "d");
+        faults.note("crashed", &["d"], None);
+        assert_eq!(told(None, Some("b")), Refusal::NodeOff { node: "d".into() });
     }
 
     /// `fault stop etcd`, then `fault stop kube-scheduler`: no API server answers when the
@@ -347,9 +420,9 @@ mod tests {
         let (spec, faults) = (Spec::new("t"), Faults::default());
         let node = spec.nodes().remove(0).name;
         let told = |component: &str| {
-            let was_silent = no_api(&spec, &faults);
+            let was_silent = by_faults(&spec, &faults, true);
             faults.hold(component, &node);
-            is_silenced(was_silent, &spec, &faults)
+            is_silenced(was_silent, by_faults(&spec, &faults, true))
         };
         assert_eq!(["kubelet", "etcd", "kube-scheduler"].map(told), [false, true, false]);
     }

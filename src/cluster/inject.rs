@@ -153,7 +153,7 @@ fn fill(world: &World, node: Option<&str>) -> Result<Value, Error> {
 }
 
 fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Error> {
-    let (mut killed, mut passed, mut waits) = (Vec::new(), Vec::new(), false);
+    let (mut killed, mut passed, mut ended_on) = (Vec::new(), Vec::new(), None);
     for place in held::places(world, component, node)? {
         let name = place.spec.name.clone();
         let kubelet = place.kubelet.lock().clone();
@@ -161,35 +161,32 @@ fn kill(world: &World, component: &str, node: Option<&str>) -> Result<Value, Err
             KUBELET => (kill_running(kubelet.clone()), kubelet.is_some()),
             component => (place.cri.kill(component), place.cri.has_container(component)),
         };
+        ended_on = ended_on.or_else(|| (is_there && !hit).then(|| name.clone()));
         match hit {
             true => killed.push(format!("{component}/{name}")),
             false => passed.push(name),
         }
-        waits |= is_there && !hit;
     }
     match killed.is_empty() {
-        true => Err(not_killed(&world.faults, component, node, passed, waits).into()),
+        true => Err(not_killed(&world.faults, component, node, passed, ended_on.as_deref()).into()),
         false => Ok(json!({ "killed": killed })),
     }
 }
 
 /// Says why there was nothing to kill on the nodes that were looked at: `fault stop` holds the
-/// component down, it waits for its next start (`waits`), or it does not run there.
+/// component down, it has ended on the node `ended_on`, or it does not run there.
 fn not_killed(
     faults: &Faults,
     component: &str,
     node: Option<&str>,
     nodes: Vec<String>,
-    waits: bool,
+    ended_on: Option<&str>,
 ) -> Refusal {
-    let is_held = faults.list().iter().any(|broken| {
-        broken.component.as_deref() == Some(component)
-            && node.is_none_or(|node| broken.nodes.iter().any(|held| held == node))
-    });
-    match (is_held, waits) {
+    let is_held = nodes.iter().any(|node| faults.is_held(component, node));
+    match (is_held, ended_on) {
         (true, _) => Refusal::Stopped { component: held::given(component, node) },
-        (false, true) => Refusal::Waits { component: held::given(component, node) },
-        (false, false) => Refusal::NotOnNodes { component: component.into(), nodes },
+        (false, Some(place)) => held::waits(faults, component, node, place),
+        (false, None) => Refusal::NotOnNodes { component: component.into(), nodes },
     }
 }
 
@@ -215,12 +212,12 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
             let start = || if is_held { Ok(()) } else { keep_kubelet(world, &node) };
             let plug = |inserted| world.fabric.plug(node.spec.index, inserted);
             switch_on(&world.faults, name, plug, start).await?;
-            Ok(json!({ "started": name }))
+            Ok(json!({ "started": name, "asleep": is_held }))
         }
         (Act::Stop | Act::Crash, true) => Err(Refusal::NodeOff { node: name.into() }.into()),
         (Act::Stop | Act::Crash, false) => {
             let only = node.spec.control_plane && world.spec.control_planes == 1;
-            let was_silent = held::no_api(&world.spec, &world.faults);
+            let was_silent = held::no_api(world);
             if act == Act::Crash {
                 // The plug first: no peer hears from it again.
                 world.fabric.plug(node.spec.index, false).await?;
@@ -237,7 +234,7 @@ async fn power(world: &Arc<World>, name: &str, act: Act) -> Result<Value, Error>
                 world.fabric.plug(node.spec.index, false).await?;
             }
             off?;
-            let silent = held::is_silenced(was_silent, &world.spec, &world.faults);
+            let silent = held::is_silenced(was_silent, held::no_api(world));
             Ok(json!({ "off": name, "onlyControlPlane": only, "silent": silent }))
         }
     }
@@ -354,7 +351,7 @@ mod tests {
         faults.hold("kube-scheduler", "b");
         let told = |component: &str, node: Option<&str>| {
             let nodes = node.map_or_else(|| vec!["b".into(), "c".into()], |node| vec![node.into()]);
-            not_killed(&faults, component, node, nodes, true)
+            not_killed(&faults, component, node, nodes, Some("c"))
         };
         let stopped = |component: &str| Refusal::Stopped { component: component.into() };
         assert_eq!(told("kube-scheduler", Some("b")), stopped("kube-scheduler/b"));
@@ -363,13 +360,16 @@ mod tests {
         assert_eq!(told("kube-scheduler", Some("c")), waits("kube-scheduler/c"));
         assert_eq!(told("etcd", Some("b")), waits("etcd/b"));
         assert_eq!(told("etcd", None), waits("etcd"));
+        // It is stopped on a node that is off, so no start of it would help.
+        faults.hold("coredns", "off");
+        assert_eq!(told("coredns", None), waits("coredns"));
     }
 
     /// "It does not run there" names no place.
     #[test]
     fn a_component_that_does_not_run_is_refused_with_the_nodes() {
         let nodes = || vec!["b".to_string(), "c".to_string()];
-        let refused = not_killed(&Faults::default(), "coredns", None, nodes(), false);
+        let refused = not_killed(&Faults::default(), "coredns", None, nodes(), None);
         assert_eq!(refused, Refusal::NotOnNodes { component: "coredns".into(), nodes: nodes() });
         for (lang, told) in
             [(Lang::En, "coredns does not run on b, c; "), (Lang::Ko, "있지 않습니다: b, c. ")]

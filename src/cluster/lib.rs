@@ -19,16 +19,18 @@
 //! are called `ropewalk.io/<component>`; [`node_cri`] sends these to [`components`], where a
 //! container is a set of supervised tasks, and all others to the real runtime. So logs, kill,
 //! restart and back-off are the same for a scheduler and for your nginx. The number of workers may
-//! change at each start: `node_objects` deletes the Nodes of workers that are gone, and taints
-//! control planes only while there are workers (kubeadm's phase `mark-control-plane`). [`guest`] is
-//! the interface for what runs beside a cluster but is no part of it. Guests can use a cluster that
-//! Ropewalk did not start, too: [`foreign`] gives them the same interface on a kubeconfig.
-//! [`inject`] breaks components, links, whole nodes, and the disk that a store writes to, which
-//! refuses as a full one does; `held` keeps a component down until it is started.
+//! change at each start: `node_objects` deletes the Nodes of workers that are gone with their pods,
+//! and taints control planes only while there are workers (kubeadm's phase `mark-control-plane`).
+//! [`guest`] is the interface for what runs beside a cluster but is no part of it. Guests can use a
+//! cluster that Ropewalk did not start, too: [`foreign`] gives them the same interface on a
+//! kubeconfig. [`inject`] breaks components, links, whole nodes, and the disk that a store writes
+//! to, which refuses as a full one does; `held` keeps a component down until it is started.
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
 //! pods have no probes, the Corefile is shown and not read, and `kube-dns` has no port for metrics.
+//! Components are tasks of one process, which has one use of CPU and memory: `kubectl top pods`
+//! has no metrics of theirs.
 //! An external store keeps its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.

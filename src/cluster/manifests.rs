@@ -5,7 +5,7 @@ use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
 use super::world::{SERVICE_CIDR, World};
-use client::{Api, Client, kube};
+use client::{Api, Client, Codec, kube};
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
@@ -94,7 +94,7 @@ fn static_pod(component: &str, node: &str, cpu: &str, command: &[String]) -> Opt
     });
     let hash: String = Sha256::digest(pod.to_string()).iter().take(16).map(|b| format!("{b:02x}")).collect();
     pod["metadata"]["uid"] = json!(hash);
-    serde_json::from_value(pod).ok()
+    Pod::decode(&pod).ok()
 }
 
 fn image(component: &str) -> String {
@@ -346,14 +346,14 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
         false => Api::namespaced_with(client.kube(), &namespace, &resource),
     };
     let Some(there) = client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
-        let wanted: DynamicObject = serde_json::from_value(object.clone()).map_err(|e| e.to_string())?;
+        let wanted: DynamicObject = DynamicObject::decode(object).map_err(|e| e.to_string())?;
         match api.create(&PostParams::default(), &wanted).await {
             Ok(_) => return Ok(object.clone()),
             Err(error) if client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
             Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
         }
     };
-    let there = serde_json::to_value(&there).map_err(|e| e.to_string())?;
+    let there = there.encode().map_err(|e| e.to_string())?;
     let patch = newer_image(object, &there).map(Patch::Strategic);
     let Some(patch) = patch.or_else(|| missing_rules(object, &there).map(Patch::Merge)) else {
         return Ok(there);

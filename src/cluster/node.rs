@@ -16,6 +16,9 @@ pub(crate) trait ComponentRuntime: Runtime {
     /// started again by the kubelet, after its back-off.
     fn has_container(&self, component: &str) -> bool;
 
+    /// True if a container of the component runs here.
+    fn runs(&self, component: &str) -> bool;
+
     /// Makes the kubelet look again at every pod that may run a component, also at one whose
     /// container could not be made yet.
     fn wake(&self);
@@ -26,6 +29,7 @@ pub(crate) struct Node {
     pub spec: NodeSpec,
     pub network: Arc<dyn NodeNetwork>,
     pub cri: Arc<dyn ComponentRuntime>,
-    /// The kubelet, restarted when it ends, as systemd would.
+    /// The kubelet, restarted when it ends, as systemd would. `None`: the node is off, `fault stop`
+    /// holds its kubelet down, or the cluster is starting or stopping.
     pub kubelet: Mutex<Option<Crew>>,
 }

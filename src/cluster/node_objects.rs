@@ -5,9 +5,10 @@
 use super::error::chain;
 use super::spec::{CONTROL_PLANE_BASE, CONTROL_PLANES_MAX, Spec, WORKER_BASE, WORKERS_MAX};
 use super::world::World;
-use client::Client;
-use client::kube::api::{DeleteParams, ListParams, PostParams};
-use k8s_openapi::api::core::v1::{Node, Taint};
+use client::kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams, Preconditions};
+use client::{Client, is_code, kube};
+use k8s_openapi::api::core::v1::{Node, Pod, Taint};
+use serde_json::{Value, json};
 
 /// The label and the taint of control-plane nodes.
 pub(crate) const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
@@ -26,10 +27,10 @@ pub(crate) fn taint() -> Taint {
     Taint { key: CONTROL_PLANE.into(), effect: NO_SCHEDULE.into(), ..Taint::default() }
 }
 
-/// Deletes Node objects of nodes that this cluster no longer has, so that their pods are moved at
-/// once; a Node of any other name was made by a person or a simulator (kwok), and stays. Taints or
-/// untaints the control-plane nodes if there are workers now and were none, or the other way
-/// round: kubeadm's phase `mark-control-plane`.
+/// Deletes Node objects of nodes that this cluster no longer has, and their pods, so that their
+/// owners make others at once; a Node of any other name was made by a person or a simulator (kwok),
+/// and stays. Taints or untaints the control-plane nodes if there are workers now and were none, or
+/// the other way round: kubeadm's phase `mark-control-plane`.
 ///
 /// # Errors
 /// What the API server said. All of it can be done again.
@@ -41,7 +42,12 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
         let name = node.metadata.name.clone().unwrap_or_default();
         match own.iter().find(|own| own.name == name) {
             None if !is_of_ropewalk(&name) => {}
-            None => api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?,
+            None => {
+                // First, so that no new pod is bound to it. Pods that are left after an error are
+                // the garbage collector's.
+                api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?;
+                end_pods(client, &name).await?;
+            }
             Some(own) if own.control_plane => {
                 if let Some(node) = marked(node, is_tainted(&world.spec)) {
                     // A conflict is tried again with the Node as it is then.
@@ -52,6 +58,51 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
         }
     }
     Ok(())
+}
+
+/// Ends the pods of a node that is gone. The pod garbage collector would do so after 40 s, in which
+/// a missing node may come back; this one does not. Meanwhile a cluster whose name servers were all
+/// there would have no DNS.
+async fn end_pods(client: &Client, node: &str) -> Result<(), String> {
+    let bound = ListParams::default().fields(&format!("spec.nodeName={node}"));
+    let pods = client.all::<Pod>().list(&bound).await.map_err(|e| chain(&e))?;
+    for pod in pods.items {
+        let patch = failed(&pod).map(Patch::Strategic);
+        let (name, uid) = (pod.metadata.name.unwrap_or_default(), pod.metadata.uid);
+        let api = client.within::<Pod>(&pod.metadata.namespace.unwrap_or_default());
+        if let Some(patch) = patch {
+            unless_gone(api.patch_status(&name, &PatchParams::default(), &patch).await)?;
+        }
+        let params = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(Preconditions { uid, resource_version: None }),
+            ..DeleteParams::default()
+        };
+        unless_gone(api.delete(&name, &params).await)?;
+    }
+    Ok(())
+}
+
+/// The patch that says how a pod ended that no kubelet reports, as the garbage collector writes it:
+/// a Job with `podReplacementPolicy: Failed` waits for the phase. `None`: it has ended by itself.
+fn failed(pod: &Pod) -> Option<Value> {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let condition = json!({
+        "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
+        "message": "PodGC: node no longer exists", "lastTransitionTime": clock::rfc3339(clock::now()),
+        "observedGeneration": pod.metadata.generation,
+    });
+    let status = json!({"phase": "Failed", "conditions": [condition]});
+    let has_ended = matches!(phase, Some("Succeeded" | "Failed"));
+    (!has_ended).then(|| json!({"metadata": {"uid": pod.metadata.uid}, "status": status}))
+}
+
+/// Returns an error of a request, but none if the object is gone or another one has its name.
+fn unless_gone<T>(done: Result<T, kube::Error>) -> Result<(), String> {
+    match done {
+        Err(error) if !is_code(&error, 404) && !is_code(&error, 409) => Err(chain(&error)),
+        _ => Ok(()),
+    }
 }
 
 /// True for the names that a cluster of any size gives its nodes. Makes no list of them: readiness
@@ -88,7 +139,7 @@ fn marked(mut node: Node, tainted: bool) -> Option<Node> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use serde_json::{Value, json};
+    use client::testing::{Scripted, refusal};
 
     fn node(mark: Option<&str>, taints: &[(&str, &str)]) -> Node {
         let taints: Vec<Value> =
@@ -121,6 +172,50 @@ mod tests {
             assert_eq!(taints(&changed), of(&[other[0], own]));
             assert_eq!(marked(changed, true), None, "once");
         }
+    }
+
+    /// `up --workers 0` after two: both name servers were on them, and the cluster had no DNS for
+    /// 40 s.
+    #[tokio::test]
+    async fn the_pods_of_a_worker_that_is_gone_end_at_once() {
+        let server = Scripted::new(|asked| {
+            let pod = |name: &str, phase: &str| {
+                json!({"metadata": {"namespace": "d", "name": name, "uid": name},
+                    "spec": {"nodeName": "n", "containers": []}, "status": {"phase": phase}})
+            };
+            match asked.line.as_str() {
+                "GET /api/v1/pods" => {
+                    let pods = [pod("gone", "Running"), pod("runs", "Running"), pod("done", "Succeeded")];
+                    Some((200, json!({"metadata": {}, "items": pods})))
+                }
+                "PATCH /api/v1/namespaces/d/pods/gone/status" => refusal(404, "NotFound"),
+                "DELETE /api/v1/namespaces/d/pods/gone" => refusal(409, "Conflict"),
+                _ => None,
+            }
+        })
+        .await;
+        end_pods(&server.client, "n").await.unwrap();
+        let asked = server.take();
+        let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
+        let path = |name: &str| format!("/api/v1/namespaces/d/pods/{name}");
+        let expected = [
+            "GET /api/v1/pods".to_string(),
+            format!("PATCH {}/status", path("gone")),
+            format!("DELETE {}", path("gone")),
+            format!("PATCH {}/status", path("runs")),
+            format!("DELETE {}", path("runs")),
+            format!("DELETE {}", path("done")),
+        ];
+        assert_eq!(lines, expected);
+        let (status, deletion) = (&asked[3].body["status"], &asked[4].body);
+        assert_eq!(
+            (&status["phase"], &status["conditions"][0]["status"]),
+            (&json!("Failed"), &json!("True"))
+        );
+        assert_eq!(
+            (&deletion["gracePeriodSeconds"], &deletion["preconditions"]["uid"]),
+            (&json!(0), &json!("runs"))
+        );
     }
 
     #[test]

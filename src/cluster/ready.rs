@@ -210,7 +210,7 @@ fn judge(seen: &Seen) -> Progress {
 
     let pods: Vec<&Arc<Pod>> = seen.pods.iter().filter(|p| is_own(p)).collect();
     // What was bound to a worker that is gone is made anew on another one, so it is waited for; but
-    // no proxy is, and the old one stays until the pod garbage collector ends it.
+    // no proxy is, and the old one stays until `node_objects` ends it.
     let (bound_elsewhere, here): (Vec<&Arc<Pod>>, Vec<&Arc<Pod>>) = pods.into_iter().partition(|p| {
         target(p).is_some_and(|node| !is_wanted(&node) && (is_daemon(p) || !is_of_ropewalk(&node)))
     });
@@ -469,8 +469,8 @@ mod tests {
         assert_eq!((judged.pods_running, judged.pods), (9, 9));
     }
 
-    /// `up --workers 1 --wait` after two workers: the pod garbage collector marks the pods of the
-    /// second one as failed before it deletes them.
+    /// `up --workers 1 --wait` after two workers: the pods of the second one are marked as failed
+    /// before they are deleted.
     #[test]
     fn a_pod_that_has_failed_is_not_taken_for_the_one_that_is_made_in_its_place() {
         let mut cluster = Cluster::whole();

@@ -26,7 +26,7 @@ pub enum Refusal {
         /// The path of the control socket.
         path: String,
     },
-    /// It is the directory of a foreign cluster.
+    /// The name is that of a foreign cluster's directory.
     Foreign {
         /// The name of its directory.
         name: String,
@@ -76,12 +76,12 @@ pub enum Refusal {
         /// The path of its log.
         log: String,
     },
-    /// Another program listens on it.
+    /// Another program listens on the API's port.
     PortTaken {
         /// The port of 127.0.0.1.
         port: u16,
     },
-    /// The user may not listen on it.
+    /// The user may not listen on the API's port.
     PortForbidden {
         /// The port of 127.0.0.1, mostly one below 1024.
         port: u16,
@@ -126,6 +126,13 @@ pub enum Refusal {
         /// The component as it was given: `etcd`, `etcd/NODE`.
         component: String,
     },
+    /// The component has ended, and the kubelet that would start it again is held down.
+    Asleep {
+        /// The component: `etcd/NODE`.
+        component: String,
+        /// The node's name.
+        node: String,
+    },
     /// A link was to be cut between a node and itself.
     OneNode {
         /// The node's name.
@@ -161,7 +168,7 @@ pub enum Refusal {
         /// The component as it was given.
         component: String,
     },
-    /// It has no store of this cluster's.
+    /// The node runs no member of this cluster's store.
     NoStore {
         /// The node's name.
         node: String,
@@ -191,7 +198,7 @@ pub enum Refusal {
     BeforeAddons,
     /// What was agreed to is not what would be done any more.
     PlanChanged,
-    /// It was compacted.
+    /// The revision was compacted.
     RevisionGone {
         /// The revision that was given.
         revision: i64,
@@ -256,7 +263,8 @@ texts! {
         NoSuchNode: "there is no node {}; there are {}", "{} 노드는 없습니다. 있는 노드: {}";
         NoSuchComponent: "there is no component {}; there are {}", "{} 컴포넌트는 없습니다. 있는 컴포넌트: {}";
         NotOnNodes: "{} does not run on {}; `kubectl get pods -n kube-system -o wide` shows where it runs", "{} 컴포넌트는 다음 노드에서 실행되고 있지 않습니다: {}. 실행 중인 노드는 `kubectl get pods -n kube-system -o wide` 명령으로 볼 수 있습니다";
-        Waits: "{} has ended already and waits for its next start (back-off); kill it when it runs again", "{} 컴포넌트는 이미 종료되어 다시 시작되기를 기다리고 있습니다(백오프). 다시 실행된 뒤에 종료하세요";
+        Waits: "{} has ended already, and starts again by itself when its back-off is over", "{} 컴포넌트는 이미 종료되었고, 백오프가 끝나면 저절로 다시 시작됩니다";
+        Asleep: "{} has ended already, and starts when the kubelet of its node runs again: `ropewalk fault start kubelet/{}`", "{} 컴포넌트는 이미 종료되었고, 그 노드의 kubelet이 다시 실행되어야 시작합니다. `ropewalk fault start kubelet/{}` 명령으로 kubelet을 시작하세요";
         OneNode: "{} has no link to itself; name two nodes", "{} 노드에는 자기 자신과의 연결이 없습니다. 서로 다른 두 노드를 적으세요";
         NotAShare: "{} is not a share in percent; write a number from 0 to 100", "{} 값은 백분율이 아닙니다. 0부터 100까지의 수를 적으세요";
         TooSlow: "a link cannot be delayed by {} ms; write at most {}, or cut the link with `ropewalk fault cut A B`", "연결을 {} ms 늦출 수는 없습니다. {} 이하를 적거나, `ropewalk fault cut A B`로 연결을 끊으세요";
@@ -336,6 +344,7 @@ impl Refusal {
                 say(Word::NotOnNodes, &[component, &nodes.join(", ")])
             }
             Refusal::Waits { component } => say(Word::Waits, &[component]),
+            Refusal::Asleep { component, node } => say(Word::Asleep, &[component, node]),
             Refusal::OneNode { node } => say(Word::OneNode, &[node]),
             Refusal::NotAShare { percent } => say(Word::NotAShare, &[percent]),
             Refusal::TooSlow { millis } => {

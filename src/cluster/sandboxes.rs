@@ -33,7 +33,8 @@ impl Sandboxes {
 
     /// Makes a sandbox in a task of `crew`, and records it also if the caller stops waiting,
     /// because its kubelet was killed, for instance: the runtime finishes a sandbox in any case,
-    /// and the next kubelet goes on with it. That one is told by an event.
+    /// and the next kubelet goes on with it. That one is told by an event. If the node `is_off` by
+    /// then, the sandbox ends at once: the fault did not find it among those that it ended.
     ///
     /// # Errors
     /// The runtime's, and `State` if the crew has ended.
@@ -43,6 +44,7 @@ impl Sandboxes {
         config: SandboxConfig,
         crew: &Crew,
         events: &broadcast::Sender<Event>,
+        is_off: impl Fn() -> bool + Send + 'static,
     ) -> Result<Sandbox> {
         let (table, events) = (self.clone(), events.clone());
         let (answer, made) = oneshot::channel();
@@ -52,6 +54,11 @@ impl Sandboxes {
             let sandbox = made.as_ref().ok().cloned();
             if let Some(sandbox) = &sandbox {
                 table.0.lock().insert(sandbox.id.clone(), (sandbox.clone(), config));
+                if is_off()
+                    && let Err(error) = runtime.stop_pod_sandbox(&sandbox.id).await
+                {
+                    tracing::warn!(%error, "a sandbox stays on a node that is off");
+                }
             }
             let _ = answer.send(made); // the next question tells whether anyone has received it
             if let Some(sandbox) = sandbox
@@ -70,8 +77,8 @@ impl Sandboxes {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use cri::PodId;
     use cri::fake::FakeRuntime;
+    use cri::{PodId, SandboxState};
     use rng::Rng;
     use std::future::Future;
     use std::net::Ipv4Addr;
@@ -88,7 +95,7 @@ mod tests {
         let events = broadcast::Sender::new(8);
         let mut heard = events.subscribe();
         {
-            let make = table.make(runtime.clone(), SandboxConfig::default(), &crew, &events);
+            let make = table.make(runtime.clone(), SandboxConfig::default(), &crew, &events, || false);
             let make = std::pin::pin!(make);
             assert!(make.poll(&mut Context::from_waker(Waker::noop())).is_pending());
         } // its worker is aborted here
@@ -103,12 +110,29 @@ mod tests {
         let (table, crew, runtime) = (Sandboxes::default(), Crew::new("node-runtime"), runtime());
         let events = broadcast::Sender::new(8);
         let mut heard = events.subscribe();
-        let made = table.make(runtime, SandboxConfig::default(), &crew, &events).await.unwrap();
+        let made = table.make(runtime, SandboxConfig::default(), &crew, &events, || false).await.unwrap();
         assert!(table.get(&made.id).is_some());
         crew.stop().await; // its task has ended
         assert!(heard.try_recv().is_err());
         table.remove(&made.id);
         assert!(table.get(&made.id).is_none());
+    }
+
+    /// `fault node crash` while a pod starts: the sandbox is made when the fault has looked already
+    /// for those that it ends.
+    #[tokio::test]
+    async fn a_sandbox_that_is_made_on_a_node_that_is_off_ends() {
+        let (table, crew, runtime) = (Sandboxes::default(), Crew::new("node-runtime"), runtime());
+        let events = broadcast::Sender::new(8);
+        for (is_off, state) in [(true, SandboxState::NotReady), (false, SandboxState::Ready)] {
+            let uid = format!("{is_off}");
+            let pod = PodId { namespace: "default".into(), name: uid.clone(), uid };
+            let config = SandboxConfig { pod, ..SandboxConfig::default() };
+            let made = table.make(runtime.clone(), config, &crew, &events, move || is_off).await.unwrap();
+            let listed = runtime.list_pod_sandboxes().await.unwrap();
+            let found = listed.iter().find(|sandbox| sandbox.id == made.id).unwrap();
+            assert_eq!(found.state, state, "off: {is_off}");
+        }
     }
 
     /// `fault stop coredns`, and a pod of it that was made meanwhile: it has a sandbox and no
@@ -120,7 +144,7 @@ mod tests {
         for (namespace, name) in [("kube-system", "coredns-1"), ("default", "web"), ("kube-system", "gone")] {
             let pod = PodId { namespace: namespace.into(), name: name.into(), uid: name.into() };
             let config = SandboxConfig { pod, ..SandboxConfig::default() };
-            let made = table.make(runtime.clone(), config, &crew, &events).await.unwrap();
+            let made = table.make(runtime.clone(), config, &crew, &events, || false).await.unwrap();
             if name == "gone" {
                 table.remove(&made.id);
             }

@@ -114,6 +114,9 @@ impl Spec {
         if self.workers > WORKERS_MAX {
             return Some(format!("workers is {}, and can be {WORKERS_MAX} at most", self.workers));
         }
+        if self.api_port == Some(0) {
+            return Some("apiPort is 0, and can be 1 to 65535".into());
+        }
         if !is_scale(self.clock) {
             return Some(format!("clock is {}, and can be 1 to {}", self.clock, clock::SCALE_MAX));
         }
@@ -260,6 +263,7 @@ mod tests {
             (Spec { workers: WORKERS_MAX + 1, ..Spec::new("t") }, "workers"),
             (Spec { node_ports: (32767, 30000), ..Spec::new("t") }, "nodePorts"),
             (Spec { node_ports: (0, 30000), ..Spec::new("t") }, "nodePorts"),
+            (Spec { api_port: Some(0), ..Spec::new("t") }, "apiPort"),
             (Spec { clock: 0, ..Spec::new("t") }, "clock"),
             (Spec { clock: 61, ..Spec::new("t") }, "clock"),
             (with(ExternalEtcd::default()), "endpoints"),

@@ -8,7 +8,10 @@ use super::ready::Progress;
 use super::reply::Reply;
 use super::undo::{self, Past};
 use super::world::World;
+use apiserver::Server;
+use futures::StreamExt;
 use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
 use linux::boot::Pids;
 use serde_json::{Value, json};
 use std::sync::Arc;
@@ -25,12 +28,39 @@ impl Target for Main {
         &self.world.tap
     }
 
-    fn status(&self, progress: &Progress) -> Value {
+    fn status<'a>(&'a self, progress: &'a Progress) -> BoxFuture<'a, Value> {
+        Box::pin(async move {
+            let servers: Vec<Server> = self.world.api_servers.borrow().values().cloned().collect();
+            self.status_with(progress, progress.api && any_is_ready(servers).await)
+        })
+    }
+
+    fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply> {
+        Box::pin(async move {
+            match inject::act(&self.world, fault).await {
+                Ok(done) => Reply::Ok(done),
+                Err(error) => error.into(),
+            }
+        })
+    }
+
+    fn past(&self, past: Past) -> BoxFuture<'_, Reply> {
+        Box::pin(undo::ask(&self.world, past))
+    }
+
+    fn network(&self) -> BoxFuture<'_, Reply> {
+        Box::pin(async move { Reply::Ok(json!(network::read(&self.world).await)) })
+    }
+
+    fn without(&self, guest: &str) -> Reply {
+        Reply::Error(format!("this cluster has no guest {guest:?}"))
+    }
+}
+
+impl Main {
+    /// The status, when it is known whether an API server answers.
+    fn status_with(&self, progress: &Progress, is_served: bool) -> Value {
         let world = &self.world;
-        let controls = world.spec.nodes().iter().filter(|n| n.control_plane).count();
-        // Without a majority of the store's members an API server runs, and answers nothing.
-        let has_majority = world.spec.external_etcd.is_some() || 2 * world.stores.borrow().len() > controls;
-        let is_served = progress.api && has_majority;
         let nodes: Vec<Value> = world
             .spec
             .nodes()
@@ -58,27 +88,22 @@ impl Target for Main {
             "progress": progress,
         })
     }
+}
 
-    fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply> {
-        Box::pin(async move {
-            match inject::act(&self.world, fault).await {
-                Ok(done) => Reply::Ok(done),
-                Err(error) => error.into(),
-            }
-        })
+/// True if one of these API servers can answer now. One that runs may be unable to: its store has
+/// no majority, its member is cut off from the others, or the external etcd does not answer. All
+/// are asked at once, and each says so within 400 ms.
+async fn any_is_ready(servers: Vec<Server>) -> bool {
+    let mut asked = FuturesUnordered::new();
+    for server in &servers {
+        asked.push(server.is_ready());
     }
-
-    fn past(&self, past: Past) -> BoxFuture<'_, Reply> {
-        Box::pin(undo::ask(&self.world, past))
+    while let Some(is_ready) = asked.next().await {
+        if is_ready {
+            return true;
+        }
     }
-
-    fn network(&self) -> BoxFuture<'_, Reply> {
-        Box::pin(async move { Reply::Ok(json!(network::read(&self.world).await)) })
-    }
-
-    fn without(&self, guest: &str) -> Reply {
-        Reply::Error(format!("this cluster has no guest {guest:?}"))
-    }
+    false
 }
 
 /// Returns whether a node is ready. `None`: it is not known, because no API server answers
@@ -96,6 +121,20 @@ fn readiness(progress: &Progress, is_served: bool, name: &str, is_off: bool) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// An external etcd that does not answer, or members that are all cut off from each other: the
+    /// API servers run, and `status` said that all nodes are ready.
+    #[tokio::test]
+    async fn an_api_server_whose_store_does_not_answer_does_not_answer_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = etcd::Config::new("cp1", dir.path().join("data"), Tap::new(), rng::Rng::seeded(1));
+        let store = etcd::Server::start(config).await.unwrap();
+        let fixture = apiserver::testing::start_on(dir.path(), Arc::new(store.kv())).await;
+        assert!(any_is_ready(vec![fixture.server.clone()]).await);
+        store.kill();
+        assert!(!any_is_ready(vec![fixture.server.clone()]).await && !any_is_ready(vec![]).await);
+        fixture.server.crew().kill();
+    }
 
     #[test]
     fn the_readiness_of_nodes_is_not_known_while_no_api_server_answers() {

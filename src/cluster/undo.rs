@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::Record;
 
-/// What may be asked of the past.
+/// A question about the cluster's past, or an act that goes back in it: what `ropewalk undo`,
+/// `redo` and `rewind` send.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Past {
@@ -127,7 +128,7 @@ pub fn losses(answer: &Value) -> Vec<Loss> {
     serde_json::from_value(answer["lost"].clone()).unwrap_or_default()
 }
 
-/// When.
+/// The moment that a rewind goes back to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Moment {

@@ -70,6 +70,8 @@ fn a_flood_leaves_the_store_its_files() {
     }
     drop(again);
     world.cluster.must(&world.any, &["create", "configmap", "after"]);
-    assert!(!home.log().contains("the log cannot be written"), "{}", home.log());
     eventually(PATIENCE, || world.say("get nodes").out, |nodes| nodes.contains(" Ready"));
+    let store = "logs -n kube-system etcd-ropewalk-control-plane";
+    let told = eventually(PATIENCE, || world.say(store), |said| said.code == 0);
+    assert!(!told.out.contains("the log cannot be written"), "{}", told.out);
 }

@@ -53,6 +53,8 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     eventually(PATIENCE, || write("after"), made);
     eventually(PATIENCE, || etcdctl(&["alarm", "list"]), |said| said.trim().is_empty());
     k(&["get", "configmap", "before", "after"]).ok();
+    let told = k(&["logs", "-n", "kube-system", "etcd-ropewalk-control-plane"]).ok();
+    assert!(told.contains("the disk is full") && told.contains("the log can be written again"), "{told}");
     assert!(k(&["get", "configmap", &format!("during-{tried}")]).code != 0, "what was refused is not there");
     k(&["run", "web", "--image=nginx"]).ok();
     k(&["wait", "--for=condition=ready", "pod/web", TIMEOUT]).ok();

@@ -11,8 +11,9 @@ use ui::settings;
 use ui::texts::Say;
 
 texts! {
-    /// What is broken, as `fault list` names it. Its JSON has the names of [`Broken::fault`].
-    enum Kind {
+    /// What is broken, as `fault list` names it (its JSON has the names of [`Broken::fault`]), and
+    /// what is said of a node that runs nothing.
+    enum Word {
     Cut: "cut", "끊김";
     Slow: "slow", "지연";
     Loss: "loss", "패킷 손실";
@@ -20,6 +21,7 @@ texts! {
     Stopped: "stopped", "노드 꺼짐";
     Crashed: "crashed", "노드 전원 끊김";
     Held: "component stopped", "컴포넌트 멈춤";
+    NodeAsleep: "nothing runs on it yet, because its kubelet is stopped; `ropewalk fault start kubelet/{}` starts it", "kubelet이 멈춰 있어 이 노드에서는 아직 아무것도 실행되지 않습니다. `ropewalk fault start kubelet/{}` 명령으로 kubelet을 시작하세요";
     }
 }
 
@@ -64,7 +66,11 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
             }
         }
         Fault::Heal => println!("{}", lang.say(Say::LinksWhole, &[])),
-        Fault::Node { node, act: Act::Start } => println!("{}", lang.say(Say::NodeStarts, &[&node])),
+        Fault::Node { node, act: Act::Start } => {
+            for line in switched_on(lang, &node, &answer) {
+                println!("{line}");
+            }
+        }
         Fault::Node { node, .. } => {
             for line in switched_off(lang, &node, &answer) {
                 println!("{line}");
@@ -72,6 +78,13 @@ pub(crate) async fn fault(name: &str, fault: args::Fault) -> anyhow::Result<i32>
         }
     }
     Ok(0)
+}
+
+/// What is said of a node that was switched on. Of the answer of the cluster is read that its
+/// kubelet is held down (`asleep`).
+fn switched_on(lang: Lang, node: &str, answer: &Value) -> Vec<String> {
+    let asleep = (answer["asleep"] == true).then(|| lang.say(Word::NodeAsleep, &[node]));
+    std::iter::once(lang.say(Say::NodeStarts, &[node])).chain(asleep).collect()
 }
 
 /// What is said of a node that was switched off. Of the answer of the cluster are read: that it is
@@ -165,13 +178,13 @@ fn list_faults(faults: &Value, output: Option<Output>, lang: Lang) -> anyhow::Re
 /// Returns the name of a kind of fault in a language. A kind of a newer cluster keeps its own.
 fn kind_in_words(fault: &str, lang: Lang) -> String {
     let kind = match fault {
-        "cut" => Kind::Cut,
-        "slow" => Kind::Slow,
-        "loss" => Kind::Loss,
-        "disk full" => Kind::DiskFull,
-        "stopped" => Kind::Stopped,
-        "crashed" => Kind::Crashed,
-        HELD => Kind::Held,
+        "cut" => Word::Cut,
+        "slow" => Word::Slow,
+        "loss" => Word::Loss,
+        "disk full" => Word::DiskFull,
+        "stopped" => Word::Stopped,
+        "crashed" => Word::Crashed,
+        HELD => Word::Held,
         other => return other.to_string(),
     };
     lang.say(kind, &[])
@@ -189,6 +202,16 @@ mod tests {
         }
         assert_eq!(kind_in_words("stopped", Lang::Ko), "노드 꺼짐");
         assert_eq!(kind_in_words(HELD, Lang::Ko), "컴포넌트 멈춤");
+    }
+
+    #[test]
+    fn a_node_whose_kubelet_is_stopped_is_said_to_run_nothing() {
+        let told = |answer: Value| switched_on(Lang::En, "n2", &answer);
+        for answer in [json!({"started": "n2"}), json!({"started": "n2", "asleep": false})] {
+            assert_eq!(told(answer), ["n2 starts"]);
+        }
+        let told = told(json!({"started": "n2", "asleep": true}));
+        assert!(told.len() == 2 && told[1].contains("`ropewalk fault start kubelet/n2`"), "{told:?}");
     }
 
     /// The second of three control planes.

@@ -89,10 +89,12 @@ pub enum Trace {
     },
 }
 
-/// Whose control socket it is: what only it can answer.
+/// The cluster behind a control socket, Ropewalk's own or a foreign one: it answers what [`serve`]
+/// cannot answer alone.
 pub(crate) trait Target: Send + Sync + 'static {
     fn tap(&self) -> &tap::Tap;
-    fn status(&self, progress: &Progress) -> Value;
+    /// What `ropewalk status` shows.
+    fn status<'a>(&'a self, progress: &'a Progress) -> BoxFuture<'a, Value>;
     /// Breaks something, or mends it.
     fn fault(&self, fault: Fault) -> BoxFuture<'_, Reply>;
     fn past(&self, past: Past) -> BoxFuture<'_, Reply>;
@@ -260,7 +262,7 @@ async fn answer(server: &Server, ask: Ask) -> Reply {
         Ask::Hello => Reply::Ok(Value::Null),
         Ask::Status => {
             let progress = server.progress.borrow().clone();
-            Reply::Ok(target.status(&progress))
+            Reply::Ok(target.status(&progress).await)
         }
         Ask::Past { past } => target.past(past).await,
         Ask::Fault { fault } => target.fault(fault).await,

@@ -44,8 +44,8 @@ impl Target for Idle {
     fn tap(&self) -> &tap::Tap {
         &self.0
     }
-    fn status(&self, _: &Progress) -> Value {
-        Value::Null
+    fn status<'a>(&'a self, _: &'a Progress) -> BoxFuture<'a, Value> {
+        Box::pin(std::future::ready(Value::Null))
     }
     fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
         Box::pin(std::future::ready(Reply::Ok(Value::Null)))

@@ -438,8 +438,8 @@ impl Target for Inner {
     fn tap(&self) -> &Tap {
         &self.tap
     }
-    fn status(&self, progress: &Progress) -> Value {
-        json!({
+    fn status<'a>(&'a self, progress: &'a Progress) -> BoxFuture<'a, Value> {
+        let status = json!({
             "name": self.place.name,
             "state": "running",
             "kubeconfig": self.place.kubeconfig(),
@@ -449,7 +449,8 @@ impl Target for Inner {
             "nodes": [],
             "pids": {"front": std::process::id()},
             "progress": progress,
-        })
+        });
+        Box::pin(std::future::ready(status))
     }
     fn fault(&self, _: Fault) -> BoxFuture<'_, Reply> {
         Box::pin(std::future::ready(Reply::Refusal(self.only_at_home("fault"))))

@@ -13,7 +13,7 @@ use client::CAUSE_HEADER;
 use client::remote::Upstream;
 use futures::future::BoxFuture;
 use futures::stream::{self, StreamExt};
-use http::{Request, Response, StatusCode, header};
+use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, BodyStream, Full, Limited, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
@@ -126,7 +126,7 @@ impl Relay {
         let client = upgrading.then(|| hyper::upgrade::on(&mut request));
         let mut passed = Request::builder().method(request.method().clone()).uri(request.uri().clone());
         if let Some(headers) = passed.headers_mut() {
-            forward::pass_headers(request.headers(), headers, upgrading, NOT_PASSED);
+            *headers = passed_headers(request.headers(), upgrading, asked.is_answered_with_an_object());
         }
         let body = match upgrading {
             true => Bytes::new(),
@@ -164,6 +164,18 @@ impl Relay {
         forward::pass_headers(&parts.headers, out.headers_mut(), false, NOT_PASSED);
         Ok((out, said))
     }
+}
+
+/// Returns the headers that go to the foreign server. If the answer `is_read` here it must not be
+/// compressed: an API server compresses more than 128 KiB for a client that takes that
+/// (`responsewriters.SerializeObject`), and kubectl does.
+fn passed_headers(from: &HeaderMap, upgrading: bool, is_read: bool) -> HeaderMap {
+    let mut passed = HeaderMap::new();
+    forward::pass_headers(from, &mut passed, upgrading, NOT_PASSED);
+    if is_read {
+        passed.remove(header::ACCEPT_ENCODING);
+    }
+    passed
 }
 
 /// Reads a body of so many bytes at most. Returns one that says the same, and all of it if it was
@@ -278,6 +290,23 @@ mod tests {
         let endless = stream::repeat_with(|| Ok(Frame::data(Bytes::from_static(b"x"))));
         let (mut again, read) = read_within(StreamBody::new(endless).boxed_unsync(), 5).await.unwrap();
         assert!(read.is_none() && again.frame().await.is_some());
+    }
+
+    /// `kubectl apply` of a ConfigMap of 200 KiB: the version that it made, and so its writer,
+    /// would not be known.
+    #[test]
+    fn an_answer_that_is_read_here_is_not_compressed() {
+        let mut from = HeaderMap::new();
+        for (name, value) in
+            [(header::ACCEPT_ENCODING, "gzip"), (header::ACCEPT, "*/*"), (header::AUTHORIZATION, "x")]
+        {
+            from.insert(name, http::HeaderValue::from_static(value));
+        }
+        for is_read in [true, false] {
+            let passed = passed_headers(&from, false, is_read);
+            assert_eq!(passed.contains_key(header::ACCEPT_ENCODING), !is_read);
+            assert!(passed.contains_key(header::ACCEPT) && !passed.contains_key(header::AUTHORIZATION));
+        }
     }
 
     fn may(method: &str, url: &str) -> bool {

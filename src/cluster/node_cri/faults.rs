@@ -1,6 +1,6 @@
 //! What faults do to the components of one node: end them, hold them down, let them start again.
 
-use super::{NAMESPACE, NodeCri};
+use super::{Component, NAMESPACE, NodeCri};
 use crate::images::component_of;
 use crate::node::ComponentRuntime;
 use crate::world::World;
@@ -39,6 +39,13 @@ impl ComponentRuntime for NodeCri {
 
     fn has_container(&self, component: &str) -> bool {
         self.components().values().any(|c| component_of(&c.config.image) == Some(component))
+    }
+
+    fn runs(&self, component: &str) -> bool {
+        let is_it = |c: &Component| {
+            component_of(&c.config.image) == Some(component) && c.state == ContainerState::Running
+        };
+        self.components().values().any(is_it)
     }
 
     fn wake(&self) {

@@ -268,7 +268,9 @@ impl Runtime for NodeCri {
     }
 
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
-        self.sandboxes.make(self.inner.clone(), config, &self.crew, &self.events).await
+        let (world, node) = (self.world.clone(), self.node.name.clone());
+        let is_off = move || world.upgrade().is_some_and(|world| world.faults.is_off(&node));
+        self.sandboxes.make(self.inner.clone(), config, &self.crew, &self.events, is_off).await
     }
 
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()> {

@@ -28,9 +28,10 @@
 //! The body of a create, an update or a delete is parsed once, before the first attempt
 //! (`request::decode`); [`Write::decode`] hands it to each attempt.
 //!
-//! Four writes do not come here: undo restores many objects in one transaction, `bootstrap` and
-//! `reconcile` act for the server itself, an eviction spends its disruption budget before the
-//! delete comes here, and a stored value that cannot be decoded is only removed.
+//! Five writes do not come here: undo restores many objects in one transaction, `bootstrap` and
+//! `reconcile` act for the server itself, `auth::tokens` notes in a Secret when its token was used,
+//! an eviction spends its disruption budget before the delete comes here, and a stored value that
+//! cannot be decoded is only removed.
 
 use crate::auth::authn::{Caller, authenticate};
 use crate::auth::rbac::authorize;

@@ -1,6 +1,7 @@
 //! The handle of one API server.
 
 use crate::state::State;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use std::net::SocketAddr;
 use std::sync::Arc;
 use tap::Tap;
@@ -27,8 +28,8 @@ impl Server {
     }
 
     /// Returns whether requests may be sent here now, as `/readyz` answers it.
-    pub async fn is_ready(&self) -> bool {
-        self.state.ready().await.is_ok()
+    pub fn is_ready(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async move { self.state.ready().await.is_ok() })
     }
 
     /// True if the client of the connection that comes from this address and port has

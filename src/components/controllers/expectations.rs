@@ -10,11 +10,9 @@
 //! POST web-1   list begins   answer   list ends    the list may be older: ask the API server
 //! ```
 
-use client::{Api, Change, Informer, Key, Lists, WorkQueue};
+use client::{Api, Change, Codec, Informer, Key, Lists, WorkQueue};
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -157,7 +155,7 @@ impl Expectations {
     /// will never be seen, or leaves it in doubt.
     pub(crate) fn watch<K>(&self, informer: &Informer<K>, queue: &WorkQueue<Key>)
     where
-        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: kube::Resource + Clone + Codec + Send + Sync + 'static,
         K::DynamicType: Default,
     {
         let (expectations, queue) = (self.clone(), queue.clone());
@@ -209,7 +207,7 @@ impl Expectations {
     /// The API server does not answer. The doubt stays.
     pub(crate) async fn resolve<K>(&self, owner: &Key, api: &Api<K>) -> Result<(), kube::Error>
     where
-        K: Clone + DeserializeOwned + Debug,
+        K: Codec,
     {
         for (name, uid) in self.doubtful(owner) {
             let found = client::optional(api.get_metadata(&name).await)?;

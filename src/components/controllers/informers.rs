@@ -1,26 +1,21 @@
 //! The caches of one controller manager: one watch for each kind that a controller names.
 
-use client::{Client, Informer};
+use client::{Client, Codec, Informer};
 use futures::future::{BoxFuture, join_all};
 use k8s_openapi::NamespaceResourceScope;
 use kube::runtime::watcher;
-use serde::de::DeserializeOwned;
 use std::any::{Any, TypeId, type_name};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::fmt::Debug;
 use task::Crew;
 
 /// A kind that an informer can hold.
 pub(crate) trait Cached:
-    kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
+    kube::Resource<DynamicType = ()> + Clone + Codec + Send + Sync + 'static
 {
 }
 
-impl<K> Cached for K where
-    K: kube::Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static
-{
-}
+impl<K> Cached for K where K: kube::Resource<DynamicType = ()> + Clone + Codec + Send + Sync + 'static {}
 
 /// What the map needs of an informer of any kind.
 trait AnyInformer: Any + Send + Sync {

@@ -1,6 +1,9 @@
 //! Names of the objects that controllers make: pods end with random letters, ReplicaSets and
 //! ControllerRevisions with the hash of a template.
 
+use client::Codec;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+
 /// Characters of a name that is a subdomain of DNS, at most.
 const NAME_MOST: usize = 253;
 /// Characters of its owner's name that a ControllerRevision's name begins with, at most (upstream's
@@ -31,9 +34,9 @@ fn cut(text: &str, most: usize) -> String {
 /// Kubernetes' hash of a template as names carry it, e.g. `76f8d594c6`: FNV-1a of the template, its
 /// decimal digits mapped to letters that spell no words. (Upstream hashes Go's own dump of the
 /// struct; only the shape is the same.)
-pub(crate) fn template_hash(template: &impl serde::Serialize, collisions: i32) -> String {
+pub(crate) fn template_hash(template: &PodTemplateSpec, collisions: i32) -> String {
     const ALPHABET: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
-    let mut bytes = serde_json::to_vec(template).unwrap_or_default();
+    let mut bytes = template.encode().unwrap_or_default().to_string().into_bytes();
     if collisions > 0 {
         bytes.extend_from_slice(&collisions.to_le_bytes());
     }

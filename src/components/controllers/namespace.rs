@@ -10,7 +10,7 @@ use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
-use client::{Api, Backoff, Change, Client, Item, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Api, Backoff, Change, Client, Codec, Item, Key, Outcome, WorkQueue, is_code, segment};
 use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -211,7 +211,7 @@ async fn tell(client: &Client, namespace: &Namespace, pass: &Pass) -> Result<(),
 /// Leaves the namespace these entries of `spec.finalizers`. Returns false if it is gone.
 async fn finalize(client: &Client, namespace: &Namespace, left: &[String]) -> Result<bool, Error> {
     let name = namespace.metadata.name.as_deref().unwrap_or_default();
-    let mut body = serde_json::to_value(namespace)?;
+    let mut body = namespace.encode()?;
     body["apiVersion"] = json!("v1");
     body["kind"] = json!("Namespace");
     body["spec"]["finalizers"] = json!(left);

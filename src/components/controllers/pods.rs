@@ -83,11 +83,15 @@ pub(crate) fn is_available(pod: &Pod, seconds: i32, now: Timestamp) -> bool {
     ready_since(pod).is_some_and(|since| wait_left(since, seconds, now).is_none())
 }
 
-/// What is left of `minReadySeconds`; `None`: it is over. A time in the future is not over, also
-/// without a wait: the clock was set back.
+/// What is left of `minReadySeconds`; `None`: it is over. If the clock was set back, it begins in
+/// the future. Without a wait a pod that is ready is available whatever the clock says (upstream:
+/// `IsPodAvailable`): else no pod that runs would be, until the clock is where it was.
 fn wait_left(ready_since: Timestamp, seconds: i32, now: Timestamp) -> Option<Duration> {
+    if seconds <= 0 {
+        return None;
+    }
     let ahead = Duration::try_from(ready_since - now).unwrap_or_default();
-    let wait = ahead.saturating_add(Duration::from_secs(seconds.max(0) as u64));
+    let wait = ahead.saturating_add(Duration::from_secs(seconds as u64));
     clock::left(ready_since, wait, now)
 }
 
@@ -389,9 +393,10 @@ mod tests {
         .unwrap();
         let at = |second: i64| Timestamp::from_second(1_767_225_600 + second).unwrap(); // that midnight
         let first = |seconds| (0..120).find(|second| is_available(&pod, seconds, at(*second)));
-        assert_eq!([first(0), first(60)], [Some(10), Some(70)]);
+        assert_eq!([first(1), first(60)], [Some(11), Some(70)]);
+        assert_eq!(first(0), Some(0), "also if the clock was set back");
         let _scale = clock::pin_scale(20);
-        assert_eq!([first(0), first(60)], [Some(10), Some(13)]);
+        assert_eq!([first(1), first(60)], [Some(11), Some(13)]);
     }
 
     /// As when a policy of the cluster forbids it.

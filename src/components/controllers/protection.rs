@@ -10,13 +10,11 @@ use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
 use api::volumes::{CLAIM_PROTECTION, VOLUME_PROTECTION, claims_of};
-use client::{Api, Change, Client, Key, Outcome, WorkQueue};
+use client::{Api, Change, Client, Codec, Key, Outcome, WorkQueue};
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod, Volume};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{ListParams, Patch, PatchParams};
-use serde::de::DeserializeOwned;
 use serde_json::json;
-use std::fmt::Debug;
 use std::sync::Arc;
 use tap::Cause;
 
@@ -133,7 +131,7 @@ fn client(shared: &Shared, cause: Option<Cause>) -> Client {
 /// Changes this finalizer alone, whatever else stands beside it by now.
 async fn write<K>(api: &Api<K>, meta: &ObjectMeta, finalizer: &str, step: Step) -> Result<Outcome, Error>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Codec,
 {
     let change = match step {
         Step::Add => "finalizers",
@@ -155,7 +153,7 @@ mod tests {
     use client::testing::Scripted;
     use serde_json::Value;
 
-    fn of<T: DeserializeOwned>(object: Value) -> T {
+    fn of<T: serde::de::DeserializeOwned>(object: Value) -> T {
         serde_json::from_value(object).unwrap()
     }
 

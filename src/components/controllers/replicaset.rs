@@ -10,16 +10,14 @@ use super::pods::{self, is_active, is_available};
 use super::workload::{self, Look, PodOwner};
 use crate::error::Error;
 use crate::shared::Controller;
-use client::Outcome;
+use client::{Codec, Outcome};
 use clock::{self, Timestamp};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Component, Event};
@@ -136,14 +134,7 @@ fn conditions(
 
 /// A kind that keeps a number of equal pods.
 pub(crate) trait Replicated:
-    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + Serialize
-    + Debug
-    + Send
-    + Sync
-    + 'static
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec + Send + Sync + 'static
 {
     type Status: Serialize + PartialEq + Send + Sync;
     /// Who writes its events and records, e.g. `replicaset-controller`.

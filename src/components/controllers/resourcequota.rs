@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, usage};
 use api::{quantity::Quantity, value};
-use client::{Api, Change, Key, Outcome, WorkQueue, is_code, segment};
+use client::{Api, Change, Codec, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
@@ -175,7 +175,7 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     // charge would stay until the next resync.
     let api = shared.config.client.caused_by(cause.clone()).within::<ResourceQuota>(&key.namespace);
     let Some(quota) = api.get_opt(&key.name).await? else { return Ok(Outcome::Done) };
-    let object = serde_json::to_value(&quota)?;
+    let object = quota.encode()?;
     let (hard, before) = (amounts(&object, "spec.hard"), amounts(&object, "status.used"));
     let counted = count(shared, &key.namespace, value::at(&object, "spec"), &hard).await?;
     let used = used(&hard, &before, &counted);

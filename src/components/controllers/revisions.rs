@@ -7,7 +7,7 @@ use super::workload::{Look, Typed};
 use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::Shared;
-use client::{Change, Key, WorkQueue, is_code};
+use client::{Change, Codec, Key, WorkQueue, is_code};
 use k8s_openapi::api::apps::v1::ControllerRevision;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -34,7 +34,7 @@ pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec>
     if let Some(map) = template.as_object_mut() {
         map.shift_remove("$patch");
     }
-    serde_json::from_value(template).ok()
+    PodTemplateSpec::decode(&template).ok()
 }
 
 /// The old revisions that `spec.revisionHistoryLimit` bounds; 10 of them if it says nothing.
@@ -156,9 +156,8 @@ pub(crate) async fn keep<K: Typed>(
 async fn is_current<K: Typed>(look: &Look<'_, K>, template: &PodTemplateSpec) -> Result<bool, Error> {
     let Some(live) = look.api::<K>().get_opt(&look.key.name).await? else { return Ok(false) };
     let is_there = live.meta().uid == look.object.meta().uid && live.meta().deletion_timestamp.is_none();
-    let live = serde_json::to_value(&live)?.pointer("/spec/template").cloned().unwrap_or_default();
-    let live: PodTemplateSpec = serde_json::from_value(live).unwrap_or_default();
-    Ok(is_there && live == *template)
+    let live = live.encode()?.pointer("/spec/template").and_then(|t| PodTemplateSpec::decode(t).ok());
+    Ok(is_there && live.unwrap_or_default() == *template)
 }
 
 /// Brings the key of an object back when one of its revisions is deleted or changed: `rollout undo`
@@ -243,7 +242,7 @@ async fn adopt<K: Typed>(
 /// What a revision keeps: the template as a strategic merge patch that replaces another one. With
 /// its keys in order, byte for byte as upstream writes it: clients compare it so.
 fn data(template: &PodTemplateSpec) -> Value {
-    let mut data = serde_json::to_value(template).unwrap_or_default();
+    let mut data = template.encode().unwrap_or_default();
     data["$patch"] = json!("replace");
     sorted(json!({"spec": {"template": data}}))
 }

@@ -11,16 +11,14 @@ use super::pods::{self, Hands, Words, owner_key};
 use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Shared, record};
-use client::{Api, Backoff, Change, Key, Outcome, Recorder, WorkQueue, reference};
+use client::{Api, Backoff, Change, Codec, Key, Outcome, Recorder, WorkQueue, reference};
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::ListParams;
 use kube::core::Selector;
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use std::borrow::Cow;
-use std::fmt::Debug;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,22 +26,11 @@ use tap::{Cause, Component, Event};
 
 /// A kind with namespaces whose objects are read and written as its type says.
 pub(crate) trait Typed:
-    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-    + Clone
-    + DeserializeOwned
-    + Serialize
-    + Debug
+    kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec
 {
 }
 
-impl<K> Typed for K where
-    K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + Serialize
-        + Debug
-{
-}
+impl<K> Typed for K where K: kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec {}
 
 /// A kind whose objects own pods, and how its controller looks at one of them.
 pub(crate) trait PodOwner: 'static {

@@ -5,13 +5,11 @@
 
 use super::pods::why;
 use crate::error::Error;
-use client::{Api, is_code};
+use client::{Api, Codec, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::fmt::Debug;
 
 /// What has to be as it was for a write to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,7 +46,7 @@ pub(crate) async fn status<K, S>(
     new: &S,
 ) -> Result<bool, Error>
 where
-    K: Clone + DeserializeOwned + Debug,
+    K: Codec,
     S: Serialize + PartialEq,
 {
     if old == Some(new) {

@@ -19,6 +19,8 @@ use tonic::{Code, Status, Streaming};
 
 /// The pause before a lost connection is made again (etcd: `retryConnWait`).
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// A call that may be made twice is made again at most so often (etcd: `defaultUnaryMaxRetries`).
+const REPEATS_MAX: u32 = 100;
 /// A renewal waits at least this long for its answer before it goes to another member, however
 /// short the TTL is.
 const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
@@ -91,6 +93,12 @@ impl Target {
     pub(crate) fn only(&self, endpoint: &str) -> Target {
         Target { endpoints: vec![endpoint.into()], ..self.clone() }
     }
+}
+
+/// Returns what an error says, without the kernel's number, which means nothing to people.
+fn without_number(error: &ConnectError) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_string()
 }
 
 fn read(path: &Path) -> Result<String, Fail> {
@@ -185,7 +193,7 @@ impl Etcd {
                 Some(Err(error @ ConnectError::NoTls(_))) => {
                     last = Fail::new(FAILED, format!("{error}: give --cacert, --cert and --key"));
                 }
-                Some(Err(error)) => last = Fail::new(FAILED, error.to_string()),
+                Some(Err(error)) => last = Fail::new(FAILED, without_number(&error)),
                 None => last = Fail::new(FAILED, format!("{endpoint} does not answer")),
             }
         }
@@ -218,6 +226,52 @@ impl Etcd {
         match clock::limit(self.timeout, self.channel.unary(path, ask)).await {
             Some(answer) => answer.map_err(|s| told(&s)),
             None => Err(Fail::new(FAILED, "context deadline exceeded")),
+        }
+    }
+
+    /// One call that may be made twice, answered within the command's time: as
+    /// [`Etcd::repeat_without_limit`].
+    ///
+    /// # Errors
+    /// As [`Etcd::call`].
+    pub(crate) async fn repeat<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let late = || Err(Fail::new(FAILED, "context deadline exceeded"));
+        clock::limit(self.timeout, self.repeat_without_limit(path, ask)).await.unwrap_or_else(late)
+    }
+
+    /// One call that may be made twice. As etcd's client does (`withRepeatablePolicy`), it is made
+    /// again at the next member when the connection is lost, and after a pause when a member cannot
+    /// answer now. When the connection to each member was lost, it ends at once.
+    ///
+    /// # Errors
+    /// As [`Etcd::call`], but for the time.
+    pub(crate) async fn repeat_without_limit<Q, A>(&self, path: &'static str, ask: Q) -> Result<A, Fail>
+    where
+        Q: Message + Default + Clone + 'static,
+        A: Message + Default + 'static,
+    {
+        let (mut etcd, mut lost, mut repeats) = (self.clone(), 0, 0);
+        loop {
+            let status = match etcd.channel.unary(path, ask.clone()).await {
+                Err(status) if is_lost(&status) => status,
+                answer => return answer.map_err(|s| told(&s)),
+            };
+            let has_no_connection = causes(&status).next().is_some();
+            match has_no_connection {
+                true => lost += 1,
+                false => clock::pause(RETRY_WAIT).await,
+            }
+            if lost == self.target.endpoints.len() || repeats == REPEATS_MAX {
+                return Err(told(&status));
+            }
+            repeats += 1;
+            let next = etcd.at.wrapping_add(1);
+            let connected = Etcd::connect_from(&self.target, self.timeout, next).await;
+            etcd = connected.map_err(|_| told(&status))?;
         }
     }
 
@@ -284,35 +338,35 @@ impl Etcd {
     /// Reads keys.
     ///
     /// # Errors
-    /// As [`Etcd::call`].
+    /// As [`Etcd::repeat`].
     pub(crate) async fn range(&self, r: pb::RangeRequest) -> Result<pb::RangeResponse, Fail> {
-        self.call("/etcdserverpb.KV/Range", r).await
+        self.repeat("/etcdserverpb.KV/Range", r).await
     }
 
     /// The members of the cluster as of now (a linearizable read).
     ///
     /// # Errors
-    /// As [`Etcd::call`], also if the cluster has no leader.
+    /// As [`Etcd::repeat`], also if the cluster has no leader.
     pub(crate) async fn members(&self) -> Result<Vec<pb::Member>, Fail> {
         let ask = pb::MemberListRequest { linearizable: true };
-        let answer: pb::MemberListResponse = self.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+        let answer: pb::MemberListResponse = self.repeat("/etcdserverpb.Cluster/MemberList", ask).await?;
         Ok(answer.members)
     }
 
     /// Makes a lease of `ttl` seconds; the server chooses its number.
     ///
     /// # Errors
-    /// As [`Etcd::call`].
+    /// As [`Etcd::repeat`].
     pub(crate) async fn grant(&self, ttl: i64) -> Result<pb::LeaseGrantResponse, Fail> {
-        self.call("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
+        self.repeat("/etcdserverpb.Lease/LeaseGrant", pb::LeaseGrantRequest { ttl, id: 0 }).await
     }
 
     /// Ends a lease; the server deletes its keys.
     ///
     /// # Errors
-    /// As [`Etcd::call`], also if there is no such lease.
+    /// As [`Etcd::repeat`], also if there is no such lease.
     pub(crate) async fn revoke(&self, id: i64) -> Result<pb::LeaseRevokeResponse, Fail> {
-        self.call("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
+        self.repeat("/etcdserverpb.Lease/LeaseRevoke", pb::LeaseRevokeRequest { id }).await
     }
 
     /// Renews a lease three times within its TTL; returns the answers. When the connection is

@@ -1,6 +1,7 @@
 //! How messages and Events name a pod and its containers, and where the definition of a container
 //! stands: read from the pod alone.
 
+use client::Codec;
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 
 /// `name_namespace(uid)`: how the kubelet's messages name a pod.
@@ -32,7 +33,7 @@ pub(crate) fn spec_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Spec> {
 /// `targetContainerName`.
 pub(crate) fn ephemeral(pod: &Pod) -> Vec<Spec> {
     let all = pod.spec.iter().flat_map(|s| s.ephemeral_containers.iter().flatten());
-    all.filter_map(|e| serde_json::from_value(serde_json::to_value(e).ok()?).ok()).collect()
+    all.filter_map(|e| Spec::decode(&e.encode().ok()?).ok()).collect()
 }
 
 /// Is this the name of an ephemeral container?

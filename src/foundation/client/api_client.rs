@@ -1,6 +1,5 @@
 //! The client of an API server: typed access to its objects, with the cause of each write.
 
-use super::answers::segment;
 use super::objects::Api;
 use super::transport::{Endpoint, Transport};
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
@@ -77,7 +76,7 @@ impl Client {
         K: kube::Resource<Scope = NamespaceResourceScope>,
         K::DynamicType: Default,
     {
-        Api::new(kube::Api::namespaced(self.kube.clone(), &segment(namespace)))
+        Api::new(self.kube.clone(), Some(namespace), &K::DynamicType::default())
     }
 
     /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
@@ -86,7 +85,7 @@ impl Client {
         K: kube::Resource,
         K::DynamicType: Default,
     {
-        Api::new(kube::Api::all(self.kube.clone()))
+        Api::all_with(self.kube.clone(), &K::DynamicType::default())
     }
 
     /// Objects of a cluster-scoped kind.
@@ -95,6 +94,6 @@ impl Client {
         K: kube::Resource<Scope = ClusterResourceScope>,
         K::DynamicType: Default,
     {
-        Api::new(kube::Api::all(self.kube.clone()))
+        Api::all_with(self.kube.clone(), &K::DynamicType::default())
     }
 }

@@ -1,7 +1,8 @@
 //! Objects as lists and watches bring them, and their keys.
 
+use super::codec::Codec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use serde::de::{Deserialize, DeserializeOwned, Deserializer};
+use serde::de::{Deserialize, Deserializer};
 use serde_json::Value;
 use std::borrow::Cow;
 
@@ -38,22 +39,26 @@ impl std::fmt::Display for Key {
 /// An object that the type `K` does not accept, as far as it can be read.
 #[derive(Clone, Debug, Default)]
 pub struct Undecodable {
-    /// Name, namespace, uid and resource version alone; each empty if it is no string.
+    /// Its [`identity`] alone.
     pub(super) meta: ObjectMeta,
     reason: String,
 }
 
+/// Name, namespace, uid and resource version of an object; each empty if it is no string.
+pub(super) fn identity(object: &Value) -> ObjectMeta {
+    let text = |field: &str| object["metadata"][field].as_str().map(String::from);
+    ObjectMeta {
+        name: text("name"),
+        namespace: text("namespace"),
+        uid: text("uid"),
+        resource_version: text("resourceVersion"),
+        ..ObjectMeta::default()
+    }
+}
+
 impl Undecodable {
     fn new(value: &Value, reason: String) -> Undecodable {
-        let text = |field: &str| value["metadata"][field].as_str().map(String::from);
-        let meta = ObjectMeta {
-            name: text("name"),
-            namespace: text("namespace"),
-            uid: text("uid"),
-            resource_version: text("resourceVersion"),
-            ..ObjectMeta::default()
-        };
-        Undecodable { meta, reason }
+        Undecodable { meta: identity(value), reason }
     }
 
     /// The decoder's message.
@@ -101,17 +106,26 @@ fn complete_conditions(value: &mut Value) -> bool {
     changed
 }
 
-impl<'de, K: DeserializeOwned> Deserialize<'de> for Item<K> {
-    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
-        let mut value = Value::deserialize(input)?;
-        let decoded = K::deserialize(&value).or_else(|error| match complete_conditions(&mut value) {
-            true => K::deserialize(&value),
-            false => Err(error),
+impl<K: Codec> Item<K> {
+    /// Reads an object.
+    pub fn read(value: &Value) -> Item<K> {
+        let decoded = K::decode(value).or_else(|error| {
+            let mut value = value.clone();
+            match complete_conditions(&mut value) {
+                true => K::decode(&value),
+                false => Err(error),
+            }
         });
-        Ok(match decoded {
+        match decoded {
             Ok(object) => Item::Decoded(object),
-            Err(error) => Item::Undecodable(Box::new(Undecodable::new(&value, error.to_string()))),
-        })
+            Err(error) => Item::Undecodable(Box::new(Undecodable::new(value, error.to_string()))),
+        }
+    }
+}
+
+impl<'de, K: Codec> Deserialize<'de> for Item<K> {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        Ok(Item::read(&Value::deserialize(input)?))
     }
 }
 

@@ -28,6 +28,9 @@
 //! stops a component: an informer skips and reports what it cannot decode ([`Item`]), and a panic
 //! on one key of a queue costs that key a pause. client-go's informers fail as a whole on such a
 //! list.
+//!
+//! Requests are made, and watches read, without a type (`raw`); the type comes in at the end
+//! ([`Codec`]). A generic request would be compiled for each kind in each room that makes it.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
@@ -42,6 +45,7 @@
 
 mod answers;
 mod api_client;
+mod codec;
 mod conn;
 mod connections;
 pub mod discovery;
@@ -51,6 +55,7 @@ mod item;
 pub mod kubeconfig;
 mod objects;
 mod queue;
+mod raw;
 mod recorder;
 mod reflector;
 pub mod remote;
@@ -59,9 +64,11 @@ pub mod simulated;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod transport;
+mod watch;
 
 pub use answers::{ESCAPED_IN_PATHS, is_code, is_unanswered, optional, segment};
 pub use api_client::{Client, Error};
+pub use codec::Codec;
 pub use election::LeaderElection;
 pub use informer::{Change, Informer, Lists};
 pub use item::{Item, Key, Undecodable};

@@ -1,29 +1,41 @@
 //! Requests about the objects of one kind, with every name escaped.
 
-use super::answers::{is_code, segment};
+use super::answers::is_code;
+use super::codec::Codec;
 use super::item::Item;
+use super::raw::{Raw, Requests};
 use super::reflector::decoded;
 use kube::api::{
-    DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams, Resource,
+    ApiResource, DeleteParams, ListParams, ObjectList, PartialObjectMeta, Patch, PatchParams, PostParams,
+    Resource,
 };
 use kube::core::{DynamicResourceScope, Status};
 use kube::runtime::watcher;
 use serde::Serialize;
-use serde::de::{DeserializeOwned, Error as _};
-use std::fmt::Debug;
+use serde::de::Error as _;
+use serde_json::Value;
+use std::marker::PhantomData;
 
 /// kube-rs' [`kube::Api`], with each namespace and name escaped as one segment of the request's
-/// path ([`segment`]). kube-rs puts a name there as it is: a GET of the Secret `x?` or `x#y`, which
-/// a pod may name as its volume, would read `x`, that of `../../configmaps/x` another kind, and
-/// that of `my x` could not be sent at all. The parameters and the answers are kube-rs' own, and so
-/// are the errors: those of the request.
-#[derive(Clone)]
-pub struct Api<K>(kube::Api<K>);
+/// path ([`segment`](super::segment)). kube-rs puts a name there as it is: a GET of the Secret `x?`
+/// or `x#y`, which a pod may name as its volume, would read `x`, that of `../../configmaps/x`
+/// another kind, and that of `my x` could not be sent at all. The parameters and the answers are
+/// kube-rs' own, and so are the errors: those of the request.
+pub struct Api<K> {
+    requests: Requests,
+    kind: PhantomData<fn() -> K>,
+}
+
+impl<K> Clone for Api<K> {
+    fn clone(&self) -> Api<K> {
+        Api { requests: self.requests.clone(), kind: PhantomData }
+    }
+}
 
 impl<K: Resource> Api<K> {
     /// Objects of a kind in all namespaces, or of a cluster-scoped kind.
     pub fn all_with(client: kube::Client, kind: &K::DynamicType) -> Api<K> {
-        Api(kube::Api::all_with(client, kind))
+        Api::new(client, None, kind)
     }
 
     /// Objects of a kind that is known at run time only, in one namespace.
@@ -31,25 +43,65 @@ impl<K: Resource> Api<K> {
     where
         K: Resource<Scope = DynamicResourceScope>,
     {
-        Api(kube::Api::namespaced_with(client, &segment(namespace), kind))
+        Api::new(client, Some(namespace), kind)
+    }
+
+    pub(super) fn new(client: kube::Client, namespace: Option<&str>, kind: &K::DynamicType) -> Api<K> {
+        let kind = ApiResource::erase::<K>(kind);
+        Api { requests: Requests::new(client, namespace, &kind), kind: PhantomData }
     }
 
     /// The path of an object, for requests that this type does not have.
     pub fn path(&self, name: &str) -> String {
-        format!("{}/{}", self.0.resource_url(), segment(name))
-    }
-
-    /// kube-rs' own, for a watch of all objects: it escapes no names.
-    pub fn for_watcher(self) -> kube::Api<K> {
-        self.0
+        self.requests.path(name)
     }
 }
 
 impl<K> Api<K> {
-    /// Wraps one of kube-rs, whose namespace is escaped.
-    pub(super) fn new(api: kube::Api<K>) -> Api<K> {
-        Api(api)
+    /// The requests without the type: for a watch.
+    pub(super) fn requests(&self) -> Requests {
+        self.requests.clone()
     }
+}
+
+/// The object of an answer.
+fn decode<K: Codec>(answer: Raw) -> Result<K, kube::Error> {
+    K::decode(&answer.value).map_err(kube::Error::SerdeError)
+}
+
+/// The object of a request.
+fn encode(object: &impl Codec) -> Result<Value, kube::Error> {
+    object.encode().map_err(kube::Error::SerdeError)
+}
+
+/// A list of what `convert` makes of each item.
+///
+/// # Errors
+/// The first one of `convert`.
+fn convert_list<T: Clone, K: Clone>(
+    list: ObjectList<T>,
+    convert: impl Fn(T) -> Result<K, kube::Error>,
+) -> Result<ObjectList<K>, kube::Error> {
+    let ObjectList { types, metadata, items } = list;
+    Ok(ObjectList { types, metadata, items: items.into_iter().map(convert).collect::<Result<_, _>>()? })
+}
+
+/// Metadata of an object of the type `K`.
+fn metadata_of<K>(answer: PartialObjectMeta<Raw>) -> PartialObjectMeta<K> {
+    let PartialObjectMeta { types, metadata, _phantom } = answer;
+    PartialObjectMeta { types, metadata, _phantom: PhantomData }
+}
+
+/// A patch whose body is a value.
+fn untyped<P: Serialize>(patch: &Patch<P>) -> Result<Patch<Value>, kube::Error> {
+    let value = |body: &P| serde_json::to_value(body).map_err(kube::Error::SerdeError);
+    Ok(match patch {
+        Patch::Apply(body) => Patch::Apply(value(body)?),
+        Patch::Json(changes) => Patch::Json(changes.clone()),
+        Patch::Merge(body) => Patch::Merge(value(body)?),
+        Patch::Strategic(body) => Patch::Strategic(value(body)?),
+        _ => return Err(kube::Error::SerdeError(serde_json::Error::custom("an unknown kind of patch"))),
+    })
 }
 
 /// Objects of a page: as many as an informer asks for.
@@ -137,16 +189,13 @@ fn endless(why: String) -> kube::Error {
     kube::Error::SerdeError(serde_json::Error::custom(why))
 }
 
-impl<K> Api<K>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
+impl<K: Codec> Api<K> {
     /// Gets an object.
     ///
     /// # Errors
     /// Of the request; 404 if there is no such object ([`crate::optional`]).
     pub async fn get(&self, name: &str) -> Result<K, kube::Error> {
-        self.0.get(&segment(name)).await
+        decode(self.requests.get(name).await?)
     }
 
     /// Gets an object, or `None` if there is none.
@@ -154,23 +203,105 @@ where
     /// # Errors
     /// Of the request.
     pub async fn get_opt(&self, name: &str) -> Result<Option<K>, kube::Error> {
-        self.0.get_opt(&segment(name)).await
-    }
-
-    /// Gets the metadata of an object.
-    ///
-    /// # Errors
-    /// As [`Api::get`].
-    pub async fn get_metadata(&self, name: &str) -> Result<PartialObjectMeta<K>, kube::Error> {
-        self.0.get_metadata(&segment(name)).await
+        self.requests.get_opt(name).await?.map(decode).transpose()
     }
 
     /// Lists objects.
     ///
     /// # Errors
     /// Of the request.
-    pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
-        self.0.list(params).await
+    pub async fn list(&self, params: &ListParams) -> Result<ObjectList<K>, kube::Error>
+    where
+        K: Clone,
+    {
+        convert_list(self.requests.list(params).await?, decode)
+    }
+
+    /// Creates an object, whose name is in `object`.
+    ///
+    /// # Errors
+    /// Of the request; 409 if there is one of that name.
+    pub async fn create(&self, params: &PostParams, object: &K) -> Result<K, kube::Error> {
+        decode(self.requests.create(params, encode(object)?).await?)
+    }
+
+    /// Patches an object.
+    ///
+    /// # Errors
+    /// Of the request; 404 if there is no such object.
+    pub async fn patch<P: Serialize>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, kube::Error> {
+        decode(self.requests.patch(None, name, params, untyped(patch)?).await?)
+    }
+
+    /// Patches the status of an object.
+    ///
+    /// # Errors
+    /// As [`Api::patch`].
+    pub async fn patch_status<P: Serialize>(
+        &self,
+        name: &str,
+        params: &PatchParams,
+        patch: &Patch<P>,
+    ) -> Result<K, kube::Error> {
+        decode(self.requests.patch(Some("status"), name, params, untyped(patch)?).await?)
+    }
+
+    /// Replaces an object.
+    ///
+    /// # Errors
+    /// Of the request; 409 if another client wrote it since it was read.
+    pub async fn replace(&self, name: &str, params: &PostParams, object: &K) -> Result<K, kube::Error> {
+        decode(self.requests.replace(None, name, params, encode(object)?).await?)
+    }
+
+    /// Replaces the status of an object.
+    ///
+    /// # Errors
+    /// As [`Api::replace`].
+    pub async fn replace_status(
+        &self,
+        name: &str,
+        params: &PostParams,
+        object: &K,
+    ) -> Result<K, kube::Error> {
+        self.replace_subresource("status", name, params, object).await
+    }
+
+    /// Gets a subresource of an object, e.g. `scale`.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn get_subresource(&self, part: &str, name: &str) -> Result<K, kube::Error> {
+        decode(self.requests.get_subresource(part, name).await?)
+    }
+
+    /// Replaces a subresource of an object, e.g. `approval`.
+    ///
+    /// # Errors
+    /// As [`Api::replace`].
+    pub async fn replace_subresource(
+        &self,
+        part: &str,
+        name: &str,
+        params: &PostParams,
+        body: &impl Codec,
+    ) -> Result<K, kube::Error> {
+        decode(self.requests.replace(Some(part), name, params, encode(body)?).await?)
+    }
+}
+
+impl<K> Api<K> {
+    /// Gets the metadata of an object.
+    ///
+    /// # Errors
+    /// As [`Api::get`].
+    pub async fn get_metadata(&self, name: &str) -> Result<PartialObjectMeta<K>, kube::Error> {
+        self.requests.get_metadata(name).await.map(metadata_of)
     }
 
     /// Lists the metadata of objects.
@@ -180,19 +311,11 @@ where
     pub async fn list_metadata(
         &self,
         params: &ListParams,
-    ) -> Result<ObjectList<PartialObjectMeta<K>>, kube::Error> {
-        self.0.list_metadata(params).await
-    }
-
-    /// Creates an object, whose name is in `object`.
-    ///
-    /// # Errors
-    /// Of the request; 409 if there is one of that name.
-    pub async fn create(&self, params: &PostParams, object: &K) -> Result<K, kube::Error>
+    ) -> Result<ObjectList<PartialObjectMeta<K>>, kube::Error>
     where
-        K: Serialize,
+        K: Clone,
     {
-        self.0.create(params, object).await
+        convert_list(self.requests.list_metadata(params).await?, |item| Ok(metadata_of(item)))
     }
 
     /// Deletes an object, or marks it as being deleted.
@@ -200,79 +323,25 @@ where
     /// # Errors
     /// Of the request; 404 if there is no such object, 409 if a precondition does not hold.
     pub async fn delete(&self, name: &str, params: &DeleteParams) -> Result<(), kube::Error> {
-        self.0.delete(&segment(name), params).await?;
-        Ok(())
-    }
-
-    /// Patches an object.
-    ///
-    /// # Errors
-    /// Of the request; 404 if there is no such object.
-    pub async fn patch<P: Serialize + Debug>(
-        &self,
-        name: &str,
-        params: &PatchParams,
-        patch: &Patch<P>,
-    ) -> Result<K, kube::Error> {
-        self.0.patch(&segment(name), params, patch).await
-    }
-
-    /// Replaces an object.
-    ///
-    /// # Errors
-    /// Of the request; 409 if another client wrote it since it was read.
-    pub async fn replace(&self, name: &str, params: &PostParams, object: &K) -> Result<K, kube::Error>
-    where
-        K: Serialize,
-    {
-        self.0.replace(&segment(name), params, object).await
-    }
-
-    /// Gets a subresource of an object, e.g. `scale`.
-    ///
-    /// # Errors
-    /// As [`Api::get`].
-    pub async fn get_subresource(&self, part: &str, name: &str) -> Result<K, kube::Error> {
-        self.0.get_subresource(part, &segment(name)).await
+        self.requests.delete(name, params).await
     }
 
     /// Creates a subresource of an object, e.g. `token`.
     ///
     /// # Errors
     /// As [`Api::create`].
-    pub async fn create_subresource<I, T>(
+    pub async fn create_subresource<T: Codec>(
         &self,
         part: &str,
         name: &str,
         params: &PostParams,
-        body: &I,
-    ) -> Result<T, kube::Error>
-    where
-        I: Serialize,
-        T: DeserializeOwned,
-    {
-        self.0.create_subresource(part, &segment(name), params, body).await
-    }
-
-    /// Replaces a subresource of an object, e.g. `approval`.
-    ///
-    /// # Errors
-    /// As [`Api::replace`].
-    pub async fn replace_subresource<I: Serialize>(
-        &self,
-        part: &str,
-        name: &str,
-        params: &PostParams,
-        body: &I,
-    ) -> Result<K, kube::Error> {
-        self.0.replace_subresource(part, &segment(name), params, body).await
+        body: &impl Codec,
+    ) -> Result<T, kube::Error> {
+        decode(self.requests.create_subresource(part, name, params, encode(body)?).await?)
     }
 }
 
-impl<K> Api<Item<K>>
-where
-    K: Clone + DeserializeOwned + Debug,
-{
+impl<K: Codec + Clone> Api<Item<K>> {
     /// Lists all objects, in pages, without those that cannot be decoded, as
     /// [`Reflector::next_decoded`](crate::Reflector::next_decoded) does: the log names each, with
     /// `kind`. One such object does not hide the others of its list.
@@ -282,38 +351,12 @@ where
     pub async fn list_decoded(&self, kind: &str, params: &ListParams) -> Result<ObjectList<K>, kube::Error> {
         let mut pages = Pages::new(params);
         loop {
-            let answer = self.0.list(&pages.next).await;
+            let answer = self.list(&pages.next).await;
             if let Some(ObjectList { types, metadata, items }) = pages.take(answer)? {
                 let items = items.into_iter().filter_map(|item| decoded(kind, item)).collect();
                 return Ok(ObjectList { types, metadata, items });
             }
         }
-    }
-}
-
-impl<K: DeserializeOwned> Api<K> {
-    /// Patches the status of an object.
-    ///
-    /// # Errors
-    /// As [`Api::patch`].
-    pub async fn patch_status<P: Serialize + Debug>(
-        &self,
-        name: &str,
-        params: &PatchParams,
-        patch: &Patch<P>,
-    ) -> Result<K, kube::Error> {
-        self.0.patch_status(&segment(name), params, patch).await
-    }
-
-    /// Replaces the status of an object.
-    ///
-    /// # Errors
-    /// As [`Api::replace`].
-    pub async fn replace_status(&self, name: &str, params: &PostParams, object: &K) -> Result<K, kube::Error>
-    where
-        K: Serialize,
-    {
-        self.0.replace_status(&segment(name), params, object).await
     }
 }
 
@@ -340,7 +383,7 @@ mod tests {
         assert!(api.patch_status(name, &change, &patch).await.is_err());
         assert!(api.get_subresource("scale", name).await.is_err());
         assert!(api.replace_subresource("approval", name, &write, &object).await.is_err());
-        assert!(api.create_subresource::<_, Secret>("token", name, &write, &object).await.is_err());
+        assert!(api.create_subresource::<Secret>("token", name, &write, &object).await.is_err());
         let path = "/api/v1/namespaces/a%2Fb/secrets/x%3F%23%2F%20y";
         let lines = server.lines();
         assert_eq!(lines.len(), 9, "each was sent: {lines:?}");
@@ -390,15 +433,15 @@ mod tests {
     async fn a_reflector_gives_up_a_list_without_an_end_and_begins_again() {
         let item = |name: &str| {
             let object = json!({"metadata": {"name": name, "namespace": "d"}});
-            serde_json::from_value::<Item<DynamicObject>>(object).unwrap()
+            Raw::from(object)
         };
         let objects = ["a", "b", "c"].map(|name| Ok(watcher::Event::InitApply(item(name))));
         let mut events = vec![Ok(watcher::Event::Init)];
         events.extend(objects);
         events.extend([Ok(watcher::Event::Init), Ok(watcher::Event::InitApply(item("a")))]);
         events.push(Ok(watcher::Event::InitDone));
-        let mut reflector = crate::Reflector::over("Pod", futures::stream::iter(events));
-        reflector.most = 2;
+        let events = futures::stream::iter(events);
+        let mut reflector = crate::Reflector::<DynamicObject>::over("Pod", events).at_most(2);
         let why = reflector.next().await.unwrap().err().unwrap().to_string();
         assert!(why.contains("it has more than 2 objects"), "{why}");
         match reflector.next().await {

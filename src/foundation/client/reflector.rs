@@ -1,13 +1,15 @@
 //! The list and the watch of one kind, typed or untyped: the only loop of this kind in the program.
 //! client-go's `Reflector`.
 
+use super::codec::Codec;
 use super::item::Item;
-use super::objects::{Api, OBJECTS_MAX, too_many_objects};
-use futures::stream::{BoxStream, Stream, StreamExt};
+use super::objects::Api;
+#[cfg(test)]
+use super::raw::Raw;
+use super::watch::Watch;
+#[cfg(test)]
+use futures::stream::{Stream, StreamExt};
 use kube::runtime::watcher;
-use serde::de::DeserializeOwned;
-use std::fmt::Debug;
-use std::time::Duration;
 
 /// What a list or a watch says about the objects of a kind (client-go's `Delta`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,9 +53,6 @@ impl<T> Delta<T> {
     }
 }
 
-/// What kube-rs tells of a kind.
-type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>;
-
 /// Lists the objects of a kind, then watches them.
 ///
 /// kube-rs resumes a watch at the newest bookmark or object, and lists anew if an event of the
@@ -68,52 +67,37 @@ type Events<K> = BoxStream<'static, watcher::Result<watcher::Event<Item<K>>>>;
 /// Example: a watch of pods that is cut for longer than the API server keeps events tells
 /// `Replaced([a, b])`, `Updated(b)`, an error, an error, `Replaced([b, c])`.
 pub struct Reflector<K> {
-    /// What the log calls the kind.
-    kind: String,
-    stream: Events<K>,
-    /// Makes a stream that begins with a list. `None`: `stream` is the only one.
-    restart: Option<Box<dyn Fn() -> Events<K> + Send>>,
-    failures: Failures,
-    /// Until when the next request has to wait.
-    pause: Option<clock::Instant>,
+    watch: Watch,
     /// The list that is being read, as far as its pages have come.
     page: Vec<Item<K>>,
-    /// Objects of a list at most.
-    pub(super) most: usize,
-    on_list: Box<dyn Fn() + Send>,
 }
 
-impl<K> Reflector<K>
-where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + 'static,
-{
+impl<K: Codec> Reflector<K> {
     /// Reflects the objects of `api` that the selectors of `config` name. Nothing is asked before
     /// the first [`Reflector::next`].
     pub fn new(kind: &str, api: Api<Item<K>>, config: watcher::Config) -> Reflector<K> {
-        let restart = move || watcher(api.clone().for_watcher(), config.clone()).boxed();
-        let stream = restart();
-        Reflector { restart: Some(Box::new(restart)), ..Reflector::over(kind, stream) }
+        Reflector { watch: Watch::new(kind, api.requests(), config), page: Vec::new() }
     }
 
+    #[cfg(test)]
     pub(super) fn over(
         kind: &str,
-        stream: impl Stream<Item = watcher::Result<watcher::Event<Item<K>>>> + Send + 'static,
+        stream: impl Stream<Item = watcher::Result<watcher::Event<Raw>>> + Send + 'static,
     ) -> Reflector<K> {
-        Reflector {
-            kind: kind.to_string(),
-            stream: stream.boxed(),
-            restart: None,
-            failures: Failures::new(),
-            pause: None,
-            page: Vec::new(),
-            most: OBJECTS_MAX,
-            on_list: Box::new(|| {}),
-        }
+        Reflector { watch: Watch::over(kind, stream.boxed()), page: Vec::new() }
+    }
+
+    /// The same with another bound for the objects of a list.
+    #[cfg(test)]
+    pub(super) fn at_most(mut self, objects: usize) -> Reflector<K> {
+        self.watch.most = objects;
+        self
     }
 
     /// Calls `begun` before each request for a list.
-    pub(super) fn on_list(self, begun: impl Fn() + Send + 'static) -> Reflector<K> {
-        Reflector { on_list: Box::new(begun), ..self }
+    pub(super) fn on_list(mut self, begun: impl Fn() + Send + 'static) -> Reflector<K> {
+        self.watch.on_list = Box::new(begun);
+        self
     }
 
     /// Waits for the next delta. `None`: the watch has ended, which one of an API server never
@@ -122,44 +106,21 @@ where
     /// # Errors
     /// A list or a watch failed. The next call waits and tries again.
     pub async fn next(&mut self) -> Option<Result<Delta<Item<K>>, watcher::Error>> {
-        if let Some(until) = self.pause {
-            clock::pause_until(until).await;
-            self.pause = None;
-        }
         loop {
-            let event = match self.stream.next().await? {
-                Ok(watcher::Event::InitApply(_)) if self.page.len() >= self.most => {
-                    Err(too_many_objects(self.most))
-                }
-                event => event,
-            };
-            let delta = match event {
-                // The list is asked for when the stream is polled again.
+            let delta = match self.watch.next().await? {
+                Err(error) => return Some(Err(error)),
                 Ok(watcher::Event::Init) => {
                     self.page.clear();
-                    (self.on_list)();
                     continue;
                 }
                 Ok(watcher::Event::InitApply(object)) => {
-                    self.page.push(object);
+                    self.page.push(Item::read(&object.value));
                     continue;
                 }
                 Ok(watcher::Event::InitDone) => Delta::Replaced(std::mem::take(&mut self.page)),
-                Ok(watcher::Event::Apply(object)) => Delta::Updated(object),
-                Ok(watcher::Event::Delete(object)) => Delta::Deleted(object),
-                // The stream is not polled again before the pause: that would send a request.
-                Err(error) => {
-                    self.pause = Some(clock::deadline(self.failures.failed(&self.kind, &error)));
-                    if let Some(restart) = self.restart.as_ref().filter(|_| must_list(&error)) {
-                        self.stream = restart();
-                    }
-                    return Some(Err(error));
-                }
+                Ok(watcher::Event::Apply(object)) => Delta::Updated(Item::read(&object.value)),
+                Ok(watcher::Event::Delete(object)) => Delta::Deleted(Item::read(&object.value)),
             };
-            match delta {
-                Delta::Replaced(_) => self.failures.listed(&self.kind),
-                Delta::Updated(_) | Delta::Deleted(_) => self.failures.ended(&self.kind),
-            }
             return Some(Ok(delta));
         }
     }
@@ -174,7 +135,7 @@ where
                 Ok(delta) => delta,
                 Err(error) => return Some(Err(error)),
             };
-            let kept = delta.filter_map(|item| decoded(&self.kind, item));
+            let kept = delta.filter_map(|item| decoded(&self.watch.kind, item));
             if let Some(delta) = kept {
                 return Some(Ok(delta));
             }
@@ -194,135 +155,18 @@ pub(super) fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
     }
 }
 
-/// Pause after a failed list or watch, doubled at each further failure ...
-const RETRY: Duration = Duration::from_millis(50);
-/// ... up to this, if the API server refused.
-const RETRY_REFUSED: Duration = Duration::from_secs(5);
-/// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
-const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
-/// After so long without a failure the first pause holds again, and the watch has worked meanwhile.
-const CALM: Duration = Duration::from_secs(120);
-/// A watch that was open for so long has worked, although it brought nothing: one that keeps
-/// failing fails sooner after a pause. An attempt to open one may take longer than this and fail.
-const WELL_AFTER: Duration = Duration::from_secs(10);
-/// A watch that has failed for so long is logged as a warning: a cluster's start ends sooner ...
-const TELL_AFTER: Duration = Duration::from_secs(10);
-/// ... and then once in this time.
-const TELL_EVERY: Duration = Duration::from_secs(60);
-/// No server's `Retry-After` is waited for longer.
-const RETRY_TOLD: Duration = Duration::from_secs(60);
-
-/// What the API server answered instead of objects, if it answered.
-fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
-    match error {
-        watcher::Error::WatchError(status)
-        | watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
-        _ => None,
-    }
-}
-
-/// True if the same request would be refused again, so that the kind has to be listed anew.
-///
-/// | answer | |
-/// |---|---|
-/// | 410, `Expired`, `Gone` | the revision is too old |
-/// | a cause `ResourceVersionTooLarge` | the store was restored to an earlier revision |
-/// | 400, 403, 404, … | whatever it is, a list says more; it waits for its turn |
-/// | 429, 500, 503, no answer | the server cannot serve now: the watch is asked for again |
-fn must_list(error: &watcher::Error) -> bool {
-    answer(error).is_some_and(|status| {
-        let mut causes = status.details.iter().flat_map(|details| &details.causes);
-        (400..500).contains(&status.code) && status.code != 429
-            || matches!(status.reason.as_str(), "Expired" | "Gone")
-            || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
-    })
-}
-
-/// The failures of a watch: the next pause, and what is logged.
-struct Failures {
-    pause: Duration,
-    /// When the pause after the last failure ends.
-    last: clock::Instant,
-    /// When the first of the failures came that go on; `None` if the watch works.
-    since: Option<clock::Instant>,
-    told: Option<clock::Instant>,
-    /// One of them was a watch's. A list that succeeds says nothing about the next watch.
-    of_watch: bool,
-}
-
-impl Failures {
-    fn new() -> Failures {
-        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None, of_watch: false }
-    }
-
-    /// The end of a list came. Parts of a list do not count: a list whose second page fails brings
-    /// its first page each time. Neither does a list behind which the watch fails each time.
-    fn listed(&mut self, kind: &str) {
-        if !self.of_watch {
-            self.ended(kind);
-        }
-    }
-
-    /// A change came, or the end of a list after failures of lists.
-    fn ended(&mut self, kind: &str) {
-        (self.pause, self.of_watch) = (RETRY, false);
-        self.well(kind);
-    }
-
-    fn well(&mut self, kind: &str) {
-        self.since = None;
-        if self.told.take().is_some() {
-            tracing::info!(kind, "the watch goes on");
-        }
-    }
-
-    /// Logs a failure, and returns how long to wait before the next request.
-    fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
-        let now = clock::Instant::now();
-        // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
-        let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
-        let of_watch = was_open || matches!(error, watcher::Error::WatchStartFailed(_));
-        let calm = now.saturating_duration_since(self.last);
-        if calm > CALM || was_open && calm > WELL_AFTER {
-            self.well(kind);
-        }
-        if calm > CALM {
-            (self.pause, self.of_watch) = (RETRY, false);
-        }
-        self.of_watch |= of_watch;
-        let since = now - *self.since.get_or_insert(now);
-        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
-            self.told = Some(now);
-            tracing::warn!(kind, %error, ?since, "the watch fails again and again");
-        } else {
-            tracing::debug!(kind, %error, "watch failed, trying again");
-        }
-        // Codes from 500 on say that it cannot serve just now.
-        let answer = answer(error);
-        let refused = answer.is_some_and(|status| status.code < 500);
-        let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
-        let pause = self.pause.min(longest);
-        self.pause = (pause * 2).min(longest);
-        let asked_for =
-            answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
-        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
-        self.last = now + pause;
-        pause
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::watch::{RETRY, must_list};
     use super::*;
     use kube::api::DynamicObject;
     use serde_json::{Value, json};
 
-    fn item(metadata: Value) -> Item<DynamicObject> {
-        serde_json::from_value(json!({"metadata": metadata})).unwrap()
+    fn item(metadata: Value) -> Raw {
+        Raw::from(json!({"metadata": metadata}))
     }
 
-    fn named(name: &str) -> Item<DynamicObject> {
+    fn named(name: &str) -> Raw {
         item(json!({"name": name, "namespace": "d"}))
     }
 
@@ -331,9 +175,7 @@ mod tests {
     }
 
     /// Everything that a reflector tells of these events; an error is `None`.
-    async fn told(
-        events: Vec<watcher::Result<watcher::Event<Item<DynamicObject>>>>,
-    ) -> Vec<Option<Delta<String>>> {
+    async fn told(events: Vec<watcher::Result<watcher::Event<Raw>>>) -> Vec<Option<Delta<String>>> {
         let mut reflector = Reflector::over("Pod", futures::stream::iter(events));
         let mut told = Vec::new();
         while let Some(next) = reflector.next_decoded().await {
@@ -462,29 +304,5 @@ mod tests {
         assert!(must_list(&refused), "{refused}");
         let list = reflector.next_decoded().await.unwrap().unwrap();
         assert_eq!(names(list), Delta::Replaced(vec!["request-3".to_string()]));
-    }
-
-    /// An API server that restarts twice within two minutes is no reason for a warning about each
-    /// kind that does not change. One whose attempts hang is.
-    #[tokio::test(start_paused = true)]
-    async fn a_quiet_watch_between_two_failures_is_well() {
-        let log = crate::testing::Log::default();
-        let _listening = log.listen();
-        let broken = || watcher::Error::WatchFailed(kube::Error::Service("it ends".into()));
-        let refused = || watcher::Error::WatchStartFailed(kube::Error::Service("nobody listens".into()));
-        let mut failures = Failures::new();
-        for _ in 0..2 {
-            for error in [broken(), refused(), refused(), refused()] {
-                clock::pause(failures.failed("quiet", &error)).await;
-            }
-            clock::pause(Duration::from_secs(97)).await;
-        }
-        assert!(log.warnings().is_empty(), "{:?}", log.warnings());
-        let mut failures = Failures::new();
-        for _ in 0..2 {
-            clock::pause(failures.failed("hangs", &refused())).await;
-            clock::pause(Duration::from_secs(70)).await;
-        }
-        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
     }
 }

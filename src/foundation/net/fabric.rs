@@ -7,6 +7,7 @@ use super::namespace::Namespace;
 use super::node::Node;
 use super::refused::Refused;
 use cni::{Error, HostNetwork, NodeNetwork, Result};
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use linux::namespace::{disable_ipv6, set_network_sysctls};
 use nlink::netlink::addr::Ipv4Address;
 use nlink::netlink::link::BridgeLink;
@@ -47,80 +48,84 @@ impl Fabric {
     ///
     /// # Errors
     /// The kernel has no network namespaces, veth or bridge for us; `ropewalk doctor` says which.
-    pub async fn new() -> Result<Fabric> {
-        let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
-        let route = link::open(namespace.fd())?;
-        link::up(&route, 1).await?;
-        route
-            .add_link(BridgeLink::new("br0").address(mac(BRIDGE)))
-            .await
-            .during(|| "cannot make a bridge".into())?;
-        let bridge = link::index_of(&route, "br0").await?;
-        link::up(&route, bridge).await?;
-        let address = Ipv4Address::with_index(bridge, BRIDGE, 24);
-        route.add_address(address).await.during(|| "cannot give the bridge an address".into())?;
-        set_network_sysctls(
-            namespace.fd().as_fd(),
-            &[
-                ("net/ipv4/ip_forward", "1"),
-                // As on nodes, whatever the machine's own settings are. Wires of nodes are ports of
-                // the bridge and have no address.
-                ("net/ipv4/conf/all/route_localnet", "0"),
-                ("net/ipv4/conf/br0/route_localnet", "0"),
-                ("net/ipv4/conf/all/accept_source_route", "0"),
-                ("net/ipv4/conf/all/send_redirects", "0"),
-                ("net/ipv4/conf/br0/send_redirects", "0"),
-                ("net/ipv4/conf/all/rp_filter", "0"),
-                ("net/ipv4/conf/br0/rp_filter", "0"),
-            ],
-        )
-        .during(|| "cannot configure the fabric".into())?;
-        disable_ipv6(namespace.fd().as_fd()).during(|| "cannot switch IPv6 off in the fabric".into())?;
-        let host = Arc::new(Host::new(namespace.clone()));
-        let (next_wire, nodes) = (AtomicU32::new(0), Mutex::default());
-        Ok(Fabric { namespace, route, bridge, next_wire, nodes, host })
+    pub fn new() -> BoxFuture<'static, Result<Fabric>> {
+        Box::pin(async move {
+            let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
+            let route = link::open(namespace.fd())?;
+            link::up(&route, 1).await?;
+            route
+                .add_link(BridgeLink::new("br0").address(mac(BRIDGE)))
+                .await
+                .during(|| "cannot make a bridge".into())?;
+            let bridge = link::index_of(&route, "br0").await?;
+            link::up(&route, bridge).await?;
+            let address = Ipv4Address::with_index(bridge, BRIDGE, 24);
+            route.add_address(address).await.during(|| "cannot give the bridge an address".into())?;
+            set_network_sysctls(
+                namespace.fd().as_fd(),
+                &[
+                    ("net/ipv4/ip_forward", "1"),
+                    // As on nodes, whatever the machine's own settings are. Wires of nodes are
+                    // ports of the bridge and have no address.
+                    ("net/ipv4/conf/all/route_localnet", "0"),
+                    ("net/ipv4/conf/br0/route_localnet", "0"),
+                    ("net/ipv4/conf/all/accept_source_route", "0"),
+                    ("net/ipv4/conf/all/send_redirects", "0"),
+                    ("net/ipv4/conf/br0/send_redirects", "0"),
+                    ("net/ipv4/conf/all/rp_filter", "0"),
+                    ("net/ipv4/conf/br0/rp_filter", "0"),
+                ],
+            )
+            .during(|| "cannot configure the fabric".into())?;
+            disable_ipv6(namespace.fd().as_fd()).during(|| "cannot switch IPv6 off in the fabric".into())?;
+            let host = Arc::new(Host::new(namespace.clone()));
+            let (next_wire, nodes) = (AtomicU32::new(0), Mutex::default());
+            Ok(Fabric { namespace, route, bridge, next_wire, nodes, host })
+        })
     }
 
     /// Makes node N's network, once: 172.30.0.(10+N), pods in 10.244.N.0/24. `index` is 1 to 200.
     ///
     /// # Errors
     /// The index is another number, or a node has it; the kernel refuses.
-    pub async fn node(&self, index: u8, name: &str) -> Result<Arc<dyn NodeNetwork>> {
-        let has_it = self.lock().contains_key(&index);
-        let refused = match index {
-            1..=NODES_MAX if !has_it => None,
-            1..=NODES_MAX => Some(std::io::ErrorKind::AlreadyExists),
-            _ => Some(std::io::ErrorKind::InvalidInput),
-        };
-        if let Some(kind) = refused {
-            return Err(Error::Kernel { what: format!("cannot make node {index}"), cause: kind.into() });
-        }
-        let ip = node_ip(index);
-        let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
-        let inside = link::open(namespace.fd())?;
-        link::up(&inside, 1).await?;
-        let wire = format!("n{index}-{}", self.next_wire.fetch_add(1, Ordering::Relaxed));
-        let port = link::wire(&self.route, &wire, None, namespace.fd(), mac(ip)).await?;
-        let eth0 = link::index_of(&inside, "eth0").await?;
-        link::up(&inside, eth0).await?;
-        let joined = self.route.set_link_master_by_index(port, self.bridge).await;
-        joined.during(|| format!("cannot join {name} to the bridge"))?;
-        link::up(&self.route, port).await?;
-        link::neighbour(&self.route, self.bridge, ip, mac(ip)).await?;
-        link::neighbour(&inside, eth0, BRIDGE, mac(BRIDGE)).await?;
-        let address = Ipv4Address::with_index(eth0, ip, 24);
-        inside.add_address(address).await.during(|| format!("cannot give {name} its address"))?;
-        // Local connections to a Service need a route before they are translated.
-        let default = Ipv4Route::default_route().gateway(BRIDGE).dev_index(eth0);
-        inside.add_route(default).await.during(|| format!("cannot give {name} a default route"))?;
-        let pods = Ipv4Route::new(pods(index), 24).gateway(ip).dev_index(self.bridge);
-        self.route.replace_route(pods).await.during(|| format!("cannot route to the pods of {name}"))?;
-        self.introduce(index, &inside, eth0).await?;
-        link::wait_up(&inside, eth0).await?;
-        link::wait_up(&self.route, port).await?;
-        let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0, port).await?);
-        self.lock().insert(index, node.clone());
-        Ok(node)
+    pub fn node<'a>(&'a self, index: u8, name: &'a str) -> BoxFuture<'a, Result<Arc<dyn NodeNetwork>>> {
+        Box::pin(async move {
+            let has_it = self.lock().contains_key(&index);
+            let refused = match index {
+                1..=NODES_MAX if !has_it => None,
+                1..=NODES_MAX => Some(std::io::ErrorKind::AlreadyExists),
+                _ => Some(std::io::ErrorKind::InvalidInput),
+            };
+            if let Some(kind) = refused {
+                return Err(Error::Kernel { what: format!("cannot make node {index}"), cause: kind.into() });
+            }
+            let ip = node_ip(index);
+            let namespace = Namespace::new().during(|| "cannot make a network namespace".into())?;
+            let inside = link::open(namespace.fd())?;
+            link::up(&inside, 1).await?;
+            let wire = format!("n{index}-{}", self.next_wire.fetch_add(1, Ordering::Relaxed));
+            let port = link::wire(&self.route, &wire, None, namespace.fd(), mac(ip)).await?;
+            let eth0 = link::index_of(&inside, "eth0").await?;
+            link::up(&inside, eth0).await?;
+            let joined = self.route.set_link_master_by_index(port, self.bridge).await;
+            joined.during(|| format!("cannot join {name} to the bridge"))?;
+            link::up(&self.route, port).await?;
+            link::neighbour(&self.route, self.bridge, ip, mac(ip)).await?;
+            link::neighbour(&inside, eth0, BRIDGE, mac(BRIDGE)).await?;
+            let address = Ipv4Address::with_index(eth0, ip, 24);
+            inside.add_address(address).await.during(|| format!("cannot give {name} its address"))?;
+            // Local connections to a Service need a route before they are translated.
+            let default = Ipv4Route::default_route().gateway(BRIDGE).dev_index(eth0);
+            inside.add_route(default).await.during(|| format!("cannot give {name} a default route"))?;
+            let pods = Ipv4Route::new(pods(index), 24).gateway(ip).dev_index(self.bridge);
+            self.route.replace_route(pods).await.during(|| format!("cannot route to the pods of {name}"))?;
+            self.introduce(index, &inside, eth0).await?;
+            link::wait_up(&inside, eth0).await?;
+            link::wait_up(&self.route, port).await?;
+            let node = Arc::new(Node::new(index, name, ip, namespace, inside, eth0, port).await?);
+            self.lock().insert(index, node.clone());
+            Ok(node as Arc<dyn NodeNetwork>)
+        })
     }
 
     /// Nodes that know each other's hardware address never lose a first packet to ARP.
@@ -152,16 +157,16 @@ impl Fabric {
     ///
     /// # Errors
     /// As [`Namespace::dial`].
-    pub async fn dial(&self, to: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
-        self.namespace.dial(to).await
+    pub fn dial(&self, to: SocketAddr) -> BoxFuture<'_, std::io::Result<tokio::net::TcpStream>> {
+        Box::pin(async move { self.namespace.dial(to).await })
     }
 
     /// Makes a TCP listener in the fabric, at its own address ([`BRIDGE`]).
     ///
     /// # Errors
     /// As [`Namespace::listen`].
-    pub async fn listen(&self, port: u16) -> std::io::Result<tokio::net::TcpListener> {
-        self.namespace.listen((BRIDGE, port).into()).await
+    pub fn listen(&self, port: u16) -> BoxFuture<'_, std::io::Result<tokio::net::TcpListener>> {
+        Box::pin(async move { self.namespace.listen((BRIDGE, port).into()).await })
     }
 
     /// Loses a share of what passes between two nodes and their pods, each way, until `heal`: 100
@@ -170,17 +175,19 @@ impl Fabric {
     ///
     /// # Errors
     /// The kernel refuses; then both ways are as they were.
-    pub async fn lose(&self, a: u8, b: u8, percent: f64) -> Result<()> {
-        if a == b {
-            return Ok(());
-        }
-        let (one, other) = {
-            let nodes = self.lock();
-            let (Some(one), Some(other)) = (nodes.get(&a), nodes.get(&b)) else { return Ok(()) };
-            (one.clone(), other.clone())
-        };
-        let before = one.loss(b).await;
-        both_or_none(one.lose(b, percent), other.lose(a, percent), one.lose(b, before)).await
+    pub fn lose(&self, a: u8, b: u8, percent: f64) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            if a == b {
+                return Ok(());
+            }
+            let (one, other) = {
+                let nodes = self.lock();
+                let (Some(one), Some(other)) = (nodes.get(&a), nodes.get(&b)) else { return Ok(()) };
+                (one.clone(), other.clone())
+            };
+            let before = one.loss(b).await;
+            both_or_none(one.lose(b, percent), other.lose(a, percent), one.lose(b, before)).await
+        })
     }
 
     /// Delays what a node sends to the fabric, by a minute at most, until `heal`. Without such a
@@ -188,9 +195,11 @@ impl Fabric {
     ///
     /// # Errors
     /// The kernel has no netem.
-    pub async fn slow(&self, index: u8, delay: Duration) -> Result<()> {
-        let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
-        node.shape(NetemConfig::new().delay(delay.min(DELAY_MAX)).limit(QUEUE.into())).await
+    pub fn slow(&self, index: u8, delay: Duration) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
+            node.shape(NetemConfig::new().delay(delay.min(DELAY_MAX)).limit(QUEUE.into())).await
+        })
     }
 
     /// Pulls a node's plug out of the bridge, or puts it in again and waits until the wire works.
@@ -198,27 +207,31 @@ impl Fabric {
     ///
     /// # Errors
     /// The kernel refuses. `TimedOut`: the wire did not come up within 2 seconds.
-    pub async fn plug(&self, index: u8, inserted: bool) -> Result<()> {
-        let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
-        match inserted {
-            true => {
-                link::up(&self.route, node.bridge_port()).await?;
-                link::wait_up(&self.route, node.bridge_port()).await
+    pub fn plug(&self, index: u8, inserted: bool) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let Some(node) = self.lock().get(&index).cloned() else { return Ok(()) };
+            match inserted {
+                true => {
+                    link::up(&self.route, node.bridge_port()).await?;
+                    link::wait_up(&self.route, node.bridge_port()).await
+                }
+                false => link::down(&self.route, node.bridge_port()).await,
             }
-            false => link::down(&self.route, node.bridge_port()).await,
-        }
+        })
     }
 
     /// Undoes `lose` and `slow` on every node.
     ///
     /// # Errors
     /// The first one; a further call tries again where it failed.
-    pub async fn heal(&self) -> Result<()> {
-        let mut healed = Ok(());
-        for node in self.nodes() {
-            healed = healed.and(node.heal().await);
-        }
-        healed
+    pub fn heal(&self) -> BoxFuture<'_, Result<()>> {
+        Box::pin(async move {
+            let mut healed = Ok(());
+            for node in self.nodes() {
+                healed = healed.and(node.heal().await);
+            }
+            healed
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 //! thread that makes it, and a thread that entered one must not come back (rootless it cannot): so
 //! this thread makes all sockets of its namespace.
 
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use linux::descriptors::is_reserved;
 use linux::namespace;
 use std::io;
@@ -84,15 +85,17 @@ impl Namespace {
     /// # Errors
     /// `EMFILE`: only descriptors of the reserve are left, which is not for connections. Pods have
     /// as many probes as they like.
-    pub async fn dial(&self, to: SocketAddr) -> io::Result<TcpStream> {
-        let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-        let socket = self.run(make).await?;
-        if is_reserved(&socket) {
-            return Err(io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
-        }
-        let stream = socket.connect(to).await?;
-        stream.set_nodelay(true)?;
-        Ok(stream)
+    pub fn dial(&self, to: SocketAddr) -> BoxFuture<'_, io::Result<TcpStream>> {
+        Box::pin(async move {
+            let make = move || if to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
+            let socket = self.run(make).await?;
+            if is_reserved(&socket) {
+                return Err(io::Error::from_raw_os_error(nix::libc::EMFILE)); // closed here
+            }
+            let stream = socket.connect(to).await?;
+            stream.set_nodelay(true)?;
+            Ok(stream)
+        })
     }
 
     /// Makes a TCP listener with a backlog of 1024 connections.
@@ -100,26 +103,30 @@ impl Namespace {
     /// # Errors
     /// `EADDRINUSE`: another socket has the address. `EADDRNOTAVAIL`: the namespace does not have
     /// it.
-    pub async fn listen(&self, on: SocketAddr) -> io::Result<TcpListener> {
-        let make = move || {
-            let socket = if on.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-            socket.set_reuseaddr(true)?;
-            socket.bind(on)?;
-            Ok(socket)
-        };
-        self.run(make).await?.listen(1024)
+    pub fn listen(&self, on: SocketAddr) -> BoxFuture<'_, io::Result<TcpListener>> {
+        Box::pin(async move {
+            let make = move || {
+                let socket = if on.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+                socket.set_reuseaddr(true)?;
+                socket.bind(on)?;
+                Ok(socket)
+            };
+            self.run(make).await?.listen(1024)
+        })
     }
 
     /// Makes a UDP socket.
     ///
     /// # Errors
     /// As [`Namespace::listen`].
-    pub async fn bind_udp(&self, on: SocketAddr) -> io::Result<UdpSocket> {
-        let make = move || {
-            let socket = std::net::UdpSocket::bind(on)?;
-            socket.set_nonblocking(true)?;
-            Ok(socket)
-        };
-        UdpSocket::from_std(self.run(make).await?)
+    pub fn bind_udp(&self, on: SocketAddr) -> BoxFuture<'_, io::Result<UdpSocket>> {
+        Box::pin(async move {
+            let make = move || {
+                let socket = std::net::UdpSocket::bind(on)?;
+                socket.set_nonblocking(true)?;
+                Ok(socket)
+            };
+            UdpSocket::from_std(self.run(make).await?)
+        })
     }
 }

@@ -27,12 +27,14 @@
 //! - `minReadySeconds`, `progressDeadlineSeconds`
 //! - the autoscaler's period and windows, and the metrics that it reads
 //! - `--eviction-pressure-transition-period`, the pod garbage collector's quarantine
+//! - the scheduler's look at all unschedulable pods, the resync of quotas
 //!
 //! Real time are:
 //! - timeouts of requests, dials and handshakes; retries of requests, queues and informers
 //! - a probe's `timeoutSeconds`: the program really answers
 //! - `terminationGracePeriodSeconds` and `preStop`: the program really ends
 //! - a CronJob's schedule and starting deadline: they name times of the wall clock
+//! - the scheduler's back-off; how long an allowed eviction counts without a deletion
 //! - leader election: its deadline limits real requests
 //! - Raft, etcd's leases (so the age of Events, too), tokens, certificates
 //! - looks at memory and disks; session affinity, which the kernel ends

@@ -467,6 +467,19 @@ mod tests {
         assert!(command.status().unwrap().success());
     }
 
+    /// A program may be called like what stands behind its name, and without UTF-8.
+    #[test]
+    fn the_parent_of_a_process_of_any_name_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let program = dir.path().join(std::ffi::OsStr::from_bytes(b"\xff) S 7"));
+        std::os::unix::fs::symlink("/bin/sleep", &program).unwrap();
+        let mut child = std::process::Command::new(&program).arg("60").spawn().unwrap();
+        let found = parent_of(child.id() as i32);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(found, Some(std::process::id() as i32));
+    }
+
     #[test]
     fn an_exit_is_collected_through_its_descriptor() {
         let mut command = std::process::Command::new("/bin/sh");

@@ -6,6 +6,7 @@ use super::files::{is_there, read, write_private};
 use super::keys::read_key;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use rcgen::{KeyPair, PublicKeyData};
 use serde_json::{Value, json};
@@ -83,10 +84,10 @@ impl TokenKey {
         rules.required_spec_claims.clear(); // `exp` is checked where it stands
         let claims = jsonwebtoken::decode::<Value>(token, &self.decoding, &rules)
             .map(|data| data.claims)
-            .map_err(|e| Error::Token(e.to_string()))?;
+            .map_err(|error| Error::Token(refusal(error.kind()).into()))?;
         let latest = (clock::now().as_second() as f64) + LEEWAY as f64;
         if claims["iat"].as_f64().is_some_and(|issued| issued > latest) {
-            return Err(Error::Token("it was issued in the future (iat)".into()));
+            return Err(Error::Token("service account token is issued in the future".into()));
         }
         match claims.get("exp").is_some() || claims["iss"] == LEGACY_ISSUER {
             true => Ok(claims),
@@ -100,9 +101,42 @@ impl TokenKey {
     }
 }
 
+/// Says why a token is not believed: of its times as upstream's `pkg/serviceaccount/claims.go`
+/// does, and of a text that is no ES256 token as upstream's `bearertoken` does.
+fn refusal(error: &ErrorKind) -> &'static str {
+    match error {
+        ErrorKind::ExpiredSignature => "service account token has expired",
+        ErrorKind::ImmatureSignature => "service account token is not valid yet",
+        ErrorKind::InvalidSignature => "invalid signature: it was not made with this cluster's key",
+        _ => "invalid bearer token",
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Clients see these texts in the error of a TokenReview.
+    #[test]
+    fn a_refusal_says_what_is_wrong_with_the_token() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let key = TokenKey::load_or_create(dir.path()).unwrap();
+        let now = clock::now().as_second();
+        let why = |token: &str| match key.verify(token) {
+            Err(Error::Token(why)) => why,
+            other => panic!("{other:?}"),
+        };
+        let of = |claims: Value| why(&key.sign(&claims).unwrap());
+        assert_eq!(of(json!({"exp": now - 600})), "service account token has expired");
+        assert_eq!(of(json!({"nbf": now + 600, "exp": now + 900})), "service account token is not valid yet");
+        let future = json!({"iat": now + 600, "exp": now + 900});
+        assert_eq!(of(future), "service account token is issued in the future");
+        let stranger = TokenKey::load_or_create(other.path()).unwrap();
+        assert!(why(&stranger.sign(&json!({"exp": now + 60})).unwrap()).starts_with("invalid signature"));
+        for text in ["", "abc", "a.b.c", "e30.e30.e30"] {
+            assert_eq!(why(text), "invalid bearer token", "{text}");
+        }
+    }
 
     /// It may lie on a disk that is not there now.
     #[test]

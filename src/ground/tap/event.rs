@@ -20,7 +20,8 @@ use serde_json::Value;
 ///
 /// # One command from end to end
 ///
-/// `kubectl run web --image=nginx` leads to these events, each caused by the one above it:
+/// `kubectl run web --image=nginx` leads to these events, each caused by the one above it. The
+/// records of etcd name no cause; a `CommitEntry` is found by its revision.
 ///
 /// | component | event | |
 /// |---|---|---|
@@ -217,7 +218,7 @@ pub enum Event {
     },
     /// The log can be written again.
     LogGoesOn {},
-    /// The log cannot be written at all: this member ends.
+    /// The log cannot be written at all: this member takes no writes until it is started again.
     DiskFailed {
         /// The error of the system call.
         error: String,
@@ -296,7 +297,7 @@ pub enum Event {
     Endpoints {
         /// Pods that get connections.
         ready: usize,
-        /// All pods that the Service selects.
+        /// All pods that the Service selects and that have an address.
         all: usize,
     },
     /// The node's rules were written.

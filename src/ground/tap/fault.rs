@@ -95,8 +95,11 @@ impl Fault {
             Ok(percent) if (0.0..=100.0).contains(&percent) => Ok(percent),
             _ => Err(format!("{word:?} is not a share in percent; write a number from 0 to 100")),
         };
-        let whole =
-            |word: &str| word.parse::<u64>().map_err(|_| format!("{word:?} is not a number of milliseconds"));
+        let whole = |word: &str| {
+            let wrong =
+                |_| format!("{word:?} is not a number of milliseconds; write a whole number, e.g. 200");
+            word.parse::<u64>().map_err(wrong)
+        };
         let owned = |word: &str| word.to_string();
         Ok(match words.as_slice() {
             ["list"] => Fault::List,

@@ -355,8 +355,8 @@ impl Tap {
         self.add(record, Class::Read)
     }
 
-    /// Adds a record of a request that anybody may send: it was refused, nobody showed who they
-    /// are, or it is no person's and no component's. Few of these are kept.
+    /// Adds a record of a request that any client may send: it was refused, its sender is not
+    /// authenticated, or it is no person's and no component's. Few of these are kept.
     pub fn emit_guest(&self, record: Record) -> u64 {
         self.add(record, Class::Guest)
     }

@@ -127,12 +127,12 @@ impl Request {
         (!self.inside && self.session.is_empty() && BY_HAND.contains(&agent.as_str())).then_some(agent)
     }
 
-    /// Is it a person's doing? Who asks under another name has still asked.
+    /// Returns whether a person sent the request, also one that impersonated another user.
     pub fn is_persons(&self) -> bool {
         is_person(actor(&self.user, &self.impersonator))
     }
 
-    /// Is it one of the cluster's own components' doing?
+    /// Returns whether one of the cluster's own components sent the request.
     pub fn is_components(&self) -> bool {
         is_component(actor(&self.user, &self.impersonator))
     }
@@ -157,7 +157,7 @@ pub struct Record {
     pub revision: Option<u64>,
     /// What led to it.
     pub cause: Option<Cause>,
-    /// How long the hop took, in microseconds.
+    /// How long the hop took, in microseconds; 0 if that was not measured.
     pub took_us: u64,
     /// The API request, on records of the API server.
     pub request: Option<Request>,

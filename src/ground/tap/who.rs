@@ -18,8 +18,8 @@ pub fn is_person(user: &str) -> bool {
     !user.is_empty() && !user.starts_with("system:") && user != TEACHER && user != ADMIN
 }
 
-/// One of the cluster's own components. Everybody else who changes something wanted it so: a
-/// person, under whatever name, or a program that a person has started.
+/// Returns whether the user is one of the cluster's own components. A change by any other user was
+/// wanted by a person, who made it under some name or started the program that made it.
 pub fn is_component(user: &str) -> bool {
     // Of the service accounts in kube-system these two are the addons'; every other one was made by
     // a person.
@@ -35,7 +35,7 @@ pub fn is_component(user: &str) -> bool {
     NAMES.contains(&user) || user.starts_with(NODE)
 }
 
-/// Whose doing a request is: the impersonator's, if there is one.
+/// Returns the user who sent a request: the impersonator, if there is one.
 pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
     if impersonator.is_empty() { user } else { impersonator }
 }
@@ -51,8 +51,8 @@ pub fn account(user: &str, impersonator: &str) -> String {
     }
 }
 
-/// Does a subresource lead to something beside the API server that goes on: a command in a
-/// container, a port, another server? Then also a GET is an act, and nothing is only tried.
+/// Returns whether a subresource leads to something beside the API server that goes on: a command
+/// in a container, a port, another server. Then also a GET is an act, and nothing is only tried.
 pub fn is_connection(subresource: &str) -> bool {
     matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
 }

@@ -6,7 +6,7 @@ use client::kube::Resource;
 use client::kube::api::{ApiResource, DynamicObject, GroupVersionKind, ListParams, VersionMatch};
 use client::kube::core::DynamicResourceScope;
 use client::kube::runtime::watcher;
-use client::{Api, Client, Delta, Item, Reflector};
+use client::{Api, Client, Codec, Delta, Item, Reflector};
 use cluster::guest::{Room, Seen};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -244,7 +244,7 @@ where
 
 /// An object with its kind: items of a list come without.
 fn whole(resource: &ApiResource, object: DynamicObject) -> Value {
-    let mut json = serde_json::to_value(object).unwrap_or_default();
+    let mut json = object.encode().unwrap_or_default();
     json["kind"] = resource.kind.as_str().into();
     json["apiVersion"] = resource.api_version.as_str().into();
     json

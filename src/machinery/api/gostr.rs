@@ -17,15 +17,19 @@ pub fn is_print(c: char) -> bool {
     }
 }
 
-/// Returns the text of an I/O error as Go words it.
+/// Returns the text of an I/O error as Go words it: the C library's words of an error of the kernel
+/// with a small first letter, and without its number.
 pub fn io_error(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".into(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".into(),
-        std::io::ErrorKind::IsADirectory => "is a directory".into(),
-        std::io::ErrorKind::NotADirectory => "not a directory".into(),
-        _ => error.to_string(),
+    let text = error.to_string();
+    if error.raw_os_error().is_none() {
+        return match error.kind() {
+            std::io::ErrorKind::NotFound => "no such file or directory".into(),
+            _ => text,
+        };
     }
+    let words = text.split(" (os error").next().unwrap_or_default();
+    let mut chars = words.chars();
+    chars.next().map(|first| first.to_lowercase().chain(chars).collect()).unwrap_or_default()
 }
 
 /// `%q`: a string in double quotes; special characters, and those that cannot be seen, escaped.
@@ -301,6 +305,28 @@ pub fn decode_base64(text: &str) -> Result<Vec<u8>, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As the table of errors in Go's `syscall` for Linux.
+    #[test]
+    fn an_error_of_the_kernel_has_the_words_of_go() {
+        let text = |number: i32| io_error(&std::io::Error::from_raw_os_error(number));
+        for (number, words) in [
+            (1, "operation not permitted"),
+            (2, "no such file or directory"),
+            (7, "argument list too long"),
+            (8, "exec format error"),
+            (13, "permission denied"),
+            (20, "not a directory"),
+            (21, "is a directory"),
+            (28, "no space left on device"),
+        ] {
+            assert_eq!(text(number), words);
+        }
+        let absent = std::io::Error::from(std::io::ErrorKind::NotFound);
+        assert_eq!(io_error(&absent), "no such file or directory");
+        let own = std::io::Error::other("Not from the kernel");
+        assert_eq!(io_error(&own), "Not from the kernel");
+    }
 
     /// As `base64.StdEncoding.DecodeString` of Go 1.24 answers.
     #[test]

@@ -1,4 +1,5 @@
-//! `grep`: uutils' grep (0.2.0), which takes some patterns for others than GNU's without a word:
+//! `grep`: uutils' grep (0.2.0), which refuses a pattern that GNU's takes, or takes some for
+//! others without a word:
 //!
 //! | written | without this | adapted |
 //! |---|---|---|
@@ -7,6 +8,7 @@
 //! | `^^a` | as `^a` | `^\^a` |
 //! | `-E '[\.]'`, `-E '[\s]'` | a dot, a blank: the backslash is no member | `[\\.]`, `[\\s]` |
 //! | `-E '\d'` | a digit, and not the letter | `d` |
+//! | `-E 'a)'` | an error: no group is open | `a\)` |
 //!
 //! The patterns without `-E` are basic ones. Those in a regular file (`-f`) are given with `-e` in
 //! place of it. Without `--color` nothing is coloured, as with GNU's: uutils' grep would colour on
@@ -179,7 +181,7 @@ impl Syntax {
             return pattern.to_string();
         }
         let (mut out, mut rest) = (String::with_capacity(pattern.len()), pattern);
-        let mut is_first = true;
+        let (mut is_first, mut groups) = (true, 0_usize);
         while let Some(c) = rest.chars().next() {
             let length = match c {
                 '\\' => 1 + rest[1..].chars().next().map_or(0, char::len_utf8),
@@ -193,9 +195,15 @@ impl Syntax {
                 (Syntax::Basic, "\\S") => out.push_str("[^[:space:]]"),
                 (Syntax::Basic, "^") if !is_first => out.push_str("\\^"),
                 (Syntax::Basic, "$") if !is_last => out.push_str("\\$"),
+                (Syntax::Extended, ")") if groups == 0 => out.push_str("\\)"),
                 (Syntax::Extended, set) if c == '[' => out.push_str(&set.replace('\\', "\\\\")),
                 (Syntax::Extended, escape) if is_plain_letter(escape) => out.push_str(&escape[1..]),
                 (_, taken) => out.push_str(taken),
+            }
+            match taken {
+                "(" => groups += 1,
+                ")" => groups = groups.saturating_sub(1),
+                _ => {}
             }
             is_first = matches!(taken, "\\(" | "\\|");
             rest = behind;
@@ -260,6 +268,8 @@ mod tests {
             ("[\\.][[:alpha:]\\]\\.", "[\\\\.][[:alpha:]\\\\]\\."),
             ("\\d+\\s\\w\\b\\<\\(\\\\d\\", "d+\\s\\w\\b\\<\\(\\\\d\\"),
             ("a$|^b", "a$|^b"),
+            (")(a(b))c)|[(])", "\\)(a(b))c\\)|[(]\\)"),
+            ("(a\\))\nb)", "(a\\))\nb\\)"),
         ] {
             assert_eq!(Syntax::Extended.adapt(pattern.into()), wanted, "{pattern}");
             assert_eq!(Syntax::Other.adapt(pattern.into()), pattern, "{pattern}");

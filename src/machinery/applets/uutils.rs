@@ -124,11 +124,20 @@ fn sed_program(args: Vec<OsString>) -> i32 {
         return 4; // as GNU sed's for an error of the system
     }
     let unreadable = call.take_unreadable();
+    let has_none = !unreadable.is_empty() && call.files.is_empty();
+    if has_none && !call.is_in_place {
+        // Without a file it would read standard input. A wrong script comes before the files.
+        let args = call.args.iter().cloned().chain([OsString::from("/dev/null")]);
+        let code = flushed(sed::sed::uumain(args));
+        if code != 0 {
+            return code;
+        }
+    }
     for (name, error) in &unreadable {
         eprintln!("sed: can't read {}: {}", name.to_string_lossy(), crate::reason(error));
     }
-    if !unreadable.is_empty() && call.files.is_empty() {
-        return SED_UNREADABLE; // without a file it would read standard input
+    if has_none {
+        return SED_UNREADABLE;
     }
     let code = flushed(sed::sed::uumain(call.args.into_iter()));
     if code == 0 && !unreadable.is_empty() { SED_UNREADABLE } else { code }

@@ -8,8 +8,9 @@
 //! namespace), [`HostNetwork`] is what the learner's own loopback shows of the cluster. `net`
 //! implements both with real namespaces and nftables, `fake` with memory, for tests.
 //! ## Left out
-//! Dual stack: pods and services have IPv4 addresses only. Chains of plug-ins, and what the usual
-//! ones do beside addresses: host ports (`portmap`) and limits of bandwidth (`bandwidth`).
+//! Dual stack: pods and services have IPv4 addresses only. Ports of SCTP. Chains of plug-ins, and
+//! what the usual ones do beside addresses: host ports (`portmap`) and limits of bandwidth
+//! (`bandwidth`).
 //! ## Read next
 //! `net`, then `proxy`, which decides the rules.
 
@@ -146,8 +147,8 @@ pub trait NodeNetwork: Send + Sync {
     /// Makes the kernel's service rules these; returns how many changed.
     async fn sync_services(&self, rules: &[ServiceRule]) -> Result<usize>;
     /// Reads back what the kernel has for connections to Services: also what was written before a
-    /// kube-proxy ended, and what nobody of us has written. Rules of one Service are in the order
-    /// in which a connection meets them.
+    /// kube-proxy ended, and what another program wrote. Rules of one Service are in the order in
+    /// which a connection meets them.
     async fn installed(&self) -> Result<Vec<Installed>>;
     /// Makes the kernel forget UDP flows to endpoints that their Services no longer have; those of
     /// earlier calls that failed, too.

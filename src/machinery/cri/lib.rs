@@ -12,11 +12,11 @@
 //! own conditions and configuration. Updates of a container's or a sandbox's resources: pods are
 //! not resized in place. Removal of images: those that are built in stay, and no credentials are
 //! needed for them. Port mappings of a sandbox: a `hostPort` is not opened. `ExecSync` is
-//! [`Runtime::exec`]; `ReopenContainerLog` has no caller, since the runtime moves log files aside
-//! itself ([`LogLimits`]). Mounts have no propagation and are read-only with all that is mounted
-//! below; containers have no seccomp profile of their own, no AppArmor profile, no SELinux label;
-//! of the sysctls only those of the network are set. The API answers a pod that sets such a field
-//! with a warning.
+//! [`Runtime::exec`], and `PodSandboxStatus` is the list; `ReopenContainerLog` has no caller, since
+//! the runtime moves log files aside itself ([`LogLimits`]). A container has the stop signal of its
+//! image. Mounts have no propagation and are read-only with all that is mounted below; containers
+//! have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the sysctls only
+//! those of the network are set. The API answers a pod that sets such a field with a warning.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 

@@ -134,3 +134,27 @@ pub struct Sandbox {
     /// Pod address; the node's own with `host_network`.
     pub ip: Option<Ipv4Addr>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_was_moved_aside_has_its_age_behind_its_name() {
+        let log = Path::new("/log/web/0.log");
+        assert_eq!(rotated_log(log, 0), log);
+        assert_eq!(rotated_log(log, 2), Path::new("/log/web/0.log.2"));
+    }
+
+    #[test]
+    fn hostname_prints_the_long_name_only_if_the_pod_asks_for_that() {
+        let short = SandboxConfig { hostname: "web-0".into(), ..SandboxConfig::default() };
+        let asks = SandboxConfig { fqdn_as_hostname: true, ..short.clone() };
+        assert_eq!((asks.names(), asks.kernel_hostname()), (vec!["web-0"], "web-0"), "it has no long name");
+        let fqdn = "web-0.db.default.svc.cluster.local";
+        for (config, printed) in [(short, "web-0"), (asks, fqdn)] {
+            let config = SandboxConfig { fqdn: Some(fqdn.into()), ..config };
+            assert_eq!((config.names(), config.kernel_hostname()), (vec![fqdn, "web-0"], printed));
+        }
+    }
+}

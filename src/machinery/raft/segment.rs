@@ -204,8 +204,11 @@ impl<'a> Segment<'a> {
         Ok(at)
     }
 
-    /// Is there something behind the last whole batch, at `end`? Errors: it is no interrupted
-    /// write, but what was durable once; `last` is no other segment's to say.
+    /// Returns whether an interrupted write left bytes behind the last whole batch, which ends at
+    /// `end`. `last`: this is the newest segment; in an older one no write can be interrupted.
+    ///
+    /// # Errors
+    /// `Damaged`: the bytes were durable once.
     pub(crate) fn torn(&self, end: usize, sequence: u64, last: bool) -> Result<bool, WalError> {
         let rest = self.bytes.get(end..).unwrap_or(&[]);
         if zeros(rest) {
@@ -235,10 +238,14 @@ impl<'a> Segment<'a> {
         let header = self.batch_header(end).filter(|_| self.version > 1); // version 1 cannot tell
         let from = header.map_or(end + 8, |unreadable| unreadable.end);
         let most = sequence + ((self.bytes.len() - end) / BATCH_HEADER) as u64;
-        let later = (from..self.bytes.len()).step_by(8).filter_map(|at| self.batch(at));
-        let mut possible =
-            later.filter(|b| (sequence + 2..=most).contains(&b.sequence) && b.synced < b.sequence);
-        possible.find(|batch| batch.synced > sequence).map(|batch| batch.sequence)
+        let says_so = |b: &Batch| {
+            (sequence + 2..=most).contains(&b.sequence) && (sequence + 1..b.sequence).contains(&b.synced)
+        };
+        // The numbers first: a value of many headers would have its bytes summed up for each.
+        (from..self.bytes.len())
+            .step_by(8)
+            .find_map(|at| self.batch_header(at).filter(says_so).and_then(|_| self.batch(at)))
+            .map(|batch| batch.sequence)
     }
 
     /// Returns whether an interrupted write can have left this: a sector has only zeros, or

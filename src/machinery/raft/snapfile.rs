@@ -77,8 +77,8 @@ pub(super) fn hexadecimal(text: &str) -> Option<u64> {
     u64::from_str_radix(text, 16).ok().filter(|_| digits)
 }
 
-/// Is this the name of a snapshot, or with `.snap.tmp` of one that is being written? What others
-/// put into the directory is left alone.
+/// Returns whether this is the name of a snapshot, or with `.snap.tmp` of one that is being
+/// written. Other files in the directory are left alone.
 fn is_ours(name: &str, ending: &str) -> bool {
     let numbers = name.strip_suffix(ending).and_then(|n| n.split_once('-'));
     numbers.is_some_and(|(index, term)| hexadecimal(index).is_some() && hexadecimal(term).is_some())

@@ -97,19 +97,25 @@ pub(crate) fn in_place_of_noexec(text: &str, other: &str) -> Option<String> {
 }
 
 /// True for ` -n`, ` -en` and ` -o noexec` behind `set`. What stands behind the options are the
-/// arguments of the shell.
+/// arguments of the shell. A word that has more than letters (`-$options`, `--norc`) is left to the
+/// shell: which options it names is not known here, and a script would end with code 0.
 fn chooses_noexec(behind: &str) -> bool {
     let mut words = behind.split_whitespace();
     while let Some(word) = words.next() {
-        if !word.starts_with(['-', '+']) || matches!(word, "-" | "--") {
+        let Some(letters) = word.strip_prefix(['-', '+']).filter(|letters| is_letters(letters)) else {
             return false;
-        }
-        let named = word.ends_with('o').then(|| words.next()).flatten();
-        if word.starts_with('-') && (word.contains('n') || named == Some("noexec")) {
+        };
+        let named = letters.ends_with('o').then(|| words.next()).flatten();
+        if word.starts_with('-') && (letters.contains('n') || named == Some("noexec")) {
             return true;
         }
     }
     false
+}
+
+/// True for letters of options, one or more.
+fn is_letters(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_alphabetic())
 }
 
 /// True for ` -o vi` and ` -eo emacs` behind `set`.
@@ -291,6 +297,9 @@ mod tests {
         for text in
             ["set", "set -e", "set +n", "set +o noexec", "set -o nounset", "set -- -n", "set a -n", "echo -n"]
         {
+            assert_eq!(in_place_of_noexec(text, "exit 0"), None, "{text}");
+        }
+        for text in ["set -$options", "set -${found#-}", "set --norc", "set - -n"] {
             assert_eq!(in_place_of_noexec(text, "exit 0"), None, "{text}");
         }
     }

@@ -5,7 +5,7 @@
 //! sends no question, or does not read its answer, is sent away.
 
 use super::places::{Place, Places};
-use linux::descriptors::unreserved;
+use linux::descriptors::{self, unreserved};
 use linux::tcp;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -18,9 +18,18 @@ use tokio::net::{TcpListener, TcpSocket};
 /// A connection on which no question comes, or no answer is read, for this long is closed (RFC 7766
 /// leaves the time to the server).
 const IDLE: Duration = Duration::from_secs(10);
-/// Connections at the same time, of all addresses and of one. What comes beyond is closed.
-const CONNECTIONS_MAX: usize = 256;
-const CONNECTIONS_OF_ONE: usize = 32;
+/// Connections at the same time, of all addresses and of one; fewer where the limit of descriptors
+/// is low. What comes beyond is closed. A resolver that uses TCP alone (`use-vc` in resolv.conf)
+/// makes a connection for each question, and a busy pod has hundreds at once.
+const CONNECTIONS_MAX: usize = 1024;
+const CONNECTIONS_OF_ONE: usize = 256;
+
+/// Returns the places of connections in a process that may have `limit` descriptors. One address
+/// never has more than half of them, so another one finds a place at once.
+fn places(limit: u64) -> Places {
+    let most = descriptors::connections(limit, 8, 1).min(CONNECTIONS_MAX);
+    Places::new(most, CONNECTIONS_OF_ONE.min(most / 2))
+}
 
 /// Answers questions until the crew ends. A question without an answer ends its connection.
 /// `answer` is told who asks.
@@ -29,12 +38,13 @@ where
     F: Fn(Vec<u8>, IpAddr) -> A + Clone + Send + Sync + 'static,
     A: Future<Output = Option<Vec<u8>>> + Send + 'static,
 {
-    let clients = Arc::new(Places::new(CONNECTIONS_MAX, CONNECTIONS_OF_ONE));
+    let clients = Arc::new(places(descriptors::limit()));
     loop {
         let (stream, from) = tcp::accept(&listener).await;
         let Some(client) = Place::begin(&clients, from.ip()) else { continue }; // closed by the drop
         let answer = answer.clone();
         crew.spawn(async move {
+            let _ = tcp::bound_unread(&stream); // used as it is if it refuses
             let answer = |question| answer(question, from.ip());
             let _ = client.end.run_until_cancelled(talk(stream, answer)).await; // either side may hang up
         });
@@ -77,6 +87,21 @@ pub(super) async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_has_hundreds_of_connections_and_leaves_some_to_others() {
+        for (limit, all, of_one) in [(20_000, 1024, 256), (1024, 96, 48), (0, 64, 32)] {
+            let places = Arc::new(places(limit));
+            let pod = |n: u8| IpAddr::from([10, 244, 1, n]);
+            let mut held: Vec<Place> = (0..2000).map_while(|_| Place::begin(&places, pod(2))).collect();
+            assert_eq!(held.len(), of_one, "{limit}");
+            for n in 3..100 {
+                held.extend((0..2000).map_while(|_| Place::begin(&places, pod(n))));
+            }
+            let open = held.iter().filter(|place| !place.end.is_cancelled()).count();
+            assert_eq!(open, all, "{limit}");
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_client_that_asks_nothing_or_does_not_read_its_answer_is_sent_away() {

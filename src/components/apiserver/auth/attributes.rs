@@ -7,7 +7,7 @@ use api::gostr::quote;
 use api::status::{details, qualified};
 use serde_json::json;
 
-/// What is to be done.
+/// The attributes of one request (upstream: `authorizer.Attributes`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Attributes<'a> {
     pub verb: &'a str,

@@ -24,19 +24,19 @@ pub(crate) const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
 /// The extra attribute of a user that tells with which credential it authenticated.
 const CREDENTIAL_ID: &str = "authentication.kubernetes.io/credential-id";
 
-/// What the certificate of a connection says.
+/// The user of a connection by its client certificate.
 #[derive(Clone, Debug)]
 pub(crate) enum Peer {
     /// The client sent no certificate, or its certificate names no user.
     Nobody,
     /// A user, until the certificate expires.
     User(User, Timestamp),
-    /// It is not believed.
+    /// The certificate is not believed.
     Stranger,
 }
 
 impl Peer {
-    /// Who has shown these certificates.
+    /// Finds the user of the certificates that a client has shown.
     pub(crate) fn of(clients: &pki::Clients, certs: &[CertificateDer<'_>]) -> Peer {
         match clients.judge(certs) {
             Ok(None) => Peer::Nobody,
@@ -147,14 +147,21 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
 /// If the cache lacks an object that the token stands for, the store is asked before the token is
 /// refused (upstream: `tokengetter.go`): another server may have made the account just now. Only a
 /// token with a good signature costs this.
+///
+/// The use of a Secret's token is noted there, at most once in the time for which its claims are
+/// remembered.
 pub(crate) async fn service_account(
     state: &State,
     token: &str,
     wanted: &[String],
 ) -> Result<(User, Vec<String>), String> {
+    let is_remembered = state.verified.knows(token);
     let mut found = remembered_account(state, token, wanted);
     if matches!(found, Err(Refusal::Missing(_))) && state.fresh().await.is_ok() {
         found = remembered_account(state, token, wanted);
+    }
+    if found.is_ok() && !is_remembered {
+        Box::pin(tokens::note_use(state, token)).await; // on the heap: it writes, and seldom runs
     }
     found.map_err(Refusal::into_text)
 }

@@ -3,7 +3,7 @@
 
 use crate::auth::attributes::Attributes;
 use crate::auth::missing::Missing;
-use crate::auth::rbac::{allows, rules};
+use crate::auth::rbac::{allows, not_found, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
 use crate::request::context::Context;
@@ -58,7 +58,10 @@ pub(crate) async fn check(
     }
     let missing = held.missing(granted.rules(), &mut pace).await.ok_or_else(|| refuse(TOO_MANY))?;
     if !missing.is_empty() {
-        return Err(refuse(&missing.refusal(&ctx.user)));
+        // A role that is bound to the user and does not exist may be the one that is missing.
+        let unresolved = not_found(&state.missing_roles(&ctx.user, meta::namespace(object)));
+        let unresolved = unresolved.map_or(String::new(), |why| format!("; resolution errors: [{why}]"));
+        return Err(refuse(&(missing.refusal(&ctx.user) + &unresolved)));
     }
     // A controller fills the rules in later, from roles that anybody may label: a user who sets or
     // changes the aggregation rule needs every right.

@@ -19,7 +19,7 @@ fn add_default_group(user: &mut User) {
     }
 }
 
-/// What the names of headers with an impersonated user's extra attributes begin with.
+/// The prefix of the headers with an impersonated user's extra attributes.
 const EXTRA: &str = "impersonate-extra-";
 
 /// Takes the extra attributes of an impersonated user out: they are for this server, not for the

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 const SHOWN_MAX: usize = 10;
 const SHOWN_BYTES: usize = 512;
 
-/// What a line of a refusal is about, in the order of the lines.
+/// The subject of one line of a refusal; lines are in this order.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 enum About<'a> {
     /// A resource as a rule writes it, and the name of an object if the rule names some.

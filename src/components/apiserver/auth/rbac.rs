@@ -3,11 +3,12 @@
 use crate::auth::attributes::Attributes;
 use crate::auth::node_authorizer;
 use crate::auth::role_bindings::{self, RoleKey};
-use crate::auth::user::{MASTERS, User};
+use crate::auth::user::{MASTERS, NODES, User};
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::object::Object;
 use api::Status;
+use api::gostr::quote;
 use api::value::list;
 use serde_json::Value;
 use std::sync::Arc;
@@ -59,9 +60,9 @@ pub(crate) fn allows(rule: &Value, a: &Attributes) -> bool {
     }
     if !a.is_resource {
         return list(rule, "nonResourceURLs").iter().filter_map(Value::as_str).any(|url| {
-            match url.strip_suffix('*') {
-                Some(prefix) => a.path.starts_with(prefix),
-                None => a.path == url,
+            match url.trim_end_matches('*') {
+                whole if whole.len() == url.len() => a.path == url,
+                prefix => a.path.starts_with(prefix),
             }
         });
     }
@@ -115,6 +116,8 @@ impl State {
                 Ok(()) => return Ok(()),
                 Err(why) => reason = why,
             }
+        } else if user.name == "system:node:" && user.is_in(NODES) {
+            reason = format!("unknown node for user {}", quote(&user.name));
         }
         match search(self.roles(user, a.namespace), a) {
             Some(true) => Ok(()),
@@ -264,6 +267,19 @@ mod tests {
         let named = json!({"apiGroups": ["*"], "resources": ["*"], "verbs": ["*"], "resourceNames": ["a"]});
         assert!(allows(&named, &attributes("delete", "secrets", "", "a")));
         assert!(!allows(&named, &attributes("delete", "secrets", "", "b")));
+    }
+
+    #[test]
+    fn stars_at_the_end_of_a_path_stand_for_the_rest_of_it() {
+        let of = |url: &str, path: &str| {
+            let rule = json!({"nonResourceURLs": [url], "verbs": ["get"]});
+            let asked = attributes("get", "", "", "");
+            allows(&rule, &Attributes { path, is_resource: false, ..asked })
+        };
+        for url in ["*", "/a/*", "/a/**", "/a*"] {
+            assert!(of(url, "/a/b"), "{url}");
+        }
+        assert!(of("/a", "/a") && !of("/a", "/a/b") && !of("/*/b", "/a/b") && !of("/a/*", "/a"));
     }
 
     #[test]

@@ -44,8 +44,8 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
     Ok(())
 }
 
-/// The stored object with what it lacks of `wanted`; `None` if it lacks nothing or is to stay as it
-/// is.
+/// Returns the stored object with what it lacks of `wanted`; `None` if it lacks nothing or is to
+/// stay as it is.
 fn reconciled(stored: &Value, wanted: &Value) -> Option<Value> {
     if meta::annotation(stored, AUTO) == Some("false") {
         return None;

@@ -63,13 +63,13 @@ pub(crate) fn index_cost(resource: &str, object: &Value) -> usize {
     list(object, "subjects").len() * (SUBJECT + role)
 }
 
-/// Whom a binding names.
+/// Returns the users and groups that a binding names.
 fn subjects(binding: &Value) -> BTreeSet<Subject> {
     list(binding, "subjects").iter().filter_map(|subject| subject_of(binding, subject)).collect()
 }
 
-/// Whom one entry of a binding names. A ServiceAccount is the user that its tokens authenticate;
-/// without a namespace it is in the binding's own.
+/// Returns the user or group of one entry of a binding. A ServiceAccount is the user that its
+/// tokens authenticate; without a namespace it is in the binding's own.
 fn subject_of(binding: &Value, subject: &Value) -> Option<Subject> {
     let name = text(subject, "name");
     match text(subject, "kind") {

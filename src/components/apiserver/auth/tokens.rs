@@ -2,8 +2,10 @@
 //! the token stands for on every request.
 
 use crate::state::State;
-use api::meta;
+use crate::storage::extra::Extra;
+use api::gostr::quote;
 use api::value::{self, text};
+use api::{kinds, meta};
 use base64::Engine as _;
 use clock::Timestamp;
 use serde_json::Value;
@@ -16,6 +18,9 @@ const INVALIDATED: &str = "service account token has been invalidated";
 /// The label of a Secret whose token counts for nothing any more. Upstream's cleaner of unused
 /// tokens sets it, and an administrator may.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+/// The label of a Secret with the day on which its token was last used.
+const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a token counts for nothing, in upstream's text.
 #[derive(Debug)]
@@ -40,15 +45,34 @@ impl From<String> for Refusal {
     }
 }
 
-/// Checks that the object is there, is the one with this uid, and was not deleted long ago.
-fn check_alive(state: &State, resource: &str, key: &str, uid: &str, now: Timestamp) -> Result<(), Refusal> {
+/// Checks that the object is there, is the one with this uid, and was not deleted long ago. `what`
+/// is its kind in upstream's sentences.
+fn check_alive(
+    state: &State,
+    (what, resource): (&str, &str),
+    key: &str,
+    uid: &str,
+    now: Timestamp,
+) -> Result<(), Refusal> {
+    let is_account = resource == "serviceaccounts";
     let Some(object) = state.cache.get(resource, key) else {
-        return Err(Refusal::Missing(INVALIDATED.to_string()));
+        let name = key.rsplit('/').next().unwrap_or_default();
+        return Err(Refusal::Missing(match is_account {
+            true => format!("{resource} {} not found", quote(name)),
+            false => INVALIDATED.to_string(),
+        }));
     };
+    let found = meta::uid(&object.value);
+    if found != uid {
+        let claim =
+            if is_account { "claim".to_string() } else { format!("service account {what} ref claim") };
+        return Err(Refusal::Invalid(format!("{what} UID ({found}) does not match {claim} ({uid})")));
+    }
     let deleted = text(&object.value, "metadata.deletionTimestamp").parse::<Timestamp>();
-    match meta::uid(&object.value) == uid && !deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now) {
-        true => Ok(()),
-        false => Err(Refusal::Invalid(INVALIDATED.to_string())),
+    match deleted.is_ok_and(|at| clock::after(at, LEEWAY) < now) {
+        true if is_account => Err(Refusal::Invalid(format!("{what} {key} has been deleted"))),
+        true => Err(Refusal::Invalid(INVALIDATED.to_string())),
+        false => Ok(()),
     }
 }
 
@@ -63,17 +87,17 @@ pub(crate) fn check_bound(state: &State, own: &Value) -> Result<(), Refusal> {
     let (namespace, now) = (text(own, "namespace"), clock::now());
     let within = |field: &str| format!("{namespace}/{}", text(own, &format!("{field}.name")));
     let bound = |field: &str| own.get(field).is_some();
-    let check = |resource: &str, key: &str, field: &str| {
-        check_alive(state, resource, key, text(own, &format!("{field}.uid")), now)
+    let check = |kind: (&str, &str), key: &str, field: &str| {
+        check_alive(state, kind, key, text(own, &format!("{field}.uid")), now)
     };
-    check("serviceaccounts", &within("serviceaccount"), "serviceaccount")?;
+    check(("service account", "serviceaccounts"), &within("serviceaccount"), "serviceaccount")?;
     if bound("secret") {
-        check("secrets", &within("secret"), "secret")?;
+        check(("secret", "secrets"), &within("secret"), "secret")?;
     }
     if bound("pod") {
-        check("pods", &within("pod"), "pod")?;
+        check(("pod", "pods"), &within("pod"), "pod")?;
     } else if bound("node") {
-        check("nodes", text(own, "node.name"), "node")?;
+        check(("node", "nodes"), text(own, "node.name"), "node")?;
     }
     Ok(())
 }
@@ -124,5 +148,31 @@ pub(crate) fn check_legacy<'a>(
         Some(_) => Err(Refusal::Invalid(format!(
             "the token in secret {namespace}/{secret} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
         ))),
+    }
+}
+
+/// Writes the day into the Secret of a token that was just believed; other tokens have no Secret.
+/// Nothing is written where today stands there, or tomorrow, which a server whose clock is ahead
+/// has written. A write that fails is left to a later use: the request goes on.
+///
+/// Source: `patchSecretWithLastUsedDate` in upstream's `serviceaccount/legacy.go`.
+pub(crate) async fn note_use(state: &State, token: &str) {
+    let Ok(claims) = state.verified.claims(&state.tokens, token) else { return };
+    if claims["iss"] != pki::LEGACY_ISSUER {
+        return;
+    }
+    let claim = |name: &str| claims.get(format!("kubernetes.io/serviceaccount/{name}"))?.as_str();
+    let (Some(namespace), Some(name)) = (claim("namespace"), claim("secret.name")) else { return };
+    let Some(kind) = kinds::stored("secrets") else { return };
+    let Some(secret) = state.remembered(kind, namespace, name) else { return };
+    let now = clock::now();
+    let [today, tomorrow] = [now, clock::after(now, DAY)].map(|at| at.strftime("%Y-%m-%d").to_string());
+    if meta::label(&secret.value, LAST_USED).is_some_and(|day| day == today || day == tomorrow) {
+        return;
+    }
+    let mut used = secret.value.clone();
+    value::slot_map(&mut used, "metadata.labels").insert(LAST_USED.to_string(), today.into());
+    if let Err(refused) = state.write(kind, used, secret.revision, &Extra::default()).await {
+        tracing::debug!(?refused, namespace, name, "the day on which a token was used is not noted");
     }
 }

@@ -46,7 +46,7 @@ impl Verified {
         Sha256::new_with_prefix(self.secret).chain_update(token).finalize().into()
     }
 
-    /// The claims of a token that `keys` signed and that is valid now.
+    /// Returns the claims of a token that `keys` signed and that is valid now.
     ///
     /// # Errors
     /// The signature is not ours, or the token is not valid yet or any more. Failures are not
@@ -58,7 +58,10 @@ impl Verified {
         if let Some(claims) = known.filter(|c| !is_expired(c)) {
             return Ok(claims);
         }
-        let claims = Arc::new(keys.verify(token).map_err(|e| e.to_string())?);
+        let claims = Arc::new(keys.verify(token).map_err(|error| match error {
+            pki::Error::Token(why) => why,
+            other => other.to_string(),
+        })?);
         let mut table = table();
         if table.len() >= KEPT_MAX {
             table.retain(|_, e| now < e.until);
@@ -68,6 +71,12 @@ impl Verified {
         }
         table.insert(key, Entry { claims: claims.clone(), until: now + KEPT });
         Ok(claims)
+    }
+
+    /// Returns whether the claims of a token are remembered.
+    pub(crate) fn knows(&self, token: &str) -> bool {
+        let (key, now) = (self.key(token), Instant::now());
+        self.table.lock().get(&key).is_some_and(|entry| now < entry.until)
     }
 
     #[cfg(test)]

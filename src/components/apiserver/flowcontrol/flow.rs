@@ -22,7 +22,7 @@ const CONTROL_PLANE: [&str; 4] =
 const NOBODY: &str = "system:anonymous";
 const SERVICE_ACCOUNT: &str = "system:serviceaccount:";
 
-/// How important a client's requests are.
+/// The importance of a client's requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Level {
     /// Administrators (`system:masters`): no bound holds for them, as upstream.
@@ -46,8 +46,8 @@ pub(crate) struct Flow {
 }
 
 impl Flow {
-    /// The flow of a user. Impersonation (`--as`) gives no other account and no higher level: the
-    /// caller pays, as a user.
+    /// Returns the flow of a user. Impersonation (`--as`) gives no other account and no higher
+    /// level: the caller pays, as a user.
     pub(crate) fn of(user: &User) -> Flow {
         if !user.impersonator.is_empty() {
             return Flow { level: Level::Users, account: account(&user.name, &user.impersonator) };
@@ -97,7 +97,7 @@ impl Flow {
     }
 }
 
-/// The namespace of a service account, by its user name.
+/// Returns the namespace of a service account, by its user name.
 fn namespace(user: &str) -> Option<&str> {
     user.strip_prefix(SERVICE_ACCOUNT)?.split_once(':').map(|(namespace, _)| namespace)
 }

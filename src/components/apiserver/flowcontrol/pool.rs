@@ -43,8 +43,8 @@ impl Pool {
         self.all - self.free.available_permits()
     }
 
-    /// Whether an account may have `wants` places if `free` are left then. An account whose share
-    /// is the whole pool is alone there.
+    /// Returns whether an account may have `wants` places if `free` are left then. An account whose
+    /// share is the whole pool is alone there.
     fn may_have(&self, wants: usize, share: usize, free: usize) -> bool {
         wants <= share && (share >= self.all || wants <= free)
     }

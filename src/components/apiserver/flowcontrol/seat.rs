@@ -36,7 +36,7 @@ pub(crate) const SWEEP_EVERY: Duration = Duration::from_secs(5);
 /// Bytes of an answer that are handed to a connection at a time.
 pub(crate) const PIECE: usize = 32 << 10;
 
-/// How long an answer waits for its client.
+/// The patience with a client that does not read its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Patience {
     /// A whole answer must be read within [`ANSWER_TIME`].
@@ -48,7 +48,8 @@ pub(crate) enum Patience {
     Session,
 }
 
-/// What one request holds. It is free again when the last handle is dropped.
+/// The places and the memory that one request holds. They are free again when the last handle is
+/// dropped.
 #[derive(Default)]
 pub(crate) struct Seat {
     held: Mutex<Held>,

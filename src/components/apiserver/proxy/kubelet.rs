@@ -38,7 +38,7 @@ const NOT_PASSED: &[&str] = &[
     "accept-encoding",
 ];
 
-/// Which container a request is about, checked against the pod.
+/// Finds the container that a request is about, and checks it against the pod.
 fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
     let groups = ["spec.initContainers", "spec.containers", "spec.ephemeralContainers"];
     let mut names = groups.iter().flat_map(|g| list(pod, g)).map(|c| text(c, "name"));
@@ -117,7 +117,7 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     }
 }
 
-/// Logs of a container that waits for its first start.
+/// Refuses the log of a container that waits for its first start.
 fn not_started(pod: &Value, asked: &str, previous: bool) -> Option<Status> {
     let name = container(pod, asked).ok()?;
     let groups =
@@ -242,7 +242,7 @@ fn refused_log(path: &str, query: &Query) -> Option<(u16, String)> {
     }
 }
 
-/// The kubelet's address, as its Node says.
+/// Finds the kubelet's address, as its Node says.
 fn kubelet(state: &State, node: &str) -> Result<SocketAddr, Status> {
     let found = state.cache.get("nodes", node).ok_or_else(|| Status::not_found("", "nodes", node))?;
     let addresses = list(&found.value, "status.addresses");
@@ -286,7 +286,7 @@ async fn dial(state: &State, node: &str, to: SocketAddr) -> Result<Stream, Strin
     }
 }
 
-/// As Go's `net` says it.
+/// Words a failed connection as Go's `net` does.
 fn dial_error(to: SocketAddr, error: &io::Error) -> String {
     let why = match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_string(),

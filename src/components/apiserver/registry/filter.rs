@@ -18,7 +18,7 @@ use std::sync::Arc;
 
 /// Bytes of a selector, and comparisons that one object costs at most: the requirements, and the
 /// values of `in (…)`.
-const SELECTOR_BYTES: usize = 32 << 10;
+pub(crate) const SELECTOR_BYTES: usize = 32 << 10;
 const COMPARISONS: usize = 512;
 /// Comparisons up to which a selector is judged for all watchers together.
 const CHEAP: usize = 16;

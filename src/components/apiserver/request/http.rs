@@ -42,8 +42,12 @@ const CONNECTION_WINDOW: u32 = 1 << 20;
 const SEND_BUFFER: usize = 64 << 10;
 /// Bytes that one connection of HTTP/1.1 buffers in each direction: the longest head of a request,
 /// and what its client does not read. A path of 64 KiB, the longest that hyper takes, and 16 KiB of
-/// headers, as many as HTTP/2 has; upstream takes a head of 1 MiB.
+/// headers; upstream takes a head of 1 MiB.
 pub(crate) const HTTP1_BUFFER: usize = 80 << 10;
+/// Bytes of the head of a request over HTTP/2, its path and 32 for each field among them (RFC 9113,
+/// 6.5.2). The longest selector fits, with its commas escaped. Go's clients do not even send a
+/// longer head: kubectl says `request header list larger than peer's advertised limit`.
+const HTTP2_HEAD: u32 = 48 << 10;
 
 /// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
@@ -53,6 +57,7 @@ pub fn http_server() -> auto::Builder<TokioExecutor> {
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(HTTP2_HEAD)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_send_buf_size(SEND_BUFFER);
@@ -234,4 +239,35 @@ pub(crate) fn identity<'a>(name: &str, value: &'a http::HeaderValue) -> Result<&
 /// A header's text, empty if there is none.
 pub(crate) fn header<'a>(headers: &'a http::HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::registry::filter::SELECTOR_BYTES;
+    use http_body_util::Empty;
+    use hyper::body::Incoming;
+    use hyper::client::conn::http2;
+    use hyper::service::service_fn;
+    use hyper_util::rt::TokioIo;
+    use std::convert::Infallible;
+
+    #[tokio::test]
+    async fn the_longest_selector_fits_into_a_head_of_http2() {
+        let (near, far) = tokio::io::duplex(64 << 10);
+        tokio::spawn(async move {
+            let service =
+                service_fn(|_: http::Request<Incoming>| async { Ok::<_, Infallible>(plain(200, "")) });
+            let _ = http_server().serve_connection(TokioIo::new(far), service).await;
+        });
+        let connecting = http2::handshake(TokioExecutor::new(), TokioIo::new(near));
+        let (mut sender, connection) = connecting.await.unwrap();
+        tokio::spawn(connection);
+        for (selector, code) in [("x".repeat(SELECTOR_BYTES), 200), ("x".repeat(HTTP2_HEAD as usize), 431)] {
+            let uri = format!("https://x/api/v1/pods?labelSelector={selector}");
+            let request = http::Request::builder().uri(uri).body(Empty::<Bytes>::new()).unwrap();
+            let answer = sender.send_request(request).await.unwrap();
+            assert_eq!(answer.status(), code, "{} bytes", selector.len());
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! | file | part |
 //! |---|---|
-//! | `serve` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
+//! | `serve`, `handshake` | listeners: TCP, TLS, HTTP/1.1 and HTTP/2 |
 //! | `connections`, `idle`, `http_head`, `heads` | bounds of connections: their number, their time, the memory of incomplete heads |
 //! | `sources`, `forwarded` | what is known of the address that a connection comes from, and for whom the balancer makes its own |
 //! | `http` | bodies, queries and answers |
@@ -26,6 +26,7 @@ pub(crate) mod decode;
 pub(crate) mod duplicates;
 pub(crate) mod etag;
 pub(crate) mod forwarded;
+mod handshake;
 pub(crate) mod heads;
 pub mod http;
 pub(crate) mod http_head;

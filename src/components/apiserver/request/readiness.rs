@@ -114,6 +114,6 @@ pub(crate) async fn health_check(state: &State, page: &str, name: &str) -> Answe
 }
 
 /// Upstream's names of the checks that this server has.
-fn checks_of(page: &str) -> &'static [&'static str] {
+pub(super) fn checks_of(page: &str) -> &'static [&'static str] {
     if page == "readyz" { &["ping", STORE, BOOTSTRAP] } else { &["ping"] }
 }

@@ -143,6 +143,7 @@ async fn resource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let body = decode::well_formed(&ctx.headers, body);
     let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
@@ -268,6 +269,7 @@ async fn subresource(
         decode::write_options(ctx)?;
     }
     let body = state.bounds.read(&ctx.user, &ctx.info, &ctx.seat, request).await?;
+    let body = decode::well_formed(&ctx.headers, body);
     let bytes = to_work_on(state, ctx, kind, &body);
     // The answer repeats what was sent, or what is stored: once something is written, it is too
     // late to refuse.
@@ -312,7 +314,8 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     }
     let kinds = state.cache.kinds();
     let answer = match parts.as_slice() {
-        [] => json(200, &object!({"paths": paths(&kinds)})),
+        // Indented for every client, as the page of the version (upstream: `WriteRawJSON`).
+        [] => typed(200, "application/json", format!("{:#}", object!({"paths": paths(&kinds)}))),
         [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
         [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
             readiness::health_check(state, page, &check.join("/")).await
@@ -374,18 +377,22 @@ fn found(ctx: &Context, document: Option<serde_json::Value>) -> Result<Answer, S
     Ok(json(200, &document))
 }
 
+/// Lists what is served beside resources, as the page `/` shows it.
 fn paths(kinds: &Catalog) -> Vec<String> {
     let mut all: Vec<String> = vec![
+        "/.well-known/openid-configuration".into(),
         "/api".into(),
         "/apis".into(),
-        "/healthz".into(),
-        "/livez".into(),
         "/metrics".into(),
         "/openapi/v2".into(),
         "/openapi/v3".into(),
-        "/readyz".into(),
+        "/openid/v1/jwks".into(),
         "/version".into(),
     ];
+    for page in ["healthz", "livez", "readyz"] {
+        all.push(format!("/{page}"));
+        all.extend(readiness::checks_of(page).iter().map(|check| format!("/{page}/{check}")));
+    }
     for (group, version, _) in kinds.group_versions() {
         match group {
             "" => all.push(format!("/api/{version}")),

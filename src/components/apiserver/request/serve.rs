@@ -3,13 +3,14 @@
 use crate::auth::authn::{Caller, Peer};
 use crate::pipeline;
 use crate::request::connections::{Connections, Counted};
+use crate::request::handshake::shake_hands;
 use crate::request::heads::Heads;
 use crate::request::http::{Answer, IDLE_MAX, full, holding, http_server};
 use crate::request::http_head::Metered;
 use crate::request::router::Router;
 use crate::request::unread;
 use crate::server::Server;
-use futures::future::BoxFuture;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -26,7 +27,6 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time that running requests have to end when the server stops.
 pub(crate) const DRAIN: Duration = Duration::from_millis(500);
 /// A connection on which no request has begun this long after its handshake is closed, as
@@ -48,12 +48,14 @@ impl Server {
     ///
     /// # Errors
     /// The connection comes back: no listener is served now.
-    pub async fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> Result<(), TcpStream> {
-        let door = self.state.door.lock().clone();
-        match door {
-            Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
-            None => Err(tcp),
-        }
+    pub fn adopt(&self, tcp: TcpStream, from: SocketAddr) -> BoxFuture<'_, Result<(), TcpStream>> {
+        Box::pin(async move {
+            let door = self.state.door.lock().clone();
+            match door {
+                Some(door) => door.send((tcp, from)).await.map_err(|back| back.0.0),
+                None => Err(tcp),
+            }
+        })
     }
 
     /// Serves HTTPS on `listener` until `stop` is cancelled or the server itself stops. Several
@@ -65,9 +67,11 @@ impl Server {
     ///
     /// # Errors
     /// None today: an accept that fails is tried again, and a connection that fails ends alone.
-    pub async fn serve(&self, listener: TcpListener, stop: CancellationToken) -> io::Result<()> {
-        let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
-        self.serve_at_most(most, listener, stop).await
+    pub fn serve(&self, listener: TcpListener, stop: CancellationToken) -> BoxFuture<'_, io::Result<()>> {
+        Box::pin(async move {
+            let most = descriptors::connections(descriptors::limit(), 8, 1).min(CONNECTIONS_MAX);
+            self.serve_at_most(most, listener, stop).await
+        })
     }
 
     async fn serve_at_most(
@@ -124,19 +128,7 @@ impl Server {
         heads: Arc<Heads>,
     ) {
         prepare(&tcp);
-        let handshake = async {
-            // A balancer says for whom it has made the connection before it sends anything.
-            let _ = tcp.peek(&mut [0]).await;
-            if !counted.find_client() {
-                return Err(io::Error::other("the client has too many connections"));
-            }
-            acceptor.accept(tcp).await
-        };
-        let stream = match tokio::time::timeout(HANDSHAKE_TIMEOUT, handshake).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
-            Err(_) => return,
-        };
+        let Some(stream) = shake_hands(tcp, acceptor, &counted).await else { return };
         let certs = stream.get_ref().1.peer_certificates().unwrap_or_default();
         let peer = Arc::new(Peer::of(&self.state.clients, certs));
         if let Peer::User(user, _) = &*peer {
@@ -194,6 +186,7 @@ fn prepare(tcp: &TcpStream) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::request::handshake::HANDSHAKE_TIMEOUT;
     use crate::testing;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 

@@ -146,7 +146,7 @@ impl State {
         }
     }
 
-    /// What the store's refusal means for a client.
+    /// Returns the answer to a client whose write the store refused.
     pub(crate) fn refusal(&self, error: Error) -> Status {
         match (&error, self.kv.room()) {
             (Error::NoSpace, Some(room)) if room.alarmed => {
@@ -227,7 +227,7 @@ impl State {
         self.compaction.look_above.store((size + worth / 8).max(worth), Ordering::Relaxed);
     }
 
-    /// The revision that is held.
+    /// Reads the revision that is held.
     async fn held(&self) -> Result<Option<Revision>, Error> {
         let asked = RangeRequest { key: HOLD.as_bytes().to_vec().into(), ..RangeRequest::default() };
         let found = self.kv.range(asked).await?;
@@ -252,6 +252,7 @@ impl State {
         if revision > self.kv.compacted() {
             match self.kv.compact(revision).await {
                 Ok(()) => tracing::debug!(revision, "compacted"),
+                Err(Error::Compacted { .. }) => {} // another server of an etcd elsewhere was faster
                 Err(error) => tracing::warn!(%error, "compaction failed"),
             }
         }

@@ -145,7 +145,7 @@ pub(crate) enum Change {
     Deleted,
 }
 
-/// What happened to one object at one revision.
+/// The change of one object at one revision.
 pub(crate) struct Event {
     pub revision: Revision,
     /// The new state; after a delete the last one, with the deletion's revision.

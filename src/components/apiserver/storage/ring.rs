@@ -13,7 +13,7 @@ pub(crate) const RING_AGE: Duration = Duration::from_secs(75);
 /// however young they are.
 pub(crate) const RING_BYTES: usize = 2 << 20;
 
-/// What one revision did, as far as a watcher is concerned. More than one event only after a
+/// The events of one revision that concern a watcher. More than one event only after a
 /// rewind: who hears of the pod that comes back and not yet of the one that goes would take it for
 /// one too many.
 pub(crate) type Together = Vec<(Change, Arc<Event>)>;

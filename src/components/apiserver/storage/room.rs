@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use tokio::sync::{Mutex, Notify};
 
-/// What this server knows of the store's room.
+/// The room of the store, as far as this server knows it.
 #[derive(Default)]
 pub(crate) struct Compaction {
     /// Bytes of writes on their way, which the store does not count yet.
@@ -20,7 +20,7 @@ pub(crate) struct Compaction {
     pub(super) reclaimed: Mutex<Option<Instant>>,
 }
 
-/// What a write may use of the store.
+/// The part of the store that a write may use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Use {
     /// All but the reserve.

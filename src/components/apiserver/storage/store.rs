@@ -136,7 +136,7 @@ impl State {
         }
     }
 
-    /// The object as it is now.
+    /// Returns the object as it is now.
     pub(crate) async fn get(&self, kind: &Kind, namespace: &str, name: &str) -> Result<Arc<Object>, Status> {
         self.fresh().await?;
         self.last_known(kind, namespace, name)
@@ -159,7 +159,7 @@ impl State {
         object.ok().map(|object| object.value)
     }
 
-    /// The object as this server last heard of it.
+    /// Returns the object as this server last heard of it.
     ///
     /// # Errors
     /// 404 if there is none, 500 if it cannot be decoded.
@@ -195,7 +195,7 @@ impl State {
         self.transact(key, found.revision, RequestOp::DeleteRange(delete), extra, Use::Deletion).await
     }
 
-    /// The object as this server last heard of it.
+    /// Returns the object as this server last heard of it.
     pub(crate) fn remembered(&self, kind: &Kind, namespace: &str, name: &str) -> Option<Arc<Object>> {
         self.cache.get(kind.place(), &object_key(kind, namespace, name))
     }
@@ -373,7 +373,7 @@ fn managers_cost(kind: &Kind, object: &Value) -> usize {
     }
 }
 
-/// What another object's write does to this one.
+/// Returns the operation that writes or deletes an object beside another one.
 fn operation_beside(beside: &Beside, key: Bytes) -> RequestOp {
     if beside.goes {
         return RequestOp::DeleteRange(DeleteRangeRequest { key, ..Default::default() });

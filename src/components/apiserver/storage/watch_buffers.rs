@@ -77,7 +77,7 @@ impl WatchBuffers {
         self.readers().all.remove(&number);
     }
 
-    /// What waits now.
+    /// Returns the bytes that wait now.
     pub(crate) fn bytes(&self) -> usize {
         usize::try_from(self.bytes.load(Ordering::Acquire)).unwrap_or(0)
     }
@@ -190,7 +190,7 @@ fn weight(event: &Event) -> usize {
     PARSED * event.size()
 }
 
-/// What a watch may hold when it begins.
+/// A thing of the cache that a watch may hold when it begins.
 pub(crate) trait Held {
     fn holds(&self) -> &Holds;
     /// Bytes of memory, about.

@@ -36,7 +36,7 @@ struct Waiting {
     sending: Option<Instant>,
 }
 
-/// What one revision did, counted among what waits for all watchers.
+/// The events of one revision, counted among those that wait for all watchers.
 struct Queued {
     told: Together,
     _waits: Vec<Waits>,
@@ -152,7 +152,7 @@ impl Sender {
         goes_on
     }
 
-    /// Whether nobody wants more.
+    /// Returns whether the watcher has left or is cut off.
     pub(crate) fn is_closed(&self) -> bool {
         self.0.lock().closed
     }
@@ -165,7 +165,7 @@ impl Drop for Sender {
 }
 
 impl Receiver {
-    /// The next events; `None` when no more come. Dropping the future loses nothing.
+    /// Waits for the next events; `None` when no more come. Dropping the future loses nothing.
     pub(crate) async fn recv(&mut self) -> Option<Together> {
         let mut pace = Pace::default();
         loop {
@@ -184,7 +184,7 @@ impl Receiver {
         }
     }
 
-    /// The next events, if some wait.
+    /// Takes the next events, if some wait.
     pub(crate) fn try_recv(&mut self) -> Option<Together> {
         while let Some(told) = self.pop() {
             let told = self.judged(told);
@@ -212,18 +212,18 @@ impl Receiver {
         let _ = self.queue.at_end.set(Box::new(give_back));
     }
 
-    /// What the events are to this watcher.
+    /// Judges the events by the watcher's own filter, if it has one.
     fn judged(&self, told: Together) -> Together {
         let Some(filter) = &self.filter else { return told };
         told.into_iter().filter_map(|(_, event)| Some((filter.classify(&event)?, event))).collect()
     }
 
-    /// Nothing more is wanted; what waits can still be taken.
+    /// Closes the queue for new events; those that wait can still be taken.
     pub(crate) fn close(&mut self) {
         self.queue.close();
     }
 
-    /// Whether no more come than wait now.
+    /// Returns whether no more events come than wait now.
     pub(crate) fn is_closed(&self) -> bool {
         self.queue.lock().closed
     }

@@ -39,6 +39,15 @@ async fn no_object_meets_an_empty_precondition() {
     assert_eq!((api.get(&one).await.0, api.get(&running).await.0), (200, 200));
 }
 
+/// A body of `null` is one without options; the query beside a body does not count.
+#[tokio::test]
+async fn a_delete_takes_a_body_of_null() {
+    let api = Api::bare().await;
+    api.made(MAPS, map("a")).await;
+    let (code, got) = api.delete(&format!("{MAPS}/a?propagationPolicy=Foreground"), Value::Null).await;
+    assert_eq!((code, api.get(&format!("{MAPS}/a")).await.0), (200, 404), "{got}");
+}
+
 /// As upstream the refusal names the kind, with its group.
 #[tokio::test]
 async fn a_precondition_that_fails_names_the_kind_and_its_group() {

@@ -174,11 +174,9 @@ async fn a_pod_is_not_refused_because_a_server_has_not_heard_of_its_account() {
     panic!("the second server was never behind: the test shows nothing");
 }
 
-/// The label ends the token and not the Secret: without it the token counts again.
-#[tokio::test]
-async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
+/// Makes the ServiceAccount `robot` and the Secret `old` with a token of it, which is returned.
+async fn secret_token(api: &Api) -> String {
     const DEFAULT: &str = "/api/v1/namespaces/default";
-    let api = Api::bare().await;
     let robot = json!({"metadata": {"name": "robot"}});
     let account = api.made(&format!("{DEFAULT}/serviceaccounts"), robot).await;
     let claims = json!({
@@ -193,6 +191,37 @@ async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
     let secret = json!({"metadata": meta, "type": "kubernetes.io/service-account-token",
         "data": {"token": STANDARD.encode(&token)}});
     api.made(&format!("{DEFAULT}/secrets"), secret).await;
+    token
+}
+
+/// An administrator looks for tokens that nothing uses any more.
+#[tokio::test]
+async fn the_secret_of_a_token_has_the_day_of_its_last_use() {
+    const LABELS: &str = "/metadata/labels/kubernetes.io~1legacy-token-last-used";
+    let api = Api::bare().await;
+    let token = secret_token(&api).await;
+    let secret = async || api.get("/api/v1/namespaces/default/secrets/old").await.1;
+    let day = || Value::from(clock::now().strftime("%Y-%m-%d").to_string());
+    assert_eq!(secret().await.pointer(LABELS), None, "not used yet");
+    let review = json!({"spec": {"token": token}});
+    let mut version = Value::Null;
+    for _ in 0..2 {
+        let before = day();
+        let answer = api.made("/apis/authentication.k8s.io/v1/tokenreviews", review.clone()).await;
+        assert_eq!(answer["status"]["authenticated"], true, "{answer}");
+        let used = secret().await;
+        assert!(used.pointer(LABELS).is_some_and(|at| [before, day()].contains(at)), "{used}");
+        let last = std::mem::replace(&mut version, used["metadata"]["resourceVersion"].clone());
+        assert!(last.is_null() || last == version, "once a day");
+    }
+}
+
+/// The label ends the token and not the Secret: without it the token counts again.
+#[tokio::test]
+async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
+    const DEFAULT: &str = "/api/v1/namespaces/default";
+    let api = Api::bare().await;
+    let token = secret_token(&api).await;
     for (since, is_valid) in [(Value::Null, true), (json!("2026-01-02"), false), (Value::Null, true)] {
         let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
         assert_eq!(api.patch(&format!("{DEFAULT}/secrets/old"), label).await.0, 200);

@@ -188,6 +188,23 @@ async fn a_document_that_the_client_has_is_not_sent_again() {
     }
 }
 
+#[tokio::test]
+async fn every_page_of_the_index_is_served() {
+    let api = Api::new().await;
+    let (_, index) = api.get("/").await;
+    let paths: Vec<&str> = index["paths"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    for page in ["/openid/v1/jwks", "/readyz/etcd", "/apis/apps/v1"] {
+        assert!(paths.contains(&page), "{page}");
+    }
+    let request = Request::builder().uri("/").body(full("")).unwrap();
+    let answer = api.fixture.server.call(request, User::new("admin", &[MASTERS])).await;
+    let text = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(text.starts_with(b"{\n  \"paths\": [\n    \"/"), "{}", text.escape_ascii());
+    for path in paths {
+        assert_eq!(api.get(path).await.0, 200, "{path}");
+    }
+}
+
 /// kubectl and client-go ask for protobuf; `curl` and clients in other languages read JSON.
 #[tokio::test]
 async fn the_document_of_openapi_v2_is_json_unless_protobuf_is_asked_for() {

@@ -423,6 +423,35 @@ async fn a_pod_gets_the_zone_and_region_of_its_node_as_labels() {
     }
 }
 
+/// A right to the status, or to the ephemeral containers, is none to what others own.
+#[tokio::test]
+async fn a_subresource_changes_no_managers() {
+    let api = Api::with_deployment().await;
+    api.made(PODS, pod("p")).await;
+    for path in [format!("{DEPLOYMENTS}/d"), format!("{PODS}/p")] {
+        let managers = async || {
+            let (_, object) = api.get(&path).await;
+            object["metadata"]["managedFields"].clone()
+        };
+        let own = managers().await;
+        assert_eq!(own.as_array().map(Vec::len), Some(1), "{own}");
+        let other = json!({"manager": "other", "operation": "Apply", "apiVersion": "v1",
+            "fieldsType": "FieldsV1", "fieldsV1": {"f:spec": {}}});
+        for told in [json!([]), json!([{}]), json!([other])] {
+            let change = json!({"metadata": {"managedFields": told}});
+            for subresource in ["status", "ephemeralcontainers"] {
+                if subresource == "status" || path.starts_with(PODS) {
+                    let (code, got) = api.patch(&format!("{path}/{subresource}"), change.clone()).await;
+                    assert_eq!(code, 200, "{got}");
+                    assert_eq!(managers().await, own, "{subresource}: {told}");
+                }
+            }
+        }
+        let (code, got) = api.patch(&path, json!({"metadata": {"managedFields": []}})).await;
+        assert_eq!((code, managers().await), (200, Value::Null), "{got}");
+    }
+}
+
 /// A program that reads its token only once goes on for longer than an hour.
 #[tokio::test]
 async fn the_token_of_a_pod_has_a_year_and_says_when_it_should_have_been_renewed() {

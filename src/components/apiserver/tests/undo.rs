@@ -7,6 +7,7 @@ use crate::storage::extra::Extra;
 use crate::storage::store::Refused;
 use crate::testing::{self, Api};
 use api::kinds;
+use etcd::api::TxnRequest;
 use rng::Rng;
 use serde_json::{Value, json};
 use tap::Tap;
@@ -80,6 +81,18 @@ async fn people_write_after_a_long_undo() {
     assert_eq!(api.maps().await.len(), 12);
 }
 
+/// A list is no request: an empty one was read as one that names nothing, and undid a step.
+#[tokio::test]
+async fn what_is_asked_for_is_a_map() {
+    let api = Api::bare().await;
+    api.make("one", "one").await;
+    for odd in [json!([]), json!([true]), json!(5), json!("undo"), Value::Null] {
+        let (code, told) = api.go("undo", odd.clone()).await;
+        assert_eq!((code, &told["reason"]), (400, &json!("BadRequest")), "{odd}: {told}");
+    }
+    assert_eq!(api.maps().await, ["one"]);
+}
+
 /// Two undos at the same moment are two steps back, and two redos bring all of it back.
 #[tokio::test]
 async fn undos_at_the_same_moment_lose_nothing() {
@@ -145,6 +158,26 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
         let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
         assert_eq!(api.in_step("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
+    }
+}
+
+/// A command goes on while its undo is planned. The undo would leave what it did not see, which no
+/// step would name any more, and a redo would remove it.
+#[tokio::test]
+async fn an_undo_overlooks_no_further_write_of_its_step() {
+    let api = Api::bare().await;
+    api.make("apply", "one").await;
+    for (session, name) in [("apply", "two"), ("other", "three"), ("apply", "four")] {
+        let state = api.state();
+        let known = state.fresh().await.unwrap();
+        let unchanged = state.cache.steps.look().unchanged_since(known);
+        let holds = async || {
+            let txn = TxnRequest { compare: unchanged.clone(), ..TxnRequest::default() };
+            state.kv.txn(txn).await.unwrap().succeeded
+        };
+        assert!(holds().await, "nobody has written");
+        api.make(session, name).await;
+        assert!(!holds().await, "{session} has written {name}");
     }
 }
 

@@ -30,7 +30,7 @@ pub(super) fn read(asked: &MetricSpec) -> Result<Metric, String> {
     let target = match (average_utilization, average_value.as_ref().and_then(|q| Quantity::parse(&q.0))) {
         (Some(percent), _) => Target::Utilization(i64::from(*percent)),
         (None, Some(amount)) => Target::Average(amount.milli()),
-        _ => return Err("invalid resource metric source: neither an average utilization nor an average value target was set".into()),
+        _ => return Err("invalid resource metric source: neither an average utilization target nor an average value (usage) target was set".into()),
     };
     Ok(Metric { resource, container, target, tolerance: Tolerance::default() })
 }
@@ -74,13 +74,13 @@ pub(super) fn value_of(asked: &MetricSpec) -> String {
 
 /// How events name a metric.
 pub(super) fn name_of(metric: &Metric) -> String {
-    let what = match &metric.container {
-        Some(_) => format!("{} container resource", metric.resource),
-        None => format!("{} resource", metric.resource),
-    };
-    match metric.target {
-        Target::Utilization(_) => format!("{what} utilization (percentage of request)"),
-        Target::Average(_) => what,
+    let Metric { resource, container, target, .. } = metric;
+    match (target, container) {
+        (Target::Average(_), _) => format!("{resource} resource"),
+        (Target::Utilization(_), None) => format!("{resource} resource utilization (percentage of request)"),
+        (Target::Utilization(_), Some(_)) => {
+            format!("{resource} container resource utilization (percentage of request)")
+        }
     }
 }
 

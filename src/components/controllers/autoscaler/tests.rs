@@ -86,6 +86,20 @@ fn an_average_of_memory_has_binary_suffixes() {
     }
 }
 
+/// As upstream, which tells a container's average from a pod's in nothing.
+#[test]
+fn a_metric_is_named_in_the_reason_of_a_new_size() {
+    let name = |container: Option<&str>, target: metric::Target| {
+        let container = container.map(String::from);
+        let tolerance = metric::Tolerance::default();
+        name_of(&Metric { resource: "cpu".into(), container, target, tolerance })
+    };
+    let (percent, amount) = (metric::Target::Utilization(50), metric::Target::Average(50));
+    assert_eq!(name(None, percent.clone()), "cpu resource utilization (percentage of request)");
+    assert_eq!(name(Some("c"), percent), "cpu container resource utilization (percentage of request)");
+    assert_eq!([name(None, amount.clone()), name(Some("c"), amount)], ["cpu resource"; 2]);
+}
+
 /// A server whose target has one pod, which uses half of the CPU that it requests. `refuse`: no
 /// other size is taken.
 async fn server(refuse: bool) -> client::testing::Scripted {

@@ -8,7 +8,7 @@ use crate::names::{replica_set_name, template_hash};
 use crate::pods::{controller_of, is_namespace_ending, owned_by, why};
 use crate::shared::record;
 use api::schema::equality;
-use client::{is_code, reference};
+use client::{Codec, is_code, reference};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta};
@@ -36,7 +36,7 @@ pub(super) fn same_template(a: &PodTemplateSpec, b: &PodTemplateSpec) -> bool {
         if let Some(labels) = t.metadata.as_mut().and_then(|m| m.labels.as_mut()) {
             labels.remove(HASH);
         }
-        serde_json::to_value(t).unwrap_or_default()
+        t.encode().unwrap_or_default()
     };
     equality::equal(equality::POD_TEMPLATE, "", &plain(a), &plain(b))
 }

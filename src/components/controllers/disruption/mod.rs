@@ -331,14 +331,16 @@ impl Worker {
     }
 
     /// Uid and wanted replicas of the object that sets how many of a pod there are: its owner, or
-    /// for a ReplicaSet the Deployment above, if there is one.
+    /// for a ReplicaSet the Deployment above, if there is one. A kind of another API group may be
+    /// named `ReplicaSet` as well.
     async fn scale_of(&self, pod: &Pod, owner: &OwnerReference) -> Result<(String, i32), Error> {
         let namespace = pod.metadata.namespace.clone().unwrap_or_default();
         let none = || {
             let name = pod.metadata.name.as_deref().unwrap_or_default();
             Error::NotYet(format!("found no controllers for pod {name:?}"))
         };
-        if owner.kind != "ReplicaSet" {
+        let is_of_apps = matches!(owner.api_version.split_once('/'), Some(("apps" | "extensions", _)));
+        if !is_of_apps || owner.kind != "ReplicaSet" {
             return self.scale(&namespace, owner).await?.map(|n| (owner.uid.clone(), n)).ok_or_else(none);
         }
         let set = self.shared.informer::<ReplicaSet>().get(&Key::new(namespace.clone(), owner.name.clone()));
@@ -381,8 +383,9 @@ impl Worker {
                 return Ok(None);
             }
             Err(error) if is_code(&error, 404) => {
+                // Another try would tell the same again, in an Event each time.
                 let what = api::status::qualified(group, &plural);
-                return Err(Error::NotYet(format!("{what} does not implement the scale subresource")));
+                return Err(Error::Spec(format!("{what} does not implement the scale subresource")));
             }
             Err(error) => return Err(error.into()),
         };

@@ -81,6 +81,33 @@ async fn a_wrong_amount_is_told_and_not_tried_again() {
     assert!(event.contains("is not a percentage"), "{event}");
 }
 
+/// As a Job. A budget of its pods would be tried again for ever, with an Event each time.
+#[tokio::test]
+async fn an_owner_that_cannot_be_scaled_is_told_and_not_asked_again() {
+    let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "batch"},
+        "versions": [{"version": "v1", "resources": [{"resource": "jobs", "scope": "Namespaced",
+            "responseKind": {"kind": "Job"}, "verbs": ["get"]}]}]}]});
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "GET /apis" => Some((200, kinds.clone())),
+        "GET /apis/batch/v1/namespaces/d/jobs/j/scale" => refusal(404, ""),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    let budget = json!({"metadata": {"name": "b", "namespace": "d", "resourceVersion": "1"},
+        "spec": {"maxUnavailable": 1, "selector": {}}});
+    shared.informer::<PodDisruptionBudget>().tell_of(serde_json::from_value(budget).unwrap());
+    let owner = json!({"apiVersion": "batch/v1", "kind": "Job", "name": "j", "uid": "u", "controller": true});
+    let pod = json!({"metadata": {"name": "p", "namespace": "d", "ownerReferences": [owner]}});
+    shared.informer::<Pod>().tell_of(serde_json::from_value(pod).unwrap());
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+    let worker = Worker { shared, recorder, kinds: Mapper::default() };
+    let ended = worker.sync(Key::new("d", "b"), None).await;
+    assert!(matches!(ended, Ok(Outcome::Done)), "{ended:?}");
+    let event = server.event("CalculateExpectedPodCountFailed").await;
+    assert!(event.ends_with("jobs.batch does not implement the scale subresource"), "{event}");
+}
+
 /// A StatefulSet that was deleted with `--cascade=orphan` and made again: until the garbage
 /// collector has seen it, its pods name the earlier one.
 #[tokio::test]
@@ -104,6 +131,30 @@ async fn an_owner_of_another_uid_is_not_there() {
         let owner: OwnerReference = serde_json::from_value(owner).unwrap();
         assert_eq!(worker.scale("d", &owner).await.unwrap(), want, "{uid}");
     }
+}
+
+/// A CustomResourceDefinition is free to name its kind so.
+#[tokio::test]
+async fn a_replica_set_of_another_group_is_asked_for_its_own_scale() {
+    let kinds = json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": "mine"},
+        "versions": [{"version": "v1", "resources": [{"resource": "replicasets", "scope": "Namespaced",
+            "responseKind": {"kind": "ReplicaSet"}, "verbs": ["get"]}]}]}]});
+    let scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {"name": "r", "uid": "u"},
+        "spec": {"replicas": 3}});
+    let server = Scripted::new(move |asked| match asked.line.as_str() {
+        "GET /apis" => Some((200, kinds.clone())),
+        "GET /apis/mine/v1/namespaces/d/replicasets/r/scale" => Some((200, scale.clone())),
+        _ => None,
+    })
+    .await;
+    let shared = Shared::fixed(&server.client);
+    let recorder = Recorder::new(&shared.crew, &shared.config.client, "controllermanager", "");
+    let worker = Worker { shared, recorder, kinds: Mapper::default() };
+    let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "d"}})).unwrap();
+    let owner =
+        json!({"apiVersion": "mine/v1", "kind": "ReplicaSet", "name": "r", "uid": "u", "controller": true});
+    let owner: OwnerReference = serde_json::from_value(owner).unwrap();
+    assert_eq!(worker.scale_of(&pod, &owner).await.unwrap(), ("u".to_string(), 3));
 }
 
 /// As with `kubectl delete deployment --cascade=orphan`, before the set is cut from it. Upstream

@@ -6,8 +6,8 @@
 
 mod group;
 mod old;
+mod refusals;
 mod slices;
-mod told;
 mod written;
 
 use super::expectations::Expectations;
@@ -17,7 +17,6 @@ use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::cidr;
 use client::{Api, Change, Key, Outcome, WorkQueue, is_code};
-use group::label_headless;
 use k8s_openapi::api::core::v1::{Endpoints, Node, ObjectReference, Pod, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
@@ -29,8 +28,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
 
-use group::Group;
-use told::Told;
+use group::{Group, label_headless};
+use refusals::Refusals;
 use written::Written;
 
 const WORKERS: usize = 5;
@@ -297,14 +296,14 @@ struct Worker {
     /// Slices that were replaced, and Endpoints objects, that the cache still shows as they were.
     slices: Written,
     old: Written,
-    told: Told,
+    refusals: Refusals,
 }
 
 impl Worker {
     fn new(shared: &Shared) -> Worker {
         let (slices, old) = (Written::default(), Written::default());
-        let (awaited, told) = (Expectations::default(), Told::new(shared));
-        Worker { shared: shared.clone(), awaited, slices, old, told }
+        let (awaited, refusals) = (Expectations::default(), Refusals::new(shared));
+        Worker { shared: shared.clone(), awaited, slices, old, refusals }
     }
 
     fn watch_writes(&self, queue: &WorkQueue<Key>) {
@@ -329,7 +328,8 @@ impl Worker {
             self.shared.informer::<Node>().get(&Key::new("", name))
         });
         let slices = self.write_slices(&key, &service, &sliced, &cause).await;
-        let old = old::write((&self.shared, &self.old, &self.told), &key, &service, &groups, &cause).await;
+        let old =
+            old::write((&self.shared, &self.old, &self.refusals), &key, &service, &groups, &cause).await;
         if slices? | old? {
             let ready: usize = sliced.iter().flat_map(|g| &g.endpoints).filter(|e| is_ready(e)).count();
             let all: usize = sliced.iter().map(|g| g.endpoints.len()).sum();
@@ -398,7 +398,7 @@ impl Worker {
             match self.create_slice(&api, key, service, &labels, group).await {
                 Ok(()) => changed = true,
                 Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => return Ok(changed),
-                Err(error) => return Err(self.told.slice(service, "create", "", error, cause)),
+                Err(error) => return Err(self.refusals.slice(service, "create", "", error, cause)),
             }
         }
         for (slice, group) in plan.keep {
@@ -418,14 +418,14 @@ impl Worker {
                 Err(error) if is_code(&error, 404) || is_code(&error, 409) => {
                     return Err(Error::Conflict("its slice is another one by now".into()));
                 }
-                Err(error) => return Err(self.told.slice(service, "update", name, error, cause)),
+                Err(error) => return Err(self.refusals.slice(service, "update", name, error, cause)),
             }
         }
         for extra in plan.delete {
             let name = extra.metadata.name.as_deref().unwrap_or_default();
             match api.delete(name, &DeleteParams::default()).await {
                 Err(error) if !is_code(&error, 404) => {
-                    return Err(self.told.slice(service, "delete", name, error, cause));
+                    return Err(self.refusals.slice(service, "delete", name, error, cause));
                 }
                 _ => changed = true,
             }

@@ -2,7 +2,7 @@
 //! EndpointSlice, and in one object. Source: `pkg/controller/endpoint`.
 
 use super::group::{Group, label_headless};
-use super::told::Told;
+use super::refusals::Refusals;
 use super::written::Written;
 use crate::error::Error;
 use crate::pods::is_namespace_ending;
@@ -63,10 +63,12 @@ pub(super) fn subsets(service: &Service, groups: &[Group]) -> Vec<EndpointSubset
             protocol: p.protocol.clone(),
             app_protocol: p.app_protocol.clone(),
         });
+        let ports: Vec<EndpointPort> = ports.collect();
+        // An empty list is none, as it is stored: else every look would write the object again.
         subsets.push(EndpointSubset {
             addresses: (!ready.is_empty()).then_some(ready),
             not_ready_addresses: (!unready.is_empty()).then_some(unready),
-            ports: Some(ports.collect()),
+            ports: (!ports.is_empty()).then_some(ports),
         });
     }
     subsets
@@ -111,7 +113,7 @@ fn truncate(subsets: &mut Vec<EndpointSubset>) -> bool {
 /// Writes the Endpoints object of a service. Returns whether it was written. While the cache does
 /// not show the last write, nothing is written: that change brings the next look.
 pub(super) async fn write(
-    (shared, written, told): (&Shared, &Written, &Told),
+    (shared, written, refusals): (&Shared, &Written, &Refusals),
     key: &Key,
     service: &Service,
     groups: &[Group],
@@ -168,7 +170,7 @@ pub(super) async fn write(
         Ok(_) => Ok(true),
         Err(error) if is_code(&error, 409) => Err(Error::Conflict("its endpoints are others by now".into())),
         Err(error) if is_code(&error, 404) || is_namespace_ending(&error) => Ok(false),
-        Err(error) => Err(told.endpoints(key, known.as_deref(), error, cause)),
+        Err(error) => Err(refusals.endpoints(key, known.as_deref(), error, cause)),
     }
 }
 

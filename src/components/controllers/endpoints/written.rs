@@ -12,12 +12,10 @@
 //! Upstream's `EndpointSliceTracker` has the same purpose for slices; its sync ends with a
 //! `StaleInformerCache` error and is tried again.
 
-use client::{Change, Informer, Key, WorkQueue};
+use client::{Change, Codec, Informer, Key, WorkQueue};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use parking_lot::Mutex;
-use serde::de::DeserializeOwned;
 use std::collections::BTreeMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 
 /// One write of an object.
@@ -41,7 +39,7 @@ impl Written {
     /// Brings a Service back when the cache shows what was written for it, or will never do so.
     pub(super) fn watch<K>(&self, informer: &Informer<K>, queue: &WorkQueue<Key>)
     where
-        K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: kube::Resource + Clone + Codec + Send + Sync + 'static,
         K::DynamicType: Default,
     {
         let (written, q) = (self.clone(), queue.clone());

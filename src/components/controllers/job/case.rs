@@ -74,6 +74,8 @@ pub(super) struct Case<'a> {
     pub(super) terminating: usize,
     /// A rule said that the whole job has failed.
     pub(super) broken: Option<String>,
+    /// The job is being deleted, and its pods with it.
+    pub(super) is_going: bool,
     pub(super) plan: Plan,
 }
 
@@ -102,6 +104,7 @@ impl<'a> Case<'a> {
             active: pods.iter().filter(|p| is_active(p)).cloned().collect(),
             terminating: pods.iter().filter(|p| p.metadata.deletion_timestamp.is_some() && !ended(p)).count(),
             broken: None,
+            is_going: false,
             plan: Plan { status, ..Plan::default() },
         }
     }
@@ -117,10 +120,11 @@ impl<'a> Case<'a> {
         condition(&self.plan.status, "FailureTarget").is_some()
     }
 
+    /// A pod that goes together with its job has not failed before its phase says so.
     pub(super) fn has_failed(&self, pod: &Pod) -> bool {
         let going = pod.metadata.deletion_timestamp.is_some() && pods::phase(pod) != "Succeeded";
         let bound = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
-        let is_awaited = self.replaces_late() && bound && !self.fails();
+        let is_awaited = self.is_going || (self.replaces_late() && bound && !self.fails());
         pods::phase(pod) == "Failed" || (going && !is_awaited)
     }
 

@@ -47,6 +47,9 @@ pub(super) fn expiry(job: &Job, now: Timestamp) -> (bool, Option<Duration>) {
 /// `settled` false: the Job may have pods that the cache does not show yet. Ended pods are counted
 /// all the same, because that only writes down facts. No pod is made, and none is deleted unless
 /// the Job ends.
+///
+/// A Job that is being deleted makes no pod either, and keeps none. Its status stays true as long
+/// as a finalizer holds it: a pod that has ended is counted, one that runs is let go uncounted.
 pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: bool, now: Timestamp) -> Plan {
     let spec = job.spec.clone().unwrap_or_default();
     let status = job.status.clone().unwrap_or_default();
@@ -55,10 +58,9 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
         let (expired, again) = expiry(job, now);
         return Plan { release: held(), status, expired, again, ..Plan::default() };
     }
-    if job.metadata.deletion_timestamp.is_some() {
-        return Plan { release: held(), status, ..Plan::default() };
-    }
+    let is_going = job.metadata.deletion_timestamp.is_some();
     let mut case = Case::new(&spec, status, pods, memory, now);
+    case.is_going = is_going;
     case.count();
     case.remember_ends(memory.known.may_be_newer_than(&job.metadata.resource_version));
     case.start_or_resume();
@@ -67,17 +69,20 @@ pub(crate) fn decide(job: &Job, pods: &[Arc<Pod>], memory: &Memory, settled: boo
         Some(end) => case.finish(end, settled),
         None if !settled => {}
         None => {
-            case.manage();
+            if !is_going {
+                case.manage();
+            }
             if case.complete() {
                 let told = "Reached expected number of succeeded pods";
                 let end = End { good: true, reason: "CompletionsReached".into(), message: told.into() };
                 case.end_with(end, settled);
-            } else {
+            } else if !is_going {
                 case.tell_suspension();
             }
         }
     }
-    case.plan(settled)
+    let plan = case.plan(settled);
+    if is_going { Plan { release: held(), ..plan } } else { plan }
 }
 
 impl Case<'_> {
@@ -127,11 +132,11 @@ impl Case<'_> {
         self.plan.release = release;
     }
 
-    /// Pods that the controller has deleted itself have not failed.
-    /// `is_old`: the status may lack what was counted last.
+    /// Remembers when pods ended. The pause before the next pod depends on when the last ones
+    /// failed, and failed pods may be deleted by then (upstream: the back-off store). Pods that the
+    /// controller has deleted itself have not failed.
     ///
-    /// The pause before the next pod depends on when the last ones failed. Failed pods may be
-    /// deleted by then, so their ends are remembered here (upstream: the back-off store).
+    /// `is_old`: the status may lack what was counted last.
     fn remember_ends(&mut self, is_old: bool) {
         let has_ended = |p: &Pod| pods::phase(p) == "Succeeded" || self.has_failed(p);
         let ended = self.pods.iter().filter(|p| has_ended(p) && !self.memory.dismissed.contains(uid(p)));
@@ -216,7 +221,7 @@ impl Case<'_> {
         if self.suspended() {
             return;
         }
-        if condition(&self.plan.status, "Suspended").is_some() {
+        if !self.is_going && condition(&self.plan.status, "Suspended").is_some() {
             self.set("Suspended", "False", "JobResumed", "Job resumed");
             self.plan.told.push((false, "Resumed".into(), "Job resumed".into()));
             self.plan.status.start_time = None;
@@ -292,5 +297,34 @@ mod tests {
         let pods: Vec<Arc<Pod>> = w.pods.iter().cloned().map(Arc::new).collect();
         let told = decide(&w.job, &pods, &Memory::default(), false, w.now).status;
         assert_eq!((told.active, told.ready), (None, Some(0)));
+    }
+
+    /// Another controller's finalizer keeps the Job, and its pods run on. Upstream: `syncJob` calls
+    /// `manageJob` only for a Job without a `deletionTimestamp`, and writes the status in any case.
+    #[test]
+    fn a_job_that_is_being_deleted_makes_no_pods_and_counts_those_that_it_has() {
+        let mut w = World::new(json!({"completions": 3, "parallelism": 2, "backoffLimit": 0}));
+        w.settle();
+        w.end("p1", 0);
+        w.job.metadata.deletion_timestamp = Some(Time(w.now));
+        w.settle();
+        assert_eq!((w.counts().as_str(), w.made), ("1/1/0", 2));
+        assert!(w.pods.iter().all(|p| p.metadata.finalizers.is_none()), "no pod is kept");
+        w.end("p2", 0);
+        w.settle();
+        assert_eq!(w.counts(), "0/1/0", "it was let go while it ran");
+    }
+
+    /// As by `kubectl delete --cascade=foreground`, if the pod is seen to go first.
+    #[test]
+    fn a_pod_that_goes_with_its_job_has_not_failed() {
+        let mut w = World::new(json!({"completions": 1, "backoffLimit": 0}));
+        w.settle();
+        w.job.metadata.deletion_timestamp = Some(Time(w.now));
+        w.delete("p1", 30);
+        w.settle();
+        assert_eq!((w.counts().as_str(), w.conditions().len()), ("0/0/0", 0));
+        assert_eq!(w.job.status.as_ref().unwrap().terminating, Some(1));
+        assert!(w.pods[0].metadata.finalizers.is_none());
     }
 }

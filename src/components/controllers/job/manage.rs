@@ -63,7 +63,8 @@ impl Case<'_> {
         };
         let mut seen: BTreeSet<i32> = BTreeSet::new();
         if self.indexed {
-            // The oldest pod of an index stays; doubles, and indexes that are no more, go first.
+            // The most useful pod of an index stays. Doubles go first, and so do the pods of
+            // indexes that are no more.
             for pod in ranked.iter().rev() {
                 let index = index_of(pod).filter(|i| *i < self.completions && !self.done.contains(*i));
                 if index.is_none_or(|i| !seen.insert(i)) {

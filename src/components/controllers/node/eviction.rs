@@ -2,8 +2,9 @@
 //! a while only.
 
 use crate::error::Error;
-use crate::pods::node_of;
+use crate::pods::{node_of, phase};
 use crate::shared::{Shared, record};
+use crate::workload::still_there;
 use crate::write::unless_gone;
 use api::nodes::tolerates;
 use client::{Api, Change, Key, Outcome, Recorder, WorkQueue, reference};
@@ -81,17 +82,21 @@ pub(super) struct Disruption {
     pub failed: bool,
 }
 
+/// Does the pod's condition `DisruptionTarget` tell this reason?
+fn says_why(pod: &Pod, why: &Disruption) -> bool {
+    let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
+    conditions.any(|c| {
+        c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some(why.reason)
+    })
+}
+
 /// Writes down why a pod goes. A Job reads it: with `podFailurePolicy` such an end need not count.
 /// So a pod that had ended before its node went is not marked, as upstream: it ended by itself.
 /// Returns false if the pod is gone, or another one has its name.
 pub(super) async fn tell_why(api: &Api<Pod>, pod: &Pod, why: &Disruption) -> Result<bool, Error> {
-    let status = pod.status.clone().unwrap_or_default();
-    let known = |c: &PodCondition| {
-        c.type_ == "DisruptionTarget" && c.status == "True" && c.reason.as_deref() == Some(why.reason)
-    };
     let is_told = match why.failed {
-        true => matches!(status.phase.as_deref(), Some("Succeeded" | "Failed")),
-        false => status.conditions.iter().flatten().any(known),
+        true => matches!(phase(pod), "Succeeded" | "Failed"),
+        false => says_why(pod, why),
     };
     if is_told {
         return Ok(true);
@@ -233,6 +238,10 @@ impl Eviction {
             return Ok(Outcome::After(left));
         }
         let api = self.shared.config.client.caused_by(cause.clone()).within::<Pod>(&key.namespace);
+        // The condition brings the key back, and the cache may show it before the deletion.
+        if says_why(&pod, &BY_TAINT) && !still_there(&api, &pod.metadata).await? {
+            return Ok(Outcome::Done);
+        }
         if !tell_why(&api, &pod, &BY_TAINT).await? {
             return Ok(Outcome::Done);
         }
@@ -297,6 +306,29 @@ mod tests {
             .tell_of(serde_json::from_value(json!({"metadata": {"name": "n"}})).unwrap());
         eviction.sync(&key, &None).await.unwrap();
         assert!(eviction.stays.lock().is_empty(), "the taint is gone, and the count with it");
+    }
+
+    /// The first look has written the condition and deleted the pod; the cache shows the condition.
+    #[tokio::test]
+    async fn a_pod_that_is_going_already_is_not_evicted_a_second_time() {
+        for (going, deleted) in [(json!("2026-01-01T00:00:00Z"), 0), (serde_json::Value::Null, 1)] {
+            let server = Scripted::new(move |asked| {
+                let meta = json!({"name": "p", "uid": "u", "deletionTimestamp": going});
+                let found = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta});
+                (asked.line == "GET /api/v1/namespaces/d/pods/p").then(|| (200, found))
+            })
+            .await;
+            let eviction = eviction(&server, json!({"key": "mine", "effect": "NoExecute"}), json!([])).await;
+            let key = Key::new("d", "p");
+            let mut pod = Pod::clone(&eviction.shared.informer::<Pod>().get(&key).unwrap());
+            let told = json!({"type": "DisruptionTarget", "status": "True", "reason": BY_TAINT.reason});
+            pod.status = serde_json::from_value(json!({"conditions": [told]})).unwrap();
+            eviction.shared.informer::<Pod>().tell_of(pod);
+            assert_eq!(eviction.sync(&key, &None).await.unwrap(), Outcome::Done);
+            let mut lines = server.lines();
+            lines.retain(|line| line.starts_with("DELETE"));
+            assert_eq!(lines.len(), deleted, "{lines:?}");
+        }
     }
 
     /// Its kubelet says that the node is not ready, and minutes later it says nothing any more.

@@ -159,7 +159,8 @@ impl Worker {
             "metadata": {"uid": claim.metadata.uid, "annotations": notes},
             "spec": {"volumeName": name},
         });
-        unless_gone(claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
+        let stored =
+            unless_gone(claims.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)?;
         let spec = volume.spec.clone().unwrap_or_default();
         let status = PersistentVolumeClaimStatus {
             phase: Some("Bound".into()),
@@ -168,9 +169,13 @@ impl Worker {
             ..claim.status.clone().unwrap_or_default()
         };
         write::status(&claims, &claim.metadata, Guard::Uid, claim.status.as_ref(), &status).await?;
-        let event = Event::BindVolume { volume: name.to_string() };
-        let record = record(event, "persistentvolumeclaims", &key, &cause);
-        self.shared.tap(Component::PersistentVolumeController).emit(record);
+        // If it was Bound before, the cache is behind an earlier look, which has told of it.
+        let phase = stored.map(|claim| claim.status.and_then(|status| status.phase));
+        if phase.is_some_and(|phase| phase.as_deref() != Some("Bound")) {
+            let event = Event::BindVolume { volume: name.to_string() };
+            let record = record(event, "persistentvolumeclaims", &key, &cause);
+            self.shared.tap(Component::PersistentVolumeController).emit(record);
+        }
         Ok(Outcome::Done)
     }
 

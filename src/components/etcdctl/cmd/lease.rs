@@ -39,11 +39,11 @@ fn unanswered(fail: Fail) -> Fail {
 /// One call about leases. As with etcdctl, it has no limit.
 async fn ask_lease<Q, A>(ctx: &Ctx<'_>, path: &'static str, ask: Q) -> Result<A, Fail>
 where
-    Q: Message + Default + 'static,
+    Q: Message + Default + Clone + 'static,
     A: Message + Default + 'static,
 {
     let etcd = ctx.connect().await.map_err(unanswered)?;
-    etcd.call_without_limit(path, ask).await.map_err(unanswered)
+    etcd.repeat_without_limit(path, ask).await.map_err(unanswered)
 }
 
 /// Shows an answer whose JSON is not the message itself.

@@ -35,7 +35,7 @@ impl Session {
             let etcd = ctx.connect().await?;
             let ask = pb::LeaseGrantRequest { ttl, id: 0 };
             let granted: pb::LeaseGrantResponse =
-                etcd.call_without_limit("/etcdserverpb.Lease/LeaseGrant", ask).await?;
+                etcd.repeat_without_limit("/etcdserverpb.Lease/LeaseGrant", ask).await?;
             Ok::<_, Fail>((etcd, granted))
         };
         let (etcd, granted) = tokio::select! {
@@ -128,7 +128,7 @@ async fn show(ctx: &mut Ctx<'_>, answer: &pb::RangeResponse) -> Result<(), Fail>
 /// Reads a key that the session holds.
 async fn held(etcd: &Etcd, key: bytes::Bytes) -> Result<pb::RangeResponse, Fail> {
     let ask = pb::RangeRequest { key, ..Default::default() };
-    etcd.call_without_limit("/etcdserverpb.KV/Range", ask).await
+    etcd.repeat_without_limit("/etcdserverpb.KV/Range", ask).await
 }
 
 /// Returns the seconds of a session. As with etcd's client, 0 and less choose none.

@@ -34,7 +34,7 @@ pub(crate) async fn compaction(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
 
 async fn alarm(ctx: &mut Ctx<'_>, action: i32) -> Result<pb::AlarmResponse, Fail> {
     let ask = pb::AlarmRequest { action, ..Default::default() };
-    ctx.connect().await?.call("/etcdserverpb.Maintenance/Alarm", ask).await
+    ctx.connect().await?.repeat("/etcdserverpb.Maintenance/Alarm", ask).await
 }
 
 /// Returns what etcd calls a kind of alarm. As in Go, a number without a name stands for itself.
@@ -87,7 +87,7 @@ pub(crate) async fn disarm(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let mut ended = pb::AlarmResponse::default();
     for alarm in raised.alarms {
         let ask = pb::AlarmRequest { action: 2, member_id: alarm.member_id, alarm: alarm.alarm };
-        let answer: pb::AlarmResponse = etcd.call("/etcdserverpb.Maintenance/Alarm", ask).await?;
+        let answer: pb::AlarmResponse = etcd.repeat("/etcdserverpb.Maintenance/Alarm", ask).await?;
         ended.alarms.extend(answer.alarms);
     }
     show_alarms(ctx, ended).await
@@ -131,13 +131,13 @@ pub(crate) async fn move_leader(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     for endpoint in ctx.endpoints().await? {
         let etcd = ctx.member(&endpoint).await?;
         let status: pb::StatusResponse =
-            etcd.call("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}).await?;
+            etcd.repeat("/etcdserverpb.Maintenance/Status", pb::StatusRequest {}).await?;
         let me = status.header.map_or(0, |h| h.member_id);
         if status.leader != me {
             continue;
         }
         let ask = pb::MoveLeaderRequest { target_id };
-        let moved: pb::MoveLeaderResponse = etcd.call("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
+        let moved: pb::MoveLeaderResponse = etcd.repeat("/etcdserverpb.Maintenance/MoveLeader", ask).await?;
         return match ctx.out.format {
             Format::Json => ctx.out.json(&moved).await,
             Format::Simple => {

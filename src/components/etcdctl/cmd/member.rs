@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 pub(crate) async fn list(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let ask = pb::MemberListRequest { linearizable: !is_serializable(&ctx.given)? };
     let answer: pb::MemberListResponse =
-        ctx.connect().await?.call("/etcdserverpb.Cluster/MemberList", ask).await?;
+        ctx.connect().await?.repeat("/etcdserverpb.Cluster/MemberList", ask).await?;
     let row = |m: &pb::Member| {
         // one that has never spoken has no name
         let status = if m.name.is_empty() { "unstarted" } else { "started" };
@@ -184,7 +184,7 @@ pub(crate) async fn status(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "status", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::StatusRequest {};
         let etcd = ctx.member(endpoint).await?;
-        etcd.call::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
+        etcd.repeat::<_, pb::StatusResponse>("/etcdserverpb.Maintenance/Status", ask).await
     })
     .await?;
     let rows: Vec<Vec<String>> =
@@ -218,7 +218,7 @@ pub(crate) async fn hashkv(ctx: &mut Ctx<'_>) -> Result<(), Fail> {
     let (answers, failed) = each(ctx, "hash", async |ctx: &Ctx<'_>, endpoint: &str| {
         let ask = pb::HashKvRequest { revision };
         let etcd = ctx.member(endpoint).await?;
-        etcd.call::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
+        etcd.repeat::<_, pb::HashKvResponse>("/etcdserverpb.Maintenance/HashKV", ask).await
     })
     .await?;
     let row = |(endpoint, h): &(String, pb::HashKvResponse)| {
@@ -258,13 +258,21 @@ struct Health {
     error: String,
 }
 
-/// A linearizable read: only a member that a majority follows can answer it. A member with an alarm
-/// is not healthy.
+/// Judges the answer to a linearizable read: only a member that a majority follows can answer it.
+/// As with etcdctl, a refusal for want of rights is such an answer.
+fn has_agreed(answer: Result<pb::RangeResponse, Fail>) -> Result<(), Fail> {
+    match answer {
+        Err(fail) if fail.text != "etcdserver: permission denied" => Err(fail),
+        _ => Ok(()),
+    }
+}
+
+/// Asks whether a member can commit. One with an alarm is not healthy.
 async fn ask_health(ctx: &Ctx<'_>, endpoint: &str) -> Result<(), Fail> {
     let etcd = ctx.member(endpoint).await?;
-    etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await?;
+    has_agreed(etcd.range(pb::RangeRequest { key: "health".into(), ..Default::default() }).await)?;
     let ask = pb::AlarmRequest::default();
-    let answer = etcd.call::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
+    let answer = etcd.repeat::<_, pb::AlarmResponse>("/etcdserverpb.Maintenance/Alarm", ask).await;
     let alarms = answer.map_err(|_| Fail::new(FAILED, "Unable to fetch the alarm list"))?.alarms;
     if alarms.is_empty() {
         return Ok(());
@@ -344,6 +352,16 @@ mod tests {
     fn a_time_of_minutes_is_told_in_minutes() {
         assert_eq!(took(Duration::from_millis(90_500)), "1m30.5s");
         assert_eq!(took(Duration::from_micros(1_234)), "1.234ms");
+    }
+
+    /// As `epHealthCommandFunc` of etcdctl 3.6, for an etcd with users.
+    #[test]
+    fn a_member_that_refuses_the_key_is_healthy() {
+        let refused = |text: &str| Err(Fail::new(FAILED, text));
+        assert_eq!(has_agreed(refused("etcdserver: permission denied")), Ok(()));
+        assert_eq!(has_agreed(Ok(Default::default())), Ok(()));
+        let late = "context deadline exceeded";
+        assert_eq!(has_agreed(refused(late)), Err(Fail::new(FAILED, late)));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Programs that verbs run: `watch KEY -- PROGRAM`, `lock NAME PROGRAM`.
 
-use api::gostr::quote;
+use api::gostr::{io_error, quote};
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{ExitStatus, Stdio};
@@ -41,16 +41,17 @@ pub(crate) fn check(program: &str, ended: io::Result<ExitStatus>) -> Result<(), 
     }
 }
 
+/// Returns why a program did not start. Go looks for a name without a slash in `$PATH`, and passes
+/// over files there that cannot be executed.
 fn not_started(program: &str, error: &io::Error) -> String {
-    let reason = match error.kind() {
-        io::ErrorKind::NotFound if !program.contains('/') => {
-            return format!("exec: {}: executable file not found in $PATH", quote(program));
+    let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
+    match program {
+        "" => "exec: no command".into(),
+        name if is_absent && !name.contains('/') => {
+            format!("exec: {}: executable file not found in $PATH", quote(name))
         }
-        io::ErrorKind::NotFound => "no such file or directory".into(),
-        io::ErrorKind::PermissionDenied => "permission denied".into(),
-        _ => error.to_string(),
-    };
-    format!("fork/exec {program}: {reason}")
+        path => format!("fork/exec {path}: {}", io_error(error)),
+    }
 }
 
 /// Returns the name that Go gives a signal (`syscall.Signal` on Linux).
@@ -98,6 +99,19 @@ mod tests {
         assert_eq!(run(&["sh", "-c", "read line"]).await, failed(Some(1), "exit status 1"), "no input");
         let none = "exec: \"no-such-program\": executable file not found in $PATH";
         assert_eq!(run(&["no-such-program"]).await, failed(None, none));
-        assert_eq!(run(&["/no/such"]).await, failed(None, "fork/exec /no/such: no such file or directory"));
+        for (program, text) in [
+            ("", "exec: no command"),
+            ("/no/such", "fork/exec /no/such: no such file or directory"),
+            ("/dev/null/x", "fork/exec /dev/null/x: not a directory"),
+            ("/dev/null", "fork/exec /dev/null: permission denied"),
+        ] {
+            assert_eq!(run(&[program]).await, failed(None, text));
+        }
+        let large = "x".repeat(1 << 20);
+        let ended = run(&["/bin/sh", "-c", large.as_str()]).await;
+        assert_eq!(ended, failed(None, "fork/exec /bin/sh: argument list too long"));
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let none = "exec: \"nx\": executable file not found in $PATH";
+        assert_eq!(not_started("nx", &denied), none, "a file in $PATH that is no program");
     }
 }

@@ -346,6 +346,7 @@ async fn a_member_that_does_not_answer_is_told_once() {
     let lines: Vec<bool> = ended.stderr.lines().map(told).collect();
     assert_eq!((ended.code, lines), (1, vec![true, true]), "{}", ended.stderr);
     assert_eq!(ended.stdout, "null\n", "as Go writes a list of nothing");
+    assert!(ended.stderr.contains("127.0.0.1:1 cannot be reached: Connection refused)"), "{}", ended.stderr);
     let ended = etcdctl(&preset, &["endpoint", "health", "--cluster"]).await;
     let told = "Error: failed to fetch endpoints from etcd cluster member list: ";
     assert!(ended.code == 1 && ended.stderr.starts_with(told), "{}", ended.stderr);

@@ -1,6 +1,8 @@
-//! Locks, elections, and the leases that keep them.
+//! Locks, elections, and the leases that keep them; connections that are lost.
 
 use super::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_held_is_let_go_of_when_it_is_interrupted() {
@@ -83,4 +85,42 @@ async fn a_lease_may_last_longer_than_any_calendar() {
     let target = wire::Target::of(&given, store.preset.clone()).unwrap();
     let etcd = wire::Etcd::connect(&target, PATIENCE).await.unwrap();
     drop(etcd.keep_alive(1, Duration::MAX));
+}
+
+/// Breaks each connection once a client has begun HTTP/2, and counts them.
+async fn breaking(broken: Arc<AtomicUsize>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            if stream.read_exact(&mut [0; 24]).await.is_ok() {
+                broken.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    });
+    endpoint
+}
+
+/// As etcd's client (`retry.go`): a write may have been carried out, so it is not sent again.
+#[tokio::test]
+async fn what_may_be_done_twice_is_asked_of_the_next_member() {
+    for (words, want) in [
+        (&["get", "a"][..], [1, 1]),
+        (&["lease", "grant", "60"], [1, 1]),
+        (&["member", "list"], [1, 1]),
+        (&["alarm", "list"], [1, 1]),
+        (&["lease", "list"], [1, 1]),
+        (&["lock", "l"], [1, 1]),
+        (&["put", "a", "1"], [1, 0]),
+        (&["del", "a"], [1, 0]),
+    ] {
+        let broken = [(); 2].map(|()| Arc::new(AtomicUsize::new(0)));
+        let mut preset = Preset::default();
+        for broken in &broken {
+            preset.endpoints.push(breaking(broken.clone()).await);
+        }
+        let ended = etcdctl(&preset, words).await;
+        assert!(ended.code != 0 && ended.stderr.contains("the connection is lost"), "{words:?}: {ended:?}");
+        assert_eq!(broken.map(|broken| broken.load(Ordering::Relaxed)), want, "{words:?}");
+    }
 }

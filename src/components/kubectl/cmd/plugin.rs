@@ -6,8 +6,7 @@ use crate::error::{Fail, text};
 use crate::output::Output;
 use crate::table;
 use crate::table::Verb;
-use api::gostr::quote;
-use nix::errno::Errno;
+use api::gostr::{io_error, quote};
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::ExitStatusExt;
@@ -158,7 +157,7 @@ pub(crate) async fn run(
     }
     // As Go's: no shell reads a plugin that has no `#!`.
     let is_prepared = linux::process::start_by_execve(&mut command);
-    is_prepared.map_err(|error| Fail::Plain(format!("Error: {}", in_words_of_go(&error))))?;
+    is_prepared.map_err(|error| Fail::Plain(format!("Error: {}", io_error(&error))))?;
     let mut command = tokio::process::Command::from(command);
     command.kill_on_drop(true);
     output.flush().await;
@@ -172,7 +171,7 @@ pub(crate) async fn run(
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(Fail::Exit(code_of(status))),
-        Err(error) => Err(Fail::Plain(format!("Error: {}", in_words_of_go(&error)))),
+        Err(error) => Err(Fail::Plain(format!("Error: {}", io_error(&error)))),
     }
 }
 
@@ -180,12 +179,6 @@ pub(crate) async fn run(
 /// that ends it: SIGKILL is 137.
 fn code_of(status: ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1)
-}
-
-/// An error of the kernel as Go words it: `exec format error`.
-fn in_words_of_go(error: &std::io::Error) -> String {
-    let named = error.raw_os_error().map(|number| Errno::from_raw(number).desc().to_lowercase());
-    named.unwrap_or_else(|| error.to_string())
 }
 
 /// Runs a program whose streams are pipes, gives it `input` and writes to `output` what it says.

@@ -214,11 +214,11 @@ pub(super) fn class(text: &mut Text, class: &Value) {
     let options: Vec<&str> = value::list(class, "mountOptions").iter().filter_map(Value::as_str).collect();
     text.line(0, if options.is_empty() { "MountOptions:\t<none>" } else { "MountOptions:" });
     options.iter().for_each(|o| text.line(1, o));
-    if !part("reclaimPolicy").is_empty() {
-        text.field(0, "ReclaimPolicy", part("reclaimPolicy"));
-    }
-    if !part("volumeBindingMode").is_empty() {
-        text.field(0, "VolumeBindingMode", part("volumeBindingMode"));
+    // An empty policy is a policy: the API stores it.
+    for (title, field) in [("ReclaimPolicy", "reclaimPolicy"), ("VolumeBindingMode", "volumeBindingMode")] {
+        if class[field].is_string() {
+            text.field(0, title, part(field));
+        }
     }
     if class["allowedTopologies"].is_array() {
         topologies(text, value::list(class, "allowedTopologies"));
@@ -254,6 +254,15 @@ mod tests {
         let mut text = Text::default();
         class(&mut text, &json!({"metadata": {"name": "c"}}));
         assert!(!text.plain().contains("AllowedTopologies"));
+    }
+
+    #[test]
+    fn a_class_tells_an_empty_policy_too() {
+        for (class_of, told) in [(json!({}), false), (json!({"reclaimPolicy": ""}), true)] {
+            let mut text = Text::default();
+            class(&mut text, &class_of);
+            assert_eq!(text.plain().contains("ReclaimPolicy:"), told, "{class_of}");
+        }
     }
 
     #[test]

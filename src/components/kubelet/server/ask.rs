@@ -23,10 +23,20 @@ pub(super) struct Ask {
     /// Whether its exit code is the answer. An attachment ends well however the process ends: that
     /// is in the pod's status.
     pub(super) verdict: bool,
-    /// Hears of the exit code.
-    pub(super) told: Option<Box<(Tap, ObjectRef, Option<Cause>)>>,
+    /// What the record of its end says; `None` if there is none.
+    pub(super) told: Option<Box<Told>>,
     /// Where a command needs a place once its client has left.
     pub(super) left: LeftPlaces,
+}
+
+/// The record of a command that ends, but for its exit code.
+#[derive(Clone)]
+pub(super) struct Told {
+    pub(super) tap: Tap,
+    pub(super) pod: ObjectRef,
+    pub(super) cause: Option<Cause>,
+    /// When the request came.
+    pub(super) began: clock::Instant,
 }
 
 /// Commands of one kubelet that go on although their clients have left, at a time. API servers do
@@ -67,10 +77,10 @@ pub(super) fn streams(query: &Query) -> Result<[bool; 3], &'static str> {
 impl Ask {
     /// What the client is told at the end, if anything.
     pub(super) fn answer(&self, protocol: &str, exit: Result<i32, String>) -> Option<Vec<u8>> {
-        if let Some((tap, pod, cause)) = self.told.as_deref() {
+        if let Some(Told { tap, pod, cause, began }) = self.told.as_deref() {
             // As a shell calls what it cannot run.
             let exit = exit.as_ref().copied().unwrap_or(126);
-            let record = Record::new(Event::Exec { exit }).cause(cause.clone());
+            let record = Record::new(Event::Exec { exit }).cause(cause.clone()).took(began.elapsed());
             tap.emit(Record { object: Some(pod.clone()), ..record });
         }
         exit_status(protocol, exit.map(|code| if self.verdict { code } else { 0 }))
@@ -159,6 +169,25 @@ mod tests {
         let ends = futures::future::join_all(go_on).await;
         assert_eq!(ends.iter().filter(|end| **end < LAST_INPUT).count(), 3);
         assert_eq!(left.0.available_permits(), LEFT_MAX, "their places are free again");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_record_of_a_command_says_how_long_it_took() {
+        let (tap, began) = (Tap::new(), clock::Instant::now());
+        let told = Told { tap: tap.clone(), pod: ObjectRef::new("pods", "shop", "web"), cause: None, began };
+        let ask = Ask {
+            stdin: false,
+            stdout: true,
+            stderr: false,
+            tty: false,
+            verdict: true,
+            told: Some(Box::new(told)),
+            left: LeftPlaces::default(),
+        };
+        clock::pause(Duration::from_secs(3)).await;
+        assert!(ask.answer(OLDEST, Ok(7)).is_some());
+        let record = tap.since(0).remove(0);
+        assert_eq!((&record.event, record.took_us), (&Event::Exec { exit: 7 }, 3_000_000));
     }
 
     #[test]

@@ -350,8 +350,9 @@ async fn serve(
                     // Which request led here, the API server says.
                     let cause =
                         request.headers().get(CAUSE_HEADER).and_then(|v| v.to_str().ok()?.parse().ok());
-                    let about = ObjectRef::new("pods", *namespace, *pod);
-                    Box::new((kubelet.config.tap.clone(), about, cause))
+                    let pod = ObjectRef::new("pods", *namespace, *pod);
+                    let (tap, began) = (kubelet.config.tap.clone(), clock::Instant::now());
+                    Box::new(ask::Told { tap, pod, cause, began })
                 }),
             };
             let runtime = kubelet.config.runtime.clone();

@@ -1,5 +1,6 @@
 //! The patch that writes a pod's status, and whether one has to be written. Pure.
 
+use client::Codec;
 use k8s_openapi::api::core::v1::PodStatus;
 use serde_json::Value;
 
@@ -21,7 +22,7 @@ const CLEARED: [&str; 10] = [
 ];
 
 fn value_of(status: &PodStatus) -> Value {
-    serde_json::to_value(status).unwrap_or_default()
+    status.encode().unwrap_or_default()
 }
 
 /// Returns the JSON merge patch (RFC 7386) of a pod's status from the stored one to the new one. A

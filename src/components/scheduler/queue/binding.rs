@@ -3,7 +3,7 @@
 
 use super::{SCHEDULER_ERROR, Scheduler, is_pending, requests};
 use crate::volumes::{Choice, Open};
-use client::{Key, is_code, reference};
+use client::{Codec, Key, is_code, reference};
 use k8s_openapi::api::core::v1::{Binding, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use std::sync::Arc;
@@ -102,7 +102,7 @@ impl Scheduler {
         }
         let binding = binding(pod, key, node, version);
         let api = client.within::<Pod>(&key.namespace);
-        let body = serde_json::to_vec(&binding)?;
+        let body = binding.encode()?.to_string().into_bytes();
         let request = http::Request::post(format!("{}/binding", api.path(&key.name)))
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)?;

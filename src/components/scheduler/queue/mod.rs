@@ -265,8 +265,8 @@ impl Scheduler {
             self.forget_refusals(&key);
             return Ok(Outcome::Done);
         };
-        // Its binding is on its way, or the cache has not seen the pod yet: then its change is about
-        // to be handled, which puts the pod into the queue again.
+        // Its binding is on its way, or the cache has not seen the pod yet: then its change is
+        // about to be handled, which puts the pod into the queue again.
         if self.cache.has_assumed(&key, &pod) || !self.cache.has_seen(&key, &pod) {
             return Ok(Outcome::Done);
         }

@@ -1,6 +1,7 @@
 //! A local cache of one kind, kept up to date by a [`Reflector`].
 
 use super::api_client::Client;
+use super::codec::Codec;
 use super::item::{Item, Key, Undecodable};
 use super::objects::Api;
 use super::recorder::Recorder;
@@ -10,9 +11,7 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
-use serde::de::DeserializeOwned;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Debug;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -172,7 +171,7 @@ where
 
 impl<K> Informer<K>
 where
-    K: kube::Resource + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: kube::Resource + Clone + Codec + Send + Sync + 'static,
     K::DynamicType: Default,
 {
     /// Watches all objects of the kind in all namespaces.

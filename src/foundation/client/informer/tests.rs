@@ -1,6 +1,7 @@
 //! Caches: lists that fail, objects that cannot be decoded, handlers that panic or end.
 
 use super::*;
+use crate::raw::Raw;
 use crate::testing::Scripted;
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
@@ -14,6 +15,11 @@ fn map(name: &str, uid: &str, rv: &str) -> ConfigMap {
     map.metadata.uid = Some(uid.into());
     map.metadata.resource_version = Some(rv.into());
     map
+}
+
+/// The same as the server sends it.
+fn raw(name: &str) -> Raw {
+    Raw::from(map(name, "1", "1").encode().unwrap())
 }
 
 #[tokio::test]
@@ -73,7 +79,7 @@ async fn lists_whose_second_page_fails_are_asked_for_less_and_less_often() {
     let counted = times.clone();
     let failures = futures::stream::iter(std::iter::repeat_with(move || {
         *counted.lock() += 1;
-        let page = watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
+        let page = watcher::Event::InitApply(raw("a"));
         let error = kube::Error::Service("nobody listens any more".into());
         [Ok(watcher::Event::Init), Ok(page), Err(watcher::Error::InitialListFailed(error))]
     }))
@@ -133,10 +139,7 @@ async fn a_server_that_says_when_to_come_again_is_not_asked_before() {
 #[tokio::test(start_paused = true)]
 async fn a_watch_that_brings_something_begins_with_the_shortest_pause() {
     let failed = || Err(watcher::Error::WatchError(Box::default()));
-    let events = (0..20).flat_map(move |n| {
-        let object = map(&format!("m{n}"), "u", "1");
-        [Ok(watcher::Event::Apply(Item::Decoded(object))), failed()]
-    });
+    let events = (0..20).flat_map(move |n| [Ok(watcher::Event::Apply(raw(&format!("m{n}")))), failed()]);
     let informer = Informer::<ConfigMap>::new(Box::new(|_| {}));
     let began = clock::Instant::now();
     informer.follow(Reflector::over("t", futures::stream::iter(events))).await;
@@ -151,7 +154,7 @@ async fn lists_are_counted_when_they_are_asked_for_and_told_when_they_are_comple
     let (log, known) = (told.clone(), informer.clone());
     informer.on_list(move |list| log.lock().push((list, known.list().len())));
     let asked = informer.clone();
-    let item = || watcher::Event::InitApply(Item::Decoded(map("a", "1", "1")));
+    let item = || watcher::Event::InitApply(raw("a"));
     let failed = || Err(watcher::Error::WatchError(Box::default()));
     // The second list fails. When the third one is asked for, it has begun, and is not
     // complete.

@@ -1,6 +1,7 @@
 //! Connections: mutual TLS, then HTTP/2, the only version of HTTP that is spoken here.
 
 use super::face::Face;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use linux::callers::{Bounds, Callers};
@@ -36,8 +37,14 @@ const FIRST_CALL: Duration = Duration::from_secs(60);
 /// The port has an eighth of the descriptors. Half of them are for connections whose clients have
 /// not shown a certificate yet, of which the oldest makes room for a new one; the other half is for
 /// clients, and one beyond it is refused.
-pub async fn serve(face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {
-    serve_at_most(descriptors::connections(descriptors::limit(), 8, 1), face, listener, tls).await;
+pub fn serve(
+    face: Arc<Face>,
+    listener: TcpListener,
+    tls: Arc<rustls::ServerConfig>,
+) -> BoxFuture<'static, ()> {
+    Box::pin(async move {
+        serve_at_most(descriptors::connections(descriptors::limit(), 8, 1), face, listener, tls).await;
+    })
 }
 
 async fn serve_at_most(most: usize, face: Arc<Face>, listener: TcpListener, tls: Arc<rustls::ServerConfig>) {

@@ -9,6 +9,7 @@ use super::member::{Backend, Pending, Status, member_id};
 use super::question::Question;
 use super::waiting::Waiting;
 use bytes::Bytes;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use parking_lot::Mutex;
 use raft::disk::{Disk, RealDisk};
 use raft::driver::{self, Driver, Handle, Link, LogNews, NoLink, Options};
@@ -172,7 +173,11 @@ impl Server {
     /// - `Failed` if the only member's log failed for good before that read was answered, e.g. at a
     ///   sync. `Ended` says nothing about the data; after `Failed` it is not known what of the last
     ///   write is on the disk.
-    pub async fn start(config: Config) -> Result<Server, StartError> {
+    pub fn start(config: Config) -> BoxFuture<'static, Result<Server, StartError>> {
+        Box::pin(Server::open(config))
+    }
+
+    async fn open(config: Config) -> Result<Server, StartError> {
         let Config { name, initial_cluster, tap, rng, link, .. } = config;
         if !initial_cluster.contains(&name) {
             return Err(StartError::NotAMember { name, cluster: initial_cluster });
@@ -198,7 +203,9 @@ impl Server {
         };
         let (callers, records) = (waiting.clone(), tap.clone());
         let on_news = Box::new(move |news: LogNews| handle_log_news(news, &callers, &records));
-        let opened = tokio::task::spawn_blocking(move || Driver::start(options, applier, on_news)).await;
+        let span = tracing::Span::current(); // of the component: the member's threads log in it
+        let start = move || span.in_scope(|| Driver::start(options, applier, on_news));
+        let opened = tokio::task::spawn_blocking(start).await;
         let (driver, torn) = match opened {
             Ok(opened) => opened?,
             Err(_) => return Err(StartError::Ended(Error::Stopped)), // the runtime is shutting down
@@ -244,11 +251,13 @@ impl Server {
 
     /// Waits until the member has ended. Unless it was stopped or killed, one of its threads has
     /// panicked: it has to be started again.
-    pub async fn ended(&self) {
-        let ended = self.driver.lock().as_ref().map(Driver::ended);
-        if let Some(ended) = ended {
-            ended.await;
-        }
+    pub fn ended(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            let ended = self.driver.lock().as_ref().map(Driver::ended);
+            if let Some(ended) = ended {
+                ended.await;
+            }
+        })
     }
 
     /// A leader that stops hands over first, as etcd does: the others need not notice its silence.
@@ -266,11 +275,15 @@ impl Server {
 
     /// Hands leadership over, finishes what the log was given, ends watches and waiting requests
     /// with `Stopped`, frees the directory.
-    pub async fn stop(&self) {
-        self.hand_over().await;
-        if let Some(driver) = self.take() {
-            let _ = tokio::task::spawn_blocking(move || driver.stop()).await; // fails only with the runtime
-        }
+    pub fn stop(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.hand_over().await;
+            if let Some(driver) = self.take() {
+                let span = tracing::Span::current();
+                let stop = move || span.in_scope(|| driver.stop());
+                let _ = tokio::task::spawn_blocking(stop).await; // fails only with the runtime
+            }
+        })
     }
 
     /// Ends the member without finishing anything, as `kill -9` would. Returns at once: its threads

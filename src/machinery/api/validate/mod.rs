@@ -20,6 +20,10 @@ use std::collections::{BTreeSet, HashSet};
 
 const FINALIZERS: &str = "metadata.finalizers";
 const OWNERS: &str = "metadata.ownerReferences";
+const MANAGERS: &str = "metadata.managedFields";
+/// Bytes of a manager's name, and of the subresource through which it writes.
+const MANAGER_MAX: usize = 128;
+const SUBRESOURCE_MAX: usize = 256;
 
 /// All of a new object.
 pub fn create(kind: &Kind, object: &Value) -> Errors {
@@ -52,6 +56,7 @@ pub fn update(kind: &Kind, new: &Value, old: &Value) -> Errors {
         return errors;
     }
     metadata(kind, new, &mut errors);
+    managers(new, old, &mut errors);
     no_new_finalizers(new, old, &mut errors);
     for path in kind.immutable {
         if !equality::equal_in(kind, path, at(new, path), at(old, path)) {
@@ -112,6 +117,25 @@ pub fn metadata_update(kind: &Kind, new: &Value, old: &Value) -> Errors {
         no_new_finalizers(new, old, &mut errors);
     }
     errors
+}
+
+/// Checks the managers of fields, which a client may set; those that are stored stay as they are
+/// (`ValidateManagedFields` upstream).
+fn managers(new: &Value, old: &Value, errors: &mut Errors) {
+    let known = list(old, MANAGERS);
+    for (i, entry) in list(new, MANAGERS).iter().enumerate().filter(|(_, entry)| !known.contains(entry)) {
+        let (field, manager) = (format!("{MANAGERS}[{i}].manager"), text(entry, "manager"));
+        if manager.len() > MANAGER_MAX {
+            errors.too_long(field.clone(), MANAGER_MAX);
+        }
+        if let Some((at, c)) = manager.char_indices().find(|(_, c)| !gostr::is_print(*c)) {
+            let why = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+            errors.invalid_text(field, manager, &why);
+        }
+        if text(entry, "subresource").len() > SUBRESOURCE_MAX {
+            errors.too_long(format!("{MANAGERS}[{i}].subresource"), SUBRESOURCE_MAX);
+        }
+    }
 }
 
 /// An object that is being deleted gets no more finalizers.
@@ -283,6 +307,31 @@ mod tests {
             told("ConfigMap", "foregroundDeletions"),
             [format!("metadata.finalizers[0]: Invalid value: \"foregroundDeletions\": {why}")]
         );
+    }
+
+    #[test]
+    fn the_name_of_a_manager_is_judged_once() {
+        let kind = crate::kinds::find("", "v1", "ConfigMap").unwrap();
+        let map = |manager: &str, subresource: &str| {
+            let entry = json!({"manager": manager, "operation": "Update", "apiVersion": "v1",
+                "subresource": subresource, "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}});
+            json!({"metadata": {"name": "a", "namespace": "d", "managedFields": [entry]}})
+        };
+        let told = |new: &Value, old: &Value| {
+            let errors = update(kind, new, old);
+            errors.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let old = map("kubectl", "");
+        assert_eq!(told(&map(&"m".repeat(128), &"s".repeat(256)), &old), [""; 0]);
+        let long = map(&"m".repeat(129), &"s".repeat(257));
+        let wanted = [
+            "metadata.managedFields[0].manager: Too long: may not be more than 128 bytes",
+            "metadata.managedFields[0].subresource: Too long: may not be more than 256 bytes",
+        ];
+        assert_eq!(told(&long, &old), wanted);
+        assert_eq!(told(&long, &long), [""; 0], "it is stored already");
+        let wanted = r#"metadata.managedFields[0].manager: Invalid value: "a\x01": invalid character U+0001 (at position 1)"#;
+        assert_eq!(told(&map("a\u{1}", ""), &old), [wanted]);
     }
 
     /// What is wrong with the metadata of a new object of this kind.

@@ -16,10 +16,12 @@ use nix::unistd::Pid;
 use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::future::poll_fn;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::rc::Rc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
@@ -304,7 +306,15 @@ async fn connection(
             ended = connection.as_mut() => ended,
             _ = stopping.wait_for(|stop| *stop) => {
                 connection.as_mut().graceful_shutdown();
-                connection.await
+                // Between two requests it ends at once: then the last body was read to its end.
+                let polled = poll_fn(|cx| Poll::Ready(connection.as_mut().poll(cx))).await;
+                match polled {
+                    Poll::Ready(ended) => {
+                        has_body.set(false);
+                        ended
+                    }
+                    Poll::Pending => connection.await,
+                }
             }
         }
     };
@@ -365,8 +375,8 @@ mod tests {
     use super::*;
     use tokio::io::AsyncWriteExt;
 
-    /// A client, and the server's side of its connection.
-    async fn connected() -> (TcpStream, impl Future<Output = ()>) {
+    /// A client, what ends the server, and the server's side of the connection.
+    async fn connected() -> (TcpStream, watch::Sender<bool>, impl Future<Output = ()>) {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let client = TcpStream::connect(address).await.unwrap();
@@ -374,17 +384,14 @@ mod tests {
         let nowhere = config::Server { root: "/nowhere".into(), ..config::Server::default() };
         let server = config::Server { listens: vec![(address, false)], ..nowhere };
         let config = Rc::new(Config { servers: vec![server], files: Vec::new() });
-        let serving = async move {
-            let (_stop, stopping) = watch::channel(false);
-            connection(config, address, stream, peer, stopping).await;
-        };
-        (client, serving)
+        let (stop, stopping) = watch::channel(false);
+        (client, stop, connection(config, address, stream, peer, stopping))
     }
 
     /// Python's client reads nothing before it has sent all.
     #[tokio::test]
     async fn a_client_that_sends_all_of_a_refused_body_reads_why() {
-        let (mut client, serving) = connected().await;
+        let (mut client, _stop, serving) = connected().await;
         let asking = async move {
             let body = vec![b'a'; 16 * 1024 * 1024];
             let head = format!("POST / HTTP/1.1\r\nHost: web\r\nContent-Length: {}\r\n\r\n", body.len());
@@ -398,10 +405,27 @@ mod tests {
         assert!(said.starts_with("HTTP/1.1 413 "), "{said}");
     }
 
+    /// The pod would end so much later.
+    #[tokio::test]
+    async fn a_client_between_two_requests_does_not_hold_up_the_end() {
+        let (mut client, stop, serving) = connected().await;
+        let asking = async move {
+            let request = b"POST / HTTP/1.1\r\nHost: web\r\nContent-Length: 2\r\n\r\nhi";
+            client.write_all(request).await.unwrap();
+            let mut said = [0; 12];
+            client.read_exact(&mut said).await.unwrap();
+            stop.send(true).unwrap();
+            (client, said) // it stays connected
+        };
+        let ending = tokio::time::timeout(LINGERING.1 / 2, serving);
+        let (ended, (_client, said)) = tokio::join!(ending, asking);
+        assert_eq!((ended, &said), (Ok(()), b"HTTP/1.1 405"));
+    }
+
     /// `curl -sI web | grep ^Server` finds it.
     #[tokio::test]
     async fn headers_begin_with_large_letters() {
-        let (mut client, serving) = connected().await;
+        let (mut client, _stop, serving) = connected().await;
         client.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         client.shutdown().await.unwrap();
         serving.await;

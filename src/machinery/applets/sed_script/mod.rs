@@ -48,6 +48,8 @@ struct Words {
     files: Vec<usize>,
     /// Whether the patterns are extended ones.
     is_extended: bool,
+    /// Whether the files are changed in place.
+    is_in_place: bool,
     /// Whether `-z` is given.
     has_null_data: bool,
 }
@@ -60,6 +62,8 @@ pub(crate) struct Call {
     pub(crate) refers_back: bool,
     /// Whether `-z` is given, which uutils' sed takes and does not heed.
     pub(crate) has_null_data: bool,
+    /// Whether the files are changed in place.
+    pub(crate) is_in_place: bool,
     /// The numbers of the arguments that name files to read.
     pub(crate) files: Vec<usize>,
 }
@@ -94,7 +98,7 @@ fn unreadable(name: &OsStr) -> Option<io::Error> {
 /// Returns a call of `sed` with each script adapted.
 pub(crate) fn adapted(args: Vec<OsString>) -> Call {
     let mut words: Vec<Option<String>> = args.iter().map(|arg| arg.to_str().map(str::to_string)).collect();
-    let Words { scripts, files, is_extended, has_null_data } = told_apart(&words);
+    let Words { scripts, files, is_extended, is_in_place, has_null_data } = told_apart(&words);
     let (mut continues, mut refers_back) = (false, false);
     for place in scripts {
         let Some(script) = take_script(&mut words, place) else { continue };
@@ -108,7 +112,7 @@ pub(crate) fn adapted(args: Vec<OsString>) -> Call {
         }
     }
     let args = args.into_iter().zip(words).map(|(arg, word)| word.map_or(arg, OsString::from)).collect();
-    Call { args, refers_back, has_null_data, files }
+    Call { args, refers_back, has_null_data, is_in_place, files }
 }
 
 /// Takes a script out of its argument. The text of a file is taken in place of the file's name, and
@@ -134,7 +138,8 @@ fn take_script(words: &mut [Option<String>], place: Place) -> Option<String> {
 
 /// Tells scripts, files and options apart.
 fn told_apart(words: &[Option<String>]) -> Words {
-    let Words { mut scripts, mut files, mut is_extended, mut has_null_data } = Words::default();
+    let Words { mut scripts, mut files, mut is_extended, mut is_in_place, mut has_null_data } =
+        Words::default();
     let mut at = 1;
     while let Some(word) = words.get(at) {
         let word = word.as_deref().unwrap_or_default();
@@ -144,6 +149,7 @@ fn told_apart(words: &[Option<String>]) -> Words {
         } else if let Some(long) = word.strip_prefix("--") {
             let (name, has_value) = long.split_once('=').map_or((long, false), |(name, _)| (name, true));
             is_extended |= begins("regexp-extended", name);
+            is_in_place |= begins("in-place", name);
             has_null_data |= begins("null-data", name);
             // The second name is GNU's.
             let is_file = begins("script-file", name) || name == "file";
@@ -160,6 +166,7 @@ fn told_apart(words: &[Option<String>]) -> Words {
             if let Some(last) = last {
                 let (letter, is_apart) = (letters.as_bytes()[last], last + 1 == letters.len());
                 let is_file = letter == b'f';
+                is_in_place |= letter == b'i';
                 let (value, start) = if is_apart { (at + 1, 0) } else { (at, "-".len() + last + 1) };
                 scripts.extend((is_file || letter == b'e').then_some(Place { at: value, start, is_file }));
                 at += usize::from(is_apart && letter != b'i');
@@ -172,7 +179,7 @@ fn told_apart(words: &[Option<String>]) -> Words {
     if scripts.is_empty() && !files.is_empty() {
         scripts.push(Place { at: files.remove(0), start: 0, is_file: false });
     }
-    Words { scripts, files, is_extended, has_null_data }
+    Words { scripts, files, is_extended, is_in_place, has_null_data }
 }
 
 /// Returns whether a word is the beginning of a long option's name.
@@ -408,6 +415,13 @@ mod tests {
         assert_eq!(taken, [(&missing, io::ErrorKind::NotFound), (&missing, io::ErrorKind::NotFound)]);
         assert_eq!(call.files, [4, 5]);
         assert_eq!(call.args, [&words[..], &[file, "-".into()]].concat());
+    }
+
+    #[test]
+    fn a_change_in_place_is_seen() {
+        let is_seen = |line: &str| adapted(line.split(' ').map(OsString::from).collect()).is_in_place;
+        assert!(["sed -i p f", "sed -ni.bak p f", "sed p f --in-place"].iter().all(|line| is_seen(line)));
+        assert!(["sed p i", "sed -ei", "sed -n p -- -i"].iter().all(|line| !is_seen(line)));
     }
 
     #[test]

@@ -372,8 +372,8 @@ impl Raft {
         self.log.forgettable(end, entries, bytes)
     }
 
-    /// Does this member keep up well enough to count in a majority? One that does not would stop
-    /// all commits; and so would one that went down when it had caught up.
+    /// Returns whether a member keeps up well enough to count in a majority. One that does not
+    /// would stop all commits; and so would one that went down when it had caught up.
     fn may_vote(&self, id: MemberId) -> bool {
         let near = |p: &Progress| {
             let behind = self.log.last().0 - p.matched;
@@ -382,8 +382,8 @@ impl Raft {
         self.conf().voters.contains(&id) || id == self.id() || self.progress.get(&id).is_some_and(near)
     }
 
-    /// The disk is gone: this member can promise nothing any more. The only voter still leads, as
-    /// no other member can.
+    /// Steps down for good: the log cannot be written any more, so this member can promise nothing.
+    /// The only voter still leads, as no other member can.
     pub(super) fn give_up(&mut self) {
         match self.role {
             _ if self.only_voter() => {}

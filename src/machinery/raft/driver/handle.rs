@@ -64,7 +64,8 @@ impl Handle {
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
 
-    /// Is this from a member, to this one? What it says of who takes part is noted.
+    /// Checks that the sender is a known member and the receiver is this one. Members of a
+    /// configuration in the message are known from then on.
     fn admit(&self, message: &Message) -> Result<(), codec::DecodeError> {
         if message.to != self.me {
             return Err(codec::DecodeError::Impossible { what: "receiver", value: message.to });

@@ -172,7 +172,7 @@ pub enum LogNews {
     Failed(WalError),
 }
 
-/// Hears of it.
+/// Called on the member's thread with each change of its log's state.
 pub type OnLogNews = Box<dyn FnMut(LogNews) + Send>;
 
 /// Calls a function if its thread panics, so that the other threads do not wait for it.
@@ -193,8 +193,10 @@ type Work = Box<dyn FnOnce() + Send>;
 /// Starts a thread of this name. A simulation returns `None` and does the work when it is its turn.
 type Spawn = Box<dyn Fn(&str, Work) -> std::io::Result<Option<JoinHandle<()>>> + Send>;
 
-fn spawn_thread(name: &str, work: Work) -> std::io::Result<Option<JoinHandle<()>>> {
-    std::thread::Builder::new().name(name.into()).spawn(work).map(Some)
+/// Starts a thread that logs in this span: in the log of the member's component.
+fn spawn_thread(name: &str, work: Work, span: &tracing::Span) -> std::io::Result<JoinHandle<()>> {
+    let span = span.clone();
+    std::thread::Builder::new().name(name.into()).spawn(move || span.in_scope(work))
 }
 
 /// A member whose log is open, without threads.
@@ -276,8 +278,8 @@ pub struct Driver {
 }
 
 impl Driver {
-    /// Opens the log and starts the threads. Returns where a torn tail was cut off (file and byte),
-    /// if there was one.
+    /// Opens the log and starts the threads, which log in the caller's span. Returns where a torn
+    /// tail was cut off (file and byte), if there was one.
     ///
     /// # Errors
     /// - `InUse` if another process has the directory: end it first.
@@ -292,13 +294,13 @@ impl Driver {
         on_news: OnLogNews,
     ) -> Result<(Driver, Option<(PathBuf, u64)>), StartError> {
         let dir = options.dir.join("wal");
-        let start = Instant::now();
-        let (now, spawn) = (Box::new(move || start.elapsed()), Box::new(spawn_thread));
+        let (start, span) = (Instant::now(), tracing::Span::current());
+        let now = Box::new(move || start.elapsed());
+        let of_edge = span.clone();
+        let spawn = Box::new(move |name: &str, work: Work| spawn_thread(name, work, &of_edge).map(Some));
         let Opened { run, inputs, writer, queue, handle, lock, killed, torn } =
             open(options, machine, on_news, now, spawn)?;
-        let spawn = |name: &str, f: Work| {
-            std::thread::Builder::new().name(name.into()).spawn(f).map_err(StartError::Thread)
-        };
+        let spawn = |name: &str, work: Work| spawn_thread(name, work, &span).map_err(StartError::Thread);
         let (dead, inbox) = (killed.clone(), handle.inbox.clone());
         let write = move || {
             let _lock = lock; // dropped behind the log: until then this thread writes
@@ -359,7 +361,7 @@ impl Drop for Driver {
     }
 }
 
-/// Two members on the same files would be the end of them.
+/// Locks a member's directory: two members would overwrite each other's files.
 fn lock(disk: &dyn Disk, dir: &Path) -> Result<DirLock, StartError> {
     let path = dir.join("lock");
     disk.lock(&path).map_err(|cause| match cause.kind() {

@@ -230,6 +230,36 @@ fn a_panic_of_the_log_s_thread_is_the_log_s_end() {
     assert_eq!(refused, Err(ConfError::NotLeader), "nothing of it would reach a disk");
 }
 
+/// Remembers the threads that were in a span.
+#[derive(Clone, Default)]
+struct InSpan(Arc<Mutex<BTreeSet<String>>>);
+
+impl<S: tracing::Subscriber> tracing_subscriber::Layer<S> for InSpan {
+    fn on_enter(&self, _: &tracing::span::Id, _: tracing_subscriber::layer::Context<'_, S>) {
+        self.0.lock().extend(std::thread::current().name().map(String::from));
+    }
+}
+
+/// `kubectl logs` of the store says that its disk is full: the span leads to the container's log.
+#[test]
+fn the_threads_of_a_member_log_in_the_span_in_which_it_was_started() {
+    use tracing_subscriber::layer::SubscriberExt;
+    let threads = InSpan::default();
+    // With a single subscriber, tracing asks the thread that meets a place in the code first, which
+    // may be another test's.
+    let _second = tracing::Dispatch::new(tracing_subscriber::registry());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(threads.clone()));
+    let policy = SnapshotPolicy { entries: 1, bytes: u64::MAX };
+    let span = tracing::error_span!("component");
+    let one = span.in_scope(|| start(&SimDisk::default(), policy, false));
+    one.captures.recv_timeout(PATIENCE).expect("the first entry is worth a snapshot");
+    one.driver.stop();
+    let threads = threads.0.lock().clone();
+    for name in ["raft", "wal", "snapshot"] {
+        assert!(threads.contains(name), "{name} is none of {threads:?}");
+    }
+}
+
 /// The owner of the member must learn of it, to start it again.
 #[test]
 fn the_end_of_the_member_s_thread_is_told() {
@@ -340,7 +370,7 @@ fn edge_with(disk: &SimDisk, snapshot: &SnapshotRef, link: impl Link + 'static) 
         killed: Arc::default(),
         disk: Arc::new(disk.clone()),
         snap_dir,
-        spawn: Box::new(spawn_thread),
+        spawn: Box::new(|name: &str, work: Work| spawn_thread(name, work, &tracing::Span::none()).map(Some)),
         saving: None,
         sending: None,
         wanted: Arc::default(),

@@ -60,7 +60,7 @@ impl Writer {
         }
     }
 
-    /// Whatever waits and can share the sync of `first`.
+    /// Takes the waiting writes that can share the sync of `first`.
     fn group(&mut self, first: Write, queue: &Receiver<Job>) -> Vec<Write> {
         let mut group = vec![first];
         while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {

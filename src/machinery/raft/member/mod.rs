@@ -51,13 +51,13 @@ pub trait StateMachine: Send {
     fn apply(&mut self, entries: &[Entry], now: Duration);
     /// Replaces everything. An error means that the bytes are no state of ours.
     fn restore(&mut self, snapshot: &SnapshotRef, now: Duration) -> Result<(), String>;
-    /// Can these bytes, which a peer sent, be restored? The machine may keep what it made of them
-    /// until the next call: [`StateMachine::restore`] comes before the next entry is applied,
-    /// though only when the bytes are durable, or not at all. Errors: why not.
+    /// Checks that the bytes of a peer's snapshot can be restored. The machine may keep the decoded
+    /// state until the next call: [`StateMachine::restore`] comes before the next entry is applied,
+    /// though only when the bytes are durable, or not at all. Errors: why they cannot be restored.
     fn check_snapshot(&mut self, _: &SnapshotRef) -> Result<(), String> {
         Ok(())
     }
-    /// Can this proposal, which a peer passed on, be applied? Errors: why not.
+    /// Checks that a proposal which a peer passed on can be applied. Errors: why it cannot.
     fn check_proposal(&self, _: &Bytes) -> Result<(), String> {
         Ok(())
     }
@@ -277,10 +277,10 @@ impl<M: StateMachine> Member<M> {
         self.core.role == super::Role::Leader
     }
 
-    /// What no machine of ours could read is dropped here: in the log it would end every member.
-    /// A snapshot is dropped also while another one is being saved: its bytes would wait for the
-    /// disk behind those of the first, as would the bytes of each later one while the disk is full.
-    /// The leader sends it again.
+    /// Takes a peer's message. A proposal or a snapshot that the machine cannot read is dropped: in
+    /// the log it would end every member. A snapshot is dropped also while another one is being
+    /// saved: its bytes would wait for the disk behind those of the first, as would the bytes of
+    /// each later one while the disk is full. The leader sends it again.
     pub fn step(&mut self, message: Message) {
         if matches!(message.body, Body::MsgSnap(_)) && self.installing.is_some() {
             return;
@@ -441,7 +441,8 @@ impl<M: StateMachine> Member<M> {
     }
 }
 
-/// Does this message, of the same member as an earlier one, say all that is still true of that one?
+/// Returns whether a message makes an earlier one of the same sender superfluous: it says all that
+/// is still true of that one.
 fn replaces(new: &Message, old: &Message) -> bool {
     let same = match (&new.body, &old.body) {
         (Body::MsgAppResp { index, reject, .. }, Body::MsgAppResp { index: before, reject: was, .. }) => {

@@ -222,12 +222,12 @@ impl SimDisk {
         self.lock().syncs
     }
 
-    /// Changes a byte behind everybody's back.
+    /// Changes a byte without a write, as a failing disk does.
     pub fn corrupt(&self, path: &Path, at: usize, mask: u8) {
         self.spoil(path, |content| content[at] ^= mask);
     }
 
-    /// Cuts a file behind everybody's back.
+    /// Cuts a file without a call of the member.
     pub fn truncate(&self, path: &Path, len: usize) {
         self.spoil(path, |content| content.truncate(len));
     }

@@ -5,7 +5,7 @@ use super::follow::AGAIN;
 use crate::kubeconfig::of_map;
 use client::kube::core::{ApiResource, DynamicObject};
 use client::kube::runtime::watcher;
-use client::{Api, Client, Delta, Item, Reflector, is_code};
+use client::{Api, Client, Codec, Delta, Item, Reflector, is_code};
 use cluster::Place;
 use cluster::control::Control;
 use std::time::Duration;
@@ -93,7 +93,7 @@ async fn watch_kind(
         if matches!(delta, Delta::Replaced(_)) {
             *silent = false;
         }
-        let delta = delta.map(|object| serde_json::to_value(object).unwrap_or_default());
+        let delta = delta.map(|object| object.encode().unwrap_or_default());
         tell.send(Event::Objects(resource.plural.clone(), delta)).await?;
     }
     Ok(Watched::Broken)

@@ -361,9 +361,23 @@ fn roles() -> Vec<Value> {
             &["User:system:kube-controller-manager", "User:system:kube-scheduler"],
         ),
         role("kube-system", scheduler, leader()),
-        role_binding("kube-system", scheduler, scheduler, &["User:system:kube-scheduler"]),
+        role_binding(
+            "kube-system",
+            scheduler,
+            scheduler,
+            &["User:system:kube-scheduler", "ServiceAccount:kube-system/kube-scheduler"],
+        ),
         role("kube-system", manager, leader()),
-        role_binding("kube-system", manager, manager, &["User:system:kube-controller-manager"]),
+        role_binding(
+            "kube-system",
+            manager,
+            manager,
+            &[
+                "User:system:kube-controller-manager",
+                "ServiceAccount:kube-system/kube-controller-manager",
+                "ServiceAccount:kube-system/leader-election-controller",
+            ],
+        ),
         role("kube-system", signer, vec![rule(READ, &[""], &["secrets"])]),
         role("kube-system", "system:controller:cloud-provider", cloud),
         role("kube-system", "system:controller:token-cleaner", cleaner),
@@ -371,7 +385,7 @@ fn roles() -> Vec<Value> {
     ]
 }
 
-/// All of them.
+/// Returns the roles and bindings of this file.
 pub(super) fn objects() -> Vec<Value> {
     let mut all = [roles_of_users(), roles_of_nodes(), roles_of_components()].concat();
     all.extend(cluster_role_bindings());

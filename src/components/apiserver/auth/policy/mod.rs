@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 const ALL: &[&str] = &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"];
 
-/// What a namespace's owner works with, by group; secrets stand apart.
+/// The resources that a namespace's owner works with, by group; secrets stand apart.
 const NAMESPACED: &[(&str, &[&str])] = &[
     (
         "",
@@ -82,7 +82,7 @@ fn view_rules() -> Vec<Value> {
     rules
 }
 
-/// What `edit` may do beyond `view`.
+/// Returns the rules that `edit` has beyond those of `view`.
 fn edit_rules() -> Vec<Value> {
     let mut rules = vec![];
     for (group, resources) in NAMESPACED {
@@ -108,7 +108,7 @@ fn edit_rules() -> Vec<Value> {
     rules
 }
 
-/// What `admin` may do beyond `edit`.
+/// Returns the rules that `admin` has beyond those of `edit`.
 fn admin_rules() -> Vec<Value> {
     vec![
         rule(ALL, &[RBAC], &["rolebindings", "roles"]),
@@ -160,7 +160,7 @@ pub(crate) fn keep_added_rules(objects: &mut [Value], stored: impl Fn(&str) -> O
     }
 }
 
-/// All of them.
+/// Returns all default roles and bindings.
 pub(crate) fn objects() -> Vec<Value> {
     [roles_of_people(), components::objects()].concat()
 }

@@ -134,3 +134,18 @@ fn default_roles_give_what_upstreams_give() {
         assert!(granted, "{role}: {verb} {resource}.{group}");
     }
 }
+
+/// A component that runs with a ServiceAccount leads by the same Lease.
+#[test]
+fn leaders_are_bound_by_their_users_and_accounts() {
+    let all = objects();
+    let named = |name: &str| {
+        let of = |o: &&Value| o["kind"] == "RoleBinding" && o["metadata"]["name"] == name;
+        let subjects = all.iter().find(of).and_then(|binding| binding["subjects"].as_array()).unwrap();
+        subjects.iter().map(|s| s["name"].as_str().unwrap().to_string()).collect::<Vec<_>>()
+    };
+    let scheduler = ["system:kube-scheduler", "kube-scheduler"];
+    assert_eq!(named("system::leader-locking-kube-scheduler"), scheduler);
+    let manager = ["system:kube-controller-manager", "kube-controller-manager", "leader-election-controller"];
+    assert_eq!(named("system::leader-locking-kube-controller-manager"), manager);
+}

@@ -223,8 +223,15 @@ impl Write for Edit<'_> {
     }
 
     fn default(&self, mut edited: Edited) -> Result<Edited, Status> {
-        drop_repeated_owners(self.ctx, &mut edited.object);
-        keep(self.kind, self.part, &self.ctx.info.subresource, &mut edited.object, &self.old.value);
+        let Edit { ctx, kind, part, old, .. } = *self;
+        let subresource = ctx.info.subresource.as_str();
+        drop_repeated_owners(ctx, &mut edited.object);
+        // As upstream no client sets managers through a subresource (`decodeLiveOrNew`): a right to
+        // the status is none to the rest. An apply has merged them by itself.
+        if !subresource.is_empty() && !ctx.applies() {
+            value::copy(&old.value, &mut edited.object, "metadata.managedFields");
+        }
+        keep(kind, part, subresource, &mut edited.object, &old.value);
         self.settle(&mut edited.object)?;
         Ok(edited)
     }

@@ -55,9 +55,14 @@ pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 
-/// Warnings of one answer, and bytes of one of them. Clients and proxies bound an answer's head.
+/// Warnings of one answer, and bytes of one of them.
 const WARNINGS_MAX: usize = 50;
 const WARNING_MAX: usize = 1024;
+/// Bytes of all warnings of one answer, and of one of them where all together have more: clients
+/// and proxies bound an answer's head, the built-in kubectl to 16 KiB. Source:
+/// `truncateAtTotalRunes` and `truncateItemRunes` in k8s.io/apiserver.
+const ALL_WARNINGS_MAX: usize = 4 << 10;
+const CUT_WARNING_MAX: usize = 256;
 
 /// Bytes of a name, a client or a session on a record, and of a command, a message or a selector.
 /// Clients choose them.
@@ -196,8 +201,22 @@ impl Context {
             warnings.push(text);
         }
     }
+
+    /// Takes the warnings for the answer. Where they are too long together, each is cut, and the
+    /// last ones are left out.
     pub(crate) fn take_warnings(&self) -> Vec<String> {
-        std::mem::take(&mut self.warnings.lock())
+        let all = std::mem::take(&mut *self.warnings.lock());
+        if all.iter().map(String::len).sum::<usize>() <= ALL_WARNINGS_MAX {
+            return all;
+        }
+        let mut told = 0;
+        let cut_all = all.into_iter().map(|text| cut(text, CUT_WARNING_MAX));
+        let fitting = cut_all.take_while(|text| {
+            let has_room = told < ALL_WARNINGS_MAX;
+            told += text.len();
+            has_room
+        });
+        fitting.collect()
     }
 
     /// Restarts the watch that times stages.

@@ -149,3 +149,24 @@ fn what_a_client_chooses_is_recorded_up_to_a_bound() {
     let answer = usual.answer().expect("an answer");
     assert!([&answer.message, &answer.labels, &answer.selector].iter().all(|text| **text == wide));
 }
+
+/// The head of an answer with longer ones is too long for some clients, which then do not hear that
+/// their write is done.
+#[test]
+fn warnings_that_are_long_together_are_cut() {
+    let warned = |texts: &[String]| {
+        let (user, query) = (User::new("admin", &[]), Query::default());
+        let info = Info::parse(&http::Method::POST, "/api/v1/namespaces/d/pods", &query);
+        let ctx = Context::new("id".into(), user, info, query, HeaderMap::new(), Tap::new());
+        texts.iter().for_each(|text| ctx.warn(text.as_str()));
+        ctx.take_warnings()
+    };
+    let few: Vec<String> = (0..4).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
+    assert_eq!(warned(&few), few);
+    let many: Vec<String> = (10..60).map(|n| format!("{n}{}", "한".repeat(300))).collect();
+    let told = warned(&many);
+    assert!(told.len() > 10 && told.iter().all(|text| text.len() <= 256 + "…".len()), "{told:?}");
+    assert!(told.iter().map(String::len).sum::<usize>() <= (4 << 10) + 256 + "…".len());
+    let short: Vec<String> = (10..60).map(|n| format!("{n}{}", "x".repeat(98))).collect();
+    assert_eq!(warned(&short), short[..41], "those that are short stay whole");
+}

@@ -1,5 +1,7 @@
 //! From a request's body to an object of its kind.
 
+mod well_formed;
+
 use crate::request::context::{Context, MANAGER_MAX};
 use crate::request::duplicates;
 use crate::request::http::header;
@@ -10,6 +12,7 @@ use api::path::UnknownFields;
 use api::yaml;
 use api::{Status, bounds, protobuf, schema, unhonoured, value};
 use serde_json::Value;
+pub(crate) use well_formed::well_formed;
 
 pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
 

@@ -36,9 +36,9 @@ const RING_LEAST: usize = 16;
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
 /// Watchers of one resource that may have left without anybody looking, at least.
 const PRUNE_LEAST: usize = 16;
-/// Under which all objects live.
+/// The prefix of the keys of all objects.
 pub(crate) const ROOT: &str = "/registry/";
-/// Where definitions of custom resources rest.
+/// The resource of CustomResourceDefinitions.
 pub(crate) const DEFINITIONS: &str = "customresourcedefinitions";
 
 struct Watcher {
@@ -72,7 +72,7 @@ pub(crate) struct Undecodable {
 struct Inner {
     /// By `namespace/name` or `name`, in the store's order.
     objects: BTreeMap<String, Arc<Object>>,
-    /// What is stored under other keys and cannot be decoded.
+    /// The values under other keys that cannot be decoded.
     undecodable: BTreeMap<String, Undecodable>,
     ring: VecDeque<Arc<Kept>>,
     /// Of the objects in the ring, encoded, as [`Kept::size`] counts them.
@@ -128,7 +128,7 @@ impl Inner {
     }
 }
 
-/// What one revision makes of the objects of one resource: by key, the new state or none.
+/// The changes of one revision to one resource: by key, the new state or none.
 type Changes = Vec<(String, Option<Arc<Object>>)>;
 /// The objects of one resource and their watchers.
 type Shelf = Arc<RwLock<Inner>>;
@@ -139,11 +139,11 @@ pub(crate) struct Cache {
     shelves: RwLock<HashMap<String, Shelf>>,
     /// The revision of the last fill: nothing is known of what was before.
     filled: AtomicI64,
-    /// What is served by now: as the definitions say, at the revision of the objects.
+    /// The kinds that are served: as the definitions say, at the revision of the objects.
     kinds: RwLock<Arc<Catalog>>,
     /// Everything up to here is applied and handed out; 0 until the first fill.
     progress: watch::Sender<Revision>,
-    /// What waits for all watchers.
+    /// The bytes that wait for all watchers.
     pub watch_buffers: Arc<WatchBuffers>,
     /// The memory that the objects take, parsed.
     pub values: Values,
@@ -189,7 +189,7 @@ pub(crate) struct Measure {
     pub keys: usize,
 }
 
-/// How a watch begins: what to send first, then what comes.
+/// The beginning of a watch: what to send first, then what comes.
 pub(crate) struct Subscription {
     /// For `initial` and `backlog`, which hold what does not match as well: there may be much of
     /// it, and the cache is locked here.
@@ -223,7 +223,7 @@ impl Cache {
         }
     }
 
-    /// Everything that is served.
+    /// Returns the kinds that are served.
     pub(crate) fn kinds(&self) -> Arc<Catalog> {
         self.kinds.read().clone()
     }
@@ -243,7 +243,7 @@ impl Cache {
         Some(shelf.clone())
     }
 
-    /// The revision that this cache has reached.
+    /// Returns the revision that this cache has reached.
     pub(crate) fn revision(&self) -> Revision {
         *self.progress.borrow()
     }
@@ -288,7 +288,7 @@ impl Cache {
         Snapshot { objects, revision: reached.max(inner.revision) }
     }
 
-    /// What a list of all objects under `prefix` would hold, without making it.
+    /// Returns the size of a list of all objects under `prefix`, without making it.
     pub(crate) fn measure(&self, resource: &str, prefix: &str) -> Measure {
         let mut found = Measure::default();
         let Some(shelf) = self.shelf(resource) else { return found };

@@ -86,7 +86,8 @@ async fn only_those_who_may_do() {
         (201, Some("system:serviceaccount:default:default"))
     );
     api.delete("/api/v1/namespaces/default/serviceaccounts/default", json!({})).await;
-    assert_eq!(api.post(reviews, review).await.1["status"].get("authenticated"), None);
+    let gone = json!({"user": {}, "error": "serviceaccounts \"default\" not found"});
+    assert_eq!(api.post(reviews, review).await.1["status"], gone);
     let (code, status) = api.post(token, json!({"spec": {"expirationSeconds": 60}})).await;
     assert_eq!(code, 404, "{status}");
 }
@@ -140,6 +141,23 @@ async fn role_writer(api: &Api) -> (User, Value) {
     let post = request("POST", &format!("{RBAC}/clusterroles"), "application/json", own.to_string());
     assert_eq!(api.send(dev.clone(), post).await.0, 201, "what he has he may give");
     (dev, own)
+}
+
+/// A role that is bound and does not exist may be why the rights are missing.
+#[tokio::test]
+async fn a_refused_grant_names_the_bound_roles_that_do_not_exist() {
+    let api = Api::new().await;
+    let (dev, mut more) = role_writer(&api).await;
+    let lost = json!({"metadata": {"name": "lost"}, "roleRef": {"kind": "ClusterRole", "name": "none"},
+        "subjects": [{"kind": "User", "name": "dev"}]});
+    api.made(&format!("{RBAC}/clusterrolebindings"), lost).await;
+    more["metadata"]["name"] = "more".into();
+    more["rules"] = json!([rule("", &["secrets"], &["get"])]);
+    let post = request("POST", &format!("{RBAC}/clusterroles"), "application/json", more.to_string());
+    let (code, refused) = api.send(dev, post).await;
+    let why = "; resolution errors: [clusterrole.rbac.authorization.k8s.io \"none\" not found]";
+    assert_eq!(code, 403, "{refused}");
+    assert!(refused["message"].as_str().is_some_and(|told| told.ends_with(why)), "{refused}");
 }
 
 #[tokio::test]

@@ -34,8 +34,8 @@ use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
 use etcd::api::{
-    Compare, CompareResult, CompareTarget, DeleteRangeRequest, KeyValue, PutRequest, RangeRequest, RequestOp,
-    Revision, TxnRequest,
+    Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
+    RequestOp, Revision, TxnRequest,
 };
 use etcd::txn::size;
 use objects::{count, ending_namespaces, namespace_of, node, owner, pod, taken_elsewhere, was_free_volume};
@@ -94,17 +94,17 @@ fn room_of(moves: &[Move]) -> Use {
 /// Makes the parts of a pod's new life that are not in its past.
 struct Birth<'a> {
     uid: &'a (dyn Fn() -> String + Sync),
-    /// Was the pod made with a node already in its spec?
+    /// Tells whether a pod was made with a node already in its spec.
     placed_by_maker: &'a (dyn Fn(&KeyValue) -> bool + Sync),
     now: String,
 }
 
-/// The registry's resource a key belongs to: `pods`.
+/// Returns the resource that a key of the registry belongs to: `pods`.
 fn resource(key: &[u8]) -> &str {
     crate::storage::cache::place(key).map_or("", |(resource, _)| resource)
 }
 
-/// The group of a custom resource, which is a part of its keys, and the plural.
+/// Returns the group of a custom resource, which is a part of its keys, and the plural.
 fn group_and_plural(key: &[u8]) -> (&str, &str) {
     let resource = resource(key);
     resource.split_once('/').unwrap_or(("", resource))
@@ -135,7 +135,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
     pairs.into_iter().filter_map(changed).collect()
 }
 
-/// The object, if the stored value is one at all.
+/// Parses a stored value; `None` if it is no object.
 fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
@@ -181,7 +181,7 @@ struct Past {
 }
 
 impl Past {
-    /// Was the pod made with a node already in its spec?
+    /// Returns whether the pod was made with a node already in its spec.
     fn was_made_placed(&self, kv: &KeyValue) -> bool {
         match self.made_placed.get(&kv.key) {
             Some(placed) => *placed,
@@ -213,7 +213,7 @@ impl Journey {
         txn
     }
 
-    /// What can be redone after this journey, which left the state at revision `before`.
+    /// Returns what can be redone after this journey, which left the state at revision `before`.
     fn undone_after(&self, before: Revision) -> Vec<Undone> {
         let mut undone = self.undone.clone();
         if !matches!(self.way, Way::Redo(_)) {
@@ -244,8 +244,8 @@ impl State {
             ..Default::default()
         };
         let response = self.kv.range(all).await.map_err(|error| match error {
-            etcd::api::Error::Compacted { compact_revision } => Status::expired(format!(
-                "revision {revision} is no longer kept; the oldest one is {compact_revision}"
+            Error::Compacted { compact_revision } => Status::expired(format!(
+                "revision {revision} is no longer kept: the store keeps none before {compact_revision}"
             )),
             other => status_of(other),
         })?;
@@ -316,7 +316,7 @@ impl State {
         Ok(lost)
     }
 
-    /// The revision of a key; 0 if it does not exist.
+    /// Reads the revision of a key; 0 if it does not exist.
     async fn revision_of(&self, key: &'static str) -> Result<Revision, Status> {
         let asked = RangeRequest { key: Bytes::from_static(key.as_bytes()), ..RangeRequest::default() };
         let answer = self.kv.range(asked).await.map_err(status_of)?;
@@ -375,7 +375,11 @@ impl State {
     /// the journey was planned.
     async fn commit(&self, txn: TxnRequest, room: Use) -> Result<Option<Revision>, Status> {
         let _counted = self.make_room(size(&txn) as u64, room).await?;
-        let answer = self.kv.txn_unbounded(txn).await.map_err(|e| self.refusal(e))?;
+        let changed = txn.success.len();
+        let answer = self.kv.txn_unbounded(txn).await.map_err(|error| match error {
+            Error::TooManyOps => Status::new(413, "RequestEntityTooLarge", format!("{changed} keys would change, more than this cluster's etcd takes in one transaction; go back in smaller steps, or start that etcd with a larger --max-txn-ops")),
+            other => self.refusal(other),
+        })?;
         Ok(answer.succeeded.then_some(answer.revision))
     }
 
@@ -433,7 +437,7 @@ fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
         && written(&then) != written(now)
 }
 
-/// Is it made by a controller for something else, so that nobody misses it?
+/// Returns whether a controller has made the object for another one, so that no person misses it.
 fn is_by_product(object: &Value) -> bool {
     let owned = |o: &Value| o["controller"] == true;
     let owners = object["metadata"]["ownerReferences"].as_array();

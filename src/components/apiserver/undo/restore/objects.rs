@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// that it has now, and a new one has none.
 const EPHEMERAL: &str = "spec.ephemeralContainers";
 
-/// `None`: nothing to do. `Some(None)`: it goes.
+/// Plans a pod. `None`: nothing to do. `Some(None)`: it goes.
 pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
     let (past, present) = (then.and_then(parsed), now.and_then(parsed));
     if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
@@ -33,6 +33,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
             for of_now in ["status", "spec.nodeName", EPHEMERAL] {
                 value::copy(&present, &mut past, of_now);
             }
+            keep_managers(&present, &mut past);
             (past != present).then(|| Some(past.to_string().into()))
         }
         (Some(mut past), _) => {
@@ -61,15 +62,34 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
     }
 }
 
-/// `None`: nothing to do. `Some(None)`: it goes.
+/// Gives an object that goes on the field managers of what it keeps from now, which are those that
+/// wrote by a subresource.
+///
+/// Example: a pod became ready since. Its status stays, and with it the kubelet's entry; otherwise
+/// an undo that does not concern the pod would write it, with an entry that is too old.
+fn keep_managers(now: &Value, back: &mut Value) {
+    const MANAGERS: &str = "metadata.managedFields";
+    let is_of_object = |entry: &&Value| text(entry, "subresource").is_empty();
+    let (then, all) = (list(back, MANAGERS), list(now, MANAGERS));
+    if then.iter().filter(is_of_object).eq(all.iter().filter(is_of_object)) {
+        value::copy(now, back, MANAGERS); // in the order that they have
+        return;
+    }
+    let of_subresources = all.iter().filter(|entry| !is_of_object(entry));
+    let mixed: Vec<Value> = then.iter().filter(is_of_object).chain(of_subresources).cloned().collect();
+    value::put(back, MANAGERS, mixed);
+}
+
+/// Plans a Node that there was then. `None`: nothing to do.
 pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
     let Some(now) = now.and_then(parsed) else { return Some(Some(then.value.clone())) };
     let mut back = parsed(then)?;
     value::copy(&now, &mut back, "status");
+    keep_managers(&now, &mut back);
     (back != now).then(|| Some(back.to_string().into()))
 }
 
-/// Namespace and name of the Service that a reservation is for.
+/// Returns namespace and name of the Service that a reservation is for.
 pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')
 }

@@ -9,7 +9,7 @@ use api::Status;
 use etcd::api::Revision;
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value, json as object};
+use serde_json::{Map, Value, json as object};
 use std::collections::BTreeSet;
 use tap::{Journey as Way, Record};
 
@@ -35,8 +35,8 @@ struct Agreed {
 }
 
 impl Agreed {
-    /// Does the journey still do what the plan said? `undone_at` is the revision of the last undo
-    /// or redo.
+    /// Checks that the journey still does what the plan said. `undone_at` is the revision of the
+    /// last undo or redo.
     ///
     /// Example: a plan to undo one step was made at revision 20 and goes back to 14. At 21 a person
     /// begins another step: that one would be undone instead, so the journey is refused.
@@ -102,7 +102,9 @@ pub(crate) async fn serve(
     }
     let asked: Asked = match body {
         [] => Asked::default(),
-        body => serde_json::from_slice(body)
+        // Read as a map first: serde takes a list, too, and an empty one would be an undo.
+        body => serde_json::from_slice::<Map<String, Value>>(body)
+            .and_then(|asked| serde_json::from_value(Value::Object(asked)))
             .map_err(|error| Status::bad_request(format!("the body cannot be read: {error}")))?,
     };
     let mut past: Option<(Revision, Past)> = None;
@@ -144,7 +146,7 @@ fn parted(state: &State, look: &Look) -> (Vec<Step>, Vec<Step>) {
     look.done.iter().cloned().partition(|s| s.first > oldest)
 }
 
-/// What `GET /ropewalk/v1/steps` answers.
+/// Returns the answer to `GET /ropewalk/v1/steps`.
 fn told(state: &State) -> Value {
     let steps = &state.cache.steps;
     let look = steps.look();

@@ -292,6 +292,28 @@ fn machines_heartbeats_and_events_stay_as_they_are() {
     assert_eq!(moves["nodes/n1"], Some(node("ssd", false)));
 }
 
+/// A pod became ready, and a node told of its images: no person has changed either.
+#[test]
+fn what_has_only_another_status_since_is_not_written() {
+    let of_kubelet = |time: &str| object!({"manager": "kubelet", "subresource": "status", "time": time});
+    let of_person = |time: &str| object!({"manager": "kubectl", "time": time});
+    let object = |label: &str, phase: &str, managers: Value| {
+        let mut made = pod("u1", label);
+        made["status"]["phase"] = phase.into();
+        made["metadata"]["managedFields"] = managers;
+        made
+    };
+    let then = object("old", "Pending", object!([of_person("1"), of_kubelet("1")]));
+    let ready = object("old", "Running", object!([of_kubelet("2"), of_person("1")]));
+    let edited = object("new", "Running", object!([of_kubelet("2"), of_person("2")]));
+    for key in ["pods/d/p", "nodes/n1"] {
+        let planned = |now: &Value| planned(&[kv(key, 5, then.clone())], &[kv(key, 9, now.clone())]);
+        assert_eq!(planned(&ready), BTreeMap::new(), "{key}");
+        let back = object("old", "Running", object!([of_person("1"), of_kubelet("2")]));
+        assert_eq!(planned(&edited), BTreeMap::from([(key.to_string(), Some(back))]));
+    }
+}
+
 /// The next namespace of this name must not begin with them.
 #[test]
 fn leases_and_events_go_with_a_namespace_that_goes() {

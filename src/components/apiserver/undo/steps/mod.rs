@@ -6,8 +6,9 @@
 //! first write, so the state before the step is the state at the revision before the key's *mod
 //! revision*. What was undone, and what the world looked like just before, stands under
 //! `/ropewalk/undone`; the next write of a person forgets it. Each such write has the revision of
-//! that key as a condition, so it never misses an undo that happens at the same moment. All of this
-//! is in the store, so it survives every restart and is the same at every API server.
+//! that key as a condition, so it never misses an undo that happens at the same moment. Nor does an
+//! undo miss the further writes of a step: each puts `/ropewalk/written`. All of this is in the
+//! store, so it survives every restart and is the same at every API server.
 //!
 //! Example: a command has written five objects (step `x`) and is undone while it runs. Its sixth
 //! write finds `x` among the undone steps: it forgets the undo and puts the key of `x` again, so
@@ -32,6 +33,9 @@ pub(crate) const ROOT: &str = "/ropewalk/";
 pub(crate) const ROOT_END: &str = "/ropewalk0";
 const STEPS: &str = "/ropewalk/steps/";
 pub(crate) const UNDONE: &str = "/ropewalk/undone";
+/// Put by each further write of a step, whose own key stays as it is. An undo that was planned
+/// before such a write finds this key newer than its plan ([`Look::unchanged_since`]).
+const WRITTEN: &str = "/ropewalk/written";
 /// Steps that are kept, of all people. At the bound the oldest one of the person who has the most
 /// is forgotten: it cannot be undone any more. So a flood of one person's writes takes no steps
 /// from others. Example: bob has 10 steps, and eve's program writes a thousand times; bob's 10
@@ -111,7 +115,7 @@ pub(crate) struct Look {
 
 impl Look {
     /// The conditions of a transaction that holds only if nobody did, undid or redid anything since
-    /// this look, which has everything up to `known`.
+    /// this look, which has everything up to `known`. A further write of a step counts as well.
     pub(crate) fn unchanged_since(&self, known: Revision) -> Vec<Compare> {
         let all = Compare {
             key: Bytes::from_static(ROOT.as_bytes()),
@@ -269,6 +273,7 @@ impl Steps {
         }
         let known = inner.at.get(&id).copied();
         if known.is_some() && !inner.hidden.contains(&id) {
+            extra.put.push((WRITTEN.to_string(), id));
             return;
         }
         // Of two writes that begin a step at the same moment the second one finds it begun.

@@ -10,6 +10,7 @@ use super::convert::{error_of, event_of, range_of, to_range, to_txn, txn_of};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream;
 use prost::Message;
 use std::sync::Arc;
@@ -69,6 +70,18 @@ impl Seen {
         error_of(status, self.revision(), self.compacted())
     }
 
+    /// Notes what a refused read at revision `asked` shows. etcd does not say at which revision it
+    /// was compacted, by `etcdctl compact` for example: at a later one than that.
+    fn read_error(&self, asked: Revision, error: Error) -> Error {
+        match error {
+            Error::Compacted { .. } if asked > 0 => {
+                self.compacted.fetch_max(asked + 1, Ordering::AcqRel);
+                Error::Compacted { compact_revision: self.compacted() }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what the reader of a watch gets for one message; `None` if nothing.
     fn watch_response(
         &self,
@@ -93,23 +106,25 @@ impl Remote {
     /// - `NoAnswer` with the names of all if no linearizable read is answered, for which there are
     ///   6 s. A server that wants TLS, or a client's certificate, takes connections and breaks
     ///   them.
-    pub async fn connect(
+    pub fn connect(
         endpoints: Vec<Endpoint>,
         tls: Option<Arc<rustls::ClientConfig>>,
-    ) -> Result<Remote, ConnectError> {
-        let remote = Remote {
-            endpoints,
-            tls,
-            channel: Mutex::default(),
-            next: AtomicUsize::new(0),
-            seen: Arc::default(),
-            broken: parking_lot::Mutex::default(),
-        };
-        remote.channel().await?;
-        match remote.read_barrier().await {
-            Ok(()) => Ok(remote),
-            Err(error) => Err(remote.unanswered(&error)),
-        }
+    ) -> BoxFuture<'static, Result<Remote, ConnectError>> {
+        Box::pin(async move {
+            let remote = Remote {
+                endpoints,
+                tls,
+                channel: Mutex::default(),
+                next: AtomicUsize::new(0),
+                seen: Arc::default(),
+                broken: parking_lot::Mutex::default(),
+            };
+            remote.channel().await?;
+            match remote.read_barrier().await {
+                Ok(()) => Ok(remote),
+                Err(error) => Err(remote.unanswered(&error)),
+            }
+        })
     }
 
     /// Returns why the first read was not answered. After `Timeout` that is what broke the
@@ -257,7 +272,9 @@ fn chain(error: &dyn std::error::Error) -> String {
 #[async_trait]
 impl Storage for Remote {
     async fn range(&self, r: RangeRequest) -> Result<RangeResponse, Error> {
-        let answer: pb::RangeResponse = self.call("/etcdserverpb.KV/Range", to_range(r), true).await?;
+        let asked = r.revision;
+        let answer = self.call("/etcdserverpb.KV/Range", to_range(r), true).await;
+        let answer: pb::RangeResponse = answer.map_err(|error| self.seen.read_error(asked, error))?;
         let revision = self.seen.header(answer.header.as_ref());
         Ok(range_of(answer, revision))
     }

@@ -38,6 +38,17 @@ fn a_watch_tells_how_far_the_store_is() {
     assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
 }
 
+/// `etcdctl compact` by somebody else: what cannot be undone any more is known from then on.
+#[test]
+fn a_refused_read_of_the_past_tells_of_the_compaction() {
+    let (seen, unknown) = (Seen::default(), Error::Compacted { compact_revision: 0 });
+    assert_eq!(seen.read_error(7, unknown.clone()), Error::Compacted { compact_revision: 8 });
+    assert_eq!(seen.read_error(3, unknown.clone()), Error::Compacted { compact_revision: 8 });
+    assert_eq!(seen.read_error(0, unknown.clone()), unknown, "a read of now");
+    assert_eq!(seen.read_error(9, Error::EmptyKey), Error::EmptyKey);
+    assert_eq!(seen.compacted(), 8);
+}
+
 #[tokio::test]
 async fn a_watch_that_the_server_ends_well_is_over_with_an_error() {
     let remote = Remote::connect(vec![etcd(Server::Ends).await], None).await.expect("it is well");

@@ -14,15 +14,15 @@ use tap::Cause;
 const SLICES: &str = "endpoint-slice-controller";
 
 /// Tells what was refused. Conflicts are not told: the next look writes again.
-pub(super) struct Told {
+pub(super) struct Refusals {
     slices: Recorder,
     old: Recorder,
 }
 
-impl Told {
-    pub(super) fn new(shared: &Shared) -> Told {
+impl Refusals {
+    pub(super) fn new(shared: &Shared) -> Refusals {
         let recorder = |source: &str| Recorder::new(&shared.crew, &shared.config.client, source, "");
-        Told { slices: recorder(SLICES), old: recorder(MANAGER) }
+        Refusals { slices: recorder(SLICES), old: recorder(MANAGER) }
     }
 
     /// Tells on a Service that a slice of it was refused, and returns the error. `verb`: `create`,
@@ -97,7 +97,9 @@ mod tests {
             worker.shared.informer::<Service>().tell_of(service.clone());
             assert!(worker.sync(Key::new("d", "s"), None).await.is_err(), "{code}: it is tried again");
             // Events of one source are written in their order.
-            for (recorder, end) in [(&worker.told.slices, "EndOfSlices"), (&worker.told.old, "EndOfOld")] {
+            for (recorder, end) in
+                [(&worker.refusals.slices, "EndOfSlices"), (&worker.refusals.old, "EndOfOld")]
+            {
                 recorder.normal(&reference(&service), end, "end", None);
                 server.event(end).await;
             }

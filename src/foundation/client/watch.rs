@@ -1,0 +1,239 @@
+//! The loop behind every list and watch, without the type of its objects: it is compiled here,
+//! once.
+
+use super::objects::{OBJECTS_MAX, too_many_objects};
+use super::raw::{Raw, Requests};
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
+use futures::stream::{BoxStream, StreamExt};
+use kube::runtime::watcher;
+use std::time::Duration;
+
+/// What kube-rs tells of a kind.
+pub(super) type Events = BoxStream<'static, watcher::Result<watcher::Event<Raw>>>;
+
+/// What a [`Reflector`](super::Reflector) does.
+pub(super) struct Watch {
+    /// What the log calls the kind.
+    pub kind: String,
+    stream: Events,
+    /// Makes a stream that begins with a list. `None`: `stream` is the only one.
+    restart: Option<Box<dyn Fn() -> Events + Send>>,
+    failures: Failures,
+    /// Until when the next request has to wait.
+    pause: Option<clock::Instant>,
+    /// Objects of the list that is being read, so far.
+    listed: usize,
+    /// Objects of a list at most.
+    pub most: usize,
+    /// Called before each request for a list.
+    pub on_list: Box<dyn Fn() + Send>,
+}
+
+impl Watch {
+    pub(super) fn new(kind: &str, requests: Requests, config: watcher::Config) -> Watch {
+        let restart = move || requests.events(&config);
+        let stream = restart();
+        Watch { restart: Some(Box::new(restart)), ..Watch::over(kind, stream) }
+    }
+
+    pub(super) fn over(kind: &str, stream: Events) -> Watch {
+        Watch {
+            kind: kind.to_string(),
+            stream,
+            restart: None,
+            failures: Failures::new(),
+            pause: None,
+            listed: 0,
+            most: OBJECTS_MAX,
+            on_list: Box::new(|| {}),
+        }
+    }
+
+    /// Waits for the next event. Each object of a list comes as one of its own, between `Init` and
+    /// `InitDone`. It may be dropped before it is ready: nothing is lost.
+    ///
+    /// # Errors
+    /// A list or a watch failed. The next call waits and tries again.
+    pub(super) fn next(&mut self) -> BoxFuture<'_, Option<watcher::Result<watcher::Event<Raw>>>> {
+        Box::pin(async move {
+            if let Some(until) = self.pause {
+                clock::pause_until(until).await;
+                self.pause = None;
+            }
+            let event = self.stream.next().await?;
+            Some(self.heed(event))
+        })
+    }
+
+    fn heed(&mut self, event: watcher::Result<watcher::Event<Raw>>) -> watcher::Result<watcher::Event<Raw>> {
+        let event = match event {
+            Ok(watcher::Event::InitApply(_)) if self.listed >= self.most => Err(too_many_objects(self.most)),
+            event => event,
+        };
+        match &event {
+            // The list is asked for when the stream is polled again.
+            Ok(watcher::Event::Init) => {
+                self.listed = 0;
+                (self.on_list)();
+            }
+            Ok(watcher::Event::InitApply(_)) => self.listed += 1,
+            Ok(watcher::Event::InitDone) => self.failures.listed(&self.kind),
+            Ok(watcher::Event::Apply(_) | watcher::Event::Delete(_)) => self.failures.ended(&self.kind),
+            // The stream is not polled again before the pause: that would send a request.
+            Err(error) => {
+                self.pause = Some(clock::deadline(self.failures.failed(&self.kind, error)));
+                if let Some(restart) = self.restart.as_ref().filter(|_| must_list(error)) {
+                    self.stream = restart();
+                }
+            }
+        }
+        event
+    }
+}
+
+/// Pause after a failed list or watch, doubled at each further failure ...
+pub(super) const RETRY: Duration = Duration::from_millis(50);
+/// ... up to this, if the API server refused.
+const RETRY_REFUSED: Duration = Duration::from_secs(5);
+/// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
+const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
+/// After so long without a failure the first pause holds again, and the watch has worked meanwhile.
+const CALM: Duration = Duration::from_secs(120);
+/// A watch that was open for so long has worked, although it brought nothing: one that keeps
+/// failing fails sooner after a pause. An attempt to open one may take longer than this and fail.
+const WELL_AFTER: Duration = Duration::from_secs(10);
+/// A watch that has failed for so long is logged as a warning: a cluster's start ends sooner ...
+const TELL_AFTER: Duration = Duration::from_secs(10);
+/// ... and then once in this time.
+const TELL_EVERY: Duration = Duration::from_secs(60);
+/// No server's `Retry-After` is waited for longer.
+const RETRY_TOLD: Duration = Duration::from_secs(60);
+
+/// What the API server answered instead of objects, if it answered.
+fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
+    match error {
+        watcher::Error::WatchError(status)
+        | watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => Some(status),
+        _ => None,
+    }
+}
+
+/// True if the same request would be refused again, so that the kind has to be listed anew.
+///
+/// | answer | |
+/// |---|---|
+/// | 410, `Expired`, `Gone` | the revision is too old |
+/// | a cause `ResourceVersionTooLarge` | the store was restored to an earlier revision |
+/// | 400, 403, 404, … | whatever it is, a list says more; it waits for its turn |
+/// | 429, 500, 503, no answer | the server cannot serve now: the watch is asked for again |
+pub(super) fn must_list(error: &watcher::Error) -> bool {
+    answer(error).is_some_and(|status| {
+        let mut causes = status.details.iter().flat_map(|details| &details.causes);
+        (400..500).contains(&status.code) && status.code != 429
+            || matches!(status.reason.as_str(), "Expired" | "Gone")
+            || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
+    })
+}
+
+/// The failures of a watch: the next pause, and what is logged.
+struct Failures {
+    pause: Duration,
+    /// When the pause after the last failure ends.
+    last: clock::Instant,
+    /// When the first of the failures came that go on; `None` if the watch works.
+    since: Option<clock::Instant>,
+    told: Option<clock::Instant>,
+    /// One of them was a watch's. A list that succeeds says nothing about the next watch.
+    of_watch: bool,
+}
+
+impl Failures {
+    fn new() -> Failures {
+        Failures { pause: RETRY, last: clock::Instant::now(), since: None, told: None, of_watch: false }
+    }
+
+    /// The end of a list came. Parts of a list do not count: a list whose second page fails brings
+    /// its first page each time. Neither does a list behind which the watch fails each time.
+    fn listed(&mut self, kind: &str) {
+        if !self.of_watch {
+            self.ended(kind);
+        }
+    }
+
+    /// A change came, or the end of a list after failures of lists.
+    fn ended(&mut self, kind: &str) {
+        (self.pause, self.of_watch) = (RETRY, false);
+        self.well(kind);
+    }
+
+    fn well(&mut self, kind: &str) {
+        self.since = None;
+        if self.told.take().is_some() {
+            tracing::info!(kind, "the watch goes on");
+        }
+    }
+
+    /// Logs a failure, and returns how long to wait before the next request.
+    fn failed(&mut self, kind: &str, error: &watcher::Error) -> Duration {
+        let now = clock::Instant::now();
+        // kube-rs does not tell that a watch was opened again, but which failure ends an open one.
+        let was_open = matches!(error, watcher::Error::WatchFailed(_) | watcher::Error::WatchError(_));
+        let of_watch = was_open || matches!(error, watcher::Error::WatchStartFailed(_));
+        let calm = now.saturating_duration_since(self.last);
+        if calm > CALM || was_open && calm > WELL_AFTER {
+            self.well(kind);
+        }
+        if calm > CALM {
+            (self.pause, self.of_watch) = (RETRY, false);
+        }
+        self.of_watch |= of_watch;
+        let since = now - *self.since.get_or_insert(now);
+        if since >= TELL_AFTER && self.told.is_none_or(|told| now - told >= TELL_EVERY) {
+            self.told = Some(now);
+            tracing::warn!(kind, %error, ?since, "the watch fails again and again");
+        } else {
+            tracing::debug!(kind, %error, "watch failed, trying again");
+        }
+        // Codes from 500 on say that it cannot serve just now.
+        let answer = answer(error);
+        let refused = answer.is_some_and(|status| status.code < 500);
+        let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
+        let pause = self.pause.min(longest);
+        self.pause = (pause * 2).min(longest);
+        let asked_for =
+            answer.and_then(|status| status.details.as_ref()).map_or(0, |d| d.retry_after_seconds);
+        let pause = pause.max(Duration::from_secs(asked_for.into()).min(RETRY_TOLD));
+        self.last = now + pause;
+        pause
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An API server that restarts twice within two minutes is no reason for a warning about each
+    /// kind that does not change. One whose attempts hang is.
+    #[tokio::test(start_paused = true)]
+    async fn a_quiet_watch_between_two_failures_is_well() {
+        let log = crate::testing::Log::default();
+        let _listening = log.listen();
+        let broken = || watcher::Error::WatchFailed(kube::Error::Service("it ends".into()));
+        let refused = || watcher::Error::WatchStartFailed(kube::Error::Service("nobody listens".into()));
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            for error in [broken(), refused(), refused(), refused()] {
+                clock::pause(failures.failed("quiet", &error)).await;
+            }
+            clock::pause(Duration::from_secs(97)).await;
+        }
+        assert!(log.warnings().is_empty(), "{:?}", log.warnings());
+        let mut failures = Failures::new();
+        for _ in 0..2 {
+            clock::pause(failures.failed("hangs", &refused())).await;
+            clock::pause(Duration::from_secs(70)).await;
+        }
+        assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+    }
+}
