@@ -243,7 +243,7 @@ async fn begin(ask: Ask, open: Opening, streams: &[&str]) -> (JoinHandle<()>, to
     let served = tokio::spawn(process(near, "v4.channel.k8s.io", ask, open));
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in (1_u32..).step_by(2).zip(streams) {
-        far.write_all(&syn(&mut deflate, stream, &[("streamtype", kind)])).await.unwrap();
+        far.write_all(&syn(&mut deflate, stream, &[("streamtype", *kind)])).await.unwrap();
     }
     (served, far)
 }
