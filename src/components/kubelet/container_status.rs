@@ -25,6 +25,7 @@ pub(crate) type Waiting = BTreeMap<String, (String, String)>;
 /// an init container that runs              running, ready false: its work is not done
 /// crashed, waits for its restart           waiting, CrashLoopBackOff; lastState terminated
 /// crashed, policy Never                    terminated, with exit code and reason
+/// a sidecar that ended with 0              the same, also while it waits for its restart
 /// crashed, the pod is being deleted        the same: it does not run again
 /// ```
 ///
@@ -76,7 +77,8 @@ pub(crate) fn container(
             // An init container is ready when its work is done; a sidecar's work is to run.
             status.ready = !is_service(spec, init) && c.exit_code == 0;
             status.state = Some(ended(c));
-            if again && view.backoff_left(spec, c).is_some() {
+            let waits = again && (!init || c.exit_code != 0); // as upstream: no sidecar that ended with 0
+            if waits && view.backoff_left(spec, c).is_some() {
                 let pause = view.backoffs.get(&spec.name).map_or(0, std::time::Duration::as_secs);
                 let message = format!(
                     "back-off {} restarting failed container={} pod={}",
@@ -87,11 +89,11 @@ pub(crate) fn container(
                 status.last_state = Some(ended(c));
                 status.state = Some(wait("CrashLoopBackOff", Some(message)));
             } else if let Some((reason, message)) = waiting.get(&spec.name)
-                && again
+                && waits
             {
                 status.last_state = Some(ended(c));
                 status.state = Some(wait(reason, Some(message.clone()).filter(|m| !m.is_empty())));
-            } else if again && !may_restart(view.policy(), spec, c.exit_code) {
+            } else if waits && !may_restart(view.policy(), spec, c.exit_code) {
                 // It runs again although its restart policy says no, because its image was changed.
                 // A status that says that it has ended could not be taken back.
                 status.last_state = Some(ended(c));
@@ -302,6 +304,31 @@ mod tests {
         let later = Timestamp::from_second(60).unwrap();
         assert_eq!(start(None), Some(Time(Timestamp::UNIX_EPOCH)));
         assert_eq!(start(Some(later)), Some(Time(later)));
+    }
+
+    /// kubectl shows its pod as Running then.
+    #[test]
+    fn a_sidecar_that_ended_well_does_not_look_like_one_that_crashed() {
+        let mut pod = tests::pod("Always", &["s"], &["a"]);
+        pod.spec.as_mut().unwrap().init_containers.as_mut().unwrap()[0].restart_policy =
+            Some("Always".into());
+        let shown = |code: i32| {
+            let containers = [tests::container("s", 1, State::Exited, code)];
+            let view = View {
+                pod: &pod,
+                sandbox: None,
+                containers: &containers,
+                backoffs: &[("s".to_string(), std::time::Duration::from_secs(40))].into(),
+                replaced: &Default::default(),
+                probes: &Default::default(),
+                now: Timestamp::from_second(205).unwrap(),
+            };
+            let status = container(&view, &view.init_specs()[0], true, &Waiting::new(), true);
+            let (state, previous) = (status.state.unwrap(), view.last_ended("s").map(|c| c.attempt));
+            (state.waiting.and_then(|w| w.reason), state.terminated.map(|t| t.exit_code), previous)
+        };
+        assert_eq!(shown(1), (Some("CrashLoopBackOff".into()), None, Some(1)));
+        assert_eq!(shown(0), (None, Some(0), None));
     }
 
     /// As upstream shows it: its work stays done.

@@ -112,12 +112,14 @@ impl<'a> View<'a> {
     }
 
     /// The attempt that `kubectl logs --previous` shows, the one of `lastState`: of a container
-    /// that has ended and waits for its restart the newest one, else the one before.
+    /// that has ended and waits for its restart the newest one, else the one before. A sidecar that
+    /// ended with 0 is not shown as one that waits.
     pub(crate) fn last_ended(&self, name: &str) -> Option<&'a Container> {
         let newest = self.current(name)?;
         let of = |specs: &'a [Spec]| specs.iter().find(|s| s.name == name);
         let restarts = of(self.specs()).is_some_and(|spec| self.restarts(spec, false, newest))
-            || of(self.init_specs()).is_some_and(|spec| self.restarts(spec, true, newest));
+            || newest.exit_code != 0
+                && of(self.init_specs()).is_some_and(|spec| self.restarts(spec, true, newest));
         let waits = newest.state == ContainerState::Exited && restarts;
         if waits && self.pod.metadata.deletion_timestamp.is_none() {
             return Some(newest);

@@ -8,18 +8,20 @@ use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
 use crate::specs::{reference, spec_of};
+use crate::status;
 use crate::view::Why;
-use crate::{status, termination};
 use client::{Key, Outcome, is_code, is_unanswered};
-use cri::{self, Container, ContainerState, Sandbox, SandboxState};
+use cri::{self, Container, ContainerState, Sandbox};
 use k8s_openapi::api::core::v1::{Container as Spec, ObjectReference, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DeleteParams, Preconditions};
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event};
+use tokio_util::sync::CancellationToken;
 
 /// What is left for the stop signal, also when a hook or the containers before took all the grace
 /// there was: upstream's `minimumGracePeriodInSeconds`.
@@ -168,7 +170,8 @@ impl Kubelet {
     }
 
     /// Ends a container and waits for that: its preStop hook, its turn, the stop signal, SIGKILL at
-    /// `deadline`. Whatever orders the end of a container once more, its hook runs once.
+    /// `deadline`. Whatever orders the end of a container once more, its hook runs once, and an
+    /// earlier deadline leaves it the time until then.
     ///
     /// Of a grace period of 30 s the hook `sleep 5` leaves 25 s for the program between the stop
     /// signal and SIGKILL. A hook that takes all 30 s leaves [`MINIMUM_GRACE`]: the program is
@@ -183,31 +186,16 @@ impl Kubelet {
     ) {
         let start = clock::Instant::now();
         let grace = deadline.saturating_duration_since(start);
-        let first = self.ending().insert(one.id.clone());
-        if first {
+        let (hook, is_first) = match self.ending().entry(one.id.clone()) {
+            Entry::Occupied(known) => (known.get().clone(), false),
+            Entry::Vacant(new) => (new.insert(CancellationToken::new()).clone(), true),
+        };
+        if is_first {
+            let _over = hook.drop_guard();
             self.recorder.normal(&one.about, "Killing", message, cause.clone());
-        }
-        let hook = one.spec.as_ref().filter(|_| first && !grace.is_zero());
-        let hook = hook.and_then(|s| s.lifecycle.as_ref()).and_then(|l| l.pre_stop.as_ref());
-        if let (Some(hook), Some(spec)) = (hook, &one.spec) {
-            let agent = self.config.agent("kube-lifecycle");
-            let target = self.hook_target(spec, &one.id, one.ip, &agent);
-            let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
-            let answer = match tokio::time::timeout(grace, run).await {
-                Ok(answer) => answer,
-                // As upstream: a command fails when its container is killed, a pause does not.
-                Err(_) if hook.sleep.is_some() => Ok(None),
-                Err(_) => Err("it took all of the grace period".into()),
-            };
-            match answer {
-                Ok(None) => {}
-                Ok(Some(told)) => self.recorder.warning(&one.of_pod(), FALLBACK, told, cause.clone()),
-                Err(why) => {
-                    tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
-                    let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
-                    self.recorder.warning(&one.about, reason, message, cause.clone());
-                }
-            }
+            self.run_pre_stop(key, one, grace, cause).await;
+        } else {
+            let _ = tokio::time::timeout(grace, hook.cancelled()).await; // it has no longer now
         }
         if let Some(pod) = &one.whole {
             self.wait_for_turn(pod, one, deadline).await;
@@ -218,8 +206,33 @@ impl Kubelet {
         self.tell(Event::Stop { container: one.name.clone() }, key, start, cause);
     }
 
-    /// Ids of containers whose end has begun: their hook, and the Event that tells.
-    fn ending(&self) -> parking_lot::MutexGuard<'_, HashSet<String>> {
+    /// Runs the preStop hook of a container, if it has one and there is time for it. An Event tells
+    /// of a failure.
+    async fn run_pre_stop(&self, key: &Key, one: &One, grace: Duration, cause: &Option<Cause>) {
+        let Some(spec) = one.spec.as_ref().filter(|_| !grace.is_zero()) else { return };
+        let Some(hook) = spec.lifecycle.as_ref().and_then(|l| l.pre_stop.as_ref()) else { return };
+        let agent = self.config.agent("kube-lifecycle");
+        let target = self.hook_target(spec, &one.id, one.ip, &agent);
+        let run = async { target.hook(&Action::of_hook(hook)?, grace).await };
+        let answer = match tokio::time::timeout(grace, run).await {
+            Ok(answer) => answer,
+            // As upstream: a command fails when its container is killed, a pause does not.
+            Err(_) if hook.sleep.is_some() => Ok(None),
+            Err(_) => Err("it took all of the grace period".into()),
+        };
+        match answer {
+            Ok(None) => {}
+            Ok(Some(told)) => self.recorder.warning(&one.of_pod(), FALLBACK, told, cause.clone()),
+            Err(why) => {
+                tracing::debug!(pod = %key, container = one.name, why, "preStop hook failed");
+                let (reason, message) = ("FailedPreStopHook", "PreStopHook failed");
+                self.recorder.warning(&one.about, reason, message, cause.clone());
+            }
+        }
+    }
+
+    /// Containers whose end has begun, by id, each with what is cancelled when its hook is over.
+    fn ending(&self) -> parking_lot::MutexGuard<'_, HashMap<String, CancellationToken>> {
         self.ending.lock()
     }
 
@@ -411,44 +424,6 @@ impl Kubelet {
         self.config.runtime.stop_pod_sandbox(id).await?;
         memory.stopped.insert(id.into());
         Ok(())
-    }
-
-    /// Removes the attempts that are no longer needed, and the sandboxes before the newest that
-    /// hold none any more.
-    pub(super) async fn forget_old(
-        &self,
-        uid: &str,
-        sandboxes: &[Sandbox],
-        containers: &[Container],
-    ) -> Result<(), Error> {
-        let (old, kept): (Vec<&Container>, Vec<&Container>) =
-            containers.iter().partition(|c| is_old(c, containers));
-        for container in old {
-            self.config.runtime.remove_container(&container.id).await?;
-            termination::forget(&self.pod_dir(uid), container);
-        }
-        let newest = sandboxes.iter().map(|s| s.attempt).max();
-        let ended =
-            sandboxes.iter().filter(|s| s.state == SandboxState::NotReady && Some(s.attempt) < newest);
-        for sandbox in ended.filter(|s| !kept.iter().any(|c| c.sandbox_id == s.id)) {
-            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
-/// ran, because its kubelet ended between making and starting it, is needed only as long as it is
-/// the newest.
-///
-/// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
-/// --previous`.
-fn is_old(container: &Container, all: &[Container]) -> bool {
-    let mut newer = all.iter().filter(|c| c.name == container.name && c.attempt > container.attempt);
-    match container.state {
-        ContainerState::Running => false,
-        ContainerState::Created => newer.next().is_some(),
-        ContainerState::Exited => newer.filter(|c| c.state != ContainerState::Created).count() >= 2,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::prober::Prober;
 use client::{Backoff, Informer, Key, Recorder, WorkQueue};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use parking_lot::{Mutex, MutexGuard};
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -48,8 +48,8 @@ pub(crate) struct Kubelet {
     pub(super) removals: Removals,
     /// Hooks that hold up their pod, by pod: they end when the pod shall.
     pub(super) hooks: Mutex<HashMap<Key, CancellationToken>>,
-    /// Ids of containers whose end has begun.
-    pub(super) ending: Mutex<HashSet<String>>,
+    /// Containers whose end has begun, by id, each with what is cancelled when its hook is over.
+    pub(super) ending: Mutex<HashMap<String, CancellationToken>>,
     /// Pods that the API has no more, as they were last seen, until their containers have ended:
     /// one that was deleted by force still has its preStop hooks.
     pub(super) gone: Mutex<HashMap<Key, Arc<Pod>>>,

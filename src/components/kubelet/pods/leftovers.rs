@@ -1,4 +1,5 @@
-//! What pods leave on the node when they are gone: sandboxes, volumes, logs.
+//! What pods leave on the node when they are gone: sandboxes, volumes, logs; and the attempts that
+//! their containers leave when they restart.
 //!
 //! Files are first moved out of the reach of containers ([`Trash`]) and then removed on a thread
 //! that may block, one pod's at a time in a node. A pod may leave as many as its disk holds: its
@@ -13,7 +14,7 @@ use crate::files::NAME_MAX;
 use crate::specs::reference;
 use crate::{eviction, termination};
 use client::Key;
-use cri::Sandbox;
+use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::Pod;
 use linux::beneath::Root;
 use linux::trash::Trash;
@@ -157,6 +158,29 @@ impl Kubelet {
             .await
     }
 
+    /// Removes the attempts that are no longer needed, and the sandboxes before the newest that
+    /// hold none any more.
+    pub(super) async fn forget_old(
+        &self,
+        uid: &str,
+        sandboxes: &[Sandbox],
+        containers: &[Container],
+    ) -> Result<(), Error> {
+        let (old, kept): (Vec<&Container>, Vec<&Container>) =
+            containers.iter().partition(|c| is_old(c, containers));
+        for container in old {
+            self.config.runtime.remove_container(&container.id).await?;
+            termination::forget(&self.pod_dir(uid), container);
+        }
+        let newest = sandboxes.iter().map(|s| s.attempt).max();
+        let ended =
+            sandboxes.iter().filter(|s| s.state == SandboxState::NotReady && Some(s.attempt) < newest);
+        for sandbox in ended.filter(|s| !kept.iter().any(|c| c.sandbox_id == s.id)) {
+            self.config.runtime.remove_pod_sandbox(&sandbox.id).await?;
+        }
+        Ok(())
+    }
+
     /// Removes the files of pods that went while no kubelet ran. After a restart of the cluster no
     /// sandboxes show which pods these were. Files that cannot be removed are logged and tried
     /// again; the others are removed.
@@ -199,6 +223,21 @@ impl Kubelet {
                 emptied.map_err(|error| Error::File { path: dir.clone(), cause: error.cause })
             })
             .await
+    }
+}
+
+/// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
+/// ran, because its kubelet ended between making and starting it, is needed only as long as it is
+/// the newest.
+///
+/// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
+/// --previous`.
+fn is_old(container: &Container, all: &[Container]) -> bool {
+    let mut newer = all.iter().filter(|c| c.name == container.name && c.attempt > container.attempt);
+    match container.state {
+        ContainerState::Running => false,
+        ContainerState::Created => newer.next().is_some(),
+        ContainerState::Exited => newer.filter(|c| c.state != ContainerState::Created).count() >= 2,
     }
 }
 

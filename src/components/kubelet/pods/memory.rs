@@ -5,7 +5,7 @@ use crate::container::Volumes;
 use crate::container_status::Waiting;
 use crate::specs;
 use crate::view::Backoffs;
-use cri::{Sandbox, SandboxState};
+use cri::{Container, ContainerState, Sandbox, SandboxState};
 use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
@@ -35,6 +35,8 @@ pub(super) struct Memory {
     /// Ids of containers that were ended for another image, or because their sandbox was lost, and
     /// that start again with whatever code they ended.
     pub replaced: HashSet<String>,
+    /// Ids of containers that were ended for a probe.
+    pub given_up: HashSet<String>,
     /// When the last container of a deleted pod has to have ended.
     pub ends_by: Option<clock::Instant>,
     /// The last status written, with the revision that wrote it.
@@ -89,6 +91,34 @@ impl Memory {
         sandboxes.iter().filter(is_up).collect()
     }
 
+    /// Returns the pauses of containers before their next restart. One that was ended for a probe
+    /// restarts at once if it did not end sooner than a pause after the attempt before: upstream
+    /// ends and starts it in one step, with the end of the attempt before in mind (`doBackOff` in
+    /// `SyncPod`).
+    ///
+    /// ```text
+    /// ended for its probe each 30 s    restarts at once 3 times; then the pause of 40 s counts
+    /// crashes each 30 s                restarts at once, after 10 s, after 20 s, after 40 s
+    /// ```
+    pub(super) fn pauses(&self, containers: &[Container]) -> Backoffs {
+        let mut pauses = self.backoffs.clone();
+        for ended in containers.iter().filter(|c| self.given_up.contains(&c.id)) {
+            let all: Vec<&Container> = containers.iter().filter(|c| c.name == ended.name).collect();
+            if all.iter().any(|c| c.attempt > ended.attempt) {
+                continue; // it has restarted
+            }
+            let before =
+                all.iter().filter(|c| c.attempt < ended.attempt && c.state == ContainerState::Exited);
+            let before = before.max_by_key(|c| c.attempt).and_then(|c| c.finished_at);
+            let pause = pauses.get(&ended.name).copied().unwrap_or_default();
+            let late = |(from, to): (clock::Timestamp, clock::Timestamp)| clock::passed(from, to) >= pause;
+            if before.zip(ended.finished_at).is_none_or(late) {
+                pauses.remove(&ended.name);
+            }
+        }
+        pauses
+    }
+
     /// Notes why a container waits for its start. Returns whether Events tell of it: of another
     /// reason or message at once, of the same ones now and then.
     pub(super) fn note_waiting(&mut self, container: &str, reason: &str, message: &str) -> bool {
@@ -127,6 +157,27 @@ impl Memory {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn a_container_that_a_probe_gave_up_late_restarts_without_a_pause() {
+        let ended = |attempt: u32, at: i64| {
+            let made = crate::decide::tests::container("a", attempt, ContainerState::Exited, 137);
+            Container { finished_at: clock::Timestamp::from_second(at).ok(), ..made }
+        };
+        let waits = |given_up: &[&str], containers: &[Container]| {
+            let memory = Memory {
+                backoffs: [("a".to_string(), Duration::from_secs(20))].into(),
+                given_up: given_up.iter().map(|id| (*id).to_string()).collect(),
+                ..Memory::default()
+            };
+            memory.pauses(containers).contains_key("a")
+        };
+        let (late, soon) = ([ended(0, 100), ended(1, 130)], [ended(0, 100), ended(1, 110)]);
+        assert!(!waits(&["a-1"], &late));
+        assert!(waits(&["a-1"], &soon));
+        assert!(waits(&[], &late), "it crashed");
+        assert!(waits(&["a-0"], &late), "the attempt after it crashed");
+    }
 
     #[test]
     fn what_others_wrote_after_this_kubelet_is_seen_and_what_came_before_is_not() {

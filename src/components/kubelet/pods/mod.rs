@@ -331,7 +331,7 @@ impl Kubelet {
     ) -> PodStatus {
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-        let (backoffs, replaced, now) = (&memory.backoffs, &memory.replaced, clock::now());
+        let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
         status::of(&view, &memory.waiting, self.config.node_ip)
     }

@@ -169,6 +169,7 @@ impl Kubelet {
             dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
             node_root: &self.config.node_root(),
             memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
+            claims_in_use: &volumes::in_use(pod, &self.pods.list()),
         };
         let stale = volumes::prepare(&context, &mut memory.volumes).await;
         let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };
@@ -333,7 +334,7 @@ impl Kubelet {
 
     /// Whether the pod is being deleted, is gone, was replaced by another of its name, or has to
     /// fail. Nothing of that ends a static pod.
-    fn has_to_end(&self, key: &Key, uid: &str) -> bool {
+    pub(super) fn has_to_end(&self, key: &Key, uid: &str) -> bool {
         if self.statics.contains_key(key) {
             return false;
         }

@@ -171,7 +171,7 @@ impl Kubelet {
     ) -> (Vec<Step>, Option<Duration>) {
         let probes = &self.probes(key, pod, sandboxes, containers, memory);
         let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
-        let (backoffs, replaced, now) = (&memory.backoffs, &memory.replaced, clock::now());
+        let (backoffs, replaced, now) = (&memory.pauses(containers), &memory.replaced, clock::now());
         let view = View { pod, sandbox, containers, backoffs, replaced, probes, now };
         let mut steps = match view::has_ended(pod) {
             true => decide::wind_up(&view),
@@ -213,6 +213,7 @@ impl Kubelet {
         let reported = self.report(key, &seen, memory, cause, status).await;
         memory.stopping.retain(|id, _| containers.iter().any(|c| c.id == *id));
         memory.replaced.retain(|id| containers.iter().any(|c| c.id == *id));
+        memory.given_up.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.unhooked.retain(|id| containers.iter().any(|c| c.id == *id));
         memory.stopped.retain(|id| sandboxes.iter().any(|s| s.id == *id));
         // Also if no API server answers: containers restart without one, and their attempts would
@@ -249,7 +250,8 @@ impl Kubelet {
     }
 
     /// Does the steps in order. Returns the time after which to look again, and the first failure.
-    /// A container that cannot be started keeps no other from being started or stopped.
+    /// A container that cannot be started keeps no other from being started or stopped. Of a pod
+    /// that has to end meanwhile nothing more is started: what ends it may have looked already.
     #[allow(clippy::too_many_arguments)] // the facts of one pass, named once
     async fn carry_out(
         self: &Arc<Self>,
@@ -277,6 +279,9 @@ impl Kubelet {
                     let Some(container) = containers.iter().find(|c| c.id == id) else { continue };
                     let (grace, message) = ending::reason(pod, &name, why);
                     let deadline = clock::deadline(grace);
+                    if matches!(why, Why::Failed(_)) {
+                        memory.given_up.insert(id.clone());
+                    }
                     if why == Why::Changed || (why == Why::Lost && goes_on(pod, &name)) {
                         memory.replaced.insert(id);
                     }
@@ -290,12 +295,12 @@ impl Kubelet {
                     memory.just_mounted = true;
                     self.create_sandbox(key, pod, attempt, sandboxes, memory, cause).await.map(|()| None)
                 }
+                Step::Start { .. } if self.has_to_end(key, &memory.uid) => Ok(Some(Duration::ZERO)),
                 Step::Start { name, init, attempt } => {
                     let sandbox = sandboxes.iter().max_by_key(|s| s.attempt);
                     let extra = specs::ephemeral(pod);
-                    let specs =
-                        pod.spec.iter().flat_map(|s| s.init_containers.iter().flatten().chain(&s.containers));
-                    let spec = specs.chain(&extra).find(|c| c.name == name);
+                    let of_debugger = || extra.iter().find(|c| c.name == name);
+                    let spec = specs::spec_of(pod, &name).or_else(of_debugger);
                     let (Some(sandbox), Some(spec)) = (sandbox, spec) else {
                         continue;
                     };

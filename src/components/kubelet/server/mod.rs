@@ -3,6 +3,7 @@
 
 mod ask;
 mod channel;
+mod farewell;
 mod inward;
 mod logs;
 mod spdy;
@@ -58,6 +59,9 @@ const DESCRIPTORS: u64 = 3;
 const STRANGERS: Bounds = Bounds { of_one: 2 * KUBELET_HANDSHAKES_MAX, most: 256 };
 /// A connection that asks nothing for this long is closed.
 const IDLE_MAX: Duration = Duration::from_secs(90);
+/// A connection on which nothing comes is probed this often, as upstream's (the default of Go's
+/// listeners): the end of an API server does not arrive over a link that is cut.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 /// How often the kubelet checks whether the client of a session has left, and how long a session
 /// may go on without it.
 const GONE_EVERY: Duration = Duration::from_secs(5);
@@ -96,7 +100,7 @@ impl Server {
     /// Serves one connection until it ends: the handshake, then requests. A client that shows no
     /// certificate of an API server gets one answer, a 401.
     async fn serve_connection(self, socket: TcpStream, mut visit: Visit) {
-        let _ = (socket.set_nodelay(true), tcp::bound_unread(&socket)); // used as it is if it refuses
+        prepare(&socket);
         let end = visit.caller.end.clone();
         let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, self.acceptor.accept(socket));
         let handshake = tokio::select! {
@@ -144,6 +148,11 @@ impl Server {
         }
         drop(visit);
     }
+}
+
+/// Sets the options of a client's socket; a socket that refuses one is used as it is.
+fn prepare(socket: &TcpStream) {
+    let _ = (socket.set_nodelay(true), tcp::bound_unread(socket), tcp::keep_alive(socket, KEEP_ALIVE));
 }
 
 /// Returns true for the certificate of an API server. As upstream, a client with one of another

@@ -107,6 +107,18 @@ async fn a_session_ends_soon_after_its_client_also_while_nothing_is_read() {
     assert!(waited.is_ok(), "the client is gone");
 }
 
+/// The end of an API server may not arrive: over a link that is cut nothing does.
+#[tokio::test]
+async fn a_connection_on_which_nothing_comes_is_probed() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let _client = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    let before = tcp::options(&socket).unwrap();
+    prepare(&socket);
+    let after = tcp::options(&socket).unwrap();
+    assert!(!before.is_probed && after.is_probed && socket.nodelay().unwrap());
+}
+
 /// The visit keeps the socket open after the session has closed it.
 #[tokio::test]
 async fn a_session_that_goes_on_can_end_its_connection() {

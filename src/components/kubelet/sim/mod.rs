@@ -290,7 +290,7 @@ fn a_pod_that_waited_an_hour_for_its_config_map_starts_within_seconds() {
             "metadata": {"name": "p"},
             "spec": {
                 "nodeName": "n1",
-                "containers": [{"name": "a", "image": "runs"}],
+                "containers": [{"name": "a", "image": "runs", "volumeMounts": [{"name": "c", "mountPath": "/c"}]}],
                 "volumes": [{"name": "c", "configMap": {"name": "c"}}],
             },
         });

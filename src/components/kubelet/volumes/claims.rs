@@ -1,12 +1,16 @@
 //! Volumes that claims are bound to.
 
 use super::{Unmade, unread};
+use crate::status::has_containers;
+use crate::view::has_ended;
 use api::nodes;
-use api::volumes::is_reserved_for;
+use api::volumes::{CLAIM_PROTECTION, is_reserved_for};
 use client::{Client, optional};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, VolumeDevice, VolumeMount,
 };
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
 const FILESYSTEM: &str = "Filesystem";
 
@@ -22,8 +26,22 @@ pub(crate) struct Claimed {
     pub on: Option<NodeSelector>,
     /// `volumeMode` of the PersistentVolume: `Filesystem` or `Block`.
     pub mode: String,
-    /// The claim is being deleted: it is only kept for the pods that use it.
+    /// The claim is being deleted, and not kept for the pods that use it.
     pub is_terminating: bool,
+    /// `ReadWriteOncePod` is the only access mode of the PersistentVolume.
+    pub is_for_one_pod: bool,
+}
+
+/// Names of the claims in the pod's namespace that other pods of the node have mounted.
+pub(crate) fn in_use(pod: &Pod, all: &[Arc<Pod>]) -> BTreeSet<String> {
+    let uses = |other: &&Arc<Pod>| {
+        let (own, of_other) = (&pod.metadata, &other.metadata);
+        let is_other = of_other.namespace == own.namespace && of_other.uid != own.uid;
+        is_other && !has_ended(other) && other.status.as_ref().is_some_and(has_containers)
+    };
+    let volumes = all.iter().filter(uses).flat_map(|other| &other.spec).flat_map(|spec| &spec.volumes);
+    let claims = volumes.flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.map(|claim| claim.claim_name.clone()).collect()
 }
 
 /// Finds what is behind a claim.
@@ -57,6 +75,7 @@ pub(super) fn behind(
         let name = claim.metadata.name.as_deref().unwrap_or_default();
         return Err(format!("persistentvolume {volume:?} is not bound to persistentvolumeclaim {name:?}"));
     }
+    let is_protected = claim.metadata.finalizers.iter().flatten().any(|one| one == CLAIM_PROTECTION);
     let spec = found.spec.unwrap_or_default();
     let host = spec.host_path.map(|p| (p.path, Some(p.type_.unwrap_or_default())));
     let found = host.or(spec.local.map(|l| (l.path, None)));
@@ -70,7 +89,8 @@ pub(super) fn behind(
             kind,
             on: spec.node_affinity.and_then(|a| a.required),
             mode: spec.volume_mode.unwrap_or_else(|| FILESYSTEM.into()),
-            is_terminating: claim.metadata.deletion_timestamp.is_some(),
+            is_terminating: claim.metadata.deletion_timestamp.is_some() && !is_protected,
+            is_for_one_pod: spec.access_modes.iter().flatten().eq(["ReadWriteOncePod"]),
         }),
     }
 }

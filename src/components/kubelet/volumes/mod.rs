@@ -7,7 +7,7 @@
 mod claims;
 mod tokens;
 
-pub(crate) use claims::claimed;
+pub(crate) use claims::{claimed, in_use};
 
 use super::container::{Place, Volumes};
 use super::env::Facts;
@@ -19,11 +19,11 @@ use api::quantity::Quantity;
 use claims::{Claimed, check_mode, check_node};
 use client::{Client, is_unanswered, optional};
 use k8s_openapi::api::core::v1::{
-    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, Pod, Secret, Volume, VolumeProjection,
+    ConfigMap, EmptyDirVolumeSource, KeyToPath, Node, Pod, PodSpec, Secret, Volume, VolumeProjection,
 };
 use linux::beneath::{Kind, Root};
 use linux::{self, mount};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -43,6 +43,8 @@ pub(crate) struct Context<'a> {
     /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else
     /// bounds it.
     pub memory_bytes: u64,
+    /// Claims that other pods of the node have mounted ([`in_use`]).
+    pub claims_in_use: &'a BTreeSet<String>,
 }
 
 /// Why a volume could not be made.
@@ -65,9 +67,10 @@ fn unread(what: &str, error: kube::Error) -> Unmade {
     Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
 }
 
-/// Makes all volumes of the pod. One of `known`, which were made before, that cannot be brought up
-/// to date stays as it is, whatever the reason, as a mounted volume does upstream. Adds to `known`
-/// what is made, and returns the names of volumes that stayed as they were, with the reasons.
+/// Makes all volumes of the pod that some container uses. One of `known`, which were made before,
+/// that cannot be brought up to date stays as it is, whatever the reason, as a mounted volume does
+/// upstream. Adds to `known` what is made, and returns the names of volumes that stayed as they
+/// were, with the reasons.
 ///
 /// # Errors
 /// A volume that is not known cannot be made: its name, and why, of the first one. Those after it
@@ -79,8 +82,9 @@ pub(crate) async fn prepare(
 ) -> Result<Vec<(String, Unmade)>, (String, Unmade)> {
     let (mut stale, mut failed) = (Vec::new(), None);
     let mut left = files::ALL_MAX;
-    let spec = context.facts.pod.spec.as_ref();
-    for volume in spec.and_then(|s| s.volumes.as_deref()).unwrap_or_default() {
+    let Some(spec) = &context.facts.pod.spec else { return Ok(stale) };
+    let used = used_volumes(spec);
+    for volume in spec.volumes.iter().flatten().filter(|volume| used.contains(volume.name.as_str())) {
         let name = volume.name.clone();
         match one(context, volume, &mut left).await {
             Ok(made) => drop(known.insert(name, made)),
@@ -89,6 +93,20 @@ pub(crate) async fn prepare(
         }
     }
     failed.map_or(Ok(stale), Err)
+}
+
+/// Names of the volumes that some container of the pod, of whatever kind, mounts or has as a
+/// device. What another volume refers to need not be there. Source: `processPodVolumes` upstream.
+fn used_volumes(spec: &PodSpec) -> BTreeSet<&str> {
+    let plain = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let plain = plain.map(|c| (&c.volume_mounts, &c.volume_devices));
+    let debuggers = spec.ephemeral_containers.iter().flatten();
+    let all = plain.chain(debuggers.map(|c| (&c.volume_mounts, &c.volume_devices)));
+    all.flat_map(|(mounts, devices)| {
+        let mounts = mounts.iter().flatten().map(|mount| mount.name.as_str());
+        mounts.chain(devices.iter().flatten().map(|device| device.name.as_str()))
+    })
+    .collect()
 }
 
 async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result<Place, Unmade> {
@@ -113,12 +131,18 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
     }
     if let Some(claim) = &volume.persistent_volume_claim {
         let own_name = &volume.name;
-        let Claimed { volume, path, kind, on, mode, is_terminating } =
+        let Claimed { volume, path, kind, on, mode, is_terminating, is_for_one_pod } =
             claimed(context.client, namespace, &claim.claim_name).await?;
-        // As upstream no pod begins to use it; one that runs keeps it. Source: `getPVCExtractPV`.
+        // As upstream no pod begins to use it; one that runs keeps it. A claim that is
+        // protected stays until its pods are gone, new ones too. Source: `getPVCExtractPV`.
         let is_new = context.facts.pod.status.as_ref().is_none_or(|status| !has_containers(status));
         if is_terminating && is_new {
             return Err(format!("persistentvolumeclaim {:?} is being deleted", claim.claim_name).into());
+        }
+        // The scheduler looks at that, too, but a pod with `nodeName` has passed it by.
+        if is_for_one_pod && context.claims_in_use.contains(&claim.claim_name) {
+            let mode = "volume uses the ReadWriteOncePod access mode";
+            return Err(format!("{mode} and is already in use by another pod").into());
         }
         check_mode(context.facts.pod, own_name, &mode)?;
         if let Some(on) = on {

@@ -2,10 +2,13 @@ use super::claims::{behind, check_mode, check_node, claimed};
 use super::tokens::{TOKEN_MAX, is_young, kept_token};
 use super::*;
 use api::requests::Amount;
+use api::volumes::CLAIM_PROTECTION;
 use base64::Engine as _;
 use client::testing::{Scripted, refusal};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
+use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 /// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
 /// latter must not get what the former holds.
@@ -20,8 +23,14 @@ async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
     let (client, node_root) = (&server.client, dir.path());
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let mut left = files::ALL_MAX;
     let mut files = Gathered::new(&mut left);
     for name in ["prod?", "prod#x", "my prod", "../pods/prod"] {
@@ -51,6 +60,50 @@ fn a_claim_has_no_volume_that_is_bound_to_another() {
     assert_eq!(named("n", "u").as_deref(), Ok("/data"));
     for refused in [named("other", "u"), named("n", "older"), of(serde_json::Value::Null)] {
         assert!(refused.unwrap_err().contains("is not bound to persistentvolumeclaim \"c\""));
+    }
+}
+
+/// A pod with `nodeName` has passed the scheduler by.
+#[tokio::test]
+async fn a_volume_for_one_pod_is_not_mounted_into_a_second_one() {
+    let server = Scripted::new(|asked| match asked.line.as_str() {
+        line if line.ends_with("/persistentvolumeclaims/c") => {
+            let metadata = json!({"name": "c", "namespace": "n"});
+            let (spec, status) = (json!({"volumeName": "v"}), json!({"phase": "Bound"}));
+            Some((200, json!({"metadata": metadata, "spec": spec, "status": status})))
+        }
+        line if line.ends_with("/persistentvolumes/v") => {
+            let reserved = json!({"name": "c", "namespace": "n"});
+            let modes = ["ReadWriteOncePod"];
+            let spec = json!({"hostPath": {"path": "/d"}, "claimRef": reserved, "accessModes": modes});
+            Some((200, json!({"metadata": {}, "spec": spec})))
+        }
+        _ => refusal(404, "NotFound"),
+    })
+    .await;
+    let pod = |uid: &str, status: Value| -> Pod {
+        let volumes = json!([{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]);
+        let metadata = json!({"name": uid, "namespace": "n", "uid": uid});
+        let mounts = json!([{"name": "v", "mountPath": "/v"}]);
+        let spec = json!({"containers": [{"name": "a", "volumeMounts": mounts}], "volumes": volumes});
+        serde_json::from_value(json!({"metadata": metadata, "spec": spec, "status": status})).unwrap()
+    };
+    let made = json!([{"name": "a", "containerID": "ropewalk://1", "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
+    let second = pod("second", json!({}));
+    let beside = async |first: Value| {
+        let dir = tempfile::tempdir().unwrap();
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &second, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let claims_in_use = &in_use(&second, &[Arc::new(second.clone()), Arc::new(pod("first", first))]);
+        let (client, node_root) = (&server.client, dir.path());
+        let dir = node_root.join("volumes");
+        let context = Context { client, facts: &facts, dir, node_root, memory_bytes: 0, claims_in_use };
+        prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
+    };
+    let refused = beside(json!({"phase": "Running", "containerStatuses": made})).await.unwrap_err();
+    assert_eq!(refused, "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
+    for status in [json!({"phase": "Pending"}), json!({"phase": "Failed", "containerStatuses": made})] {
+        assert_eq!(beside(status).await, Ok(()));
     }
 }
 
@@ -232,17 +285,27 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
     })
     .await;
     let of = |name: &str| serde_json::json!({"name": name, "configMap": {"name": name}});
+    let mount = |name: &str| json!({"name": name, "mountPath": format!("/{name}")});
     let pod: Pod = serde_json::from_value(serde_json::json!({
         "metadata": {"name": "p", "namespace": "n"},
-        "spec": {"containers": [{"name": "c"}], "volumes": [of("gone"), of("there")]},
+        "spec": {
+            "containers": [{"name": "c", "volumeMounts": [mount("gone"), mount("there")]}],
+            "volumes": [of("unused"), of("gone"), of("there")],
+        },
     }))
     .unwrap();
     let dir = tempfile::tempdir().unwrap();
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
     let (client, node_root) = (&server.client, dir.path());
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let mut known = Volumes::new();
     let (volume, unmade) = prepare(&context, &mut known).await.unwrap_err();
     assert_eq!((volume.as_str(), unmade.why.as_str()), ("gone", "configmap \"gone\" not found"));
@@ -254,40 +317,48 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
 #[tokio::test]
 async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
     let server = Scripted::new(|asked| {
-        let claim = serde_json::json!({
-            "metadata": {"name": "c", "namespace": "n", "uid": "u", "deletionTimestamp": "2026-01-01T00:00:00Z"},
-            "spec": {"volumeName": "v"}, "status": {"phase": "Bound"},
+        let (kind, name) = asked.line.rsplit_once('/')?;
+        let finalizer = if name == "protected" { CLAIM_PROTECTION } else { "example.com/x" };
+        let claim = json!({
+            "metadata": {"name": name, "namespace": "n", "uid": "u", "finalizers": [finalizer],
+                "deletionTimestamp": "2026-01-01T00:00:00Z"},
+            "spec": {"volumeName": name}, "status": {"phase": "Bound"},
         });
-        let reserved = serde_json::json!({"name": "c", "namespace": "n", "uid": "u"});
-        let volume = serde_json::json!({
-            "metadata": {"name": "v"}, "spec": {"hostPath": {"path": "/data"}, "claimRef": reserved},
-        });
-        let line = asked.line.as_str();
-        let of_claim = line.ends_with("/persistentvolumeclaims/c").then_some(claim);
-        Some((200, of_claim.or(line.ends_with("/persistentvolumes/v").then_some(volume))?))
+        let reserved = json!({"name": name, "namespace": "n", "uid": "u"});
+        let spec = json!({"hostPath": {"path": "/data"}, "claimRef": reserved});
+        let volume = json!({"metadata": {"name": name}, "spec": spec});
+        Some((200, if kind.ends_with("persistentvolumeclaims") { claim } else { volume }))
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let (client, node_root) = (&server.client, dir.path());
-    let made = async |container_id: Option<&str>| {
-        let status = serde_json::json!({"name": "a", "image": "", "imageID": "", "ready": false,
+    let made = async |claim: &str, container_id: Option<&str>| {
+        let status = json!({"name": "a", "image": "", "imageID": "", "ready": false,
             "restartCount": 0, "containerID": container_id});
-        let source = serde_json::json!({"name": "d", "persistentVolumeClaim": {"claimName": "c"}});
-        let pod: Pod = serde_json::from_value(serde_json::json!({
+        let source = json!({"name": "d", "persistentVolumeClaim": {"claimName": claim}});
+        let mounts = json!([{"name": "d", "mountPath": "/d"}]);
+        let pod: Pod = serde_json::from_value(json!({
             "metadata": {"name": "p", "namespace": "n"},
-            "spec": {"containers": [{"name": "a"}], "volumes": [source]},
+            "spec": {"containers": [{"name": "a", "volumeMounts": mounts}], "volumes": [source]},
             "status": {"containerStatuses": [status]},
         }))
         .unwrap();
         let (node_ip, pod_ip) = (String::new(), String::new());
         let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
-        let context =
-            Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+        let context = Context {
+            client,
+            facts: &facts,
+            dir: node_root.join("volumes"),
+            node_root,
+            memory_bytes: 0,
+            claims_in_use: &BTreeSet::new(),
+        };
         prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
     };
     let refused = "persistentvolumeclaim \"c\" is being deleted".to_string();
-    assert_eq!(made(None).await, Err(refused));
-    assert_eq!(made(Some("ropewalk://a")).await, Ok(()), "its container crashed and starts again");
+    assert_eq!(made("c", None).await, Err(refused));
+    assert_eq!(made("c", Some("ropewalk://a")).await, Ok(()), "its container crashed and starts again");
+    assert_eq!(made("protected", None).await, Ok(()), "it stays as long as the pod");
 }
 
 #[test]
@@ -358,8 +429,14 @@ async fn a_pod_that_mounts_a_block_volume_does_not_start() {
     .unwrap();
     let (node_ip, pod_ip) = (String::new(), String::new());
     let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
-    let context =
-        Context { client, facts: &facts, dir: node_root.join("volumes"), node_root, memory_bytes: 0 };
+    let context = Context {
+        client,
+        facts: &facts,
+        dir: node_root.join("volumes"),
+        node_root,
+        memory_bytes: 0,
+        claims_in_use: &BTreeSet::new(),
+    };
     let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
     assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));
     assert!(!node_root.join("data").exists());

@@ -187,3 +187,31 @@ fn a_pause_that_takes_the_whole_grace_period_is_no_hook_that_failed() {
         assert!(all.iter().all(|event| event.body["reason"] != "FailedPreStopHook"), "{all:?}");
     });
 }
+
+/// As `kubectl drain --grace-period` does of a pod that is being deleted.
+#[test]
+fn a_shorter_grace_period_leaves_a_hook_the_time_until_its_end() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let hook = json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}});
+        let mut whole = pod(hook, json!({}));
+        let world = World::new(&crew, api, dir, whole.clone());
+        world.look().await.unwrap();
+        world.runtime.exec_takes(Duration::ZERO, Duration::from_secs(600));
+        let mut memory = world.kubelet.recall(&world.key, "u");
+        whole["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        for grace in [1200, 900, 300] {
+            whole["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+            let ending = read(whole.clone());
+            world.kubelet.terminate(&world.key, &ending, &mut memory, &None).await.unwrap();
+        }
+        tokio::time::pause();
+        let stops = || world.runtime.calls().iter().filter(|call| *call == "stop_container a").count();
+        clock::pause(Duration::from_secs(200)).await;
+        assert_eq!(stops(), 0, "the hook goes on");
+        clock::pause(Duration::from_secs(200)).await;
+        assert_eq!(stops(), 1, "it took longer than it has now");
+        let hooks = world.runtime.calls().iter().filter(|call| *call == "exec bye").count();
+        assert_eq!(hooks, 1);
+    });
+}

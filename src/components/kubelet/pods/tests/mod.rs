@@ -91,9 +91,12 @@ pub(crate) fn config(client: &Client, runtime: &FakeRuntime, dir: PathBuf) -> Co
     }
 }
 
-/// A pod of two containers; `of_first` is more of the first one, `more` more of the pod's spec.
+/// A pod of two containers; `of_first` is more of the first one, `more` more of the pod's spec. The
+/// first one mounts all volumes, unless it has mounts of its own.
 fn pod(of_first: Value, more: Value) -> Value {
-    let mut first = json!({"name": "a", "image": "nginx"});
+    let volumes = more["volumes"].as_array().into_iter().flatten();
+    let mounts: Vec<Value> = volumes.map(|v| json!({"name": v["name"], "mountPath": "/v"})).collect();
+    let mut first = json!({"name": "a", "image": "nginx", "volumeMounts": mounts});
     first.as_object_mut().unwrap().extend(of_first.as_object().unwrap().clone());
     let mut spec = json!({"nodeName": "n1", "containers": [first, {"name": "b", "image": "nginx"}]});
     spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -155,6 +158,7 @@ fn a_hook_does_not_hold_up_a_pod_that_ended_before_it_began() {
             assert!(kubelet.set(world.kubelet.clone()).is_ok());
             let looked = tokio::time::timeout(Duration::from_secs(20), world.look()).await;
             assert!(looked.is_ok(), "the hook holds up a pod that is {what}");
+            assert_eq!(world.starts("b"), 0, "started in a pod that is {what}");
         });
     }
 }

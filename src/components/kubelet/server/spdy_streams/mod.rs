@@ -1,6 +1,7 @@
 //! Exec, attach and port-forward over SPDY streams.
 
 use super::ask::{Ask, OLDEST, Opening, finish, size_of};
+use super::farewell::CLOSING;
 use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use super::spdy::{Frame, Reader, Writer};
 use std::collections::BTreeMap;
@@ -12,9 +13,8 @@ use tokio::task::AbortHandle;
 use tokio_util::sync::CancellationToken;
 
 const CHUNK: usize = 32 << 10;
-/// All streams of an exec must be there within this time; also how long a goodbye may take.
+/// All streams of an exec must be there within this time.
 const PATIENCE: Duration = Duration::from_secs(30);
-const CLOSING: Duration = Duration::from_secs(5);
 /// Forwarded connections of one client's connection at a time. One more is refused on its error
 /// stream.
 const PAIRS_MAX: usize = 256;
@@ -125,6 +125,12 @@ async fn listen<R: AsyncRead + Unpin>(
     }
 }
 
+/// Reads and forgets what the client sends until it has left, while it may still read
+/// ([`super::farewell`]).
+async fn outlast<R: AsyncRead + Unpin>(reader: &mut Reader<R>) {
+    while let Ok(Some(_)) = reader.next().await {}
+}
+
 /// Runs one exec or attach over the connection until either side is done. A client of the oldest
 /// protocol has no stream for the size of its terminal (`supportsTerminalResizing` upstream).
 pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening)
@@ -135,7 +141,7 @@ where
     let mut reader = Reader::new(read);
     let (out, outgoing) = mpsc::channel::<Out>(64);
     let writing = write_or_drop(written, outgoing);
-    // Owns `out`: when it ends, the writer has written everything and ends too.
+    // Owns `out`: once that is dropped, the writer writes everything and ends its direction.
     let talking = async move {
         let resizes = ask.tty && protocol != OLDEST;
         let wanted =
@@ -151,28 +157,37 @@ where
                 let status = ask.answer(protocol, Err(why.line())).unwrap_or_default();
                 let _ = out.send(Out::Fin(error, status)).await;
                 let _ = out.send(Out::GoAway(last)).await;
-                return;
+                drop(out);
+                return outlast(&mut reader).await; // it may be sending its input
             }
         };
-        let stdin = (of("stdin"), session.stdin.filter(|_| ask.stdin));
-        let input = listen(&mut reader, &out, stdin, (of("resize"), session.resize));
-        let output = async {
-            let stderr = async {
-                if let Some(stderr) = session.stderr {
-                    pump(stderr, of("stderr"), out.clone()).await;
-                }
+        let has_left = {
+            let stdin = (of("stdin"), session.stdin.filter(|_| ask.stdin));
+            let input = listen(&mut reader, &out, stdin, (of("resize"), session.resize));
+            let output = async {
+                let stderr = async {
+                    if let Some(stderr) = session.stderr {
+                        pump(stderr, of("stderr"), out.clone()).await;
+                    }
+                };
+                tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
+                let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
+                let status = ask.answer(protocol, exit).unwrap_or_default();
+                let _ = out.send(Out::Fin(error, status)).await;
             };
-            tokio::join!(pump(session.stdout, of("stdout"), out.clone()), stderr);
-            let exit = session.exit.await.map_err(|_| "the process was lost".to_string());
-            let status = ask.answer(protocol, exit).unwrap_or_default();
-            let _ = out.send(Out::Fin(error, status)).await;
+            tokio::pin!(input, output);
+            tokio::select! {
+                () = &mut input => {
+                    finish(&ask, output).await;
+                    true
+                }
+                () = &mut output => tokio::time::timeout(CLOSING, input).await.is_ok(),
+            }
         };
-        tokio::pin!(input, output);
-        tokio::select! {
-            () = &mut input => return finish(&ask, output).await,
-            () = &mut output => {}
+        drop(out);
+        if !has_left {
+            outlast(&mut reader).await;
         }
-        let _ = tokio::time::timeout(CLOSING, input).await;
     };
     tokio::join!(talking, writing);
 }

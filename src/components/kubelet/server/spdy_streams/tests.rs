@@ -6,6 +6,7 @@ use super::*;
 use ::cri::fake::FakeRuntime;
 use rng::Rng;
 use std::net::Ipv4Addr;
+use tokio::task::JoinHandle;
 
 /// What a client that opens these streams is told until the connection ends, or nothing more
 /// comes for a while: the streams that carry a text.
@@ -234,4 +235,70 @@ async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fai
     pod.read_to_end(&mut all).await.unwrap();
     assert_eq!(all.len(), FRAMES << 20);
     served.await.unwrap();
+}
+
+/// Begins an exec of protocol 4 with these streams, from 1 on. Returns the client's side.
+async fn begin(ask: Ask, open: Opening, streams: &[&str]) -> (JoinHandle<()>, tokio::io::DuplexStream) {
+    let (near, mut far) = tokio::io::duplex(64 << 10);
+    let served = tokio::spawn(process(near, "v4.channel.k8s.io", ask, open));
+    let mut deflate = super::super::spdy::client_deflate();
+    for (stream, kind) in (1_u32..).step_by(2).zip(streams) {
+        far.write_all(&syn(&mut deflate, stream, &[("streamtype", *kind)])).await.unwrap();
+    }
+    (served, far)
+}
+
+/// What comes on this stream until the connection ends.
+async fn rest<R: AsyncRead + Unpin>(from: R, wanted: u32) -> String {
+    let (mut reader, mut all) = (Reader::new(from), Vec::new());
+    while let Ok(Some(frame)) = reader.next().await {
+        if let Frame::Data { stream, bytes, .. } = frame
+            && stream == wanted
+        {
+            all.extend(bytes);
+        }
+    }
+    String::from_utf8(all).unwrap()
+}
+
+fn ask(stdin: bool) -> Ask {
+    Ask {
+        stdin,
+        stdout: true,
+        stderr: false,
+        tty: false,
+        verdict: true,
+        told: None,
+        left: LeftPlaces::default(),
+    }
+}
+
+/// It still sends pings.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_everything() {
+    let (ended, exit) = tokio::sync::oneshot::channel::<i32>();
+    ended.send(0).unwrap();
+    let stdout: ::cri::Reader = Box::pin(&b"output"[..]);
+    let session = ::cri::Session { stdin: None, stdout, stderr: None, resize: None, exit };
+    let opening: Opening = Box::pin(async move { Ok(session) });
+    let (served, mut client) = begin(ask(false), opening, &["error", "stdout"]).await;
+    tokio::time::sleep(10 * CLOSING).await;
+    let ping = [0x80, 3, 0, 6, 0, 0, 0, 4, 0, 0, 0, 1];
+    client.write_all(&ping).await.expect("the connection is still there");
+    assert_eq!(rest(&mut client, 3).await, "output");
+    drop(client);
+    tokio::time::timeout(CLOSING, served).await.expect("it ends with its client").unwrap();
+}
+
+/// A client that is reset while it sends its input may not come to the answer.
+#[tokio::test(start_paused = true)]
+async fn the_input_of_a_command_that_cannot_begin_is_read() {
+    let opening: Opening = Box::pin(async { Err(::cri::Error::NotFound("the container".into())) });
+    let (served, mut client) = begin(ask(true), opening, &["error", "stdin", "stdout"]).await;
+    let head = [3_u32.to_be_bytes(), (1_u32 << 20).to_be_bytes()].concat();
+    client.write_all(&[head, vec![b'x'; 1 << 20]].concat()).await.expect("it is taken");
+    let status = rest(&mut client, 1).await;
+    assert!(status.contains("InternalError"), "{status}");
+    drop(client);
+    tokio::time::timeout(CLOSING, served).await.expect("it ends with its client").unwrap();
 }

@@ -8,8 +8,10 @@
 
 use super::ask::{Ask, Opening, finish, size_of};
 use super::channel::Coding;
+use super::farewell::{CLOSING, outlast};
 use super::inward::{Inward, Stalled, Waiting, stalled};
 use bytes::Bytes;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,8 +38,6 @@ const MESSAGE_MAX: usize = 1 << 20;
 const UNREAD_MAX: usize = 256 << 10;
 /// A port that answers nothing more may still read for this time, as with containerd.
 const HALF_CLOSED: Duration = Duration::from_secs(1);
-/// A client that does not answer the closing handshake is left after this time.
-const CLOSING: Duration = Duration::from_secs(5);
 
 /// Bounds on what a client sends, and on what waits for it. A connection whose message is longer
 /// ends.
@@ -125,6 +125,19 @@ async fn listen<S, E>(
     }
 }
 
+/// Waits for the client's answer to the closing handshake. A client that does not give it hears of
+/// the end of the connection, once it has read what is before that.
+async fn leave<I>(sink: SplitSink<WebSocketStream<I>, Message>, mut source: SplitStream<WebSocketStream<I>>)
+where
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let answer = async { while let Some(Ok(_)) = source.next().await {} };
+    let is_late = tokio::time::timeout(CLOSING, answer).await.is_err();
+    if is_late && let Ok(stream) = sink.reunite(source) {
+        outlast(stream.into_inner()).await;
+    }
+}
+
 /// Runs one exec or attach over the connection until either side is done. `hang_up` ends the
 /// connection while a command still takes its input.
 pub(super) async fn process<I>(io: I, protocol: &str, ask: Ask, open: Opening, hang_up: impl FnOnce())
@@ -140,13 +153,11 @@ where
                 let _ = send(&mut sink, coding.message(3, &status)).await;
             }
             let _ = send(&mut sink, close()).await;
-            let _ =
-                tokio::time::timeout(CLOSING, async { while let Some(Ok(_)) = source.next().await {} }).await;
-            return;
+            return leave(sink, source).await;
         }
     };
     let (out, mut outgoing) = mpsc::channel::<Message>(64);
-    let listening = listen(source, protocol, session.stdin.filter(|_| ask.stdin), session.resize);
+    let (stdin, resize) = (session.stdin.filter(|_| ask.stdin), session.resize);
     let talking = async {
         let stderr = async {
             if let Some(stderr) = session.stderr {
@@ -162,7 +173,7 @@ where
         drop(out);
     };
     let talking = talking.fuse(); // it may have ended when the client leaves
-    tokio::pin!(listening, talking);
+    tokio::pin!(talking);
     let writing = async {
         while let Some(next) = outgoing.recv().await {
             if send(&mut sink, next).await.is_err() {
@@ -171,7 +182,7 @@ where
         }
     };
     let has_left = tokio::select! {
-        () = &mut listening => true,
+        () = listen(&mut source, protocol, stdin, resize) => true,
         _ = async { tokio::join!(&mut talking, writing) } => false,
     };
     if has_left {
@@ -186,7 +197,7 @@ where
         };
         return finish(&ask, rest).await;
     }
-    let _ = tokio::time::timeout(CLOSING, listening).await;
+    leave(sink, source).await;
 }
 
 /// Joins a port of the sandbox to its two channels until it has answered all, or is given up.
@@ -278,11 +289,19 @@ where
         }
         let _ = send(&mut sink, close()).await;
     };
-    tokio::pin!(talking, writing);
-    tokio::select! {
-        // The client has left: what is still in the queue fails at once, or finds it not reading.
-        () = &mut talking => drop(tokio::time::timeout(CLOSING, &mut writing).await),
-        () = &mut writing => drop(tokio::time::timeout(CLOSING, &mut talking).await),
+    let has_left = {
+        tokio::pin!(talking, writing);
+        tokio::select! {
+            // What is still in the queue fails at once, or finds the client not reading.
+            () = &mut talking => {
+                let _ = tokio::time::timeout(CLOSING, &mut writing).await;
+                true
+            }
+            () = &mut writing => tokio::time::timeout(CLOSING, &mut talking).await.is_ok(),
+        }
+    };
+    if !has_left && let Ok(stream) = sink.reunite(source) {
+        outlast(stream.into_inner()).await;
     }
 }
 

@@ -152,9 +152,9 @@ fn session(output: &'static [u8], code: i32) -> Opening {
     Box::pin(async move { Ok(session) })
 }
 
-async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
-    let (near, far) = tokio::io::duplex(1 << 10);
-    let ask = Ask {
+/// An exec without input.
+fn ask() -> Ask {
+    Ask {
         stdin: false,
         stdout: true,
         stderr: true,
@@ -162,8 +162,12 @@ async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
         verdict: true,
         told: None,
         left: LeftPlaces::default(),
-    };
-    tokio::spawn(process(near, protocol, ask, session(b"output", code), || ()));
+    }
+}
+
+async fn said(protocol: &'static str, code: i32) -> Vec<(u8, String)> {
+    let (near, far) = tokio::io::duplex(1 << 10);
+    tokio::spawn(process(near, protocol, ask(), session(b"output", code), || ()));
     let (_, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let mut all = Vec::new();
     while let Some(Ok(next)) = source.next().await {
@@ -186,4 +190,44 @@ async fn the_oldest_protocol_tells_failures_only_and_as_text() {
         assert_eq!(all[0], output);
         assert!(all.len() == 2 && all[1].0 == 3 && all[1].1.contains("Success"), "{all:?}");
     }
+}
+
+/// It still sends pings, as kubectl does.
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_everything() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let served = tokio::spawn(process(near, "v5.channel.k8s.io", ask(), session(b"output", 0), || ()));
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+    tokio::time::sleep(10 * CLOSING).await;
+    sink.send(Message::Ping(Bytes::new())).await.expect("the connection is still there");
+    let mut channels = Vec::new();
+    while let Some(Ok(next)) = source.next().await {
+        channels.extend(payload(&next).map(|(channel, _)| channel));
+    }
+    assert_eq!(channels, [1, 3]);
+    drop((sink, source));
+    tokio::time::timeout(CLOSING, served).await.expect("it ends with its client").unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_reads_late_gets_all_that_a_port_answered() {
+    let (near, far) = tokio::io::duplex(64 << 10);
+    let (door, mut pod) = tokio::io::duplex(1 << 10);
+    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    runtime.open_door(door);
+    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
+    pod.write_all(b"answer").await.unwrap();
+    drop(pod);
+    tokio::time::sleep(10 * CLOSING).await;
+    sink.send(Message::Ping(Bytes::new())).await.expect("the connection is still there");
+    let mut answer = Vec::new();
+    while let Some(Ok(next)) = source.next().await {
+        if let Some((0, bytes)) = payload(&next) {
+            answer.extend_from_slice(&bytes);
+        }
+    }
+    assert_eq!(answer, [&80_u16.to_le_bytes()[..], b"answer"].concat());
+    drop((sink, source));
+    tokio::time::timeout(CLOSING, served).await.expect("it ends with its client").unwrap();
 }
