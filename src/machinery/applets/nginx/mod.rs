@@ -419,7 +419,7 @@ mod tests {
         };
         let ending = tokio::time::timeout(LINGERING.1 / 2, serving);
         let (ended, (_client, said)) = tokio::join!(ending, asking);
-        assert_eq!((ended, &said), (Ok(()), b"HTTP/1.1 405"));
+        assert_eq!((ended, &said), (Ok(()), b"HTTP/1.1 404"));
     }
 
     /// `curl -sI web | grep ^Server` finds it.
