@@ -52,10 +52,8 @@ mod kinds {
     use k8s_openapi::api::coordination::v1::*;
     use k8s_openapi::api::core::v1::*;
     use k8s_openapi::api::discovery::v1::*;
-    use k8s_openapi::api::events::v1 as events;
     use k8s_openapi::api::policy::v1::*;
     use k8s_openapi::api::rbac::v1::*;
-    use k8s_openapi::api::scheduling::v1::*;
     use k8s_openapi::api::storage::v1::StorageClass;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
     use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -75,14 +73,12 @@ mod kinds {
         HorizontalPodAutoscaler,
         Job,
         Lease,
-        LimitRange,
         Namespace,
         Node,
         PersistentVolume,
         PersistentVolumeClaim,
         Pod,
         PodDisruptionBudget,
-        PriorityClass,
         ReplicaSet,
         ReplicationController,
         ResourceQuota,
@@ -93,7 +89,6 @@ mod kinds {
         StorageClass,
         SubjectAccessReview,
         TokenRequest,
-        events::Event,
     );
     // Parts of objects, and what subresources take.
     codec!(Binding, Container, EphemeralContainer, LabelSelector, PodTemplateSpec, Scale);
