@@ -9,7 +9,7 @@ use super::refusal::Refusal;
 use super::undo::Past;
 use clock::Instant;
 use futures::StreamExt;
-use futures::future::BoxFuture;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream::BoxStream;
 use linux::tcp;
 use serde::{Deserialize, Serialize};
@@ -381,34 +381,40 @@ pub struct Control {
 }
 
 impl Control {
+    /// Connects to a running cluster.
+    ///
     /// # Errors
     /// The cluster is not running ([`Error::NotRunning`]), has not answered for [`HELLO_PATIENCE`]
     /// ([`Error::Hangs`], never sooner: a loop may ask again at once), or its socket may not be
     /// used, so nothing is known of it ([`Error::File`]).
-    pub async fn connect(place: &Place) -> Result<Control, Error> {
-        let over = Instant::now() + HELLO_PATIENCE;
-        let stream = dial(place, over).await?;
-        let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
-        let (read, write) = stream.into_split();
-        let mut control = Control { lines: BufReader::new(read).lines(), write, main };
-        // The kernel takes connections for a process that is just dying.
-        match tokio::time::timeout_at(over, control.ask(&Ask::Hello)).await {
-            Ok(Ok(_)) => Ok(control),
-            Ok(Err(_)) => Err(Error::NotRunning(place.name.clone())),
-            Err(_) => Err(Error::Hangs { name: place.name.clone(), main }),
-        }
+    pub fn connect(place: &Place) -> BoxFuture<'_, Result<Control, Error>> {
+        Box::pin(async move {
+            let over = Instant::now() + HELLO_PATIENCE;
+            let stream = dial(place, over).await?;
+            let main = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            let (read, write) = stream.into_split();
+            let mut control = Control { lines: BufReader::new(read).lines(), write, main };
+            // The kernel takes connections for a process that is just dying.
+            match tokio::time::timeout_at(over, control.ask(&Ask::Hello)).await {
+                Ok(Ok(_)) => Ok(control),
+                Ok(Err(_)) => Err(Error::NotRunning(place.name.clone())),
+                Err(_) => Err(Error::Hangs { name: place.name.clone(), main }),
+            }
+        })
     }
 
     /// One question, one answer.
     ///
     /// # Errors
     /// The cluster refused, or ended before it answered ([`Error::Ended`]).
-    pub async fn ask(&mut self, ask: &Ask) -> Result<Value, Error> {
-        let lost = |_: std::io::Error| Error::Ended;
-        let mut line = serde_json::to_vec(ask).unwrap_or_default();
-        line.push(b'\n');
-        self.write.write_all(&line).await.map_err(lost)?;
-        self.next().await?.ok_or(Error::Ended)
+    pub fn ask<'a>(&'a mut self, ask: &'a Ask) -> BoxFuture<'a, Result<Value, Error>> {
+        Box::pin(async move {
+            let lost = |_: std::io::Error| Error::Ended;
+            let mut line = serde_json::to_vec(ask).unwrap_or_default();
+            line.push(b'\n');
+            self.write.write_all(&line).await.map_err(lost)?;
+            self.next().await?.ok_or(Error::Ended)
+        })
     }
 
     /// Waits for a further answer to the same question; `None`: the cluster has ended.
@@ -416,14 +422,16 @@ impl Control {
     /// # Errors
     /// The cluster refused ([`Error::Refusal`], [`Error::Told`]), or the line is no [`Reply`]
     /// ([`Error::Control`]), e.g. that of a program of another version.
-    pub async fn next(&mut self) -> Result<Option<Value>, Error> {
-        match self.lines.next_line().await {
-            Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
-                Ok(reply) => reply.into_result().map(Some),
-                Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
-            },
-            Ok(None) | Err(_) => Ok(None),
-        }
+    pub fn next(&mut self) -> BoxFuture<'_, Result<Option<Value>, Error>> {
+        Box::pin(async move {
+            match self.lines.next_line().await {
+                Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {
+                    Ok(reply) => reply.into_result().map(Some),
+                    Err(error) => Err(Error::Control(format!("not an answer: {error}"))),
+                },
+                Ok(None) | Err(_) => Ok(None),
+            }
+        })
     }
 }
 

@@ -7,7 +7,7 @@
 use super::write::unless_gone;
 use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
-use client::{Api, Key, Outcome, WorkQueue};
+use client::{Api, Codec, Key, Outcome, WorkQueue};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use kube::api::{Patch, PatchParams};
 use serde_json::json;
@@ -23,7 +23,7 @@ fn aggregated(role: &ClusterRole, all: &[Arc<ClusterRole>]) -> Option<Vec<Policy
         .cluster_role_selectors
         .iter()
         .flatten()
-        .filter_map(|s| Selector::of(&serde_json::to_value(s).unwrap_or_default()))
+        .filter_map(|s| Selector::of(&s.encode().unwrap_or_default()))
         .collect();
     let mut rules: Vec<PolicyRule> = vec![];
     for selector in &selectors {

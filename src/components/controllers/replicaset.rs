@@ -16,7 +16,6 @@ use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetSpec, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, Time};
-use serde::Serialize;
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -136,7 +135,7 @@ fn conditions(
 pub(crate) trait Replicated:
     kube::Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Codec + Send + Sync + 'static
 {
-    type Status: Serialize + PartialEq + Send + Sync;
+    type Status: Codec + PartialEq + Send + Sync;
     /// Who writes its events and records, e.g. `replicaset-controller`.
     const COMPONENT: Component;
 

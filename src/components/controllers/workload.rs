@@ -17,7 +17,6 @@ use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{LabelSelector, ObjectMeta, OwnerReference};
 use kube::api::ListParams;
 use kube::core::Selector;
-use serde::Serialize;
 use std::borrow::Cow;
 use std::future::Future;
 use std::sync::Arc;
@@ -331,7 +330,7 @@ impl<K: Typed> Look<'_, K> {
     }
 
     /// Writes the status if it is new. That the object is gone is no error.
-    pub(crate) async fn write_status<S: Serialize + PartialEq>(
+    pub(crate) async fn write_status<S: Codec + PartialEq>(
         &self,
         old: Option<&S>,
         new: &S,

@@ -8,7 +8,6 @@ use crate::error::Error;
 use client::{Api, Codec, is_code};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{Patch, PatchParams};
-use serde::Serialize;
 use serde_json::{Value, json};
 
 /// What has to be as it was for a write to hold.
@@ -47,7 +46,7 @@ pub(crate) async fn status<K, S>(
 ) -> Result<bool, Error>
 where
     K: Codec,
-    S: Serialize + PartialEq,
+    S: Codec + PartialEq,
 {
     if old == Some(new) {
         return Ok(false);
@@ -56,8 +55,8 @@ where
     if guard == Guard::Version {
         holds["resourceVersion"] = json!(meta.resource_version);
     }
-    let (before, after) = (serde_json::to_value(old)?, serde_json::to_value(new)?);
-    let patch = Patch::Merge(json!({"metadata": holds, "status": replacing(&before, after)}));
+    let before = old.map(S::encode).transpose()?.unwrap_or_default();
+    let patch = Patch::Merge(json!({"metadata": holds, "status": replacing(&before, new.encode()?)}));
     let name = meta.name.as_deref().unwrap_or_default();
     Ok(unless_gone(api.patch_status(name, &PatchParams::default(), &patch).await)?.is_some())
 }

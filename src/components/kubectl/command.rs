@@ -7,6 +7,7 @@ use crate::io::Io;
 use crate::output::Output;
 use crate::{cmd, help, parse, table};
 use api::gostr;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use std::io::ErrorKind;
 use std::sync::Arc;
 
@@ -18,34 +19,36 @@ const READER_LEFT: i32 = 141;
 
 /// Runs one command line and returns its exit code. An answer that could not be written is a
 /// failure: a backup on a full disk would read as a whole one. `args[0]` is the program's name.
-pub async fn run(args: Vec<String>, io: Io, env: Env) -> i32 {
-    let output = Arc::new(Output::new(io.stdout, io.stderr));
-    let streams = Streams { stdin: io.stdin, terminal: io.terminal };
-    let work = command(&args, streams, io.own, env, output.clone());
-    let gone = output.gone.clone();
-    let code = tokio::select! {
-        biased;
-        result = work => match result {
-            Ok(()) => 0,
-            Err(fail) => {
-                let (text, code) = fail.told();
-                output.err(&text);
-                code
+pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
+    Box::pin(async move {
+        let output = Arc::new(Output::new(io.stdout, io.stderr));
+        let streams = Streams { stdin: io.stdin, terminal: io.terminal };
+        let work = command(&args, streams, io.own, env, output.clone());
+        let gone = output.gone.clone();
+        let code = tokio::select! {
+            biased;
+            result = work => match result {
+                Ok(()) => 0,
+                Err(fail) => {
+                    let (text, code) = fail.told();
+                    output.err(&text);
+                    code
+                }
+            },
+            () = io.cancel.cancelled() => INTERRUPTED,
+            () = gone.cancelled() => 0, // what was lost is told below
+        };
+        output.flush().await;
+        match output.take_lost() {
+            Some(error) if code == 0 && error.kind() == ErrorKind::BrokenPipe => READER_LEFT,
+            Some(error) if code == 0 => {
+                output.err(&format!("error: write /dev/stdout: {error}\n"));
+                output.flush().await;
+                1
             }
-        },
-        () = io.cancel.cancelled() => INTERRUPTED,
-        () = gone.cancelled() => 0, // what was lost is told below
-    };
-    output.flush().await;
-    match output.take_lost() {
-        Some(error) if code == 0 && error.kind() == ErrorKind::BrokenPipe => READER_LEFT,
-        Some(error) if code == 0 => {
-            output.err(&format!("error: write /dev/stdout: {error}\n"));
-            output.flush().await;
-            1
+            _ => code,
         }
-        _ => code,
-    }
+    })
 }
 
 /// Could these words mean a plugin? They begin with no verb, or with one that plugins may extend.

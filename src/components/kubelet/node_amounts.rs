@@ -3,6 +3,7 @@
 use super::config::Capacity;
 use super::pressure;
 use api::requests;
+use client::Codec;
 use k8s_openapi::api::core::v1::NodeStatus;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
@@ -40,7 +41,7 @@ pub(super) fn amounts(
 /// removed meanwhile. In what is allocatable those are removed that the node has no more; a patch
 /// that does not name them would leave them there (`pkg/kubelet/nodestatus/setters.go`).
 pub(super) fn patch(old: Option<&NodeStatus>, status: &NodeStatus) -> serde_json::Value {
-    let mut patch = json!({"status": status});
+    let mut patch = json!({"status": status.encode().unwrap_or_default()});
     if let Some(capacity) = patch["status"]["capacity"].as_object_mut() {
         capacity.retain(|name, _| !requests::is_extended(name));
     }

@@ -4,14 +4,15 @@ use super::item::Item;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::{DynamicObject, PartialObjectMeta, TypeMeta};
 use serde::de::Deserialize;
+use serde::ser::Error as _;
 use serde_json::{Result, Value};
 use std::marker::PhantomData;
 
 /// A type that is read from JSON, and written as JSON.
 ///
 /// serde does both with generic functions, which the compiler makes anew in each crate that uses
-/// them: a Pod alone is some five thousand. These functions are not generic, so they are made once,
-/// here ([`codec!`](crate::codec)).
+/// them: a Pod alone needs some five thousand. The functions here are not generic, so they are
+/// compiled once, in this room. A type that is missing is added to the list in `codec.rs`.
 pub trait Codec: Sized {
     /// Reads a value. An unknown field is ignored.
     ///
@@ -22,17 +23,14 @@ pub trait Codec: Sized {
     /// Writes a value. Fields that are not set are left out.
     ///
     /// # Errors
-    /// None for a type of Kubernetes.
+    /// None for a type of Kubernetes. An [`Item`] that could not be decoded is not written.
     fn encode(&self) -> Result<Value>;
 }
 
-/// Makes [`Codec`] of types that serde can read and write.
-///
-/// Example: `client::codec!(Garden, GardenSpec);`
-#[macro_export]
+/// Implements [`Codec`] for types that serde reads and writes.
 macro_rules! codec {
     ($($type:ty),+ $(,)?) => {$(
-        impl $crate::Codec for $type {
+        impl crate::codec::Codec for $type {
             fn decode(value: &serde_json::Value) -> serde_json::Result<Self> {
                 serde::Deserialize::deserialize(value)
             }
@@ -47,20 +45,20 @@ mod kinds {
     use k8s_openapi::api::apps::v1::*;
     use k8s_openapi::api::authentication::v1::*;
     use k8s_openapi::api::authorization::v1::*;
+    use k8s_openapi::api::autoscaling::v1::Scale;
     use k8s_openapi::api::autoscaling::v2::*;
     use k8s_openapi::api::batch::v1::*;
     use k8s_openapi::api::certificates::v1::*;
     use k8s_openapi::api::coordination::v1::*;
     use k8s_openapi::api::core::v1::*;
     use k8s_openapi::api::discovery::v1::*;
-    use k8s_openapi::api::events::v1 as events;
     use k8s_openapi::api::policy::v1::*;
     use k8s_openapi::api::rbac::v1::*;
-    use k8s_openapi::api::scheduling::v1::*;
     use k8s_openapi::api::storage::v1::StorageClass;
     use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 
-    crate::codec!(
+    codec!(
         CertificateSigningRequest,
         ClusterRole,
         ConfigMap,
@@ -75,14 +73,12 @@ mod kinds {
         HorizontalPodAutoscaler,
         Job,
         Lease,
-        LimitRange,
         Namespace,
         Node,
         PersistentVolume,
         PersistentVolumeClaim,
         Pod,
         PodDisruptionBudget,
-        PriorityClass,
         ReplicaSet,
         ReplicationController,
         ResourceQuota,
@@ -93,17 +89,32 @@ mod kinds {
         StorageClass,
         SubjectAccessReview,
         TokenRequest,
-        events::Event,
     );
-    // Parts of objects.
-    crate::codec!(Binding, Container, EphemeralContainer, PodStatus, PodTemplateSpec);
+    // Parts of objects, and what subresources take.
+    codec!(Binding, Container, EphemeralContainer, LabelSelector, PodTemplateSpec, Scale);
+    codec!(
+        DaemonSetStatus,
+        DeploymentStatus,
+        HorizontalPodAutoscalerStatus,
+        NamespaceStatus,
+        NodeStatus,
+        PersistentVolumeClaimStatus,
+        PersistentVolumeStatus,
+        PodDisruptionBudgetStatus,
+        PodStatus,
+        ReplicaSetStatus,
+        ReplicationControllerStatus,
+        StatefulSetStatus,
+    );
 }
 
 codec!(DynamicObject, ObjectMeta);
 
 impl<K> Codec for PartialObjectMeta<K> {
     fn decode(value: &Value) -> Result<Self> {
-        let metadata = value.get("metadata").map(ObjectMeta::decode).transpose()?.unwrap_or_default();
+        // What is no object fails as metadata would.
+        let found = if value.is_object() { value.get("metadata") } else { Some(value) };
+        let metadata = found.map(ObjectMeta::decode).transpose()?.unwrap_or_default();
         Ok(PartialObjectMeta { types: TypeMeta::deserialize(value).ok(), metadata, _phantom: PhantomData })
     }
 
@@ -114,7 +125,7 @@ impl<K> Codec for PartialObjectMeta<K> {
     }
 }
 
-/// One whose object cannot be decoded is written as far as it could be read.
+/// One that could not be decoded is not written: its spec would be lost.
 impl<K: Codec> Codec for Item<K> {
     fn decode(value: &Value) -> Result<Self> {
         Ok(Item::read(value))
@@ -123,7 +134,11 @@ impl<K: Codec> Codec for Item<K> {
     fn encode(&self) -> Result<Value> {
         match self {
             Item::Decoded(object) => object.encode(),
-            Item::Undecodable(found) => Ok(serde_json::json!({"metadata": found.meta.encode()?})),
+            Item::Undecodable(found) => Err(serde_json::Error::custom(format!(
+                "{}: the object could not be decoded, and would lose fields: {}",
+                found.key(),
+                found.reason()
+            ))),
         }
     }
 }
@@ -146,16 +161,18 @@ mod tests {
             assert_eq!(read.types.as_ref().map(|types| types.kind.as_str()), value["kind"].as_str());
             assert_eq!(read.encode().unwrap(), value);
         }
-        assert!(PartialObjectMeta::<Pod>::decode(&json!({"metadata": {"labels": 5}})).is_err());
+        for odd in [json!({"metadata": {"labels": 5}}), json!({"metadata": null}), json!(5), json!([])] {
+            assert!(PartialObjectMeta::<Pod>::decode(&odd).is_err(), "{odd}");
+        }
     }
 
     #[test]
-    fn an_item_is_written_as_far_as_it_could_be_read() {
+    fn an_item_that_could_not_be_decoded_is_not_written() {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"},
             "spec": {"containers": [{"name": "c", "image": "nginx"}]}});
         assert_eq!(Item::<Pod>::read(&pod).encode().unwrap(), pod);
-        let odd = json!({"metadata": {"name": "a", "uid": "1"}, "spec": 5});
-        let written = Item::<Pod>::read(&odd).encode().unwrap();
-        assert_eq!(written, json!({"metadata": {"name": "a", "uid": "1"}}));
+        let odd = json!({"metadata": {"name": "a", "namespace": "d"}, "spec": 5});
+        let why = Item::<Pod>::read(&odd).encode().unwrap_err().to_string();
+        assert!(why.starts_with("d/a: "), "{why}");
     }
 }

@@ -29,8 +29,8 @@
 //! on one key of a queue costs that key a pause. client-go's informers fail as a whole on such a
 //! list.
 //!
-//! Requests are made, and watches read, without a type (`raw`); the type comes in at the end
-//! ([`Codec`]). A generic request would be compiled for each kind in each room that makes it.
+//! Requests are made, and watches read, without a type (`raw`, `watch`); the type comes in at the
+//! end ([`Codec`]). A generic request would be compiled for each kind in each room that makes it.
 //! ## Left out
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is

@@ -2,7 +2,7 @@
 //! client-go's `Reflector`.
 
 use super::codec::Codec;
-use super::item::Item;
+use super::item::{Item, Undecodable};
 use super::objects::Api;
 #[cfg(test)]
 use super::raw::Raw;
@@ -148,11 +148,15 @@ pub(super) fn decoded<K>(kind: &str, item: Item<K>) -> Option<K> {
     match item {
         Item::Decoded(object) => Some(object),
         Item::Undecodable(found) => {
-            let (key, reason) = (found.key(), found.reason());
-            tracing::warn!(kind, object = %key, reason, "object cannot be decoded, skipped");
+            log_skipped(kind, &found);
             None
         }
     }
+}
+
+fn log_skipped(kind: &str, found: &Undecodable) {
+    let (key, reason) = (found.key(), found.reason());
+    tracing::warn!(kind, object = %key, reason, "object cannot be decoded, skipped");
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What kube-rs tells of a kind.
 pub(super) type Events = BoxStream<'static, watcher::Result<watcher::Event<Raw>>>;
 
-/// What a [`Reflector`](super::Reflector) does.
+/// The list and the watch of a [`Reflector`](super::Reflector): its pauses, restarts and bounds.
 pub(super) struct Watch {
     /// What the log calls the kind.
     pub kind: String,

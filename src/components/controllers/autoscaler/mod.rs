@@ -413,14 +413,14 @@ impl Look<'_> {
             "/apis/metrics.k8s.io/v1beta1/namespaces/{}/pods?labelSelector={query}",
             client::segment(&self.key.namespace)
         );
-        let list: Value = self
+        let list = self
             .ask(&path)
             .await
             .map_err(|e| format!("unable to fetch metrics from resource metrics API: {}", text(&e)))?;
         Ok(list["items"].as_array().into_iter().flatten().filter_map(sample).collect())
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, kube::Error> {
+    async fn ask(&self, path: &str) -> Result<Value, kube::Error> {
         let request = http::Request::get(path).body(Vec::new()).map_err(kube::Error::HttpError)?;
         self.client.kube().request(request).await
     }

@@ -2,7 +2,7 @@
 
 use super::{Look, text};
 use api::kinds::{self, Kind};
-use client::{is_code, segment};
+use client::{Codec, is_code, segment};
 use k8s_openapi::api::autoscaling::v1::Scale;
 use k8s_openapi::api::autoscaling::v2::CrossVersionObjectReference;
 
@@ -17,7 +17,7 @@ impl Look<'_> {
         target: &CrossVersionObjectReference,
     ) -> Result<(String, Scale), String> {
         let path = self.scale_path(target).await?;
-        match self.ask::<Scale>(&path).await {
+        match self.scale(&path).await {
             Ok(scale) => Ok((path, scale)),
             Err(error) => {
                 // Perhaps the kind is served in another version by now. The answer about an object
@@ -65,20 +65,24 @@ impl Look<'_> {
             match written {
                 Err(error) if is_code(&error, 409) && left > 0 => {
                     left -= 1;
-                    scale = self.ask(path).await.map_err(|_| error)?;
+                    scale = self.scale(path).await.map_err(|_| error)?;
                 }
                 written => return written,
             }
         }
     }
 
+    async fn scale(&self, path: &str) -> Result<Scale, kube::Error> {
+        Scale::decode(&self.ask(path).await?).map_err(kube::Error::SerdeError)
+    }
+
     async fn put(&self, path: &str, scale: &Scale) -> Result<(), kube::Error> {
-        let body = serde_json::to_vec(scale).map_err(kube::Error::SerdeError)?;
+        let body = scale.encode().map_err(kube::Error::SerdeError)?.to_string().into_bytes();
         let request = http::Request::put(path)
             .header(http::header::CONTENT_TYPE, "application/json")
             .body(body)
             .map_err(kube::Error::HttpError)?;
-        self.client.kube().request::<Scale>(request).await.map(drop)
+        self.client.kube().request_text(request).await.map(drop)
     }
 }
 

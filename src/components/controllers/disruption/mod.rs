@@ -14,7 +14,9 @@ use super::write::{self, Guard};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use api::labels::Selector;
-use client::{Api, Change, Client, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference, segment};
+use client::{
+    Api, Change, Client, Codec, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference, segment,
+};
 use clock::{self, Timestamp};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::core::v1::Pod;
@@ -185,7 +187,7 @@ fn failed(budget: &PodDisruptionBudget, why: &str, now: Timestamp) -> PodDisrupt
 
 /// An empty selector chooses every pod of the namespace, a missing one none.
 fn selects(selector: Option<&LabelSelector>, pod: &Pod) -> bool {
-    let selector = selector.and_then(|s| serde_json::to_value(s).ok()).unwrap_or_default();
+    let selector = selector.and_then(|s| s.encode().ok()).unwrap_or_default();
     let labels = serde_json::to_value(&pod.metadata.labels).unwrap_or_default();
     Selector::of(&selector).is_some_and(|s| s.matches(&labels))
 }
@@ -319,7 +321,7 @@ impl Worker {
             }
             scale = owners.values().fold(0i32, |sum, n| sum.saturating_add(*n));
             if unmanaged {
-                let selector = serde_json::to_value(&spec.selector).unwrap_or_default();
+                let selector = spec.selector.as_ref().and_then(|s| s.encode().ok()).unwrap_or_default();
                 let selector = Selector::of(&selector).map_or_else(String::new, |s| s.to_string());
                 let told = format!(
                     "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. {UNMANAGED}"

@@ -9,8 +9,10 @@ use super::reflector::{Delta, Reflector};
 use futures::FutureExt;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::core::v1::ObjectReference;
+use kube::api::ApiResource;
 use kube::runtime::watcher;
 use parking_lot::{Mutex, MutexGuard};
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -140,23 +142,18 @@ const UNDECODABLE: &str = "FailedDecode";
 
 /// Reports to the log and, through a recorder that is made when it is first needed, in an Event on
 /// the object.
-fn reporter<K>(crew: &Crew, client: &Client) -> Report
-where
-    K: kube::Resource,
-    K::DynamicType: Default,
-{
+fn reporter(crew: &Crew, client: &Client, resource: ApiResource) -> Report {
     let (crew, client) = (crew.clone(), client.clone());
     let recorder: OnceLock<Recorder> = OnceLock::new();
     Box::new(move |found| {
-        let (dt, key) = (K::DynamicType::default(), found.key());
-        let kind = K::kind(&dt);
+        let (kind, key) = (&resource.kind, found.key());
         tracing::warn!(%kind, object = %key, reason = found.reason(), "object cannot be decoded, skipped");
         if key.name.is_empty() {
             return;
         }
         let about = ObjectReference {
-            api_version: Some(K::api_version(&dt).into_owned()),
-            kind: Some(kind.into_owned()),
+            api_version: Some(resource.api_version.clone()),
+            kind: Some(kind.clone()),
             name: found.meta.name.clone(),
             namespace: found.meta.namespace.clone(),
             uid: found.meta.uid.clone(),
@@ -193,7 +190,8 @@ where
     }
 
     fn watch(crew: &Crew, client: &Client, api: Api<Item<K>>, config: watcher::Config) -> Informer<K> {
-        let informer = Informer::new(reporter::<K>(crew, client));
+        let resource = ApiResource::erase::<K>(&K::DynamicType::default());
+        let informer = Informer::new(reporter(crew, client, resource));
         let watched = Watched(informer.clone());
         crew.spawn_essential(async move {
             watched.0.follow(Reflector::new(std::any::type_name::<K>(), api, config)).await;
@@ -296,7 +294,7 @@ where
                 lists.complete
             };
             let all = handlers.iter().flat_map(|handlers| &handlers.lists);
-            all.for_each(|handler| call_on_list::<K>(handler, list));
+            all.for_each(|handler| call_on_list(std::any::type_name::<K>(), handler, list));
         }
         drop(handlers);
         failures.iter().for_each(|found| (self.0.report)(found));
@@ -370,15 +368,19 @@ where
 /// Runs a handler; its panic costs this one change, not the watch.
 fn call<K: kube::Resource>(handler: &Handler<K>, change: &Change<K>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(change))) {
-        let (kind, panic) = (std::any::type_name::<K>(), panic_text(panic));
-        tracing::error!(kind, object = %change.key(), panic, "a handler panicked on a change, the change is skipped");
+        log_panic_on_change(std::any::type_name::<K>(), &change.key(), panic);
     }
 }
 
+fn log_panic_on_change(kind: &str, key: &Key, panic: Box<dyn Any + Send>) {
+    let panic = panic_text(panic);
+    tracing::error!(kind, object = %key, panic, "a handler panicked on a change, the change is skipped");
+}
+
 /// Runs a handler of lists; its panic costs this one list, not the watch.
-fn call_on_list<K>(handler: &ListHandler, list: u64) {
+fn call_on_list(kind: &str, handler: &ListHandler, list: u64) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| handler(list))) {
-        let (kind, panic) = (std::any::type_name::<K>(), panic_text(panic));
+        let panic = panic_text(panic);
         tracing::error!(kind, list, panic, "a handler panicked on a list, the list is skipped");
     }
 }

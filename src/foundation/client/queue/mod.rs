@@ -1,4 +1,5 @@
 //! The work queue: which keys need a look, each at most once at a time.
+use futures::future::{BoxFuture, FutureExt, TryFutureExt};
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -33,6 +34,8 @@ const WARN_FROM: u32 = 4;
 
 /// An error of a reconciler, which is logged with its causes.
 type Fault = Box<dyn std::error::Error + Send + Sync>;
+/// A reconciler without its types: workers are compiled once for all reconcilers of a room.
+type Reconcile<K> = Arc<dyn Fn(K, Option<Cause>) -> BoxFuture<'static, Result<Outcome, Fault>> + Send + Sync>;
 /// What goes before what: of the keys that wait, the one with the smallest rank is handed out
 /// first.
 type Rank<K> = Box<dyn Fn(&K) -> i64 + Send + Sync>;
@@ -352,14 +355,21 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         E: Into<Fault> + Send + 'static,
         K: Sync,
     {
-        let (worked, reconcile) = (Arc::new(Worked(self.clone())), Arc::new(reconcile));
+        self.start_workers(name, workers, &untyped(reconcile));
+    }
+
+    fn start_workers(&self, name: &'static str, workers: usize, reconcile: &Reconcile<K>)
+    where
+        K: Sync,
+    {
+        let worked = Arc::new(Worked(self.clone()));
         for _ in 0..workers {
             let (worked, reconcile) = (worked.clone(), reconcile.clone());
             self.0.crew.spawn_essential(async move {
                 let queue = &worked.0;
                 loop {
                     let (key, cause) = queue.next().await;
-                    queue.reconcile_one(name, key, cause, &*reconcile).await;
+                    queue.reconcile_one(name, key, cause, &reconcile).await;
                 }
             });
         }
@@ -378,28 +388,28 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         E: Into<Fault> + Send + 'static,
         K: Sync,
     {
-        let (worked, reconcile) = (Worked(self.clone()), Arc::new(reconcile));
+        let (worked, reconcile) = (Worked(self.clone()), untyped(reconcile));
         self.0.crew.spawn_essential(async move {
             let queue = &worked.0;
             loop {
                 let (key, cause) = queue.next().await;
                 let (worker, reconcile) = (queue.clone(), reconcile.clone());
                 queue.0.crew.spawn_essential(async move {
-                    worker.reconcile_one(name, key, cause, &*reconcile).await;
+                    worker.reconcile_one(name, key, cause, &reconcile).await;
                 });
             }
         });
     }
 
     /// Reconciles a key that [`next`](WorkQueue::next) handed out, and hands it back.
-    async fn reconcile_one<F, R, E>(&self, name: &'static str, key: K, cause: Option<Cause>, reconcile: &F)
-    where
-        F: Fn(K, Option<Cause>) -> R,
-        R: Future<Output = Result<Outcome, E>>,
-        E: Into<Fault>,
-    {
-        // Boxed: a reconciler's future is large, and without a key the worker has none.
-        let look = async { Box::pin(reconcile(key.clone(), cause.clone())).await };
+    async fn reconcile_one(
+        &self,
+        name: &'static str,
+        key: K,
+        cause: Option<Cause>,
+        reconcile: &Reconcile<K>,
+    ) {
+        let look = async { reconcile(key.clone(), cause.clone()).await }; // the call may panic, too
         let ended = match guard(look).await {
             Ok(ended) => ended,
             Err(panic) => {
@@ -425,7 +435,7 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
             }
             Err(error) => {
                 let (failures, pause) = self.failed(&key);
-                let error = chain(&*error.into());
+                let error = chain(&*error);
                 match failures < WARN_FROM {
                     true => {
                         tracing::debug!(
@@ -452,6 +462,17 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         }
         self.done(&key);
     }
+}
+
+/// Boxes the future of each look: it is large, and a worker without a key has none.
+fn untyped<K, F, R, E>(reconcile: F) -> Reconcile<K>
+where
+    F: Fn(K, Option<Cause>) -> R + Send + Sync + 'static,
+    R: Future<Output = Result<Outcome, E>> + Send + 'static,
+    E: Into<Fault> + 'static,
+    K: 'static,
+{
+    Arc::new(move |key: K, cause| reconcile(key, cause).err_into::<Fault>().boxed())
 }
 
 /// Returns an error with its causes on one line: `cannot make /x: no room`. A cause that the text

@@ -8,7 +8,7 @@ use super::tls;
 use crate::conn::Conn;
 use crate::kubeconfig::Target;
 use api::gostr::quote;
-use futures::future::BoxFuture;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use http::Uri;
 use linux::tcp::keep_alive;
 use rustls::pki_types::{ServerName, UnixTime};
@@ -107,21 +107,26 @@ impl Dial {
     /// `ConnectionRefused`: nothing listens there. All others have Go's words: the host has no
     /// address, does not accept within [`DIAL_TIMEOUT`] or [`TLS_TIMEOUT`], or its certificate is
     /// not trusted. [`error_of`](super::error_of) makes an [`Error`] of it.
-    pub async fn connect(&self) -> io::Result<(Box<dyn Duplex>, bool)> {
-        let (tcp, name) = self.reach().await?;
-        let Some(tls) = &self.tls else {
-            return Ok((Box::new(Ending::new(tcp, false, &self.last)), false));
-        };
-        let address = name.split_once(ZONE).map_or(name, |(address, _)| address);
-        let name = self.target.server_name.clone().unwrap_or_else(|| address.to_string());
-        let name = ServerName::try_from(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
-        let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
-        let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
-            .await
-            .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
-            .map_err(tls_error)?;
-        let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
-        Ok((Box::new(Ending::new(stream, h2, &self.last)), h2))
+    pub fn connect(&self) -> BoxFuture<'_, io::Result<(Box<dyn Duplex>, bool)>> {
+        Box::pin(async move {
+            let (tcp, name) = self.reach().await?;
+            let Some(tls) = &self.tls else {
+                let plain: Box<dyn Duplex> = Box::new(Ending::new(tcp, false, &self.last));
+                return Ok((plain, false));
+            };
+            let address = name.split_once(ZONE).map_or(name, |(address, _)| address);
+            let name = self.target.server_name.clone().unwrap_or_else(|| address.to_string());
+            let name =
+                ServerName::try_from(name).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?;
+            let greeting = TlsConnector::from(tls.clone()).connect(name, tcp);
+            let stream = tokio::time::timeout(TLS_TIMEOUT, greeting)
+                .await
+                .map_err(|_| io::Error::other("net/http: TLS handshake timeout"))?
+                .map_err(tls_error)?;
+            let h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+            let over_tls: Box<dyn Duplex> = Box::new(Ending::new(stream, h2, &self.last));
+            Ok((over_tls, h2))
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use crate::conn::Answered;
 use crate::connections::Connections;
 use crate::kubeconfig::Target;
 use bytes::Bytes;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use http::{Extensions, Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper::body::Body as _;
@@ -72,21 +73,23 @@ impl Http {
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
     /// made, or broke off.
-    pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
-        let mut again = if is_read(&request) { AGAIN_MAX } else { 0 };
-        loop {
-            let (client, stream) = self.connections.stream();
-            match client.request(request.clone()).await {
-                Ok(answer) => {
-                    if let Some(Answered(answered)) = answer.extensions().get::<Answered>() {
-                        answered.store(true, Ordering::Relaxed);
+    pub fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'_, Result<Response<Body>, Error>> {
+        Box::pin(async move {
+            let mut again = if is_read(&request) { AGAIN_MAX } else { 0 };
+            loop {
+                let (client, stream) = self.connections.stream();
+                match client.request(request.clone()).await {
+                    Ok(answer) => {
+                        if let Some(Answered(answered)) = answer.extensions().get::<Answered>() {
+                            answered.store(true, Ordering::Relaxed);
+                        }
+                        return Ok(answer.map(|body| Body::new(body, Some(stream))));
                     }
-                    return Ok(answer.map(|body| Body::new(body, Some(stream))));
+                    Err(error) if again > 0 && was_kept(&error) && has_ended(&error) => again -= 1,
+                    Err(error) => return Err(self.failure(&error)),
                 }
-                Err(error) if again > 0 && was_kept(&error) && has_ended(&error) => again -= 1,
-                Err(error) => return Err(self.failure(&error)),
             }
-        }
+        })
     }
 
     /// Why a request has failed. Of one that the connection had not taken when it ended, hyper
@@ -114,22 +117,27 @@ impl Http {
     ///
     /// # Errors
     /// As [`Http::send`]. [`Error::Transport`]: the redirects have no end.
-    pub async fn send_following(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, Error> {
-        for _ in 0..REDIRECTS {
-            let answer = self.send(request.clone()).await?;
-            let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
-            let is_same = matches!(answer.status().as_u16(), 307 | 308);
-            if is_same && request.body().size_hint().exact() != Some(0) {
-                return Ok(answer);
+    pub fn send_following(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> BoxFuture<'_, Result<Response<Body>, Error>> {
+        Box::pin(async move {
+            for _ in 0..REDIRECTS {
+                let answer = self.send(request.clone()).await?;
+                let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
+                let is_same = matches!(answer.status().as_u16(), 307 | 308);
+                if is_same && request.body().size_hint().exact() != Some(0) {
+                    return Ok(answer);
+                }
+                if !is_same && !is_read(&request) {
+                    *request.method_mut() = Method::GET;
+                    *request.body_mut() = Full::default();
+                    request.headers_mut().remove(header::CONTENT_TYPE);
+                }
+                *request.uri_mut() = next;
             }
-            if !is_same && !is_read(&request) {
-                *request.method_mut() = Method::GET;
-                *request.body_mut() = Full::default();
-                request.headers_mut().remove(header::CONTENT_TYPE);
-            }
-            *request.uri_mut() = next;
-        }
-        Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
+            Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
+        })
     }
 }
 

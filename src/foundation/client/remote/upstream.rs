@@ -8,6 +8,7 @@ use super::header::identity;
 use super::pool::Http;
 use crate::kubeconfig::{Env, Kubeconfig, Overrides, Target};
 use bytes::Bytes;
+use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper_util::rt::TokioIo;
@@ -142,28 +143,33 @@ impl Upstream {
     ///
     /// # Errors
     /// As [`Upstream::send`].
-    pub async fn upgrade(&self, mut request: Request<Full<Bytes>>) -> Result<Response<Body>, String> {
-        let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
-        let dial = Dial::new(target.clone(), &[]).map_err(told)?;
-        let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
-        let broken = |e: hyper::Error| told(error_of(&target, &e));
-        let (mut sender, connection) =
-            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
-        tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
-        let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
-        *request.uri_mut() =
-            format!("{}{path}", target.base).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
-        *request.version_mut() = http::Version::HTTP_11;
-        if let Ok(host) = HeaderValue::from_str(&target.host) {
-            request.headers_mut().insert(header::HOST, host);
-        }
-        let has_own = has_own_user(request.headers());
-        Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
-        let answer = sender.send_request(request).await.map_err(broken)?;
-        if !has_own {
-            self.heard(answer.status(), &target).await;
-        }
-        Ok(answer.map(|body| Body::new(body, None)))
+    pub fn upgrade(
+        &self,
+        mut request: Request<Full<Bytes>>,
+    ) -> BoxFuture<'_, Result<Response<Body>, String>> {
+        Box::pin(async move {
+            let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
+            let dial = Dial::new(target.clone(), &[]).map_err(told)?;
+            let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
+            let broken = |e: hyper::Error| told(error_of(&target, &e));
+            let (mut sender, connection) =
+                hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
+            tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+            let path = request.uri().path_and_query().map_or("/", |p| p.as_str());
+            *request.uri_mut() =
+                format!("{}{path}", target.base).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
+            *request.version_mut() = http::Version::HTTP_11;
+            if let Ok(host) = HeaderValue::from_str(&target.host) {
+                request.headers_mut().insert(header::HOST, host);
+            }
+            let has_own = has_own_user(request.headers());
+            Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
+            let answer = sender.send_request(request).await.map_err(broken)?;
+            if !has_own {
+                self.heard(answer.status(), &target).await;
+            }
+            Ok(answer.map(|body| Body::new(body, None)))
+        })
     }
 
     /// Sends a request of Ropewalk's own; returns the HTTP status code and the answer.
