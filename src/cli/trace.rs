@@ -293,10 +293,7 @@ fn hop_line(record: &Record) -> String {
     };
     let detail = match &record.event {
         Event::Schedule(decision) => decided(decision),
-        event => match event.detail() {
-            serde_json::Value::Null => String::new(),
-            detail => shortened(&detail),
-        },
+        event => shortened(&event.detail()),
     };
     format!("{} {took}{detail}", record.event.verb()).trim_end().to_string()
 }
@@ -305,12 +302,13 @@ fn hop_line(record: &Record) -> String {
 fn decided(decision: &tap::Decision) -> String {
     let verdicts = &decision.verdicts;
     let first = |v: &tap::Verdict| v.refused.first().map(|refusal| format!("{}: {}", v.node, refusal.reason));
-    let refused: Vec<String> = verdicts.iter().filter_map(first).collect();
+    let refused = verdicts.iter().filter_map(first).collect::<Vec<_>>().join(", ");
     let fits = verdicts.iter().filter(|v| v.refused.is_empty());
-    let scores: Vec<String> = fits.map(|v| format!("{} {}", v.node, v.total)).collect();
-    match &decision.chosen {
-        Some(chosen) => format!("→ {chosen} (scores {}; refused {})", scores.join(", "), refused.join(", ")),
-        None => format!("→ no node (refused {})", refused.join(", ")),
+    let scores = fits.map(|v| format!("{} {}", v.node, v.total)).collect::<Vec<_>>().join(", ");
+    match (&decision.chosen, &*refused) {
+        (Some(chosen), "") => format!("→ {chosen} (scores {scores})"),
+        (Some(chosen), _) => format!("→ {chosen} (scores {scores}; refused {refused})"),
+        (None, _) => format!("→ no node (refused {refused})"),
     }
 }
 
@@ -318,7 +316,7 @@ fn decided(decision: &tap::Decision) -> String {
 const DETAIL_MAX: usize = 110;
 
 fn shortened(detail: &serde_json::Value) -> String {
-    let text = detail.to_string();
+    let text = if detail.is_null() { String::new() } else { detail.to_string() };
     match text.char_indices().nth(DETAIL_MAX) {
         Some((at, _)) => format!("{}…", &text[..at]),
         None => text,
@@ -370,9 +368,12 @@ mod tests {
     }
 
     #[test]
-    fn a_hop_that_was_not_measured_is_told_without_a_time() {
+    fn a_hop_tells_no_time_that_was_not_measured_and_no_refusal_where_there_is_none() {
         let hop = |us| hop_line(&Record::new(Event::Lead).took(Duration::from_micros(us)));
         assert_eq!([hop(0), hop(2000)], ["lead", "lead 2.00 ms"]);
+        let alone = tap::Verdict { node: "n".into(), total: 49, ..tap::Verdict::default() };
+        let decision = tap::Decision { verdicts: vec![alone], chosen: Some("n".into()) };
+        assert_eq!(decided(&decision), "→ n (scores n 49)");
     }
 
     /// A program that writes one object all the time fills the tap with records about it.

@@ -63,24 +63,32 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
 /// Ends the pods of a node that is gone. The pod garbage collector would do so after 40 s, in which
 /// a missing node may come back; this one does not. Meanwhile a cluster whose name servers were all
 /// there would have no DNS.
+///
+/// # Errors
+/// The first one. All other pods are ended: a policy of the cluster may refuse it for one of them.
 async fn end_pods(client: &Client, node: &str) -> Result<(), String> {
     let bound = ListParams::default().fields(&format!("spec.nodeName={node}"));
     let pods = client.all::<Pod>().list(&bound).await.map_err(|e| chain(&e))?;
+    let mut done = Ok(());
     for pod in pods.items {
-        let patch = failed(&pod).map(Patch::Strategic);
-        let (name, uid) = (pod.metadata.name.unwrap_or_default(), pod.metadata.uid);
-        let api = client.within::<Pod>(&pod.metadata.namespace.unwrap_or_default());
-        if let Some(patch) = patch {
-            unless_gone(api.patch_status(&name, &PatchParams::default(), &patch).await)?;
-        }
-        let params = DeleteParams {
-            grace_period_seconds: Some(0),
-            preconditions: Some(Preconditions { uid, resource_version: None }),
-            ..DeleteParams::default()
-        };
-        unless_gone(api.delete(&name, &params).await)?;
+        done = done.and(end_pod(client, pod).await);
     }
-    Ok(())
+    done
+}
+
+async fn end_pod(client: &Client, pod: Pod) -> Result<(), String> {
+    let patch = failed(&pod).map(Patch::Strategic);
+    let (name, uid) = (pod.metadata.name.unwrap_or_default(), pod.metadata.uid);
+    let api = client.within::<Pod>(&pod.metadata.namespace.unwrap_or_default());
+    if let Some(patch) = patch {
+        unless_gone(api.patch_status(&name, &PatchParams::default(), &patch).await)?;
+    }
+    let params = DeleteParams {
+        grace_period_seconds: Some(0),
+        preconditions: Some(Preconditions { uid, resource_version: None }),
+        ..DeleteParams::default()
+    };
+    unless_gone(api.delete(&name, &params).await)
 }
 
 /// The patch that says how a pod ended that no kubelet reports, as the garbage collector writes it:
@@ -185,21 +193,25 @@ mod tests {
             };
             match asked.line.as_str() {
                 "GET /api/v1/pods" => {
-                    let pods = [pod("gone", "Running"), pod("runs", "Running"), pod("done", "Succeeded")];
+                    let running = ["refused", "gone", "runs"].map(|name| pod(name, "Running"));
+                    let pods = running.into_iter().chain([pod("done", "Succeeded")]).collect::<Vec<_>>();
                     Some((200, json!({"metadata": {}, "items": pods})))
                 }
+                "PATCH /api/v1/namespaces/d/pods/refused/status" => refusal(403, "Forbidden"),
                 "PATCH /api/v1/namespaces/d/pods/gone/status" => refusal(404, "NotFound"),
                 "DELETE /api/v1/namespaces/d/pods/gone" => refusal(409, "Conflict"),
                 _ => None,
             }
         })
         .await;
-        end_pods(&server.client, "n").await.unwrap();
+        let refused = end_pods(&server.client, "n").await.unwrap_err();
+        assert!(refused.contains("Forbidden"), "{refused}");
         let asked = server.take();
         let lines: Vec<&str> = asked.iter().map(|asked| asked.line.as_str()).collect();
         let path = |name: &str| format!("/api/v1/namespaces/d/pods/{name}");
         let expected = [
             "GET /api/v1/pods".to_string(),
+            format!("PATCH {}/status", path("refused")),
             format!("PATCH {}/status", path("gone")),
             format!("DELETE {}", path("gone")),
             format!("PATCH {}/status", path("runs")),
@@ -207,7 +219,7 @@ mod tests {
             format!("DELETE {}", path("done")),
         ];
         assert_eq!(lines, expected);
-        let (status, deletion) = (&asked[3].body["status"], &asked[4].body);
+        let (status, deletion) = (&asked[4].body["status"], &asked[5].body);
         assert_eq!(
             (&status["phase"], &status["conditions"][0]["status"]),
             (&json!("Failed"), &json!("True"))

@@ -82,7 +82,7 @@ pub(super) struct Disruption {
     pub failed: bool,
 }
 
-/// Does the pod's condition `DisruptionTarget` tell this reason?
+/// Returns whether the pod's condition `DisruptionTarget` has this reason.
 fn says_why(pod: &Pod, why: &Disruption) -> bool {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| {
