@@ -97,7 +97,7 @@ impl Memory {
     /// `SyncPod`).
     ///
     /// ```text
-    /// ended for its probe each 30 s    restarts at once 3 times; then the pause of 40 s counts
+    /// ended for its probe each 30 s    restarts at once 4 times; then the pause of 40 s counts
     /// crashes each 30 s                restarts at once, after 10 s, after 20 s, after 40 s
     /// ```
     pub(super) fn pauses(&self, containers: &[Container]) -> Backoffs {

@@ -73,12 +73,14 @@ fn hostnames(pod: &Pod, domain: &str) -> (String, Option<String>) {
 }
 
 /// Sets the pause before the container's next restart, after one that ended. An attempt with a new
-/// definition begins without one: it has not failed yet.
+/// definition begins without one: it has not failed yet. Nor does the first attempt set one if it
+/// was ended for a probe: upstream counts the ends that came before ([`Memory::pauses`]).
 fn lengthen_backoff(key: &Key, spec: &Spec, init: bool, previous: Option<&Container>, memory: &mut Memory) {
     let Some(previous) = previous else { return };
+    let counts = previous.attempt > 0 || !memory.given_up.contains(&previous.id);
     if View::changed(spec, init, previous) {
         memory.backoffs.remove(&spec.name);
-    } else if previous.state == ContainerState::Exited {
+    } else if previous.state == ContainerState::Exited && counts {
         let before = memory.backoffs.get(&spec.name).copied();
         let pause = view::next_backoff(before, view::ran(previous));
         tracing::debug!(pod = %key, container = spec.name, pause = go_duration(pause.as_secs()), "restarting");
@@ -438,7 +440,24 @@ impl Kubelet {
 
 #[cfg(test)]
 mod tests {
-    use super::{cut_hostname, hostnames, not_honored};
+    use super::*;
+    use crate::decide::tests;
+
+    /// As upstream: no attempt had ended when the kubelet ended this one.
+    #[test]
+    fn the_first_end_for_a_probe_begins_no_back_off() {
+        let pod = tests::pod("Always", &[], &["a"]);
+        let spec = &pod.spec.as_ref().unwrap().containers[0];
+        let pause = |attempt: u32, is_given_up: bool| {
+            let ended = tests::container("a", attempt, ContainerState::Exited, 137);
+            let mut memory = Memory::default();
+            memory.given_up.extend(is_given_up.then(|| ended.id.clone()));
+            lengthen_backoff(&Key::new("n", "p"), spec, false, Some(&ended), &mut memory);
+            memory.backoffs.get("a").copied()
+        };
+        let first = Some(view::BACKOFF.0);
+        assert_eq!([pause(0, true), pause(0, false), pause(1, true)], [None, first, first]);
+    }
 
     #[test]
     fn a_hostname_is_cut_to_a_name() {

@@ -9,7 +9,7 @@
 use super::ask::{Ask, Opening, finish, size_of};
 use super::channel::Coding;
 use super::farewell::{CLOSING, outlast};
-use super::inward::{Inward, Stalled, Waiting, stalled};
+use super::inward::{Inward, Queue, Stalled, Waiting, stalled};
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{FutureExt, Sink, SinkExt, Stream, StreamExt};
@@ -186,7 +186,7 @@ where
         _ = async { tokio::join!(&mut talking, writing) } => false,
     };
     if has_left {
-        drop(sink);
+        drop((sink, source));
         hang_up(); // its client waits for the end of the connection
         let output = async { while outgoing.recv().await.is_some() {} };
         let rest = async {
@@ -226,6 +226,27 @@ async fn serve_port(
     }
 }
 
+/// Puts what the client sends into the queues of its ports, until the client leaves.
+async fn queue_messages<S, E>(mut source: S, queues: &[Queue])
+where
+    S: Stream<Item = Result<Message, E>> + Unpin,
+{
+    while let Some(Ok(next)) = source.next().await {
+        let Some((channel, bytes)) = payload(&next) else { continue };
+        if channel == CLOSE
+            && let Some(done) = bytes.first().filter(|done| *done % 2 == 0)
+            && let Some(queue) = queues.get(usize::from(done / 2))
+        {
+            // The client has sent all; what the pod still answers is copied until the pod ends.
+            queue.end();
+        } else if channel % 2 == 0
+            && let Some(queue) = queues.get(usize::from(channel / 2))
+        {
+            queue.push(bytes.to_vec()).await;
+        }
+    }
+}
+
 /// Port-forward as kube-rs and the Python client do it: channel 2i is the data, 2i+1 the error of
 /// the i-th port; each channel begins with its port as two bytes, little-endian. A message on
 /// [`CLOSE`] ends the client's side of a data channel.
@@ -253,24 +274,7 @@ where
         }
         drop(out);
         let listening = async {
-            while let Some(Ok(next)) = source.next().await {
-                let Some((channel, bytes)) = payload(&next) else { continue };
-                if channel == CLOSE
-                    && let Some(done) = bytes.first().filter(|done| *done % 2 == 0)
-                    && let Some(queue) = queues.get(usize::from(done / 2))
-                {
-                    // The client has sent all; what the pod still answers is copied until the pod
-                    // ends.
-                    queue.end();
-                } else if channel % 2 == 0
-                    && let Some(queue) = queues.get(usize::from(channel / 2))
-                {
-                    queue.push(bytes.to_vec()).await;
-                }
-            }
-        };
-        let listening = async {
-            listening.await;
+            queue_messages(&mut source, &queues).await;
             // What the client sent before it left still reaches its ports.
             let _ = tokio::time::timeout(CLOSING, waiting.settled()).await;
         };
