@@ -77,7 +77,10 @@ fn keep_managers(now: &Value, back: &mut Value) {
     }
     let of_subresources = all.iter().filter(|entry| !is_of_object(entry));
     let mixed: Vec<Value> = then.iter().filter(is_of_object).chain(of_subresources).cloned().collect();
-    value::put(back, MANAGERS, mixed);
+    match mixed.is_empty() {
+        true => drop(value::remove(back, MANAGERS)),
+        false => value::put(back, MANAGERS, mixed),
+    }
 }
 
 /// Plans a Node that there was then. `None`: nothing to do.

@@ -306,7 +306,11 @@ fn what_has_only_another_status_since_is_not_written() {
     let then = object("old", "Pending", object!([of_person("1"), of_kubelet("1")]));
     let ready = object("old", "Running", object!([of_kubelet("2"), of_person("1")]));
     let edited = object("new", "Running", object!([of_kubelet("2"), of_person("2")]));
+    let labelled = object("new", "Running", object!([of_person("2")]));
     for key in ["pods/d/p", "nodes/n1"] {
+        let bare = pod("u1", "old");
+        let moves = planned(&[kv(key, 5, bare.clone())], &[kv(key, 9, labelled.clone())]);
+        assert_eq!(moves[key], Some(bare), "{key}: without a list, not with an empty one");
         let planned = |now: &Value| planned(&[kv(key, 5, then.clone())], &[kv(key, 9, now.clone())]);
         assert_eq!(planned(&ready), BTreeMap::new(), "{key}");
         let back = object("old", "Running", object!([of_person("1"), of_kubelet("2")]));
