@@ -3,6 +3,7 @@
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
+use crate::auth::tokens;
 use crate::auth::user::{MASTERS, User};
 use crate::pipeline;
 use crate::request::http::full;
@@ -213,7 +214,10 @@ async fn the_secret_of_a_token_has_the_day_of_its_last_use() {
         assert!(used.pointer(LABELS).is_some_and(|at| [before, day()].contains(at)), "{used}");
         let last = std::mem::replace(&mut version, used["metadata"]["resourceVersion"].clone());
         assert!(last.is_null() || last == version, "once a day");
+        // As after the ten seconds for which the token is remembered.
+        tokens::note_use(api.state(), &token).await;
     }
+    assert_eq!(secret().await["metadata"]["resourceVersion"], version, "today stands there");
 }
 
 /// The label ends the token and not the Secret: without it the token counts again.
