@@ -19,7 +19,7 @@ const INVALIDATED: &str = "service account token has been invalidated";
 /// tokens sets it, and an administrator may.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 /// The label of a Secret with the day on which its token was last used.
-const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+pub(crate) const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a token counts for nothing, in upstream's text.

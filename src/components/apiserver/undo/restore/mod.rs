@@ -38,7 +38,9 @@ use etcd::api::{
     RequestOp, Revision, TxnRequest,
 };
 use etcd::txn::size;
-use objects::{count, ending_namespaces, namespace_of, node, owner, pod, taken_elsewhere, was_free_volume};
+use objects::{
+    count, ending_namespaces, namespace_of, node, owner, pod, secret, taken_elsewhere, was_free_volume,
+};
 use request::check_writes_since;
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +129,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             "leases" | "events" | "masterleases" => return None,
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
+            "secrets" if then.is_some() => secret(then?, now)?,
             _ => then.map(|kv| kv.value.clone()),
         };
         let last = now.map_or(Bytes::new(), |kv| kv.value.clone());

@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::tokens::LAST_USED;
 use api::value::at;
 use std::slice::from_ref;
 
@@ -316,6 +317,22 @@ fn what_has_only_another_status_since_is_not_written() {
         let back = object("old", "Running", object!([of_person("1"), of_kubelet("2")]));
         assert_eq!(planned(&edited), BTreeMap::from([(key.to_string(), Some(back))]));
     }
+}
+
+/// A server notes in a Secret when its token was used, which no person has changed.
+#[test]
+fn the_day_on_which_a_token_was_used_is_kept() {
+    let secret = |uid: &str, labels: Value| object!({"metadata": {"uid": uid, "labels": labels}});
+    let (bare, used) = (object!({"metadata": {"uid": "u1"}}), object!({LAST_USED: "2026-01-02"}));
+    let after = |now: Value| planned(&[kv("secrets/d/s", 5, bare.clone())], &[kv("secrets/d/s", 9, now)]);
+    assert_eq!(after(secret("u1", used.clone())), BTreeMap::new());
+    let put = |back: &Value| BTreeMap::from([("secrets/d/s".to_string(), Some(back.clone()))]);
+    let labelled = object!({LAST_USED: "2026-01-02", "a": "b"});
+    assert_eq!(after(secret("u1", labelled)), put(&secret("u1", used.clone())));
+    assert_eq!(after(secret("u2", used)), put(&bare), "another Secret");
+    assert_eq!(after(secret("u1", object!({"a": "b"}))), put(&bare));
+    let made = planned(&[], &[kv("secrets/d/s", 9, bare.clone())]);
+    assert_eq!(made, BTreeMap::from([("secrets/d/s".to_string(), None)]));
 }
 
 /// The next namespace of this name must not begin with them.
