@@ -226,7 +226,8 @@ async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
     const DEFAULT: &str = "/api/v1/namespaces/default";
     let api = Api::bare().await;
     let token = secret_token(&api).await;
-    for (since, is_valid) in [(Value::Null, true), (json!("2026-01-02"), false), (Value::Null, true)] {
+    let (marked, bare) = ((json!("2026-01-02"), false), (Value::Null, true));
+    for (since, is_valid) in [marked.clone(), bare.clone(), marked, bare] {
         let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
         assert_eq!(api.patch(&format!("{DEFAULT}/secrets/old"), label).await.0, 200);
         assert!(api.state().fresh().await.is_ok());
@@ -236,6 +237,9 @@ async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
         assert_eq!(status["authenticated"] == true, is_valid, "{status}");
         let why = status["error"].as_str().unwrap_or_default();
         assert_eq!(why.contains("has been marked invalid"), !is_valid, "{status}");
+        let (_, secret) = api.get(&format!("{DEFAULT}/secrets/old")).await;
+        let labels = &secret["metadata"]["labels"];
+        assert!(labels.get("kubernetes.io/legacy-token-last-used").is_some(), "{is_valid}: {labels}");
     }
 }
 
