@@ -23,6 +23,9 @@ const IDLE: Duration = Duration::from_secs(10);
 /// makes a connection for each question, and a busy pod has hundreds at once.
 const CONNECTIONS_MAX: usize = 1024;
 const CONNECTIONS_OF_ONE: usize = 256;
+/// Bytes of a question: a name has 255, and the options behind it are short. A longer one ends its
+/// connection, so all connections together hold 4 MiB of questions.
+const QUESTION_MAX: usize = 4 << 10;
 
 /// Returns the places of connections in a process that may have `limit` descriptors. One address
 /// never has more than half of them, so another one finds a place at once.
@@ -59,16 +62,23 @@ where
     A: Future<Output = Option<Vec<u8>>>,
 {
     loop {
-        let question = tokio::time::timeout(IDLE, question(&mut stream)).await??;
+        let question = tokio::time::timeout(IDLE, message(&mut stream, QUESTION_MAX)).await??;
         let Some(reply) = answer(question).await else { return Ok(()) };
         let length = u16::try_from(reply.len()).map_err(io::Error::other)?.to_be_bytes();
         tokio::time::timeout(IDLE, stream.write_all(&[&length[..], &reply[..]].concat())).await??;
     }
 }
 
-/// The next message: its length, then itself.
-async fn question(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Vec<u8>> {
-    let mut bytes = vec![0; usize::from(stream.read_u16().await?)];
+/// Reads the next message: its length, then itself.
+///
+/// # Errors
+/// `InvalidData`: it is longer than `most` bytes. Others: the connection broke.
+async fn message(stream: &mut (impl AsyncRead + Unpin), most: usize) -> io::Result<Vec<u8>> {
+    let length = usize::from(stream.read_u16().await?);
+    if length > most {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    let mut bytes = vec![0; length];
     stream.read_exact(&mut bytes).await.map(|_| bytes)
 }
 
@@ -81,7 +91,7 @@ pub(super) async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u
     let mut stream = unreserved(socket)?.connect(server).await?;
     let length = u16::try_from(question.len()).map_err(io::Error::other)?.to_be_bytes();
     stream.write_all(&[&length[..], question].concat()).await?;
-    self::question(&mut stream).await
+    message(&mut stream, usize::from(u16::MAX)).await
 }
 
 #[cfg(test)]
@@ -122,5 +132,15 @@ mod tests {
         let start = tokio::time::Instant::now();
         assert!(talking.await.unwrap().is_err());
         assert_eq!(start.elapsed(), IDLE);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_that_is_too_long_is_not_waited_for() {
+        let (mut client, server) = tokio::io::duplex(64);
+        let talking = tokio::spawn(talk(server, |question: Vec<u8>| async move { Some(question) }));
+        let start = tokio::time::Instant::now();
+        client.write_all(&[0xff, 0xff, 7]).await.unwrap();
+        assert_eq!(talking.await.unwrap().unwrap_err().kind(), io::ErrorKind::InvalidData);
+        assert_eq!(start.elapsed(), Duration::ZERO);
     }
 }

@@ -149,7 +149,7 @@ fn believed(user: &User, teachers: &str) -> Result<User, Status> {
 /// token with a good signature costs this.
 ///
 /// The use of a Secret's token is noted there, at most once in the time for which its claims are
-/// remembered.
+/// remembered; as upstream also that of a token that is marked invalid, which is refused.
 pub(crate) async fn service_account(
     state: &State,
     token: &str,
@@ -160,7 +160,8 @@ pub(crate) async fn service_account(
     if matches!(found, Err(Refusal::Missing(_))) && state.fresh().await.is_ok() {
         found = remembered_account(state, token, wanted);
     }
-    if found.is_ok() && !is_remembered {
+    let is_used = matches!(found, Ok(_) | Err(Refusal::Marked(_)));
+    if is_used && !is_remembered {
         Box::pin(tokens::note_use(state, token)).await; // on the heap: it writes, and seldom runs
     }
     found.map_err(Refusal::into_text)

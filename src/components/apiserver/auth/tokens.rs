@@ -19,7 +19,7 @@ const INVALIDATED: &str = "service account token has been invalidated";
 /// tokens sets it, and an administrator may.
 const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 /// The label of a Secret with the day on which its token was last used.
-const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+pub(crate) const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a token counts for nothing, in upstream's text.
@@ -29,12 +29,14 @@ pub(crate) enum Refusal {
     Missing(String),
     /// The store would say nothing else.
     Invalid(String),
+    /// The token is good, and its Secret has the label [`INVALID_SINCE`].
+    Marked(String),
 }
 
 impl Refusal {
     pub(crate) fn into_text(self) -> String {
         match self {
-            Refusal::Missing(why) | Refusal::Invalid(why) => why,
+            Refusal::Missing(why) | Refusal::Invalid(why) | Refusal::Marked(why) => why,
         }
     }
 }
@@ -145,13 +147,13 @@ pub(crate) fn check_legacy<'a>(
     }
     match meta::label(&stored.value, INVALID_SINCE) {
         None | Some("") => Ok((namespace, name, uid)),
-        Some(_) => Err(Refusal::Invalid(format!(
+        Some(_) => Err(Refusal::Marked(format!(
             "the token in secret {namespace}/{secret} for service account {namespace}/{name} has been marked invalid. Use tokens from the TokenRequest API or manually created secret-based tokens, or remove the '{INVALID_SINCE}' label from the secret to temporarily allow use of this token"
         ))),
     }
 }
 
-/// Writes the day into the Secret of a token that was just believed; other tokens have no Secret.
+/// Writes the day into the Secret of a token that was just used; other tokens have no Secret.
 /// Nothing is written where today stands there, or tomorrow, which a server whose clock is ahead
 /// has written. A write that fails is left to a later use: the request goes on.
 ///

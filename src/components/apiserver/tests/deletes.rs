@@ -3,7 +3,7 @@
 
 use crate::auth::user::{MASTERS, User};
 use crate::request::http::full;
-use crate::testing::Api;
+use crate::testing::{self, Api};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -44,7 +44,11 @@ async fn no_object_meets_an_empty_precondition() {
 async fn a_delete_takes_a_body_of_null() {
     let api = Api::bare().await;
     api.made(MAPS, map("a")).await;
-    let (code, got) = api.delete(&format!("{MAPS}/a?propagationPolicy=Foreground"), Value::Null).await;
+    let path = format!("{MAPS}/a?propagationPolicy=Foreground");
+    let (admin, text) = (User::new("admin", &[MASTERS]), ("text/plain", "null"));
+    let (code, got) = testing::send(&api.fixture.server, admin, ("DELETE", path.as_str()), text, "").await;
+    assert_eq!(code, 415, "{got}");
+    let (code, got) = api.delete(&path, Value::Null).await;
     assert_eq!((code, api.get(&format!("{MAPS}/a")).await.0), (200, 404), "{got}");
 }
 

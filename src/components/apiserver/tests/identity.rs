@@ -3,6 +3,7 @@
 
 use crate::Server;
 use crate::auth::authn::{Caller, Peer, authenticate};
+use crate::auth::tokens;
 use crate::auth::user::{MASTERS, User};
 use crate::pipeline;
 use crate::request::http::full;
@@ -213,7 +214,10 @@ async fn the_secret_of_a_token_has_the_day_of_its_last_use() {
         assert!(used.pointer(LABELS).is_some_and(|at| [before, day()].contains(at)), "{used}");
         let last = std::mem::replace(&mut version, used["metadata"]["resourceVersion"].clone());
         assert!(last.is_null() || last == version, "once a day");
+        // As after the ten seconds for which the token is remembered.
+        tokens::note_use(api.state(), &token).await;
     }
+    assert_eq!(secret().await["metadata"]["resourceVersion"], version, "today stands there");
 }
 
 /// The label ends the token and not the Secret: without it the token counts again.
@@ -222,7 +226,8 @@ async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
     const DEFAULT: &str = "/api/v1/namespaces/default";
     let api = Api::bare().await;
     let token = secret_token(&api).await;
-    for (since, is_valid) in [(Value::Null, true), (json!("2026-01-02"), false), (Value::Null, true)] {
+    let (marked, bare) = ((json!("2026-01-02"), false), (Value::Null, true));
+    for (since, is_valid) in [marked.clone(), bare.clone(), marked, bare] {
         let label = json!({"metadata": {"labels": {"kubernetes.io/legacy-token-invalid-since": since}}});
         assert_eq!(api.patch(&format!("{DEFAULT}/secrets/old"), label).await.0, 200);
         assert!(api.state().fresh().await.is_ok());
@@ -232,6 +237,9 @@ async fn the_token_of_a_secret_that_is_marked_invalid_is_refused() {
         assert_eq!(status["authenticated"] == true, is_valid, "{status}");
         let why = status["error"].as_str().unwrap_or_default();
         assert_eq!(why.contains("has been marked invalid"), !is_valid, "{status}");
+        let (_, secret) = api.get(&format!("{DEFAULT}/secrets/old")).await;
+        let labels = &secret["metadata"]["labels"];
+        assert!(labels.get("kubernetes.io/legacy-token-last-used").is_some(), "{is_valid}: {labels}");
     }
 }
 

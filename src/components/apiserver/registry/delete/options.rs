@@ -44,9 +44,9 @@ impl Options {
         let dry_run = decode::dry_run(ctx)?;
         let mut options = if body.iter().all(u8::is_ascii_whitespace) {
             Options::of_query(&ctx.query)?
-        } else if body.trim_ascii() == b"null" {
-            Options::default() // as Go's decoder reads it: a body, and nothing in it
         } else {
+            // Go's decoder reads `null` as a body without a field.
+            let body = if body.trim_ascii() == b"null" { &b"{}"[..] } else { &body[..] };
             let body = decode::body(header(&ctx.headers, "content-type"), body)?;
             check_kind(&body)?;
             let mut options = Options::default();

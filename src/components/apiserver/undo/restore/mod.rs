@@ -12,6 +12,7 @@
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
+//! | a Secret with a token | it was, but with the day on which the token was last used |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
 mod objects;
@@ -38,7 +39,9 @@ use etcd::api::{
     RequestOp, Revision, TxnRequest,
 };
 use etcd::txn::size;
-use objects::{count, ending_namespaces, namespace_of, node, owner, pod, taken_elsewhere, was_free_volume};
+use objects::{
+    count, ending_namespaces, namespace_of, node, owner, pod, secret, taken_elsewhere, was_free_volume,
+};
 use request::check_writes_since;
 use serde_json::{Value, json as object};
 use std::collections::{BTreeMap, BTreeSet};
@@ -127,6 +130,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             "leases" | "events" | "masterleases" => return None,
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
+            "secrets" if then.is_some() => secret(then?, now)?,
             _ => then.map(|kv| kv.value.clone()),
         };
         let last = now.map_or(Bytes::new(), |kv| kv.value.clone());

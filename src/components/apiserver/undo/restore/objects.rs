@@ -1,6 +1,7 @@
 //! What is written of an object that is made again.
 
 use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
+use crate::auth::tokens::LAST_USED;
 use crate::storage::cache::place;
 use api::value::{list, text};
 use api::{meta, value};
@@ -77,7 +78,10 @@ fn keep_managers(now: &Value, back: &mut Value) {
     }
     let of_subresources = all.iter().filter(|entry| !is_of_object(entry));
     let mixed: Vec<Value> = then.iter().filter(is_of_object).chain(of_subresources).cloned().collect();
-    value::put(back, MANAGERS, mixed);
+    match mixed.is_empty() {
+        true => drop(value::remove(back, MANAGERS)),
+        false => value::put(back, MANAGERS, mixed),
+    }
 }
 
 /// Plans a Node that there was then. `None`: nothing to do.
@@ -86,6 +90,18 @@ pub(super) fn node(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Byt
     let mut back = parsed(then)?;
     value::copy(&now, &mut back, "status");
     keep_managers(&now, &mut back);
+    (back != now).then(|| Some(back.to_string().into()))
+}
+
+/// Plans a Secret that there was then. `None`: nothing to do. The day on which its token was used
+/// stays: a server has written it, as the status of other objects.
+pub(super) fn secret(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
+    let whole = || Some(Some(then.value.clone()));
+    let (Some(mut back), Some(now)) = (parsed(then), now.and_then(parsed)) else { return whole() };
+    let Some(day) = meta::label(&now, LAST_USED).filter(|_| meta::uid(&back) == meta::uid(&now)) else {
+        return whole();
+    };
+    value::slot_map(&mut back, "metadata.labels").insert(LAST_USED.into(), day.into());
     (back != now).then(|| Some(back.to_string().into()))
 }
 

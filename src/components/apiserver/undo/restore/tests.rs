@@ -1,4 +1,5 @@
 use super::*;
+use crate::auth::tokens::LAST_USED;
 use api::value::at;
 use std::slice::from_ref;
 
@@ -306,12 +307,32 @@ fn what_has_only_another_status_since_is_not_written() {
     let then = object("old", "Pending", object!([of_person("1"), of_kubelet("1")]));
     let ready = object("old", "Running", object!([of_kubelet("2"), of_person("1")]));
     let edited = object("new", "Running", object!([of_kubelet("2"), of_person("2")]));
+    let labelled = object("new", "Running", object!([of_person("2")]));
     for key in ["pods/d/p", "nodes/n1"] {
+        let bare = pod("u1", "old");
+        let moves = planned(&[kv(key, 5, bare.clone())], &[kv(key, 9, labelled.clone())]);
+        assert_eq!(moves[key], Some(bare), "{key}: without a list, not with an empty one");
         let planned = |now: &Value| planned(&[kv(key, 5, then.clone())], &[kv(key, 9, now.clone())]);
         assert_eq!(planned(&ready), BTreeMap::new(), "{key}");
         let back = object("old", "Running", object!([of_person("1"), of_kubelet("2")]));
         assert_eq!(planned(&edited), BTreeMap::from([(key.to_string(), Some(back))]));
     }
+}
+
+/// A server notes in a Secret when its token was used, which no person has changed.
+#[test]
+fn the_day_on_which_a_token_was_used_is_kept() {
+    let secret = |uid: &str, labels: Value| object!({"metadata": {"uid": uid, "labels": labels}});
+    let (bare, used) = (object!({"metadata": {"uid": "u1"}}), object!({LAST_USED: "2026-01-02"}));
+    let after = |now: Value| planned(&[kv("secrets/d/s", 5, bare.clone())], &[kv("secrets/d/s", 9, now)]);
+    assert_eq!(after(secret("u1", used.clone())), BTreeMap::new());
+    let put = |back: &Value| BTreeMap::from([("secrets/d/s".to_string(), Some(back.clone()))]);
+    let labelled = object!({LAST_USED: "2026-01-02", "a": "b"});
+    assert_eq!(after(secret("u1", labelled)), put(&secret("u1", used.clone())));
+    assert_eq!(after(secret("u2", used)), put(&bare), "another Secret");
+    assert_eq!(after(secret("u1", object!({"a": "b"}))), put(&bare));
+    let made = planned(&[], &[kv("secrets/d/s", 9, bare.clone())]);
+    assert_eq!(made, BTreeMap::from([("secrets/d/s".to_string(), None)]));
 }
 
 /// The next namespace of this name must not begin with them.

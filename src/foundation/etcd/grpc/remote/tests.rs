@@ -38,7 +38,7 @@ fn a_watch_tells_how_far_the_store_is() {
     assert_eq!(told, Some(Error::Compacted { compact_revision: 5 }));
 }
 
-/// `etcdctl compact` by somebody else: what cannot be undone any more is known from then on.
+/// `etcdctl compact` by an administrator: what cannot be undone any more is known from then on.
 #[test]
 fn a_refused_read_of_the_past_tells_of_the_compaction() {
     let (seen, unknown) = (Seen::default(), Error::Compacted { compact_revision: 0 });
