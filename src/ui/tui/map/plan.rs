@@ -13,7 +13,7 @@ use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, cut, took};
+use super::super::text::{cells, cut, measured, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{is_lost, lines, nodes, stand};
@@ -195,15 +195,15 @@ fn requests(canvas: &Canvas<'_>, model: &Model, rows: &[Row]) -> Vec<(String, To
     }
     let text = |row: &Row| match &row.act {
         Act::Stages(stages) => {
-            Some(format!("{} {}", stages.last().map_or("", String::as_str), took(row.took)))
+            Some(format!("{} {}", stages.last().map_or("", String::as_str), measured(row.took)))
         }
         Act::Answered { .. } | Act::Asked { .. } => {
-            Some(format!("{}  {}", row.text(canvas.look.ascii), took(row.took)))
+            Some(format!("{}  {}", row.text(canvas.look.ascii), measured(row.took)))
         }
         _ => None,
     };
-    let mut texts: Vec<(String, Tone)> =
-        rows.iter().rev().filter_map(text).take(2).map(|text| (text, Tone::Plain)).collect();
+    let plain = |text: String| (text.trim_end().to_string(), Tone::Plain);
+    let mut texts: Vec<(String, Tone)> = rows.iter().rev().filter_map(text).take(2).map(plain).collect();
     texts.reverse();
     texts
 }
