@@ -50,6 +50,18 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
     assert!(text(&screen(&model)).contains("the container?"), "back to what was read");
 }
 
+/// Beside an open lesson the engine does not tell it: the lessons would keep the titles that they had
+/// before, above labs with new ones.
+#[test]
+fn the_list_is_asked_for_in_the_language_that_is_spoken() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    assert_eq!(wish(&mut model, "lang;ko"), [Effect::Speak(Lang::Ko)], "it is not known yet");
+    tell(&mut model, Event::Lessons(vec![view::Entry { id: "t/01".into(), ..Default::default() }]));
+    let lists = Effect::Ask(Question::from(&view::Ask::List));
+    assert_eq!(wish(&mut model, "lang;en"), [Effect::Speak(Lang::En), lists]);
+    assert_eq!((model.lang, model.lesson.asked), (Lang::En, None), "the learner has asked nothing");
+}
+
 /// As in the list of a session in lines. On a cluster of others some steps cannot be done.
 #[test]
 fn the_list_says_which_steps_this_cluster_cannot_do() {

@@ -243,6 +243,10 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
             Wish::Lang(lang) => {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
+                // The engine tells it by itself only while no lesson is open.
+                if !model.lesson.list.is_empty() {
+                    effects.push(Effect::Ask((&Ask::List).into()));
+                }
             }
             Wish::Prompt(on) => {
                 model.at_prompt = on;
