@@ -2,6 +2,7 @@
 //! back.
 
 use super::keys::{asks, fresh, letter, press, wish};
+use super::labs::{open, playing};
 use super::*;
 use crate::tui::event::{Offer, Question};
 use crate::tui::model::Overlay;
@@ -102,4 +103,14 @@ fn there_is_one_cluster_beside_the_learners_own() {
     tell(&mut model, Event::Offer(offer("hard-way/04", false)));
     assert_eq!((model.overlay, &model.offer), (None, &None));
     assert!(model.lesson.refused.is_some_and(|why| why.contains("one at a time")));
+}
+
+/// The shell hands the line to the frame and says nothing itself.
+#[test]
+fn that_there_is_one_is_said_in_the_lab_that_is_open_there() {
+    let mut model = playing(120, 36, Lang::En, open(Lang::En));
+    model.is_declared = true;
+    tell(&mut model, Event::Offer(offer("hard-way/04", false)));
+    assert_eq!((model.overlay, &model.offer), (None, &None));
+    assert!(model.lab.refused.is_some_and(|why| why.contains("one at a time")));
 }

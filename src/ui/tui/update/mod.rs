@@ -90,10 +90,7 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         }
         Event::Refused(why) => {
             model.lesson.asked = None;
-            match model.shown_lab() {
-                Some(_) => model.lab.refused = Some(why),
-                None => absent(model, why),
-            }
+            refuse(model, why);
         }
         Event::NoLesson(why) => absent(model, why),
         Event::Glossary(terms) => (model.glossary, changed) = (terms, false),
@@ -202,10 +199,18 @@ fn offered(model: &mut Model, offer: Offer) {
     model.lesson.asked = None;
     if model.is_declared {
         let runs = model.lang.say(Say::BesideRuns, &[&model.name]);
-        return absent(model, runs);
+        return refuse(model, runs);
     }
     (model.lesson.refused, model.lab.refused) = (None, None);
     (model.offer, model.overlay) = (Some(offer), Some(Overlay::Beside));
+}
+
+/// Notes why a question was refused, in the pane that is read: of the lab, or else of the lesson.
+fn refuse(model: &mut Model, why: String) {
+    match model.shown_lab() {
+        Some(_) => model.lab.refused = Some(why),
+        None => absent(model, why),
+    }
 }
 
 fn absent(model: &mut Model, why: String) {
