@@ -394,12 +394,16 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     let services = model.services(scene);
     let Some((key, service)) = services.first() else { return };
     let port = service.ports.first();
-    let node_port = port.and_then(|p| p.2).map_or(String::new(), |p| format!(" {p}"));
+    let node_port = port.and_then(|p| p.node_port).map_or(String::new(), |p| format!(" {p}"));
     let arrow = canvas.sign(Sign::Right);
-    let address = port.map_or(service.ip.clone(), |p| format!("{}:{}", service.ip, p.0));
     let x = canvas.put(1, y, &scene.label(&key.0, &key.1), Tone::Strong);
     let times = if canvas.look.ascii { 'x' } else { '×' };
     let visits = model.traffic.visits.get(*key).map_or(String::new(), |n| format!(" {times}{n}"));
+    if service.is_alias() {
+        canvas.put(x, y, &format!("  {} {arrow} {}", service.kind, service.alias_of), Tone::Plain);
+        return;
+    }
+    let address = service.address(port);
     let text = format!("  {}{node_port}{visits} {arrow} {address} {arrow}", service.kind);
     let mut x = canvas.put(x, y, &text, Tone::Plain);
     let endpoints = scene.endpoints(key);

@@ -50,8 +50,8 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
     assert!(text(&screen(&model)).contains("the container?"), "back to what was read");
 }
 
-/// Beside an open lesson the engine does not tell it: the lessons would keep the titles that they had
-/// before, above labs with new ones.
+/// Beside an open lesson the engine does not tell it: the lessons would keep the titles that they
+/// had before, above labs with new ones.
 #[test]
 fn the_list_is_asked_for_in_the_language_that_is_spoken() {
     let mut model = model(80, 24, Lang::En, Look::default());

@@ -340,7 +340,8 @@ fn learn(model: &mut Model, view: LessonView) {
     model.lesson.absent = None;
     model.lesson.refused = None;
     if moved {
-        (model.lesson.pressed, model.lesson.draft) = (None, None); // they were about the step before
+        // They were about the step before.
+        (model.lesson.pressed, model.lesson.draft) = (None, None);
     }
     model.lesson.view = Some(view);
 }
