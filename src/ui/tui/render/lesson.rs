@@ -163,8 +163,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         }
         None => {}
     }
-    if let Some(refused) = &model.lesson.refused {
-        out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
+    for why in model.lesson.failure.iter().chain(&model.lesson.refused) {
+        out.extend(marked(why, look, Tone::Bad, room, "", "  "));
     }
     if let Some(hint) = view.hints.last().filter(|_| open) {
         let tone = if hint.is_past { Tone::Dim } else { Tone::Accent };

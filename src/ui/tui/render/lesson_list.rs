@@ -59,8 +59,8 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
         head.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
         head.push(Line::default());
     }
-    if let Some(refused) = &model.lesson.refused {
-        head.extend(marked(refused, look, Tone::Bad, room, "", "  "));
+    for why in model.lesson.failure.iter().chain(&model.lesson.refused) {
+        head.extend(marked(why, look, Tone::Bad, room, "", "  "));
         head.push(Line::default());
     }
     match model.lesson.list.first() {

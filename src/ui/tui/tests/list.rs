@@ -171,3 +171,26 @@ fn the_lesson_that_is_coming_stands_above_the_old_one() {
         assert!(shown.contains("Lesson first-voyage/05 is being"), "{shown}");
     }
 }
+
+/// What a lesson's setup would take is found out by a preparation. The view that ends it comes
+/// behind the refusal, and the learner has to read that.
+#[test]
+fn a_refusal_outlasts_the_preparation_that_led_to_it() {
+    let mut model = model(120, 36, Lang::En, Look::default());
+    let coming = LessonView { preparing: Some("first-voyage/13".into()), ..lesson(Lang::En) };
+    tell(&mut model, Event::Lesson(Box::new(coming)));
+    tell(&mut model, Event::Refused("this would take pods/web".into()));
+    let mut ended = lesson(Lang::En);
+    ended.checks[1].state = Verdict::Met;
+    tell(&mut model, Event::Lesson(Box::new(ended.clone())));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("this would take pods/web"), "{shown}");
+    let done = LessonView { state: State::Done, ..ended };
+    tell(&mut model, Event::Lesson(Box::new(done.clone())));
+    assert_eq!(model.lesson.refused, None, "the learner has gone on");
+
+    tell(&mut model, Event::NoLesson("the history is damaged".into()));
+    assert!(text(&screen(&model)).contains("the history is damaged"));
+    tell(&mut model, Event::Lesson(Box::new(done)));
+    assert!(!text(&screen(&model)).contains("the history is damaged"), "it is told again");
+}
