@@ -6,10 +6,12 @@ use super::labs::{open, playing};
 use super::*;
 use crate::tui::event::{Offer, Question};
 use crate::tui::model::Overlay;
+use crate::tui::words::Word;
 use ::lab::format::Declared;
 use ::lab::graded::view::Ask as LabAsk;
 use ::lab::view::{Ask, Elsewhere};
 use crossterm::event::KeyCode;
+use std::time::Duration;
 
 fn offer(id: &str, lab: bool) -> Offer {
     let cluster = Declared { control_planes: 3, workers: 2 };
@@ -39,6 +41,20 @@ fn a_cluster_is_started_only_after_a_yes() {
     }
     let mut model = offered();
     assert_eq!(press(&mut model, KeyCode::Char('k')), [Effect::Type(b"k".to_vec())], "a line is typed");
+}
+
+/// The start takes a while: without a sign the learner would think that nothing happens.
+#[test]
+fn the_list_shows_the_time_of_what_it_waits_for() {
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(80, 24, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        tell(&mut model, Event::Offer(offer("hard-way/03", false)));
+        press(&mut model, KeyCode::Enter);
+        model.now += Duration::from_secs(7);
+        let told = lang.say(Word::Asked, &["7"]);
+        assert!(text(&screen(&model)).contains(&told), "{told}: {}", text(&screen(&model)));
+    }
 }
 
 #[test]
