@@ -22,6 +22,13 @@ pub(super) fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
     blocks(model, room).into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
+/// What stands firmly below the list, however far it is scrolled: why the last question was
+/// refused.
+pub(super) fn refusals(model: &Model, room: usize) -> Vec<Line<'static>> {
+    let all = model.lesson.failure.iter().chain(&model.lesson.refused);
+    all.flat_map(|why| marked(why, model.look, Tone::Bad, room, "", "  ")).collect()
+}
+
 /// The lines that an entry of the list takes: its first, and the one behind its last.
 pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
     let mut from = 0;
@@ -57,10 +64,6 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
     let mut head = Vec::new();
     for notice in model.lesson.view.iter().filter(|v| is_prepared(v)).flat_map(|v| &v.notices) {
         head.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
-        head.push(Line::default());
-    }
-    for why in model.lesson.failure.iter().chain(&model.lesson.refused) {
-        head.extend(marked(why, look, Tone::Bad, room, "", "  "));
         head.push(Line::default());
     }
     match model.lesson.list.first() {

@@ -194,3 +194,18 @@ fn a_refusal_outlasts_the_preparation_that_led_to_it() {
     tell(&mut model, Event::Lesson(Box::new(done)));
     assert!(!text(&screen(&model)).contains("the history is damaged"), "it is told again");
 }
+
+#[test]
+fn a_refusal_is_read_however_far_the_list_is_scrolled() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    tell(&mut model, Event::Lesson(Box::default()));
+    let lessons = (10..50).map(|n| view::Entry { id: format!("t/{n}"), ..Default::default() });
+    tell(&mut model, Event::Lessons(lessons.collect()));
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::End);
+    tell(&mut model, Event::Refused("this cluster cannot play it".into()));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("this cluster cannot play it") && shown.contains("▶ 49"), "{shown}");
+    tell(&mut model, Event::Answered);
+    assert!(!text(&screen(&model)).contains("this cluster"));
+}

@@ -216,6 +216,9 @@ fn refuse(model: &mut Model, why: String) {
         (None, Some(_)) => model.lesson.refused = Some(why),
         (None, None) => model.lesson.absent = Some(why),
     }
+    if model.shows_list() {
+        model.scroll_to(in_sight(model)); // the refusal takes rows of the list
+    }
 }
 
 fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
