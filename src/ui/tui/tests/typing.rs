@@ -87,7 +87,8 @@ fn of_several_commands_one_is_chosen_and_a_block_comes_in_one_piece() {
     assert_eq!(model.overlay, Some(Overlay::Commands(1)), "there are two");
     mouse(&mut model, MouseEventKind::ScrollUp, 5, 5);
     assert_eq!(model.overlay, Some(Overlay::Commands(0)), "the wheel moves the mark, too");
-    mouse(&mut model, MouseEventKind::ScrollDown, 5, 5);
+    press(&mut model, KeyCode::End);
+    assert_eq!(model.overlay, Some(Overlay::Commands(1)));
     press(&mut model, KeyCode::Enter);
     let block = typed(wish(&mut model, "prompt;on"));
     assert_eq!(block, b"\x1b[200~cat > a.yaml <<EOF\rkind: Pod\rEOF\x1b[201~");

@@ -459,6 +459,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
         KeyCode::PageUp => at.saturating_sub(8),
         KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
         KeyCode::Home => 0,
+        KeyCode::End => last,
         KeyCode::Char(digit @ '1'..='9') if matches!(overlay, Overlay::Views(_)) => {
             if let Some(view) = View::of_digit(digit) {
                 model.show(view);
