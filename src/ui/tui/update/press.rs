@@ -431,9 +431,11 @@ fn enter(model: &mut Model, overlay: Overlay, at: usize, effects: &mut Vec<Effec
             }
         }
         Overlay::Time(_) => {
-            let before = map::steps(model).get(at).and_then(|step| step.before);
-            if let Some(before) = before {
-                put_on_line(model, format!("rewind {before}"), effects);
+            let before = map::steps(model).get(at).map(|step| step.before);
+            match before {
+                Some(Some(before)) => put_on_line(model, format!("rewind {before}"), effects),
+                Some(None) => model.notice = Some(Word::TimeUnknown),
+                None => {}
             }
         }
     }
