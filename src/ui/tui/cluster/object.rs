@@ -178,8 +178,8 @@ impl Service {
         !self.alias_of.is_empty()
     }
 
-    /// Returns where it is reached inside the cluster: `10.98.113.25:80`, or `db.default:80` if it is
-    /// headless.
+    /// Returns where it is reached inside the cluster: `10.98.113.25:80`, or `db.default:80` if it
+    /// is headless.
     pub(crate) fn address(&self, port: Option<&Port>) -> String {
         let host = match self.is_headless() {
             true => format!("{}.{}", self.name, self.namespace),
@@ -212,8 +212,8 @@ pub(crate) struct Slice {
 }
 
 impl Slice {
-    /// Does this port of the Service lead to its endpoints? Not if its target port is a name that no
-    /// container port of the pods has.
+    /// Does this port of the Service lead to its endpoints? Not if its target port is a name that
+    /// no container port of the pods has.
     pub(crate) fn serves(&self, port: &Port) -> bool {
         self.ports.iter().any(|(name, _)| *name == port.name)
     }

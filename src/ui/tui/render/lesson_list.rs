@@ -29,8 +29,8 @@ pub(super) fn refusals(model: &Model, room: usize) -> Vec<Line<'static>> {
     all.flat_map(|why| marked(why, model.look, Tone::Bad, room, "", "  ")).collect()
 }
 
-/// The lines that each entry of the list takes: its first, and the one behind its last. Also returns
-/// how many lines there are.
+/// The lines that each entry of the list takes: its first, and the one behind its last. Also
+/// returns how many lines there are.
 fn places(model: &Model, room: usize) -> (Vec<(usize, usize)>, usize) {
     let (mut places, mut from) = (Vec::new(), 0);
     for (entry, lines) in blocks(model, room) {
