@@ -67,12 +67,12 @@ fn facts(cluster: &Cluster) -> Facts {
         facts.insert((1, key.clone()), told);
     }
     for (key, it) in cluster.services.iter().filter(|(key, _)| own(key) && key.1 != "kubernetes") {
-        let port = |(port, _, node_port): &(i64, String, Option<i64>)| match node_port {
-            Some(node_port) => format!("{port}:{node_port}"),
-            None => port.to_string(),
-        };
-        let ports: Vec<String> = it.ports.iter().map(port).collect();
-        facts.insert((2, key.clone()), format!("{} {}", it.kind, ports.join(",")));
+        let ports = it.ports.iter().map(|port| match port.node_port {
+            Some(node_port) => format!("{}:{node_port}", port.number),
+            None => port.number.to_string(),
+        });
+        let ports = ports.collect::<Vec<_>>().join(",");
+        facts.insert((2, key.clone()), format!("{} {ports}", it.kind));
     }
     for (key, it) in cluster.pods.iter().filter(|(key, _)| own(key)) {
         facts.insert((3, key.clone()), format!("{}/{} {}", it.ready.0, it.ready.1, it.status));

@@ -166,7 +166,9 @@ pub(crate) struct Lesson {
     pub list_scroll: Scroll,
     /// Why there is no lesson.
     pub absent: Option<String>,
-    /// The last question's refusal, until the next answer.
+    /// Why the open lesson could not be told, until its next view.
+    pub failure: Option<String>,
+    /// The last question's refusal, until the next answer, or until the step has gone on.
     pub refused: Option<String>,
     pub scroll: Scroll,
     /// Since when the current step is open.

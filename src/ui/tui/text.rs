@@ -190,6 +190,11 @@ pub(crate) fn took(us: u64) -> String {
     }
 }
 
+/// How long a hop took, in the same words; empty if that was not measured.
+pub(crate) fn measured(us: u64) -> String {
+    if us == 0 { String::new() } else { took(us) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -264,5 +269,6 @@ mod tests {
             [took(20), took(3_140), took(323_725), took(1_250_000)],
             ["0.02 ms", "3.1 ms", "323 ms", "1.2 s"]
         );
+        assert_eq!([measured(0), measured(20)], ["", "0.02 ms"]);
     }
 }

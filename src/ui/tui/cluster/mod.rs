@@ -9,7 +9,7 @@ mod workload;
 
 pub(crate) use object::{
     Autoscaler, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Key, Node, Pod,
-    Quota, ReplicaSet, Service, Slice, Stand,
+    Port, Quota, ReplicaSet, Service, Slice, Stand,
 };
 pub(crate) use read::is_failure;
 

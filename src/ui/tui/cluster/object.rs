@@ -150,10 +150,46 @@ pub(crate) struct Service {
     pub name: String,
     pub kind: String,
     pub ip: String,
-    /// (port, targetPort, nodePort)
-    pub ports: Vec<(i64, String, Option<i64>)>,
+    /// `spec.externalName`: a Service of this type is an alias of that name, and has no endpoints.
+    pub alias_of: String,
+    pub ports: Vec<Port>,
     pub selector: BTreeMap<String, String>,
     pub revision: u64,
+}
+
+/// A port of a Service.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Port {
+    /// That of the port in the EndpointSlices to which it leads; empty where there is only one.
+    pub name: String,
+    pub number: i64,
+    pub target: String,
+    pub node_port: Option<i64>,
+}
+
+impl Service {
+    /// Is it a Service without an address of its own? Its name leads to the pods.
+    pub(crate) fn is_headless(&self) -> bool {
+        matches!(self.ip.as_str(), "" | "None")
+    }
+
+    /// Is it one of the type ExternalName?
+    pub(crate) fn is_alias(&self) -> bool {
+        !self.alias_of.is_empty()
+    }
+
+    /// Returns where it is reached inside the cluster: `10.98.113.25:80`, or `db.default:80` if it
+    /// is headless.
+    pub(crate) fn address(&self, port: Option<&Port>) -> String {
+        let host = match self.is_headless() {
+            true => format!("{}.{}", self.name, self.namespace),
+            false => self.ip.clone(),
+        };
+        match port {
+            Some(port) => format!("{host}:{}", port.number),
+            None => host,
+        }
+    }
 }
 
 /// One address in an EndpointSlice.
@@ -171,7 +207,16 @@ pub(crate) struct Endpoint {
 pub(crate) struct Slice {
     pub service: String,
     pub endpoints: Vec<Endpoint>,
-    pub ports: Vec<i64>,
+    /// Names and numbers.
+    pub ports: Vec<(String, i64)>,
+}
+
+impl Slice {
+    /// Does this port of the Service lead to its endpoints? Not if its target port is a name that
+    /// no container port of the pods has.
+    pub(crate) fn serves(&self, port: &Port) -> bool {
+        self.ports.iter().any(|(name, _)| *name == port.name)
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,8 +1,8 @@
 //! The few fields of an object that the map shows.
 
 use super::object::{
-    Amount, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node, Pod, Probe,
-    Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
+    Amount, Condition, Container, ContainerState, Deployment, Endpoint, Exit, Happened, Node, Pod, Port,
+    Probe, Quota, ReplicaSet, Service, Slice, Stand, revision, uid,
 };
 use api::kinds::core::pod::summary;
 use api::quantity::Quantity;
@@ -192,18 +192,18 @@ pub(super) fn pod(object: &Value) -> Pod {
 }
 
 pub(super) fn service(object: &Value) -> Service {
-    let port = |p: &Value| {
-        (
-            int(p, "port").unwrap_or_default(),
-            written(at(p, "targetPort")),
-            int(p, "nodePort").filter(|n| *n > 0),
-        )
+    let port = |p: &Value| Port {
+        name: text(p, "name").into(),
+        number: int(p, "port").unwrap_or_default(),
+        target: written(at(p, "targetPort")),
+        node_port: int(p, "nodePort").filter(|n| *n > 0),
     };
     Service {
         namespace: text(object, "metadata.namespace").into(),
         name: text(object, "metadata.name").into(),
         kind: text(object, "spec.type").into(),
         ip: text(object, "spec.clusterIP").into(),
+        alias_of: text(object, "spec.externalName").into(),
         ports: list(object, "spec.ports").iter().map(port).collect(),
         selector: map_of(object, "spec.selector"),
         revision: revision(object),
@@ -218,13 +218,14 @@ pub(super) fn slice(object: &Value) -> Slice {
         ready: at(e, "conditions.ready") != &Value::Bool(false),
         drains: flag(e, "conditions.serving") && flag(e, "conditions.terminating"),
     };
+    let port = |p: &Value| Some((text(p, "name").to_string(), int(p, "port")?));
     Slice {
         service: at(object, "metadata.labels")["kubernetes.io/service-name"]
             .as_str()
             .unwrap_or_default()
             .into(),
         endpoints: list(object, "endpoints").iter().map(endpoint).collect(),
-        ports: list(object, "ports").iter().filter_map(|p| int(p, "port")).collect(),
+        ports: list(object, "ports").iter().filter_map(port).collect(),
     }
 }
 

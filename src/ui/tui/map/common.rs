@@ -5,7 +5,7 @@ use super::super::cluster::{Cluster, Key};
 use super::super::flow::{Flow, Gate, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::{Model, View};
-use super::super::text::{cells, took};
+use super::super::text::{cells, measured, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::hops::{brief, describe, short};
@@ -161,7 +161,8 @@ pub(super) fn caption(model: &Model, narrow: bool) -> (String, Tone) {
                 false => format!("  ({})", lang.say(Word::Paused, &[])),
             };
             let told = if narrow { brief(lang, hop) } else { describe(lang, hop) };
-            (format!("{} {told}  {}{paused}", model.look.sign(Sign::Pick), took(hop.took_us)), Tone::Strong)
+            let told = format!("{} {told}  {}", model.look.sign(Sign::Pick), measured(hop.took_us));
+            (format!("{}{paused}", told.trim_end()), Tone::Strong)
         }
         None => {
             let total = took(flow.total());

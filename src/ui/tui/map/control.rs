@@ -4,7 +4,7 @@
 use super::super::flow::{Flow, Gate};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, cut, took};
+use super::super::text::{cells, cut, measured, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::common::{caption, title};
@@ -243,7 +243,7 @@ fn answered(canvas: &mut Canvas<'_>, code: u16, refused: Option<Gate>, row: &Row
         None => {
             let good = if code < 400 { Tone::Good } else { Tone::Bad };
             let x = canvas.put(end, y, &code.to_string(), good);
-            canvas.put(x + 2, y, &took(row.took), Tone::Dim);
+            canvas.put(x + 2, y, &measured(row.took), Tone::Dim);
         }
     }
 }
@@ -301,7 +301,7 @@ fn graph(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], lane
     for (y, row) in rows.iter().skip(skipped).enumerate() {
         let tone = row_tone(row, is_lit(model, row));
         arrow(canvas, &columns, row, y + 1, tone);
-        let time = if row.act == Act::Heard { String::new() } else { took(row.took) };
+        let time = measured(row.took); // of what a watch told there is none
         let end = canvas.width().saturating_sub(cells(&time) + 1);
         canvas.put_in(text, y + 1, end.saturating_sub(text + 1), &brief(model, row), tone);
         canvas.put(end, y + 1, &time, tone);

@@ -39,7 +39,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
     let text = sentence(canvas, scene, key, service, ready, endpoints.len());
-    let tone = if ready == 0 { Tone::Bad } else { Tone::Strong };
+    let tone = if ready == 0 && !service.is_alias() { Tone::Bad } else { Tone::Strong };
     let gone = former(model, key, service);
     if is_roomy(canvas) {
         canvas.put(x + 3, 0, &selects, Tone::Plain);
@@ -76,9 +76,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
             &[&format!("kube-proxy {}", short(&record.node)), &took(record.took_us)],
         ),
         // A headless Service's name leads to all pods: nothing picks one.
-        (2.., None) if !network_wide::is_headless(service) => {
-            canvas.word(Word::PickOne, &[&ready.to_string()])
-        }
+        (2.., None) if !service.is_headless() => canvas.word(Word::PickOne, &[&ready.to_string()]),
         (_, None) => String::new(),
     };
     canvas.put(1, last, &text, Tone::Dim);
@@ -100,20 +98,20 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         return Lines::none(none_of(model, "services", Word::NoService));
     };
     let mut counts = vec![(scene.label(&key.0, &key.1), Tone::Strong), (service.kind.clone(), Tone::Accent)];
-    if let Some((port, target, node_port)) = service.ports.first() {
-        let address = match service.ip.as_str() {
-            "" | "None" => format!("{}.{}:{port}", key.1, key.0),
-            ip => format!("{ip}:{port}"),
-        };
-        let arrow = canvas.sign(Sign::Right);
-        let outside = node_port.map_or(String::new(), |port| format!("localhost:{port} {arrow} "));
-        counts.push((format!("{outside}{address} {arrow} {target}"), Tone::Plain));
+    let arrow = canvas.sign(Sign::Right);
+    if service.is_alias() {
+        let way = format!("{} {arrow} {}", service.address(None), service.alias_of);
+        counts.push((way, Tone::Plain));
+    } else if let Some(port) = service.ports.first() {
+        let outside = port.node_port.map_or(String::new(), |port| format!("localhost:{port} {arrow} "));
+        let way = format!("{outside}{} {arrow} {}", service.address(Some(port)), port.target);
+        counts.push((way, Tone::Plain));
     }
     let endpoints = scene.endpoints(key);
     let ready = endpoints.iter().filter(|e| e.ready).count();
     let text = sentence(canvas, scene, key, service, ready, endpoints.len());
     let mut news = match ready {
-        0 => vec![(format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad)],
+        0 if !service.is_alias() => vec![(format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad)],
         _ => vec![(text, Tone::Strong)],
     };
     news.extend(unwell(canvas, scene).filter(|_| !model.traffic.moving()));
@@ -131,8 +129,12 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
 fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -> usize {
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
-    for (port, target, node_port) in &service.ports {
-        if let Some(node_port) = node_port {
+    if service.is_alias() {
+        alias(canvas, service, y);
+        return y + 1;
+    }
+    for port in &service.ports {
+        if let Some(node_port) = port.node_port {
             let x = canvas.row(
                 1,
                 y,
@@ -144,31 +146,32 @@ fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -
                     (" NodePort", Tone::Dim),
                 ],
             );
-            if let Some(visits) = model.traffic.visits_of_port(key, *node_port) {
+            if let Some(visits) = model.traffic.visits_of_port(key, node_port) {
                 let text = canvas.word(Word::Visits, &[&visits.to_string()]);
                 canvas.put(x + 2, y, &text, Tone::Accent);
             }
             y += 1;
         }
-        // A headless Service has no address of its own: its name leads to the pods.
-        let to = match service.ip.as_str() {
-            "" | "None" => format!("{}.{}:{port}", key.1, key.0),
-            ip => format!("{ip}:{port}"),
-        };
         canvas.row(
             1,
             y,
             &[
-                (&to, Tone::Strong),
+                (&service.address(Some(port)), Tone::Strong),
                 (" ", Tone::Plain),
                 (arrow, Tone::Dim),
                 (" targetPort ", Tone::Dim),
-                (target, Tone::Plain),
+                (&port.target, Tone::Plain),
             ],
         );
         y += 1;
     }
     y
+}
+
+/// Draws the name of a Service that is an alias, and the name that it leads to.
+pub(super) fn alias(canvas: &mut Canvas<'_>, service: &Service, y: usize) {
+    let (name, arrow) = (service.address(None), format!(" {} ", canvas.sign(Sign::Right)));
+    canvas.row(1, y, &[(&name, Tone::Strong), (&arrow, Tone::Dim), (&service.alias_of, Tone::Plain)]);
 }
 
 /// How many of a Service's endpoints are ready, or why it has none. Whether the selector fits any
@@ -181,6 +184,9 @@ fn sentence(
     ready: usize,
     all: usize,
 ) -> String {
+    if service.is_alias() {
+        return canvas.word(Word::Alias, &[]);
+    }
     // A pod without an address, because no node has it yet, is no endpoint, though it carries the
     // labels.
     let carries = |pod: &&Pod| {

@@ -10,7 +10,7 @@
 //! | o 10.244.2.7:80   web-jc628  worker2    not ready
 //! ```
 
-use super::super::cluster::{Cluster, Endpoint, Key, Pod, Service, Slice, Stand};
+use super::super::cluster::{Cluster, Endpoint, Key, Pod, Port, Service, Slice, Stand};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut_middle, took};
@@ -20,6 +20,7 @@ use super::cluster::stand;
 use super::common::node_name;
 use super::ghosts::{Ghost, ghost_line};
 use super::hops::short;
+use super::network::alias;
 use super::strip::Piece;
 use tap::Event;
 
@@ -47,18 +48,21 @@ pub(super) fn draw(
     // While none is ready, those that leave and still serve get the connections.
     let is_used = |endpoint: &Endpoint| endpoint.ready || ready == 0 && endpoint.drains;
     let of = |(slice_key, slice): &(&Key, &Slice)| slice_key.0 == key.0 && slice.service == key.1;
-    // A slice has no port if no container has one of the name that is the target port.
-    let has_port =
-        |slice: &Slice| !slice.ports.is_empty() || service.ports.is_empty() || is_headless(service);
-    let leads = |(_, slice): (&Key, &Slice)| has_port(slice) && slice.endpoints.iter().any(is_used);
-    let refusal = match scene.slices.iter().filter(of).any(leads) {
-        true => None,
-        false if endpoints.iter().any(|endpoint| is_used(endpoint)) => Some(Word::RefusedTarget),
-        false => Some(Word::RefusedRules),
+    // Why the rules of the nodes refuse connections to a port.
+    let refusal = |port: &Port| {
+        let leads = |(_, slice): (&Key, &Slice)| slice.serves(port) && slice.endpoints.iter().any(is_used);
+        match scene.slices.iter().filter(of).any(leads) {
+            _ if service.is_headless() => None, // there are no rules for it
+            true => None,
+            false if endpoints.iter().any(|endpoint| is_used(endpoint)) => Some(Word::RefusedTarget),
+            false => Some(Word::RefusedRules),
+        }
     };
-    let mut y = addresses(canvas, model, key, service, refusal);
+    let ways: Vec<(&Port, Option<Word>)> = service.ports.iter().map(|port| (port, refusal(port))).collect();
+    let mut y = addresses(canvas, model, key, service, &ways);
     canvas.put(1, y, &sentence.0, sentence.1);
-    if ready > 1 && refusal.is_none() && !is_headless(service) {
+    let leads = ways.iter().any(|(_, refusal)| refusal.is_none());
+    if ready > 1 && leads && !service.is_headless() {
         let text = canvas.word(Word::PickOne, &[&ready.to_string()]);
         canvas.put(1 + cells(&sentence.0) + 2, y, &text, Tone::Dim);
     }
@@ -72,9 +76,9 @@ pub(super) fn draw(
         y += 1;
         for endpoint in &slice.endpoints {
             if y < last {
-                let port = slice.ports.first().copied();
-                let gets_any = is_used(endpoint).then_some(has_port(slice));
-                one(canvas, scene, key, (endpoint, gets_any), port, y);
+                let has_port = !slice.ports.is_empty() || service.is_headless();
+                let gets_any = is_used(endpoint).then_some(has_port);
+                one(canvas, scene, key, (endpoint, gets_any), slice, y);
                 y += 1;
             }
         }
@@ -110,28 +114,27 @@ fn written(canvas: &mut Canvas<'_>, model: &Model, y: usize) {
     canvas.put(1, y, &format!("{text}  {}", took(record.took_us)), Tone::Dim);
 }
 
-/// A Service without an address of its own: its name leads to the pods.
-pub(super) fn is_headless(service: &Service) -> bool {
-    matches!(service.ip.as_str(), "" | "None")
-}
-
-/// The way through each port, with its connections, and below it the place where it ends:
-/// `refusal` says why the rules of the nodes refuse it. The row behind them and an empty one.
+/// The way through each port, with its connections, and below it the place where it ends if the
+/// rules of the nodes refuse it. The row behind them and an empty one.
 fn addresses(
     canvas: &mut Canvas<'_>,
     model: &Model,
     key: &Key,
     service: &Service,
-    refusal: Option<Word>,
+    ways: &[(&Port, Option<Word>)],
 ) -> usize {
     let traffic = &model.traffic;
     let arrow = format!(" {} ", canvas.sign(Sign::Right));
     let mut y = TOP;
-    for (port, target, node_port) in &service.ports {
+    if service.is_alias() {
+        alias(canvas, service, y);
+        return y + 2;
+    }
+    for &(port, refusal) in ways {
         let mut x = 1;
         let mut is_closed = false;
-        if let Some(node_port) = node_port {
-            let number = u16::try_from(*node_port).unwrap_or_default();
+        if let Some(node_port) = port.node_port {
+            let number = u16::try_from(node_port).unwrap_or_default();
             is_closed = traffic.open_ports.as_ref().is_some_and(|open| !open.contains(&number));
             let way = if is_closed { Tone::Bad } else { Tone::Plain };
             let local = format!("localhost:{node_port}");
@@ -141,21 +144,18 @@ fn addresses(
                 canvas.put(1, y + 1, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
             }
         }
-        let address = match is_headless(service) {
-            true => format!("{}.{}:{port}", key.1, key.0),
-            false => format!("{}:{port}", service.ip),
-        };
+        let address = service.address(Some(port));
         let begin = x;
         let way = [(address.as_str(), Tone::Strong), (arrow.as_str(), Tone::Dim), ("targetPort ", Tone::Dim)];
         x = canvas.row(x, y, &way);
-        x = canvas.put(x, y, target, Tone::Plain);
-        if let Some(visits) = node_port.and_then(|port| traffic.visits_of_port(key, port)) {
+        x = canvas.put(x, y, &port.target, Tone::Plain);
+        if let Some(visits) = port.node_port.and_then(|port| traffic.visits_of_port(key, port)) {
             let text = canvas.word(Word::Visits, &[&visits.to_string()]);
             canvas.put(x + 3, y, &text, Tone::Accent);
         }
         y += 1 + usize::from(is_closed);
         // The rules of each node refuse what no endpoint can take.
-        if let Some(word) = refusal.filter(|_| !is_headless(service)) {
+        if let Some(word) = refusal {
             let text = canvas.word(word, &[]);
             let at = if is_closed { 1 } else { begin };
             canvas.put(at, y, &format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad);
@@ -172,7 +172,7 @@ fn one(
     scene: &Cluster,
     key: &Key,
     (endpoint, gets_any): (&Endpoint, Option<bool>),
-    port: Option<i64>,
+    slice: &Slice,
     y: usize,
 ) {
     let pod = scene.pods.get(&(key.0.clone(), endpoint.pod.clone()));
@@ -185,12 +185,25 @@ fn one(
         (None, true) => (Sign::Leaving, Tone::Dim, Word::EndpointLeaves),
         (None, false) => (Sign::Starting, Tone::Warn, Word::EndpointWaits),
     };
-    let port = port.map_or(String::new(), |port| format!(":{port}"));
     canvas.put(1, y, canvas.sign(Sign::Rail), Tone::Dim);
-    let address = format!("{} {}{port}", canvas.sign(sign), endpoint.ip);
-    canvas.put_in(3, y, POD - 4, &address, tone);
+    let address = format!("{} {}", canvas.sign(sign), endpoint.ip);
+    let room = POD - 4;
+    let ports = ports_of(slice, room.saturating_sub(cells(&address)));
+    canvas.put_in(3, y, room, &format!("{address}{ports}"), tone);
     let node = node_name(canvas, scene, &endpoint.node);
     gets(canvas, (&endpoint.pod, node), (word, tone), y);
+}
+
+/// The ports of a slice behind an address: `:80,443`, or `:80 +1` where there is too little room.
+fn ports_of(slice: &Slice, room: usize) -> String {
+    let mut numbers: Vec<String> = slice.ports.iter().map(|(_, number)| number.to_string()).collect();
+    numbers.dedup(); // TCP and UDP
+    let all = format!(":{}", numbers.join(","));
+    match numbers.as_slice() {
+        [] => String::new(),
+        [first, more @ ..] if cells(&all) > room && !more.is_empty() => format!(":{first} +{}", more.len()),
+        _ => all,
+    }
 }
 
 /// A pod with its node, and what it gets of the Service.

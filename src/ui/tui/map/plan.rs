@@ -13,7 +13,7 @@ use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Spot};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, cut, took};
+use super::super::text::{cells, cut, measured, took};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::{is_lost, lines, nodes, stand};
@@ -195,15 +195,15 @@ fn requests(canvas: &Canvas<'_>, model: &Model, rows: &[Row]) -> Vec<(String, To
     }
     let text = |row: &Row| match &row.act {
         Act::Stages(stages) => {
-            Some(format!("{} {}", stages.last().map_or("", String::as_str), took(row.took)))
+            Some(format!("{} {}", stages.last().map_or("", String::as_str), measured(row.took)))
         }
         Act::Answered { .. } | Act::Asked { .. } => {
-            Some(format!("{}  {}", row.text(canvas.look.ascii), took(row.took)))
+            Some(format!("{}  {}", row.text(canvas.look.ascii), measured(row.took)))
         }
         _ => None,
     };
-    let mut texts: Vec<(String, Tone)> =
-        rows.iter().rev().filter_map(text).take(2).map(|text| (text, Tone::Plain)).collect();
+    let plain = |text: String| (text.trim_end().to_string(), Tone::Plain);
+    let mut texts: Vec<(String, Tone)> = rows.iter().rev().filter_map(text).take(2).map(plain).collect();
     texts.reverse();
     texts
 }
@@ -394,12 +394,16 @@ fn service(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster, y: usize) {
     let services = model.services(scene);
     let Some((key, service)) = services.first() else { return };
     let port = service.ports.first();
-    let node_port = port.and_then(|p| p.2).map_or(String::new(), |p| format!(" {p}"));
+    let node_port = port.and_then(|p| p.node_port).map_or(String::new(), |p| format!(" {p}"));
     let arrow = canvas.sign(Sign::Right);
-    let address = port.map_or(service.ip.clone(), |p| format!("{}:{}", service.ip, p.0));
     let x = canvas.put(1, y, &scene.label(&key.0, &key.1), Tone::Strong);
     let times = if canvas.look.ascii { 'x' } else { '×' };
     let visits = model.traffic.visits.get(*key).map_or(String::new(), |n| format!(" {times}{n}"));
+    if service.is_alias() {
+        canvas.put(x, y, &format!("  {} {arrow} {}", service.kind, service.alias_of), Tone::Plain);
+        return;
+    }
+    let address = service.address(port);
     let text = format!("  {}{node_port}{visits} {arrow} {address} {arrow}", service.kind);
     let mut x = canvas.put(x, y, &text, Tone::Plain);
     let endpoints = scene.endpoints(key);

@@ -4,7 +4,7 @@ use super::super::cluster::{Cluster, Key, Pod, Stand};
 use super::super::flow::{Did, Flow, Hop};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
-use super::super::text::{cells, took};
+use super::super::text::{cells, measured};
 use super::super::words::Word;
 use super::canvas::Canvas;
 use super::cluster::stand;
@@ -34,7 +34,8 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let events = scene.events_of(pod);
     let unwell = !matches!(pod.stand, Stand::Ready);
     let warned = events.iter().rev().find(|event| event.warning && unwell);
-    let hop = hops_about(model, pod).pop().map(|(text, time)| (format!("{text}  {time}"), Tone::Plain));
+    let hop = hops_about(model, pod).pop();
+    let hop = hop.map(|(text, time)| (format!("{text}  {time}").trim_end().to_string(), Tone::Plain));
     let event = match (warned, &hop) {
         (Some(event), _) => Some(*event),
         (None, Some(_)) => None,
@@ -126,8 +127,8 @@ fn facts(canvas: &Canvas<'_>, scene: &Cluster, pod: &Pod) -> String {
     facts.join("  ")
 }
 
-/// The hops about a pod in the commands that are kept, each with how long it took. Without any, its
-/// Events are shown.
+/// The hops about a pod in the commands that are kept, each with how long it took if that was
+/// measured. Without any, its Events are shown.
 pub(super) fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
     // A pod of the same name that was deleted before had a life of its own.
     let own = |hop: &Hop| {
@@ -148,7 +149,7 @@ pub(super) fn hops_about(model: &Model, pod: &Pod) -> Vec<(String, String)> {
             };
             let own = flow.hops.iter().take(told).filter(|h| own(h));
             own.filter(|h| !matches!(h.did, Did::Stage(_)))
-                .map(|h| (describe(model.lang, h), took(h.took_us)))
+                .map(|h| (describe(model.lang, h), measured(h.took_us)))
                 .collect::<Vec<_>>()
         })
         .collect()

@@ -18,18 +18,17 @@ pub(crate) fn title(model: &Model) -> (String, String) {
     if let Some(view) = model.shown_lab() {
         return lab::title(model, view);
     }
+    let asked = model.waits_since().map(|since| {
+        let seconds = model.now.saturating_sub(since).as_secs().to_string();
+        model.lang.say(Word::Asked, &[&seconds])
+    });
+    // From the list a lesson is opened whose cluster has to start first.
     let Some(view) = model.open_lesson() else {
-        return (model.lang.say(Word::PaneLesson, &[]), String::new());
+        return (model.lang.say(Word::PaneLesson, &[]), asked.unwrap_or_default());
     };
     let number = view.id.rsplit('/').next().unwrap_or_default();
-    let corner = match model.waits_since() {
-        Some(since) => {
-            let seconds = model.now.saturating_sub(since).as_secs().to_string();
-            model.lang.say(Word::Asked, &[&seconds])
-        }
-        None => format!("{}/{}", (view.step + 1).min(view.steps.max(1)), view.steps),
-    };
-    (format!("{number} {}", view.title), corner)
+    let step = || format!("{}/{}", (view.step + 1).min(view.steps.max(1)), view.steps);
+    (format!("{number} {}", view.title), asked.unwrap_or_else(step))
 }
 
 /// How the corner of the frame is dressed.
@@ -163,8 +162,8 @@ pub(super) fn doing(model: &Model, view: &LessonView, room: usize, which: Checks
         }
         None => {}
     }
-    if let Some(refused) = &model.lesson.refused {
-        out.extend(marked(refused, look, Tone::Bad, room, "", "  "));
+    for why in model.lesson.failure.iter().chain(&model.lesson.refused) {
+        out.extend(marked(why, look, Tone::Bad, room, "", "  "));
     }
     if let Some(hint) = view.hints.last().filter(|_| open) {
         let tone = if hint.is_past { Tone::Dim } else { Tone::Accent };

@@ -22,26 +22,41 @@ pub(super) fn nothing_open(model: &Model, room: usize) -> Vec<Line<'static>> {
     blocks(model, room).into_iter().flat_map(|(_, lines)| lines).collect()
 }
 
-/// The lines that an entry of the list takes: its first, and the one behind its last.
-pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
-    let mut from = 0;
+/// What stands firmly below the list, however far it is scrolled: why the last question was
+/// refused.
+pub(super) fn refusals(model: &Model, room: usize) -> Vec<Line<'static>> {
+    let all = model.lesson.failure.iter().chain(&model.lesson.refused);
+    all.flat_map(|why| marked(why, model.look, Tone::Bad, room, "", "  ")).collect()
+}
+
+/// The lines that each entry of the list takes: its first, and the one behind its last. Also
+/// returns how many lines there are.
+fn places(model: &Model, room: usize) -> (Vec<(usize, usize)>, usize) {
+    let (mut places, mut from) = (Vec::new(), 0);
     for (entry, lines) in blocks(model, room) {
-        if entry == Some(at) {
-            return (from, from + lines.len());
-        }
-        from += lines.len();
+        let to = from + lines.len();
+        places.extend(entry.map(|_| (from, to)));
+        from = to;
     }
-    (from, from)
+    (places, from)
+}
+
+/// The lines that an entry of the list takes.
+pub(super) fn listed(model: &Model, room: usize, at: usize) -> (usize, usize) {
+    let (places, end) = places(model, room);
+    places.get(at).copied().unwrap_or((end, end))
 }
 
 /// The entry of the list that is marked, or the nearest one that has all its lines within these.
 pub(super) fn mark_within(model: &Model, room: usize, seen: Range<usize>) -> usize {
-    let Some(last) = model.listed_ids().count().checked_sub(1) else { return model.lesson.marked };
+    // All at once: to lay the list out takes a while.
+    let (places, _) = places(model, room);
+    let Some(last) = places.len().checked_sub(1) else { return model.lesson.marked };
     let marked = model.lesson.marked.min(last);
-    let (from, to) = listed(model, room, marked);
+    let (from, to) = places[marked];
     let found = match () {
-        () if from < seen.start => (marked..=last).find(|at| listed(model, room, *at).0 >= seen.start),
-        () if to > seen.end => (0..=marked).rev().find(|at| listed(model, room, *at).1 <= seen.end),
+        () if from < seen.start => (marked..=last).find(|at| places[*at].0 >= seen.start),
+        () if to > seen.end => (0..=marked).rev().find(|at| places[*at].1 <= seen.end),
         () => None,
     };
     found.unwrap_or(marked)
@@ -57,10 +72,6 @@ fn blocks(model: &Model, room: usize) -> Vec<Block> {
     let mut head = Vec::new();
     for notice in model.lesson.view.iter().filter(|v| is_prepared(v)).flat_map(|v| &v.notices) {
         head.extend(marked(notice, look, Tone::Warn, room, &format!("{} ", look.sign(Sign::Warn)), "  "));
-        head.push(Line::default());
-    }
-    if let Some(refused) = &model.lesson.refused {
-        head.extend(marked(refused, look, Tone::Bad, room, "", "  "));
         head.push(Line::default());
     }
     match model.lesson.list.first() {

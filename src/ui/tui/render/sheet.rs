@@ -8,7 +8,7 @@ use super::super::scroll::Scroll;
 use super::super::text::cells;
 use super::super::words::Word;
 use super::lesson::{Checks, asks, doing, reading};
-use super::lesson_list::{listed, mark_within, nothing_open};
+use super::lesson_list::{listed, mark_within, nothing_open, refusals};
 use super::marks::Marks;
 use super::{answer, lab};
 use ratatui::buffer::Buffer;
@@ -55,8 +55,8 @@ impl Sheet {
             return Sheet::firm(upper, lower, marks, height);
         }
         let Some(view) = model.open_lesson() else {
-            let upper = nothing_open(model, room);
-            return Sheet { upper, lower: vec![], firm: 0, gap: 0, rows: height, marks: Marks::default() };
+            let (upper, lower) = (nothing_open(model, room), refusals(model, room));
+            return Sheet::firm(upper, lower, Marks::default(), height);
         };
         let (mut upper, mut marks) = reading(model, view, room);
         let fits = |lower: &Vec<Line<'_>>, read: usize| lower.len() + upper.len().min(read) <= height;

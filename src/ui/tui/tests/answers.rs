@@ -57,6 +57,17 @@ fn an_answer_that_was_typed_with_a_korean_layout_is_sent_as_its_keys() {
     assert_eq!(press(&mut model, KeyCode::Enter), asks(&Ask::Answer { text: "green".into() }));
 }
 
+/// Another session may go on meanwhile, to a step that asks something else.
+#[test]
+fn what_was_typed_for_a_step_is_no_answer_to_the_next_one() {
+    let mut model = in_lesson(questioned(Lang::En, Judged::Missing));
+    press(&mut model, KeyCode::Enter);
+    type_text(&mut model, "10.2");
+    let next = LessonView { step: 1, ..questioned(Lang::En, Judged::Missing) };
+    tell(&mut model, Event::Lesson(Box::new(next)));
+    assert_eq!(model.lesson.draft, None);
+}
+
 #[test]
 fn an_answer_is_read_as_at_the_prompt() {
     for (typed, text) in [("answer web", "web"), ("'two words'", "two words"), ("답 \"web\"", "web")] {

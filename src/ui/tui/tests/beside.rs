@@ -2,13 +2,16 @@
 //! back.
 
 use super::keys::{asks, fresh, letter, press, wish};
+use super::labs::{open, playing};
 use super::*;
 use crate::tui::event::{Offer, Question};
 use crate::tui::model::Overlay;
+use crate::tui::words::Word;
 use ::lab::format::Declared;
 use ::lab::graded::view::Ask as LabAsk;
 use ::lab::view::{Ask, Elsewhere};
 use crossterm::event::KeyCode;
+use std::time::Duration;
 
 fn offer(id: &str, lab: bool) -> Offer {
     let cluster = Declared { control_planes: 3, workers: 2 };
@@ -38,6 +41,20 @@ fn a_cluster_is_started_only_after_a_yes() {
     }
     let mut model = offered();
     assert_eq!(press(&mut model, KeyCode::Char('k')), [Effect::Type(b"k".to_vec())], "a line is typed");
+}
+
+/// The start takes a while: without a sign the learner would think that nothing happens.
+#[test]
+fn the_list_shows_the_time_of_what_it_waits_for() {
+    for lang in [Lang::En, Lang::Ko] {
+        let mut model = model(80, 24, lang, Look::default());
+        tell(&mut model, Event::Lesson(Box::default()));
+        tell(&mut model, Event::Offer(offer("hard-way/03", false)));
+        press(&mut model, KeyCode::Enter);
+        model.now += Duration::from_secs(7);
+        let told = lang.say(Word::Asked, &["7"]);
+        assert!(text(&screen(&model)).contains(&told), "{told}: {}", text(&screen(&model)));
+    }
 }
 
 #[test]
@@ -102,4 +119,14 @@ fn there_is_one_cluster_beside_the_learners_own() {
     tell(&mut model, Event::Offer(offer("hard-way/04", false)));
     assert_eq!((model.overlay, &model.offer), (None, &None));
     assert!(model.lesson.refused.is_some_and(|why| why.contains("one at a time")));
+}
+
+/// The shell hands the line to the frame and says nothing itself.
+#[test]
+fn that_there_is_one_is_said_in_the_lab_that_is_open_there() {
+    let mut model = playing(120, 36, Lang::En, open(Lang::En));
+    model.is_declared = true;
+    tell(&mut model, Event::Offer(offer("hard-way/04", false)));
+    assert_eq!((model.overlay, &model.offer), (None, &None));
+    assert!(model.lab.refused.is_some_and(|why| why.contains("one at a time")));
 }

@@ -50,6 +50,18 @@ fn the_list_is_shown_over_a_lesson_and_over_a_lab() {
     assert!(text(&screen(&model)).contains("the container?"), "back to what was read");
 }
 
+/// Beside an open lesson the engine does not tell it: the lessons would keep the titles that they
+/// had before, above labs with new ones.
+#[test]
+fn the_list_is_asked_for_in_the_language_that_is_spoken() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    assert_eq!(wish(&mut model, "lang;ko"), [Effect::Speak(Lang::Ko)], "it is not known yet");
+    tell(&mut model, Event::Lessons(vec![view::Entry { id: "t/01".into(), ..Default::default() }]));
+    let lists = Effect::Ask(Question::from(&view::Ask::List));
+    assert_eq!(wish(&mut model, "lang;en"), [Effect::Speak(Lang::En), lists]);
+    assert_eq!((model.lang, model.lesson.asked), (Lang::En, None), "the learner has asked nothing");
+}
+
 /// As in the list of a session in lines. On a cluster of others some steps cannot be done.
 #[test]
 fn the_list_says_which_steps_this_cluster_cannot_do() {
@@ -158,4 +170,42 @@ fn the_lesson_that_is_coming_stands_above_the_old_one() {
         let shown = text(&screen(&model));
         assert!(shown.contains("Lesson first-voyage/05 is being"), "{shown}");
     }
+}
+
+/// What a lesson's setup would take is found out by a preparation. The view that ends it comes
+/// behind the refusal, and the learner has to read that.
+#[test]
+fn a_refusal_outlasts_the_preparation_that_led_to_it() {
+    let mut model = model(120, 36, Lang::En, Look::default());
+    let coming = LessonView { preparing: Some("first-voyage/13".into()), ..lesson(Lang::En) };
+    tell(&mut model, Event::Lesson(Box::new(coming)));
+    tell(&mut model, Event::Refused("this would take pods/web".into()));
+    let mut ended = lesson(Lang::En);
+    ended.checks[1].state = Verdict::Met;
+    tell(&mut model, Event::Lesson(Box::new(ended.clone())));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("this would take pods/web"), "{shown}");
+    let done = LessonView { state: State::Done, ..ended };
+    tell(&mut model, Event::Lesson(Box::new(done.clone())));
+    assert_eq!(model.lesson.refused, None, "the learner has gone on");
+
+    tell(&mut model, Event::NoLesson("the history is damaged".into()));
+    assert!(text(&screen(&model)).contains("the history is damaged"));
+    tell(&mut model, Event::Lesson(Box::new(done)));
+    assert!(!text(&screen(&model)).contains("the history is damaged"), "it is told again");
+}
+
+#[test]
+fn a_refusal_is_read_however_far_the_list_is_scrolled() {
+    let mut model = model(80, 24, Lang::En, Look::default());
+    tell(&mut model, Event::Lesson(Box::default()));
+    let lessons = (10..50).map(|n| view::Entry { id: format!("t/{n}"), ..Default::default() });
+    tell(&mut model, Event::Lessons(lessons.collect()));
+    press(&mut model, KeyCode::F(6));
+    press(&mut model, KeyCode::End);
+    tell(&mut model, Event::Refused("this cluster cannot play it".into()));
+    let shown = text(&screen(&model));
+    assert!(shown.contains("this cluster cannot play it") && shown.contains("▶ 49"), "{shown}");
+    tell(&mut model, Event::Answered);
+    assert!(!text(&screen(&model)).contains("this cluster"));
 }

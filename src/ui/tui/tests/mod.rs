@@ -15,6 +15,7 @@ mod replay;
 mod scaler;
 mod scrubber;
 mod sequence;
+mod services;
 mod show;
 mod speed;
 mod strip;

@@ -4,6 +4,7 @@ use super::replay::{Stage, scaled};
 use super::*;
 use crate::tui::flow::traffic::{Mark, Marked};
 use crate::tui::model::{Overlay, View};
+use crate::tui::words::Word;
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 const LOOK: Look = Look { ascii: false, colour: true, light: false };
@@ -122,6 +123,20 @@ fn a_moment_before_the_interface_was_opened_has_no_picture() {
         let shown = text(&screen(&model));
         assert!(shown.contains("kubectl run pods/web2") && shown.contains(words), "{shown}");
     }
+}
+
+/// Enter says so: without a word it would seem to have gone back.
+#[test]
+fn a_moment_before_the_interface_was_opened_cannot_be_gone_back_to() {
+    let mut stage = scaled(View::Cluster);
+    let mut record = Record::new(tap::Event::Fault(tap::Fault::Heal));
+    (record.seq, record.component) = (9900, tap::Component::Fault);
+    record.at = "2025-12-31T00:00:00Z".parse().expect("a time");
+    tell(&mut stage.model, Event::Records(vec![record]));
+    for code in [KeyCode::F(4), KeyCode::End, KeyCode::Enter] {
+        press(&mut stage, code);
+    }
+    assert_eq!((stage.model.overlay, stage.model.notice), (None, Some(Word::TimeUnknown)));
 }
 
 #[test]

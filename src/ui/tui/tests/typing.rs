@@ -1,12 +1,12 @@
 //! What is typed without a look at the screen, and what a key types for the learner.
 
-use super::keys::{asks, control, fresh, letter, press, wish};
+use super::keys::{asks, control, fresh, letter, mouse, press, wish};
 use super::*;
 use crate::lesson::tag;
 use crate::tui::layout::Pane;
 use crate::tui::model::{BURST, Overlay};
 use crate::tui::update::catch_up;
-use crossterm::event::KeyCode;
+use crossterm::event::{KeyCode, MouseEventKind};
 use lab::format::Library;
 use lab::view::{Answer, Ask, Entry, Form, Judged};
 
@@ -85,6 +85,10 @@ fn of_several_commands_one_is_chosen_and_a_block_comes_in_one_piece() {
     press(&mut model, KeyCode::Down);
     press(&mut model, KeyCode::Down);
     assert_eq!(model.overlay, Some(Overlay::Commands(1)), "there are two");
+    mouse(&mut model, MouseEventKind::ScrollUp, 5, 5);
+    assert_eq!(model.overlay, Some(Overlay::Commands(0)), "the wheel moves the mark, too");
+    press(&mut model, KeyCode::End);
+    assert_eq!(model.overlay, Some(Overlay::Commands(1)));
     press(&mut model, KeyCode::Enter);
     let block = typed(wish(&mut model, "prompt;on"));
     assert_eq!(block, b"\x1b[200~cat > a.yaml <<EOF\rkind: Pod\rEOF\x1b[201~");

@@ -368,6 +368,26 @@ fn endpoints_without_a_port_get_nothing() {
     assert!(!shown.contains("at random"), "{shown}");
 }
 
+/// Nothing was measured there; `0.00 ms` would say that it took no time.
+#[test]
+fn a_hop_that_was_not_measured_is_told_without_a_time() {
+    for view in [View::Cluster, View::ControlPlane, View::Pod] {
+        for (columns, rows) in [(60, 20), (80, 24), (120, 36)] {
+            let mut model = model(columns, rows, Lang::En, RICH);
+            (model.view, model.chosen, model.focus) = (view, true, crate::tui::layout::Pane::Map);
+            for hop in model.traffic.flows.iter_mut().flat_map(|flow| &mut flow.hops) {
+                hop.took_us = 0;
+            }
+            let hops = model.traffic.shown().expect("a command").hops.len();
+            for hop in 0..=hops {
+                let shown = text(&screen(&model));
+                assert!(!shown.contains("0.00 ms"), "{view:?}, hop {hop}: {shown}");
+                model.traffic.step(1, Duration::ZERO);
+            }
+        }
+    }
+}
+
 #[test]
 fn in_little_room_the_views_keep_their_small_form() {
     for (view, large) in [

@@ -87,15 +87,16 @@ pub(crate) fn update(model: &mut Model, event: Event) -> (Vec<Effect>, bool) {
         Event::Answered => {
             model.lesson.asked = None;
             (model.lesson.refused, model.lab.refused) = (None, None);
+            model.lesson.failure = None;
         }
         Event::Refused(why) => {
             model.lesson.asked = None;
-            match model.shown_lab() {
-                Some(_) => model.lab.refused = Some(why),
-                None => absent(model, why),
-            }
+            refuse(model, why);
         }
-        Event::NoLesson(why) => absent(model, why),
+        Event::NoLesson(why) => match model.lesson.view {
+            Some(_) => model.lesson.failure = Some(why),
+            None => model.lesson.absent = Some(why),
+        },
         Event::Glossary(terms) => (model.glossary, changed) = (terms, false),
         Event::Offer(offer) => offered(model, offer),
     }
@@ -202,16 +203,21 @@ fn offered(model: &mut Model, offer: Offer) {
     model.lesson.asked = None;
     if model.is_declared {
         let runs = model.lang.say(Say::BesideRuns, &[&model.name]);
-        return absent(model, runs);
+        return refuse(model, runs);
     }
     (model.lesson.refused, model.lab.refused) = (None, None);
     (model.offer, model.overlay) = (Some(offer), Some(Overlay::Beside));
 }
 
-fn absent(model: &mut Model, why: String) {
-    match model.lesson.view {
-        Some(_) => model.lesson.refused = Some(why),
-        None => model.lesson.absent = Some(why),
+/// Notes why a question was refused, in the pane that is read: of the lab, or else of the lesson.
+fn refuse(model: &mut Model, why: String) {
+    match (model.shown_lab(), &model.lesson.view) {
+        (Some(_), _) => model.lab.refused = Some(why),
+        (None, Some(_)) => model.lesson.refused = Some(why),
+        (None, None) => model.lesson.absent = Some(why),
+    }
+    if model.shows_list() {
+        model.scroll_to(in_sight(model)); // the refusal takes rows of the list
     }
 }
 
@@ -243,6 +249,10 @@ fn hear(model: &mut Model, bytes: &[u8], effects: &mut Vec<Effect>) {
             Wish::Lang(lang) => {
                 model.lang = lang;
                 effects.push(Effect::Speak(lang));
+                // The engine tells it by itself only while no lesson is open.
+                if !model.lesson.list.is_empty() {
+                    effects.push(Effect::Ask((&Ask::List).into()));
+                }
             }
             Wish::Prompt(on) => {
                 model.at_prompt = on;
@@ -287,6 +297,9 @@ fn learn(model: &mut Model, view: LessonView) {
     let turned_green = was_open && matches!(view.state, State::Done | State::Solved);
     let has_guessed = |v: &LessonView| v.predict.as_ref().is_some_and(|p| p.chosen.is_some());
     let guessed = before.is_some_and(|b| !has_guessed(b)) && has_guessed(&view);
+    // Checks change with the cluster. A preparation ends behind the refusal that it has led to.
+    let acts = |v: &LessonView| (v.state, v.predict.clone(), v.answer.clone(), v.hints.len());
+    let goes_on = moved || before.is_none_or(|b| acts(b) != acts(&view));
     // A learner who asks for a lesson while a lab is open wants to see it. A lesson that is closed
     // leaves its place to the lab.
     let is_prepared = view.playing.is_some() || view.preparing.is_some();
@@ -328,10 +341,13 @@ fn learn(model: &mut Model, view: LessonView) {
         }
         model.view = named;
     }
-    model.lesson.absent = None;
-    model.lesson.refused = None;
+    (model.lesson.absent, model.lesson.failure) = (None, None);
+    if goes_on {
+        model.lesson.refused = None;
+    }
     if moved {
-        model.lesson.pressed = None; // it was about the step before
+        // They were about the step before.
+        (model.lesson.pressed, model.lesson.draft) = (None, None);
     }
     model.lesson.view = Some(view);
 }

@@ -22,10 +22,12 @@ pub(super) fn point(model: &mut Model, mouse: MouseEvent, effects: &mut Vec<Effe
     };
     if let Some(overlay) = model.overlay {
         let last = render::last(model, overlay);
-        let moved = |at: usize| at.min(last).saturating_add_signed(-wheel).min(last);
-        match (overlay, mouse.kind) {
-            (_, MouseEventKind::Down(_)) => model.overlay = None,
-            (Overlay::Help(at), _) if wheel != 0 => model.overlay = Some(Overlay::Help(moved(at))),
+        // A text moves by lines, the mark of a list by entries.
+        let by = if matches!(overlay, Overlay::Help(_)) { wheel } else { wheel.signum() };
+        let at = overlay.at().min(last).saturating_add_signed(-by).min(last);
+        match mouse.kind {
+            MouseEventKind::Down(_) => model.overlay = None,
+            _ if wheel != 0 => model.overlay = Some(overlay.moved(at)),
             _ => return false,
         }
         return true;

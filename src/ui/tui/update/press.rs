@@ -431,9 +431,11 @@ fn enter(model: &mut Model, overlay: Overlay, at: usize, effects: &mut Vec<Effec
             }
         }
         Overlay::Time(_) => {
-            let before = map::steps(model).get(at).and_then(|step| step.before);
-            if let Some(before) = before {
-                put_on_line(model, format!("rewind {before}"), effects);
+            let before = map::steps(model).get(at).map(|step| step.before);
+            match before {
+                Some(Some(before)) => put_on_line(model, format!("rewind {before}"), effects),
+                Some(None) => model.notice = Some(Word::TimeUnknown),
+                None => {}
             }
         }
     }
@@ -459,6 +461,7 @@ fn over(model: &mut Model, key: KeyEvent, effects: &mut Vec<Effect>) -> bool {
         KeyCode::PageUp => at.saturating_sub(8),
         KeyCode::PageDown | KeyCode::Char(' ') => at.saturating_add(8).min(last),
         KeyCode::Home => 0,
+        KeyCode::End => last,
         KeyCode::Char(digit @ '1'..='9') if matches!(overlay, Overlay::Views(_)) => {
             if let Some(view) = View::of_digit(digit) {
                 model.show(view);
