@@ -1,8 +1,7 @@
 //! Words of this program behind an operator of the shell: `kubectl delete pod web; undo`. Pure.
 
-use super::name_of;
 use super::spelling::{korean, korean_own};
-use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb};
+use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb, name_of};
 use std::ops::Range;
 
 /// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
