@@ -452,12 +452,19 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        let asking =
+            |words: &[String]| words.iter().cloned().chain(["--help".to_string()]).collect::<Vec<_>>();
         let about = match about.split_first() {
             Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
-                let args: Vec<String> = verb.iter().cloned().chain(["--help".to_string()]).collect();
-                return self.kubectl(&args, lines);
+                return self.kubectl(&asking(verb), lines);
             }
-            Some((first, command)) if first == "ropewalk" => command,
+            // `ropewalk hint` is no command of the program: with its name in front, too, a word of
+            // the prompt is explained here.
+            Some((first, command)) if first == "ropewalk" => match command {
+                [] => command,
+                [word] if help::of_lessons(word).is_some() || help::HERE.contains(&word.as_str()) => command,
+                _ => return self.own(&asking(command)),
+            },
             _ => about,
         };
         if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
@@ -465,7 +472,7 @@ impl Session {
             return 0;
         }
         if let Some(word) = about.first().filter(|word| !help::HERE.contains(&word.as_str())) {
-            let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
+            let args = asking(about);
             return if help::is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
         }
         if self.frame.is_some() {
