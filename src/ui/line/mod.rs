@@ -19,7 +19,7 @@ pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
 pub(crate) use within::{
-    in_place_of_noexec, with_kubectl, with_prefix, without_editing_mode, word_of_the_session,
+    in_place_of_noexec, made_in_vain, with_kubectl, with_prefix, without_editing_mode, word_of_the_session,
 };
 pub(crate) use words::{
     OF_LESSON, WORDS, bare_verbs, begins_with_own_word, commands_of_a_cluster, meant_for_kubectl,

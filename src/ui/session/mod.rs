@@ -30,6 +30,7 @@ mod drill;
 mod frame;
 mod help;
 mod history;
+mod kubectls;
 mod language;
 mod leave;
 mod lessons;
