@@ -38,6 +38,7 @@ mod lines;
 mod news;
 mod own;
 mod own_processes;
+mod redirected;
 mod refused;
 mod shell;
 mod umask;
@@ -398,6 +399,9 @@ impl Session {
             Err(code) => return code,
         };
         if let Some(code) = self.without_program(args, exports.as_ref()) {
+            return code;
+        }
+        if let Some(code) = self.kubectl_redirected(args, &input) {
             return code;
         }
         let env = commands::environment(&self.place, exports.as_ref());

@@ -1,0 +1,80 @@
+//! Lines that this program runs otherwise, where `exec > log` has sent the shell's output elsewhere:
+//! the shell runs them, so that the log has what they print.
+
+use super::Session;
+use crate::commands::Input;
+use crate::dialect::quote;
+use crate::shell::Shell;
+
+impl Session {
+    fn is_redirected(&self) -> bool {
+        self.shell.as_ref().is_some_and(Shell::is_redirected)
+    }
+
+    /// Runs a line of kubectl in the shell if that has another output. `None`: it has not, and the
+    /// built-in kubectl is to run.
+    pub(super) fn kubectl_redirected(&mut self, args: &[String], input: &Input) -> Option<i32> {
+        if !self.is_redirected() {
+            return None;
+        }
+        let command = in_words("kubectl", args);
+        let line = match input {
+            Input::Text(text) => format!("command printf %s {} | {command}", quote(text)),
+            Input::Keyboard | Input::Stdin | Input::Nothing => command,
+        };
+        Some(self.in_shell(&line, false))
+    }
+
+    /// The same for a command of this program.
+    pub(super) fn own_redirected(&mut self, args: &[String]) -> Option<i32> {
+        if !self.is_redirected() {
+            return None;
+        }
+        let line = self.with_session(in_words("ropewalk", args));
+        Some(self.in_shell(&line, false))
+    }
+}
+
+/// A line of the shell that runs a program with these arguments.
+fn in_words(program: &str, args: &[String]) -> String {
+    let quoted = args.iter().map(|arg| quote(arg));
+    std::iter::once(program.to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::script::{Script, play};
+    use crate::session::{Manner, Session};
+    use crate::texts::Lang;
+    use cluster::Home;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// `exec > log` at the beginning of a script keeps all that it prints (POSIX, XCU 2.15,
+    /// `exec`).
+    #[test]
+    fn a_log_of_a_script_has_what_kubectl_and_this_program_print() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let (bin, log) = (place.home.bin(), dir.path().join("log"));
+        std::fs::create_dir_all(&bin).unwrap();
+        let kubectl = bin.join("kubectl");
+        std::fs::write(&kubectl, "#!/bin/sh\necho \"$*\"\n[ $1 = apply ] && cat\nexit 3\n").unwrap();
+        std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let mut session = Session::new(place, Lang::En, Manner::File, runtime.handle().clone());
+        let exec = format!("exec > {}", log.display());
+        let lines = [
+            // In the place of this program, a function that prints its words.
+            "ropewalk() { echo \"own $*\"; }",
+            exec.as_str(),
+            "get pods -l 'a b'",
+            "apply -f -",
+            "it's: 1",
+            "EOF",
+            "echo $?",
+            "status",
+        ];
+        assert_eq!(play(&mut session, Script::of(lines.iter().map(ToString::to_string))), 0);
+        let told = std::fs::read_to_string(log).unwrap();
+        assert_eq!(told, "get pods -l a b\napply -f -\nit's: 1\n3\nown status --name main\n");
+    }
+}
