@@ -401,7 +401,7 @@ impl Session {
         if let Some(code) = self.without_program(args, exports.as_ref()) {
             return code;
         }
-        if let Some(code) = self.kubectl_redirected(args, &input) {
+        if let Some(code) = self.kubectl_redirected(args, &input, exports.as_ref()) {
             return code;
         }
         let env = commands::environment(&self.place, exports.as_ref());

@@ -1,20 +1,25 @@
-//! Lines that this program runs otherwise, where `exec > log` has sent the shell's output elsewhere:
-//! the shell runs them, so that the log has what they print.
+//! Lines that this program runs otherwise, where they would print something else than in the shell,
+//! or to another place. After `exec > log` the shell runs them, so that the log has what they print.
 
 use super::Session;
 use crate::commands::Input;
 use crate::dialect::quote;
-use crate::shell::Shell;
+use crate::shell::{Shell, Variables};
 
 impl Session {
     fn is_redirected(&self) -> bool {
         self.shell.as_ref().is_some_and(Shell::is_redirected)
     }
 
-    /// Runs a line of kubectl in the shell if that has another output. `None`: it has not, and the
-    /// built-in kubectl is to run.
-    pub(super) fn kubectl_redirected(&mut self, args: &[String], input: &Input) -> Option<i32> {
-        if !self.is_redirected() {
+    /// Runs a line of kubectl in the shell if that has another output, or another time zone that
+    /// the line tells times in. `None`: it has not, and the built-in kubectl is to run.
+    pub(super) fn kubectl_redirected(
+        &mut self,
+        args: &[String],
+        input: &Input,
+        exports: Option<&Variables>,
+    ) -> Option<i32> {
+        if !self.is_redirected() && !tells_other_times(args, exports) {
             return None;
         }
         let command = in_words("kubectl", args);
@@ -35,6 +40,14 @@ impl Session {
     }
 }
 
+/// True for `describe`, which tells local times, where the shell exports another time zone than
+/// this process has: a process has one for all of its threads.
+fn tells_other_times(args: &[String], exports: Option<&Variables>) -> bool {
+    let own = std::env::var("TZ").ok();
+    let is_other = exports.is_some_and(|exports| exports.get("TZ") != own.as_ref());
+    is_other && args.iter().any(|arg| arg == "describe")
+}
+
 /// A line of the shell that runs a program with these arguments.
 fn in_words(program: &str, args: &[String]) -> String {
     let quoted = args.iter().map(|arg| quote(arg));
@@ -43,11 +56,25 @@ fn in_words(program: &str, args: &[String]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::script::{Script, play};
-    use crate::session::{Manner, Session};
+    use crate::session::Manner;
     use crate::texts::Lang;
     use cluster::Home;
     use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn local_times_are_those_of_the_shell() {
+        let tells = |line: &str, zone: Option<String>| {
+            let exports = zone.map(|zone| ("TZ".to_string(), zone)).into_iter().collect();
+            let args: Vec<String> = line.split(' ').map(String::from).collect();
+            tells_other_times(&args, Some(&exports))
+        };
+        let other = Some("Asia/Pyongyang".to_string());
+        assert!(tells("describe node a", other.clone()) && tells("-n b describe pod a", other.clone()));
+        assert!(!tells("get pods", other) && !tells("describe node a", std::env::var("TZ").ok()));
+        assert!(!tells_other_times(&["describe".into()], None), "there is no shell");
+    }
 
     /// `exec > log` at the beginning of a script keeps all that it prints (POSIX, XCU 2.15,
     /// `exec`).
