@@ -92,8 +92,8 @@
 //! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.
 //!
 //! `$?` and `$_` are those of the line before; bash's `PIPESTATUS` knows only pipelines of its own
-//! line. A trap for DEBUG runs for the commands of the session, too, and ksh's `history` lists
-//! them.
+//! line. A trap for DEBUG runs for the commands of the session, too, ksh's `history` lists them,
+//! and a script shows them after `set -x` and `set -v`.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 
