@@ -1,5 +1,6 @@
 //! Lines that this program runs otherwise, where they would print something else than in the shell,
-//! or to another place. After `exec > log` the shell runs them, so that the log has what they print.
+//! or to another place: after `exec > log` the shell runs them, so that the log has what they
+//! print.
 
 use super::Session;
 use crate::commands::Input;

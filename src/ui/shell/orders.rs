@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 const PIECE: usize = 4096;
 
 impl Shell {
-    /// Gives the shell an order, and hears meanwhile what it says. After `set -v` it repeats an
-    /// order while it reads it: of one that is longer than two pipes it would wait until somebody
-    /// hears that, and never read the end.
+    /// Gives the shell an order, and hears meanwhile what it says. After `set -v` the shell repeats
+    /// an order while it reads it. If nothing were heard of one that is longer than both pipes, the
+    /// shell would wait for that, and this program for the shell.
     ///
     /// # Errors
     /// Those of the pipe: `BrokenPipe` if the shell takes no orders any more.
