@@ -26,6 +26,7 @@ mod alive;
 mod answers;
 mod beside;
 mod broken;
+mod by_shell;
 mod drill;
 mod frame;
 mod help;
@@ -38,7 +39,6 @@ mod lines;
 mod news;
 mod own;
 mod own_processes;
-mod redirected;
 mod refused;
 mod shell;
 mod umask;
@@ -401,7 +401,7 @@ impl Session {
         if let Some(code) = self.without_program(args, exports.as_ref()) {
             return code;
         }
-        if let Some(code) = self.kubectl_redirected(args, &input, exports.as_ref()) {
+        if let Some(code) = self.kubectl_by_shell(args, &input, exports.as_ref()) {
             return code;
         }
         let env = commands::environment(&self.place, exports.as_ref());

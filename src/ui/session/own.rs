@@ -31,7 +31,7 @@ impl Session {
             return code;
         }
         self.follow_shell();
-        if let Some(code) = self.own_redirected(args) {
+        if let Some(code) = self.own_by_shell(args) {
             self.after_lab(args, code);
             return code;
         }

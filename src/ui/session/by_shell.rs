@@ -1,6 +1,5 @@
-//! Lines that this program runs otherwise, where they would print something else than in the shell,
-//! or to another place: after `exec > log` the shell runs them, so that the log has what they
-//! print.
+//! Lines that this program runs otherwise, where they would not do in it what they do in the shell.
+//! After `exec > log` the shell runs them, so that the log has what they print.
 
 use super::Session;
 use crate::commands::Input;
@@ -13,14 +12,15 @@ impl Session {
     }
 
     /// Runs a line of kubectl in the shell if that has another output, or another time zone that
-    /// the line tells times in. `None`: it has not, and the built-in kubectl is to run.
-    pub(super) fn kubectl_redirected(
+    /// the line tells times in, or if the line may read for ever. `None`: the built-in kubectl is
+    /// to run.
+    pub(super) fn kubectl_by_shell(
         &mut self,
         args: &[String],
         input: &Input,
         exports: Option<&Variables>,
     ) -> Option<i32> {
-        if !self.is_redirected() && !tells_other_times(args, exports) {
+        if !self.is_redirected() && !tells_other_times(args, exports) && !may_read_for_ever(args) {
             return None;
         }
         let command = in_words("kubectl", args);
@@ -31,8 +31,8 @@ impl Session {
         Some(self.in_shell(&line, false))
     }
 
-    /// The same for a command of this program.
-    pub(super) fn own_redirected(&mut self, args: &[String]) -> Option<i32> {
+    /// Runs a command of this program in the shell if that has another output.
+    pub(super) fn own_by_shell(&mut self, args: &[String]) -> Option<i32> {
         if !self.is_redirected() {
             return None;
         }
@@ -47,6 +47,14 @@ fn tells_other_times(args: &[String], exports: Option<&Variables>) -> bool {
     let own = std::env::var("TZ").ok();
     let is_other = exports.is_some_and(|exports| exports.get("TZ") != own.as_ref());
     is_other && args.iter().any(|arg| arg == "describe")
+}
+
+/// True for a line that names a pipe, a socket or a device, for example as the file of a manifest.
+/// A read of it may wait for ever, and in this process Ctrl-C could not end it.
+fn may_read_for_ever(args: &[String]) -> bool {
+    let own = args.iter().take_while(|arg| *arg != "--");
+    let mut paths = own.flat_map(|arg| arg.strip_prefix("-f").unwrap_or(arg).split(['=', ',']));
+    paths.any(|path| std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()))
 }
 
 /// A line of the shell that runs a program with these arguments.
@@ -75,6 +83,20 @@ mod tests {
         assert!(tells("describe node a", other.clone()) && tells("-n b describe pod a", other.clone()));
         assert!(!tells("get pods", other) && !tells("describe node a", std::env::var("TZ").ok()));
         assert!(!tells_other_times(&["describe".into()], None), "there is no shell");
+    }
+
+    #[test]
+    fn a_pipe_is_not_read_where_nothing_ends_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let [pipe, file] = ["pipe", "file"].map(|name| dir.path().join(name).display().to_string());
+        nix::unistd::mkfifo(pipe.as_str(), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::write(&file, "").unwrap();
+        let may = |line: String| may_read_for_ever(&line.split(' ').map(String::from).collect::<Vec<_>>());
+        for line in ["apply -f ", "apply -f", "apply --filename=x,", "create cm a --from-file=key="] {
+            assert!(may(format!("{line}{pipe}")) && !may(format!("{line}{file}")), "{line}");
+        }
+        assert!(may("apply -f /dev/zero".into()) && !may("apply -f .".into()));
+        assert!(!may(format!("exec web -- cat {pipe}")), "a file of the container's");
     }
 
     /// `exec > log` at the beginning of a script keeps all that it prints (POSIX, XCU 2.15,
