@@ -29,8 +29,9 @@
 //! and not what stands around them for the report.
 //!
 //! A line of kubectl or etcdctl that runs in this program has the variables that the shell exports
-//! ([`commands`]); if the shell does not tell them, the line is refused. A here-document is parsed
-//! at its first line and where it may end.
+//! ([`commands`]); if the shell does not tell them, the line is refused. After `exec > log` the
+//! shell runs such a line itself, so that the log has what it prints. A here-document is parsed at
+//! its first line and where it may end.
 //!
 //! In the interface the pane's terminal is emulated. When its width changes, its lines and their
 //! past are laid out anew, so that a narrow window cuts nothing off; the emulator itself would.
@@ -91,7 +92,8 @@
 //! Those of 1, 3 to 6 and 9 last, so `exec 9>lock` and `flock 9` work.
 //!
 //! `$?` and `$_` are those of the line before; bash's `PIPESTATUS` knows only pipelines of its own
-//! line.
+//! line. A trap for DEBUG runs for the commands of the session, too, ksh's `history` lists them,
+//! and a script shows them after `set -x` and `set -v`.
 //! ## Read next
 //! `cli`, which brings the learner here; [`dialect`] for the trick with the prompt.
 

@@ -180,14 +180,27 @@ impl Drop for Raw {
 /// The kernel's own line editor must not have it: it drops what is behind the first 4095 bytes of a
 /// line, as of a long paste that comes while the lesson engine is busy; it does not know the
 /// brackets around a paste, nor the editor's keys; and it shows what is typed in the middle of what
-/// is printed, of which the prompt then knows nothing. The keys that interrupt keep their effect.
+/// is printed, of which the prompt then knows nothing. Ctrl-C and Ctrl-Z keep their effect; Ctrl-\
+/// has none (see [`without_quit`]).
 pub(crate) struct Unedited {
     found: Termios,
 }
 
+/// The value of a key that is switched off: `_POSIX_VDISABLE` on Linux, termios(3).
+const NO_KEY: u8 = 0;
+
+/// The same settings, in which Ctrl-\ has no effect: its signal reaches all programs that have the
+/// terminal, this one too, and would end the session and its cluster along with a command. Shells
+/// ignore it (bash(1), Signals).
+fn without_quit(found: &Termios) -> Termios {
+    let mut settings = found.clone();
+    settings.control_chars[SpecialCharacterIndices::VQUIT as usize] = NO_KEY;
+    settings
+}
+
 /// The settings for that. Enter stays the key that it is at the prompt.
 fn unedited(found: &Termios) -> Termios {
-    let mut settings = found.clone();
+    let mut settings = without_quit(found);
     settings.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO | LocalFlags::ECHONL);
     settings.input_flags.remove(InputFlags::ICRNL);
     settings.control_chars[SpecialCharacterIndices::VMIN as usize] = 1;
@@ -213,7 +226,8 @@ impl Unedited {
 
     /// Gives a program, or a question, the line editor of the kernel until the guard is dropped.
     pub(crate) fn edited(&self) -> Edited {
-        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &self.found); // the terminal may be gone
+        let settings = without_quit(&self.found);
+        let _ = tcsetattr(io::stdin(), SetArg::TCSADRAIN, &settings); // the terminal may be gone
         Edited(unedited(&self.found))
     }
 }
@@ -374,6 +388,23 @@ mod tests {
         let mut shown = [0; 6];
         screen.read_exact(&mut shown).unwrap();
         assert_eq!(&shown, b"5000\r\n", "what is typed does not stand before what is printed");
+    }
+
+    /// `get pods -w`, which runs in this program, and `etcdctl watch`, which has the terminal along
+    /// with it.
+    #[test]
+    fn no_key_ends_the_session_along_with_a_command() {
+        use SpecialCharacterIndices::{VINTR, VQUIT, VSUSP};
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let found = tcgetattr(&pair.slave).unwrap();
+        let key = |settings: &Termios, key: SpecialCharacterIndices| settings.control_chars[key as usize];
+        assert_ne!(key(&found, VQUIT), NO_KEY);
+        for settings in [unedited(&found), without_quit(&found)] {
+            assert_eq!(key(&settings, VQUIT), NO_KEY);
+            for kept in [VINTR, VSUSP] {
+                assert_eq!(key(&settings, kept), key(&found, kept));
+            }
+        }
     }
 
     #[test]

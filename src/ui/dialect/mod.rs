@@ -52,6 +52,12 @@ const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;;
 /// trap ends the `command eval` around the line, and not the shell.
 const CUT_OFF: &str = "trap '{ __ropewalk_code=130; : ${__ropewalk_cut?}; } 2>/dev/null' INT; ";
 
+/// How zsh tells of its jobs: before its next prompt, since another prompt than its own stands on
+/// the terminal until then. Not while one is stopped: of a job that was stopped in an `eval` it
+/// would tell again before each prompt of its own.
+const TELL_OF_JOBS: &str = "if [[ \" ${(j: :)jobstates-}\" == *\" suspended:\"* ]]; \
+                            then setopt notify; else unsetopt notify; fi; ";
+
 /// Which shells differ in what we need.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Dialect {
@@ -100,7 +106,7 @@ impl Dialect {
     pub(crate) fn preparation(self, surroundings: &Surroundings<'_>, token: &str, terminal: bool) -> String {
         let own = match self {
             Dialect::Bash => "set +H 2>/dev/null; shopt -s expand_aliases; ",
-            Dialect::Zsh => "setopt interactivecomments; unsetopt notify prompt_sp prompt_cr 2>/dev/null; ",
+            Dialect::Zsh => "setopt interactivecomments; unsetopt prompt_sp prompt_cr 2>/dev/null; ",
             Dialect::Busybox if terminal => CUT_OFF,
             Dialect::Busybox | Dialect::Posix => "",
         };
@@ -162,7 +168,7 @@ impl Dialect {
         let prompt = match self {
             Dialect::Zsh => format!(
                 "precmd_functions=(); preexec_functions=(); unset -f precmd preexec 2>/dev/null || :; \
-                 setopt prompt_percent; \
+                 setopt prompt_percent; {TELL_OF_JOBS}\
                  [[ ${{(t)PS1}} != *readonly* ]] && PS1=\"[{token}:$1:$2]\""
             ),
             Dialect::Bash => format!(
@@ -449,7 +455,7 @@ mod tests {
     }
 
     /// zshmisc(1): the function `precmd` and those in `precmd_functions` run before each prompt, so
-    /// each prompt of ours goes without them.
+    /// each prompt of ours goes without them. So do notices of a job that stays stopped.
     #[test]
     fn no_hook_of_zsh_comes_after_the_prompt_is_set() {
         let functions = Dialect::Zsh.functions("t", true);
@@ -461,6 +467,7 @@ mod tests {
             "preexec_functions=()",
             "unset -f precmd preexec 2>/dev/null || :",
             "setopt prompt_percent",
+            "then setopt notify; else unsetopt notify",
         ] {
             assert!(at(undone) < set, "{undone}");
         }

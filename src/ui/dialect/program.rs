@@ -1,6 +1,6 @@
 //! The function `ropewalk` of the learner's shell. Pure.
 
-use crate::line::commands_of_a_cluster;
+use crate::line::{OF_LESSON, commands_of_a_cluster};
 
 /// Returns the definition of the function: it runs this program, on the session's cluster unless
 /// its words name one. A line that begins with `ropewalk` has the name already; in a loop, in a
@@ -10,12 +10,17 @@ use crate::line::commands_of_a_cluster;
 pub(super) fn function(program: &str, cluster: &str) -> String {
     let about = commands_of_a_cluster().collect::<Vec<_>>().join("|");
     let as_it_is = format!("{program} \"$@\"; return;;");
+    let unless = |named: &str| {
+        format!("for __ropewalk_word in \"$@\"; do case $__ropewalk_word in {named}) {as_it_is} esac; done;;")
+    };
+    let (named, of_lesson) = (unless("--name|--name=*"), OF_LESSON.join("|"));
+    let named_lesson = unless("--name|--name=*|--kubeconfig|--kubeconfig=*");
     // Behind their first word kubectl and etcdctl have flags of their own.
     format!(
         "ropewalk() {{ case \"${{1-}}\" in \
          kubectl|etcdctl) case \"${{2-}}\" in --name|--name=*) {as_it_is} esac;; \
-         {about}) for __ropewalk_word in \"$@\"; do \
-         case $__ropewalk_word in --name|--name=*) {as_it_is} esac; done;; \
+         lesson) case \"${{2-}}\" in {of_lesson}) ;; *) {as_it_is} esac; {named_lesson} \
+         {about}) {named} \
          *) {as_it_is} esac; \
          __ropewalk_word=$1; shift; {program} \"$__ropewalk_word\" --name {cluster} \"$@\"; }}; "
     )
@@ -39,6 +44,11 @@ mod tests {
             ("(ropewalk kubectl expose po a --name=b)", "kubectl --name two expose po a --name=b"),
             ("(ropewalk kubectl --name main get po)", "kubectl --name main get po"),
             ("(ropewalk what pod)", "what pod"),
+            ("(ropewalk up)", "up --name two"),
+            ("(ropewalk lesson check 04)", "lesson --name two check 04"),
+            ("(ropewalk lesson check --kubeconfig f)", "lesson check --kubeconfig f"),
+            ("(ropewalk lesson new a/01)", "lesson new a/01"),
+            ("(ropewalk lesson)", "lesson"),
             ("(ropewalk)", ""),
         ] {
             for shell in ["/bin/bash", "/bin/sh"] {

@@ -19,15 +19,16 @@ pub(crate) use kill::killed;
 pub(crate) use meant::meant_line;
 pub(crate) use spelling::latin_among;
 pub(crate) use within::{
-    in_place_of_noexec, with_kubectl, with_prefix, without_editing_mode, word_of_the_session,
+    in_place_of_noexec, made_in_vain, with_kubectl, with_prefix, without_editing_mode, word_of_the_session,
 };
 pub(crate) use words::{
-    WORDS, bare_verbs, begins_with_own_word, commands_of_a_cluster, meant_for_kubectl, split_negation,
+    OF_LESSON, WORDS, bare_verbs, begins_with_own_word, commands_of_a_cluster, meant_for_kubectl,
+    split_negation,
 };
 
 use super::paste;
 use kubectl::parse;
-use words::{IN_A_PROCESS, LESSON, OF_NO_CLUSTER, command_of_a_cluster, is_bare_verb};
+use words::{IN_A_PROCESS, LESSON, command_of_a_cluster, is_bare_verb, name_of};
 
 /// What to do with a line.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -202,19 +203,6 @@ fn own(word: &str, after: &str, words: &[String], special: bool, cluster: &str) 
         args.splice(1..1, ["--name".to_string(), cluster.to_string()]);
     }
     Line::Own(args)
-}
-
-/// Returns ` --name` and the cluster's name for an own word that is about a cluster, unless the
-/// words behind it name one. kubectl and etcdctl have words of their own behind their first one:
-/// `kubectl expose deploy web --name=shop` names a Service.
-fn name_of<'a>(word: &str, mut behind: impl Iterator<Item = &'a str>, cluster: &str) -> String {
-    let is_name = |word: &str| word == "--name" || word.starts_with("--name=");
-    let is_named = match word {
-        word if OF_NO_CLUSTER.contains(&word) => true,
-        "kubectl" | "etcdctl" => behind.next().is_some_and(is_name),
-        _ => behind.any(is_name),
-    };
-    if is_named { String::new() } else { format!(" --name {cluster}") }
 }
 
 /// Commands that take over the terminal: an editor, a shell in a container, a question. The verb is

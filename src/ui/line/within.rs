@@ -1,8 +1,8 @@
 //! Words of this program behind an operator of the shell: `kubectl delete pod web; undo`. Pure.
 
-use super::name_of;
+use super::cut;
 use super::spelling::{korean, korean_own};
-use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb};
+use super::words::{ALONE, IN_A_PROCESS, command_of_a_cluster, is_bare_verb, name_of};
 use std::ops::Range;
 
 /// Words with which a compound command begins. A line with one of them stays as it is: in it `;`
@@ -123,6 +123,28 @@ fn chooses_editing_mode(behind: &str) -> bool {
     let words: Vec<&str> = behind.split_whitespace().take_while(|word| *word != "--").collect();
     let is_option = |word: &str| word.starts_with('-') && word.ends_with('o');
     words.windows(2).any(|pair| is_option(pair[0]) && matches!(pair[1], "vi" | "emacs"))
+}
+
+/// Returns the name of an alias or function that a line makes, if a line that begins with that name
+/// is kubectl's here all the same; `None`: there is none. `alias k=kubectl` changes nothing.
+///
+/// Example: `k` of `alias ll='ls -l' k='kubectl -n shop'`.
+pub(crate) fn made_in_vain(text: &str) -> Option<String> {
+    let is_kubectls = |name: &str| matches!(name, "k" | "kubectl") || is_bare_verb(name);
+    let text = text.lines().next().unwrap_or_default(); // a function may have further ones
+    let made = |Command { word, end }: Command| {
+        let (name, behind) = (&text[word.clone()], &text[word.end..end]);
+        if name == "alias" {
+            let words = cut(behind).words;
+            let mut pairs = words.iter().filter_map(|word| word.split_once('='));
+            let found = pairs.find(|(name, value)| is_kubectls(name) && *value != "kubectl");
+            return found.map(|(name, _)| name.to_string());
+        }
+        let apart = || behind.trim_start().starts_with("()").then_some(name);
+        let function = name.strip_suffix("()").or_else(apart);
+        function.filter(|name| is_kubectls(name)).map(String::from)
+    };
+    commands(text).into_iter().find_map(made)
 }
 
 /// Returns the word of a line that only a line of its own can be, because the session itself does
@@ -301,6 +323,30 @@ mod tests {
         }
         for text in ["set -$options", "set -${found#-}", "set --norc", "set - -n"] {
             assert_eq!(in_place_of_noexec(text, "exit 0"), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_alias_that_a_line_of_kubectl_would_not_use_is_found() {
+        for (text, name) in [
+            ("alias k='kubectl -n shop'", "k"),
+            ("true; alias ll='ls -l' kubectl=kubecolor", "kubectl"),
+            ("k() { kubectl -n shop \"$@\"; }", "k"),
+            ("get () {\nkubectl get -A\n}", "get"),
+        ] {
+            assert_eq!(made_in_vain(text).as_deref(), Some(name), "{text}");
+        }
+        for text in [
+            "alias k=kubectl",
+            "alias k",
+            "alias kn='kubectl -n'",
+            "alias diff=colordiff",
+            "echo 'alias k=x'",
+            "f() { alias k=x; }",
+            "unalias k",
+            "k get pods | wc -l",
+        ] {
+            assert_eq!(made_in_vain(text), None, "{text}");
         }
     }
 

@@ -51,9 +51,12 @@ pub(super) const LESSON: &[&str] =
     &["answer", "back", "check", "debrief", "goto", "hint", "lesson", "next", "solve"];
 
 /// Commands of this program that take the name of a cluster, beside those in [`IN_A_PROCESS`].
-const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset"];
+const OF_A_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "lesson", "net", "reset", "up"];
+/// Words behind `ropewalk lesson` that ask a cluster. The others refuse the name of one, or have no
+/// use for it.
+pub(crate) const OF_LESSON: &[&str] = &["check", "list", "record", "show", "solve"];
 /// Those in [`IN_A_PROCESS`] that are about none.
-pub(super) const OF_NO_CLUSTER: &[&str] = &["doctor", "what"];
+const OF_NO_CLUSTER: &[&str] = &["doctor", "what"];
 
 /// Commands of this program that take the name of a cluster.
 pub(crate) fn commands_of_a_cluster() -> impl Iterator<Item = &'static str> {
@@ -74,6 +77,24 @@ pub(super) fn command_of_a_cluster(behind: &str) -> Option<(&str, &str)> {
     let (word, rest) = text.split_at(text.find(ends).unwrap_or(text.len()));
     let is_one = IN_A_PROCESS.contains(&word) || OF_A_CLUSTER.contains(&word);
     (is_one && text.len() < behind.len()).then_some((word, rest))
+}
+
+/// Returns ` --name` and the cluster's name for an own word that is about a cluster, unless the
+/// words behind it name one. kubectl and etcdctl have words of their own behind their first one:
+/// `kubectl expose deploy web --name=shop` names a Service.
+pub(super) fn name_of<'a>(word: &str, mut behind: impl Iterator<Item = &'a str>, cluster: &str) -> String {
+    let is_name = |word: &str| word == "--name" || word.starts_with("--name=");
+    let is_other = |word: &str| word == "--kubeconfig" || word.starts_with("--kubeconfig=");
+    let is_named = match word {
+        word if OF_NO_CLUSTER.contains(&word) => true,
+        "kubectl" | "etcdctl" => behind.next().is_some_and(is_name),
+        "lesson" => {
+            let asks = behind.next().is_some_and(|word| OF_LESSON.contains(&word));
+            !asks || behind.any(|word| is_name(word) || is_other(word))
+        }
+        _ => behind.any(is_name),
+    };
+    if is_named { String::new() } else { format!(" --name {cluster}") }
 }
 
 /// Parts the shell's `! ` from the command behind it.
@@ -102,11 +123,20 @@ mod tests {
             let words: Vec<&str> = named.split(' ').skip(1).collect();
             assert_eq!(of(named), own(&words));
         }
+        assert_eq!(of("ropewalk up --detach"), own(&["up", "--name", "two", "--detach"]));
+        assert_eq!(of("ropewalk lesson check"), own(&["lesson", "--name", "two", "check"]));
+        // These are about no cluster of Ropewalk's, and would refuse its name.
+        for text in ["lesson new a/01-b", "lesson check --kubeconfig f", "lesson --lessons d list", "lesson"]
+        {
+            let words: Vec<&str> = text.split(' ').collect();
+            assert_eq!(of(&format!("ropewalk {text}")), own(&words));
+        }
         for (text, whole) in [
             ("ropewalk status|cat", "ropewalk status --name two|cat"),
             ("! ropewalk why", "! ropewalk why --name two"),
             ("ls; ropewalk fault heal", "ls; ropewalk fault --name two heal"),
             ("ls && ropewalk undo", "ls && ropewalk undo --name two"),
+            ("ls; ropewalk lesson solve", "ls; ropewalk lesson --name two solve"),
             ("ls; ropewalk undo --name main", "ls; ropewalk undo --name main"),
             (
                 "ls; ropewalk kubectl expose po web --name=x",

@@ -61,6 +61,10 @@ mod tests {
             ("help kubectl nope", 1),
             ("help ropewalk", 0),
             ("help ropewalk hint", 0),
+            ("help ropewalk map", 0),
+            // kubectl has no such verbs. This program, here that of the tests, has a help.
+            ("help ropewalk down", 0),
+            ("help ropewalk lesson check", 0),
         ] {
             session.run(line, &mut Script::of([]));
             assert_eq!(session.last(), code, "{line}");

@@ -26,10 +26,12 @@ mod alive;
 mod answers;
 mod beside;
 mod broken;
+mod by_shell;
 mod drill;
 mod frame;
 mod help;
 mod history;
+mod kubectls;
 mod language;
 mod leave;
 mod lessons;
@@ -399,6 +401,9 @@ impl Session {
         if let Some(code) = self.without_program(args, exports.as_ref()) {
             return code;
         }
+        if let Some(code) = self.kubectl_by_shell(args, &input, exports.as_ref()) {
+            return code;
+        }
         let env = commands::environment(&self.place, exports.as_ref());
         let mask = self.umask_of_shell();
         let code = commands::run(args, input, env, &self.handle, &self.column);
@@ -452,12 +457,19 @@ impl Session {
     }
 
     fn help(&mut self, about: &[String], lines: &mut dyn Lines) -> i32 {
+        let asking =
+            |words: &[String]| words.iter().cloned().chain(["--help".to_string()]).collect::<Vec<_>>();
         let about = match about.split_first() {
             Some((first, verb)) if matches!(first.as_str(), "kubectl" | "k") => {
-                let args: Vec<String> = verb.iter().cloned().chain(["--help".to_string()]).collect();
-                return self.kubectl(&args, lines);
+                return self.kubectl(&asking(verb), lines);
             }
-            Some((first, command)) if first == "ropewalk" => command,
+            // `ropewalk hint` is no command of the program: with its name in front, too, a word of
+            // the prompt is explained here.
+            Some((first, command)) if first == "ropewalk" => match command {
+                [] => command,
+                [word] if help::of_lessons(word).is_some() || help::HERE.contains(&word.as_str()) => command,
+                _ => return self.own(&asking(command)),
+            },
             _ => about,
         };
         if let Some(text) = about.first().and_then(|word| help::of_lessons(word)) {
@@ -465,7 +477,7 @@ impl Session {
             return 0;
         }
         if let Some(word) = about.first().filter(|word| !help::HERE.contains(&word.as_str())) {
-            let args: Vec<String> = about.iter().cloned().chain(["--help".to_string()]).collect();
+            let args = asking(about);
             return if help::is_command(word) { self.own(&args) } else { self.kubectl(&args, lines) };
         }
         if self.frame.is_some() {

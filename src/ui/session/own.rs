@@ -31,6 +31,10 @@ impl Session {
             return code;
         }
         self.follow_shell();
+        if let Some(code) = self.own_by_shell(args) {
+            self.after_lab(args, code);
+            return code;
+        }
         let mut command = match self.own_command(args) {
             Ok(command) => command,
             Err(code) => return code,

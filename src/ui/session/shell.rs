@@ -52,6 +52,7 @@ impl Session {
             eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
         }
         let text = without.unwrap_or(text);
+        self.tell_what_is_kubectls(&text);
         let running = line::in_place_of_noexec(&text, if at_terminal { ":" } else { "exit 0" });
         let text = self.with_session(running.unwrap_or(text));
         self.in_shell(&text, true)

@@ -7,6 +7,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::stat::Mode;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 /// Names of more children are left out.
@@ -23,6 +24,16 @@ impl Shell {
     pub(crate) fn stopped(&self) -> Vec<String> {
         let name = |child| told(child, "stat").filter(|stat| is_stopped(stat)).and_then(|stat| alive(&stat));
         self.pid().map_or_else(Vec::new, ids).into_iter().filter_map(name).collect()
+    }
+
+    /// True if the output of the shell goes elsewhere than at its start, as after `exec > log`.
+    /// Without a terminal its errors count, too.
+    pub(crate) fn is_redirected(&self) -> bool {
+        let Some(shell) = self.pid().map(|pid| pid.to_string()) else { return false };
+        if self.setting.terminal {
+            return opened(&shell, 1) != opened(&shell, 8); // the terminal: see `WITH_TERMINAL`
+        }
+        [1, 2].into_iter().any(|number| opened(&shell, number) != opened("self", number))
     }
 
     /// The shell's own umask; `None`: it has ended.
@@ -79,6 +90,12 @@ pub(super) fn await_ends(pid: i32, limit: Duration) {
 fn ids(pid: i32) -> Vec<i32> {
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
     children.split_whitespace().take(MAX).filter_map(|child| child.parse().ok()).collect()
+}
+
+/// What a descriptor of a process leads to: device and inode. `None`: it is closed.
+fn opened(process: &str, number: u8) -> Option<(u64, u64)> {
+    let about = std::fs::metadata(format!("/proc/{process}/fd/{number}")).ok()?;
+    Some((about.dev(), about.ino()))
 }
 
 /// A file of a process; `None`: the process is gone.

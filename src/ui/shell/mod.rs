@@ -2,6 +2,7 @@
 
 mod children;
 mod exports;
+mod orders;
 
 use super::column::Column;
 use super::dialect::{self, Dialect, Surroundings};
@@ -281,7 +282,7 @@ impl Shell {
         // that has ended.
         let ran = match self.ended() {
             Some(code) => self.end_unread(code),
-            None => match self.orders.write_all(order.as_bytes()) {
+            None => match self.give(&order) {
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
                     let code = self.wait();
                     self.end_unread(code)

@@ -248,6 +248,28 @@ fn a_line_that_takes_the_prompt_away_is_reported() {
     }
 }
 
+/// Set in the process that has a terminal.
+const VERBOSE: &str = "ROPEWALK_TEST_VERBOSE";
+
+/// Not a test of its own: runs on the terminal that the test below opens.
+#[test]
+fn gives_a_long_line_to_a_shell_that_repeats_it() {
+    if std::env::var_os(VERBOSE).is_none() {
+        return;
+    }
+    let mut shell = Shell::start(&setting("/bin/bash", true)).expect("a shell");
+    assert_eq!(shell.run("set -v", 0).unwrap(), Ran::Code(0));
+    let long = format!(": '{}'", "a line of a text\n".repeat(20_000));
+    assert_eq!(shell.run(&long, 0).unwrap(), Ran::Code(0));
+    assert_eq!(shell.run("(exit 3)", 0).unwrap(), Ran::Code(3));
+}
+
+/// The shell would wait for its words to be heard, and this program for its line to be read.
+#[test]
+fn a_shell_may_repeat_what_it_reads() {
+    on_a_terminal("shell::tests::gives_a_long_line_to_a_shell_that_repeats_it", VERBOSE, "1");
+}
+
 /// Set in the process that has a terminal: its value is the file that its shell writes.
 const LISTS: &str = "ROPEWALK_TEST_HISTORY";
 

@@ -1,0 +1,46 @@
+//! Names that stay kubectl's at the prompt, also where the shell has an alias for them.
+
+use super::Session;
+use crate::line;
+use lang::charset::eprintln;
+use lang::texts;
+
+texts! {
+    enum Word {
+        Kubectls: "A line that begins with `{}` is kubectl's at this prompt: your alias or function is not used. `!{} …` uses it", "이 프롬프트에서 `{}`로 시작하는 줄은 항상 kubectl 명령이라 방금 만든 별칭이나 함수를 쓰지 않습니다. 쓰려면 `!{} …`처럼 입력하세요";
+    }
+}
+
+impl Session {
+    /// Says of a line that makes an alias or a function which name the prompt will not use it for.
+    /// Else `alias k='kubectl -n shop'` would seem to work, and `k delete pod web` would mean
+    /// another pod.
+    pub(super) fn tell_what_is_kubectls(&self, text: &str) {
+        if let Some(told) = self.what_is_kubectls(text) {
+            eprintln!("{told}");
+        }
+    }
+
+    fn what_is_kubectls(&self, text: &str) -> Option<String> {
+        let name = line::made_in_vain(text)?;
+        Some(self.lang().say(Word::Kubectls, &[&name, &name]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::Manner;
+    use crate::texts::Lang;
+    use cluster::Home;
+
+    #[test]
+    fn an_alias_that_the_prompt_will_not_use_is_told_with_the_way_to_use_it() {
+        let (runtime, dir) = (tokio::runtime::Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let place = Home::at(dir.path()).cluster("main").unwrap();
+        let session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
+        let told = session.what_is_kubectls("alias k='kubectl -n shop'").unwrap_or_default();
+        assert!(told.contains("`k`") && told.contains("`!k …`"), "{told}");
+        assert_eq!(session.what_is_kubectls("alias k=kubectl"), None);
+    }
+}
