@@ -21,6 +21,8 @@
 //! - Addresses for a port's name: `_http._tcp.web` has SRV records alone, as in the DNS
 //!   specification, and the domain's NS is `ns.dns.cluster.local`. CoreDNS gives the former
 //!   addresses, too, and names its own Service in the latter.
+//! - Questions of more than 4 KiB over TCP, and more than 256 connections of one pod to a name
+//!   server: they are closed without an answer.
 //! - Questions outside about the cluster's own ranges: a reverse question for an address of the
 //!   pods' or the Services' range that has no name is answered with NXDOMAIN, where CoreDNS asks
 //!   outside.
