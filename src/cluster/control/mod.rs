@@ -413,7 +413,7 @@ impl Control {
             let mut line = serde_json::to_vec(ask).unwrap_or_default();
             line.push(b'\n');
             self.write.write_all(&line).await.map_err(lost)?;
-            self.next().await?.ok_or(Error::Ended)
+            self.answer().await?.ok_or(Error::Ended)
         })
     }
 
@@ -422,7 +422,11 @@ impl Control {
     /// # Errors
     /// The cluster refused ([`Error::Refusal`], [`Error::Told`]), or the line is no [`Reply`]
     /// ([`Error::Control`]), e.g. that of a program of another version.
-    pub fn next(&mut self) -> BoxFuture<'_, Result<Option<Value>, Error>> {
+    pub async fn next(&mut self) -> Result<Option<Value>, Error> {
+        self.answer().await
+    }
+
+    fn answer(&mut self) -> BoxFuture<'_, Result<Option<Value>, Error>> {
         Box::pin(async move {
             match self.lines.next_line().await {
                 Ok(Some(line)) => match serde_json::from_str::<Reply>(&line) {

@@ -315,7 +315,7 @@ mod tests {
             let server = Scripted::new(move |asked| {
                 let meta = json!({"name": "p", "uid": "u", "deletionTimestamp": going});
                 let found = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": meta});
-                (asked.line == "GET /api/v1/namespaces/d/pods/p").then(|| (200, found))
+                (asked.line == "GET /api/v1/namespaces/d/pods/p").then_some((200, found))
             })
             .await;
             let eviction = eviction(&server, json!({"key": "mine", "effect": "NoExecute"}), json!([])).await;
