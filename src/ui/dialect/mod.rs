@@ -52,9 +52,9 @@ const END_IF_REFUSED: &str = "case ${__ropewalk_code-refused} in refused) exit;;
 /// trap ends the `command eval` around the line, and not the shell.
 const CUT_OFF: &str = "trap '{ __ropewalk_code=130; : ${__ropewalk_cut?}; } 2>/dev/null' INT; ";
 
-/// How zsh tells of its jobs: before its next prompt, since another prompt than its own stands on
-/// the terminal until then. Not while one is stopped: of a job that was stopped in an `eval` it
-/// would tell again before each prompt of its own.
+/// Makes zsh report its jobs before its next prompt, because the session's prompt stands on the
+/// terminal until then. While a job is stopped, zsh reports at once instead: it would repeat the
+/// notice of a job that was stopped in an `eval` before each of its prompts.
 const TELL_OF_JOBS: &str = "if [[ \" ${(j: :)jobstates-}\" == *\" suspended:\"* ]]; \
                             then setopt notify; else unsetopt notify; fi; ";
 

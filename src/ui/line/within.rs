@@ -141,7 +141,7 @@ pub(crate) fn made_in_vain(text: &str) -> Option<String> {
             return found.map(|(name, _)| name.to_string());
         }
         let apart = || behind.trim_start().starts_with("()").then_some(name);
-        let function = name.strip_suffix("()").or_else(apart);
+        let function = name.split_once("()").map(|(name, _)| name).or_else(apart);
         function.filter(|name| is_kubectls(name)).map(String::from)
     };
     commands(text).into_iter().find_map(made)
@@ -332,6 +332,7 @@ mod tests {
             ("alias k='kubectl -n shop'", "k"),
             ("true; alias ll='ls -l' kubectl=kubecolor", "kubectl"),
             ("k() { kubectl -n shop \"$@\"; }", "k"),
+            ("k(){ kubectl -n shop \"$@\"; }", "k"),
             ("get () {\nkubectl get -A\n}", "get"),
         ] {
             assert_eq!(made_in_vain(text).as_deref(), Some(name), "{text}");

@@ -1,5 +1,5 @@
-//! Lines that this program runs otherwise, where they would not do in it what they do in the shell.
-//! After `exec > log` the shell runs them, so that the log has what they print.
+//! Lines of kubectl and of this program that the shell runs, because this process would run them
+//! differently: after `exec > log` the log would lack what they print.
 
 use super::Session;
 use crate::commands::Input;
@@ -23,7 +23,8 @@ impl Session {
         if !self.is_redirected() && !tells_other_times(args, exports) && !may_read_for_ever(args) {
             return None;
         }
-        let command = in_words("kubectl", args);
+        // Not a function or an alias of that name: at this prompt the line is kubectl's.
+        let command = in_words("command kubectl", args);
         let line = match input {
             Input::Text(text) => format!("command printf %s {} | {command}", quote(text)),
             Input::Keyboard | Input::Stdin | Input::Nothing => command,
@@ -57,7 +58,7 @@ fn may_read_for_ever(args: &[String]) -> bool {
     paths.any(|path| std::fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()))
 }
 
-/// A line of the shell that runs a program with these arguments.
+/// Returns a line of the shell that runs a program with these arguments.
 fn in_words(program: &str, args: &[String]) -> String {
     let quoted = args.iter().map(|arg| quote(arg));
     std::iter::once(program.to_string()).chain(quoted).collect::<Vec<_>>().join(" ")
@@ -115,6 +116,7 @@ mod tests {
         let lines = [
             // In the place of this program, a function that prints its words.
             "ropewalk() { echo \"own $*\"; }",
+            "kubectl() { echo \"of the learner\"; }",
             exec.as_str(),
             "get pods -l 'a b'",
             "apply -f -",

@@ -1,4 +1,4 @@
-//! The way of orders to a shell.
+//! Writing orders to a shell.
 
 use super::Shell;
 use nix::errno::Errno;
@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 const PIECE: usize = 4096;
 
 impl Shell {
-    /// Gives the shell an order, and hears meanwhile what it says. After `set -v` the shell repeats
-    /// an order while it reads it. If nothing were heard of one that is longer than both pipes, the
-    /// shell would wait for that, and this program for the shell.
+    /// Writes an order, and reads meanwhile what the shell says. After `set -v` the shell repeats an
+    /// order while it reads it. Of one that is longer than both pipes the shell could not write the
+    /// rest, and this program could not either: a deadlock.
     ///
     /// # Errors
     /// Those of the pipe: `BrokenPipe` if the shell takes no orders any more.
@@ -25,8 +25,11 @@ impl Shell {
         Ok(())
     }
 
-    /// Waits until the shell takes a piece of an order, or has said something, which is heard then.
-    /// Returns whether a piece can be written.
+    /// Waits until the pipe to the shell has room for a piece, or the shell has said something,
+    /// which is read then. Returns whether a piece can be written.
+    ///
+    /// # Errors
+    /// Those of poll(2) and of the pipe.
     fn has_room(&mut self) -> io::Result<bool> {
         let mut wanted = [
             PollFd::new(self.orders.as_fd(), PollFlags::POLLOUT),
