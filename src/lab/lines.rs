@@ -2,6 +2,7 @@
 //! is made of.
 
 use super::own;
+use kubectl::flag::Kind;
 use kubectl::table;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -112,6 +113,37 @@ pub(crate) fn letters(line: &str) -> impl Iterator<Item = (usize, char, Place)> 
         }
         None
     })
+}
+
+/// The words of a command of kubectl's that are no flags and no values of flags, up to `--`: the
+/// verb first.
+///
+/// Example: `-n shop delete -l app=web pods` has the words `delete` and `pods`.
+pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
+    // Before the verb only kubectl's own flags may stand.
+    let mut verb = table::root();
+    let mut found = Vec::new();
+    let mut words = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word.len() > 1
+            && let Some(name) = word.strip_prefix('-')
+        {
+            let flag = match (name.strip_prefix('-'), name.chars().next()) {
+                (Some(long), _) => verb.flag(long),
+                (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
+                _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
+            };
+            if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
+                words.next();
+            }
+            continue;
+        }
+        if found.is_empty() {
+            verb = verb.child(word).unwrap_or(verb);
+        }
+        found.push(word.as_str());
+    }
+    found
 }
 
 /// Is it a learner's answer to the question of a step? The teacher plays none.

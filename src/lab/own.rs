@@ -162,7 +162,7 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
 /// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
 ///
 /// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
-fn parts(line: &str) -> Vec<Vec<String>> {
+pub(crate) fn parts(line: &str) -> Vec<Vec<String>> {
     let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
     let signs = lines::letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
     let mut from = 0;

@@ -2,9 +2,8 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, here_document, letters};
+use crate::lines::{Place, bare_words, here_document, letters};
 use api::kinds;
-use kubectl::flag::Kind;
 use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -103,33 +102,7 @@ impl Command {
 
     /// The words that are no flags and no values of flags: the verb first.
     fn positional(&self) -> Vec<&str> {
-        // Before the verb only kubectl's own flags may stand.
-        let mut verb = table::root();
-        let mut found = Vec::new();
-        let mut words = self.words.iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                break;
-            }
-            if word.len() > 1
-                && let Some(name) = word.strip_prefix('-')
-            {
-                let flag = match (name.strip_prefix('-'), name.chars().next()) {
-                    (Some(long), _) => verb.flag(long),
-                    (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
-                    _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
-                };
-                if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
-                    words.next();
-                }
-                continue;
-            }
-            if found.is_empty() {
-                verb = verb.child(word).unwrap_or(verb);
-            }
-            found.push(word.as_str());
-        }
-        found
+        bare_words(&self.words)
     }
 
     /// The first kind that it names and that does not exist; `known` tells of kinds that were added
