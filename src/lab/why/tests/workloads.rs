@@ -127,6 +127,10 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     let told = ask(&facts(&[job(json!({}), ended("Failed"))], &Tap::new()), &["job/sum"]);
     assert!(told.problem && told.lines[0].contains("BackoffLimitExceeded: Job has reached"), "{told:?}");
     assert!(!ask(&facts(&[job(json!({}), ended("Complete"))], &Tap::new()), &["job/sum"]).problem);
+    let mut ending = owned("sum", "sum-2", json!({"phase": "Running"}));
+    ending["metadata"]["deletionTimestamp"] = "2026-11-25T01:00:00Z".into();
+    let policy = [job(json!({}), ended("SuccessCriteriaMet")), ("pods", ending)];
+    assert!(!ask(&facts(&policy, &Tap::new()), &["job/sum"]).problem, "a pod that is ended with it");
     let told = ask(&facts(&[job(json!({"suspend": true}), json!({}))], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines[0].contains("suspended"), "{told:?}");
     let told = ask(&facts(&[job(json!({"parallelism": 0}), json!({}))], &Tap::new()), &["sum"]);
