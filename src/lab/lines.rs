@@ -115,6 +115,17 @@ pub(crate) fn letters(line: &str) -> impl Iterator<Item = (usize, char, Place)> 
     })
 }
 
+/// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
+/// file before its redirection (`2>`) is the shell's, too.
+pub(crate) fn first_command(line: &str) -> &str {
+    let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
+    let Some((end, sign, _)) = letters(line).find(|(_, c, place)| is_end(*c, *place)) else { return line };
+    let command = &line[..end];
+    let bare = command.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_files = matches!(sign, '>' | '<') && bare.ends_with(char::is_whitespace);
+    if is_files { bare } else { command }
+}
+
 /// The words of a command of kubectl's that are no flags and no values of flags, up to `--`: the
 /// verb first.
 ///

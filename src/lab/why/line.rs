@@ -2,7 +2,7 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, bare_words, here_document, letters};
+use crate::lines::{Place, bare_words, first_command, here_document, letters};
 use api::kinds;
 use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
@@ -186,17 +186,6 @@ fn joined(line: &str) -> String {
         last = Some(at);
     }
     text + &line[from..]
-}
-
-/// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
-/// file before its redirection (`2>`) is the shell's, too.
-fn first_command(line: &str) -> &str {
-    let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
-    let Some((end, sign, _)) = letters(line).find(|(_, c, place)| is_end(*c, *place)) else { return line };
-    let command = &line[..end];
-    let bare = command.trim_end_matches(|c: char| c.is_ascii_digit());
-    let is_files = matches!(sign, '>' | '<') && bare.ends_with(char::is_whitespace);
-    if is_files { bare } else { command }
 }
 
 /// Returns the commands of a line that run whether or not the earlier ones succeed: the parts of
