@@ -185,6 +185,17 @@ fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
         let told = ask(&facts(&objects, &Tap::new()), &["pvc/data"]);
         assert!(told.problem && told.lines.join(" ").contains(says), "{says}: {told:?}");
     }
+    // Of two that one manifest has made the first by name is taken.
+    let default = |name: &str, made: &str| {
+        let notes = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+        let metadata = json!({"name": name, "creationTimestamp": made, "annotations": notes});
+        ("storageclasses", json!({ "metadata": metadata }))
+    };
+    for (time_of_last, taken) in [("2026-11-25T01:00:00Z", "fast"), ("2026-11-25T01:00:01Z", "slow")] {
+        let two = [default("fast", "2026-11-25T01:00:00Z"), default("slow", time_of_last)];
+        let said = ask(&facts(&[&two[..], &[claim(json!({}))]].concat(), &Tap::new()), &["pvc/data"]);
+        assert!(said.lines.join(" ").contains(&format!("the default one, {taken}.")), "{said:?}");
+    }
     // A pod uses it, so that pod is what has to be looked at.
     let mut user = owned("x", "web-1", no_image());
     user["spec"]["volumes"] = json!([{"persistentVolumeClaim": {"claimName": "data"}}]);
