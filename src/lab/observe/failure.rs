@@ -20,8 +20,8 @@ pub(super) enum Failure {
     Other,
 }
 
-/// What `wget` (GNU's and busybox's), `curl` and `nc` say on standard error, in small letters. Of an
-/// unknown name also what the resolvers of glibc and musl have to say (`gai_strerror`).
+/// What `wget` (GNU's and busybox's), `curl` and `nc` say on standard error, in small letters. Of
+/// an unknown name also what the resolvers of glibc and musl have to say (`gai_strerror`).
 const SAID: [(Failure, &[&str]); 3] = [
     (
         Failure::Name,

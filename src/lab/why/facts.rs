@@ -125,7 +125,7 @@ impl Facts {
         named(all, namespace, name).or_else(|| named(all, "", name)).map(|object| &*object.json)
     }
 
-    /// Events about an object, by name.
+    /// Events about an object, which they name by its uid.
     pub(crate) fn events<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a Value> {
         self.all("events").filter(move |e| at(e, "involvedObject.uid").as_str() == Some(meta::uid(object)))
     }
