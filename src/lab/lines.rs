@@ -47,7 +47,7 @@ pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
     let mut until: Option<String> = None;
     for (at, line) in lines.into_iter().enumerate() {
         if until.is_some() {
-            until = until.filter(|end| line.trim() != end.as_str());
+            until = until.filter(|end| line.trim_start_matches('\t') != end.as_str());
             plain.push(line);
             continue;
         }
@@ -369,6 +369,9 @@ mod tests {
         let lines = ["kubectl create cm a --from-literal=b='x <<y'", "-kubectl get pods", "y"];
         let (plain, marked) = unmarked(lines.map(String::from).to_vec());
         assert_eq!((&*plain[1], marked), ("kubectl get pods", [1].into()));
+        let indented =
+            ["cat > a.yaml <<'END'", "text: |", "  END", "- item", "END"].map(String::from).to_vec();
+        assert_eq!(unmarked(indented.clone()), (indented, BTreeSet::new()), "a shell goes on, too");
         assert_eq!(here_document("echo '<<A' \"<<B\" <<C"), Some("C".to_string()));
     }
 
