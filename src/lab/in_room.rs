@@ -20,12 +20,21 @@ pub(crate) fn line(line: &str, room: &Room) -> String {
         while let Some((before, after)) = rest.split_once(flag) {
             turned.push_str(before);
             turned.push_str(flag);
-            rest = match after.strip_prefix(USUAL) {
-                Some(end) if !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-') => {
+            // A shell takes blanks and quotes away: `-n  "default"`.
+            let bare = after.trim_start_matches([' ', '\t']);
+            let quote = if bare.starts_with(['"', '\'']) { &bare[..1] } else { "" };
+            let named = &bare[quote.len()..];
+            let is_whole = |end: &&str| match quote {
+                "" => !end.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '-'),
+                quote => end.starts_with(quote),
+            };
+            rest = match named.strip_prefix(USUAL).filter(is_whole) {
+                Some(end) => {
+                    turned.push_str(&after[..after.len() - named.len()]);
                     turned.push_str(own);
                     end
                 }
-                _ => after,
+                None => after,
             };
         }
         turned.push_str(rest);
@@ -107,6 +116,13 @@ mod tests {
             ("kubectl get pods -n default", "kubectl get pods -n own"),
             ("kubectl get pods -n default-x", "kubectl get pods -n default-x"),
             ("kubectl get pods -ndefault", "kubectl get pods -nown"),
+            ("kubectl get pods -n  default", "kubectl get pods -n  own"),
+            ("kubectl get pods -n 'default'", "kubectl get pods -n 'own'"),
+            (
+                "kubectl get pods --namespace=\"default\" -o wide",
+                "kubectl get pods --namespace=\"own\" -o wide",
+            ),
+            ("echo -n 'default value'", "echo -n 'default value'"),
             ("kubectl get namespace default", "kubectl get namespace default"),
         ] {
             assert_eq!(line(from, &room), to);

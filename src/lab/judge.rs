@@ -29,6 +29,8 @@ pub(crate) struct Outcome {
     /// The first check that is known not to be met. One that needs the network is asked last, so it
     /// is mostly known only when all others are met; see [`first_missing`].
     pub unmet: Option<usize>,
+    /// Checks of the network that were not asked yet; see [`count_unasked`].
+    pub unasked: usize,
     /// When it turns green if nothing changes.
     pub wake: Option<Instant>,
 }
@@ -109,16 +111,39 @@ fn is_asked_early(checks: &[Check], at: usize, met: impl Fn(usize) -> bool) -> b
     at > 0 && checks[at].is.expects_refusal() && (0..at).all(met)
 }
 
+/// Notes which of the checks that are not met is to be named, and how many nobody has looked at.
+pub(crate) fn tell_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &mut Outcome) {
+    let unasked = count_unasked(checks, facts, outcome);
+    (outcome.unmet, outcome.unasked) = (first_missing(checks, facts, outcome), unasked);
+}
+
 /// The check to name as missing: the first that is known not to be met. One of the network that was
 /// not asked yet is known if it asks for something of the cluster, too, and that is missing.
 ///
 /// Example: the first check asks for a pod and what its page says, the second for a list of pods.
 /// Without the pod the first one is named, and nothing is asked. With the pod the second one is.
-pub(crate) fn first_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &Outcome) -> Option<usize> {
+fn first_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &Outcome) -> Option<usize> {
     let unmet = outcome.unmet?;
     let is_unmet = |at: usize| outcome.verdicts.get(at) == Some(&Verdict::Unmet);
     let is_known = |at: &usize| is_unmet(*at) && checks[*at].is.is_false_unasked(facts);
     Some((0..unmet).find(is_known).unwrap_or(unmet))
+}
+
+/// How many checks nobody has looked at: those of the network that wait until others are met. One
+/// that also asks for something of the cluster which is missing is known not to be met.
+///
+/// Example: a step asks for a Service, and for what three requests to it are answered. Without the
+/// Service nothing is asked, so three checks are neither met nor missing.
+fn count_unasked(checks: &[Check], facts: &Arc<Facts>, outcome: &Outcome) -> usize {
+    let is_met = |at: usize| outcome.verdicts.get(at).is_some_and(|verdict| *verdict != Verdict::Unmet);
+    if others_are_met(checks, is_met) {
+        return 0;
+    }
+    let waits = |at: &usize| {
+        let is_asked = !checks[*at].is.is_probe() || is_asked_early(checks, *at, is_met);
+        !is_met(*at) && !is_asked && !checks[*at].is.is_false_unasked(facts)
+    };
+    (0..checks.len()).filter(waits).count()
 }
 
 /// True if all checks that need nothing of the network are met.
@@ -159,7 +184,7 @@ pub(crate) fn judge(
         })
         .collect();
     let wake = if unmet.is_none() && !firm { memory.since.map(|since| since + hold) } else { None };
-    Outcome { verdicts, green: unmet.is_none() && firm, unmet, wake }
+    Outcome { verdicts, green: unmet.is_none() && firm, unmet, wake, unasked: 0 }
 }
 
 #[cfg(test)]
@@ -299,6 +324,35 @@ mod tests {
         };
         assert_eq!(named(1), (Some(0), 0), "what it asks of the cluster is not so");
         assert_eq!(named(7), (Some(1), 0), "only the network can tell, and is not asked yet");
+    }
+
+    #[test]
+    fn checks_that_were_not_asked_yet_are_counted() {
+        let check =
+            |is: &str| Check { that: Text::default(), is: Expr::compile(is, Use::Check, &[]).unwrap() };
+        let page = "http('http://localhost').status == 200";
+        let checks = [
+            check("since_step == 7"),
+            check(page),
+            check(&format!("since_step == 7 && {page}")),
+            check("refused(http('http://127.0.0.1:31234'))"),
+            check("trace.exists(t, t.code == 409)"),
+        ];
+        let counted = |checks: &[Check], since_step| {
+            let facts = Arc::new(Facts { since_step, ..Facts::default() });
+            let truths = truths(checks, &facts, &Memory::default());
+            let out = judge(checks, HOLD, &truths, &mut Memory::default(), Instant::now());
+            facts.take_wanted();
+            (count_unasked(checks, &facts, &out), facts.take_wanted().probes.len())
+        };
+        assert_eq!(counted(&checks, 1), (2, 0), "the third one is known to be missing");
+        assert_eq!(counted(&checks, 7), (3, 0));
+        assert_eq!(counted(&checks[..3], 7), (0, 0), "all are asked now");
+        assert_eq!(
+            counted(&[checks[0].clone(), checks[3].clone(), checks[4].clone()], 7),
+            (0, 0),
+            "asked early"
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! is made of.
 
 use super::own;
+use kubectl::flag::Kind;
 use kubectl::table;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,7 +47,7 @@ pub(crate) fn unmarked(lines: Vec<String>) -> (Vec<String>, BTreeSet<usize>) {
     let mut until: Option<String> = None;
     for (at, line) in lines.into_iter().enumerate() {
         if until.is_some() {
-            until = until.filter(|end| line.trim() != end.as_str());
+            until = until.filter(|end| line.trim_start_matches('\t') != end.as_str());
             plain.push(line);
             continue;
         }
@@ -112,6 +113,48 @@ pub(crate) fn letters(line: &str) -> impl Iterator<Item = (usize, char, Place)> 
         }
         None
     })
+}
+
+/// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
+/// file before its redirection (`2>`) is the shell's, too.
+pub(crate) fn first_command(line: &str) -> &str {
+    let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
+    let Some((end, sign, _)) = letters(line).find(|(_, c, place)| is_end(*c, *place)) else { return line };
+    let command = &line[..end];
+    let bare = command.trim_end_matches(|c: char| c.is_ascii_digit());
+    let is_files = matches!(sign, '>' | '<') && bare.ends_with(char::is_whitespace);
+    if is_files { bare } else { command }
+}
+
+/// The words of a command of kubectl's that are no flags and no values of flags, up to `--`: the
+/// verb first.
+///
+/// Example: `-n shop delete -l app=web pods` has the words `delete` and `pods`.
+pub(crate) fn bare_words(words: &[String]) -> Vec<&str> {
+    // Before the verb only kubectl's own flags may stand.
+    let mut verb = table::root();
+    let mut found = Vec::new();
+    let mut words = words.iter().take_while(|word| *word != "--");
+    while let Some(word) = words.next() {
+        if word.len() > 1
+            && let Some(name) = word.strip_prefix('-')
+        {
+            let flag = match (name.strip_prefix('-'), name.chars().next()) {
+                (Some(long), _) => verb.flag(long),
+                (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
+                _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
+            };
+            if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
+                words.next();
+            }
+            continue;
+        }
+        if found.is_empty() {
+            verb = verb.child(word).unwrap_or(verb);
+        }
+        found.push(word.as_str());
+    }
+    found
 }
 
 /// Is it a learner's answer to the question of a step? The teacher plays none.
@@ -326,6 +369,9 @@ mod tests {
         let lines = ["kubectl create cm a --from-literal=b='x <<y'", "-kubectl get pods", "y"];
         let (plain, marked) = unmarked(lines.map(String::from).to_vec());
         assert_eq!((&*plain[1], marked), ("kubectl get pods", [1].into()));
+        let indented =
+            ["cat > a.yaml <<'END'", "text: |", "  END", "- item", "END"].map(String::from).to_vec();
+        assert_eq!(unmarked(indented.clone()), (indented, BTreeSet::new()), "a shell goes on, too");
         assert_eq!(here_document("echo '<<A' \"<<B\" <<C"), Some("C".to_string()));
     }
 

@@ -162,7 +162,7 @@ fn namespaces_named(args: &[String]) -> Option<Vec<String>> {
 /// The commands of a line of a shell, as words. A sign of the shell need not stand between blanks.
 ///
 /// Example: `get pods; cordon n1` is `get pods` and `cordon n1`. In quotes `;` is a letter.
-fn parts(line: &str) -> Vec<Vec<String>> {
+pub(crate) fn parts(line: &str) -> Vec<Vec<String>> {
     let is_between = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | '&' | ';');
     let signs = lines::letters(line).filter(|(_, c, place)| is_between(*c, *place)).map(|(at, ..)| at);
     let mut from = 0;
@@ -191,14 +191,12 @@ fn names_in(line: &str, input: &str) -> Vec<String> {
 
 /// The first command of a line, if it is one of kubectl's.
 pub(crate) fn parsed(line: &str) -> Option<parse::Parsed> {
-    let line = line.trim_start_matches('-').trim();
+    let line = lines::first_command(line.trim_start_matches('-').trim());
     let words = shlex::split(line).unwrap_or_default();
     let words = words.into_iter().skip(usize::from(line.starts_with("kubectl ") || line.starts_with("k ")));
-    // What follows is another command's, and what a command prints is known to nobody before.
-    let is_shells = |word: &str| {
-        matches!(word, "|" | ">" | "&&" | "||" | ";") || word.contains("$(") || word.contains('`')
-    };
-    let words: Vec<String> = words.take_while(|word| !is_shells(word)).collect();
+    // What a command prints is known to nobody before.
+    let is_printed = |word: &str| word.contains("$(") || word.contains('`');
+    let words: Vec<String> = words.take_while(|word| !is_printed(word)).collect();
     parse::parse(&words).ok()
 }
 
@@ -310,6 +308,8 @@ mod tests {
                 "kubectl delete service pod-svc door --ignore-not-found",
                 vec!["services/default/pod-svc", "services/default/door"],
             ),
+            ("kubectl create deployment web --image=nginx >/dev/null 2>&1", vec![web]),
+            ("kubectl delete pod web; kubectl get pods", vec!["pods/default/web"]),
             ("kubectl delete pod/web svc/web", vec!["pods/default/web", "services/default/web"]),
             ("kubectl delete deployment,replicaset,pod -l app=dpy-nginx --now", vec![]),
             ("-kubectl run tester --image=busybox -- sleep infinity", vec!["pods/default/tester"]),

@@ -4,6 +4,8 @@
 
 use super::cel::{Expr, facts};
 use super::format::lesson::{Lesson, Step};
+use super::lines::bare_words;
+use super::own;
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
 use std::collections::BTreeSet;
@@ -109,8 +111,8 @@ fn node_in(text: &str) -> Option<Need> {
 /// Words that are not kubectl's and work on our own cluster only.
 const WORDS: &[&str] =
     &["fault", "undo", "redo", "rewind", "why", "trace", "map", "lab", "etcdctl", "ropewalk"];
-/// Verbs that change nodes.
-const OF_NODES: &[&str] = &["cordon", "uncordon", "drain", "taint"];
+/// Verbs that change nodes, and the one for signing requests: no namespace has these.
+const OF_NODES: &[&str] = &["certificate", "cordon", "uncordon", "drain", "taint"];
 /// Verbs that change what they name.
 const CHANGES: &[&str] = &["create", "delete", "label", "annotate", "patch", "edit", "replace", "apply"];
 /// Images that are built in under names which no registry has.
@@ -128,33 +130,12 @@ pub fn of_lines(lines: &[String]) -> BTreeSet<Need> {
 fn of_line(line: &str) -> BTreeSet<Need> {
     let mut needs = BTreeSet::new();
     let line = line.trim_start_matches('-').trim();
-    let words: Vec<String> =
-        shlex::split(line).unwrap_or_else(|| line.split_whitespace().map(String::from).collect());
-    let word = |at: usize| words.get(at).map_or("", String::as_str);
-    if WORDS.contains(&word(0)) {
-        needs.insert(Need::Own(word(0).into()));
-    }
-    // A line without `kubectl` is played with it.
-    let (verb, named) = acts(&words);
-    if OF_NODES.contains(&verb) {
-        needs.insert(Need::Everywhere(format!("kubectl {verb}")));
-    }
-    if CHANGES.contains(&verb) {
-        let own = words.iter().take_while(|w| *w != "--");
-        if let Some(all) =
-            own.clone().find(|w| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w.as_str()))
-        {
-            needs.insert(Need::Everywhere(format!("kubectl {verb} {all}")));
-        }
-        let is = |k: &&kinds::Kind, name: &str| {
-            k.plural == name || k.singular == name || k.short_names.contains(&name)
-        };
-        let whole = |name: &str| kinds::all().iter().find(|k| is(k, name)).is_some_and(|k| !k.namespaced);
-        let first = named.split([',', '/', '.']).next().unwrap_or_default();
-        if !first.is_empty() && whole(first) {
-            needs.insert(Need::Everywhere(format!("kubectl {verb} {first}")));
-        }
-    }
+    let commands = match shlex::split(line) {
+        Some(_) => own::parts(line),
+        // Of a text over several lines, or a manifest's.
+        None => vec![line.split_whitespace().map(String::from).collect()],
+    };
+    commands.iter().for_each(|words| needs.extend(of_command(words)));
     // A manifest's line.
     for kind in fields(line, "kind") {
         if kinds::all().iter().any(|k| k.kind == kind && !k.namespaced) {
@@ -164,45 +145,69 @@ fn of_line(line: &str) -> BTreeSet<Need> {
     for namespace in fields(line, "namespace").filter(|n| !n.is_empty() && *n != USUAL && !n.contains("{{")) {
         needs.insert(Need::Elsewhere(namespace.into()));
     }
-    for namespace in namespaces(&words) {
-        if namespace != USUAL {
-            needs.insert(Need::Elsewhere(namespace.into()));
-        }
+    needs.extend(fields(line, "image").filter_map(built_in));
+    needs.extend(node_in(line));
+    needs
+}
+
+/// What one command of a line does.
+fn of_command(words: &[String]) -> BTreeSet<Need> {
+    let mut needs = BTreeSet::new();
+    let first = words.first().map_or("", String::as_str);
+    if WORDS.contains(&first) {
+        needs.insert(Need::Own(first.into()));
     }
-    let inside = verb == "exec";
-    if !inside && (line.contains("localhost") || line.contains("127.0.0.1")) {
+    // A line without `kubectl` is played with it.
+    let bare = bare_words(&words[usize::from(matches!(first, "k" | "kubectl"))..]);
+    let verb = bare.first().copied().unwrap_or_default();
+    if OF_NODES.contains(&verb) {
+        needs.insert(Need::Everywhere(format!("kubectl {verb}")));
+    }
+    if CHANGES.contains(&verb) {
+        let mut own = words.iter().take_while(|w| *w != "--");
+        if let Some(all) =
+            own.find(|w| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w.as_str()))
+        {
+            needs.insert(Need::Everywhere(format!("kubectl {verb} {all}")));
+        }
+        let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
+        needs.extend(whole.map(|kind| Need::Everywhere(format!("kubectl {verb} {kind}"))));
+    }
+    // In `tail -n 5` it is a number of lines.
+    let is_named = |namespace: &&str| *namespace != USUAL && namespace.parse::<u32>().is_err();
+    let named = namespaces(words).into_iter().filter(is_named);
+    needs.extend(named.map(|namespace| Need::Elsewhere(namespace.into())));
+    let is_local = |word: &String| word.contains("localhost") || word.contains("127.0.0.1");
+    if verb != "exec" && words.iter().any(is_local) {
         needs.insert(Need::Door);
     }
     let by_flag = words.iter().enumerate().filter_map(|(at, word)| match word.as_str() {
         "--image" => words.get(at + 1).map(String::as_str),
         word => word.strip_prefix("--image="),
     });
-    for image in by_flag.chain(fields(line, "image")) {
-        let name = image.split(':').next().unwrap_or_default();
-        if BUILT_IN.contains(&name) || image.ends_with(":broken") {
-            needs.insert(Need::Image(image.into()));
-        }
-    }
-    needs.extend(node_in(line));
+    needs.extend(by_flag.filter_map(built_in));
     needs
 }
 
-/// The verb of a line of kubectl's, and what it names: flags may stand before and between.
-fn acts(words: &[String]) -> (&str, &str) {
-    let mut own = words.iter().map(String::as_str).take_while(|w| *w != "--").peekable();
-    let _ = own.next_if(|w| ["kubectl", "k"].contains(w));
-    let mut bare = std::iter::from_fn(|| {
-        loop {
-            match own.next()? {
-                "-n" | "--namespace" | "--context" | "--as" | "-s" | "--server" => {
-                    let _ = own.next(); // its value
-                }
-                flag if flag.starts_with('-') => {}
-                word => return Some(word),
-            }
-        }
-    });
-    (bare.next().unwrap_or_default(), bare.next().unwrap_or_default())
+/// The image, if no registry has it.
+fn built_in(image: &str) -> Option<Need> {
+    let name = image.split(':').next().unwrap_or_default();
+    (BUILT_IN.contains(&name) || image.ends_with(":broken")).then(|| Need::Image(image.into()))
+}
+
+/// The kinds that stand behind a verb: `pods,nodes`, `node/n1`, `nodes n1`. What is set (`a/b=c`)
+/// or taken away (`a/b-`) is none.
+fn kinds_of<'a>(named: &'a [&'a str]) -> impl Iterator<Item = &'a str> {
+    let listed = named.first().into_iter().flat_map(|word| word.split(','));
+    let is_object = |word: &&str| word.contains('/') && !word.contains('=') && !word.ends_with('-');
+    let further = named.iter().skip(1).copied().filter(is_object);
+    listed.chain(further).map(|word| word.split(['/', '.']).next().unwrap_or_default())
+}
+
+/// Is it a kind whose objects are in no namespace?
+fn is_whole(name: &str) -> bool {
+    let is = |k: &&kinds::Kind| k.plural == name || k.singular == name || k.short_names.contains(&name);
+    !name.is_empty() && kinds::all().iter().find(is).is_some_and(|k| !k.namespaced)
 }
 
 /// The values of a key on a manifest's line, in block style, flow style or JSON.
@@ -253,6 +258,12 @@ mod tests {
             "kubectl -n default drain n1",
             "kubectl --namespace default delete node n1",
             "kubectl delete pods --all -A",
+            "kubectl delete -l disk=ssd nodes",
+            "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
+            "kubectl delete pods,nodes --all",
+            "kubectl delete pod/web node/n1",
+            "kubectl get nodes; kubectl drain n1",
+            "kubectl certificate approve kim",
             "kind: \"ClusterRole\"",
             "{kind: ClusterRole, metadata: {name: x}}",
             "{\"kind\": \"ClusterRole\"}",
@@ -273,6 +284,9 @@ mod tests {
             "kind: Role",
             "metadata: {name: web, namespace: default}",
             "kubectl exec web -- drain n1",
+            "kubectl delete -l node=n1 pods",
+            "kubectl label pod web node/kind=a node/old-",
+            "kubectl logs web | tail -n 5",
         ] {
             assert_eq!(of_line(own), BTreeSet::new(), "{own}");
         }

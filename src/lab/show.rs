@@ -113,6 +113,7 @@ impl Engine {
             hints_left: if over { 0 } else { open.hints_left },
             is_stuck: open.is_stuck && !over,
             unmet,
+            unasked: if over { 0 } else { open.outcome.unasked },
             not_yet: not_yet.or_else(|| self.unanswered(lang)),
             lost: self.loss_shown(lang),
             also: if over { shown(step) } else { vec![] },

@@ -297,6 +297,7 @@ texts! {
     LessonNotYet: "Not yet: {}", "남은 조건: {}";
     LessonMet: "{} of {} conditions are met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
     LessonMetOne: "{} of {} conditions is met; not yet: {}", "조건 {}개 충족(전체 {}개). 남은 조건: {}";
+    LessonUnasked: "{} (not looked at yet: {})", "{} (아직 확인하지 않은 조건: {}개)";
     LessonHolds: "All {} conditions are met; wait.", "조건 {}개를 모두 충족했습니다. 잠시 기다리세요.";
     LessonHoldsAsks: "The conditions are met. Now answer the question.", "조건을 모두 충족했습니다. 이제 질문에 답하세요.";
     LessonHoldsOne: "It is so now, and has to stay so for a moment.", "충족했습니다. 잠시 그대로 유지되어야 합니다.";

@@ -1,8 +1,9 @@
 //! Takes up the lesson that was open when the cluster last ran.
 //!
 //! The engine starts before the API server does, so it first waits until that answers: an answer
-//! that fails for now is not taken for a state that is gone. Nothing is set up here. A lesson that
-//! was never set up to its end is left closed, and the learner opens it.
+//! that fails for now is not taken for a state that is gone. Nothing is set up here but the step of
+//! a jump that was cut off. A lesson that was never set up to its end is left closed, and the
+//! learner opens it.
 
 use super::Actor;
 use super::steps::Remake;

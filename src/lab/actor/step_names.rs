@@ -6,7 +6,7 @@ use crate::words::{self, Word};
 /// `LESSON#STEP`, `TRACK/LESSON` or a step of the open lesson: the lesson, and the step.
 pub(super) fn parts(word: &str) -> (Option<&str>, &str) {
     match word.split_once('#') {
-        Some((lesson, step)) => (Some(lesson), step),
+        Some((lesson, step)) => (Some(lesson).filter(|lesson| !lesson.is_empty()), step),
         None if word.contains('/') => (Some(word), "1"),
         None => (None, word),
     }

@@ -112,6 +112,10 @@ impl Actor {
     /// first. `plan`: of the way back that the learner has agreed to; null: any.
     pub(super) async fn goto(&mut self, word: &str, plan: &Value, lang: &str) -> Result<(), String> {
         let (lesson, step) = parts(word);
+        // Before a setup is played.
+        if let Some(lesson) = lesson.and_then(|id| self.engine.library.find(id, self.track().as_deref())) {
+            named(lesson, step, lang)?;
+        }
         self.open_named(lesson, lang).await?;
         let (lesson, from) = self.opened(lang)?;
         let to = named(&lesson, step, lang)?;

@@ -33,7 +33,7 @@ impl Engine {
             let truths = judge::truths(&step.checks, &facts, &open.memory);
             let asked = facts.oldest_used(|probe| self.observer.answers.asked(probe));
             open.outcome = judge::judge(&step.checks, step.hold, &truths, &mut open.memory, now);
-            open.outcome.unmet = judge::first_missing(&step.checks, &facts, &open.outcome);
+            judge::tell_missing(&step.checks, &facts, &mut open.outcome);
             open.outcome.green &= !is_single_look(step, asked, open.memory.since);
             let noted = self.progress.step(&lesson.id, &step.id);
             open.outcome.green &= step.answer.is_none() || noted.is_right;

@@ -20,9 +20,20 @@ pub(super) enum Failure {
     Other,
 }
 
-/// What `wget` (GNU's and busybox's), `curl` and `nc` say on standard error, in small letters.
+/// What `wget` (GNU's and busybox's), `curl` and `nc` say on standard error, in small letters. Of
+/// an unknown name also what the resolvers of glibc and musl have to say (`gai_strerror`).
 const SAID: [(Failure, &[&str]); 3] = [
-    (Failure::Name, &["bad address", "could not resolve", "unable to resolve", "name or service not known"]),
+    (
+        Failure::Name,
+        &[
+            "bad address",
+            "could not resolve",
+            "unable to resolve",
+            "name or service not known",
+            "temporary failure in name resolution",
+            "name does not resolve",
+        ],
+    ),
     (Failure::Refused, &["connection refused"]),
     (Failure::Timeout, &["timed out"]),
 ];
@@ -84,6 +95,8 @@ mod tests {
             ("wget: can't connect to remote host (10.96.0.9): Connection refused\n", "refused"),
             ("wget: download timed out\n", "timeout"),
             ("wget: bad address 'web'\n", "name"),
+            ("nc: getaddrinfo for host \"web\" port 80: Temporary failure in name resolution\n", "name"),
+            ("nc: getaddrinfo for host \"web\" port 80: Name does not resolve\n", "name"),
             ("wget: server returned error: HTTP/1.1 404 Not Found\n", "other"),
             ("", "other"),
         ] {

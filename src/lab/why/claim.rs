@@ -9,6 +9,7 @@ use api::meta;
 use api::value::{at, list, text};
 use api::volumes::{NO_PROVISIONER, OLD_CLASS, is_default_class};
 use serde_json::Value;
+use std::cmp::Ordering;
 
 /// A claim that is not bound: what is it waiting for?
 pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
@@ -41,8 +42,7 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
         (None, _) => {
             let is_default = |class: &&Value| is_default_class(|key| meta::annotation(class, key));
             let defaults = reader.facts.all("storageclasses").filter(is_default);
-            // Of several the newest is taken. Source: `volumeutil.GetDefaultClass`.
-            match defaults.max_by_key(|class| meta::time(class, "metadata.creationTimestamp")) {
+            match defaults.max_by(|a, b| precedence(a, b)) {
                 Some(class) => reader.line(out, Word::ClassToCome, &[meta::name(class)]),
                 None => reader.line(out, Word::NoClass, &[]),
             }
@@ -66,6 +66,13 @@ pub(super) fn claim(reader: &Reader, out: &mut Explanation, claim: &Value) {
     }
     alive(reader, out, "kube-controller-manager");
     last_warning(reader, out, claim);
+}
+
+/// Orders default classes, the one that is taken last: the newest, and of those that were made in
+/// the same second the first by name. Source: `volumeutil.GetDefaultClass`.
+fn precedence(a: &Value, b: &Value) -> Ordering {
+    let made = |class: &Value| meta::time(class, "metadata.creationTimestamp");
+    made(a).cmp(&made(b)).then_with(|| meta::name(b).cmp(meta::name(a)))
 }
 
 /// Its volume is made for the first pod that uses it: is there one, and is that one well?

@@ -125,7 +125,7 @@ impl Facts {
         named(all, namespace, name).or_else(|| named(all, "", name)).map(|object| &*object.json)
     }
 
-    /// Events about an object, by name.
+    /// Events about an object, which they name by its uid.
     pub(crate) fn events<'a>(&'a self, object: &'a Value) -> impl Iterator<Item = &'a Value> {
         self.all("events").filter(move |e| at(e, "involvedObject.uid").as_str() == Some(meta::uid(object)))
     }
@@ -211,12 +211,27 @@ fn asked(about: &[String], touched: &[String]) -> BTreeMap<String, Asked> {
         && !name.contains(['/', ':'])
     {
         // Of kinds that are not read as a rule, only objects of this name.
-        let named = ListParams::default().fields(&format!("metadata.name={name}"));
+        let named = ListParams::default().fields(&format!("metadata.name={}", escaped(name)));
         for kind in BARE.iter().filter_map(|plural| kind(plural)) {
             asked.entry(kind.qualified()).or_insert_with(|| (watch::resource(kind), named.clone()));
         }
     }
     asked
+}
+
+/// A value in a field selector: the selector's own signs have a backslash before them. Unescaped,
+/// the server would refuse to read it. Source: `fields.EscapeValue`.
+///
+/// Example: `why web,db` names the object `web,db`, which does not exist: `web\,db`.
+fn escaped(value: &str) -> String {
+    let mut text = String::new();
+    for c in value.chars() {
+        if matches!(c, '\\' | ',' | '=') {
+            text.push('\\');
+        }
+        text.push(c);
+    }
+    text
 }
 
 /// The key of a resource among the objects: the qualified plural, as lessons and labs have it. A
@@ -268,6 +283,12 @@ mod tests {
         assert_eq!(which(&bare, "statefulsets.apps").as_deref(), Some("metadata.name=web"));
         assert_eq!(which(&bare, "pods"), None);
         assert!(!asked(&["localhost:80".into()], &[]).contains_key("statefulsets.apps"), "a port");
+        for odd in ["web,db", "app=web", "a\\b"] {
+            let asked = asked(&[odd.to_string()], &[]);
+            let selector = asked["statefulsets.apps"].1.field_selector.clone().unwrap();
+            let read = api::fields::FieldSelector::parse(&selector, &[]).unwrap();
+            assert_eq!(read.name(), Some(odd), "{selector}");
+        }
     }
 
     /// kubectl prints `deployment.apps/web created`.

@@ -2,9 +2,8 @@
 //! it names, and the same line corrected.
 
 use super::facts::kind;
-use crate::lines::{Place, here_document, letters};
+use crate::lines::{Place, bare_words, first_command, here_document, letters};
 use api::kinds;
-use kubectl::flag::Kind;
 use kubectl::table::{self, Verb};
 use serde::{Deserialize, Serialize};
 
@@ -103,33 +102,7 @@ impl Command {
 
     /// The words that are no flags and no values of flags: the verb first.
     fn positional(&self) -> Vec<&str> {
-        // Before the verb only kubectl's own flags may stand.
-        let mut verb = table::root();
-        let mut found = Vec::new();
-        let mut words = self.words.iter();
-        while let Some(word) = words.next() {
-            if word == "--" {
-                break;
-            }
-            if word.len() > 1
-                && let Some(name) = word.strip_prefix('-')
-            {
-                let flag = match (name.strip_prefix('-'), name.chars().next()) {
-                    (Some(long), _) => verb.flag(long),
-                    (None, Some(letter)) if name.len() == 1 => verb.short_flag(letter),
-                    _ => None, // `-nshop`, `-it`, `-o=wide`: nothing follows
-                };
-                if flag.is_some_and(|f| f.kind != Kind::Bool && f.alone.is_empty()) {
-                    words.next();
-                }
-                continue;
-            }
-            if found.is_empty() {
-                verb = verb.child(word).unwrap_or(verb);
-            }
-            found.push(word.as_str());
-        }
-        found
+        bare_words(&self.words)
     }
 
     /// The first kind that it names and that does not exist; `known` tells of kinds that were added
@@ -213,17 +186,6 @@ fn joined(line: &str) -> String {
         last = Some(at);
     }
     text + &line[from..]
-}
-
-/// A line up to the first pipe or other sign of the shell that stands in no quotes. The number of a
-/// file before its redirection (`2>`) is the shell's, too.
-fn first_command(line: &str) -> &str {
-    let is_end = |c: char, place: Place| place == Place::Bare && matches!(c, '|' | ';' | '&' | '>' | '<');
-    let Some((end, sign, _)) = letters(line).find(|(_, c, place)| is_end(*c, *place)) else { return line };
-    let command = &line[..end];
-    let bare = command.trim_end_matches(|c: char| c.is_ascii_digit());
-    let is_files = matches!(sign, '>' | '<') && bare.ends_with(char::is_whitespace);
-    if is_files { bare } else { command }
 }
 
 /// Returns the commands of a line that run whether or not the earlier ones succeed: the parts of

@@ -70,6 +70,7 @@ texts! {
         NotSeen: "Its controller has not seen its newest version yet.", "컨트롤러가 최신 버전을 아직 확인하지 않았습니다.";
         InOrder: "A StatefulSet starts its pods one after the other: the next one waits until {} is ready.", "스테이트풀셋은 파드를 하나씩 차례로 시작합니다. {} 파드가 준비될 때까지 다음 파드는 기다립니다.";
         JobDone: "Nothing is wrong: the Job is complete. Pods that succeeded: {}.", "문제가 없습니다. 잡이 완료되었습니다. 성공한 파드: {}개";
+        JobSucceeds: "Nothing is wrong: the Job has succeeded, and the pods that still run for it are being ended. Pods that succeeded: {}.", "문제가 없습니다. 잡이 성공했고, 아직 실행 중인 파드를 종료하고 있습니다. 성공한 파드: {}개";
         JobFailed: "The Job has failed and makes no more pods, {}: {}", "잡이 실패했고 파드를 더 만들지 않습니다. {}: {}";
         Suspended: "The Job is suspended (spec.suspend), so it has no pods.", "잡이 일시 중지되어(spec.suspend) 파드가 없습니다.";
         NoParallelism: "Its parallelism is 0 (spec.parallelism), so it makes no pods until that number is raised.", "동시에 실행할 파드 수가 0이므로(spec.parallelism) 이 값을 올릴 때까지 파드를 만들지 않습니다.";

@@ -215,6 +215,11 @@ pub(super) fn job(reader: &Reader, out: &mut Explanation, job: &Value) {
         reader.fine(out, Word::JobDone, &[&done]);
         return;
     }
+    // Its last pods are ended before it is complete. Source: KEP-3998.
+    if condition("SuccessCriteriaMet").is_some() {
+        reader.fine(out, Word::JobSucceeds, &[&done]);
+        return;
+    }
     let pods = reader.facts.owned("pods", job);
     // The pods are still ending when the target is set.
     if let Some(failed) = condition("Failed").or_else(|| condition("FailureTarget")) {

@@ -302,7 +302,7 @@ pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
     let (met, all) = (view.met().to_string(), view.checks.len());
     let named = view.missing().and_then(|at| view.checks.get(at)).map(|check| &check.that);
     let is_asked = view.answer.as_ref().is_some_and(|answer| answer.state != Judged::Right);
-    match (named.or(view.not_yet.as_ref()), all, view.met()) {
+    let counted = match (named.or(view.not_yet.as_ref()), all, view.met()) {
         // Time alone does not end the step.
         (None, ..) if is_asked => lang.say(Say::LessonHoldsAsks, &[]),
         (None, 1, _) => lang.say(Say::LessonHoldsOne, &[]),
@@ -310,6 +310,11 @@ pub(crate) fn missing(lang: Lang, view: &LessonView) -> String {
         (Some(that), 0 | 1, _) => lang.say(Say::LessonNotYet, &[that]),
         (Some(that), all, 1) => lang.say(Say::LessonMetOne, &[&met, &all.to_string(), that]),
         (Some(that), all, _) => lang.say(Say::LessonMet, &[&met, &all.to_string(), that]),
+    };
+    // They may be met already: a learner who counts must not look for a cause.
+    match view.unasked {
+        0 => counted,
+        unasked => lang.say(Say::LessonUnasked, &[&counted, &unasked.to_string()]),
     }
 }
 

@@ -146,6 +146,9 @@ fn conditions_are_counted_and_the_missing_one_is_named() {
     more[2].state = Verdict::Met;
     let more = LessonView { checks: more, unmet: Some(1), ..view() };
     assert!(told(Lang::En, &more).contains("2 of 3 conditions are met; not yet: it answers"));
+    let waits = LessonView { unasked: 1, ..open.clone() };
+    assert!(missing(Lang::En, &waits).ends_with("not yet: it is listed (not looked at yet: 1)"));
+    assert!(missing(Lang::Ko, &waits).ends_with("it is listed (아직 확인하지 않은 조건: 1개)"));
     // An engine that has not judged yet names none.
     let fresh = LessonView { checks: all, ..view() };
     assert!(missing(Lang::En, &fresh).ends_with("not yet: it answers"), "what holds is not missing");

@@ -190,11 +190,11 @@ impl Actor {
         if id.is_some() && self.refuse_other_cluster(&lesson, lang).is_err() {
             return Ok(()); // it is not gone to
         }
+        let Ok(to) = step_names::named(&lesson, step, lang) else { return Ok(()) };
         let is_open = self.engine.open.as_ref().is_some_and(|open| open.lesson.id == lesson.id);
         if let Some(id) = id.filter(|_| !is_open) {
             self.cost_of_opening(id, cost).await?;
         }
-        let Ok(to) = step_names::named(&lesson, step, lang) else { return Ok(()) };
         // With its setup a lesson begins anew: no step has a beginning that could be gone back to.
         let begins = !is_open && self.wants_setup(&lesson.id);
         let since = match begins {

@@ -30,3 +30,20 @@ async fn a_jump_is_answered_when_the_watches_have_told_what_went_back() {
     assert!(matches!(answer.try_recv(), Ok(Reply::Ok(_))));
     crew.kill();
 }
+
+#[tokio::test]
+async fn a_jump_to_a_step_that_does_not_exist_sets_up_no_lesson() {
+    assert_eq!(step_names::parts("#3"), (None, "3"), "of the open lesson");
+    let dir = tempfile::tempdir().unwrap();
+    let sitting = Sitting::begin(dir.path(), no_past()).await;
+    let step = || format!("{WITH_SETUP}#99");
+    for agreed in [Some(vec![]), None] {
+        let goto = Ask::Sure { ask: Box::new(Ask::Goto { step: step() }), agreed };
+        let told = sitting.answer("en", goto).await.unwrap_err();
+        assert!(told.contains("has no step 99"), "{told}");
+    }
+    let cost = Ask::Cost { of: Box::new(Ask::Goto { step: step() }) };
+    assert_eq!(sitting.answer("en", cost).await.unwrap(), json!([]));
+    assert_eq!(sitting.answer("en", Ask::Show).await.unwrap()["id"], "");
+    sitting.crew.kill();
+}

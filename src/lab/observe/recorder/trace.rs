@@ -14,6 +14,7 @@ const TRACE_MAX: usize = 10_000;
 /// their bound the oldest go.
 const PEOPLES_MAX: usize = 2_000;
 const CAUSED_MAX: usize = 4_000;
+
 impl Recorder {
     /// Adds a hop to the trace, and makes room if there is none.
     pub(super) fn keep_hop(&mut self, record: &Record, asked: bool, told: Value) {

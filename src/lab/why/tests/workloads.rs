@@ -127,6 +127,10 @@ fn a_job_says_how_it_ended_or_what_it_waits_for() {
     let told = ask(&facts(&[job(json!({}), ended("Failed"))], &Tap::new()), &["job/sum"]);
     assert!(told.problem && told.lines[0].contains("BackoffLimitExceeded: Job has reached"), "{told:?}");
     assert!(!ask(&facts(&[job(json!({}), ended("Complete"))], &Tap::new()), &["job/sum"]).problem);
+    let mut ending = owned("sum", "sum-2", json!({"phase": "Running"}));
+    ending["metadata"]["deletionTimestamp"] = "2026-11-25T01:00:00Z".into();
+    let policy = [job(json!({}), ended("SuccessCriteriaMet")), ("pods", ending)];
+    assert!(!ask(&facts(&policy, &Tap::new()), &["job/sum"]).problem, "a pod that is ended with it");
     let told = ask(&facts(&[job(json!({"suspend": true}), json!({}))], &Tap::new()), &["sum"]);
     assert!(told.problem && told.lines[0].contains("suspended"), "{told:?}");
     let told = ask(&facts(&[job(json!({"parallelism": 0}), json!({}))], &Tap::new()), &["sum"]);
@@ -180,6 +184,17 @@ fn a_claim_without_a_volume_is_a_problem_whatever_its_class() {
     ] {
         let told = ask(&facts(&objects, &Tap::new()), &["pvc/data"]);
         assert!(told.problem && told.lines.join(" ").contains(says), "{says}: {told:?}");
+    }
+    // Of two that one manifest has made the first by name is taken.
+    let default = |name: &str, made: &str| {
+        let notes = json!({"storageclass.kubernetes.io/is-default-class": "true"});
+        let metadata = json!({"name": name, "creationTimestamp": made, "annotations": notes});
+        ("storageclasses", json!({ "metadata": metadata }))
+    };
+    for (time_of_last, taken) in [("2026-11-25T01:00:00Z", "fast"), ("2026-11-25T01:00:01Z", "slow")] {
+        let two = [default("fast", "2026-11-25T01:00:00Z"), default("slow", time_of_last)];
+        let said = ask(&facts(&[&two[..], &[claim(json!({}))]].concat(), &Tap::new()), &["pvc/data"]);
+        assert!(said.lines.join(" ").contains(&format!("the default one, {taken}.")), "{said:?}");
     }
     // A pod uses it, so that pod is what has to be looked at.
     let mut user = owned("x", "web-1", no_image());
