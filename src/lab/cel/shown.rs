@@ -32,8 +32,11 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
     let is_table = at(request, "table") == Some(&Value::Bool(true));
     let has_column = |wide: bool| has_column(str_field(object, "kind"), column, wide);
     match str_field(request, "command") {
-        // It prints all of an object that people look for, in its own words.
-        "kubectl describe" => true,
+        // It prints all of an object that people look for, in its own words. Of what it looks up
+        // beside that, it prints the events; of a node's pods, say, neither address nor restarts.
+        "kubectl describe" => {
+            str_field(object, "kind") == "Event" || at(request, "aside") != Some(&Value::Bool(true))
+        }
         // A table has all columns on its way; which of them another client prints is not known.
         "" => !is_table || has_column(true),
         "kubectl get" if at(request, "output_known") != Some(&Value::Bool(true)) => {
@@ -313,6 +316,15 @@ mod tests {
         assert!(shown("get", "jsonpath={.status.podIP}"), "one pod by its name");
         assert!(shown("get", "jsonpath={.items[*].status.podIP}"), "two of them");
         assert!(!shown("get", "jsonpath={.metadata.name} .status.podIP"));
+    }
+
+    #[test]
+    fn of_what_describe_looks_up_besides_only_events_are_shown() {
+        let request = value::with(&asked("kubectl describe", false, Some("")), "aside", Value::Bool(true));
+        assert!(!shows(&request, &pod(), "IP", "status.podIP"));
+        let event = value::of_json(&json!({"kind": "Event", "metadata": {"namespace": "d", "name": "e"}}));
+        let request = value::with(&request, "object", value::text("Event/d/*"));
+        assert!(shows(&request, &event, "Message", "message"));
     }
 
     #[test]
