@@ -152,6 +152,7 @@ const SO: &[&str] = &[
     "first-voyage/02#missing only-list",
     "first-voyage/03#all one-room",
     "first-voyage/04#inside other-pod",
+    "first-voyage/05#describe expired",
     "first-voyage/05#describe verb",
     "first-voyage/05#chain pods-only",
     "first-voyage/06#scale anew",
