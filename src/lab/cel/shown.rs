@@ -32,10 +32,9 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
     let is_table = at(request, "table") == Some(&Value::Bool(true));
     let has_column = |wide: bool| has_column(str_field(object, "kind"), column, wide);
     match str_field(request, "command") {
-        // It prints all of an object that people look for, in its own words. Of what it looks up
-        // beside that, it prints the events; of a node's pods, say, neither address nor restarts.
+        // It prints all of an object that people look for, in its own words.
         "kubectl describe" => {
-            str_field(object, "kind") == "Event" || at(request, "aside") != Some(&Value::Bool(true))
+            at(request, "aside") != Some(&Value::Bool(true)) || shows_aside(request, object, column)
         }
         // A table has all columns on its way; which of them another client prints is not known.
         "" => !is_table || has_column(true),
@@ -47,6 +46,20 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
             "wide" if is_table => has_column(true),
             output => prints(output, object, path, listing(request)),
         },
+        _ => false,
+    }
+}
+
+/// Does a description show the field of an object that was only looked up beside what it describes?
+/// Events are printed whole. Of a node's pods there are the names and ages, and neither addresses
+/// nor restarts; the pods of a ReplicaSet are counted.
+fn shows_aside(request: &Value, object: &Value, column: &str) -> bool {
+    match str_field(object, "kind") {
+        "Event" => true,
+        "Pod" => {
+            str_field(request, "fields").contains("spec.nodeName=")
+                && matches!(column, "Name" | "Node" | "Age")
+        }
         _ => false,
     }
 }
@@ -319,9 +332,16 @@ mod tests {
     }
 
     #[test]
-    fn of_what_describe_looks_up_besides_only_events_are_shown() {
+    fn of_what_describe_looks_up_besides_only_that_is_shown_which_it_prints() {
         let request = value::with(&asked("kubectl describe", false, Some("")), "aside", Value::Bool(true));
-        assert!(!shows(&request, &pod(), "IP", "status.podIP"));
+        assert!(!shows(&request, &pod(), "Name", "metadata.name"), "a ReplicaSet's");
+        let on_node = value::with(&request, "fields", value::text("spec.nodeName=n1,status.phase!=Failed"));
+        let of_node = value::of_json(&json!({
+            "kind": "Pod", "metadata": {"namespace": "d", "name": "web"}, "spec": {"nodeName": "n1"},
+        }));
+        let shown = |column: &str| shows(&on_node, &of_node, column, "");
+        assert!(shown("Name") && shown("Node") && shown("Age"));
+        assert!(!shown("IP") && !shown("Restarts"));
         let event = value::of_json(&json!({"kind": "Event", "metadata": {"namespace": "d", "name": "e"}}));
         let request = value::with(&request, "object", value::text("Event/d/*"));
         assert!(shows(&request, &event, "Message", "message"));
