@@ -334,14 +334,15 @@ mod tests {
     #[test]
     fn of_what_describe_looks_up_besides_only_that_is_shown_which_it_prints() {
         let request = value::with(&asked("kubectl describe", false, Some("")), "aside", Value::Bool(true));
-        assert!(!shows(&request, &pod(), "Name", "metadata.name"), "a ReplicaSet's");
+        assert!(!covers(&request, &pod()), "a ReplicaSet's pods are counted");
+        assert!(!shows(&request, &pod(), "Name", "metadata.name"));
         let on_node = value::with(&request, "fields", value::text("spec.nodeName=n1,status.phase!=Failed"));
         let of_node = value::of_json(&json!({
             "kind": "Pod", "metadata": {"namespace": "d", "name": "web"}, "spec": {"nodeName": "n1"},
         }));
         let shown = |column: &str| shows(&on_node, &of_node, column, "");
         assert!(shown("Name") && shown("Node") && shown("Age"));
-        assert!(!shown("IP") && !shown("Restarts"));
+        assert!(covers(&on_node, &of_node) && !shown("IP") && !shown("Restarts"));
         let event = value::of_json(&json!({"kind": "Event", "metadata": {"namespace": "d", "name": "e"}}));
         let request = value::with(&request, "object", value::text("Event/d/*"));
         assert!(shows(&request, &event, "Message", "message"));
