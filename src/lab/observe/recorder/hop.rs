@@ -118,9 +118,11 @@ impl Recorder {
     /// for their requests of CPU and memory. `kubectl describe pods,services -l app=web` lists both
     /// kinds by `app=web`, and the EndpointSlices of each Service by the Service's name.
     fn is_aside(&self, request: &Request, selector: &str) -> bool {
-        let first = || self.described.iter().rfind(|(session, _)| *session == request.session);
-        let is_list = request.verb == "list" && request.command == DESCRIBE;
-        is_list && first().is_some_and(|(_, of_first)| of_first != selector)
+        if request.verb != "list" || request.command != DESCRIBE {
+            return false;
+        }
+        let first = self.described.iter().rfind(|(session, _)| *session == request.session);
+        first.is_some_and(|(_, of_first)| of_first != selector)
     }
 }
 
