@@ -8,7 +8,7 @@ use cel::Value;
 
 /// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
 /// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
-/// begin so.
+/// begin so, and of pods that it lists to count them, as those of a ReplicaSet, none.
 pub(crate) fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };
@@ -25,6 +25,10 @@ pub(crate) fn covers(request: &Value, object: &Value) -> bool {
         return false;
     }
     let (labels, fields) = (str_field(request, "labels"), str_field(request, "fields"));
+    let is_aside = at(request, "aside") == Some(&Value::Bool(true));
+    if is_aside && kind == "Pod" && fields.is_empty() {
+        return false;
+    }
     if labels.is_empty() && fields.is_empty() {
         return true;
     }

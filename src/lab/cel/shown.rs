@@ -33,7 +33,9 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
     let has_column = |wide: bool| has_column(str_field(object, "kind"), column, wide);
     match str_field(request, "command") {
         // It prints all of an object that people look for, in its own words.
-        "kubectl describe" => true,
+        "kubectl describe" => {
+            at(request, "aside") != Some(&Value::Bool(true)) || shows_aside(request, object, column)
+        }
         // A table has all columns on its way; which of them another client prints is not known.
         "" => !is_table || has_column(true),
         "kubectl get" if at(request, "output_known") != Some(&Value::Bool(true)) => {
@@ -44,6 +46,20 @@ pub(super) fn shows(request: &Value, object: &Value, column: &str, path: &str) -
             "wide" if is_table => has_column(true),
             output => prints(output, object, path, listing(request)),
         },
+        _ => false,
+    }
+}
+
+/// Does a description show the field of an object that was only looked up beside what it describes?
+/// Events are printed whole. Of a node's pods there are the names and ages, and neither addresses
+/// nor restarts; the pods of a ReplicaSet are counted.
+fn shows_aside(request: &Value, object: &Value, column: &str) -> bool {
+    match str_field(object, "kind") {
+        "Event" => true,
+        "Pod" => {
+            str_field(request, "fields").contains("spec.nodeName=")
+                && matches!(column, "Name" | "Node" | "Age")
+        }
         _ => false,
     }
 }
@@ -313,6 +329,23 @@ mod tests {
         assert!(shown("get", "jsonpath={.status.podIP}"), "one pod by its name");
         assert!(shown("get", "jsonpath={.items[*].status.podIP}"), "two of them");
         assert!(!shown("get", "jsonpath={.metadata.name} .status.podIP"));
+    }
+
+    #[test]
+    fn of_what_describe_looks_up_besides_only_that_is_shown_which_it_prints() {
+        let request = value::with(&asked("kubectl describe", false, Some("")), "aside", Value::Bool(true));
+        assert!(!covers(&request, &pod()), "a ReplicaSet's pods are counted");
+        assert!(!shows(&request, &pod(), "Name", "metadata.name"));
+        let on_node = value::with(&request, "fields", value::text("spec.nodeName=n1,status.phase!=Failed"));
+        let of_node = value::of_json(&json!({
+            "kind": "Pod", "metadata": {"namespace": "d", "name": "web"}, "spec": {"nodeName": "n1"},
+        }));
+        let shown = |column: &str| shows(&on_node, &of_node, column, "");
+        assert!(shown("Name") && shown("Node") && shown("Age"));
+        assert!(covers(&on_node, &of_node) && !shown("IP") && !shown("Restarts"));
+        let event = value::of_json(&json!({"kind": "Event", "metadata": {"namespace": "d", "name": "e"}}));
+        let request = value::with(&request, "object", value::text("Event/d/*"));
+        assert!(shows(&request, &event, "Message", "message"));
     }
 
     #[test]

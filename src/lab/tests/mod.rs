@@ -152,6 +152,7 @@ const SO: &[&str] = &[
     "first-voyage/02#missing only-list",
     "first-voyage/03#all one-room",
     "first-voyage/04#inside other-pod",
+    "first-voyage/05#describe expired",
     "first-voyage/05#describe verb",
     "first-voyage/05#chain pods-only",
     "first-voyage/06#scale anew",
@@ -241,6 +242,23 @@ fn a_restart_of_the_cluster_ends_no_process_by_fault() {
         is_met(Some("kill kube-scheduler")) && is_met(Some("kill kube-scheduler/ropewalk-control-plane"))
     );
     assert!(!is_met(None) && !is_met(Some("kill kube-controller-manager")));
+}
+
+/// A stock kubectl joins the parts of a field selector in the order of a Go map: in any.
+#[test]
+fn the_events_of_a_description_are_asked_for_in_any_order() {
+    let library = Library::built_in();
+    let described = |fields: &str| {
+        let look = request("get", "Deployment/default/dpy-nginx", "kubectl describe", 200);
+        let events = request("list", "Event/default/*", "kubectl describe", 200);
+        let events = value::with(&events, "fields", value::text(fields));
+        is_met(&library, "first-voyage/05", "describe", 0, |facts| {
+            facts.trace = Arc::new(vec![look, events]);
+        })
+    };
+    let (name, kind) = ("involvedObject.name=dpy-nginx", "involvedObject.kind=Deployment");
+    assert!(described(&format!("{name},{kind}")) && described(&format!("{kind},{name}")));
+    assert!(!described(kind) && !described(&format!("{kind},{name}-65c6f7bc78")));
 }
 
 fn second(n: i64) -> jiff::Timestamp {

@@ -4,7 +4,7 @@
 //! "Pod/default/web"`, `user: "learner"` and `own: true`; the kubelet's end of the container is one
 //! with `component: "kubelet"`.
 
-use super::Recorder;
+use super::{DESCRIBE, Recorder};
 use crate::cel::value;
 use api::kinds;
 use cel::Value;
@@ -79,7 +79,7 @@ impl Recorder {
     }
 
     /// The fields that tell how something was looked at, and what was said of it.
-    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 14] {
+    fn looked_at(&self, record: &Record, request: Option<&Request>) -> [Field; 15] {
         // A list that is searched for a prefix shows a part of the kind, as one with a selector
         // does.
         let prefix = request.zip(record.object.as_ref()).map_or("", |(r, o)| self.prefix(r, o));
@@ -89,10 +89,12 @@ impl Recorder {
         };
         let unanswered = Answer::default();
         let answer = record.answer().unwrap_or(&unanswered);
+        let is_aside = request.is_some_and(|r| self.is_aside(r, &answer.selector));
         [
             ("table", Value::Bool(answer.table)),
             ("selector", value::text(&selector)),
             ("prefix", value::text(prefix)),
+            ("aside", Value::Bool(is_aside)),
             ("labels", value::text(&answer.labels)),
             ("fields", value::text(&answer.fields)),
             ("output", value::text(answer.output.as_deref().unwrap_or_default())),
@@ -107,6 +109,20 @@ impl Recorder {
             ("empty", Value::Bool(answer.empty)),
             ("message", value::text(&answer.message)),
         ]
+    }
+
+    /// Is this a list that a `kubectl describe` needs beside what it describes? Its selector is
+    /// another one than that of the command's first request.
+    ///
+    /// Example: `kubectl describe node n1` gets the node, and lists its pods by `spec.nodeName=n1`
+    /// for their requests of CPU and memory. `kubectl describe pods,services -l app=web` lists both
+    /// kinds by `app=web`, and the EndpointSlices of each Service by the Service's name.
+    fn is_aside(&self, request: &Request, selector: &str) -> bool {
+        if request.verb != "list" || request.command != DESCRIBE {
+            return false;
+        }
+        let first = self.described.iter().rfind(|(session, _)| *session == request.session);
+        first.is_some_and(|(_, of_first)| of_first != selector)
     }
 }
 

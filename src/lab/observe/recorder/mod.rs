@@ -74,6 +74,8 @@ pub(crate) struct Recorder {
     /// Names that a `kubectl describe` did not find, with its session, the resource and the
     /// namespace.
     misses: VecDeque<(String, ObjectRef)>,
+    /// Sessions of `kubectl describe`, and the selectors of the first request of each.
+    described: VecDeque<(String, String)>,
 }
 
 impl Recorder {
@@ -96,6 +98,7 @@ impl Recorder {
         if record.answer().is_some() {
             self.attribute(record);
             self.note_miss(record);
+            self.note_described(record);
             if let Some(request) = record.request.as_ref().filter(|r| r.subresource == "exec" && r.code < 400)
             {
                 if self.execs.len() == REQUESTS_MAX {
@@ -176,6 +179,7 @@ impl Recorder {
         for record in kept[first.unwrap_or(kept.len())..].iter().filter(|record| record.seq <= taken) {
             self.note(record);
             self.note_miss(record);
+            self.note_described(record);
             self.tell(record, false);
         }
     }
@@ -205,6 +209,19 @@ impl Recorder {
                     == (&object.resource, &object.group, &object.namespace)
         };
         self.misses.iter().rfind(of_list).map_or("", |(_, missed)| missed.name.as_str())
+    }
+
+    /// Remembers with which selectors a `kubectl describe` has asked first: for what it describes.
+    fn note_described(&mut self, record: &Record) {
+        let (Some(request), Some(answer)) = (&record.request, record.answer()) else { return };
+        let is_one = request.command == DESCRIBE && !request.session.is_empty() && record.object.is_some();
+        if !is_one || self.described.iter().any(|(session, _)| *session == request.session) {
+            return;
+        }
+        if self.described.len() == REQUESTS_MAX {
+            self.described.pop_front();
+        }
+        self.described.push_back((request.session.clone(), answer.selector.clone()));
     }
 
     /// Remembers what a request wrote until its answer comes.

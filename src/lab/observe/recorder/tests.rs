@@ -197,6 +197,34 @@ fn a_list_that_describe_searches_for_a_prefix_is_no_look_at_the_rest() {
 }
 
 #[test]
+fn a_list_that_describe_needs_beside_what_it_describes_is_told_as_such() {
+    let tap = Tap::new().at("n", Component::ApiServer);
+    let asked = |session: &str, plural: &str, verb: &str, name: &str, selector: &str| {
+        let answer = Answer { selector: selector.into(), ..Answer::default() };
+        let mut answer = Record::new(Event::Answer(Box::new(answer))).object(plural, "", name);
+        answer.request = Some(Request {
+            user: "learner".into(),
+            verb: verb.into(),
+            session: session.into(),
+            command: "kubectl describe".into(),
+            code: 200,
+            ..Request::default()
+        });
+        tap.emit(answer);
+    };
+    asked("1", "nodes", "get", "n1", "");
+    asked("1", "pods", "list", "", "spec.nodeName=n1");
+    asked("2", "pods", "list", "", "app=web");
+    asked("2", "services", "list", "", "app=web");
+    asked("2", "endpointslices", "list", "", "kubernetes.io/service-name=web");
+    let mut recorder = Recorder::default();
+    tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
+    let is_aside = |t: &Value| value::at(t, "aside") == Some(&Value::Bool(true));
+    let told: Vec<bool> = recorder.trace.iter().map(is_aside).collect();
+    assert_eq!(told, [false, true, false, false, true]);
+}
+
+#[test]
 fn the_end_of_a_command_in_a_container_is_told_of_whoever_asked_for_it() {
     let tap = Tap::new().at("n", Component::Kubelet);
     for (id, user) in [("1", "learner"), ("2", "teacher")] {
