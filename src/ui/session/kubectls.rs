@@ -13,8 +13,8 @@ texts! {
 
 impl Session {
     /// Warns if a line makes an alias or a function that the prompt will not use, because lines
-    /// that begin with its name are kubectl's. Without the warning `alias k='kubectl -n shop'` would
-    /// seem to work, and `k delete pod web` would delete a pod of another namespace.
+    /// that begin with its name are kubectl's. Without the warning `alias k='kubectl -n shop'`
+    /// would seem to work, and `k delete pod web` would delete a pod of another namespace.
     pub(super) fn tell_what_is_kubectls(&self, text: &str) {
         if let Some(told) = self.what_is_kubectls(text) {
             eprintln!("{told}");

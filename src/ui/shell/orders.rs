@@ -11,9 +11,9 @@ use std::os::fd::AsFd;
 const PIECE: usize = 4096;
 
 impl Shell {
-    /// Writes an order, and reads meanwhile what the shell says. After `set -v` the shell repeats an
-    /// order while it reads it. Of one that is longer than both pipes the shell could not write the
-    /// rest, and this program could not either: a deadlock.
+    /// Writes an order, and reads meanwhile what the shell says. After `set -v` the shell repeats
+    /// an order while it reads it. Of one that is longer than both pipes the shell could not write
+    /// the rest, and this program could not either: a deadlock.
     ///
     /// # Errors
     /// Those of the pipe: `BrokenPipe` if the shell takes no orders any more.
