@@ -5,7 +5,7 @@ use super::text::Fault;
 use crate::broken_shell::ShellFault;
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -456,6 +456,19 @@ pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -
         let text = text.split(" at line ").next().unwrap_or_default().to_string();
         Fault { file: file.into(), line, what: nearest(&text).unwrap_or(text) }
     })
+}
+
+/// The lines, from 1, on which the keys of a file begin that stand at its left edge; of a key that
+/// stands twice, the first.
+pub(super) fn key_lines(yaml: &str) -> HashMap<&str, usize> {
+    let mut lines = HashMap::new();
+    for (at, line) in yaml.lines().enumerate() {
+        let is_key = !line.starts_with([' ', '\t', '-', '#']);
+        if let Some((key, _)) = line.split_once(':').filter(|_| is_key) {
+            lines.entry(key.trim_end().trim_matches(['"', '\''])).or_insert(at + 1);
+        }
+    }
+    lines
 }
 
 /// serde names the unknown field and all that would do; people want the one they meant.

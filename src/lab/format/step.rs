@@ -117,7 +117,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
     let is_one = checks.len() == 1;
     let checks = checks.into_iter().filter_map(|check| one_check(on, check, is_one)).collect();
     let predict = step.predict.map(|p| question(on, p));
-    let mut hints = Vec::new();
+    let (mut hints, mut ids) = (Vec::new(), BTreeSet::new());
     for (at, hint) in step.hints.into_iter().enumerate() {
         if let Some(what) = raw::odd_tier(hint.tier) {
             on.fault(&hint.say, what);
@@ -127,7 +127,7 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
             say.put(EN, template);
         }
         let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
-        if hints.iter().any(|h: &Hint| h.id == id) {
+        if !ids.insert(id.clone()) {
             on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
         }
         hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.condition(&w)), say });

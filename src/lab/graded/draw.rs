@@ -121,7 +121,11 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
 
 /// Can a value be called so, and stand as `{{key}}` in a text?
 pub(crate) fn is_name(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !word.is_empty() && word.chars().all(is_of_name)
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 /// A text with every `{{key}}` replaced; other braces stay.
@@ -132,13 +136,16 @@ pub fn fill(text: &str, variant: &Map<String, Value>) -> Result<String, String> 
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("{{") {
         let inside = &rest[start + 2..];
-        let word = inside.find("}}").map(|end| inside[..end].trim());
-        match word.filter(|word| is_name(word)) {
-            Some(key) => {
+        // Not up to the next two braces, which may be far away, each time.
+        let is_other = |c: char| !c.is_whitespace() && !is_of_name(c);
+        let (word, behind) = inside.split_at(inside.find(is_other).unwrap_or(inside.len()));
+        let key = word.trim();
+        match behind.strip_prefix("}}").filter(|_| is_name(key)) {
+            Some(behind) => {
                 let known = variant.get(key).ok_or_else(|| key.to_string())?;
                 out.push_str(&rest[..start]);
                 out.push_str(&known.as_str().map_or_else(|| known.to_string(), String::from));
-                rest = &inside[inside.find("}}").unwrap_or_default() + 2..];
+                rest = behind;
             }
             // Two braces of something else, e.g. of JSON.
             None => {
@@ -210,6 +217,10 @@ mod tests {
         let all = derive(&drawn, &more).unwrap();
         assert_eq!(fill("{{app}}:{{count}} {{ bad }}", &all).unwrap(), "menu:3 x=menu");
         assert_eq!(fill("{\"a\":{\"{{app}}\":{}}}", &all).unwrap(), "{\"a\":{\"menu\":{}}}");
+        for other in ["{{", "{{app", "{{ a b }}", "{{a}b}}", "{{}}", "{{-app}}"] {
+            assert_eq!(fill(other, &all).as_deref(), Ok(other));
+        }
+        assert_eq!(fill("{{{{app}}}}", &all).as_deref(), Ok("{{menu}}"));
         assert_eq!(fill("{{ap}}", &all), Err("ap".into()));
         assert!(fits(Some("v.count > 2"), &all) && !fits(Some("v.count > 3"), &all) && fits(None, &all));
     }

@@ -6,6 +6,7 @@ use crate::format::{Text, raw};
 use crate::graded::read::lab::{Hint, Task};
 use crate::graded::read::written;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a task has to be true at grading, and how long the judge waits for it.
@@ -116,14 +117,14 @@ pub(super) fn check_wrong(all: &[written::Wrong], tasks: &[Task], weight: u64, o
 
 /// Compiles the hints. One without an id is called by its number.
 pub(super) fn hints(written: Vec<raw::Hint>, sample: &Map<String, Value>, on: &mut On<'_>) -> Vec<Hint> {
-    let mut hints: Vec<Hint> = Vec::new();
+    let (mut hints, mut ids) = (Vec::new(), BTreeSet::new());
     for (at, hint) in written.into_iter().enumerate() {
         on.text(&hint.say, sample, true);
         if let Some(what) = raw::odd_tier(hint.tier) {
             on.fault(&hint.say, what);
         }
         let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
-        if hints.iter().any(|h| h.id == id) {
+        if !ids.insert(id.clone()) {
             on.fault_of("hints:", &id, format!("two hints are called {id:?}"));
         }
         let when = hint.when.and_then(|w| on.expr(&w, Use::Check));

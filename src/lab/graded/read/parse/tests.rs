@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::FAULTS_MAX;
 
 const LAB: &str = include_str!("../../../../../labs/broken-selector/lab.md");
 
@@ -70,6 +71,17 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
         read(LAB, &KOREAN.replace("{{app}}", "{{ap}}")).unwrap_err()[0]
             .starts_with("broken-selector/lab.ko.md:")
     );
+}
+
+#[test]
+fn of_very_many_faults_only_the_first_are_told() {
+    let mut on = On { text: "tasks:\n  - id: a\n", file: Path::new("lab.md"), faults: vec![] };
+    for n in 0..FAULTS_MAX {
+        on.fault("id: a", n.to_string());
+        on.fault_of("tasks:", "a", n.to_string());
+    }
+    assert_eq!(on.faults.len(), FAULTS_MAX);
+    assert!(on.faults.iter().all(|fault| fault.line == 2));
 }
 
 /// A lab, a task and a hint may have one name, or one may begin with another's.
