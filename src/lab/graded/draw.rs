@@ -128,7 +128,11 @@ fn is_of_name(c: char) -> bool {
     c.is_ascii_alphanumeric() || c == '_'
 }
 
-/// A text with every `{{key}}` replaced; other braces stay.
+/// Actions of a Go template that have no value: `-o go-template='{{range .items}}x{{end}}'`.
+const ACTIONS: [&str; 4] = ["break", "continue", "else", "end"];
+
+/// A text with every `{{key}}` replaced; other braces stay, and so does an action of a Go template
+/// after which no value is called.
 ///
 /// # Errors
 /// The first key that has no value.
@@ -140,7 +144,8 @@ pub fn fill(text: &str, variant: &Map<String, Value>) -> Result<String, String> 
         let is_other = |c: char| !c.is_whitespace() && !is_of_name(c);
         let (word, behind) = inside.split_at(inside.find(is_other).unwrap_or(inside.len()));
         let key = word.trim();
-        match behind.strip_prefix("}}").filter(|_| is_name(key)) {
+        let is_action = ACTIONS.contains(&key) && !variant.contains_key(key);
+        match behind.strip_prefix("}}").filter(|_| is_name(key) && !is_action) {
             Some(behind) => {
                 let known = variant.get(key).ok_or_else(|| key.to_string())?;
                 out.push_str(&rest[..start]);
@@ -221,6 +226,10 @@ mod tests {
             assert_eq!(fill(other, &all).as_deref(), Ok(other));
         }
         assert_eq!(fill("{{{{app}}}}", &all).as_deref(), Ok("{{menu}}"));
+        let template = "-l app={{app}} -o go-template='{{range .items}}{{.kind}}{{else}}none{{ end }}'";
+        assert_eq!(fill(template, &all), Ok(template.replace("{{app}}", "menu")));
+        let own = json!({"end": "quay"}).as_object().cloned().unwrap();
+        assert_eq!(fill("{{end}}", &own).as_deref(), Ok("quay"), "a value of this name");
         assert_eq!(fill("{{ap}}", &all), Err("ap".into()));
         assert!(fits(Some("v.count > 2"), &all) && !fits(Some("v.count > 3"), &all) && fits(None, &all));
     }

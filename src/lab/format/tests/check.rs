@@ -70,7 +70,7 @@ fn a_definition_is_used_or_refused_with_its_line() {
     tells(read("define:\n  web: 'redy(1)'\n", "    check: web\n"), 7, "did you mean \"ready\"?");
 }
 
-/// A stranger's file may have tens of thousands, and for the line of each the file is looked through.
+/// A stranger's file may have tens of thousands, and to find the line of one takes a look at all.
 #[test]
 fn of_very_many_faults_only_the_first_are_told() {
     let hints = "{tier: 9, say: x}, ".repeat(FAULTS_MAX + 100);
