@@ -136,9 +136,9 @@ impl Answer {
     }
 }
 
-/// The letters on the keys that give a character: a Korean keyboard layout gives others for the same
-/// keys, and an input method joins these to syllables. A key whose letter is none from a to h gives
-/// `?`, which is no choice.
+/// The letters on the keys that give a character: a Korean keyboard layout gives others for the
+/// same keys, and an input method joins these to syllables. A key whose letter is none from a to h
+/// gives `?`, which is no choice.
 ///
 /// Example: the key b gives `ㅠ`, and the keys a and b give `뮤`.
 fn latin(c: char) -> Vec<char> {
