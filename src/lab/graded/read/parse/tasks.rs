@@ -39,8 +39,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         let compiled =
             written.into_iter().filter_map(|(that, is)| Some((Text::new(&that), on.expr(&is, Use::Check)?)));
         let checks: Vec<(Text, Expr)> = compiled.collect();
+        let lost = task.lost.and_then(|lost| on.expr(&lost, Use::Check));
         for called in ["load", "shell"] {
-            if checks.iter().any(|(_, is)| is.calls(called)) {
+            if checks.iter().map(|(_, is)| is).chain(&lost).any(|is| is.calls(called)) {
                 let why = format!("task {:?} asks {called}(), which only a step of a lesson has", task.id);
                 on.fault_of(TASKS, &task.id, why);
             }
@@ -51,7 +52,7 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
             task: Text::new(&task.task),
             probe: task.probe,
             checks,
-            lost: task.lost.and_then(|lost| on.expr(&lost, Use::Check)),
+            lost,
             unmet: Text::new(&unmet),
             hold: task.hold.map_or(HOLD, |s| s.0),
             within: task.within.map_or(WITHIN, |s| s.0),

@@ -39,6 +39,8 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
         let told = broken(checked, &format!("    check: '{is}'"));
         assert!(told.contains(&format!("asks {called}, which only a step")), "{told}");
     }
+    let lost = broken(checked, &format!("    lost: 'load().failed > 0'\n{checked}"));
+    assert!(lost.contains("asks load(), which only a step"), "{lost}");
     for weight in ["4294967295", "10000"] {
         assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
     }
