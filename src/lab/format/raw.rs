@@ -406,6 +406,14 @@ pub(crate) fn odd_tier(tier: u8) -> Option<String> {
     (!known).then(|| format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {tier}"))
 }
 
+/// Hints or checks of one step, task or lab, at most: all of them may be evaluated at each change.
+const PARTS_MAX: usize = 100;
+
+/// What is wrong with the number of parts, if anything is.
+pub(crate) fn odd_number(parts: &str, number: usize) -> Option<String> {
+    (number > PARTS_MAX).then(|| format!("there may be {PARTS_MAX} {parts} at most, not {number}"))
+}
+
 /// `500ms`, `3s`, `2m`; at most an hour, which is longer than anybody waits before a screen.
 pub(crate) struct Span(pub Duration);
 

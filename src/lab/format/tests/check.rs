@@ -79,6 +79,19 @@ fn of_very_many_faults_only_the_first_are_told() {
     assert!(faults[0].starts_with("lesson.md:10: tiers are 1"), "{}", faults[0]);
 }
 
+/// All of them may be evaluated at each change of the cluster.
+#[test]
+fn a_step_has_a_bounded_number_of_checks_and_hints() {
+    let hints = |count: usize| {
+        let hints = "{tier: 1, say: x}, ".repeat(count);
+        read("", &format!("    check: 'true'\n    hints: [{hints}]\n"))
+    };
+    assert!(hints(100).is_ok());
+    tells(hints(101), 7, "100 hints at most, not 101");
+    let checks = "{that: A, is: 'true'}, ".repeat(101);
+    tells(read("", &format!("    check: [{checks}]\n")), 7, "100 checks at most, not 101");
+}
+
 #[test]
 fn what_repairs_a_lost_step_is_checked() {
     let lost = |repair: &str| format!("    check: 'true'\n    lost: {{when: 'false', say: Gone.{repair}}}\n");

@@ -29,6 +29,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         on.text(&task.task, sample, false);
         on.text(task.debrief.as_deref().unwrap_or_default(), sample, true);
         let written = sentences(&task.id, task.check, on);
+        if let Some(what) = raw::odd_number("checks", written.len()) {
+            on.fault_of(TASKS, &task.id, what);
+        }
         if written.is_empty() {
             on.fault_of(TASKS, &task.id, format!("task {:?} checks nothing", task.id));
         }
@@ -60,6 +63,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
             only_with: task.only_with,
             excludes: task.excludes,
         });
+    }
+    if let Some(what) = raw::odd_number("tasks", tasks.len()) {
+        on.fault(TASKS, what);
     }
     tasks
 }
@@ -130,6 +136,9 @@ pub(super) fn hints(written: Vec<raw::Hint>, sample: &Map<String, Value>, on: &m
         }
         let when = hint.when.and_then(|w| on.expr(&w, Use::Check));
         hints.push(Hint { id, tier: hint.tier, when, say: Text::new(&hint.say) });
+    }
+    if let Some(what) = raw::odd_number("hints", hints.len()) {
+        on.fault("hints:", what);
     }
     hints
 }

@@ -86,6 +86,18 @@ fn of_very_many_faults_only_the_first_are_told() {
     assert!(on.faults.iter().all(|fault| fault.line == 2));
 }
 
+#[test]
+fn a_lab_has_a_bounded_number_of_hints() {
+    let faults = |count: usize| {
+        let mut on = On { text: "hints:\n", file: Path::new("lab.md"), faults: vec![] };
+        let hint = |_| raw::Hint { id: None, tier: 1, when: None, say: "x".into() };
+        hints((0..count).map(hint).collect(), &Map::new(), &mut on);
+        on.faults.into_iter().map(|fault| fault.what).collect::<Vec<_>>()
+    };
+    assert!(faults(100).is_empty());
+    assert_eq!(faults(101), ["there may be 100 hints at most, not 101"]);
+}
+
 /// A lab, a task and a hint may have one name, or one may begin with another's.
 #[test]
 fn a_fault_of_a_task_is_told_on_the_line_of_its_id() {
