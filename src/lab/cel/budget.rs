@@ -26,8 +26,9 @@ pub(super) const STEPS_MAX: u64 = 1_000_000;
 /// Processor time of one evaluation. Some functions read everything that is known, so a step may be
 /// long.
 const TIME_MAX: Duration = Duration::from_secs(2);
-/// Steps between two looks at the clock.
-const LOOK: u64 = 64;
+/// Steps between two looks at the clock: few, because one may compare two values of
+/// [`WHOLE_MAX`].
+const LOOK: u64 = 8;
 const BYTES_OF_STEP: u64 = 64;
 /// Steps that all of one value may be worth: 2 000 000 numbers, or 128 MB of texts. Comparing two
 /// such values is one step, and takes some tenths of a second.

@@ -31,11 +31,13 @@ fn uid(object: &Value) -> Option<&Value> {
 fn restarts(pod: &Value) -> i64 {
     let of = |statuses: &str| -> i64 {
         match at(pod, statuses) {
-            Some(Value::List(all)) => all.iter().map(|status| value::int_field(status, "restartCount")).sum(),
+            Some(Value::List(all)) => {
+                all.iter().map(|status| value::int_field(status, "restartCount")).fold(0, i64::saturating_add)
+            }
             _ => 0,
         }
     };
-    of("status.containerStatuses") + of("status.initContainerStatuses")
+    of("status.containerStatuses").saturating_add(of("status.initContainerStatuses"))
 }
 
 /// Was a container of this pod started again since the step began? It is the same pod, or one that
@@ -154,6 +156,9 @@ mod tests {
         sidecar["status"]["initContainerStatuses"] = json!([{"restartCount": 1}]);
         assert_eq!(restarted(&[pod("a", "1", 2)], &[sidecar]), Some(true));
         assert_eq!(restarted(&[pod("a", "1", 2)], &[]), Some(false), "there is none");
+        let mut often = pod("a", "1", i64::MAX);
+        often["status"]["initContainerStatuses"] = json!([{"restartCount": 1}]);
+        assert_eq!(restarted(&[pod("a", "1", 2)], &[often]), Some(true));
     }
 
     #[test]

@@ -286,6 +286,9 @@ mod tests {
             ("echo -n world | etcdctl put foo", &["echo -n world", "etcdctl put foo"]),
             ("etcdctl put foo ''", &["etcdctl put foo "]),
             ("(a; b) &", &["a &", "b &"]),
+            ("a -f <(b c) -n d", &["b c", "a -f /dev/fd/63 -n d"]),
+            ("a <(b) <(c | d) >out", &["b", "c", "d", "a /dev/fd/63 /dev/fd/63"]),
+            ("a < <(b); c", &["b", "a", "c"]),
         ] {
             assert_eq!(told(line, 0), wanted, "{line}");
         }

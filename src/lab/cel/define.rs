@@ -301,6 +301,16 @@ mod tests {
         assert!(last.unwrap().to_string().contains("more than 5000 parts"));
     }
 
+    /// The parser calls itself for every bracket, and a pack is read on the stack of a task.
+    #[test]
+    fn a_deep_definition_has_a_stack_of_its_own() {
+        let source = format!("{}1{}", "(".repeat(90), ")".repeat(90));
+        // Less than a task has: on it the parser would end the whole process.
+        let small = std::thread::Builder::new().stack_size(1 << 20);
+        let added = small.spawn(move || Defines::default().add("deep", &source)).unwrap();
+        assert_eq!(added.join().unwrap(), Ok(()));
+    }
+
     #[test]
     fn a_call_that_stands_for_more_names_what_it_reads() {
         let none = Defines::default();

@@ -91,29 +91,7 @@ impl Expr {
         bound: &[(&str, Meaning)],
         defines: &Defines,
     ) -> Result<Expr, Error> {
-        if source.len() > LENGTH_MAX {
-            return Err(Error::Syntax(format!(
-                "an expression has at most {LENGTH_MAX} bytes, not {}",
-                source.len()
-            )));
-        }
-        // From the text: the parser calls itself, also for what is no expression in the end.
-        let levels = levels(source).map_err(Error::Syntax)?;
-        if levels > LEVELS_MAX {
-            return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
-        }
-        if levels <= SHALLOW {
-            return Expr::read(source, place, bound, defines);
-        }
-        std::thread::scope(|scope| {
-            let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
-            let reader = reader.spawn_scoped(scope, || Expr::read(source, place, bound, defines));
-            let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
-            match reader {
-                Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
-                Err(error) => failed(&error.to_string()),
-            }
-        })
+        on_reader(source, || Expr::read(source, place, bound, defines))
     }
 
     fn read(source: &str, place: Use, bound: &[(&str, Meaning)], defines: &Defines) -> Result<Expr, Error> {
@@ -126,8 +104,8 @@ impl Expr {
         for name in &seen.functions {
             let ours =
                 functions::TABLE.iter().any(|f| f.name == name) || BEAT_FUNCTIONS.contains(&name.as_str());
-            // Operators are functions with names that nobody can write.
-            let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
+            // Operators are functions with names that nobody can write: `_+_`, `!_`, `@in`.
+            let operator = !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '.'));
             if !ours && !operator && !standard().any(|known| known == name) {
                 return Err(Error::Unknown { name: name.clone(), near: near_name(name) });
             }
@@ -359,9 +337,12 @@ impl Expr {
         if self.compiled.whole_trace || self.asks(&[Asks::Trace]) {
             state.push(facts.trace_end());
         }
-        // Without the objects of the step's beginning, `before` reads the history.
-        let reads_history =
-            |f: &&str| *f == "history" || (change::OF_BEGINNING.contains(f) && facts.before.is_none());
+        // Without the objects of the step's beginning, `before` reads the history. Whether a selector
+        // fitted an object, `removes` reads there.
+        let reads_history = |f: &&str| {
+            matches!(*f, "history" | "removes")
+                || (change::OF_BEGINNING.contains(f) && facts.before.is_none())
+        };
         if self.compiled.functions.iter().any(reads_history) {
             state.push(facts.versions);
         }
@@ -370,6 +351,36 @@ impl Expr {
         state.extend([facts.lines.0, facts.lines.1, facts.answered]);
         Some(state)
     }
+}
+
+/// Reads a text on this thread, or on one with a larger stack if the text could nest too deep for
+/// this one.
+///
+/// # Errors
+/// The text is too long or too deep, or as of `read`.
+fn on_reader<T: Send>(source: &str, read: impl FnOnce() -> Result<T, Error> + Send) -> Result<T, Error> {
+    if source.len() > LENGTH_MAX {
+        return Err(Error::Syntax(format!(
+            "an expression has at most {LENGTH_MAX} bytes, not {}",
+            source.len()
+        )));
+    }
+    // From the text: the parser calls itself, also for what is no expression in the end.
+    let levels = levels(source).map_err(Error::Syntax)?;
+    if levels > LEVELS_MAX {
+        return Err(Error::Syntax(format!("more than {LEVELS_MAX} expressions stand inside each other")));
+    }
+    if levels <= SHALLOW {
+        return read();
+    }
+    std::thread::scope(|scope| {
+        let reader = std::thread::Builder::new().name("cel".into()).stack_size(STACK);
+        let failed = |why: &str| Err(Error::Syntax(format!("it cannot be read: {why}")));
+        match reader.spawn_scoped(scope, read) {
+            Ok(reader) => reader.join().unwrap_or_else(|_| failed("the parser gave up")),
+            Err(error) => failed(&error.to_string()),
+        }
+    })
 }
 
 /// Evaluates on this thread, or on one with a larger stack if `levels` nodes inside each other
@@ -415,7 +426,9 @@ impl Defines {
         if self.has_meaning(name) {
             return Err(Error::Define { name: name.into(), why: "this name has a meaning already" });
         }
-        Expr::compile_with(source, Use::Check, &[], self)?;
-        self.keep(name, source)
+        on_reader(source, || {
+            Expr::read(source, Use::Check, &[], self)?;
+            self.keep(name, source)
+        })
     }
 }

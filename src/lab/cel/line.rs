@@ -4,6 +4,9 @@
 use std::iter::Peekable;
 use std::str::Chars;
 
+/// The word by which a command is given the other end of `<(…)` or `>(…)`.
+const PIPE: &str = "/dev/fd/63";
+
 /// What stands between two commands.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Sign {
@@ -20,7 +23,7 @@ pub(super) enum Sign {
 #[derive(Debug)]
 pub(super) enum Part {
     Word(String),
-    /// The text of a `$(…)`, of backquotes, or of a subshell.
+    /// The text of a `$(…)`, of backquotes, of a subshell, or of a `<(…)`.
     Inner(String),
     Sign(Sign),
     /// A function's definition: what follows is not read.
@@ -33,8 +36,8 @@ struct Splitter<'a> {
     parts: Vec<Part>,
     /// The word that has begun.
     word: Option<String>,
-    /// The next word is the file of a redirection.
-    is_target: bool,
+    /// Redirections whose file is the next word: two of `< <(…)`.
+    redirections: usize,
     /// A here-document begins at the next line.
     has_document: bool,
 }
@@ -42,7 +45,7 @@ struct Splitter<'a> {
 /// Splits a line into words and signs. `None`: quotes or brackets are not closed.
 pub(super) fn split(line: &str) -> Option<Vec<Part>> {
     let chars = line.chars().peekable();
-    let mut line = Splitter { chars, parts: Vec::new(), word: None, is_target: false, has_document: false };
+    let mut line = Splitter { chars, parts: Vec::new(), word: None, redirections: 0, has_document: false };
     while let Some(c) = line.chars.next() {
         match c {
             '\n' if line.has_document => break,
@@ -57,6 +60,13 @@ pub(super) fn split(line: &str) -> Option<Vec<Part>> {
             '"' => line.double_quoted()?,
             '`' | '$' => line.inner(c)?,
             '#' if line.word.is_none() => while line.chars.next_if(|c| *c != '\n').is_some() {},
+            '(' if line.redirections > 0 && line.word.is_none() => {
+                let text = line.until_closed()?;
+                line.parts.push(Part::Inner(text));
+                line.redirections -= 1;
+                line.word = Some(PIPE.into());
+                line.end_word();
+            }
             '(' => {
                 line.end_word();
                 if matches!(line.parts.last(), Some(Part::Word(_))) {
@@ -85,8 +95,8 @@ impl Splitter<'_> {
 
     fn end_word(&mut self) {
         let Some(word) = self.word.take() else { return };
-        if self.is_target {
-            self.is_target = false;
+        if self.redirections > 0 {
+            self.redirections = 0;
         } else {
             self.parts.push(Part::Word(word));
         }
@@ -120,7 +130,7 @@ impl Splitter<'_> {
             self.chars.next_if_eq(&'-');
         }
         while self.chars.next_if(|c| matches!(c, '>' | '&' | '|')).is_some() {}
-        self.is_target = true;
+        self.redirections += 1;
     }
 
     /// Reads what runs inside a word: `$(…)` or backquotes. Another `$` is a letter like others.

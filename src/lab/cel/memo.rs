@@ -311,6 +311,31 @@ mod tests {
         assert!(told.as_ref().is_err_and(|why| why.starts_with(facts::UNKNOWN)), "{told:?}");
     }
 
+    /// The watch that tells of the pod begins after the request.
+    #[test]
+    fn what_a_selector_took_away_is_known_once_the_object_is() {
+        let expr = check("trace.exists(t, t.own && removes(t, 'Pod/default/web'))");
+        let fields = [("verb", "deletecollection"), ("object", "Pod/default/*"), ("labels", "app=web")];
+        let asked = fields
+            .into_iter()
+            .fold(record("learner", 200), |record, (name, to)| value::with(&record, name, text(to)));
+        let memo: Arc<Memo> = Arc::default();
+        let holds = |versions: Vec<Arc<Version>>| {
+            let key = ("pods".to_string(), "default".to_string(), "web".to_string());
+            expr.holds(&Arc::new(Facts {
+                trace: Arc::new(vec![asked.clone()]),
+                versions: versions.len() as u64,
+                history: Arc::new([(key, Arc::new(versions))].into()),
+                memo: memo.clone(),
+                ..Facts::default()
+            }))
+        };
+        let metadata = json!({"namespace": "default", "name": "web", "labels": {"app": "web"}});
+        let body = json!({"kind": "Pod", "metadata": metadata}).to_string().into();
+        let version = Arc::new(Version::new(1, None, "ADDED", body).numbered(1));
+        assert_eq!([holds(vec![]), holds(vec![version])], [false, true]);
+    }
+
     #[test]
     fn a_truth_is_forgotten_when_what_it_reads_changes() {
         let expr = check("requests('patch', 'Deployment').size() == 1 && ran.exists(r, r.code == 0)");

@@ -64,6 +64,10 @@ mod tests {
             Error::Unknown { name: "presnt".into(), near: Some("present") }
         );
         assert_eq!(
+            check("_present('Pod','default','a')").unwrap_err(),
+            Error::Unknown { name: "_present".into(), near: Some("present") }
+        );
+        assert_eq!(
             check("tracee.exists(t, t.code == 1)").unwrap_err().to_string(),
             "nothing here is called \"tracee\"; did you mean \"trace\"?"
         );

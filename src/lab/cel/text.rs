@@ -16,6 +16,9 @@ enum Part {
     Expr(Box<Expr>),
 }
 
+/// Expressions of one text, at most: each has a limit of its own, and all of them are evaluated.
+const EXPRS_MAX: usize = 30;
+
 /// A text with expressions in it, compiled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Template(Vec<Part>);
@@ -32,7 +35,7 @@ impl Template {
     /// Compiles a text whose expressions may use defined names.
     ///
     /// # Errors
-    /// An expression does not end or does not compile.
+    /// An expression does not end or does not compile, or there are too many.
     pub(crate) fn compile_with(
         text: &str,
         place: Use,
@@ -44,6 +47,10 @@ impl Template {
             let inside = &rest[start + 2..];
             let end = closing(inside)
                 .ok_or_else(|| Error::Syntax(format!("`${{` without its `}}` in {text:?}")))?;
+            // A text stands before each expression.
+            if parts.len() >= 2 * EXPRS_MAX {
+                return Err(Error::Syntax(format!("a text has at most {EXPRS_MAX} expressions")));
+            }
             parts.push(Part::Text(rest[..start].into()));
             parts.push(Part::Expr(Box::new(Expr::compile_with(&inside[..end], place, bound, defines)?)));
             rest = &inside[end + 1..];
@@ -112,5 +119,8 @@ mod tests {
         assert_eq!(render("none").as_deref(), Ok("none"));
         assert!(render("${c.field}").is_err());
         assert!(Template::compile("${c", Use::Hint, &[("c", Meaning::default())]).is_err());
+        let many = |count: usize| Template::compile(&"${1} ".repeat(count), Use::Hint, &[]);
+        assert_eq!(many(EXPRS_MAX).unwrap().exprs().count(), EXPRS_MAX);
+        assert!(many(EXPRS_MAX + 1).unwrap_err().to_string().contains("at most 30 expressions"));
     }
 }

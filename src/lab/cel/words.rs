@@ -102,6 +102,8 @@ fn is_filter(c: &ComprehensionExpr) -> bool {
 /// The field can never have this text.
 pub(super) fn compared(of: Records, field: &str, text: &str) -> Result<(), Error> {
     match (field, of) {
+        // `get(last(list), "verb", "") == ""` asks whether there is a record at all.
+        ("verb", _) if text.is_empty() => Ok(()),
         ("verb", Records::Trace) => verb(text),
         ("verb", Records::History) => one_of("version of history()", text, &VERSION_VERBS),
         ("component" | "by_component", Records::Trace) => component(text),
@@ -245,6 +247,8 @@ mod tests {
             "trace.map(t, t.detail).exists(d, d.verb == 'sail')",
             "[{'verb': 'sail'}].exists(x, x.verb == 'sail')",
             "trace.exists(t, t.component == '')",
+            "get(asked('get', 'Pod'), 'verb', '') == ''",
+            "get(last(history('Pod','d','a')), 'verb', '') != ''",
             // A lab's drawn values, and an object's labels.
             "v.component == 'web' || v.verb == 'escalate'",
             "l.component == 'web' || l.exists(x, x.verb == 'sail')",

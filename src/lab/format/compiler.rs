@@ -1,6 +1,6 @@
 //! Reads what stands in a lesson's file and can be wrong, and notes where it stands.
 
-use super::text::Fault;
+use super::text::{FAULTS_MAX, Fault};
 use crate::cel::facts::ANSWER;
 use crate::cel::{self, Defines, Expr, Meaning, Template, Use};
 use crate::{lines, playable};
@@ -83,6 +83,9 @@ impl<'a> Compiler<'a> {
 
     /// Notes that a step has the id of one before it.
     pub(super) fn double_step(&mut self, id: &str) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
         let lines: Vec<&str> = self.text.lines().collect();
         let second = step_ids(&lines).into_iter().filter(|(_, found)| *found == id).nth(1);
         let line = second.map_or_else(|| self.line(&format!("id: {id}")), |(at, _)| at + 1);
@@ -90,8 +93,11 @@ impl<'a> Compiler<'a> {
         self.faults.push(Fault { file: self.file.into(), line, what });
     }
 
-    /// Notes what is wrong with a text of the file.
+    /// Notes what is wrong with a text of the file, unless [`FAULTS_MAX`] faults are noted already.
     pub(super) fn fault(&mut self, near: &str, what: String) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
         let line = self.line(near);
         self.faults.push(Fault { file: self.file.into(), line, what });
     }

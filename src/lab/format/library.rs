@@ -211,7 +211,9 @@ impl Library {
             let read = match name {
                 "lesson.md" => parse(text, file, &others).map(|lesson| library.lessons.push(lesson)),
                 "_beats.yaml" => sentences::parse(text, file, &others).and_then(|beats| {
-                    let place = |name: &String| (file.clone(), pack::line_of(text, name));
+                    let lines = raw::key_lines(text);
+                    let line = |name: &String| lines.get(name.as_str()).copied().unwrap_or(1);
+                    let place = |name: &String| (file.clone(), line(name));
                     let places = beats.keys().map(|name| (name.clone(), place(name)));
                     let places: BTreeMap<_, _> = places.collect();
                     let doubles = library.add_sentences(beats, &places);

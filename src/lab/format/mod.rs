@@ -40,8 +40,8 @@ pub use question::{Answer, Form};
 pub(crate) use sentences::{Beat, Sentences};
 pub(crate) use step::checks;
 pub use terms::{Term, Terms};
-pub(crate) use text::OTHERS;
 pub use text::{EN, Fault, Text};
+pub(crate) use text::{FAULTS_MAX, OTHERS};
 pub use then::Then;
 pub use track::VIEWS;
 #[cfg(test)]

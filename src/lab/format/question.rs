@@ -110,8 +110,9 @@ impl Answer {
     /// `b a`, `b,a`, `ba`, and the same keys with a Korean keyboard layout on.
     fn letters_in(&self, written: &str) -> Result<Vec<String>, Odd> {
         let mut letters = Vec::new();
-        for c in written.chars().filter(|c| !c.is_whitespace() && !matches!(c, ',' | '>' | '-')) {
-            let letter = latin(c).to_string();
+        let meant = written.chars().filter(|c| !c.is_whitespace() && !matches!(c, ',' | '>' | '-'));
+        for c in meant.flat_map(latin) {
+            let letter = c.to_string();
             if !self.cards.iter().any(|(known, _)| *known == letter) {
                 return Err(Odd::NoLetter);
             }
@@ -135,17 +136,35 @@ impl Answer {
     }
 }
 
-/// The key's letter: a Korean keyboard layout gives another one for the same key.
-fn latin(c: char) -> char {
+/// The letters on the keys that give a character: a Korean keyboard layout gives others for the
+/// same keys, and an input method joins these to syllables. A key whose letter is none from a to h
+/// gives `?`, which is no choice.
+///
+/// Example: the key b gives `ㅠ`, and the keys a and b give `뮤`.
+fn latin(c: char) -> Vec<char> {
+    // By the first consonant of a syllable, its vowel, and what ends it (Unicode, 3.12).
+    const FIRST: &[u8; 19] = b"???eefa????d??c???g";
+    const VOWEL: &[u8; 21] = b"????????h????????b???";
+    const LAST: [&str; 28] = [
+        "", "?", "?", "?", "?", "?", "?", "e", "f", "?", "fa", "?", "?", "?", "?", "fg", "a", "?", "?", "?",
+        "?", "d", "?", "c", "?", "?", "?", "g",
+    ];
     match c {
-        'ㅁ' => 'a',
-        'ㅠ' => 'b',
-        'ㅊ' => 'c',
-        'ㅇ' => 'd',
-        'ㄷ' | 'ㄸ' => 'e',
-        'ㄹ' => 'f',
-        'ㅎ' => 'g',
-        'ㅗ' => 'h',
-        c => c.to_ascii_lowercase(),
+        '가'..='힣' => {
+            let n = c as usize - '가' as usize;
+            let (first, vowel) = (FIRST[n / 588], VOWEL[n % 588 / 28]);
+            [first, vowel].map(char::from).into_iter().chain(LAST[n % 28].chars()).collect()
+        }
+        'ㅁ' => vec!['a'],
+        'ㅠ' => vec!['b'],
+        'ㅊ' => vec!['c'],
+        'ㅇ' => vec!['d'],
+        'ㄷ' | 'ㄸ' => vec!['e'],
+        'ㄹ' => vec!['f'],
+        'ㅎ' => vec!['g'],
+        'ㅗ' => vec!['h'],
+        'ㄻ' => vec!['f', 'a'],
+        'ㅀ' => vec!['f', 'g'],
+        c => vec![c.to_ascii_lowercase()],
     }
 }

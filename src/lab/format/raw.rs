@@ -5,7 +5,7 @@ use super::text::Fault;
 use crate::broken_shell::ShellFault;
 use serde::de::{self, DeserializeOwned, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 use std::time::Duration;
@@ -406,6 +406,14 @@ pub(crate) fn odd_tier(tier: u8) -> Option<String> {
     (!known).then(|| format!("tiers are 1 where to look, 2 what is wrong, 3 the command; not {tier}"))
 }
 
+/// Hints or checks of one step, task or lab, at most: all of them may be evaluated at each change.
+const PARTS_MAX: usize = 100;
+
+/// What is wrong with the number of parts, if anything is.
+pub(crate) fn odd_number(parts: &str, number: usize) -> Option<String> {
+    (number > PARTS_MAX).then(|| format!("there may be {PARTS_MAX} {parts} at most, not {number}"))
+}
+
 /// `500ms`, `3s`, `2m`; at most an hour, which is longer than anybody waits before a screen.
 pub(crate) struct Span(pub Duration);
 
@@ -456,6 +464,19 @@ pub(crate) fn read<T: DeserializeOwned>(yaml: &str, file: &Path, first: usize) -
         let text = text.split(" at line ").next().unwrap_or_default().to_string();
         Fault { file: file.into(), line, what: nearest(&text).unwrap_or(text) }
     })
+}
+
+/// The lines, from 1, on which the keys of a file begin that stand at its left edge; of a key that
+/// stands twice, the first.
+pub(super) fn key_lines(yaml: &str) -> HashMap<&str, usize> {
+    let mut lines = HashMap::new();
+    for (at, line) in yaml.lines().enumerate() {
+        let is_key = !line.starts_with([' ', '\t', '-', '#']);
+        if let Some((key, _)) = line.split_once(':').filter(|_| is_key) {
+            lines.entry(key.trim_end().trim_matches(['"', '\''])).or_insert(at + 1);
+        }
+    }
+    lines
 }
 
 /// serde names the unknown field and all that would do; people want the one they meant.

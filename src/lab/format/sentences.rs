@@ -46,11 +46,11 @@ pub(super) fn parse(
 ) -> Result<Sentences, Vec<Fault>> {
     let raw: BTreeMap<String, raw::Beat> = raw::read(text, file, 1).map_err(|f| vec![f])?;
     let mut faults = Vec::new();
-    let mut beats = Sentences::new();
+    let (mut beats, lines) = (Sentences::new(), raw::key_lines(text));
     for (name, raw) in raw {
-        let mut fault = |what: String| {
-            faults.push(Fault { file: file.into(), line: line(text, &name), what: format!("{name}: {what}") })
-        };
+        let line = lines.get(name.as_str()).copied().unwrap_or(1);
+        let mut fault =
+            |what: String| faults.push(Fault { file: file.into(), line, what: format!("{name}: {what}") });
         let (mut with, mut unread): (Vec<(String, Expr)>, Vec<String>) = (vec![], vec![]);
         for (variable, source) in raw.with {
             let source = source.as_str().unwrap_or_default();
@@ -86,14 +86,14 @@ fn translate(beats: &mut Sentences, lang: &str, text: &str, file: &Path) -> Vec<
         Ok(words) => words,
         Err(fault) => return vec![fault],
     };
-    let mut faults = Vec::new();
+    let (mut faults, lines) = (Vec::new(), raw::key_lines(text));
     for name in beats.keys().filter(|n| !words.contains_key(*n)) {
         faults.push(Fault { file: file.into(), line: 1, what: format!("the beat {name:?} is missing") });
     }
     for (name, say) in &words {
-        let mut fault = |what: String| {
-            faults.push(Fault { file: file.into(), line: line(text, name), what: format!("{name}: {what}") })
-        };
+        let line = lines.get(name.as_str()).copied().unwrap_or(1);
+        let mut fault =
+            |what: String| faults.push(Fault { file: file.into(), line, what: format!("{name}: {what}") });
         let Some(beat) = beats.get_mut(name) else {
             fault("there is no such beat in English".into());
             continue;
@@ -106,14 +106,17 @@ fn translate(beats: &mut Sentences, lang: &str, text: &str, file: &Path) -> Vec<
     faults
 }
 
-/// The line on which a beat begins.
-fn line(text: &str, name: &str) -> usize {
-    text.lines().position(|l| l.starts_with(&format!("{name}:"))).map_or(1, |n| n + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_beat_is_told_on_the_line_of_its_key() {
+        let text = "# a: 0\na:\n  say: A.\n  b: x\n\"b\" :\n  say: B.\na: {say: Again.}\n- c: d\n";
+        let lines = raw::key_lines(text);
+        let of = |key: &str| lines.get(key).copied();
+        assert_eq!([of("a"), of("b"), of("say"), of("c")], [Some(2), Some(5), None, None]);
+    }
 
     #[test]
     fn sentences_are_read_in_both_languages_and_slips_are_told() {

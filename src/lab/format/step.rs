@@ -114,10 +114,10 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
     if checks.is_empty() && !on.has_answer {
         on.fault(&format!("id: {}", step.id), format!("step {:?} checks nothing", step.id));
     }
-    let is_one = checks.len() == 1;
+    let (is_one, numbers) = (checks.len() == 1, [("checks", checks.len()), ("hints", step.hints.len())]);
     let checks = checks.into_iter().filter_map(|check| one_check(on, check, is_one)).collect();
     let predict = step.predict.map(|p| question(on, p));
-    let mut hints = Vec::new();
+    let (mut hints, mut ids) = (Vec::new(), BTreeSet::new());
     for (at, hint) in step.hints.into_iter().enumerate() {
         if let Some(what) = raw::odd_tier(hint.tier) {
             on.fault(&hint.say, what);
@@ -127,10 +127,13 @@ pub(super) fn one_step(on: &mut Compiler<'_>, step: raw::Step, section: Option<&
             say.put(EN, template);
         }
         let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
-        if hints.iter().any(|h: &Hint| h.id == id) {
+        if !ids.insert(id.clone()) {
             on.fault(&format!("id: {id}"), format!("two hints are called {id:?}"));
         }
         hints.push(Hint { id, tier: hint.tier, when: hint.when.and_then(|w| on.condition(&w)), say });
+    }
+    for what in numbers.into_iter().filter_map(|(parts, number)| raw::odd_number(parts, number)) {
+        on.fault(&format!("id: {}", step.id), what);
     }
     let lost = step.lost.and_then(|lost| lost_step(on, &step.id, lost));
     let (solution, may_fail) = lines::unmarked(step.solution);

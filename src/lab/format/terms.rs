@@ -125,9 +125,10 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
     let raw: BTreeMap<String, raw::Term> = raw::read(text, file, 1).map_err(|fault| vec![fault])?;
     let mut faults = Vec::new();
     let mut all: BTreeMap<String, Term> = BTreeMap::new();
+    let lines = raw::key_lines(text);
     for (id, raw) in raw {
         let term = Term {
-            place: (file.into(), line_of(text, &id)),
+            place: (file.into(), lines.get(id.as_str()).copied().unwrap_or(1)),
             id: id.clone(),
             name: Text::new(&raw.name),
             say: Text::new(raw.say.trim()),
@@ -148,9 +149,11 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
                 continue;
             }
         };
+        let lines = raw::key_lines(text);
+        let line_of = |id: &str| lines.get(id).copied().unwrap_or(1);
         let at = |id: &str, what: &str| Fault {
             file: (*file).into(),
-            line: line_of(text, id),
+            line: line_of(id),
             what: format!("{id}: {what}"),
         };
         faults
@@ -162,7 +165,7 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
             };
             for word in std::iter::once(&words.name).chain(&words.also) {
                 if term.name.get(EN) != word && !term.also.contains(word) {
-                    elsewhere.insert((id.clone(), word.clone()), ((*file).into(), line_of(text, &id)));
+                    elsewhere.insert((id.clone(), word.clone()), ((*file).into(), line_of(&id)));
                 }
             }
             term.name.put(lang, &words.name);
@@ -186,13 +189,6 @@ pub(super) fn parse(text: &str, file: &Path, others: &[(&str, &str, &Path)]) -> 
         }
     }
     if faults.is_empty() { Ok(Terms { all, words }) } else { Err(faults) }
-}
-
-/// The line on which a term begins, else the first.
-fn line_of(text: &str, id: &str) -> usize {
-    text.lines()
-        .position(|line| line.strip_prefix(id).is_some_and(|rest| rest.starts_with(':')))
-        .map_or(1, |n| n + 1)
 }
 
 #[cfg(test)]

@@ -121,10 +121,18 @@ pub fn seeds(lab: &str, choices: &Choices) -> Vec<u64> {
 
 /// Can a value be called so, and stand as `{{key}}` in a text?
 pub(crate) fn is_name(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+    !word.is_empty() && word.chars().all(is_of_name)
 }
 
-/// A text with every `{{key}}` replaced; other braces stay.
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
+}
+
+/// Actions of a Go template that have no value: `-o go-template='{{range .items}}x{{end}}'`.
+const ACTIONS: [&str; 4] = ["break", "continue", "else", "end"];
+
+/// A text with every `{{key}}` replaced; other braces stay, and so does an action of a Go template
+/// after which no value is called.
 ///
 /// # Errors
 /// The first key that has no value.
@@ -132,13 +140,17 @@ pub fn fill(text: &str, variant: &Map<String, Value>) -> Result<String, String> 
     let (mut out, mut rest) = (String::new(), text);
     while let Some(start) = rest.find("{{") {
         let inside = &rest[start + 2..];
-        let word = inside.find("}}").map(|end| inside[..end].trim());
-        match word.filter(|word| is_name(word)) {
-            Some(key) => {
+        // Not up to the next two braces, which may be far away, each time.
+        let is_other = |c: char| !c.is_whitespace() && !is_of_name(c);
+        let (word, behind) = inside.split_at(inside.find(is_other).unwrap_or(inside.len()));
+        let key = word.trim();
+        let is_action = ACTIONS.contains(&key) && !variant.contains_key(key);
+        match behind.strip_prefix("}}").filter(|_| is_name(key) && !is_action) {
+            Some(behind) => {
                 let known = variant.get(key).ok_or_else(|| key.to_string())?;
                 out.push_str(&rest[..start]);
                 out.push_str(&known.as_str().map_or_else(|| known.to_string(), String::from));
-                rest = &inside[inside.find("}}").unwrap_or_default() + 2..];
+                rest = behind;
             }
             // Two braces of something else, e.g. of JSON.
             None => {
@@ -210,6 +222,14 @@ mod tests {
         let all = derive(&drawn, &more).unwrap();
         assert_eq!(fill("{{app}}:{{count}} {{ bad }}", &all).unwrap(), "menu:3 x=menu");
         assert_eq!(fill("{\"a\":{\"{{app}}\":{}}}", &all).unwrap(), "{\"a\":{\"menu\":{}}}");
+        for other in ["{{", "{{app", "{{ a b }}", "{{a}b}}", "{{}}", "{{-app}}"] {
+            assert_eq!(fill(other, &all).as_deref(), Ok(other));
+        }
+        assert_eq!(fill("{{{{app}}}}", &all).as_deref(), Ok("{{menu}}"));
+        let template = "-l app={{app}} -o go-template='{{range .items}}{{.kind}}{{else}}none{{ end }}'";
+        assert_eq!(fill(template, &all), Ok(template.replace("{{app}}", "menu")));
+        let own = json!({"end": "quay"}).as_object().cloned().unwrap();
+        assert_eq!(fill("{{end}}", &own).as_deref(), Ok("quay"), "a value of this name");
         assert_eq!(fill("{{ap}}", &all), Err("ap".into()));
         assert!(fits(Some("v.count > 2"), &all) && !fits(Some("v.count > 3"), &all) && fits(None, &all));
     }

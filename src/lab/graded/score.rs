@@ -164,14 +164,15 @@ pub fn csv(record: &Value) -> String {
 }
 
 /// A cell of a spreadsheet (RFC 4180). What it would take for a formula is made a text: some
-/// programs drop white space that a cell begins with, and some take a tab, a line's end or a NUL
-/// itself for the beginning of one. Source: OWASP, CSV Injection, and ASVS 5.0, 1.2.10.
+/// programs drop white space that a cell begins with, some take a tab, a line's end or a NUL itself
+/// for the beginning of one, and East Asian editions take full-width signs for the narrow ones.
+/// Source: OWASP, CSV Injection, and ASVS 5.0, 1.2.10.
 fn cell(value: &Value) -> String {
     let text = match value {
         Value::Null => return String::new(),
         Value::String(text)
             if text.starts_with(['\t', '\r', '\n', '\0'])
-                || text.trim_start().starts_with(['=', '+', '-', '@']) =>
+                || text.trim_start().starts_with(['=', '+', '-', '@', '＝', '＋', '－', '＠']) =>
         {
             format!("'{text}")
         }
@@ -278,6 +279,7 @@ mod tests {
             assert!(hidden.trim_start_matches('"').starts_with('\''), "{hidden:?}");
         }
         assert_eq!((cell(&json!("\tx")), cell(&json!(" x"))), ("'\tx".into(), " x".into()));
+        assert_eq!(cell(&json!("＝1＋1")), "'＝1＋1");
         let about = About { learner: "Kim, Ada".into(), ..About::default() };
         let text = csv(&Value::Object(record(&about, &[found("a", 1, true, 5), found("b", 1, false, 0)])));
         assert_eq!(text.lines().count(), 3);

@@ -21,6 +21,11 @@ impl Stopwatch {
         Stopwatch { started, before: Duration::from_millis(ran_ms), since: Instant::now() }
     }
 
+    /// When it was started, by the calendar.
+    pub(crate) fn started(&self) -> Timestamp {
+        self.started
+    }
+
     /// Milliseconds from the start.
     pub(crate) fn ms(&self) -> u64 {
         self.at(clock::now(), Instant::now())

@@ -76,6 +76,11 @@ fn choices_and_cards_are_letters() {
     for (written, truth) in [("a c", true), ("c,a", true), ("ca", true), ("ㅁ ㅊ", true), ("a", false)] {
         assert_eq!(verdict(&choices, written), Some(truth), "{written}");
     }
+    // An input method joins letters to syllables: the keys a and b give one, and so do c, b and a.
+    for (written, kept) in [("뮤", "a b"), ("뮤 ㅊ", "a b c"), ("츔", "a b c"), ("ㅠㅁ", "a b")] {
+        assert_eq!(choices.read(written).map(|(_, kept)| kept), Ok(kept.to_string()), "{written}");
+    }
+    assert_eq!(choices.read("가"), Err(Odd::NoLetter));
     assert_eq!(choices.read("a d"), Err(Odd::NoLetter));
     assert_eq!(choices.read("c a a").unwrap().1, "a c");
     assert_eq!(choices.shown("a c", "en"), "A; C");

@@ -71,12 +71,16 @@ pub(crate) fn folders_of_home() -> Vec<PathBuf> {
 
 fn folders_in(packs: &Path) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(packs) else { return vec![] }; // most people have none
-    let is_hidden = |path: &Path| path.file_name().is_some_and(|n| n.to_string_lossy().starts_with('.'));
     let folders = entries.flatten().map(|entry| entry.path());
     let mut folders: Vec<PathBuf> = folders.filter(|path| path.is_dir() && !is_hidden(path)).collect();
     folders.sort();
     folders.truncate(PACKS_MAX);
     folders
+}
+
+/// True for a file or folder whose name begins with a dot, such as `.git`.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'))
 }
 
 /// Reads what the pack in a folder says of itself. A folder without `pack.yaml` is called by its
@@ -254,7 +258,8 @@ fn harmful_in(value: &serde_yaml::Value) -> Option<char> {
 }
 
 /// The files of a folder that may be a lesson's, and those that cannot be read. Nothing is read
-/// from outside of the folder, and no more than [`FILES_MAX`] files and [`BYTES_MAX`] bytes.
+/// from outside of the folder, nothing that is hidden, and no more than [`FILES_MAX`] files and
+/// [`BYTES_MAX`] bytes.
 pub(crate) fn files_in(folder: &Path) -> (Files, Vec<Fault>) {
     files_below(folder, folder)
 }
@@ -303,7 +308,8 @@ impl Found {
         // Only so many are sorted: a folder may have millions.
         let mut paths: Vec<PathBuf> = entries.flatten().take(FILES_MAX + 1).map(|e| e.path()).collect();
         paths.sort();
-        for path in paths {
+        // What is hidden is none of the lessons: an author's `.git` has thousands of files.
+        for path in paths.into_iter().filter(|path| !is_hidden(path)) {
             self.seen += 1;
             if self.seen > FILES_MAX && !self.is_full {
                 self.is_full = true;

@@ -223,6 +223,12 @@ fn a_pack_has_a_size() {
         files.len() <= FILES_MAX && faults.len() == 1 && faults[0].what.contains("more than"),
         "{faults:?}"
     );
+    let folder = with(packs.path(), "kept", &[(FILE, ABOUT), (".git/config.yaml", "a: b")]);
+    for at in 0..FILES_MAX + 5 {
+        std::fs::write(folder.join(format!(".git/{at}")), "").unwrap();
+    }
+    let (files, faults) = files_in(&folder);
+    assert_eq!((files.into_keys().collect::<Vec<_>>(), faults), (vec![folder.join(FILE)], vec![]));
     let folder = with(packs.path(), "long", &[]);
     std::fs::create_dir(&folder).unwrap();
     for at in 0..=BYTES_MAX >> 20 {

@@ -1,6 +1,6 @@
 //! Checks without expressions, definitions and `lost`, as they stand in a lesson's file.
 
-use crate::format::{EN, Lesson, Repair, parse};
+use crate::format::{EN, FAULTS_MAX, Lesson, Repair, parse};
 use std::path::Path;
 
 /// Lines 1 to 6 of the file, in which `define:` may stand, and what comes after the step's keys.
@@ -68,6 +68,28 @@ fn a_definition_is_used_or_refused_with_its_line() {
     tells(read("define:\n  web: 3\n", "    check: 'true'\n"), 7, "is to be an expression");
     tells(read("define:\n  trace: 'true'\n", "    check: trace\n"), 7, "has a meaning already");
     tells(read("define:\n  web: 'redy(1)'\n", "    check: web\n"), 7, "did you mean \"ready\"?");
+}
+
+/// A stranger's file may have tens of thousands, and to find the line of one takes a look at all.
+#[test]
+fn of_very_many_faults_only_the_first_are_told() {
+    let hints = "{tier: 9, say: x}, ".repeat(FAULTS_MAX + 100);
+    let faults = read("", &format!("    check: 'true'\n    hints: [{hints}]\n")).unwrap_err();
+    assert_eq!(faults.len(), FAULTS_MAX);
+    assert!(faults[0].starts_with("lesson.md:10: tiers are 1"), "{}", faults[0]);
+}
+
+/// All of them may be evaluated at each change of the cluster.
+#[test]
+fn a_step_has_a_bounded_number_of_checks_and_hints() {
+    let hints = |count: usize| {
+        let hints = "{tier: 1, say: x}, ".repeat(count);
+        read("", &format!("    check: 'true'\n    hints: [{hints}]\n"))
+    };
+    assert!(hints(100).is_ok());
+    tells(hints(101), 7, "100 hints at most, not 101");
+    let checks = "{that: A, is: 'true'}, ".repeat(101);
+    tells(read("", &format!("    check: [{checks}]\n")), 7, "100 checks at most, not 101");
 }
 
 #[test]

@@ -375,7 +375,7 @@ mod tests {
         let (_silent, crew, _, run) = labs_on_a_stage(dir.path()).await;
         let grade =
             |learner: &str| Ask::Grade { id: None, seed: None, learner: learner.into(), parts: false };
-        for odd in ["Kim\u{1b}[8m", "Kim\nPark", &"k".repeat(201)] {
+        for odd in ["Kim\u{1b}[8m", "Kim\nPark", "Kim\u{202e}001", &"k".repeat(201)] {
             let told = run.answer(grade(odd), "en").await.unwrap_err();
             assert!(told.contains("at most 200 characters"), "{told}");
         }

@@ -1,8 +1,9 @@
 //! What a start of a lab takes from the learner, before it is done; and leaving one.
 
 use super::LabRun;
+use crate::format::Fault;
 use crate::graded::book::Open;
-use crate::graded::read::Lab;
+use crate::graded::read::{Lab, Labs};
 use crate::graded::view::{Left, Plan};
 use crate::graded::words::{self, Word};
 use crate::need::Need;
@@ -13,6 +14,7 @@ use cluster::guest::Room;
 use cluster::undo::{Loss, Past, losses};
 use serde_json::{Map, Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 /// Seeds that are tried where none was asked for and the names that they draw are taken.
 const SEEDS: usize = 20;
@@ -117,7 +119,7 @@ impl LabRun {
     /// There is none, or it cannot be read.
     pub(super) fn known(&self, id: &str, lang: &str) -> Result<&Lab, String> {
         self.labs.get(id).ok_or_else(|| {
-            let broken = self.labs.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            let broken = fault_of(&self.labs, id);
             broken.map_or_else(|| words::say(lang, Word::NoSuchLab, &[id]), ToString::to_string)
         })
     }
@@ -242,6 +244,11 @@ impl LabRun {
     }
 }
 
+/// The first fault of the lab with this id, which is the name of its folder.
+fn fault_of<'a>(labs: &'a Labs, id: &str) -> Option<&'a Fault> {
+    labs.faults.iter().find(|f| f.file.parent().and_then(Path::file_name).is_some_and(|name| name == id))
+}
+
 /// The objects that lines name to make, namespaces first.
 pub(super) fn made(lines: &[String]) -> Vec<Loss> {
     let of = |key: String| {
@@ -278,7 +285,6 @@ impl run::Teacher {
 mod tests {
     use super::*;
     use crate::graded::Opened;
-    use crate::graded::read::Labs;
     use crate::graded::world::World;
     use crate::stage::{self, Stage};
     use cluster::guest::Host;
@@ -294,6 +300,18 @@ mod tests {
             assert_eq!(all[0], format!("namespaces/{ns}"), "{}", lab.id);
             assert!(all.len() > 1, "{all:?}");
             assert!(all.iter().skip(1).all(|made| made.ends_with(&format!(" -n {ns}"))), "{all:?}");
+        }
+    }
+
+    /// A pack may lie anywhere, and its path may have any word in it.
+    #[test]
+    fn a_fault_is_told_of_the_lab_that_has_it_alone() {
+        let file = "/home/kim/labs/school/labs/my-selector/lab.md";
+        let fault = Fault { file: file.into(), line: 2, what: "it is wrong".into() };
+        let labs = Labs { faults: vec![fault.clone()], ..Labs::default() };
+        assert_eq!(fault_of(&labs, "my-selector"), Some(&fault));
+        for other in ["", "kim", "selector", "lab.md", "school"] {
+            assert_eq!(fault_of(&labs, other), None, "{other}");
         }
     }
 

@@ -1,7 +1,7 @@
 //! What is wrong with a lab, and on which line.
 
 use crate::cel::{Expr, Template, Use};
-use crate::format::{Declared, Fault, raw};
+use crate::format::{Declared, FAULTS_MAX, Fault, raw};
 use crate::graded::draw;
 use crate::{lines, playable};
 use serde_json::{Map, Value};
@@ -27,8 +27,11 @@ pub(super) struct On<'a> {
 impl On<'_> {
     /// Notes a fault on the first line that has `near` in it; of a key, e.g. `level:`, on the first
     /// that begins with it. YAML folds several lines into one text, so if no line has enough of it,
-    /// one with less will do.
+    /// one with less will do. Beyond [`FAULTS_MAX`] faults none is noted.
     pub(super) fn fault(&mut self, near: &str, what: String) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
         let near = near.lines().next().unwrap_or_default();
         let plain = |l: &str| l.replace("''", "'").replace("\\\"", "\"");
         let find = |letters: usize| {
@@ -44,6 +47,9 @@ impl On<'_> {
     /// Notes a fault of an item of a list, e.g. `tasks:`, on the line of its id: of two of one id,
     /// on that of the second.
     pub(super) fn fault_of(&mut self, list: &str, id: &str, what: String) {
+        if self.faults.len() >= FAULTS_MAX {
+            return;
+        }
         let lines = self.text.lines().enumerate().skip_while(|(_, line)| !line.starts_with(list)).skip(1);
         let items = lines.take_while(|(_, line)| line.is_empty() || line.starts_with([' ', '-', '#']));
         let last = items.filter(|(_, line)| id_of(line) == Some(id)).last().map(|(at, _)| at);

@@ -6,6 +6,7 @@ use crate::format::{Text, raw};
 use crate::graded::read::lab::{Hint, Task};
 use crate::graded::read::written;
 use serde_json::{Map, Value};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a task has to be true at grading, and how long the judge waits for it.
@@ -28,6 +29,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         on.text(&task.task, sample, false);
         on.text(task.debrief.as_deref().unwrap_or_default(), sample, true);
         let written = sentences(&task.id, task.check, on);
+        if let Some(what) = raw::odd_number("checks", written.len()) {
+            on.fault_of(TASKS, &task.id, what);
+        }
         if written.is_empty() {
             on.fault_of(TASKS, &task.id, format!("task {:?} checks nothing", task.id));
         }
@@ -38,8 +42,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
         let compiled =
             written.into_iter().filter_map(|(that, is)| Some((Text::new(&that), on.expr(&is, Use::Check)?)));
         let checks: Vec<(Text, Expr)> = compiled.collect();
+        let lost = task.lost.and_then(|lost| on.expr(&lost, Use::Check));
         for called in ["load", "shell"] {
-            if checks.iter().any(|(_, is)| is.calls(called)) {
+            if checks.iter().map(|(_, is)| is).chain(&lost).any(|is| is.calls(called)) {
                 let why = format!("task {:?} asks {called}(), which only a step of a lesson has", task.id);
                 on.fault_of(TASKS, &task.id, why);
             }
@@ -50,7 +55,7 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
             task: Text::new(&task.task),
             probe: task.probe,
             checks,
-            lost: task.lost.and_then(|lost| on.expr(&lost, Use::Check)),
+            lost,
             unmet: Text::new(&unmet),
             hold: task.hold.map_or(HOLD, |s| s.0),
             within: task.within.map_or(WITHIN, |s| s.0),
@@ -58,6 +63,9 @@ pub(super) fn tasks(written: Vec<written::Task>, sample: &Map<String, Value>, on
             only_with: task.only_with,
             excludes: task.excludes,
         });
+    }
+    if let Some(what) = raw::odd_number("tasks", tasks.len()) {
+        on.fault(TASKS, what);
     }
     tasks
 }
@@ -116,18 +124,21 @@ pub(super) fn check_wrong(all: &[written::Wrong], tasks: &[Task], weight: u64, o
 
 /// Compiles the hints. One without an id is called by its number.
 pub(super) fn hints(written: Vec<raw::Hint>, sample: &Map<String, Value>, on: &mut On<'_>) -> Vec<Hint> {
-    let mut hints: Vec<Hint> = Vec::new();
+    let (mut hints, mut ids) = (Vec::new(), BTreeSet::new());
     for (at, hint) in written.into_iter().enumerate() {
         on.text(&hint.say, sample, true);
         if let Some(what) = raw::odd_tier(hint.tier) {
             on.fault(&hint.say, what);
         }
         let id = hint.id.unwrap_or_else(|| (at + 1).to_string());
-        if hints.iter().any(|h| h.id == id) {
+        if !ids.insert(id.clone()) {
             on.fault_of("hints:", &id, format!("two hints are called {id:?}"));
         }
         let when = hint.when.and_then(|w| on.expr(&w, Use::Check));
         hints.push(Hint { id, tier: hint.tier, when, say: Text::new(&hint.say) });
+    }
+    if let Some(what) = raw::odd_number("hints", hints.len()) {
+        on.fault("hints:", what);
     }
     hints
 }

@@ -1,4 +1,5 @@
 use super::*;
+use crate::format::FAULTS_MAX;
 
 const LAB: &str = include_str!("../../../../../labs/broken-selector/lab.md");
 
@@ -38,6 +39,8 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
         let told = broken(checked, &format!("    check: '{is}'"));
         assert!(told.contains(&format!("asks {called}, which only a step")), "{told}");
     }
+    let lost = broken(checked, &format!("    lost: 'load().failed > 0'\n{checked}"));
+    assert!(lost.contains("asks load(), which only a step"), "{lost}");
     for weight in ["4294967295", "10000"] {
         assert!(broken("weight: 40", &format!("weight: {weight}")).contains("weigh"));
     }
@@ -70,6 +73,29 @@ fn slips_are_told_with_file_line_and_what_was_meant() {
         read(LAB, &KOREAN.replace("{{app}}", "{{ap}}")).unwrap_err()[0]
             .starts_with("broken-selector/lab.ko.md:")
     );
+}
+
+#[test]
+fn of_very_many_faults_only_the_first_are_told() {
+    let mut on = On { text: "tasks:\n  - id: a\n", file: Path::new("lab.md"), faults: vec![] };
+    for n in 0..FAULTS_MAX {
+        on.fault("id: a", n.to_string());
+        on.fault_of("tasks:", "a", n.to_string());
+    }
+    assert_eq!(on.faults.len(), FAULTS_MAX);
+    assert!(on.faults.iter().all(|fault| fault.line == 2));
+}
+
+#[test]
+fn a_lab_has_a_bounded_number_of_hints() {
+    let faults = |count: usize| {
+        let mut on = On { text: "hints:\n", file: Path::new("lab.md"), faults: vec![] };
+        let hint = |_| raw::Hint { id: None, tier: 1, when: None, say: "x".into() };
+        hints((0..count).map(hint).collect(), &Map::new(), &mut on);
+        on.faults.into_iter().map(|fault| fault.what).collect::<Vec<_>>()
+    };
+    assert!(faults(100).is_empty());
+    assert_eq!(faults(101), ["there may be 100 hints at most, not 101"]);
 }
 
 /// A lab, a task and a hint may have one name, or one may begin with another's.

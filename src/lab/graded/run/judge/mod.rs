@@ -5,7 +5,7 @@ mod record;
 
 use super::{Current, LabRun, exprs};
 use crate::blocking::in_place;
-use crate::cel::{Facts, Template, Use};
+use crate::cel::Facts;
 use crate::format::{EN, Text};
 use crate::graded::parts;
 use crate::graded::read::{Lab, Task};
@@ -28,9 +28,10 @@ const RECOVERY_MAX: Duration = Duration::from_secs(25);
 /// Characters of a learner's name in a record, at most.
 const NAME_MAX: usize = 200;
 
-/// Can it stand in a record as a learner's name? Terminals would obey its control characters.
+/// Can it stand in a record as a learner's name? Terminals would obey its control characters, and
+/// show what follows in the order that others of them ask for.
 fn is_name(learner: &str) -> bool {
-    learner.chars().count() <= NAME_MAX && !learner.contains(char::is_control)
+    learner.chars().count() <= NAME_MAX && !learner.contains(lang::charset::is_harmful)
 }
 
 /// What people had written at the time limit, and what they have written now: hashes by object.
@@ -212,10 +213,7 @@ impl LabRun {
 
     /// Explanations of tasks, as far as these facts let them be told.
     pub(super) fn told(&self, current: &Current, facts: &Arc<Facts>, of: impl Fn(&str) -> bool) -> Vec<Text> {
-        let told = |text: &str| {
-            let template = Template::compile(&current.fill(text), Use::Hint, &[]).ok()?;
-            template.render(facts, &[]).ok()
-        };
+        let told = |text: &str| self.templates.get(&current.fill(text))?.render(facts, &[]).ok();
         let tasks = current.lab.tasks.iter().filter(|task| of(&task.id));
         let all = tasks.map(|task| Text::said(|lang| told(task.debrief.get(lang)).unwrap_or_default()));
         all.filter(|text| !text.is_empty()).collect()

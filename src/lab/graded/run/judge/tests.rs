@@ -160,7 +160,7 @@ async fn a_way_back_takes_nothing_that_was_written_before_the_probe() {
 /// A request has failed, and the log that says so will say it for ever.
 #[tokio::test]
 async fn a_task_that_is_lost_is_not_waited_for() {
-    use crate::cel::Expr;
+    use crate::cel::{Expr, Use};
     let dir = tempfile::tempdir().unwrap();
     let (_silent, address) = stage::silent().await;
     let past = stage::answer(|_| Box::pin(std::future::ready(Ok(json!({})))));
@@ -184,7 +184,7 @@ async fn a_task_that_is_lost_is_not_waited_for() {
 /// once more, over what the learner has done since.
 #[tokio::test]
 async fn a_way_back_is_noted_before_the_cluster_has_recovered() {
-    use crate::cel::Expr;
+    use crate::cel::{Expr, Use};
     let dir = tempfile::tempdir().unwrap();
     let (_silent, address) = stage::silent().await;
     let (went, mut goes) = mpsc::channel(1);

@@ -308,6 +308,7 @@ impl Known {
         Facts {
             lesson_began: frame.began,
             since_step: frame.began,
+            step_at: self.watch.map(|watch| watch.started()),
             variant: frame.variant.clone(),
             ..self.observer.facts(STALE, self.memo.1.clone())
         }

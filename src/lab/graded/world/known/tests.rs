@@ -52,6 +52,16 @@ fn an_expression_is_evaluated_again_when_something_has_changed() {
     assert_eq!(look(&mut known, "db"), (Some(false), 1), "another lab's values");
 }
 
+/// What a program has logged while the lab was set up is no work of the learner's.
+#[test]
+fn the_new_lines_of_a_log_are_those_since_the_clock_started() {
+    let (mut known, started) = (Known::default(), clock::now());
+    let step_at = |known: &mut Known| known.facts(&Frame { began: 5, variant: None }).step_at;
+    assert_eq!(step_at(&mut known), None, "it is set up, and its symptom may be any line");
+    known.begin(Some(Stopwatch::taken_up(started, 0)));
+    assert_eq!(step_at(&mut known), Some(started));
+}
+
 #[test]
 fn what_a_lab_builds_on_and_is_gone_is_named() {
     let pod = |name: &str, owner: Option<&str>| {
