@@ -337,8 +337,8 @@ impl Expr {
         if self.compiled.whole_trace || self.asks(&[Asks::Trace]) {
             state.push(facts.trace_end());
         }
-        // Without the objects of the step's beginning, `before` reads the history. Whether a selector
-        // fitted an object, `removes` reads there.
+        // Without the objects of the step's beginning, `before` reads the history. Whether a
+        // selector fitted an object, `removes` reads there.
         let reads_history = |f: &&str| {
             matches!(*f, "history" | "removes")
                 || (change::OF_BEGINNING.contains(f) && facts.before.is_none())
