@@ -111,8 +111,9 @@ impl Recorder {
         ]
     }
 
-    /// Is this a list that a `kubectl describe` needs beside what it describes? Its selector is
-    /// another one than that of the command's first request.
+    /// Returns whether this is a list that a `kubectl describe` needs beside what it describes. Its
+    /// selector is another one than that of the command's first request. One with the same selector
+    /// is not recognized: that of `kubectl describe deployments -l app=web` for ReplicaSets.
     ///
     /// Example: `kubectl describe node n1` gets the node, and lists its pods by `spec.nodeName=n1`
     /// for their requests of CPU and memory. `kubectl describe pods,services -l app=web` lists both

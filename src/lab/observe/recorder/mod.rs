@@ -211,11 +211,11 @@ impl Recorder {
         self.misses.iter().rfind(of_list).map_or("", |(_, missed)| missed.name.as_str())
     }
 
-    /// Remembers with which selectors a `kubectl describe` has asked first: for what it describes.
+    /// Remembers the selectors of the first request of a `kubectl describe`: for what it describes.
     fn note_described(&mut self, record: &Record) {
         let (Some(request), Some(answer)) = (&record.request, record.answer()) else { return };
-        let is_one = request.command == DESCRIBE && !request.session.is_empty() && record.object.is_some();
-        if !is_one || self.described.iter().any(|(session, _)| *session == request.session) {
+        let is_named = request.command == DESCRIBE && !request.session.is_empty() && record.object.is_some();
+        if !is_named || self.described.iter().any(|(session, _)| *session == request.session) {
             return;
         }
         if self.described.len() == REQUESTS_MAX {
