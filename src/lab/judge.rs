@@ -111,7 +111,7 @@ fn is_asked_early(checks: &[Check], at: usize, met: impl Fn(usize) -> bool) -> b
     at > 0 && checks[at].is.expects_refusal() && (0..at).all(met)
 }
 
-/// Notes which of the checks that are not met is to be named, and how many nobody has looked at.
+/// Notes which of the checks that are not met is to be named, and how many were not asked yet.
 pub(crate) fn tell_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &mut Outcome) {
     let unasked = count_unasked(checks, facts, outcome);
     (outcome.unmet, outcome.unasked) = (first_missing(checks, facts, outcome), unasked);
@@ -129,7 +129,7 @@ fn first_missing(checks: &[Check], facts: &Arc<Facts>, outcome: &Outcome) -> Opt
     Some((0..unmet).find(is_known).unwrap_or(unmet))
 }
 
-/// How many checks nobody has looked at: those of the network that wait until others are met. One
+/// Counts the checks that were not asked yet: those of the network wait until others are met. One
 /// that also asks for something of the cluster which is missing is known not to be met.
 ///
 /// Example: a step asks for a Service, and for what three requests to it are answered. Without the

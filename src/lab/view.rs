@@ -288,7 +288,7 @@ pub struct LessonView {
     /// may still have to hold, or wait for an answer of the network.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unmet: Option<usize>,
-    /// Checks that nobody has looked at: the network is asked once others are met.
+    /// Checks that were not asked yet: the network is asked once others are met.
     pub unasked: usize,
     /// After `within`: what that check asks for.
     pub not_yet: Option<String>,
