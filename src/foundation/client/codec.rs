@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 /// A type that is read from JSON, and written as JSON.
 ///
 /// serde does both with generic functions, which the compiler makes anew in each crate that uses
-/// them: a Pod alone needs some five thousand. The functions here are not generic, so they are
+/// them: a Pod alone needs thousands of them. The functions here are not generic, so they are
 /// compiled once, in this room. A type that is missing is added to the list in `codec.rs`.
 pub trait Codec: Sized {
     /// Reads a value. An unknown field is ignored.
