@@ -31,6 +31,12 @@ const REDIRECTS: usize = 10;
 /// A read is sent again so often at most because a kept connection has ended.
 const AGAIN_MAX: usize = 4;
 
+/// Headers of an answer at most, over HTTP/1.1. An API server sends one for each warning, some
+/// hundreds, and has done what it warns of: an answer that cannot be read would hide that.
+const HEADERS_MAX: usize = 1000;
+/// Bytes of an answer's headers at most, over HTTP/2. Go's client reads 10 MiB.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
+
 /// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
 /// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
 /// each request has a connection of its own.
@@ -59,6 +65,8 @@ impl Http {
         client
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new()) // closes a connection that is no longer used
+            .http1_max_headers(HEADERS_MAX)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
             .http2_keep_alive_interval(silent)
             .http2_keep_alive_timeout(no_sign);
         let connections = Connections::new(move || client.build(dial.clone()));
@@ -318,6 +326,46 @@ mod tests {
         assert_eq!(ask(Method::POST).await.unwrap_err(), "Unable to connect to the server: EOF");
         assert_eq!(came.load(Ordering::SeqCst), 4);
         server.abort();
+    }
+
+    /// As to a manifest with hundreds of unknown fields.
+    #[tokio::test]
+    async fn an_answer_may_have_hundreds_of_warnings() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "test").unwrap();
+        let identity = ca.issue(&Subject::server("m", &["127.0.0.1"])).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, ca.pem()).unwrap());
+        for scheme in ["http", "https"] {
+            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let host = listener.local_addr().unwrap().to_string();
+            let acceptor = acceptor.clone();
+            let server = tokio::spawn(async move {
+                let (tcp, _) = listener.accept().await.unwrap();
+                let service = service_fn(|_: Request<Incoming>| async {
+                    let mut answer = Response::new(Full::<Bytes>::default());
+                    for number in 0..300 {
+                        let text = format!("299 - \"unknown field \\\"spec.field{number}\\\"\"");
+                        answer.headers_mut().append(header::WARNING, text.parse().unwrap());
+                    }
+                    Ok::<_, Infallible>(answer)
+                });
+                // The client may hang up.
+                if scheme == "http" {
+                    let http = hyper::server::conn::http1::Builder::new();
+                    let _ = http.serve_connection(TokioIo::new(tcp), service).await;
+                } else {
+                    let tls = acceptor.accept(tcp).await.unwrap();
+                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+                    let _ = http.serve_connection(TokioIo::new(tls), service).await;
+                }
+            });
+            let ca_pem = Some(ca.pem().as_bytes().to_vec());
+            let http = Http::new(Target { ca_pem, ..Target::anybody(scheme, &host) }).unwrap();
+            let request = Request::get(format!("{scheme}://{host}/")).body(Full::default()).unwrap();
+            let answer = http.send(request).await.unwrap();
+            assert_eq!(answer.headers().get_all(header::WARNING).iter().count(), 300, "{scheme}");
+            server.abort();
+        }
     }
 
     /// The machine of the server is gone: nothing comes any more, not even the end of the
