@@ -6,7 +6,7 @@ use super::ending::LastFailure;
 use super::error::{Error, error_of, has_ended};
 use super::location::resolve_location;
 use crate::conn::Answered;
-use crate::connections::Connections;
+use crate::connections::{Connections, STREAMS_MAX};
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
@@ -36,6 +36,14 @@ const AGAIN_MAX: usize = 4;
 const HEADERS_MAX: usize = 1000;
 /// Bytes of an answer's headers at most, over HTTP/2. Go's client reads 10 MiB.
 const HEADER_BYTES_MAX: u32 = 1 << 20;
+
+/// Bytes of one answer over HTTP/2 that wait here for their reader at most; the rest waits in the
+/// server.
+const STREAM_WINDOW: u32 = 2 << 20;
+/// Bytes of all answers on one connection that may wait. Answers whose readers pause, as `kubectl
+/// logs -f` in a pager, leave room for the others (Go's client takes 1 GiB). h2 derives from it how
+/// many small pieces, e.g. lines of a log, may wait, and ends a connection with more.
+const CONNECTION_WINDOW: u32 = STREAMS_MAX as u32 * STREAM_WINDOW;
 
 /// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
 /// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
@@ -67,6 +75,8 @@ impl Http {
             .pool_timer(TokioTimer::new()) // closes a connection that is no longer used
             .http1_max_headers(HEADERS_MAX)
             .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(silent)
             .http2_keep_alive_timeout(no_sign);
         let connections = Connections::new(move || client.build(dial.clone()));
@@ -183,10 +193,10 @@ fn redirected<B>(from: &Uri, answer: &Response<B>) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connections::STREAMS_MAX;
     use crate::testing;
-    use http_body_util::BodyExt;
-    use hyper::body::Incoming;
+    use crate::transport::Endpoint;
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::{Frame, Incoming};
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use pki::{Ca, Subject, server_config};
@@ -261,21 +271,29 @@ mod tests {
         server.abort();
     }
 
-    /// As the browser of a dashboard behind `kubectl proxy` has them.
-    #[tokio::test]
-    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
-        let server = testing::watched(STREAMS_MAX as u32).await;
+    /// A pool for a server of `testing`, over HTTP/2.
+    fn pool_for(server: Endpoint) -> Http {
         let host = server.servers[0].to_string();
         let target = Target {
             ca_pem: Some(server.ca_pem.into_bytes()),
             server_name: Some(server.server_name),
             ..Target::anybody("https", &host)
         };
-        let http = Http::new(target).unwrap();
+        Http::new(target).unwrap()
+    }
+
+    async fn get(http: &Http, path: &str) -> Response<Body> {
+        let request = Request::get(format!("{}{path}", http.target.url()));
+        http.send(request.body(Full::default()).unwrap()).await.unwrap()
+    }
+
+    /// As the browser of a dashboard behind `kubectl proxy` has them.
+    #[tokio::test]
+    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
+        let http = pool_for(testing::watched(STREAMS_MAX as u32).await);
         let ask = async |path: &str| {
-            let request = Request::get(format!("https://{host}{path}")).body(Full::default()).unwrap();
-            let answer = tokio::time::timeout(Duration::from_secs(30), http.send(request)).await;
-            answer.expect("no stream is free for it").unwrap().into_body()
+            let answer = tokio::time::timeout(Duration::from_secs(30), get(&http, path)).await;
+            answer.expect("no stream is free for it").into_body()
         };
         let mut watches = vec![];
         for _ in 0..2 * STREAMS_MAX + 50 {
@@ -328,44 +346,64 @@ mod tests {
         server.abort();
     }
 
-    /// As to a manifest with hundreds of unknown fields.
+    /// `kubectl logs -f` in a pager, through `kubectl proxy` or on a foreign cluster.
+    #[tokio::test]
+    async fn answers_that_nobody_reads_stay_whole_and_hold_up_no_other() {
+        const LINE: &[u8] = b"a line of a log\n";
+        const LINES: usize = 20_000;
+        let server = testing::serve(STREAMS_MAX as u32, |request| {
+            let (piece, times) = match request.uri().path() {
+                "/large" => (Bytes::from(vec![b'x'; 64 << 10]), 64),
+                "/lines" => (Bytes::from_static(LINE), LINES),
+                _ => (Bytes::from_static(b"ok"), 1),
+            };
+            let pieces = std::iter::repeat_n(piece, times);
+            let pieces = futures::stream::iter(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
+            std::future::ready(Ok(Response::new(StreamBody::new(pieces))))
+        });
+        let http = pool_for(server.await);
+        let lines = get(&http, "/lines").await.into_body();
+        let mut large = vec![];
+        for _ in 0..4 {
+            large.push(get(&http, "/large").await.into_body());
+        }
+        clock::pause(Duration::from_millis(500)).await; // all has come that comes without a reader
+        let other = async { get(&http, "/").await.into_body().collect().await.unwrap().to_bytes() };
+        let other = tokio::time::timeout(Duration::from_secs(20), other).await;
+        assert_eq!(other.expect("it waits for the readers of the others"), "ok");
+        let lines = lines.collect().await.expect("the connection goes on").to_bytes();
+        assert_eq!(lines.len(), LINES * LINE.len());
+    }
+
+    /// As to a manifest with as many unknown fields.
+    fn warned() -> Response<Full<Bytes>> {
+        let mut answer = Response::new(Full::default());
+        for number in 0..300 {
+            let text = format!("299 - \"unknown field \\\"spec.field{number}\\\"\"");
+            answer.headers_mut().append(header::WARNING, text.parse().unwrap());
+        }
+        answer
+    }
+
     #[tokio::test]
     async fn an_answer_may_have_hundreds_of_warnings() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = Ca::load_or_create(dir.path(), "test").unwrap();
-        let identity = ca.issue(&Subject::server("m", &["127.0.0.1"])).unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, ca.pem()).unwrap());
-        for scheme in ["http", "https"] {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-            let host = listener.local_addr().unwrap().to_string();
-            let acceptor = acceptor.clone();
-            let server = tokio::spawn(async move {
-                let (tcp, _) = listener.accept().await.unwrap();
-                let service = service_fn(|_: Request<Incoming>| async {
-                    let mut answer = Response::new(Full::<Bytes>::default());
-                    for number in 0..300 {
-                        let text = format!("299 - \"unknown field \\\"spec.field{number}\\\"\"");
-                        answer.headers_mut().append(header::WARNING, text.parse().unwrap());
-                    }
-                    Ok::<_, Infallible>(answer)
-                });
-                // The client may hang up.
-                if scheme == "http" {
-                    let http = hyper::server::conn::http1::Builder::new();
-                    let _ = http.serve_connection(TokioIo::new(tcp), service).await;
-                } else {
-                    let tls = acceptor.accept(tcp).await.unwrap();
-                    let http = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
-                    let _ = http.serve_connection(TokioIo::new(tls), service).await;
-                }
-            });
-            let ca_pem = Some(ca.pem().as_bytes().to_vec());
-            let http = Http::new(Target { ca_pem, ..Target::anybody(scheme, &host) }).unwrap();
-            let request = Request::get(format!("{scheme}://{host}/")).body(Full::default()).unwrap();
-            let answer = http.send(request).await.unwrap();
-            assert_eq!(answer.headers().get_all(header::WARNING).iter().count(), 300, "{scheme}");
-            server.abort();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let service =
+                service_fn(|_: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(warned())));
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(tcp), service).await; // the client may hang up
+        });
+        let plain = Http::new(Target::anybody("http", &host)).unwrap();
+        let over_http2 = testing::serve(STREAMS_MAX as u32, |_| std::future::ready(Ok(warned()))).await;
+        for http in [plain, pool_for(over_http2)] {
+            let answer = get(&http, "/").await;
+            let warnings = answer.headers().get_all(header::WARNING).iter().count();
+            assert_eq!(warnings, 300, "{}", http.target.url());
         }
+        server.abort();
     }
 
     /// The machine of the server is gone: nothing comes any more, not even the end of the
