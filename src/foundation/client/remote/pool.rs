@@ -6,7 +6,7 @@ use super::ending::LastFailure;
 use super::error::{Error, error_of, has_ended};
 use super::location::resolve_location;
 use crate::conn::Answered;
-use crate::connections::{Connections, STREAMS_MAX};
+use crate::connections::{CONNECTION_WINDOW, Connections, STREAM_WINDOW};
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
@@ -36,14 +36,6 @@ const AGAIN_MAX: usize = 4;
 const HEADERS_MAX: usize = 1000;
 /// Bytes of an answer's headers at most, over HTTP/2. Go's client reads 10 MiB.
 const HEADER_BYTES_MAX: u32 = 1 << 20;
-
-/// Bytes of one answer over HTTP/2 that wait here for their reader at most; the rest waits in the
-/// server.
-const STREAM_WINDOW: u32 = 2 << 20;
-/// Bytes of all answers on one connection that may wait. Answers whose readers pause, as `kubectl
-/// logs -f` in a pager, leave room for the others (Go's client takes 1 GiB). h2 derives from it how
-/// many small pieces, e.g. lines of a log, may wait, and ends a connection with more.
-const CONNECTION_WINDOW: u32 = STREAMS_MAX as u32 * STREAM_WINDOW;
 
 /// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
 /// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
@@ -193,6 +185,7 @@ fn redirected<B>(from: &Uri, answer: &Response<B>) -> Option<Uri> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connections::STREAMS_MAX;
     use crate::testing;
     use crate::transport::Endpoint;
     use http_body_util::{BodyExt, StreamBody};
