@@ -12,7 +12,6 @@ use bytes::Bytes;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use http::{Extensions, Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::Body as _;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -121,7 +120,7 @@ impl Http {
     /// | answer | GET, HEAD | other methods |
     /// |---|---|---|
     /// | 301, 302, 303 | again | as GET, without its body |
-    /// | 307, 308 | again | again, unless it has a body: returned as it is |
+    /// | 307, 308 | again | again, with its body |
     ///
     /// Example: an API server redirects `…/services/web/proxy` to `…/services/web/proxy/`.
     ///
@@ -136,9 +135,6 @@ impl Http {
                 let answer = self.send(request.clone()).await?;
                 let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
                 let is_same = matches!(answer.status().as_u16(), 307 | 308);
-                if is_same && request.body().size_hint().exact() != Some(0) {
-                    return Ok(answer);
-                }
                 if !is_same && !is_read(&request) {
                     *request.method_mut() = Method::GET;
                     *request.body_mut() = Full::default();
@@ -250,7 +246,8 @@ mod tests {
             ("GET", "/a/302?%ED%95%9C", "", "200 GET /a/%ED%95%9C 0"),
             ("POST", "/a/303?c", "x", "200 GET /a/c 0"),
             ("DELETE", "/a/307?c", "", "200 DELETE /a/c 0"),
-            ("POST", "/a/307?c", "x", "307 POST /a/307?c 1"),
+            ("POST", "/a/307?c", "x", "200 POST /a/c 1"),
+            ("PATCH", "/a/308?/c", "xy", "200 PATCH /c 2"),
             ("GET", "/a/304?c", "", "304 GET /a/304?c 0"),
             ("GET", "/a/302?", "", "302 GET /a/302? 0"),
             ("GET", "/a/302?http://192.0.2.1/", "", "302 GET /a/302?http://192.0.2.1/ 0"),
