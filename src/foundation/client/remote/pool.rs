@@ -27,8 +27,11 @@ const NO_SIGN: Duration = Duration::from_secs(15);
 /// Requests that a chain of redirects has at most (Go's `http.Client`).
 const REDIRECTS: usize = 10;
 
-/// A read is sent again so often at most because a kept connection has ended.
+/// A read is sent again so often at most because a kept connection has ended, and any request
+/// because the server did not take it ...
 const AGAIN_MAX: usize = 4;
+/// ... the first time at once, then after this pause, which doubles (Go's).
+const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
 
 /// Headers of an answer at most, over HTTP/1.1. An API server sends one for each warning, some
 /// hundreds, and has done what it warns of: an answer that cannot be read would hide that.
@@ -76,8 +79,9 @@ impl Http {
 
     /// Sends a request and returns when the head of the answer is there, whatever its status. A GET
     /// or HEAD over a kept connection of HTTP/1.1 that ends instead of an answer is sent again: the
-    /// server may have closed the connection while the request was on its way. Source:
-    /// `shouldRetryRequest` in Go's net/http.
+    /// server may have closed the connection while the request was on its way. So is each request
+    /// that the server says it did not take. Source: `shouldRetryRequest` in Go's net/http and
+    /// http2.
     ///
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
@@ -85,17 +89,26 @@ impl Http {
     pub fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'_, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let mut again = if is_read(&request) { AGAIN_MAX } else { 0 };
+            let (mut not_taken, mut pause) = (0, Duration::ZERO);
             loop {
                 let (client, stream) = self.connections.stream();
-                match client.request(request.clone()).await {
+                let error = match client.request(request.clone()).await {
                     Ok(answer) => {
                         if let Some(Answered(answered)) = answer.extensions().get::<Answered>() {
                             answered.store(true, Ordering::Relaxed);
                         }
                         return Ok(answer.map(|body| Body::new(body, Some(stream))));
                     }
-                    Err(error) if again > 0 && was_kept(&error) && has_ended(&error) => again -= 1,
-                    Err(error) => return Err(self.failure(&error)),
+                    Err(error) => error,
+                };
+                if again > 0 && was_kept(&error) && has_ended(&error) {
+                    again -= 1;
+                } else if not_taken < AGAIN_MAX && was_not_taken(&error) {
+                    drop(stream);
+                    clock::pause(pause).await;
+                    (not_taken, pause) = (not_taken + 1, NOT_TAKEN_PAUSE.max(pause * 2));
+                } else {
+                    return Err(self.failure(&error));
                 }
             }
         })
@@ -160,6 +173,17 @@ fn was_kept(error: &legacy::Error) -> bool {
     let mut extensions = Extensions::new();
     connection.get_extras(&mut extensions);
     extensions.get::<Answered>().is_some_and(|Answered(answered)| answered.load(Ordering::Relaxed))
+}
+
+/// Returns true for a request that the server says it did not take: it refused the stream, or ends
+/// the connection behind earlier ones (RFC 9113, 8.7). It may be sent again, also if it is a write.
+fn was_not_taken(error: &legacy::Error) -> bool {
+    let causes = std::iter::successors(error.source(), |&cause| cause.source());
+    let mut of_http2 = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
+    of_http2.any(|error| {
+        let said = if error.is_go_away() { h2::Reason::NO_ERROR } else { h2::Reason::REFUSED_STREAM };
+        error.is_remote() && error.reason() == Some(said)
+    })
 }
 
 /// Bytes that Go escapes when it reads a `Location`, beside those that are no ASCII.
@@ -393,6 +417,36 @@ mod tests {
             let warnings = answer.headers().get_all(header::WARNING).iter().count();
             assert_eq!(warnings, 300, "{}", http.target.url());
         }
+        server.abort();
+    }
+
+    /// As one with no room for a further stream just now: it has not looked at the request.
+    #[tokio::test]
+    async fn a_write_that_the_server_did_not_take_is_sent_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "test").unwrap();
+        let identity = ca.issue(&Subject::server("m", &["127.0.0.1"])).unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, ca.pem()).unwrap());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
+            let mut connection = h2::server::handshake(tls).await.unwrap();
+            let mut asked = 0;
+            while let Some(request) = connection.accept().await {
+                let (_, mut respond) = request.unwrap();
+                asked += 1;
+                match asked {
+                    1 => respond.send_reset(h2::Reason::REFUSED_STREAM),
+                    _ => drop(respond.send_response(Response::new(()), true).unwrap()),
+                }
+            }
+        });
+        let ca_pem = Some(ca.pem().as_bytes().to_vec());
+        let http = Http::new(Target { ca_pem, ..Target::anybody("https", &host) }).unwrap();
+        let request = Request::post(format!("https://{host}/")).body(Full::from("x")).unwrap();
+        let sent = tokio::time::timeout(Duration::from_secs(20), http.send(request)).await;
+        assert_eq!(sent.expect("an answer").unwrap().status(), 200);
         server.abort();
     }
 
