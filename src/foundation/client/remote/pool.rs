@@ -1,5 +1,6 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
+use super::again::{is_read, was_kept, was_not_taken};
 use super::body::Body;
 use super::dial::{Dial, SILENT};
 use super::ending::LastFailure;
@@ -10,7 +11,7 @@ use crate::connections::{CONNECTION_WINDOW, Connections, STREAM_WINDOW};
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
-use http::{Extensions, Method, Request, Response, Uri, header};
+use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
@@ -103,7 +104,7 @@ impl Http {
                 };
                 if again > 0 && was_kept(&error) && has_ended(&error) {
                     again -= 1;
-                } else if not_taken < AGAIN_MAX && was_not_taken(&error) {
+                } else if not_taken < AGAIN_MAX && was_not_taken(&request, &error) {
                     drop(stream);
                     clock::pause(pause).await;
                     (not_taken, pause) = (not_taken + 1, NOT_TAKEN_PAUSE.max(pause * 2));
@@ -158,32 +159,6 @@ impl Http {
             Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
         })
     }
-}
-
-/// Returns true for a request that changes nothing.
-fn is_read<B>(request: &Request<B>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD)
-}
-
-/// Returns true for an error of a connection of HTTP/1.1 that has answered an earlier request.
-fn was_kept(error: &legacy::Error) -> bool {
-    let Some(connection) = error.connect_info().filter(|connection| !connection.is_negotiated_h2()) else {
-        return false;
-    };
-    let mut extensions = Extensions::new();
-    connection.get_extras(&mut extensions);
-    extensions.get::<Answered>().is_some_and(|Answered(answered)| answered.load(Ordering::Relaxed))
-}
-
-/// Returns true for a request that the server says it did not take: it refused the stream, or ends
-/// the connection behind earlier ones (RFC 9113, 8.7). It may be sent again, also if it is a write.
-fn was_not_taken(error: &legacy::Error) -> bool {
-    let causes = std::iter::successors(error.source(), |&cause| cause.source());
-    let mut of_http2 = causes.filter_map(|cause| cause.downcast_ref::<h2::Error>());
-    of_http2.any(|error| {
-        let said = if error.is_go_away() { h2::Reason::NO_ERROR } else { h2::Reason::REFUSED_STREAM };
-        error.is_remote() && error.reason() == Some(said)
-    })
 }
 
 /// Bytes that Go escapes when it reads a `Location`, beside those that are no ASCII.
@@ -417,36 +392,6 @@ mod tests {
             let warnings = answer.headers().get_all(header::WARNING).iter().count();
             assert_eq!(warnings, 300, "{}", http.target.url());
         }
-        server.abort();
-    }
-
-    /// As one with no room for a further stream just now: it has not looked at the request.
-    #[tokio::test]
-    async fn a_write_that_the_server_did_not_take_is_sent_again() {
-        let dir = tempfile::tempdir().unwrap();
-        let ca = Ca::load_or_create(dir.path(), "test").unwrap();
-        let identity = ca.issue(&Subject::server("m", &["127.0.0.1"])).unwrap();
-        let acceptor = tokio_rustls::TlsAcceptor::from(server_config(&identity, ca.pem()).unwrap());
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let host = listener.local_addr().unwrap().to_string();
-        let server = tokio::spawn(async move {
-            let tls = acceptor.accept(listener.accept().await.unwrap().0).await.unwrap();
-            let mut connection = h2::server::handshake(tls).await.unwrap();
-            let mut asked = 0;
-            while let Some(request) = connection.accept().await {
-                let (_, mut respond) = request.unwrap();
-                asked += 1;
-                match asked {
-                    1 => respond.send_reset(h2::Reason::REFUSED_STREAM),
-                    _ => drop(respond.send_response(Response::new(()), true).unwrap()),
-                }
-            }
-        });
-        let ca_pem = Some(ca.pem().as_bytes().to_vec());
-        let http = Http::new(Target { ca_pem, ..Target::anybody("https", &host) }).unwrap();
-        let request = Request::post(format!("https://{host}/")).body(Full::from("x")).unwrap();
-        let sent = tokio::time::timeout(Duration::from_secs(20), http.send(request)).await;
-        assert_eq!(sent.expect("an answer").unwrap().status(), 200);
         server.abort();
     }
 
