@@ -7,7 +7,7 @@ mod reclaim;
 mod volume;
 
 use api::volumes::class_of;
-use client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
+use client::{Change, Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
 use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::Crew;
-use volume::{place_of, ready_for, refusal, volume_for};
+use volume::{claim_of, name_of, place_of, ready_for, refusal, volume_for};
 
 const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
@@ -73,8 +73,16 @@ pub fn start(crew: &Crew, config: Config) {
         classes
             .on(move |change| all.list().iter().for_each(|claim| q.add(Key::of(&**claim), change.cause())));
         let released: WorkQueue<Key> = WorkQueue::new(&own);
-        let q = released.clone();
-        volumes.on(move |change| q.add(change.key(), change.cause()));
+        let (q, again) = (released.clone(), wanted.clone());
+        volumes.on(move |change| {
+            q.add(change.key(), change.cause());
+            // While it was there its claim got no other one.
+            if let Change::Deleted(volume) = change
+                && let Some(claim) = claim_of(volume)
+            {
+                again.add(claim, change.cause());
+            }
+        });
         let worker =
             Arc::new(Worker { config, claims, volumes, classes, recorder, unstored: Mutex::default() });
         let w = worker.clone();
@@ -157,7 +165,7 @@ impl Worker {
         }
         let Some(claim) = claim else { return Ok(Outcome::Done) };
         let asked = annotation(&claim, ASKED) == Some(PROVISIONER);
-        if is_bound(&claim) || !asked {
+        if is_bound(&claim) || !asked || self.is_made(&claim) {
             return Ok(Outcome::Done);
         }
         let class = class_of(&claim);
@@ -196,6 +204,13 @@ impl Worker {
         }
         self.unstored().insert(key, made);
         self.store(&claim, &volume, cause).await
+    }
+
+    /// Whether a claim's volume is there and only waits for the volume controller to bind the two.
+    /// The end of the volume brings the claim's key back.
+    fn is_made(&self, claim: &PersistentVolumeClaim) -> bool {
+        let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+        self.volumes.get(&Key::new("", name_of(uid))).is_some()
     }
 
     /// Stores the volume of a claim, whose directory is there.
@@ -238,7 +253,7 @@ impl Worker {
         if claim.is_some_and(|claim| made.is_for(claim)) {
             return Ok(true);
         }
-        let name = format!("pvc-{}", made.claim.as_deref().unwrap_or_default());
+        let name = name_of(made.claim.as_deref().unwrap_or_default());
         // The API server may have stored it and not said so. An administrator may have given it to
         // another claim since.
         let stored = optional(self.config.client.cluster::<PersistentVolume>().get(&name).await)?;

@@ -264,6 +264,23 @@ async fn a_volume_that_is_there_already_is_no_failure_and_no_news() {
     crew.kill();
 }
 
+/// The volume controller is down, and a user labels the claim. If the volume goes, the claim's key
+/// comes back.
+#[tokio::test]
+async fn a_claim_whose_volume_waits_for_it_is_left_alone() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let api = Scripted::new(|_| None).await;
+    let (claim, volume) = (asking("n1"), provisioned());
+    assert_eq!(claim_of(&volume), Some(claim_key()));
+    let worker = worker(&crew, api.client.clone(), dir.path(), Some(claim), Some(volume));
+    assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done);
+    worker.recorder.normal(&reference(&asking("n1")), "Last", "", None);
+    api.event("Last").await; // Events are written in order
+    assert_eq!((api.lines().len(), api.events().len()), (0, 1), "it is not provisioned again");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    crew.kill();
+}
+
 #[tokio::test]
 async fn a_volume_that_cannot_be_stored_is_told_and_tried_again() {
     for (code, reason) in [(503, "ServiceUnavailable"), (422, "Invalid")] {

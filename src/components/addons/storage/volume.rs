@@ -12,6 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// Bytes of a name in a file system (`NAME_MAX`).
 pub(super) const NAME_MAX: usize = 255;
 
+/// The name of the volume of the claim with this uid, as sig-storage-lib-external-provisioner makes
+/// it.
+pub(super) fn name_of(uid: &str) -> String {
+    format!("pvc-{uid}")
+}
+
 /// The path of a claim's volume in its node's file system. `None` for names that are no names: each
 /// is a part of one name of a directory. A claim's name may have 253 bytes, so that all three
 /// together are too long for a directory: the claim's name is then shortened. The uid alone tells
@@ -21,7 +27,7 @@ pub(super) fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> 
     if ![uid, namespace, name].into_iter().all(plain) {
         return None;
     }
-    let before = format!("pvc-{uid}_{namespace}_");
+    let before = format!("{}_{namespace}_", name_of(uid));
     let room = NAME_MAX.checked_sub(before.len())?;
     Some(format!("{ROOT}/{before}{}", &name[..name.floor_char_boundary(room)]))
 }
@@ -74,6 +80,12 @@ pub(super) fn place_of(volume: &PersistentVolume) -> Option<(String, String)> {
     }
 }
 
+/// The claim that a volume is for. `None`: it is for none. Pure.
+pub(super) fn claim_of(volume: &PersistentVolume) -> Option<Key> {
+    let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some(Key::new(claim.namespace.clone()?, claim.name.clone()?))
+}
+
 /// Pure: the volume for a claim, on a node.
 pub(super) fn volume_for(
     claim: &PersistentVolumeClaim,
@@ -82,7 +94,6 @@ pub(super) fn volume_for(
 ) -> PersistentVolume {
     let uid = claim.metadata.uid.clone().unwrap_or_default();
     let key = Key::of(claim);
-    let name = format!("pvc-{uid}");
     let spec = claim.spec.clone().unwrap_or_default();
     let size = spec.resources.and_then(|r| r.requests).and_then(|mut requests| requests.remove("storage"));
     let source = HostPathVolumeSource {
@@ -97,7 +108,7 @@ pub(super) fn volume_for(
     };
     PersistentVolume {
         metadata: ObjectMeta {
-            name: Some(name),
+            name: Some(name_of(&uid)),
             finalizers: (policy == "Delete").then(|| vec![FINALIZER.into()]),
             annotations: Some([(MADE_BY.to_string(), PROVISIONER.to_string())].into()),
             ..ObjectMeta::default()
