@@ -37,6 +37,9 @@ pub struct Config {
     /// The same of workers that the cluster had at an earlier start and no longer has. Volumes are
     /// removed there, and none is made.
     pub gone: BTreeMap<String, PathBuf>,
+    /// Whether a node can start a pod now. Upstream's local-path-provisioner works by a pod on the
+    /// node: nothing is made or removed on one that is off.
+    pub starts_pods: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Config {
@@ -197,6 +200,10 @@ impl Worker {
         // sig-storage-lib-external-provisioner writes this Event at each try, too.
         let message = format!("External provisioner is provisioning volume for claim {:?}", key.to_string());
         self.recorder.normal(&reference(&*claim), "Provisioning", message, cause.clone());
+        if !(self.config.starts_pods)(&node) {
+            let why = format!("node {node:?} is off, or its kubelet is stopped");
+            return self.reschedule(&claim, &why, cause).await;
+        }
         let made = Unstored { claim: claim.metadata.uid.clone(), node, path };
         let path = made.path.clone();
         if let Err(error) = on_disk(move || disk::make(&root, &path)).await {

@@ -16,6 +16,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tap::Cause;
 
+/// How long the volume of a node that starts no pods waits for the next try.
+const NODE_AGAIN: Duration = Duration::from_secs(10);
+
 /// What to do about a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
@@ -77,7 +80,14 @@ impl Worker {
             }
         };
         let name = key.name.clone();
-        let removed = match self.config.root_of(&node) {
+        let root = self.config.root_of(&node);
+        if root.is_some() && !(self.config.starts_pods)(&node) {
+            let why =
+                format!("failed to delete volume {name}: node {node:?} is off, or its kubelet is stopped");
+            self.recorder.warning(&reference(&*volume), "VolumeFailedDelete", why, cause);
+            return Ok(Outcome::Pause(NODE_AGAIN));
+        }
+        let removed = match root {
             Some(root) => on_disk(move || disk::remove(&root, &path, &name)).await,
             // As upstream's local-path-provisioner: the directory is gone with its node.
             None => Ok(true),
