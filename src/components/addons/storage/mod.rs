@@ -1,12 +1,12 @@
-//! The storage provisioner: a directory on the node for every claim of its class, and away with it
-//! when the claim goes.
+//! The storage provisioner: makes a directory on a node and a PersistentVolume for every claim of
+//! its classes, and removes both when the claim is deleted.
 
 mod disk;
 mod names;
 mod reclaim;
 mod volume;
 
-use api::volumes::class_of;
+use api::volumes::{SELECTED_NODE, class_of};
 use client::{Change, Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
 use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
@@ -22,14 +22,13 @@ use tap::{Cause, Event, Record, Tap};
 use task::Crew;
 use volume::{claim_of, name_of, place_of, ready_for, refusal, volume_for};
 
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 
-/// What the provisioner works with.
+/// The provisioner's connection to the cluster, and the nodes' file systems.
 pub struct Config {
     /// Watches claims, volumes and classes, and writes volumes.
     pub client: Client,
-    /// Where records of volumes that come and go are written.
+    /// Gets a record of each volume that is provisioned.
     pub tap: Tap,
     /// The cluster's nodes by name: the directory on this machine that is the node's file system.
     /// The name is `host`, and what lies beside it is out of the pods' sight.
@@ -37,8 +36,8 @@ pub struct Config {
     /// The same of workers that the cluster had at an earlier start and no longer has. Volumes are
     /// removed there, and none is made.
     pub gone: BTreeMap<String, PathBuf>,
-    /// Whether a node can start a pod now. Upstream's local-path-provisioner works by a pod on the
-    /// node: nothing is made or removed on one that is off.
+    /// Returns whether a node can start a pod now. Upstream's local-path-provisioner works by a pod
+    /// on the node: nothing is made or removed on one that is off.
     pub starts_pods: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
@@ -116,7 +115,8 @@ struct Worker {
     volumes: Informer<PersistentVolume>,
     classes: Informer<StorageClass>,
     recorder: Recorder,
-    /// By claim. Claims whose volumes the API server does not store, at most: each has one.
+    /// Directories without a volume, by claim: at most one for each claim whose volume the API
+    /// server does not store.
     unstored: Mutex<HashMap<Key, Unstored>>,
 }
 
@@ -132,7 +132,7 @@ struct Unstored {
 }
 
 impl Unstored {
-    /// Whether the claim may still get a volume there.
+    /// Returns whether the claim may still get a volume there.
     fn is_for(&self, claim: &PersistentVolumeClaim) -> bool {
         claim.metadata.uid == self.claim
             && !is_bound(claim)
@@ -213,8 +213,8 @@ impl Worker {
         self.store(&claim, &volume, cause).await
     }
 
-    /// Whether a claim's volume is there and only waits for the volume controller to bind the two.
-    /// The end of the volume brings the claim's key back.
+    /// Returns whether a claim's volume is there and only waits for the volume controller to bind
+    /// the two. The end of the volume brings the claim's key back.
     fn is_made(&self, claim: &PersistentVolumeClaim) -> bool {
         let uid = claim.metadata.uid.as_deref().unwrap_or_default();
         self.volumes.get(&Key::new("", name_of(uid))).is_some()
