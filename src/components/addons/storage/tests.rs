@@ -377,7 +377,7 @@ async fn a_claim_whose_node_cannot_have_its_volume_is_rescheduled() {
         let mut claim = asking(node);
         claim.metadata.resource_version = Some("7".into());
         let mut worker = worker(&crew, api.client.clone(), dir.path(), Some(claim), None);
-        worker.config.starts_pods = Box::new(|node| node != "n1");
+        worker.config.starts_pods = Box::new(|node: &str| node != "n1");
         assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done, "{node}");
         let asked = api.take();
         assert_eq!(asked.iter().map(|a| a.line.as_str()).collect::<Vec<_>>(), [UPDATE], "{node}");

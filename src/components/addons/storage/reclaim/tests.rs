@@ -98,7 +98,7 @@ async fn a_volume_of_a_node_that_is_off_waits_for_it() {
     let (own, _) = make_directories(dir.path());
     let api = Scripted::new(|_| None).await;
     let mut worker = worker(&crew, api.client.clone(), dir.path(), None, Some(released("Delete")));
-    worker.config.starts_pods = Box::new(|node| node != "n1");
+    worker.config.starts_pods = Box::new(|node: &str| node != "n1");
     assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Pause(NODE_AGAIN));
     let told = api.event("VolumeFailedDelete").await;
     assert!(told.ends_with("node \"n1\" is off, or its kubelet is stopped"), "{told}");
