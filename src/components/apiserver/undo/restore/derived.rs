@@ -14,11 +14,13 @@ use tap::Component;
 const WORKLOADS: [&str; 5] =
     ["daemonsets", "deployments", "replicasets", "replicationcontrollers", "statefulsets"];
 
+const MANAGERS: &str = "metadata.managedFields";
+
 /// Leaves out the moves of derived objects in each namespace where nothing goes back that they
 /// follow from.
 ///
-/// Example: a Deployment's pods became ready since, and its undo concerns a ConfigMap. Deployment,
-/// ReplicaSet, EndpointSlice and Endpoints tell of ready pods, and go on to do so. If a pod of that
+/// Example: a Deployment's pods became ready since, and the undo concerns a ConfigMap. Deployment,
+/// ReplicaSet, EndpointSlice and Endpoints count ready pods, and stay as they are. If a pod of that
 /// namespace goes back, too, they go back with it.
 pub(super) fn without_derived(mut moves: Vec<Move>, pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
     let is_move_derived =
@@ -35,38 +37,42 @@ pub(super) fn without_derived(mut moves: Vec<Move>, pairs: &BTreeMap<&Bytes, Pai
 }
 
 /// Returns whether all that changed of an object follows from others, and its controller wrote it:
-/// the status of a workload, or the endpoints of a Service.
+/// the status of a workload, or the endpoints of a Service. Anything else of such an object, e.g. an
+/// annotation that a person removed, goes back: a removal leaves no field manager behind.
 fn is_derived(then: &KeyValue, now: &KeyValue) -> bool {
     let (Some(past), Some(present)) = (parsed(then), parsed(now)) else { return false };
     let is_same = meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present);
-    if !is_same || !components_wrote(&past, &present) {
+    if !is_same || !controllers_wrote(&past, &present) {
         return false;
     }
     let resource = resource(&then.key);
+    let mut back = past;
     if WORKLOADS.contains(&resource) {
-        let mut back = past;
         value::copy(&present, &mut back, "status");
         keep_managers(&present, &mut back);
         return back == present;
     }
-    let manager = match resource {
-        "discovery.k8s.io/endpointslices" | "endpointslices" => {
-            ("endpointslice.kubernetes.io/managed-by", "endpointslice-controller.k8s.io")
-        }
-        "endpoints" => ("endpoints.kubernetes.io/managed-by", "endpoint-controller"),
+    let (label, manager, fields): (&str, &str, &[&str]) = match resource {
+        "discovery.k8s.io/endpointslices" | "endpointslices" => (
+            "endpointslice.kubernetes.io/managed-by",
+            "endpointslice-controller.k8s.io",
+            &["endpoints", "ports", "metadata.generation", MANAGERS],
+        ),
+        "endpoints" => ("endpoints.kubernetes.io/managed-by", "endpoint-controller", &["subsets", MANAGERS]),
         _ => return false,
     };
-    [&past, &present].iter().all(|object| meta::label(object, manager.0) == Some(manager.1))
+    fields.iter().for_each(|field| value::copy(&present, &mut back, field));
+    back == present && meta::label(&present, label) == Some(manager)
 }
 
-/// Returns whether each field manager that wrote since is a component. A person's write of a status
-/// goes back.
-fn components_wrote(then: &Value, now: &Value) -> bool {
-    const MANAGERS: &str = "metadata.managedFields";
+/// Returns whether each field manager that wrote since is a controller. A person's write of a status
+/// goes back, also that of a client without a name.
+fn controllers_wrote(then: &Value, now: &Value) -> bool {
     let known = list(then, MANAGERS);
     let since: Vec<&Value> = list(now, MANAGERS).iter().filter(|entry| !known.contains(entry)).collect();
-    let is_component = |entry: &&Value| text(entry, "manager").parse::<Component>().is_ok();
-    !since.is_empty() && since.iter().all(is_component)
+    let is_controller =
+        |entry: &&Value| text(entry, "manager").parse::<Component>().is_ok_and(Component::is_controller);
+    !since.is_empty() && since.iter().all(is_controller)
 }
 
 #[cfg(test)]
@@ -101,15 +107,16 @@ mod tests {
             object(CONTROLLERS, "status", time, rest)
         };
         let slice = |time: &str, ready: bool| object(CONTROLLERS, "", time, json!({"endpoints": [ready]}));
+        let old = |time: &str, ready: bool| object(CONTROLLERS, "", time, json!({"subsets": [ready]}));
         let then = [
             kv("deployments/d/web", 5, deployment("1", 2, 1)),
-            kv("endpoints/d/web", 5, slice("1", false)),
+            kv("endpoints/d/web", 5, old("1", false)),
             kv("endpointslices/d/web-1", 5, slice("1", false)),
         ];
         let mut now = vec![
             kv("configmaps/d/new", 9, json!({})),
             kv("deployments/d/web", 9, deployment("2", 2, 2)),
-            kv("endpoints/d/web", 9, slice("2", true)),
+            kv("endpoints/d/web", 9, old("2", true)),
             kv("endpointslices/d/web-1", 9, slice("2", true)),
         ];
         assert_eq!(keys(&then, &now), ["configmaps/d/new"]);
@@ -130,17 +137,33 @@ mod tests {
         for (key, now, is_written) in [
             ("deployments/d/web", status(CONTROLLERS, "2"), false),
             ("deployments/d/web", status("kubectl-patch", "2"), true),
+            ("deployments/d/web", status("", "2"), true),
             ("jobs/d/web", status(CONTROLLERS, "2"), true),
             ("example.com/deployments/d/web", status(CONTROLLERS, "2"), true),
-            ("endpointslices/d/web", status("kubectl-edit", "2"), true),
         ] {
             let moves = keys(&[kv(key, 5, then.clone())], &[kv(key, 9, now.clone())]);
             assert_eq!(!moves.is_empty(), is_written, "{key} {now}");
         }
-        let mut by_hand = (then.clone(), status(CONTROLLERS, "2"));
-        value::remove(&mut by_hand.0, "metadata.labels");
-        value::remove(&mut by_hand.1, "metadata.labels");
-        let moves = keys(&[kv("endpoints/d/web", 5, by_hand.0)], &[kv("endpoints/d/web", 9, by_hand.1)]);
-        assert_eq!(moves, ["endpoints/d/web"], "no controller's");
+    }
+
+    /// A person's removal of an annotation leaves no entry of theirs, only that of the controller,
+    /// which wrote since.
+    #[test]
+    fn what_a_person_wrote_to_endpoints_goes_back() {
+        for (key, field) in [("endpoints/d/web", "subsets"), ("endpointslices/d/web-1", "endpoints")] {
+            let endpoints = |manager: &str, time: &str| object(manager, "", time, json!({(field): [time]}));
+            let is_written =
+                |then: Value, now: Value| !keys(&[kv(key, 5, then)], &[kv(key, 9, now)]).is_empty();
+            let (then, now) = (endpoints(CONTROLLERS, "1"), endpoints(CONTROLLERS, "2"));
+            assert!(!is_written(then.clone(), now.clone()), "{key}");
+            assert!(is_written(then.clone(), endpoints("kubectl-edit", "2")), "{key}");
+            let mut noted = then.clone();
+            value::put(&mut noted, "metadata.annotations", json!({"team": "a"}));
+            assert!(is_written(noted, now.clone()), "{key}: an annotation was removed");
+            let (mut by_hand, mut by_hand_now) = (then, now);
+            value::remove(&mut by_hand, "metadata.labels");
+            value::remove(&mut by_hand_now, "metadata.labels");
+            assert!(is_written(by_hand, by_hand_now), "{key}: no controller's");
+        }
     }
 }
