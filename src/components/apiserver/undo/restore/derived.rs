@@ -106,7 +106,11 @@ mod tests {
             let rest = json!({"spec": {"replicas": replicas}, "status": {"readyReplicas": ready}});
             object(CONTROLLERS, "status", time, rest)
         };
-        let slice = |time: &str, ready: bool| object(CONTROLLERS, "", time, json!({"endpoints": [ready]}));
+        let slice = |time: &str, ready: bool| {
+            let mut made = object(CONTROLLERS, "", time, json!({"endpoints": [ready]}));
+            value::put(&mut made, "metadata.generation", if ready { 2 } else { 1 });
+            made
+        };
         let old = |time: &str, ready: bool| object(CONTROLLERS, "", time, json!({"subsets": [ready]}));
         let then = [
             kv("deployments/d/web", 5, deployment("1", 2, 1)),
