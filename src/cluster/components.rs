@@ -1,6 +1,7 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
 use super::error::chain;
+use super::etcd_member::{member_end, start_member};
 use super::inject::KUBELET;
 use super::peers::Wires;
 use super::ports::API_PORT;
@@ -18,11 +19,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tap::Component;
 use task::Crew;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 /// Every component that can be started.
 pub(crate) const ALL: [&str; 7] = [
@@ -129,33 +128,6 @@ impl<F: FnMut()> Drop for OnEnd<F> {
     }
 }
 
-/// How long a member waits for its directory: a kill waits for no thread, so those of the member
-/// before may still be in a write.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-/// Starts a member, as soon as the one before it has let its directory go.
-///
-/// # Errors
-/// Those of the start. `InUse` only if the directory is held for longer, or `stop` is cancelled.
-async fn start_member(
-    stop: &CancellationToken,
-    config: impl Fn() -> etcd::Config,
-) -> Result<etcd::Server, etcd::StartError> {
-    use raft::driver::StartError::InUse;
-    let until = clock::deadline(LOCK_PATIENCE);
-    loop {
-        match etcd::Server::start(config()).await {
-            Err(etcd::StartError::Member(InUse(_)))
-                if clock::Instant::now() < until && !stop.is_cancelled() =>
-            {
-                clock::pause(LOCK_PAUSE).await;
-            }
-            done => return done,
-        }
-    }
-}
-
 fn store(world: &Arc<World>, crew: &Crew, place: Location) {
     let (world, stop, inner) = (world.clone(), crew.token(), crew.clone());
     crew.spawn_main(async move {
@@ -205,7 +177,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Location) {
                 server.stop().await;
                 return Ok(());
             }
-            () = server.ended() => return Err("the member's thread panicked".into()),
+            why = member_end(&server) => return Err(why),
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
         let opened = world.listeners.open(&world.spec, &world.etcd_ca, &clients, &place.node, &server);
@@ -219,7 +191,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Location) {
                 Ok::<(), String>(())
             }
             // The kubelet starts the container again, as after any crash.
-            () = server.ended() => Err("the member's thread panicked".into()),
+            why = member_end(&server) => Err(why),
         }
     });
 }
@@ -435,26 +407,6 @@ mod tests {
         entries.send_modify(|entries| drop(entries.insert("n".into(), Arc::new("new"))));
         let lost = seen.wait_for(|entries| !has_own(entries, "n", is_own));
         assert!(futures::FutureExt::now_or_never(lost).is_some_and(|found| found.is_ok()));
-    }
-
-    #[tokio::test]
-    async fn a_member_waits_for_the_end_of_the_one_before_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = || etcd::Config::new("cp1", dir.path(), tap::Tap::new(), rng::Rng::seeded(1));
-        let member = dir.path().join("member");
-        std::fs::create_dir(&member).unwrap();
-        let held = config().disk.lock(&member.join("lock")).unwrap();
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let refused = start_member(&stop, config).await.err().map(|error| chain(&error));
-        assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
-        let let_go = async {
-            clock::pause(LOCK_PAUSE).await;
-            drop(held);
-        };
-        let going = CancellationToken::new();
-        let (started, ()) = tokio::join!(biased; start_member(&going, config), let_go);
-        started.unwrap().stop().await;
     }
 
     #[test]

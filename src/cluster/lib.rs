@@ -44,6 +44,7 @@ mod components;
 pub mod control;
 mod error;
 pub mod etcd_listeners;
+mod etcd_member;
 pub mod external_etcd;
 mod far;
 pub mod faults;

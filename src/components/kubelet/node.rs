@@ -8,8 +8,8 @@ use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
 use cri::Image;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
-    NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+    NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -312,6 +312,8 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
         }),
         images: runtime.images(old),
         node_info: Some(node_info(config)),
+        // Upstream's kubelet rejects a pod with the policy Strict where its node does not say that.
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         ..NodeStatus::default()
     }
 }
@@ -366,6 +368,8 @@ mod tests {
         assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
         clock::sleep(RUNTIME_SILENT).await;
         assert_eq!(told(None), (down, images));
+        let features = reporter.status(None, Pressures::default()).features.unwrap();
+        assert_eq!(features.supplemental_groups_policy, Some(true));
     }
 
     fn reporter(api: &Scripted) -> Reporter {

@@ -53,6 +53,9 @@ pub struct Security {
     pub run_as_group: Option<u32>,
     /// Further groups of the process, beside its own.
     pub supplemental_groups: Vec<u32>,
+    /// `supplementalGroupsPolicy: Strict`: the process gets none of the groups that `/etc/group` of
+    /// the image gives the user.
+    pub strict_groups: bool,
     /// `readOnlyRootFilesystem`: only volumes can be written.
     pub read_only_root: bool,
     /// All capabilities and devices, and no filter of system calls.

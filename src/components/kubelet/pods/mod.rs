@@ -123,6 +123,16 @@ impl Kubelet {
         self.gone.lock()
     }
 
+    /// Takes a claim that one pod alone may use. Returns false if another pod of this node has it,
+    /// also one that was deleted by force and whose containers may still run.
+    fn take_claim(&self, pod: &Pod, claim: &str) -> bool {
+        self.holders.take(pod, claim, || {
+            let mut pods = self.pods.list();
+            pods.extend(self.gone().values().cloned());
+            pods
+        })
+    }
+
     /// Looks at all pods that the API has, and at all that the runtime has.
     async fn look_at_everything(&self) {
         for pod in self.pods.list() {
