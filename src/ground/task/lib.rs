@@ -285,10 +285,14 @@ impl Crew {
 
     /// Records the end, if it is the first, and then cancels the token. In the other order a main
     /// task that waits for the token could end on another thread meanwhile, and a panic would be
-    /// recorded as a good end.
+    /// recorded as a good end. After a kill the token waits for the last task: the waiter of the
+    /// aborted main task, for example, may come here before the helpers are aborted.
     fn finish(&self, end: End) {
         let is_first = self.record(&end);
-        self.inner.life.stop.cancel();
+        match self.ended() {
+            Some(End::Killed) => self.inner.life.cancel_if_over(),
+            _ => self.inner.life.stop.cancel(),
+        }
         if is_first && !matches!(end, End::Stopped) {
             tracing::debug!(crew = &*self.name, ?end, "crew ended"); // last: a subscriber may panic
         }
