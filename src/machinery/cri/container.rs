@@ -118,7 +118,7 @@ pub struct User {
 /// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
-    /// It is prepared, and its program does not run yet.
+    /// It is prepared, and its program does not run yet. Its start may be on its way.
     Created,
     /// Its first process runs.
     Running,

@@ -107,7 +107,9 @@ pub trait Runtime: Send + Sync {
 
     /// Prepares a container; the program does not run yet. Returns its id.
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
-    /// Runs the program of a container that was prepared. It can be started once.
+    /// Runs the program of a container that was prepared. It can be started once. A start goes on
+    /// when its caller stops waiting, and the container is `Created` until the program runs: remove
+    /// such a container before another takes its place.
     async fn start_container(&self, id: &str) -> Result<()>;
     /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace`
     /// is real time: a real program ends in it.

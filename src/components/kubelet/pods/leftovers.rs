@@ -181,6 +181,27 @@ impl Kubelet {
         Ok(())
     }
 
+    /// Removes the containers that were made and have not run, of a pod that shall run; returns the
+    /// others. The pod's worker starts what it makes before it looks again, so these are from
+    /// another time: their kubelet was killed, for example. It may have ordered their start, which
+    /// the runtime finishes without it, and they would run beside the attempts that come next.
+    ///
+    /// # Errors
+    /// Of the runtime.
+    pub(super) async fn remove_created(
+        &self,
+        uid: &str,
+        containers: Vec<Container>,
+    ) -> Result<Vec<Container>, Error> {
+        let (created, others): (Vec<Container>, Vec<Container>) =
+            containers.into_iter().partition(|c| c.state == ContainerState::Created);
+        for container in &created {
+            self.config.runtime.remove_container(&container.id).await?;
+            termination::forget(&self.pod_dir(uid), container);
+        }
+        Ok(others)
+    }
+
     /// Removes the files of pods that went while no kubelet ran. After a restart of the cluster no
     /// sandboxes show which pods these were. Files that cannot be removed are logged and tried
     /// again; the others are removed.
