@@ -59,7 +59,7 @@ pub struct Security {
     pub privileged: bool,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privs: bool,
-    /// Capability names without `CAP_`.
+    /// Capability names without `CAP_`, or `ALL`.
     pub add_capabilities: Vec<String>,
     /// Capability names without `CAP_`, or `ALL`.
     pub drop_capabilities: Vec<String>,
@@ -83,7 +83,8 @@ pub struct ContainerConfig {
     pub working_dir: Option<String>,
     /// Names and values, beside the image's own.
     pub env: Vec<(String, String)>,
-    /// Volumes and files that it sees, in the order in which they are mounted.
+    /// Volumes and files that it sees. The runtime mounts one in another after that other; of
+    /// those at equal depth the first is first.
     pub mounts: Vec<Mount>,
     /// Relative to the sandbox' log directory, in CRI log format.
     pub log_path: PathBuf,

@@ -54,7 +54,8 @@ pub struct Image {
 }
 
 /// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an
-/// evented PLEG). It does not use the other fields, which CRI has; tests do.
+/// evented PLEG). It does not use the other fields, which CRI has; tests do. Of a sandbox every end
+/// is told, and that it was made if its caller is gone by then.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// The pod of the container or the sandbox.

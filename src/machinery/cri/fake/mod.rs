@@ -5,8 +5,8 @@
 mod state;
 
 use super::{
-    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime,
-    Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Reader, Result,
+    Runtime, Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
 };
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -444,7 +444,8 @@ impl Runtime for FakeRuntime {
             clock::pause(run).await;
             let _ = done.send(0); // the session is gone
         });
-        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })
+        let stderr = (!request.tty).then(|| Box::pin(tokio::io::empty()) as Reader);
+        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr, resize: None, exit })
     }
 
     async fn attach(&self, _: &str, _: bool) -> Result<Session> {
