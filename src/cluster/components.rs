@@ -1,6 +1,7 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
 use super::error::chain;
+use super::inject::KUBELET;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
@@ -98,7 +99,11 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Res
             let root = |node: NodeSpec| (node.name.clone(), world.place.node(&node.name).join("host"));
             let nodes = world.spec.nodes().into_iter().map(root).collect();
             let gone = world.spec.gone_workers(&world.place).into_iter().map(root).collect();
-            storage::start(&crew, storage::Config { client, tap, nodes, gone });
+            let known = world.clone();
+            let starts_pods = Box::new(move |node: &str| {
+                !known.faults.is_off(node) && !known.faults.is_held(KUBELET, node)
+            });
+            storage::start(&crew, storage::Config { client, tap, nodes, gone, starts_pods });
         }
         _ => return Err(unknown()),
     }
