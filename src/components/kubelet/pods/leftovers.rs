@@ -181,10 +181,11 @@ impl Kubelet {
         Ok(())
     }
 
-    /// Removes the containers that were made and have not run, of a pod that shall run; returns the
-    /// others. The pod's worker starts what it makes before it looks again, so these are from
-    /// another time: their kubelet was killed, for example. It may have ordered their start, which
-    /// the runtime finishes without it, and they would run beside the attempts that come next.
+    /// Removes the containers of a pod that were made and have not run; returns the others. The
+    /// pod's worker starts what it makes before it looks again, so these are from another time:
+    /// their kubelet was killed, for example. It may have ordered their start, which the runtime
+    /// finishes without it, and they would run beside the attempts that come next, or in a pod that
+    /// has failed.
     ///
     /// # Errors
     /// Of the runtime.
@@ -248,8 +249,8 @@ impl Kubelet {
 }
 
 /// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
-/// ran, because its kubelet ended between making and starting it, is needed only as long as it is
-/// the newest.
+/// ran, because the runtime did not answer the order to start it, is needed only as long as it is
+/// the newest: the next pass removes it ([`Kubelet::remove_created`]).
 ///
 /// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
 /// --previous`.

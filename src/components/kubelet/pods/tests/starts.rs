@@ -384,12 +384,7 @@ fn an_attempt_that_may_still_start_goes_before_it_is_made_anew() {
     with_mounts(|crew, dir| async move {
         let api = Scripted::new(|asked| stored(asked, "6")).await;
         let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
-        let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };
-        let config = cri::SandboxConfig { pod, ..cri::SandboxConfig::default() };
-        let sandbox = world.runtime.run_pod_sandbox(config).await.unwrap();
-        let (name, image) = ("a".to_string(), "nginx".to_string());
-        let config = cri::ContainerConfig { name, image, ..cri::ContainerConfig::default() };
-        world.runtime.create_container(&sandbox.id, config).await.unwrap();
+        world.make_container().await;
         world.look().await.unwrap();
         let calls = world.runtime.calls();
         let removed = calls.iter().position(|call| call == "remove_container a");
