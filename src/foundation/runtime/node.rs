@@ -95,6 +95,10 @@ impl Shared {
     }
 
     async fn remove_container(&self, container: &Container) {
+        let _alone = container.removal.lock().await;
+        if !self.containers().contains_key(&container.id) {
+            return; // another call removed it meanwhile
+        }
         container.refuse_starts();
         container.stop(Duration::ZERO).await;
         container.remove().await;
