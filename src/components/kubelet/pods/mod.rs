@@ -72,7 +72,7 @@ pub(super) fn start_workers(
     kubelet.pods.on(move |change| watcher.hear(change));
     let mut pleg = Pleg::subscribe(config);
     let relay = kubelet.clone();
-    crew.spawn(async move {
+    crew.spawn_essential(async move {
         while let Some(event) = pleg.next().await {
             match event {
                 PodLifecycleEvent::Changed(key) => relay.queue.add(key, None),
