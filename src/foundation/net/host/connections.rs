@@ -25,9 +25,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// word, and of one that is switched off or cut the neighbours know the address for good, so that
 /// the kernel would try for two minutes.
 pub(super) const DIAL_MAX: Duration = Duration::from_secs(1);
-/// When all nodes are passed over, the first that answers after all is taken: a link may be slow by
-/// ten seconds. Beyond this time no node is waited for.
-pub(super) const DIAL_LAST: Duration = Duration::from_secs(15);
+/// When all nodes are passed over, the first that answers after all is taken. Beyond this time no
+/// node is waited for.
+///
+/// A link may be slow by ten seconds, and delays what its node sends. Where the pod is on another
+/// node, three sends come before the answer: the first node's to the pod's node, that one's answer,
+/// and the first node's again, which is 30 s.
+pub(super) const DIAL_LAST: Duration = Duration::from_secs(35);
 /// Nodes that are dialed at the same time for one connection: as many as it has descriptors of its
 /// own later.
 const DIALS_MAX: usize = (DESCRIPTORS - 1) as usize;

@@ -84,6 +84,7 @@ async fn slow_nodes_are_waited_for_when_no_other_answers() {
         first_that_answers(to[..count].iter().copied(), after(seconds)).await.map(|(target, _)| target)
     };
     assert_eq!(first([10, 0, 0], 1).await, Some(to[0]), "the longest delay of a link");
+    assert_eq!(first([33, 30, 33], 3).await, Some(to[1]), "three times, where the pod is on another node");
     assert_eq!(first([10, 5, 10], 3).await, Some(to[1]));
     assert_eq!(first([2, 5, 10], 3).await, Some(to[0]), "passed over, and still the first");
     assert_eq!(first([2, 0, 10], 3).await, Some(to[1]));
