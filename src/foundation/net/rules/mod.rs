@@ -446,6 +446,14 @@ fn stick(
     Ok(t.add_rule(chosen))
 }
 
+/// Returns the elements of a map that lead to the chains of endpoints. A kernel before Linux 6.4
+/// (without the stable fixes of 2023) does not count them as gone with their map until the
+/// transaction is over, and refuses to delete the chains in it (EBUSY).
+fn sticky_choices(service: &ServiceRule, endpoints: &[(Ipv4Addr, u16)]) -> Vec<SetElement> {
+    let count = if service.affinity_seconds.is_some() { endpoints.len() } else { 0 };
+    (0u32..).take(count).map(SetElement::mark).collect()
+}
+
 /// Takes a service's parts away; what is used comes after what uses it. Endpoints in `staying` keep
 /// their clients.
 fn remove(
@@ -467,7 +475,9 @@ fn remove(
     for (name, endpoints) in choosers(&names, service) {
         t = t.del_chain(TABLE, &name, family);
         if !endpoints.is_empty() {
-            t = t.del_set(TABLE, &Names::choice(&name), family);
+            let choice = Names::choice(&name);
+            t = remove_elements(t, &numbered(&choice).vmap(), &sticky_choices(service, endpoints));
+            t = t.del_set(TABLE, &choice, family);
         }
     }
     if service.affinity_seconds.is_some() {
