@@ -35,8 +35,7 @@ struct Services {
 
 impl Services {
     /// Begins a write, unless the kernel has the wanted rules. Flows that the rules of before may
-    /// have led are stale from now on, and not from its end: nobody else knows what was there if
-    /// the write is dropped.
+    /// have led are stale from now on, and not from its end: a write that is dropped has none.
     fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = self.known.begin(wanted)?;
         self.stale.add(write.changes.iter().filter_map(Change::removed).chain(&write.replaced));

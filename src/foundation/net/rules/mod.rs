@@ -7,7 +7,7 @@
 //! map nodeports { tcp . 30080 : goto x0 }
 //!     # at the node's own address alone; x0 marks for masquerading, then goes to s0;
 //!     # external addresses lead to x0, too; externalTrafficPolicy: Local, see `inside`: then
-//!     # external addresses lead to s0, and nothing is marked
+//!     # external addresses lead to s0, and x0 marks connections of the node itself alone
 //! set refused   { 10.96.0.11 . tcp . 80 }
 //!     # services without endpoints: an answer, not silence
 //! set refused-ports { tcp . 30081 }
@@ -158,7 +158,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
             port_rule(rule("services"), node)
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
         );
-    // After the translation, so that only those are left which nobody serves.
+    // After the translation: what no rule of a Service has translated still has its address.
     for (name, hook) in [("refuse-forward", FilterHook::Forward), ("refuse-output", FilterHook::Output)] {
         let services = Ipv4Addr::new(10, 96, 0, 0);
         t = t
@@ -406,7 +406,7 @@ fn by_chance(count: usize) -> Expr {
     Expr::Numgen { dreg: Register::R0, kind: NumgenKind::Random, modulus: count as u32, offset: 0 }
 }
 
-/// Makes the chain that leads to one endpoint and remembers who went there.
+/// Makes the chain that leads to one endpoint and remembers its clients.
 fn remember(
     t: Transaction,
     names: &Names,
@@ -422,7 +422,8 @@ fn remember(
         .add_rule(rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1))))
 }
 
-/// The endpoint that knows this client, else one by chance, which will know it.
+/// Makes the chain that leads a client to the endpoint that remembers it, or to one by chance,
+/// which will remember it.
 fn stick(
     mut t: Transaction,
     names: &Names,

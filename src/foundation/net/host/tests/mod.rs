@@ -22,11 +22,11 @@ fn ports_leave_the_reserve_of_descriptors_alone() {
     assert_eq!(bind_all(80, |_| Ok(Numbered(3))).map(|sockets| sockets.len()).ok(), Some(2));
     let refused = bind_all(80, |_| Ok(Numbered(i32::MAX))).map(|sockets| sockets.len()).unwrap_err();
     assert_eq!(refused.raw_os_error(), Some(nix::libc::EMFILE));
-    let told = not_had(80, refused).to_string();
+    let told = port_error(80, refused).to_string();
     assert!(told.contains("no file descriptor is left for port 80"), "{told}");
-    let taken = not_had(80, io::Error::from_raw_os_error(nix::libc::EADDRINUSE)).to_string();
+    let taken = port_error(80, io::Error::from_raw_os_error(nix::libc::EADDRINUSE)).to_string();
     assert!(taken.contains("port 80 of this machine is taken"), "{taken}");
-    let denied = not_had(80, io::Error::from_raw_os_error(nix::libc::EACCES)).to_string();
+    let denied = port_error(80, io::Error::from_raw_os_error(nix::libc::EACCES)).to_string();
     assert!(denied.contains("ip_unprivileged_port_start") && denied.contains("denied"), "{denied}");
 }
 
