@@ -26,6 +26,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+/// How many seconds a node remembers the translation of a silent TCP connection, as kube-proxy sets
+/// it (`conntrack.tcpEstablishedTimeout` and `tcpCloseWaitTimeout`).
+///
+/// The kernel itself remembers one that is half closed for a minute: a server that thinks longer
+/// about a question that has ended would answer with the pod's own address, and the client would
+/// refuse that.
+const CONNTRACK_TIMEOUTS: [(&str, &str); 2] = [
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+];
+
 /// What the kernel knows of services.
 struct Services {
     known: Known,
@@ -114,6 +125,11 @@ impl Node {
         let base = rules::base(&nft, index).during(|| "cannot build the service rules".into())?;
         let written = base.commit(&nft).await;
         written.during(|| format!("cannot write the service rules of {name}")).map_err(Error::of_nftables)?;
+        // Now the kernel tracks connections, and has these settings.
+        let kept = set_network_sysctls(namespace.fd().as_fd(), &CONNTRACK_TIMEOUTS);
+        if let Err(error) = kept.during(|| format!("cannot configure {name}")) {
+            tracing::warn!(%error, "connections to Services that are half closed end after a silent minute");
+        }
         Ok(Node {
             index,
             ip,
