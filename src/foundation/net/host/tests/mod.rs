@@ -208,8 +208,8 @@ async fn a_udp_client_that_only_sends_is_not_forgotten_and_a_silent_one_holds_no
     }
     let held = Arc::downgrade(&flow);
     drop(flow);
-    clock::sleep(UDP_IDLE - Duration::from_secs(1)).await;
-    assert!(held.upgrade().is_some());
+    clock::sleep(Duration::from_secs(119)).await;
+    assert!(held.upgrade().is_some(), "a node's kernel still knows its endpoint");
     clock::sleep(Duration::from_secs(2)).await;
     assert!(flows.lock().is_empty(), "silence both ways ends it");
     assert!(held.upgrade().is_none(), "its socket is closed before the next datagram comes");
@@ -239,7 +239,7 @@ async fn a_port_has_one_bound_of_udp_clients_and_leads_none_to_a_target_that_is_
     assert_eq!(flows.retain(&[]), UDP_CLIENTS);
 }
 
-/// Each question of `dig` comes from a new port, and its flow stays for a minute.
+/// Each question of `dig` comes from a new port, and its flow stays for two minutes.
 #[tokio::test(start_paused = true)]
 async fn a_udp_client_beyond_the_bound_takes_the_place_of_the_most_silent_one() {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
