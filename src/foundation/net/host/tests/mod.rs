@@ -94,6 +94,28 @@ async fn slow_nodes_are_waited_for_when_no_other_answers() {
     assert_eq!(start.elapsed(), Duration::ZERO, "a refusal is an answer");
 }
 
+/// A cluster may have 200 nodes, of which each is dialed a second after the one before.
+#[tokio::test(start_paused = true)]
+async fn the_last_nodes_of_many_are_waited_for_as_long_as_a_single_one() {
+    let to: Vec<SocketAddr> = (11..51).map(|n| ([172, 30, 0, n], 1).into()).collect();
+    let slow = |target: SocketAddr| async move {
+        clock::pause(Duration::from_secs(30)).await;
+        Ok(target)
+    };
+    // Five dials are under way at most: those of the first seven nodes have been given up.
+    assert_eq!(first_that_answers(to[..12].iter().copied(), slow).await, Some((to[7], to[7])));
+    let last = to[39];
+    let dead = |target: SocketAddr| async move {
+        match target == last {
+            true => Ok(target),
+            false => std::future::pending().await,
+        }
+    };
+    let start = tokio::time::Instant::now();
+    assert_eq!(first_that_answers(to.iter().copied(), dead).await, Some((last, last)));
+    assert_eq!(start.elapsed(), 39 * DIAL_MAX, "each node that is dead costs a second");
+}
+
 #[test]
 fn targets_take_turns_and_all_are_tried() {
     let to: Vec<SocketAddr> = vec!["172.30.0.11:1".parse().unwrap(), "172.30.0.12:1".parse().unwrap()];
