@@ -10,8 +10,8 @@ use tap::Tap;
 use task::Crew;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream};
-use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpListener, TcpStream};
 
 mod options;
 mod sessions;
@@ -82,6 +82,14 @@ impl Store {
 /// A way to an endpoint without TLS.
 fn plain(endpoint: &str) -> Preset {
     Preset { endpoints: vec![endpoint.into()], ..Preset::default() }
+}
+
+/// Takes a connection, and says what a server of HTTP/2 says first: its settings, of which there are
+/// none.
+async fn greet(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    stream
 }
 
 /// What a command line came to.

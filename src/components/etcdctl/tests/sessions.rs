@@ -77,6 +77,28 @@ async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
 }
 
+/// As etcdctl: the member may be restarted before there is a leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_outlives_the_member_at_which_it_waits_for_a_leader() {
+    let store = Store::start(1).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut preset = store.preset.clone();
+    preset.endpoints.insert(0, format!("http://{}", silent.local_addr().unwrap()));
+    let ended = beside(&preset, &["elect", "-l", "e"], "", async |said, cancel| {
+        let stream = greet(&silent).await;
+        clock::pause(2 * cmd::lock::AT_ONCE).await;
+        drop(stream);
+        beside(&store.preset, &["elect", "e", "me"], "", async |_, leads| {
+            assert_eq!(lines(said, 2).await[1], "me");
+            leads.cancel();
+        })
+        .await;
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
 /// As another program than an etcd may answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_may_last_longer_than_any_calendar() {
