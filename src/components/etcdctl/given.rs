@@ -2,7 +2,7 @@
 //! environment in their stead.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{Flag, GLOBAL, Kind};
+use super::flags::{ENDPOINT, Flag, GLOBAL, Kind};
 use api::gostr::{parse_duration, parse_int, quote};
 use std::collections::BTreeMap;
 use std::num::{IntErrorKind, ParseIntError};
@@ -146,13 +146,14 @@ fn read_with(
 }
 
 /// Gives each global flag that is not on the line the value of its variable, e.g.
-/// `ETCDCTL_WRITE_OUT`.
+/// `ETCDCTL_WRITE_OUT`. As with etcdctl, the flags of a group of verbs are global within it.
 pub(crate) fn from_environment(
     verb: &str,
     given: &mut Given,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Fail> {
-    for flag in GLOBAL.iter().filter(|flag| flag.name != "help") {
+    let group = if verb.starts_with("endpoint ") { ENDPOINT } else { &[] };
+    for flag in GLOBAL.iter().chain(group).filter(|flag| flag.name != "help") {
         let name = format!("ETCDCTL_{}", flag.name.to_uppercase().replace('-', "_"));
         if given.was_set(flag.name) {
             continue;

@@ -1,7 +1,7 @@
 //! Command lines: a verb of the table with what was given to it, or help.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{CLUSTER, Flag, GLOBAL, Kind};
+use super::flags::{ENDPOINT, Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
 use api::gostr::quote;
@@ -87,9 +87,6 @@ fn verb(words: &[String]) -> Named {
     let name = names.join(" ");
     Named { at, name, verb: None }
 }
-
-/// Flags of the group of verbs about endpoints.
-const ENDPOINT: &[Flag] = &[CLUSTER];
 
 /// Returns the words of a line but for those at these places.
 fn without(words: &[String], at: &[usize]) -> Vec<String> {
@@ -245,6 +242,9 @@ mod tests {
             with("get a -w table", &[("ETCDCTL_WRITE_OUT", "json")]).unwrap().text("write-out"),
             "table"
         );
+        let cluster = |text: &str| with(text, &[("ETCDCTL_CLUSTER", "true")]).unwrap().on("cluster");
+        assert!(cluster("endpoint health") && !cluster("endpoint health --cluster=false"));
+        assert!(!cluster("defrag"), "a flag of one verb has none");
         assert!(
             with("get a", &[("ETCDCTL_HEX", "maybe")])
                 .unwrap_err()
