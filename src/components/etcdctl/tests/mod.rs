@@ -92,6 +92,19 @@ async fn greet(listener: &TcpListener) -> TcpStream {
     stream
 }
 
+/// Returns the address of a server that takes connections, and does not answer on them.
+async fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(greet(&listener).await);
+        }
+    });
+    endpoint
+}
+
 /// What a command line came to.
 #[derive(Debug)]
 struct Ended {
@@ -362,11 +375,7 @@ async fn a_member_that_does_not_answer_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_endpoints_are_asked_for_their_health_at_the_same_time() {
-    let mut silent = Vec::new();
-    for _ in 0..3 {
-        silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-    }
-    let endpoints = silent.iter().map(|silent| silent.local_addr().unwrap().to_string()).collect();
+    let endpoints = vec![silent().await, silent().await, silent().await];
     let preset = Preset { endpoints, ..Preset::default() };
     let start = clock::Instant::now();
     let words = ["endpoint", "health", "--dial-timeout", "1s", "--command-timeout", "1s"];
@@ -398,9 +407,8 @@ async fn certificates_without_an_authority_are_refused() {
 
 #[tokio::test]
 async fn a_snapshot_has_the_time_that_is_given() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = silent.local_addr().unwrap().to_string();
-    let ended = etcdctl(&plain(&endpoint), &["snapshot", "save", "x", "--command-timeout", "100ms"]).await;
+    let words = ["snapshot", "save", "x", "--command-timeout", "100ms"];
+    let ended = etcdctl(&plain(&silent().await), &words).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
 }
 

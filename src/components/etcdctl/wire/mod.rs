@@ -183,7 +183,10 @@ impl Etcd {
             let endpoint = &target.endpoints[at];
             let attempt = async {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
-                Channel::connect(&endpoint, target.tls.clone()).await
+                let channel = Channel::connect(&endpoint, target.tls.clone()).await?;
+                // As with etcd's client, a member that is stopped is passed over.
+                channel.wait_for_server().await?;
+                Ok::<_, ConnectError>(channel)
             };
             let limit = if target.dial_timeout.is_zero() { timeout } else { target.dial_timeout };
             match clock::limit(limit, attempt).await {
