@@ -136,6 +136,15 @@ async fn a_member_that_is_stopped_is_passed_over() {
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "OK\n"), "{}", ended.stderr);
 }
 
+/// As etcdctl, after 16 s.
+#[tokio::test(start_paused = true)]
+async fn a_member_that_falls_silent_is_given_up() {
+    let start = clock::Instant::now();
+    let ended = etcdctl(&plain(&silent().await), &["lease", "list"]).await;
+    assert_eq!(ended.code, fail::CONNECTION, "{}", ended.stderr);
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+}
+
 /// As etcd's client (`retry.go`): a write may have been carried out, so it is not sent again.
 #[tokio::test]
 async fn what_may_be_done_twice_is_asked_of_the_next_member() {

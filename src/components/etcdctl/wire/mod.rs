@@ -6,7 +6,7 @@ use super::fail::{CONNECTION, FAILED, Fail};
 use super::given::Given;
 use super::preset::Preset;
 use api::gostr::io_error;
-use etcd::grpc::client::{Channel, ConnectError, Endpoint};
+use etcd::grpc::client::{Channel, ConnectError, Endpoint, KeepAlive};
 use etcd::pb;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
@@ -20,6 +20,8 @@ use tonic::{Code, Status, Streaming};
 
 /// The pause before a lost connection is made again (etcd: `retryConnWait`).
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// As of etcdctl's connections: gRPC raises its `--keepalive-time` of 2 s to 10 s.
+const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(10), wait: Duration::from_secs(6) };
 /// A call that may be made twice is made again at most so often (etcd: `defaultUnaryMaxRetries`).
 const REPEATS_MAX: u32 = 100;
 /// The words of a member that has no lease of this number.
@@ -183,7 +185,7 @@ impl Etcd {
             let endpoint = &target.endpoints[at];
             let attempt = async {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
-                let channel = Channel::connect(&endpoint, target.tls.clone()).await?;
+                let channel = Channel::connect_with(&endpoint, target.tls.clone(), KEEP_ALIVE).await?;
                 // As with etcd's client, a member that is stopped is passed over.
                 channel.wait_for_server().await?;
                 Ok::<_, ConnectError>(channel)

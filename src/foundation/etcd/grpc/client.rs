@@ -26,8 +26,17 @@ pub(super) const HAS_LEADER: &str = "hasleader";
 /// Bytes on their way on one stream, and on all of them.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_WAIT: Duration = Duration::from_secs(10);
+/// As kube-apiserver's client of etcd (`keepaliveTime`, `keepaliveTimeout`).
+const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(30), wait: Duration::from_secs(10) };
+
+/// When a connection that calls wait on is taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// A ping is sent after so long a silence. A server in Go hangs up on less than 5 s.
+    pub every: Duration,
+    /// The connection is given up if nothing has come so long after the ping.
+    pub wait: Duration,
+}
 
 /// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -146,6 +155,18 @@ impl Channel {
         endpoint: &Endpoint,
         tls: Option<Arc<rustls::ClientConfig>>,
     ) -> Result<Channel, ConnectError> {
+        Channel::connect_with(endpoint, tls, KEEP_ALIVE).await
+    }
+
+    /// As [`Channel::connect`], with other pings.
+    ///
+    /// # Errors
+    /// Those of [`Channel::connect`].
+    pub async fn connect_with(
+        endpoint: &Endpoint,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        keep_alive: KeepAlive,
+    ) -> Result<Channel, ConnectError> {
         let name = endpoint.authority();
         let failed = |cause: &dyn std::fmt::Display| ConnectError::Dial {
             endpoint: name.clone(),
@@ -162,10 +183,10 @@ impl Channel {
                 let stream = TlsConnector::from(config).connect(server, tcp).await;
                 let stream =
                     stream.map_err(|e| failed(&not_believed(&e).unwrap_or_else(|| e.to_string())))?;
-                handshake(stream).await
+                handshake(stream, keep_alive).await
             }
             (true, None) => return Err(ConnectError::NoTls(name)),
-            (false, _) => handshake(tcp).await,
+            (false, _) => handshake(tcp, keep_alive).await,
         };
         let (send, begun) = shaken.map_err(|e| failed(&e))?;
         Ok(Channel { send, origin, begun })
@@ -283,7 +304,10 @@ const FRAME_TYPE: usize = 3;
 const SETTINGS: u8 = 4;
 
 /// Begins HTTP/2. Returns what sends requests, and what says how far the server is.
-async fn handshake<S>(stream: S) -> Result<(SendRequest<Body>, watch::Receiver<Begun>), hyper::Error>
+async fn handshake<S>(
+    stream: S,
+    keep_alive: KeepAlive,
+) -> Result<(SendRequest<Body>, watch::Receiver<Begun>), hyper::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
@@ -303,8 +327,8 @@ where
         // often.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_WAIT);
+        .keep_alive_interval(keep_alive.every)
+        .keep_alive_timeout(keep_alive.wait);
     let (send, connection) = http.handshake(TokioIo::new(stream)).await?;
     // It ends by itself when the last sender is dropped; its error is that of every call on it.
     tokio::spawn(async move {
