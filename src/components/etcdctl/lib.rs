@@ -16,7 +16,7 @@
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
 //! `make-mirror`, `check`, `completion`, `downgrade`, `migrate`, interactive watches, the format
 //! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive
-//! and message sizes of the connection are unknown flags.
+//! and message sizes of the connection are unknown flags. `ETCDCTL_DISCOVERY_SRV` is refused.
 //! What 3.4 and 3.6 answer differently is answered as by 3.6, such as the columns of `endpoint`.
 //! `snapshot status` stays here and answers as etcdutl, which has it in 3.6. `get --count-only` is
 //! for JSON, too. Help is in our own words. Log lines of etcd's client library are not printed. A

@@ -245,6 +245,8 @@ mod tests {
         let cluster = |text: &str| with(text, &[("ETCDCTL_CLUSTER", "true")]).unwrap().on("cluster");
         assert!(cluster("endpoint health") && !cluster("endpoint health --cluster=false"));
         assert!(!cluster("defrag"), "a flag of one verb has none");
+        let elsewhere = with("get a --endpoints x", &[("ETCDCTL_DISCOVERY_SRV", "example.com")]);
+        assert!(elsewhere.unwrap_err().starts_with("ETCDCTL_DISCOVERY_SRV: "), "not the store at x");
         assert!(
             with("get a", &[("ETCDCTL_HEX", "maybe")])
                 .unwrap_err()
