@@ -99,8 +99,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
 
 /// As [`parse`], with the variables of an environment.
 fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Found, Fail> {
-    let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
-    let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
+    let help = verb(words).at.first().copied().filter(|at| completed(None, &words[*at]) == Some("help"));
+    let wants_help = words.is_empty() || help.is_some();
+    let words = &without(words, help.as_slice());
     let Named { at, name: named, verb } = verb(words);
     let Some(verb) = verb else {
         let first = named.split(' ').next().unwrap_or_default();
@@ -221,7 +222,9 @@ mod tests {
             assert!(verb(text).is_err_and(|error| error.starts_with("unknown command")), "{text}");
         }
         assert!(line("le").unwrap_err().contains("lease timetolive"), "the help of a group");
-        assert!(line("hel get").unwrap_err().contains("--keys-only"));
+        for help in ["hel get", "-w json help get", "help -w json get"] {
+            assert!(line(help).unwrap_err().contains("--keys-only"), "{help}");
+        }
         assert!(line("mem add x").unwrap_err().starts_with("member add is not implemented here"));
         assert!(line("snapshot s").unwrap_err().contains("snapshot status"), "save or status");
     }

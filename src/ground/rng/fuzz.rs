@@ -8,7 +8,7 @@
 //! input.
 
 use super::Rng;
-use super::seeds::{amount, number};
+use super::seeds::{amount, number, seeds_from};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,9 +94,10 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     for example in &target.examples {
         assert!((target.reads)(example), "{} does not understand {}", target.name, shown(example));
     }
-    let (start, life, seeds) = (Instant::now(), budget(BUDGET), amount("ROPEWALK_SEEDS"));
-    let (mut tried, mut accepted, mut seed) = (0, 0, first_seed());
-    while seeds.map_or(start.elapsed() < life, |n| seed - first_seed() < n) {
+    let (start, life, mut seed) = (Instant::now(), budget(BUDGET), first_seed());
+    let end = amount("ROPEWALK_SEEDS").map(|n| seeds_from(seed, n).end);
+    let (mut tried, mut accepted) = (0, 0);
+    while end.map_or(start.elapsed() < life, |end| seed < end) {
         // A thread of its own has the stack of a worker of tokio, a name that Rust prints if that
         // stack overflows, and need not be waited for if it gives no answer.
         let name = format!("{} with ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM={seed}", target.name);
