@@ -196,19 +196,25 @@ struct Reader<'a> {
 /// Returns the buckets of a file, in the order of their names.
 ///
 /// # Errors
-/// [`Damaged`] if the file is no bbolt file, or ends early, or its pages cannot be a tree. The
+/// [`Damaged`] if the file is no bbolt file, or ends early, or its pages are no tree in order. The
 /// caller needs another copy of the file.
 pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
     let meta = newest(file)?;
     let (page_size, left) = (meta.page_size, Cell::new(file.len()));
     let reader = Reader { file, page_size, read: RefCell::default(), left };
-    let mut buckets = Vec::new();
+    let mut buckets: Vec<Bucket> = Vec::new();
     reader.walk(reader.at(meta.root)?, 0, &mut |flags, name, head| {
         if flags & BUCKET == 0 {
             return Err(Damaged("a record outside of the buckets"));
         }
-        let mut records = BTreeMap::new();
+        if buckets.last().is_some_and(|last| last.name.as_slice() >= name) {
+            return Err(DISORDER);
+        }
+        let mut records: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
         let mut keep = |_: u32, key: &[u8], value: &[u8]| {
+            if records.last_key_value().is_some_and(|(last, _)| last.as_slice() >= key) {
+                return Err(DISORDER);
+            }
             records.insert(key.to_vec(), value.to_vec());
             Ok(())
         };
@@ -233,6 +239,8 @@ pub fn size(file: &[u8]) -> Result<u64, Damaged> {
 }
 
 const SHORT: Damaged = Damaged("a page ends early");
+/// bbolt finds keys by halving: it would miss those behind one that is too large.
+const DISORDER: Damaged = Damaged("its keys are not in their order");
 
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Damaged> {
     bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u16::from_le_bytes(*b)).ok_or(SHORT)
@@ -276,7 +284,11 @@ impl<'a> Reader<'a> {
             return Err(Damaged("a page is in its tree twice"));
         }
         let at = usize::try_from(page).ok().and_then(|p| p.checked_mul(self.page_size)).ok_or(SHORT)?;
-        self.file.get(at..).ok_or(SHORT)
+        let found = self.file.get(at..).ok_or(SHORT)?;
+        match u64_at(found, 0)? == page {
+            true => Ok(found),
+            false => Err(Damaged("a page has the number of another one")),
+        }
     }
 
     fn walk(&self, page: &[u8], depth: u32, visit: &mut Visit<'_>) -> Result<(), Damaged> {
@@ -338,6 +350,27 @@ mod tests {
         let mut damaged = file.clone();
         (damaged[PAGE_HEADER], damaged[PAGE + PAGE_HEADER]) = (0, 0);
         assert_eq!(read(&damaged), Err(Damaged("no page of its beginning is valid")));
+    }
+
+    /// As bbolt's `Tx.Check`, with which `etcdutl snapshot status` begins.
+    #[test]
+    fn keys_out_of_order_and_misplaced_pages_are_damage() {
+        let mut bucket = Bucket::new("key");
+        ["aaaa", "bbbb"].iter().for_each(|key| bucket.put(key.as_bytes().to_vec(), vec![1]));
+        let file = write(vec![Bucket::new("alarm"), bucket]);
+        let with = |from: &[u8], to: &[u8]| {
+            let at = file.windows(from.len()).position(|bytes| bytes == from).unwrap();
+            let mut damaged = file.clone();
+            damaged[at..at + to.len()].copy_from_slice(to);
+            read(&damaged)
+        };
+        assert!(with(b"aaaa", b"aaab").is_ok());
+        for (from, to) in [("aaaa", "cccc"), ("aaaa", "bbbb"), ("alarm", "lease")] {
+            assert_eq!(with(from.as_bytes(), to.as_bytes()), Err(DISORDER), "{to}");
+        }
+        let mut moved = file.clone();
+        moved[3 * PAGE] ^= 1;
+        assert_eq!(read(&moved), Err(Damaged("a page has the number of another one")));
     }
 
     /// Thirty pages, each with the next one twice, are a billion ways through them.
