@@ -211,7 +211,10 @@ pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
             return Err(DISORDER);
         }
         let mut records: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
-        let mut keep = |_: u32, key: &[u8], value: &[u8]| {
+        let mut keep = |flags: u32, key: &[u8], value: &[u8]| {
+            if flags & BUCKET != 0 {
+                return Err(Damaged("a bucket in a bucket, which etcd has not"));
+            }
             if records.last_key_value().is_some_and(|(last, _)| last.as_slice() >= key) {
                 return Err(DISORDER);
             }
@@ -371,6 +374,9 @@ mod tests {
         let mut moved = file.clone();
         moved[3 * PAGE] ^= 1;
         assert_eq!(read(&moved), Err(Damaged("a page has the number of another one")));
+        let mut nested = file.clone();
+        nested[4 * PAGE + PAGE_HEADER] = 1;
+        assert_eq!(read(&nested), Err(Damaged("a bucket in a bucket, which etcd has not")));
     }
 
     /// Thirty pages, each with the next one twice, are a billion ways through them.
