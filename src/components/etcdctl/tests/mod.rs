@@ -84,7 +84,7 @@ fn plain(endpoint: &str) -> Preset {
     Preset { endpoints: vec![endpoint.into()], ..Preset::default() }
 }
 
-/// Takes a connection, and says what a server of HTTP/2 says first: its settings, of which there are
+/// Takes a connection and sends on it what a server of HTTP/2 sends first: its settings. It has
 /// none.
 async fn greet(listener: &TcpListener) -> TcpStream {
     let (mut stream, _) = listener.accept().await.unwrap();
