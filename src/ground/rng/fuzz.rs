@@ -393,6 +393,16 @@ mod tests {
     }
 
     #[test]
+    fn an_input_that_is_read_for_too_long_is_named() {
+        let now = Now::default();
+        assert_eq!(now.stalled(), None, "before the first one");
+        *now.0.lock() = Some((Instant::now().checked_sub(2 * STALL).unwrap(), b"slow".to_vec()));
+        assert_eq!(now.stalled().as_deref(), Some(&b"slow"[..]));
+        now.begin(b"next");
+        assert_eq!(now.stalled(), None, "it has just begun");
+    }
+
+    #[test]
     fn a_target_that_is_misspelt_is_no_success() {
         let table = || -> Vec<Target> {
             ["YAML", "JSON"].into_iter().map(|name| Target::text(name, &[], &[], |_| true)).collect()
