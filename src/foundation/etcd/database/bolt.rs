@@ -408,8 +408,9 @@ mod tests {
         top.extend(b"k");
         [4u64, 0].iter().for_each(|n| top.extend(n.to_le_bytes()));
         let mut leaf = header(4, LEAF, 200, 0);
-        for _ in 0..200 {
-            [0u32, 16, 8, 300].iter().for_each(|n| leaf.extend(n.to_le_bytes()));
+        for key in 1..=200u32 {
+            // each key begins as the one before it and is longer: they are in their order
+            [0, 16, key, 300].iter().for_each(|n| leaf.extend(n.to_le_bytes()));
         }
         assert_eq!(read(&file(vec![top, leaf], 5)).err(), Some(Damaged("its records overlap")));
         assert!(size(&file(vec![], u64::MAX)).is_err());
