@@ -32,7 +32,8 @@ const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(30), wait: 
 /// When a connection that calls wait on is taken for dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeepAlive {
-    /// A ping is sent after so long a silence. A server in Go hangs up on less than 5 s.
+    /// A ping is sent after so long a silence. An etcd hangs up on a client that sends them more
+    /// often than every 5 s (`--grpc-keepalive-min-time`).
     pub every: Duration,
     /// The connection is given up if nothing has come so long after the ping.
     pub wait: Duration,
