@@ -128,14 +128,14 @@ fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Re
         return Ok(Found::Help(about(verb)));
     }
     let mut given = read(verb.name, verb.flags, &without(words, &at))?;
+    if given.on("help") {
+        return Ok(Found::Help(about(verb)));
+    }
     // As etcdctl and etcdutl, which look at the line alone.
     if verb.uses_store() {
         from_environment(verb.name, &mut given, variable)?;
     }
-    match given.on("help") {
-        true => Ok(Found::Help(about(verb))),
-        false => Ok(Found::Command(verb, given)),
-    }
+    Ok(Found::Command(verb, given))
 }
 
 fn flags(text: &mut String, title: &str, list: &[Flag]) {
@@ -258,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_without_a_store_heeds_no_variable() {
+    fn without_a_store_no_variable_is_heeded() {
         let with = |line: &str| {
             let words: Vec<String> = line.split(' ').map(String::from).collect();
             parse_with(&words, |name| (name == "ETCDCTL_HEX").then(|| "maybe".to_string()))
         };
         assert!(with("get a").is_err());
-        for line in ["version", "snapshot status x"] {
+        for line in ["version", "snapshot status x", "get --help"] {
             assert!(with(line).is_ok(), "{line}");
         }
     }
