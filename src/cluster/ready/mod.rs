@@ -5,6 +5,7 @@ use super::addon_pods::AddonPods;
 use super::images::PREFIX;
 use super::node_objects::is_of_ropewalk;
 use super::spec::NodeSpec;
+use super::waits::failed_members;
 use super::world::World;
 use client::{Client, Informer, Key};
 use controllers::daemonset::decide::target;
@@ -41,14 +42,28 @@ pub(crate) struct Progress {
     /// Why the start does not go on; empty: nothing is known to hold it up.
     #[serde(default)]
     pub waits: String,
+    /// The two parts of `waits`: why members of the store did not start, and why addons are not
+    /// made. Empty: they are there.
+    #[serde(skip)]
+    pub lacks_members: String,
+    #[serde(skip)]
+    pub lacks_addons: String,
 }
 
 impl Progress {
-    /// Takes over from the progress `before` whether the start was complete, and what holds it up.
+    /// Takes over from the progress `before` whether the start was complete, and why addons are not
+    /// made.
     fn after(mut self, before: &Progress) -> Progress {
         self.started = self.ready || before.started;
-        self.waits.clone_from(&before.waits);
+        self.lacks_addons.clone_from(&before.lacks_addons);
+        self.join_reasons();
         self
+    }
+
+    /// Brings `waits` to what its two parts say.
+    pub(crate) fn join_reasons(&mut self) {
+        let parts = [self.lacks_members.as_str(), self.lacks_addons.as_str()];
+        self.waits = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ");
     }
 }
 
@@ -176,7 +191,7 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
             }
         }
     }
-    judge(&Seen {
+    let judged = judge(&Seen {
         wanted: &world.spec.nodes(),
         // Without a store of its own a control plane has three components.
         each: if world.spec.external_etcd.is_some() { 3 } else { 4 },
@@ -188,7 +203,8 @@ async fn look(world: &World, nodes: &[Arc<Node>], pods: &[Arc<Pod>], api: bool, 
         api,
         addons: world.addons.borrow().clone(),
         started,
-    })
+    });
+    Progress { lacks_members: failed_members(&world.failed_starts), ..judged }
 }
 
 fn is_ready(node: &Node) -> bool {

@@ -5,7 +5,7 @@ use serde_json::json;
 #[test]
 fn a_node_that_is_switched_off_does_not_make_a_cluster_start_anew() {
     let told = |ready: bool, before: &Progress| Progress { ready, ..Progress::default() }.after(before);
-    let begun = told(false, &Progress { waits: "refused".into(), ..Progress::default() });
+    let begun = told(false, &Progress { lacks_addons: "refused".into(), ..Progress::default() });
     assert!(!begun.started);
     let whole = told(true, &begun);
     assert!(whole.started);
@@ -247,4 +247,28 @@ fn pods_that_a_learner_has_scaled_are_counted_as_they_are() {
     cluster.pods.drain(4..7);
     cluster.pods.truncate(6);
     assert_eq!(counted(&cluster), (6, 6, true));
+}
+
+/// One of three members is damaged: `up --wait` said for ten minutes that pods are missing, and no
+/// more.
+#[test]
+fn a_member_that_does_not_start_is_told_beside_what_holds_the_addons_up() {
+    let progress = watch::Sender::new(Progress::default());
+    let look = |members: &str| {
+        let seen = Progress { lacks_members: members.into(), ..Progress::default() };
+        let now = seen.after(&progress.borrow());
+        progress.send_replace(now);
+        progress.borrow().waits.clone()
+    };
+    let note = |why: &str| {
+        crate::waits::note(&progress, why.into());
+        progress.borrow().waits.clone()
+    };
+    let damaged = "the store of cp2 cannot start: bad checksum";
+    assert_eq!(look(damaged), damaged);
+    assert_eq!(note("refused"), format!("{damaged}; refused"));
+    assert_eq!(look(damaged), format!("{damaged}; refused"));
+    assert_eq!((look(""), note("")), ("refused".into(), String::new()));
+    let told = serde_json::to_value(&*progress.borrow()).unwrap();
+    assert!(told.get("waits").is_some() && told.get("lacksMembers").is_none(), "{told}");
 }
