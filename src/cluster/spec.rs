@@ -80,10 +80,10 @@ impl Spec {
     /// # Errors
     /// [`Error::File`]: the file cannot be read. [`Error::Newer`]: a newer program wrote it.
     /// [`Error::Damaged`]: it is no such JSON, or no cluster can have its numbers. A user can mend
-    /// the file, or wipe the cluster with `ropewalk reset`.
+    /// the file, or wipe the cluster with `ropewalk reset --name NAME`.
     pub fn load(place: &Place) -> Result<Option<Spec>, Error> {
         let path = place.spec();
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(Error::File { path, cause }),
@@ -93,7 +93,7 @@ impl Spec {
             let (name, path) = (name.clone(), path.clone());
             Error::Damaged { name, path, why: why.to_string() }
         };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
         match value["format"].as_u64() {
             Some(found) if found > u64::from(FORMAT) => {
                 Err(Error::Newer { name, path, found: found.min(u64::from(u32::MAX)) as u32, known: FORMAT })
@@ -278,6 +278,8 @@ mod tests {
             let said = Spec::load(&place).unwrap_err().to_string();
             assert!(said.contains("damaged") && said.contains(part), "{said}");
         }
+        std::fs::write(place.spec(), b"{\"name\": \"\xff\"}").unwrap();
+        assert!(Spec::load(&place).unwrap_err().to_string().contains("damaged"), "it is no text");
         std::fs::write(place.spec(), "{").unwrap();
         // `main` would be wiped by `ropewalk reset` alone.
         let damaged = Spec::load(&place).unwrap_err();
