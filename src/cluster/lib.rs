@@ -32,7 +32,7 @@
 //! `kube-dns` has no port for metrics. kubeadm's ConfigMaps (`kubeadm-config`, `kubelet-config`,
 //! `kube-proxy`, `cluster-info`) are not made. Components are tasks of one process, which has one
 //! use of CPU and memory: `kubectl top pods` has no metrics of theirs, and `kubectl exec` no
-//! program to run.
+//! program to run. Faults end at `down`, also a component that `fault stop` holds down.
 //! An external store keeps its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.
