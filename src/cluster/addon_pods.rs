@@ -5,7 +5,7 @@ use client::Codec;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -93,6 +93,24 @@ pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
     let (there, failed) = make_all(addons, look).await;
     if failed.is_empty() {
         known.send_if_modified(|known| known.replace(there.clone()) != Some(there));
+    }
+}
+
+/// The annotations that make a StorageClass the one of claims that name none. The first is ours.
+const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Makes a StorageClass that is made anew no default class if another one, with these annotations,
+/// is. Of two default classes the newer one counts: a learner who has deleted ours and chosen
+/// another would get ours again at the next start.
+pub(super) fn yield_default<'a>(
+    class: &mut Value,
+    mut others: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) {
+    let is_set =
+        |key: &&str, of: &BTreeMap<String, String>| of.get(*key).is_some_and(|value| value == "true");
+    if others.any(|annotations| DEFAULT_CLASS.iter().any(|key| is_set(key, annotations))) {
+        class["metadata"]["annotations"][DEFAULT_CLASS[0]] = "false".into();
     }
 }
 
@@ -232,6 +250,25 @@ mod tests {
         assert_eq!(failed, ["cannot make ServiceAccount a", "DaemonSet waits waits for its account a"]);
         assert!(make_all(objects, make(false)).await.1.is_empty());
     }
+
+    /// `kubectl delete sc standard`, and a default class `fast` that retains its volumes: after the
+    /// next start claims got `standard`, which deletes them.
+    #[test]
+    fn a_default_class_of_the_learners_stays_the_default() {
+        let mark = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        let made = |others: &[BTreeMap<String, String>]| {
+            let mut class =
+                json!({"metadata": {"name": "standard", "annotations": {(DEFAULT_CLASS[0]): "true"}}});
+            yield_default(&mut class, others.iter());
+            class["metadata"]["annotations"][DEFAULT_CLASS[0]] == "true"
+        };
+        let other = mark(DEFAULT_CLASS[0], "false");
+        assert!(made(&[]) && made(&[other.clone(), mark("x", "true")]));
+        for key in DEFAULT_CLASS {
+            assert!(!made(&[other.clone(), mark(key, "true")]), "{key}");
+        }
+    }
+
     /// `up --detach`, and at once `kubectl scale -n kube-system deployment coredns --replicas=1`:
     /// the start waited for the second name server for ever.
     #[tokio::test]

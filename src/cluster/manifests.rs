@@ -1,13 +1,13 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::{CONTAINERS, is_settled, look_again, make_all};
+use super::addon_pods::{CONTAINERS, is_settled, look_again, make_all, yield_default};
 use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
 use super::world::{SERVICE_CIDR, World};
 use client::{Api, Client, Codec, kube};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use net::addresses;
 use serde_json::{Value, json};
@@ -370,10 +370,15 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
     let (kind, name) = (text("/kind"), text("/metadata/name"));
     let (api, there) = find(client, object).await?;
     let Some(there) = there else {
-        let wanted: DynamicObject = DynamicObject::decode(object).map_err(|e| e.to_string())?;
+        let mut object = object.clone();
+        if kind == "StorageClass" {
+            let others = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?.items;
+            yield_default(&mut object, others.iter().filter_map(|class| class.metadata.annotations.as_ref()));
+        }
+        let wanted: DynamicObject = DynamicObject::decode(&object).map_err(|e| e.to_string())?;
         match api.create(&PostParams::default(), &wanted).await {
-            Ok(_) => return Ok(object.clone()),
-            Err(error) if client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
+            Ok(_) => return Ok(object),
+            Err(error) if client::is_code(&error, 409) => return Ok(object), // made meanwhile
             Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
         }
     };
