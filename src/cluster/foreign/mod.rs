@@ -306,7 +306,7 @@ impl Inner {
         if !namespace.is_empty() {
             config["contexts"][0]["context"]["namespace"] = namespace.into();
         }
-        Ok(yaml::to_string(&config))
+        Ok(yaml::write::to_string(&config))
     }
 
     /// From now on changes end at this namespace, and kubectl looks into it. After an error both

@@ -41,7 +41,7 @@ fn renew_kubeconfig(
     }
     let known = known_kubeconfig(path)?.map(|known| without_original(known, name, cluster));
     let merged = merge_kubeconfig(known, name, cluster, user);
-    Ok(pki::write_private(path, &yaml::to_string(&merged))?)
+    Ok(pki::write_private(path, &yaml::write::to_string(&merged))?)
 }
 
 /// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
@@ -131,7 +131,7 @@ pub(super) fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> 
 }
 
 fn kubeconfig_text(cluster: &str, server: &Value, user: &Value) -> String {
-    yaml::to_string(&merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user))
+    yaml::write::to_string(&merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user))
 }
 
 /// Reads a kubeconfig by YAML 1.1, as kubectl does: `"no"` is a text, and `no` is false.
@@ -356,7 +356,7 @@ fn is_other_kind(config: &Value) -> bool {
 }
 
 fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
-    replace(path, &yaml::to_string(config)).map_err(|cause| Error::File { path: path.into(), cause })
+    replace(path, &yaml::write::to_string(config)).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
 #[cfg(test)]
