@@ -83,8 +83,8 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
     (pods, failed)
 }
 
-/// Notes which pods these addons, which were made, have now. If one of them cannot be read, what is
-/// known stays.
+/// Updates which pods the addons have: reads these workloads again. If one of them cannot be read,
+/// what is known stays.
 pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
     known: &watch::Sender<Option<AddonPods>>,
     addons: Vec<Value>,
@@ -96,13 +96,14 @@ pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
     }
 }
 
-/// The annotations that make a StorageClass the one of claims that name none. The first is ours.
+/// The annotations that make a StorageClass the default one, for claims that name no class. The
+/// class `standard` has the first.
 const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
-/// Makes a StorageClass that is made anew no default class if another one, with these annotations,
-/// is. Of two default classes the newer one counts: a learner who has deleted ours and chosen
-/// another would get ours again at the next start.
+/// Clears the default mark of a StorageClass that is about to be created if another class has it in
+/// its annotations (`others`). Of two default classes the newer one counts: a learner who deleted
+/// `standard` and chose another default would get `standard` again at the next start.
 pub(super) fn yield_default<'a>(
     class: &mut Value,
     mut others: impl Iterator<Item = &'a BTreeMap<String, String>>,

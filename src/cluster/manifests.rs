@@ -330,14 +330,18 @@ async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-/// Looks at the addons every second until the start `is_complete`: it waits for their pods, and a
-/// learner may scale an addon or delete it before they run.
+/// Reads the addons' workloads every second until the start `is_complete`: it waits for their pods,
+/// and a learner may scale an addon or delete it before they run. A start that takes less than a
+/// second sends no request for that.
 pub(crate) async fn follow_addons(world: &World, client: &Client, is_complete: impl Fn() -> bool) {
     const LOOK_EVERY: Duration = Duration::from_secs(1);
     let mut workloads = addons(world);
     workloads.retain(|object| CONTAINERS.iter().any(|path| object.pointer(path).is_some()));
-    while !is_complete() {
+    loop {
         clock::pause(LOOK_EVERY).await;
+        if is_complete() {
+            return;
+        }
         let look = |object: Value| async move {
             find(client, &object).await.map(|(_, there)| there.unwrap_or_default())
         };
