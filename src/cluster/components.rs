@@ -1,6 +1,8 @@
 //! What runs behind the images `ropewalk.io/<component>`: each is a crew of tasks in this process.
 
 use super::error::chain;
+use super::etcd_member::{member_end, start_member};
+use super::inject::KUBELET;
 use super::peers::Wires;
 use super::ports::API_PORT;
 use super::sockets::{dialer, listen_after};
@@ -17,11 +19,9 @@ use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 use tap::Component;
 use task::Crew;
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 /// Every component that can be started.
 pub(crate) const ALL: [&str; 7] = [
@@ -98,7 +98,11 @@ pub(crate) fn start(world: &Arc<World>, component: &str, place: Location) -> Res
             let root = |node: NodeSpec| (node.name.clone(), world.place.node(&node.name).join("host"));
             let nodes = world.spec.nodes().into_iter().map(root).collect();
             let gone = world.spec.gone_workers(&world.place).into_iter().map(root).collect();
-            storage::start(&crew, storage::Config { client, tap, nodes, gone });
+            let known = world.clone();
+            let starts_pods = Box::new(move |node: &str| {
+                !known.faults.is_off(node) && !known.faults.is_held(KUBELET, node)
+            });
+            storage::start(&crew, storage::Config { client, tap, nodes, gone, starts_pods });
         }
         _ => return Err(unknown()),
     }
@@ -121,33 +125,6 @@ struct OnEnd<F: FnMut()>(F);
 impl<F: FnMut()> Drop for OnEnd<F> {
     fn drop(&mut self) {
         (self.0)();
-    }
-}
-
-/// How long a member waits for its directory: a kill waits for no thread, so those of the member
-/// before may still be in a write.
-const LOCK_PATIENCE: Duration = Duration::from_secs(5);
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
-
-/// Starts a member, as soon as the one before it has let its directory go.
-///
-/// # Errors
-/// Those of the start. `InUse` only if the directory is held for longer, or `stop` is cancelled.
-async fn start_member(
-    stop: &CancellationToken,
-    config: impl Fn() -> etcd::Config,
-) -> Result<etcd::Server, etcd::StartError> {
-    use raft::driver::StartError::InUse;
-    let until = clock::deadline(LOCK_PATIENCE);
-    loop {
-        match etcd::Server::start(config()).await {
-            Err(etcd::StartError::Member(InUse(_)))
-                if clock::Instant::now() < until && !stop.is_cancelled() =>
-            {
-                clock::pause(LOCK_PAUSE).await;
-            }
-            done => return done,
-        }
     }
 }
 
@@ -200,7 +177,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Location) {
                 server.stop().await;
                 return Ok(());
             }
-            () = server.ended() => return Err("the member's thread panicked".into()),
+            why = member_end(&server) => return Err(why),
         }
         tracing::info!(member = place.node, revision = kv.revision(), "ready to serve client requests");
         let opened = world.listeners.open(&world.spec, &world.etcd_ca, &clients, &place.node, &server);
@@ -214,7 +191,7 @@ fn store(world: &Arc<World>, crew: &Crew, place: Location) {
                 Ok::<(), String>(())
             }
             // The kubelet starts the container again, as after any crash.
-            () = server.ended() => Err("the member's thread panicked".into()),
+            why = member_end(&server) => Err(why),
         }
     });
 }
@@ -430,26 +407,6 @@ mod tests {
         entries.send_modify(|entries| drop(entries.insert("n".into(), Arc::new("new"))));
         let lost = seen.wait_for(|entries| !has_own(entries, "n", is_own));
         assert!(futures::FutureExt::now_or_never(lost).is_some_and(|found| found.is_ok()));
-    }
-
-    #[tokio::test]
-    async fn a_member_waits_for_the_end_of_the_one_before_it() {
-        let dir = tempfile::tempdir().unwrap();
-        let config = || etcd::Config::new("cp1", dir.path(), tap::Tap::new(), rng::Rng::seeded(1));
-        let member = dir.path().join("member");
-        std::fs::create_dir(&member).unwrap();
-        let held = config().disk.lock(&member.join("lock")).unwrap();
-        let stop = CancellationToken::new();
-        stop.cancel();
-        let refused = start_member(&stop, config).await.err().map(|error| chain(&error));
-        assert!(refused.is_some_and(|why| why.contains("in use")), "nobody waits for it any more");
-        let let_go = async {
-            clock::pause(LOCK_PAUSE).await;
-            drop(held);
-        };
-        let going = CancellationToken::new();
-        let (started, ()) = tokio::join!(biased; start_member(&going, config), let_go);
-        started.unwrap().stop().await;
     }
 
     #[test]

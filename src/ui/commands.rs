@@ -52,7 +52,7 @@ async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>)
         Input::Keyboard | Input::Nothing => String::new(),
     };
     let cancel = CancellationToken::new();
-    let interrupted = cancel.clone();
+    let (interrupted, canceled) = (cancel.clone(), cancel.clone());
     // Ctrl-C asks kubectl to end, which then returns its own code: this future never does.
     let listening = async move {
         // A script's background job ignores Ctrl-C, which is for the program in front.
@@ -75,7 +75,7 @@ async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>)
         code = listening => code,
         code = kubectl::run(args, io, env) => code,
     };
-    if code == kubectl::INTERRUPTED {
+    if canceled.is_cancelled() {
         terminal::show_interrupt(column);
     }
     code

@@ -126,8 +126,8 @@ impl NodeNetwork for Slow {
     }
 }
 
-/// A kubelet that is killed while it stops a pod leaves the rest to the runtime, and until that is
-/// done its successor sees a pod that is to be stopped.
+/// A kubelet that is killed while it removes a container or stops a pod leaves the rest to the
+/// runtime, and until that is done its successor sees a pod that is to be stopped.
 pub(crate) async fn interrupted_stop(w: World) -> Check {
     let before = taken(&w).await?;
     let (asked, go_on) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
@@ -136,6 +136,19 @@ pub(crate) async fn interrupted_stop(w: World) -> Check {
     let sandbox = runtime.run_pod_sandbox(w.sandbox("half")).await?.id;
     let id = runtime.create_container(&sandbox, shell("sleep 100")).await?;
     runtime.start_container(&id).await?;
+    let mut config = shell("sleep 100");
+    (config.name, config.log_path) = ("gone".into(), "gone/0.log".into());
+    let gone = runtime.create_container(&sandbox, config).await?;
+    runtime.start_container(&gone).await?;
+    tokio::select! {
+        biased;
+        removed = runtime.remove_container(&gone) => return Err(format!("it takes no time: {removed:?}").into()),
+        () = std::future::ready(()) => {} // the caller goes at once
+    }
+    eventually(Duration::from_secs(20), async || {
+        Ok(runtime.container_status(&gone).await.map_or(Ok(()), |status| Err(format!("{status:?}"))))
+    })
+    .await?;
     let state = async || -> Check<Option<SandboxState>> {
         Ok(runtime.list_pod_sandboxes().await?.iter().find(|s| s.id == sandbox).map(|s| s.state))
     };

@@ -41,6 +41,12 @@
 //!   local-path-provisioner does.
 //! - What a class says beside its provisioner, its reclaim policy and its binding mode: parameters,
 //!   mount options and topologies have no effect, and the API answers with a warning.
+//! - A node whose label `kubernetes.io/hostname` is not its name: a volume is tied to the name, so
+//!   no pod finds it there. Upstream's local-path-provisioner takes the label's value, and leaves
+//!   the directory when the volume is deleted.
+//! - A node behind a link that `fault cut` has cut: its directories are made and removed all the
+//!   same. On one that is off, or whose kubelet is stopped, none is made, and removed is only one
+//!   that was made for a claim and got no volume.
 //! - A sweep of directories: if this program ends after it made a directory and before the volume
 //!   is stored, and the claim is deleted before it runs again, the directory stays (upstream's
 //!   provisioners leave it too). So does that of a volume that an undo takes away: a redo finds its

@@ -76,7 +76,8 @@
 //! - Requests beyond bounds that upstream does not have: heads of 48 KiB over HTTP/2 and 80 KiB
 //!   over HTTP/1.1, selectors of 512 requirements and values, objects that nest 100 deep.
 //! - With an etcd of one's own (`--etcd`): writes of more keys than its `--max-txn-ops`, 128 by
-//!   default, as a Service with more than 125 node ports. They are refused with 400.
+//!   default, as a Service with more than 125 node ports. They are refused with 413, and the
+//!   message says what to do.
 //! ## Read next
 //! `etcd`, where objects rest; `client`, how components come here; `controllers`, what they do with
 //! it.

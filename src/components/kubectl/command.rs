@@ -35,7 +35,7 @@ pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
                     code
                 }
             },
-            () = io.cancel.cancelled() => INTERRUPTED,
+            () = io.cancel.cancelled() => if output.ends_by_interrupt() { 0 } else { INTERRUPTED },
             () = gone.cancelled() => 0, // what was lost is told below
         };
         output.flush().await;

@@ -29,6 +29,6 @@ pub struct Io {
     /// These are this process' own streams: a plugin inherits them. Otherwise a plugin reads
     /// `stdin` and writes to the others through pipes.
     pub own: bool,
-    /// Ctrl-C. A cancelled command returns 130.
+    /// Ctrl-C. A cancelled command returns 130; a `port-forward` that has found its pod returns 0.
     pub cancel: CancellationToken,
 }

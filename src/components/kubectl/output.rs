@@ -1,6 +1,7 @@
 //! Where a command's words go: queued in order, written before the next wait.
 
 use parking_lot::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
@@ -20,6 +21,8 @@ pub(crate) struct Output {
     pub gone: CancellationToken,
     /// Why it takes no more, as the kernel said first.
     lost: Mutex<Option<std::io::Error>>,
+    /// Ctrl-C is how the command usually ends, and no failure.
+    ends_by_interrupt: AtomicBool,
 }
 
 impl Output {
@@ -30,7 +33,18 @@ impl Output {
             sinks: tokio::sync::Mutex::new((stdout, stderr)),
             gone: CancellationToken::new(),
             lost: Mutex::default(),
+            ends_by_interrupt: AtomicBool::new(false),
         }
+    }
+
+    /// From now on an interrupt ends the command with 0.
+    pub(crate) fn end_by_interrupt(&self) {
+        self.ends_by_interrupt.store(true, Ordering::Relaxed);
+    }
+
+    /// Returns whether an interrupt ends the command with 0.
+    pub(crate) fn ends_by_interrupt(&self) -> bool {
+        self.ends_by_interrupt.load(Ordering::Relaxed)
     }
 
     /// Takes the reason why a part of the answer could not be written, if there is one.

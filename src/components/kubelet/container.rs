@@ -101,6 +101,7 @@ fn security(pod: &Pod, spec: &Spec) -> Result<Security, String> {
         non_root,
         run_as_group: group,
         supplemental_groups: groups,
+        strict_groups: of_pod.supplemental_groups_policy.as_deref() == Some("Strict"),
         read_only_root: own.read_only_root_filesystem.unwrap_or(false),
         privileged: own.privileged.unwrap_or(false),
         no_new_privs: own.allow_privilege_escalation == Some(false),
@@ -288,5 +289,17 @@ mod tests {
         }
         let local = serde_json::json!({"seccompProfile": {"type": "Localhost", "localhostProfile": ""}});
         assert!(refused(local).contains("Localhost"));
+    }
+
+    #[test]
+    fn the_policy_of_the_pod_says_whether_the_groups_of_the_image_count() {
+        let is_strict = |context: serde_json::Value| {
+            let pod = serde_json::json!({"spec": {"containers": [], "securityContext": context}});
+            let pod: Pod = serde_json::from_value(pod).unwrap();
+            security(&pod, &spec(serde_json::json!({"name": "c"}))).unwrap().strict_groups
+        };
+        assert!(is_strict(serde_json::json!({"supplementalGroupsPolicy": "Strict"})));
+        assert!(!is_strict(serde_json::json!({"supplementalGroupsPolicy": "Merge"})));
+        assert!(!is_strict(serde_json::json!({"supplementalGroups": [50]})));
     }
 }

@@ -220,9 +220,10 @@ pub(crate) fn end_of_lost(before: &ContainerStatus) -> Option<ContainerStateTerm
 fn lost(view: &View, current: &Container) -> Option<ContainerState> {
     let before = view.stored(&current.name)?;
     let own = format!("ropewalk://{}", current.id);
-    // A status that names no container was written while nothing ran, and tells in `lastState` of
-    // the run before.
-    if before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
+    // A status of a container that waits, or that names none, was written while nothing ran, and
+    // tells in `lastState` of the run before.
+    let waits = before.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    if waits || before.container_id.is_none() || before.container_id.as_ref() == Some(&own) {
         return before.last_state.clone();
     }
     let started_at =
@@ -329,6 +330,30 @@ mod tests {
         };
         assert_eq!(shown(1), (Some("CrashLoopBackOff".into()), None, Some(1)));
         assert_eq!(shown(0), (None, Some(0), None));
+    }
+
+    /// In CrashLoopBackOff the end of that run is in `lastState` already.
+    #[test]
+    fn the_last_end_is_the_one_that_was_told_before_the_machine_was_restarted() {
+        let mut pod = tests::pod("Always", &[], &["a"]);
+        let told = serde_json::json!({"name": "a", "image": "x", "imageID": "", "ready": false,
+            "restartCount": 0, "containerID": "ropewalk://old",
+            "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            "lastState": {"terminated": {"exitCode": 7}}});
+        pod.status = serde_json::from_value(serde_json::json!({"containerStatuses": [told]})).unwrap();
+        let containers = [tests::container("a", 1, State::Running, 0)];
+        let view = View {
+            pod: &pod,
+            sandbox: None,
+            containers: &containers,
+            backoffs: &Default::default(),
+            replaced: &Default::default(),
+            probes: &Default::default(),
+            now: Timestamp::UNIX_EPOCH,
+        };
+        let status = container(&view, &view.specs()[0], false, &Waiting::new(), false);
+        let last = status.last_state.and_then(|state| state.terminated);
+        assert_eq!(last.map(|end| (end.exit_code, end.reason)), Some((7, None)));
     }
 
     /// As upstream shows it: its work stays done.

@@ -10,11 +10,18 @@ use k8s_openapi::api::core::v1::{Container as Spec, ContainerState, ContainerSta
 pub(crate) fn steps(view: &View) -> Vec<Step> {
     let told = |name: &str| {
         let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
-        stored.into_iter().any(|s| s.name == name && s.container_id.is_some())
+        stored.into_iter().any(|s| s.name == name && has_begun(s))
     };
     let never = |spec: &Spec| view.current(&spec.name).is_none() && !told(&spec.name);
     let start = |spec: Spec| Step::Start { name: spec.name, init: false, attempt: 0 };
     specs::ephemeral(view.pod).into_iter().filter(never).map(start).collect()
+}
+
+/// Whether a container was started by its stored status. One that was made and waits was not: the
+/// runtime did not answer the order to start it, and the kubelet removes it.
+fn has_begun(stored: &ContainerStatus) -> bool {
+    let waits = stored.state.as_ref().is_some_and(|state| state.waiting.is_some());
+    stored.container_id.is_some() && !waits
 }
 
 /// What the pod's status says of them; they are never ready, since nobody asks them anything.
@@ -22,7 +29,7 @@ pub(crate) fn statuses(view: &View, waiting: &Waiting) -> Option<Vec<ContainerSt
     let all = specs::ephemeral(view.pod);
     let has_init = !view.init_specs().is_empty(); // then one that waits is PodInitializing, as upstream
     let stored = view.pod.status.iter().flat_map(|s| s.ephemeral_container_statuses.iter().flatten());
-    let kept = |name: &str| stored.clone().find(|s| s.name == name && s.container_id.is_some()).cloned();
+    let kept = |name: &str| stored.clone().find(|s| s.name == name && has_begun(s)).cloned();
     let of = |spec: &Spec| {
         // The runtime no longer knows this container: its status stays as it was, but that it runs.
         if view.current(&spec.name).is_none()
@@ -102,6 +109,30 @@ mod tests {
             state.waiting.unwrap().reason.unwrap()
         };
         assert_eq!([reason(&[]), reason(&["i"])], ["ContainerCreating", "PodInitializing"]);
+    }
+
+    /// The runtime did not answer the order to start it, so the kubelet has removed it.
+    #[test]
+    fn a_debug_container_that_was_made_and_never_ran_starts() {
+        let mut pod = pod("Always", &[], &["a"]);
+        let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
+        pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+        let told = serde_json::json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
+            "restartCount": 0, "containerID": "ropewalk://old",
+            "state": {"waiting": {"reason": "ContainerCreating"}}});
+        let status = serde_json::json!({"ephemeralContainerStatuses": [told]});
+        pod.status = serde_json::from_value(status).unwrap();
+        let view = View {
+            pod: &pod,
+            sandbox: None,
+            containers: &[],
+            backoffs: &Backoffs::new(),
+            replaced: &Default::default(),
+            probes: &Seen::default(),
+            now: Timestamp::from_second(205).unwrap(),
+        };
+        assert_eq!(steps(&view), [Step::Start { name: "debugger".into(), init: false, attempt: 0 }]);
+        assert_eq!(statuses(&view, &Waiting::new()).unwrap().remove(0).container_id, None);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
 use cri::Image;
 use k8s_openapi::api::core::v1::{
-    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
-    NodeStatus, NodeSystemInfo,
+    ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeFeatures,
+    NodeSpec, NodeStatus, NodeSystemInfo,
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -94,12 +94,12 @@ impl Reporter {
 pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<Pressures>) {
     let config = config.clone();
     let own_crew = crew.clone();
-    crew.spawn(async move {
+    crew.spawn_essential(async move {
         let recorder = Recorder::new(&own_crew, &config.client, "kubelet", &config.node_name);
         let reporter = Arc::new(Reporter { config: config.clone(), recorder, runtime: Mutex::default() });
         clock::limit(RUNTIME_SILENT, reporter.ask_runtime()).await; // so that the node begins as ready
         let asking = reporter.clone();
-        own_crew.spawn(async move {
+        own_crew.spawn_essential(async move {
             loop {
                 clock::sleep_at_least(STATUS_EVERY, HEARTBEAT_LEAST).await;
                 asking.ask_runtime().await;
@@ -116,7 +116,7 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
         tracing::info!(node = config.node_name, "Successfully registered node");
         config.tap.emit(Record::new(Event::Register).object("nodes", "", &config.node_name));
         let leases = config.clone();
-        own_crew.spawn(async move {
+        own_crew.spawn_essential(async move {
             loop {
                 if let Err(error) = renew(&leases).await {
                     tracing::debug!(node = leases.node_name, %error, "lease not renewed");
@@ -312,6 +312,8 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
         }),
         images: runtime.images(old),
         node_info: Some(node_info(config)),
+        // Upstream's kubelet rejects a pod with the policy Strict where its node does not say that.
+        features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
         ..NodeStatus::default()
     }
 }
@@ -366,6 +368,23 @@ mod tests {
         assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
         clock::sleep(RUNTIME_SILENT).await;
         assert_eq!(told(None), (down, images));
+        let features = reporter.status(None, Pressures::default()).features.unwrap();
+        assert_eq!(features.supplemental_groups_policy, Some(true));
+    }
+
+    /// Its node would be silent for good, and lose its pods: nothing else sees that it reports no
+    /// more.
+    #[tokio::test]
+    async fn a_panic_in_the_heartbeat_ends_the_kubelet_so_that_it_is_started_again() {
+        let api = Scripted::new(|_| None).await;
+        let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
+        fake.panic_at_images();
+        let config = Arc::new(tests::config(&api.client, &fake, "/nowhere".into()));
+        let (crew, (_pressure, pressed)) = (Crew::new("test"), watch::channel(Pressures::default()));
+        start(&crew, &config, pressed);
+        let ended = tokio::time::timeout(Duration::from_secs(10), crew.wait()).await;
+        assert!(matches!(ended, Ok(task::End::Panicked(_))), "{ended:?}");
+        crew.kill();
     }
 
     fn reporter(api: &Scripted) -> Reporter {

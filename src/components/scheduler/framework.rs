@@ -65,7 +65,10 @@ pub(crate) struct CycleState<'a> {
 pub(crate) struct Siblings {
     /// Its uid.
     pub owner: String,
-    /// The largest number of its pods on one of the nodes that passed the filters.
+    /// How much each of its pods counts in a node's raw score.
+    pub weight: f64,
+    /// The least and the largest raw score of the nodes that passed the filters.
+    pub least: i64,
     pub most: i64,
 }
 

@@ -27,8 +27,6 @@
 //! - Topology spread constraints of the pod's own. Pods spread over nodes by their controller
 //!   alone, whatever its kind: upstream's default constraints count zones, too, and select by
 //!   Services and by the selectors of ReplicaSets, ReplicationControllers and StatefulSets.
-//!   Spreading weighs more here: of nodes with 2, 1 and 0 pods the first scores 0, and 40 with
-//!   upstream. There a Deployment may put two pods on an emptier node before one on a fuller one.
 //! - The scores BalancedAllocation and ImageLocality; extenders; several profiles; dynamic resource
 //!   allocation (the API warns of it).
 //! - Queueing hints and back-off of pods that fit nowhere: each change looks at all of them again.

@@ -53,7 +53,8 @@
 //! disk keeps its post, and linearizable reads at it wait for room with its own applied index.
 //!
 //! After an error for good it is not known what is on the disk: writes under way may still be found
-//! later, and the member takes no more until it is started again.
+//! later, and the member takes no more until it is started again. In a cluster its component ends
+//! then, as etcd does, and the kubelet starts it anew.
 //!
 //! When the keys and their history reach the quota, a member raises a `NoSpace` alarm, as etcd:
 //! puts are refused until a client ends it (the API server does so as soon as there is room). The

@@ -39,7 +39,7 @@ pub(super) struct Waiting {
     /// The member that takes proposals: the leader, but 0 while it hands over to another one.
     takes: watch::Sender<u64>,
     /// Why the member takes no more writes, for good.
-    failed: Mutex<Option<Error>>,
+    failed: watch::Sender<Option<Error>>,
     /// Why the log cannot be written just now.
     paused: Mutex<Option<Error>>,
 }
@@ -54,7 +54,7 @@ impl Waiting {
             local_reads: AtomicBool::new(false),
             leader: watch::Sender::new(0),
             takes: watch::Sender::new(0),
-            failed: Mutex::default(),
+            failed: watch::Sender::new(None),
             paused: Mutex::default(),
         }
     }
@@ -206,7 +206,12 @@ impl Waiting {
 
     /// Returns why the member takes no more writes, for good; `None` while it may take some.
     pub(crate) fn failed(&self) -> Option<Error> {
-        self.failed.lock().clone()
+        self.failed.borrow().clone()
+    }
+
+    /// Returns the channel that gets the error when the member takes no more writes, for good.
+    pub(crate) fn failure(&self) -> watch::Receiver<Option<Error>> {
+        self.failed.subscribe()
     }
 
     /// Returns why this member takes no writes now; `None` if it does.
@@ -223,7 +228,7 @@ impl Waiting {
     /// The member takes no more writes, for good. The failure is recorded before the pause ends:
     /// in between the member would look as if it took writes.
     pub(crate) fn fail(&self, error: Error) {
-        *self.failed.lock() = Some(error.clone());
+        self.failed.send_replace(Some(error.clone()));
         self.pause(None);
         self.fail_proposals(&error);
     }

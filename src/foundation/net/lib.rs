@@ -39,6 +39,11 @@
 //! of more than 416 KiB is written anew, in portions. UDP flows of a Service that is deleted, or
 //! that loses its last endpoint, are forgotten; upstream (since 1.32) leaves them as they are, and
 //! the pod that they led to goes on answering them while it runs.
+//!
+//! A connection to a port of the loopback is accepted before a node is asked, and where one node
+//! refuses or is silent the next one is tried. So a client of endpoints that refuse sees its
+//! connection reset and not refused (a UDP client sees no answer), and meets an endpoint that
+//! refuses, among others that do not, more rarely than at a node's own port.
 //! ## Read next
 //! [`fabric`], [`node`], [`rules`]; then `proxy`, which decides what the rules should be.
 

@@ -12,7 +12,8 @@ use std::net::Ipv4Addr;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-/// What pods believe their router to be. Only its hardware address exists.
+/// The default gateway of every pod. No interface has this address; a neighbour entry of the pod
+/// gives it the hardware address of the node's end of the wire.
 pub(crate) const GATEWAY: Ipv4Addr = Ipv4Addr::new(169, 254, 1, 1);
 /// The hardware address of the node's end of every pod's wire.
 pub(crate) const NODE_END: [u8; 6] = [0xee; 6];
@@ -62,9 +63,9 @@ pub(crate) async fn wire(
     index
 }
 
-/// The end that is brought up first becomes usable only when the other one is, a moment later;
-/// packets before that are lost and come again after a second. The kernel reports no event on this
-/// socket, so: look, at most 2 s.
+/// Waits until an interface is usable, at most 2 s. The end of a wire that is brought up first
+/// becomes usable a moment after the other one; packets before that are lost and sent again after a
+/// second. The kernel reports no event on this socket, so the state is polled.
 pub(crate) async fn wait_up(connection: &Connection<Route>, index: u32) -> Result<()> {
     let until = Instant::now() + Duration::from_secs(2);
     loop {

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 /// The name of the table that these rules fill.
 const FAULTS: &str = "rw-faults";
 
-/// Packets between this node (with its pods) and others are dropped here, each pair with its share
-/// in percent.
+/// Returns the rules that drop packets from other nodes and their pods, of each node its share in
+/// percent.
 pub(super) fn loss_rules(connection: &Nft, others: &BTreeMap<u8, f64>) -> nlink::Result<Transaction> {
     let losses = others.iter().map(|(n, percent)| (node_ip(*n), pods(*n), *percent));
     nft::drop_between(connection, FAULTS, losses)

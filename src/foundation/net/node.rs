@@ -26,6 +26,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 
+/// How many seconds a node remembers the translation of a silent TCP connection, as kube-proxy sets
+/// it (`conntrack.tcpEstablishedTimeout` and `tcpCloseWaitTimeout`).
+///
+/// The kernel itself remembers one that is half closed for a minute: a server that thinks longer
+/// about a question that has ended would answer with the pod's own address, and the client would
+/// refuse that.
+const CONNTRACK_TIMEOUTS: [(&str, &str); 2] = [
+    ("net/netfilter/nf_conntrack_tcp_timeout_established", "86400"),
+    ("net/netfilter/nf_conntrack_tcp_timeout_close_wait", "3600"),
+];
+
 /// What the kernel knows of services.
 struct Services {
     known: Known,
@@ -35,8 +46,7 @@ struct Services {
 
 impl Services {
     /// Begins a write, unless the kernel has the wanted rules. Flows that the rules of before may
-    /// have led are stale from now on, and not from its end: nobody else knows what was there if
-    /// the write is dropped.
+    /// have led are stale from now on, and not from its end: a write that is dropped has none.
     fn begin(&mut self, wanted: &[ServiceRule]) -> Option<Write> {
         let write = self.known.begin(wanted)?;
         self.stale.add(write.changes.iter().filter_map(Change::removed).chain(&write.replaced));
@@ -115,6 +125,11 @@ impl Node {
         let base = rules::base(&nft, index).during(|| "cannot build the service rules".into())?;
         let written = base.commit(&nft).await;
         written.during(|| format!("cannot write the service rules of {name}")).map_err(Error::of_nftables)?;
+        // Now the kernel tracks connections, and has these settings.
+        let kept = set_network_sysctls(namespace.fd().as_fd(), &CONNTRACK_TIMEOUTS);
+        if let Err(error) = kept.during(|| format!("cannot configure {name}")) {
+            tracing::warn!(%error, "connections to Services that are half closed end after a silent minute");
+        }
         Ok(Node {
             index,
             ip,

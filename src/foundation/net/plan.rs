@@ -49,9 +49,9 @@ impl Change {
 }
 
 impl Table {
-    /// What makes this table say `wanted`, and the table it will be then. Removals come first and
-    /// additions last, so that an address may move from one service to another. Of two rules with
-    /// one key the later counts.
+    /// Returns the changes that lead from this table to one with the rules `wanted`, and the table
+    /// afterwards. Removals come first and additions last, so that an address may move from one
+    /// service to another. Of two rules with one key the later counts.
     ///
     /// The kernel has 0: `a` to 10.244.1.2 and 1: `b` to 10.244.1.3 (the script `golden/changes`):
     ///
@@ -100,7 +100,8 @@ impl Table {
         (removed, after)
     }
 
-    /// Everything anew, for a kernel table that is not what we think it is.
+    /// Returns the changes that lead to the rules `wanted` from an empty table, and the table
+    /// afterwards: for a kernel table whose content is not known.
     pub(crate) fn rebuild(wanted: &[ServiceRule]) -> (Vec<Change>, Table) {
         Table::default().change_to(wanted)
     }

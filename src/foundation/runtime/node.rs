@@ -95,6 +95,10 @@ impl Shared {
     }
 
     async fn remove_container(&self, container: &Container) {
+        let _alone = container.removal.lock().await;
+        if !self.containers().contains_key(&container.id) {
+            return; // another call removed it meanwhile
+        }
         container.refuse_starts();
         container.stop(Duration::ZERO).await;
         container.remove().await;
@@ -264,8 +268,13 @@ impl Runtime for NodeRuntime {
 
     async fn remove_container(&self, id: &str) -> Result<()> {
         let Ok(container) = self.0.container(id) else { return Ok(()) };
-        self.0.remove_container(&container).await;
-        Ok(())
+        let shared = self.0.clone();
+        // Half removed, a start that was ended would look like one that failed.
+        whole(async move {
+            shared.remove_container(&container).await;
+            Ok(())
+        })
+        .await
     }
 
     async fn list_containers(&self) -> Result<Vec<cri::Container>> {

@@ -283,12 +283,22 @@ impl Crew {
         }
     }
 
+    /// Cancels the token. After a kill it waits for the last task: the waiter of the aborted main
+    /// task, for example, may come here before the helpers are aborted, and so may a stop while a
+    /// task is in its last poll.
+    fn cancel(&self) {
+        match self.ended() {
+            Some(End::Killed) => self.inner.life.cancel_if_over(),
+            _ => self.inner.life.stop.cancel(),
+        }
+    }
+
     /// Records the end, if it is the first, and then cancels the token. In the other order a main
     /// task that waits for the token could end on another thread meanwhile, and a panic would be
     /// recorded as a good end.
     fn finish(&self, end: End) {
         let is_first = self.record(&end);
-        self.inner.life.stop.cancel();
+        self.cancel();
         if is_first && !matches!(end, End::Stopped) {
             tracing::debug!(crew = &*self.name, ?end, "crew ended"); // last: a subscriber may panic
         }
@@ -315,7 +325,7 @@ impl Crew {
     /// A second call waits for the same end. If the first call is dropped before that, the crew is
     /// killed.
     pub async fn stop(&self) {
-        self.inner.life.stop.cancel();
+        self.cancel();
         let is_first = {
             let mut tasks = self.tasks();
             !std::mem::replace(&mut tasks.is_stopping, true) && tasks.set.is_some()

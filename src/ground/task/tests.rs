@@ -96,6 +96,36 @@ async fn a_kill_skips_the_graceful_path_of_helpers_that_wait() {
     }
 }
 
+/// A kill aborts the main task first, and the task that waits for it may run before the helpers are
+/// aborted.
+#[tokio::test]
+async fn a_main_task_that_was_killed_tells_no_helper_to_stop() {
+    let crew = Crew::new("t");
+    crew.spawn(std::future::pending());
+    crew.spawn_main(std::future::pending::<Result<(), String>>());
+    tokio::task::yield_now().await;
+    crew.record(&End::Killed);
+    crew.abort_main(); // so far a kill has come
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+    }
+    assert!(!crew.token().is_cancelled(), "a helper is left");
+    crew.kill();
+    crew.token().cancelled().await;
+}
+
+/// A fault kills a component, and its kubelet, which has not heard of that yet, stops it.
+#[tokio::test]
+async fn a_stop_after_a_kill_tells_no_task_to_stop() {
+    let crew = Crew::new("t");
+    crew.spawn(std::future::pending());
+    tokio::task::yield_now().await;
+    crew.kill(); // the helper is dropped when the runtime comes to it
+    assert!(crew.stop().now_or_never().is_some(), "it has ended");
+    assert!(!crew.token().is_cancelled(), "a helper is left");
+    crew.token().cancelled().await;
+}
+
 #[tokio::test]
 async fn a_kill_skips_the_graceful_path() {
     assert!(!is_graceful_when_killed().await);

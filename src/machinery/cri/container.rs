@@ -53,13 +53,16 @@ pub struct Security {
     pub run_as_group: Option<u32>,
     /// Further groups of the process, beside its own.
     pub supplemental_groups: Vec<u32>,
+    /// `supplementalGroupsPolicy: Strict`: the process gets none of the groups that `/etc/group` of
+    /// the image gives the user.
+    pub strict_groups: bool,
     /// `readOnlyRootFilesystem`: only volumes can be written.
     pub read_only_root: bool,
     /// All capabilities and devices, and no filter of system calls.
     pub privileged: bool,
     /// `allowPrivilegeEscalation: false`.
     pub no_new_privs: bool,
-    /// Capability names without `CAP_`.
+    /// Capability names without `CAP_`, or `ALL`.
     pub add_capabilities: Vec<String>,
     /// Capability names without `CAP_`, or `ALL`.
     pub drop_capabilities: Vec<String>,
@@ -83,7 +86,8 @@ pub struct ContainerConfig {
     pub working_dir: Option<String>,
     /// Names and values, beside the image's own.
     pub env: Vec<(String, String)>,
-    /// Volumes and files that it sees, in the order in which they are mounted.
+    /// Volumes and files that it sees. The runtime mounts one in another after that other; of
+    /// those at equal depth the first is first.
     pub mounts: Vec<Mount>,
     /// Relative to the sandbox' log directory, in CRI log format.
     pub log_path: PathBuf,
@@ -118,7 +122,7 @@ pub struct User {
 /// How far a container has come. It is started once at most: a restart is another container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ContainerState {
-    /// It is prepared, and its program does not run yet.
+    /// It is prepared, and its program does not run yet. Its start may be on its way.
     Created,
     /// Its first process runs.
     Running,

@@ -54,7 +54,8 @@ pub struct Image {
 }
 
 /// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an
-/// evented PLEG). It does not use the other fields, which CRI has; tests do.
+/// evented PLEG). It does not use the other fields, which CRI has; tests do. Of a sandbox every end
+/// is told, and that it was made if its caller is gone by then.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// The pod of the container or the sandbox.
@@ -107,7 +108,9 @@ pub trait Runtime: Send + Sync {
 
     /// Prepares a container; the program does not run yet. Returns its id.
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String>;
-    /// Runs the program of a container that was prepared. It can be started once.
+    /// Runs the program of a container that was prepared. It can be started once. A start goes on
+    /// when its caller stops waiting, and the container is `Created` until the program runs: remove
+    /// such a container before another takes its place.
     async fn start_container(&self, id: &str) -> Result<()>;
     /// Stop signal, at most `grace`, then SIGKILL. Returns when it has ended. Idempotent. `grace`
     /// is real time: a real program ends in it.

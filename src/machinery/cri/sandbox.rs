@@ -108,8 +108,9 @@ impl SandboxConfig {
     }
 }
 
-/// Whether containers can be started in a sandbox. One that was stopped, or whose first process has
-/// ended, is `NotReady`.
+/// Whether containers can be started in a sandbox. While it is being stopped it keeps its state and
+/// takes no container: a kubelet stops those that it finds ready, so an interrupted stop is made up
+/// for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SandboxState {
     /// Its first process runs: containers can be started in it.

@@ -174,6 +174,12 @@ pub(crate) async fn nobody(w: World) -> Check {
         let value = namespace::in_network(node1.as_fd(), || std::fs::read_to_string(&path))??;
         ensure(value.trim() == wanted, format!("{setting} is {value}"))?;
     }
+    // As kube-proxy sets them: a half-closed connection to a Service may be silent for an hour.
+    for (state, wanted) in [("established", "86400"), ("close_wait", "3600")] {
+        let path = format!("/proc/sys/net/netfilter/nf_conntrack_tcp_timeout_{state}");
+        let value = namespace::in_network(node1.as_fd(), || std::fs::read_to_string(&path))??;
+        ensure(value.trim() == wanted, format!("{state} is {value}"))?;
+    }
     for index in [0, 1, 201] {
         let made = w.fabric.node(index, "refused").await;
         ensure(made.is_err(), format!("node {index} is made (again)"))?;

@@ -18,7 +18,7 @@ const POINTER_LEN: usize = 2;
 /// The weights of all SRV records of an answer together. More records than this have 1 each.
 const WEIGHTS: usize = 100;
 
-/// What `dns-version.cluster.local` says: the version of the schema.
+/// The text of `dns-version.cluster.local`: the version of the schema.
 const SCHEMA: &str = "1.1.0";
 /// Seconds that it may be kept, as in CoreDNS.
 const SCHEMA_TTL: u32 = 28_800;
@@ -30,7 +30,7 @@ const REVERSE_ZONE: &str = "in-addr.arpa";
 const DNS_SERVICE: &str = "kube-dns";
 const DNS_NAMESPACE: &str = "kube-system";
 
-/// What to tell a client.
+/// The answer to a question.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Answer {
     /// Records; none at all: the name exists, but has none of this type.
@@ -46,8 +46,8 @@ pub(super) enum Answer {
     Forward,
 }
 
-/// Pure: the answer to one question, with no more records than it takes to exceed `room` bytes. The
-/// name that an ExternalName service stands for is looked up with it:
+/// Answers one question, with no more records than it takes to exceed `room` bytes. Pure. The name
+/// that an ExternalName service stands for is looked up with it:
 ///
 /// ```text
 /// A ext.default.svc.cluster.local.  ->  CNAME web.default.svc.cluster.local., A 10.96.0.9
@@ -344,14 +344,14 @@ impl Asked<'_> {
     }
 }
 
-/// The ports of a slice's endpoints, each with its host name.
+/// Returns the ports of a slice's endpoints, each with its host name.
 fn of_endpoints(slice: &Slice) -> impl Iterator<Item = (u16, Option<&str>)> {
     let each = slice.endpoints.iter();
     each.flat_map(|(host, _)| slice.ports.values().map(|port| (*port, Some(host.as_str()))))
 }
 
-/// How many records of `data` bytes each are made for a message of `room` bytes: one more than
-/// fits, so that the message is cut there and says so, as it would with all of them.
+/// Returns how many records of `data` bytes each are made for a message of `room` bytes: one more
+/// than fits, so that the message is cut there and says so, as it would with all of them.
 fn most_records(room: usize, data: usize) -> usize {
     room / (RECORD_MIN + data) + 1
 }

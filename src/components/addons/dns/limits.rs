@@ -1,4 +1,4 @@
-//! How large answers are, and how long they hold.
+//! Limits of answers: their sizes, and how long they may be cached.
 
 /// Seconds that an answer may be kept, as kubeadm's Corefile says (the plug-in's own default is 5).
 pub(super) const TTL: u32 = 30;

@@ -1,4 +1,4 @@
-//! What a record tells of a question and its answer.
+//! Records of DNS look-ups: the question, and the code and number of answers of its reply.
 
 use hickory_proto::op::Message;
 use std::net::IpAddr;
@@ -7,8 +7,7 @@ use tap::Lookup;
 /// Codes of answers by their numbers (RFC 1035, 4.1.1), in the words of `dig`.
 const CODES: [&str; 6] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"];
 
-/// Reads the first question, and of the answer its header. `None` if it asks for nothing that can
-/// be read.
+/// Reads the first question, and the header of its reply. `None` if the question cannot be read.
 pub(super) fn lookup(question: &[u8], reply: &[u8], from: IpAddr) -> Option<Lookup> {
     let request = Message::from_vec(question).ok()?;
     let asked = request.queries.first()?;
@@ -25,7 +24,7 @@ pub(super) fn lookup(question: &[u8], reply: &[u8], from: IpAddr) -> Option<Look
 #[cfg(test)]
 mod tests {
     use super::super::tests::zone;
-    use super::super::{Known, Resolvers, Server, forwards};
+    use super::super::{CurrentZone, Resolvers, Server, forwards};
     use super::*;
     use hickory_proto::op::Query;
     use hickory_proto::rr::{Name, RecordType};
@@ -35,7 +34,7 @@ mod tests {
 
     #[tokio::test]
     async fn who_looked_what_up_is_recorded_with_the_answer() {
-        let (zone, upstream) = (Known::new(zone()), Resolvers::new(vec![]));
+        let (zone, upstream) = (CurrentZone::new(zone()), Resolvers::new(vec![]));
         let server = Server { zone, upstream, forwards: forwards(), rng: Rng::seeded(1), tap: Tap::new() };
         for (name, kind) in [("DB.default", RecordType::A), ("web.defualt", RecordType::AAAA)] {
             let mut request = Message::query();

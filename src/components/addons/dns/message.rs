@@ -1,4 +1,5 @@
-//! Messages: what a request is answered with, and in how many bytes. All of it is pure.
+//! Messages: parses requests, and builds replies that fit into the bytes that a client takes. All
+//! of it is pure.
 
 use super::answer::{Answer, additional, answer, authority};
 use super::limits::{EDNS_MAX, RECORDS_MAX};
@@ -15,7 +16,7 @@ const PAYLOAD_MAX: u16 = EDNS_MAX as u16;
 /// Bytes of an OPT record without options: the root's name, type, class, TTL and length.
 const OPT_LEN: usize = 11;
 
-/// A reply to a message.
+/// A reply to a message, before it is encoded.
 pub(super) enum Reply {
     Whole(Message),
     /// To be completed by what is answered outside for this name.
@@ -35,7 +36,7 @@ pub(super) fn response_to(request: &Message) -> Message {
     response
 }
 
-/// The reply to a message, for at most `room` bytes. `chance` is a random number.
+/// Builds the reply to a message, for at most `room` bytes. `chance` is a random number.
 pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) -> Option<Reply> {
     let mut response = response_to(request);
     if request.metadata.op_code != OpCode::Query || request.metadata.message_type != MessageType::Query {
@@ -89,23 +90,23 @@ pub(super) fn reply(zone: &Zone, request: &Message, room: usize, chance: usize) 
     Some(Reply::Whole(response))
 }
 
-/// What became of a message.
+/// The outcome of [`serve`].
 pub(super) enum Served {
     Reply(Vec<u8>),
     /// To be asked outside.
     Outside(Box<Outside>),
-    /// It is no message, or none that can be answered.
+    /// The bytes are no message, or one that gets no reply.
     Nothing,
 }
 
-/// What has to be asked outside.
+/// A question for the resolvers outside.
 pub(super) struct Outside {
     pub(super) request: Message,
     /// The answer so far and the name to ask for; `None`: the message is asked as it came.
     pub(super) follow: Option<(Message, Name)>,
 }
 
-/// What a message from anybody is answered with, in at most `limit` bytes or as many as it allows.
+/// Answers the bytes of a client, in at most `limit` bytes or as many as the request allows.
 pub(super) fn serve(zone: &Zone, bytes: &[u8], limit: usize, chance: usize) -> Served {
     let Ok(request) = Message::from_vec(bytes) else {
         return unreadable(bytes).map_or(Served::Nothing, Served::Reply);
@@ -125,14 +126,14 @@ pub(super) fn serve(zone: &Zone, bytes: &[u8], limit: usize, chance: usize) -> S
     }
 }
 
-/// Bytes that a reply may have: `limit`, or as many as the request allows.
+/// Returns how many bytes a reply may have: `limit`, or as many as the request allows.
 fn room(request: &Message, limit: usize) -> usize {
     let allowed = request.edns.as_ref().map_or(0, |e| usize::from(e.max_payload()));
     limit.max(allowed.min(EDNS_MAX))
 }
 
-/// What a question is answered with that cannot be parsed: FORMERR, if its header says that it is a
-/// question. An answer gets no answer.
+/// Answers a question that cannot be parsed with FORMERR. `None` if its header says that it is no
+/// question: an answer gets no answer.
 fn unreadable(bytes: &[u8]) -> Option<Vec<u8>> {
     let [id_high, id_low, flags, _] = *bytes.first_chunk()?;
     if bytes.len() < HEADER_LEN || flags & 0x80 != 0 {
@@ -144,7 +145,7 @@ fn unreadable(bytes: &[u8]) -> Option<Vec<u8>> {
     response.to_vec().ok()
 }
 
-/// The bytes of a reply, in at most `limit` or as many as the request allows: with as many answers
+/// Encodes a reply in at most `limit` bytes, or as many as the request allows: with as many answers
 /// as fit, then additional records, and with the truncation bit if some answers do not. A request
 /// with an OPT record gets one (RFC 6891, 6.1.1).
 pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> Option<Vec<u8>> {
@@ -177,8 +178,9 @@ pub(super) fn encode(request: &Message, mut response: Message, limit: usize) -> 
     response.to_vec().ok()
 }
 
-/// A question for the target of a CNAME, as it is asked outside, with a random id of its own. As in
-/// CoreDNS the answer may have the size that the client allows, and is checked or not as it asks.
+/// Builds the question for the target of a CNAME, as it is asked outside, with a random id of its
+/// own. As in CoreDNS the answer may have the size that the client allows, and is checked by DNSSEC
+/// or not as the client says (the bit CD).
 pub(super) fn question_for(request: &Message, target: &Name) -> Option<Vec<u8>> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;
@@ -192,9 +194,9 @@ pub(super) fn question_for(request: &Message, target: &Name) -> Option<Vec<u8>> 
     question.to_vec().ok()
 }
 
-/// Whether a message that came from a server answers this question: it has the same id and asks the
-/// same. An answer that says that the question was not understood may leave it out. A message with
-/// another sender's forged address has to guess both the port and the id.
+/// Returns whether a message from a server answers this question: it has the same id and the same
+/// question. An error response may leave the question out. An attacker who forges the server's
+/// address has to guess both the port and the id.
 pub(super) fn is_answer(question: &[u8], message: &[u8]) -> bool {
     let header = |bytes: &[u8]| bytes.first_chunk::<HEADER_LEN>().copied();
     let (Some(asked), Some(said)) = (header(question), header(message)) else { return false };
@@ -212,8 +214,8 @@ pub(super) fn is_answer(question: &[u8], message: &[u8]) -> bool {
     said[4..6] == asked[4..6] && of(question) == of(message)
 }
 
-/// The length of a message's header and its first question: its name, and two bytes each for type
-/// and class.
+/// Returns the length of a message's header and its first question: the name, and two bytes each
+/// for type and class.
 fn end_of_question(message: &[u8]) -> Option<usize> {
     let mut at = HEADER_LEN;
     loop {

@@ -2,7 +2,7 @@
 //! `kubernetes/dns/docs/specification.md` 1.1.0.
 
 mod answer;
-mod known;
+mod current_zone;
 mod limits;
 mod lookup;
 mod message;
@@ -13,10 +13,10 @@ mod tcp;
 mod zone;
 
 use client::{Client, Informer};
+use current_zone::CurrentZone;
 use hickory_proto::op::{Message, ResponseCode};
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use known::Known;
 use limits::EDNS_MAX;
 use message::{Outside, Served, complete, encode, question_for, response_to, serve};
 use places::{Place, Places};
@@ -30,18 +30,18 @@ use task::Crew;
 use tokio::net::{TcpListener, UdpSocket};
 use zone::Zone;
 
-/// Where the kubelet's liveness probe asks `/health`, as in kubeadm's manifest.
+/// The port of `/health`, for the kubelet's liveness probe, as in kubeadm's manifest.
 pub const HEALTH_PORT: u16 = 8080;
-/// Where its readiness probe asks `/ready`.
+/// The port of `/ready`, for the readiness probe.
 pub const READY_PORT: u16 = 8181;
 
-/// How long the start waits for the lists of the cluster, as in CoreDNS. Without them names outside
-/// are answered, and those of the cluster with SERVFAIL.
+/// The start waits this long until the informers are synced, as in CoreDNS. Without them names
+/// outside are answered, and those of the cluster with SERVFAIL.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a question whether it is ready waits for the lists: less than a probe's time-out of a
-/// second. So a start is not delayed by the probe's period.
+/// A readiness probe waits this long for the first zone: less than its time-out of a second. So a
+/// start is not delayed by the probe's period.
 const READY_WAIT: Duration = Duration::from_millis(800);
-/// How long questions are answered after a request to stop: until every kube-proxy has left this
+/// Questions are answered this long after a request to stop: until every kube-proxy has left this
 /// server out (`lameduck` in the Corefile).
 const LAME_DUCK: Duration = Duration::from_secs(1);
 /// Bytes of an answer over UDP, unless the client allows more ([`EDNS_MAX`]).
@@ -52,7 +52,7 @@ const UDP_MAX: usize = 512;
 const FORWARDS_MAX: usize = 512;
 const FORWARDS_OF_ONE: usize = FORWARDS_MAX / 8;
 
-/// What the name server works with.
+/// The name server's connections to the cluster and to the networks.
 pub struct Config {
     /// Watches the Services and EndpointSlices that have names.
     pub client: Client,
@@ -66,20 +66,20 @@ pub struct Config {
     pub health: TcpListener,
     /// [`READY_PORT`] in the pod's network.
     pub ready: TcpListener,
-    /// Where other names are asked, from the machine's own network.
+    /// Resolvers for other names, which are asked from the machine's own network.
     pub upstream: Vec<SocketAddr>,
     /// Chooses the address that an answer begins with.
     pub rng: Rng,
-    /// Where questions are recorded, with their answers.
+    /// Gets the records of look-ups.
     pub tap: Tap,
 }
 
-/// Places for questions that are asked outside.
+/// Makes the places of questions that are asked outside.
 fn forwards() -> Arc<Places> {
     Arc::new(Places::new(FORWARDS_MAX, FORWARDS_OF_ONE))
 }
 
-/// Answers until the crew ends.
+/// Starts the name server, which answers until the crew ends.
 pub fn start(crew: &Crew, config: Config) {
     let own = crew.clone();
     crew.spawn_main(async move { run(&own, config).await });
@@ -88,7 +88,7 @@ pub fn start(crew: &Crew, config: Config) {
 async fn run(crew: &Crew, config: Config) -> Result<(), String> {
     // A crew that was asked to stop takes no new tasks, and questions are answered for a while yet.
     let work = crew.part();
-    let zone = Known::new(Zone::unsynced(&config.domain));
+    let zone = CurrentZone::new(Zone::unsynced(&config.domain));
     let full = zone.clone();
     let is_ready = move || {
         let zone = full.clone();
@@ -127,7 +127,7 @@ async fn run(crew: &Crew, config: Config) -> Result<(), String> {
     }
 }
 
-/// What the zone is made from.
+/// The informers of the objects that the zone is made from.
 struct Lists {
     services: Informer<Service>,
     slices: Informer<EndpointSlice>,
@@ -143,8 +143,8 @@ impl Lists {
         }
     }
 
-    /// Keeps the zone in step with the cluster, from when the lists are complete, for ever.
-    async fn keep(self, domain: String, zone: Arc<Known>) {
+    /// Rebuilds the zone at every change, once the informers are synced. Never returns.
+    async fn keep(self, domain: String, zone: Arc<CurrentZone>) {
         let Lists { services, slices, namespaces } = self;
         futures::join!(services.synced(), slices.synced(), namespaces.synced());
         let [on_service, on_slice, on_namespace] = [(); 3].map(|()| zone.clone());
@@ -157,7 +157,7 @@ impl Lists {
 }
 
 struct Server {
-    zone: Arc<Known>,
+    zone: Arc<CurrentZone>,
     upstream: Resolvers,
     forwards: Arc<Places>,
     rng: Rng,
@@ -165,9 +165,9 @@ struct Server {
 }
 
 impl Server {
-    /// Records who looked a name up, and how it was answered. A pod may do that without end: such
-    /// records have a share of those that are kept.
-    fn tell(&self, question: &[u8], reply: &[u8], from: IpAddr) {
+    /// Records which address looked a name up, and the reply. A pod may look names up without end:
+    /// such records have a share of those that are kept.
+    fn record(&self, question: &[u8], reply: &[u8], from: IpAddr) {
         if let Some(lookup) = lookup::lookup(question, reply, from) {
             self.tap.emit_read(Record::new(Event::Lookup(lookup)));
         }
@@ -178,7 +178,7 @@ impl Server {
         serve(&self.zone.get(), bytes, limit, chance)
     }
 
-    /// Answers what comes over UDP, until the socket fails: why.
+    /// Answers questions over UDP until the socket fails. Returns why it failed.
     async fn serve_udp(self: &Arc<Self>, udp: UdpSocket, work: &Crew) -> String {
         let (udp, mut buffer) = (Arc::new(udp), vec![0; EDNS_MAX]);
         loop {
@@ -191,7 +191,7 @@ impl Server {
                 // A full socket drops it, as it would drop a question.
                 Served::Reply(reply) => {
                     let _ = udp.try_send_to(&reply, from);
-                    self.tell(&buffer[..count], &reply, from.ip());
+                    self.record(&buffer[..count], &reply, from.ip());
                 }
                 Served::Outside(outside) => {
                     let Some(place) = Place::begin(&self.forwards, from.ip()) else { continue };
@@ -200,7 +200,7 @@ impl Server {
                         let forwarded = place.end.run_until_cancelled(server.ask(*outside, &bytes, UDP_MAX));
                         if let Some(reply) = forwarded.await.flatten() {
                             let _ = udp.send_to(&reply, from).await; // the client may have left
-                            server.tell(&bytes, &reply, from.ip());
+                            server.record(&bytes, &reply, from.ip());
                         }
                     });
                 }
@@ -209,9 +209,9 @@ impl Server {
         }
     }
 
-    /// What a message over TCP is answered with. A question that is asked outside takes a place as
-    /// those over UDP do; `None`, the end of the connection, where there is none or another address
-    /// gets it.
+    /// Answers a message over TCP. A question that is asked outside takes a place as those over UDP
+    /// do. `None` ends the connection: the message gets no reply, there is no place, or another
+    /// address got it.
     async fn answer_tcp(&self, bytes: &[u8], from: IpAddr) -> Option<Vec<u8>> {
         // An answer of 64 KiB takes milliseconds, and the client may have sent many questions
         // ahead: others have their turn in between.
@@ -225,11 +225,11 @@ impl Server {
             }
             Served::Nothing => None,
         }?;
-        self.tell(bytes, &reply, from);
+        self.record(bytes, &reply, from);
         Some(reply)
     }
 
-    /// Asks outside what a message asks, or for the name that the answer so far leads to.
+    /// Asks outside a client's question, or one for the name that the answer so far leads to.
     async fn ask(&self, outside: Outside, bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
         // A client that came by TCP may take a long answer, and came perhaps because it was cut off
         // over UDP.
@@ -245,7 +245,7 @@ impl Server {
         }
     }
 
-    /// Asks the resolvers outside. If none answers, the answer says so.
+    /// Asks the resolvers outside. If none answers, the reply is SERVFAIL.
     async fn forward(&self, bytes: &[u8], request: &Message, long: bool) -> Option<Vec<u8>> {
         if let Some(reply) = self.upstream.ask(bytes, long).await {
             return Some(reply);

@@ -11,14 +11,14 @@ use tokio_util::sync::CancellationToken;
 /// Where all are taken, the address with the most gives its oldest to one that would have fewer
 /// with it: many pods together keep no other out.
 pub(super) struct Places {
-    held: Mutex<Held>,
+    held: Mutex<Taken>,
     /// Places of all addresses, and of one.
     most: usize,
     of_one: usize,
 }
 
 #[derive(Default)]
-struct Held {
+struct Taken {
     next: u64,
     /// By their numbers: the oldest is the first.
     by_address: HashMap<IpAddr, BTreeMap<u64, CancellationToken>>,
@@ -38,12 +38,12 @@ impl Places {
         Places { held: Mutex::default(), most, of_one }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, Taken> {
         self.held.lock()
     }
 }
 
-impl Held {
+impl Taken {
     fn len_of(&self, address: IpAddr) -> usize {
         self.by_address.get(&address).map_or(0, BTreeMap::len)
     }

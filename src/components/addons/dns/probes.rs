@@ -1,5 +1,5 @@
-//! What the kubelet's probes ask: `/health` on 8080 and `/ready` on 8181, over HTTP/1.1, one
-//! request a connection.
+//! HTTP servers for the kubelet's probes: `/health` on 8080 and `/ready` on 8181, over HTTP/1.1,
+//! one request a connection.
 //!
 //! Every pod may connect, so one address has a part of the connections only, and a request has a
 //! bound in bytes and in time.
@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 
 /// Bytes of a request's head.
 const HEAD_MAX: u64 = 8 << 10;
-/// How long a connection lasts, at most.
+/// A connection is closed after this time.
 const CONNECTION_MAX: Duration = Duration::from_secs(10);
 /// Connections at the same time, of all addresses and of one. What comes beyond is closed.
 const CONNECTIONS_MAX: usize = 64;

@@ -1,4 +1,4 @@
-//! The resolvers outside: which one is asked first, and how one is asked.
+//! The resolvers outside: their order, their health checks, and how one is asked.
 
 use super::message::is_answer;
 use super::tcp;
@@ -15,10 +15,11 @@ use tokio_util::sync::CancellationToken;
 
 /// A resolver that does not answer a question in this time is passed over.
 pub(super) const FORWARD_TIMEOUT: Duration = Duration::from_secs(2);
-/// How long the resolvers are asked one question, as in CoreDNS, which lets the last attempt go on.
-/// Most clients wait no longer than that.
+/// The resolvers are asked one question for this long, as in CoreDNS, which lets the last attempt
+/// go on. Most clients wait no longer than that.
 pub(super) const QUESTION_TIMEOUT: Duration = Duration::from_secs(5);
-/// How often a resolver is checked that did not answer, and how long a check waits, as in CoreDNS.
+/// Pause between health checks of a resolver that did not answer, and the time-out of a check, as
+/// in CoreDNS.
 const CHECK_EVERY: Duration = Duration::from_millis(500);
 const CHECK_TIMEOUT: Duration = Duration::from_secs(1);
 /// Checks that may fail one after the other: with the next one a resolver is down (`max_fails`).
@@ -33,7 +34,7 @@ const FAILS_MAX: u32 = 2;
 /// on until one is answered. Source: CoreDNS' `plugin/forward` and `plugin/pkg/proxy`.
 pub(super) struct Resolvers {
     all: Vec<SocketAddr>,
-    /// Those that are being checked, with the checks that failed one after the other.
+    /// Resolvers that are being checked, with the checks that failed one after the other.
     checked: Mutex<HashMap<SocketAddr, u32>>,
     doubted: Notify,
 }
@@ -134,7 +135,7 @@ impl Resolvers {
         }
     }
 
-    /// Counts a check.
+    /// Counts a health check, and logs when the resolver goes down or comes back.
     fn note(&self, one: SocketAddr, is_well: bool) {
         let mut checked = self.checked.lock();
         if is_well {
@@ -150,7 +151,7 @@ impl Resolvers {
     }
 }
 
-/// What became of asking each resolver once.
+/// The outcome of asking each resolver once.
 enum Round {
     Answered(Vec<u8>),
     /// At least one left the question unanswered for [`FORWARD_TIMEOUT`].
@@ -163,8 +164,8 @@ fn is_down(checked: &HashMap<SocketAddr, u32>, one: &SocketAddr) -> bool {
     checked.get(one).is_some_and(|failed| *failed > FAILS_MAX)
 }
 
-/// Whether a resolver answers a question for the servers of the root. Any answer will do. `None`:
-/// it was not asked, because this process lacks descriptors or memory.
+/// Checks a resolver's health: returns whether it answers a question for the servers of the root,
+/// in whatever way. `None`: it was not asked, because this process lacks descriptors or memory.
 async fn answers(one: SocketAddr) -> Option<bool> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;

@@ -35,7 +35,7 @@ fn places(limit: u64) -> Places {
 }
 
 /// Answers questions until the crew ends. A question without an answer ends its connection.
-/// `answer` is told who asks.
+/// `answer` gets the question and the client's address.
 pub(crate) async fn serve<F, A>(listener: TcpListener, crew: Crew, answer: F)
 where
     F: Fn(Vec<u8>, IpAddr) -> A + Clone + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! What the cluster looks like to DNS, made from its Services, EndpointSlices and Namespaces.
+//! The zone: the names of the cluster, made from its Services, EndpointSlices and Namespaces.
 
 use api::cidr::ipv4;
 use client::Key;
@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
-/// What the cluster looks like to DNS.
+/// The names of the cluster, as they were at one time.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Zone {
     /// `cluster.local`.
@@ -16,10 +16,10 @@ pub(crate) struct Zone {
     /// By namespace and name.
     pub(crate) services: BTreeMap<(String, String), Entry>,
     pub(super) namespaces: BTreeSet<String>,
-    /// Nothing is known of the cluster yet: that a name is missing says nothing.
+    /// The informers are not synced: a name that is missing here may exist.
     pub(crate) is_unsynced: bool,
-    /// What an address is called. A cluster IP has the name of its service alone; another address
-    /// has one name for each host of each service that has it, as in CoreDNS.
+    /// Reverse names. A cluster IP has the name of its service alone; another address has one name
+    /// for each host of each service that has it, as in CoreDNS.
     pub(super) addresses: HashMap<Ipv4Addr, Vec<String>>,
 }
 
@@ -36,14 +36,14 @@ pub(crate) struct Entry {
     /// Addresses of all endpoints, each once.
     pub(super) addresses: Vec<Ipv4Addr>,
     pub(super) hosts: HashMap<String, Host>,
-    /// Indexes in `ports`, by what questions call them: `_http._tcp`.
+    /// Indexes in `ports`, by their labels in questions ([`called`]).
     pub(super) named: HashMap<String, usize>,
 }
 
 /// Endpoints with the same ports.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Slice {
-    /// By what questions call them.
+    /// By their labels in questions ([`called`]).
     pub(super) ports: BTreeMap<String, u16>,
     /// Host name or dashed address, and address.
     pub(super) endpoints: Vec<(String, Ipv4Addr)>,
@@ -58,7 +58,8 @@ pub(super) struct Host {
     pub(super) slices: Vec<usize>,
 }
 
-/// What questions call a port: `_http._tcp`. One name may stand for a port of each protocol.
+/// Returns the labels of a port in a question: `_http._tcp`. One name may stand for a port of each
+/// protocol.
 pub(super) fn called(name: &str, protocol: &str) -> String {
     format!("_{name}._{protocol}")
 }
@@ -71,7 +72,7 @@ fn protocol(named: Option<&str>) -> String {
 /// Without a bound they are as many as ports times endpoints times slices.
 const OVERLAP_MAX: usize = 200_000;
 
-/// Where the endpoints of a Service are.
+/// Finds the slices that an endpoint of a Service was seen in.
 struct Seen {
     /// The indexes of the slices that an endpoint is in.
     places: HashMap<(String, Ipv4Addr), Vec<usize>>,
@@ -97,12 +98,12 @@ impl Seen {
 }
 
 impl Zone {
-    /// Before anything is known of the cluster.
+    /// Makes a zone for the time before the informers are synced.
     pub(crate) fn unsynced(domain: &str) -> Zone {
         Zone { domain: domain.into(), is_unsynced: true, ..Zone::default() }
     }
 
-    /// From the objects as they are now.
+    /// Makes the zone from the objects as they are now.
     pub(crate) fn of(
         domain: &str,
         services: &[Arc<Service>],
@@ -127,7 +128,7 @@ impl Zone {
         zone.indexed()
     }
 
-    /// With everything that makes an answer a look-up.
+    /// Fills the indexes, so that an answer costs one look-up.
     pub(super) fn indexed(mut self) -> Zone {
         let mut of_endpoints: HashMap<Ipv4Addr, Vec<String>> = HashMap::new();
         for ((namespace, name), entry) in &mut self.services {

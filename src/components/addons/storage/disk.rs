@@ -12,10 +12,10 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// How long one volume's removal goes on while others wait.
+/// One volume's removal goes on for this long while others wait.
 const PART: Duration = Duration::from_secs(5);
 
-/// Does the work of a disk where no other task waits for it.
+/// Does blocking work on a disk, on a thread that no other task needs.
 pub(super) async fn on_disk<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, linux::Error> + Send + 'static,
 ) -> Result<T, linux::Error> {
@@ -58,8 +58,8 @@ pub(super) fn remove(root: &Path, path: &str, volume: &str) -> Result<bool, linu
     remove_by(Trash::open(&trash_of(root)), root, path, volume)
 }
 
-/// As [`remove`], by what is to be opened beside the node's file system. Where a full disk has no
-/// room for it the directory is removed in its place, which makes some.
+/// As [`remove`], with the trash as it was opened. If a full disk has no room for the trash the
+/// directory is removed in its place, which makes some.
 pub(super) fn remove_by(
     opened: Result<Trash, linux::Error>,
     root: &Path,
@@ -77,12 +77,12 @@ pub(super) fn remove_by(
     }
 }
 
-/// Where the directories of a node's volumes lie while they are removed.
+/// Returns the directory that a node's volumes are moved to while they are removed.
 fn trash_of(root: &Path) -> PathBuf {
     root.with_file_name("released")
 }
 
-/// The volumes whose directories are being removed, or were when an earlier process ended.
+/// Returns the volumes whose directories are being removed, or were when an earlier process ended.
 pub(super) fn half_removed(root: &Path) -> Result<BTreeSet<String>, linux::Error> {
     let trash = trash_of(root);
     match trash.is_dir() {
@@ -91,7 +91,8 @@ pub(super) fn half_removed(root: &Path) -> Result<BTreeSet<String>, linux::Error
     }
 }
 
-/// Goes on with such a removal, until [`PART`] is over at most; `false`: something is left.
+/// Continues the removal of a volume's directory, until [`PART`] is over at most; `false`:
+/// something is left.
 pub(super) fn clear(root: &Path, volume: &str) -> Result<bool, linux::Error> {
     let until = Instant::now() + PART;
     Trash::open(&trash_of(root))?.empty(Some(volume), &mut Removal::default(), until)

@@ -1,13 +1,13 @@
-//! The storage provisioner: a directory on the node for every claim of its class, and away with it
-//! when the claim goes.
+//! The storage provisioner: makes a directory on a node and a PersistentVolume for every claim of
+//! its classes, and removes both when the claim is deleted.
 
 mod disk;
 mod names;
 mod reclaim;
 mod volume;
 
-use api::volumes::class_of;
-use client::{Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
+use api::volumes::{SELECTED_NODE, class_of};
+use client::{Change, Client, Informer, Key, Outcome, Recorder, WorkQueue, is_code, optional, reference};
 use disk::on_disk;
 use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use k8s_openapi::api::storage::v1::StorageClass;
@@ -20,16 +20,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Event, Record, Tap};
 use task::Crew;
-use volume::{place_of, ready_for, refusal, volume_for};
+use volume::{claim_of, name_of, place_of, ready_for, refusal, volume_for};
 
-const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 const ASKED: &str = "volume.kubernetes.io/storage-provisioner";
 
-/// What the provisioner works with.
+/// The provisioner's connection to the cluster, and the nodes' file systems.
 pub struct Config {
     /// Watches claims, volumes and classes, and writes volumes.
     pub client: Client,
-    /// Where records of volumes that come and go are written.
+    /// Gets a record of each volume that is provisioned.
     pub tap: Tap,
     /// The cluster's nodes by name: the directory on this machine that is the node's file system.
     /// The name is `host`, and what lies beside it is out of the pods' sight.
@@ -37,6 +36,9 @@ pub struct Config {
     /// The same of workers that the cluster had at an earlier start and no longer has. Volumes are
     /// removed there, and none is made.
     pub gone: BTreeMap<String, PathBuf>,
+    /// Returns whether a node can start a pod now. Upstream's local-path-provisioner works by a pod
+    /// on the node: nothing is made or removed on one that is off.
+    pub starts_pods: Box<dyn Fn(&str) -> bool + Send + Sync>,
 }
 
 impl Config {
@@ -73,8 +75,16 @@ pub fn start(crew: &Crew, config: Config) {
         classes
             .on(move |change| all.list().iter().for_each(|claim| q.add(Key::of(&**claim), change.cause())));
         let released: WorkQueue<Key> = WorkQueue::new(&own);
-        let q = released.clone();
-        volumes.on(move |change| q.add(change.key(), change.cause()));
+        let (q, again) = (released.clone(), wanted.clone());
+        volumes.on(move |change| {
+            q.add(change.key(), change.cause());
+            // While it was there its claim got no other one.
+            if let Change::Deleted(volume) = change
+                && let Some(claim) = claim_of(volume)
+            {
+                again.add(claim, change.cause());
+            }
+        });
         let worker =
             Arc::new(Worker { config, claims, volumes, classes, recorder, unstored: Mutex::default() });
         let w = worker.clone();
@@ -105,7 +115,8 @@ struct Worker {
     volumes: Informer<PersistentVolume>,
     classes: Informer<StorageClass>,
     recorder: Recorder,
-    /// By claim. Claims whose volumes the API server does not store, at most: each has one.
+    /// Directories without a volume, by claim: at most one for each claim whose volume the API
+    /// server does not store.
     unstored: Mutex<HashMap<Key, Unstored>>,
 }
 
@@ -121,7 +132,7 @@ struct Unstored {
 }
 
 impl Unstored {
-    /// Whether the claim may still get a volume there.
+    /// Returns whether the claim may still get a volume there.
     fn is_for(&self, claim: &PersistentVolumeClaim) -> bool {
         claim.metadata.uid == self.claim
             && !is_bound(claim)
@@ -157,7 +168,7 @@ impl Worker {
         }
         let Some(claim) = claim else { return Ok(Outcome::Done) };
         let asked = annotation(&claim, ASKED) == Some(PROVISIONER);
-        if is_bound(&claim) || !asked {
+        if is_bound(&claim) || !asked || self.is_made(&claim) {
             return Ok(Outcome::Done);
         }
         let class = class_of(&claim);
@@ -189,6 +200,10 @@ impl Worker {
         // sig-storage-lib-external-provisioner writes this Event at each try, too.
         let message = format!("External provisioner is provisioning volume for claim {:?}", key.to_string());
         self.recorder.normal(&reference(&*claim), "Provisioning", message, cause.clone());
+        if !(self.config.starts_pods)(&node) {
+            let why = format!("node {node:?} is off, or its kubelet is stopped");
+            return self.reschedule(&claim, &why, cause).await;
+        }
         let made = Unstored { claim: claim.metadata.uid.clone(), node, path };
         let path = made.path.clone();
         if let Err(error) = on_disk(move || disk::make(&root, &path)).await {
@@ -196,6 +211,13 @@ impl Worker {
         }
         self.unstored().insert(key, made);
         self.store(&claim, &volume, cause).await
+    }
+
+    /// Returns whether a claim's volume is there and only waits for the volume controller to bind
+    /// the two. The end of the volume brings the claim's key back.
+    fn is_made(&self, claim: &PersistentVolumeClaim) -> bool {
+        let uid = claim.metadata.uid.as_deref().unwrap_or_default();
+        self.volumes.get(&Key::new("", name_of(uid))).is_some()
     }
 
     /// Stores the volume of a claim, whose directory is there.
@@ -238,7 +260,7 @@ impl Worker {
         if claim.is_some_and(|claim| made.is_for(claim)) {
             return Ok(true);
         }
-        let name = format!("pvc-{}", made.claim.as_deref().unwrap_or_default());
+        let name = name_of(made.claim.as_deref().unwrap_or_default());
         // The API server may have stored it and not said so. An administrator may have given it to
         // another claim since.
         let stored = optional(self.config.client.cluster::<PersistentVolume>().get(&name).await)?;

@@ -2,7 +2,7 @@
 
 /// The provisioner's name in storage classes.
 pub const PROVISIONER: &str = "ropewalk.io/local-path";
-/// Where volumes live in a node's file system.
+/// The directory of all volumes in a node's file system.
 pub(super) const ROOT: &str = "/var/local-path-provisioner";
 pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 pub(super) const MADE_BY: &str = "pv.kubernetes.io/provisioned-by";

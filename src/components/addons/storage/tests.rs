@@ -60,6 +60,10 @@ pub(super) fn provisioned_on(node: &str) -> PersistentVolume {
     volume_for(&claim, &StorageClass::default(), node)
 }
 
+fn config(client: Client, nodes: BTreeMap<String, PathBuf>) -> Config {
+    Config { client, tap: Tap::new(), nodes, gone: BTreeMap::new(), starts_pods: Box::new(|_| true) }
+}
+
 /// A worker of a cluster with the nodes n1 and n2, whose file systems are `DIR/n1/host` and
 /// `DIR/n2/host`.
 pub(super) fn worker(
@@ -79,7 +83,7 @@ pub(super) fn worker(
         classes: Informer::fixed([class]),
         recorder: Recorder::new(crew, &client, PROVISIONER, ""),
         unstored: parking_lot::Mutex::default(),
-        config: Config { client, tap: Tap::new(), nodes, gone: BTreeMap::new() },
+        config: config(client, nodes),
     }
 }
 
@@ -264,6 +268,23 @@ async fn a_volume_that_is_there_already_is_no_failure_and_no_news() {
     crew.kill();
 }
 
+/// The volume controller is down, and a user labels the claim. If the volume goes, the claim's key
+/// comes back.
+#[tokio::test]
+async fn a_claim_whose_volume_waits_for_it_is_left_alone() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let api = Scripted::new(|_| None).await;
+    let (claim, volume) = (asking("n1"), provisioned());
+    assert_eq!(claim_of(&volume), Some(claim_key()));
+    let worker = worker(&crew, api.client.clone(), dir.path(), Some(claim), Some(volume));
+    assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done);
+    worker.recorder.normal(&reference(&asking("n1")), "Last", "", None);
+    api.event("Last").await; // Events are written in order
+    assert_eq!((api.lines().len(), api.events().len()), (0, 1), "it is not provisioned again");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    crew.kill();
+}
+
 #[tokio::test]
 async fn a_volume_that_cannot_be_stored_is_told_and_tried_again() {
     for (code, reason) in [(503, "ServiceUnavailable"), (422, "Invalid")] {
@@ -351,11 +372,12 @@ async fn a_volume_that_is_on_another_node_already_needs_no_directory_here() {
 async fn a_claim_whose_node_cannot_have_its_volume_is_rescheduled() {
     let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
     std::fs::write(dir.path().join("n2"), "no directory").unwrap();
-    for node in ["n2", "gone"] {
+    for node in ["n2", "gone", "n1"] {
         let api = Scripted::new(|_| None).await;
         let mut claim = asking(node);
         claim.metadata.resource_version = Some("7".into());
-        let worker = worker(&crew, api.client.clone(), dir.path(), Some(claim), None);
+        let mut worker = worker(&crew, api.client.clone(), dir.path(), Some(claim), None);
+        worker.config.starts_pods = Box::new(|node: &str| node != "n1");
         assert_eq!(worker.provision(claim_key(), None).await.unwrap(), Outcome::Done, "{node}");
         let asked = api.take();
         assert_eq!(asked.iter().map(|a| a.line.as_str()).collect::<Vec<_>>(), [UPDATE], "{node}");
@@ -365,6 +387,7 @@ async fn a_claim_whose_node_cannot_have_its_volume_is_rescheduled() {
         let told = api.event("ProvisioningFailed").await;
         assert!(told.contains("the scheduler chooses a node again"), "{told}");
     }
+    assert!(!dir.path().join("n1").exists(), "it is off");
     crew.kill();
 }
 
@@ -470,8 +493,7 @@ fn a_volume_is_reserved_for_its_claim_and_tied_to_its_node() {
 async fn a_stop_before_the_caches_are_synced_is_heard() {
     let api = Scripted::new(|_| refusal(503, "ServiceUnavailable")).await;
     let crew = Crew::new("t");
-    let (nodes, gone) = (BTreeMap::new(), BTreeMap::new());
-    start(&crew, Config { client: api.client.clone(), tap: Tap::new(), nodes, gone });
+    start(&crew, config(api.client.clone(), BTreeMap::new()));
     let stopped = tokio::time::timeout(std::time::Duration::from_secs(60), crew.stop()).await;
     assert!(stopped.is_ok(), "it waits for the caches");
 }

@@ -1,4 +1,4 @@
-//! What a claim's volume looks like, and which claims get one. All of it is pure.
+//! PersistentVolumes for claims, and which claims get one. All of it is pure.
 
 use super::names::{FINALIZER, HOSTNAME, MADE_BY, PROVISIONER, ROOT};
 use client::{Key, reference};
@@ -12,21 +12,27 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 /// Bytes of a name in a file system (`NAME_MAX`).
 pub(super) const NAME_MAX: usize = 255;
 
-/// The path of a claim's volume in its node's file system. `None` for names that are no names: each
-/// is a part of one name of a directory. A claim's name may have 253 bytes, so that all three
-/// together are too long for a directory: the claim's name is then shortened. The uid alone tells
-/// the directories apart.
+/// Returns the name of the volume for the claim with this uid, as
+/// sig-storage-lib-external-provisioner makes it.
+pub(super) fn name_of(uid: &str) -> String {
+    format!("pvc-{uid}")
+}
+
+/// Returns the path of a claim's volume in its node's file system. `None` for names that are no
+/// names: each is a part of one name of a directory. A claim's name may have 253 bytes, so that all
+/// three together are too long for a directory: the claim's name is then shortened. The uid alone
+/// tells the directories apart.
 pub(super) fn path_of(uid: &str, namespace: &str, name: &str) -> Option<String> {
     let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']);
     if ![uid, namespace, name].into_iter().all(plain) {
         return None;
     }
-    let before = format!("pvc-{uid}_{namespace}_");
+    let before = format!("{}_{namespace}_", name_of(uid));
     let room = NAME_MAX.checked_sub(before.len())?;
     Some(format!("{ROOT}/{before}{}", &name[..name.floor_char_boundary(room)]))
 }
 
-/// What has to be removed for a volume that this provisioner made: its node, and its path in the
+/// Returns the directory of a volume that this provisioner made: its node, and its path in the
 /// node's file system. Which claim it is for does not count: an administrator may have kept the
 /// volume when its first claim went, and given it to another one. Pure.
 ///
@@ -57,7 +63,7 @@ fn is_own_path(volume: &str, path: &str) -> bool {
     is_made && claim.is_some_and(|claim| !claim.is_empty() && !claim.contains(['/', '\0']))
 }
 
-/// The node that a volume's affinity names, and its path there, whatever claim the volume is for.
+/// Returns the node that a volume's affinity names, and its path there, whatever its claim is.
 /// `None`: it has no path, or its affinity does not name one node. Pure.
 pub(super) fn place_of(volume: &PersistentVolume) -> Option<(String, String)> {
     let spec = volume.spec.as_ref()?;
@@ -74,7 +80,13 @@ pub(super) fn place_of(volume: &PersistentVolume) -> Option<(String, String)> {
     }
 }
 
-/// Pure: the volume for a claim, on a node.
+/// Returns the key of the claim that a volume is for, if it is for one. Pure.
+pub(super) fn claim_of(volume: &PersistentVolume) -> Option<Key> {
+    let claim = volume.spec.as_ref()?.claim_ref.as_ref()?;
+    Some(Key::new(claim.namespace.clone()?, claim.name.clone()?))
+}
+
+/// Makes the volume for a claim, on a node. Pure.
 pub(super) fn volume_for(
     claim: &PersistentVolumeClaim,
     class: &StorageClass,
@@ -82,7 +94,6 @@ pub(super) fn volume_for(
 ) -> PersistentVolume {
     let uid = claim.metadata.uid.clone().unwrap_or_default();
     let key = Key::of(claim);
-    let name = format!("pvc-{uid}");
     let spec = claim.spec.clone().unwrap_or_default();
     let size = spec.resources.and_then(|r| r.requests).and_then(|mut requests| requests.remove("storage"));
     let source = HostPathVolumeSource {
@@ -97,7 +108,7 @@ pub(super) fn volume_for(
     };
     PersistentVolume {
         metadata: ObjectMeta {
-            name: Some(name),
+            name: Some(name_of(&uid)),
             finalizers: (policy == "Delete").then(|| vec![FINALIZER.into()]),
             annotations: Some([(MADE_BY.to_string(), PROVISIONER.to_string())].into()),
             ..ObjectMeta::default()
@@ -125,8 +136,8 @@ pub(super) fn volume_for(
     }
 }
 
-/// The class and the node of a claim that this provisioner was asked to make a volume for; `None`:
-/// the scheduler has not said yet on which node, or the class is another provisioner's. The
+/// Returns the class and the node of a claim that this provisioner was asked to make a volume for;
+/// `None`: the scheduler has not said yet on which node, or the class is another provisioner's. The
 /// annotation that asks may be stale, and users who may write the claim may write it, so the class
 /// decides (as `provisionClaimOperation` of sig-storage-lib-external-provisioner). Pure.
 ///
@@ -154,9 +165,9 @@ pub(super) fn ready_for<'c>(
     }
 }
 
-/// Why a claim gets no volume here, whatever its class and its node: it asks for what a directory
-/// on one node is not. Source: `canProvision` of sig-storage-lib-external-provisioner, and
-/// upstream's local-path-provisioner. Pure.
+/// Returns why a claim gets no volume here, whatever its class and its node: it asks for what a
+/// directory on one node is not. Source: `canProvision` of sig-storage-lib-external-provisioner,
+/// and upstream's local-path-provisioner. Pure.
 pub(super) fn refusal(claim: &PersistentVolumeClaim) -> Option<String> {
     let spec = claim.spec.as_ref()?;
     if spec.volume_mode.as_deref().is_some_and(|mode| mode != "Filesystem") {

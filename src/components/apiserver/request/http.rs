@@ -127,9 +127,17 @@ pub(crate) fn json_bytes(code: u16, bytes: impl Into<Bytes>) -> Answer {
     typed(code, "application/json", bytes)
 }
 
+/// An answer with an object that is JSON already, and the end of its line: upstream's serializer is
+/// Go's `json.Encoder`, which ends every value with a line break.
+pub(crate) fn json_line(code: u16, object: Bytes) -> Answer {
+    json_bytes(code, "").map(|_| pieces([object, Bytes::from_static(b"\n")]))
+}
+
 /// An answer with `value` as JSON, on one line.
 pub(crate) fn json(code: u16, value: &Value) -> Answer {
-    json_bytes(code, gojson::to_vec(value))
+    let mut line = gojson::to_vec(value);
+    line.push(b'\n');
+    json_bytes(code, line)
 }
 
 /// An answer of plain text in UTF-8, with `nosniff`, so that browsers do not take it for HTML.

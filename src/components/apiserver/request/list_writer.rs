@@ -102,7 +102,7 @@ impl<'a> ListWriter<'a> {
     /// A writer for these objects.
     pub(crate) fn with_room(kind: &'a Kind, form: Form, objects: &[Arc<Object>]) -> ListWriter<'a> {
         let room = match form {
-            Form::Object => estimate(form, objects) + 2,
+            Form::Object => estimate(form, objects) + 3,
             _ => objects.len() * ROW,
         };
         ListWriter::new(kind, form, room)
@@ -187,7 +187,7 @@ impl<'a> ListWriter<'a> {
                 )
             }
         };
-        self.items.put_slice(b"]}");
+        self.items.put_slice(b"]}\n");
         json_bytes(200, "").map(|_| pieces([head.into(), self.items.freeze()]))
     }
 }

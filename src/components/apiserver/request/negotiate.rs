@@ -1,7 +1,7 @@
 //! Which form of an answer the client wants: the object, a Table, or only its metadata.
 
 use crate::request::accept;
-use crate::request::http::{Answer, Query, json, json_bytes};
+use crate::request::http::{Answer, Query, json, json_line};
 use crate::storage::object::Object;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
@@ -208,7 +208,7 @@ pub(crate) fn table(api_version: &str, printing: Printing, rows: Vec<Value>, met
 /// One object.
 pub(crate) fn one(code: u16, kind: &Kind, form: Form, object: &Object) -> Answer {
     match form {
-        Form::Object => json_bytes(code, encoded(kind, object)),
+        Form::Object => json_line(code, encoded(kind, object)),
         _ => json(code, &one_value(kind, form, &object.value)),
     }
 }

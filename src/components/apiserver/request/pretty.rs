@@ -197,7 +197,7 @@ mod tests {
         let answer = shown(state, &ctx, json(201, &made), false).await;
         assert_eq!(answer.status(), 201);
         let bytes = answer.into_body().collect().await.unwrap().to_bytes();
-        assert_eq!(bytes, made.to_string());
+        assert_eq!(bytes, format!("{made}\n"));
         assert_eq!(ctx.take_warnings(), [TOO_BUSY]);
     }
 
@@ -215,6 +215,38 @@ mod tests {
             let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
             let bytes = answer.into_body().collect().await.unwrap().to_bytes();
             assert_eq!(bytes.starts_with(b"{\n"), is_indented, "{accept}");
+        }
+    }
+
+    /// As upstream: `json.Encoder` ends the line of an object, `json.MarshalIndent` does not.
+    #[tokio::test]
+    async fn an_object_for_programs_ends_with_its_line() {
+        let api = testing::Api::bare().await;
+        let ends_line = async |path: &str, accept: &str| {
+            let request = http::Request::builder().uri(path).header("accept", accept);
+            let admin = User::new("admin", &["system:masters"]);
+            let answer = api.fixture.server.call(request.body(full("")).unwrap(), admin).await;
+            let bytes = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(bytes.starts_with(b"{"), "{path}: {}", bytes.escape_ascii());
+            bytes.ends_with(b"}\n")
+        };
+        let (one, all) = ("/api/v1/namespaces/default", "/api/v1/namespaces");
+        let table = "application/json;as=Table;v=v1;g=meta.k8s.io";
+        let groups = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+        for (path, accept) in [
+            (one, "*/*"),
+            (all, "*/*"),
+            (one, table),
+            (all, table),
+            ("/api/v1/namespaces/none", "*/*"),
+            ("/apis", "*/*"),
+            ("/apis", groups),
+            ("/apis/apps/v1", "*/*"),
+        ] {
+            assert!(ends_line(path, accept).await, "{path} {accept}");
+        }
+        for path in ["/api/v1/namespaces/default?pretty=1", "/version", "/openapi/v3"] {
+            assert!(!ends_line(path, "*/*").await, "{path}");
         }
     }
 

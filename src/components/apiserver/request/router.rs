@@ -337,12 +337,9 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["openid", "v1", "jwks"] => {
             for_an_hour(typed(200, "application/jwk-set+json", state.tokens.jwks().to_string()))
         }
-        [".well-known", "openid-configuration"] => for_an_hour(json(
-            200,
-            &object!({"issuer": authn::ISSUER,
-            "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
-            "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]}),
-        )),
+        [".well-known", "openid-configuration"] => {
+            for_an_hour(json_bytes(200, issuer_metadata(state).to_string()))
+        }
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
     };
@@ -361,6 +358,13 @@ fn is_route(parts: &[&str]) -> bool {
         ["apis", group, version] => kinds::all().iter().any(|k| (k.group, k.version) == (*group, *version)),
         _ => false,
     }
+}
+
+/// Describes the issuer of the cluster's tokens (OpenID Connect Discovery).
+fn issuer_metadata(state: &State) -> serde_json::Value {
+    object!({"issuer": authn::ISSUER,
+        "jwks_uri": format!("https://{}/openid/v1/jwks", state.advertise), "response_types_supported": ["id_token"],
+        "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["ES256"]})
 }
 
 /// Lets clients and caches keep the metadata of the tokens' issuer for an hour (upstream:
@@ -424,7 +428,7 @@ fn group_document(
         if (form, group, version) == ("APIGroupDiscoveryList", "apidiscovery.k8s.io", "v2") {
             let kind = format!("application/json;g={group};v={version};as={form}");
             let name = format!("{}?v={version}", if core { "api" } else { "apis" });
-            let make = || discovery::aggregated(kinds, core, version).to_string().into();
+            let make = || format!("{}\n", discovery::aggregated(kinds, core, version)).into();
             let mut answer = etag::document(ctx, &kind, kinds.documents.get(&name, make));
             answer.headers_mut().insert("cache-control", HeaderValue::from_static("public"));
             return Ok(answer);

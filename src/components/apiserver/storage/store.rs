@@ -58,9 +58,15 @@ pub(crate) fn status_of(error: Error) -> Status {
         Error::Compacted { .. } => Status::expired("The resourceVersion for the provided list is too old."),
         Error::RequestTooLarge => Status::new(413, "RequestEntityTooLarge", message),
         Error::NoSpace => Status::new(500, "", message), // what upstream cannot name goes out as it came
-        Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey | Error::TooManyOps => {
-            Status::bad_request(message)
-        }
+        Error::FutureRevision { .. } | Error::EmptyKey | Error::DuplicateKey => Status::bad_request(message),
+        // An etcd elsewhere: each node port of a Service is a key of its own.
+        Error::TooManyOps => Status::new(
+            413,
+            "RequestEntityTooLarge",
+            format!(
+                "{message}: the write takes more keys than this cluster's etcd writes at once; ask for fewer node ports, or start that etcd with a larger --max-txn-ops"
+            ),
+        ),
         // The write may have been done. No Retry-After: clients of Go would repeat it by
         // themselves.
         Error::Timeout => {
@@ -434,6 +440,8 @@ mod tests {
         }
         assert_eq!(status_of(Error::LeaderChanged).message, Error::LeaderChanged.to_string());
         assert_eq!(status_of(Error::RequestTooLarge).code, 413);
+        let many = status_of(Error::TooManyOps);
+        assert!(many.code == 413 && many.message.contains("--max-txn-ops"), "{}", many.message);
         assert_eq!(status_of(Error::NoLeader).code, 503, "nothing was done: it may be repeated");
     }
 }

@@ -53,6 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if phase != "Running" {
         return text(format!("unable to forward port because pod is not running. Current status={phase}"));
     }
+    ctx.output.end_by_interrupt(); // as upstream: `RunPortForwardContext`
     let addresses = addresses(&ctx.flags.list("address"))?;
     let (mut listeners, mut listens) = (vec![], false);
     for pair in &mut pairs {
@@ -308,11 +309,44 @@ async fn serve(ctx: &Ctx, pod: &Info, listener: TcpListener, local: u16, remote:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kept::Kept;
     use crate::testing::{Server, refusal};
+    use crate::{Env, Io};
     use client::discovery::Resource;
     use serde_json::json;
     use std::sync::Arc;
     use std::sync::atomic::{AtomicU32, Ordering};
+    use tokio::io::{AsyncBufReadExt, BufReader};
+    use tokio_util::sync::CancellationToken;
+
+    /// A script that forwards a port for a while does not fail by ending that.
+    #[tokio::test]
+    async fn an_interrupt_is_no_failure() {
+        let server = Server::start().await;
+        let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
+            "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
+        server.hold("/api/v1/namespaces/default/pods/p", pod);
+        let (near, stdout) = tokio::io::duplex(1 << 10);
+        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
+        let io = Io {
+            stdin: Box::new(tokio::io::empty()),
+            stdout: Box::new(stdout),
+            stderr: Box::new(Kept::all()),
+            terminal: None,
+            own: false,
+            cancel: cancel.clone(),
+        };
+        let words = ["kubectl", "port-forward", "p", ":80", "--server", &server.address];
+        let forwarding = crate::run(words.map(String::from).to_vec(), io, Env::default());
+        let stop = async {
+            let line = shown.next_line().await.unwrap().unwrap();
+            cancel.cancel();
+            line
+        };
+        let ended = async { tokio::join!(forwarding, stop) };
+        let (code, line) = tokio::time::timeout(Duration::from_secs(20), ended).await.expect("an end");
+        assert!(code == 0 && line.starts_with("Forwarding from "), "{code} {line}");
+    }
 
     /// The server is away when the command first looks at its pod, and the pod goes later.
     #[tokio::test]

@@ -218,6 +218,7 @@ impl Kubelet {
             self.end_now(key, &memory.uid);
         }
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let containers = self.remove_created(&memory.uid, containers).await?;
         let mut status = self.status_of(key, pod, &sandboxes, &containers, memory);
         self.prober.leave(&memory.uid);
         let is_disruption = matches!(failure.kind, FailureKind::Excess | FailureKind::Disruption);

@@ -8,6 +8,7 @@ use crate::admission::Admissions;
 use crate::config::Config;
 use crate::pressure::Pressures;
 use crate::prober::Prober;
+use crate::volumes::Holders;
 use client::{Backoff, Informer, Key, Recorder, WorkQueue};
 use k8s_openapi::api::core::v1::{Pod, Service};
 use parking_lot::{Mutex, MutexGuard};
@@ -46,6 +47,8 @@ pub(crate) struct Kubelet {
     /// What pods use of the disk.
     pub(super) measured: Measured,
     pub(super) removals: Removals,
+    /// Which pods mount claims that one pod alone may use.
+    pub(super) holders: Holders,
     /// Hooks that hold up their pod, by pod: they end when the pod shall.
     pub(super) hooks: Mutex<HashMap<Key, CancellationToken>>,
     /// Containers whose end has begun, by id, each with what is cancelled when its hook is over.
@@ -81,6 +84,7 @@ impl Kubelet {
             admissions: Mutex::default(),
             measured: Default::default(),
             removals: Default::default(),
+            holders: Default::default(),
             hooks: Mutex::default(),
             ending: Mutex::default(),
             gone: Mutex::default(),

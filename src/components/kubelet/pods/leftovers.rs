@@ -181,6 +181,28 @@ impl Kubelet {
         Ok(())
     }
 
+    /// Removes the containers of a pod that were made and have not run; returns the others. The
+    /// pod's worker starts what it makes before it looks again, so these are from another time:
+    /// their kubelet was killed, for example. It may have ordered their start, which the runtime
+    /// finishes without it, and they would run beside the attempts that come next, or in a pod that
+    /// has failed.
+    ///
+    /// # Errors
+    /// Of the runtime.
+    pub(super) async fn remove_created(
+        &self,
+        uid: &str,
+        containers: Vec<Container>,
+    ) -> Result<Vec<Container>, Error> {
+        let (created, others): (Vec<Container>, Vec<Container>) =
+            containers.into_iter().partition(|c| c.state == ContainerState::Created);
+        for container in &created {
+            self.config.runtime.remove_container(&container.id).await?;
+            termination::forget(&self.pod_dir(uid), container);
+        }
+        Ok(others)
+    }
+
     /// Removes the files of pods that went while no kubelet ran. After a restart of the cluster no
     /// sandboxes show which pods these were. Files that cannot be removed are logged and tried
     /// again; the others are removed.
@@ -227,8 +249,8 @@ impl Kubelet {
 }
 
 /// Whether an attempt can go. The newest two that ran stay, for `logs --previous`. One that never
-/// ran, because its kubelet ended between making and starting it, is needed only as long as it is
-/// the newest.
+/// ran, because the runtime did not answer the order to start it, is needed only as long as it is
+/// the newest: the next pass removes it ([`Kubelet::remove_created`]).
 ///
 /// Attempts 0, 1 and 2 have ended and 3 runs: 0 and 1 can go, 2 stays for `kubectl logs
 /// --previous`.

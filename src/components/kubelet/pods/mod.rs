@@ -72,7 +72,7 @@ pub(super) fn start_workers(
     kubelet.pods.on(move |change| watcher.hear(change));
     let mut pleg = Pleg::subscribe(config);
     let relay = kubelet.clone();
-    crew.spawn(async move {
+    crew.spawn_essential(async move {
         while let Some(event) = pleg.next().await {
             match event {
                 PodLifecycleEvent::Changed(key) => relay.queue.add(key, None),
@@ -121,6 +121,16 @@ impl Kubelet {
 
     fn gone(&self) -> parking_lot::MutexGuard<'_, HashMap<Key, Arc<Pod>>> {
         self.gone.lock()
+    }
+
+    /// Takes a claim that one pod alone may use. Returns false if another pod of this node has it,
+    /// also one that was deleted by force and whose containers may still run.
+    fn take_claim(&self, pod: &Pod, claim: &str) -> bool {
+        self.holders.take(pod, claim, || {
+            let mut pods = self.pods.list();
+            pods.extend(self.gone().values().cloned());
+            pods
+        })
     }
 
     /// Looks at all pods that the API has, and at all that the runtime has.

@@ -171,7 +171,7 @@ impl Kubelet {
             dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
             node_root: &self.config.node_root(),
             memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
-            claims_in_use: &volumes::in_use(pod, &self.pods.list()),
+            take_claim: &|claim: &str| self.take_claim(pod, claim),
         };
         let stale = volumes::prepare(&context, &mut memory.volumes).await;
         let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };

@@ -116,6 +116,7 @@ impl Kubelet {
     ) -> Result<Option<Pass>, Error> {
         let has_ended = view::has_ended(pod);
         let (sandboxes, containers) = self.seen(key, &memory.uid).await?;
+        let containers = self.remove_created(&memory.uid, containers).await?;
         if has_ended && !containers.iter().any(|c| c.state == ContainerState::Running) {
             self.give_volumes_back(pod, memory, cause).await?;
             // The ready one of a pod that had containers is stopped as a step, below.

@@ -66,6 +66,9 @@ struct Inner {
     tally: Mutex<Tally>,
     /// Ids of the containers that were there when the kubelet started.
     older: Mutex<BTreeSet<String>>,
+    /// Ids of containers whose kubelet was killed while they were being started. The runtime
+    /// finishes that, here when the next container was made.
+    late: Mutex<Vec<String>>,
 }
 
 /// A runtime with faults. Clones are the same.
@@ -86,6 +89,7 @@ impl Rough {
             killed: Notify::new(),
             tally: Mutex::default(),
             older: Mutex::default(),
+            late: Mutex::default(),
         }))
     }
 
@@ -180,11 +184,24 @@ impl Runtime for Rough {
     }
 
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
-        self.write(self.0.runtime.create_container(sandbox_id, config)).await
+        let made = self.write(self.0.runtime.create_container(sandbox_id, config)).await;
+        let late = std::mem::take(&mut *self.0.late.lock());
+        for id in late {
+            drop(self.0.runtime.start_container(&id).await); // it may be removed by now
+        }
+        made
     }
 
     async fn start_container(&self, id: &str) -> Result<()> {
-        self.write(self.0.runtime.start_container(id)).await
+        let killed = self.0.tally.lock().killed;
+        let start = async {
+            if self.0.tally.lock().killed > killed {
+                self.0.late.lock().push(id.into());
+                return Ok(());
+            }
+            self.0.runtime.start_container(id).await
+        };
+        self.write(start).await
     }
 
     async fn stop_container(&self, id: &str, grace: Duration) -> Result<()> {

@@ -5,11 +5,12 @@ use crate::status::has_containers;
 use crate::view::has_ended;
 use api::nodes;
 use api::volumes::{CLAIM_PROTECTION, is_reserved_for};
-use client::{Client, optional};
+use client::{Client, Key, optional};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, VolumeDevice, VolumeMount,
 };
-use std::collections::BTreeSet;
+use parking_lot::Mutex;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 const FILESYSTEM: &str = "Filesystem";
@@ -32,16 +33,50 @@ pub(crate) struct Claimed {
     pub is_for_one_pod: bool,
 }
 
-/// Names of the claims in the pod's namespace that other pods of the node have mounted.
-pub(crate) fn in_use(pod: &Pod, all: &[Arc<Pod>]) -> BTreeSet<String> {
+/// Claims of volumes that one pod alone may use (ReadWriteOncePod), each with the uid of the pod
+/// that mounts it.
+#[derive(Default)]
+pub(crate) struct Holders(Mutex<BTreeMap<Key, String>>);
+
+impl Holders {
+    /// Takes a claim for the pod. Returns false if another pod of the node has it: one that took it
+    /// first and has not ended, or one with containers, which an earlier kubelet may have started.
+    ///
+    /// ```text
+    /// first    begins to start, its status says nothing yet    takes the claim
+    /// second   starts in the same moment                       is refused until first has ended
+    /// ```
+    ///
+    /// `pods` lists the pods of the node. It is called under the lock, so that each pod that took a
+    /// claim before is in the list.
+    pub(crate) fn take(&self, pod: &Pod, claim: &str, pods: impl FnOnce() -> Vec<Arc<Pod>>) -> bool {
+        let own = pod.metadata.uid.clone().unwrap_or_default();
+        let key = Key::new(pod.metadata.namespace.clone().unwrap_or_default(), claim);
+        let mut holders = self.0.lock();
+        let pods = pods();
+        holders.retain(|_, uid| {
+            let mut live = pods.iter().filter(|pod| !has_ended(pod));
+            live.any(|pod| pod.metadata.uid.as_ref() == Some(&*uid))
+        });
+        let is_held = holders.get(&key).is_some_and(|holder| *holder != own);
+        if is_held || is_in_use(pod, claim, &pods) {
+            return false;
+        }
+        holders.insert(key, own);
+        true
+    }
+}
+
+/// Returns whether another pod of the node has containers with the claim.
+fn is_in_use(pod: &Pod, claim: &str, all: &[Arc<Pod>]) -> bool {
     let uses = |other: &&Arc<Pod>| {
         let (own, of_other) = (&pod.metadata, &other.metadata);
         let is_other = of_other.namespace == own.namespace && of_other.uid != own.uid;
         is_other && !has_ended(other) && other.status.as_ref().is_some_and(has_containers)
     };
     let volumes = all.iter().filter(uses).flat_map(|other| &other.spec).flat_map(|spec| &spec.volumes);
-    let claims = volumes.flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
-    claims.map(|claim| claim.claim_name.clone()).collect()
+    let mut claims = volumes.flatten().filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    claims.any(|named| named.claim_name == claim)
 }
 
 /// Finds what is behind a claim.

@@ -7,7 +7,7 @@
 mod claims;
 mod tokens;
 
-pub(crate) use claims::{claimed, in_use};
+pub(crate) use claims::{Holders, claimed};
 
 use super::container::{Place, Volumes};
 use super::env::Facts;
@@ -43,8 +43,9 @@ pub(crate) struct Context<'a> {
     /// Allocatable memory of the node, in bytes: what a volume in memory may use if nothing else
     /// bounds it.
     pub memory_bytes: u64,
-    /// Claims that other pods of the node have mounted ([`in_use`]).
-    pub claims_in_use: &'a BTreeSet<String>,
+    /// Takes a claim whose volume is for one pod alone. Returns false if another pod of the node
+    /// has it ([`Holders::take`]).
+    pub take_claim: &'a (dyn Fn(&str) -> bool + Send + Sync),
 }
 
 /// Why a volume could not be made.
@@ -139,15 +140,15 @@ async fn one(context: &Context<'_>, volume: &Volume, left: &mut usize) -> Result
         if is_terminating && is_new {
             return Err(format!("persistentvolumeclaim {:?} is being deleted", claim.claim_name).into());
         }
-        // The scheduler looks at that, too, but a pod with `nodeName` has passed it by.
-        if is_for_one_pod && context.claims_in_use.contains(&claim.claim_name) {
-            let mode = "volume uses the ReadWriteOncePod access mode";
-            return Err(format!("{mode} and is already in use by another pod").into());
-        }
         check_mode(context.facts.pod, own_name, &mode)?;
         if let Some(on) = on {
             let node = context.client.cluster::<Node>().get(context.facts.node_name).await;
             check_node(&volume, &on, &node.map_err(|e| unread("", e))?)?;
+        }
+        // The scheduler looks at that, too, but a pod with `nodeName` has passed it by.
+        if is_for_one_pod && !(context.take_claim)(&claim.claim_name) {
+            let mode = "volume uses the ReadWriteOncePod access mode";
+            return Err(format!("{mode} and is already in use by another pod").into());
         }
         match kind {
             Some(kind) => host_path(context.node_root, &path, &kind, 0o777)?,

@@ -29,7 +29,7 @@ async fn a_name_that_no_object_can_have_leads_to_no_other_object() {
         dir: node_root.join("volumes"),
         node_root,
         memory_bytes: 0,
-        claims_in_use: &BTreeSet::new(),
+        take_claim: &|_| true,
     };
     let mut left = files::ALL_MAX;
     let mut files = Gathered::new(&mut left);
@@ -90,21 +90,31 @@ async fn a_volume_for_one_pod_is_not_mounted_into_a_second_one() {
     };
     let made = json!([{"name": "a", "containerID": "ropewalk://1", "image": "", "imageID": "", "ready": true, "restartCount": 0}]);
     let second = pod("second", json!({}));
-    let beside = async |first: Value| {
+    let starts = async |holders: &Holders, own: &Pod, other: &Pod| {
         let dir = tempfile::tempdir().unwrap();
         let (node_ip, pod_ip) = (String::new(), String::new());
-        let facts = Facts { pod: &second, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
-        let claims_in_use = &in_use(&second, &[Arc::new(second.clone()), Arc::new(pod("first", first))]);
+        let facts = Facts { pod: own, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let all = || vec![Arc::new(own.clone()), Arc::new(other.clone())];
+        let take_claim = &|claim: &str| holders.take(own, claim, all);
         let (client, node_root) = (&server.client, dir.path());
         let dir = node_root.join("volumes");
-        let context = Context { client, facts: &facts, dir, node_root, memory_bytes: 0, claims_in_use };
+        let context = Context { client, facts: &facts, dir, node_root, memory_bytes: 0, take_claim };
         prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
     };
-    let refused = beside(json!({"phase": "Running", "containerStatuses": made})).await.unwrap_err();
-    assert_eq!(refused, "volume uses the ReadWriteOncePod access mode and is already in use by another pod");
+    let in_use = "volume uses the ReadWriteOncePod access mode and is already in use by another pod";
+    let refused = Err(in_use.to_string());
+    let running = pod("first", json!({"phase": "Running", "containerStatuses": made}));
+    assert_eq!(starts(&Holders::default(), &second, &running).await, refused);
     for status in [json!({"phase": "Pending"}), json!({"phase": "Failed", "containerStatuses": made})] {
-        assert_eq!(beside(status).await, Ok(()));
+        assert_eq!(starts(&Holders::default(), &second, &pod("first", status)).await, Ok(()));
     }
+    // Both start in the same moment: the status of neither shows a container yet.
+    let (holders, first) = (Holders::default(), pod("first", json!({"phase": "Pending"})));
+    assert_eq!(starts(&holders, &first, &second).await, Ok(()));
+    assert_eq!(starts(&holders, &second, &first).await, refused);
+    assert_eq!(starts(&holders, &first, &second).await, Ok(()), "its volumes are brought up to date");
+    let ended = pod("first", json!({"phase": "Succeeded"}));
+    assert_eq!(starts(&holders, &second, &ended).await, Ok(()));
 }
 
 #[test]
@@ -304,7 +314,7 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
         dir: node_root.join("volumes"),
         node_root,
         memory_bytes: 0,
-        claims_in_use: &BTreeSet::new(),
+        take_claim: &|_| true,
     };
     let mut known = Volumes::new();
     let (volume, unmade) = prepare(&context, &mut known).await.unwrap_err();
@@ -351,7 +361,7 @@ async fn a_claim_that_is_being_deleted_is_for_the_pods_alone_that_use_it() {
             dir: node_root.join("volumes"),
             node_root,
             memory_bytes: 0,
-            claims_in_use: &BTreeSet::new(),
+            take_claim: &|_| true,
         };
         prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why)
     };
@@ -435,7 +445,7 @@ async fn a_pod_that_mounts_a_block_volume_does_not_start() {
         dir: node_root.join("volumes"),
         node_root,
         memory_bytes: 0,
-        claims_in_use: &BTreeSet::new(),
+        take_claim: &|_| true,
     };
     let told = prepare(&context, &mut Volumes::new()).await.map(drop).map_err(|(_, unmade)| unmade.why);
     assert_eq!(told, Err("volume d has volumeMode Block, but is specified in volumeMounts".into()));

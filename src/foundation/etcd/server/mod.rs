@@ -155,6 +155,8 @@ pub struct Server {
     handle: Handle,
     /// The leader's number, 0 if there is none.
     leader: watch::Receiver<u64>,
+    /// Why the member takes no more writes, for good.
+    failure: watch::Receiver<Option<Error>>,
     driver: Mutex<Option<Driver>>,
     tap: Tap,
 }
@@ -215,10 +217,10 @@ impl Server {
             tap.emit(Record::new(Event::CutTornTail { path: path.display().to_string(), offset }));
         }
         let handle = driver.handle();
-        let leader = waiting.leader();
+        let (leader, failure) = (waiting.leader(), waiting.failure());
         let backend = Arc::new(Member { waiting: waiting.clone(), door: handle.clone() });
         let kv = Kv::new(shared, backend, rng.fork("leases"), config.quota_bytes);
-        let server = Server { kv, handle, leader, driver: Mutex::new(Some(driver)), tap };
+        let server = Server { kv, handle, leader, failure, driver: Mutex::new(Some(driver)), tap };
         if initial_cluster.len() == 1 {
             // What is wrong with the disk says more than the time that was waited for it.
             let why = |error| match waiting.failed() {
@@ -256,6 +258,19 @@ impl Server {
             let ended = self.driver.lock().as_ref().map(Driver::ended);
             if let Some(ended) = ended {
                 ended.await;
+            }
+        })
+    }
+
+    /// Waits until the member's log has failed for good, and returns why. The member neither writes
+    /// nor leads any more: etcd ends here. Start it again to see what is on the disk.
+    pub fn failed(&self) -> BoxFuture<'_, Error> {
+        let mut failure = self.failure.clone();
+        Box::pin(async move {
+            let failed = failure.wait_for(Option::is_some).await.ok().and_then(|error| error.clone());
+            match failed {
+                Some(error) => error,
+                None => std::future::pending().await, // the member is gone, and failed in no write
             }
         })
     }

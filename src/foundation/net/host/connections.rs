@@ -25,9 +25,13 @@ const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// word, and of one that is switched off or cut the neighbours know the address for good, so that
 /// the kernel would try for two minutes.
 pub(super) const DIAL_MAX: Duration = Duration::from_secs(1);
-/// When all nodes are passed over, the first that answers after all is taken: a link may be slow by
-/// ten seconds. Beyond this time no node is waited for.
-pub(super) const DIAL_LAST: Duration = Duration::from_secs(15);
+/// When all nodes are passed over, the first that answers after all is taken. The node that was
+/// dialed last is waited for this long, and then no node any more.
+///
+/// A link may be slow by ten seconds, and delays what its node sends. Where the pod is on another
+/// node, three sends come before the answer: the first node's to the pod's node, that one's answer,
+/// and the first node's again, which is 30 s.
+pub(super) const DIAL_LAST: Duration = Duration::from_secs(35);
 /// Nodes that are dialed at the same time for one connection: as many as it has descriptors of its
 /// own later.
 const DIALS_MAX: usize = (DESCRIPTORS - 1) as usize;
@@ -81,19 +85,17 @@ pub(super) async fn first_that_answers<T, F: Future<Output = io::Result<T>>>(
     dial: impl Fn(SocketAddr) -> F,
 ) -> Option<(SocketAddr, T)> {
     let mut dials = VecDeque::new();
-    let all = async {
-        for target in targets {
-            if dials.len() == DIALS_MAX {
-                dials.pop_front(); // it was waited for the longest
-            }
-            dials.push_back((target, Box::pin(dial(target))));
-            if let Some(Some(found)) = clock::limit(DIAL_MAX, any_that_answers(&mut dials)).await {
-                return Some(found);
-            }
+    for target in targets {
+        if dials.len() == DIALS_MAX {
+            dials.pop_front(); // it was waited for the longest
         }
-        any_that_answers(&mut dials).await
-    };
-    clock::limit(DIAL_LAST, all).await.flatten()
+        dials.push_back((target, Box::pin(dial(target))));
+        if let Some(Some(found)) = clock::limit(DIAL_MAX, any_that_answers(&mut dials)).await {
+            return Some(found);
+        }
+    }
+    // Those that are left were silent for `DIAL_MAX` at least.
+    clock::limit(DIAL_LAST.saturating_sub(DIAL_MAX), any_that_answers(&mut dials)).await.flatten()
 }
 
 /// Waits until a dial succeeds; the failed ones are dropped. `None`: all have failed.

@@ -12,8 +12,10 @@ use std::time::Duration;
 use tokio::net::UdpSocket;
 use tokio::task::{AbortHandle, JoinSet};
 
-/// A UDP client is forgotten when no datagram came from it, and none for it, for so long.
-pub(super) const UDP_IDLE: Duration = Duration::from_secs(60);
+/// A UDP client is forgotten when no datagram came from it, and none for it, for so long. A node's
+/// kernel remembers a stream as long (`nf_conntrack_udp_timeout_stream`): a flow that was answered
+/// and lasted for more than two seconds. It remembers others for 30 s.
+pub(super) const UDP_IDLE: Duration = Duration::from_secs(120);
 /// UDP clients of one port, of both loopbacks together; a further one takes the place of the client
 /// that was silent the longest. A program that asks from a new port each time, as `dig` does, comes
 /// to this number in seconds.

@@ -93,8 +93,8 @@ fn addresses(port: u16) -> [SocketAddr; 2] {
     [(Ipv4Addr::LOCALHOST, port).into(), (Ipv6Addr::LOCALHOST, port).into()]
 }
 
-/// What a port that cannot be had is told as.
-fn not_had(port: u16, cause: io::Error) -> Error {
+/// Returns the error of a port that cannot be opened, with what can be done.
+fn port_error(port: u16, cause: io::Error) -> Error {
     match cause.raw_os_error() {
         Some(nix::libc::EMFILE | nix::libc::ENFILE) => {
             let what = format!(
@@ -189,7 +189,7 @@ impl Port {
         self.serving.abort_all();
     }
 
-    /// Refuses what comes, and keeps the port.
+    /// Refuses connections and datagrams, and keeps the port bound.
     fn close(&mut self) -> io::Result<()> {
         self.stop();
         match &self.door {
@@ -304,21 +304,21 @@ impl HostNetwork for Host {
         }
         let mut failed = Vec::new();
         for wanted in want {
-            let taken = |cause| (key(wanted), not_had(wanted.port, cause));
+            let failure = |cause| (key(wanted), port_error(wanted.port, cause));
             let port = match ports.entry(key(wanted)) {
                 std::collections::btree_map::Entry::Occupied(have) => have.into_mut(),
                 std::collections::btree_map::Entry::Vacant(free) => {
                     match Port::bind(wanted, self.connections.clone()) {
                         Ok(port) => free.insert(port),
                         Err(cause) => {
-                            failed.push(taken(cause));
+                            failed.push(failure(cause));
                             continue;
                         }
                     }
                 }
             };
             if let Err(cause) = port.become_like(wanted, &self.fabric, &self.places, &self.visits) {
-                failed.push(taken(cause));
+                failed.push(failure(cause));
             }
         }
         failed

@@ -29,7 +29,7 @@ pub fn trials(lang: Lang) -> Vec<Capability> {
     }
 }
 
-/// Without it no cluster can run.
+/// Returns the finding of a trial without which no cluster can run.
 fn needed(lang: Lang, name: Word, outcome: Result<String, String>, mend: &str) -> Capability {
     Capability::of(lang.say(name, &[]), outcome, lang.say(Word::NoCluster, &[]), mend).needed()
 }

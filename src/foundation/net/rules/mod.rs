@@ -7,7 +7,7 @@
 //! map nodeports { tcp . 30080 : goto x0 }
 //!     # at the node's own address alone; x0 marks for masquerading, then goes to s0;
 //!     # external addresses lead to x0, too; externalTrafficPolicy: Local, see `inside`: then
-//!     # external addresses lead to s0, and nothing is marked
+//!     # external addresses lead to s0, and x0 marks connections of the node itself alone
 //! set refused   { 10.96.0.11 . tcp . 80 }
 //!     # services without endpoints: an answer, not silence
 //! set refused-ports { tcp . 30081 }
@@ -158,7 +158,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
             port_rule(rule("services"), node)
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
         );
-    // After the translation, so that only those are left which nobody serves.
+    // After the translation: what no rule of a Service has translated still has its address.
     for (name, hook) in [("refuse-forward", FilterHook::Forward), ("refuse-output", FilterHook::Output)] {
         let services = Ipv4Addr::new(10, 96, 0, 0);
         t = t
@@ -406,7 +406,7 @@ fn by_chance(count: usize) -> Expr {
     Expr::Numgen { dreg: Register::R0, kind: NumgenKind::Random, modulus: count as u32, offset: 0 }
 }
 
-/// Makes the chain that leads to one endpoint and remembers who went there.
+/// Makes the chain that leads to one endpoint and remembers its clients.
 fn remember(
     t: Transaction,
     names: &Names,
@@ -422,7 +422,8 @@ fn remember(
         .add_rule(rule(&sticky).match_l4proto(number(service.protocol)).dnat(endpoint.0, Some(endpoint.1))))
 }
 
-/// The endpoint that knows this client, else one by chance, which will know it.
+/// Makes the chain that leads a client to the endpoint that remembers it, or to one by chance,
+/// which will remember it.
 fn stick(
     mut t: Transaction,
     names: &Names,
@@ -446,6 +447,14 @@ fn stick(
     Ok(t.add_rule(chosen))
 }
 
+/// Returns the elements of a map that lead to the chains of endpoints. A kernel before Linux 6.4
+/// (without the stable fixes of 2023) does not count them as gone with their map until the
+/// transaction is over, and refuses to delete the chains in it (EBUSY).
+fn sticky_choices(service: &ServiceRule, endpoints: &[(Ipv4Addr, u16)]) -> Vec<SetElement> {
+    let count = if service.affinity_seconds.is_some() { endpoints.len() } else { 0 };
+    (0u32..).take(count).map(SetElement::mark).collect()
+}
+
 /// Takes a service's parts away; what is used comes after what uses it. Endpoints in `staying` keep
 /// their clients.
 fn remove(
@@ -467,7 +476,9 @@ fn remove(
     for (name, endpoints) in choosers(&names, service) {
         t = t.del_chain(TABLE, &name, family);
         if !endpoints.is_empty() {
-            t = t.del_set(TABLE, &Names::choice(&name), family);
+            let choice = Names::choice(&name);
+            t = remove_elements(t, &numbered(&choice).vmap(), &sticky_choices(service, endpoints));
+            t = t.del_set(TABLE, &choice, family);
         }
     }
     if service.affinity_seconds.is_some() {

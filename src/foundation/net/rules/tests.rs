@@ -75,6 +75,17 @@ fn a_node_port_has_a_key_for_the_set_of_what_is_refused() {
     assert!(keys(&service("x", &[])).1.is_empty());
 }
 
+/// An older kernel refuses to delete a chain that an element of a deleted map led to. Then all
+/// rules are written anew, and no Service knows its clients any more.
+#[test]
+fn a_map_that_leads_to_chains_is_emptied_before_it_is_deleted() {
+    let endpoints = [(Ipv4Addr::new(10, 244, 1, 2), 80), (Ipv4Addr::new(10, 244, 2, 2), 80)];
+    let plain = service("x", &endpoints);
+    let sticky = ServiceRule { affinity_seconds: Some(10800), ..plain.clone() };
+    assert_eq!(sticky_choices(&sticky, &endpoints), [SetElement::mark(0), SetElement::mark(1)]);
+    assert!(sticky_choices(&plain, &endpoints).is_empty(), "this map has addresses");
+}
+
 /// An attribute has at most 64 KiB: a Service with 2800 external addresses in one message would
 /// make the kernel refuse the whole transaction.
 #[test]

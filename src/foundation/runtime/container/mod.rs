@@ -51,6 +51,9 @@ pub(crate) struct Container {
     pub sandbox: Arc<Sandbox>,
     pub config: ContainerConfig,
     pub log: Log,
+    /// Held by its removal. A second one waits for it: if it ended later, it would take the log of
+    /// the next attempt, which may have the same name.
+    pub removal: tokio::sync::Mutex<()>,
     image: String,
     image_id: String,
     stop_signal: i32,
@@ -195,6 +198,7 @@ impl Container {
             sandbox,
             config,
             log,
+            removal: tokio::sync::Mutex::default(),
             launch: Mutex::new(Some(Arc::new(launch))),
             directory,
             layer: means.config.images.layer(image),

@@ -107,16 +107,24 @@ pub(super) fn choose_user(
     }
 }
 
-/// The primary group of a container's processes, and their further ones: as
-/// `supplementalGroupsPolicy: Merge` says, the pod's and those that the image gives the user, each
-/// once and in ascending order. As containerd, which reads the image's files once for all processes
-/// of a container: what its root writes to its own /etc/passwd and /etc/group gives no group to a
-/// later `exec` or probe.
+/// Returns the primary group of a container's processes, and their further ones, each once and in
+/// ascending order. The policy decides the further ones of user 1000, whom the image's /etc/group
+/// names as a member of group 33, in a pod with `supplementalGroups: [50]`:
+///
+/// ```text
+/// supplementalGroupsPolicy: Merge    33, 50
+/// supplementalGroupsPolicy: Strict   50
+/// ```
+///
+/// The primary group is that of /etc/passwd with either policy, unless the pod names one. As
+/// containerd, which reads the image's files once for all processes of a container: what its root
+/// writes to its own /etc/passwd and /etc/group gives no group to a later `exec` or probe.
 fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
     let user = passwd::find(file_of(image, "etc/passwd"), security.run_as_user.unwrap_or(0));
     let gid = security.run_as_group.or(user.as_ref().map(|user| user.gid)).unwrap_or(0);
     let of_pod = security.supplemental_groups.iter().copied();
-    let of_image = user.map(|user| passwd::groups_of(file_of(image, "etc/group"), &user.name));
+    let of_image = user.filter(|_| !security.strict_groups);
+    let of_image = of_image.map(|user| passwd::groups_of(file_of(image, "etc/group"), &user.name));
     let all: BTreeSet<u32> = of_pod.chain(of_image.unwrap_or_default()).collect();
     (gid, all.into_iter().collect())
 }

@@ -34,7 +34,7 @@ fn the_pod_overrides_the_image_as_in_kubernetes() {
     assert_eq!(names, ["PATH", "TERM", "HOSTNAME", "A", "B"]);
 }
 
-/// As containerd with `supplementalGroupsPolicy: Merge`. A process of `exec` has the same groups.
+/// As containerd. A process of `exec` has the same groups.
 #[test]
 fn the_image_gives_its_users_their_groups() {
     let passwd = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1001::/:/bin/sh\n";
@@ -54,6 +54,15 @@ fn the_image_gives_its_users_their_groups() {
     assert_eq!(of(Some(1000), Some(2), &[]), (2, vec![8, 33]));
     assert_eq!(of(None, None, &[]), (0, vec![]), "its own group is the primary one");
     assert_eq!(of(Some(7), None, &[]), (0, vec![]), "a user that the image does not know");
+    let strict = |groups: &[u32]| {
+        let (run_as_user, supplemental_groups) = (Some(1000), groups.to_vec());
+        let security =
+            Security { run_as_user, supplemental_groups, strict_groups: true, ..Default::default() };
+        let config = ContainerConfig { security, ..Default::default() };
+        user(&process(&config, &image, "h", true).unwrap().0)
+    };
+    assert_eq!(strict(&[50]), cri::User { uid: 1000, gid: 1001, groups: vec![50, 1001] });
+    assert_eq!(strict(&[]).groups, [1001]);
     let security = Security { supplemental_groups: vec![33, 0], ..Default::default() };
     let config = ContainerConfig { security, ..Default::default() };
     let told = user(&process(&config, &image, "h", true).unwrap().0);

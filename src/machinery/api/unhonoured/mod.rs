@@ -79,7 +79,6 @@ const POD: &[Row] = &[
     ("securityContext.sysctls[].name", Is("kernel/shm_rmid_forced"), NO_IPC_SYSCTL),
     ("securityContext.fsGroup", Any, "Ropewalk gives the files of ConfigMaps, Secrets and projected volumes to the group, but no emptyDir and no persistent volume"),
     ("securityContext.fsGroupChangePolicy", Not(&["Always"]), "Ropewalk's kubelet knows no policy for fsGroup; the field is ignored"),
-    ("securityContext.supplementalGroupsPolicy", Not(&["Merge"]), "Ropewalk merges the groups of the image; the field is ignored"),
     ("runtimeClassName", Any, "Ropewalk has one container runtime; the field is ignored"),
     ("overhead", Any, "Ropewalk counts it in what the pod requests, but its runtime has no overhead"),
     ("preemptionPolicy", Not(&["PreemptLowerPriority"]), "Ropewalk's scheduler does not preempt; the field is ignored"),

@@ -78,7 +78,8 @@ fn fields_of_leases_and_nodes_that_nothing_reads_are_named() {
 fn what_is_honoured_or_a_default_is_not_named() {
     let mut pod = json!({"spec": {"hostPID": false, "hostUsers": true, "hostNetwork": true,
         "preemptionPolicy": "PreemptLowerPriority",
-        "securityContext": {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {"runAsUser": 1, "seccompProfile": {"type": "RuntimeDefault"},
+            "supplementalGroupsPolicy": "Strict"},
         "initContainers": [{"name": "i", "image": "x", "restartPolicy": "Always"}],
         "containers": [{"name": "c", "image": "x", "ports": [{"containerPort": 80, "hostPort": 80}],
             "volumeMounts": [{"name": "v", "mountPath": "/v"}], "securityContext": {"procMount": "Default"}}],

@@ -5,8 +5,8 @@
 mod state;
 
 use super::{
-    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Result, Runtime,
-    Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
+    Container, ContainerConfig, ContainerState, Error, Event, EventKind, ExecRequest, Image, Reader, Result,
+    Runtime, Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
 };
 use async_trait::async_trait;
 use parking_lot::{Mutex, MutexGuard};
@@ -68,6 +68,8 @@ struct State {
     failing_sandbox_stops: u32,
     /// So many calls of `list_pod_sandboxes` fail.
     failing_lists: u32,
+    /// Calls of `list_images` panic.
+    panics: bool,
 }
 
 /// A node's runtime without a kernel. Clones are the same runtime.
@@ -142,6 +144,11 @@ impl FakeRuntime {
     /// The next calls of `list_pod_sandboxes`, so many, fail.
     pub fn fail_lists(&self, count: u32) {
         self.lock().failing_lists = count;
+    }
+
+    /// From now on `list_images` panics, as a mistake in its caller would.
+    pub fn panic_at_images(&self) {
+        self.lock().panics = true;
     }
 
     /// A `port_forward` leads to the other end of this stream: the next one to the first stream
@@ -437,7 +444,8 @@ impl Runtime for FakeRuntime {
             clock::pause(run).await;
             let _ = done.send(0); // the session is gone
         });
-        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr: None, resize: None, exit })
+        let stderr = (!request.tty).then(|| Box::pin(tokio::io::empty()) as Reader);
+        Ok(Session { stdin: None, stdout: Box::pin(tokio::io::empty()), stderr, resize: None, exit })
     }
 
     async fn attach(&self, _: &str, _: bool) -> Result<Session> {
@@ -471,6 +479,7 @@ impl Runtime for FakeRuntime {
 
     async fn list_images(&self) -> Result<Vec<Image>> {
         let state = self.lock();
+        assert!(!state.panics, "panic_at_images");
         let used: BTreeSet<&String> = state.containers.values().map(|c| &c.config.image).collect();
         let image = |r: &&String| Image { id: image_id(r), tags: vec![(*r).clone()], size: 0 };
         Ok(used.iter().map(image).collect())

@@ -364,7 +364,7 @@ fn each_answer_begins_with_another_address() {
 
 #[test]
 fn a_client_that_asks_for_a_and_aaaa_in_turn_gets_each_address_first() {
-    let (zone, upstream) = (Known::new(zone()), Resolvers::new(vec![]));
+    let (zone, upstream) = (CurrentZone::new(zone()), Resolvers::new(vec![]));
     let server = Server { zone, upstream, forwards: forwards(), rng: Rng::seeded(1), tap: Tap::new() };
     let mut firsts = std::collections::BTreeSet::new();
     for kind in [RecordType::A, RecordType::AAAA].into_iter().cycle().take(64) {

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 fn server(upstream: &[SocketAddr]) -> Server {
     Server {
-        zone: Known::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
+        zone: CurrentZone::new(Zone { domain: "cluster.local".into(), ..Zone::default() }),
         upstream: Resolvers::new(upstream.to_vec()),
         forwards: forwards(),
         rng: Rng::seeded(1),
@@ -334,7 +334,8 @@ async fn an_answer_that_cannot_be_read_is_no_silence() {
     let question = question.to_vec().unwrap();
     for (flag, want) in [(0, (ResponseCode::ServFail, false, 0)), (0x02, (ResponseCode::NoError, true, 1))] {
         let outside = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let server = Server { zone: Known::new(zone.clone()), ..server(&[outside.local_addr().unwrap()]) };
+        let server =
+            Server { zone: CurrentZone::new(zone.clone()), ..server(&[outside.local_addr().unwrap()]) };
         crew.spawn(async move {
             let mut buffer = [0; 512];
             let (count, from) = outside.recv_from(&mut buffer).await.unwrap();

@@ -16,7 +16,10 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tap::Cause;
 
-/// What to do about a volume.
+/// The volume of a node that is off is tried again after this time.
+const NODE_AGAIN: Duration = Duration::from_secs(10);
+
+/// The next step for a volume.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// It is another provisioner's, or in use, or to be kept.
@@ -29,7 +32,7 @@ pub(super) enum Step {
     Reclaim,
 }
 
-/// Decides what to do about a volume. Pure.
+/// Decides the next step for a volume. Pure.
 ///
 /// ```text
 /// Delete, Bound, no finalizer, not being deleted   -> Protect
@@ -77,7 +80,14 @@ impl Worker {
             }
         };
         let name = key.name.clone();
-        let removed = match self.config.root_of(&node) {
+        let root = self.config.root_of(&node);
+        if root.is_some() && !(self.config.starts_pods)(&node) {
+            let why =
+                format!("failed to delete volume {name}: node {node:?} is off, or its kubelet is stopped");
+            self.recorder.warning(&reference(&*volume), "VolumeFailedDelete", why, cause);
+            return Ok(Outcome::Pause(NODE_AGAIN));
+        }
+        let removed = match root {
             Some(root) => on_disk(move || disk::remove(&root, &path, &name)).await,
             // As upstream's local-path-provisioner: the directory is gone with its node.
             None => Ok(true),
@@ -103,7 +113,8 @@ impl Worker {
         }
     }
 
-    /// The removals that an earlier process began and no volume asks for any more: node and volume.
+    /// Finds the removals that an earlier process began and whose volumes are gone: node and
+    /// volume.
     pub(super) async fn left_behind(&self) -> Vec<Key> {
         let mut found = Vec::new();
         for node in self.config.all_nodes() {
@@ -114,7 +125,7 @@ impl Worker {
         found
     }
 
-    /// The volumes of a node whose directories are half removed.
+    /// Finds the volumes of a node whose directories are half removed.
     async fn half_removed(&self, node: &str) -> BTreeSet<String> {
         let Some(root) = self.config.root_of(node) else { return BTreeSet::new() };
         on_disk(move || disk::half_removed(&root)).await.unwrap_or_else(|error| {
@@ -123,8 +134,8 @@ impl Worker {
         })
     }
 
-    /// Goes on with the removal of a volume that went before its directory was gone: its finalizer
-    /// was taken off by hand.
+    /// Continues the removal of a directory whose volume is gone already, because its finalizer was
+    /// taken off by hand.
     async fn finish(&self, volume: &str) -> Result<Outcome, Error> {
         let mut outcome = Outcome::Done;
         for node in self.config.all_nodes() {
@@ -137,7 +148,7 @@ impl Worker {
         Ok(outcome)
     }
 
-    /// Goes on with a removal that an earlier process began, or whose volume is gone.
+    /// Continues a removal that an earlier process began, or whose volume is gone.
     pub(super) async fn clear(&self, Key { namespace: node, name }: Key) -> Result<Outcome, Error> {
         let Some(root) = self.config.root_of(&node) else { return Ok(Outcome::Done) };
         match on_disk(move || disk::clear(&root, &name)).await? {

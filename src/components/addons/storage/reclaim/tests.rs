@@ -2,7 +2,7 @@
 
 use crate::storage::disk::{remove, remove_by};
 use crate::storage::names::{FINALIZER, MADE_BY};
-use crate::storage::reclaim::{Step, step};
+use crate::storage::reclaim::{NODE_AGAIN, Step, step};
 use crate::storage::tests::{DIRECTORY, provisioned, provisioned_on, read, worker};
 use crate::storage::*;
 use client::testing::{Asked, Scripted, refusal};
@@ -89,6 +89,24 @@ async fn a_volume_to_retain_or_in_use_or_of_another_provisioner_stays() {
         assert!(api.take().is_empty());
         crew.kill();
     }
+}
+
+/// The plug of its node was pulled. What lies there is out of reach until it runs again.
+#[tokio::test]
+async fn a_volume_of_a_node_that_is_off_waits_for_it() {
+    let (dir, crew) = (tempfile::tempdir().unwrap(), Crew::new("t"));
+    let (own, _) = make_directories(dir.path());
+    let api = Scripted::new(|_| None).await;
+    let mut worker = worker(&crew, api.client.clone(), dir.path(), None, Some(released("Delete")));
+    worker.config.starts_pods = Box::new(|node: &str| node != "n1");
+    assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Pause(NODE_AGAIN));
+    let told = api.event("VolumeFailedDelete").await;
+    assert!(told.ends_with("node \"n1\" is off, or its kubelet is stopped"), "{told}");
+    assert!(own.join("file").exists() && api.take().is_empty());
+    worker.config.starts_pods = Box::new(|_| true);
+    assert_eq!(worker.reclaim(volume_key(), None).await.unwrap(), Outcome::Done);
+    assert!(!own.exists() && api.lines() == [PATCH, DELETE]);
+    crew.kill();
 }
 
 /// A user who may write PersistentVolumes may write any path into one.

@@ -12,9 +12,11 @@
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
+//! | the status of a workload, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
+mod derived;
 mod objects;
 mod request;
 mod writers;
@@ -34,6 +36,7 @@ use crate::undo::steps::{self, Step, Undone};
 use api::value::{self, text};
 use api::{Status, meta};
 use bytes::Bytes;
+use derived::without_derived;
 use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
     RequestOp, Revision, TxnRequest,
@@ -136,7 +139,8 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         let last = now.map_or(Bytes::new(), |kv| kv.value.clone());
         Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put, last })
     };
-    pairs.into_iter().filter_map(changed).collect()
+    let moves = pairs.iter().filter_map(|(key, pair)| changed((*key, *pair))).collect();
+    without_derived(moves, &pairs)
 }
 
 /// Parses a stored value; `None` if it is no object.

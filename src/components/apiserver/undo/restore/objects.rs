@@ -68,7 +68,7 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
 ///
 /// Example: a pod became ready since. Its status stays, and with it the kubelet's entry; otherwise
 /// an undo that does not concern the pod would write it, with an entry that is too old.
-fn keep_managers(now: &Value, back: &mut Value) {
+pub(super) fn keep_managers(now: &Value, back: &mut Value) {
     const MANAGERS: &str = "metadata.managedFields";
     let is_of_object = |entry: &&Value| text(entry, "subresource").is_empty();
     let (then, all) = (list(back, MANAGERS), list(now, MANAGERS));

@@ -6,7 +6,7 @@ use std::slice::from_ref;
 /// When a rewind makes objects again.
 const NOW: &str = "2026-01-02T03:04:05Z";
 
-fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
+pub(super) fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
     KeyValue {
         key: format!("{ROOT}{key}").into(),
         create_revision: 1,
@@ -17,7 +17,7 @@ fn kv(key: &str, revision: Revision, value: Value) -> KeyValue {
     }
 }
 
-fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
+pub(super) fn planned(then: &[KeyValue], now: &[KeyValue]) -> BTreeMap<String, Option<Value>> {
     let birth = Birth { uid: &|| "new".into(), placed_by_maker: &|_| false, now: NOW.into() };
     let moves = plan(then, now, &birth);
     let name = |m: &Move| String::from_utf8_lossy(&m.key).trim_start_matches(ROOT).to_string();

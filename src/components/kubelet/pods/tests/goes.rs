@@ -276,3 +276,22 @@ async fn the_next_mirror_comes_a_moment_after_the_end_of_the_one_before() {
     assert_eq!(next.map(|(key, _)| key), Some(Key::new("default", "p")));
     assert!(start.elapsed() >= mirror::NEXT, "{:?}", start.elapsed());
 }
+
+/// As `kubectl delete --force` does: the API has the pod no more, and its containers still run.
+#[test]
+fn a_pod_that_was_deleted_by_force_has_its_claim_until_its_containers_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let (first, mut second) = (read(pod(json!({}), json!({}))), read(pod(json!({}), json!({}))));
+        (second.metadata.name, second.metadata.uid) = (Some("q".into()), Some("v".into()));
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        let kubelet = world.kubelet.clone();
+        world.kubelet.pods.on(move |change| kubelet.hear(change));
+        assert!(world.kubelet.take_claim(&first, "c"));
+        world.look().await.unwrap();
+        world.kubelet.pods.tell_gone(first);
+        assert!(!world.kubelet.take_claim(&second, "c"), "both would write to the volume");
+        world.look().await.unwrap();
+        assert!(world.kubelet.take_claim(&second, "c"));
+    });
+}

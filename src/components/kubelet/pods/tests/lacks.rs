@@ -131,6 +131,28 @@ fn an_evicted_or_preempted_pod_has_failed_when_its_containers_have_ended() {
     }
 }
 
+/// The kubelet before was killed while the runtime started the container, and the runtime goes on
+/// with that: it would run in a pod that has failed.
+#[test]
+fn a_pod_that_fails_or_has_failed_loses_a_container_that_may_still_start() {
+    let is_late = json!({"phase": "Pending", "startTime": "2020-01-01T00:00:00Z"});
+    for status in [is_late, json!({"phase": "Failed"})] {
+        with_mounts(move |crew, dir| async move {
+            let api = Scripted::new(|asked| stored(asked, "6")).await;
+            let mut asks = pod(json!({}), json!({"activeDeadlineSeconds": 1}));
+            asks["status"] = status.clone();
+            let world = World::new(&crew, api, dir, asks);
+            world.make_container().await;
+            world.look().await.unwrap();
+            let left = world.runtime.list_containers().await.unwrap();
+            assert!(left.is_empty(), "{status}: {left:?}");
+            let told = world.written().map(|told| told["phase"].clone());
+            let is_told = status["phase"] == "Pending";
+            assert_eq!(told, is_told.then(|| json!("Failed")), "{status}");
+        });
+    }
+}
+
 #[test]
 fn a_critical_pod_starts_after_those_that_go_for_it_have_ended() {
     with_mounts(|crew, dir| async move {

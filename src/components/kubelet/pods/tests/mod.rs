@@ -49,6 +49,16 @@ impl World {
         self.kubelet.sync(self.key.clone(), None).await
     }
 
+    /// Makes a sandbox for the pod, and in it its first container, which is not started.
+    async fn make_container(&self) {
+        let pod = cri::PodId { namespace: "default".into(), name: "p".into(), uid: "u".into() };
+        let config = cri::SandboxConfig { pod, ..cri::SandboxConfig::default() };
+        let sandbox = self.runtime.run_pod_sandbox(config).await.unwrap();
+        let (name, image) = ("a".to_string(), "nginx".to_string());
+        let config = cri::ContainerConfig { name, image, ..cri::ContainerConfig::default() };
+        self.runtime.create_container(&sandbox.id, config).await.unwrap();
+    }
+
     fn starts(&self, container: &str) -> usize {
         let call = format!("start_container {container}");
         self.runtime.calls().iter().filter(|c| **c == call).count()

@@ -377,6 +377,26 @@ fn a_name_that_is_too_long_for_the_kernel_is_told() {
     });
 }
 
+/// The kubelet before was killed while the runtime started it, and the runtime goes on with that:
+/// both attempts would run.
+#[test]
+fn an_attempt_that_may_still_start_goes_before_it_is_made_anew() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| stored(asked, "6")).await;
+        let world = World::new(&crew, api, dir, pod(json!({}), json!({})));
+        world.make_container().await;
+        world.look().await.unwrap();
+        let calls = world.runtime.calls();
+        let removed = calls.iter().position(|call| call == "remove_container a");
+        let made = calls.iter().rposition(|call| call == "create_container a");
+        assert!(removed.is_some() && removed < made, "{calls:?}");
+        let mut all = world.runtime.list_containers().await.unwrap();
+        all.retain(|c| c.name == "a");
+        let seen: Vec<_> = all.iter().map(|c| (c.attempt, c.state)).collect();
+        assert_eq!(seen, [(0, cri::ContainerState::Running)], "it is no restart");
+    });
+}
+
 /// A client that follows it would be told that the log has ended.
 #[tokio::test]
 async fn a_container_that_is_not_started_yet_has_no_log() {

@@ -9,14 +9,14 @@ use clock::Instant;
 use std::sync::Arc;
 use tokio::sync::{Notify, watch};
 
-pub(super) struct Known {
+pub(super) struct CurrentZone {
     zone: watch::Sender<Arc<Zone>>,
     changed: Notify,
 }
 
-impl Known {
-    pub(super) fn new(zone: Zone) -> Arc<Known> {
-        Arc::new(Known { zone: watch::Sender::new(Arc::new(zone)), changed: Notify::new() })
+impl CurrentZone {
+    pub(super) fn new(zone: Zone) -> Arc<CurrentZone> {
+        Arc::new(CurrentZone { zone: watch::Sender::new(Arc::new(zone)), changed: Notify::new() })
     }
 
     pub(super) fn get(&self) -> Arc<Zone> {
@@ -36,7 +36,7 @@ impl Known {
 
     /// Builds the zone anew after each change, or after several that came together. It rests for as
     /// long as it has built: changes without end take half a processor at most.
-    pub(super) async fn rebuild(self: Arc<Known>, build: impl Fn() -> Zone + Send + Sync + 'static) {
+    pub(super) async fn rebuild(self: Arc<CurrentZone>, build: impl Fn() -> Zone + Send + Sync + 'static) {
         let build = Arc::new(build);
         loop {
             self.changed.notified().await;
@@ -63,7 +63,7 @@ mod tests {
     use std::time::Duration;
 
     /// Waits until a zone with so many services answers.
-    async fn answers_with(known: &Known, services: usize) {
+    async fn answers_with(known: &CurrentZone, services: usize) {
         let swapped = async {
             while known.get().services.len() != services {
                 tokio::task::yield_now().await;
@@ -74,7 +74,7 @@ mod tests {
 
     #[tokio::test]
     async fn questions_are_answered_while_the_zone_is_built_and_no_change_is_lost() {
-        let known = Known::new(Zone::default());
+        let known = CurrentZone::new(Zone::default());
         let (services, built) = (Arc::new(AtomicUsize::new(1)), Arc::new(AtomicUsize::new(0)));
         let (begun, is_begun) = mpsc::channel();
         let (go_on, may_go_on) = mpsc::channel::<()>();
