@@ -182,7 +182,7 @@ texts! {
     WhenIsThat:
         "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
         "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
-    NothingTraced: "nothing was recorded of that", "그에 대한 기록이 없습니다";
+    NothingTraced: "nothing was recorded of that; an object is named KIND/NAME, as in `trace pod/web`", "그에 대한 기록이 없습니다. 오브젝트는 `trace pod/web`처럼 종류/이름으로 적습니다";
     TraceWhat:
         "{} names nothing that can be traced; write LAST, a request's id, KIND/NAME, KIND NAME (both also with -n NAMESPACE) or NAMESPACE/KIND/NAME",
         "{} 값은 추적할 대상이 아닙니다. LAST, 요청 ID, 종류/이름, 종류 이름(이 둘에는 -n 네임스페이스도 가능), 네임스페이스/종류/이름 중 하나를 적으세요";
