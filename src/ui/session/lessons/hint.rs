@@ -18,7 +18,7 @@ impl Session {
             match self.open_lab() {
                 Ok(Some(lab)) => {
                     self.tell_frame(&["hint"]);
-                    // The pane has nothing new to show then.
+                    // A pane with the lab has nothing new to show then.
                     if lab.is_through() {
                         println!("{}", self.say(Say::HintGraded, &[&lab.id]));
                     }
