@@ -18,7 +18,7 @@ impl Core for Raft {
         } else if self.election_elapsed >= self.timeout {
             let term = self.term;
             self.event(Event::ElectionTimeout { term });
-            match self.is_voter() {
+            match self.may_campaign() {
                 true => self.campaign(true, false),
                 false => self.reset_timer(),
             }

@@ -204,6 +204,16 @@ impl Raft {
         self.conf().voters.contains(&self.config.id)
     }
 
+    /// Returns whether this member may start an election. A voter may, and so may a member that its
+    /// own log removes, until it knows that its removal is committed (dissertation, 4.2.2). Example:
+    /// the leader of two voters removes itself, and its entry does not arrive. The other voter
+    /// cannot win against the longer log, so this member has to lead once more.
+    pub(super) fn may_campaign(&self) -> bool {
+        let (index, _) = self.log.conf();
+        let voted_before = || self.log.conf_at(index - 1).voters.contains(&self.config.id);
+        self.is_voter() || (index > self.commit && voted_before())
+    }
+
     /// Returns whether this member decides alone. With one voter, a leader that removes itself does
     /// not: it leads until its removal is committed.
     pub(super) fn only_voter(&self) -> bool {
