@@ -334,7 +334,7 @@ pub enum Event {
         /// `NONE`: the leader is not known any more.
         leader: MemberId,
     },
-    /// Nothing was heard of a leader for too long.
+    /// This member heard no leader for too long, and asks for votes.
     ElectionTimeout {
         /// The term that it was in.
         term: Term,
