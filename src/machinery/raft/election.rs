@@ -265,7 +265,7 @@ impl Raft {
         let (mut heard, mut changed) = (Vec::new(), Vec::new());
         for (member, progress) in &mut self.progress {
             let before = progress.state;
-            if progress.round() {
+            if progress.end_round() {
                 heard.push(*member);
             }
             if progress.state != before {

@@ -123,7 +123,7 @@ impl Progress {
     }
 
     /// A check-quorum round ended. `true` if the follower had been heard.
-    pub(crate) fn round(&mut self) -> bool {
+    pub(crate) fn end_round(&mut self) -> bool {
         if matches!(self.state, ProgressState::Snapshot(_)) {
             self.rounds += 1;
             if self.rounds >= self.patience {

@@ -425,8 +425,9 @@ impl Raft {
         best.map_or(NONE, |(id, _)| *id)
     }
 
-    /// `Core::status` would say the same again. It is asked far more often than anything changes.
-    pub(super) fn still(&self, said: &Status) -> bool {
+    /// Returns whether `Core::status` would return `said`. It is asked after every input, and makes
+    /// no copy.
+    pub(super) fn is_status(&self, said: &Status) -> bool {
         let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
         let Status { voters, only_voter, transferee, heir, progress, .. } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)

@@ -59,7 +59,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    fn meet(&self, conf: &ConfState) {
+    fn add_known(&self, conf: &ConfState) {
         let mut known = self.known.lock();
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
@@ -74,11 +74,11 @@ impl Handle {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
         match &message.body {
-            Body::MsgSnap(snapshot) => self.meet(&snapshot.conf),
+            Body::MsgSnap(snapshot) => self.add_known(&snapshot.conf),
             Body::MsgApp { entries, .. } => {
                 for entry in entries {
                     if let Payload::ConfChange(conf) = &entry.payload {
-                        self.meet(conf);
+                        self.add_known(conf);
                     }
                 }
             }
@@ -109,7 +109,7 @@ impl Handle {
     /// Those of [`codec::decode_message`]; `Impossible` if the message is for another member, or if
     /// its sender is no member that is known here. The message is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
-        self.take(codec::decode_message(bytes)?)
+        self.enqueue(codec::decode_message(bytes)?)
     }
 
     /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a
@@ -123,11 +123,11 @@ impl Handle {
         if message.from != sender {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
-        self.meet(&ConfState::of([sender]));
-        self.take(message)
+        self.add_known(&ConfState::of([sender]));
+        self.enqueue(message)
     }
 
-    pub(super) fn take(&self, message: Message) -> Result<(), codec::DecodeError> {
+    pub(super) fn enqueue(&self, message: Message) -> Result<(), codec::DecodeError> {
         self.admit(&message)?;
         if self.peers_waiting.enter(&message) {
             let _ = self.inbox.send(Input::Message(message)); // a member that is gone counts nothing any more
@@ -149,7 +149,7 @@ impl Handle {
     pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
         let (answer, pending) = oneshot::channel();
         if let ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) = change {
-            self.meet(&ConfState::of([id]));
+            self.add_known(&ConfState::of([id]));
         }
         let _ = self.inbox.send(Input::Conf { change, answer });
         pending.await.unwrap_or(Err(ConfError::NotLeader))

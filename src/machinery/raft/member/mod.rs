@@ -186,7 +186,8 @@ pub struct Member<M> {
     gathered: Vec<u64>,
     /// The question to the leader that is under way.
     round: Option<Round>,
-    told: Option<(Status, Index)>,
+    /// The status that the machine was given last, with the last entry applied then.
+    reported: Option<(Status, Index)>,
 }
 
 impl<M: StateMachine> Member<M> {
@@ -226,7 +227,7 @@ impl<M: StateMachine> Member<M> {
             reads: Vec::new(),
             gathered: Vec::new(),
             round: None,
-            told: None,
+            reported: None,
         })
     }
 
@@ -377,7 +378,7 @@ impl<M: StateMachine> Member<M> {
         self.fail_round();
         let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
-        self.tell(now);
+        self.report_status(now);
     }
 
     /// Does everything that follows from what came in. `true` if there was anything.
@@ -435,7 +436,7 @@ impl<M: StateMachine> Member<M> {
             }
         }
         self.answer_reads();
-        self.tell(now);
+        self.report_status(now);
         self.maybe_snapshot(edge);
         any
     }
