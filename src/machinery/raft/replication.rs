@@ -1,4 +1,4 @@
-//! How the log reaches the others, when an entry is committed, and when a read may be answered.
+//! Log replication, commit, and linearizable reads (ReadIndex).
 
 use super::core::{MESSAGE_BYTES, Raft, Read};
 use super::message::{Body, Entry, Event, Index, MemberId, NONE, ProgressState, Role, SnapshotRef, Term};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
-/// What peers said and the member has not heard yet.
+/// Counts the messages of peers that wait for the member.
 #[derive(Default)]
 pub(super) struct PeersWaiting {
     messages: AtomicUsize,
@@ -21,7 +21,7 @@ pub(super) struct PeersWaiting {
 }
 
 impl PeersWaiting {
-    /// `false` if there is no room for this message.
+    /// Counts a message in; returns `false` if there is no room for it.
     pub(super) fn enter(&self, message: &Message) -> bool {
         if let Body::MsgSnap(_) = message.body {
             let entered = self.snapshots.fetch_add(1, Ordering::Relaxed) == 0;

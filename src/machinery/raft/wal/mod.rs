@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a log behaves.
+/// Settings of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
     /// Bytes a segment; a batch that is larger makes its segment larger.
@@ -35,10 +35,10 @@ impl Default for WalOptions {
 
 type Preparing = std::thread::JoinHandle<Result<Box<dyn DiskFile>, Unmade>>;
 
-/// Why there is no new segment.
+/// The error of a segment that could not be made.
 struct Unmade {
     cause: io::Error,
-    /// It was its sync that failed.
+    /// The sync of the segment failed.
     sync: bool,
 }
 
@@ -62,7 +62,7 @@ struct Closed {
     number: u64,
     /// The highest index in it.
     highest: Index,
-    /// It was closed after its first write.
+    /// At least one batch was written to it.
     has_batch: bool,
 }
 
@@ -95,13 +95,14 @@ pub struct Wal {
     saved: Option<(Index, Term)>,
 }
 
-/// What opening the log found.
+/// The result of opening a log.
 pub struct Recovered {
-    /// What the core begins with.
+    /// The state with which the core begins.
     pub stored: Stored,
-    /// There was nothing: a new member.
+    /// The log was empty: a new member.
     pub fresh: bool,
-    /// Where a torn tail was cut off, if there was one: a crash in the middle of a write.
+    /// File and byte at which a torn tail was cut off, if there was one: a crash interrupted a
+    /// write.
     pub torn: Option<(PathBuf, u64)>,
 }
 
@@ -338,9 +339,9 @@ impl Wal {
         snapfile::clean_before(&*self.disk, &self.snap_dir, upto)
     }
 
-    /// Whether the log has a batch without its first closed segment. The first write into the open
-    /// segment may still wait for room: until it is done, an earlier one has the last batch, with
-    /// the term and the vote.
+    /// Returns whether the log has a batch outside of its first closed segment. The first write
+    /// into the open segment may still wait for room: until it is done, an earlier one has the last
+    /// batch, with the term and the vote.
     fn has_batch_after_first(&self) -> bool {
         self.offset > HEADER as u64 || self.closed.iter().skip(1).any(|segment| segment.has_batch)
     }
@@ -366,12 +367,12 @@ fn snapshot_batch(snapshot: &SnapshotRef) -> Records {
     batch
 }
 
-/// What the segments of a log say.
+/// The content of all segments of a log.
 struct ReadLog {
     replay: Replay,
     /// All but the newest.
     closed: Vec<Closed>,
-    /// Where the next batch goes in the newest segment, and how many bytes the segment has.
+    /// The offset of the next batch in the newest segment, and the bytes of that segment.
     offset: u64,
     length: u64,
     /// The batches of the newest segment, with its header.
