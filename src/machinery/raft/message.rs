@@ -93,7 +93,7 @@ pub struct Entry {
     pub payload: Payload,
 }
 
-/// The state that a member keeps on disk beside its log (etcd: `HardState`).
+/// The state that a member keeps on its disk beside the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HardState {
     /// The newest term that it has seen.
