@@ -67,7 +67,7 @@ struct Closed {
 }
 
 /// The open log. Owned by one writer.
-pub struct Wal {
+pub(crate) struct Wal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     snap_dir: PathBuf,
@@ -96,11 +96,9 @@ pub struct Wal {
 }
 
 /// The result of opening a log.
-pub struct Recovered {
+pub(crate) struct Recovered {
     /// The state with which the core begins.
     pub stored: Stored,
-    /// The log was empty: a new member.
-    pub fresh: bool,
     /// File and byte at which a torn tail was cut off, if there was one: a crash interrupted a
     /// write.
     pub torn: Option<(PathBuf, u64)>,
@@ -116,7 +114,7 @@ impl Wal {
     /// # Errors
     /// `Io` if a file cannot be read, written or synced; [scarcity](WalError::is_scarcity) may
     /// pass, so try again. The texts of `Damaged` and `Newer` say what to do.
-    pub fn open(
+    pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         initial: &SnapshotRef,
@@ -181,7 +179,7 @@ impl Wal {
             // with.
             wal.append(&[snapshot_batch(&stored.snapshot)])?;
         }
-        Ok((wal, Recovered { stored, fresh, torn }))
+        Ok((wal, Recovered { stored, torn }))
     }
 
     /// Writes batches and makes them durable, all at once.
@@ -189,7 +187,7 @@ impl Wal {
     /// # Errors
     /// `Io`, also for a batch of 4 GiB. The same batches may be tried again if
     /// [`may_retry`](Wal::may_retry) says so; else nothing may be written any more.
-    pub fn append<'a>(
+    pub(crate) fn append<'a>(
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
     ) -> Result<(), WalError> {
@@ -321,7 +319,7 @@ impl Wal {
     ///
     /// # Errors
     /// `Io`: it may be tried again while the log is [sound](Wal::sound).
-    pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
+    pub(crate) fn release(&mut self, upto: Index) -> Result<(), WalError> {
         while let Some(Closed { number, highest, .. }) = self.closed.first().copied()
             && highest <= upto
             && self.has_batch_after_first()
@@ -347,7 +345,8 @@ impl Wal {
     }
 
     /// Segments on disk, the open one included.
-    pub fn segments(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> usize {
         self.closed.len() + 1
     }
 }
