@@ -205,9 +205,10 @@ impl Raft {
     }
 
     /// Returns whether this member may start an election. A voter may, and so may a member that its
-    /// own log removes, until it knows that its removal is committed (dissertation, 4.2.2).
-    /// Example: the leader of two voters removes itself, and its entry does not arrive. The other
-    /// voter cannot win against the longer log, so this member has to lead once more.
+    /// own log removes or makes a learner, until it knows that this change is committed
+    /// (dissertation, 4.2.2). Example: the leader of two voters removes itself, and its entry does
+    /// not arrive. The other voter cannot win against the longer log, so this member has to lead
+    /// once more.
     pub(super) fn may_campaign(&self) -> bool {
         let (index, _) = self.log.conf();
         let voted_before = || self.log.conf_at(index - 1).voters.contains(&self.config.id);

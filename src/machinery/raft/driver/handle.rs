@@ -127,7 +127,7 @@ impl Handle {
         self.enqueue(message)
     }
 
-    pub(super) fn enqueue(&self, message: Message) -> Result<(), codec::DecodeError> {
+    fn enqueue(&self, message: Message) -> Result<(), codec::DecodeError> {
         self.admit(&message)?;
         if self.peers_waiting.enter(&message) {
             let _ = self.inbox.send(Input::Message(message)); // a member that is gone counts nothing any more

@@ -1,7 +1,7 @@
 //! A member in the real world: one thread for the core, one for the log, and a link to the others.
 //!
-//! The decisions of the threads are in [`Run::turn`] and [`Writer::turn`]. Neither waits or decides
-//! by a clock, so `sim` takes turns with them in the order that a seed gives.
+//! The decisions of the threads are in [`Run::turn`] and [`Writer::turn`]. Neither of them waits or
+//! decides by a clock, so `sim` takes turns with them in the order that a seed gives.
 
 mod edge;
 mod handle;
@@ -58,9 +58,8 @@ const PEER_QUEUE: usize = 4096;
 const PEER_BYTES: usize = 64 << 20;
 
 /// Carries messages to other members. It may lose, delay, duplicate and reorder them, and must not
-/// block.
-/// Only a `MsgProp` must not arrive twice: it would be appended twice. (A stream that is cut loses
-/// messages, but repeats none.)
+/// block. Only a `MsgProp` must not arrive twice: it would be appended twice. (A stream that is cut
+/// loses messages, but repeats none.)
 pub trait Link: Send + Sync {
     /// Hands over one encoded message. What cannot be sent now is dropped: Raft repeats it.
     fn send(&self, to: MemberId, message: Bytes);
@@ -152,8 +151,8 @@ enum Input {
     Kill,
 }
 
-/// A job of the log's thread. A follower is sent no more than 256 messages of 1 MiB that it
-/// has not made durable, and takes no second snapshot before the first is durable; a leader refuses
+/// A job of the log's thread. A follower is sent no more than 256 messages of 1 MiB that it has not
+/// made durable, and takes no second snapshot before the first is durable; a leader refuses
 /// proposals while 64 MiB of entries are not durable and committed. So the bytes that wait here are
 /// bounded, also while the disk is full.
 enum Job {

@@ -261,6 +261,22 @@ fn a_leader_that_removed_itself_leads_again_until_that_is_committed() {
     assert_eq!((group[0].says(), &group[0].events[..]), (vec![], &[][..]), "its removal is committed");
 }
 
+/// Until the change is committed, the configuration before it may be the one that counts.
+#[test]
+fn a_voter_that_is_made_a_learner_campaigns_until_that_is_committed() {
+    for (commit, campaigns) in [(0, true), (1, false)] {
+        let mut one = One::with(2, 3, &[], 0, NONE);
+        let conf = ConfState::of(1..=3).after(ConfChange::AddLearnerNode(2));
+        let entries = vec![Entry { term: 1, index: 1, payload: Payload::ConfChange(conf) }];
+        one.hear(1, 1, Body::MsgApp { index: 0, log_term: 0, entries, commit });
+        for _ in 0..2 * ELECTION {
+            one.tick();
+        }
+        let asks = |m: &Message| matches!(m.body, Body::MsgPreVote { .. });
+        assert_eq!(one.says().iter().any(asks), campaigns, "committed up to {commit}");
+    }
+}
+
 /// A transfer to a learner is no transfer, and a leader that stops would wait for it in vain.
 #[test]
 fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {
