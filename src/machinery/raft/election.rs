@@ -1,4 +1,4 @@
-//! Who leads: pre-vote, vote, check-quorum, and what a change of term does.
+//! Leader election: pre-vote, vote, check-quorum, and changes of the term.
 
 use super::codec;
 use super::core::Raft;
@@ -45,7 +45,8 @@ impl Raft {
         (self.election_elapsed, self.since_leader) = (0, 0);
     }
 
-    /// Looks at a message's term. `false`: the message ends here.
+    /// Compares a message's term with the own one, and follows a newer one. Returns `false` if the
+    /// message is dropped.
     pub(super) fn admit(&mut self, m: &Message) -> bool {
         if !codec::term_in_reach(self.term, m.term) {
             tracing::warn!(
@@ -141,7 +142,7 @@ impl Raft {
         }
     }
 
-    /// A candidate whose own vote is not durable yet.
+    /// Returns whether this member is a candidate whose own vote is not durable yet.
     pub(super) fn waits_for_own_vote(&self) -> bool {
         self.role == Role::Candidate && !self.votes.contains_key(&self.id())
     }
@@ -265,7 +266,7 @@ impl Raft {
         let (mut heard, mut changed) = (Vec::new(), Vec::new());
         for (member, progress) in &mut self.progress {
             let before = progress.state;
-            if progress.round() {
+            if progress.end_round() {
                 heard.push(*member);
             }
             if progress.state != before {

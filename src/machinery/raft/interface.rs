@@ -1,5 +1,5 @@
-//! What goes into a member and comes out of it: how a core is asked, what it answers, and why it
-//! refuses.
+//! The interface of a core: its inputs, its outputs ([`Ready`], [`Status`]), and the errors with
+//! which it refuses.
 
 use super::message::{
     ConfChange, Entry, Event, HardState, Index, MemberId, Message, ProgressState, Role, SnapshotRef, Term,
@@ -11,7 +11,7 @@ use bytes::Bytes;
 #[error("no leader")]
 pub struct NotLeader;
 
-/// Why nothing was proposed.
+/// The reason for a refused proposal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProposeError {
     /// No leader is known, or the leader hands over to another member.
@@ -23,7 +23,7 @@ pub enum ProposeError {
     Full,
 }
 
-/// Why a change of the configuration was not proposed.
+/// The reason for a refused change of the configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConfError {
     /// Only the leader proposes changes; [`Status::leader`] says who that is.
@@ -45,7 +45,7 @@ pub enum ConfError {
 
 /// A consensus core: no clock, no threads, no I/O and no global randomness inside.
 pub trait Core: Send {
-    /// Time passes.
+    /// Lets one tick pass.
     fn tick(&mut self);
     /// Takes a message of another member.
     fn step(&mut self, message: Message);
@@ -67,7 +67,7 @@ pub trait Core: Send {
     fn ready(&mut self) -> Option<Ready>;
     /// All batches up to this one are durable.
     fn persisted(&mut self, batch: u64);
-    /// This member's view at this moment.
+    /// Returns this member's view at this moment.
     fn status(&self) -> Status;
 }
 
@@ -96,11 +96,11 @@ pub struct Ready {
     pub committed: Vec<Entry>,
     /// Reads that are linearizable once this index is applied.
     pub reads: Vec<(u64, Index)>,
-    /// On the leader: what followers ask its state machine.
+    /// On the leader: questions of followers to its state machine.
     pub asked: Vec<Asked>,
-    /// What the leader's state machine answered this member.
+    /// Answers of the leader's state machine to this member's questions.
     pub answers: Vec<(u64, Bytes)>,
-    /// What happened since the last ready, in order.
+    /// Steps since the last ready, in order.
     pub events: Vec<Event>,
 }
 
@@ -118,7 +118,7 @@ pub struct Asked {
 }
 
 impl Ready {
-    /// There is something for the disk.
+    /// Returns whether there is something for the disk.
     pub fn writes(&self) -> bool {
         self.hard.is_some()
             || self.snapshot.is_some()
@@ -147,7 +147,7 @@ pub struct Status {
     pub term: Term,
     /// The candidate that got its vote in this term; `NONE` if no one did.
     pub vote: MemberId,
-    /// What it does in this term.
+    /// Its role in this term.
     pub role: Role,
     /// `NONE` if unknown.
     pub leader: MemberId,

@@ -62,8 +62,10 @@
 //!   there is room.
 //! - Answers for removed members: a follower that is removed is sent its removal once, by the
 //!   leader that removed it, when it is committed. One that cannot be reached then, or is more than
-//!   1 MiB behind, goes on as a follower without a leader, and its pre-votes are refused; an
-//!   administrator must stop it (an etcd peer answers such a member with `410 Gone`).
+//!   1 MiB behind, goes on as a follower without a leader, and its pre-votes are refused. So does a
+//!   leader that removed itself and does not know that this is committed: another member committed
+//!   it, or it ended before it wrote so to its disk. An administrator must stop such a member (an
+//!   etcd peer answers it with `410 Gone`).
 //! - An end for members whose disk can be read and not written any more (`EROFS`, or `EIO` where a
 //!   segment is made): such a member waits, says why, and tries again.
 //! - A way to know which sectors of a batch are zero by themselves. If a bit of the very last batch

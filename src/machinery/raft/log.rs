@@ -29,7 +29,7 @@ impl Log {
         self.entries.back().map_or(self.base, |e| (e.index, e.term))
     }
 
-    /// `None` if the entry is compacted away or not there yet.
+    /// Returns the term of an entry; `None` if it is compacted away or not appended yet.
     pub(crate) fn term(&self, index: Index) -> Option<Term> {
         if index == self.base.0 {
             return Some(self.base.1);
@@ -49,7 +49,7 @@ impl Log {
         &self.confs[upto.max(1) - 1].1
     }
 
-    /// `true` if the configuration changed.
+    /// Appends an entry. Returns whether the configuration changed.
     pub(crate) fn append(&mut self, entry: Entry) -> bool {
         debug_assert_eq!(entry.index, self.last().0 + 1);
         let conf = match &entry.payload {

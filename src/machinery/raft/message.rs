@@ -13,12 +13,12 @@ pub type Term = u64;
 /// No member.
 pub const NONE: MemberId = 0;
 
-/// Who takes part.
+/// The configuration: the members that vote, and those that only receive the log.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct ConfState {
-    /// They vote, and a majority of them commits.
+    /// Members that vote; a majority of them commits.
     pub voters: BTreeSet<MemberId>,
-    /// Receive the log, but do not vote and do not count.
+    /// Members that receive the log, but do not vote and do not count.
     pub learners: BTreeSet<MemberId>,
 }
 
@@ -28,12 +28,12 @@ impl ConfState {
         ConfState { voters: voters.into_iter().collect(), learners: BTreeSet::new() }
     }
 
-    /// How many voters are a majority.
+    /// Returns how many voters are a majority.
     pub(crate) fn quorum(&self) -> usize {
         self.voters.len() / 2 + 1
     }
 
-    /// This configuration after one change.
+    /// Returns this configuration after one change.
     pub fn after(&self, change: ConfChange) -> ConfState {
         let mut next = self.clone();
         let (ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) | ConfChange::RemoveNode(id)) = change;
@@ -60,12 +60,12 @@ pub enum ConfChange {
     RemoveNode(MemberId),
 }
 
-/// What an entry carries.
+/// The content of an entry.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Payload {
     /// A new leader's first entry: with it, all before become committed.
     Empty,
-    /// What the state machine applies.
+    /// A command for the state machine.
     Normal(Bytes),
     /// In force from the moment it is in the log.
     ConfChange(ConfState),
@@ -89,11 +89,11 @@ pub struct Entry {
     pub term: Term,
     /// Its position in the log, from 1.
     pub index: Index,
-    /// What it carries.
+    /// Its content.
     pub payload: Payload,
 }
 
-/// What a member must not forget beside its log.
+/// The state that a member keeps on its disk beside the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HardState {
     /// The newest term that it has seen.
@@ -111,14 +111,14 @@ pub struct SnapshotRef {
     pub index: Index,
     /// The term of that entry.
     pub term: Term,
-    /// Who takes part, as of that entry.
+    /// The configuration as of that entry.
     pub conf: ConfState,
     /// Empty inside the core; the driver fills it in when a snapshot goes out.
     pub data: Bytes,
 }
 
-/// What one member tells another. `term` is the sender's; a pre-vote, and the consent to it, have
-/// the term that the candidate would begin.
+/// A message from one member to another. `term` is the sender's; a pre-vote, and the consent to it,
+/// have the term that the candidate would begin.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Message {
     /// The sender.
@@ -127,11 +127,11 @@ pub struct Message {
     pub to: MemberId,
     /// The sender's; of a pre-vote the term that the candidate would begin.
     pub term: Term,
-    /// What it says.
+    /// Its kind and fields.
     pub body: Body,
 }
 
-/// What a message says. The names are etcd's, but for `MsgAsk` and `MsgAnswer`.
+/// Kind and fields of a message. The names are etcd's, but for `MsgAsk` and `MsgAnswer`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// "After the entry (`index`, `log_term`) come these."
@@ -270,17 +270,17 @@ impl Body {
     }
 }
 
-/// What a member does in its term. There are learners too: they stay followers.
+/// The role of a member in its term. Learners stay followers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
-    /// It takes entries from a leader, and votes.
+    /// Takes entries from a leader, and votes.
     #[default]
     Follower,
-    /// It asks whether it would win, before it begins a term.
+    /// Asks whether it would win, before it begins a term.
     PreCandidate,
-    /// It has begun a term and asks for votes.
+    /// Has begun a term and asks for votes.
     Candidate,
-    /// It has the votes of a majority: it alone appends in this term.
+    /// Has the votes of a majority: it alone appends in this term.
     Leader,
 }
 
@@ -306,7 +306,7 @@ pub enum ProgressState {
     Snapshot(Index),
 }
 
-/// Why a vote was not given.
+/// The reason for a refused vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// A leader of this term is known, or one was heard within the election timeout.
@@ -317,14 +317,14 @@ pub enum Refusal {
     LogBehind,
 }
 
-/// What happened inside the core, for records, diagrams and lessons. The protocol does not need it.
+/// A step inside the core, for records, diagrams and lessons. The protocol does not need it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// This member begins to do something else.
+    /// This member's role changed.
     Role {
-        /// The term in which it does.
+        /// The term of the new role.
         term: Term,
-        /// What it does from now on.
+        /// The new role.
         role: Role,
     },
     /// This member learned who leads, or that the leader which it knew leads no longer.
@@ -334,7 +334,7 @@ pub enum Event {
         /// `NONE`: the leader is not known any more.
         leader: MemberId,
     },
-    /// Nothing was heard of a leader for too long.
+    /// This member heard no leader for too long, and asks for votes.
     ElectionTimeout {
         /// The term that it was in.
         term: Term,
@@ -378,13 +378,13 @@ pub enum Event {
         /// The last of them.
         index: Index,
     },
-    /// Who takes part from now on.
+    /// The configuration that is in force from now on.
     Conf(ConfState),
-    /// A leader treats a follower in another way.
+    /// The state of a follower's progress changed on the leader.
     Progress {
         /// The follower.
         member: MemberId,
-        /// How it is treated from now on.
+        /// The new state.
         state: ProgressState,
     },
     /// A majority has confirmed that this leader still leads.

@@ -1,4 +1,4 @@
-//! What a leader knows of each follower, and how much it may send ahead.
+//! A leader's view of each follower, and the flow control of what it sends to it.
 
 use super::message::{Index, ProgressState};
 use std::collections::VecDeque;
@@ -51,7 +51,7 @@ impl Progress {
         }
     }
 
-    /// Entries may be sent now.
+    /// Returns whether entries may be sent now.
     pub(crate) fn ready(&self) -> bool {
         match self.state {
             ProgressState::Probe => !self.paused,
@@ -60,7 +60,7 @@ impl Progress {
         }
     }
 
-    /// Entries up to `last` were sent.
+    /// Records that entries up to `last` were sent.
     pub(crate) fn sent(&mut self, last: Index) {
         match self.state {
             ProgressState::Replicate => {
@@ -81,8 +81,8 @@ impl Progress {
         self.enter(ProgressState::Snapshot(index));
     }
 
-    /// It has everything up to `index`; `first` is the first entry that the leader's log still has.
-    /// `true` if its state changed.
+    /// Records that the follower has everything up to `index`; `first` is the first entry that the
+    /// leader's log still has. Returns whether its state changed.
     pub(crate) fn accepted(&mut self, index: Index, first: Index) -> bool {
         self.matched = self.matched.max(index);
         self.next = self.next.max(self.matched + 1);
@@ -122,8 +122,8 @@ impl Progress {
         true
     }
 
-    /// A check-quorum round ended. `true` if the follower had been heard.
-    pub(crate) fn round(&mut self) -> bool {
+    /// Ends a check-quorum round. Returns whether the follower was heard in it.
+    pub(crate) fn end_round(&mut self) -> bool {
         if matches!(self.state, ProgressState::Snapshot(_)) {
             self.rounds += 1;
             if self.rounds >= self.patience {
@@ -136,7 +136,7 @@ impl Progress {
         self.heard
     }
 
-    /// The follower was heard from in this check-quorum round or the one before it.
+    /// Returns whether the follower was heard in this check-quorum round or the one before it.
     pub(crate) fn answers(&self) -> bool {
         self.active || self.heard
     }

@@ -1,4 +1,4 @@
-//! What one write of the log has for the disk: the records of a [`Ready`], one after another.
+//! One batch of the log: the records of a [`Ready`], one after another.
 
 use super::interface::Ready;
 use super::message::{HardState, Index};

@@ -1,4 +1,4 @@
-//! How the log reaches the others, when an entry is committed, and when a read may be answered.
+//! Log replication, commit, and linearizable reads (ReadIndex).
 
 use super::core::{MESSAGE_BYTES, Raft, Read};
 use super::message::{Body, Entry, Event, Index, MemberId, NONE, ProgressState, Role, SnapshotRef, Term};
@@ -216,8 +216,8 @@ impl Raft {
 
     /// Sends the committed change of the configuration to the followers that it removed, once: they
     /// stop asking for votes. Before it is committed they must not have it: the configuration that
-    /// is in force without it may need their votes, and they would neither stand for election nor
-    /// vote for a member whose log is shorter.
+    /// is in force without it may need their votes, and they would not vote for a member whose log
+    /// is shorter.
     fn send_removals(&mut self) {
         let (last, commit) = (self.log.conf().0, self.commit);
         for (to, index) in std::mem::take(&mut self.leaving) {

@@ -20,7 +20,7 @@ fn name(snapshot: &SnapshotRef) -> String {
     format!("{:016x}-{:016x}.snap", snapshot.index, snapshot.term)
 }
 
-/// Why a snapshot could not be written.
+/// The error of a snapshot that could not be written.
 #[derive(Debug)]
 pub(super) struct Unwritten {
     pub error: WalError,

@@ -1,16 +1,16 @@
-//! What is wrong with a member's files: the log's segments and the snapshots.
+//! Errors of a member's files: the log's segments and the snapshots.
 
 use super::disk::is_scarcity;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// Why a file cannot be read or written, or is not believed.
+/// The error of a file that cannot be read or written, or is damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum WalError {
     /// The system refused a call; [scarcity](WalError::is_scarcity) may pass.
     #[error("cannot {what} {}", path.display())]
     Io {
-        /// What was tried: `read`, `write`, `sync` and so on.
+        /// The action that failed: `read`, `write`, `sync` and so on.
         what: &'static str,
         /// The file or directory.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum WalError {
         path: PathBuf,
         /// The byte at which the damaged record begins.
         offset: u64,
-        /// What does not fit.
+        /// The check that failed.
         what: String,
     },
     /// The file's format is newer than this program.
@@ -51,18 +51,18 @@ impl WalError {
         move |cause| WalError::Io { what, path: path.into(), cause }
     }
 
-    /// There is no room, as opposed to something being broken.
+    /// Returns whether the disk is full, or a quota is used up.
     pub fn no_space(&self) -> bool {
         use io::ErrorKind::{QuotaExceeded, StorageFull};
         matches!(self, WalError::Io { cause, .. } if matches!(cause.kind(), StorageFull | QuotaExceeded))
     }
 
-    /// Something is missing that comes back by itself: room, descriptors, memory.
+    /// Returns whether something is missing that comes back by itself: room, descriptors, memory.
     pub(crate) fn is_scarcity(&self) -> bool {
         matches!(self, WalError::Io { cause, .. } if is_scarcity(cause))
     }
 
-    /// The message with its cause.
+    /// Returns the message with its cause.
     pub fn full_text(&self) -> String {
         match std::error::Error::source(self) {
             Some(cause) => format!("{self}: {cause}"),

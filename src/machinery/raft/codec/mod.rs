@@ -27,7 +27,7 @@ pub(crate) fn term_in_reach(own: u64, term: u64) -> bool {
     term <= own.max(REACH_MAX) + TERM_STEP
 }
 
-/// Why bytes could not be read.
+/// The error of bytes that cannot be decoded.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The bytes end in the middle of a field.
@@ -163,7 +163,7 @@ impl Reader {
         Ok(&self.bytes[string])
     }
 
-    /// Where the next byte string is.
+    /// Returns the range of the next byte string, and moves behind it.
     fn string(&mut self) -> Result<Range<usize>, DecodeError> {
         let len = usize::try_from(self.u64()?).map_err(|_| DecodeError::Short)?;
         let end =
@@ -280,7 +280,7 @@ pub(crate) fn hard(r: &mut Reader) -> Result<HardState, DecodeError> {
     Ok(HardState { term: r.counted("term")?, vote: r.u64()?, commit: r.counted("index")? })
 }
 
-/// A message as bytes: version, from, to, term, kind, fields.
+/// Encodes a message: version, from, to, term, kind, fields.
 pub fn encode_message(m: &Message) -> Vec<u8> {
     let mut out = Vec::with_capacity(64 + m.body.size());
     out.push(MESSAGE_VERSION);

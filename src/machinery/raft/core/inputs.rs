@@ -13,15 +13,15 @@ impl Core for Raft {
         self.since_leader = self.since_leader.saturating_add(1);
         if self.role == Role::Leader {
             self.tick_leader();
-        } else if self.election_elapsed >= self.timeout && self.waits_for_own_vote() {
-            self.reset_timer(); // its requests for votes wait for the disk, too: another term would only wait behind them
         } else if self.election_elapsed >= self.timeout {
+            // The requests of a candidate whose own vote waits for the disk wait, too: another term
+            // would only wait behind them.
+            if self.waits_for_own_vote() || !self.may_campaign() {
+                return self.reset_timer();
+            }
             let term = self.term;
             self.event(Event::ElectionTimeout { term });
-            match self.is_voter() {
-                true => self.campaign(true, false),
-                false => self.reset_timer(),
-            }
+            self.campaign(true, false);
         }
     }
 

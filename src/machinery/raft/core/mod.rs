@@ -28,7 +28,7 @@ const ENTRY_BYTES: usize = 64;
 /// GiB.
 pub(super) const PROPOSAL_BYTES: usize = 1 << 30;
 
-/// How one core behaves. Times are in ticks.
+/// Settings of one core. Times are in ticks.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
     /// This member's number, not 0.
@@ -37,11 +37,11 @@ pub struct Config {
     pub election_ticks: u32,
     /// A leader sends heartbeats at this interval; far shorter than `election_ticks`.
     pub heartbeat_ticks: u32,
-    /// Where election timeouts are drawn from.
+    /// The seed of the election timeouts.
     pub seed: u64,
 }
 
-/// What a member finds on its disk when it starts.
+/// A member's state as its disk has it at the start.
 #[derive(Clone, Debug, Default)]
 pub struct Stored {
     /// Term, vote and commit index as they were last made durable.
@@ -63,7 +63,7 @@ impl Stored {
 pub(super) struct Read {
     pub seq: u64,
     pub ctx: u64,
-    /// Who asked; [`NONE`] is this member itself.
+    /// The member that asked; [`NONE`] is this member itself.
     pub from: MemberId,
     pub index: Index,
 }
@@ -202,6 +202,17 @@ impl Raft {
 
     pub(super) fn is_voter(&self) -> bool {
         self.conf().voters.contains(&self.config.id)
+    }
+
+    /// Returns whether this member may start an election. A voter may, and so may a member that its
+    /// own log removes or makes a learner, until it knows that this change is committed
+    /// (dissertation, 4.2.2). Example: the leader of two voters removes itself, and its entry does
+    /// not arrive. The other voter cannot win against the longer log, so this member has to lead
+    /// once more.
+    pub(super) fn may_campaign(&self) -> bool {
+        let (index, _) = self.log.conf();
+        let voted_before = || self.log.conf_at(index - 1).voters.contains(&self.config.id);
+        self.is_voter() || (index > self.commit && voted_before())
     }
 
     /// Returns whether this member decides alone. With one voter, a leader that removes itself does
@@ -360,7 +371,8 @@ impl Raft {
         self.send(to, Body::MsgAnswer { ctx, data });
     }
 
-    /// What stands for the entries up to `index`, which must be applied and not yet compacted away.
+    /// Returns the snapshot of the entries up to `index`, without its bytes. The entry must be
+    /// applied and not yet compacted away.
     pub(crate) fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
         let term = self.log.term(index).filter(|_| index <= self.handed)?;
         Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
@@ -415,8 +427,9 @@ impl Raft {
         best.map_or(NONE, |(id, _)| *id)
     }
 
-    /// `Core::status` would say the same again. It is asked far more often than anything changes.
-    pub(super) fn still(&self, said: &Status) -> bool {
+    /// Returns whether `Core::status` would return `said`. It is asked after every input, and makes
+    /// no copy.
+    pub(super) fn is_status(&self, said: &Status) -> bool {
         let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
         let Status { voters, only_voter, transferee, heir, progress, .. } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
@@ -426,7 +439,7 @@ impl Raft {
             && progress.iter().copied().eq(self.followers())
     }
 
-    /// Who takes part, as far as this member's log says.
+    /// Returns the newest configuration of this member's log.
     pub(crate) fn conf_state(&self) -> &ConfState {
         self.conf()
     }

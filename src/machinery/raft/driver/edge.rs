@@ -1,4 +1,4 @@
-//! What a member's thread does outside of the core: messages, snapshots and the log's queue.
+//! The edge of a member's thread: messages, snapshots and the log's queue.
 
 use super::super::disk::{DirLock, Disk};
 use super::super::member::{Capture, Edge, Write, wants_data};

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::Sender;
 use tokio::sync::oneshot;
 
-/// What peers said and the member has not heard yet.
+/// Counts the messages of peers that wait for the member.
 #[derive(Default)]
 pub(super) struct PeersWaiting {
     messages: AtomicUsize,
@@ -21,7 +21,7 @@ pub(super) struct PeersWaiting {
 }
 
 impl PeersWaiting {
-    /// `false` if there is no room for this message.
+    /// Counts a message in; returns `false` if there is no room for it.
     pub(super) fn enter(&self, message: &Message) -> bool {
         if let Body::MsgSnap(_) = message.body {
             let entered = self.snapshots.fetch_add(1, Ordering::Relaxed) == 0;
@@ -59,7 +59,7 @@ pub struct Handle {
 }
 
 impl Handle {
-    fn meet(&self, conf: &ConfState) {
+    fn add_known(&self, conf: &ConfState) {
         let mut known = self.known.lock();
         known.extend(conf.voters.iter().chain(&conf.learners));
     }
@@ -74,11 +74,11 @@ impl Handle {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
         match &message.body {
-            Body::MsgSnap(snapshot) => self.meet(&snapshot.conf),
+            Body::MsgSnap(snapshot) => self.add_known(&snapshot.conf),
             Body::MsgApp { entries, .. } => {
                 for entry in entries {
                     if let Payload::ConfChange(conf) = &entry.payload {
-                        self.meet(conf);
+                        self.add_known(conf);
                     }
                 }
             }
@@ -109,7 +109,7 @@ impl Handle {
     /// Those of [`codec::decode_message`]; `Impossible` if the message is for another member, or if
     /// its sender is no member that is known here. The message is dropped.
     pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
-        self.take(codec::decode_message(bytes)?)
+        self.enqueue(codec::decode_message(bytes)?)
     }
 
     /// As [`Handle::deliver`], from a peer whose certificate says that it is the member `sender`: a
@@ -123,11 +123,11 @@ impl Handle {
         if message.from != sender {
             return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
         }
-        self.meet(&ConfState::of([sender]));
-        self.take(message)
+        self.add_known(&ConfState::of([sender]));
+        self.enqueue(message)
     }
 
-    pub(super) fn take(&self, message: Message) -> Result<(), codec::DecodeError> {
+    fn enqueue(&self, message: Message) -> Result<(), codec::DecodeError> {
         self.admit(&message)?;
         if self.peers_waiting.enter(&message) {
             let _ = self.inbox.send(Input::Message(message)); // a member that is gone counts nothing any more
@@ -149,7 +149,7 @@ impl Handle {
     pub async fn propose_conf(&self, change: ConfChange) -> Result<Index, ConfError> {
         let (answer, pending) = oneshot::channel();
         if let ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) = change {
-            self.meet(&ConfState::of([id]));
+            self.add_known(&ConfState::of([id]));
         }
         let _ = self.inbox.send(Input::Conf { change, answer });
         pending.await.unwrap_or(Err(ConfError::NotLeader))

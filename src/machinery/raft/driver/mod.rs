@@ -1,7 +1,7 @@
 //! A member in the real world: one thread for the core, one for the log, and a link to the others.
 //!
-//! What the threads decide is in [`Run::turn`] and [`Writer::turn`]. Neither waits nor looks at a
-//! clock, so `sim` takes turns with them in the order that a seed gives.
+//! The decisions of the threads are in [`Run::turn`] and [`Writer::turn`]. Neither of them waits or
+//! decides by a clock, so `sim` takes turns with them in the order that a seed gives.
 
 mod edge;
 mod handle;
@@ -57,9 +57,9 @@ const GROUP_BYTES: usize = 4 << 20;
 const PEER_QUEUE: usize = 4096;
 const PEER_BYTES: usize = 64 << 20;
 
-/// How messages leave a member. May lose, delay, duplicate and reorder them, and must not block.
-/// Only a `MsgProp` must not arrive twice: it would be appended twice. (A stream that is cut loses
-/// messages, but repeats none.)
+/// Carries messages to other members. It may lose, delay, duplicate and reorder them, and must not
+/// block. Only a `MsgProp` must not arrive twice: it would be appended twice. (A stream that is cut
+/// loses messages, but repeats none.)
 pub trait Link: Send + Sync {
     /// Hands over one encoded message. What cannot be sent now is dropped: Raft repeats it.
     fn send(&self, to: MemberId, message: Bytes);
@@ -72,7 +72,7 @@ impl Link for NoLink {
     fn send(&self, _: MemberId, _: Bytes) {}
 }
 
-/// Why a member did not start.
+/// The error of a member that did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The log cannot be read or written, or is damaged.
@@ -98,15 +98,15 @@ pub enum StartError {
     Thread(#[source] std::io::Error),
 }
 
-/// What a member needs.
+/// Settings of a member, and its ways to the disk and to its peers.
 pub struct Options {
     /// This member's number, not 0.
     pub id: MemberId,
     /// `wal/` and `snap/` are made in here.
     pub dir: PathBuf,
-    /// Who takes part, if this is a new member; at least one voter.
+    /// The first configuration, for a new member; at least one voter.
     pub initial: ConfState,
-    /// Where election timeouts are drawn from.
+    /// The seed of the election timeouts.
     pub seed: u64,
     /// The way to the other members.
     pub link: Arc<dyn Link>,
@@ -151,8 +151,8 @@ enum Input {
     Kill,
 }
 
-/// What the log's thread is given. A follower is sent no more than 256 messages of 1 MiB that it
-/// has not made durable, and takes no second snapshot before the first is durable; a leader refuses
+/// A job of the log's thread. A follower is sent no more than 256 messages of 1 MiB that it has not
+/// made durable, and takes no second snapshot before the first is durable; a leader refuses
 /// proposals while 64 MiB of entries are not durable and committed. So the bytes that wait here are
 /// bounded, also while the disk is full.
 enum Job {
@@ -160,7 +160,7 @@ enum Job {
     Release(Index),
 }
 
-/// What became of a member's log.
+/// A change of the state of a member's log.
 pub enum LogNews {
     /// It cannot be written just now, e.g. because there is no room, no descriptor is left, or no
     /// segment can be made. Nothing is lost: what was proposed waits, and is tried again until it
@@ -188,7 +188,7 @@ impl<F: FnMut()> Drop for OnPanic<F> {
 
 /// The member's clock.
 type Now = Box<dyn Fn() -> Duration + Send>;
-/// What a thread does.
+/// The function that a thread runs.
 type Work = Box<dyn FnOnce() + Send>;
 /// Starts a thread of this name. A simulation returns `None` and does the work when it is its turn.
 type Spawn = Box<dyn Fn(&str, Work) -> std::io::Result<Option<JoinHandle<()>>> + Send>;
@@ -208,7 +208,7 @@ struct Opened<M> {
     handle: Handle,
     lock: Arc<DirLock>,
     killed: Arc<AtomicBool>,
-    /// Where a torn tail was cut off, if there was one.
+    /// File and byte at which a torn tail was cut off, if there was one.
     torn: Option<(PathBuf, u64)>,
 }
 

@@ -10,12 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Instant;
 
-/// What the log's thread knows.
+/// The state of the log's thread.
 pub(super) struct Writer {
     pub(super) wal: Wal,
     /// Jobs that were taken from the queue and not begun, in order.
     pub(super) held: VecDeque<Job>,
-    /// A group that could not be written, and of which nothing is lost; and what was told of it. It
+    /// A group that could not be written, and of which nothing is lost; and the reported error. It
     /// is written before anything else is. Only releases do not wait for it.
     pub(super) stuck: Option<(Vec<Write>, String)>,
 }

@@ -45,7 +45,7 @@ struct Promises {
 /// Makes a snapshot's bytes from a frozen copy of the state, on some other thread.
 pub type Capture = Box<dyn FnOnce() -> Vec<u8> + Send>;
 
-/// What the members agree about. Called from one thread.
+/// The state machine that the members replicate. Called from one thread.
 pub trait StateMachine: Send {
     /// Committed entries, in order, each once. `now` is this member's own clock.
     fn apply(&mut self, entries: &[Entry], now: Duration);
@@ -76,8 +76,8 @@ pub trait StateMachine: Send {
     fn overloaded(&mut self, id: u64) {
         self.refused(id);
     }
-    /// What is applied now is at least as new as every write acknowledged before the read came; or
-    /// `ok` is false.
+    /// Ends the read `ctx`. With `ok` the applied state is at least as new as every write that was
+    /// acknowledged before the read came; else the read failed.
     fn read(&mut self, ctx: u64, ok: bool);
     /// Answers what a member asks of the leader and the log does not say. `None`: this leader does
     /// not know yet.
@@ -89,7 +89,7 @@ pub trait StateMachine: Send {
     fn answered(&mut self, _ctx: u64, _answer: Option<Bytes>) {}
     /// Term, role, leader or indexes changed; `applied` is the last entry applied.
     fn status(&mut self, status: &Status, applied: Index, now: Duration);
-    /// What happened in the core, in order.
+    /// Steps of the core, in order.
     fn events(&mut self, events: &[Event]);
     /// A batch became durable.
     fn persisted(&mut self, write: &Persisted);
@@ -98,7 +98,7 @@ pub trait StateMachine: Send {
     fn due(&mut self, now: Duration) -> Vec<Bytes>;
 }
 
-/// How one write to the log went.
+/// The report of one write to the log.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Persisted {
     /// All batches up to this one are durable.
@@ -109,7 +109,7 @@ pub struct Persisted {
     pub last: Option<(Index, Term)>,
     /// Bytes that were written.
     pub bytes: usize,
-    /// How long write and sync took.
+    /// The duration of write and sync.
     pub took: Duration,
 }
 
@@ -117,9 +117,9 @@ pub struct Persisted {
 pub struct Write {
     /// The number that [`Member::persisted`] reports.
     pub batch: u64,
-    /// What is written to the log.
+    /// The bytes for the log.
     pub records: Records,
-    /// How many entries are among the records.
+    /// The number of entries among the records.
     pub entries: usize,
     /// Index and term of the last entry.
     pub last: Option<(Index, Term)>,
@@ -127,15 +127,16 @@ pub struct Write {
     pub snapshot: Option<SnapshotRef>,
 }
 
-/// What a member does to the world. Nothing answers at once: answers come back as calls.
+/// The actions of a member outside of its core: writing, sending, saving snapshots. Results come
+/// back later, as calls of the member.
 pub trait Edge {
-    /// Queue for the disk, in order; [`Member::persisted`] reports.
+    /// Queues a batch for the disk, in order; [`Member::persisted`] reports.
     fn write(&mut self, write: Write);
     /// Hands a message to the network. It may be lost.
     fn send(&mut self, message: Message);
-    /// Make and save a snapshot; [`Member::snapshot_saved`] reports.
+    /// Makes and saves a snapshot; `Member::snapshot_saved` reports.
     fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture);
-    /// A snapshot is durable: the log up to it may go.
+    /// Releases the log up to this entry: a snapshot with it is durable.
     fn release(&mut self, upto: Index);
 }
 
@@ -186,7 +187,8 @@ pub struct Member<M> {
     gathered: Vec<u64>,
     /// The question to the leader that is under way.
     round: Option<Round>,
-    told: Option<(Status, Index)>,
+    /// The status that the machine was given last, with the last entry applied then.
+    reported: Option<(Status, Index)>,
 }
 
 impl<M: StateMachine> Member<M> {
@@ -226,7 +228,7 @@ impl<M: StateMachine> Member<M> {
             reads: Vec::new(),
             gathered: Vec::new(),
             round: None,
-            told: None,
+            reported: None,
         })
     }
 
@@ -309,7 +311,7 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
-    /// `id` is the machine's name for it.
+    /// Proposes an entry. `id` is the machine's name for it.
     pub fn propose(&mut self, id: u64, data: Bytes) {
         match self.core.propose(data) {
             Ok(_) => {}
@@ -377,7 +379,7 @@ impl<M: StateMachine> Member<M> {
         self.fail_round();
         let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
-        self.tell(now);
+        self.report_status(now);
     }
 
     /// Does everything that follows from what came in. `true` if there was anything.
@@ -435,7 +437,7 @@ impl<M: StateMachine> Member<M> {
             }
         }
         self.answer_reads();
-        self.tell(now);
+        self.report_status(now);
         self.maybe_snapshot(edge);
         any
     }

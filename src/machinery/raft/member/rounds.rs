@@ -64,18 +64,18 @@ impl<M: StateMachine> Member<M> {
         }
     }
 
-    pub(super) fn tell(&mut self, now: Duration) {
+    pub(super) fn report_status(&mut self, now: Duration) {
         let (core, applied) = (&self.core, self.applied);
-        if self.told.as_ref().is_some_and(|(status, at)| *at == applied && core.still(status)) {
+        if self.reported.as_ref().is_some_and(|(status, at)| *at == applied && core.is_status(status)) {
             return;
         }
         let status = self.core.status();
-        let before = self.told.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
+        let before = self.reported.as_ref().map(|(s, _)| (s.term, s.leader, s.role));
         if before.is_some_and(|before| before != (status.term, status.leader, status.role)) {
             // the member that was asked may not answer any more
             self.fail_round();
         }
         self.machine.status(&status, applied, now);
-        self.told = Some((status, applied));
+        self.reported = Some((status, applied));
     }
 }

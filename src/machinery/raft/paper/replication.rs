@@ -234,6 +234,49 @@ fn a_leader_that_is_being_removed_is_not_the_only_voter() {
     assert!(One::new(1).core.status().only_voter);
 }
 
+/// Of two voters the leader removes itself, and its entry does not arrive. Member 2, which still
+/// needs the vote of member 1, cannot win against its longer log (dissertation, 4.2.2).
+#[test]
+fn a_leader_that_removed_itself_leads_again_until_that_is_committed() {
+    let mut group = [One::with(1, 2, &[], 0, NONE), One::with(2, 2, &[], 0, NONE)];
+    group[0].time_out();
+    settle(&mut group);
+    assert_eq!(group[0].role(), Role::Leader);
+    group[0].core.propose_conf(ConfChange::RemoveNode(1)).expect("a voter is left");
+    for _ in 0..2 * ELECTION {
+        group[0].tick();
+    }
+    assert_eq!(group[0].role(), Role::Follower, "it hears no majority");
+    group[0].says(); // lost
+    for _ in 0..5 * ELECTION {
+        group.iter_mut().for_each(One::tick);
+        settle(&mut group);
+    }
+    assert_eq!((group[1].role(), group[1].core.conf_state()), (Role::Leader, &ConfState::of([2])));
+    assert_eq!((group[0].role(), group[0].commit()), (Role::Follower, group[0].last()));
+    group[0].events.clear();
+    for _ in 0..3 * ELECTION {
+        group[0].tick();
+    }
+    assert_eq!((group[0].says(), &group[0].events[..]), (vec![], &[][..]), "its removal is committed");
+}
+
+/// Until the change is committed, the configuration before it may be the one that counts.
+#[test]
+fn a_voter_that_is_made_a_learner_campaigns_until_that_is_committed() {
+    for (commit, campaigns) in [(0, true), (1, false)] {
+        let mut one = One::with(2, 3, &[], 0, NONE);
+        let conf = ConfState::of(1..=3).after(ConfChange::AddLearnerNode(2));
+        let entries = vec![Entry { term: 1, index: 1, payload: Payload::ConfChange(conf) }];
+        one.hear(1, 1, Body::MsgApp { index: 0, log_term: 0, entries, commit });
+        for _ in 0..2 * ELECTION {
+            one.tick();
+        }
+        let asks = |m: &Message| matches!(m.body, Body::MsgPreVote { .. });
+        assert_eq!(one.says().iter().any(asks), campaigns, "committed up to {commit}");
+    }
+}
+
 /// A transfer to a learner is no transfer, and a leader that stops would wait for it in vain.
 #[test]
 fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {

@@ -18,7 +18,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How a log behaves.
+/// Settings of a log.
 #[derive(Clone, Copy, Debug)]
 pub struct WalOptions {
     /// Bytes a segment; a batch that is larger makes its segment larger.
@@ -35,10 +35,10 @@ impl Default for WalOptions {
 
 type Preparing = std::thread::JoinHandle<Result<Box<dyn DiskFile>, Unmade>>;
 
-/// Why there is no new segment.
+/// The error of a segment that could not be made.
 struct Unmade {
     cause: io::Error,
-    /// It was its sync that failed.
+    /// The sync of the segment failed.
     sync: bool,
 }
 
@@ -62,12 +62,12 @@ struct Closed {
     number: u64,
     /// The highest index in it.
     highest: Index,
-    /// It was closed after its first write.
+    /// At least one batch was written to it.
     has_batch: bool,
 }
 
 /// The open log. Owned by one writer.
-pub struct Wal {
+pub(crate) struct Wal {
     disk: Arc<dyn Disk>,
     dir: PathBuf,
     snap_dir: PathBuf,
@@ -95,13 +95,12 @@ pub struct Wal {
     saved: Option<(Index, Term)>,
 }
 
-/// What opening the log found.
-pub struct Recovered {
-    /// What the core begins with.
+/// The result of opening a log.
+pub(crate) struct Recovered {
+    /// The state with which the core begins.
     pub stored: Stored,
-    /// There was nothing: a new member.
-    pub fresh: bool,
-    /// Where a torn tail was cut off, if there was one: a crash in the middle of a write.
+    /// File and byte at which a torn tail was cut off, if there was one: a crash interrupted a
+    /// write.
     pub torn: Option<(PathBuf, u64)>,
 }
 
@@ -115,7 +114,7 @@ impl Wal {
     /// # Errors
     /// `Io` if a file cannot be read, written or synced; [scarcity](WalError::is_scarcity) may
     /// pass, so try again. The texts of `Damaged` and `Newer` say what to do.
-    pub fn open(
+    pub(crate) fn open(
         disk: Arc<dyn Disk>,
         dir: &Path,
         initial: &SnapshotRef,
@@ -180,7 +179,7 @@ impl Wal {
             // with.
             wal.append(&[snapshot_batch(&stored.snapshot)])?;
         }
-        Ok((wal, Recovered { stored, fresh, torn }))
+        Ok((wal, Recovered { stored, torn }))
     }
 
     /// Writes batches and makes them durable, all at once.
@@ -188,7 +187,7 @@ impl Wal {
     /// # Errors
     /// `Io`, also for a batch of 4 GiB. The same batches may be tried again if
     /// [`may_retry`](Wal::may_retry) says so; else nothing may be written any more.
-    pub fn append<'a>(
+    pub(crate) fn append<'a>(
         &mut self,
         batches: impl IntoIterator<Item = &'a Records> + Clone,
     ) -> Result<(), WalError> {
@@ -320,7 +319,7 @@ impl Wal {
     ///
     /// # Errors
     /// `Io`: it may be tried again while the log is [sound](Wal::sound).
-    pub fn release(&mut self, upto: Index) -> Result<(), WalError> {
+    pub(crate) fn release(&mut self, upto: Index) -> Result<(), WalError> {
         while let Some(Closed { number, highest, .. }) = self.closed.first().copied()
             && highest <= upto
             && self.has_batch_after_first()
@@ -338,15 +337,16 @@ impl Wal {
         snapfile::clean_before(&*self.disk, &self.snap_dir, upto)
     }
 
-    /// Whether the log has a batch without its first closed segment. The first write into the open
-    /// segment may still wait for room: until it is done, an earlier one has the last batch, with
-    /// the term and the vote.
+    /// Returns whether the log has a batch outside of its first closed segment. The first write
+    /// into the open segment may still wait for room: until it is done, an earlier one has the last
+    /// batch, with the term and the vote.
     fn has_batch_after_first(&self) -> bool {
         self.offset > HEADER as u64 || self.closed.iter().skip(1).any(|segment| segment.has_batch)
     }
 
     /// Segments on disk, the open one included.
-    pub fn segments(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn segments(&self) -> usize {
         self.closed.len() + 1
     }
 }
@@ -366,12 +366,12 @@ fn snapshot_batch(snapshot: &SnapshotRef) -> Records {
     batch
 }
 
-/// What the segments of a log say.
+/// The content of all segments of a log.
 struct ReadLog {
     replay: Replay,
     /// All but the newest.
     closed: Vec<Closed>,
-    /// Where the next batch goes in the newest segment, and how many bytes the segment has.
+    /// The offset of the next batch in the newest segment, and the bytes of that segment.
     offset: u64,
     length: u64,
     /// The batches of the newest segment, with its header.

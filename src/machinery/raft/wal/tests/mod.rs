@@ -46,12 +46,12 @@ fn segment(number: u64) -> PathBuf {
 fn what_was_appended_is_found_again() {
     let disk = SimDisk::default();
     let (mut wal, first) = open(&disk).unwrap();
-    assert!(first.fresh);
+    assert_eq!((first.stored.hard, first.stored.end()), (HardState::default(), (0, 0)));
     wal.append(&[records(1, 1..=3, 10), records(2, 4..=4, 10)]).unwrap();
     let truncate = Ready { truncate_from: Some(3), append: vec![entry(3, 3, 5)], ..Ready::default() };
     wal.append(&[Records::of(&truncate)]).unwrap();
     let (_, found) = open(&disk).unwrap();
-    assert!(!found.fresh && found.torn.is_none());
+    assert_eq!(found.torn, None);
     assert_eq!(found.stored.entries, [entry(1, 1, 10), entry(1, 2, 10), entry(3, 3, 5)]);
     assert_eq!(found.stored.hard, HardState { term: 2, vote: 1, commit: 0 });
     assert_eq!(found.stored.snapshot.conf, ConfState::of([1]));
