@@ -284,22 +284,30 @@ pub(crate) struct ReadyNode {
 /// The label of nodes that load balancers leave out, whatever its value.
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// Returns the nodes that are ready. If all of them are excluded from load balancers, none is: a
-/// cluster may have no other node than one of the control plane, which has the label.
+/// Returns the nodes that are ready. If every node of the cluster is excluded from load balancers,
+/// none is: there may be no other node than one of the control plane, which has the label. A node
+/// that is not ready counts here, too, or its end would lead a load balancer to nodes that it is to
+/// leave out:
+///
+/// ```text
+/// n1: excluded   n2: ready       a load balancer leads to n2
+/// n1: excluded   n2: not ready   to none
+/// n1: excluded                   to n1
+/// ```
 fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
-    let mut ready: Vec<ReadyNode> = nodes.iter().filter_map(|node| ready_node(node)).collect();
-    if ready.iter().all(|node| !node.is_balanced) {
-        ready.iter_mut().for_each(|node| node.is_balanced = true);
-    }
-    ready
+    let is_chosen = nodes.iter().any(|node| !is_excluded(node));
+    nodes.iter().filter_map(|node| ready_node(node, !is_chosen || !is_excluded(node))).collect()
 }
 
-fn ready_node(node: &Node) -> Option<ReadyNode> {
+fn is_excluded(node: &Node) -> bool {
+    node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED))
+}
+
+fn ready_node(node: &Node, is_balanced: bool) -> Option<ReadyNode> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
     let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?;
     let ip = cidr::ipv4(&ip.address)?;
-    let is_balanced = node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(EXCLUDED));
     ready.then(|| ReadyNode { name: node.metadata.name.clone().unwrap_or_default(), ip, is_balanced })
 }
 
