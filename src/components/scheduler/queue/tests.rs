@@ -354,7 +354,8 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await;
     // A user binds the claim by hand, to a volume of another node.
-    let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["elsewhere"]}]});
+    let rule = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]});
+    let term = json!({"matchExpressions": [rule]});
     let mut far = free_volume();
     far.spec.as_mut().unwrap().node_affinity = of(json!({"required": {"nodeSelectorTerms": [term]}}));
     scheduler.volumes.tell_of(far);
