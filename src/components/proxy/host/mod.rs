@@ -189,8 +189,12 @@ fn not_opened(
 ) -> Vec<Refused> {
     let told = failed.into_iter().filter_map(|((port, protocol), error)| {
         let service = owner_of(wanted, port, protocol)?.clone();
+        let reason = match error {
+            cni::Error::PortTaken { .. } => "HostPortTaken",
+            _ => "HostPortNotOpened", // only root may open it, for example
+        };
         let message = format!("localhost:{port} does not lead to this Service: {error}");
-        Some(Refused { service, reason: "HostPortTaken", message })
+        Some(Refused { service, reason, message })
     });
     told.collect()
 }
@@ -306,8 +310,8 @@ fn is_excluded(node: &Node) -> bool {
 fn ready_node(node: &Node, is_balanced: bool) -> Option<ReadyNode> {
     let status = node.status.as_ref()?;
     let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?;
-    let ip = cidr::ipv4(&ip.address)?;
+    let mut own = status.addresses.iter().flatten().filter(|a| a.type_ == "InternalIP");
+    let ip = own.find_map(|a| cidr::ipv4(&a.address))?;
     ready.then(|| ReadyNode { name: node.metadata.name.clone().unwrap_or_default(), ip, is_balanced })
 }
 

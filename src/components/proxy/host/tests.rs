@@ -259,6 +259,21 @@ fn a_port_that_the_machine_refused_is_not_recorded_as_open() {
     assert_eq!(open_ports(&ports, &failed), [30081]);
 }
 
+#[test]
+fn a_port_that_only_root_may_open_is_not_said_to_be_taken() {
+    let ports = serde_json::json!([{"port": 1, "nodePort": 30080}]);
+    let web = service("web", serde_json::json!({"type": "NodePort", "ports": ports}));
+    let (wanted, _) = wanted_ports(&[web], &BTreeMap::new(), &[]);
+    let denied = std::io::ErrorKind::PermissionDenied;
+    for (error, reason) in [
+        (cni::Error::PortTaken { port: 30080, cause: denied.into() }, "HostPortTaken"),
+        (cni::Error::Kernel { what: "only root".into(), cause: denied.into() }, "HostPortNotOpened"),
+    ] {
+        let refused = not_opened(&wanted, vec![((30080, Protocol::Tcp), error)]);
+        assert_eq!(refused[0].reason, reason, "{refused:?}");
+    }
+}
+
 /// The older Service is deleted, and the port goes to the younger one in the same moment.
 #[tokio::test]
 async fn a_port_that_stays_taken_is_told_to_each_service_that_gets_it() {
