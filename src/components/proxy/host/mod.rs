@@ -299,8 +299,8 @@ const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers"
 /// n1: excluded                   to n1
 /// ```
 fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
-    let is_chosen = nodes.iter().any(|node| !is_excluded(node));
-    nodes.iter().filter_map(|node| ready_node(node, !is_chosen || !is_excluded(node))).collect()
+    let all_excluded = nodes.iter().all(|node| is_excluded(node));
+    nodes.iter().filter_map(|node| ready_node(node, all_excluded || !is_excluded(node))).collect()
 }
 
 fn is_excluded(node: &Node) -> bool {
