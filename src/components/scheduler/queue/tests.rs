@@ -477,7 +477,8 @@ async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());
     let mut near = pod("1");
-    near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": {}}));
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
+    near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": required}));
     near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
     let told = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
     scheduler.pods.tell_of(near.clone());
