@@ -140,7 +140,7 @@ fn hand_out(
     ports
 }
 
-/// A port that another Service has, or another port of the same one.
+/// Returns the refusal of a port that another Service has, or another port of the same one.
 fn taken(number: u16, service: &Arc<Service>, owner: &Arc<Service>) -> Refused {
     let owner = Key::of(&**owner);
     let message = if owner == Key::of(&**service) {
@@ -168,7 +168,7 @@ fn leads_somewhere(spec: &ServiceSpec) -> bool {
     ports.filter(|port| rules::protocol(port).is_some()).any(|port| port.node_port.is_some_and(|p| p > 0))
 }
 
-/// A load balancer that has no node port, which localhost would lead to.
+/// Returns the refusal of a load balancer that has no node port, to which localhost would lead.
 fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
     let message = format!(
         "localhost:{port} does not lead to this Service: localhost leads to node ports, and allocateLoadBalancerNodePorts: false leaves it without"
@@ -199,10 +199,13 @@ fn not_opened(
     told.collect()
 }
 
-/// Returns the ports that lead to a ready node, without those that the machine refused.
+/// Returns the ports that lead to a ready node, without those that the machine refused, in their
+/// order.
 fn open_ports(ports: &[HostPort], failed: &BTreeSet<(u16, Protocol)>) -> Vec<u16> {
     let open = ports.iter().filter(|port| port.ready && !failed.contains(&(port.port, port.protocol)));
-    open.map(|port| port.port).collect()
+    let mut open: Vec<u16> = open.map(|port| port.port).collect();
+    open.sort_unstable(); // a change of the Services' order is no news
+    open
 }
 
 /// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP

@@ -255,6 +255,8 @@ fn a_port_that_the_machine_refused_is_not_recorded_as_open() {
         port(30082, Protocol::Tcp, false),
     ];
     assert_eq!(open_ports(&ports, &BTreeSet::new()), [30080, 30081, 30081]);
+    let reversed: Vec<HostPort> = ports.iter().rev().cloned().collect();
+    assert_eq!(open_ports(&reversed, &BTreeSet::new()), [30080, 30081, 30081]);
     let failed = [(30080, Protocol::Tcp), (30081, Protocol::Udp)].into();
     assert_eq!(open_ports(&ports, &failed), [30081]);
 }
