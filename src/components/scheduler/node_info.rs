@@ -79,7 +79,7 @@ impl NodeInfo {
     }
 }
 
-/// What a pod takes of its node.
+/// The part of a node that one pod takes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Share {
     requested: Amount,

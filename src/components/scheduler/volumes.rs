@@ -45,7 +45,7 @@ impl Open {
     }
 }
 
-/// How an open claim gets its volume.
+/// The way in which an open claim gets its volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Choice {
     /// This volume, which exists, is reserved for it.
@@ -67,7 +67,7 @@ pub(crate) struct Volumes {
     pub is_taken: bool,
 }
 
-/// Why a node cannot take the pod with its volumes: upstream's plug-in and words.
+/// A reason why a node cannot take the pod with its volumes, in upstream's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub filter: &'static str,
@@ -75,8 +75,8 @@ pub(crate) struct Refusal {
     pub is_final: bool,
 }
 
-/// Why a pod's volumes keep it from every node, which is known before a node is looked at. It is
-/// what a plug-in's PreFilter says upstream.
+/// A reason why a pod's volumes keep it from every node, which is known before a node is looked at.
+/// Upstream a plug-in's PreFilter gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unready {
     /// The plug-in.
@@ -137,7 +137,7 @@ impl Volumes {
 /// successor of that name, which is decided before the binding of the first one ends.
 type Owner = Option<String>;
 
-/// What bindings on their way will take.
+/// The volumes and claims that bindings on their way will take.
 #[derive(Default)]
 pub(crate) struct OnTheirWay {
     /// Volumes that they reserve, and cannot be given to another claim.

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tap::{Cause, Event, Record};
 use task::guard;
 
-/// Why a binding failed.
+/// The reason why a binding failed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Returns whether the pod has pod affinity or topology spread constraints, which are left out. An

@@ -57,7 +57,7 @@ struct Scheduler {
     queue: WorkQueue<Key>,
     recorder: Recorder,
     crew: Crew,
-    /// What is on each node, with the pods that were decided and are not seen in the watch yet.
+    /// The nodes with their pods, also those that were decided and are not seen in the watch yet.
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
     reserved: Mutex<OnTheirWay>,
@@ -68,11 +68,11 @@ struct Scheduler {
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
     /// decision or binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
-    /// What the conditions of pods without a node were last written to say: the watch may be behind
-    /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
+    /// The texts that were last written to the conditions of pods without a node: the watch may be
+    /// behind that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
     /// refusal does not remove it.
     told: Mutex<BTreeMap<Key, Told>>,
-    /// What the last Events `FailedScheduling` of pods say, and when they were handed to the
+    /// The texts of the last Events `FailedScheduling` of pods, and when they were handed to the
     /// recorder. Forgotten as `told` is.
     events: Mutex<BTreeMap<Key, (Told, clock::Instant)>>,
     /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
