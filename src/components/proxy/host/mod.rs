@@ -294,28 +294,41 @@ const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers"
 /// Returns the nodes that are ready. If every node of the cluster is excluded from load balancers,
 /// none is: there may be no other node than one of the control plane, which has the label. A node
 /// that is not ready counts here, too, or its end would lead a load balancer to nodes that it is to
-/// leave out:
+/// leave out. A Node without an address does not count: a client made it, and there is no kubelet
+/// that has registered.
 ///
 /// ```text
-/// n1: excluded   n2: ready       a load balancer leads to n2
-/// n1: excluded   n2: not ready   to none
-/// n1: excluded                   to n1
+/// n1: excluded   n2: ready        a load balancer leads to n2
+/// n1: excluded   n2: not ready    to none
+/// n1: excluded   n2: no address   to n1
+/// n1: excluded                    to n1
 /// ```
 fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
-    let all_excluded = nodes.iter().all(|node| is_excluded(node));
-    nodes.iter().filter_map(|node| ready_node(node, all_excluded || !is_excluded(node))).collect()
+    let addressed: Vec<(&Node, Ipv4Addr)> =
+        nodes.iter().filter_map(|node| Some((&**node, internal_ip(node)?))).collect();
+    let all_excluded = addressed.iter().all(|(node, _)| is_excluded(node));
+    let ready = addressed.into_iter().filter(|(node, _)| is_ready(node));
+    let ready = ready.map(|(node, ip)| ReadyNode {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        ip,
+        is_balanced: all_excluded || !is_excluded(node),
+    });
+    ready.collect()
 }
 
 fn is_excluded(node: &Node) -> bool {
     node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED))
 }
 
-fn ready_node(node: &Node, is_balanced: bool) -> Option<ReadyNode> {
-    let status = node.status.as_ref()?;
-    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    let mut own = status.addresses.iter().flatten().filter(|a| a.type_ == "InternalIP");
-    let ip = own.find_map(|a| cidr::ipv4(&a.address))?;
-    ready.then(|| ReadyNode { name: node.metadata.name.clone().unwrap_or_default(), ip, is_balanced })
+fn is_ready(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Returns the node's first `InternalIP` of IPv4; a node may have one of IPv6 before it.
+fn internal_ip(node: &Node) -> Option<Ipv4Addr> {
+    let mut own = node.status.as_ref()?.addresses.iter().flatten().filter(|a| a.type_ == "InternalIP");
+    own.find_map(|a| cidr::ipv4(&a.address))
 }
 
 #[cfg(test)]

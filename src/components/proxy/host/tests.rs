@@ -108,7 +108,27 @@ fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
     let worker = |ready: &str| node(2, serde_json::json!({}), ready);
     assert_eq!(to(&[plane.clone(), worker("True")]), [(30080, 2), (80, 1)]);
     assert_eq!(to(&[plane.clone(), worker("Unknown")]), [(30080, 1), (80, 0)], "the other one may come back");
-    assert_eq!(to(&[plane]), [(30080, 1), (80, 1)], "there is no other node");
+    assert_eq!(to(std::slice::from_ref(&plane)), [(30080, 1), (80, 1)], "there is no other node");
+    let by_hand = serde_json::json!({"metadata": {"name": "atlantis"}, "status": {
+        "conditions": [{"type": "Ready", "status": "Unknown"}], // the node lifecycle controller's
+    }});
+    let by_hand = Arc::new(serde_json::from_value::<Node>(by_hand).unwrap());
+    assert_eq!(to(&[plane, by_hand]), [(30080, 1), (80, 1)], "no kubelet has registered the other one");
+}
+
+#[test]
+fn a_node_is_reached_by_its_first_address_of_ipv4() {
+    let addresses = serde_json::json!([
+        {"type": "Hostname", "address": "172.30.0.9"},
+        {"type": "InternalIP", "address": "fd00::1"},
+        {"type": "InternalIP", "address": "172.30.0.1"},
+    ]);
+    let status =
+        serde_json::json!({"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]});
+    let node: Node =
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "status": status})).unwrap();
+    let found: Vec<Ipv4Addr> = ready_nodes(&[Arc::new(node)]).iter().map(|node| node.ip).collect();
+    assert_eq!(found, [Ipv4Addr::new(172, 30, 0, 1)]);
 }
 
 #[test]
