@@ -134,7 +134,7 @@ pub(super) fn behind(
 /// pod looks for them.
 ///
 /// # Errors
-/// None of the volume's terms fits the node.
+/// None of the terms of the volume's node affinity fits the labels of the node.
 pub(super) fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
     match is_on(on, node.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())) {
