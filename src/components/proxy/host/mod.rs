@@ -288,7 +288,7 @@ pub(crate) struct ReadyNode {
     is_balanced: bool,
 }
 
-/// The label of nodes that load balancers leave out, whatever its value.
+/// The label of nodes that load balancers leave out, see [`is_excluded`].
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
 /// Returns the nodes that are ready. If every node of the cluster is excluded from load balancers,
@@ -316,8 +316,12 @@ fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
     ready.collect()
 }
 
+/// Returns whether load balancers leave a node out. The value `false` of the label includes the
+/// node, as without the label; any other value excludes it, also the empty one of kubeadm. Upstream:
+/// `nodeIncludedPredicate`, which reads the value with Go's `ParseBool`.
 fn is_excluded(node: &Node) -> bool {
-    node.metadata.labels.as_ref().is_some_and(|labels| labels.contains_key(EXCLUDED))
+    let value = node.metadata.labels.as_ref().and_then(|labels| labels.get(EXCLUDED));
+    value.is_some_and(|value| !matches!(value.as_str(), "0" | "f" | "F" | "false" | "FALSE" | "False"))
 }
 
 fn is_ready(node: &Node) -> bool {

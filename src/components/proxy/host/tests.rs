@@ -109,6 +109,10 @@ fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
     assert_eq!(to(&[plane.clone(), worker("True")]), [(30080, 2), (80, 1)]);
     assert_eq!(to(&[plane.clone(), worker("Unknown")]), [(30080, 1), (80, 0)], "the other one may come back");
     assert_eq!(to(std::slice::from_ref(&plane)), [(30080, 1), (80, 1)], "there is no other node");
+    for (value, balanced) in [("false", 2), ("F", 2), ("no", 1), ("true", 1)] {
+        let plane = node(1, serde_json::json!({EXCLUDED: value}), "True");
+        assert_eq!(to(&[plane, worker("True")]), [(30080, 2), (80, balanced)], "{value}");
+    }
     let by_hand = serde_json::json!({"metadata": {"name": "atlantis"}, "status": {
         "conditions": [{"type": "Ready", "status": "Unknown"}], // the node lifecycle controller's
     }});
