@@ -48,8 +48,8 @@ use tokio::sync::Notify;
 /// time.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// What the proxy of one node needs: the API server, which tells it of Services, and the node's
-/// network.
+/// The parts that the proxy of one node needs: the API server, which tells it of Services, and the
+/// node's network.
 pub struct Config {
     /// The Node object's name: endpoints on this node are the local ones of
     /// `externalTrafficPolicy: Local`.
@@ -101,7 +101,7 @@ impl Changes {
         self.cause.lock().take()
     }
 
-    /// Slices by the service they belong to, as `namespace/name`.
+    /// Returns all slices by the Service that they belong to, as `namespace/name`.
     pub(crate) fn by_service(&self) -> BTreeMap<String, Vec<Arc<EndpointSlice>>> {
         let mut map: BTreeMap<String, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
         for slice in self.slices.list() {

@@ -18,7 +18,7 @@ use api::requests::{Amount, Scalars};
 use k8s_openapi::api::core::v1::{NodeAffinity, Pod, Toleration};
 use std::collections::BTreeSet;
 
-/// Why a node cannot take a pod: upstream's words, since people search for them.
+/// A reason why a node cannot take a pod, in upstream's words, since people search for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub filter: &'static str,
@@ -44,11 +44,11 @@ impl From<volumes::Refusal> for Refusal {
     }
 }
 
-/// What the plug-ins share while one pod is decided. It is computed once for all nodes: a pod may
-/// have thousands of ports. Upstream: `CycleState`.
+/// State that the plug-ins share while one pod is decided. It is computed once for all nodes: a pod
+/// may have thousands of ports. Upstream: `CycleState`.
 pub(crate) struct CycleState<'a> {
     pod: &'a Pod,
-    /// What the pod requests.
+    /// The pod's requests.
     pub amount: Amount,
     /// The same with defaults where it requests nothing; for scores only.
     pub scored: Amount,
@@ -65,7 +65,7 @@ pub(crate) struct CycleState<'a> {
 pub(crate) struct Siblings {
     /// Its uid.
     pub owner: String,
-    /// How much each of its pods counts in a node's raw score.
+    /// The weight of each of its pods in a node's raw score.
     pub weight: f64,
     /// The least and the largest raw score of the nodes that passed the filters.
     pub least: i64,
@@ -102,7 +102,7 @@ impl<'a> CycleState<'a> {
     }
 }
 
-/// How the raw scores of a plug-in become 0 to 100 once all nodes have one. Upstream:
+/// The way from a plug-in's raw scores to 0 to 100, once all nodes have one. Upstream:
 /// `ScoreExtensions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Normalize {

@@ -1,10 +1,10 @@
 //! The scripts in `golden`: nodes and a pod go in, a decision with its reasons comes out.
 //!
-//! `node NAME` makes one; `cpu=`, `memory=` and `pods=` are what it can give, `label="K=V"` and
-//! `taint="K:EFFECT"` may come more than once, and the word `cordoned` is `kubectl cordon`. `pod
-//! NAME` asks for `cpu=`, `memory=` and `port=` (a port of the node), wants nodes with
-//! `select="K=V"`, and tolerates `tolerate=K`; `of=NAME` is its controller. What it is bound to
-//! counts for the next pod.
+//! `node NAME` makes one, with the label `kubernetes.io/hostname` that a kubelet gives its Node;
+//! `cpu=`, `memory=` and `pods=` are what it can give, `label="K=V"` and `taint="K:EFFECT"` may
+//! come more than once, and the word `cordoned` is `kubectl cordon`. `pod NAME` asks for `cpu=`,
+//! `memory=` and `port=` (a port of the node), wants nodes with `select="K=V"`, and tolerates
+//! `tolerate=K`; `of=NAME` is its controller. What it is bound to counts for the next pod.
 
 use super::decide::{Decision, decide};
 use super::node_info::NodeInfo;
@@ -65,7 +65,8 @@ fn node(args: &mut Args<'_>) -> Result<Node, Box<dyn Error>> {
         Ok(word) => return Err(format!("{word:?} is not cordoned").into()),
     };
     let mut allocatable = Map::from_iter([("pods".to_string(), json!("110"))]);
-    let (mut labels, mut taints) = (Map::new(), Vec::new());
+    let mut labels = Map::from_iter([("kubernetes.io/hostname".to_string(), json!(name))]);
+    let mut taints = Vec::new();
     while let Some((key, value)) = args.pair() {
         match key {
             "label" => {

@@ -1,8 +1,7 @@
 //! A node and what the pods on it take: what filters and scores look at.
 
 use api::host_ports::{self, HostPort};
-use api::quantity::Quantity;
-use api::requests::{self, Amount, Amounts, Field, Scalars};
+use api::requests::{self, Amount, Field, Scalars};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,9 +45,7 @@ impl NodeInfo {
     /// Reads a node, with no pods on it.
     pub(crate) fn of(node: &Node) -> NodeInfo {
         let (spec, status) = (node.spec.clone().unwrap_or_default(), node.status.clone().unwrap_or_default());
-        let given = status.allocatable.iter().flatten();
-        let given: Amounts =
-            given.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&q.0)?))).collect();
+        let given = status.allocatable.as_ref().map(requests::parsed).unwrap_or_default();
         NodeInfo {
             name: node.metadata.name.clone().unwrap_or_default(),
             version: node.metadata.resource_version.clone(),
@@ -82,7 +79,7 @@ impl NodeInfo {
     }
 }
 
-/// What a pod takes of its node.
+/// The part of a node that one pod takes.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Share {
     requested: Amount,

@@ -45,7 +45,7 @@ impl Open {
     }
 }
 
-/// How an open claim gets its volume.
+/// The way in which an open claim gets its volume.
 #[derive(Clone, Debug)]
 pub(crate) enum Choice {
     /// This volume, which exists, is reserved for it.
@@ -67,7 +67,7 @@ pub(crate) struct Volumes {
     pub is_taken: bool,
 }
 
-/// Why a node cannot take the pod with its volumes: upstream's plug-in and words.
+/// A reason why a node cannot take the pod with its volumes, in upstream's words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal {
     pub filter: &'static str,
@@ -75,8 +75,8 @@ pub(crate) struct Refusal {
     pub is_final: bool,
 }
 
-/// Why a pod's volumes keep it from every node, which is known before a node is looked at. It is
-/// what a plug-in's PreFilter says upstream.
+/// A reason why a pod's volumes keep it from every node, which is known before a node is looked at.
+/// Upstream a plug-in's PreFilter gives it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Unready {
     /// The plug-in.
@@ -91,7 +91,7 @@ impl Volumes {
     /// claims have the same choice, the smallest claim takes the smallest volume, as upstream:
     /// with volumes of 5Gi and 10Gi, the claim of 1Gi takes that of 5Gi.
     pub(crate) fn choose(&self, node: &NodeInfo) -> Option<Vec<(Open, Choice)>> {
-        let is_near = |v: &PersistentVolume| is_reachable(v, &node.name, &node.labels);
+        let is_near = |v: &PersistentVolume| is_reachable(v, &node.labels);
         let mut open: Vec<&Open> = self.open.iter().collect();
         open.sort_by_cached_key(|o| (o.fitting.iter().filter(|v| is_near(v)).count(), requested(&o.claim)));
         let mut taken = BTreeSet::new();
@@ -137,7 +137,7 @@ impl Volumes {
 /// successor of that name, which is decided before the binding of the first one ends.
 type Owner = Option<String>;
 
-/// What bindings on their way will take.
+/// The volumes and claims that bindings on their way will take.
 #[derive(Default)]
 pub(crate) struct OnTheirWay {
     /// Volumes that they reserve, and cannot be given to another claim.
@@ -178,8 +178,19 @@ mod tests {
         serde_json::from_value(object).unwrap()
     }
 
+    const HOSTNAME: &str = "kubernetes.io/hostname";
+
+    /// A node with the label that ties volumes to it.
+    fn node(name: &str) -> NodeInfo {
+        NodeInfo {
+            name: name.into(),
+            labels: [(HOSTNAME.to_string(), name.to_string())].into(),
+            ..NodeInfo::default()
+        }
+    }
+
     fn volume(name: &str, size: &str, node: &str) -> Arc<PersistentVolume> {
-        let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": [node]}]});
+        let term = json!({"matchExpressions": [{"key": HOSTNAME, "operator": "In", "values": [node]}]});
         Arc::new(of(
             json!({"metadata": {"name": name}, "spec": {"storageClassName": "late", "capacity": {"storage": size},
             "accessModes": ["ReadWriteOnce"], "nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}}),
@@ -202,7 +213,7 @@ mod tests {
 
     /// `c1=small c2=+`: which volume each claim takes, `+` for one that is made.
     fn choice(volumes: &Volumes, node: &str) -> Option<String> {
-        let node = NodeInfo { name: node.into(), ..NodeInfo::default() };
+        let node = self::node(node);
         assert_eq!(volumes.refusals(&node).is_empty(), volumes.choose(&node).is_some());
         let mut all: Vec<String> = volumes
             .choose(&node)?
@@ -254,7 +265,7 @@ mod tests {
     fn a_bound_volume_ties_the_pod_to_its_node() {
         let volumes = Volumes { bound: vec![volume("v", "1Gi", "a")], ..Volumes::default() };
         let on = |volumes: &Volumes, name: &str| {
-            let refused = volumes.refusals(&NodeInfo { name: name.into(), ..NodeInfo::default() });
+            let refused = volumes.refusals(&node(name));
             refused.into_iter().map(|found| found.reason).collect::<Vec<_>>()
         };
         let reason = |name: &str| on(&volumes, name).first().copied();
@@ -320,7 +331,8 @@ mod tests {
             let mut volume = PersistentVolume::clone(&volume("v", "1Gi", "n"));
             volume.metadata.labels = Some(labels(tied));
             let volumes = Volumes { bound: vec![Arc::new(volume)], ..Volumes::default() };
-            let node = NodeInfo { name: "n".into(), labels: labels(own), ..NodeInfo::default() };
+            let mut node = node("n");
+            node.labels.extend(labels(own));
             volumes.refusals(&node).first().map(|r| r.filter)
         };
         let other = Some("VolumeZone");

@@ -8,16 +8,20 @@ use std::collections::BTreeMap;
 /// Does a node fit a term? All its requirements have to hold; a term without any fits no node. The
 /// one field a term may name is `metadata.name`.
 pub fn fits(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
-    let by_label = term.match_expressions.as_deref().unwrap_or_default();
     let by_field = term.match_fields.as_deref().unwrap_or_default();
-    if by_label.is_empty() && by_field.is_empty() {
-        return false;
-    }
-    let holds = |r: &NodeSelectorRequirement, value: Option<&str>| {
-        meets(&r.operator, value, r.values.as_deref().unwrap_or_default())
-    };
-    by_label.iter().all(|r| holds(r, labels.get(&r.key).map(String::as_str)))
-        && by_field.iter().all(|r| r.key == "metadata.name" && holds(r, Some(name)))
+    fits_by_labels(term, labels) && by_field.iter().all(|r| r.key == "metadata.name" && holds(r, Some(name)))
+}
+
+/// As [`fits`], but what a term says of fields does not matter: a term whose `matchFields` name
+/// another node fits, too. Only a volume's affinity is read so, see `volumes::is_on`.
+pub(crate) fn fits_by_labels(term: &NodeSelectorTerm, labels: &BTreeMap<String, String>) -> bool {
+    let by_label = term.match_expressions.as_deref().unwrap_or_default();
+    let is_empty = by_label.is_empty() && term.match_fields.as_deref().unwrap_or_default().is_empty();
+    !is_empty && by_label.iter().all(|r| holds(r, labels.get(&r.key).map(String::as_str)))
+}
+
+fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    meets(&requirement.operator, value, requirement.values.as_deref().unwrap_or_default())
 }
 
 /// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)

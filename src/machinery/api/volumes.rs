@@ -7,7 +7,7 @@ use super::quantity::Quantity;
 use super::value::text;
 use super::{meta, nodes};
 use k8s_openapi::api::core::v1::{
-    ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec,
+    NodeSelector, ObjectReference, PersistentVolume, PersistentVolumeClaim, PersistentVolumeClaimSpec,
     PersistentVolumeSpec, Pod,
 };
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity as Amount;
@@ -197,10 +197,23 @@ pub fn preference(volume: &PersistentVolume) -> (bool, i64, Option<String>) {
     (free, size.map_or(i64::MAX, |q| q.units()), volume.metadata.name.clone())
 }
 
-/// Returns whether a volume can be used on a node; one without an affinity can be used on all.
-pub fn is_reachable(volume: &PersistentVolume, node: &str, labels: &BTreeMap<String, String>) -> bool {
+/// Returns whether a volume can be used on a node with these labels; one without an affinity can be
+/// used on all.
+pub fn is_reachable(volume: &PersistentVolume, labels: &BTreeMap<String, String>) -> bool {
     let required = volume.spec.as_ref().and_then(|s| s.node_affinity.as_ref()?.required.as_ref());
-    required.is_none_or(|r| r.node_selector_terms.iter().any(|term| nodes::fits(term, node, labels)))
+    required.is_none_or(|required| is_on(required, labels))
+}
+
+/// Returns whether the node affinity of a volume is met by a node with these labels. The name of
+/// the node does not matter: upstream compares with a node that has labels alone, so that
+/// `matchFields` decides nothing (`CheckNodeAffinity`).
+///
+/// ```text
+/// matchExpressions: kubernetes.io/hostname In [n1]   the node with this label
+/// matchFields: metadata.name In [n1]                 every node
+/// ```
+pub fn is_on(required: &NodeSelector, labels: &BTreeMap<String, String>) -> bool {
+    required.node_selector_terms.iter().any(|term| nodes::fits_by_labels(term, labels))
 }
 
 /// The names of the claims that a pod mounts, those that are made for it included.
@@ -233,6 +246,26 @@ mod tests {
 
     fn base() -> serde_json::Value {
         json!({"accessModes": ["ReadWriteOnce"], "storageClassName": "fast", "capacity": {"storage": "1Gi"}})
+    }
+
+    #[test]
+    fn a_volume_is_where_the_labels_of_a_node_say_and_not_its_name() {
+        let labels = BTreeMap::from([("disk".to_string(), "ssd".to_string())]);
+        let rule = |key: &str, value: &str| json!([{"key": key, "operator": "In", "values": [value]}]);
+        for (term, want) in [
+            (json!({"matchExpressions": rule("disk", "ssd")}), true),
+            (json!({"matchExpressions": rule("disk", "hdd")}), false),
+            (json!({"matchFields": rule("metadata.name", "other")}), true),
+            (
+                json!({"matchExpressions": rule("disk", "hdd"), "matchFields": rule("metadata.name", "other")}),
+                false,
+            ),
+            (json!({}), false),
+        ] {
+            let tied = volume(json!({"nodeAffinity": {"required": {"nodeSelectorTerms": [term]}}}));
+            assert_eq!(is_reachable(&tied, &labels), want, "{term}");
+        }
+        assert!(is_reachable(&volume(json!({})), &labels));
     }
 
     #[test]

@@ -3,8 +3,7 @@
 use super::{Unmade, unread};
 use crate::status::has_containers;
 use crate::view::has_ended;
-use api::nodes;
-use api::volumes::{CLAIM_PROTECTION, is_reserved_for};
+use api::volumes::{CLAIM_PROTECTION, is_on, is_reserved_for};
 use client::{Client, Key, optional};
 use k8s_openapi::api::core::v1::{
     Node, NodeSelector, PersistentVolume, PersistentVolumeClaim, Pod, VolumeDevice, VolumeMount,
@@ -135,11 +134,10 @@ pub(super) fn behind(
 /// pod looks for them.
 ///
 /// # Errors
-/// None of the volume's terms fits the node.
+/// None of the terms of the volume's node affinity fits the labels of the node.
 pub(super) fn check_node(volume: &str, on: &NodeSelector, node: &Node) -> Result<(), String> {
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let labels = node.metadata.labels.clone().unwrap_or_default();
-    match on.node_selector_terms.iter().any(|term| nodes::fits(term, name, &labels)) {
+    match is_on(on, node.metadata.labels.as_ref().unwrap_or(&BTreeMap::new())) {
         true => Ok(()),
         false => Err(format!(
             "persistentvolume {volume:?} is not on node {name:?}: none of its nodeAffinity's terms fits the node"

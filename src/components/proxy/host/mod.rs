@@ -140,7 +140,7 @@ fn hand_out(
     ports
 }
 
-/// A port that another Service has, or another port of the same one.
+/// Returns the refusal of a port that another Service has, or another port of the same one.
 fn taken(number: u16, service: &Arc<Service>, owner: &Arc<Service>) -> Refused {
     let owner = Key::of(&**owner);
     let message = if owner == Key::of(&**service) {
@@ -168,7 +168,7 @@ fn leads_somewhere(spec: &ServiceSpec) -> bool {
     ports.filter(|port| rules::protocol(port).is_some()).any(|port| port.node_port.is_some_and(|p| p > 0))
 }
 
-/// A load balancer that has no node port, which localhost would lead to.
+/// Returns the refusal of a load balancer that has no node port, to which localhost would lead.
 fn without_node_port(service: &Arc<Service>, port: i32) -> Refused {
     let message = format!(
         "localhost:{port} does not lead to this Service: localhost leads to node ports, and allocateLoadBalancerNodePorts: false leaves it without"
@@ -189,16 +189,23 @@ fn not_opened(
 ) -> Vec<Refused> {
     let told = failed.into_iter().filter_map(|((port, protocol), error)| {
         let service = owner_of(wanted, port, protocol)?.clone();
+        let reason = match error {
+            cni::Error::PortTaken { .. } => "HostPortTaken",
+            _ => "HostPortNotOpened", // only root may open it, for example
+        };
         let message = format!("localhost:{port} does not lead to this Service: {error}");
-        Some(Refused { service, reason: "HostPortTaken", message })
+        Some(Refused { service, reason, message })
     });
     told.collect()
 }
 
-/// Returns the ports that lead to a ready node, without those that the machine refused.
+/// Returns the ports that lead to a ready node, without those that the machine refused, in their
+/// order.
 fn open_ports(ports: &[HostPort], failed: &BTreeSet<(u16, Protocol)>) -> Vec<u16> {
     let open = ports.iter().filter(|port| port.ready && !failed.contains(&(port.port, port.protocol)));
-    open.map(|port| port.port).collect()
+    let mut open: Vec<u16> = open.map(|port| port.port).collect();
+    open.sort_unstable(); // a change of the Services' order is no news
+    open
 }
 
 /// Returns the Services that TCP ports lead to: connections are counted for these alone, and a UDP
@@ -281,26 +288,51 @@ pub(crate) struct ReadyNode {
     is_balanced: bool,
 }
 
-/// The label of nodes that load balancers leave out, whatever its value.
+/// The label of nodes that load balancers leave out, see [`is_excluded`].
 const EXCLUDED: &str = "node.kubernetes.io/exclude-from-external-load-balancers";
 
-/// Returns the nodes that are ready. If all of them are excluded from load balancers, none is: a
-/// cluster may have no other node than one of the control plane, which has the label.
+/// Returns the nodes that are ready. If every node of the cluster is excluded from load balancers,
+/// none is: there may be no other node than one of the control plane, which has the label. A node
+/// that is not ready counts here, too, or its end would lead a load balancer to nodes that it is to
+/// leave out. A Node without an address does not count: a client made it, and there is no kubelet
+/// that has registered.
+///
+/// ```text
+/// n1: excluded   n2: ready        a load balancer leads to n2
+/// n1: excluded   n2: not ready    to none
+/// n1: excluded   n2: no address   to n1
+/// n1: excluded                    to n1
+/// ```
 fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
-    let mut ready: Vec<ReadyNode> = nodes.iter().filter_map(|node| ready_node(node)).collect();
-    if ready.iter().all(|node| !node.is_balanced) {
-        ready.iter_mut().for_each(|node| node.is_balanced = true);
-    }
-    ready
+    let addressed: Vec<(&Node, Ipv4Addr)> =
+        nodes.iter().filter_map(|node| Some((&**node, internal_ip(node)?))).collect();
+    let all_excluded = addressed.iter().all(|(node, _)| is_excluded(node));
+    let ready = addressed.into_iter().filter(|(node, _)| is_ready(node));
+    let ready = ready.map(|(node, ip)| ReadyNode {
+        name: node.metadata.name.clone().unwrap_or_default(),
+        ip,
+        is_balanced: all_excluded || !is_excluded(node),
+    });
+    ready.collect()
 }
 
-fn ready_node(node: &Node) -> Option<ReadyNode> {
-    let status = node.status.as_ref()?;
-    let ready = status.conditions.iter().flatten().any(|c| c.type_ == "Ready" && c.status == "True");
-    let ip = status.addresses.iter().flatten().find(|a| a.type_ == "InternalIP")?;
-    let ip = cidr::ipv4(&ip.address)?;
-    let is_balanced = node.metadata.labels.as_ref().is_none_or(|labels| !labels.contains_key(EXCLUDED));
-    ready.then(|| ReadyNode { name: node.metadata.name.clone().unwrap_or_default(), ip, is_balanced })
+/// Returns whether load balancers leave a node out. The value `false` of the label includes the
+/// node, as without the label; any other value excludes it, also the empty one of kubeadm. Upstream:
+/// `nodeIncludedPredicate`, which reads the value with Go's `ParseBool`.
+fn is_excluded(node: &Node) -> bool {
+    let value = node.metadata.labels.as_ref().and_then(|labels| labels.get(EXCLUDED));
+    value.is_some_and(|value| !matches!(value.as_str(), "0" | "f" | "F" | "false" | "FALSE" | "False"))
+}
+
+fn is_ready(node: &Node) -> bool {
+    let mut conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+/// Returns the node's first `InternalIP` of IPv4; a node may have one of IPv6 before it.
+fn internal_ip(node: &Node) -> Option<Ipv4Addr> {
+    let mut own = node.status.as_ref()?.addresses.iter().flatten().filter(|a| a.type_ == "InternalIP");
+    own.find_map(|a| cidr::ipv4(&a.address))
 }
 
 #[cfg(test)]

@@ -88,10 +88,10 @@ fn a_node_whose_last_endpoint_ends_is_left_out_while_another_one_has_a_ready_one
 
 #[test]
 fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
-    let node = |n: u8, labels: serde_json::Value| {
+    let node = |n: u8, labels: serde_json::Value, ready: &str| {
         let status = serde_json::json!({
             "addresses": [{"type": "InternalIP", "address": format!("172.30.0.{n}")}],
-            "conditions": [{"type": "Ready", "status": "True"}],
+            "conditions": [{"type": "Ready", "status": ready}],
         });
         let node =
             serde_json::json!({"metadata": {"name": format!("n{n}"), "labels": labels}, "status": status});
@@ -104,9 +104,35 @@ fn a_balancer_leads_to_nodes_that_are_not_excluded_from_it() {
         let (ports, _) = wanted_ports(std::slice::from_ref(&web), &slices, &ready_nodes(nodes));
         ports.iter().map(|(port, _)| (port.port, port.to.len())).collect()
     };
-    let (plane, worker) = (node(1, serde_json::json!({EXCLUDED: ""})), node(2, serde_json::json!({})));
-    assert_eq!(to(&[plane.clone(), worker]), [(30080, 2), (80, 1)]);
-    assert_eq!(to(&[plane]), [(30080, 1), (80, 1)], "there is no other node");
+    let plane = node(1, serde_json::json!({EXCLUDED: ""}), "True");
+    let worker = |ready: &str| node(2, serde_json::json!({}), ready);
+    assert_eq!(to(&[plane.clone(), worker("True")]), [(30080, 2), (80, 1)]);
+    assert_eq!(to(&[plane.clone(), worker("Unknown")]), [(30080, 1), (80, 0)], "the other one may come back");
+    assert_eq!(to(std::slice::from_ref(&plane)), [(30080, 1), (80, 1)], "there is no other node");
+    for (value, balanced) in [("false", 2), ("F", 2), ("no", 1), ("true", 1)] {
+        let plane = node(1, serde_json::json!({EXCLUDED: value}), "True");
+        assert_eq!(to(&[plane, worker("True")]), [(30080, 2), (80, balanced)], "{value}");
+    }
+    let by_hand = serde_json::json!({"metadata": {"name": "atlantis"}, "status": {
+        "conditions": [{"type": "Ready", "status": "Unknown"}], // the node lifecycle controller's
+    }});
+    let by_hand = Arc::new(serde_json::from_value::<Node>(by_hand).unwrap());
+    assert_eq!(to(&[plane, by_hand]), [(30080, 1), (80, 1)], "no kubelet has registered the other one");
+}
+
+#[test]
+fn a_node_is_reached_by_its_first_address_of_ipv4() {
+    let addresses = serde_json::json!([
+        {"type": "Hostname", "address": "172.30.0.9"},
+        {"type": "InternalIP", "address": "fd00::1"},
+        {"type": "InternalIP", "address": "172.30.0.1"},
+    ]);
+    let status =
+        serde_json::json!({"addresses": addresses, "conditions": [{"type": "Ready", "status": "True"}]});
+    let node: Node =
+        serde_json::from_value(serde_json::json!({"metadata": {"name": "n"}, "status": status})).unwrap();
+    let found: Vec<Ipv4Addr> = ready_nodes(&[Arc::new(node)]).iter().map(|node| node.ip).collect();
+    assert_eq!(found, [Ipv4Addr::new(172, 30, 0, 1)]);
 }
 
 #[test]
@@ -253,8 +279,25 @@ fn a_port_that_the_machine_refused_is_not_recorded_as_open() {
         port(30082, Protocol::Tcp, false),
     ];
     assert_eq!(open_ports(&ports, &BTreeSet::new()), [30080, 30081, 30081]);
+    let reversed: Vec<HostPort> = ports.iter().rev().cloned().collect();
+    assert_eq!(open_ports(&reversed, &BTreeSet::new()), [30080, 30081, 30081]);
     let failed = [(30080, Protocol::Tcp), (30081, Protocol::Udp)].into();
     assert_eq!(open_ports(&ports, &failed), [30081]);
+}
+
+#[test]
+fn a_port_that_only_root_may_open_is_not_said_to_be_taken() {
+    let ports = serde_json::json!([{"port": 1, "nodePort": 30080}]);
+    let web = service("web", serde_json::json!({"type": "NodePort", "ports": ports}));
+    let (wanted, _) = wanted_ports(&[web], &BTreeMap::new(), &[]);
+    let denied = std::io::ErrorKind::PermissionDenied;
+    for (error, reason) in [
+        (cni::Error::PortTaken { port: 30080, cause: denied.into() }, "HostPortTaken"),
+        (cni::Error::Kernel { what: "only root".into(), cause: denied.into() }, "HostPortNotOpened"),
+    ] {
+        let refused = not_opened(&wanted, vec![((30080, Protocol::Tcp), error)]);
+        assert_eq!(refused[0].reason, reason, "{refused:?}");
+    }
 }
 
 /// The older Service is deleted, and the port goes to the younger one in the same moment.

@@ -48,9 +48,9 @@ impl Endpoints {
         64 * self.visited
     }
 
-    /// Those that may get traffic: the ready ones; if there is none, those that still serve while
-    /// they end. A `Local` policy asks that of each node alone, so that a node whose last endpoint
-    /// ends drops no connection (KEP-1669):
+    /// Returns the endpoints that may get traffic: the ready ones; if there is none, those that
+    /// still serve while they end. A `Local` policy asks that of each node alone, so that a node
+    /// whose last endpoint ends drops no connection (KEP-1669):
     ///
     /// ```text
     /// n1: a (ending, serving)   n2: b (ready)
@@ -116,7 +116,7 @@ impl<'a> Slices<'a> {
         64 * self.0.iter().map(|(_, count, _)| 1 + count).sum::<usize>()
     }
 
-    /// The endpoints of a port of the Service.
+    /// Returns the endpoints of a port of the Service.
     pub(crate) fn endpoints(&self, port: &ServicePort) -> Endpoints {
         let mut found = Endpoints::default();
         let Some(protocol) = protocol(port) else { return found };
@@ -140,8 +140,8 @@ impl<'a> Slices<'a> {
     }
 }
 
-/// How much was computed at one change, by namespace, so that it can be bounded: a Service may have
-/// any number of ports times endpoints, and the kernel's table has no room for all of them.
+/// Counts how much was computed at one change, by namespace, so that it can be bounded: a Service
+/// may have any number of ports times endpoints, and the kernel's table has no room for all.
 #[derive(Default)]
 pub(crate) struct Budget(HashMap<String, usize>);
 
@@ -157,14 +157,15 @@ impl Budget {
     }
 }
 
-/// A Service some of whose ports are left out because of all that its namespace asks for.
+/// Returns the refusal of a Service some of whose ports are left out because of all that its
+/// namespace asks for.
 pub(crate) fn beyond_namespace(service: &Arc<Service>) -> Refused {
     let namespace = service.metadata.namespace.as_deref().unwrap_or_default();
     let message = Beyond::Namespace.message(namespace);
     Refused { service: service.clone(), reason: TOO_MANY, message }
 }
 
-/// Does the Service want outside traffic to stay on the node that it came to?
+/// Returns whether outside traffic of a Service stays on the node that it came to.
 pub(crate) fn is_external_local(spec: &ServiceSpec) -> bool {
     spec.external_traffic_policy.as_deref() == Some("Local")
 }
@@ -193,8 +194,8 @@ pub(crate) fn owner_for<'a>(service: &Service, owner: &'a str) -> &'a str {
     }
 }
 
-/// What a Service asks for and does not get: it is another Service's, or more than there is room
-/// for.
+/// A part that a Service asks for and does not get: an address or a port of another Service, or
+/// rules for which there is no room.
 #[derive(Clone, Debug)]
 pub(crate) struct Refused {
     pub service: Arc<Service>,
@@ -204,8 +205,8 @@ pub(crate) struct Refused {
     pub message: String,
 }
 
-/// Who has what: each address with a port, and each node port, belongs to one rule. The kernel
-/// refuses a table that says otherwise, with every rule in it.
+/// The owners of addresses and ports: each address with a port, and each node port, belongs to one
+/// rule. The kernel refuses a table that says otherwise, with every rule in it.
 #[derive(Default)]
 struct Claims {
     addresses: BTreeMap<(Protocol, Ipv4Addr, u16), String>,
@@ -222,8 +223,8 @@ fn is_proxied(meta: &ObjectMeta) -> bool {
     meta.labels.as_ref().is_none_or(|labels| !NOT_PROXIED.iter().any(|label| labels.contains_key(*label)))
 }
 
-/// The services that kube-proxy is to serve, the oldest first: of two that want the same, the older
-/// one gets it.
+/// Returns the Services that kube-proxy is to serve, the oldest first: of two that want the same,
+/// the older one gets it.
 pub(crate) fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
     let mut ordered: Vec<&Arc<Service>> = services.iter().filter(|s| is_proxied(&s.metadata)).collect();
     ordered.sort_by_cached_key(|s| {
@@ -233,7 +234,7 @@ pub(crate) fn by_age(services: &[Arc<Service>]) -> Vec<&Arc<Service>> {
     ordered
 }
 
-/// All rules for a node, by key, and what was left out of them.
+/// Returns all rules for a node, by key, and what was left out of them.
 ///
 /// Cluster IPs are handed out before external and load-balancer addresses, which people choose; of
 /// two Services that want the same, the older one gets it. Example: `default/kubernetes` has
@@ -306,7 +307,7 @@ const NAMESPACE_MAX: usize = 2 << 20;
 /// KiB, and a change removes and adds.
 const RULE_MAX: usize = 256 << 10;
 
-/// How many bytes of netlink messages a rule has, at most.
+/// Returns how many bytes of netlink messages a rule has, at most.
 fn bytes(rule: &ServiceRule) -> usize {
     let each = if rule.affinity_seconds.is_some() { 400 } else { 64 };
     let sticky = rule.affinity_seconds.map_or(0, |_| 800 * rule.used().len());
@@ -420,8 +421,8 @@ fn service_addresses(service: &Service, spec: &ServiceSpec, cluster_ip: Ipv4Addr
     addresses
 }
 
-/// What one Service asks for, as far as the budget goes, and whether that is all. The first address
-/// of a rule is the cluster IP.
+/// Returns the rules of one Service, as far as the budget goes, and whether these are all. The
+/// first address of a rule is the cluster IP.
 fn wanted_by(
     service: &Arc<Service>,
     slices: &BTreeMap<String, Vec<Arc<EndpointSlice>>>,

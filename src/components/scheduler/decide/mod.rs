@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// The message of `FailedScheduling` in a cluster without nodes.
 pub(crate) const NO_NODES: &str = "no nodes available to schedule pods";
 
-/// What the plug-ins said of one node.
+/// The refusals or scores of one node.
 #[derive(Clone, Debug)]
 pub(crate) struct Verdict {
     pub node: String,

@@ -21,6 +21,7 @@ fn play(script: &str) -> String {
             node.allocatable.cpu = args.get("cpu").map_or(1000, |c| c.parse().unwrap());
             node.allocatable.memory = 4 << 30;
             node.labels = list("labels").into_iter().collect();
+            node.labels.insert("kubernetes.io/hostname".into(), name.into());
             node.unschedulable = args.contains_key("cordoned");
             for (key, effect) in list("taints") {
                 node.taints.push(Taint { key, effect, ..Taint::default() });

@@ -38,7 +38,7 @@ impl Plugin for VolumeBinding {
 pub(super) fn refusals(volumes: &Volumes, node: &NodeInfo) -> Vec<volumes::Refusal> {
     let refusal = |reason| volumes::Refusal { filter: NAME, reason, is_final: true };
     let mut refused = Vec::new();
-    if !volumes.bound.iter().all(|v| is_reachable(v, &node.name, &node.labels)) {
+    if !volumes.bound.iter().all(|v| is_reachable(v, &node.labels)) {
         refused.push(refusal("node(s) didn't match PersistentVolume's node affinity"));
     }
     if volumes.choose(node).is_none() {

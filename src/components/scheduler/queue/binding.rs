@@ -10,15 +10,27 @@ use std::sync::Arc;
 use tap::{Cause, Event, Record};
 use task::guard;
 
-/// Why a binding failed.
+/// The reason why a binding failed.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// Returns whether the pod has pod affinity or topology spread constraints, which are left out.
+/// Returns whether the pod has pod affinity or topology spread constraints, which are left out. An
+/// empty `podAntiAffinity: {}`, as charts write it, asks for nothing.
 fn has_affinity_or_spread(pod: &Pod) -> bool {
-    let spec = pod.spec.as_ref();
-    spec.and_then(|s| s.affinity.as_ref())
-        .is_some_and(|a| a.pod_affinity.is_some() || a.pod_anti_affinity.is_some())
-        || spec.is_some_and(|s| s.topology_spread_constraints.as_ref().is_some_and(|t| !t.is_empty()))
+    let Some(spec) = &pod.spec else { return false };
+    let affinity = spec.affinity.as_ref();
+    let near = affinity.and_then(|a| a.pod_affinity.as_ref());
+    let apart = affinity.and_then(|a| a.pod_anti_affinity.as_ref());
+    near.is_some_and(|a| {
+        has_items(&a.required_during_scheduling_ignored_during_execution)
+            || has_items(&a.preferred_during_scheduling_ignored_during_execution)
+    }) || apart.is_some_and(|a| {
+        has_items(&a.required_during_scheduling_ignored_during_execution)
+            || has_items(&a.preferred_during_scheduling_ignored_during_execution)
+    }) || has_items(&spec.topology_spread_constraints)
+}
+
+fn has_items<T>(list: &Option<Vec<T>>) -> bool {
+    list.as_ref().is_some_and(|items| !items.is_empty())
 }
 
 /// Returns an error of a plug-in in upstream's words, since people search for them. Of an answer of
@@ -156,5 +168,40 @@ impl Scheduler {
             tracing::warn!(pod = %key, %error, "the pod's condition PodScheduled is not written");
         }
         self.queue.add_after_pause(key.clone(), cause, pause);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_affinity_without_terms_asks_for_nothing() {
+        let term = json!({"topologyKey": "kubernetes.io/hostname"});
+        for (spec, want) in [
+            (json!({"affinity": {"podAffinity": {}, "podAntiAffinity": {}}}), false),
+            (json!({"topologySpreadConstraints": []}), false),
+            (
+                json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [term]}}}),
+                true,
+            ),
+            (
+                json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+                    {"weight": 1, "podAffinityTerm": term}
+                ]}}}),
+                true,
+            ),
+            (
+                json!({"topologySpreadConstraints": [
+                    {"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}
+                ]}),
+                true,
+            ),
+        ] {
+            let mut pod = json!({"spec": spec});
+            pod["spec"]["containers"] = json!([]);
+            assert_eq!(has_affinity_or_spread(&serde_json::from_value(pod).unwrap()), want, "{spec}");
+        }
     }
 }

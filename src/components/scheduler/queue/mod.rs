@@ -14,7 +14,7 @@ use client::{Change, Client, Informer, Key, LeaderElection, Outcome, Recorder, W
 use k8s_openapi::api::core::v1::{Node, PersistentVolume, PersistentVolumeClaim, Pod};
 use k8s_openapi::api::storage::v1::StorageClass;
 use parking_lot::Mutex;
-use refusals::Told;
+use refusals::{Told, priority};
 use rng::Rng;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -57,7 +57,7 @@ struct Scheduler {
     queue: WorkQueue<Key>,
     recorder: Recorder,
     crew: Crew,
-    /// What is on each node, with the pods that were decided and are not seen in the watch yet.
+    /// The nodes with their pods, also those that were decided and are not seen in the watch yet.
     cache: Arc<Cache>,
     /// Volumes and claims that bindings on their way take.
     reserved: Mutex<OnTheirWay>,
@@ -68,11 +68,11 @@ struct Scheduler {
     /// Pods that fitted on no node at the last look, or are being looked at now, or whose last
     /// decision or binding failed, with the time.
     waiting: Mutex<BTreeMap<Key, clock::Instant>>,
-    /// What the conditions of pods without a node were last written to say: the watch may be behind
-    /// that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
+    /// The texts that were last written to the conditions of pods without a node: the watch may be
+    /// behind that. A pod is forgotten when it is not to be scheduled any more, as in `failures`; a
     /// refusal does not remove it.
     told: Mutex<BTreeMap<Key, Told>>,
-    /// What the last Events `FailedScheduling` of pods say, and when they were handed to the
+    /// The texts of the last Events `FailedScheduling` of pods, and when they were handed to the
     /// recorder. Forgotten as `told` is.
     events: Mutex<BTreeMap<Key, (Told, clock::Instant)>>,
     /// The uids of pods that have their Event `PreemptionNotImplemented`. Forgotten as `told` is.
@@ -160,10 +160,7 @@ impl Scheduler {
         // The pod of highest priority goes first, as upstream's PrioritySort; of equals, the one
         // that waits for longest. Set before the pods that exist already come into the queue: a pod
         // is ranked when it comes.
-        self.queue.rank_by(move |key| {
-            let pod = s.pods.get(key);
-            -i64::from(pod.and_then(|p| p.spec.as_ref().and_then(|s| s.priority)).unwrap_or(0))
-        });
+        self.queue.rank_by(move |key| s.pods.get(key).map_or(0, |pod| -i64::from(priority(&pod))));
         let s = self.clone();
         self.pods.on(move |change| s.pod_changed(change));
         let s = self.clone();
@@ -201,12 +198,11 @@ fn is_same_to_filters(old: &Node, new: &Node) -> bool {
 /// is not held by a scheduling gate (KEP-3521), and neither is being deleted nor has ended.
 fn is_pending(pod: &Pod) -> bool {
     let Some(spec) = &pod.spec else { return false };
-    let phase = pod.status.as_ref().and_then(|s| s.phase.as_deref()).unwrap_or_default();
     spec.node_name.as_deref().unwrap_or_default().is_empty()
         && spec.scheduler_name.as_deref().unwrap_or(NAME) == NAME
         && spec.scheduling_gates.as_ref().is_none_or(Vec::is_empty)
         && pod.metadata.deletion_timestamp.is_none()
-        && !matches!(phase, "Succeeded" | "Failed")
+        && is_live(pod)
 }
 
 impl Scheduler {

@@ -354,7 +354,8 @@ async fn a_pod_is_not_bound_where_its_volume_is_not() {
     scheduler.schedule(Key::new("d", "p"), None).await.unwrap();
     asked(&server, "PATCH /api/v1/namespaces/d/persistentvolumeclaims/c").await;
     // A user binds the claim by hand, to a volume of another node.
-    let term = json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["elsewhere"]}]});
+    let rule = json!({"key": "kubernetes.io/hostname", "operator": "In", "values": ["elsewhere"]});
+    let term = json!({"matchExpressions": [rule]});
     let mut far = free_volume();
     far.spec.as_mut().unwrap().node_affinity = of(json!({"required": {"nodeSelectorTerms": [term]}}));
     scheduler.volumes.tell_of(far);
@@ -476,7 +477,8 @@ async fn a_pod_is_told_that_its_affinity_does_not_count_once_it_has_a_node() {
     let scheduler = Arc::new(over(server.client.clone(), claim("v")));
     scheduler.volumes.tell_of(free_volume());
     let mut near = pod("1");
-    near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": {}}));
+    let required = json!({"requiredDuringSchedulingIgnoredDuringExecution": [{"topologyKey": "zone"}]});
+    near.spec.as_mut().unwrap().affinity = of(json!({"podAffinity": required}));
     near.spec.as_mut().unwrap().node_selector = of(json!({"disk": "ssd"}));
     let told = |reason: &str| server.events().iter().any(|event| event.body["reason"] == reason);
     scheduler.pods.tell_of(near.clone());

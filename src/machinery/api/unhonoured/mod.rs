@@ -52,8 +52,8 @@ use Set::{Any, False, Is, Not, True};
 
 const NO_HOST_PORT: &str =
     "Ropewalk opens no port of the node; only the scheduler and the kubelet look at the field";
-const NO_SPREAD: &str = "Ropewalk's scheduler does not spread pods; the field is ignored";
-const NO_POD_AFFINITY: &str = "Ropewalk's scheduler does not look at other pods; the field is ignored";
+const NO_SPREAD: &str = "Ropewalk's scheduler spreads pods by their controller alone; the field is ignored";
+const NO_POD_AFFINITY: &str = "Ropewalk's scheduler has no inter-pod affinity; the field is ignored";
 const NO_LABELS: &str = "Ropewalk sets no SELinux labels; the field is ignored";
 const NO_IPC_SYSCTL: &str = "Ropewalk sets kernel parameters of the network alone; this one is ignored";
 const NO_WINDOWS: &str = "Ropewalk's nodes run Linux; the field is ignored";

@@ -31,7 +31,7 @@ impl Told {
 }
 
 /// Returns the pod's priority; 0 if it has none.
-fn priority(pod: &Pod) -> i32 {
+pub(super) fn priority(pod: &Pod) -> i32 {
     pod.spec.as_ref().and_then(|s| s.priority).unwrap_or(0)
 }
 
