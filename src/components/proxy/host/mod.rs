@@ -317,8 +317,8 @@ fn ready_nodes(nodes: &[Arc<Node>]) -> Vec<ReadyNode> {
 }
 
 /// Returns whether load balancers leave a node out. The value `false` of the label includes the
-/// node, as without the label; any other value excludes it, also the empty one of kubeadm. Upstream:
-/// `nodeIncludedPredicate`, which reads the value with Go's `ParseBool`.
+/// node, as without the label; any other value excludes it, also the empty one of kubeadm.
+/// Upstream: `nodeIncludedPredicate`, which reads the value with Go's `ParseBool`.
 fn is_excluded(node: &Node) -> bool {
     let value = node.metadata.labels.as_ref().and_then(|labels| labels.get(EXCLUDED));
     value.is_some_and(|value| !matches!(value.as_str(), "0" | "f" | "F" | "false" | "FALSE" | "False"))
