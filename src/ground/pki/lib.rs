@@ -11,7 +11,8 @@
 //! start, the authority and the token key only once; an authority whose key is missing is not
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
-//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
+//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority;
+//! [`wildcard`] does the same for names as `*.example`.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
 //! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
 //! name stands in the common name alone. curl takes that name: [`curl_client`].
@@ -57,6 +58,7 @@ mod signatures;
 mod testing;
 mod token;
 mod uri;
+mod wildcard;
 
 pub use ca::{Ca, Subject};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
