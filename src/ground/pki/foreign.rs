@@ -7,7 +7,9 @@ use super::pair::{is_pair, private_key};
 use super::signatures::{self, proof_of_the_key};
 use super::{doubt, leaf, pem, wildcard};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
-use rustls::client::{WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name};
+use rustls::client::{
+    Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -99,7 +101,7 @@ pub(super) fn client_of(
         Trust::System => judging(Known { authorities: SYSTEM.clone(), provider }),
     };
     let builder = builder.dangerous().with_custom_certificate_verifier(judge);
-    let mut config = match identity {
+    let config = match identity {
         Some((certificate, key)) => {
             let chain = certificates(certificate);
             let key = private_key(key, chain.first()).map_err(Unusable::Key)?;
@@ -108,8 +110,16 @@ pub(super) fn client_of(
         }
         None => builder.with_no_client_auth(),
     };
+    Ok(finish(config, alpn))
+}
+
+/// Finishes the configuration of a client. It resumes no session: rustls would go on to believe the
+/// certificate of the first handshake, also one that has ended since. Go's clients of Kubernetes
+/// resume none either.
+pub(super) fn finish(mut config: ClientConfig, alpn: &[&str]) -> Arc<ClientConfig> {
+    config.resumption = Resumption::disabled();
     config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    Arc::new(config)
 }
 
 /// Returns the identity that a client shows to every server. rustls' own way to make one reads

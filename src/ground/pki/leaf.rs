@@ -277,12 +277,31 @@ mod tests {
         let jane = ca.issue(&Subject::client("jane", "")).unwrap();
         for config in [crate::server_config, crate::mutual_server_config] {
             let server = config(&server, ca.pem()).unwrap();
+            let mut client = (*crate::client_config(Some(&jane), ca.pem(), &[]).unwrap()).clone();
             // It keeps the sessions of its first connection for the second.
-            let client = crate::client_config(Some(&jane), ca.pem(), &[]).unwrap();
-            for _ in 0..2 {
-                let connection = connect(server.clone(), client.clone()).unwrap();
-                assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
-            }
+            client.resumption = rustls::client::Resumption::in_memory_sessions(8);
+            connect_twice(&server, &Arc::new(client));
+        }
+    }
+
+    /// In between its certificate may have ended.
+    #[test]
+    fn a_server_that_is_asked_again_is_judged_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        // This server would resume the sessions of its clients.
+        let (server, _) = crate::asking_server_config(&server, ca.pem()).unwrap();
+        let trust = crate::Trust::These(ca.pem().as_bytes().to_vec());
+        connect_twice(&server, &crate::client_config(None, ca.pem(), &[]).unwrap());
+        connect_twice(&server, &crate::foreign_client(&trust, None, &[]).unwrap());
+    }
+
+    /// Connects twice, and checks that each side judges the other one's certificate each time.
+    fn connect_twice(server: &Arc<rustls::ServerConfig>, client: &Arc<rustls::ClientConfig>) {
+        for _ in 0..2 {
+            let connection = connect(server.clone(), client.clone()).unwrap();
+            assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
         }
     }
 

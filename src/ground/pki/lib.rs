@@ -91,7 +91,7 @@ pub fn client_config(
         rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let authorities = trusted(ca_pem)?.only_for(foreign::SERVERS);
     let builder = foreign::known(builder, authorities, provider());
-    let mut config = match identity {
+    let config = match identity {
         Some(identity) => {
             check_pair(identity.cert_pem.as_bytes(), identity.key_pem.as_bytes()).map_err(Error::Pair)?;
             let (certs, key) = chain(identity)?;
@@ -99,8 +99,7 @@ pub fn client_config(
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(foreign::finish(config, alpn))
 }
 
 /// The name to check a server's certificate against: a host name or an address.
