@@ -52,6 +52,9 @@ pub struct Request {
     pub der: Vec<u8>,
 }
 
+/// The number of the extension with the subject alternative names.
+const NAMES: &str = "2.5.29.17";
+
 /// Attributes of a subject that a request is judged by, and that its certificate has: the last
 /// numbers of 2.5.4.N (X.520).
 const NAMED: [u8; 9] = [3, 5, 6, 7, 8, 9, 10, 11, 17];
@@ -116,7 +119,7 @@ impl Request {
     /// # Errors
     /// A part is malformed, in a sentence.
     fn of(parsed: &Parts<'_>) -> Result<Request, String> {
-        check_curve(&parsed.key.algorithm)?;
+        check_key(&parsed.key.algorithm)?;
         let name = &parsed.subject;
         if !name::is_whole(name) {
             return Err("x509: malformed certificate request: invalid subject".into());
@@ -142,7 +145,7 @@ impl Request {
             if !seen.insert(extension.oid.as_bytes()) {
                 return Err("x509: certificate request contains duplicate requested extensions".into());
             }
-            if extension.oid.to_id_string() == "2.5.29.17" {
+            if extension.oid.to_id_string() == NAMES {
                 request.add_names(extension.value)?;
             }
         }
@@ -192,16 +195,26 @@ impl Request {
     }
 }
 
-/// Checks that a key, if it is of an elliptic curve, is of one that Kubernetes reads. Source:
-/// `parsePublicKey` in Go's crypto/x509.
+/// Checks the parameters of a key, of which Go reads no others. Source: `parsePublicKey` in Go's
+/// crypto/x509.
 ///
 /// # Errors
-/// It is not, in Go's words.
-pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
-    if key.algorithm.to_id_string() != ELLIPTIC {
-        return Ok(());
+/// They are not those of this kind of key, or name a curve that Kubernetes does not read; in Go's
+/// words.
+fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+    let parameters = key.parameters.as_ref();
+    let is_null =
+        parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
+    match key.algorithm.to_id_string().as_str() {
+        RSA if !is_null => Err("x509: RSA key missing NULL parameters".into()),
+        ED25519 if parameters.is_some() => Err("x509: Ed25519 key encoded with illegal parameters".into()),
+        ELLIPTIC => check_curve(parameters),
+        _ => Ok(()),
     }
-    let curve = key.parameters.as_ref().filter(|curve| der::is_oid(curve));
+}
+
+fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
+    let curve = parameters.filter(|curve| der::is_oid(curve));
     let curve = curve.and_then(|curve| curve.as_oid().ok());
     let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
     match CURVES.contains(&curve.as_str()) {
@@ -311,12 +324,12 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
     }
 }
 
-/// Checks what x509-parser does not: a certificate that Go does not read serves no client, whom the
-/// API server would answer 401. Source: `parseCertificate` in Go's crypto/x509.
+/// Checks what x509-parser does not: a certificate that Go does not read serves neither a client
+/// nor a server of Kubernetes. Source: `parseCertificate` in Go's crypto/x509.
 ///
 /// # Errors
 /// A part is malformed, in Go's words.
-fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
+pub(super) fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
     if own.raw_serial().first().is_some_and(|first| *first >= 0x80) {
         return Err("x509: negative serial number".into());
     }
@@ -325,7 +338,20 @@ fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
     }
     name::check(own.issuer())?;
     name::check(own.subject())?;
-    check_curve(&own.public_key().algorithm)
+    check_key(&own.public_key().algorithm)?;
+    check_extensions(own)
+}
+
+/// Checks that no extension of a certificate is there twice, and that its alternative names can be
+/// read.
+fn check_extensions(own: &X509Certificate<'_>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    if let Some(twice) = own.extensions().iter().find(|extension| !seen.insert(extension.oid.as_bytes())) {
+        let number = twice.oid.to_id_string();
+        return Err(format!("x509: certificate contains duplicate extension with OID {number:?}"));
+    }
+    let names = own.extensions().iter().find(|extension| extension.oid.to_id_string() == NAMES);
+    names.map_or(Ok(()), |names| Request::default().add_names(names.value))
 }
 
 /// Returns from and until when a certificate in PEM form is valid.

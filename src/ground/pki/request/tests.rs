@@ -3,8 +3,8 @@
 use crate::ca::params;
 use crate::sign::to_pem;
 use crate::{
-    Ca, Error, Proof, Request, Subject, check_certificates, client_config, der, server_config, user_of,
-    valid_until,
+    Ca, Error, Proof, Request, Subject, check_certificates, check_pair, client_config, der, server_config,
+    user_of, valid_until,
 };
 use jiff::SignedDuration;
 use rcgen::{DnType, KeyPair, SigningKey};
@@ -197,6 +197,14 @@ v8/XmPuKa/xy
 -----END CERTIFICATE REQUEST-----
 ";
     assert_eq!(Request::parse(curve.as_bytes()).unwrap_err(), "x509: unsupported elliptic curve");
+    // An RSA key whose algorithm lacks the NULL behind its number.
+    let rsa = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 1])]);
+    let rsa = der::sequence(&[rsa, der::tlv(0x03, &[0, 1])]);
+    let info = [der::tlv(0x02, &[0]), der::sequence(&[]), rsa, der::tlv(0xa0, &[])];
+    let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 11]), vec![5, 0]]);
+    let der = der::sequence(&[der::sequence(&info), algorithm, der::tlv(0x03, &[0, 1])]);
+    let why = Request::parse(&request_pem(&der)).unwrap_err();
+    assert_eq!(why, "x509: RSA key missing NULL parameters");
 }
 
 #[test]
@@ -358,13 +366,15 @@ fn the_blocks_of_certificates_are_those_that_go_reads() {
     }
 }
 
-/// A signer that writes one would make a client that is answered 401.
+/// A signer that writes one would make a client that no API server believes, and a Secret that has
+/// one makes a server that does not start.
 #[test]
 fn a_certificate_that_go_does_not_read_is_none() {
     use rcgen::PublicKeyData;
     let dir = tempfile::tempdir().unwrap();
     let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
     let (key, now, hour) = (KeyPair::generate().unwrap(), clock::now(), SignedDuration::from_hours(1));
+    let names = Request { dns_names: vec!["a.example".into()], ..Request::default() };
     let of = |kind: u8, tag: u8, name: &str| {
         let attribute = [der::tlv(kind, &[0x55, 4, 3]), der::tlv(tag, name.as_bytes())];
         let wanted = crate::sign::Wanted {
@@ -372,7 +382,7 @@ fn a_certificate_that_go_does_not_read_is_none() {
             public_key: &key.subject_public_key_info(),
             from: now - hour,
             until: now + hour,
-            names: &Request::default(),
+            names: &names,
             usages: &[],
         };
         CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap().to_vec()
@@ -390,12 +400,19 @@ fn a_certificate_that_go_does_not_read_is_none() {
         (of(0x06, 0x16, "ä"), Err(format!("{value} IA5String"))),
         (of(0x0a, 0x13, "jane"), Err("x509: invalid RDNSequence".to_string())),
         (with(&[2, 16], &[2, 16, 0x80]), Err("x509: negative serial number".to_string())),
+        (with(b"a.example", b"\xe4.example"), Err("x509: SAN dNSName is malformed".to_string())),
+        (
+            with(&[0x55, 29, 35], &[0x55, 29, 19]),
+            Err("x509: certificate contains duplicate extension with OID \"2.5.29.19\"".to_string()),
+        ),
         (
             with(&der::oid(&known), &der::oid(&other)),
             Err("x509: inner and outer signature algorithm identifiers don't match".to_string()),
         ),
     ] {
-        assert_eq!(check_certificates(to_pem(&cert).as_bytes()), wanted);
+        let pem = to_pem(&cert);
+        assert_eq!(check_certificates(pem.as_bytes()), wanted);
+        assert_eq!(check_pair(pem.as_bytes(), key.serialize_pem().as_bytes()), wanted);
     }
 }
 
