@@ -59,7 +59,7 @@ impl ServerCertVerifier for ByCommonName {
         // its name was judged.
         if ParsedCertificate::try_from(own).is_err() {
             let known = &self.provider.signature_verification_algorithms;
-            leaf::reconsider(Err(why), own, &self.known.authorities, now, SERVERS, known)?;
+            leaf::reconsider(Err(why), own, more, &self.known.authorities, now, SERVERS, known)?;
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -228,7 +228,7 @@ impl ServerCertVerifier for Known {
         let judged = self.authorities.judge(more, now, |roots, beside| {
             verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
         });
-        let judged = leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known);
+        let judged = leaf::reconsider(judged, own, more, &self.authorities, now, SERVERS, known);
         let trial =
             doubt::Trial { authorities: &self.authorities, beside: more, now, serves: SERVERS, known };
         judged.map_err(|why| trial.reason(why, own))?;

@@ -4,12 +4,12 @@
 //! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers,
 //! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
-//! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
-//! left to webpki, which reads critical policies of a trusted authority and not of one between. A
-//! leaf that is trusted itself needs no authority: so a server is pinned.
+//! A trusted authority has signed such a leaf, or others lead to one ([`Chain`]). A leaf that is
+//! trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};
+use super::intermediates::Chain;
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
@@ -19,13 +19,15 @@ use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
+/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it. `beside`
+/// are the certificates that were shown beside it.
 ///
 /// # Errors
 /// The certificate is not believed. Of a leaf that webpki reads its own reason stays.
 pub(crate) fn reconsider(
     judged: Result<(), Error>,
     leaf: &CertificateDer<'_>,
+    beside: &[CertificateDer<'_>],
     authorities: &Authorities,
     now: UnixTime,
     serves: Serves,
@@ -53,7 +55,11 @@ pub(crate) fn reconsider(
             Err(wrong) => last = wrong,
         }
     }
-    Err(if is_read { why } else { last })
+    let chain = Chain { authorities, beside, now, serves, known, has_names: has_names(&leaf) };
+    match chain.leads_from(&leaf) {
+        true => Ok(()),
+        false => Err(if is_read { why } else { last }),
+    }
 }
 
 /// Returns true if a certificate has alternative names (SANs).
@@ -132,80 +138,13 @@ pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::identity::provider;
+    use crate::testing::{HOUR, Leaf, extension, name};
     use crate::{Ca, Clients, Identity, Subject, der};
-    use clock::Timestamp;
-    use jiff::SignedDuration;
-    use rcgen::{KeyPair, PublicKeyData, SigningKey};
+    use rcgen::KeyPair;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     use std::path::Path;
     use std::sync::Arc;
-
-    const HOUR: SignedDuration = SignedDuration::from_hours(1);
-
-    /// What a certificate says, as another program would write it.
-    struct Leaf {
-        /// 0 is version 1, for which no version is written.
-        version: u8,
-        extensions: Vec<Vec<u8>>,
-        until: Timestamp,
-    }
-
-    fn extension(number: u64, critical: bool, value: &[u8]) -> Vec<u8> {
-        let mut parts = vec![der::oid(&[2, 5, 29, number])];
-        if critical {
-            parts.push(der::tlv(0x01, &[0xff]));
-        }
-        parts.push(der::tlv(0x04, value));
-        der::sequence(&parts)
-    }
-
-    fn name(text: &str) -> Vec<u8> {
-        let attribute = [der::oid(&[2, 5, 4, 3]), der::tlv(0x0c, text.as_bytes())];
-        der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))])
-    }
-
-    impl Leaf {
-        fn version_1() -> Leaf {
-            Leaf { version: 0, extensions: vec![], until: clock::now() + HOUR }
-        }
-        fn authority() -> Leaf {
-            let is_ca = der::sequence(&[der::tlv(0x01, &[0xff])]);
-            Leaf { version: 2, extensions: vec![extension(19, true, &is_ca)], ..Leaf::version_1() }
-        }
-        /// Version 3, and no authority.
-        fn plain() -> Leaf {
-            Leaf { version: 2, ..Leaf::version_1() }
-        }
-        fn with(mut self, extension: Vec<u8>) -> Leaf {
-            self.extensions.push(extension);
-            self
-        }
-
-        /// Makes the certificate of `jane`, for a new key.
-        fn sign(&self, issuer: &str, key: &KeyPair) -> Identity {
-            let own = KeyPair::generate().unwrap();
-            let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
-            let mut parts = vec![
-                der::tlv(0x02, &[7]),
-                algorithm.clone(),
-                name(issuer),
-                der::sequence(&[der::time(clock::now() - HOUR - HOUR), der::time(self.until)]),
-                name("jane"),
-                own.subject_public_key_info(),
-            ];
-            if self.version > 0 {
-                parts.insert(0, der::tlv(0xa0, &der::tlv(0x02, &[self.version])));
-            }
-            if !self.extensions.is_empty() {
-                parts.push(der::tlv(0xa3, &der::sequence(&self.extensions)));
-            }
-            let tbs = der::sequence(&parts);
-            let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
-            let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
-            Identity { cert_pem: crate::sign::to_pem(&cert), key_pem: own.serialize_pem() }
-        }
-    }
 
     fn key_of(dir: &Path) -> KeyPair {
         KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap()

@@ -12,24 +12,26 @@
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority;
-//! [`wildcard`] does the same for names as `*.example`.
+//! [`intermediates`] does the same for authorities between, [`wildcard`] for names as `*.example`.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
 //! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
 //! name stands in the common name alone. curl takes that name: [`curl_client`].
 //! ## Left out
-//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
-//! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
-//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
-//! the API accepts them, and the cluster's own signers give them the condition `Failed`. Requests
-//! whose subject has its names as TeletexString or BMPString: the API refuses them. Certificates
-//! that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A client or a
-//! server with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
-//! handshake, and so does a server whose authority has such a key, or with no key exchange but
-//! P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain below an authority that
-//! limits its length (`pathlen`) the first four certificates beside the leaf count. A server that
-//! has another name and an unknown authority is refused for its authority, in Go for its name.
-//! Renewal in a running cluster: certificates of components last a year, and only the next start
-//! makes new ones.
+//! Revocation lists: Kubernetes has none either. Intermediate authorities and RSA keys that are
+//! made here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA
+//! with SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common
+//! names: the API accepts them, and the cluster's own signers give them the condition `Failed`.
+//! Requests whose subject has its names as TeletexString or BMPString: the API refuses them.
+//! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
+//! client or a server with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits,
+//! fails in the handshake, and so does a server whose authority has such a key, or with no key
+//! exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain below an
+//! authority that limits its length (`pathlen`) the first four certificates beside the leaf count.
+//! A server whose own certificate has critical policies is not believed, nor one below an authority
+//! that limits directory names. A server that has another name and an unknown authority is refused
+//! for its authority, in Go for its name. A token key of another kind than ECDSA P-256. Renewal in
+//! a running cluster: certificates of components last a year, and only the next start makes new
+//! ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -46,6 +48,7 @@ mod error;
 mod files;
 mod foreign;
 mod identity;
+mod intermediates;
 mod keys;
 mod leaf;
 mod name;
