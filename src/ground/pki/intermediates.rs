@@ -39,8 +39,8 @@ impl Chain<'_> {
         self.leads_on(leaf, 0, &mut left)
     }
 
-    /// Returns true if a chain goes on from `child`, which has `below` authorities between itself
-    /// and the leaf, itself included. `left` signatures may still be verified.
+    /// Returns true if a chain leads on from `child`: the leaf, or the last of `below` authorities
+    /// that stand above it so far. `left` signatures may still be verified.
     fn leads_on(&self, child: &X509Certificate<'_>, below: usize, left: &mut usize) -> bool {
         if below == BETWEEN_MAX {
             return false;
