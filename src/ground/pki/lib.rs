@@ -18,20 +18,20 @@
 //! name stands in the common name alone. curl takes that name: [`curl_client`].
 //! ## Left out
 //! Revocation lists: Kubernetes has none either. Intermediate authorities and RSA keys that are
-//! made here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA
-//! with SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common
-//! names: the API accepts them, and the cluster's own signers give them the condition `Failed`.
-//! Requests whose subject has its names as TeletexString or BMPString: the API refuses them.
-//! Certificates that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A
-//! client or a server with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits,
-//! fails in the handshake, and so does a server whose authority has such a key, or with no key
-//! exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain below an
-//! authority that limits its length (`pathlen`) the first four certificates beside the leaf count.
-//! A server whose own certificate has critical policies is not believed, nor one below an authority
-//! that limits directory names. A server that has another name and an unknown authority is refused
-//! for its authority, in Go for its name. A token key of another kind than ECDSA P-256. Renewal in
-//! a running cluster: certificates of components last a year, and only the next start makes new
-//! ones.
+//! made here (an authority's files may be replaced by such a pair). Requests with P-224 or P-521
+//! keys, ECDSA with SHA-1 or SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and
+//! those with two common names: the API accepts them, and the cluster's own signers give them the
+//! condition `Failed`. Requests whose subject has its names as TeletexString or BMPString: the API
+//! refuses them. Certificates that are signed with ECDSA and SHA-512: a client that shows one is
+//! answered 401. A client or a server with a P-521 key, or an RSA key of fewer than 2048 or more
+//! than 8192 bits, fails in the handshake, and so does a server whose authority has such a key, or
+//! with no key exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain
+//! below an authority that limits its length (`pathlen`) the first four certificates beside the
+//! leaf count. A server whose own certificate has critical policies is not believed, nor one below
+//! an authority that limits directory names. A server that has another name and an unknown
+//! authority is refused for its authority, in Go for its name. A token key of another kind than
+//! ECDSA P-256. Renewal in a running cluster: certificates of components last a year, and only the
+//! next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -39,6 +39,7 @@
 
 mod authorities;
 mod ca;
+mod certificate;
 mod clients;
 mod common_name;
 mod der;
@@ -64,6 +65,7 @@ mod uri;
 mod wildcard;
 
 pub use ca::{Ca, Subject};
+pub use certificate::{check_certificates, valid_until};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use common_name::curl_client;
 pub use doubt::{doubted, legacy_name};
@@ -72,7 +74,7 @@ pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
 pub use pair::check_pair;
-pub use request::{Proof, Request, check_certificates, valid_until};
+pub use request::{Proof, Request};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use identity::{chain, provider, trusted};

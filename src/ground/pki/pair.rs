@@ -1,9 +1,9 @@
 //! Compares a certificate with a key. Source: `X509KeyPair` in Go's crypto/tls, whose words a user
 //! of kubectl or etcdctl reads.
 
+use super::certificate::check_parts;
 use super::identity::provider;
 use super::keys::{ELLIPTIC, P256, P384, RSA, in_pkcs8};
-use super::request::check_parts;
 use super::{der, pem, signatures};
 use rustls::SignatureAlgorithm;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
