@@ -58,6 +58,7 @@ mod pem;
 mod request;
 mod sign;
 mod signatures;
+mod system;
 #[cfg(test)]
 mod testing;
 mod token;
