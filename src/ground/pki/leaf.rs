@@ -1,14 +1,15 @@
 //! Judges the leaf certificates that Go believes and webpki does not: those of X.509 version 1,
 //! which OpenSSL before 3.2 writes where no extension is asked for, those that are marked as an
 //! authority (`CA:TRUE`), as everything that `openssl req -x509` makes, those for any purpose
-//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers,
-//! whose names webpki has to read, neither version 1 nor critical policies are believed.
+//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers
+//! version 1 is not believed: it has no names.
 //!
 //! A trusted authority has signed such a leaf, or others lead to one ([`Chain`]). A leaf that is
 //! trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};
+use super::certificate::check_parts;
 use super::intermediates::Chain;
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
@@ -67,6 +68,17 @@ pub(crate) fn has_names(leaf: &X509Certificate<'_>) -> bool {
     leaf.extensions()
         .iter()
         .any(|e| matches!(e.parsed_extension(), ParsedExtension::SubjectAlternativeName(_)))
+}
+
+/// Returns true for a certificate of version 3 that Go reads, with all of its critical extensions.
+pub(crate) fn is_read_by_go(own: &CertificateDer<'_>) -> bool {
+    let is_read = |own: X509Certificate<'_>| {
+        let extensions = own.extensions();
+        own.version() == X509Version::V3
+            && check_parts(&own).is_ok()
+            && extensions.iter().all(|e| !e.critical || may_be_critical(e.parsed_extension()))
+    };
+    signatures::parse(own).is_ok_and(is_read)
 }
 
 /// Checks that a certificate is valid at a time.
