@@ -1,8 +1,8 @@
 //! Follows the chains that Go believes and webpki does not: those over an authority that is for any
-//! purpose (`anyExtendedKeyUsage`) or has certificate policies that are critical. Source:
-//! `buildChains` in Go's crypto/x509.
+//! purpose (`anyExtendedKeyUsage`), has certificate policies that are critical, or limits the names
+//! of subjects alone. Source: `buildChains` in Go's crypto/x509.
 //!
-//! Two things are left to webpki alone. An authority with name constraints leads nowhere here if
+//! Two things are left to webpki alone. An authority that limits other names leads nowhere here if
 //! the leaf has names, and one that limits the policies below it never does.
 
 use super::authorities::{Authorities, Serves, may_sign, may_sign_for, most_between};
@@ -75,7 +75,10 @@ impl Chain<'_> {
         below: usize,
     ) -> bool {
         let is_limit = |extension: &ParsedExtension<'_>| match extension {
-            ParsedExtension::NameConstraints(_) => self.has_names,
+            ParsedExtension::NameConstraints(limits) => {
+                let kinds = leaf::limited_kinds(limits);
+                kinds.is_empty() || self.has_names && kinds.contains(&true)
+            }
             ParsedExtension::PolicyConstraints(_)
             | ParsedExtension::PolicyMappings(_)
             | ParsedExtension::InhibitAnyPolicy(_)
@@ -102,7 +105,7 @@ impl Chain<'_> {
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{HOUR, Leaf, extension};
+    use crate::testing::{HOUR, Leaf, extension, name};
     use crate::{Ca, Identity, Subject, asking_server_config, der};
     use rcgen::KeyPair;
 
@@ -148,8 +151,12 @@ mod tests {
     #[test]
     fn an_authority_between_is_judged_as_in_a_chain_that_webpki_reads() {
         let names = || extension(17, false, &der::sequence(&[der::tlv(0x82, b"a.example")]));
-        let example = der::sequence(&[der::tlv(0x82, b"b.example")]);
-        let permitted = extension(30, true, &der::sequence(&[der::tlv(0xa0, &example)]));
+        let permit = |critical: bool, base: Vec<u8>| {
+            let permitted = der::tlv(0xa0, &der::sequence(&[base]));
+            extension(30, critical, &der::sequence(&[permitted]))
+        };
+        let permitted = permit(true, der::tlv(0x82, b"b.example"));
+        let subjects = permit(false, der::tlv(0xa4, &name("joe")));
         let none_below = der::sequence(&[der::tlv(0x01, &[0xff]), der::tlv(0x02, &[0])]);
         let none_below = Leaf { extensions: vec![extension(19, true, &none_below)], ..Leaf::authority() };
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::authority() };
@@ -160,6 +167,7 @@ mod tests {
         let root = Leaf::authority;
         assert_eq!(judge(&root(), &none_below, &leaf()), Ok(()));
         assert_eq!(judge(&root(), &root().with(permitted.clone()), &leaf()), Ok(()), "it has no names");
+        assert_eq!(judge(&root(), &root().with(subjects), &Leaf::plain().with(names())), Ok(()));
         for (root, middle, leaf) in [
             (root(), Leaf::plain(), leaf()),
             (root(), Leaf::version_1(), leaf()),

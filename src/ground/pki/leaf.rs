@@ -16,7 +16,7 @@ use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, ParsedExtension};
+use x509_parser::extensions::{GeneralName, NameConstraints, ParsedExtension};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
@@ -122,16 +122,11 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
 }
 
 /// Returns true for an extension that Go reads also where it is critical; x509-parser reads more.
-/// Of name constraints it reads those of four kinds of names, and none of a subject. Source:
-/// `processExtensions` and `parseNameConstraintsExtension` in Go's crypto/x509.
+/// Source: `processExtensions` in Go's crypto/x509.
 pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
     use ParsedExtension as Is;
     if let Is::NameConstraints(limits) = extension {
-        let subtrees = limits.permitted_subtrees.iter().chain(&limits.excluded_subtrees).flatten();
-        return subtrees.map(|subtree| &subtree.base).all(|name| {
-            use GeneralName as Name;
-            matches!(name, Name::DNSName(_) | Name::RFC822Name(_) | Name::URI(_) | Name::IPAddress(_))
-        });
+        return !limited_kinds(limits).contains(&false);
     }
     matches!(
         extension,
@@ -145,6 +140,17 @@ pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
             | Is::PolicyConstraints(_)
             | Is::InhibitAnyPolicy(_)
     )
+}
+
+/// Tells of each name in name constraints whether Go reads its kind: it reads four kinds, and none
+/// of a subject. Source: `parseNameConstraintsExtension` in Go's crypto/x509.
+pub(crate) fn limited_kinds(limits: &NameConstraints<'_>) -> Vec<bool> {
+    use GeneralName as Name;
+    let subtrees = limits.permitted_subtrees.iter().chain(&limits.excluded_subtrees).flatten();
+    let is_read = |name: &GeneralName<'_>| {
+        matches!(name, Name::DNSName(_) | Name::RFC822Name(_) | Name::URI(_) | Name::IPAddress(_))
+    };
+    subtrees.map(|subtree| is_read(&subtree.base)).collect()
 }
 
 #[cfg(test)]
