@@ -78,7 +78,7 @@ pub(crate) fn may_sign_for(own: &CertificateDer<'_>, serves: Serves) -> bool {
 }
 
 /// Returns how many authorities may stand between this one and a leaf, if it says so.
-pub(crate) fn most_between(own: &X509Certificate<'_>) -> Option<usize> {
+fn most_between(own: &X509Certificate<'_>) -> Option<usize> {
     let basic = own.basic_constraints().ok().flatten()?;
     basic.value.path_len_constraint.map(|most| usize::try_from(most).unwrap_or(usize::MAX))
 }
@@ -174,11 +174,6 @@ impl Authorities {
     /// all are valid.
     pub(crate) fn valid_at(&self, now: UnixTime) -> Cow<'_, RootCertStore> {
         self.anchors(|own| own.is_valid_at(now))
-    }
-
-    /// As [`Authorities::valid_at`], of those that allow so many authorities below them.
-    pub(crate) fn valid_above(&self, now: UnixTime, between: usize) -> Cow<'_, RootCertStore> {
-        self.anchors(|own| own.is_valid_at(now) && own.most_between.is_none_or(|most| between <= most))
     }
 
     /// Returns the anchors of those that may sign and are wanted: borrowed if all are.

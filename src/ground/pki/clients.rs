@@ -231,10 +231,9 @@ impl ClientCertVerifier for Believing {
         more: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
-        let more = counted(more);
-        let judged = self.judge_strictly(own, more, now);
+        let judged = self.judge_strictly(own, counted(more), now);
         let known = &self.provider.signature_verification_algorithms;
-        leaf::reconsider(judged, own, more, &self.authorities, now, CLIENTS, known)?;
+        leaf::reconsider(judged, own, &self.authorities, now, CLIENTS, known)?;
         Ok(ClientCertVerified::assertion())
     }
     proof_of_the_key!(provider);

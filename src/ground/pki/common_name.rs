@@ -49,9 +49,7 @@ impl ServerCertVerifier for ByCommonName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Err(why) = self.known.verify_server_cert(own, more, name, status, now) else {
-            if let Ok(parsed) = ParsedCertificate::try_from(own) {
-                verify_server_name(&parsed, name)?; // as narrow as curl
-            }
+            verify_server_name(&ParsedCertificate::try_from(own)?, name)?; // as narrow as curl
             return Ok(ServerCertVerified::assertion());
         };
         if !lacks_an_alternative_name(&why) || !is_narrow(own, name) {
@@ -61,7 +59,7 @@ impl ServerCertVerifier for ByCommonName {
         // its name was judged.
         if ParsedCertificate::try_from(own).is_err() {
             let known = &self.provider.signature_verification_algorithms;
-            leaf::reconsider(Err(why), own, more, &self.known.authorities, now, SERVERS, known)?;
+            leaf::reconsider(Err(why), own, &self.known.authorities, now, SERVERS, known)?;
         }
         Ok(ServerCertVerified::assertion())
     }

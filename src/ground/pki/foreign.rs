@@ -6,7 +6,7 @@ use super::identity::{certificates, provider};
 use super::pair::{is_pair, private_key};
 use super::signatures::{self, proof_of_the_key};
 use super::system::SYSTEM;
-use super::{doubt, hosts, leaf, pem};
+use super::{doubt, leaf, pem, wildcard};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
 use rustls::client::{
     Resumption, WantsClientCert, verify_server_cert_signed_by_trust_anchor, verify_server_name,
@@ -15,7 +15,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{CertificateError, ClientConfig, ConfigBuilder, WantsVerifier};
+use rustls::{ClientConfig, ConfigBuilder, WantsVerifier};
 use std::sync::Arc;
 
 /// What a server shows its certificate for.
@@ -173,28 +173,17 @@ impl ServerCertVerifier for Known {
         _: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let parsed = match ParsedCertificate::try_from(own) {
-            Ok(parsed) => Some(parsed),
-            Err(_) if leaf::is_read_by_go(own) => None,
-            Err(why) => return Err(doubt::unread(why, own, name, now)),
-        };
+        let parsed = ParsedCertificate::try_from(own).map_err(|why| doubt::unread(why, own, name, now))?;
         let known = &self.provider.signature_verification_algorithms;
-        let judged = match &parsed {
-            Some(parsed) => self.authorities.judge(more, now, |roots, beside| {
-                verify_server_cert_signed_by_trust_anchor(parsed, roots, beside, now, known.all)
-            }),
-            None => Err(CertificateError::UnknownIssuer.into()),
-        };
-        let judged = leaf::reconsider(judged, own, more, &self.authorities, now, SERVERS, known);
+        let judged = self.authorities.judge(more, now, |roots, beside| {
+            verify_server_cert_signed_by_trust_anchor(&parsed, roots, beside, now, known.all)
+        });
+        let judged = leaf::reconsider(judged, own, &self.authorities, now, SERVERS, known);
         let trial =
             doubt::Trial { authorities: &self.authorities, beside: more, now, serves: SERVERS, known };
         judged.map_err(|why| trial.reason(why, own))?;
-        let named = match &parsed {
-            Some(parsed) => verify_server_name(parsed, name),
-            None => Err(hosts::other_names(own, name).into()),
-        };
-        match named {
-            Err(why) if !hosts::has_name(own, name) => Err(doubt::unnamed(why, own, name)),
+        match verify_server_name(&parsed, name) {
+            Err(why) if !wildcard::covers(own, name) => Err(doubt::unnamed(why, own, name)),
             _ => Ok(ServerCertVerified::assertion()),
         }
     }
@@ -362,45 +351,6 @@ mod tests {
         };
         assert_eq!(judge(ExtendedKeyUsagePurpose::ServerAuth), Ok(()));
         assert!(judge(ExtendedKeyUsagePurpose::ClientAuth).unwrap_err().contains("InvalidPurpose"));
-    }
-
-    /// webpki does not read it, and Go does.
-    #[test]
-    fn a_server_with_critical_policies_is_judged_all_the_same() {
-        use crate::der;
-        use rcgen::{BasicConstraints, CustomExtension, IsCa, Issuer, KeyPair};
-        let key = KeyPair::generate().unwrap();
-        let mut own = crate::ca::params(&Subject::client("ca", ""), 30).unwrap();
-        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let [trusted, other] =
-            [&key, &KeyPair::generate().unwrap()].map(|key| own.self_signed(key).unwrap().pem());
-        let judge = |number: u64, trusted: &str, name: &str, days: i64| {
-            let names = ["127.0.0.1", "web.example"];
-            let mut server = crate::ca::params(&Subject::server("x", &names), days).unwrap();
-            let policies = der::sequence(&[der::sequence(&[der::oid(&[2, 5, 29, 32, 0])])]);
-            let mut critical = CustomExtension::from_oid_content(&[2, 5, 29, number], policies);
-            critical.set_criticality(true);
-            server.custom_extensions.push(critical);
-            let issuer = Issuer::from_params(&own, &key);
-            let server = server.signed_by(&KeyPair::generate().unwrap(), &issuer).unwrap();
-            let authorities = these(trusted.as_bytes()).unwrap();
-            let known = Known { authorities, provider: crate::identity::provider() };
-            let (name, now) = (crate::server_name(name).unwrap(), UnixTime::now());
-            known.verify_server_cert(server.der(), &[], &name, &[], now).map(drop).map_err(|e| e.to_string())
-        };
-        for name in ["127.0.0.1", "web.example"] {
-            assert_eq!(judge(32, &trusted, name, 1), Ok(()));
-        }
-        for (number, trusted, name, days, why) in [
-            (32, &trusted, "127.0.0.2", 1, "not valid for name"),
-            (32, &trusted, "a.web.example", 1, "not valid for name"),
-            (32, &other, "127.0.0.1", 1, "ECDSA verification failure"),
-            (32, &trusted, "127.0.0.1", 0, "certificate expired"),
-            (99, &trusted, "127.0.0.1", 1, "CriticalExtension"),
-        ] {
-            let error = judge(number, trusted, name, days).unwrap_err();
-            assert!(error.contains(why), "{error}, wanted {why}");
-        }
     }
 
     /// `certificate-authority: server.crt` in a kubeconfig pins a server.

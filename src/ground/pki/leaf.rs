@@ -1,34 +1,31 @@
 //! Judges the leaf certificates that Go believes and webpki does not: those of X.509 version 1,
 //! which OpenSSL before 3.2 writes where no extension is asked for, those that are marked as an
 //! authority (`CA:TRUE`), as everything that `openssl req -x509` makes, those for any purpose
-//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers
-//! version 1 is not believed: it has no names.
+//! (`anyExtendedKeyUsage`), and those with certificate policies that are critical. Of servers,
+//! whose names webpki has to read, neither version 1 nor critical policies are believed.
 //!
-//! A trusted authority has signed such a leaf, or others lead to one ([`Chain`]). A leaf that is
-//! trusted itself needs no authority: so a server is pinned.
+//! Only an authority that is trusted itself may have signed such a leaf; a chain over others is
+//! left to webpki, which reads critical policies of a trusted authority and not of one between. A
+//! leaf that is trusted itself needs no authority: so a server is pinned.
 //! Source: `Verify` in Go's crypto/x509.
 
 use super::authorities::{Authorities, Serves};
-use super::certificate::check_parts;
-use super::intermediates::Chain;
 use super::{der, signatures};
 use rustls::crypto::WebPkiSupportedAlgorithms;
 use rustls::pki_types::{CertificateDer, TrustAnchor, UnixTime};
 use rustls::{CertificateError, Error};
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::{GeneralName, NameConstraints, ParsedExtension};
+use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::time::ASN1Time;
 use x509_parser::x509::X509Version;
 
-/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it. `beside`
-/// are the certificates that were shown beside it.
+/// Returns webpki's judgement of a leaf, or another one where webpki does not believe it.
 ///
 /// # Errors
 /// The certificate is not believed. Of a leaf that webpki reads its own reason stays.
 pub(crate) fn reconsider(
     judged: Result<(), Error>,
     leaf: &CertificateDer<'_>,
-    beside: &[CertificateDer<'_>],
     authorities: &Authorities,
     now: UnixTime,
     serves: Serves,
@@ -56,11 +53,7 @@ pub(crate) fn reconsider(
             Err(wrong) => last = wrong,
         }
     }
-    let chain = Chain { authorities, beside, now, serves, known, has_names: has_names(&leaf) };
-    match chain.leads_from(&leaf) {
-        true => Ok(()),
-        false => Err(if is_read { why } else { last }),
-    }
+    Err(if is_read { why } else { last })
 }
 
 /// Returns true if a certificate has alternative names (SANs).
@@ -68,17 +61,6 @@ pub(crate) fn has_names(leaf: &X509Certificate<'_>) -> bool {
     leaf.extensions()
         .iter()
         .any(|e| matches!(e.parsed_extension(), ParsedExtension::SubjectAlternativeName(_)))
-}
-
-/// Returns true for a certificate of version 3 that Go reads, with all of its critical extensions.
-pub(crate) fn is_read_by_go(own: &CertificateDer<'_>) -> bool {
-    let is_read = |own: X509Certificate<'_>| {
-        let extensions = own.extensions();
-        own.version() == X509Version::V3
-            && check_parts(&own).is_ok()
-            && extensions.iter().all(|e| !e.critical || may_be_critical(e.parsed_extension()))
-    };
-    signatures::parse(own).is_ok_and(is_read)
 }
 
 /// Checks that a certificate is valid at a time.
@@ -122,11 +104,16 @@ fn check_content(leaf: &X509Certificate<'_>, now: UnixTime, serves: Serves) -> R
 }
 
 /// Returns true for an extension that Go reads also where it is critical; x509-parser reads more.
-/// Source: `processExtensions` in Go's crypto/x509.
+/// Of name constraints it reads those of four kinds of names, and none of a subject. Source:
+/// `processExtensions` and `parseNameConstraintsExtension` in Go's crypto/x509.
 pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
     use ParsedExtension as Is;
     if let Is::NameConstraints(limits) = extension {
-        return !limited_kinds(limits).contains(&false);
+        let subtrees = limits.permitted_subtrees.iter().chain(&limits.excluded_subtrees).flatten();
+        return subtrees.map(|subtree| &subtree.base).all(|name| {
+            use GeneralName as Name;
+            matches!(name, Name::DNSName(_) | Name::RFC822Name(_) | Name::URI(_) | Name::IPAddress(_))
+        });
     }
     matches!(
         extension,
@@ -140,17 +127,6 @@ pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
             | Is::PolicyConstraints(_)
             | Is::InhibitAnyPolicy(_)
     )
-}
-
-/// Tells of each name in name constraints whether Go reads its kind: it reads four kinds, and none
-/// of a subject. Source: `parseNameConstraintsExtension` in Go's crypto/x509.
-pub(crate) fn limited_kinds(limits: &NameConstraints<'_>) -> Vec<bool> {
-    use GeneralName as Name;
-    let subtrees = limits.permitted_subtrees.iter().chain(&limits.excluded_subtrees).flatten();
-    let is_read = |name: &GeneralName<'_>| {
-        matches!(name, Name::DNSName(_) | Name::RFC822Name(_) | Name::URI(_) | Name::IPAddress(_))
-    };
-    subtrees.map(|subtree| is_read(&subtree.base)).collect()
 }
 
 #[cfg(test)]
@@ -398,6 +374,35 @@ mod tests {
         let jane = Leaf::plain().sign("jane", &KeyPair::from_pem(&root.key_pem).unwrap());
         let (certs, _) = crate::identity::chain(&jane).unwrap();
         assert_eq!(clients.judge(&certs).unwrap().unwrap().name, "jane");
+    }
+
+    /// Go follows such chains. webpki does not, and nothing else follows any.
+    #[test]
+    fn an_authority_between_that_webpki_does_not_read_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let key = |identity: &Identity| KeyPair::from_pem(&identity.key_pem).unwrap();
+        let judge = |middle: Leaf, leaf: Leaf| {
+            let root = Leaf::authority().sign("kubernetes", &key_of(dir.path()));
+            let (_, clients) = crate::asking_server_config(&server, &root.cert_pem).unwrap();
+            let middle = middle.sign("jane", &key(&root));
+            let leaf = leaf.sign("jane", &key(&middle));
+            let shown = crate::identity::certificates((leaf.cert_pem + &middle.cert_pem).as_bytes());
+            clients.judge(&shown).map(drop)
+        };
+        let any = || extension(37, false, &der::sequence(&[der::oid(&[2, 5, 29, 37, 0])]));
+        let policy = der::sequence(&[der::oid(&[2, 5, 29, 32, 0])]);
+        let policies = extension(32, true, &der::sequence(std::slice::from_ref(&policy)));
+        let subjects = der::tlv(0xa0, &der::sequence(&[der::tlv(0xa4, &name("joe"))]));
+        let subjects = extension(30, false, &der::sequence(&[subjects]));
+        assert_eq!(judge(Leaf::authority(), Leaf::plain()), Ok(()));
+        for unread in [any(), policies, subjects] {
+            assert!(judge(Leaf::authority().with(unread), Leaf::plain()).is_err());
+        }
+        for leaf in [Leaf::version_1(), Leaf::authority(), Leaf::plain().with(any())] {
+            assert!(judge(Leaf::authority(), leaf).is_err());
+        }
     }
 
     /// Also if it is trusted, as in Go.

@@ -12,7 +12,8 @@
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
 //! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority;
-//! [`intermediates`] does the same for authorities between, [`hosts`] for names as `*.example`.
+//! [`wildcard`] does the same for names as `*.example`. Chains over other authorities are webpki's
+//! alone.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
 //! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
 //! name stands in the common name alone. curl takes that name: [`curl_client`].
@@ -27,10 +28,13 @@
 //! than 8192 bits, fails in the handshake, and so does a server whose authority has such a key, or
 //! with no key exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain
 //! below an authority that limits its length (`pathlen`) the first four certificates beside the
-//! leaf count. A server below a trusted authority that limits directory names is not believed. A
-//! server that has another name and an unknown authority is refused for its authority, in Go for
-//! its name. A token key of another kind than ECDSA P-256. Renewal in a running cluster:
-//! certificates of components last a year, and only the next start makes new ones.
+//! leaf count. A server whose own certificate has critical policies is not believed, nor one below
+//! a trusted authority that limits directory names. Of authorities between, those that limit such
+//! names, have critical policies or are for any purpose without naming this one lead nowhere, and
+//! none leads from a leaf that [`leaf`] alone believes. A server that has another name and an
+//! unknown authority is refused for its authority, in Go for its name. A token key of another kind
+//! than ECDSA P-256. Renewal in a running cluster: certificates of components last a year, and only
+//! the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -47,9 +51,7 @@ mod ecdsa;
 mod error;
 mod files;
 mod foreign;
-mod hosts;
 mod identity;
-mod intermediates;
 mod keys;
 mod leaf;
 mod name;
@@ -63,6 +65,7 @@ mod system;
 mod testing;
 mod token;
 mod uri;
+mod wildcard;
 
 pub use ca::{Ca, Subject};
 pub use certificate::{check_certificates, valid_until};
