@@ -39,6 +39,11 @@ pub(crate) fn reconsider(
     if is_trusted {
         return Ok(());
     }
+    // One may ask for policies in the whole chain, which nobody here compares.
+    let is_demand = |parsed: &ParsedExtension<'_>| matches!(parsed, ParsedExtension::PolicyConstraints(_));
+    if leaf.extensions().iter().any(|extension| is_demand(extension.parsed_extension())) {
+        return Err(if is_read { why } else { CertificateError::UnhandledCriticalExtension.into() });
+    }
     let issuer = der::contents(leaf.issuer().as_raw()).unwrap_or_default();
     let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
     let mut last = Error::from(CertificateError::UnknownIssuer);
@@ -356,7 +361,9 @@ mod tests {
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::plain() };
         let unknown = Leaf::plain().with(any()).with(extension(99, true, &[5, 0]));
         let names = Leaf::plain().with(issuer_names());
-        for leaf in [ended.with(any()), unknown, names, Leaf::plain().with(for_servers)] {
+        let demand = extension(36, true, &der::sequence(&[der::tlv(0x80, &[0])]));
+        let demand = Leaf::plain().with(demand);
+        for leaf in [ended.with(any()), unknown, names, demand, Leaf::plain().with(for_servers)] {
             assert!(judge(&leaf, own).is_err());
         }
     }
