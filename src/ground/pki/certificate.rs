@@ -7,6 +7,7 @@ use clock::Timestamp;
 use std::collections::HashSet;
 use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::time::ASN1Time;
+use x509_parser::x509::X509Version;
 
 /// Returns until when a certificate in PEM form is valid; `None` if it is none.
 pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
@@ -50,6 +51,9 @@ pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
 /// # Errors
 /// A part is malformed, in Go's words.
 pub(super) fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
+    if own.version().0 > X509Version::V3.0 {
+        return Err("x509: invalid version".into());
+    }
     if own.raw_serial().first().is_some_and(|first| *first >= 0x80) {
         return Err("x509: negative serial number".into());
     }
@@ -156,6 +160,7 @@ mod tests {
             (of(0x06, 0x13, "jane@example.com"), Err(format!("{value} PrintableString"))),
             (of(0x06, 0x16, "ä"), Err(format!("{value} IA5String"))),
             (of(0x0a, 0x13, "jane"), Err("x509: invalid RDNSequence".to_string())),
+            (with(&[2, 1, 2], &[2, 1, 3]), Err("x509: invalid version".to_string())),
             (with(&[2, 16], &[2, 16, 0x80]), Err("x509: negative serial number".to_string())),
             (with(b"a.example", b"\xe4.example"), Err("x509: SAN dNSName is malformed".to_string())),
             (

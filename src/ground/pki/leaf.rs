@@ -363,7 +363,8 @@ mod tests {
         let names = Leaf::plain().with(issuer_names());
         let demand = extension(36, true, &der::sequence(&[der::tlv(0x80, &[0])]));
         let demand = Leaf::plain().with(demand);
-        for leaf in [ended.with(any()), unknown, names, demand, Leaf::plain().with(for_servers)] {
+        let version_4 = Leaf { version: 3, ..Leaf::plain() };
+        for leaf in [ended.with(any()), unknown, names, demand, version_4, Leaf::plain().with(for_servers)] {
             assert!(judge(&leaf, own).is_err());
         }
     }
