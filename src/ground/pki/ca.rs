@@ -1,6 +1,7 @@
 //! The certificate authority in its files, and the subjects that it names.
 
 use super::authorities::{may_sign, may_sign_for};
+use super::certificate::validity;
 use super::clients::CLIENTS;
 use super::der;
 use super::error::Error;
@@ -9,7 +10,6 @@ use super::foreign::SERVERS;
 use super::identity::certificates;
 use super::keys::read_key;
 use super::pair::check_pair;
-use super::request::validity;
 use super::signatures;
 use clock::{self, Timestamp};
 use rcgen::{

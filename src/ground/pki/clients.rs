@@ -4,7 +4,7 @@ use super::authorities::{Authorities, Serves};
 use super::error::Error;
 use super::identity::{Identity, chain, provider, trusted};
 use super::signatures::proof_of_the_key;
-use super::{leaf, name, request, signatures};
+use super::{certificate, leaf, name, signatures};
 use clock::{self, Timestamp};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, UnixTime};
@@ -59,7 +59,7 @@ impl Clients {
         let now = UnixTime::since_unix_epoch(std::time::Duration::from_secs(now));
         self.0.verify_client_cert(own, more, now).map_err(|e| e.to_string())?;
         let (_, parsed) = x509_parser::parse_x509_certificate(own).map_err(|e| e.to_string())?;
-        let (_, end) = request::times(parsed.validity());
+        let (_, end) = certificate::times(parsed.validity());
         let until = self.0.until(own, more, now, end);
         let user = user(parsed.subject());
         let user =

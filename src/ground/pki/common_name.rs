@@ -1,10 +1,11 @@
 //! Servers that have their name as the common name alone. Go refuses them since 1.15; curl, built
-//! with OpenSSL, believes them.
+//! with OpenSSL, believes them. Of a name with an asterisk curl believes less than Go.
 
 use super::foreign::{Known, SERVERS, Trust, Unusable, client_of};
 use super::signatures::{self, proof_of_the_key};
 use super::{doubt, leaf};
 use rustls::client::danger::{ServerCertVerified, ServerCertVerifier};
+use rustls::client::verify_server_name;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
@@ -30,7 +31,8 @@ pub fn curl_client(
     })
 }
 
-/// Believes what [`Known`] believes, and servers that have their name as the common name alone.
+/// Believes what [`Known`] believes, and servers that have their name as the common name alone, but
+/// no name with an asterisk and one label behind it.
 #[derive(Debug)]
 struct ByCommonName {
     known: Known,
@@ -47,6 +49,7 @@ impl ServerCertVerifier for ByCommonName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let Err(why) = self.known.verify_server_cert(own, more, name, status, now) else {
+            verify_server_name(&ParsedCertificate::try_from(own)?, name)?; // as narrow as curl
             return Ok(ServerCertVerified::assertion());
         };
         if !lacks_an_alternative_name(&why) || !is_narrow(own, name) {
@@ -116,6 +119,8 @@ mod tests {
             ("localhost", &[], "other", false),
             ("localhost", &["other"], "localhost", false),
             ("x", &["localhost"], "localhost", true),
+            ("x", &["*.web.example"], "a.web.example", true),
+            ("x", &["*.example"], "web.example", false),
         ] {
             let own = made(common, names);
             assert_eq!(is_believed(own.der(), &own.pem(), host), wanted, "{common} {names:?} {host}");

@@ -10,7 +10,7 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, Error, OtherError};
 use std::sync::Arc;
 use x509_parser::certificate::X509Certificate;
-use x509_parser::extensions::X509Extension;
+use x509_parser::extensions::{ParsedExtension, X509Extension};
 use x509_parser::x509::X509Version;
 
 /// Of the certificates beside a server's own, so many count: each may cost the verification of a
@@ -101,13 +101,23 @@ fn is_common_name_alone(own: &X509Certificate<'_>, host: &str) -> bool {
 }
 
 /// Returns the reason that Go gives for a server's certificate that webpki cannot read, of which
-/// rustls writes its inside.
+/// rustls writes its inside. Critical policies, which Go alone reads, are no reason in Go: here
+/// they are an extension that is not handled.
 pub(crate) fn unread(why: Error, own: &CertificateDer<'_>, name: &ServerName<'_>, now: UnixTime) -> Error {
     let Ok(parsed) = signatures::parse(own) else { return why };
-    let is_unknown = |critical: &X509Extension<'_>| {
-        critical.critical && !leaf::may_be_critical(critical.parsed_extension())
+    let is_unread = |extension: &X509Extension<'_>| {
+        use ParsedExtension as Is;
+        let own = extension.parsed_extension();
+        let is_policy = matches!(
+            own,
+            Is::CertificatePolicies(_)
+                | Is::PolicyMappings(_)
+                | Is::PolicyConstraints(_)
+                | Is::InhibitAnyPolicy(_)
+        );
+        extension.critical && (is_policy || !leaf::may_be_critical(own))
     };
-    if parsed.extensions().iter().any(is_unknown) {
+    if parsed.extensions().iter().any(is_unread) {
         return CertificateError::UnhandledCriticalExtension.into();
     }
     if let Err(time) = leaf::check_time(&parsed, now) {
@@ -260,7 +270,7 @@ fn texts(own: &X509Certificate<'_>, number: u8) -> impl Iterator<Item = String> 
 mod tests {
     use crate::foreign::{Known, these};
     use crate::testing::leaf_over_middle;
-    use crate::{Ca, Subject, ca, identity};
+    use crate::{Ca, Subject, ca, der, identity};
     use rcgen::{BasicConstraints, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
     use rustls::client::danger::ServerCertVerifier;
     use rustls::pki_types::{CertificateDer, UnixTime};
@@ -389,13 +399,16 @@ mod tests {
         let first = identity::certificates(first);
         let why = refusal(ca.pem(), &first, 0);
         assert!(matches!(why, CertificateError::NotValidForNameContext { .. }), "{why:?}");
-        let mut own = ca::params(&Subject::server("x", &["127.0.0.1"]), 30).unwrap();
-        let mut unknown = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
-        unknown.set_criticality(true);
-        own.custom_extensions.push(unknown);
-        let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
-        let why = refusal(ca.pem(), std::slice::from_ref(own.der()), 0);
-        assert_eq!(why, CertificateError::UnhandledCriticalExtension);
+        let policies = der::sequence(&[der::sequence(&[der::oid(&[1, 2, 3, 4])])]);
+        for (number, value) in [(&[1, 2, 3, 4][..], vec![5, 0]), (&[2, 5, 29, 32], policies)] {
+            let mut own = ca::params(&Subject::server("x", &["127.0.0.1"]), 30).unwrap();
+            let mut unread = rcgen::CustomExtension::from_oid_content(number, value);
+            unread.set_criticality(true);
+            own.custom_extensions.push(unread);
+            let own = own.self_signed(&KeyPair::generate().unwrap()).unwrap();
+            let why = refusal(ca.pem(), std::slice::from_ref(own.der()), 0);
+            assert_eq!(why, CertificateError::UnhandledCriticalExtension);
+        }
     }
 
     #[test]

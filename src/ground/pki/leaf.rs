@@ -39,6 +39,11 @@ pub(crate) fn reconsider(
     if is_trusted {
         return Ok(());
     }
+    // One may ask for policies in the whole chain, which nobody here compares.
+    let is_demand = |parsed: &ParsedExtension<'_>| matches!(parsed, ParsedExtension::PolicyConstraints(_));
+    if leaf.extensions().iter().any(|extension| is_demand(extension.parsed_extension())) {
+        return Err(if is_read { why } else { CertificateError::UnhandledCriticalExtension.into() });
+    }
     let issuer = der::contents(leaf.issuer().as_raw()).unwrap_or_default();
     let is_issuer = |root: &&TrustAnchor<'_>| issuer.first().is_some_and(|name| **name == *root.subject);
     let mut last = Error::from(CertificateError::UnknownIssuer);
@@ -132,80 +137,13 @@ pub(crate) fn may_be_critical(extension: &ParsedExtension<'_>) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::identity::provider;
+    use crate::testing::{HOUR, Leaf, extension, name};
     use crate::{Ca, Clients, Identity, Subject, der};
-    use clock::Timestamp;
-    use jiff::SignedDuration;
-    use rcgen::{KeyPair, PublicKeyData, SigningKey};
+    use rcgen::KeyPair;
     use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
     use std::path::Path;
     use std::sync::Arc;
-
-    const HOUR: SignedDuration = SignedDuration::from_hours(1);
-
-    /// What a certificate says, as another program would write it.
-    struct Leaf {
-        /// 0 is version 1, for which no version is written.
-        version: u8,
-        extensions: Vec<Vec<u8>>,
-        until: Timestamp,
-    }
-
-    fn extension(number: u64, critical: bool, value: &[u8]) -> Vec<u8> {
-        let mut parts = vec![der::oid(&[2, 5, 29, number])];
-        if critical {
-            parts.push(der::tlv(0x01, &[0xff]));
-        }
-        parts.push(der::tlv(0x04, value));
-        der::sequence(&parts)
-    }
-
-    fn name(text: &str) -> Vec<u8> {
-        let attribute = [der::oid(&[2, 5, 4, 3]), der::tlv(0x0c, text.as_bytes())];
-        der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))])
-    }
-
-    impl Leaf {
-        fn version_1() -> Leaf {
-            Leaf { version: 0, extensions: vec![], until: clock::now() + HOUR }
-        }
-        fn authority() -> Leaf {
-            let is_ca = der::sequence(&[der::tlv(0x01, &[0xff])]);
-            Leaf { version: 2, extensions: vec![extension(19, true, &is_ca)], ..Leaf::version_1() }
-        }
-        /// Version 3, and no authority.
-        fn plain() -> Leaf {
-            Leaf { version: 2, ..Leaf::version_1() }
-        }
-        fn with(mut self, extension: Vec<u8>) -> Leaf {
-            self.extensions.push(extension);
-            self
-        }
-
-        /// Makes the certificate of `jane`, for a new key.
-        fn sign(&self, issuer: &str, key: &KeyPair) -> Identity {
-            let own = KeyPair::generate().unwrap();
-            let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
-            let mut parts = vec![
-                der::tlv(0x02, &[7]),
-                algorithm.clone(),
-                name(issuer),
-                der::sequence(&[der::time(clock::now() - HOUR - HOUR), der::time(self.until)]),
-                name("jane"),
-                own.subject_public_key_info(),
-            ];
-            if self.version > 0 {
-                parts.insert(0, der::tlv(0xa0, &der::tlv(0x02, &[self.version])));
-            }
-            if !self.extensions.is_empty() {
-                parts.push(der::tlv(0xa3, &der::sequence(&self.extensions)));
-            }
-            let tbs = der::sequence(&parts);
-            let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
-            let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
-            Identity { cert_pem: crate::sign::to_pem(&cert), key_pem: own.serialize_pem() }
-        }
-    }
 
     fn key_of(dir: &Path) -> KeyPair {
         KeyPair::from_pem(&std::fs::read_to_string(dir.join("ca.key")).unwrap()).unwrap()
@@ -277,12 +215,31 @@ mod tests {
         let jane = ca.issue(&Subject::client("jane", "")).unwrap();
         for config in [crate::server_config, crate::mutual_server_config] {
             let server = config(&server, ca.pem()).unwrap();
+            let mut client = (*crate::client_config(Some(&jane), ca.pem(), &[]).unwrap()).clone();
             // It keeps the sessions of its first connection for the second.
-            let client = crate::client_config(Some(&jane), ca.pem(), &[]).unwrap();
-            for _ in 0..2 {
-                let connection = connect(server.clone(), client.clone()).unwrap();
-                assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
-            }
+            client.resumption = rustls::client::Resumption::in_memory_sessions(8);
+            connect_twice(&server, &Arc::new(client));
+        }
+    }
+
+    /// In between its certificate may have ended.
+    #[test]
+    fn a_server_that_is_asked_again_is_judged_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = ca.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        // This server would resume the sessions of its clients.
+        let (server, _) = crate::asking_server_config(&server, ca.pem()).unwrap();
+        let trust = crate::Trust::These(ca.pem().as_bytes().to_vec());
+        connect_twice(&server, &crate::client_config(None, ca.pem(), &[]).unwrap());
+        connect_twice(&server, &crate::foreign_client(&trust, None, &[]).unwrap());
+    }
+
+    /// Connects twice, and checks that each side judges the other one's certificate each time.
+    fn connect_twice(server: &Arc<rustls::ServerConfig>, client: &Arc<rustls::ClientConfig>) {
+        for _ in 0..2 {
+            let connection = connect(server.clone(), client.clone()).unwrap();
+            assert_eq!(connection.handshake_kind(), Some(rustls::HandshakeKind::Full));
         }
     }
 
@@ -404,7 +361,10 @@ mod tests {
         let ended = Leaf { until: clock::now() - HOUR, ..Leaf::plain() };
         let unknown = Leaf::plain().with(any()).with(extension(99, true, &[5, 0]));
         let names = Leaf::plain().with(issuer_names());
-        for leaf in [ended.with(any()), unknown, names, Leaf::plain().with(for_servers)] {
+        let demand = extension(36, true, &der::sequence(&[der::tlv(0x80, &[0])]));
+        let demand = Leaf::plain().with(demand);
+        let version_4 = Leaf { version: 3, ..Leaf::plain() };
+        for leaf in [ended.with(any()), unknown, names, demand, version_4, Leaf::plain().with(for_servers)] {
             assert!(judge(&leaf, own).is_err());
         }
     }
@@ -422,6 +382,35 @@ mod tests {
         let jane = Leaf::plain().sign("jane", &KeyPair::from_pem(&root.key_pem).unwrap());
         let (certs, _) = crate::identity::chain(&jane).unwrap();
         assert_eq!(clients.judge(&certs).unwrap().unwrap().name, "jane");
+    }
+
+    /// Go follows such chains. webpki does not, and nothing else follows any.
+    #[test]
+    fn an_authority_between_that_webpki_does_not_read_leads_nowhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
+        let server = own.issue(&Subject::server("kube-apiserver", &["localhost"])).unwrap();
+        let key = |identity: &Identity| KeyPair::from_pem(&identity.key_pem).unwrap();
+        let judge = |middle: Leaf, leaf: Leaf| {
+            let root = Leaf::authority().sign("kubernetes", &key_of(dir.path()));
+            let (_, clients) = crate::asking_server_config(&server, &root.cert_pem).unwrap();
+            let middle = middle.sign("jane", &key(&root));
+            let leaf = leaf.sign("jane", &key(&middle));
+            let shown = crate::identity::certificates((leaf.cert_pem + &middle.cert_pem).as_bytes());
+            clients.judge(&shown).map(drop)
+        };
+        let any = || extension(37, false, &der::sequence(&[der::oid(&[2, 5, 29, 37, 0])]));
+        let policy = der::sequence(&[der::oid(&[2, 5, 29, 32, 0])]);
+        let policies = extension(32, true, &der::sequence(std::slice::from_ref(&policy)));
+        let subjects = der::tlv(0xa0, &der::sequence(&[der::tlv(0xa4, &name("joe"))]));
+        let subjects = extension(30, false, &der::sequence(&[subjects]));
+        assert_eq!(judge(Leaf::authority(), Leaf::plain()), Ok(()));
+        for unread in [any(), policies, subjects] {
+            assert!(judge(Leaf::authority().with(unread), Leaf::plain()).is_err());
+        }
+        for leaf in [Leaf::version_1(), Leaf::authority(), Leaf::plain().with(any())] {
+            assert!(judge(Leaf::authority(), leaf).is_err());
+        }
     }
 
     /// Also if it is trusted, as in Go.

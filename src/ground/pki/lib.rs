@@ -11,24 +11,30 @@
 //! start, the authority and the token key only once; an authority whose key is missing is not
 //! replaced. Its files may be replaced by a pair that another program has made, as kubeadm or
 //! OpenSSL. Certificates of others are judged by webpki, and by [`leaf`] where Go believes one that
-//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority.
+//! webpki does not, as one of X.509 version 1, one for any purpose, or a server's own authority;
+//! [`wildcard`] does the same for names as `*.example`. Chains over other authorities are webpki's
+//! alone.
 //! [`check_pair`] says in Go's words why a certificate and a key do not belong together, and
 //! [`doubt`] why a server is not believed, e.g. that the authority has ended, or that the server's
 //! name stands in the common name alone. curl takes that name: [`curl_client`].
 //! ## Left out
-//! Revocation lists: Kubernetes has none either. Intermediate authorities; RSA keys that are made
-//! here (an authority's files may be replaced by such a pair). Requests with P-521 keys, ECDSA with
-//! SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and those with two common names:
-//! the API accepts them, and the cluster's own signers give them the condition `Failed`. Requests
-//! whose subject has its names as TeletexString or BMPString: the API refuses them. Certificates
-//! that are signed with ECDSA and SHA-512: a client that shows one is answered 401. A client or a
-//! server with a P-521 key, or an RSA key of fewer than 2048 or more than 8192 bits, fails in the
-//! handshake, and so does a server whose authority has such a key, or with no key exchange but
-//! P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain below an authority that
-//! limits its length (`pathlen`) the first four certificates beside the leaf count. A server that
-//! has another name and an unknown authority is refused for its authority, in Go for its name.
-//! Renewal in a running cluster: certificates of components last a year, and only the next start
-//! makes new ones.
+//! Revocation lists: Kubernetes has none either. Intermediate authorities and RSA keys that are
+//! made here (an authority's files may be replaced by such a pair). Requests with P-224 or P-521
+//! keys, ECDSA with SHA-1 or SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and
+//! those with two common names: the API accepts them, and the cluster's own signers give them the
+//! condition `Failed`. Requests whose subject has its names as TeletexString or BMPString: the API
+//! refuses them. Certificates that are signed with ECDSA and SHA-512: a client that shows one is
+//! answered 401. A client or a server with a P-521 key, or an RSA key of fewer than 2048 or more
+//! than 8192 bits, fails in the handshake, and so does a server whose authority has such a key, or
+//! with no key exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain
+//! below an authority that limits its length (`pathlen`) the first four certificates beside the
+//! leaf count. A server whose own certificate has critical policies is not believed, nor one below
+//! a trusted authority that limits directory names. Of authorities between, those that limit such
+//! names, have critical policies or are for any purpose without naming this one lead nowhere, and
+//! none leads from a leaf that [`leaf`] alone believes. A server that has another name and an
+//! unknown authority is refused for its authority, in Go for its name. A token key of another kind
+//! than ECDSA P-256. Renewal in a running cluster: certificates of components last a year, and only
+//! the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 
@@ -36,6 +42,7 @@
 
 mod authorities;
 mod ca;
+mod certificate;
 mod clients;
 mod common_name;
 mod der;
@@ -53,12 +60,15 @@ mod pem;
 mod request;
 mod sign;
 mod signatures;
+mod system;
 #[cfg(test)]
 mod testing;
 mod token;
 mod uri;
+mod wildcard;
 
 pub use ca::{Ca, Subject};
+pub use certificate::{check_certificates, valid_until};
 pub use clients::{Client, Clients, asking_server_config, mutual_server_config, server_config, user_of};
 pub use common_name::curl_client;
 pub use doubt::{doubted, legacy_name};
@@ -67,7 +77,7 @@ pub use files::{remove_unfinished, write_private};
 pub use foreign::{Trust, Unusable, foreign_client};
 pub use identity::Identity;
 pub use pair::check_pair;
-pub use request::{Proof, Request, check_certificates, valid_until};
+pub use request::{Proof, Request};
 pub use token::{LEGACY_ISSUER, TokenKey};
 
 use identity::{chain, provider, trusted};
@@ -89,7 +99,7 @@ pub fn client_config(
         rustls::ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions()?;
     let authorities = trusted(ca_pem)?.only_for(foreign::SERVERS);
     let builder = foreign::known(builder, authorities, provider());
-    let mut config = match identity {
+    let config = match identity {
         Some(identity) => {
             check_pair(identity.cert_pem.as_bytes(), identity.key_pem.as_bytes()).map_err(Error::Pair)?;
             let (certs, key) = chain(identity)?;
@@ -97,8 +107,7 @@ pub fn client_config(
         }
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols = alpn.iter().map(|p| p.as_bytes().to_vec()).collect();
-    Ok(Arc::new(config))
+    Ok(foreign::finish(config, alpn))
 }
 
 /// The name to check a server's certificate against: a host name or an address.

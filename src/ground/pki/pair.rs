@@ -1,9 +1,9 @@
 //! Compares a certificate with a key. Source: `X509KeyPair` in Go's crypto/tls, whose words a user
 //! of kubectl or etcdctl reads.
 
+use super::certificate::check_parts;
 use super::identity::provider;
 use super::keys::{ELLIPTIC, P256, P384, RSA, in_pkcs8};
-use super::request::check_curve;
 use super::{der, pem, signatures};
 use rustls::SignatureAlgorithm;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -35,7 +35,7 @@ pub fn check_pair(certificate: &[u8], key: &[u8]) -> Result<(), String> {
         Ok(_) => return Err("x509: trailing data".into()),
         Err(_) => return Err("x509: malformed certificate".into()),
     };
-    check_curve(&parsed.public_key().algorithm)?;
+    check_parts(&parsed)?;
     if is_of(&parsed, &ELLIPTIC) && point_of(&parsed).first() != Some(&4) {
         return Err("ecdsa: invalid uncompressed public key".into());
     }
@@ -412,6 +412,7 @@ mod tests {
         let elliptic = || der::oid(&ELLIPTIC);
         assert_eq!(check(&[der::oid(&[1, 3, 101, 113])], &[0, 1]), "tls: unknown public key algorithm");
         let k1 = der::oid(&[1, 3, 132, 0, 10]);
+        assert_eq!(check(&[der::oid(&RSA)], &[0, 1]), "x509: RSA key missing NULL parameters");
         assert_eq!(check(&[elliptic(), k1], &[0, 4, 1, 1]), "x509: unsupported elliptic curve");
         let compressed = check(&[elliptic(), der::oid(&P256)], &[0, 2, 1]);
         assert_eq!(compressed, "ecdsa: invalid uncompressed public key");

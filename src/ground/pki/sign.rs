@@ -267,7 +267,7 @@ mod tests {
         let (request, _) = request();
         for (seconds, whole) in [(600, 900), (28_799, 29_099), (28_800, 28_800), (86_400, 86_400)] {
             let cert = ca.sign(&request, &[], SignedDuration::from_secs(seconds)).unwrap();
-            let (from, until) = crate::request::validity(cert.as_bytes()).unwrap();
+            let (from, until) = crate::certificate::validity(cert.as_bytes()).unwrap();
             assert_eq!(until.duration_since(from).as_secs(), whole, "{seconds}");
         }
     }

@@ -12,6 +12,7 @@ use rustls::pki_types::{CertificateDer, SignatureVerificationAlgorithm, SubjectP
 use rustls::{CertificateError, DigitallySignedStruct, Error, PeerMisbehaved};
 use x509_parser::certificate::X509Certificate;
 use x509_parser::public_key::PublicKey;
+use x509_parser::x509::X509Version;
 
 /// The methods of a rustls verifier that judge the proof of possession. `$provider` is a field of
 /// type `Arc<CryptoProvider>`.
@@ -42,13 +43,13 @@ macro_rules! proof_of_the_key {
 }
 pub(super) use proof_of_the_key;
 
-/// Reads a certificate of any version.
+/// Reads a certificate of version 1, 2 or 3. There is no other, and Go reads no other.
 ///
 /// # Errors
 /// It is malformed, or something follows it.
 pub(crate) fn parse<'a>(cert: &'a CertificateDer<'_>) -> Result<X509Certificate<'a>, Error> {
     match x509_parser::parse_x509_certificate(cert) {
-        Ok(([], parsed)) => Ok(parsed),
+        Ok(([], parsed)) if parsed.version().0 <= X509Version::V3.0 => Ok(parsed),
         _ => Err(CertificateError::BadEncoding.into()),
     }
 }

@@ -1,7 +1,9 @@
 //! Certificates that several tests need.
 
-use super::{Subject, ca};
-use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use super::{Identity, Subject, ca, der};
+use clock::Timestamp;
+use jiff::SignedDuration;
+use rcgen::{BasicConstraints, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData, SigningKey};
 use rustls::pki_types::CertificateDer;
 
 /// A leaf, the authority between that has signed it, and the root that has signed that.
@@ -63,4 +65,72 @@ pub(crate) fn chain_below(subject: &Subject, limit: BasicConstraints, between: u
     let leaf = leaf.signed_by(&KeyPair::generate().unwrap(), &Issuer::from_params(&own, &key)).unwrap();
     certs.insert(0, leaf.der().clone());
     ChainBelow { root, certs }
+}
+
+pub(crate) const HOUR: SignedDuration = SignedDuration::from_hours(1);
+
+/// What a certificate says, as another program would write it.
+pub(crate) struct Leaf {
+    /// 0 is version 1, for which no version is written.
+    pub version: u8,
+    pub extensions: Vec<Vec<u8>>,
+    pub until: Timestamp,
+}
+
+/// Encodes the extension 2.5.29.N.
+pub(crate) fn extension(number: u64, critical: bool, value: &[u8]) -> Vec<u8> {
+    let mut parts = vec![der::oid(&[2, 5, 29, number])];
+    if critical {
+        parts.push(der::tlv(0x01, &[0xff]));
+    }
+    parts.push(der::tlv(0x04, value));
+    der::sequence(&parts)
+}
+
+/// Encodes a name that has a common name alone.
+pub(crate) fn name(text: &str) -> Vec<u8> {
+    let attribute = [der::oid(&[2, 5, 4, 3]), der::tlv(0x0c, text.as_bytes())];
+    der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))])
+}
+
+impl Leaf {
+    pub(crate) fn version_1() -> Leaf {
+        Leaf { version: 0, extensions: vec![], until: clock::now() + HOUR }
+    }
+    pub(crate) fn authority() -> Leaf {
+        let is_ca = der::sequence(&[der::tlv(0x01, &[0xff])]);
+        Leaf { version: 2, extensions: vec![extension(19, true, &is_ca)], ..Leaf::version_1() }
+    }
+    /// Version 3, and no authority.
+    pub(crate) fn plain() -> Leaf {
+        Leaf { version: 2, ..Leaf::version_1() }
+    }
+    pub(crate) fn with(mut self, extension: Vec<u8>) -> Leaf {
+        self.extensions.push(extension);
+        self
+    }
+
+    /// Makes the certificate of `jane`, for a new key.
+    pub(crate) fn sign(&self, issuer: &str, key: &KeyPair) -> Identity {
+        let own = KeyPair::generate().unwrap();
+        let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 10045, 4, 3, 2])]);
+        let mut parts = vec![
+            der::tlv(0x02, &[7]),
+            algorithm.clone(),
+            name(issuer),
+            der::sequence(&[der::time(clock::now() - HOUR - HOUR), der::time(self.until)]),
+            name("jane"),
+            own.subject_public_key_info(),
+        ];
+        if self.version > 0 {
+            parts.insert(0, der::tlv(0xa0, &der::tlv(0x02, &[self.version])));
+        }
+        if !self.extensions.is_empty() {
+            parts.push(der::tlv(0xa3, &der::sequence(&self.extensions)));
+        }
+        let tbs = der::sequence(&parts);
+        let bits: Vec<u8> = [0].into_iter().chain(key.sign(&tbs).unwrap()).collect();
+        let cert = der::sequence(&[tbs, algorithm, der::tlv(0x03, &bits)]);
+        Identity { cert_pem: crate::sign::to_pem(&cert), key_pem: own.serialize_pem() }
+    }
 }

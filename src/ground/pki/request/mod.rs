@@ -1,21 +1,16 @@
-//! Certificate requests of others (PKCS #10, RFC 2986), and what is asked of certificates in PEM
-//! form.
+//! Certificate requests of others (PKCS #10, RFC 2986).
 
 mod parts;
 
 pub(super) use parts::Parts;
 
-use super::identity::certificates;
 use super::keys::{RSA_BITS, rsa_bits};
 use super::{der, name, pem, uri};
-use clock::Timestamp;
 use std::collections::HashSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use x509_parser::asn1_rs::{Any, Class, FromDer, Tag};
-use x509_parser::certificate::{Validity, X509Certificate};
 use x509_parser::error::X509Error;
 use x509_parser::public_key::PublicKey;
-use x509_parser::time::ASN1Time;
 use x509_parser::verify::verify_signature;
 use x509_parser::x509::{AlgorithmIdentifier, AttributeTypeAndValue, X509Name};
 
@@ -51,6 +46,9 @@ pub struct Request {
     /// As it came; what is signed is read from here.
     pub der: Vec<u8>,
 }
+
+/// The number of the extension with the subject alternative names.
+pub(super) const NAMES: &str = "2.5.29.17";
 
 /// Attributes of a subject that a request is judged by, and that its certificate has: the last
 /// numbers of 2.5.4.N (X.520).
@@ -116,7 +114,7 @@ impl Request {
     /// # Errors
     /// A part is malformed, in a sentence.
     fn of(parsed: &Parts<'_>) -> Result<Request, String> {
-        check_curve(&parsed.key.algorithm)?;
+        check_key(&parsed.key.algorithm)?;
         let name = &parsed.subject;
         if !name::is_whole(name) {
             return Err("x509: malformed certificate request: invalid subject".into());
@@ -142,7 +140,7 @@ impl Request {
             if !seen.insert(extension.oid.as_bytes()) {
                 return Err("x509: certificate request contains duplicate requested extensions".into());
             }
-            if extension.oid.to_id_string() == "2.5.29.17" {
+            if extension.oid.to_id_string() == NAMES {
                 request.add_names(extension.value)?;
             }
         }
@@ -151,7 +149,10 @@ impl Request {
 
     /// Adds the subject alternative names of an extension's value. As in Go, kinds of names that no
     /// certificate here has are ignored.
-    fn add_names(&mut self, value: &[u8]) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// One of them is malformed, in Go's words.
+    pub(super) fn add_names(&mut self, value: &[u8]) -> Result<(), String> {
         let invalid = |what: &str| format!("x509: invalid subject alternative {what}");
         let (mut rest, _) = parts::value(value, Tag::Sequence).map_err(|_| invalid("names"))?;
         while !rest.is_empty() {
@@ -192,16 +193,26 @@ impl Request {
     }
 }
 
-/// Checks that a key, if it is of an elliptic curve, is of one that Kubernetes reads. Source:
-/// `parsePublicKey` in Go's crypto/x509.
+/// Checks the parameters of a key, of which Go reads no others. Source: `parsePublicKey` in Go's
+/// crypto/x509.
 ///
 /// # Errors
-/// It is not, in Go's words.
-pub(super) fn check_curve(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
-    if key.algorithm.to_id_string() != ELLIPTIC {
-        return Ok(());
+/// They are not those of this kind of key, or name a curve that Kubernetes does not read; in Go's
+/// words.
+pub(super) fn check_key(key: &AlgorithmIdentifier<'_>) -> Result<(), String> {
+    let parameters = key.parameters.as_ref();
+    let is_null =
+        parameters.is_some_and(|value| value.class() == Class::Universal && value.tag() == Tag::Null);
+    match key.algorithm.to_id_string().as_str() {
+        RSA if !is_null => Err("x509: RSA key missing NULL parameters".into()),
+        ED25519 if parameters.is_some() => Err("x509: Ed25519 key encoded with illegal parameters".into()),
+        ELLIPTIC => check_curve(parameters),
+        _ => Ok(()),
     }
-    let curve = key.parameters.as_ref().filter(|curve| der::is_oid(curve));
+}
+
+fn check_curve(parameters: Option<&Any<'_>>) -> Result<(), String> {
+    let curve = parameters.filter(|curve| der::is_oid(curve));
     let curve = curve.and_then(|curve| curve.as_oid().ok());
     let curve = curve.ok_or("x509: invalid ECDSA parameters")?.to_id_string();
     match CURVES.contains(&curve.as_str()) {
@@ -273,73 +284,6 @@ fn address(bytes: &[u8]) -> Option<String> {
         16 => Some(Ipv6Addr::from(<[u8; 16]>::try_from(bytes).ok()?).to_canonical().to_string()),
         _ => None,
     }
-}
-
-/// Returns until when a certificate in PEM form is valid; `None` if it is none.
-pub fn valid_until(pem: &[u8]) -> Option<Timestamp> {
-    validity(pem).map(|(_, until)| until)
-}
-
-/// Judges what a signer gives as a certificate: one or more blocks in PEM form, of nothing else.
-/// Text between them does not matter.
-///
-/// # Errors
-/// What is wrong, in a sentence (upstream: `validateCertificate`).
-pub fn check_certificates(pem: &[u8]) -> Result<(), String> {
-    let mut all = 0;
-    for block in pem::blocks(pem) {
-        if block.label != "CERTIFICATE" {
-            return Err(format!("only CERTIFICATE PEM blocks are allowed, found {:?}", block.label));
-        }
-        if block.has_headers {
-            return Err("no PEM block headers are permitted".into());
-        }
-        let mut rest = block.der.as_slice();
-        if rest.is_empty() {
-            return Err("found CERTIFICATE PEM block containing 0 certificates".into());
-        }
-        while !rest.is_empty() {
-            let (more, own) = x509_parser::parse_x509_certificate(rest)
-                .map_err(|why| format!("x509: malformed certificate: {why}"))?;
-            check_parts(&own)?;
-            (rest, all) = (more, all + 1);
-        }
-    }
-    match all {
-        0 => Err("must contain at least one CERTIFICATE PEM block".into()),
-        _ => Ok(()),
-    }
-}
-
-/// Checks what x509-parser does not: a certificate that Go does not read serves no client, whom the
-/// API server would answer 401. Source: `parseCertificate` in Go's crypto/x509.
-///
-/// # Errors
-/// A part is malformed, in Go's words.
-fn check_parts(own: &X509Certificate<'_>) -> Result<(), String> {
-    if own.raw_serial().first().is_some_and(|first| *first >= 0x80) {
-        return Err("x509: negative serial number".into());
-    }
-    if own.tbs_certificate.signature != own.signature_algorithm {
-        return Err("x509: inner and outer signature algorithm identifiers don't match".into());
-    }
-    name::check(own.issuer())?;
-    name::check(own.subject())?;
-    check_curve(&own.public_key().algorithm)
-}
-
-/// Returns from and until when a certificate in PEM form is valid.
-pub(super) fn validity(pem: &[u8]) -> Option<(Timestamp, Timestamp)> {
-    let der = certificates(pem).into_iter().next()?;
-    let (_, cert) = x509_parser::parse_x509_certificate(&der).ok()?;
-    Some(times(cert.validity()))
-}
-
-/// Returns the begin and the end of a certificate. `99991231235959Z`, which stands for no end
-/// (RFC 5280, 4.1.2.5), is a day later than the last time of our calendar: it becomes that one.
-pub(super) fn times(validity: &Validity) -> (Timestamp, Timestamp) {
-    let at = |time: ASN1Time| Timestamp::from_second(time.timestamp());
-    (at(validity.not_before).unwrap_or(Timestamp::MIN), at(validity.not_after).unwrap_or(Timestamp::MAX))
 }
 
 #[cfg(test)]

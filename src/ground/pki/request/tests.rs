@@ -2,10 +2,7 @@
 
 use crate::ca::params;
 use crate::sign::to_pem;
-use crate::{
-    Ca, Error, Proof, Request, Subject, check_certificates, client_config, der, server_config, user_of,
-    valid_until,
-};
+use crate::{Ca, Error, Proof, Request, Subject, client_config, der, server_config, user_of, valid_until};
 use jiff::SignedDuration;
 use rcgen::{DnType, KeyPair, SigningKey};
 use rustls::pki_types::CertificateDer;
@@ -197,6 +194,14 @@ v8/XmPuKa/xy
 -----END CERTIFICATE REQUEST-----
 ";
     assert_eq!(Request::parse(curve.as_bytes()).unwrap_err(), "x509: unsupported elliptic curve");
+    // An RSA key whose algorithm lacks the NULL behind its number.
+    let rsa = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 1])]);
+    let rsa = der::sequence(&[rsa, der::tlv(0x03, &[0, 1])]);
+    let info = [der::tlv(0x02, &[0]), der::sequence(&[]), rsa, der::tlv(0xa0, &[])];
+    let algorithm = der::sequence(&[der::oid(&[1, 2, 840, 113549, 1, 1, 11]), vec![5, 0]]);
+    let der = der::sequence(&[der::sequence(&info), algorithm, der::tlv(0x03, &[0, 1])]);
+    let why = Request::parse(&request_pem(&der)).unwrap_err();
+    assert_eq!(why, "x509: RSA key missing NULL parameters");
 }
 
 #[test]
@@ -333,69 +338,6 @@ fn texts_of_a_subject_are_those_that_go_reads() {
         (other, 0x0c, &[0xff]),
     ] {
         assert!(parse(number, tag, text).unwrap_err().contains("neither UTF-8"), "{number} {tag:#x}");
-    }
-}
-
-#[test]
-fn the_blocks_of_certificates_are_those_that_go_reads() {
-    let dir = tempfile::tempdir().unwrap();
-    let good = Ca::load_or_create(dir.path(), "kubernetes").unwrap().pem().replace('\r', "");
-    assert_eq!(check_certificates(format!("text\n{good}\n{good}").as_bytes()), Ok(()));
-    let open = format!("{good}-----BEGIN CERTIFICATE-----\n");
-    assert_eq!(check_certificates(open.as_bytes()), Ok(()), "a block without an end is text");
-    let other_end = good.replace("END CERTIFICATE", "END FOO");
-    let headers = good.replace("BEGIN CERTIFICATE-----\n", "BEGIN CERTIFICATE-----\nKey: value\n\n");
-    for (bad, why) in [
-        (other_end, "must contain at least one CERTIFICATE PEM block"),
-        (headers, "no PEM block headers are permitted"),
-        (good.replace("CERTIFICATE", "FOO"), "only CERTIFICATE PEM blocks are allowed, found \"FOO\""),
-        (
-            "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n".into(),
-            "found CERTIFICATE PEM block containing 0 certificates",
-        ),
-    ] {
-        assert_eq!(check_certificates(bad.as_bytes()).unwrap_err(), why);
-    }
-}
-
-/// A signer that writes one would make a client that is answered 401.
-#[test]
-fn a_certificate_that_go_does_not_read_is_none() {
-    use rcgen::PublicKeyData;
-    let dir = tempfile::tempdir().unwrap();
-    let ca = Ca::load_or_create(dir.path(), "kubernetes").unwrap();
-    let (key, now, hour) = (KeyPair::generate().unwrap(), clock::now(), SignedDuration::from_hours(1));
-    let of = |kind: u8, tag: u8, name: &str| {
-        let attribute = [der::tlv(kind, &[0x55, 4, 3]), der::tlv(tag, name.as_bytes())];
-        let wanted = crate::sign::Wanted {
-            subject: der::sequence(&[der::tlv(0x31, &der::sequence(&attribute))]),
-            public_key: &key.subject_public_key_info(),
-            from: now - hour,
-            until: now + hour,
-            names: &Request::default(),
-            usages: &[],
-        };
-        CertificateDer::from_pem_slice(ca.write(&wanted).unwrap().as_bytes()).unwrap().to_vec()
-    };
-    let good = of(0x06, 0x13, "jane");
-    let with = |from: &[u8], to: &[u8]| {
-        let at = good.windows(from.len()).position(|w| w == from).unwrap();
-        [&good[..at], to, &good[at + to.len()..]].concat()
-    };
-    let value = "x509: invalid RDNSequence: invalid attribute value: invalid";
-    let (known, other) = ([1, 2, 840, 10045, 4, 3, 2], [1, 2, 840, 10045, 4, 3, 3]);
-    for (cert, wanted) in [
-        (good.clone(), Ok(())),
-        (of(0x06, 0x13, "jane@example.com"), Err(format!("{value} PrintableString"))),
-        (of(0x06, 0x16, "ä"), Err(format!("{value} IA5String"))),
-        (of(0x0a, 0x13, "jane"), Err("x509: invalid RDNSequence".to_string())),
-        (with(&[2, 16], &[2, 16, 0x80]), Err("x509: negative serial number".to_string())),
-        (
-            with(&der::oid(&known), &der::oid(&other)),
-            Err("x509: inner and outer signature algorithm identifiers don't match".to_string()),
-        ),
-    ] {
-        assert_eq!(check_certificates(to_pem(&cert).as_bytes()), wanted);
     }
 }
 
