@@ -301,6 +301,33 @@ fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
     assert_eq!(header, Some((one.face.member, 0)));
 }
 
+/// A lesson that reads the records must not take a refused watch for one that began.
+#[test]
+fn the_record_of_a_watch_that_is_refused_says_why() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let from = |start_revision| {
+        pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+            key: "key".into(),
+            start_revision,
+            ..Default::default()
+        })
+    };
+    told_after(&one, vec![from(2), from(-1), create(0)], usize::MAX, |told| told.len() > 3);
+    let of = |record: &std::sync::Arc<tap::Record>| match &record.event {
+        tap::Event::Call(call) => Some((call.revision, call.error.clone())),
+        _ => None,
+    };
+    let recorded: Vec<(i64, String)> = one.face.tap.since(0).iter().filter_map(of).take(2).collect();
+    let compacted = (0, "etcdserver: mvcc: required revision has been compacted".to_string());
+    assert_eq!(recorded, [compacted.clone(), compacted]);
+}
+
 /// As etcd: the client cancels it, too, and waits for the answer.
 #[test]
 fn a_watch_that_a_compaction_has_ended_keeps_its_id_until_it_is_canceled() {
