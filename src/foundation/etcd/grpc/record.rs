@@ -73,8 +73,8 @@ impl Face {
         self: Arc<Self>,
         r: pb::RangeRequest,
     ) -> Result<pb::RangeResponse, Status> {
-        // Revision 0 is the store as it is now.
-        let past = Some(r.revision).filter(|revision| *revision != 0);
+        // Revision 0 is the store as it is now, and so is a negative one.
+        let past = Some(r.revision).filter(|revision| *revision > 0);
         let (face, call) = (self.clone(), Call { past, ..call("get", &r.key, &r.range_end) });
         let answer = self.range(r).await;
         face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), a.count)));
@@ -160,12 +160,12 @@ mod tests {
         let one = One::start();
         let put = pb::PutRequest { key: "foo".into(), ..Default::default() };
         assert_eq!(one.ask("etcdserverpb.KV/Put", framed(&put.encode_to_vec())).code(), Code::Ok);
-        for revision in [0, 1] {
+        for revision in [0, 1, -1] {
             let get = pb::RangeRequest { key: "foo".into(), revision, ..Default::default() };
             assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
         }
         let told = calls(&one);
-        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1)]);
+        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1), None]);
     }
 
     #[test]
