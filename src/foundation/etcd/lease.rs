@@ -43,7 +43,7 @@ pub struct LeaseTtl {
     pub granted: i64,
     /// Whole seconds left, as the leader sees it; 0 when it is about to be revoked.
     pub remaining: i64,
-    /// The keys that go with the lease; empty unless they were asked for.
+    /// The keys that go with the lease.
     pub keys: Vec<Bytes>,
 }
 

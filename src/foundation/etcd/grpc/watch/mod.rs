@@ -213,7 +213,7 @@ impl Session {
             start_revision: create.start_revision,
             prev_kv: create.prev_kv,
         };
-        // Watched before it is announced: whatever the client writes after that is seen.
+        // Watched before it is announced: everything that the client writes after that is seen.
         let watcher = self.face.kv.watch(request.clone()).await;
         let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
         // A client that has seen no event goes on from here after a break: the revision from which
