@@ -38,7 +38,7 @@ pub(crate) const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, 
 
 /// The answer of [`super::Kv::lease_time_to_live`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseTtl {
+pub(crate) struct LeaseTtl {
     /// Seconds asked for when it was granted.
     pub granted: i64,
     /// Whole seconds left, as the leader sees it; 0 when it is about to be revoked.

@@ -120,7 +120,6 @@ mod waiting;
 mod watch;
 
 pub use kv::{Kv, REQUEST_MAX, Room};
-pub use lease::LeaseTtl;
 pub use member::{Status, member_id};
 pub use server::{Config, Server, StartError, quota_for};
 pub use storage::{Changes, Storage};
