@@ -77,7 +77,9 @@ impl Face {
         let past = Some(r.revision).filter(|revision| *revision > 0);
         let (face, call) = (self.clone(), Call { past, ..call("get", &r.key, &r.range_end) });
         let answer = self.range(r).await;
-        face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), a.count)));
+        // Not its `count`, which has also the keys behind a limit, and those that are only counted.
+        let told = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.kvs.len() as i64));
+        face.record(call, told);
         answer
     }
 
@@ -166,6 +168,23 @@ mod tests {
         }
         let told = calls(&one);
         assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1), None]);
+    }
+
+    /// A lesson must not take keys that were only counted for keys that were read.
+    #[test]
+    fn a_read_s_record_counts_the_keys_in_the_answer() {
+        let one = One::start();
+        for key in ["a", "b", "c"] {
+            let put = pb::PutRequest { key: key.into(), ..Default::default() };
+            assert_eq!(one.ask("etcdserverpb.KV/Put", framed(&put.encode_to_vec())).code(), Code::Ok);
+        }
+        for (limit, count_only) in [(0, false), (2, false), (0, true)] {
+            let (key, range_end) = ("a".into(), "z".into());
+            let get = pb::RangeRequest { key, range_end, limit, count_only, ..Default::default() };
+            assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
+        }
+        let counts: Vec<i64> = calls(&one).iter().skip(3).map(|call| call.count).collect();
+        assert_eq!(counts, [3, 2, 0]);
     }
 
     #[test]
