@@ -115,6 +115,7 @@ mod server;
 mod sim;
 mod snapshot;
 mod storage;
+mod syncs;
 pub mod txn;
 mod waiting;
 mod watch;

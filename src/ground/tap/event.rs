@@ -92,7 +92,7 @@ pub enum Event {
         index: u64,
         /// The term of the leader that proposed it.
         term: u64,
-        /// How long the fsync of its batch took here, in microseconds.
+        /// How long the fsync of its batch took here, in microseconds; 0 if that is not known.
         #[serde(default)]
         fsync_us: u64,
         /// Entries in that batch.
