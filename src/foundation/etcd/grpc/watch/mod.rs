@@ -374,7 +374,8 @@ impl Follow {
     /// Sends what the client wants of it. `true` if that was something. Events of the past are
     /// headed by the store's revision when they were `read`, as with etcd (`syncWatchers`).
     async fn hand_over(&mut self, response: WatchResponse, read: Revision) -> Result<bool, Over> {
-        let header = self.face.header(response.revision.max(read));
+        let revision = response.revision.max(read);
+        let header = self.face.header(revision);
         if response.events.is_empty() {
             match self.receipts.pop_front() {
                 Some(None) => self.send(pb::WatchResponse { header, ..Default::default() }).await?,
@@ -392,7 +393,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
-        let call = record::watch_call(&self.request, response.revision, &events);
+        let call = record::watch_call(&self.request, revision, &events);
         let mut pieces = match self.fragment {
             true => {
                 let (header, fragment) = (header.clone(), true);
