@@ -31,6 +31,7 @@ pub(super) struct Applier {
     /// The time that each lease gets beside its own when this member becomes the leader: an
     /// election timeout, as of etcd (`Promote` in server/lease/lessor.go).
     pub election: Duration,
+    /// As this member's thread told it last.
     role: Role,
     /// The last entry applied.
     applied: Applied,
@@ -43,6 +44,7 @@ pub(super) struct Applier {
     refused: bool,
     /// The log had no room for a proposal since leases were looked at last.
     overloaded: bool,
+    /// What the records of commits tell of the disk.
     syncs: Syncs,
     /// A leader's snapshot that was checked and may be restored next: its bytes, and the state that
     /// was made of them.
