@@ -5,9 +5,10 @@ use client::Codec;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// JSON pointers to the containers of a workload and of a pod.
 pub(super) const CONTAINERS: [&str; 2] = ["/spec/template/spec/containers", "/spec/containers"];
@@ -80,6 +81,38 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
         }
     }
     (pods, failed)
+}
+
+/// Updates which pods the addons have: reads these workloads again. If one of them cannot be read,
+/// what is known stays.
+pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
+    known: &watch::Sender<Option<AddonPods>>,
+    addons: Vec<Value>,
+    look: impl Fn(Value) -> F,
+) {
+    let (there, failed) = make_all(addons, look).await;
+    if failed.is_empty() {
+        known.send_if_modified(|known| known.replace(there.clone()) != Some(there));
+    }
+}
+
+/// The annotations that make a StorageClass the default one, for claims that name no class. The
+/// class `standard` has the first.
+const DEFAULT_CLASS: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Clears the default mark of a StorageClass that is about to be created if another class has it in
+/// its annotations (`others`). Of two default classes the newer one counts: a learner who deleted
+/// `standard` and chose another default would get `standard` again at the next start.
+pub(super) fn yield_default<'a>(
+    class: &mut Value,
+    mut others: impl Iterator<Item = &'a BTreeMap<String, String>>,
+) {
+    let is_set =
+        |key: &&str, of: &BTreeMap<String, String>| of.get(*key).is_some_and(|value| value == "true");
+    if others.any(|annotations| DEFAULT_CLASS.iter().any(|key| is_set(key, annotations))) {
+        class["metadata"]["annotations"][DEFAULT_CLASS[0]] = "false".into();
+    }
 }
 
 /// What cannot be made for this long is refused, e.g. by a quota of a learner's. What fails sooner
@@ -217,5 +250,47 @@ mod tests {
         let failed = make_all(objects.clone(), make(true)).await.1;
         assert_eq!(failed, ["cannot make ServiceAccount a", "DaemonSet waits waits for its account a"]);
         assert!(make_all(objects, make(false)).await.1.is_empty());
+    }
+
+    /// `kubectl delete sc standard`, and a default class `fast` that retains its volumes: after the
+    /// next start claims got `standard`, which deletes them.
+    #[test]
+    fn a_default_class_of_the_learners_stays_the_default() {
+        let mark = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
+        let made = |others: &[BTreeMap<String, String>]| {
+            let mut class =
+                json!({"metadata": {"name": "standard", "annotations": {(DEFAULT_CLASS[0]): "true"}}});
+            yield_default(&mut class, others.iter());
+            class["metadata"]["annotations"][DEFAULT_CLASS[0]] == "true"
+        };
+        let other = mark(DEFAULT_CLASS[0], "false");
+        assert!(made(&[]) && made(&[other.clone(), mark("x", "true")]));
+        for key in DEFAULT_CLASS {
+            assert!(!made(&[other.clone(), mark(key, "true")]), "{key}");
+        }
+    }
+
+    /// `up --detach`, and at once `kubectl scale -n kube-system deployment coredns --replicas=1`:
+    /// the start waited for the second name server for ever.
+    #[tokio::test]
+    async fn a_start_waits_for_as_many_pods_as_an_addon_has_now() {
+        let deployment = |replicas: u64| {
+            let containers = json!([{"name": "c", "image": format!("{PREFIX}coredns:1")}]);
+            let spec = json!({"replicas": replicas, "template": {"spec": {"containers": containers}}});
+            json!({"kind": "Deployment", "metadata": {"name": "coredns"}, "spec": spec})
+        };
+        let known = watch::Sender::new(None);
+        let mut seen = known.subscribe();
+        let mut noted = async |there: Result<Value, String>| {
+            let look = |_| std::future::ready(there.clone());
+            look_again(&known, vec![deployment(2)], look).await;
+            let is_news = seen.has_changed().unwrap();
+            (is_news, seen.borrow_and_update().as_ref().map(|addons| addons.pods))
+        };
+        assert_eq!(noted(Ok(deployment(2))).await, (true, Some(2)));
+        assert_eq!(noted(Ok(deployment(2))).await, (false, Some(2)));
+        assert_eq!(noted(Ok(deployment(1))).await, (true, Some(1)));
+        assert_eq!(noted(Err("no API server answers".into())).await, (false, Some(1)));
+        assert_eq!(noted(Ok(Value::Null)).await, (true, Some(0)), "it was deleted");
     }
 }

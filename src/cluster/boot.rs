@@ -248,6 +248,7 @@ fn start_upkeep(world: &Arc<World>, client: &::client::Client, progress: watch::
         let answered = OnceLock::new();
         let apply = || manifests::apply(&addons_world, &addons, &answered);
         until_done("addons are not made yet", apply, |why| waits::note(&noted, why)).await;
+        manifests::follow_addons(&addons_world, &addons, || noted.borrow().started).await;
     });
     let (nodes, nodes_world) = (client.clone(), world.clone());
     crew.spawn(async move {

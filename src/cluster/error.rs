@@ -29,8 +29,10 @@ pub enum Error {
         cause: std::io::Error,
     },
     /// A file has a format that only later versions of this program know.
-    #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset`", path = path.display())]
+    #[error("{path} was written by a newer ropewalk (format {found}, this one knows {known}); use that one, or `ropewalk reset --name {name}`", path = path.display())]
     Newer {
+        /// The cluster's name.
+        name: String,
         /// The file.
         path: std::path::PathBuf,
         /// The format's number in the file.
@@ -39,8 +41,10 @@ pub enum Error {
         known: u32,
     },
     /// A file of the cluster's is not what this program writes.
-    #[error("{path} is damaged: {why}; mend it, or `ropewalk reset` wipes the cluster and starts anew", path = path.display())]
+    #[error("{path} is damaged: {why}; mend it, or `ropewalk reset --name {name}` wipes the cluster and starts anew", path = path.display())]
     Damaged {
+        /// The cluster's name.
+        name: String,
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with its content.
@@ -100,8 +104,8 @@ texts! {
         NotRunning: "cluster {} is not running; start it with `ropewalk up --name {}`", "{} 클러스터가 실행 중이 아닙니다. `ropewalk up --name {}` 명령으로 시작하세요";
         Hangs: "cluster {} does not answer; `ropewalk down --name {}` ends it", "{} 클러스터가 응답하지 않습니다. `ropewalk down --name {}` 명령으로 종료하세요";
         ConfigTaken: "another program is changing {} just now; try again, and if none is, remove {}", "다른 프로그램이 {} 파일을 바꾸는 중입니다. 다시 실행하고, 그런 프로그램이 없다면 {} 파일을 삭제하세요";
-        Damaged: "{} is damaged: {}; mend it, or `ropewalk reset` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset`으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
-        Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset`으로 삭제하세요";
+        Damaged: "{} is damaged: {}; mend it, or `ropewalk reset --name {}` wipes the cluster and starts anew", "{} 파일이 손상되었습니다: {}. 파일을 고치거나, `ropewalk reset --name {}` 명령으로 클러스터를 삭제하고 새로 시작할 수 있습니다";
+        Newer: "{} was written by a newer ropewalk (format {}, this one knows {}); use that one, or `ropewalk reset --name {}`", "{} 파일은 더 새로운 ropewalk가 쓴 것입니다(형식 {}, 이 프로그램은 {}까지). 그 프로그램을 쓰거나 `ropewalk reset --name {}` 명령으로 삭제하세요";
         DeletedBefore: "{} (deleted before that: {})", "{} (그 전에 삭제한 네임스페이스: {})";
         Ended: "the cluster ended while it was asked", "요청에 응답하기 전에 클러스터가 종료되었습니다";
     }
@@ -123,9 +127,11 @@ impl Error {
             Error::ConfigLock(LockError::Taken { config, lock }) => {
                 say(Word::ConfigTaken, &[&config.display().to_string(), &lock.display().to_string()])
             }
-            Error::Damaged { path, why } => say(Word::Damaged, &[&path.display().to_string(), why]),
-            Error::Newer { path, found, known } => {
-                say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string()])
+            Error::Damaged { name, path, why } => {
+                say(Word::Damaged, &[&path.display().to_string(), why, name])
+            }
+            Error::Newer { name, path, found, known } => {
+                say(Word::Newer, &[&path.display().to_string(), &found.to_string(), &known.to_string(), name])
             }
             Error::Refusal(refusal) => refusal.say(lang),
             Error::DeletedBefore { why, deleted } => {
@@ -189,8 +195,8 @@ mod tests {
             Error::Refusal(Refusal::Running { name: name() }),
             Error::Hangs { name: name(), main: Some(7) },
             Error::ConfigLock(LockError::Taken { config: "c".into(), lock: "c.lock".into() }),
-            Error::Damaged { path: "c".into(), why: "x".into() },
-            Error::Newer { path: "c".into(), found: 2, known: 1 },
+            Error::Damaged { name: name(), path: "c".into(), why: "x".into() },
+            Error::Newer { name: name(), path: "c".into(), found: 2, known: 1 },
             Error::Refusal(Refusal::PortTaken { port: 6443 }),
             Error::Refusal(Refusal::PortForbidden { port: 80 }),
             Error::Refusal(Refusal::NothingToUndo),

@@ -28,9 +28,11 @@
 //! ## Left out
 //! Simulated nodes. The number of control planes and whose store it is are chosen at the first
 //! start and stay. At `down` no pod gets a SIGTERM: containers end with their PID namespace. Static
-//! pods have no probes, the Corefile is shown and not read, and `kube-dns` has no port for metrics.
-//! Components are tasks of one process, which has one use of CPU and memory: `kubectl top pods`
-//! has no metrics of theirs.
+//! pods have no probes, the Corefile and the components' flags are shown and not read, and
+//! `kube-dns` has no port for metrics. kubeadm's ConfigMaps (`kubeadm-config`, `kubelet-config`,
+//! `kube-proxy`, `cluster-info`) are not made. Components are tasks of one process, which has one
+//! use of CPU and memory: `kubectl top pods` has no metrics of theirs, and `kubectl exec` no
+//! program to run. Faults end at `down`, also a component that `fault stop` holds down.
 //! An external store keeps its data when the cluster is wiped, and its writes are not on the tap.
 //! ## Read next
 //! [`boot`], the whole start on one page.

@@ -1,13 +1,13 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::{CONTAINERS, is_settled, make_all};
+use super::addon_pods::{CONTAINERS, is_settled, look_again, make_all, yield_default};
 use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
 use super::world::{SERVICE_CIDR, World};
 use client::{Api, Client, Codec, kube};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{DynamicObject, ListParams, Patch, PatchParams, PostParams};
 use kube::core::{ApiResource, GroupVersionKind};
 use net::addresses;
 use serde_json::{Value, json};
@@ -330,11 +330,29 @@ async fn remove_bare_provisioner(client: &Client) -> Result<(), String> {
     Ok(())
 }
 
-/// Returns the object as it is there now.
-async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
+/// Reads the addons' workloads every second until the start `is_complete`: it waits for their pods,
+/// and a learner may scale an addon or delete it before they run. A start that takes less than a
+/// second sends no request for that.
+pub(crate) async fn follow_addons(world: &World, client: &Client, is_complete: impl Fn() -> bool) {
+    const LOOK_EVERY: Duration = Duration::from_secs(1);
+    let mut workloads = addons(world);
+    workloads.retain(|object| CONTAINERS.iter().any(|path| object.pointer(path).is_some()));
+    loop {
+        clock::pause(LOOK_EVERY).await;
+        if is_complete() {
+            return;
+        }
+        let look = |object: Value| async move {
+            find(client, &object).await.map(|(_, there)| there.unwrap_or_default())
+        };
+        look_again(&world.addons, workloads.clone(), look).await;
+    }
+}
+
+/// Returns the API of an object's kind, and the object as it is there now, if it is.
+async fn find(client: &Client, object: &Value) -> Result<(Api<DynamicObject>, Option<Value>), String> {
     let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
-    let (kind, name, namespace) = (text("/kind"), text("/metadata/name"), text("/metadata/namespace"));
-    let api_version = text("/apiVersion");
+    let (kind, namespace, api_version) = (text("/kind"), text("/metadata/namespace"), text("/apiVersion"));
     let (group, of_group) = api_version.split_once('/').unwrap_or(("", &api_version));
     let plural = match kind.as_str() {
         "StorageClass" => "storageclasses".to_string(),
@@ -345,15 +363,29 @@ async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
         true => Api::all_with(client.kube(), &resource),
         false => Api::namespaced_with(client.kube(), &namespace, &resource),
     };
-    let Some(there) = client::optional(api.get(&name).await).map_err(|e| chain(&e))? else {
-        let wanted: DynamicObject = DynamicObject::decode(object).map_err(|e| e.to_string())?;
+    let there = client::optional(api.get(&text("/metadata/name")).await).map_err(|e| chain(&e))?;
+    let there = there.map(|there| there.encode().map_err(|e| e.to_string())).transpose()?;
+    Ok((api, there))
+}
+
+/// Returns the object as it is there now.
+async fn apply_one(client: &Client, object: &Value) -> Result<Value, String> {
+    let text = |path: &str| object.pointer(path).and_then(Value::as_str).unwrap_or_default().to_string();
+    let (kind, name) = (text("/kind"), text("/metadata/name"));
+    let (api, there) = find(client, object).await?;
+    let Some(there) = there else {
+        let mut object = object.clone();
+        if kind == "StorageClass" {
+            let others = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?.items;
+            yield_default(&mut object, others.iter().filter_map(|class| class.metadata.annotations.as_ref()));
+        }
+        let wanted: DynamicObject = DynamicObject::decode(&object).map_err(|e| e.to_string())?;
         match api.create(&PostParams::default(), &wanted).await {
-            Ok(_) => return Ok(object.clone()),
-            Err(error) if client::is_code(&error, 409) => return Ok(object.clone()), // made meanwhile
+            Ok(_) => return Ok(object),
+            Err(error) if client::is_code(&error, 409) => return Ok(object), // made meanwhile
             Err(error) => return Err(format!("cannot make {kind} {name}: {}", chain(&error))),
         }
     };
-    let there = there.encode().map_err(|e| e.to_string())?;
     let patch = newer_image(object, &there).map(Patch::Strategic);
     let Some(patch) = patch.or_else(|| missing_rules(object, &there).map(Patch::Merge)) else {
         return Ok(there);

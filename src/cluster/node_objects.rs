@@ -9,6 +9,7 @@ use client::kube::api::{DeleteParams, ListParams, Patch, PatchParams, PostParams
 use client::{Client, is_code, kube};
 use k8s_openapi::api::core::v1::{Node, Pod, Taint};
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 
 /// The label and the taint of control-plane nodes.
 pub(crate) const CONTROL_PLANE: &str = "node-role.kubernetes.io/control-plane";
@@ -35,21 +36,27 @@ pub(crate) fn taint() -> Taint {
 /// # Errors
 /// What the API server said. All of it can be done again.
 pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), String> {
+    let gone = world.spec.gone_workers(&world.place).into_iter().map(|node| node.name);
+    bring_up_to_date(client, &world.spec, gone.collect()).await
+}
+
+/// The same. `gone`: workers of earlier starts by their directories, also those whose Node a person
+/// has deleted.
+async fn bring_up_to_date(client: &Client, spec: &Spec, mut gone: BTreeSet<String>) -> Result<(), String> {
     let api = client.cluster::<Node>();
     let known = api.list(&ListParams::default()).await.map_err(|e| chain(&e))?;
-    let own = world.spec.nodes();
+    let own = spec.nodes();
     for node in known.items {
         let name = node.metadata.name.clone().unwrap_or_default();
         match own.iter().find(|own| own.name == name) {
             None if !is_of_ropewalk(&name) => {}
             None => {
-                // First, so that no new pod is bound to it. Pods that are left after an error are
-                // the garbage collector's.
+                // Before its pods are ended, so that no new one is bound to it.
                 api.delete(&name, &DeleteParams::default()).await.map_err(|e| chain(&e))?;
-                end_pods(client, &name).await?;
+                gone.insert(name);
             }
             Some(own) if own.control_plane => {
-                if let Some(node) = marked(node, is_tainted(&world.spec)) {
+                if let Some(node) = marked(node, is_tainted(spec)) {
                     // A conflict is tried again with the Node as it is then.
                     api.replace(&name, &PostParams::default(), &node).await.map_err(|e| chain(&e))?;
                 }
@@ -57,7 +64,11 @@ pub(crate) async fn reconcile(world: &World, client: &Client) -> Result<(), Stri
             Some(_) => {}
         }
     }
-    Ok(())
+    let mut done = Ok(());
+    for node in gone {
+        done = done.and(end_pods(client, &node).await);
+    }
+    done
 }
 
 /// Ends the pods of a node that is gone. The pod garbage collector would do so after 40 s, in which
@@ -228,6 +239,27 @@ mod tests {
             (&deletion["gracePeriodSeconds"], &deletion["preconditions"]["uid"]),
             (&json!(0), &json!("runs"))
         );
+    }
+
+    /// `kubectl delete node ropewalk-worker2`, `down` and `up --workers 1`: the start waited 40 s
+    /// for the name server that was there.
+    #[tokio::test]
+    async fn the_pods_of_a_worker_whose_node_a_person_has_deleted_end_at_once() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/nodes" => {
+                let nodes = ["kwok-0", "ropewalk-worker", "ropewalk-worker3"];
+                let nodes = nodes.map(|name| json!({"metadata": {"name": name}}));
+                Some((200, json!({"metadata": {}, "items": nodes})))
+            }
+            _ => None,
+        })
+        .await;
+        let spec = Spec { workers: 1, ..Spec::new("t") };
+        let gone = BTreeSet::from(["ropewalk-worker2".to_string()]);
+        bring_up_to_date(&server.client, &spec, gone).await.unwrap();
+        let lines: Vec<String> = server.take().into_iter().map(|asked| asked.line).collect();
+        let pods = "GET /api/v1/pods";
+        assert_eq!(lines, ["GET /api/v1/nodes", "DELETE /api/v1/nodes/ropewalk-worker3", pods, pods]);
     }
 
     #[test]

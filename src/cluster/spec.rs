@@ -80,27 +80,31 @@ impl Spec {
     /// # Errors
     /// [`Error::File`]: the file cannot be read. [`Error::Newer`]: a newer program wrote it.
     /// [`Error::Damaged`]: it is no such JSON, or no cluster can have its numbers. A user can mend
-    /// the file, or wipe the cluster with `ropewalk reset`.
+    /// the file, or wipe the cluster with `ropewalk reset --name NAME`.
     pub fn load(place: &Place) -> Result<Option<Spec>, Error> {
         let path = place.spec();
-        let text = match fs::read_to_string(&path) {
+        let text = match fs::read(&path) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(cause) => return Err(Error::File { path, cause }),
         };
-        let damaged = |why: serde_json::Error| Error::Damaged { path: path.clone(), why: why.to_string() };
-        let value: serde_json::Value = serde_json::from_str(&text).map_err(damaged)?;
+        let name = place.name.clone();
+        let damaged = |why: serde_json::Error| {
+            let (name, path) = (name.clone(), path.clone());
+            Error::Damaged { name, path, why: why.to_string() }
+        };
+        let value: serde_json::Value = serde_json::from_slice(&text).map_err(damaged)?;
         match value["format"].as_u64() {
             Some(found) if found > u64::from(FORMAT) => {
-                Err(Error::Newer { path, found: found.min(u64::from(u32::MAX)) as u32, known: FORMAT })
+                Err(Error::Newer { name, path, found: found.min(u64::from(u32::MAX)) as u32, known: FORMAT })
             }
             _ => {
                 let spec: Spec = serde_json::from_value(value).map_err(damaged)?;
                 if let Some(why) = spec.impossible() {
-                    return Err(Error::Damaged { path, why });
+                    return Err(Error::Damaged { name, path, why });
                 }
                 // A copied directory is a cluster of its own.
-                Ok(Some(Spec { name: place.name.clone(), ..spec }))
+                Ok(Some(Spec { name, ..spec }))
             }
         }
     }
@@ -251,7 +255,7 @@ mod tests {
         assert_eq!(Spec::load(&place).unwrap(), Some(Spec::new("t")));
         std::fs::write(place.spec(), r#"{"format": 99, "other": 1}"#).unwrap();
         let newer = Spec::load(&place).unwrap_err().to_string();
-        assert!(newer.contains("newer") && newer.contains("reset"), "{newer}");
+        assert!(newer.contains("newer") && newer.contains("`ropewalk reset --name t`"), "{newer}");
         let there = || ExternalEtcd { endpoints: vec!["https://e:2379".into()], ..ExternalEtcd::default() };
         let with = |etcd| Spec { external_etcd: Some(etcd), ..Spec::new("t") };
         let both = ExternalEtcd { cert: Some("/c".into()), key: Some("/k".into()), ..there() };
@@ -274,7 +278,13 @@ mod tests {
             let said = Spec::load(&place).unwrap_err().to_string();
             assert!(said.contains("damaged") && said.contains(part), "{said}");
         }
+        std::fs::write(place.spec(), b"{\"name\": \"\xff\"}").unwrap();
+        assert!(Spec::load(&place).unwrap_err().to_string().contains("damaged"), "it is no text");
         std::fs::write(place.spec(), "{").unwrap();
-        assert!(Spec::load(&place).unwrap_err().to_string().contains("damaged"));
+        // `main` would be wiped by `ropewalk reset` alone.
+        let damaged = Spec::load(&place).unwrap_err();
+        for lang in [lang::Lang::En, lang::Lang::Ko] {
+            assert!(damaged.say(lang).contains("`ropewalk reset --name t`"), "{}", damaged.say(lang));
+        }
     }
 }

@@ -25,8 +25,8 @@ pub(super) fn no_store(etcd: Option<&ExternalEtcd>, failed: &Mutex<BTreeMap<Stri
         Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
         None => "no majority of the store's members has met".into(),
     };
-    let failed = failed.lock();
-    let failed: String = failed.iter().map(|(node, start)| format!("; {}", start.say(node))).collect();
+    let failed = failed_members(failed);
+    let failed = if failed.is_empty() { failed } else { format!("; {failed}") };
     format!("there is no store after {seconds} s: {why}{failed}")
 }
 
@@ -46,7 +46,7 @@ pub(super) async fn tell_reasons<T>(
         }
         let now = match etcd {
             Some(etcd) => format!("the etcd at {} does not serve", etcd.endpoints.join(", ")),
-            None => failed.lock().iter().map(|(node, start)| start.say(node)).collect::<Vec<_>>().join("; "),
+            None => failed_members(failed),
         };
         if !now.is_empty() && now != told {
             tell(now.clone());
@@ -55,11 +55,17 @@ pub(super) async fn tell_reasons<T>(
     }
 }
 
-/// Notes in the progress why a start does not go on; empty: nothing is known to hold it up.
+/// Says how the last start failed of each member that has not started since; empty: there is none.
+pub(super) fn failed_members(failed: &Mutex<BTreeMap<String, FailedStart>>) -> String {
+    failed.lock().iter().map(|(node, start)| start.say(node)).collect::<Vec<_>>().join("; ")
+}
+
+/// Notes in the progress why addons are not made; empty: they are.
 pub(super) fn note(progress: &watch::Sender<Progress>, why: String) {
     progress.send_if_modified(|progress| {
-        let is_new = progress.waits != why;
-        progress.waits = why;
+        let is_new = progress.lacks_addons != why;
+        progress.lacks_addons = why;
+        progress.join_reasons();
         is_new
     });
 }

@@ -177,6 +177,7 @@ impl World {
             Some(failed) => failed_starts.insert(node.to_string(), failed),
             None => failed_starts.remove(node),
         };
+        self.faults.notify(); // the progress says why a member is missing
         if let Some(problem) = lost_store(&failed_starts, self.control_planes().len()) {
             self.problem.send_replace(Some(Problem::LostStore(problem)));
         }

@@ -47,6 +47,7 @@ use super::undo::Past;
 use super::{Error, Home, Place, Refusal, kubeconfig, launch};
 use api::kinds::Kind;
 use api::value::text;
+use api::yaml;
 use client::remote::Upstream;
 use client::{Client, Endpoint, direct};
 use futures::future::BoxFuture;
@@ -305,7 +306,7 @@ impl Inner {
         if !namespace.is_empty() {
             config["contexts"][0]["context"]["namespace"] = namespace.into();
         }
-        serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
+        Ok(yaml::write::to_string(&config))
     }
 
     /// From now on changes end at this namespace, and kubectl looks into it. After an error both

@@ -186,9 +186,9 @@ impl Observer {
         let [labels, fields] = ["labelSelector", "fieldSelector"].map(|key| query.get(key).to_string());
         let output = headers.contains_key("kubectl-output").then(|| header("kubectl-output"));
         let tail = query.get("tailLines").parse::<i64>().ok().filter(|_| info.subresource == "log");
-        let [silent, watch] =
-            ["kubectl-ignore-not-found", "kubectl-watch"].map(|name| !header(name).is_empty());
-        let (began, unseen) = (Instant::now(), header("kubectl-unseen"));
+        let (silent, watch) = (!header("kubectl-ignore-not-found").is_empty(), header("kubectl-watch"));
+        let unseen = tap::unseen(&info.verb, &watch, &header("kubectl-unseen")).to_string();
+        let (began, watch) = (Instant::now(), !watch.is_empty());
         Asked { request, object, began, before, table, labels, fields, output, silent, watch, unseen, tail }
     }
 

@@ -5,6 +5,7 @@ use super::error::Error;
 use super::home::Place;
 use super::refusal::Refusal;
 use super::world::World;
+use api::yaml;
 use client::kubeconfig::{ConfigLock, Entry, Kubeconfig, LOCK_WITHIN, default_path, replace};
 use pki::Identity;
 use serde_json::{Value, json};
@@ -40,9 +41,7 @@ fn renew_kubeconfig(
     }
     let known = known_kubeconfig(path)?.map(|known| without_original(known, name, cluster));
     let merged = merge_kubeconfig(known, name, cluster, user);
-    let text = serde_yaml::to_string(&merged)
-        .map_err(|e| Error::Damaged { path: path.into(), why: e.to_string() })?;
-    Ok(pki::write_private(path, &text)?)
+    Ok(pki::write_private(path, &yaml::write::to_string(&merged))?)
 }
 
 /// The kubeconfig of an earlier start. One that cannot be read is set aside: contexts that a
@@ -53,12 +52,12 @@ fn known_kubeconfig(path: &Path) -> Result<Option<Value>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::File { path: path.into(), cause }),
     };
-    match serde_yaml::from_slice::<Value>(&text) {
+    match parse(&text) {
         Ok(config) if config.is_object() || config.is_null() => Ok(Some(config).filter(Value::is_object)),
         damaged => {
             let aside = path.with_extension("damaged");
             fs::rename(path, &aside).map_err(|cause| Error::File { path: aside.clone(), cause })?;
-            let why = damaged.err().map_or("not a mapping".to_string(), |e| e.to_string());
+            let why = damaged.err().unwrap_or_else(|| "not a mapping".to_string());
             tracing::warn!(why, kept = %aside.display(), "the kubeconfig cannot be read and is written anew");
             Ok(None)
         }
@@ -128,12 +127,25 @@ pub(super) fn encode(text: &str) -> String {
 /// one may lead elsewhere by now.
 pub(super) fn kubeconfig_of(world: &World, user: &str) -> Result<String, Error> {
     let identity = world.identity(user, "system:masters")?;
-    kubeconfig_text(&world.spec.name, &server(world.ca.pem(), world.api_port), &keys(&identity))
+    Ok(kubeconfig_text(&world.spec.name, &server(world.ca.pem(), world.api_port), &keys(&identity)))
 }
 
-fn kubeconfig_text(cluster: &str, server: &Value, user: &Value) -> Result<String, Error> {
-    let config = merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user);
-    serde_yaml::to_string(&config).map_err(|e| Error::Start(format!("cannot write a kubeconfig: {e}")))
+fn kubeconfig_text(cluster: &str, server: &Value, user: &Value) -> String {
+    yaml::write::to_string(&merge_kubeconfig(None, &format!("ropewalk-{cluster}"), server, user))
+}
+
+/// Reads a kubeconfig by YAML 1.1, as kubectl does: `"no"` is a text, and `no` is false.
+///
+/// # Errors
+/// What is wrong with it. So are several documents: kubectl reads the first one, and the others
+/// would not be written again.
+fn parse(text: &[u8]) -> Result<Value, String> {
+    let config = yaml::parse(text)
+        .map_err(|why| why.strip_prefix("error converting YAML to JSON: ").unwrap_or(&why).to_string())?;
+    match serde_yaml::Deserializer::from_slice(text).nth(1) {
+        Some(_) => Err("it has more than one YAML document".into()),
+        None => Ok(config),
+    }
 }
 
 /// Pure: a kubeconfig with this cluster and user in it. An existing current context is kept.
@@ -308,10 +320,8 @@ fn own_entries(place: &Place) -> Result<Option<Entries>, Error> {
         Err(cause) => return Err(Error::File { path, cause }),
     };
     // Not `Damaged`, which names `reset` as a way out: the next start sets the file aside.
-    let own: Value = serde_yaml::from_str(&text).map_err(|error| Refusal::BadKubeconfig {
-        path: path.display().to_string(),
-        why: error.to_string(),
-    })?;
+    let own = parse(text.as_bytes())
+        .map_err(|why| Refusal::BadKubeconfig { path: path.display().to_string(), why })?;
     let name = format!("ropewalk-{}", place.name);
     let mut all = Kubeconfig::default();
     all.merge(&own, &path);
@@ -330,11 +340,11 @@ fn read_foreign(path: &Path) -> Result<Option<(String, Value)>, Error> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(cause) => return Err(Error::File { path: path.into(), cause }),
     };
-    let why = match serde_yaml::from_str::<Value>(&text) {
+    let why = match parse(text.as_bytes()) {
         Ok(config) if is_other_kind(&config) => format!("its kind is {}", config["kind"]),
         Ok(config) if config.is_object() || config.is_null() => return Ok(Some((text, config))),
         Ok(_) => "it is not a mapping".to_string(),
-        Err(error) => error.to_string(),
+        Err(why) => why,
     };
     Err(Refusal::BadKubeconfig { path: path.display().to_string(), why }.into())
 }
@@ -346,9 +356,7 @@ fn is_other_kind(config: &Value) -> bool {
 }
 
 fn write_foreign(path: &Path, config: &Value) -> Result<(), Error> {
-    let text = serde_yaml::to_string(config)
-        .map_err(|e| Error::Start(format!("cannot write {}: {e}", path.display())))?;
-    replace(path, &text).map_err(|cause| Error::File { path: path.into(), cause })
+    replace(path, &yaml::write::to_string(config)).map_err(|cause| Error::File { path: path.into(), cause })
 }
 
 #[cfg(test)]

@@ -31,7 +31,8 @@ fn merged_once(dir: &Path) -> (Place, PathBuf) {
 fn a_file_that_is_no_kubeconfig_or_is_being_changed_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let (place, target) = merged_once(dir.path());
-    for text in ["- a list\n", "clusters: [", "just words", "apiVersion: v1\nkind: Pod\n"] {
+    let documents = "current-context: a\n---\ncurrent-context: b\n";
+    for text in ["- a list\n", "clusters: [", "just words", "apiVersion: v1\nkind: Pod\n", documents] {
         fs::write(&target, text).unwrap();
         let said = merge_into(&place, &target).unwrap_err().to_string();
         assert!(said.contains("cannot be used as a kubeconfig"), "{said}");
@@ -165,7 +166,7 @@ fn a_start_leaves_what_the_learner_has_changed_in_the_merged_kubeconfig() {
 /// The learner's kubeconfig may lead elsewhere by now.
 #[test]
 fn a_kubeconfig_for_a_lesson_leads_to_the_clusters_own_port() {
-    let text = kubeconfig_text("t", &server("PEM", 7443), &json!({"k": 1})).unwrap();
+    let text = kubeconfig_text("t", &server("PEM", 7443), &json!({"k": 1}));
     let config: Value = serde_yaml::from_str(&text).unwrap();
     assert_eq!(config["current-context"], "ropewalk-t");
     assert_eq!(config["clusters"][0]["cluster"]["server"], "https://127.0.0.1:7443");
@@ -276,4 +277,23 @@ fn a_kubeconfig_without_the_clusters_own_entries_is_no_ground_for_a_change() {
     fs::write(&target, &text).unwrap();
     remove_from(&place, &target).unwrap();
     assert_eq!(fs::read_to_string(&target).unwrap(), text);
+}
+
+/// The namespace `no` of Norway: kubectl reads `no` as false where it has no quotes, and refused
+/// the whole file after a merge.
+#[test]
+fn what_kubectl_takes_for_a_text_is_written_as_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let (place, target) = merged_once(dir.path());
+    let context = "- context: &base {cluster: \"on\", namespace: \"no\", user: \"1_000\"}\n  name: \"y\"\n";
+    let another = "- context: {<<: *base, user: \"0777\"}\n  name: \"1e3\"\n";
+    fs::write(&target, format!("contexts:\n{context}{another}")).unwrap();
+    let contexts = || yaml::parse(&fs::read(&target).unwrap()).unwrap()["contexts"].clone();
+    let before = contexts();
+    let expected = json!({"cluster": "on", "namespace": "no", "user": "0777"});
+    assert_eq!((&before[0]["name"], &before[1]["context"]), (&json!("y"), &expected));
+    merge_into(&place, &target).unwrap();
+    assert_eq!(contexts().as_array().unwrap()[..2], before.as_array().unwrap()[..]);
+    remove_from(&place, &target).unwrap();
+    assert_eq!(contexts(), before);
 }

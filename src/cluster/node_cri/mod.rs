@@ -1,7 +1,7 @@
 //! The `cri` of a node: containers of components are tasks, all others are processes.
 
 use super::components;
-use super::images::{PREFIX, component_of};
+use super::images::{PREFIX, component_of, image_id};
 use super::logs;
 use super::manifests;
 use super::node_events;
@@ -252,14 +252,15 @@ fn note_end(components: &mut BTreeMap<String, Component>, id: &str, end: &End) -
     Some(c.pod.clone())
 }
 
-fn image_id(image: &str) -> String {
-    use sha2::{Digest, Sha256};
-    let digest = Sha256::digest(format!("{image} {}", env!("CARGO_PKG_VERSION")));
-    let hex: String = digest.iter().map(|b| format!("{b:02x}")).collect();
-    format!("sha256:{hex}")
-}
-
 const IN_PROCESS: &str = "this container is a component that runs inside the ropewalk process";
+
+/// Says why `kubectl exec` finds nothing to run. In etcd's pod of a kubeadm cluster it is how
+/// people reach `etcdctl`.
+fn no_program(image: &str) -> String {
+    let instead =
+        if component_of(image) == Some("etcd") { "; `ropewalk etcdctl` asks the store" } else { "" };
+    format!("{IN_PROCESS}: there is no program to exec{instead}")
+}
 
 #[async_trait]
 impl Runtime for NodeCri {
@@ -447,9 +448,10 @@ impl Runtime for NodeCri {
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<Session> {
-        match self.is_component(&request.container_id) {
-            true => Err(Error::Start(format!("{IN_PROCESS}: there is no program to exec"))),
-            false => self.inner.exec(request).await,
+        let image = self.components().get(&request.container_id).map(|c| c.config.image.clone());
+        match image {
+            Some(image) => Err(Error::Start(no_program(&image))),
+            None => self.inner.exec(request).await,
         }
     }
 

@@ -109,3 +109,12 @@ fn components_run_from_the_nodes_static_pods_and_addons_from_kube_system() {
     assert!(!may(pod("default", "x", "u"), "ropewalk.io/no-such-component"));
     assert!(may(pod("default", "web", "u"), "nginx"));
 }
+
+/// `kubectl exec -n kube-system etcd-… -- etcdctl member list`, as on a cluster of kubeadm's.
+#[test]
+fn a_person_who_looks_for_etcdctl_in_the_pod_hears_where_it_is() {
+    assert!(
+        no_program("ropewalk.io/etcd:1").ends_with("no program to exec; `ropewalk etcdctl` asks the store")
+    );
+    assert!(no_program("ropewalk.io/coredns:1").ends_with("no program to exec"));
+}

@@ -36,6 +36,9 @@ const FROM_KEY: Flag = switch("from-key", "every key from KEY on, in byte order"
 pub(super) const PREV_KV: Flag = switch("prev-kv", "show what the key was before");
 pub(super) const CLUSTER: Flag = switch("cluster", "ask every member that the cluster lists");
 
+/// Flags of the group of verbs about endpoints.
+pub(crate) const ENDPOINT: &[Flag] = &[CLUSTER];
+
 /// Flags of every verb.
 pub(crate) const GLOBAL: &[Flag] = &[
     text("endpoints", "", "where the members listen, separated by commas"),

@@ -2,11 +2,15 @@
 //! environment in their stead.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{Flag, GLOBAL, Kind};
+use super::flags::{ENDPOINT, Flag, GLOBAL, Kind};
 use api::gostr::{parse_duration, parse_int, quote};
 use std::collections::BTreeMap;
 use std::num::{IntErrorKind, ParseIntError};
 use std::time::Duration;
+
+/// The variable of the flag that names the domain whose records name the members. With etcdctl it
+/// goes before `--endpoints`.
+const DISCOVERY: &str = "ETCDCTL_DISCOVERY_SRV";
 
 /// What was given to a verb.
 #[derive(Clone, Debug, Default)]
@@ -146,13 +150,21 @@ fn read_with(
 }
 
 /// Gives each global flag that is not on the line the value of its variable, e.g.
-/// `ETCDCTL_WRITE_OUT`.
+/// `ETCDCTL_WRITE_OUT`. As with etcdctl, the flags of a group of verbs are global within it.
+///
+/// Errors: a value that the flag cannot have; or [`DISCOVERY`] names the store, which this etcdctl
+/// would not find: it must not talk to another one.
 pub(crate) fn from_environment(
     verb: &str,
     given: &mut Given,
     variable: impl Fn(&str) -> Option<String>,
 ) -> Result<(), Fail> {
-    for flag in GLOBAL.iter().filter(|flag| flag.name != "help") {
+    if variable(DISCOVERY).is_some_and(|value| !value.is_empty()) {
+        let why = "discovery by DNS is not implemented here; unset it, and give --endpoints";
+        return Err(Fail::new(FAILED, format!("{DISCOVERY}: {why}")));
+    }
+    let group = if verb.starts_with("endpoint ") { ENDPOINT } else { &[] };
+    for flag in GLOBAL.iter().chain(group).filter(|flag| flag.name != "help") {
         let name = format!("ETCDCTL_{}", flag.name.to_uppercase().replace('-', "_"));
         if given.was_set(flag.name) {
             continue;

@@ -16,7 +16,7 @@
 //! Users and roles, changes of members (they follow the control-plane nodes), `snapshot restore`,
 //! `make-mirror`, `check`, `completion`, `downgrade`, `migrate`, interactive watches, the format
 //! `protobuf`; each says so. The global flags for users, for DNS discovery, and for the keep-alive
-//! and message sizes of the connection are unknown flags.
+//! and message sizes of the connection are unknown flags. `ETCDCTL_DISCOVERY_SRV` is refused.
 //! What 3.4 and 3.6 answer differently is answered as by 3.6, such as the columns of `endpoint`.
 //! `snapshot status` stays here and answers as etcdutl, which has it in 3.6. `get --count-only` is
 //! for JSON, too. Help is in our own words. Log lines of etcd's client library are not printed. A
@@ -25,11 +25,11 @@
 //! the two together, and passes over the latter. `get` takes no third word, `watch` neither, and
 //! nothing may follow a comparison of `txn`, where etcdctl passes over what is too much. A word in
 //! single quotes in a line of `txn` is whole, where etcdctl cuts it.
-//! If no endpoint can be reached, or each breaks the connection, the command fails at once and
-//! names the reason. etcdctl waits for one, `--command-timeout` long, and in `txn`, `watch`,
-//! `lock`, `elect` and some verbs of leases without end. An endpoint is `http`, `https` or has no
-//! scheme: sockets (`unix`) are not known, and an `https` server needs `--cacert`, as the
-//! authorities of the system are not asked.
+//! If no endpoint can be reached, each breaks the connection, or none answers on it within
+//! `--dial-timeout`, the command fails at once and names the reason. etcdctl waits for one,
+//! `--command-timeout` long, and in `txn`, `watch`, `lock`, `elect` and some verbs of leases
+//! without end. An endpoint is `http`, `https` or has no scheme: sockets (`unix`) are not known,
+//! and an `https` server needs `--cacert`, as the authorities of the system are not asked.
 //! Arguments have to be UTF-8.
 //! ## Read next
 //! `etcd`, which answers; `cmd/keys.rs`, the verbs to start with.

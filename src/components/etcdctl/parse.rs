@@ -1,7 +1,7 @@
 //! Command lines: a verb of the table with what was given to it, or help.
 
 use super::fail::{FAILED, Fail};
-use super::flags::{CLUSTER, Flag, GLOBAL, Kind};
+use super::flags::{ENDPOINT, Flag, GLOBAL, Kind};
 use super::given::{Given, flag, from_environment, read};
 use super::table::{ABSENT, VERBS, Verb};
 use api::gostr::quote;
@@ -88,9 +88,6 @@ fn verb(words: &[String]) -> Named {
     Named { at, name, verb: None }
 }
 
-/// Flags of the group of verbs about endpoints.
-const ENDPOINT: &[Flag] = &[CLUSTER];
-
 /// Returns the words of a line but for those at these places.
 fn without(words: &[String], at: &[usize]) -> Vec<String> {
     words.iter().enumerate().filter(|(i, _)| !at.contains(i)).map(|(_, word)| word.clone()).collect()
@@ -102,8 +99,9 @@ pub(crate) fn parse(words: &[String]) -> Result<Found, Fail> {
 
 /// As [`parse`], with the variables of an environment.
 fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Result<Found, Fail> {
-    let wants_help = words.first().is_none_or(|w| completed(None, w) == Some("help"));
-    let words = if wants_help { words.get(1..).unwrap_or_default() } else { words };
+    let help = verb(words).at.first().copied().filter(|at| completed(None, &words[*at]) == Some("help"));
+    let wants_help = words.is_empty() || help.is_some();
+    let words = &without(words, help.as_slice());
     let Named { at, name: named, verb } = verb(words);
     let Some(verb) = verb else {
         let first = named.split(' ').next().unwrap_or_default();
@@ -130,14 +128,14 @@ fn parse_with(words: &[String], variable: impl Fn(&str) -> Option<String>) -> Re
         return Ok(Found::Help(about(verb)));
     }
     let mut given = read(verb.name, verb.flags, &without(words, &at))?;
+    if given.on("help") {
+        return Ok(Found::Help(about(verb)));
+    }
     // As etcdctl and etcdutl, which look at the line alone.
     if verb.uses_store() {
         from_environment(verb.name, &mut given, variable)?;
     }
-    match given.on("help") {
-        true => Ok(Found::Help(about(verb))),
-        false => Ok(Found::Command(verb, given)),
-    }
+    Ok(Found::Command(verb, given))
 }
 
 fn flags(text: &mut String, title: &str, list: &[Flag]) {
@@ -224,7 +222,9 @@ mod tests {
             assert!(verb(text).is_err_and(|error| error.starts_with("unknown command")), "{text}");
         }
         assert!(line("le").unwrap_err().contains("lease timetolive"), "the help of a group");
-        assert!(line("hel get").unwrap_err().contains("--keys-only"));
+        for help in ["hel get", "-w json help get", "help -w json get"] {
+            assert!(line(help).unwrap_err().contains("--keys-only"), "{help}");
+        }
         assert!(line("mem add x").unwrap_err().starts_with("member add is not implemented here"));
         assert!(line("snapshot s").unwrap_err().contains("snapshot status"), "save or status");
     }
@@ -245,6 +245,11 @@ mod tests {
             with("get a -w table", &[("ETCDCTL_WRITE_OUT", "json")]).unwrap().text("write-out"),
             "table"
         );
+        let cluster = |text: &str| with(text, &[("ETCDCTL_CLUSTER", "true")]).unwrap().on("cluster");
+        assert!(cluster("endpoint health") && !cluster("endpoint health --cluster=false"));
+        assert!(!cluster("defrag"), "a flag of one verb has none");
+        let elsewhere = with("get a --endpoints x", &[("ETCDCTL_DISCOVERY_SRV", "example.com")]);
+        assert!(elsewhere.unwrap_err().starts_with("ETCDCTL_DISCOVERY_SRV: "), "not the store at x");
         assert!(
             with("get a", &[("ETCDCTL_HEX", "maybe")])
                 .unwrap_err()
@@ -253,13 +258,13 @@ mod tests {
     }
 
     #[test]
-    fn a_verb_without_a_store_heeds_no_variable() {
+    fn without_a_store_no_variable_is_heeded() {
         let with = |line: &str| {
             let words: Vec<String> = line.split(' ').map(String::from).collect();
             parse_with(&words, |name| (name == "ETCDCTL_HEX").then(|| "maybe".to_string()))
         };
         assert!(with("get a").is_err());
-        for line in ["version", "snapshot status x"] {
+        for line in ["version", "snapshot status x", "get --help"] {
             assert!(with(line).is_ok(), "{line}");
         }
     }

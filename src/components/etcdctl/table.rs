@@ -1,6 +1,6 @@
 //! The one table of verbs and flags. Completion outside this crate reads the names only.
 
-use super::cmd::{keys, lease, lock, maintenance, member, txn, watch};
+use super::cmd::{endpoint, keys, lease, lock, maintenance, member, txn, watch};
 use super::ctx::Ctx;
 use super::fail::Fail;
 use super::flags::{CLUSTER, CONSISTENCY, DEL, Flag, GET, PREFIX, PREV_KV, PUT, number, short, switch};
@@ -70,10 +70,10 @@ pub const VERBS: &[Verb] = &[
         "",
         "Show the checksum of each member's history",
         [CLUSTER, number("rev", "0", "last revision that counts; 0 is now")],
-        member::hashkv
+        endpoint::hashkv
     ),
-    verb!("endpoint health", "", "Ask each endpoint whether it can commit", [CLUSTER], member::health),
-    verb!("endpoint status", "", "Show what each endpoint says of itself", [CLUSTER], member::status),
+    verb!("endpoint health", "", "Ask each endpoint whether it can commit", [CLUSTER], endpoint::health),
+    verb!("endpoint status", "", "Show what each endpoint says of itself", [CLUSTER], endpoint::status),
     verb!("get", "<key> [range_end]", "Show a key or a range of keys", GET, keys::get),
     verb!("lease grant", "<ttl>", "Make a lease of so many seconds", [], lease::grant),
     verb!(

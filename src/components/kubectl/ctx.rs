@@ -166,7 +166,10 @@ impl Ctx {
                 // An empty format is sent, too: a client without the header may have any format.
                 // With `--ignore-not-found` the user does not see a refusal.
                 let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));
-                let watch = Some("true").filter(|_| self.flags.is("watch"));
+                let watch = match self.flags.is("watch-only") {
+                    true => Some("only"), // `tap::WATCH_ONLY`
+                    false => Some("true").filter(|_| self.flags.is("watch")),
+                };
                 let manner = [
                     ("kubectl-output", Some(self.flags.text("output"))),
                     ("kubectl-dry-run", tries),

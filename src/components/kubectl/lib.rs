@@ -35,7 +35,7 @@
 //!   warning; upstream's kubectl prints none.
 //! - A user without credentials is anonymous and not asked for a name and a password. In a pod
 //!   without a kubeconfig `--as` acts in the pod's own cluster, where kubectl looks for a server at
-//!   localhost:8080. `proxy` always sends the kubeconfig's own credentials.
+//!   localhost:8080.
 //! - The exit code 1 of `get -w`, `logs -f`, `wait` and others that wait when Ctrl-C ends them,
 //!   with which a shell's loop around them goes on: here the signal ends them (130 in a shell).
 //! - A list of objects is read whole before the first of them is changed, so what cannot be read is

@@ -18,6 +18,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// upstream's API server permits as many; ours permits 250.
 pub(super) const STREAMS_MAX: usize = 100;
 
+/// Bytes of one answer that wait here for their reader at most; the rest waits in the server.
+pub(super) const STREAM_WINDOW: u32 = 2 << 20;
+/// Bytes of all answers on one connection that wait at most. Answers whose readers pause, as
+/// `kubectl logs -f` in a pager, leave room for the others (Go's client takes 1 GiB). h2 derives
+/// from it how many small pieces, e.g. lines of a log, may wait, and ends a connection with more.
+pub(super) const CONNECTION_WINDOW: u32 = STREAMS_MAX as u32 * STREAM_WINDOW;
+
 /// Opens connections and shares them among requests.
 ///
 /// Example: with 100 streams a connection, 250 watches and one GET use three connections: 100, 100

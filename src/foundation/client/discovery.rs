@@ -158,36 +158,35 @@ impl Discovery {
     }
 
     /// The resource that a word means: `po`, `pods`, `Pod`, `deployments.apps`, `deploy.v1.apps`.
-    /// As in client-go, capital letters do not matter but in a short name: `PO` means nothing.
+    /// As in client-go, capital letters do not matter in a name, but in a short name (`PO` means
+    /// nothing), a version and a group they do.
     pub fn find(&self, word: &str) -> Option<Arc<Resource>> {
         if word.is_empty() {
             return None; // some resources have no singular name
         }
-        let written = word.split('.').next().unwrap_or_default();
-        let word = word.to_lowercase();
-        let named = |r: &&Arc<Resource>, name: &str| {
-            r.plural == name || r.singular == name || r.kind.to_lowercase() == name
-        };
-        let short = |r: &&Arc<Resource>| r.short_names.iter().any(|s| s == written);
         let parts: Vec<&str> = word.splitn(3, '.').collect();
-        if let [name, version, group] = parts.as_slice() {
+        let (written, group) = match word.split_once('.') {
+            Some((written, group)) => (written, Some(group)),
+            None => (word, None),
+        };
+        let name = written.to_lowercase();
+        let named =
+            |r: &&Arc<Resource>| r.plural == name || r.singular == name || r.kind.to_lowercase() == name;
+        let short = |r: &&Arc<Resource>| r.short_names.iter().any(|s| s == written);
+        if let [_, version, group] = parts.as_slice() {
             let exact = |r: &&Arc<Resource>| r.version == *version && r.group == *group;
-            let found = self.resources.iter().filter(exact).find(|r| named(r, name) || short(r));
+            let found = self.resources.iter().filter(exact).find(|r| named(r) || short(r));
             if let Some(found) = found {
                 return Some(found.clone());
             }
         }
-        let (name, group) = match word.split_once('.') {
-            Some((name, group)) => (name, Some(group)),
-            None => (word.as_str(), None),
-        };
         // A group may be shortened (`storageclasses.storage`), unless there is one of exactly that
         // name.
         let exactly = |r: &Resource| group.is_none_or(|g| r.group == g);
         let begins = |r: &Resource| group.is_some_and(|g| !g.is_empty() && r.group.starts_with(g));
         let of = |fits: &dyn Fn(&Resource) -> bool| {
             let candidates = || self.resources.iter().filter(|r| fits(r));
-            candidates().find(|r| named(r, name)).or_else(|| candidates().find(short)).cloned()
+            candidates().find(named).or_else(|| candidates().find(short)).cloned()
         };
         of(&exactly).or_else(|| of(&begins))
     }
@@ -298,6 +297,9 @@ mod tests {
             ("ev", Some("events")),
             ("events.events.k8s.io", Some("events.events.k8s.io")),
             ("deployments.app", Some("deployments.apps")),
+            ("Deployments.v1.apps", Some("deployments.apps")),
+            ("deployments.Apps", None),
+            ("deployments.V1.apps", None),
             ("ev.events", Some("events.events.k8s.io")),
             ("nope", None),
             ("", None),

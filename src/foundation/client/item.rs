@@ -70,7 +70,7 @@ impl Undecodable {
         Key::new(self.meta.namespace.clone().unwrap_or_default(), self.meta.name.clone().unwrap_or_default())
     }
 
-    /// True unless the uid can be read and is another one.
+    /// Returns true unless the uid can be read and is another one.
     pub(super) fn may_be<K: kube::Resource>(&self, known: &K) -> bool {
         self.meta.uid.is_none() || self.meta.uid == known.meta().uid
     }

@@ -56,13 +56,18 @@ impl<T> Delta<T> {
 /// Lists the objects of a kind, then watches them.
 ///
 /// kube-rs resumes a watch at the newest bookmark or object, and lists anew if an event of the
-/// watch says that the API server no longer has that revision (410). Added here: it also lists anew
-/// if the request for the watch is refused, for that reason or because a store that was restored
-/// has not reached the revision yet, as kube-rs would repeat it forever at the same revision; a
-/// list is told as a whole; after a failure the next request waits, longer at
-/// each further failure, and the log says why if it goes on; one object that cannot be decoded does
-/// not fail its list. The reader asks for one [`Delta`] after the other: no queue grows when it is
-/// slow, the API server's bound for slow watchers holds instead.
+/// watch says that the API server no longer has that revision (410). Added here:
+///
+/// - It also lists anew if the request for the watch is refused, for that reason or because a store
+///   that was restored has not reached the revision yet. kube-rs would repeat it forever at the
+///   same revision.
+/// - A list is told as a whole.
+/// - After a failure the next request waits, longer at each further failure, and the log says why
+///   if it goes on.
+/// - One object that cannot be decoded does not fail its list.
+///
+/// The reader asks for one [`Delta`] after the other: no queue grows when it is slow, the API
+/// server's bound for slow watchers holds instead.
 ///
 /// Example: a watch of pods that is cut for longer than the API server keeps events tells
 /// `Replaced([a, b])`, `Updated(b)`, an error, an error, `Replaced([b, c])`.

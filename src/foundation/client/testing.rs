@@ -53,7 +53,11 @@ pub async fn watched(streams: u32) -> Endpoint {
 
 type Frame = Result<hyper::body::Frame<Bytes>, Infallible>;
 
-async fn serve<F, B>(streams: u32, answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static) -> Endpoint
+/// Answers each request as `answer` says, over HTTP/2.
+pub(crate) async fn serve<F, B>(
+    streams: u32,
+    answer: impl Fn(Request) -> F + Clone + Send + Sync + 'static,
+) -> Endpoint
 where
     F: Future<Output = Response<B>> + Send + 'static,
     B: hyper::body::Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>

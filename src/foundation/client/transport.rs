@@ -1,7 +1,7 @@
 //! HTTP/2 over TLS over a socket that a [`Dialer`] makes.
 
 use super::conn::Conn;
-use super::connections::{Answer, Connections};
+use super::connections::{Answer, CONNECTION_WINDOW, Connections, STREAM_WINDOW};
 use futures::future::BoxFuture;
 use http::{HeaderValue, Request, Response, Uri};
 use hyper_util::client::legacy::Client as Http;
@@ -91,8 +91,8 @@ impl Transport {
             .http2_keep_alive_interval(PING_EVERY)
             .http2_keep_alive_timeout(PING_WAIT)
             .http2_max_frame_size(PIECE_MAX)
-            .http2_initial_stream_window_size(2 * PIECE_MAX)
-            .http2_initial_connection_window_size(16 * PIECE_MAX);
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW);
         let connections = Connections::new(move || http.build(connector.clone()));
         let user_agent = HeaderValue::from_str(&endpoint.user_agent)
             .unwrap_or_else(|_| HeaderValue::from_static("ropewalk"));

@@ -8,7 +8,7 @@
 //! input.
 
 use super::Rng;
-use super::seeds::{amount, number};
+use super::seeds::{amount, number, seeds_from};
 use parking_lot::Mutex;
 use serde_json::{Map, Value, json};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -94,9 +94,10 @@ fn run(test: &str, target: &Arc<Target>) -> Option<String> {
     for example in &target.examples {
         assert!((target.reads)(example), "{} does not understand {}", target.name, shown(example));
     }
-    let (start, life, seeds) = (Instant::now(), budget(BUDGET), amount("ROPEWALK_SEEDS"));
-    let (mut tried, mut accepted, mut seed) = (0, 0, first_seed());
-    while seeds.map_or(start.elapsed() < life, |n| seed - first_seed() < n) {
+    let (start, life, mut seed) = (Instant::now(), budget(BUDGET), first_seed());
+    let end = amount("ROPEWALK_SEEDS").map(|n| seeds_from(seed, n).end);
+    let (mut tried, mut accepted) = (0, 0);
+    while end.map_or(start.elapsed() < life, |end| seed < end) {
         // A thread of its own has the stack of a worker of tokio, a name that Rust prints if that
         // stack overflows, and need not be waited for if it gives no answer.
         let name = format!("{} with ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM={seed}", target.name);
@@ -389,6 +390,16 @@ mod tests {
         assert!(told.0.contains(&0xff) && told.1 == "panic: a byte too many", "{}", told.1);
         let again = (0..100).find_map(|seed| history(&target, seed, &Now::default()).err()).unwrap();
         assert_eq!(told, again, "a seed is a history");
+    }
+
+    #[test]
+    fn an_input_that_is_read_for_too_long_is_named() {
+        let now = Now::default();
+        assert_eq!(now.stalled(), None, "before the first one");
+        *now.0.lock() = Some((Instant::now().checked_sub(2 * STALL).unwrap(), b"slow".to_vec()));
+        assert_eq!(now.stalled().as_deref(), Some(&b"slow"[..]));
+        now.begin(b"next");
+        assert_eq!(now.stalled(), None, "it has just begun");
     }
 
     #[test]

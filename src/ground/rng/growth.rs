@@ -46,7 +46,8 @@ fn is_too_much((short, long): (u64, u64)) -> bool {
 /// Runs `work` on inputs of `prepare`, of size `large` and an eighth of it.
 ///
 /// # Panics
-/// If the large input takes more than [`LONGER_MAX`] times as long, in each of three trials.
+/// If the large input takes more than [`LONGER_MAX`] times as long, and [`UNCERTAIN`] more, in each
+/// of three trials.
 pub fn grows_as_its_input<T>(what: &str, large: usize, prepare: impl Fn(usize) -> T, work: impl Fn(T)) {
     let mut tried = vec![];
     while tried.len() < 3 {

@@ -47,7 +47,7 @@ pub fn sweep<T>(test: &str, default: u64, run: impl Fn(u64) -> T, add: impl FnMu
 }
 
 /// A range that is cut off at the largest seed could be empty, and the test would pass.
-fn seeds_from(first: u64, seeds: u64) -> Range<u64> {
+pub(crate) fn seeds_from(first: u64, seeds: u64) -> Range<u64> {
     let end = first.checked_add(seeds);
     first..end.unwrap_or_else(|| panic!("ROPEWALK_SEED_FROM={first}: no {seeds} seeds follow"))
 }

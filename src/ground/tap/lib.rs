@@ -56,7 +56,10 @@ pub use parts::{
     Write,
 };
 pub use record::{Cause, ObjectRef, Record, Request};
-pub use who::{ADMIN, LEARNER, NODE, TEACHER, account, actor, is_component, is_connection, is_person};
+pub use who::{
+    ADMIN, LEARNER, NODE, TEACHER, UNPRINTED, WATCH_ONLY, account, actor, is_component, is_connection,
+    is_person, unseen,
+};
 
 use parking_lot::Mutex;
 use size::size;

@@ -78,7 +78,8 @@ pub struct Answer {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub watch: bool,
     /// Where kubectl's output went if the learner did not see it: `file`, or `null` for
-    /// `/dev/null`. Empty: to a terminal or a pipe, or the client does not say.
+    /// `/dev/null`, or `unprinted` for what `--watch-only` reads first. Empty: to a terminal or a
+    /// pipe, or the client does not say.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub unseen: String,
     /// The lines of a log that were asked for (`--tail`).

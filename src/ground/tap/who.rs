@@ -57,9 +57,34 @@ pub fn is_connection(subresource: &str) -> bool {
     matches!(subresource, "exec" | "attach" | "portforward" | "proxy")
 }
 
+/// The value of the header `Kubectl-Watch` for `kubectl get --watch-only`.
+pub const WATCH_ONLY: &str = "only";
+/// [`Answer::unseen`](crate::Answer::unseen) of an answer that kubectl did not print.
+pub const UNPRINTED: &str = "unprinted";
+
+/// Returns where kubectl's output went if the learner did not see it, from its headers
+/// `Kubectl-Watch` and `Kubectl-Unseen`. With `--watch-only` it prints what changes, and nothing of
+/// the list or object that it reads first.
+///
+/// ```text
+/// kubectl get pods --watch-only      list unprinted, watch ""
+/// kubectl get pods -w > /dev/null    list null, watch null
+/// ```
+pub fn unseen<'a>(verb: &str, watch: &str, unseen: &'a str) -> &'a str {
+    if watch == WATCH_ONLY && verb != "watch" { UNPRINTED } else { unseen }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_before_watch_only_is_not_printed() {
+        assert_eq!(unseen("list", WATCH_ONLY, ""), UNPRINTED);
+        assert_eq!(unseen("get", WATCH_ONLY, "file"), UNPRINTED);
+        assert_eq!(unseen("watch", WATCH_ONLY, "file"), "file");
+        assert_eq!((unseen("list", "true", ""), unseen("list", "", "null")), ("", "null"));
+    }
 
     #[test]
     fn who_takes_another_name_has_still_acted() {

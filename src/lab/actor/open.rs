@@ -26,7 +26,7 @@ impl Actor {
     pub(super) async fn open_named(&mut self, id: Option<&str>, lang: &str) -> Result<(), String> {
         let Some(id) = id else { return self.opened(lang).map(drop) };
         let Some(lesson) = self.engine.library.find(id, self.track().as_deref()).cloned() else {
-            let broken = self.engine.library.faults.iter().find(|f| f.file.to_string_lossy().contains(id));
+            let broken = self.engine.library.fault_of(id, self.track().as_deref());
             return Err(match broken {
                 Some(fault) => fault.to_string(),
                 None => words::say(lang, Word::NoSuchLesson, &[id]),

@@ -8,7 +8,8 @@ use cel::Value;
 
 /// Was the object asked for by the request: by its name, or in a list whose selectors it fits? `{}`
 /// never is. Of a list that `kubectl describe` searches for a prefix it shows only the names that
-/// begin so, and of pods that it lists to count them, as those of a ReplicaSet, none.
+/// begin so, and none of the pods that it lists to count them, as those of a ReplicaSet, or to
+/// search them, as for those that use a claim.
 pub(crate) fn covers(request: &Value, object: &Value) -> bool {
     let (kind, name) = (str_field(object, "kind"), at(object, "metadata.name"));
     let Some(Value::String(name)) = name else { return false };

@@ -272,12 +272,29 @@ impl Library {
         if let Some(lesson) = self.get(word) {
             return Some(lesson);
         }
-        let (track, rest) = match word.split_once('/') {
-            Some((track, rest)) => (track, rest),
-            None => (track.or_else(|| self.lessons.first().map(|l| l.track.as_str()))?, word),
-        };
-        let number: u32 = rest.split('-').next()?.parse().ok()?;
+        let (track, rest) = self.track_and_name(word, track)?;
+        let number = number_of(rest)?;
         self.lessons.iter().find(|l| l.track == track && l.order == number)
+    }
+
+    /// Returns the first fault of a lesson that could not be read: its folder is `TRACK/NN-name`,
+    /// and the word that means it is as for [`Library::find`].
+    pub(crate) fn fault_of(&self, word: &str, track: Option<&str>) -> Option<&Fault> {
+        let (track, rest) = self.track_and_name(word, track)?;
+        let number = number_of(rest);
+        self.faults.iter().find(|fault| {
+            let mut above = fault.file.ancestors().skip(1).map(|folder| folder.file_name()?.to_str());
+            let (name, of) = (above.next().flatten(), above.next().flatten());
+            let is_named = |name: &str| name == rest || number.is_some() && number_of(name) == number;
+            of == Some(track) && name.is_some_and(is_named)
+        })
+    }
+
+    /// Splits a word that means a lesson. A word without a track is of the track given, or of the
+    /// first one.
+    fn track_and_name<'a>(&'a self, word: &'a str, track: Option<&'a str>) -> Option<(&'a str, &'a str)> {
+        let first = || self.lessons.first().map(|lesson| lesson.track.as_str());
+        word.split_once('/').or_else(|| Some((track.or_else(first)?, word)))
     }
 
     /// The lesson after this one in its track, or the first of the next track.
@@ -285,6 +302,11 @@ impl Library {
         let at = self.lessons.iter().position(|l| l.id == id)?;
         self.lessons.get(at + 1)
     }
+}
+
+/// The number that begins the name of a lesson's folder: 4 of `04-run-a-pod` and of `04`.
+fn number_of(name: &str) -> Option<u32> {
+    name.split('-').next()?.parse().ok()
 }
 
 fn none_here(directory: &Path) -> Fault {
@@ -388,6 +410,22 @@ mod tests {
         assert!(library.find("05", None).is_none() && library.after("first-voyage/04").is_none());
         // The example's beats `scheduled` and `started` are not among the two that are written out.
         assert!(library.faults.iter().any(|f| f.what.contains("no beat \"scheduled\"")));
+    }
+
+    /// `harbour/1` is not `harbour/10`, and the folder of a pack may have any name.
+    #[test]
+    fn the_fault_of_a_lesson_is_not_that_of_another_one() {
+        let fault = |file: &str| Fault { file: file.into(), line: 1, what: file.into() };
+        let files = ["2/harbour/10-config/lesson.md", "2/harbour/03-end/lesson.ko.md", "2/_beats.yaml"];
+        let library = Library { faults: files.map(fault).into(), ..Library::default() };
+        let of = |word: &str| library.fault_of(word, Some("harbour")).map(|fault| fault.what.clone());
+        for word in ["harbour/10", "harbour/10-config", "10"] {
+            assert_eq!(of(word).as_deref(), Some(files[0]), "{word}");
+        }
+        assert_eq!(of("3").as_deref(), Some(files[1]));
+        for word in ["harbour/1", "1", "2", "sea/10", "harbour", "beats", "lesson", ""] {
+            assert_eq!(of(word), None, "{word}");
+        }
     }
 
     #[test]

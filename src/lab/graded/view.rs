@@ -270,14 +270,18 @@ pub struct Graded {
 }
 
 impl Graded {
+    /// Returns whether the grade has all points, also where the solution was played.
+    pub fn has_all_points(&self) -> bool {
+        let points = |key: &str| self.record[key].as_u64();
+        points("max").is_some_and(|max| max > 0 && points("score") == Some(max))
+    }
+
     /// Seconds from the start of the lab to this grade, if it has all points: then the lab is
     /// solved, and its clock has nothing left to measure.
     pub fn solved_s(&self) -> Option<i64> {
         let time = |key: &str| self.record[key].as_str()?.parse::<clock::Timestamp>().ok();
-        let points = |key: &str| self.record[key].as_u64();
-        let has_all = points("max").is_some_and(|max| max > 0 && points("score") == Some(max));
         let ran = time("ended")?.as_second().saturating_sub(time("started")?.as_second());
-        has_all.then_some(ran.max(0))
+        self.has_all_points().then_some(ran.max(0))
     }
 }
 
@@ -286,6 +290,11 @@ impl LabView {
     /// was shown.
     pub fn solved_s(&self) -> Option<i64> {
         self.grade.as_ref().filter(|_| !self.over)?.solved_s()
+    }
+
+    /// Returns whether the last grade has all points and no hint is left.
+    pub fn is_through(&self) -> bool {
+        self.hints_left == 0 && self.grade.as_ref().is_some_and(Graded::has_all_points)
     }
 }
 
@@ -305,4 +314,21 @@ pub struct GivenUp {
 pub struct Played {
     /// In the order in which they are to be run.
     pub lines: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_lab_is_through_with_all_points_and_no_hint_left() {
+        let view = |score: u64, hints_left: usize| {
+            let grade = Graded { record: json!({"score": score, "max": 100}), ..Graded::default() };
+            LabView { grade: Some(grade), hints_left, ..LabView::default() }
+        };
+        assert!(view(100, 0).is_through());
+        assert!(!view(80, 0).is_through() && !view(100, 1).is_through());
+        assert!(!LabView::default().is_through());
+    }
 }

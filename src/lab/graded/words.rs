@@ -49,6 +49,7 @@ texts! {
     Edited: "the record was edited after it was signed", "서명한 뒤에 내용이 바뀐 기록입니다";
     StrangeKey: "the key in the record does not have the fingerprint that the record names", "기록에 들어 있는 키의 지문이 기록에 적힌 지문과 다릅니다";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
+    NoHintGraded: "the lab is graded with all its points, and no hint is left; `lab leave` ends it", "이 실습에서 모든 점수를 얻었고 더 볼 힌트가 없습니다. `lab leave`로 실습을 끝낼 수 있습니다";
     NoHintFits: "no further hint fits what is still missing; `lab check` shows which tasks are not done", "아직 해결하지 않은 과제에 맞는 힌트가 더 없습니다. 어느 과제가 남았는지는 `lab check`로 확인하세요";
     ProbeFailed: "a step of the grading itself failed: {}", "채점 동작이 실패했습니다: {}";
 }

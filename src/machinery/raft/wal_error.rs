@@ -23,8 +23,8 @@ pub enum WalError {
         "{} is damaged at byte {offset}: {what}. What comes after it cannot be trusted. If this is the cluster's only \
          member, restore its directory from a backup. One of several must start neither from a backup nor empty: it would \
          have forgotten what it acknowledged, and the cluster could lose it. The others go on without this member while \
-         they are a majority; save their keys with `ropewalk etcdctl snapshot save`. `ropewalk reset` starts an empty \
-         cluster", path.display()
+         they are a majority; save their keys with `ropewalk etcdctl snapshot save`. `ropewalk reset --name CLUSTER` starts \
+         an empty one", path.display()
     )]
     Damaged {
         /// The file.

@@ -97,7 +97,11 @@ impl Rooms {
         let new = || Ledger { format: FORMAT, owner: rng.name_suffix(6), ..Ledger::default() };
         let ledger = read(&path)?.unwrap_or_else(new);
         if ledger.format > FORMAT {
-            return Err(Error::Newer { path, found: ledger.format, known: FORMAT });
+            let why = format!(
+                "a newer ropewalk wrote it (format {}, this one knows {FORMAT}), which can read it",
+                ledger.format
+            );
+            return Err(Refusal::BadLedger { path: path.display().to_string(), why }.into());
         }
         let ledger = Ledger { server: upstream.url(), ..ledger };
         let rooms = Rooms { upstream, path, prefix: prefix.into(), ledger: ledger.clone().into() };

@@ -95,6 +95,13 @@ async fn a_ledger_that_cannot_be_read_is_not_taken_for_an_empty_one() {
         assert!(said.contains("managed-by=ropewalk") && !said.contains("reset"), "{said}");
     }
     assert_eq!(fs::read_to_string(&path).unwrap(), "{");
+    let newer = json!({"format": FORMAT + 1, "server": "s", "owner": "o", "rooms": {}}).to_string();
+    fs::write(&path, &newer).unwrap();
+    let upstream = Arc::new(Upstream::of(&stage.config()).unwrap());
+    let refused = Rooms::load(upstream, path.clone(), "rw", &Rng::seeded(1)).err();
+    let said = refused.expect("it is newer").to_string();
+    assert!(said.contains("newer ropewalk") && !said.contains("reset"), "{said}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), newer);
 }
 
 /// The learner is told what is gone, although the end of it all failed.

@@ -5,6 +5,7 @@ use super::super::fail::{FAILED, Fail, INTERRUPTED};
 use super::super::wire::{Etcd, LEASE_NOT_FOUND, is_lost, is_unready, told};
 use super::keys::range_fields;
 use super::program;
+use clock::Instant;
 use etcd::pb;
 use futures::StreamExt;
 use futures::stream::BoxStream;
@@ -18,6 +19,9 @@ const SESSION_TTL: i64 = 60;
 /// A member has so long to end the lease of a session; else another one is asked, and at last the
 /// lease ends by itself.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
+/// If the connection of an observer's first call is lost sooner, it is an error: the endpoint may
+/// break each connection.
+pub(crate) const AT_ONCE: Duration = Duration::from_secs(1);
 
 /// A lease that is kept alive, by whichever member can be reached. As with etcdctl, no call of a
 /// session heeds `--command-timeout`.
@@ -228,14 +232,16 @@ fn is_survived(status: &Status, seen: bool) -> bool {
 async fn follow_leaders(ctx: &mut Ctx<'_>, name: String) -> Result<(), Fail> {
     let mut etcd = ctx.connect().await?;
     let ask = pb::LeaderRequest { name: name.into() };
-    let mut last = None;
+    let (mut last, mut begun) = (None, false);
     loop {
-        let mut answers = match etcd
-            .answers::<_, pb::LeaderResponse>("/v3electionpb.Election/Observe", ask.clone())
-            .await
-        {
+        let asked = Instant::now();
+        let opened =
+            etcd.answers::<_, pb::LeaderResponse>("/v3electionpb.Election/Observe", ask.clone()).await;
+        // A real etcd does not open the stream before there is a leader, however long that takes.
+        begun |= opened.is_ok() || asked.elapsed() >= AT_ONCE;
+        let mut answers = match opened {
             Ok(answers) => answers,
-            Err(status) if last.is_some() && is_survived(&status, true) => {
+            Err(status) if begun && is_survived(&status, last.is_some()) => {
                 etcd.reconnect().await;
                 continue;
             }

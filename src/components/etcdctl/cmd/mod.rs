@@ -1,5 +1,6 @@
 //! The verbs.
 
+pub(crate) mod endpoint;
 pub(crate) mod keys;
 pub(crate) mod lease;
 pub(crate) mod lock;

@@ -98,12 +98,12 @@ fn double_quoted(text: &str) -> Option<usize> {
     None
 }
 
-/// A string in quotes at the beginning of a text, as Go writes it (`strconv.Unquote`): its bytes
-/// and what follows. `None` if it does not end, or has an escape that Go does not know.
+/// A string in quotes at the beginning of a text, as Go reads it (`%q` of `Sscanf`): its bytes and
+/// what follows. `None` if it does not end, or has an escape that Go does not know.
 fn quoted_string(text: &str) -> Option<(Vec<u8>, &str)> {
     if let Some(rest) = text.strip_prefix('`') {
         let (found, rest) = rest.split_once('`')?;
-        return Some((found.replace('\r', "").into_bytes(), rest));
+        return Some((found.into(), rest)); // with carriage returns, which `Unquote` would drop
     }
     let mut rest = text.strip_prefix('"')?;
     let mut found = Vec::new();
@@ -341,7 +341,7 @@ mod tests {
         let all = r#""a\x00b\u00e9\U0001f600\101\n\\\"""#;
         assert_eq!(read(all).unwrap(), "a\0b\u{e9}\u{1f600}A\n\\\"".as_bytes());
         assert_eq!(read(r#""\xff""#).unwrap(), [0xff], "a key is bytes");
-        assert_eq!(read("`a\\n`").unwrap(), b"a\\n");
+        assert_eq!(read("`a\\n\r`").unwrap(), b"a\\n\r");
         for wrong in [
             r#""\q""#,
             r#""\x1""#,

@@ -10,8 +10,8 @@ use tap::Tap;
 use task::Crew;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, DuplexStream};
-use tokio::net::TcpListener;
 use tokio::net::unix::pipe;
+use tokio::net::{TcpListener, TcpStream};
 
 mod options;
 mod sessions;
@@ -82,6 +82,27 @@ impl Store {
 /// A way to an endpoint without TLS.
 fn plain(endpoint: &str) -> Preset {
     Preset { endpoints: vec![endpoint.into()], ..Preset::default() }
+}
+
+/// Takes a connection and sends on it what a server of HTTP/2 sends first: its settings. It has
+/// none.
+async fn greet(listener: &TcpListener) -> TcpStream {
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(&[0, 0, 0, 4, 0, 0, 0, 0, 0]).await.unwrap();
+    stream
+}
+
+/// Returns the address of a server that takes connections, and does not answer on them.
+async fn silent() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        loop {
+            held.push(greet(&listener).await);
+        }
+    });
+    endpoint
 }
 
 /// What a command line came to.
@@ -354,11 +375,7 @@ async fn a_member_that_does_not_answer_is_told_once() {
 
 #[tokio::test(start_paused = true)]
 async fn silent_endpoints_are_asked_for_their_health_at_the_same_time() {
-    let mut silent = Vec::new();
-    for _ in 0..3 {
-        silent.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
-    }
-    let endpoints = silent.iter().map(|silent| silent.local_addr().unwrap().to_string()).collect();
+    let endpoints = vec![silent().await, silent().await, silent().await];
     let preset = Preset { endpoints, ..Preset::default() };
     let start = clock::Instant::now();
     let words = ["endpoint", "health", "--dial-timeout", "1s", "--command-timeout", "1s"];
@@ -390,9 +407,8 @@ async fn certificates_without_an_authority_are_refused() {
 
 #[tokio::test]
 async fn a_snapshot_has_the_time_that_is_given() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = silent.local_addr().unwrap().to_string();
-    let ended = etcdctl(&plain(&endpoint), &["snapshot", "save", "x", "--command-timeout", "100ms"]).await;
+    let words = ["snapshot", "save", "x", "--command-timeout", "100ms"];
+    let ended = etcdctl(&plain(&silent().await), &words).await;
     assert_eq!((ended.code, ended.stderr.as_str()), (5, "Error: context deadline exceeded\n"));
 }
 

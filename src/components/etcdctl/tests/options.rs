@@ -37,10 +37,8 @@ async fn a_connection_without_a_limit_has_the_time_of_a_call() {
 /// A member that does not answer does not say that there is no such lease.
 #[tokio::test]
 async fn a_lease_that_no_member_has_renewed_is_not_called_unknown() {
-    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = silent.local_addr().unwrap().to_string();
-    let words = ["lease", "keep-alive", "--once", "7b", "--dial-timeout", "200ms"];
-    let ended = etcdctl(&plain(&endpoint), &words).await;
+    let words = ["lease", "keep-alive", "--once", "7b", "--dial-timeout", "1s"];
+    let ended = etcdctl(&plain(&silent().await), &words).await;
     let told = "Error: context deadline exceeded\n";
     assert_eq!((ended.code, ended.stderr.as_str()), (fail::CONNECTION, told));
 }
@@ -59,7 +57,7 @@ async fn some_verbs_do_not_heed_the_time_of_a_command() {
         let endpoint = silent.local_addr().unwrap().to_string();
         let words = [words, &["--command-timeout", "1ms"]].concat();
         let ended = beside(&plain(&endpoint), &words, "\n\n\n", async |_, _| {
-            let (stream, _) = silent.accept().await.unwrap();
+            let stream = greet(&silent).await;
             clock::pause(Duration::from_millis(50)).await; // longer than the time of the command
             drop(stream);
         })

@@ -69,8 +69,29 @@ async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = silent.local_addr().unwrap().to_string();
     let ended = beside(&plain(&endpoint), &["elect", "-l", "e"], "", async |_, cancel| {
-        let (mut stream, _) = silent.accept().await.unwrap();
+        let mut stream = greet(&silent).await;
         stream.read_exact(&mut [0; 24]).await.unwrap(); // HTTP/2 begins with so many
+        cancel.cancel();
+    })
+    .await;
+    assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+}
+
+/// As etcdctl: the member may be restarted before there is a leader.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_observer_outlives_the_member_at_which_it_waits_for_a_leader() {
+    let store = Store::start(1).await;
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut preset = store.preset.clone();
+    preset.endpoints.insert(0, format!("http://{}", silent.local_addr().unwrap()));
+    let ended = beside(&preset, &["elect", "-l", "e"], "", async |said, cancel| {
+        let stream = greet(&silent).await;
+        clock::pause(2 * cmd::lock::AT_ONCE).await;
+        drop(stream);
+        tokio::select! {
+            ended = etcdctl(&store.preset, &["elect", "e", "me"]) => panic!("{ended:?}"),
+            shown = lines(said, 2) => assert_eq!(shown[1], "me"),
+        }
         cancel.cancel();
     })
     .await;
@@ -87,18 +108,48 @@ async fn a_lease_may_last_longer_than_any_calendar() {
     drop(etcd.keep_alive(1, Duration::MAX));
 }
 
-/// Breaks each connection once a client has begun HTTP/2, and counts them.
+/// Breaks each connection once both sides have begun HTTP/2, and counts them.
 async fn breaking(broken: Arc<AtomicUsize>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
     tokio::spawn(async move {
-        while let Ok((mut stream, _)) = listener.accept().await {
+        loop {
+            let mut stream = greet(&listener).await;
             if stream.read_exact(&mut [0; 24]).await.is_ok() {
                 broken.fetch_add(1, Ordering::Relaxed);
+                clock::pause(Duration::from_millis(50)).await; // until the client has heard it
             }
         }
     });
     endpoint
+}
+
+/// The kernel takes connections for a program that is stopped, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_is_stopped_is_passed_over() {
+    let store = Store::start(1).await;
+    let stopped = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut preset = store.preset.clone();
+    preset.endpoints.insert(0, format!("http://{}", stopped.local_addr().unwrap()));
+    let ended = etcdctl(&preset, &["put", "a", "1", "--dial-timeout", "1s"]).await;
+    assert_eq!((ended.code, ended.stdout.as_str()), (0, "OK\n"), "{}", ended.stderr);
+}
+
+/// As etcdctl, after 16 s.
+#[tokio::test]
+async fn a_member_that_falls_silent_is_given_up() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_addr().unwrap().to_string();
+    let (start, mut held) = (clock::Instant::now(), Vec::new());
+    let ended = beside(&plain(&endpoint), &["lease", "list"], "", async |_, _| {
+        held.push(greet(&listener).await);
+        clock::pause(Duration::from_millis(500)).await; // until it has asked
+        tokio::time::pause(); // earlier, the clock would run ahead of the connection
+    })
+    .await;
+    let lost = ended.code == fail::CONNECTION && ended.stderr.contains("the connection is lost");
+    assert!(lost, "{ended:?}");
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
 }
 
 /// As etcd's client (`retry.go`): a write may have been carried out, so it is not sent again.

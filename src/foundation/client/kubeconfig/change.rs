@@ -107,12 +107,13 @@ fn followed(config: &Path) -> io::Result<PathBuf> {
 /// Writes a kubeconfig that a person or another program uses, too: a link stays one, an existing
 /// file keeps its owner, its group and who may read it, and a crash leaves the old text or the new
 /// one. A new file is its owner's alone. A device such as `/dev/null` takes the text and stays a
-/// device. A file that is a mount point of its own, as in a container, cannot be replaced and is
-/// overwritten. What a killed program left beside it is removed.
+/// device. What cannot be replaced is overwritten: a file that is a mount point of its own, as in a
+/// container, and another user's that this one may write. What a killed program left beside it is
+/// removed.
 ///
 /// # Errors
-/// It cannot be written, or not as its owner's, or is neither a regular file nor a character
-/// device; then it is as it was.
+/// It cannot be written, or is neither a regular file nor a character device; then it is as it was,
+/// unless the disk fills up while it is overwritten.
 pub fn replace(config: &Path, text: &str) -> io::Result<()> {
     let path = followed(config)?;
     let old = match fs::metadata(&path) {
@@ -136,17 +137,34 @@ pub fn replace(config: &Path, text: &str) -> io::Result<()> {
         let _ = fs::remove_file(&draft); // it may hold a key; the error says what happened
     }
     match written {
-        // rename(2) does not replace a mount point.
-        Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+        Err(error) if old.is_some() && is_kept_in_place(&error) => {
             return overwrite(&path, text)?.sync_all();
         }
         written => written?,
     }
     match File::open(directory).and_then(|dir| dir.sync_all()) {
-        // Some file systems cannot write a directory by itself.
-        Err(error) if error.kind() != io::ErrorKind::InvalidInput => Err(error),
+        // Some file systems cannot write a directory by itself, and some directories their user may
+        // not read. The text is written.
+        Err(error)
+            if !matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::PermissionDenied) =>
+        {
+            Err(error)
+        }
         _ => Ok(()),
     }
+}
+
+/// Returns true if the kernel does not let this user put another file in the place of one, while
+/// the file itself may be written.
+///
+/// | error | |
+/// |---|---|
+/// | `EBUSY` | rename(2) does not replace a mount point |
+/// | `EPERM` | only root makes files of other users, or replaces them in a sticky directory |
+/// | `EINVAL` | the owner is none that the user namespace has |
+fn is_kept_in_place(error: &io::Error) -> bool {
+    let kinds = [io::ErrorKind::ResourceBusy, io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput];
+    kinds.contains(&error.kind())
 }
 
 /// Makes an empty draft in a directory. Its lock, which ends with the process, tells
@@ -214,6 +232,7 @@ fn keep_owner(draft: &File, old: Option<&fs::Metadata>) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     #[test]
@@ -346,6 +365,34 @@ mod tests {
             Some(101) => panic!("{}", String::from_utf8_lossy(&ended.unwrap().stdout)),
             _ => {} // this machine lets nobody mount here
         }
+    }
+
+    /// A kubeconfig that several people use: each may write it, and one of them owns it. It is
+    /// changed by a process of its own, which runs this test again as another user.
+    #[test]
+    fn a_kubeconfig_of_another_user_is_overwritten_by_one_who_may_write_it() {
+        const SHARED: &str = "ROPEWALK_TEST_SHARED";
+        if let Some(config) = std::env::var_os(SHARED) {
+            replace(Path::new(&config), "new").unwrap();
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), Permissions::from_mode(0o777)).unwrap();
+        let config = dir.path().join("config");
+        fs::write(&config, "longer than the new one").unwrap();
+        fs::set_permissions(&config, Permissions::from_mode(0o666)).unwrap();
+        let own = fs::metadata(&config).unwrap().uid();
+        let mut other = Command::new(std::env::current_exe().unwrap());
+        other.arg("--exact").arg(
+            "kubeconfig::change::tests::a_kubeconfig_of_another_user_is_overwritten_by_one_who_may_write_it",
+        );
+        other.env(SHARED, &config).gid(4712).uid(4711);
+        // An ordinary user starts no program as another, and that one may not reach the program.
+        let Ok(ended) = other.output() else { return };
+        assert!(ended.status.success(), "{}", String::from_utf8_lossy(&ended.stdout));
+        assert_eq!(fs::read_to_string(&config).unwrap(), "new");
+        assert_eq!(fs::metadata(&config).unwrap().uid(), own, "it stays its owner's");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "no draft stays");
     }
 
     /// `sudo` with the HOME of the user who called it.

@@ -101,21 +101,22 @@ pub(super) fn user(entry: &Entry, overrides: &Overrides) -> Entry {
     user
 }
 
-/// Complains about a file that cannot be opened, and about a file beside data.
-fn file_faults(env: &Env, entry: &Entry, key: &str, shown: &str, both: &str) -> Vec<String> {
+/// Complains about a file beside data.
+fn doubled(entry: &Entry, key: &str, shown: &str, both: &str) -> Option<String> {
+    let has = |key: &str| !value::empty(&entry.value, key);
+    let name = &entry.name;
+    (has(key) && has(&format!("{key}-data")))
+        .then(|| format!("{shown}-data and {shown} are both specified for {name}{both}"))
+}
+
+/// Complains about a file that cannot be opened.
+fn unopened(env: &Env, entry: &Entry, key: &str, shown: &str) -> Option<String> {
     let (file, name) = (value::text(&entry.value, key), &entry.name);
-    let mut faults = vec![];
     if file.is_empty() {
-        return faults;
+        return None;
     }
-    if !value::empty(&entry.value, &format!("{key}-data")) {
-        faults.push(format!("{shown}-data and {shown} are both specified for {name}{both}"));
-    }
-    if let Err(error) = std::fs::File::open(env.cwd.join(file)) {
-        let why = io_error(&error);
-        faults.push(format!("unable to read {shown} {file} for {name} due to open {file}: {why}"));
-    }
-    faults
+    let why = io_error(&std::fs::File::open(env.cwd.join(file)).err()?);
+    Some(format!("unable to read {shown} {file} for {name} due to open {file}: {why}"))
 }
 
 /// What is wrong with a user, in client-go's words.
@@ -125,14 +126,15 @@ fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
     let mut faults = vec![];
     if has("client-certificate") || has("client-certificate-data") {
         let by = ". client-cert-data will override.";
-        faults.extend(file_faults(env, user, "client-certificate", "client-cert", by));
+        faults.extend(doubled(user, "client-certificate", "client-cert", by));
+        faults.extend(doubled(user, "client-key", "client-key", "; client-key-data will override"));
         if !has("client-key") && !has("client-key-data") {
             faults.push(format!(
                 "client-key-data or client-key must be specified for {name} to use the clientCert authentication method."
             ));
         }
-        let by = "; client-key-data will override";
-        faults.extend(file_faults(env, user, "client-key", "client-key", by));
+        faults.extend(unopened(env, user, "client-certificate", "client-cert"));
+        faults.extend(unopened(env, user, "client-key", "client-key"));
     }
     if !value::at(&user.value, "exec").is_null() && !value::at(&user.value, "auth-provider").is_null() {
         faults.push(format!("authProvider cannot be provided in combination with an exec plugin for {name}"));
@@ -154,7 +156,8 @@ pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Erro
     let mut faults = user_faults(env, user);
     let by = ". certificate-authority-data will override.";
     let authority = "certificate-authority";
-    faults.extend(file_faults(env, cluster, authority, authority, by));
+    faults.extend(doubled(cluster, authority, authority, by));
+    faults.extend(unopened(env, cluster, authority, authority));
     if faults.is_empty() { Ok(()) } else { Err(Error::Invalid(faults)) }
 }
 

@@ -202,6 +202,16 @@ fn a_key_without_a_certificate_is_not_read() {
     assert!(of_user("client-certificate: token, client-key: gone", &Overrides::default()).is_err());
 }
 
+#[test]
+fn faults_of_a_certificate_and_its_key_come_in_client_gos_order() {
+    let user = "client-certificate: /gone, client-key: /lost, client-key-data: Zm9v";
+    let told = "Error in configuration: \n\
+                * client-key-data and client-key are both specified for u; client-key-data will override\n\
+                * unable to read client-cert /gone for u due to open /gone: no such file or directory\n\
+                * unable to read client-key /lost for u due to open /lost: no such file or directory";
+    assert_eq!(of_user(user, &Overrides::default()).unwrap_err(), told);
+}
+
 /// `~/.kube` may be a link into a folder of settings.
 #[test]
 fn a_path_starts_from_the_folder_by_which_the_kubeconfig_is_named() {

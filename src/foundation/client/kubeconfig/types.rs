@@ -209,7 +209,10 @@ fn check_type(of: &Type, found: &Value, owner: &str, path: &mut Vec<&'static str
             map.values().try_for_each(|item| check_type(each, item, owner, path))
         }
         (Struct(name, fields), Value::Object(map)) => {
-            for &(key, ref of, _) in *fields {
+            // Go gets the mappings of YAML with their keys sorted, and tells the first fault.
+            let mut sorted: Vec<&Field> = fields.iter().collect();
+            sorted.sort_unstable_by_key(|field| field.0);
+            for &(key, ref of, _) in sorted {
                 if let Some(item) = map.get(key) {
                     path.push(key);
                     check_type(of, item, name, path)?;
@@ -396,6 +399,12 @@ mod tests {
             ("contexts: {name: c}", "object", "Config.contexts", "[]v1.NamedContext"),
             ("contexts: [{name: 1}]", "number", "NamedContext.contexts.name", "string"),
             ("current-context: true", "bool", "Config.current-context", "string"),
+            (
+                "users: [{name: u, user: {token: 5, exec: {env: [x]}}}]",
+                "string",
+                "ExecConfig.users.user.exec.env",
+                "v1.ExecEnvVar",
+            ),
         ] {
             let why = format!("json: cannot unmarshal {found} into Go struct field {field} of type {wanted}");
             assert_eq!(refused(text), why, "{text}");

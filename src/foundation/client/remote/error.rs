@@ -105,8 +105,9 @@ mod tests {
             assert_eq!(told, format!("Unable to connect to the server: {why}"));
         }
     }
-    /// The address of a server over TLS, which `serve` gets with what is needed to take its one
-    /// connection, and how a request to it fails.
+
+    /// Returns how a request to a server over TLS fails. `serve` gets what is needed to take its
+    /// one connection.
     async fn asked_over_tls<S: Future<Output = ()>>(
         config: impl Fn(&Identity, &str) -> Result<Arc<rustls::ServerConfig>, pki::Error>,
         serve: impl FnOnce(TcpListener, TlsAcceptor) -> S,

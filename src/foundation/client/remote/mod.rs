@@ -5,6 +5,7 @@
 //! prints it.
 
 mod addresses;
+mod again;
 mod alert;
 mod body;
 mod dial;

@@ -1,18 +1,18 @@
 //! Pools of connections: HTTP/2 or HTTP/1.1.
 
+use super::again::{is_read, was_kept, was_not_taken};
 use super::body::Body;
 use super::dial::{Dial, SILENT};
 use super::ending::LastFailure;
 use super::error::{Error, error_of, has_ended};
 use super::location::resolve_location;
 use crate::conn::Answered;
-use crate::connections::Connections;
+use crate::connections::{CONNECTION_WINDOW, Connections, STREAM_WINDOW};
 use crate::kubeconfig::Target;
 use bytes::Bytes;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
-use http::{Extensions, Method, Request, Response, Uri, header};
+use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
-use hyper::body::Body as _;
 use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use percent_encoding::{AsciiSet, CONTROLS, percent_encode};
@@ -28,8 +28,17 @@ const NO_SIGN: Duration = Duration::from_secs(15);
 /// Requests that a chain of redirects has at most (Go's `http.Client`).
 const REDIRECTS: usize = 10;
 
-/// A read is sent again so often at most because a kept connection has ended.
+/// A read is sent again so often at most because a kept connection has ended, and any request
+/// because the server did not take it ...
 const AGAIN_MAX: usize = 4;
+/// ... the first time at once, then after this pause, which doubles (Go's).
+const NOT_TAKEN_PAUSE: Duration = Duration::from_secs(1);
+
+/// Headers of an answer at most, over HTTP/1.1. An API server sends one for each warning, some
+/// hundreds, and has done what it warns of: an answer that cannot be read would hide that.
+const HEADERS_MAX: usize = 1000;
+/// Bytes of an answer's headers at most, over HTTP/2. Go's client reads 10 MiB.
+const HEADER_BYTES_MAX: u32 = 1 << 20;
 
 /// A pool of connections to one target. A watch holds a stream of an HTTP/2 connection until it
 /// ends: when a connection has no free one, the next request opens another, as in Go. Over HTTP/1.1
@@ -59,6 +68,10 @@ impl Http {
         client
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new()) // closes a connection that is no longer used
+            .http1_max_headers(HEADERS_MAX)
+            .http2_max_header_list_size(HEADER_BYTES_MAX)
+            .http2_initial_stream_window_size(STREAM_WINDOW)
+            .http2_initial_connection_window_size(CONNECTION_WINDOW)
             .http2_keep_alive_interval(silent)
             .http2_keep_alive_timeout(no_sign);
         let connections = Connections::new(move || client.build(dial.clone()));
@@ -67,8 +80,9 @@ impl Http {
 
     /// Sends a request and returns when the head of the answer is there, whatever its status. A GET
     /// or HEAD over a kept connection of HTTP/1.1 that ends instead of an answer is sent again: the
-    /// server may have closed the connection while the request was on its way. Source:
-    /// `shouldRetryRequest` in Go's net/http.
+    /// server may have closed the connection while the request was on its way. So is each request
+    /// that the server says it did not take. Source: `shouldRetryRequest` in Go's net/http and
+    /// http2.
     ///
     /// # Errors
     /// [`Error::Refused`]: nothing listens there. [`Error::Transport`]: the connection cannot be
@@ -76,17 +90,26 @@ impl Http {
     pub fn send(&self, request: Request<Full<Bytes>>) -> BoxFuture<'_, Result<Response<Body>, Error>> {
         Box::pin(async move {
             let mut again = if is_read(&request) { AGAIN_MAX } else { 0 };
+            let (mut not_taken, mut pause) = (0, Duration::ZERO);
             loop {
                 let (client, stream) = self.connections.stream();
-                match client.request(request.clone()).await {
+                let error = match client.request(request.clone()).await {
                     Ok(answer) => {
                         if let Some(Answered(answered)) = answer.extensions().get::<Answered>() {
                             answered.store(true, Ordering::Relaxed);
                         }
                         return Ok(answer.map(|body| Body::new(body, Some(stream))));
                     }
-                    Err(error) if again > 0 && was_kept(&error) && has_ended(&error) => again -= 1,
-                    Err(error) => return Err(self.failure(&error)),
+                    Err(error) => error,
+                };
+                if again > 0 && was_kept(&error) && has_ended(&error) {
+                    again -= 1;
+                } else if not_taken < AGAIN_MAX && was_not_taken(&request, &error) {
+                    drop(stream);
+                    clock::pause(pause).await;
+                    (not_taken, pause) = (not_taken + 1, NOT_TAKEN_PAUSE.max(pause * 2));
+                } else {
+                    return Err(self.failure(&error));
                 }
             }
         })
@@ -111,7 +134,7 @@ impl Http {
     /// | answer | GET, HEAD | other methods |
     /// |---|---|---|
     /// | 301, 302, 303 | again | as GET, without its body |
-    /// | 307, 308 | again | again, unless it has a body: returned as it is |
+    /// | 307, 308 | again | again, with its body |
     ///
     /// Example: an API server redirects `…/services/web/proxy` to `…/services/web/proxy/`.
     ///
@@ -126,9 +149,6 @@ impl Http {
                 let answer = self.send(request.clone()).await?;
                 let Some(next) = redirected(request.uri(), &answer) else { return Ok(answer) };
                 let is_same = matches!(answer.status().as_u16(), 307 | 308);
-                if is_same && request.body().size_hint().exact() != Some(0) {
-                    return Ok(answer);
-                }
                 if !is_same && !is_read(&request) {
                     *request.method_mut() = Method::GET;
                     *request.body_mut() = Full::default();
@@ -139,21 +159,6 @@ impl Http {
             Err(Error::Transport(format!("stopped after {REDIRECTS} redirects")))
         })
     }
-}
-
-/// Returns true for a request that changes nothing.
-fn is_read<B>(request: &Request<B>) -> bool {
-    matches!(*request.method(), Method::GET | Method::HEAD)
-}
-
-/// Returns true for an error of a connection of HTTP/1.1 that has answered an earlier request.
-fn was_kept(error: &legacy::Error) -> bool {
-    let Some(connection) = error.connect_info().filter(|connection| !connection.is_negotiated_h2()) else {
-        return false;
-    };
-    let mut extensions = Extensions::new();
-    connection.get_extras(&mut extensions);
-    extensions.get::<Answered>().is_some_and(|Answered(answered)| answered.load(Ordering::Relaxed))
 }
 
 /// Bytes that Go escapes when it reads a `Location`, beside those that are no ASCII.
@@ -177,8 +182,9 @@ mod tests {
     use super::*;
     use crate::connections::STREAMS_MAX;
     use crate::testing;
-    use http_body_util::BodyExt;
-    use hyper::body::Incoming;
+    use crate::transport::Endpoint;
+    use http_body_util::{BodyExt, StreamBody};
+    use hyper::body::{Frame, Incoming};
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use pki::{Ca, Subject, server_config};
@@ -239,7 +245,8 @@ mod tests {
             ("GET", "/a/302?%ED%95%9C", "", "200 GET /a/%ED%95%9C 0"),
             ("POST", "/a/303?c", "x", "200 GET /a/c 0"),
             ("DELETE", "/a/307?c", "", "200 DELETE /a/c 0"),
-            ("POST", "/a/307?c", "x", "307 POST /a/307?c 1"),
+            ("POST", "/a/307?c", "x", "200 POST /a/c 1"),
+            ("PATCH", "/a/308?/c", "xy", "200 PATCH /c 2"),
             ("GET", "/a/304?c", "", "304 GET /a/304?c 0"),
             ("GET", "/a/302?", "", "302 GET /a/302? 0"),
             ("GET", "/a/302?http://192.0.2.1/", "", "302 GET /a/302?http://192.0.2.1/ 0"),
@@ -253,21 +260,29 @@ mod tests {
         server.abort();
     }
 
-    /// As the browser of a dashboard behind `kubectl proxy` has them.
-    #[tokio::test]
-    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
-        let server = testing::watched(STREAMS_MAX as u32).await;
+    /// A pool for a server of `testing`, over HTTP/2.
+    fn pool_for(server: Endpoint) -> Http {
         let host = server.servers[0].to_string();
         let target = Target {
             ca_pem: Some(server.ca_pem.into_bytes()),
             server_name: Some(server.server_name),
             ..Target::anybody("https", &host)
         };
-        let http = Http::new(target).unwrap();
+        Http::new(target).unwrap()
+    }
+
+    async fn get(http: &Http, path: &str) -> Response<Body> {
+        let request = Request::get(format!("{}{path}", http.target.url()));
+        http.send(request.body(Full::default()).unwrap()).await.unwrap()
+    }
+
+    /// As the browser of a dashboard behind `kubectl proxy` has them.
+    #[tokio::test]
+    async fn more_watches_than_one_connection_carries_keep_no_request_waiting() {
+        let http = pool_for(testing::watched(STREAMS_MAX as u32).await);
         let ask = async |path: &str| {
-            let request = Request::get(format!("https://{host}{path}")).body(Full::default()).unwrap();
-            let answer = tokio::time::timeout(Duration::from_secs(30), http.send(request)).await;
-            answer.expect("no stream is free for it").unwrap().into_body()
+            let answer = tokio::time::timeout(Duration::from_secs(30), get(&http, path)).await;
+            answer.expect("no stream is free for it").into_body()
         };
         let mut watches = vec![];
         for _ in 0..2 * STREAMS_MAX + 50 {
@@ -317,6 +332,66 @@ mod tests {
         }
         assert_eq!(ask(Method::POST).await.unwrap_err(), "Unable to connect to the server: EOF");
         assert_eq!(came.load(Ordering::SeqCst), 4);
+        server.abort();
+    }
+
+    /// `kubectl logs -f` in a pager, through `kubectl proxy` or on a foreign cluster.
+    #[tokio::test]
+    async fn answers_that_nobody_reads_stay_whole_and_hold_up_no_other() {
+        const LINE: &[u8] = b"a line of a log\n";
+        const LINES: usize = 20_000;
+        let server = testing::serve(STREAMS_MAX as u32, |request| {
+            let (piece, times) = match request.uri().path() {
+                "/large" => (Bytes::from(vec![b'x'; 64 << 10]), 64),
+                "/lines" => (Bytes::from_static(LINE), LINES),
+                _ => (Bytes::from_static(b"ok"), 1),
+            };
+            let pieces = std::iter::repeat_n(piece, times);
+            let pieces = futures::stream::iter(pieces.map(|piece| Ok::<_, Infallible>(Frame::data(piece))));
+            std::future::ready(Ok(Response::new(StreamBody::new(pieces))))
+        });
+        let http = pool_for(server.await);
+        let lines = get(&http, "/lines").await.into_body();
+        let mut large = vec![];
+        for _ in 0..4 {
+            large.push(get(&http, "/large").await.into_body());
+        }
+        clock::pause(Duration::from_millis(500)).await; // all has come that comes without a reader
+        let other = async { get(&http, "/").await.into_body().collect().await.unwrap().to_bytes() };
+        let other = tokio::time::timeout(Duration::from_secs(20), other).await;
+        assert_eq!(other.expect("it waits for the readers of the others"), "ok");
+        let lines = lines.collect().await.expect("the connection goes on").to_bytes();
+        assert_eq!(lines.len(), LINES * LINE.len());
+    }
+
+    /// As to a manifest with as many unknown fields.
+    fn warned() -> Response<Full<Bytes>> {
+        let mut answer = Response::new(Full::default());
+        for number in 0..300 {
+            let text = format!("299 - \"unknown field \\\"spec.field{number}\\\"\"");
+            answer.headers_mut().append(header::WARNING, text.parse().unwrap());
+        }
+        answer
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_have_hundreds_of_warnings() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let server = tokio::spawn(async move {
+            let (tcp, _) = listener.accept().await.unwrap();
+            let service =
+                service_fn(|_: Request<Incoming>| std::future::ready(Ok::<_, Infallible>(warned())));
+            let http = hyper::server::conn::http1::Builder::new();
+            let _ = http.serve_connection(TokioIo::new(tcp), service).await; // the client may hang up
+        });
+        let plain = Http::new(Target::anybody("http", &host)).unwrap();
+        let over_http2 = testing::serve(STREAMS_MAX as u32, |_| std::future::ready(Ok(warned()))).await;
+        for http in [plain, pool_for(over_http2)] {
+            let answer = get(&http, "/").await;
+            let warnings = answer.headers().get_all(header::WARNING).iter().count();
+            assert_eq!(warnings, 300, "{}", http.target.url());
+        }
         server.abort();
     }
 

@@ -189,33 +189,42 @@ struct Reader<'a> {
     /// Pages that were read. A tree has each of them once: else a small file could say so much that
     /// reading it never ends.
     read: RefCell<BTreeSet<u64>>,
-    /// Bytes that records may still have: all together no more than the file.
+    /// Bytes that keys and values may still have: all together no more than the file.
     left: Cell<usize>,
 }
 
 /// Returns the buckets of a file, in the order of their names.
 ///
 /// # Errors
-/// [`Damaged`] if the file is no bbolt file, or ends early, or its pages cannot be a tree. The
+/// [`Damaged`] if the file is no bbolt file, or ends early, or its pages are no tree in order. The
 /// caller needs another copy of the file.
 pub fn read(file: &[u8]) -> Result<Vec<Bucket>, Damaged> {
     let meta = newest(file)?;
     let (page_size, left) = (meta.page_size, Cell::new(file.len()));
     let reader = Reader { file, page_size, read: RefCell::default(), left };
-    let mut buckets = Vec::new();
-    reader.walk(reader.at(meta.root)?, 0, &mut |flags, name, head| {
+    let mut buckets: Vec<Bucket> = Vec::new();
+    reader.walk(reader.at(meta.root)?, 0, ANY, &mut |flags, name, head| {
         if flags & BUCKET == 0 {
             return Err(Damaged("a record outside of the buckets"));
         }
-        let mut records = BTreeMap::new();
-        let mut keep = |_: u32, key: &[u8], value: &[u8]| {
+        if buckets.last().is_some_and(|last| last.name.as_slice() >= name) {
+            return Err(DISORDER);
+        }
+        let mut records: BTreeMap<Vec<u8>, Vec<u8>> = BTreeMap::new();
+        let mut keep = |flags: u32, key: &[u8], value: &[u8]| {
+            if flags & BUCKET != 0 {
+                return Err(Damaged("a bucket in a bucket, which etcd has not"));
+            }
+            if records.last_key_value().is_some_and(|(last, _)| last.as_slice() >= key) {
+                return Err(DISORDER);
+            }
             records.insert(key.to_vec(), value.to_vec());
             Ok(())
         };
         match u64_at(head, 0)? {
             // a small bucket lies within its name's record
-            0 => reader.walk(head.get(16..).ok_or(SHORT)?, 0, &mut keep)?,
-            root => reader.walk(reader.at(root)?, 0, &mut keep)?,
+            0 => reader.walk(head.get(16..).ok_or(SHORT)?, 0, ANY, &mut keep)?,
+            root => reader.walk(reader.at(root)?, 0, ANY, &mut keep)?,
         }
         buckets.push(Bucket { name: name.to_vec(), records });
         Ok(())
@@ -233,6 +242,8 @@ pub fn size(file: &[u8]) -> Result<u64, Damaged> {
 }
 
 const SHORT: Damaged = Damaged("a page ends early");
+/// bbolt finds keys by halving: it would miss those behind one that is too large.
+const DISORDER: Damaged = Damaged("its keys are not in their order");
 
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16, Damaged> {
     bytes.get(at..).and_then(|b| b.first_chunk()).map(|b| u16::from_le_bytes(*b)).ok_or(SHORT)
@@ -268,6 +279,23 @@ fn newest(file: &[u8]) -> Result<Meta, Damaged> {
     }
 }
 
+/// The keys that bbolt looks for on a page: those from the first one on, and before the second one.
+type Keys<'k> = (&'k [u8], Option<&'k [u8]>);
+
+const ANY: Keys<'static> = (&[], None);
+
+/// Returns bytes that an element points to.
+fn cut(element: &[u8], at: u32, length: u32) -> Result<&[u8], Damaged> {
+    let end = at.checked_add(length).ok_or(SHORT)?;
+    element.get(at as usize..end as usize).ok_or(SHORT)
+}
+
+/// Returns the key with which an element of a branch names the page below.
+fn branch_key(page: &[u8], n: usize) -> Result<&[u8], Damaged> {
+    let element = page.get(PAGE_HEADER + n * ELEMENT..).ok_or(SHORT)?;
+    cut(element, u32_at(element, 0)?, u32_at(element, 4)?)
+}
+
 type Visit<'v> = dyn FnMut(u32, &[u8], &[u8]) -> Result<(), Damaged> + 'v;
 
 impl<'a> Reader<'a> {
@@ -276,28 +304,49 @@ impl<'a> Reader<'a> {
             return Err(Damaged("a page is in its tree twice"));
         }
         let at = usize::try_from(page).ok().and_then(|p| p.checked_mul(self.page_size)).ok_or(SHORT)?;
-        self.file.get(at..).ok_or(SHORT)
+        let found = self.file.get(at..).ok_or(SHORT)?;
+        match u64_at(found, 0)? == page {
+            true => Ok(found),
+            false => Err(Damaged("a page has the number of another one")),
+        }
     }
 
-    fn walk(&self, page: &[u8], depth: u32, visit: &mut Visit<'_>) -> Result<(), Damaged> {
+    /// Counts bytes of keys and values that were read.
+    fn spend(&self, bytes: usize) -> Result<(), Damaged> {
+        let left = self.left.get().checked_sub(bytes).ok_or(Damaged("its records overlap"))?;
+        self.left.set(left);
+        Ok(())
+    }
+
+    fn walk(
+        &self,
+        page: &[u8],
+        depth: u32,
+        (from, to): Keys<'_>,
+        visit: &mut Visit<'_>,
+    ) -> Result<(), Damaged> {
         if depth > DEPTH_MAX {
             return Err(Damaged("its tree has a loop"));
         }
-        let flags = u16_at(page, 8)?;
-        for n in 0..usize::from(u16_at(page, 10)?) {
+        let (flags, count) = (u16_at(page, 8)?, usize::from(u16_at(page, 10)?));
+        for n in 0..count {
             let element = page.get(PAGE_HEADER + n * ELEMENT..).ok_or(SHORT)?;
-            let cut = |at: u32, length: u32| {
-                let end = at.checked_add(length).ok_or(SHORT)?;
-                element.get(at as usize..end as usize).ok_or(SHORT)
-            };
             match flags {
-                BRANCH => self.walk(self.at(u64_at(element, 8)?)?, depth + 1, visit)?,
+                BRANCH => {
+                    let key = branch_key(page, n)?;
+                    self.spend(key.len())?;
+                    let next = if n + 1 < count { Some(branch_key(page, n + 1)?) } else { None };
+                    let below = (std::cmp::max(from, key), [next, to].into_iter().flatten().min());
+                    self.walk(self.at(u64_at(element, 8)?)?, depth + 1, below, visit)?;
+                }
                 LEAF => {
                     let (at, key) = (u32_at(element, 4)?, u32_at(element, 8)?);
                     let value = at.checked_add(key).ok_or(SHORT)?;
-                    let (key, value) = (cut(at, key)?, cut(value, u32_at(element, 12)?)?);
-                    let left = self.left.get().checked_sub(key.len() + value.len());
-                    self.left.set(left.ok_or(Damaged("its records overlap"))?);
+                    let (key, value) = (cut(element, at, key)?, cut(element, value, u32_at(element, 12)?)?);
+                    self.spend(key.len() + value.len())?;
+                    if key < from || to.is_some_and(|to| key >= to) {
+                        return Err(DISORDER);
+                    }
                     visit(u32_at(element, 0)?, key, value)?;
                 }
                 _ => return Err(Damaged("a page of its tree is none")),
@@ -340,6 +389,44 @@ mod tests {
         assert_eq!(read(&damaged), Err(Damaged("no page of its beginning is valid")));
     }
 
+    /// As bbolt's `Tx.Check`, with which `etcdutl snapshot status` begins.
+    #[test]
+    fn keys_out_of_order_and_misplaced_pages_are_damage() {
+        let mut bucket = Bucket::new("key");
+        ["aaaa", "bbbb"].iter().for_each(|key| bucket.put(key.as_bytes().to_vec(), vec![1]));
+        let file = write(vec![Bucket::new("alarm"), bucket]);
+        let with = |from: &[u8], to: &[u8]| {
+            let at = file.windows(from.len()).position(|bytes| bytes == from).unwrap();
+            let mut damaged = file.clone();
+            damaged[at..at + to.len()].copy_from_slice(to);
+            read(&damaged)
+        };
+        assert!(with(b"aaaa", b"aaab").is_ok());
+        for (from, to) in [("aaaa", "cccc"), ("aaaa", "bbbb"), ("alarm", "lease")] {
+            assert_eq!(with(from.as_bytes(), to.as_bytes()), Err(DISORDER), "{to}");
+        }
+        let mut moved = file.clone();
+        moved[3 * PAGE] ^= 1;
+        assert_eq!(read(&moved), Err(Damaged("a page has the number of another one")));
+        let mut nested = file.clone();
+        nested[4 * PAGE + PAGE_HEADER] = 1;
+        assert_eq!(read(&nested), Err(Damaged("a bucket in a bucket, which etcd has not")));
+    }
+
+    /// bbolt would not find this key. Its branch (page 9) names six leaves of 68 records.
+    #[test]
+    fn a_key_that_its_branch_excludes_is_damage() {
+        let mut bucket = Bucket::new("key");
+        (0u32..400).for_each(|n| bucket.put(n.to_be_bytes().to_vec(), vec![1; 40]));
+        let mut file = write(vec![bucket]);
+        let second = 9 * PAGE + PAGE_HEADER + 6 * ELEMENT + 7; // the last byte of its second key
+        assert_eq!(file[second], 68);
+        for wrong in [67, 69] {
+            file[second] = wrong;
+            assert_eq!(read(&file), Err(DISORDER), "{wrong}");
+        }
+    }
+
     /// Thirty pages, each with the next one twice, are a billion ways through them.
     #[test]
     fn a_small_file_cannot_say_much() {
@@ -369,8 +456,9 @@ mod tests {
         top.extend(b"k");
         [4u64, 0].iter().for_each(|n| top.extend(n.to_le_bytes()));
         let mut leaf = header(4, LEAF, 200, 0);
-        for _ in 0..200 {
-            [0u32, 16, 8, 300].iter().for_each(|n| leaf.extend(n.to_le_bytes()));
+        for key in 1..=200u32 {
+            // each key begins as the one before it and is longer: they are in their order
+            [0, 16, key, 300].iter().for_each(|n| leaf.extend(n.to_le_bytes()));
         }
         assert_eq!(read(&file(vec![top, leaf], 5)).err(), Some(Damaged("its records overlap")));
         assert!(size(&file(vec![], u64::MAX)).is_err());

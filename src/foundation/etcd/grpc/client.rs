@@ -10,7 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio_rustls::TlsConnector;
+use tokio_util::io::InspectReader;
 use tonic::body::Body;
 use tonic::client::Grpc;
 use tonic::metadata::MetadataValue;
@@ -24,8 +26,18 @@ pub(super) const HAS_LEADER: &str = "hasleader";
 /// Bytes on their way on one stream, and on all of them.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 4 << 20;
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_WAIT: Duration = Duration::from_secs(10);
+/// As kube-apiserver's client of etcd (`keepaliveTime`, `keepaliveTimeout`).
+const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(30), wait: Duration::from_secs(10) };
+
+/// When a connection that calls wait on is taken for dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeepAlive {
+    /// A ping is sent after so long a silence. An etcd hangs up on a client that sends them more
+    /// often than every 5 s (`--grpc-keepalive-min-time`).
+    pub every: Duration,
+    /// The connection is given up if nothing has come so long after the ping.
+    pub wait: Duration,
+}
 
 /// The reason for which there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +121,17 @@ impl Endpoint {
 pub struct Channel {
     send: SendRequest<Body>,
     origin: Uri,
+    begun: watch::Receiver<Begun>,
+}
+
+/// How far the server's half of a connection came.
+#[derive(Clone, Debug)]
+enum Begun {
+    Silent,
+    /// The server has sent its settings, with which it begins HTTP/2 unasked.
+    Settings,
+    /// The connection ended before, for this reason.
+    Ended(String),
 }
 
 /// Returns what is wrong with an authority that has the name of the server's and is another one, or
@@ -122,7 +145,8 @@ fn not_believed(error: &std::io::Error) -> Option<String> {
 
 impl Channel {
     /// Connects to one server. `tls` is used for `https` endpoints. Waits as long as the server
-    /// does not answer: the caller sets the limit.
+    /// does not answer: the caller sets the limit. (Without TLS it is its kernel that answers: see
+    /// [`Channel::wait_for_server`].)
     ///
     /// # Errors
     /// - `Dial` if the server cannot be reached, or TLS or HTTP/2 cannot be agreed on with it.
@@ -131,6 +155,18 @@ impl Channel {
     pub async fn connect(
         endpoint: &Endpoint,
         tls: Option<Arc<rustls::ClientConfig>>,
+    ) -> Result<Channel, ConnectError> {
+        Channel::connect_with(endpoint, tls, KEEP_ALIVE).await
+    }
+
+    /// As [`Channel::connect`], with other pings.
+    ///
+    /// # Errors
+    /// Those of [`Channel::connect`].
+    pub async fn connect_with(
+        endpoint: &Endpoint,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        keep_alive: KeepAlive,
     ) -> Result<Channel, ConnectError> {
         let name = endpoint.authority();
         let failed = |cause: &dyn std::fmt::Display| ConnectError::Dial {
@@ -142,18 +178,35 @@ impl Channel {
         tcp.set_nodelay(true).map_err(|e| failed(&e))?;
         let scheme = if endpoint.tls { "https" } else { "http" };
         let origin = format!("{scheme}://{name}").parse().map_err(|e| failed(&e))?;
-        let send = match (endpoint.tls, tls) {
+        let shaken = match (endpoint.tls, tls) {
             (true, Some(config)) => {
                 let server = pki::server_name(&endpoint.host)?;
                 let stream = TlsConnector::from(config).connect(server, tcp).await;
                 let stream =
                     stream.map_err(|e| failed(&not_believed(&e).unwrap_or_else(|| e.to_string())))?;
-                handshake(TokioIo::new(stream)).await
+                handshake(stream, keep_alive).await
             }
             (true, None) => return Err(ConnectError::NoTls(name)),
-            (false, _) => handshake(TokioIo::new(tcp)).await,
+            (false, _) => handshake(tcp, keep_alive).await,
         };
-        Ok(Channel { send: send.map_err(|e| failed(&e))?, origin })
+        let (send, begun) = shaken.map_err(|e| failed(&e))?;
+        Ok(Channel { send, origin, begun })
+    }
+
+    /// Waits until the server speaks HTTP/2 on this connection. A program that is stopped does not,
+    /// although its kernel takes connections; nor does one that refuses the client's certificate.
+    ///
+    /// # Errors
+    /// `Dial` if the connection has ended before.
+    pub async fn wait_for_server(&self) -> Result<(), ConnectError> {
+        let mut begun = self.begun.clone();
+        let cause = match begun.wait_for(|begun| !matches!(begun, Begun::Silent)).await.as_deref() {
+            Ok(Begun::Settings) => return Ok(()),
+            Ok(Begun::Ended(why)) => why.clone(),
+            Ok(Begun::Silent) | Err(_) => "the connection has ended".into(),
+        };
+        let endpoint = self.origin.authority().map(ToString::to_string).unwrap_or_default();
+        Err(ConnectError::Dial { endpoint, cause })
     }
 
     fn grpc(&self) -> Grpc<Wire> {
@@ -226,6 +279,12 @@ impl Channel {
     }
 }
 
+/// Returns what an error says, and what each of its causes says.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |e| e.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
 fn lost(error: hyper::Error) -> Status {
     let mut status = Status::new(Code::Unavailable, format!("the connection is lost: {error}"));
     status.set_source(Arc::new(error));
@@ -241,22 +300,49 @@ pub(super) fn was_not_sent(status: &Status) -> bool {
     errors.any(|e| e.is_closed() || e.is_canceled())
 }
 
-async fn handshake<S>(stream: TokioIo<S>) -> Result<SendRequest<Body>, hyper::Error>
+/// The type of a frame is its fourth byte; this one has the settings.
+const FRAME_TYPE: usize = 3;
+const SETTINGS: u8 = 4;
+
+/// Begins HTTP/2. Returns what sends requests, and what says how far the server is.
+async fn handshake<S>(
+    stream: S,
+    keep_alive: KeepAlive,
+) -> Result<(SendRequest<Body>, watch::Receiver<Begun>), hyper::Error>
 where
     S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
 {
+    let (told, begun) = watch::channel(Begun::Silent);
+    let (ended, mut read) = (told.clone(), 0);
+    let stream = InspectReader::new(stream, move |bytes: &[u8]| {
+        if read <= FRAME_TYPE {
+            if bytes.get(FRAME_TYPE - read) == Some(&SETTINGS) {
+                told.send_replace(Begun::Settings);
+            }
+            read += bytes.len();
+        }
+    });
     let mut http = http2::Builder::new(TokioExecutor::new());
     http.timer(TokioTimer::new())
         // Windows that adapt do so by pings, and a server in Go hangs up on a client that pings too
         // often.
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
-        .keep_alive_interval(PING_EVERY)
-        .keep_alive_timeout(PING_WAIT);
-    let (send, connection) = http.handshake(stream).await?;
+        .keep_alive_interval(keep_alive.every)
+        .keep_alive_timeout(keep_alive.wait);
+    let (send, connection) = http.handshake(TokioIo::new(stream)).await?;
     // It ends by itself when the last sender is dropped; its error is that of every call on it.
-    tokio::spawn(connection);
-    Ok(send)
+    tokio::spawn(async move {
+        let why = connection.await.map_or_else(|error| chain(&error), |()| "the server closed it".into());
+        ended.send_if_modified(|begun| {
+            let is_early = matches!(begun, Begun::Silent);
+            if is_early {
+                *begun = Begun::Ended(why);
+            }
+            is_early
+        });
+    });
+    Ok((send, begun))
 }
 
 /// The transport of tonic's requests.
@@ -277,6 +363,7 @@ impl tower::Service<Request<Body>> for Wire {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use tokio::io::AsyncWriteExt;
 
     #[test]
     fn an_address_with_colons_keeps_its_brackets() {
@@ -304,6 +391,35 @@ mod tests {
         let why = told.err().unwrap().to_string();
         let doubt = "unknown authority (possibly because of \"x509: ECDSA verification failure\" while";
         assert!(why.contains(doubt) && why.contains("\"etcd-ca\""), "{why}");
+    }
+
+    /// The kernel takes connections for a program that is stopped, too.
+    #[tokio::test]
+    async fn a_server_speaks_when_its_settings_have_come() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let endpoint = Endpoint { tls: false, host: "127.0.0.1".into(), port };
+        let settings: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0]; // of which there are none
+        let (none, other): (&[u8], &[u8]) = (&[], b"HTTP/1.1 400 Bad Request\r\n\r\n");
+        for (first, then, speaks) in [
+            (&settings[..], none, true),
+            (&settings[..2], &settings[2..], true),
+            (other, none, false),
+            (none, none, false),
+        ] {
+            let channel = Channel::connect(&endpoint, None).await.unwrap();
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut spoken = std::pin::pin!(channel.wait_for_server());
+            assert!(futures::poll!(&mut spoken).is_pending());
+            for part in [first, then] {
+                stream.write_all(part).await.unwrap();
+                clock::pause(Duration::from_millis(50)).await; // so that it is read by itself
+            }
+            drop(stream);
+            let waited = tokio::time::timeout(Duration::from_secs(60), spoken).await;
+            let spoken = waited.expect("it is told");
+            assert_eq!(spoken.is_ok(), speaks, "{first:?}: {spoken:?}");
+        }
     }
 
     /// On the usual port may be the etcd of another cluster.

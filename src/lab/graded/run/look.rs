@@ -244,11 +244,14 @@ impl LabRun {
     /// Why there is no hint. Unless all tasks that can be seen are green, `lab check` is the way
     /// on: the learner may not know what is missing, and a hint may fit later.
     fn no_hint(&self, current: &Current, lang: &str) -> String {
-        let shown = self.view(current, lang).tasks;
+        let shown = self.view(current, lang);
+        if shown.is_through() {
+            return words::say(lang, Word::NoHintGraded, &[]);
+        }
         let is_done = |(task, shown): (&Task, &view::Task)| {
             (shown.green == Some(true) || !task.probe.is_empty()) && shown.told.is_empty()
         };
-        let word = match current.lab.tasks.iter().zip(&shown).all(is_done) {
+        let word = match current.lab.tasks.iter().zip(&shown.tasks).all(is_done) {
             true => Word::NoHint,
             false => Word::NoHintFits,
         };

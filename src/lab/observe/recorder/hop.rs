@@ -4,7 +4,7 @@
 //! "Pod/default/web"`, `user: "learner"` and `own: true`; the kubelet's end of the container is one
 //! with `component: "kubelet"`.
 
-use super::{DESCRIBE, Recorder};
+use super::{DESCRIBE, Described, Recorder};
 use crate::cel::value;
 use api::kinds;
 use cel::Value;
@@ -89,7 +89,8 @@ impl Recorder {
         };
         let unanswered = Answer::default();
         let answer = record.answer().unwrap_or(&unanswered);
-        let is_aside = request.is_some_and(|r| self.is_aside(r, &answer.selector));
+        let plural = record.object.as_ref().map_or_else(String::new, |o| o.qualified());
+        let is_aside = request.is_some_and(|r| self.is_aside(r, &plural, &answer.selector));
         [
             ("table", Value::Bool(answer.table)),
             ("selector", value::text(&selector)),
@@ -113,17 +114,19 @@ impl Recorder {
 
     /// Returns whether this is a list that a `kubectl describe` needs beside what it describes. Its
     /// selector is another one than that of the command's first request. One with the same selector
-    /// is not recognized: that of `kubectl describe deployments -l app=web` for ReplicaSets.
+    /// is not recognized: that of `kubectl describe deployments -l app=web` for ReplicaSets. The
+    /// list of all pods, in which it searches for those that use a claim, is.
     ///
     /// Example: `kubectl describe node n1` gets the node, and lists its pods by `spec.nodeName=n1`
     /// for their requests of CPU and memory. `kubectl describe pods,services -l app=web` lists both
     /// kinds by `app=web`, and the EndpointSlices of each Service by the Service's name.
-    fn is_aside(&self, request: &Request, selector: &str) -> bool {
+    fn is_aside(&self, request: &Request, plural: &str, selector: &str) -> bool {
         if request.verb != "list" || request.command != DESCRIBE {
             return false;
         }
-        let first = self.described.iter().rfind(|(session, _)| *session == request.session);
-        first.is_some_and(|(_, of_first)| of_first != selector)
+        let first = self.described.iter().rfind(|first| first.session == request.session);
+        let is_search = |first: &Described| first.plural == "persistentvolumeclaims" && plural == "pods";
+        first.is_some_and(|first| first.selector != selector || is_search(first))
     }
 }
 
@@ -145,15 +148,16 @@ fn asked_by(request: Option<&Request>, is_told: bool, solving: bool) -> [Field; 
     ]
 }
 
-/// Returns whether this is a look whose answer went to `/dev/null`, so that the person saw nothing.
-/// What went to a file may be read later, or sent back. A refusal is seen: kubectl prints it to
-/// standard error.
+/// Returns whether this is a look whose answer went to `/dev/null` or was not printed
+/// (`--watch-only`), so that the person saw nothing. What went to a file may be read later, or sent
+/// back. A refusal is seen: kubectl prints it to standard error.
 fn is_thrown_away(record: &Record) -> bool {
     let looks = |r: &Request| {
         let is_look = matches!(r.verb.as_str(), "get" | "list" | "watch");
         is_look && r.code < 400 && !tap::is_connection(&r.subresource)
     };
-    record.request.as_ref().is_some_and(looks) && record.answer().is_some_and(|a| a.unseen == "null")
+    let is_unseen = |answer: &Answer| matches!(answer.unseen.as_str(), "null" | tap::UNPRINTED);
+    record.request.as_ref().is_some_and(looks) && record.answer().is_some_and(is_unseen)
 }
 
 /// The session of a request, by which those of one command belong together. Clients choose them:

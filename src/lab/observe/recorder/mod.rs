@@ -26,6 +26,14 @@ mod trace;
 
 type Key = (String, String, String);
 
+/// The first request of a session of `kubectl describe`: for what it describes.
+struct Described {
+    session: String,
+    /// Of what it asked for, e.g. `pods`.
+    plural: String,
+    selector: String,
+}
+
 /// Every version of every object, and the hops of the open step, within bounds.
 #[derive(Default)]
 pub(crate) struct Recorder {
@@ -74,8 +82,7 @@ pub(crate) struct Recorder {
     /// Names that a `kubectl describe` did not find, with its session, the resource and the
     /// namespace.
     misses: VecDeque<(String, ObjectRef)>,
-    /// Sessions of `kubectl describe`, and the selectors of the first request of each.
-    described: VecDeque<(String, String)>,
+    described: VecDeque<Described>,
 }
 
 impl Recorder {
@@ -211,17 +218,22 @@ impl Recorder {
         self.misses.iter().rfind(of_list).map_or("", |(_, missed)| missed.name.as_str())
     }
 
-    /// Remembers the selectors of the first request of a `kubectl describe`: for what it describes.
+    /// Remembers the first request of a `kubectl describe`.
     fn note_described(&mut self, record: &Record) {
         let (Some(request), Some(answer)) = (&record.request, record.answer()) else { return };
-        let is_named = request.command == DESCRIBE && !request.session.is_empty() && record.object.is_some();
-        if !is_named || self.described.iter().any(|(session, _)| *session == request.session) {
+        let Some(object) = &record.object else { return };
+        let is_named = request.command == DESCRIBE && !request.session.is_empty();
+        if !is_named || self.described.iter().any(|first| first.session == request.session) {
             return;
         }
         if self.described.len() == REQUESTS_MAX {
             self.described.pop_front();
         }
-        self.described.push_back((request.session.clone(), answer.selector.clone()));
+        self.described.push_back(Described {
+            session: request.session.clone(),
+            plural: object.qualified(),
+            selector: answer.selector.clone(),
+        });
     }
 
     /// Remembers what a request wrote until its answer comes.

@@ -217,11 +217,15 @@ fn a_list_that_describe_needs_beside_what_it_describes_is_told_as_such() {
     asked("2", "pods", "list", "", "app=web");
     asked("2", "services", "list", "", "app=web");
     asked("2", "endpointslices", "list", "", "kubernetes.io/service-name=web");
+    asked("3", "persistentvolumeclaims", "get", "data", "");
+    asked("3", "pods", "list", "", "");
+    asked("4", "pods", "list", "", "");
+    asked("4", "persistentvolumeclaims", "list", "", "");
     let mut recorder = Recorder::default();
     tap.since(0).iter().for_each(|r| recorder.take(r, Some(false)));
     let is_aside = |t: &Value| value::at(t, "aside") == Some(&Value::Bool(true));
     let told: Vec<bool> = recorder.trace.iter().map(is_aside).collect();
-    assert_eq!(told, [false, true, false, false, true]);
+    assert_eq!(told, [false, true, false, false, true, false, true, false, false]);
 }
 
 #[test]
@@ -418,6 +422,7 @@ fn a_look_whose_answer_is_thrown_away_is_not_the_learners() {
     };
     assert!(own("get", 200, "") && own("list", 200, "file") && own("delete", 200, "null"));
     assert!(!own("get", 200, "null") && !own("list", 200, "null"));
+    assert!(!own("list", 200, tap::UNPRINTED) && own("watch", 200, ""), "--watch-only");
     assert!(own("get", 404, "null"), "the error is on the terminal");
 }
 

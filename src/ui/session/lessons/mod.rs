@@ -3,14 +3,12 @@
 use super::help;
 use super::{CUT, Manner, Session};
 use crate::consent;
-use crate::labs;
 use crate::lesson::{self, PageStyle};
 use crate::lesson_files;
 use crate::terminal::{self, Unedited};
 use crate::texts::Say;
 use cluster::Error;
 use cluster::undo::Loss;
-use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::{Ask, Entry, LessonView, State};
 use lang::charset::{eprintln, print, println};
 use parking_lot::Mutex;
@@ -19,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+mod hint;
 mod solve;
 
 /// The question behind a word of `lesson` that plays the open one again, from its first step.
@@ -211,36 +210,6 @@ impl Session {
                 0
             }
             Err(why) => self.unanswered(&why),
-        }
-    }
-
-    /// `hint`: the next one of the lesson. While a lab is open, too, the interface asks for the
-    /// hint of what its pane shows, because only it knows that. Elsewhere the session says how to
-    /// get the hints of the lab.
-    fn lesson_hint(&mut self) -> i32 {
-        if self.frame.is_some() {
-            match self.has_open_lab() {
-                Ok(true) => {
-                    self.tell_frame(&["hint"]);
-                    return 0;
-                }
-                Ok(false) => return self.shown(Ask::Hint, PageStyle::hint),
-                Err(why) => return self.unanswered(&why),
-            }
-        }
-        let code = self.shown(Ask::Hint, PageStyle::hint);
-        if self.manner == Manner::Terminal && matches!(self.has_open_lab(), Ok(true)) {
-            println!("{}", self.say(Say::HintOfLab, &[]));
-        }
-        code
-    }
-
-    /// Returns whether a lab is open; false if that cannot be told. Errors: Ctrl-C while it waited.
-    fn has_open_lab(&mut self) -> Result<bool, Unanswered> {
-        let (place, lang) = (self.place.clone(), self.lang());
-        match self.await_answer(labs::asked::<LabView>(&place, lang, LabAsk::Show)) {
-            Err(why @ Unanswered::Cut) => Err(why),
-            answer => Ok(answer.is_ok_and(|lab| !lab.id.is_empty())),
         }
     }
 

@@ -397,14 +397,16 @@ impl Context {
         let tail = self.query.get("tailLines").parse().ok().filter(|_| self.info.subresource == "log");
         // Only Ropewalk's kubectl sends this header, also for a plain call without `-o`.
         let says_output = self.headers.contains_key("kubectl-output");
+        let [watch, unseen] = ["kubectl-watch", "kubectl-unseen"].map(|name| header(&self.headers, name));
+        let unseen = tap::unseen(&self.request.verb, watch, unseen);
         Answer {
             verb: self.request.verb.clone(),
             message: text(message),
             table: self.accept().contains("as=Table"),
             output: says_output.then(|| text(header(&self.headers, "kubectl-output"))),
             silent: !header(&self.headers, "kubectl-ignore-not-found").is_empty(),
-            watch: !header(&self.headers, "kubectl-watch").is_empty(),
-            unseen: short(header(&self.headers, "kubectl-unseen"), RECORDED_NAME_MAX),
+            watch: !watch.is_empty(),
+            unseen: short(unseen, RECORDED_NAME_MAX),
             tail,
             empty: self.shown_nothing.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),

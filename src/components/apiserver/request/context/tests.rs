@@ -121,6 +121,26 @@ fn how_much_of_a_log_was_asked_for_is_recorded() {
     assert_eq!(tail("/api/v1/namespaces/d/pods/p", "tailLines=0"), None);
 }
 
+/// `kubectl get pods --watch-only` lists the pods, and prints only what changes.
+#[test]
+fn what_is_read_before_watch_only_is_recorded_as_unprinted() {
+    let told = |query: &str| {
+        let query = Query::parse(Some(query));
+        let info = Info::parse(&http::Method::GET, "/api/v1/namespaces/d/pods", &query);
+        let mut headers = HeaderMap::new();
+        headers.insert("kubectl-watch", tap::WATCH_ONLY.parse().unwrap());
+        let records = Tap::new();
+        let user = User::new(tap::LEARNER, &[]);
+        let ctx = Context::new("r".into(), user, info, query, headers, records.clone());
+        ctx.answered(200, Duration::ZERO, "");
+        let record = records.since(0).pop().expect("a record");
+        let answer = record.answer().expect("an answer");
+        (answer.verb.clone(), answer.unseen.clone(), answer.watch)
+    };
+    assert_eq!(told("limit=500"), ("list".to_string(), tap::UNPRINTED.to_string(), true));
+    assert_eq!(told("watch=true"), ("watch".to_string(), String::new(), true));
+}
+
 #[test]
 fn what_a_client_chooses_is_recorded_up_to_a_bound() {
     let record = |length: usize| {

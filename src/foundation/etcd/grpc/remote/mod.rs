@@ -5,7 +5,7 @@ use super::super::api::{
 };
 use super::super::pb;
 use super::super::storage::{Changes, Storage};
-use super::client::{Channel, ConnectError, Endpoint, was_not_sent};
+use super::client::{Channel, ConnectError, Endpoint, chain, was_not_sent};
 use super::convert::{error_of, event_of, range_of, to_range, to_txn, txn_of};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -262,11 +262,6 @@ fn causes(status: &Status) -> String {
     causes.map(ToString::to_string).fold(status.message().to_string(), |text, cause| {
         if text.ends_with(&cause) { text } else { format!("{text}: {cause}") }
     })
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[async_trait]

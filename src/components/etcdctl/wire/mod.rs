@@ -1,29 +1,29 @@
 //! A connection to a member, and the calls that verbs make.
 
+mod renewals;
+
 use super::fail::{CONNECTION, FAILED, Fail};
 use super::given::Given;
 use super::preset::Preset;
 use api::gostr::io_error;
-use clock::Instant;
-use etcd::grpc::client::{Channel, ConnectError, Endpoint};
+use etcd::grpc::client::{Channel, ConnectError, Endpoint, KeepAlive};
 use etcd::pb;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
 use pki::{Identity, client_config};
 use prost::Message;
+use renewals::Renewals;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
 use tonic::{Code, Status, Streaming};
 
 /// The pause before a lost connection is made again (etcd: `retryConnWait`).
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// As of etcdctl's connections: gRPC raises its `--keepalive-time` of 2 s to 10 s.
+const KEEP_ALIVE: KeepAlive = KeepAlive { every: Duration::from_secs(10), wait: Duration::from_secs(6) };
 /// A call that may be made twice is made again at most so often (etcd: `defaultUnaryMaxRetries`).
 const REPEATS_MAX: u32 = 100;
-/// A renewal waits at least this long for its answer before it goes to another member, however
-/// short the TTL is.
-const RENEWAL_WAIT_MIN: Duration = Duration::from_secs(1);
 /// The words of a member that has no lease of this number.
 pub(crate) const LEASE_NOT_FOUND: &str = "etcdserver: requested lease not found";
 /// How the words begin of a member that cannot answer now (those of code `Unavailable` in etcd's
@@ -185,7 +185,10 @@ impl Etcd {
             let endpoint = &target.endpoints[at];
             let attempt = async {
                 let endpoint = Endpoint::parse(endpoint, target.tls.is_some())?;
-                Channel::connect(&endpoint, target.tls.clone()).await
+                let channel = Channel::connect_with(&endpoint, target.tls.clone(), KEEP_ALIVE).await?;
+                // As with etcd's client, a member that is stopped is passed over.
+                channel.wait_for_server().await?;
+                Ok::<_, ConnectError>(channel)
             };
             let limit = if target.dial_timeout.is_zero() { timeout } else { target.dial_timeout };
             match clock::limit(limit, attempt).await {
@@ -381,75 +384,9 @@ impl Etcd {
         id: i64,
         patience: Duration,
     ) -> BoxStream<'static, Result<pb::LeaseKeepAliveResponse, Fail>> {
-        let renewals = Renewals { etcd: self, id, open: None, ttl: None, until: clock::deadline(patience) };
+        let renewals = Renewals::new(self, id, patience);
         let next = |mut renewals: Renewals| async move { Some((renewals.next().await, renewals)) };
         futures::stream::unfold(renewals, next).boxed()
-    }
-}
-
-/// A lease that is renewed again and again.
-struct Renewals {
-    etcd: Etcd,
-    id: i64,
-    /// The stream of renewals and of their answers, while there is one.
-    open: Option<(mpsc::Sender<pb::LeaseKeepAliveRequest>, Streaming<pb::LeaseKeepAliveResponse>)>,
-    /// The TTL that the last answer named; `None` before the first one.
-    ttl: Option<Duration>,
-    /// When the lease is over if it is not renewed.
-    until: Instant,
-}
-
-impl Renewals {
-    /// Returns the answer to the next renewal. Errors: a member refuses it.
-    async fn next(&mut self) -> Result<pb::LeaseKeepAliveResponse, Fail> {
-        let left = self.until.saturating_duration_since(Instant::now());
-        let id = self.id;
-        let over = pb::LeaseKeepAliveResponse { id, ..Default::default() };
-        clock::limit(left, self.renew()).await.unwrap_or(Ok(over))
-    }
-
-    /// Renews when it is time to, as often as it takes.
-    async fn renew(&mut self) -> Result<pb::LeaseKeepAliveResponse, Fail> {
-        if let Some(ttl) = self.ttl {
-            clock::pause(ttl / 3).await;
-        }
-        let wait = self.ttl.map_or(self.etcd.target.dial_timeout, |ttl| ttl / 3).max(RENEWAL_WAIT_MIN);
-        loop {
-            match clock::limit(wait, self.ask()).await {
-                Some(Ok(answer)) => {
-                    let ttl = Duration::from_secs(answer.ttl.max(0) as u64);
-                    (self.ttl, self.until) = (Some(ttl), clock::deadline(ttl));
-                    return Ok(answer);
-                }
-                Some(Err(status)) if !is_lost(&status) && !is_unready(&status) => {
-                    return Err(told(&status));
-                }
-                _ => {}
-            }
-            self.open = None;
-            self.etcd.reconnect().await;
-        }
-    }
-
-    async fn ask(&mut self) -> Result<pb::LeaseKeepAliveResponse, Status> {
-        let renew = pb::LeaseKeepAliveRequest { id: self.id };
-        let (_, answers) = match &mut self.open {
-            Some(open) => {
-                let _ = open.0.send(renew).await; // a lost connection shows in the answers
-                open
-            }
-            // A server may answer nothing, not even that the stream is open, before the first one.
-            None => {
-                let (ask, asks) = mpsc::channel(1);
-                let _ = ask.send(renew).await; // the receiver is ours
-                let asks = futures::stream::unfold(asks, |mut asks| async move {
-                    asks.recv().await.map(|renew| (renew, asks))
-                });
-                let answers = self.etcd.stream("/etcdserverpb.Lease/LeaseKeepAlive", asks).await?;
-                self.open.insert((ask, answers))
-            }
-        };
-        answers.message().await?.ok_or_else(|| Status::unavailable("the stream of renewals has ended"))
     }
 }
 

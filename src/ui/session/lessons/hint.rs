@@ -1,0 +1,49 @@
+//! `hint` at the prompt: the next hint of the open lesson, or of the open lab.
+
+use super::Unanswered;
+use crate::labs;
+use crate::lesson::PageStyle;
+use crate::session::{Manner, Session};
+use crate::texts::Say;
+use lab::graded::view::{Ask as LabAsk, LabView};
+use lab::view::Ask;
+use lang::charset::println;
+
+impl Session {
+    /// `hint`: the next one of the lesson. While a lab is open, too, the interface asks for the
+    /// hint of what its pane shows, because only it knows that. Elsewhere the session says how to
+    /// get the hints of the lab.
+    pub(super) fn lesson_hint(&mut self) -> i32 {
+        if self.frame.is_some() {
+            match self.open_lab() {
+                Ok(Some(lab)) => {
+                    self.tell_frame(&["hint"]);
+                    // A pane with the lab has nothing new to show then.
+                    if lab.is_through() {
+                        println!("{}", self.say(Say::HintGraded, &[&lab.id]));
+                    }
+                    return 0;
+                }
+                Ok(None) => return self.shown(Ask::Hint, PageStyle::hint),
+                Err(why) => return self.unanswered(&why),
+            }
+        }
+        let code = self.shown(Ask::Hint, PageStyle::hint);
+        if self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
+            println!("{}", self.say(Say::HintOfLab, &[]));
+        }
+        code
+    }
+
+    /// Returns the open lab; `None` if there is none or that cannot be told.
+    ///
+    /// # Errors
+    /// Ctrl-C while it waited.
+    fn open_lab(&mut self) -> Result<Option<LabView>, Unanswered> {
+        let (place, lang) = (self.place.clone(), self.lang());
+        match self.await_answer(labs::asked::<LabView>(&place, lang, LabAsk::Show)) {
+            Err(why @ Unanswered::Cut) => Err(why),
+            answer => Ok(answer.ok().filter(|lab| !lab.id.is_empty())),
+        }
+    }
+}
