@@ -94,8 +94,8 @@ impl Applier {
     fn tell_commit(&mut self, entry: &Entry, changes: &[Change], took: Duration) {
         let revision = changes.first().map_or(0, |c| c.kv.mod_revision) as u64;
         let sync = self.syncs.of(entry.index);
-        let (index, term, batch) = (entry.index, entry.term, sync.entries);
-        let fsync_us = sync.took.as_micros() as u64;
+        let (index, term, batch) = (entry.index, entry.term, sync.map_or(0, |sync| sync.entries));
+        let fsync_us = sync.map(|sync| sync.took.as_micros() as u64);
         let event = tap::Event::CommitEntry { index, term, fsync_us, batch };
         self.tap.emit(Record::new(event).revision(revision).took(took));
     }

@@ -28,12 +28,12 @@ impl Syncs {
     }
 
     /// Returns the sync that wrote an entry, and forgets those before it: entries are applied in
-    /// their order. If it is not known, for example because the member has been started since, it
-    /// has neither entries nor a time.
+    /// their order. `None` if it is not known, for example because the member has been started
+    /// since.
     ///
     /// Example: one sync wrote entries 1 to 3, the next one entry 4. Of entry 2 it is the first,
     /// of entry 4 the second.
-    pub(crate) fn of(&mut self, index: Index) -> Persisted {
+    pub(crate) fn of(&mut self, index: Index) -> Option<Persisted> {
         let last = |sync: &Persisted| sync.last.map_or(0, |(last, _)| last);
         let done = self.0.iter().take_while(|sync| last(sync) < index).count();
         self.0.drain(..done);
@@ -42,7 +42,7 @@ impl Syncs {
             (before + 1..=last(sync)).contains(&index)
         };
         // The newest first: a new leader's entries may have replaced those of an older sync.
-        self.0.iter().rev().find(wrote).copied().unwrap_or_default()
+        self.0.iter().rev().find(wrote).copied()
     }
 }
 
@@ -75,16 +75,16 @@ mod tests {
         let txn = TxnRequest { success: vec![put], ..Default::default() };
         let data = command::encode(0, &Command::Txn(txn));
         let entry = |index| Entry { term: 1, index, payload: Payload::Normal(data.clone()) };
-        // Both are durable here before a majority has the first.
+        // Both are durable here before a majority has the first. Of entry 5 nothing is known.
         applier.persisted(&sync(1, 1));
         applier.persisted(&sync(4, 3));
-        applier.apply(&[entry(1), entry(2)], Duration::ZERO);
+        applier.apply(&[entry(1), entry(2), entry(5)], Duration::ZERO);
         let of = |record: &Arc<Record>| match record.event {
             Event::CommitEntry { fsync_us, batch, .. } => Some((fsync_us, batch)),
             _ => None,
         };
-        let told: Vec<(u64, usize)> = tap.since(0).iter().filter_map(of).collect();
-        assert_eq!(told, [(1000, 1), (4000, 3)]);
+        let told: Vec<(Option<u64>, usize)> = tap.since(0).iter().filter_map(of).collect();
+        assert_eq!(told, [(Some(1000), 1), (Some(4000), 3), (None, 0)]);
     }
 
     #[test]
@@ -93,8 +93,10 @@ mod tests {
         for done in [sync(3, 2), Persisted::default(), sync(4, 1), sync(9, 5)] {
             syncs.note(&done);
         }
-        let batches: Vec<usize> = (1..=10).map(|index| syncs.of(index).entries).collect();
-        assert_eq!(batches, [0, 2, 2, 1, 5, 5, 5, 5, 5, 0]);
+        let batch = |index| syncs.of(index).map(|sync| sync.entries);
+        let batches: Vec<Option<usize>> = (1..=10).map(batch).collect();
+        let [two, one, five] = [2, 1, 5].map(Some);
+        assert_eq!(batches, [None, two, two, one, five, five, five, five, five, None]);
         assert!(syncs.0.is_empty());
     }
 
@@ -103,7 +105,8 @@ mod tests {
         let mut syncs = Syncs::default();
         syncs.note(&sync(9, 5));
         syncs.note(&sync(7, 1));
-        assert_eq!([6, 7].map(|index| syncs.of(index).entries), [5, 1]);
+        let batches = [6, 7].map(|index| syncs.of(index).map(|sync| sync.entries));
+        assert_eq!(batches, [Some(5), Some(1)]);
     }
 
     #[test]
