@@ -16,9 +16,9 @@ pub struct Alarm {
 /// What an alarm says, with the numbers of `etcdserverpb.AlarmType`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum AlarmKind {
-    /// Nothing that adds bytes is taken.
+    /// Puts and new leases are refused; what frees room is taken.
     NoSpace = 1,
-    /// Nothing is taken.
+    /// Every write is refused, except renewals of leases and changes of alarms.
     Corrupt = 2,
 }
 

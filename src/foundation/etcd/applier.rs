@@ -10,6 +10,7 @@ use super::mvcc::Store;
 use super::question::{Answer, Question};
 use super::raft_events::describe;
 use super::snapshot;
+use super::syncs::Syncs;
 use super::waiting::Waiting;
 use ::raft::member::{Capture, Persisted, StateMachine, data};
 use ::raft::{Entry, Event, MemberId, NONE, Role, SnapshotRef};
@@ -30,6 +31,7 @@ pub(super) struct Applier {
     /// The time that each lease gets beside its own when this member becomes the leader: an
     /// election timeout, as of etcd (`Promote` in server/lease/lessor.go).
     pub election: Duration,
+    /// As this member's thread told it last.
     role: Role,
     /// The last entry applied.
     applied: Applied,
@@ -42,7 +44,8 @@ pub(super) struct Applier {
     refused: bool,
     /// The log had no room for a proposal since leases were looked at last.
     overloaded: bool,
-    persisted: Persisted,
+    /// What the records of commits tell of the disk.
+    syncs: Syncs,
     /// A leader's snapshot that was checked and may be restored next: its bytes, and the state that
     /// was made of them.
     checked: Option<(Bytes, State)>,
@@ -58,7 +61,7 @@ impl Applier {
         names: BTreeMap<MemberId, String>,
         me: MemberId,
     ) -> Applier {
-        let (role, persisted) = (Role::Follower, Persisted::default());
+        let (role, syncs) = (Role::Follower, Syncs::default());
         let applied = Applied::default();
         let (term, last, proposed_at) = (0, 0, 0);
         let (refused, overloaded, checked) = (false, false, None);
@@ -76,7 +79,7 @@ impl Applier {
             proposed_at,
             refused,
             overloaded,
-            persisted,
+            syncs,
             checked,
         }
     }
@@ -88,10 +91,11 @@ impl Applier {
         }
     }
 
-    fn tell_commit(&self, entry: &Entry, changes: &[Change], took: Duration) {
+    fn tell_commit(&mut self, entry: &Entry, changes: &[Change], took: Duration) {
         let revision = changes.first().map_or(0, |c| c.kv.mod_revision) as u64;
-        let (index, term, batch) = (entry.index, entry.term, self.persisted.entries);
-        let fsync_us = self.persisted.took.as_micros() as u64;
+        let sync = self.syncs.of(entry.index);
+        let (index, term, batch) = (entry.index, entry.term, sync.map_or(0, |sync| sync.entries));
+        let fsync_us = sync.map(|sync| sync.took.as_micros() as u64);
         let event = tap::Event::CommitEntry { index, term, fsync_us, batch };
         self.tap.emit(Record::new(event).revision(revision).took(took));
     }
@@ -223,7 +227,7 @@ impl StateMachine for Applier {
     }
 
     fn persisted(&mut self, p: &Persisted) {
-        self.persisted = *p;
+        self.syncs.note(p);
         if p.entries > 0 {
             let (last, term) = p.last.unwrap_or_default();
             let event = tap::Event::Append { batch: p.entries, bytes: p.bytes, last, term };

@@ -48,7 +48,8 @@ pub(crate) fn record(version: &Version) -> Vec<u8> {
 }
 
 /// Returns the checksum of the versions that are kept, up to `revision` (0: the newest). The state
-/// at the revision of the last compaction can still be compared (etcd: since 3.5.13).
+/// at the revision of the last compaction can still be compared (etcd: since 3.5.13). Below 0 there
+/// are no versions: the checksum is that of an empty store.
 ///
 /// Errors: `Compacted`, `FutureRevision`.
 ///
@@ -62,7 +63,7 @@ pub(crate) fn of(frozen: &Frozen, revision: Revision) -> Result<Hash, Error> {
     if revision > frozen.revision {
         return Err(Error::FutureRevision { current: frozen.revision });
     }
-    let revision = if revision > 0 { revision } else { frozen.revision };
+    let revision = if revision == 0 { frozen.revision } else { revision };
     // in the order of keys, and of each the oldest first
     let versions: Vec<&Version> = frozen.versions.iter().filter(|v| v.kv.mod_revision <= revision).collect();
     let is_last = |at: usize| versions.get(at + 1).is_none_or(|next| next.kv.key != versions[at].kv.key);
@@ -121,7 +122,24 @@ impl Crc32c {
 
 #[cfg(test)]
 mod tests {
+    use super::super::lease::Leases;
+    use super::super::mvcc::{NOT_COMPACTED, Store};
     use super::*;
+    use std::collections::BTreeSet;
+
+    /// As etcd 3.6, which takes 0 alone for the newest revision.
+    #[test]
+    fn the_checksum_at_a_negative_revision_is_that_of_an_empty_store() {
+        let mut store = Store::default();
+        let mut write = store.write();
+        write.put("a".into(), "1".into(), 0);
+        write.commit();
+        let frozen = Frozen::of(&store, &Leases::default(), &BTreeSet::new());
+        let mut empty = Crc32c::default();
+        empty.update(b"key");
+        let (hash, revision, compacted) = (empty.value(), -1, NOT_COMPACTED);
+        assert_eq!(of(&frozen, revision), Ok(Hash { hash, revision, compacted }));
+    }
 
     #[test]
     fn the_checksum_is_the_one_of_the_standard() {

@@ -38,12 +38,12 @@ pub(crate) const LEASE_SIZE: u64 = (size_of::<Lease>() + 2 * size_of::<(Moment, 
 
 /// The answer of [`super::Kv::lease_time_to_live`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LeaseTtl {
+pub(crate) struct LeaseTtl {
     /// Seconds asked for when it was granted.
     pub granted: i64,
     /// Whole seconds left, as the leader sees it; 0 when it is about to be revoked.
     pub remaining: i64,
-    /// The keys that go with the lease; empty unless they were asked for.
+    /// The keys that go with the lease.
     pub keys: Vec<Bytes>,
 }
 

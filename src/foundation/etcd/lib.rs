@@ -115,12 +115,12 @@ mod server;
 mod sim;
 mod snapshot;
 mod storage;
+mod syncs;
 pub mod txn;
 mod waiting;
 mod watch;
 
 pub use kv::{Kv, REQUEST_MAX, Room};
-pub use lease::LeaseTtl;
 pub use member::{Status, member_id};
 pub use server::{Config, Server, StartError, quota_for};
 pub use storage::{Changes, Storage};

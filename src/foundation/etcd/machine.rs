@@ -130,7 +130,7 @@ impl Shared {
     }
 
     /// Applies one command. `events` takes the changes, which the caller hands to
-    /// [`Shared::publish`] before it answers anybody. Deterministic but for `now`, which only moves
+    /// [`Shared::publish`] before it answers clients. Deterministic but for `now`, which only moves
     /// lease deadlines. `at`: the command's entry in the log.
     ///
     /// `put a=1` on an empty store is revision 2, with one event. `Compact` and the commands for

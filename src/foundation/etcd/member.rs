@@ -36,7 +36,8 @@ pub struct Status {
     pub applied: u64,
     /// The revision of the last write that was applied.
     pub revision: Revision,
-    /// Bytes of keys and values, all kept versions included.
+    /// Bytes that keys, values and leases take in memory, about: all kept versions, and what the
+    /// maps need beside them.
     pub db_size: u64,
     /// Why the member takes no more writes, if it does not.
     pub refuses: Option<Error>,

@@ -252,7 +252,7 @@ mod tests {
         let (store, mut leases, _) = decode(&old.into()).unwrap();
         assert_eq!((store.revision(), leases.list().collect::<Vec<_>>()), (5, vec![(7, 60, 0)]));
         assert_eq!(store.compacted(), NOT_COMPACTED);
-        // whatever was renewed then, the first leader after the upgrade has seen it
+        // The first leader after the upgrade has seen every renewal of that time.
         assert_eq!(leases.expire(7, 1).unwrap().into_iter().collect::<Vec<_>>(), ["k"]);
     }
 }

@@ -92,10 +92,10 @@ pub enum Event {
         index: u64,
         /// The term of the leader that proposed it.
         term: u64,
-        /// How long the fsync of its batch took here, in microseconds.
-        #[serde(default)]
-        fsync_us: u64,
-        /// Entries in that batch.
+        /// How long the fsync of its batch took here, in microseconds; `None` if that is not known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        fsync_us: Option<u64>,
+        /// Entries in that batch; 0 if that is not known.
         #[serde(default)]
         batch: usize,
     },

@@ -118,14 +118,14 @@ pub struct Call {
     /// Keys that were read, written or deleted, operations of a transaction, or changes that a
     /// watch was sent.
     pub count: i64,
-    /// The store's revision when it answered; 0 if it refused.
+    /// The store's revision when it answered; 0 if it did not.
     pub revision: i64,
     /// The revision that a read named (`etcdctl get --rev`): it shows the store as it was then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub past: Option<i64>,
     /// The changes that a watch was sent: `PUT foo`, `DELETE foo`.
     pub events: Vec<String>,
-    /// Why it was refused; empty if it was answered.
+    /// Why it was refused, or not answered (`context canceled`); empty if it was answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
 }

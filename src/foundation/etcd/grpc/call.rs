@@ -176,7 +176,7 @@ fn with_leader<A: Send + 'static>(answers: Answers<A>, leader: Option<watch::Rec
 }
 
 impl Face {
-    /// Answers one call, whatever becomes of it.
+    /// Answers one call. Every failure is an answer, too, with a status or a code of HTTP.
     pub(super) async fn answer(
         self: Arc<Self>,
         request: Request<impl Sent>,

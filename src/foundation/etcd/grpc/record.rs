@@ -22,6 +22,9 @@ const EVENTS_MAX: usize = 20;
 const NO_END: &[u8] = &[0];
 const GREATEST: &str = "\u{10FFFF}";
 
+/// The error of a call whose client did not wait for the answer, in the words of Go.
+const CANCELED: &str = "context canceled";
+
 /// Returns what is known of a call before it is answered.
 pub(super) fn call(method: &str, key: &[u8], end: &[u8]) -> Call {
     let end = if end == NO_END { GREATEST.into() } else { text(end) };
@@ -53,7 +56,35 @@ fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
     header.map_or(0, |header| header.revision)
 }
 
+/// A call that is being answered. One that is dropped before it is [`answered`](Asked::answered) is
+/// recorded, too: its client waits no longer, and a put may still be applied.
+struct Asked {
+    face: Arc<Face>,
+    call: Option<Call>,
+}
+
+impl Asked {
+    /// Records the call. `answer`: as [`Face::record`] takes it.
+    fn answered(mut self, answer: Result<(i64, i64), &Status>) {
+        if let Some(call) = self.call.take() {
+            self.face.record(call, answer);
+        }
+    }
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            self.face.record(call, Err(&Status::cancelled(CANCELED)));
+        }
+    }
+}
+
 impl Face {
+    fn asked(self: &Arc<Self>, call: Call) -> Asked {
+        Asked { face: self.clone(), call: Some(call) }
+    }
+
     /// Records a call. `answer`: the revision of the answer and how many keys it is about, or why
     /// the call was refused.
     pub(super) fn record(&self, call: Call, answer: Result<(i64, i64), &Status>) {
@@ -73,18 +104,20 @@ impl Face {
         self: Arc<Self>,
         r: pb::RangeRequest,
     ) -> Result<pb::RangeResponse, Status> {
-        // Revision 0 is the store as it is now.
-        let past = Some(r.revision).filter(|revision| *revision != 0);
-        let (face, call) = (self.clone(), Call { past, ..call("get", &r.key, &r.range_end) });
+        // Revision 0 is the store as it is now, and so is a negative one.
+        let past = Some(r.revision).filter(|revision| *revision > 0);
+        let asked = self.asked(Call { past, ..call("get", &r.key, &r.range_end) });
         let answer = self.range(r).await;
-        face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), a.count)));
+        // Not its `count`, which has also the keys behind a limit, and those that are only counted.
+        let told = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.kvs.len() as i64));
+        asked.answered(told);
         answer
     }
 
     pub(super) async fn record_put(self: Arc<Self>, r: pb::PutRequest) -> Result<pb::PutResponse, Status> {
-        let (face, call) = (self.clone(), call("put", &r.key, &[]));
+        let asked = self.asked(call("put", &r.key, &[]));
         let answer = self.put(r).await;
-        face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), 1)));
+        asked.answered(answer.as_ref().map(|a| (revision(a.header.as_ref()), 1)));
         answer
     }
 
@@ -92,17 +125,17 @@ impl Face {
         self: Arc<Self>,
         r: pb::DeleteRangeRequest,
     ) -> Result<pb::DeleteRangeResponse, Status> {
-        let (face, call) = (self.clone(), call("del", &r.key, &r.range_end));
+        let asked = self.asked(call("del", &r.key, &r.range_end));
         let answer = self.delete_range(r).await;
-        face.record(call, answer.as_ref().map(|a| (revision(a.header.as_ref()), a.deleted)));
+        asked.answered(answer.as_ref().map(|a| (revision(a.header.as_ref()), a.deleted)));
         answer
     }
 
     pub(super) async fn record_txn(self: Arc<Self>, r: pb::TxnRequest) -> Result<pb::TxnResponse, Status> {
-        let (face, call) = (self.clone(), call("txn", &[], &[]));
+        let asked = self.asked(call("txn", &[], &[]));
         let answer = self.txn(r).await;
         let told = answer.as_ref().map(|a| (revision(a.header.as_ref()), a.responses.len() as i64));
-        face.record(call, told);
+        asked.answered(told);
         answer
     }
 }
@@ -112,6 +145,7 @@ mod tests {
     use super::super::fuzz::{One, framed};
     use super::*;
     use prost::Message;
+    use std::time::Duration;
     use tonic::Code;
 
     /// What `One` has recorded of calls, oldest first.
@@ -160,12 +194,43 @@ mod tests {
         let one = One::start();
         let put = pb::PutRequest { key: "foo".into(), ..Default::default() };
         assert_eq!(one.ask("etcdserverpb.KV/Put", framed(&put.encode_to_vec())).code(), Code::Ok);
-        for revision in [0, 1] {
+        for revision in [0, 1, -1] {
             let get = pb::RangeRequest { key: "foo".into(), revision, ..Default::default() };
             assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
         }
         let told = calls(&one);
-        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1)]);
+        assert_eq!(told.iter().map(|call| call.past).collect::<Vec<_>>(), [None, None, Some(1), None]);
+    }
+
+    /// A lesson must not take keys that were only counted for keys that were read.
+    #[test]
+    fn a_read_s_record_counts_the_keys_in_the_answer() {
+        let one = One::start();
+        for key in ["a", "b", "c"] {
+            let put = pb::PutRequest { key: key.into(), ..Default::default() };
+            assert_eq!(one.ask("etcdserverpb.KV/Put", framed(&put.encode_to_vec())).code(), Code::Ok);
+        }
+        for (limit, count_only) in [(0, false), (2, false), (0, true)] {
+            let (key, range_end) = ("a".into(), "z".into());
+            let get = pb::RangeRequest { key, range_end, limit, count_only, ..Default::default() };
+            assert_eq!(one.ask("etcdserverpb.KV/Range", framed(&get.encode_to_vec())).code(), Code::Ok);
+        }
+        let counts: Vec<i64> = calls(&one).iter().skip(3).map(|call| call.count).collect();
+        assert_eq!(counts, [3, 2, 0]);
+    }
+
+    /// `etcdctl` waits 5 s, and a member without a leader answers later.
+    #[test]
+    fn a_call_whose_client_waits_no_longer_is_recorded() {
+        let one = One::start();
+        one.disk.slow_down(Duration::from_millis(200));
+        let put = pb::PutRequest { key: "foo".into(), ..Default::default() };
+        one.runtime.block_on(async {
+            let mut put = Box::pin(one.face.clone().record_put(put));
+            assert!(futures::poll!(&mut put).is_pending());
+        });
+        let told: Vec<(i64, String)> = calls(&one).into_iter().map(|c| (c.revision, c.error)).collect();
+        assert_eq!(told, [(0, CANCELED.to_string())]);
     }
 
     #[test]

@@ -42,9 +42,9 @@ pub(crate) const LEASE_TTL_MIN: i64 = 1;
 /// How much of a store's quota is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Room {
-    /// Bytes of keys and values, all kept versions included ([`Status::db_size`]).
+    /// Bytes that the store takes ([`Status::db_size`]).
     pub size: u64,
-    /// Bytes above which writes are refused.
+    /// Bytes above which puts and new leases are refused.
     pub quota: u64,
     /// True while a `NoSpace` alarm is in force: the store takes no writes that add bytes until it
     /// ends.

@@ -59,7 +59,7 @@ pub struct Config {
     pub rng: Rng,
     /// How to reach the other members; `None` for a member that is alone.
     pub link: Option<Arc<dyn Link>>,
-    /// Bytes of keys and values above which writes are refused with `NoSpace`.
+    /// Bytes of the store ([`Status::db_size`]) above which puts are refused with `NoSpace`.
     pub quota_bytes: u64,
     /// When a snapshot is made and the log before it dropped.
     pub snapshots: SnapshotPolicy,

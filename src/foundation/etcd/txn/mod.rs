@@ -15,7 +15,7 @@ pub const MAX_OPS: usize = 128;
 
 /// Levels of transactions inside each other that the log can hold: each has an operation fewer to
 /// give to the next. A client's request is refused earlier, above 50 levels (`grpc::codec`).
-pub const DEPTH_MAX: usize = MAX_OPS;
+pub(crate) const DEPTH_MAX: usize = MAX_OPS;
 
 /// Checks what can be checked without the store.
 ///
@@ -25,7 +25,7 @@ pub const DEPTH_MAX: usize = MAX_OPS;
 /// - `EmptyKey` if an operation or a condition names no key.
 /// - `ValueProvided` or `LeaseProvided` if a put keeps the key's value or lease and brings one.
 /// - `DuplicateKey` if a key would be put twice, or put within a range that is deleted.
-pub fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
+pub(crate) fn validate(txn: &TxnRequest, max_ops: usize) -> Result<(), Error> {
     check_shape(txn, max_ops)?;
     check_overlap(&txn.success)?;
     check_overlap(&txn.failure)?;

@@ -166,7 +166,7 @@ fn what_comes_behind_the_end_of_a_paused_show_is_played() {
 fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
     let mut traffic = Traffic::new();
     let etcd = |traffic: &mut Traffic, n: u64| {
-        let applied = Event::CommitEntry { index: n, term: 1, fsync_us: n * 10, batch: 1 };
+        let applied = Event::CommitEntry { index: n, term: 1, fsync_us: Some(n * 10), batch: 1 };
         let made = Record { component: Component::Etcd, ..Record::new(applied).revision(n) };
         traffic.absorb(made, Duration::ZERO, Timestamp::UNIX_EPOCH);
     };
@@ -181,6 +181,23 @@ fn heartbeats_push_out_neither_decisions_nor_how_long_the_disk_took() {
     assert_eq!(traffic.flows[1].fsync(8), Some(80));
     assert_eq!(traffic.written.len(), WRITTEN_MAX);
     assert!(traffic.written.contains_key(&19_999));
+}
+
+/// A member that was started since applies entries whose syncs it does not know.
+#[test]
+fn a_sync_that_is_not_known_is_no_time_of_the_disk() {
+    let mut traffic = Traffic::new();
+    let applied = |fsync_us| {
+        let event = Event::CommitEntry { index: 7, term: 1, fsync_us, batch: 0 };
+        Record { component: Component::Etcd, ..Record::new(event).revision(7) }
+    };
+    traffic.absorb(applied(None), Duration::ZERO, Timestamp::UNIX_EPOCH);
+    told(&mut traffic, "run", commit(), 7);
+    assert_eq!(traffic.flows[0].fsync(7), None);
+    for (fsync_us, known) in [(None, None), (Some(70), Some(70)), (None, Some(70))] {
+        traffic.absorb(applied(fsync_us), Duration::ZERO, Timestamp::UNIX_EPOCH);
+        assert_eq!(traffic.flows[0].fsync(7), known);
+    }
 }
 
 #[test]

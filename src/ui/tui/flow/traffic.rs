@@ -70,7 +70,8 @@ pub(crate) struct Mark {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Written {
     pub revision: Option<u64>,
-    pub fsync_us: u64,
+    /// `None`: the member does not know.
+    pub fsync_us: Option<u64>,
 }
 
 /// All that was heard of the record stream. Each view has a store of its own: what one of them
@@ -139,7 +140,7 @@ impl Traffic {
                 }
                 let revision = record.revision.unwrap_or_default();
                 for flow in self.flows.iter_mut().filter(|f| f.revisions.contains_key(&revision)) {
-                    flow.fsyncs.insert(revision, fsync_us);
+                    flow.fsyncs.extend(fsync_us.map(|us| (revision, us)));
                 }
             }
             Event::Commit(_) => {
@@ -282,7 +283,7 @@ impl Traffic {
             && let Some(told) = self.written.values().rev().find(|w| w.revision == Some(revision)).copied()
             && let Some(flow) = self.flows.iter_mut().rev().find(|f| f.revisions.contains_key(&revision))
         {
-            flow.fsyncs.insert(revision, told.fsync_us);
+            flow.fsyncs.extend(told.fsync_us.map(|us| (revision, us)));
         }
         // The newest command with something to see takes the stage: one that only looks when
         // nothing is played there, and none while the learner has stopped the play to look at it.

@@ -321,12 +321,13 @@ fn log(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usiz
     }
 }
 
-/// The revision that an entry made, and how long the disk took.
+/// The revision that an entry made, and how long the disk took if that is known.
 fn written(canvas: &Canvas<'_>, model: &Model, index: u64) -> Option<String> {
     let written = model.traffic.written.get(&index)?;
     let revision = written.revision.filter(|r| *r > 0);
     let revision = revision.map_or(String::new(), |r| canvas.word(Word::RevisionShort, &[&r.to_string()]));
-    Some(format!("{revision}  fsync {}", took(written.fsync_us)))
+    let fsync = written.fsync_us.map_or(String::new(), |us| format!("  fsync {}", took(us)));
+    Some(revision + &fsync).filter(|text| !text.is_empty())
 }
 
 /// What happened around the last election. Without faults while a lab asks for the cause.

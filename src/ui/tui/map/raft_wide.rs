@@ -309,8 +309,8 @@ fn single(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>]) {
         canvas.put(SINGLE[1], y, &text, Tone::Plain);
         let text = revision.and_then(|revision| object(model, revision)).unwrap_or_default();
         canvas.put_in(SINGLE[2], y, SINGLE[3] - SINGLE[2] - 2, &text, Tone::Plain);
-        if let Some(written) = model.traffic.written.get(&index) {
-            canvas.put(SINGLE[3], y, &took(written.fsync_us), Tone::Dim);
+        if let Some(us) = model.traffic.written.get(&index).and_then(|written| written.fsync_us) {
+            canvas.put(SINGLE[3], y, &took(us), Tone::Dim);
         }
     }
 }

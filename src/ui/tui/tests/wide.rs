@@ -388,6 +388,21 @@ fn a_hop_that_was_not_measured_is_told_without_a_time() {
     }
 }
 
+/// The member has been started since it synced the entry; `0.00 ms` would say that it took no time.
+#[test]
+fn an_entry_whose_sync_is_not_known_is_told_without_a_time() {
+    for (columns, rows) in [(80, 24), (120, 34)] {
+        let mut model = model(columns, rows, Lang::En, RICH);
+        model.view = View::Raft;
+        (model.traffic.play.playing, model.traffic.play.at) = (false, 8);
+        assert!(text(&screen(&model)).contains("0.39 ms"), "{}", text(&screen(&model)));
+        model.traffic.written.values_mut().for_each(|written| written.fsync_us = None);
+        let shown = text(&screen(&model));
+        assert!(shown.contains("871") && !shown.contains("0.39 ms"), "{shown}");
+        assert!(!shown.contains("0.00 ms"), "{shown}");
+    }
+}
+
 #[test]
 fn in_little_room_the_views_keep_their_small_form() {
     for (view, large) in [

@@ -168,7 +168,10 @@ impl Session {
         let _ = self.out.send(Ok(pb::WatchResponse { header, ..response })).await; // the client may be gone
     }
 
-    async fn refuse(&self, reason: &str) {
+    /// Refuses to create a watch: the answer has no id, and the record says why.
+    async fn refuse(&self, create: &pb::WatchCreateRequest, reason: &str) {
+        let status = Status::invalid_argument(reason);
+        self.face.record(call("watch", &create.key, &create.range_end), Err(&status));
         let refused = pb::WatchResponse {
             watch_id: ALL,
             created: true,
@@ -183,12 +186,12 @@ impl Session {
         if create.start_revision < 0 {
             // As etcd 3.6, before everything else and without an id: to watch from now would pass
             // over everything before it.
-            return self.refuse("etcdserver: mvcc: required revision has been compacted").await;
+            return self.refuse(&create, "etcdserver: mvcc: required revision has been compacted").await;
         }
         let empty = |key: &[u8], end: &[u8]| !end.is_empty() && end != [0] && end <= key;
         let id = match create.watch_id {
             _ if empty(&create.key, &create.range_end) => {
-                return self.refuse("mvcc: watcher range is empty").await;
+                return self.refuse(&create, "mvcc: watcher range is empty").await;
             }
             0 => {
                 while self.watches.contains_key(&self.next) {
@@ -198,7 +201,8 @@ impl Session {
                 self.next - 1
             }
             taken if self.watches.contains_key(&taken) => {
-                return self.refuse("mvcc: duplicate watch ID provided on the WatchStream").await;
+                let reason = "mvcc: duplicate watch ID provided on the WatchStream";
+                return self.refuse(&create, reason).await;
             }
             chosen => chosen,
         };
@@ -209,7 +213,7 @@ impl Session {
             start_revision: create.start_revision,
             prev_kv: create.prev_kv,
         };
-        // Watched before it is announced: whatever the client writes after that is seen.
+        // Watched before it is announced: everything that the client writes after that is seen.
         let watcher = self.face.kv.watch(request.clone()).await;
         let (cancel, (questions, asked)) = (CancellationToken::new(), mpsc::channel(QUESTIONS));
         // A client that has seen no event goes on from here after a break: the revision from which
@@ -228,8 +232,12 @@ impl Session {
             asked,
             receipts: VecDeque::new(),
         };
-        let answered = self.face.kv.revision();
-        self.face.record(call("watch", &create.key, &create.range_end), Ok((answered, 0)));
+        let refused = watcher.as_ref().err().map(|error| Status::from(error.clone()));
+        let answered = match &refused {
+            Some(status) => Err(status),
+            None => Ok((self.face.kv.revision(), 0)),
+        };
+        self.face.record(call("watch", &create.key, &create.range_end), answered);
         self.watches.insert(id, Watching { cancel, questions });
         self.tasks.spawn(async move {
             follow.run(watcher).await;
@@ -366,7 +374,8 @@ impl Follow {
     /// Sends what the client wants of it. `true` if that was something. Events of the past are
     /// headed by the store's revision when they were `read`, as with etcd (`syncWatchers`).
     async fn hand_over(&mut self, response: WatchResponse, read: Revision) -> Result<bool, Over> {
-        let header = self.face.header(response.revision.max(read));
+        let revision = response.revision.max(read);
+        let header = self.face.header(revision);
         if response.events.is_empty() {
             match self.receipts.pop_front() {
                 Some(None) => self.send(pb::WatchResponse { header, ..Default::default() }).await?,
@@ -384,7 +393,7 @@ impl Follow {
         if events.is_empty() {
             return Ok(false);
         }
-        let call = record::watch_call(&self.request, response.revision, &events);
+        let call = record::watch_call(&self.request, revision, &events);
         let mut pieces = match self.fragment {
             true => {
                 let (header, fragment) = (header.clone(), true);

@@ -334,7 +334,7 @@ async fn every_write_is_on_the_tap() {
     let (revision, _) = server.kv().put(put("a", "1")).await.unwrap();
     let records = tap.since(0);
     let committed = |r: &Arc<tap::Record>| match r.event {
-        Event::CommitEntry { fsync_us, batch, .. } => Some((r.clone(), fsync_us, batch)),
+        Event::CommitEntry { fsync_us: Some(us), batch, .. } => Some((r.clone(), us, batch)),
         _ => None,
     };
     let (commit, fsync_us, batch) = records.iter().find_map(committed).unwrap();

@@ -256,6 +256,15 @@ fn a_watch_from_a_negative_revision_is_refused_first_and_takes_no_id() {
     assert_eq!((told[2].watch_id, told[2].canceled), (0, false), "{told:?}");
 }
 
+/// What is recorded of calls, oldest first.
+fn calls(one: &One) -> Vec<tap::Call> {
+    let of = |record: &std::sync::Arc<tap::Record>| match &record.event {
+        tap::Event::Call(call) => Some(call.clone()),
+        _ => None,
+    };
+    one.face.tap.since(0).iter().filter_map(of).collect()
+}
+
 /// As etcd: a long past comes in several answers, and each names the store's revision.
 #[test]
 fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
@@ -276,6 +285,9 @@ fn events_of_the_past_are_headed_by_the_revision_of_the_store() {
     for response in &told {
         assert_eq!(response.header.as_ref().map(|header| header.revision), Some(601));
     }
+    // The records of these answers name it, too.
+    let recorded: Vec<i64> = calls(&one).iter().map(|call| call.revision).collect();
+    assert!(recorded.len() > 2 && recorded.iter().all(|revision| *revision == 601), "{recorded:?}");
 }
 
 /// As etcd: such an answer has no text and no revision beside that of the compaction.
@@ -299,6 +311,30 @@ fn a_watch_of_a_forgotten_past_is_told_the_revision_of_the_compaction() {
     assert_eq!((over.canceled, over.compact_revision, over.cancel_reason.as_str()), (true, 4, ""));
     let header = over.header.as_ref().map(|header| (header.member_id, header.revision));
     assert_eq!(header, Some((one.face.member, 0)));
+}
+
+/// A lesson that reads the records must not take a refused watch for one that began.
+#[test]
+fn the_record_of_a_watch_that_is_refused_says_why() {
+    let one = One::start();
+    one.runtime.block_on(async {
+        for _ in 0..3 {
+            put_to(&one.face.kv, "key").await; // 2 to 4
+        }
+        one.face.kv.compact(4).await.expect("compacted");
+    });
+    let from = |start_revision| {
+        pb::WatchUnion::CreateRequest(pb::WatchCreateRequest {
+            key: "key".into(),
+            start_revision,
+            ..Default::default()
+        })
+    };
+    told_after(&one, vec![from(2), from(-1), create(0)], usize::MAX, |told| told.len() > 3);
+    let recorded: Vec<(i64, String)> =
+        calls(&one).into_iter().take(2).map(|call| (call.revision, call.error)).collect();
+    let compacted = (0, "etcdserver: mvcc: required revision has been compacted".to_string());
+    assert_eq!(recorded, [compacted.clone(), compacted]);
 }
 
 /// As etcd: the client cancels it, too, and waits for the answer.
