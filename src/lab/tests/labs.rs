@@ -1,0 +1,76 @@
+//! Hints of labs: each says what is so, also where a learner has changed more than the fault.
+
+use super::*;
+use crate::graded::read::{Hint, Labs};
+use serde_json::Map;
+
+/// Returns the hints that a built-in lab offers beside those that are always offered. `made` makes,
+/// from the values of seed 7, the objects that there are, and those that there were when the clock
+/// started.
+fn hinted(lab: &str, made: impl Fn(&Map<String, Json>) -> (Vec<Json>, Vec<Json>)) -> Vec<String> {
+    let labs = Labs::built_in();
+    let lab = labs.get(lab).unwrap();
+    let mut variant = lab.variant(7).unwrap();
+    variant.insert("ns".into(), "default".into());
+    let (now, then) = made(&variant);
+    let variant = Some(value::of_json(&Json::Object(variant)));
+    let mut known = Facts { since_step: BEGAN, lesson_began: BEGAN, variant, ..Facts::default() };
+    let between = ["ReplicaSet", "EndpointSlice"];
+    let kinds = lab.exprs().flat_map(|expr| &expr.kinds).map(String::as_str).chain(between);
+    for kind in kinds.filter_map(facts::kind) {
+        known.objects.entry(kind.qualified()).or_default();
+    }
+    let kind = |object: &Json| facts::kind(object["kind"].as_str().unwrap()).unwrap();
+    let mut versions = Versions::new();
+    let mut note = |revision: i64, object: &Json| {
+        let (namespace, name) = facts::key(object);
+        let version = Arc::new(Version::new(revision, None, "ADDED", object.to_string().into()));
+        versions
+            .entry((kind(object).plural.into(), namespace, name))
+            .or_insert_with(|| Arc::new(vec![version]));
+    };
+    for object in &then {
+        note(5, object);
+    }
+    // What was not there is new.
+    for object in &now {
+        note(BEGAN + 1, object);
+    }
+    for object in now {
+        let all = known.objects.entry(kind(&object).qualified()).or_default();
+        Arc::make_mut(all).insert(facts::key(&object), Object::new(object));
+    }
+    known.history = Arc::new(versions);
+    let known = Arc::new(known);
+    let so = |hint: &&Hint| hint.when.as_ref().is_some_and(|when| when.holds(&known));
+    lab.hints.iter().filter(so).map(|hint| hint.id.clone()).collect()
+}
+
+/// A Deployment with this many ready pods, and what is between.
+fn running(app: &Json, count: i64) -> Vec<Json> {
+    let app = app.as_str().unwrap();
+    let mut all = vec![deployment(app, "d"), set("r", "r", Some("d"), app, count)];
+    all[0]["spec"]["replicas"] = count.into();
+    for field in ["replicas", "updatedReplicas", "readyReplicas", "availableReplicas"] {
+        all[0]["status"][field] = count.into();
+    }
+    let labels = json!({"app": app});
+    all.extend((0..count).map(|n| pod(&format!("p{n}"), &format!("u{n}"), Some("r"), labels.clone(), "")));
+    all
+}
+
+#[test]
+fn broken_selector_suspects_no_selector_where_no_pod_is_ready() {
+    let told = |is_running: bool| {
+        hinted("broken-selector", |v| {
+            let spec =
+                json!({"selector": {"app": v["app"]}, "ports": [{"port": 80, "targetPort": v["port"]}]});
+            let service = object("Service", v["app"].as_str().unwrap(), "s", None, json!({ "spec": spec }));
+            let mut now = running(&v["app"], if is_running { v["count"].as_i64().unwrap() } else { 0 });
+            now.push(service.clone());
+            (now, vec![service])
+        })
+    };
+    assert_eq!(told(false), ["what-count"]);
+    assert_eq!(told(true), ["what", "how"]);
+}
