@@ -74,3 +74,14 @@ fn broken_selector_suspects_no_selector_where_no_pod_is_ready() {
     assert_eq!(told(false), ["what-count"]);
     assert_eq!(told(true), ["what", "how"]);
 }
+
+#[test]
+fn lost_kubeconfig_calls_no_pods_ready_where_none_are() {
+    let told = |is_running: bool| {
+        hinted("lost-kubeconfig", |v| {
+            (running(&v["app"], if is_running { v["count"].as_i64().unwrap() } else { 0 }), vec![])
+        })
+    };
+    assert_eq!(told(false), ["what-count"]);
+    assert_eq!(told(true), ["what-own"]);
+}
