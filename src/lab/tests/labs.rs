@@ -85,3 +85,20 @@ fn lost_kubeconfig_calls_no_pods_ready_where_none_are() {
     assert_eq!(told(false), ["what-count"]);
     assert_eq!(told(true), ["what-own"]);
 }
+
+#[test]
+fn controllers_down_waits_for_no_pods_that_the_deployment_does_not_want() {
+    let told = |wanted: &str| {
+        hinted("controllers-down", |v| {
+            let user = "system:kube-controller-manager";
+            let binding = json!({"kind": "ClusterRoleBinding", "metadata": {"name": user, "uid": "b"},
+                "roleRef": {"kind": "ClusterRole", "name": user}, "subjects": [{"kind": "User", "name": user}]});
+            let mut now = running(&v["app"], v["had"].as_i64().unwrap());
+            now[0]["spec"]["replicas"] = v[wanted].clone();
+            now.push(binding.clone());
+            (now, vec![binding])
+        })
+    };
+    assert_eq!(told("had"), ["what-count"]);
+    assert_eq!(told("want"), ["how-again"]);
+}
