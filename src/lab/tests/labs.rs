@@ -102,3 +102,26 @@ fn controllers_down_waits_for_no_pods_that_the_deployment_does_not_want() {
     assert_eq!(told("had"), ["what-count"]);
     assert_eq!(told("want"), ["how-again"]);
 }
+
+#[test]
+fn hpa_asleep_tells_what_was_deleted() {
+    let told = |gone: Option<usize>| {
+        let hints = hinted("hpa-asleep", |v| {
+            let app = v["app"].as_str().unwrap();
+            let named = |(kind, name): (&str, &str)| object(kind, name, name, None, json!({"spec": {}}));
+            let mut now = vec![
+                named(("Deployment", app)),
+                named(("Deployment", "crowd")),
+                named(("Service", app)),
+                named(("HorizontalPodAutoscaler", app)),
+            ];
+            let then = now.clone();
+            if let Some(at) = gone {
+                now.remove(at);
+            }
+            (now, then)
+        });
+        hints.iter().any(|hint| hint == "what-gone")
+    };
+    assert!((0..4).all(|at| told(Some(at))) && !told(None));
+}
