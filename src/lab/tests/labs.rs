@@ -125,3 +125,18 @@ fn hpa_asleep_tells_what_was_deleted() {
     };
     assert!((0..4).all(|at| told(Some(at))) && !told(None));
 }
+
+#[test]
+fn kubelet_down_names_a_taint_that_was_not_there() {
+    let told = |key: &str| {
+        let hints = hinted("kubelet-down", |v| {
+            let own = json!({"key": "node.kubernetes.io/unreachable", "effect": "NoSchedule"});
+            let node = |taints: Json| json!({"kind": "Node", "metadata": {"name": v["node"]}, "spec": {"taints": taints}});
+            let old = json!({"key": "old", "effect": "NoSchedule"});
+            let new = json!({"key": key, "effect": "NoSchedule"});
+            (vec![node(json!([own, old, new]))], vec![node(json!([own, old]))])
+        });
+        hints.iter().any(|hint| hint == "how-taint")
+    };
+    assert!(told("keep") && !told("old") && !told("node.kubernetes.io/not-ready"));
+}
