@@ -140,3 +140,16 @@ fn kubelet_down_names_a_taint_that_was_not_there() {
     };
     assert!(told("keep") && !told("old") && !told("node.kubernetes.io/not-ready"));
 }
+
+#[test]
+fn dns_down_tells_that_the_service_is_gone() {
+    let told = |is_there: bool| {
+        let hints = hinted("dns-down", |_| {
+            let mut service = object("Service", "kube-dns", "s", None, json!({"spec": {}}));
+            service["metadata"]["namespace"] = "kube-system".into();
+            (if is_there { vec![service.clone()] } else { vec![] }, vec![service])
+        });
+        hints.iter().any(|hint| hint == "gone")
+    };
+    assert!(told(false) && !told(true));
+}
