@@ -104,6 +104,22 @@ fn controllers_down_waits_for_no_pods_that_the_deployment_does_not_want() {
 }
 
 #[test]
+fn controllers_down_names_a_binding_that_gives_more_in_one_namespace() {
+    let told = |role: &str| {
+        let hints = hinted("controllers-down", |_| {
+            let user = json!([{"kind": "User", "name": "system:kube-controller-manager"}]);
+            let binding = json!({"kind": "RoleBinding", "metadata": {"namespace": "kube-system", "name": "more"},
+                "roleRef": {"kind": "ClusterRole", "name": role}, "subjects": user});
+            let known =
+                object("RoleBinding", "known", "k", None, json!({"roleRef": {"kind": "Role", "name": "r"}}));
+            (vec![binding, known.clone()], vec![known])
+        });
+        hints.iter().any(|hint| hint == "how-less-here")
+    };
+    assert!(told("cluster-admin") && !told("system:kube-controller-manager"));
+}
+
+#[test]
 fn hpa_asleep_tells_what_was_deleted() {
     let told = |gone: Option<usize>| {
         let hints = hinted("hpa-asleep", |v| {
