@@ -169,3 +169,19 @@ fn dns_down_tells_that_the_service_is_gone() {
     };
     assert!(told(false) && !told(true));
 }
+
+#[test]
+fn crash_loop_tells_that_the_config_map_is_gone() {
+    let told = |is_there: bool| {
+        let hints = hinted("crash-loop", |v| {
+            let app = v["app"].as_str().unwrap();
+            let settings = object("ConfigMap", &format!("{app}-settings"), "c", None, json!({"data": {}}));
+            let mut now =
+                vec![object("Deployment", app, "d", None, json!({"spec": {"replicas": v["count"]}}))];
+            now.extend(is_there.then_some(settings));
+            (now, vec![])
+        });
+        hints.iter().any(|hint| hint == "what-map-gone")
+    };
+    assert!(told(false) && !told(true));
+}
