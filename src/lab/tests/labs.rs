@@ -1,13 +1,24 @@
 //! Hints of labs: each says what is so, also where a learner has changed more than the fault.
 
 use super::*;
+use crate::cel::facts::Probe;
 use crate::graded::read::{Hint, Labs};
+use cluster::guest::Inside;
 use serde_json::Map;
 
 /// Returns the hints that a built-in lab offers beside those that are always offered. `made` makes,
 /// from the values of seed 7, the objects that there are, and those that there were when the clock
 /// started.
 fn hinted(lab: &str, made: impl Fn(&Map<String, Json>) -> (Vec<Json>, Vec<Json>)) -> Vec<String> {
+    hinted_at(lab, &json!([]), made)
+}
+
+/// As [`hinted`], where this is broken.
+fn hinted_at(
+    lab: &str,
+    broken: &Json,
+    made: impl Fn(&Map<String, Json>) -> (Vec<Json>, Vec<Json>),
+) -> Vec<String> {
     let labs = Labs::built_in();
     let lab = labs.get(lab).unwrap();
     let mut variant = lab.variant(7).unwrap();
@@ -41,6 +52,7 @@ fn hinted(lab: &str, made: impl Fn(&Map<String, Json>) -> (Vec<Json>, Vec<Json>)
         Arc::make_mut(all).insert(facts::key(&object), Object::new(object));
     }
     known.history = Arc::new(versions);
+    known.answers.insert(Probe::Inside(Inside::Faults), value::of_json(broken));
     let known = Arc::new(known);
     let so = |hint: &&Hint| hint.when.as_ref().is_some_and(|when| when.holds(&known));
     lab.hints.iter().filter(so).map(|hint| hint.id.clone()).collect()
@@ -155,6 +167,17 @@ fn kubelet_down_names_a_taint_that_was_not_there() {
         hints.iter().any(|hint| hint == "how-taint")
     };
     assert!(told("keep") && !told("old") && !told("node.kubernetes.io/not-ready"));
+}
+
+#[test]
+fn kubelet_down_tells_of_a_stopped_component_and_a_full_disk() {
+    let told = |broken: Json| {
+        let hints = hinted_at("kubelet-down", &json!([broken]), |_| (vec![], vec![]));
+        hints.into_iter().filter(|hint| ["how-held", "how-heal"].contains(&hint.as_str())).collect::<Vec<_>>()
+    };
+    let stopped = json!({"fault": "component stopped", "component": "kubelet", "nodes": ["ropewalk-worker"]});
+    assert_eq!(told(stopped), ["how-held"]);
+    assert_eq!(told(json!({"fault": "disk full", "nodes": ["ropewalk-control-plane"]})), ["how-heal"]);
 }
 
 #[test]
