@@ -264,7 +264,7 @@ pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
             to(from).await?;
             times.push(to(wanted).await?);
         }
-        figures.push(Figure::times(format!("scale {from} → {wanted}, all Ready"), &times, ms(most)));
+        figures.push(Figure::times(format!("scale {from} to {wanted}, all Ready"), &times, ms(most)));
     }
     to(3).await?;
     let mut times = Vec::new();

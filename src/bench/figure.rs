@@ -11,8 +11,6 @@ use std::time::Duration;
 pub(crate) enum Aim {
     /// In the figure's unit: less is better.
     AtMost(f64),
-    /// In the figure's unit: more is better.
-    AtLeast(f64),
     /// As fast as the peer, this many times.
     OfPeer(f64),
     /// The figure is told without a verdict.
@@ -130,7 +128,6 @@ impl Figure {
     pub(crate) fn met(&self) -> Option<bool> {
         match self.aim {
             Aim::AtMost(most) => Some(self.p50() <= most),
-            Aim::AtLeast(least) => Some(self.p50() >= least),
             Aim::OfPeer(times) => self.ratio().map(|r| r >= times),
             Aim::None => None,
         }
@@ -180,16 +177,13 @@ pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
         let missed = |aim: f64| (figure.met() == Some(false)).then_some(aim);
         let (own, aim) = match figure.aim {
             Aim::AtMost(most) => (missed(most), format!("≤ {}{verdict}", short(most))),
-            Aim::AtLeast(least) => (missed(least), format!("≥ {}{verdict}", short(least))),
             Aim::OfPeer(_) | Aim::None => (None, String::new()),
         };
         lines.push(line(format!("  {}", figure.what), &figure.runs, &figure.unit, own, aim));
         if let Some(peer) = &figure.peer {
             let times = |missed| figure.ratio().map(|r| format!("{}×", told(r, RATIO_DIGITS, missed)));
             let aim = match figure.aim {
-                Aim::OfPeer(aim) => {
-                    format!("{}≥{aim}{verdict}", times(missed(aim)).unwrap_or_default())
-                }
+                Aim::OfPeer(aim) => format!("{}≥{aim}{verdict}", times(missed(aim)).unwrap_or_default()),
                 _ => times(None).unwrap_or_default(),
             };
             lines.push(line(format!("    {}", peer.name), &peer.runs, &figure.unit, None, aim));
