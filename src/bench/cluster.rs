@@ -324,7 +324,7 @@ mod tests {
         let cluster = Cluster::at(dir.path(), &room);
         // In a test this program is the test's own, which has no option `-o`.
         assert_ne!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
-        room.stop.0.cancel();
+        room.stop.token.cancel();
         assert_eq!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
         drop(cluster);
         assert!(!room.keep.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");
