@@ -264,7 +264,7 @@ pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
             to(from).await?;
             times.push(to(wanted).await?);
         }
-        figures.push(Figure::times(format!("scale {from} → {wanted}, all Ready"), &times, ms(most)));
+        figures.push(Figure::times(format!("scale {from} to {wanted}, all Ready"), &times, ms(most)));
     }
     to(3).await?;
     let mut times = Vec::new();
@@ -324,7 +324,7 @@ mod tests {
         let cluster = Cluster::at(dir.path(), &room);
         // In a test this program is the test's own, which has no option `-o`.
         assert_ne!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
-        room.stop.0.cancel();
+        room.stop.token.cancel();
         assert_eq!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
         drop(cluster);
         assert!(!room.keep.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");

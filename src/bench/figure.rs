@@ -11,8 +11,6 @@ use std::time::Duration;
 pub(crate) enum Aim {
     /// In the figure's unit: less is better.
     AtMost(f64),
-    /// In the figure's unit: more is better.
-    AtLeast(f64),
     /// As fast as the peer, this many times.
     OfPeer(f64),
     /// The figure is told without a verdict.
@@ -61,20 +59,39 @@ pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1e3
 }
 
-/// The time that this part of sorted times does not exceed, in milliseconds; no number if there is
-/// no time.
+/// Returns the least of sorted times that at least this part of them does not exceed (the nearest
+/// rank), in milliseconds; no number if there is no time. Of 80 times the 99th percentile is the
+/// longest: without it there would be 98.75 %.
 pub(crate) fn percentile(sorted: &[Duration], part: f64) -> f64 {
-    let index = (sorted.len().saturating_sub(1) as f64 * part) as usize;
-    sorted.get(index).map_or(f64::NAN, |time| milliseconds(*time))
+    let rank = (sorted.len() as f64 * part).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).map_or(f64::NAN, |time| milliseconds(*time))
 }
 
-/// Two digits after the point below 10, one below 100, none above.
-fn short(value: f64) -> String {
+/// Digits of a ratio after the point.
+const RATIO_DIGITS: usize = 2;
+/// A value that misses its aim has at most this many digits after the point.
+const DIGITS_MAX: usize = 9;
+
+/// Returns the number of digits after the point: two below 10, one below 100, none above.
+fn digits(value: f64) -> usize {
     match value.abs() {
-        v if v >= 100.0 => format!("{value:.0}"),
-        v if v >= 10.0 => format!("{value:.1}"),
-        _ => format!("{value:.2}"),
+        v if v >= 99.95 => 0, // it is rounded to 100
+        v if v >= 9.995 => 1,
+        _ => 2,
     }
+}
+
+fn short(value: f64) -> String {
+    let digits = digits(value);
+    format!("{value:.digits$}")
+}
+
+/// Writes a value with at least this many digits after the point. If it misses its aim, it has as
+/// many as tell it from the aim: `1.00×≥1, missed` would look wrong, `0.996×≥1, missed` does not.
+fn told(value: f64, least: usize, missed: Option<f64>) -> String {
+    let with = |number: f64, digits: usize| format!("{number:.digits$}");
+    let is_aim = |digits: usize| missed.is_some_and(|aim| with(value, digits) == with(aim, digits));
+    with(value, (least..DIGITS_MAX).find(|digits| !is_aim(*digits)).unwrap_or(DIGITS_MAX))
 }
 
 impl Figure {
@@ -111,7 +128,6 @@ impl Figure {
     pub(crate) fn met(&self) -> Option<bool> {
         match self.aim {
             Aim::AtMost(most) => Some(self.p50() <= most),
-            Aim::AtLeast(least) => Some(self.p50() >= least),
             Aim::OfPeer(times) => self.ratio().map(|r| r >= times),
             Aim::None => None,
         }
@@ -138,12 +154,14 @@ impl Figure {
 /// What one line of a table tells: what was measured, median, spread, aim.
 type Line = [String; 4];
 
-fn line(what: String, runs: &[f64], unit: &str, aim: String) -> Line {
+/// `missed`: an aim in this unit that the median misses.
+fn line(what: String, runs: &[f64], unit: &str, missed: Option<f64>, aim: String) -> Line {
     let spread = match runs {
         [_] => String::new(),
         runs => format!("{}–{}", short(runs[0]), short(runs[runs.len() - 1])),
     };
-    [what, format!("{} {unit}", short(middle(runs))), spread, aim]
+    let median = middle(runs);
+    [what, format!("{} {unit}", told(median, digits(median), missed)), spread, aim]
 }
 
 /// A part's figures at 80 columns: median, spread, what they stand beside. Columns are as wide as
@@ -156,19 +174,19 @@ pub(crate) fn table(name: &str, figures: &[Figure]) -> String {
             Some(false) => ", missed",
             None => "",
         };
-        let aim = match figure.aim {
-            Aim::AtMost(most) => format!("≤ {}{verdict}", short(most)),
-            Aim::AtLeast(least) => format!("≥ {}{verdict}", short(least)),
-            Aim::OfPeer(_) | Aim::None => String::new(),
+        let missed = |aim: f64| (figure.met() == Some(false)).then_some(aim);
+        let (own, aim) = match figure.aim {
+            Aim::AtMost(most) => (missed(most), format!("≤ {}{verdict}", short(most))),
+            Aim::OfPeer(_) | Aim::None => (None, String::new()),
         };
-        lines.push(line(format!("  {}", figure.what), &figure.runs, &figure.unit, aim));
+        lines.push(line(format!("  {}", figure.what), &figure.runs, &figure.unit, own, aim));
         if let Some(peer) = &figure.peer {
-            let ratio = figure.ratio().map(|r| format!("{r:.2}×")).unwrap_or_default();
+            let times = |missed| figure.ratio().map(|r| format!("{}×", told(r, RATIO_DIGITS, missed)));
             let aim = match figure.aim {
-                Aim::OfPeer(times) => format!("{ratio}≥{times}{verdict}"),
-                _ => ratio,
+                Aim::OfPeer(aim) => format!("{}≥{aim}{verdict}", times(missed(aim)).unwrap_or_default()),
+                _ => times(None).unwrap_or_default(),
             };
-            lines.push(line(format!("    {}", peer.name), &peer.runs, &figure.unit, aim));
+            lines.push(line(format!("    {}", peer.name), &peer.runs, &figure.unit, None, aim));
         }
     }
     let width = |column: usize| lines.iter().map(|line| line[column].chars().count()).max().unwrap_or(0);
@@ -193,6 +211,15 @@ mod tests {
     }
 
     #[test]
+    fn a_percentile_is_not_exceeded_by_its_part_of_the_times() {
+        for (count, p50, p99) in [(1, 1.0, 1.0), (2, 1.0, 2.0), (80, 40.0, 80.0), (150, 75.0, 149.0)] {
+            let times: Vec<Duration> = (1..=count).map(Duration::from_millis).collect();
+            assert_eq!((percentile(&times, 0.5), percentile(&times, 0.99)), (p50, p99), "{count}");
+        }
+        assert!(percentile(&[], 0.99).is_nan());
+    }
+
+    #[test]
     fn a_ratio_above_one_is_faster_whatever_the_unit() {
         let time = Figure::new("t", "ms", vec![5.0, 1.0, 2.0], Aim::OfPeer(1.5)).beside("peer", vec![4.0]);
         assert_eq!((time.p50(), time.ratio(), time.met()), (2.0, Some(2.0), Some(true)));
@@ -214,6 +241,20 @@ mod tests {
         assert!(table.lines().all(|l| l.chars().count() <= 80), "{table}");
         assert!(table.contains("229 ms      220–250  ≤ 1000, met"), "{table}");
         assert!(table.contains("1.25×≥1.5, missed"), "{table}");
+    }
+
+    #[test]
+    fn a_figure_that_hardly_misses_its_aim_is_told_from_it() {
+        let ratio = |own: f64| {
+            let figure = Figure::new("gets", "gets/s", vec![own], Aim::OfPeer(1.0));
+            table("store", &[figure.beside("etcd", vec![1000.0])])
+        };
+        assert!(ratio(996.0).contains("0.996×≥1, missed"), "{}", ratio(996.0));
+        assert!(ratio(994.0).contains("0.99×≥1, missed") && ratio(1001.0).contains("1.00×≥1, met"));
+        let time = |own: f64| table("start", &[Figure::new("stop", "ms", vec![own], Aim::AtMost(1000.0))]);
+        assert!(time(1000.3).contains("1000.3 ms") && time(1000.3).contains("≤ 1000, missed"));
+        assert!(time(999.8).contains("1000 ms") && time(999.8).contains("≤ 1000, met"));
+        assert_eq!([9.994, 9.996, 99.94, 99.96].map(short), ["9.99", "10.0", "99.9", "100"]);
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) async fn end_of(command: &mut Command, room: &Room<'_>) -> anyhow::Re
         loop {
             tokio::select! {
                 status = child.wait() => return status,
-                () = room.stop.0.cancelled(), if !stopped => stopped = true,
+                () = room.stop.token.cancelled(), if !stopped => stopped = true,
             }
             // `None`: it has been waited for. Its number may be another program's then.
             if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
@@ -61,7 +61,7 @@ pub(super) fn output_unless_stopped(child: Child, stop: &Stop) -> io::Result<Out
     std::thread::scope(|threads| {
         threads.spawn(move || {
             while ended.recv_timeout(HEED) == Err(RecvTimeoutError::Timeout) {
-                if stop.0.is_cancelled() {
+                if stop.token.is_cancelled() {
                     let _ = pidfd_send_signal(program.as_fd(), Signal::SIGTERM as i32); // it may have ended
                     return;
                 }
@@ -111,7 +111,7 @@ mod tests {
                 while !began.exists() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                stop.0.cancel();
+                stop.token.cancel();
             };
             tokio::join!(end_of(&mut long, &room), interrupt).0
         });
@@ -132,7 +132,7 @@ mod tests {
                 while !began.exists() {
                     std::thread::sleep(Duration::from_millis(5));
                 }
-                stop.0.cancel();
+                stop.token.cancel();
             });
             output_unless_stopped(child, &stop).unwrap()
         });

@@ -19,14 +19,14 @@ pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     const SPAN: Duration = Duration::from_secs(20);
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let supervisor = supervisor.context("status tells no pid of supervisor")?;
-    room.rest(REST)?;
+    room.sleep(REST)?;
     let (before, begun) = (ticks(supervisor)?, Instant::now());
-    room.rest(SPAN)?;
+    room.sleep(SPAN)?;
     let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes too late
     let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
-    let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ is 100 wherever Linux runs
+    let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ: 100 on x86 and ARM
     Ok((memory(after.keys().copied())? as f64 / 1e6, hundredths / span.as_secs_f64()))
 }
 

@@ -76,7 +76,7 @@ impl Room<'_> {
     /// # Errors
     /// The bench was asked to end.
     pub(crate) fn go_on(&self) -> anyhow::Result<()> {
-        ensure!(!self.stop.0.is_cancelled(), INTERRUPTED);
+        ensure!(!self.stop.token.is_cancelled(), INTERRUPTED);
         Ok(())
     }
 
@@ -84,7 +84,7 @@ impl Room<'_> {
     ///
     /// # Errors
     /// The bench was asked to end before the time was over.
-    pub(crate) fn rest(&self, time: Duration) -> anyhow::Result<()> {
+    pub(crate) fn sleep(&self, time: Duration) -> anyhow::Result<()> {
         let until = Instant::now() + time;
         loop {
             self.go_on()?;
@@ -106,7 +106,7 @@ impl Room<'_> {
     ) -> anyhow::Result<T> {
         tokio::select! {
             biased;
-            () = self.stop.0.cancelled() => bail!(INTERRUPTED),
+            () = self.stop.token.cancelled() => bail!(INTERRUPTED),
             done = work => done,
         }
     }
@@ -116,7 +116,12 @@ impl Room<'_> {
 /// part that runs then ends with an error, and removes the clusters and objects that it has made.
 /// Ctrl-C after that ends the program at once ([`second_ctrl_c`]), which tells what it leaves.
 #[derive(Clone, Default)]
-pub(crate) struct Stop(pub(super) CancellationToken, Arc<watch::Sender<PathBuf>>);
+pub(crate) struct Stop {
+    /// Cancelled once the bench should end.
+    pub(super) token: CancellationToken,
+    /// The directory of the part that runs.
+    dir: Arc<watch::Sender<PathBuf>>,
+}
 
 impl Stop {
     /// Listens on a thread of its own, which ends with the process.
@@ -131,9 +136,9 @@ impl Stop {
         };
         let listen = async move {
             asked.await;
-            end(&ours.0, std::io::stderr());
+            end(&ours.token, std::io::stderr());
             if second_ctrl_c(stop_requested).await.is_ok() {
-                let dir = ours.1.borrow().clone();
+                let dir = ours.dir.borrow().clone();
                 if let Some(text) = left_in(&dir) {
                     tell(text);
                 }
@@ -147,7 +152,7 @@ impl Stop {
 
     /// Notes the directory of the part that runs now.
     pub(super) fn works_in(&self, dir: &Path) {
-        self.1.send_replace(dir.to_path_buf());
+        self.dir.send_replace(dir.to_path_buf());
     }
 }
 
@@ -286,7 +291,7 @@ mod tests {
         assert_eq!((told(), left_in(Path::new(""))), (None, None));
         let stop = Stop::default();
         stop.works_in(Path::new("/here"));
-        assert_eq!(*stop.clone().1.borrow(), Path::new("/here"));
+        assert_eq!(*stop.clone().dir.borrow(), Path::new("/here"));
     }
 
     #[test]
@@ -302,8 +307,8 @@ mod tests {
             }
         }
         let stop = Stop::default();
-        end(&stop.0, HungUp(stop.0.clone()));
-        assert!(stop.0.is_cancelled());
+        end(&stop.token, HungUp(stop.token.clone()));
+        assert!(stop.token.is_cancelled());
     }
 
     #[test]
@@ -322,17 +327,17 @@ mod tests {
             stop: stop.clone(),
             keep: AtomicBool::new(false),
         };
-        assert!(room.go_on().is_ok() && room.rest(Duration::ZERO).is_ok());
+        assert!(room.go_on().is_ok() && room.sleep(Duration::ZERO).is_ok());
         let gone = std::sync::Arc::default();
         let made = Made(std::sync::Arc::clone(&gone));
         let work = async move {
             let _made = made;
             std::future::pending::<anyhow::Result<()>>().await
         };
-        stop.0.cancel();
+        stop.token.cancel();
         let ended = wait_for(room.unless_stopped(work)).map_err(|error| error.to_string());
         assert_eq!(ended, Err(INTERRUPTED.to_string()));
         assert!(gone.load(std::sync::atomic::Ordering::Relaxed));
-        assert!(room.rest(Duration::from_secs(3600)).is_err() && room.go_on().is_err());
+        assert!(room.sleep(Duration::from_secs(3600)).is_err() && room.go_on().is_err());
     }
 }

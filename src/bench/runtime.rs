@@ -113,9 +113,12 @@ impl<'a> Crun<'a> {
         let rootless = !nix::unistd::geteuid().is_root();
         let mut spec = Command::new("crun");
         spec.arg("spec").args(rootless.then_some("--rootless")).current_dir(bundle);
-        let Ok(said) = spec.stdin(Stdio::null()).output() else {
-            tell("no crun on PATH to stand beside".into());
-            return Ok(None);
+        let said = match spec.stdin(Stdio::null()).output() {
+            Ok(said) => said,
+            Err(error) => {
+                tell(format!("no crun on PATH to stand beside: {error}"));
+                return Ok(None);
+            }
         };
         if !said.status.success() {
             tell(format!("crun does not run here: {}", failure(&said)));

@@ -296,7 +296,7 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
         .map(|(n, channel)| async move {
             let mut done = 0_u32;
             while start.elapsed() < ROUND {
-                once(&channel, op, key(n, op, done).into()).await?;
+                operate(&channel, op, key(n, op, done).into()).await?;
                 done += 1;
             }
             anyhow::Ok(done)
@@ -343,7 +343,8 @@ fn key(client: usize, op: Op, done: u32) -> String {
     format!("/bench/{client}/{number}")
 }
 
-async fn once(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
+/// Puts or gets a key, and waits for the answer.
+async fn operate(channel: &Channel, op: Op, key: Bytes) -> anyhow::Result<()> {
     match op {
         Op::Put => {
             let put = pb::PutRequest { key, value: vec![7; VALUE_BYTES].into(), ..Default::default() };
@@ -441,7 +442,7 @@ mod tests {
         let store = Store { endpoints: vec![endpoint], tls };
         let channel = store.connect(0).await.unwrap();
         for _ in 0..3 {
-            once(&channel, Op::Put, key(0, Op::Put, 0).into()).await.unwrap();
+            operate(&channel, Op::Put, key(0, Op::Put, 0).into()).await.unwrap();
         }
         let before = server.kv().revision();
         assert!(round(&store, 1, Op::Put).await.unwrap() > 0.0);
@@ -450,7 +451,7 @@ mod tests {
             compact(&store).await.unwrap();
             assert_eq!(server.kv().compacted(), server.kv().revision());
         }
-        once(&channel, Op::Get, key(0, Op::Get, 0).into()).await.unwrap();
+        operate(&channel, Op::Get, key(0, Op::Get, 0).into()).await.unwrap();
     }
 
     /// On a slow disk a client puts a single key in a round.
