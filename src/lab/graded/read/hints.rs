@@ -1,0 +1,59 @@
+//! When hints of built-in labs are given. `lab test` proves that each can be given, and not that it
+//! is silent where it would say what is not so.
+
+use super::Labs;
+use crate::cel::facts::{self, Facts, Object};
+use crate::cel::{Expr, value};
+use serde_json::{Map, Value, json};
+use std::sync::Arc;
+
+/// The hints that a lab gives, with this fault, where nothing else is but these objects.
+fn given(lab: &str, fault: &str, objects: impl Fn(&Map<String, Value>) -> Vec<Value>) -> Vec<String> {
+    let labs = Labs::built_in();
+    let lab = labs.get(lab).unwrap();
+    let variant = (0..1000).map(|seed| lab.variant(seed).unwrap()).find(|v| v["fault"] == fault).unwrap();
+    let mut known =
+        Facts { variant: Some(value::of_json(&Value::Object(variant.clone()))), ..Facts::default() };
+    for kind in lab.exprs().flat_map(|e| &e.kinds).filter_map(|k| facts::kind(k)) {
+        known.objects.entry(kind.qualified()).or_default();
+    }
+    for object in objects(&variant) {
+        let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap();
+        let key = ["namespace", "name"].map(|f| object["metadata"][f].as_str().unwrap().to_string());
+        let all = known.objects.entry(kind.qualified()).or_default();
+        Arc::make_mut(all).insert(key.into(), Object::new(object));
+    }
+    let known = Arc::new(known);
+    let is_given = |when: &Expr| when.holds(&known);
+    let hints = lab.hints.iter().filter(|hint| hint.when.as_ref().is_some_and(is_given));
+    hints.map(|hint| hint.id.clone()).collect()
+}
+
+fn object(kind: &str, namespace: &Value, name: &Value, spec: Value) -> Value {
+    json!({"kind": kind, "metadata": {"namespace": namespace, "name": name}, "spec": spec})
+}
+
+/// Without endpoints, a slice has no ports: it does not say that nobody listens.
+#[test]
+fn a_hint_of_wrong_port_about_the_target_asks_for_endpoints() {
+    let is_told = |endpoints: Value, ports: Value| {
+        let hints = given("wrong-port", "number", |v| {
+            let port = v["port"].to_string();
+            let pods = json!({"containers": [{"command": ["echo-server", port]}]});
+            let mut slice = object("EndpointSlice", &v["ns"], &"s".into(), Value::Null);
+            slice["metadata"]["labels"] = json!({"kubernetes.io/service-name": v["app"]});
+            slice["endpoints"] = endpoints.clone();
+            slice["ports"] = ports.clone();
+            let service = json!({"ports": [{"port": v["front"], "targetPort": "http"}]});
+            vec![
+                object("Deployment", &v["ns"], &v["app"], json!({"template": {"spec": pods}})),
+                object("Service", &v["ns"], &v["app"], service),
+                slice,
+            ]
+        });
+        hints.iter().any(|id| id == "what-target")
+    };
+    assert!(!is_told(json!([]), json!([])));
+    assert!(is_told(json!([{"addresses": ["10.244.0.2"]}]), json!([])));
+    assert!(is_told(json!([{"addresses": ["10.244.0.2"]}]), json!([{"port": 4999}])));
+}
