@@ -57,3 +57,44 @@ fn a_hint_of_wrong_port_about_the_target_asks_for_endpoints() {
     assert!(is_told(json!([{"addresses": ["10.244.0.2"]}]), json!([])));
     assert!(is_told(json!([{"addresses": ["10.244.0.2"]}]), json!([{"port": 4999}])));
 }
+
+#[test]
+fn hints_of_wrong_room_look_where_an_alias_leads() {
+    let told = |alias: fn(&Map<String, Value>) -> String| {
+        let mut hints = given("wrong-room", "namespace", |v| {
+            let address = json!({"type": "ClusterIP", "clusterIP": "10.96.0.9"});
+            vec![
+                object("Service", &v["home"], &v["app"], address.clone()),
+                object("Service", &v["ns"], &"own".into(), address),
+                object(
+                    "Service",
+                    &v["ns"],
+                    &v["app"],
+                    json!({"type": "ExternalName", "externalName": alias(v)}),
+                ),
+            ]
+        });
+        hints.retain(|id| id.starts_with("what-alias"));
+        hints
+    };
+    assert!(told(|v| format!("own.{}.svc.cluster.local", v["ns"].as_str().unwrap())).is_empty());
+    assert_eq!(told(|v| format!("x.{}.svc.cluster.local", v["home"].as_str().unwrap())), ["what-alias"]);
+    assert_eq!(told(|_| "own".into()), ["what-alias-name"]);
+}
+
+#[test]
+fn hints_of_wrong_room_tell_what_was_deleted() {
+    let is_told = |kinds: &[&str]| {
+        let hints = given("wrong-room", "name", |v| {
+            let all = [
+                object("Deployment", &v["ns"], &v["app"], json!({})),
+                object("Deployment", &v["ns"], &"kiosk".into(), json!({})),
+                object("Service", &v["room"], &v["old"], json!({})),
+            ];
+            all.into_iter().filter(|o| kinds.contains(&o["kind"].as_str().unwrap())).collect()
+        });
+        hints.iter().any(|id| id == "what-gone")
+    };
+    assert!(!is_told(&["Deployment", "Service"]));
+    assert!(is_told(&["Deployment"]) && is_told(&["Service"]));
+}
