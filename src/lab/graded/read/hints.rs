@@ -98,3 +98,24 @@ fn hints_of_wrong_room_tell_what_was_deleted() {
     assert!(!is_told(&["Deployment", "Service"]));
     assert!(is_told(&["Deployment"]) && is_told(&["Service"]));
 }
+
+#[test]
+fn hints_of_stuck_rollout_know_the_image_and_the_pause() {
+    let told = |image: &str, paused: bool| {
+        let mut hints = given("stuck-rollout", "image", |v| {
+            let container = json!({"image": image, "readinessProbe": {"httpGet": {"path": "/"}},
+                "resources": {"requests": {"cpu": "50m"}}});
+            let spec = json!({"replicas": v["count"], "paused": paused,
+                "template": {"spec": {"containers": [container]}}});
+            let mut deployment = object("Deployment", &v["ns"], &v["app"], spec);
+            deployment["status"] = json!({"replicas": v["count"], "updatedReplicas": v["count"],
+                "readyReplicas": v["count"], "availableReplicas": v["count"]});
+            vec![deployment]
+        });
+        hints.retain(|id| ["what-less", "what-paused", "how"].contains(&id.as_str()));
+        hints
+    };
+    assert!(told("nginx:1.27", false).is_empty());
+    assert_eq!(told("nginx", false), ["what-less", "how"]);
+    assert_eq!(told("nginx:1.27", true), ["what-paused"]);
+}
