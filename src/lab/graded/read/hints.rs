@@ -142,3 +142,20 @@ fn a_hint_of_small_shop_tells_of_a_claim_that_there_is_not() {
     assert!(is_told(&[]) && is_told(&["front"]));
     assert!(!is_told(&["ns"]));
 }
+
+/// The image has the shell under several names.
+#[test]
+fn hints_of_slow_death_know_the_shell_by_each_of_its_names() {
+    let told = |program: &str| {
+        given("slow-death", Some("wait"), |v| {
+            let script = "echo-server 8101 &\nwait\necho ended";
+            let pods = json!({"containers": [{"command": [program, "-c"], "args": [script]}]});
+            let spec = json!({"replicas": v["count"], "template": {"spec": pods}});
+            vec![object("Deployment", &v["ns"], &v["app"], spec)]
+        })
+    };
+    for program in ["sh", "/bin/sh", "ash", "bash", "/bin/bash"] {
+        assert_eq!(told(program), ["what-shell", "how-exec"], "{program}");
+    }
+    assert!(told("hash").is_empty());
+}
