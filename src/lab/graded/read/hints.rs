@@ -104,10 +104,10 @@ fn hints_of_wrong_room_tell_what_was_deleted() {
 
 #[test]
 fn hints_of_stuck_rollout_know_the_image_and_the_pause() {
-    let told = |image: &str, paused: bool| {
+    let told = |image: &str, paused: bool, resources: &str| {
         let mut hints = given("stuck-rollout", Some("image"), |v| {
             let container = json!({"image": image, "readinessProbe": {"httpGet": {"path": "/"}},
-                "resources": {"requests": {"cpu": "50m"}}});
+                "resources": {resources: {"cpu": "50m"}}});
             let spec = json!({"replicas": v["count"], "paused": paused,
                 "template": {"spec": {"containers": [container]}}});
             let mut deployment = object("Deployment", &v["ns"], &v["app"], spec);
@@ -118,9 +118,10 @@ fn hints_of_stuck_rollout_know_the_image_and_the_pause() {
         hints.retain(|id| ["what-less", "what-paused", "how"].contains(&id.as_str()));
         hints
     };
-    assert!(told("nginx:1.27", false).is_empty());
-    assert_eq!(told("nginx", false), ["what-less", "how"]);
-    assert_eq!(told("nginx:1.27", true), ["what-paused"]);
+    assert!(told("nginx:1.27", false, "requests").is_empty());
+    assert!(told("nginx:1.27", false, "limits").is_empty(), "the pods request as much");
+    assert_eq!(told("nginx", false, "requests"), ["what-less", "how"]);
+    assert_eq!(told("nginx:1.27", true, "requests"), ["what-paused"]);
 }
 
 #[test]
