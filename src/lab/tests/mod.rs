@@ -262,6 +262,23 @@ fn the_events_of_a_description_are_asked_for_in_any_order() {
     assert!(!described(kind) && !described(&format!("{kind},{name}-65c6f7bc78")));
 }
 
+/// Only a learner who tries to scale the pod is told that it has no number of replicas.
+#[test]
+fn a_pod_that_was_deleted_was_not_to_be_scaled() {
+    let library = Library::built_in();
+    let lesson = library.get("first-voyage/06").unwrap();
+    let step = &lesson.steps[lesson.step("no-such").unwrap()];
+    let hint = step.hints.iter().find(|h| h.id == "as-pod").unwrap();
+    let told = |verb: &str, command: &str| {
+        let trace = vec![request(verb, "Pod/default/nginx-pod", command, 200)];
+        let facts = Facts { trace: Arc::new(trace), ..Facts::default() };
+        hint.when.as_ref().unwrap().holds(&Arc::new(facts))
+    };
+    assert!(told("get", "kubectl scale") && told("patch", "kubectl patch") && told("patch", ""));
+    let others = [("delete", "kubectl delete"), ("create", "kubectl run"), ("patch", "kubectl label")];
+    assert!(others.iter().all(|(verb, command)| !told(verb, command)));
+}
+
 fn second(n: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(n).unwrap()
 }

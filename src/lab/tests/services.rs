@@ -165,6 +165,34 @@ fn how_long_a_silent_node_was_ready_is_told_from_records() {
     assert_eq!(told("Node//ropewalk-worker2", 500), None, "of an earlier time");
 }
 
+/// `kubectl get nodes -w` was begun at second 10, and the node is NotReady since second 60.
+#[test]
+fn a_watch_of_the_nodes_shows_what_changes_until_it_ends() {
+    let library = Library::built_in();
+    let met = |session: &str, lines: &[(&str, i64)]| {
+        let look = |verb: &str, session: &str| {
+            let look = request(verb, "Node//*", "kubectl get", 200);
+            let look = value::with(&look, "session", value::text(session));
+            value::with(&look, "at", value::time(second(10)))
+        };
+        is_met(&library, "control-tower/07", "stop", 2, |facts| {
+            facts.trace = Arc::new(vec![look("list", "s"), look("watch", session)]);
+            for (line, at) in lines {
+                facts.ran.push(Line { line: (*line).into(), at: second(*at), ..Line::default() });
+            }
+            let ready =
+                json!({"type": "Ready", "status": "Unknown", "lastTransitionTime": "1970-01-01T00:01:00Z"});
+            let node = json!({"kind": "Node", "metadata": {"name": "ropewalk-worker2", "uid": "n"}, "status": {"conditions": [ready]}});
+            let all = facts.objects.get_mut(&facts::kind("Node").unwrap().qualified()).unwrap();
+            Arc::make_mut(all).insert((String::new(), "ropewalk-worker2".into()), Object::new(node));
+        })
+    };
+    assert!(met("s", &[]), "in another terminal");
+    assert!(met("s", &[("kubectl get nodes -w", 70)]) && met("s", &[("kubectl get nodes -w &", 11)]));
+    assert!(!met("s", &[("timeout 2 kubectl get nodes -w", 12)]), "it had ended before");
+    assert!(!met("other", &[]), "the watch of another command, as of `kubectl wait`");
+}
+
 #[test]
 fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
     let library = Library::built_in();
