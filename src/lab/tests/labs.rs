@@ -57,3 +57,42 @@ fn a_hint_of_orphans_names_an_owner_with_another_number() {
     assert!(is_other(3, "r") && is_other(1, "r"));
     assert!(!is_other(2, "r") && !is_other(3, "x"));
 }
+
+/// The cluster was restarted since the pod got its node, so the writer of that version is unknown.
+/// A learner who bound the pod by hand and restarted the cluster earned the task.
+#[test]
+fn a_pod_of_scheduler_down_that_somebody_bound_needs_a_scheduler_that_may() {
+    let labs = Labs::built_in();
+    let lab = labs.get("scheduler-down").unwrap();
+    let task = lab.tasks.iter().find(|task| task.id == "bound").unwrap();
+    let is_bound = |user: &str, may: bool| {
+        let variant = Some(value::of_json(&json!({"ns": "default", "app": "ferries", "want": 3})));
+        let mut known = Facts { since_step: BEGAN, lesson_began: BEGAN, variant, ..Facts::default() };
+        let mut versions = Versions::new();
+        let mut all = vec![deployment("ferries", "d"), set("ferries-1", "r", Some("d"), "ferries", 3)];
+        for name in ["a", "b", "c"] {
+            let mut bound = pod(name, name, Some("r"), json!({"app": "ferries"}), "10.244.1.3");
+            bound["spec"]["schedulerName"] = "default-scheduler".into();
+            let mut waits = bound.clone();
+            waits["spec"] = json!({});
+            let of = |revision, verb, pod: &Json| Version::new(revision, None, verb, pod.to_string().into());
+            let told = [of(BEGAN - 1, "ADDED", &waits), of(BEGAN + 1, "MODIFIED", &bound).by(user)];
+            let key = ("pods".to_string(), "default".to_string(), name.to_string());
+            versions.insert(key, Arc::new(Vec::from(told.map(Arc::new))));
+            all.push(bound);
+        }
+        for object in all {
+            let kind = facts::kind(object["kind"].as_str().unwrap()).unwrap();
+            let objects = known.objects.entry(kind.qualified()).or_default();
+            Arc::make_mut(objects).insert(facts::key(&object), Object::new(object));
+        }
+        known.history = Arc::new(versions);
+        let words = ["system:kube-scheduler", "create", "pods/binding", "default"].map(String::from);
+        let [user, verb, resource, namespace] = words;
+        known.answers.insert(facts::Probe::Can { user, verb, resource, namespace }, Value::Bool(may));
+        let known = Arc::new(known);
+        task.checks.iter().all(|(_, check)| check.holds(&known))
+    };
+    assert!(is_bound("system:kube-scheduler", false) && is_bound("", true));
+    assert!(!is_bound("learner", true) && !is_bound("", false));
+}
