@@ -1,6 +1,7 @@
 //! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that
 //! once took the wrong for the right, or refused it.
 
+mod lab_acts;
 mod labs;
 mod services;
 
