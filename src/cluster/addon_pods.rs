@@ -84,9 +84,9 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
     (pods, failed)
 }
 
-/// Updates which pods the addons have: reads these workloads again. If one of them cannot be read,
+/// Reads these workloads again, and updates which pods the addons have. If one cannot be read,
 /// what is known stays.
-pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
+pub(super) async fn refresh_addon_pods<F: Future<Output = Result<Value, String>>>(
     known: &watch::Sender<Option<AddonPods>>,
     addons: Vec<Value>,
     look: impl Fn(Value) -> F,
@@ -280,7 +280,7 @@ mod tests {
         let mut seen = known.subscribe();
         let mut noted = async |there: Result<Value, String>| {
             let look = |_| std::future::ready(there.clone());
-            look_again(&known, vec![deployment(2)], look).await;
+            refresh_addon_pods(&known, vec![deployment(2)], look).await;
             let is_news = seen.has_changed().unwrap();
             (is_news, seen.borrow_and_update().as_ref().map(|addons| addons.pods))
         };
