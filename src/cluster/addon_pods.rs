@@ -1,6 +1,7 @@
 //! How the addons are made, and which pods they have: a start waits for those.
 
 use super::images::PREFIX;
+use api::volumes::is_default_class;
 use client::Codec;
 use controllers::daemonset::decide::belongs;
 use k8s_openapi::api::core::v1::{Node, PodTemplateSpec};
@@ -83,9 +84,9 @@ pub(super) async fn make_all<F: Future<Output = Result<Value, String>>>(
     (pods, failed)
 }
 
-/// Updates which pods the addons have: reads these workloads again. If one of them cannot be read,
+/// Reads these workloads again, and updates which pods the addons have. If one cannot be read,
 /// what is known stays.
-pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
+pub(super) async fn refresh_addon_pods<F: Future<Output = Result<Value, String>>>(
     known: &watch::Sender<Option<AddonPods>>,
     addons: Vec<Value>,
     look: impl Fn(Value) -> F,
@@ -96,10 +97,8 @@ pub(super) async fn look_again<F: Future<Output = Result<Value, String>>>(
     }
 }
 
-/// The annotations that make a StorageClass the default one, for claims that name no class. The
-/// class `standard` has the first.
-const DEFAULT_CLASS: [&str; 2] =
-    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+/// The annotation that makes the class `standard` the default one, for claims that name no class.
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 
 /// Clears the default mark of a StorageClass that is about to be created if another class has it in
 /// its annotations (`others`). Of two default classes the newer one counts: a learner who deleted
@@ -108,10 +107,8 @@ pub(super) fn yield_default<'a>(
     class: &mut Value,
     mut others: impl Iterator<Item = &'a BTreeMap<String, String>>,
 ) {
-    let is_set =
-        |key: &&str, of: &BTreeMap<String, String>| of.get(*key).is_some_and(|value| value == "true");
-    if others.any(|annotations| DEFAULT_CLASS.iter().any(|key| is_set(key, annotations))) {
-        class["metadata"]["annotations"][DEFAULT_CLASS[0]] = "false".into();
+    if others.any(|annotations| is_default_class(|key| annotations.get(key).map(String::as_str))) {
+        class["metadata"]["annotations"][DEFAULT_CLASS] = "false".into();
     }
 }
 
@@ -259,13 +256,13 @@ mod tests {
         let mark = |key: &str, value: &str| BTreeMap::from([(key.to_string(), value.to_string())]);
         let made = |others: &[BTreeMap<String, String>]| {
             let mut class =
-                json!({"metadata": {"name": "standard", "annotations": {(DEFAULT_CLASS[0]): "true"}}});
+                json!({"metadata": {"name": "standard", "annotations": {(DEFAULT_CLASS): "true"}}});
             yield_default(&mut class, others.iter());
-            class["metadata"]["annotations"][DEFAULT_CLASS[0]] == "true"
+            class["metadata"]["annotations"][DEFAULT_CLASS] == "true"
         };
-        let other = mark(DEFAULT_CLASS[0], "false");
+        let other = mark(DEFAULT_CLASS, "false");
         assert!(made(&[]) && made(&[other.clone(), mark("x", "true")]));
-        for key in DEFAULT_CLASS {
+        for key in [DEFAULT_CLASS, "storageclass.beta.kubernetes.io/is-default-class"] {
             assert!(!made(&[other.clone(), mark(key, "true")]), "{key}");
         }
     }
@@ -283,7 +280,7 @@ mod tests {
         let mut seen = known.subscribe();
         let mut noted = async |there: Result<Value, String>| {
             let look = |_| std::future::ready(there.clone());
-            look_again(&known, vec![deployment(2)], look).await;
+            refresh_addon_pods(&known, vec![deployment(2)], look).await;
             let is_news = seen.has_changed().unwrap();
             (is_news, seen.borrow_and_update().as_ref().map(|addons| addons.pods))
         };

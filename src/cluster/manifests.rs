@@ -1,6 +1,6 @@
 //! The control plane's static pods, and the addons' objects: what kubeadm writes.
 
-use super::addon_pods::{CONTAINERS, is_settled, look_again, make_all, yield_default};
+use super::addon_pods::{CONTAINERS, is_settled, make_all, refresh_addon_pods, yield_default};
 use super::error::chain;
 use super::images::PREFIX;
 use super::ports::{API_PORT, PEER_PORT};
@@ -345,7 +345,7 @@ pub(crate) async fn follow_addons(world: &World, client: &Client, is_complete: i
         let look = |object: Value| async move {
             find(client, &object).await.map(|(_, there)| there.unwrap_or_default())
         };
-        look_again(&world.addons, workloads.clone(), look).await;
+        refresh_addon_pods(&world.addons, workloads.clone(), look).await;
     }
 }
 

@@ -179,9 +179,7 @@ texts! {
     StepsLost:
         "{} earlier steps can no longer be undone: the store no longer keeps the state before them",
         "이전 단계 {}개는 더 이상 되돌릴 수 없습니다. 그 단계 이전의 상태가 저장소에 남아 있지 않습니다";
-    WhenIsThat:
-        "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)",
-        "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
+    WhenIsThat: "{} is neither a revision (812) nor a time (10:42:07) nor how long ago (5m)", "{} 값은 리비전(812), 시각(10:42:07), 지난 시간(5m) 중 어느 것도 아닙니다";
     NothingTraced: "nothing was recorded of that; an object is named KIND/NAME, as in `trace pod/web`", "그에 대한 기록이 없습니다. 오브젝트는 `trace pod/web`처럼 종류/이름으로 적습니다";
     TraceWhat:
         "{} names nothing that can be traced; write LAST, a request's id, KIND/NAME, KIND NAME (both also with -n NAMESPACE) or NAMESPACE/KIND/NAME",
@@ -329,7 +327,8 @@ texts! {
     HelpBack: "back: shows the step before this one. The cluster stays as it is.", "back: 앞 단계를 보여 줍니다. 클러스터는 그대로입니다.";
     HelpGoto: "goto STEP: begins a step anew, by its name or its number (goto 2, goto apply, goto first-voyage/04#1).\nIf you were there before, the objects return to what they were when the step began. What you made yourself since then is listed first, and you are asked; `goto STEP --yes` does not ask. `redo` brings it back.", "goto 단계: 이름이나 번호로 단계를 새로 시작합니다(goto 2, goto apply, goto first-voyage/04#1).\n이미 시작했던 단계라면 오브젝트가 그때 상태로 돌아갑니다. 그 뒤에 직접 만든 것이 있으면 목록을 보여 주고 먼저 묻습니다. 묻지 않게 하려면 `goto 단계 --yes`를 쓰세요. `redo`로 되살릴 수 있습니다.";
     HelpAnswer: "answer VALUE: answers the question of this step: a text, a number, or letters (`answer a c`).\nA variable or a command works, too: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\nThe exit code is 0 only if the answer is right.", "answer 값: 이 단계의 질문에 답합니다. 글, 숫자, 글자(`answer a c`)로 답합니다.\n변수나 명령도 쓸 수 있습니다: `answer $(kubectl get pod web -o jsonpath={.status.podIP})`.\n맞았을 때만 종료 코드가 0입니다.";
-    HintOfLab: "That was about the lesson. A lab is open, too: `lab hint` shows its next hint.", "위의 안내는 강의에 관한 것입니다. 지금 실습도 열려 있습니다. 실습의 다음 힌트는 `lab hint`로 봅니다."; HintGraded: "The lab {} is graded with all its points, and no hint is left. `lab show` shows its tasks, `lab leave` ends it.", "{} 실습에서 모든 점수를 얻었고 더 볼 힌트가 없습니다. 과제는 `lab show`로 다시 보고, `lab leave`로 실습을 끝냅니다.";
+    HintOfLab: "That was about the lesson. A lab is open, too: `lab hint` shows its next hint.", "위의 안내는 강의에 관한 것입니다. 지금 실습도 열려 있습니다. 실습의 다음 힌트는 `lab hint`로 봅니다.";
+    HintGraded: "The lab {} is graded with all its points, and no hint is left. `lab show` shows its tasks, `lab leave` ends it.", "{} 실습에서 모든 점수를 얻었고 더 볼 힌트가 없습니다. 과제는 `lab show`로 다시 보고, `lab leave`로 실습을 끝냅니다.";
     HelpHint: "hint: shows the next hint for this step.\nIn the interface, while a lab is open: the next hint of what the pane shows, the lesson or the lab. The record of a lab counts its hints.", "hint: 이 단계의 다음 힌트를 보여 줍니다.\n인터페이스에서 실습이 열려 있으면 강의와 실습 가운데 화면에 보이는 것의 다음 힌트를 보여 줍니다. 실습에서 본 힌트는 기록에 남습니다.";
     HelpCheck: "check: says what this step still needs. The exit code is 0 only if it is done.", "check: 이 단계에 아직 필요한 것을 알려 줍니다. 끝난 단계일 때만 종료 코드가 0입니다.";
     HelpLesson: "lesson: lists the lessons. lesson ID: opens one (lesson 4, lesson first-voyage/04).\nIf its setup would delete or change something of yours, you are asked first; `lesson ID --yes` does not ask.\nlesson again: plays the open lesson again from its first step, as `goto 1` does.\nA lesson may have a cluster of its own: you are asked, it starts beside yours, and `lesson leave` leads back and removes it.\nlesson stop: stops a setup that is running, as Ctrl-C does; `lesson ID` then begins it anew.", "lesson: 강의 목록을 보여 줍니다. lesson ID: 강의를 엽니다(lesson 4, lesson first-voyage/04).\n준비 과정에서 내가 만든 것이 삭제되거나 바뀐다면 먼저 묻습니다. 묻지 않게 하려면 `lesson ID --yes`를 쓰세요.\nlesson again: 열린 강의를 첫 단계부터 다시 합니다(`goto 1`과 같습니다).\n강의에 전용 클러스터가 있으면 먼저 묻고 지금 클러스터 옆에 시작합니다. `lesson leave`를 입력하면 삭제되고 원래 클러스터로 돌아옵니다.\nlesson stop: 진행 중인 준비를 멈춥니다(Ctrl-C도 같습니다). `lesson ID`로 처음부터 다시 시작할 수 있습니다.";

@@ -45,8 +45,8 @@
 //!   no pod finds it there. Upstream's local-path-provisioner takes the label's value, and leaves
 //!   the directory when the volume is deleted.
 //! - A node behind a link that `fault cut` has cut: its directories are made and removed all the
-//!   same. On one that is off, or whose kubelet is stopped, none is made, and removed is only one
-//!   that was made for a claim and got no volume.
+//!   same. On one that is off, or whose kubelet is stopped, none is made, and only those are
+//!   removed that were made for a claim and got no volume, or whose removal had begun.
 //! - A sweep of directories: if this program ends after it made a directory and before the volume
 //!   is stored, and the claim is deleted before it runs again, the directory stays (upstream's
 //!   provisioners leave it too). So does that of a volume that an undo takes away: a redo finds its

@@ -29,6 +29,8 @@ pub(crate) struct Asked {
     pub method: String,
     pub path: String,
     pub query: String,
+    /// `Kubectl-Watch`
+    pub watch: String,
     /// `Authorization`
     pub user: String,
     pub body: Value,
@@ -236,11 +238,13 @@ async fn answer(
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
+    let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
     let asked = Asked {
         method: parts.method.to_string(),
         path: parts.uri.path().to_string(),
         query: parts.uri.query().unwrap_or("").to_string(),
-        user: parts.headers.get("authorization").and_then(|v| v.to_str().ok()).unwrap_or("").to_string(),
+        watch: header("kubectl-watch"),
+        user: header("authorization"),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
     state.lock().asked.push(asked.clone());

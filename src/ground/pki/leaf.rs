@@ -39,7 +39,7 @@ pub(crate) fn reconsider(
     if is_trusted {
         return Ok(());
     }
-    // One may ask for policies in the whole chain, which nobody here compares.
+    // One may ask for policies in the whole chain, which are not compared here.
     let is_demand = |parsed: &ParsedExtension<'_>| matches!(parsed, ParsedExtension::PolicyConstraints(_));
     if leaf.extensions().iter().any(|extension| is_demand(extension.parsed_extension())) {
         return Err(if is_read { why } else { CertificateError::UnhandledCriticalExtension.into() });

@@ -418,6 +418,20 @@ mod tests {
         }
     }
 
+    /// A lesson does not count as a look what kubectl reads and does not print. `only` is
+    /// `tap::WATCH_ONLY`.
+    #[tokio::test]
+    async fn the_server_is_told_whether_the_list_before_a_watch_is_printed() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (line, told) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {
+            let words: Vec<&str> = line.split(' ').collect();
+            server.kubectl(&words).await;
+            let asked = server.asked().pop().expect("a request");
+            assert_eq!(asked.watch, told, "{line}");
+        }
+    }
+
     #[tokio::test]
     async fn a_watch_prints_the_header_of_its_columns_once() {
         let server = Server::start().await;

@@ -1,6 +1,6 @@
 //! Objects that changed since because others did: a way back leaves them to their controllers.
 
-use super::objects::{keep_managers, namespace_of};
+use super::objects::{MANAGERS, keep_managers, namespace_of};
 use super::{Move, Pair, parsed, resource};
 use api::meta;
 use api::value::{self, list, text};
@@ -13,8 +13,6 @@ use tap::Component;
 /// Workloads. Their status counts what there is.
 const WORKLOADS: [&str; 5] =
     ["daemonsets", "deployments", "replicasets", "replicationcontrollers", "statefulsets"];
-
-const MANAGERS: &str = "metadata.managedFields";
 
 /// Leaves out the moves of derived objects in each namespace where nothing goes back that they
 /// follow from.

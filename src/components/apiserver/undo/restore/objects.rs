@@ -13,6 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ephemeral containers start once and are never removed from a pod: a pod that goes on keeps those
 /// that it has now, and a new one has none.
 const EPHEMERAL: &str = "spec.ephemeralContainers";
+/// The path of the field managers.
+pub(super) const MANAGERS: &str = "metadata.managedFields";
 
 /// Plans a pod. `None`: nothing to do. `Some(None)`: it goes.
 pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth) -> Option<Option<Bytes>> {
@@ -69,7 +71,6 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
 /// Example: a pod became ready since. Its status stays, and with it the kubelet's entry; otherwise
 /// an undo that does not concern the pod would write it, with an entry that is too old.
 pub(super) fn keep_managers(now: &Value, back: &mut Value) {
-    const MANAGERS: &str = "metadata.managedFields";
     let is_of_object = |entry: &&Value| text(entry, "subresource").is_empty();
     let (then, all) = (list(back, MANAGERS), list(now, MANAGERS));
     if then.iter().filter(is_of_object).eq(all.iter().filter(is_of_object)) {
