@@ -266,8 +266,8 @@ fn groups(spec: &Process, ids: Ids) -> Vec<u32> {
 
 /// Returns the environment with `HOME`, where it is missing or empty. As runc, which looks into the
 /// finished container: an /etc/passwd that is a volume counts. This process has no more rights by
-/// now than the container's user, so the file may lie on any file system. Where that user cannot
-/// read it, what the image says about the user (`of_image`) counts.
+/// now than the container: its user and its capabilities. So the file may lie on any file system.
+/// Where they do not let it be read, what the image says about the user (`of_image`) counts.
 fn with_home(
     env: &[(String, String)],
     root: &Root,

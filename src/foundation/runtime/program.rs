@@ -50,9 +50,10 @@ fn is_loop(path: &Path) -> bool {
 }
 
 /// Whether the kernel lets this process run a file: its mode may allow that to other users alone,
-/// or its file system to none (`noexec`).
+/// or its file system to none (`noexec`). The capabilities that it has count, as with Go's
+/// `LookPath` (`AT_EACCESS`): without the flag access(2) leaves them out for other users than 0.
 fn may_run(path: &Path) -> bool {
-    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::empty()) != Err(Errno::EACCES)
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
 }
 
 /// Scripts that the kernel goes through until it reaches a program, at most.
