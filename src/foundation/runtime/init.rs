@@ -57,8 +57,8 @@ impl Birth<'_> {
     /// descriptor, nor the container's, which may be something else.
     ///
     /// The streams of a pod with users of its own are given to the pod's root, as containerd does.
-    /// It has to happen out here: in the pod's user namespace nobody has a right to a file whose
-    /// owner has no id there, and [`give_streams`] could not hand them on.
+    /// It has to happen out here: in the pod's user namespace no process has a right to a file
+    /// whose owner has no id there, and [`give_streams`] could not hand them on.
     ///
     /// # Errors
     /// A stream is missing; the kernel refuses.
@@ -315,7 +315,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     enter_directory(&root, &spec.cwd)?;
     check_environment(&spec.env)?;
     if !spec.seccomp {
-        // The filters keep all others from keys, also from those of who started Ropewalk.
+        // The filters keep all others from keys, also from those of the user who started Ropewalk.
         process::leave_session_keyring().during(|| "cannot make a session keyring".into())?;
     }
     signal::reset().during(|| "cannot reset signals".into())?;

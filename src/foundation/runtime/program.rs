@@ -121,7 +121,7 @@ pub(crate) fn find_program(
     });
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
         Some(path) if path.is_absolute() => Ok(path),
-        // The working directory may be a volume, in which anybody leaves programs.
+        // The working directory may be a volume, where other pods may leave programs.
         Some(_) => {
             let why = "cannot run executable found relative to current directory";
             fail(why.into(), io::ErrorKind::PermissionDenied)

@@ -41,7 +41,7 @@ pub(crate) struct Sandbox {
     phase: Mutex<Phase>,
     /// The id, on the machine, of user 0 of the pod's own user namespace.
     first_user: Option<u32>,
-    /// The ids of that namespace. They are nobody else's until the sandbox is stopped: a pod that
+    /// The ids of that namespace. No other pod gets them until the sandbox is stopped: a pod that
     /// has ended may be remembered for long, and no process and no file is left of it that has one
     /// of them (upstream: `UsernsManager.Release` in `SyncTerminatedPod`).
     users: Mutex<Option<ranges::Range>>,
@@ -305,8 +305,8 @@ async fn make_pause(
     id: &str,
     config: &SandboxConfig,
 ) -> Result<(Arc<Process>, Option<Users>)> {
-    // An ordinary user's pods already have other users than the machine, and the kernel lets nobody
-    // but root show the machine's files as another user's.
+    // An ordinary user's pods already have other users than the machine, and the kernel lets only
+    // root show the machine's files as another user's.
     let range = match config.own_users && !means.config.ids.rootless() {
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {

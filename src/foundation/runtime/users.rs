@@ -2,9 +2,9 @@
 //!
 //! The pause process is born into the namespace, and with it into all others, which therefore
 //! belong to it. The helper that bore it stays outside and gives it its ids. For a container a
-//! helper does, as who Ropewalk is, what the pod's root may not: it opens the volumes, shows them
-//! and the image as the pod counts its users, and mounts the layers. Then it enters the pod's
-//! namespaces and bears the container's first process, whose mount namespace is a copy of the
+//! helper does, with Ropewalk's own rights, what the pod's root may not: it opens the volumes,
+//! shows them and the image as the pod counts its users, and mounts the layers. Then it enters the
+//! pod's namespaces and bears the container's first process, whose mount namespace is a copy of the
 //! helper's.
 
 use super::bear::{bear, in_helper};

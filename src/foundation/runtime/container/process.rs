@@ -108,7 +108,7 @@ pub(super) fn choose_user(
 }
 
 /// Returns the primary group of a container's processes, and their further ones, each once and in
-/// ascending order. The policy decides the further ones of user 1000, whom the image's /etc/group
+/// ascending order. The policy decides the further ones of user 1000, which the image's /etc/group
 /// names as a member of group 33, in a pod with `supplementalGroups: [50]`:
 ///
 /// ```text
@@ -129,7 +129,7 @@ fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
     (gid, all.into_iter().collect())
 }
 
-/// As whom a program runs, for the status of its container.
+/// Returns the user and the groups of a program, for the status of its container.
 ///
 /// ```text
 /// gid 3000, groups 4000 and 7  ->  7, 3000, 4000
