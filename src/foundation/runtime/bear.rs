@@ -38,7 +38,7 @@ pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>)
     spawn_forked(flags::PARENT, cgroup, life).during(|| "cannot clone a helper".into()).map(drop)
 }
 
-/// What a process tells main first of all that helps to make another.
+/// Returns what a helper process tells main before it does anything else.
 pub(super) fn helps() -> Answer {
     Answer::Helps(std::process::id().cast_signed())
 }

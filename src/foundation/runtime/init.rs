@@ -101,7 +101,7 @@ pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) 
     }
 }
 
-/// The pause process: namespaces, hostname, settings, an almost empty root, no rights.
+/// Becomes the pause process: namespaces, hostname, settings, an almost empty root, no rights.
 pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     context.join_cgroups()?;
     if !spec.own_network {
@@ -367,7 +367,7 @@ fn end_without_program(path: &Path, why: &io::Error) -> ! {
     process::exit_now(255)
 }
 
-/// The default filters of a container that has to have some.
+/// Returns the default seccomp filters of a container that has to have some.
 ///
 /// # Errors
 /// The zygote could not compile them: only privileged containers start then.

@@ -84,7 +84,7 @@ fn interpreters(root: &Root, cwd: &Path, script: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The interpreter that the first line of a script names.
+/// Returns the interpreter that the first line of a script names.
 fn interpreter(head: &[u8]) -> Option<&Path> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
@@ -92,7 +92,7 @@ fn interpreter(head: &[u8]) -> Option<&Path> {
     Some(Path::new(std::ffi::OsStr::from_bytes(name)))
 }
 
-/// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
+/// Looks a program up as execvp(3) does. Its errors have the words of Go's `exec`, as runc's.
 ///
 /// # Errors
 /// There is no such program, or it is no executable file.

@@ -84,7 +84,7 @@ pub(crate) fn prepare(container: &Container, users: &Users) -> Result<Volumes> {
     Ok(volumes)
 }
 
-/// The second half, in the pod's user namespace.
+/// Does the second half of [`enter`], in the pod's user namespace.
 ///
 /// # Errors
 /// As [`enter`].
@@ -112,7 +112,7 @@ impl Volumes {
         container.mounts.iter().map(one).collect::<Result<_>>().map(Volumes)
     }
 
-    /// What must stay open until [`enter_prepared`].
+    /// Returns the descriptors that must stay open until [`enter_prepared`].
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(AsFd::as_fd)
     }

@@ -118,7 +118,7 @@ impl Sandbox {
         }
     }
 
-    /// The id of the control group of one of its containers.
+    /// Returns the id of the control group of one of its containers.
     pub(crate) fn group_of(&self, container: &str) -> String {
         format!("{}/{container}", self.id)
     }
@@ -167,7 +167,7 @@ impl Sandbox {
             .map_err(failed)
     }
 
-    /// `/etc/hosts` of its containers.
+    /// Returns the text of `/etc/hosts` of its containers.
     fn hosts(&self, node: &str, ip: Ipv4Addr) -> String {
         let aliases = &self.config.host_aliases;
         match self.config.host_network {
@@ -192,12 +192,12 @@ impl Sandbox {
         self.network.lock()
     }
 
-    /// Its network namespace, while it is ready.
+    /// Returns its network namespace, while it is ready.
     pub(crate) fn network(&self) -> Option<Arc<OwnedFd>> {
         self.lock_network().clone()
     }
 
-    /// Its own user namespace, while it is ready.
+    /// Returns its own user namespace, while it is ready.
     pub(crate) fn users(&self) -> Option<Arc<OwnedFd>> {
         self.user_namespace.lock().clone()
     }
@@ -273,7 +273,7 @@ impl Sandbox {
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
     }
 
-    /// Idempotent.
+    /// Unmounts the file system of its files and removes its directory. Idempotent.
     async fn remove_files(&self) {
         let directory = self.directory.clone();
         work::clean_up(move || {
@@ -400,7 +400,7 @@ fn hosts(head: &str, ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<Strin
     text
 }
 
-/// `/etc/resolv.conf` as the kubelet writes it.
+/// Returns the text of `/etc/resolv.conf` as containerd writes it.
 fn resolv_conf(dns: &Dns) -> String {
     let mut text = String::new();
     if !dns.searches.is_empty() {
@@ -415,7 +415,7 @@ fn resolv_conf(dns: &Dns) -> String {
     text
 }
 
-/// Files of the sandbox that every container of it sees.
+/// Returns the files of the sandbox that every container of it sees, and where it sees them.
 pub(crate) fn shared_files(directory: &Path) -> [(PathBuf, &'static str); 3] {
     ["hosts", "hostname", "resolv.conf"].map(|name| {
         let place = match name {

@@ -197,7 +197,7 @@ impl Answer {
         }
     }
 
-    /// `None` for bytes that `encode` cannot have made.
+    /// Parses an answer. `None` for bytes that `encode` cannot have made.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),

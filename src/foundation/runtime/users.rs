@@ -16,7 +16,7 @@ use linux::process::{self, flags, spawn_forked};
 use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
 
-/// The pause process. `wanted` are its namespaces beside that of its users.
+/// Makes the pause process. `wanted` are its namespaces beside that of its users.
 pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
@@ -37,7 +37,7 @@ pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Res
     })
 }
 
-/// A container's first process.
+/// Makes a container's first process.
 pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;

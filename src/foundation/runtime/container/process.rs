@@ -12,7 +12,7 @@ const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of i
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Image and pod together say what runs.
+/// Combines what the image and the pod say about the process: program, environment, user, rights.
 ///
 /// Also returns what the pod asked for and does not get, a sentence each.
 pub(super) fn process(
@@ -139,7 +139,7 @@ pub(super) fn user(process: &spec::Process) -> cri::User {
     cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
 }
 
-/// The text of a file of an image; empty if the image has none at this path.
+/// Returns the text of a file of an image; empty if the image has none at this path.
 fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }

@@ -285,7 +285,7 @@ impl Zygote {
         })
     }
 
-    /// Ids for user namespaces of pods, which all nodes share too.
+    /// Returns the ids for user namespaces of pods, which all nodes share too.
     pub fn ranges(&self) -> &Arc<Ranges> {
         &self.ranges
     }
