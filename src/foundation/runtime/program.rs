@@ -23,7 +23,8 @@ pub(crate) enum Lookup {
     Absent(Errno),
 }
 
-/// Looks at a file inside the container, as the container's user, without following magic links.
+/// Looks at a file inside the container, with the container's user and capabilities, without
+/// following magic links.
 pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
     let path = cwd.join(path);
     let found = Root::open(Path::new("/")).and_then(|root| {

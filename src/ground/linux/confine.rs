@@ -55,8 +55,9 @@ pub struct Rights<'a> {
 /// Gives up everything but `rights`, for ever. The next step is exec. Returns what was asked for
 /// and cannot be had, a sentence each.
 ///
-/// Another user than 0 has the capabilities until exec, as with runc (`finalizeNamespace`), and not
-/// after it: with `DAC_OVERRIDE` the kernel opens a program that only root may run.
+/// Another user than 0 has the capabilities until exec, as with runc (`finalizeNamespace`): with
+/// `DAC_OVERRIDE` the kernel opens a program that only root may run. After exec it has those of
+/// them that the program's file grants (setcap(8)), also with `no_new_privs`: of most files none.
 ///
 /// ```text
 /// user 1000, program of root with mode 0744, DAC_OVERRIDE    it runs, without a capability
@@ -117,7 +118,7 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
     }
     caps::set(None, CapSet::Effective, &keep).map_err(of_caps)?;
     caps::set(None, CapSet::Permitted, &keep).map_err(of_caps)?;
-    nix::sys::prctl::set_keepcaps(false).during(|| "cannot stop to keep capabilities".into())?;
+    nix::sys::prctl::set_keepcaps(false).during(|| "cannot stop keeping capabilities".into())?;
     // A change of user or of rights sets what fs.suid_dumpable says, which may be 1: then the
     // container could trace this process until exec.
     process::become_undumpable().during(|| "cannot hide from tracers".into())?;
