@@ -189,8 +189,9 @@ async fn attach_ends_with_its_input(w: &World, sandbox: &str) -> Check {
     Ok(())
 }
 
-/// A program that its user may not run keeps the container from starting. One that the kernel
-/// cannot run lets it start and end, and its output says why, as with runc.
+/// A program that its user may not run keeps the container from starting, unless the container has
+/// `DAC_OVERRIDE`. One that the kernel cannot run lets it start and end, and its output says why, as
+/// with runc.
 async fn programs(w: &World, sandbox: &str) -> Check {
     let runtime = &w.nodes[0].runtime;
     let scripts = w.home.join("scripts");
@@ -202,9 +203,10 @@ async fn programs(w: &World, sandbox: &str) -> Check {
         std::fs::write(scripts.join(name), text)?;
         std::fs::set_permissions(scripts.join(name), Permissions::from_mode(mode))?;
     }
-    let make = async |program: &str, user: Option<u32>| {
+    let make = async |program: &str, user: Option<u32>, dropped: &[&str]| {
         let mut config = shell("exec sleep 100");
         config.security.run_as_user = user;
+        config.security.drop_capabilities = dropped.iter().map(|name| (*name).to_string()).collect();
         config.mounts.push(cri::Mount {
             host_root: None,
             host_path: scripts.clone(),
@@ -212,7 +214,8 @@ async fn programs(w: &World, sandbox: &str) -> Check {
             container_path: "/scripts".into(),
             read_only: true,
         });
-        config.log_path = format!("programs/{}-{}.log", program.replace('/', "-"), user.unwrap_or(0)).into();
+        let name = format!("{}-{}{}", program.replace('/', "-"), user.unwrap_or(0), dropped.concat());
+        config.log_path = format!("programs/{name}.log").into();
         if !program.is_empty() {
             config.command = vec![program.to_string()];
         }
@@ -221,23 +224,27 @@ async fn programs(w: &World, sandbox: &str) -> Check {
     let mut refused = vec![("/scripts", None, "is a directory")];
     if w.ids != Ids::Single {
         refused.push(("/scripts/closed", Some(1000), "permission denied"));
+        let id = make("/scripts/closed", Some(1000), &[]).await?;
+        runtime.start_container(&id).await?;
+        let status = ended(runtime, &id).await?;
+        ensure(status.exit_code == 0, format!("{status:?}"))?;
     } // with one id there is no other user
     for (program, user, why) in refused {
-        let id = make(program, user).await?;
+        let id = make(program, user, &["ALL"]).await?;
         let text = runtime.start_container(&id).await.err().map(|e| e.to_string()).unwrap_or_default();
         ensure(text.ends_with(&format!("exec: {program:?}: {why}: unknown")), text)?;
     }
     let unrunnable =
         [("/scripts/lost", "no such file or directory"), ("/scripts/empty", "exec format error")];
     for (program, why) in unrunnable {
-        let id = make(program, None).await?;
+        let id = make(program, None, &[]).await?;
         runtime.start_container(&id).await?;
         let status = ended(runtime, &id).await?;
         ensure((status.exit_code, status.reason.as_str()) == (255, "Error"), format!("{status:?}"))?;
         let log = w.log_of(0, &id).await?;
         ensure(log.ends_with(&format!(" stderr F exec {program}: {why}\n")), log)?;
     }
-    let container_id = make("", None).await?;
+    let container_id = make("", None, &[]).await?;
     runtime.start_container(&container_id).await?;
     let command = vec!["/scripts/lost".into()];
     let mut session = runtime.exec(ExecRequest { container_id, command, tty: false, stdin: false }).await?;

@@ -18,7 +18,7 @@ pub(super) fn bear(
         spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
     let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
     if told.is_err() {
-        // Nobody would ever end it: main knows of no process.
+        // Main does not know of the process, so it would never end it.
         let _ = process::pidfd_send_signal(child.pidfd.as_fd(), nix::libc::SIGKILL);
     }
     told
@@ -38,7 +38,7 @@ pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>)
     spawn_forked(flags::PARENT, cgroup, life).during(|| "cannot clone a helper".into()).map(drop)
 }
 
-/// What a process tells main first of all that helps to make another.
+/// Returns what a helper process tells main before it does anything else.
 pub(super) fn helps() -> Answer {
     Answer::Helps(std::process::id().cast_signed())
 }

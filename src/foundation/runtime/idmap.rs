@@ -24,7 +24,7 @@ impl Users<'_> {
     }
 }
 
-/// In runc's words.
+/// Tells in runc's words why a mount cannot be idmapped.
 fn unmapped(e: Error, path: &Path) -> Error {
     let hint = match e.cause.raw_os_error() {
         Some(libc::EINVAL) => " (maybe the filesystem used doesn't support idmap mounts on this kernel?)",

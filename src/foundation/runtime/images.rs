@@ -223,7 +223,7 @@ the nginx of nginx.org, but it listens, logs and stops like it.</p>
     )
 }
 
-/// The table.
+/// Returns the table of the built-in images.
 pub fn definitions() -> Vec<Definition> {
     let mut broken = nginx(&["broken"], "broken");
     for (path, content) in &mut broken.files {
@@ -272,14 +272,14 @@ impl Definition {
         format!("sha256:{hex}")
     }
 
-    /// Programs of the image other than the userland.
+    /// Returns the programs of the image other than the userland.
     fn own_programs(&self) -> impl Iterator<Item = &'static str> {
         let started = self.entrypoint.first().or(self.command.first()).copied();
         let started = started.filter(|p| !p.contains('/') && !self.links.contains(p));
         started.into_iter().chain(self.programs.iter().copied())
     }
 
-    /// Name of its directory among the layers.
+    /// Returns the name of its directory among the layers.
     fn directory(&self) -> String {
         let short = self.name.rsplit('/').next().unwrap_or(self.name);
         format!("{short}-{}", self.tags.first().unwrap_or(&"latest"))
@@ -343,7 +343,7 @@ pub struct Images {
 }
 
 impl Images {
-    /// `layers` is what [`lay_out`] filled.
+    /// Makes the table of images. `layers` is the directory that [`lay_out`] filled.
     pub fn new(layers: &Path) -> Images {
         let binary = fs::metadata(layers.join(linux::boot::BINARY));
         Images {
@@ -384,18 +384,18 @@ impl Images {
         Image { id: image.id(), tags, size: self.size + files as u64 }
     }
 
-    /// Root directory of the image's only layer.
+    /// Returns the root directory of the image's only layer.
     pub fn layer(&self, image: &Definition) -> PathBuf {
         self.layers.join(image.directory())
     }
 
-    /// Root directory of the pause process.
+    /// Returns the root directory of the pause process.
     pub fn pause(&self) -> PathBuf {
         self.layers.join("pause-3.10")
     }
 }
 
-/// As people write it: without `docker.io/library/`.
+/// Returns an image's references as people write them: without `docker.io/library/`.
 fn familiar(image: &Definition) -> impl Iterator<Item = String> {
     let name = image.name.trim_start_matches("docker.io/library/");
     image.tags.iter().map(move |tag| format!("{name}:{tag}"))

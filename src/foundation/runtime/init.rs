@@ -57,8 +57,8 @@ impl Birth<'_> {
     /// descriptor, nor the container's, which may be something else.
     ///
     /// The streams of a pod with users of its own are given to the pod's root, as containerd does.
-    /// It has to happen out here: in the pod's user namespace nobody has a right to a file whose
-    /// owner has no id there, and [`give_streams`] could not hand them on.
+    /// It has to happen out here: in the pod's user namespace no process has a right to a file
+    /// whose owner has no id there, and [`give_streams`] could not hand them on.
     ///
     /// # Errors
     /// A stream is missing; the kernel refuses.
@@ -101,7 +101,7 @@ pub(crate) fn finish(context: &Birth, run: impl FnOnce() -> Result<Infallible>) 
     }
 }
 
-/// The pause process: namespaces, hostname, settings, an almost empty root, no rights.
+/// Becomes the pause process: namespaces, hostname, settings, an almost empty root, no rights.
 pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
     context.join_cgroups()?;
     if !spec.own_network {
@@ -266,8 +266,8 @@ fn groups(spec: &Process, ids: Ids) -> Vec<u32> {
 
 /// Returns the environment with `HOME`, where it is missing or empty. As runc, which looks into the
 /// finished container: an /etc/passwd that is a volume counts. This process has no more rights by
-/// now than the container's user, so the file may lie on any file system. Where that user cannot
-/// read it, what the image says about the user (`of_image`) counts.
+/// now than the container: its user and its capabilities. So the file may lie on any file system.
+/// Where they do not let it be read, what the image says about the user (`of_image`) counts.
 fn with_home(
     env: &[(String, String)],
     root: &Root,
@@ -315,7 +315,7 @@ fn become_program(spec: &Process, context: &Birth, first: bool) -> Result<Infall
     enter_directory(&root, &spec.cwd)?;
     check_environment(&spec.env)?;
     if !spec.seccomp {
-        // The filters keep all others from keys, also from those of who started Ropewalk.
+        // The filters keep all others from keys, also from those of the user who started Ropewalk.
         process::leave_session_keyring().during(|| "cannot make a session keyring".into())?;
     }
     signal::reset().during(|| "cannot reset signals".into())?;
@@ -367,7 +367,7 @@ fn end_without_program(path: &Path, why: &io::Error) -> ! {
     process::exit_now(255)
 }
 
-/// The default filters of a container that has to have some.
+/// Returns the default seccomp filters of a container that has to have some.
 ///
 /// # Errors
 /// The zygote could not compile them: only privileged containers start then.

@@ -56,7 +56,7 @@ pub(crate) fn layers(container: &Container, users: Option<&Users>) -> Result<()>
     mount::mount("overlay", Path::new(MERGED), flags, &options)
 }
 
-/// The release of the kernel, `6.1.0-18-amd64` for example; empty if it is not known.
+/// Returns the release of the kernel, e.g. `6.1.0-18-amd64`; empty if it is not known.
 fn kernel_release() -> String {
     fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default()
 }

@@ -84,7 +84,7 @@ impl Cutter {
         }
     }
 
-    /// What entries of this moment begin with.
+    /// Returns what entries of this moment begin with: time and stream.
     fn head(&self, at: Timestamp) -> String {
         format!("{} {} ", clock::rfc3339_nano(at), self.stream.name())
     }
@@ -132,7 +132,7 @@ impl Log {
         Ok(log)
     }
 
-    /// The path of the file that is written now; rotated files lie beside it.
+    /// Returns the path of the file that is written now; rotated files lie beside it.
     pub fn path(&self) -> &Path {
         &self.path
     }
@@ -240,7 +240,7 @@ pub fn remove(path: &Path, limits: LogLimits) {
     (0..limits.max_files).for_each(|age| drop(fs::remove_file(rotated_log(path, age))));
 }
 
-/// Where the next file lies until the full one was moved aside.
+/// Returns where the next file lies until the full one was moved aside.
 fn next(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_os_string();
     name.push(".next");

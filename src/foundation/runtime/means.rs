@@ -44,6 +44,6 @@ impl Means {
     /// `container_id` the sandbox' own id it is about the sandbox.
     pub(crate) fn event(&self, pod: &PodId, container_id: &str, kind: EventKind) {
         let event = Event { pod: pod.clone(), container_id: container_id.to_string(), kind };
-        let _ = self.events.send(event); // the only error is "nobody listens"
+        let _ = self.events.send(event); // the only error: there are no subscribers
     }
 }

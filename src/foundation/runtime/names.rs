@@ -1,6 +1,6 @@
 //! Names of sandboxes and containers that are being made. A caller that stopped waiting may ask
-//! again while the first call goes on; then it is refused instead of getting a twin that nobody
-//! ends. containerd reserves names for the same reason (`registrar`).
+//! again while the first call goes on; then it is refused instead of getting a twin that no
+//! caller ends. containerd reserves names for the same reason (`registrar`).
 
 use cri::{Error, Result};
 use parking_lot::{Mutex, MutexGuard};

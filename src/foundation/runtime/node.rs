@@ -70,7 +70,7 @@ impl Shared {
     /// `State`: its sandbox is being stopped, or has ended.
     fn add_container(&self, container: &Arc<Container>) -> Result<()> {
         let mut containers = self.containers();
-        is_up(&container.sandbox)?; // under the lock: who stops a sandbox looks for its containers afterwards
+        is_up(&container.sandbox)?; // under the lock: a stop of the sandbox looks for its containers afterwards
         containers.insert(container.id.clone(), container.clone());
         Ok(())
     }
@@ -249,7 +249,7 @@ impl Runtime for NodeRuntime {
                 container.remove().await;
                 return Err(e);
             }
-            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created); // who hears of it finds it
+            shared.means.event(&container.sandbox.config.pod, &container.id, EventKind::Created); // after it is in the table: a subscriber of the event finds it
             Ok(container.id.clone())
         })
         .await

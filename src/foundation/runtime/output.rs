@@ -62,12 +62,12 @@ impl Session {
 pub(crate) struct Pieces(mpsc::Receiver<Placed>);
 
 impl Pieces {
-    /// The next piece. `None`: the container's output has ended, or was not taken for a minute.
+    /// Returns the next piece. `None`: the output has ended, or was not taken for a minute.
     pub(crate) async fn recv(&mut self) -> Option<Piece> {
         self.0.recv().await.map(|(piece, _)| piece)
     }
 
-    /// The next piece if there is one already.
+    /// Returns the next piece if there is one already.
     pub(crate) fn try_recv(&mut self) -> Option<Piece> {
         self.0.try_recv().ok().map(|(piece, _)| piece)
     }
@@ -82,7 +82,7 @@ impl Output {
         self.0.lock()
     }
 
-    /// The output from now on.
+    /// Subscribes a session to the output from now on.
     pub(crate) fn subscribe(&self) -> Pieces {
         let (to, from) = mpsc::channel(PIECES);
         let places = Arc::new(Semaphore::new(PIECES - FOR_THE_REST));

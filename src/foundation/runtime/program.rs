@@ -23,7 +23,8 @@ pub(crate) enum Lookup {
     Absent(Errno),
 }
 
-/// Looks at a file inside the container, as the container's user, without following magic links.
+/// Looks at a file inside the container, with the container's user and capabilities, without
+/// following magic links.
 pub(crate) fn executable(cwd: &Path, path: &Path) -> Lookup {
     let path = cwd.join(path);
     let found = Root::open(Path::new("/")).and_then(|root| {
@@ -50,9 +51,10 @@ fn is_loop(path: &Path) -> bool {
 }
 
 /// Whether the kernel lets this process run a file: its mode may allow that to other users alone,
-/// or its file system to none (`noexec`).
+/// or its file system to none (`noexec`). The capabilities that it has count, as with Go's
+/// `LookPath` (`AT_EACCESS`): without the flag access(2) leaves them out for other users than 0.
 fn may_run(path: &Path) -> bool {
-    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::empty()) != Err(Errno::EACCES)
+    faccessat(AT_FDCWD, path, AccessFlags::X_OK, AtFlags::AT_EACCESS) != Err(Errno::EACCES)
 }
 
 /// Scripts that the kernel goes through until it reaches a program, at most.
@@ -83,7 +85,7 @@ fn interpreters(root: &Root, cwd: &Path, script: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The interpreter that the first line of a script names.
+/// Returns the interpreter that the first line of a script names.
 fn interpreter(head: &[u8]) -> Option<&Path> {
     let line = head.strip_prefix(b"#!")?.split(|byte| *byte == b'\n').next()?;
     let blank = |byte: &u8| matches!(byte, b' ' | b'\t' | 0);
@@ -91,7 +93,7 @@ fn interpreter(head: &[u8]) -> Option<&Path> {
     Some(Path::new(std::ffi::OsStr::from_bytes(name)))
 }
 
-/// As execvp(3) looks, in the words of Go's `exec`, which every Kubernetes user knows from runc.
+/// Looks a program up as execvp(3) does. Its errors have the words of Go's `exec`, as runc's.
 ///
 /// # Errors
 /// There is no such program, or it is no executable file.
@@ -120,7 +122,7 @@ pub(crate) fn find_program(
     });
     match paths.find(|path| matches!(look(path), Lookup::Runs)) {
         Some(path) if path.is_absolute() => Ok(path),
-        // The working directory may be a volume, in which anybody leaves programs.
+        // The working directory may be a volume, where other pods may leave programs.
         Some(_) => {
             let why = "cannot run executable found relative to current directory";
             fail(why.into(), io::ErrorKind::PermissionDenied)

@@ -72,7 +72,7 @@ pub(crate) fn enter(container: &Container, ids: Ids) -> Result<Vec<String>> {
 }
 
 /// As the first half of [`enter`], for a pod with a user namespace of its own, which is done before
-/// it is entered: in there nobody may show files as another user's, and the layer could be made
+/// it is entered: in there the kernel shows no files as another user's, and the layer could be made
 /// larger. The caller has a mount namespace of its own, which that of the container is a copy of.
 ///
 /// # Errors
@@ -84,7 +84,7 @@ pub(crate) fn prepare(container: &Container, users: &Users) -> Result<Volumes> {
     Ok(volumes)
 }
 
-/// The second half, in the pod's user namespace.
+/// Does the second half of [`enter`], in the pod's user namespace.
 ///
 /// # Errors
 /// As [`enter`].
@@ -112,7 +112,7 @@ impl Volumes {
         container.mounts.iter().map(one).collect::<Result<_>>().map(Volumes)
     }
 
-    /// What must stay open until [`enter_prepared`].
+    /// Returns the descriptors that must stay open until [`enter_prepared`].
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         self.0.iter().map(AsFd::as_fd)
     }
@@ -214,8 +214,9 @@ fn kernel_objects(sys: &Path, privileged: bool) -> Result<()> {
 /// Makes what is missing of a working directory of the pod's choice, inside the container's root.
 ///
 /// # Errors
-/// In runc's words: it is no absolute path; something else than a directory is there; it is missing
-/// in a volume that is read-only.
+/// In runc's words, with the first directory that is missing and cannot be made (Go's `MkdirAll`):
+/// it is no absolute path; something else than a directory is there; it is missing in a volume that
+/// is read-only.
 fn working_directory(root: &Root, directory: &Path) -> Result<()> {
     if !directory.is_absolute() {
         let what = format!("cannot enter the working directory {}", directory.display());
@@ -224,7 +225,9 @@ fn working_directory(root: &Root, directory: &Path) -> Result<()> {
     }
     root.make_dirs_in_root(directory, 0o755).map(drop).map_err(|e| {
         let cause = io::Error::new(e.cause.kind(), in_words_of_go(&e.cause));
-        Error::new(format!("mkdir {}", directory.display()), cause)
+        let is_missing = |path: &&Path| root.open_in_root(path, Kind::Directory).is_err();
+        let first = directory.ancestors().take_while(is_missing).last().unwrap_or(directory);
+        Error::new(format!("mkdir {}", first.display()), cause)
     })
 }
 
@@ -383,8 +386,10 @@ mod tests {
         let why = working_directory(&root, Path::new("app")).unwrap_err().line();
         assert!(why.ends_with("Cwd must be an absolute path") && !tmp.path().join("app").exists(), "{why}");
         fs::write(tmp.path().join("file"), "").unwrap();
-        let why = working_directory(&root, Path::new("/file/x")).unwrap_err().line();
-        assert_eq!(why, "mkdir /file/x: not a directory");
+        for path in ["/file", "/file/x", "/file/x/y"] {
+            let why = working_directory(&root, Path::new(path)).unwrap_err().line();
+            assert_eq!(why, "mkdir /file: not a directory", "{path}");
+        }
         working_directory(&root, Path::new("/srv/../app/x")).unwrap();
         working_directory(&root, Path::new("/")).unwrap();
         assert!(tmp.path().join("app/x").is_dir());

@@ -41,7 +41,7 @@ pub(crate) struct Sandbox {
     phase: Mutex<Phase>,
     /// The id, on the machine, of user 0 of the pod's own user namespace.
     first_user: Option<u32>,
-    /// The ids of that namespace. They are nobody else's until the sandbox is stopped: a pod that
+    /// The ids of that namespace. No other pod gets them until the sandbox is stopped: a pod that
     /// has ended may be remembered for long, and no process and no file is left of it that has one
     /// of them (upstream: `UsernsManager.Release` in `SyncTerminatedPod`).
     users: Mutex<Option<ranges::Range>>,
@@ -118,7 +118,7 @@ impl Sandbox {
         }
     }
 
-    /// The id of the control group of one of its containers.
+    /// Returns the id of the control group of one of its containers.
     pub(crate) fn group_of(&self, container: &str) -> String {
         format!("{}/{container}", self.id)
     }
@@ -167,7 +167,7 @@ impl Sandbox {
             .map_err(failed)
     }
 
-    /// `/etc/hosts` of its containers.
+    /// Returns the text of `/etc/hosts` of its containers.
     fn hosts(&self, node: &str, ip: Ipv4Addr) -> String {
         let aliases = &self.config.host_aliases;
         match self.config.host_network {
@@ -192,12 +192,12 @@ impl Sandbox {
         self.network.lock()
     }
 
-    /// Its network namespace, while it is ready.
+    /// Returns its network namespace, while it is ready.
     pub(crate) fn network(&self) -> Option<Arc<OwnedFd>> {
         self.lock_network().clone()
     }
 
-    /// Its own user namespace, while it is ready.
+    /// Returns its own user namespace, while it is ready.
     pub(crate) fn users(&self) -> Option<Arc<OwnedFd>> {
         self.user_namespace.lock().clone()
     }
@@ -273,7 +273,7 @@ impl Sandbox {
         Ok(matches!(before, Phase::Ending(SandboxState::Ready)))
     }
 
-    /// Idempotent.
+    /// Unmounts the file system of its files and removes its directory. Idempotent.
     async fn remove_files(&self) {
         let directory = self.directory.clone();
         work::clean_up(move || {
@@ -305,8 +305,8 @@ async fn make_pause(
     id: &str,
     config: &SandboxConfig,
 ) -> Result<(Arc<Process>, Option<Users>)> {
-    // An ordinary user's pods already have other users than the machine, and the kernel lets nobody
-    // but root show the machine's files as another user's.
+    // An ordinary user's pods already have other users than the machine, and the kernel lets only
+    // root show the machine's files as another user's.
     let range = match config.own_users && !means.config.ids.rootless() {
         true if config.host_network => return Err(Error::Unsupported("hostUsers: false with hostNetwork")),
         true => {
@@ -400,7 +400,7 @@ fn hosts(head: &str, ip: Ipv4Addr, names: &[&str], aliases: &[(String, Vec<Strin
     text
 }
 
-/// `/etc/resolv.conf` as the kubelet writes it.
+/// Returns the text of `/etc/resolv.conf` as containerd writes it.
 fn resolv_conf(dns: &Dns) -> String {
     let mut text = String::new();
     if !dns.searches.is_empty() {
@@ -415,7 +415,7 @@ fn resolv_conf(dns: &Dns) -> String {
     text
 }
 
-/// Files of the sandbox that every container of it sees.
+/// Returns the files of the sandbox that every container of it sees, and where it sees them.
 pub(crate) fn shared_files(directory: &Path) -> [(PathBuf, &'static str); 3] {
     ["hosts", "hostname", "resolv.conf"].map(|name| {
         let place = match name {

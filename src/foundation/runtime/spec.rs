@@ -160,7 +160,7 @@ pub(crate) struct Process {
 pub(crate) enum Answer {
     /// The process exists; its pidfd travels along.
     Born(i32),
-    /// A process that helps, and that nobody waits for, exists. It says so itself, before it does
+    /// A helper process exists, which main does not wait for. It says so itself, before it does
     /// anything: so main has its number before `Born`.
     Helps(i32),
     /// The zygote has done its part and may work on the next request; the process goes on by
@@ -197,7 +197,7 @@ impl Answer {
         }
     }
 
-    /// `None` for bytes that `encode` cannot have made.
+    /// Parses an answer. `None` for bytes that `encode` cannot have made.
     pub(crate) fn decode(bytes: &[u8]) -> Option<Answer> {
         match bytes.split_first()? {
             (b'B', pid) => Some(Answer::Born(i32::from_ne_bytes(pid.try_into().ok()?))),

@@ -85,14 +85,14 @@ pub(crate) async fn exec(
                 started.process.exit().await
             }
         };
-        let _ = done.send(exit.code()); // nobody waits any more
+        let _ = done.send(exit.code()); // the client may have left
         pumps.end().await;
     });
     Ok(session)
 }
 
-/// What was made for a program that runs. If it could not be made, nobody would end the program, so
-/// it is killed.
+/// Returns the session that was made for a program that runs. If there is none, nothing would end
+/// the program later, so it is killed.
 async fn or_killed<T>(process: &Process, made: Result<T>) -> Result<T> {
     if made.is_err() {
         let _ = process.signal(nix::libc::SIGKILL); // ESRCH: it has ended

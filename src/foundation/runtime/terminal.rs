@@ -33,7 +33,7 @@ impl AsyncRead for Terminal {
                     buf.advance(length);
                     return Poll::Ready(Ok(()));
                 }
-                // Nobody has the terminal open any more: its end.
+                // No process has the terminal open any more: its end.
                 Ok(Err(e)) if e.raw_os_error() == Some(nix::libc::EIO) => return Poll::Ready(Ok(())),
                 Ok(Err(e)) => return Poll::Ready(Err(e)),
                 Err(_not_ready) => {}

@@ -2,9 +2,9 @@
 //!
 //! The pause process is born into the namespace, and with it into all others, which therefore
 //! belong to it. The helper that bore it stays outside and gives it its ids. For a container a
-//! helper does, as who Ropewalk is, what the pod's root may not: it opens the volumes, shows them
-//! and the image as the pod counts its users, and mounts the layers. Then it enters the pod's
-//! namespaces and bears the container's first process, whose mount namespace is a copy of the
+//! helper does, with Ropewalk's own rights, what the pod's root may not: it opens the volumes,
+//! shows them and the image as the pod counts its users, and mounts the layers. Then it enters the
+//! pod's namespaces and bears the container's first process, whose mount namespace is a copy of the
 //! helper's.
 
 use super::bear::{bear, in_helper};
@@ -16,7 +16,7 @@ use linux::process::{self, flags, spawn_forked};
 use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
 
-/// The pause process. `wanted` are its namespaces beside that of its users.
+/// Makes the pause process. `wanted` are its namespaces beside that of its users.
 pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;
@@ -37,7 +37,7 @@ pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Res
     })
 }
 
-/// A container's first process.
+/// Makes a container's first process.
 pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
     in_helper(birth, || {
         birth.join_cgroups()?;

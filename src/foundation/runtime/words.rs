@@ -4,18 +4,18 @@ use linux::Error;
 use nix::errno::Errno;
 use std::io;
 
-/// An error with its causes on one line.
+/// Returns an error with its causes on one line.
 pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |e| e.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-/// An error of the kernel as Go, and so runc, writes it.
+/// Returns an error of the kernel as Go, and so runc, writes it.
 pub(crate) fn in_words_of_go(error: &io::Error) -> String {
     error.raw_os_error().map_or_else(|| error.to_string(), |number| reason(Errno::from_raw(number)))
 }
 
-/// Why a process was not made, on one line, for the status of its container.
+/// Returns on one line why a process was not made, for the status of its container.
 ///
 /// ```text
 /// cannot mount a volume on /etc/passwd: not a directory
@@ -24,7 +24,7 @@ pub(crate) fn line_of(error: &Error) -> String {
     format!("{}: {}", error.what, in_words_of_go(&error.cause))
 }
 
-/// A reason in Go's words, which are the C library's with a small letter.
+/// Returns a reason in Go's words, which are the C library's with a small letter.
 pub(crate) fn reason(why: Errno) -> String {
     match why {
         Errno::ELOOP => "too many levels of symbolic links".into(),

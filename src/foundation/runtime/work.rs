@@ -7,7 +7,7 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work).await.map_err(std::io::Error::other)
 }
 
-/// Blocking work whose failure nobody can mend.
+/// Runs blocking work whose failure is logged only: the caller can do nothing about it.
 pub(crate) async fn clean_up(work: impl FnOnce() + Send + 'static) {
     if let Err(e) = blocking(work).await {
         tracing::warn!("clean-up failed: {e}");

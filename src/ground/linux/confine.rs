@@ -55,6 +55,15 @@ pub struct Rights<'a> {
 /// Gives up everything but `rights`, for ever. The next step is exec. Returns what was asked for
 /// and cannot be had, a sentence each.
 ///
+/// Another user than 0 has the capabilities until exec, as with runc (`finalizeNamespace`): with
+/// `DAC_OVERRIDE` the kernel opens a program that only root may run. After exec it has those of
+/// them that the program's file grants (setcap(8)), also with `no_new_privs`: of most files none.
+///
+/// ```text
+/// user 1000, program of root with mode 0744, DAC_OVERRIDE    it runs, without a capability
+/// user 1000, program of root with mode 0744, drop: [ALL]     permission denied
+/// ```
+///
 /// # Errors
 /// A user or group that does not exist here, or is 4294967295, which means "no change" to the
 /// kernel; the process is not what it should be afterwards.
@@ -99,17 +108,17 @@ pub fn confine(rights: &Rights) -> Result<Vec<String>> {
         other => other.during(|| format!("cannot set supplementary groups {:?}", rights.groups))?,
     }
     let (uid, gid) = (Uid::from_raw(rights.uid), Gid::from_raw(rights.gid));
+    nix::sys::prctl::set_keepcaps(true).during(|| "cannot keep capabilities".into())?;
     nix::unistd::setresgid(gid, gid, gid).during(|| format!("cannot become group {gid}"))?;
     nix::unistd::setresuid(uid, uid, uid).during(|| format!("cannot become user {uid}"))?;
     process::become_undumpable().during(|| "cannot hide from tracers".into())?; // at once, and again below
     must_be(uid, gid)?;
-    // Follows what was reached, not what was asked for: only user 0 keeps capabilities.
-    let keep = if nix::unistd::geteuid().is_root() { keep } else { CapsHashSet::new() };
     for set in [CapSet::Ambient, CapSet::Inheritable] {
         caps::clear(None, set).map_err(of_caps)?;
     }
     caps::set(None, CapSet::Effective, &keep).map_err(of_caps)?;
     caps::set(None, CapSet::Permitted, &keep).map_err(of_caps)?;
+    nix::sys::prctl::set_keepcaps(false).during(|| "cannot stop keeping capabilities".into())?;
     // A change of user or of rights sets what fs.suid_dumpable says, which may be 1: then the
     // container could trace this process until exec.
     process::become_undumpable().during(|| "cannot hide from tracers".into())?;
@@ -230,6 +239,32 @@ mod tests {
         // SAFETY: the child has one thread, and calls nothing that waits for another.
         unsafe { command.pre_exec(confined) };
         assert!(command.status().unwrap().success());
+    }
+
+    /// A script of a ConfigMap with `defaultMode: 0744` belongs to root.
+    #[test]
+    fn another_user_opens_its_program_with_the_capabilities_and_runs_it_without() {
+        use std::os::unix::process::CommandExt;
+        let may_override = held().is_ok_and(|held| held.contains(&Capability::CAP_DAC_OVERRIDE));
+        if !nix::unistd::geteuid().is_root() || !may_override || !super::super::user::exists(1000) {
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap(); // only root may search it
+        let program = dir.path().join("cat");
+        std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
+        let run = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
+            let mut command = std::process::Command::new(&program);
+            let confined = move || confine(&rights(1000, 1000, &names)).map(drop).map_err(|e| e.cause);
+            // SAFETY: the child has one thread, and calls nothing that waits for another.
+            unsafe { command.arg("/proc/self/status").pre_exec(confined) };
+            command.output()
+        };
+        assert_eq!(run(&[]).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        let status = String::from_utf8(run(&["DAC_OVERRIDE"]).unwrap().stdout).unwrap();
+        for set in ["CapInh", "CapPrm", "CapEff", "CapAmb"] {
+            assert!(status.contains(&format!("{set}:\t0000000000000000\n")), "{status}");
+        }
     }
 
     #[test]

@@ -212,7 +212,7 @@ impl Container {
         self.live.lock()
     }
 
-    /// Its process and ends, or an error in CRI's words.
+    /// Returns its process and ends, or an error in CRI's words.
     pub(crate) fn live(&self) -> Result<Live> {
         self.lock().clone().ok_or_else(|| Error::State(format!("container {} is not running", self.id)))
     }

@@ -12,7 +12,7 @@ const NO_IMAGE_USER: &str = "the container runs as user 0, because the user of i
 
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Image and pod together say what runs.
+/// Combines what the image and the pod say about the process: program, environment, user, rights.
 ///
 /// Also returns what the pod asked for and does not get, a sentence each.
 pub(super) fn process(
@@ -108,7 +108,7 @@ pub(super) fn choose_user(
 }
 
 /// Returns the primary group of a container's processes, and their further ones, each once and in
-/// ascending order. The policy decides the further ones of user 1000, whom the image's /etc/group
+/// ascending order. The policy decides the further ones of user 1000, which the image's /etc/group
 /// names as a member of group 33, in a pod with `supplementalGroups: [50]`:
 ///
 /// ```text
@@ -129,7 +129,7 @@ fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
     (gid, all.into_iter().collect())
 }
 
-/// As whom a program runs, for the status of its container.
+/// Returns the user and the groups of a program, for the status of its container.
 ///
 /// ```text
 /// gid 3000, groups 4000 and 7  ->  7, 3000, 4000
@@ -139,7 +139,7 @@ pub(super) fn user(process: &spec::Process) -> cri::User {
     cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
 }
 
-/// The text of a file of an image; empty if the image has none at this path.
+/// Returns the text of a file of an image; empty if the image has none at this path.
 fn file_of<'i>(image: &'i Definition, path: &str) -> &'i str {
     image.files.iter().find(|file| file.0 == path).map_or("", |file| file.1.as_str())
 }

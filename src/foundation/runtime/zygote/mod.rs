@@ -140,7 +140,7 @@ fn make(what: &What, birth: &Birth) -> linux::Result<()> {
         What::Container(spec) if birth.users.is_some() => users::container(spec, birth),
         // With SYS_PTRACE the pod's other containers see this program's own files through the
         // child's /proc/PID/root until it has its root. It cannot be built by the helper: a /proc
-        // that is mounted shows the PID namespace of who mounts it.
+        // that is mounted shows the PID namespace of the process that mounts it.
         What::Container(spec) if spec.shared_pids => {
             let joined = flags::NEWPID | init::POD_NAMESPACES;
             through_helper(birth, Role::Sandbox, joined, &spec.process, || {
@@ -285,7 +285,7 @@ impl Zygote {
         })
     }
 
-    /// Ids for user namespaces of pods, which all nodes share too.
+    /// Returns the ids for user namespaces of pods, which all nodes share too.
     pub fn ranges(&self) -> &Arc<Ranges> {
         &self.ranges
     }
