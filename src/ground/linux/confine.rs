@@ -244,12 +244,15 @@ mod tests {
     /// A script of a ConfigMap with `defaultMode: 0744` belongs to root.
     #[test]
     fn another_user_opens_its_program_with_the_capabilities_and_runs_it_without() {
+        use std::os::unix::fs::PermissionsExt;
         use std::os::unix::process::CommandExt;
         let may_override = held().is_ok_and(|held| held.contains(&Capability::CAP_DAC_OVERRIDE));
         if !nix::unistd::geteuid().is_root() || !may_override || !super::super::user::exists(1000) {
             return;
         }
-        let dir = tempfile::tempdir().unwrap(); // only root may search it
+        let dir = tempfile::tempdir().unwrap();
+        // Only root may search it.
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
         let program = dir.path().join("cat");
         std::os::unix::fs::symlink("/bin/cat", &program).unwrap();
         let run = |names: &[&str]| {
