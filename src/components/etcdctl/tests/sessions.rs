@@ -68,13 +68,15 @@ async fn a_place_in_the_queue_that_is_deleted_ends_the_wait() {
 async fn an_observer_can_be_interrupted_before_there_is_a_leader() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = silent.local_addr().unwrap().to_string();
+    let mut open = None; // until the command has ended: a lost connection would end it, too
     let ended = beside(&plain(&endpoint), &["elect", "-l", "e"], "", async |_, cancel| {
-        let mut stream = greet(&silent).await;
+        let stream = open.insert(greet(&silent).await);
         stream.read_exact(&mut [0; 24]).await.unwrap(); // HTTP/2 begins with so many
         cancel.cancel();
     })
     .await;
     assert_eq!((ended.code, ended.stderr.as_str()), (0, ""));
+    drop(open);
 }
 
 /// As etcdctl: the member may be restarted before there is a leader.
@@ -140,16 +142,17 @@ async fn a_member_that_is_stopped_is_passed_over() {
 async fn a_member_that_falls_silent_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_addr().unwrap().to_string();
-    let (start, mut held) = (clock::Instant::now(), Vec::new());
+    let (start, mut held) = (clock::Instant::now(), None);
     let ended = beside(&plain(&endpoint), &["lease", "list"], "", async |_, _| {
-        held.push(greet(&listener).await);
-        clock::pause(Duration::from_millis(500)).await; // until it has asked
+        let stream = held.insert(greet(&listener).await);
+        asked(stream).await;
         tokio::time::pause(); // earlier, the clock would run ahead of the connection
     })
     .await;
     let lost = ended.code == fail::CONNECTION && ended.stderr.contains("the connection is lost");
     assert!(lost, "{ended:?}");
     assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
+    drop(held);
 }
 
 /// As etcd's client (`retry.go`): a write may have been carried out, so it is not sent again.
