@@ -190,8 +190,8 @@ async fn attach_ends_with_its_input(w: &World, sandbox: &str) -> Check {
 }
 
 /// A program that its user may not run keeps the container from starting, unless the container has
-/// `DAC_OVERRIDE`. One that the kernel cannot run lets it start and end, and its output says why, as
-/// with runc.
+/// `DAC_OVERRIDE`. One that the kernel cannot run lets it start and end, and its output says why,
+/// as with runc.
 async fn programs(w: &World, sandbox: &str) -> Check {
     let runtime = &w.nodes[0].runtime;
     let scripts = w.home.join("scripts");

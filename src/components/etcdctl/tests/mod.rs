@@ -92,21 +92,6 @@ async fn greet(listener: &TcpListener) -> TcpStream {
     stream
 }
 
-/// Reads what a client sends until it has asked something (RFC 9113, 3.4, 4.1 and 6.2): the words
-/// that HTTP/2 begins with, and its frames up to the first HEADERS.
-async fn asked(stream: &mut TcpStream) {
-    stream.read_exact(&mut [0; 24]).await.unwrap();
-    loop {
-        let mut head = [0; 9];
-        stream.read_exact(&mut head).await.unwrap();
-        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
-        stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
-        if head[3] == 1 {
-            return;
-        }
-    }
-}
-
 /// Returns the address of a server that takes connections, and does not answer on them.
 async fn silent() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

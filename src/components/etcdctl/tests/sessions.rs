@@ -137,6 +137,21 @@ async fn a_member_that_is_stopped_is_passed_over() {
     assert_eq!((ended.code, ended.stdout.as_str()), (0, "OK\n"), "{}", ended.stderr);
 }
 
+/// Reads what a client sends until it has asked something (RFC 9113, 3.4, 4.1 and 6.2): the words
+/// that HTTP/2 begins with, and its frames up to the first HEADERS.
+async fn asked(stream: &mut TcpStream) {
+    stream.read_exact(&mut [0; 24]).await.unwrap();
+    loop {
+        let mut head = [0; 9];
+        stream.read_exact(&mut head).await.unwrap();
+        let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        stream.read_exact(&mut vec![0; length as usize]).await.unwrap();
+        if head[3] == 1 {
+            return;
+        }
+    }
+}
+
 /// As etcdctl, after 16 s.
 #[tokio::test]
 async fn a_member_that_falls_silent_is_given_up() {
