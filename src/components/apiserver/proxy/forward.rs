@@ -125,7 +125,7 @@ pub fn left(client: &impl AsFd) -> BoxFuture<'static, ()> {
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Copies in both directions until both sides have ended or one has failed; or, once the client has

@@ -7,7 +7,7 @@ use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::free_memory::give_back_soon;
 use crate::pipeline::Route;
-use crate::proxy::kubelet;
+use crate::proxy::{kubelet, pods};
 use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
@@ -254,7 +254,10 @@ async fn subresource(
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
     if name == "proxy" {
-        return kubelet::node(state, ctx, request).await;
+        return match kind.namespaced {
+            true => pods::serve(state, ctx, request).await,
+            false => kubelet::node(state, ctx, request).await,
+        };
     }
     allowed(sub.verbs, &verb)?;
     match name.as_str() {
