@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// The protocol of the `Upgrade` header: the bare bytes of the connection.
 const PROTOCOL: &str = "tcp";
@@ -26,6 +26,8 @@ const DIAL_MAX: Duration = Duration::from_secs(10);
 /// How long the pod may go on once the API server has ended its side: by then the API server has
 /// the answer, or its client has left.
 const AFTER_CLIENT: Duration = Duration::from_secs(2);
+/// Bytes of the request that are passed before the pod is read.
+const FIRST: usize = 16 << 10;
 
 /// Serves `podPort/NAMESPACE/POD/PORT`: dials the port, and joins the two connections.
 ///
@@ -68,9 +70,17 @@ pub(super) async fn connect(
 
 /// Copies in both directions until the pod has ended its side, or [`AFTER_CLIENT`] after the API
 /// server has ended its own: a server in the pod that never ends a connection keeps no place here.
+///
+/// The pod is read only after it was sent something. A program may answer as soon as it is
+/// connected to (`printf … | nc -l -p 80`), and what comes before its request is no answer for the
+/// API server's HTTP client.
 async fn join(client: impl AsyncRead + AsyncWrite, pod: impl AsyncRead + AsyncWrite) {
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_pod, mut to_pod) = tokio::io::split(pod);
+    let mut first = vec![0; FIRST];
+    let Ok(count @ 1..) = from_client.read(&mut first).await else { return };
+    let _ = to_pod.write_all(&first[..count]).await; // a pod that has ended may have answered before
+    drop(first);
     let inward = async {
         let copied = tokio::io::copy(&mut from_client, &mut to_pod).await;
         if copied.is_ok() {
@@ -91,7 +101,6 @@ async fn join(client: impl AsyncRead + AsyncWrite, pod: impl AsyncRead + AsyncWr
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
 
     #[tokio::test(start_paused = true)]
     async fn bytes_pass_until_the_pod_ends_and_a_silent_pod_is_left_after_its_client() {
@@ -107,10 +116,26 @@ mod tests {
         assert_eq!((&asked, answer.as_str()), (b"ask", "answer"));
         joined.await.unwrap();
 
-        let ((client, near), (mut pod, far)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        let ((mut client, near), (mut pod, far)) = (tokio::io::duplex(64), tokio::io::duplex(64));
         let joined = tokio::spawn(join(near, far));
+        client.write_all(b"x").await.unwrap();
         drop(client);
-        assert_eq!(pod.read(&mut [0]).await.unwrap(), 0, "it hears of the end");
+        assert_eq!((pod.read_u8().await.unwrap(), pod.read(&mut [0]).await.unwrap()), (b'x', 0));
         tokio::time::timeout(2 * AFTER_CLIENT, joined).await.expect("it keeps the connection").unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_program_that_answers_at_once_is_heard_after_the_request() {
+        let ((mut client, near), (mut pod, far)) = (tokio::io::duplex(64), tokio::io::duplex(64));
+        let joined = tokio::spawn(join(near, far));
+        pod.write_all(b"answer").await.unwrap();
+        drop(pod);
+        let early = tokio::time::timeout(Duration::from_secs(5), client.read_u8()).await;
+        assert!(early.is_err(), "nothing was asked");
+        client.write_all(b"ask").await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!(answer, "answer");
+        joined.await.unwrap();
     }
 }
