@@ -6,6 +6,7 @@ mod channel;
 mod farewell;
 mod inward;
 mod logs;
+mod node_logs;
 mod pod_port;
 mod spdy;
 mod spdy_streams;
@@ -383,6 +384,7 @@ async fn serve(
         (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
             forward_ports(&kubelet, crew, visit, Key::new(*namespace, *pod), request).await
         }
+        (&Method::GET, ["logs", rest @ ..]) => node_logs::read(&kubelet, &rest.join("/")).await,
         (&Method::GET, ["podPort", namespace, pod, port]) => {
             let place = (Key::new(*namespace, *pod), *port);
             pod_port::connect(&kubelet, crew, visit, place, request).await
