@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! GET /api/v1/namespaces/shop/pods/web-1:8080/proxy/a?b        port 8080 of the pod web-1
-//! GET /api/v1/namespaces/shop/services/https:web:443/proxy/a   an endpoint of web's port 443, by TLS
+//! GET /api/v1/namespaces/shop/services/https:web:443/proxy/a   port 443 of the Service, by TLS
 //! ```
 //!
 //! The kubelet of the pod's node makes the connection (`podPort` there). This server never dials an
