@@ -256,18 +256,13 @@ impl Collector {
     fn forget(&self, uid: &str, cause: Option<Cause>) {
         let (dependents, owners) = {
             let mut graph = self.graph();
-            if let Some(node) = graph.nodes.get(uid).filter(|n| n.namespaced) {
+            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
+            let was = graph.remove(uid);
+            if let Some(node) = was.as_ref().filter(|n| n.namespaced) {
                 let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
             }
-            let owners: Vec<String> = graph
-                .nodes
-                .get(uid)
-                .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
-                .unwrap_or_default();
-            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
-            let namespaced = graph.nodes.get(uid).map(|n| n.namespaced);
-            graph.remove(uid);
-            graph.absent.insert(uid, namespaced);
+            let owners: Vec<String> = was.iter().flat_map(|n| &n.owners).map(|o| o.uid.clone()).collect();
+            graph.absent.insert(uid, was);
             (dependents, owners)
         };
         // Dependents may have to go, and an owner may have waited for just this one.

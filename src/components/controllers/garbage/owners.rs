@@ -40,24 +40,20 @@ impl Collector {
         Ok((standing, standing == Standing::Unresolvable))
     }
 
-    /// How an owner that is gone stands. Its scope is that of the kind which this dependent's own
-    /// reference names: other dependents may name the same uid with another kind, and must not
-    /// decide for this one. The scope that the owner had counts if its kind is not served any more.
+    /// How an owner stands whose uid is known to be gone. Its scope is that of the kind which this
+    /// dependent's own reference names: other dependents may name the same uid with another kind,
+    /// and must not decide for this one. The kind need not be served any more if the owner was
+    /// seen; if it never was, the reference says nothing that could be looked up, as upstream.
     ///
     /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
     /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot
-    /// have.
+    /// have. A Secret names the uid of `o` as that of a `Widget`, which nobody has defined: it
+    /// stays.
     async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
-        if dependent.namespaced {
-            return Ok(Standing::Gone); // of every scope
-        }
-        let namespaced = match self.place_of(owner, None).await {
-            Ok((_, namespaced)) => namespaced,
-            Err(Error::NotYet(why)) => {
-                let seen = self.graph().absent.is_namespaced(&owner.uid);
-                seen.ok_or(Error::NotYet(why))?
-            }
-            Err(error) => return Err(error),
+        let seen = self.graph().absent.is_namespaced(owner);
+        let namespaced = match seen {
+            Some(namespaced) => namespaced,
+            None => self.place_of(owner, None).await?.1,
         };
         Ok(if dependent.may_have_owner(namespaced) { Standing::Gone } else { Standing::Unresolvable })
     }
@@ -110,8 +106,9 @@ impl Collector {
                 continue;
             }
             match self.ask_standing(node, owner, Some(asked)).await {
+                Ok(Standing::Gone) => {}
                 // It was seen to go, and a kind that is not served cannot show another one.
-                Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
+                Err(Error::NotYet(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
                 Ok(_) => {
                     self.graph().absent.remove(&owner.uid);
                     self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
