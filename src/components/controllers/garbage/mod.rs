@@ -343,41 +343,48 @@ impl Collector {
             Verdict::Keep { cut: false } => {}
             Verdict::Keep { cut: true } => {
                 let gone = node.owners.iter().zip(&standings).filter(|(_, s)| **s != Standing::Solid);
-                let uids: Vec<&str> = gone.map(|(o, _)| o.uid.as_str()).collect();
-                self.cut(&uid, &node, &uids, &cause).await?;
-            }
-            verdict => {
-                let start = clock::Instant::now();
-                let Some(version) = self.confirm_deletion(&uid, &node, &cause).await? else {
-                    return Ok(Outcome::Done);
-                };
-                let policy = match verdict {
-                    Verdict::DeleteForeground => PropagationPolicy::Foreground,
-                    _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
-                    _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
-                    _ => PropagationPolicy::Background,
-                };
-                let params = DeleteParams {
-                    propagation_policy: Some(policy),
-                    preconditions: Some(Preconditions {
-                        uid: Some(uid.clone()),
-                        resource_version: Some(version),
-                    }),
-                    ..DeleteParams::default()
-                };
-                match self.api(&node, &cause).delete(&node.key.name, &params).await {
-                    Err(error) if is_code(&error, 409) => {
-                        return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
-                    }
-                    Err(error) if !is_code(&error, 404) => return Err(error.into()),
-                    _ => {}
+                let gone: Vec<&OwnerReference> = gone.map(|(owner, _)| owner).collect();
+                let asked = clock::Instant::now();
+                if !self.any_came_back(&uid, &node, &gone, asked, &cause).await? {
+                    let uids: Vec<&str> = gone.iter().map(|owner| owner.uid.as_str()).collect();
+                    self.cut(&uid, &node, &uids, &cause).await?;
                 }
-                let record =
-                    record(Event::Collect, &node.api.plural, &node.key, &cause).took(start.elapsed());
-                self.shared.tap(Component::GarbageCollector).emit(record);
             }
+            verdict => self.collect(&uid, &node, verdict, &cause).await?,
         }
         Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
+    }
+
+    /// Deletes an object that nobody owns any more, unless the API server knows better.
+    async fn collect(
+        &self,
+        uid: &str,
+        node: &Node,
+        verdict: Verdict,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let start = clock::Instant::now();
+        let Some(version) = self.confirm_deletion(uid, node, cause).await? else { return Ok(()) };
+        let policy = match verdict {
+            Verdict::DeleteForeground => PropagationPolicy::Foreground,
+            _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
+            _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
+            _ => PropagationPolicy::Background,
+        };
+        let preconditions =
+            Some(Preconditions { uid: Some(uid.to_string()), resource_version: Some(version) });
+        let propagation_policy = Some(policy);
+        let params = DeleteParams { propagation_policy, preconditions, ..DeleteParams::default() };
+        match self.api(node, cause).delete(&node.key.name, &params).await {
+            Err(error) if is_code(&error, 409) => {
+                return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
+            }
+            Err(error) if !is_code(&error, 404) => return Err(error.into()),
+            _ => {}
+        }
+        let record = record(Event::Collect, &node.api.plural, &node.key, cause).took(start.elapsed());
+        self.shared.tap(Component::GarbageCollector).emit(record);
+        Ok(())
     }
 
     /// Takes owners off an object.

@@ -98,26 +98,47 @@ impl Collector {
             self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
             return Ok(None);
         }
-        for owner in &node.owners {
+        let owners: Vec<&OwnerReference> = node.owners.iter().collect();
+        let is_back = self.any_came_back(uid, node, &owners, asked, cause).await?;
+        Ok(if is_back { None } else { live.resource_version })
+    }
+
+    /// Looks once more at owners that are gone, or wait for their dependents, before something
+    /// follows from that. If one of them is back after all, the object is looked at again a little
+    /// later.
+    ///
+    /// An undo brings the Deployment `web` and its ReplicaSets back. The watch of the ReplicaSets is
+    /// the faster one: of `web` it is still remembered that it was deleted. While the API server is
+    /// asked for the ReplicaSet, `web` comes into the graph.
+    pub(super) async fn any_came_back(
+        &self,
+        uid: &str,
+        node: &Node,
+        owners: &[&OwnerReference],
+        asked: clock::Instant,
+        cause: &Option<Cause>,
+    ) -> Result<bool, Error> {
+        for owner in owners {
             // Those in the graph are watched; of the others it is only remembered that they were
             // gone.
-            let remembered = !self.graph().nodes.contains_key(&owner.uid);
-            if !remembered {
-                continue;
-            }
-            match self.ask_standing(node, owner, Some(asked)).await {
-                Ok(Standing::Gone) => {}
+            let is_watched = self.graph().nodes.contains_key(&owner.uid);
+            let standing = match is_watched {
+                true => self.standing(node, owner).await.map(|(standing, _)| standing),
+                false => self.ask_standing(node, owner, Some(asked)).await,
+            };
+            match standing {
+                Ok(Standing::Gone | Standing::Waiting) => {}
                 // It was seen to go, and a kind that is not served cannot show another one.
                 Err(Error::NotYet(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
-                Ok(_) => {
+                Ok(Standing::Solid | Standing::Unresolvable) => {
                     self.graph().absent.remove(&owner.uid);
                     self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
-                    return Ok(None);
+                    return Ok(true);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(live.resource_version)
+        Ok(false)
     }
 
     /// Asks the API server how an owner stands, and remembers it if it is gone. `since`:

@@ -1,8 +1,57 @@
-//! Owners whose uid is known to be gone.
+//! Owners whose uid is known to be gone, and those that come back.
 
 use super::*;
 
 const RBAC: &str = "rbac.authorization.k8s.io/v1";
+
+fn map(name: &str) -> Node {
+    Node {
+        api: ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
+        key: Key::new("d", name),
+        ..dependent()
+    }
+}
+
+/// An undo brings an owner and its dependent back. The dependent is heard of first; while the API
+/// server is asked for it, its owner comes into the graph.
+#[tokio::test]
+async fn an_owner_that_comes_back_while_its_dependent_is_asked_for_keeps_it() {
+    let owners = vec![reference_to("v1", "ConfigMap", "o")];
+    let live = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "d",
+        "uid": "d", "resourceVersion": "7", "ownerReferences": owners}});
+    let known: Arc<OnceLock<std::sync::Weak<Collector>>> = Arc::default();
+    let watch = known.clone();
+    let server = Scripted::new(move |asked| {
+        let collector = watch.get().and_then(std::sync::Weak::upgrade)?;
+        collector.graph().put("o", map("o"));
+        asked.line.contains("/pods/x").then(|| (200, live.clone()))
+    })
+    .await;
+    let collector = Arc::new(collector(&server));
+    known.set(Arc::downgrade(&collector)).unwrap();
+    collector.graph().absent.insert("o", Some(map("o")));
+    collector.graph().put("d", Node { owners, ..dependent() });
+    collector.sync("d".into(), None).await.unwrap();
+    assert_eq!(server.lines(), ["GET /api/v1/namespaces/d/pods/x"]);
+}
+
+/// As before, and the dependent has another owner, which was there all the time.
+#[tokio::test]
+async fn an_owner_that_came_back_is_not_taken_off() {
+    let server = Scripted::new(|asked| {
+        let owner = json!({"name": "o", "namespace": "d", "uid": "o"});
+        let live = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owner});
+        asked.line.contains("/configmaps/o").then_some((200, live))
+    })
+    .await;
+    let collector = collector(&server);
+    let owners = vec![reference_to("v1", "ConfigMap", "s"), reference_to("v1", "ConfigMap", "o")];
+    collector.graph().put("s", map("s"));
+    collector.graph().absent.insert("o", Some(map("o")));
+    collector.graph().put("d", Node { owners, ..dependent() });
+    collector.sync("d".into(), None).await.unwrap();
+    assert_eq!(server.lines(), ["GET /api/v1/namespaces/d/configmaps/o"]);
+}
 
 /// Two cluster-scoped objects name the same uid, which is gone: one with a kind that has no
 /// namespaces, one with a kind that has.
@@ -38,13 +87,7 @@ async fn what_another_object_says_of_an_owner_does_not_make_it_unresolvable() {
         })
         .await;
         let collector = collector(&server);
-        let map = Node {
-            api: ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
-            key: Key::new("d", "m"),
-            owners: vec![of_map],
-            ..dependent()
-        };
-        collector.graph().put("m", map);
+        collector.graph().put("m", Node { owners: vec![of_map], ..map("m") });
         collector.graph().put("c", role("c", vec![of_role]));
         if was_seen {
             collector.graph().put("o", role("o", vec![]));
