@@ -129,7 +129,7 @@ impl Collector {
             match standing {
                 Ok(Standing::Gone | Standing::Waiting) => {}
                 // It was seen to go, and a kind that is not served cannot show another one.
-                Err(Error::NotYet(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
+                Err(Error::Unserved(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
                 Ok(Standing::Solid | Standing::Unresolvable) => {
                     self.graph().absent.remove(&owner.uid);
                     self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
@@ -146,7 +146,7 @@ impl Collector {
     /// what was read in the last seconds does.
     ///
     /// # Errors
-    /// `NotYet`: the kind is not served.
+    /// `Unserved`: the kind is not served.
     pub(super) async fn ask_standing(
         &self,
         dependent: &Node,
@@ -179,7 +179,7 @@ impl Collector {
     /// Where an owner's kind is served, and whether it has namespaces.
     ///
     /// # Errors
-    /// `NotYet`: the kind is not served.
+    /// `Unserved`: the kind is not served.
     async fn place_of(
         &self,
         owner: &OwnerReference,
@@ -199,7 +199,7 @@ impl Collector {
             None => self.kinds.find(client, group, &owner.kind).await?,
         };
         let kind = &owner.kind;
-        let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
+        let unserved = || Error::Unserved(format!("owner kind {group}/{version} {kind} is not served"));
         found.map(|found| (found.api, found.namespaced)).ok_or_else(unserved)
     }
 

@@ -157,7 +157,7 @@ async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds
     *served.lock() = None;
     for _ in 0..3 {
         let answer = lives("a", None).await;
-        assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
+        assert!(matches!(answer, Err(Error::Unserved(_))), "{answer:?}");
     }
     assert_eq!(read(), 1);
     // Before a deletion old knowledge does not count.

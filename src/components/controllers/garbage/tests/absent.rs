@@ -127,8 +127,8 @@ async fn an_owner_of_a_kind_that_is_not_served_has_the_scope_that_it_was_seen_wi
         match want {
             Some(want) => assert_eq!((of_role.unwrap().0, of_pod.unwrap().0), want),
             None => {
-                assert!(matches!(of_role, Err(Error::NotYet(_))), "{of_role:?}");
-                assert!(matches!(of_pod, Err(Error::NotYet(_))), "{of_pod:?}");
+                assert!(matches!(of_role, Err(Error::Unserved(_))), "{of_role:?}");
+                assert!(matches!(of_pod, Err(Error::Unserved(_))), "{of_pod:?}");
             }
         }
     }
@@ -156,7 +156,7 @@ async fn an_object_stays_while_the_kind_of_one_of_its_owners_is_not_served() {
         collector.graph().put("d", Node { owners, ..dependent() });
         for _ in 0..2 {
             let answer = collector.sync("d".into(), None).await;
-            assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
+            assert!(matches!(answer, Err(Error::Unserved(_))), "{answer:?}");
         }
         assert!(server.lines().iter().all(|line| line.starts_with("GET")));
     }
