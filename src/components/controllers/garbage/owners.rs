@@ -107,9 +107,9 @@ impl Collector {
     /// follows from that. If one of them is back after all, the object is looked at again a little
     /// later.
     ///
-    /// An undo brings the Deployment `web` and its ReplicaSets back. The watch of the ReplicaSets is
-    /// the faster one: of `web` it is still remembered that it was deleted. While the API server is
-    /// asked for the ReplicaSet, `web` comes into the graph.
+    /// An undo brings the Deployment `web` and its ReplicaSets back. The watch of the ReplicaSets
+    /// is the faster one: of `web` it is still remembered that it was deleted. While the API server
+    /// is asked for the ReplicaSet, `web` comes into the graph.
     pub(super) async fn any_came_back(
         &self,
         uid: &str,
