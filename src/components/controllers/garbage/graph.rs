@@ -67,10 +67,16 @@ pub(super) struct Absent {
 
 impl Absent {
     const MOST: usize = 4096;
+    /// The API server's uids have 36 characters, those of references as many as their writer likes.
+    const LONGEST: usize = 64;
 
     /// `was`: as it was in the graph; `None` if it was not there, which does not change what is
-    /// known.
+    /// known. Its lists are not kept: nothing bounds them once the object is gone.
     pub(super) fn insert(&mut self, uid: &str, was: Option<Node>) {
+        if uid.len() > Absent::LONGEST {
+            return; // it is asked for again
+        }
+        let was = was.map(|node| Node { owners: Vec::new(), finalizers: Vec::new(), ..node });
         if let Some(known) = self.known.get_mut(uid) {
             *known = was.or(known.take());
             return;
@@ -285,6 +291,17 @@ mod tests {
         absent.insert("2", None);
         assert_eq!(seen(&absent, "Pod", "2"), Some(true), "a reference does not change what was seen");
         assert_eq!(seen(&absent, "Secret", "2"), None, "it was a Pod");
+    }
+
+    #[test]
+    fn a_client_does_not_choose_how_much_is_remembered_of_the_gone() {
+        let mut absent = Absent::default();
+        absent.insert(&"u".repeat(1 << 20), None);
+        assert!(absent.known.is_empty() && absent.order.is_empty());
+        let finalizers = vec!["example.com/f".to_string(); 1000];
+        absent.insert("x", Some(Node { finalizers, ..pod(vec![OwnerReference::default(); 1000]) }));
+        let kept = absent.known["x"].as_ref().unwrap();
+        assert!(kept.owners.is_empty() && kept.finalizers.is_empty());
     }
 
     #[test]
