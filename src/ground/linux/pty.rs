@@ -66,8 +66,8 @@ pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()>
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }
 
-/// Bytes that a program could read from a terminal now; with the kernel's line editor on, those of
-/// whole lines.
+/// Returns how many bytes a program could read from a terminal now; with the kernel's line editor
+/// on, those of whole lines.
 ///
 /// # Errors
 /// `ENOTTY` if it is none.
@@ -78,7 +78,7 @@ pub fn unread(terminal: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// The size of a terminal in character cells, (columns, rows).
+/// Returns the size of a terminal in character cells, (columns, rows).
 ///
 /// # Errors
 /// `ENOTTY`: the descriptor is not a terminal's.

@@ -49,8 +49,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// The id, out here, of user 0 of the namespace; the following [`COUNT`] - 1 are those of its
-    /// other users.
+    /// Returns the id, out here, of user 0 of the namespace; the following [`COUNT`] - 1 are those
+    /// of its other users.
     pub fn first(&self) -> u32 {
         self.slot * COUNT
     }
@@ -150,8 +150,9 @@ fn lock(file: &File, slot: u32, kind: i32) -> io::Result<()> {
     Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)?)
 }
 
-/// Ranges, divided by [`COUNT`], that exist in a user namespace with these maps: the free ones of a
-/// whole machine; in a part of one all but the first, which is that of this namespace's own users.
+/// Returns the ranges, divided by [`COUNT`], that exist in a user namespace with these maps: the
+/// free ones of a whole machine; in a part of one all but the first, which is that of this
+/// namespace's own users.
 fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
     let extents = |map: &str| -> Vec<(u64, u64)> {
         let numbers = |line: &str| {
@@ -172,7 +173,7 @@ fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
     }
 }
 
-/// The ranges that no file of subordinate ids gives to a user.
+/// Returns the ranges that no file of subordinate ids gives to a user.
 fn not_given(slots: Vec<u32>, files: &[String]) -> Result<Vec<u32>> {
     let all = slots.len();
     let left: Vec<u32> =
@@ -185,9 +186,9 @@ fn not_given(slots: Vec<u32>, files: &[String]) -> Result<Vec<u32>> {
     Ok(left)
 }
 
-/// Whether a file of subordinate ids (`user:first:count` in each line) gives any id of a range to a
-/// user. Whose it is does not matter: also root's own ranges are there for other programs, which
-/// take them without asking. Lines that are none give nothing, as to newuidmap(1).
+/// Returns whether a file of subordinate ids (`user:first:count` in each line) gives any id of a
+/// range to a user. Whose it is does not matter: also root's own ranges are there for other
+/// programs, which take them without asking. Lines that are none give nothing, as to newuidmap(1).
 fn is_given(file: &str, slot: u32) -> bool {
     let (first, last) = (u64::from(slot) * u64::from(COUNT), (u64::from(slot) + 1) * u64::from(COUNT));
     let range = |line: &str| {

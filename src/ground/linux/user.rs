@@ -33,8 +33,8 @@ impl Ids {
     }
 }
 
-/// The largest range of /etc/subuid or /etc/subgid for this user, the first of several that are as
-/// large: first id and count. The file names users by name or number.
+/// Returns the largest range of /etc/subuid or /etc/subgid for this user, the first of several that
+/// are as large: first id and count. The file names users by name or number.
 pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
     let ranges = file.lines().rev().filter_map(|line| {
         let mut fields = line.split(':');
@@ -46,7 +46,7 @@ pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32,
     ranges.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
 }
 
-/// The name of a user id in the text of /etc/passwd.
+/// Returns the name of a user id in the text of /etc/passwd.
 pub(crate) fn user_name(passwd: &str, id: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -101,9 +101,9 @@ pub fn enter() -> Result<Ids> {
     })
 }
 
-/// The command after which an ordinary user may make user namespaces, by the kernel's answer and
-/// this machine's settings. Not the kernel but newgidmap refused if there is no number: it has lost
-/// the rights that its package gives it.
+/// Returns the command after which an ordinary user may make user namespaces, by the kernel's
+/// answer and this machine's settings. Not the kernel but newgidmap refused if there is no number:
+/// it has lost the rights that its package gives it.
 pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
     let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
     let is = |name: &str, value: &str| setting(name).trim() == value;
@@ -162,8 +162,8 @@ fn try_to_enter() -> Result<Ids> {
     Ok(if mapped { Ids::Range } else { Ids::Single })
 }
 
-/// Which ids root has by its maps: in a namespace as `unshare -r` makes it only its own, and it may
-/// not even leave its groups.
+/// Decides which ids root has by its maps: in a namespace as `unshare -r` makes it only its own,
+/// and it may not even leave its groups.
 fn of_root(uid_map: &str, gid_map: &str) -> Ids {
     if is_mapped(uid_map, 1) && is_mapped(gid_map, 1) { Ids::Host } else { Ids::Single }
 }
@@ -237,7 +237,7 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
 const NOTHING: i32 = 1;
 const HALF: i32 = 2;
 
-/// The subordinate users and groups. `None` unless there are both: then neither is mapped.
+/// Returns the subordinate users and groups. `None` unless there are both: then neither is mapped.
 ///
 /// /etc/subgid too is keyed by the user's name or number, never by a group's (subgid(5)).
 fn both_ranges(users: &str, groups: &str, name: &str, uid: u32) -> Option<((u32, u32), (u32, u32))> {

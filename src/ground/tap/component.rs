@@ -17,7 +17,7 @@ macro_rules! components {
             /// All components, in the order of their declaration.
             pub const ALL: [Component; [$($name),*].len()] = [$(Component::$variant),*];
 
-            /// The component's name for people, in JSON, and in the expressions of lessons.
+            /// Returns the component's name for people, in JSON, and in the expressions of lessons.
             pub const fn name(self) -> &'static str {
                 match self { $(Component::$variant => $name),* }
             }

@@ -71,8 +71,8 @@ impl Room {
         Ok(Room { base: base.into(), controllers })
     }
 
-    /// Whether all controllers were on before, and for no other cluster: nothing is switched on,
-    /// and nothing taken back.
+    /// Returns whether all controllers were on before, and for no other cluster: nothing is
+    /// switched on, and nothing taken back.
     pub(super) fn is_empty(&self) -> bool {
         self.controllers.is_empty()
     }
@@ -155,7 +155,7 @@ impl Room {
 }
 
 impl Movable {
-    /// A process and those above it: the supervisor and the programs that started it.
+    /// Returns a process and those above it: the supervisor and the programs that started it.
     pub(super) fn line_of(last: i32) -> Movable {
         Movable::Only(line_of(last, parent_of))
     }
@@ -193,7 +193,7 @@ fn move_processes(from: &Path, to: &Path, is_movable: impl Fn(i32) -> bool) -> R
     Ok(())
 }
 
-/// Whether a group in the base has a limit or a weight from a controller.
+/// Returns whether a group in the base has a limit or a weight from a controller.
 fn is_used(base: &Path, controller: &str) -> bool {
     let has =
         |group: &Path, file: &str, default: &str| read(&group.join(file)).is_ok_and(|have| have != default);

@@ -196,8 +196,8 @@ struct V2Group {
     path: PathBuf,
 }
 
-/// `cpu.weight` of a container for `cpu.shares`: a curve through 2 → 1, 1024 → 100 (both are the
-/// kernel's default, so a request of one CPU weighs as much as a group without any) and
+/// Returns `cpu.weight` of a container for `cpu.shares`: on a curve through 2 → 1, 1024 → 100 (both
+/// are the kernel's default, so a request of one CPU weighs as much as a group without any) and
 /// 262144 → 10000. Source: opencontainers/cgroups#20, which runc has since 1.3.2.
 fn container_weight(shares: u64) -> u64 {
     let l = (shares.clamp(2, 262_144) as f64).log2();
@@ -206,9 +206,9 @@ fn container_weight(shares: u64) -> u64 {
     (10f64.powf(exponent) - 1e-9).ceil().clamp(1.0, 10_000.0) as u64
 }
 
-/// `cpu.weight` of a pod for `cpu.shares`: a line from 2 → 1 to 262144 → 10000, so that pods get
-/// time in proportion to their requests. The kubelet makes the groups of pods, and it did not
-/// follow runc. Source: `getCPUWeight` in `pkg/kubelet/cm/cgroup_manager_linux.go`.
+/// Returns `cpu.weight` of a pod for `cpu.shares`: on a line from 2 → 1 to 262144 → 10000, so that
+/// pods get time in proportion to their requests. The kubelet makes the groups of pods, and unlike
+/// runc it has no curve. Source: `getCPUWeight` in `pkg/kubelet/cm/cgroup_manager_linux.go`.
 ///
 /// ```text
 /// requests 1 and 250m   shares 1024 and 256   pods 39 and 10   containers 100 and 35
@@ -262,8 +262,8 @@ impl V2Group {
     }
 }
 
-/// Bytes that a group and those in it use, also those in it that are gone: what they left in a
-/// volume in memory.
+/// Returns how many bytes a group and those in it use, also those in it that are gone: what they
+/// left in a volume in memory.
 fn working_set(group: &Path) -> Option<u64> {
     let used = number(&group.join("memory.current"))?;
     let inactive = field(&group.join("memory.stat"), "inactive_file").unwrap_or(0);

@@ -60,8 +60,8 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
     found
 }
 
-/// What helps against the outcome. A group of one's own does not bring a controller that the tree
-/// does not have.
+/// Returns what helps against the outcome. A group of one's own does not bring a controller that
+/// the tree does not have.
 fn mend_of(outcome: &Result<String, String>) -> Word {
     match outcome {
         Err(why) if why.ends_with(cgroup::NO_MEMORY) => Word::MendMemoryController,

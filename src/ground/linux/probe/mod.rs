@@ -176,13 +176,13 @@ fn system_calls(q: Question<'_>) -> Capability {
     q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()
 }
 
-/// `6.1.0-13-amd64` is (6, 1).
+/// Parses the version of a release: `6.1.0-13-amd64` is (6, 1).
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// What being root, or not, means here.
+/// Says what being root, or not, means here.
 fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
     let namespace = |outcome, mend: &str| {
         Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
@@ -200,7 +200,7 @@ fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
     }
 }
 
-/// The command that allows a kind of namespace again of which this user may have none.
+/// Returns the command that allows a kind of namespace again of which this user may have none.
 fn raise_limit(kinds: &[&str]) -> Option<String> {
     let none = |kind: &&&str| {
         let most = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces"));
@@ -254,7 +254,8 @@ fn other_root() -> Result<()> {
     mount::leave_old_root()
 }
 
-/// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
+/// Tries what keeps a pod away from the host and from other pods, beside namespaces, filters and
+/// limits.
 fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
     let dumpable = || {
         process::become_undumpable().during(|| "cannot become undumpable".into())?;
@@ -284,7 +285,8 @@ fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
     ]
 }
 
-/// A filter answers before the kernel looks whether the descriptor is one.
+/// Tries whether rings of packet sockets are refused. A filter answers before the kernel looks
+/// whether the descriptor is one.
 fn rings_refused(q: Question<'_>) -> Result<()> {
     let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
     profile.load().during(|| "cannot load the filters".into())?;
@@ -294,7 +296,8 @@ fn rings_refused(q: Question<'_>) -> Result<()> {
     }
 }
 
-/// Whom the kernel ends when memory runs out. Holds everywhere, by one of two ways.
+/// Says which process the kernel ends when memory runs out. The order holds everywhere, by one of
+/// two ways.
 fn oom_order(q: Question<'_>) -> Capability {
     let least = oom::score_adj(-1000).to_string();
     let how = if oom::score_holds() { Word::OomFinal } else { Word::OomReadOnly };
@@ -316,7 +319,7 @@ fn open_files(q: Question<'_>) -> Capability {
     q.of(Word::OpenFiles, found, Word::FewerFiles, Word::MendFiles)
 }
 
-/// `hostUsers: false`: images lie in memory, volumes in the home.
+/// Tries `hostUsers: false`: images lie in memory, volumes in the home.
 fn own_users(q: Question<'_>, ids: Ids) -> Capability {
     let of = |tried| q.of(Word::UsersOfPods, tried, Word::NoOwnUsers, Word::MendOwnUsers);
     if ids.rootless() {
@@ -341,8 +344,8 @@ fn own_users(q: Question<'_>, ids: Ids) -> Capability {
     of(tried)
 }
 
-/// The directory that is there of a path, and the kind of its file system: of the mount that lies
-/// nearest above it.
+/// Returns the nearest directory of a path that exists, and the kind of its file system: of the
+/// mount that lies nearest above it.
 fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
     let place = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
     let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
@@ -356,7 +359,7 @@ fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
     (place, kind)
 }
 
-/// A directory, seen through another user namespace.
+/// Tries to show a directory as another user namespace counts.
 fn idmapped(directory: &beneath::Root) -> Result<()> {
     let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
@@ -379,8 +382,8 @@ fn idmapped(directory: &beneath::Root) -> Result<()> {
     done
 }
 
-/// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user
-/// may read can be read in containers.
+/// Says whether groups of this user stay with containers. Without subordinate ids the kernel lets
+/// nobody drop groups, so files that a group of this user may read can be read in containers.
 fn supplementary_groups(q: Question<'_>) -> Capability {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     let own = nix::unistd::getgid();
