@@ -181,7 +181,8 @@ fn kill_once(group: &Path) -> usize {
     found + listed().chunks(KILL_BATCH).map(|batch| kill_batch(batch, listed)).sum::<usize>()
 }
 
-/// Returns the processes in a group itself. 0 is one that this process' PID namespace does not show.
+/// Returns the processes in a group itself. 0 is one that this process' PID namespace does not
+/// show.
 fn listed(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()

@@ -76,8 +76,9 @@ fn in_child(
     mut findings: Vec<Capability>,
     networks: impl FnOnce(Lang) -> Vec<Capability>,
 ) -> Vec<Capability> {
+    let was_root = nix::unistd::geteuid().is_root(); // afterwards it always is
     let ids = user::enter();
-    findings.extend(users(q, &ids));
+    findings.extend(users(q, &ids, was_root));
     if ids.is_err() {
         return findings;
     }
@@ -182,12 +183,16 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// Says what being root, or not, means here.
-fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
+/// Says what being root, or not, means here. Root enters no user namespace, so subordinate ids do
+/// not help a root that has one id only, as in that of `unshare -r`.
+fn users(q: Question<'_>, ids: &Result<Ids>, was_root: bool) -> Vec<Capability> {
     let namespace = |outcome, mend: &str| {
         Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
     };
-    let mend = "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER";
+    let mend = match was_root {
+        true => q.say(Word::MendOneId),
+        false => "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER".into(),
+    };
     let own = |outcome| Capability::of(q.say(Word::SubordinateIds), outcome, q.say(Word::UserZeroOnly), mend);
     match ids {
         Ok(Ids::Host) => vec![namespace(Ok(q.say(Word::NotNeeded)), "")],
@@ -413,6 +418,14 @@ mod tests {
         assert_eq!((fine.ok, fine.what_is_lost.as_str(), fine.how_to_mend.as_str()), (true, "", ""));
         let broken = Capability::of("x", Err("EPERM".into()), "lost", "mend");
         assert_eq!((broken.ok, broken.found.as_str(), broken.how_to_mend.as_str()), (false, "EPERM", "mend"));
+    }
+
+    #[test]
+    fn root_with_one_id_is_not_told_to_add_subordinate_ids() {
+        let q = Question { lang: Lang::En, home: Path::new("/") };
+        let mend = |was_root| users(q, &Ok(Ids::Single), was_root).pop().unwrap().how_to_mend;
+        assert!(mend(false).contains("--add-subuids"), "{}", mend(false));
+        assert!(mend(true).contains("outside of this user namespace"), "{}", mend(true));
     }
 
     #[test]

@@ -90,6 +90,7 @@ texts! {
     NewerKernel: "a newer kernel", "더 새로운 커널을 쓰세요";
     MendCalls: "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel", "컨테이너 안이라면: docker run --privileged 또는 --security-opt seccomp=unconfined. 아니라면 더 새로운 커널을 쓰세요";
     MendPrivileged: "inside Docker: docker run --privileged", "Docker 안이라면: docker run --privileged";
+    MendOneId: "start Ropewalk outside of this user namespace, which has one user id only", "사용자 ID가 하나뿐인 이 사용자 네임스페이스 밖에서 Ropewalk를 시작하세요";
     MendProc: "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined", "Docker 안이라면: docker run --privileged 또는 --security-opt systempaths=unconfined";
     MendOverlay: "sudo modprobe overlay   # rootless needs Linux 5.11", "sudo modprobe overlay   # root가 아니면 Linux 5.11 이상";
     MendPivot: "inside a container: docker run --privileged; from an initramfs: switch_root to a real root first", "컨테이너 안이라면: docker run --privileged. initramfs라면 먼저 실제 루트로 switch_root 하세요";
