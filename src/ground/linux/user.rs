@@ -96,28 +96,49 @@ pub fn keeps_trusted_attributes() -> bool {
 /// mapped: /etc/subuid and /etc/subgid grant this user different things.
 pub fn enter() -> Result<Ids> {
     try_to_enter().map_err(|e| {
-        let what = format!("{}; allow it with `{}`, or run as root", e.what, how_to_allow(&e.cause));
-        Error { what, cause: e.cause }
+        let command = how_to_allow(&e.cause);
+        advised(e, command)
     })
+}
+
+/// Adds the command that lifts a [`restriction`] to the error of a call that needs rights in the
+/// user namespace that Ropewalk has entered.
+pub(crate) fn with_advice(e: Error, ids: Ids) -> Error {
+    match restriction().filter(|_| ids.rootless()) {
+        Some(command) => advised(e, command),
+        None => e,
+    }
+}
+
+fn advised(e: Error, command: &str) -> Error {
+    Error { what: format!("{}; allow it with `{command}`, or run as root", e.what), cause: e.cause }
 }
 
 /// Returns the command after which an ordinary user may make user namespaces, by the kernel's
 /// answer and this machine's settings. Not the kernel but newgidmap refused if there is no number:
 /// it has lost the rights that its package gives it.
 pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
-    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
-    let is = |name: &str, value: &str| setting(name).trim() == value;
     match refusal.raw_os_error() {
         Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
         None => "sudo apt-get install --reinstall uidmap",
-        _ if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        }
-        _ if is("kernel/unprivileged_userns_clone", "0") => {
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-        }
-        _ => "docker run --privileged",
+        _ => restriction().unwrap_or("docker run --privileged"),
     }
+}
+
+/// Returns the command that lifts the setting by which this machine keeps user namespaces from
+/// ordinary users, or the rights in them: since Ubuntu 24.04 AppArmor lets such a namespace be made
+/// and denies all capabilities in it (its profile `unprivileged_userns`). With newuidmap even the
+/// ids are mapped then, and the first call that needs a capability fails.
+pub(crate) fn restriction() -> Option<&'static str> {
+    restriction_by(|name| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default())
+}
+
+fn restriction_by(setting: impl Fn(&str) -> String) -> Option<&'static str> {
+    let is = |name: &str, value: &str| setting(name).trim() == value;
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return Some("sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
+    }
+    is("kernel/unprivileged_userns_clone", "0").then_some("sudo sysctl -w kernel.unprivileged_userns_clone=1")
 }
 
 fn try_to_enter() -> Result<Ids> {
@@ -314,6 +335,26 @@ mod tests {
         let advice = how_to_allow(&refused().unwrap_err());
         assert!(advice.contains("uidmap"), "user namespaces can be made: {advice}");
         assert!(!how_to_allow(&io::Error::from_raw_os_error(libc::EPERM)).contains("uidmap"));
+    }
+
+    /// As on Ubuntu, or as Debian had it.
+    #[test]
+    fn a_setting_that_keeps_user_namespaces_from_users_is_named_with_the_command() {
+        let by = |setting: &str, value: &str| {
+            restriction_by(|name| if name == setting { format!("{value}\n") } else { String::new() })
+        };
+        for (setting, value, free) in [
+            ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+            ("kernel/unprivileged_userns_clone", "0", "1"),
+        ] {
+            let command = by(setting, value).unwrap();
+            assert!(command.ends_with(&format!("{}={free}", setting.replace('/', "."))), "{command}");
+            assert_eq!(by(setting, free), None);
+        }
+        assert_eq!(by("", ""), None, "a kernel that has neither");
+        let refused = Error::new("cannot make a PID namespace", io::Error::from_raw_os_error(libc::EPERM));
+        let told = advised(refused, "sudo x").line();
+        assert!(told.starts_with("cannot make a PID namespace; allow it with `sudo x`"), "{told}");
     }
 
     #[test]

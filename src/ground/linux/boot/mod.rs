@@ -153,7 +153,8 @@ pub fn supervise(
             }
         }
     })
-    .during(|| "cannot make a PID namespace".into())?;
+    .during(|| "cannot make a PID namespace".into())
+    .map_err(|e| user::with_advice(e, ids))?;
     let exit = watch(&child, &signals, &ours);
     if let Some(socket) = &config.socket {
         let _ = fs::remove_file(socket); // M may not have got so far

@@ -82,7 +82,8 @@ fn in_child(
     if ids.is_err() {
         return findings;
     }
-    let mend = |kinds: &[&str]| raise_limit(kinds).unwrap_or(q.say(Word::MendPrivileged));
+    let restriction = if was_root { None } else { user::restriction() };
+    let mend = |kinds: &[&str]| how_to_make(kinds, restriction).unwrap_or(q.say(Word::MendPrivileged));
     findings.push(
         Capability::of(
             q.say(Word::PidAndMount),
@@ -203,6 +204,12 @@ fn users(q: Question<'_>, ids: &Result<Ids>, was_root: bool) -> Vec<Capability> 
             vec![namespace(Err(why), user::how_to_allow(&e.cause))]
         }
     }
+}
+
+/// Returns the command after which namespaces of these kinds can be made: of one of them this user
+/// may have none, or a [`restriction`](user::restriction) leaves no rights in a user namespace.
+fn how_to_make(kinds: &[&str], restriction: Option<&str>) -> Option<String> {
+    raise_limit(kinds).or_else(|| restriction.map(String::from))
 }
 
 /// Returns the command that allows a kind of namespace again of which this user may have none.
@@ -426,6 +433,12 @@ mod tests {
         let mend = |was_root| users(q, &Ok(Ids::Single), was_root).pop().unwrap().how_to_mend;
         assert!(mend(false).contains("--add-subuids"), "{}", mend(false));
         assert!(mend(true).contains("outside of this user namespace"), "{}", mend(true));
+    }
+
+    #[test]
+    fn where_a_user_namespace_has_no_rights_the_setting_is_the_advice() {
+        assert_eq!(how_to_make(&[], Some("sudo x")).as_deref(), Some("sudo x"));
+        assert_eq!(how_to_make(&["no such kind"], None), None);
     }
 
     #[test]
