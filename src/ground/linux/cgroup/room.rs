@@ -14,7 +14,7 @@
 
 use super::files::{make, read, write};
 use crate::process::parent_of;
-use crate::{Context, Result};
+use crate::{Context, Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 const CONTROL: &str = "cgroup.subtree_control";
 const PROCS: &str = "cgroup.procs";
+/// The middle of the reason why a group of this user's cannot give a controller.
+pub(crate) const NOT_GIVEN: &str = "is not given the controller";
 /// The group for processes that are moved aside.
 const ASIDE: &str = "ropewalk-aside";
 /// How often processes are moved: one may make another meanwhile.
@@ -88,10 +90,25 @@ impl Room {
     /// `ResourceBusy`: the base holds processes. `NotFound`: the machine, or the group above, does
     /// not give a controller. `PermissionDenied`: the base belongs to another user.
     pub(super) fn switch_on(&self) -> Result<()> {
-        match self.is_empty() {
-            true => Ok(()),
-            false => write(&self.base.join(CONTROL), &format!("+{}", self.controllers.join(" +"))),
+        if self.is_empty() {
+            return Ok(());
         }
+        let control = self.base.join(CONTROL);
+        let opened = fs::File::options().write(true).open(&control);
+        opened.during(|| format!("cannot write {}", control.display()))?;
+        let missing = self.not_given();
+        if !missing.is_empty() {
+            let what = format!("the cgroup {} {NOT_GIVEN} {}", self.base.display(), missing.join(", "));
+            return Err(Error::new(what, io::Error::from_raw_os_error(libc::ENOENT)));
+        }
+        write(&control, &format!("+{}", self.controllers.join(" +")))
+    }
+
+    /// Returns the controllers that the base does not have itself, so that it cannot give them on.
+    fn not_given(&self) -> Vec<&str> {
+        let Ok(given) = read(&self.base.join("cgroup.controllers")) else { return vec![] };
+        let is_given = |name: &str| given.split_whitespace().any(|one| one == name);
+        self.controllers.iter().map(String::as_str).filter(|name| !is_given(name)).collect()
     }
 
     /// Moves processes of the base aside and switches the controllers on.
@@ -234,6 +251,19 @@ pub(super) mod tests {
         {
             assert_eq!(Room::parse(line), None, "{line:?}");
         }
+    }
+
+    /// `Delegate=pids memory` of `user@.service`, as systemd had it before 252.
+    #[test]
+    fn a_controller_that_a_base_does_not_have_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONTROL), "memory\n").unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "memory pids\n").unwrap();
+        let refused = Room::of(dir.path(), &["memory", "pids", "cpu"]).unwrap().switch_on().unwrap_err();
+        assert_eq!(refused.cause.kind(), io::ErrorKind::NotFound);
+        assert!(refused.what.ends_with(&format!("{NOT_GIVEN} cpu")), "{}", refused.what);
+        Room::of(dir.path(), &["memory", "pids"]).unwrap().switch_on().unwrap();
+        assert_eq!(read(&dir.path().join(CONTROL)).unwrap(), "+pids");
     }
 
     /// The other one may end first, and finds that its room is used.

@@ -40,7 +40,8 @@ impl V2 {
     /// none does, in the nearest one that does once processes are moved out of the way.
     ///
     /// # Errors
-    /// No base does, or none is writable; the reason is the last one's.
+    /// No base does, or none is writable. The reason is that of the nearest base which is this
+    /// user's and lacks a controller; else it is the last one's.
     pub(super) fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
         V2::open_with(&WANTED, bases, name, remember)
     }
@@ -50,10 +51,13 @@ impl V2 {
             V2::open_in(Room::of(base, wanted)?, wanted, name, remember, movable)
         };
         let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
-        let mut busy = Vec::new();
+        let (mut busy, mut lacking) = (Vec::new(), None);
         for base in bases {
             match open_in(base, None) {
                 Ok(backend) => return Ok(backend),
+                Err(e) if e.cause.kind() == io::ErrorKind::NotFound => {
+                    lacking.get_or_insert(e);
+                }
                 Err(e) => {
                     busy.extend((e.cause.kind() == io::ErrorKind::ResourceBusy).then_some(base));
                     why = e;
@@ -70,7 +74,7 @@ impl V2 {
                 Err(e) => why = e,
             }
         }
-        Err(why)
+        Err(lacking.unwrap_or(why))
     }
 
     fn open_in(
@@ -343,6 +347,20 @@ mod tests {
         assert_eq!(trial.processes(), before);
         assert_eq!(read(&base.join("cgroup.subtree_control")).unwrap(), "");
         assert_eq!(fs::read_to_string(files[1].path()).unwrap(), "");
+    }
+
+    /// As for an ordinary user: the groups above belong to root.
+    #[test]
+    fn the_reason_is_the_controller_that_an_own_group_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, outer) = (dir.path().join("a/b"), dir.path().join("a"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("cgroup.subtree_control"), "").unwrap();
+        fs::write(inner.join("cgroup.controllers"), "memory pids\n").unwrap();
+        fs::write(outer.join("cgroup.subtree_control"), "memory pids cpu\n").unwrap();
+        fs::write(outer.join("ropewalk-x"), "no group can be made here").unwrap();
+        let refused = V2::open(&[inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
+        assert!(refused.what.ends_with("is not given the controller cpu"), "{}", refused.what);
     }
 
     /// As a cgroup, as far as writing and reading go.
