@@ -29,17 +29,24 @@ const ASIDE: &str = "ropewalk-aside";
 /// How often processes are moved: one may make another meanwhile.
 const TRIES: usize = 10;
 
-/// The files in which a group has a limit or a weight from a controller, and what they hold in a
-/// group without any.
+/// The files in which a group has a limit, a weight or a rule from a controller, and what they hold
+/// in a group without any. systemd writes most of them for a unit (`MemoryZSwapMax=`,
+/// `OOMPolicy=kill`, `CPUQuota=`), and does not write them again by itself. Source: cgroup-v2.rst.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("memory", "memory.min", "0"),
     ("memory", "memory.low", "0"),
     ("memory", "memory.high", "max"),
     ("memory", "memory.max", "max"),
+    ("memory", "memory.swap.high", "max"),
     ("memory", "memory.swap.max", "max"),
+    ("memory", "memory.zswap.max", "max"),
+    ("memory", "memory.oom.group", "0"),
     ("pids", "pids.max", "max"),
-    ("cpu", "cpu.weight", "100"),
+    ("cpu", "cpu.weight", "100"), // 0 with cpu.idle
     ("cpu", "cpu.max", "max 100000"),
+    ("cpu", "cpu.max.burst", "0"),
+    ("cpu", "cpu.uclamp.min", "0.00"),
+    ("cpu", "cpu.uclamp.max", "max"),
 ];
 
 /// Which processes of a base may be moved aside.
@@ -290,6 +297,23 @@ pub(super) mod tests {
         assert_eq!(used(), [false, true, false]);
         fs::write(group.join("cpu.weight"), "50\n").unwrap();
         assert_eq!(used(), [true, true, false]);
+    }
+
+    /// As `MemoryZSwapMax=` of a unit, which would be lost with the controller.
+    #[test]
+    fn each_limit_of_another_group_counts() {
+        for (controller, file, default) in DEFAULTS {
+            let base = tempfile::tempdir().unwrap();
+            let group = base.path().join("app.service");
+            fs::create_dir(&group).unwrap();
+            fs::write(group.join(file), format!("{default}\n")).unwrap();
+            assert!(!is_used(base.path(), controller), "{file} as the kernel has it");
+            fs::write(group.join(file), "7\n").unwrap();
+            assert!(is_used(base.path(), controller), "{file}");
+        }
+        for file in ["memory.zswap.max", "memory.swap.high", "memory.oom.group", "cpu.uclamp.max"] {
+            assert!(DEFAULTS.iter().any(|(_, known, _)| *known == file), "{file}");
+        }
     }
 
     /// A group with processes in the machine's tree of v2, and a controller that this tree gives.
