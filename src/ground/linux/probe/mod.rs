@@ -190,9 +190,10 @@ fn users(q: Question<'_>, ids: &Result<Ids>, was_root: bool) -> Vec<Capability> 
     let namespace = |outcome, mend: &str| {
         Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
     };
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
     let mend = match was_root {
         true => q.say(Word::MendOneId),
-        false => "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER".into(),
+        false => how_to_get_ids(&read("/etc/subuid"), &read("/etc/subgid")),
     };
     let own = |outcome| Capability::of(q.say(Word::SubordinateIds), outcome, q.say(Word::UserZeroOnly), mend);
     match ids {
@@ -204,6 +205,15 @@ fn users(q: Question<'_>, ids: &Result<Ids>, was_root: bool) -> Vec<Capability> 
             vec![namespace(Err(why), user::how_to_allow(&e.cause))]
         }
     }
+}
+
+/// Returns the command that gives this user subordinate ids which no other user has.
+fn how_to_get_ids(users: &str, groups: &str) -> String {
+    let first = ranges::first_free([users, groups]);
+    let last = first.saturating_add(u64::from(ranges::COUNT) - 1);
+    format!(
+        "sudo apt-get install uidmap && sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} $USER"
+    )
 }
 
 /// Returns the command after which namespaces of these kinds can be made: of one of them this user
@@ -433,6 +443,15 @@ mod tests {
         let mend = |was_root| users(q, &Ok(Ids::Single), was_root).pop().unwrap().how_to_mend;
         assert!(mend(false).contains("--add-subuids"), "{}", mend(false));
         assert!(mend(true).contains("outside of this user namespace"), "{}", mend(true));
+    }
+
+    #[test]
+    fn a_user_is_not_told_to_take_the_subordinate_ids_of_another_one() {
+        let anna = "anna:100000:65536\n";
+        assert!(how_to_get_ids("", "").contains("--add-subuids 100000-165535 --add-subgids 100000-165535 "));
+        assert!(
+            how_to_get_ids(anna, anna).contains("--add-subuids 165536-231071 --add-subgids 165536-231071 ")
+        );
     }
 
     #[test]
