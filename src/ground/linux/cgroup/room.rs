@@ -115,7 +115,7 @@ impl Room {
     fn not_given(&self) -> Vec<&str> {
         let Ok(given) = read(&self.base.join("cgroup.controllers")) else { return vec![] };
         let is_given = |name: &str| given.split_whitespace().any(|one| one == name);
-        self.controllers.iter().map(String::as_str).filter(|name| !is_given(name)).collect()
+        self.controllers.iter().map(String::as_str).filter(|&name| !is_given(name)).collect()
     }
 
     /// Moves processes of the base aside and switches the controllers on.
