@@ -69,8 +69,8 @@ components! {
     EndpointSliceController = "endpointslice-controller",
     /// `namespace-controller`: empties a namespace that is being deleted.
     NamespaceController = "namespace-controller",
-    /// `garbage-collector` (upstream's client is `generic-garbage-collector`): deletes objects whose
-    /// owners are gone.
+    /// `garbage-collector` (upstream's client is `generic-garbage-collector`): deletes objects
+    /// whose owners are gone.
     GarbageCollector = "garbage-collector",
     /// `pod-garbage-collector`: deletes pods of nodes that are gone, and old ended pods.
     PodGarbageCollector = "pod-garbage-collector",
