@@ -104,7 +104,14 @@ pub fn enter() -> Result<Ids> {
 /// Adds the command that lifts a [`restriction`] to the error of a call that needs rights in the
 /// user namespace that Ropewalk has entered.
 pub(crate) fn with_advice(e: Error, ids: Ids) -> Error {
-    match restriction().filter(|_| ids.rootless()) {
+    with_command(e, ids, restriction())
+}
+
+/// Adds a command to what a restriction answers: `EPERM`. A limit of namespaces or processes
+/// (`ENOSPC`, `EAGAIN`) is not lifted by it.
+fn with_command(e: Error, ids: Ids, command: Option<&str>) -> Error {
+    let is_denied = ids.rootless() && e.cause.raw_os_error() == Some(libc::EPERM);
+    match command.filter(|_| is_denied) {
         Some(command) => advised(e, command),
         None => e,
     }
@@ -352,9 +359,15 @@ mod tests {
             assert_eq!(by(setting, free), None);
         }
         assert_eq!(by("", ""), None, "a kernel that has neither");
-        let refused = Error::new("cannot make a PID namespace", io::Error::from_raw_os_error(libc::EPERM));
-        let told = advised(refused, "sudo x").line();
-        assert!(told.starts_with("cannot make a PID namespace; allow it with `sudo x`"), "{told}");
+        let told = |errno, ids| {
+            let refused = Error::new("cannot make a PID namespace", io::Error::from_raw_os_error(errno));
+            with_command(refused, ids, Some("sudo x")).what
+        };
+        let advice = told(libc::EPERM, Ids::Range);
+        assert!(advice.starts_with("cannot make a PID namespace; allow it with `sudo x`"), "{advice}");
+        for (errno, ids) in [(libc::ENOSPC, Ids::Range), (libc::EPERM, Ids::Host)] {
+            assert_eq!(told(errno, ids), "cannot make a PID namespace");
+        }
     }
 
     #[test]
