@@ -253,11 +253,12 @@ async fn subresource(
     let name = ctx.info.subresource.clone();
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
-    if name == "proxy" {
-        return kubelet::node(state, ctx, request).await;
+    if name != "proxy" {
+        allowed(sub.verbs, &verb)?;
     }
-    allowed(sub.verbs, &verb)?;
+    decode::refuse_dry_run(ctx)?;
     match name.as_str() {
+        "proxy" => return kubelet::node(state, ctx, request).await,
         "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,
         "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
             return reading::get(state, ctx, kind).await;

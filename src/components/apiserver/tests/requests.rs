@@ -338,3 +338,26 @@ async fn an_update_of_an_object_without_managers_begins_no_list_of_them() {
     let names: Vec<&Value> = entries.iter().map(|entry| &entry["manager"]).collect();
     assert_eq!((code, names), (200, vec![&json!("x"), &json!("before-first-apply")]), "{got}");
 }
+
+/// What another server carries out cannot be tried: the command would run. As upstream this is said
+/// before the pod is looked for; a log is only read.
+#[tokio::test]
+async fn a_session_or_a_proxied_request_is_no_dry_run() {
+    let api = Api::bare().await;
+    let pod = "/api/v1/namespaces/default/pods/none";
+    for (method, path) in [
+        ("POST", format!("{pod}/exec?command=sh")),
+        ("POST", format!("{pod}/attach?stdin=true")),
+        ("GET", format!("{pod}/portforward?ports=80")),
+        ("GET", "/api/v1/nodes/none/proxy/healthz?verbose".to_string()),
+        ("GET", format!("{pod}/log?tailLines=1")),
+    ] {
+        let wanted = if path.contains("/log?") { 404 } else { 400 };
+        for value in ["", "=All", "=some"] {
+            let (code, told) = api.ask(method, &format!("{path}&dryRun{value}"), json!({})).await;
+            let is_told = told["message"] == "dryRun is not supported";
+            assert_eq!((code, is_told), (wanted, wanted == 400), "{path} {value}: {told}");
+        }
+        assert_eq!(api.ask(method, &path, json!({})).await.0, 404, "{path}");
+    }
+}

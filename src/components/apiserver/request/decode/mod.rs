@@ -107,6 +107,18 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     if errors.is_empty() { Ok(ctx.query.has("dryRun")) } else { Err(invalid_options(ctx, &errors)) }
 }
 
+/// Refuses a dry run of what another server carries out: a command in a container, a session or a
+/// proxied request (upstream: `ConnectResource`). It would be done, not tried.
+///
+/// # Errors
+/// 400 for `dryRun` with any value at such a subresource.
+pub(crate) fn refuse_dry_run(ctx: &Context) -> Result<(), Status> {
+    match tap::is_connection(&ctx.info.subresource) && ctx.query.has("dryRun") {
+        true => Err(Status::bad_request("dryRun is not supported")),
+        false => Ok(()),
+    }
+}
+
 /// Only `All` is known as a value of `dryRun`, which may stand there more than once (upstream:
 /// `ValidateDryRun`). The empty value is refused, too: a script whose variable is not set must not
 /// write what it wanted to try.
