@@ -126,7 +126,8 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 /// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
 pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
     let definition = definition(state, kind)?;
-    let namespace = namespace(state, kind, meta::namespace(object), meta::name(object))?;
+    let name = attributes::name_before_generation(object);
+    let namespace = namespace(state, kind, meta::namespace(object), name)?;
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };

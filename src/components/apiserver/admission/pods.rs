@@ -37,7 +37,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     value::put(pod, "spec.serviceAccount", name.clone());
     let namespace = meta::namespace(pod).to_string();
     let key = format!("{namespace}/{name}");
-    let refuse = |why: &str| Status::forbidden("", "pods", meta::name(pod), why);
+    let refuse = |why: &str| a.forbidden_early(pod, why);
     let account = match find_account(state, &key, name == "default").await {
         Ok(Some(account)) => account,
         Ok(None) => return Err(refuse(&no_account(pod))),
@@ -276,7 +276,7 @@ pub(crate) fn set_topology_labels(state: &State, node: &str, object: &mut Value)
 /// 403 for a class that does not exist, and for a number or policy that differs from the class's.
 pub(super) fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
-    let refuse = |why: String| Err(Status::forbidden("", "pods", meta::name(pod), &why));
+    let refuse = |why: String| Err(a.forbidden_early(pod, &why));
     let name = text(pod, "spec.priorityClassName").to_string();
     let number_of = |class: &Value| value::int(class, "value").unwrap_or(0);
     let class = if name.is_empty() {
