@@ -127,6 +127,7 @@ async fn resource(
     if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
         list_options::check(&verb, &ctx.query)?;
     }
+    decode::refuse_export(ctx)?;
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
         "get" if kind.computed => return metrics::get(state, ctx, kind).await,
@@ -257,6 +258,7 @@ async fn subresource(
         allowed(sub.verbs, &verb)?;
     }
     decode::refuse_dry_run(ctx)?;
+    decode::refuse_export(ctx)?;
     match name.as_str() {
         "proxy" => return kubelet::node(state, ctx, request).await,
         "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,

@@ -361,3 +361,18 @@ async fn a_session_or_a_proxied_request_is_no_dry_run() {
         assert_eq!(api.ask(method, &path, json!({})).await.0, 404, "{path}");
     }
 }
+
+/// Clients of Kubernetes 1.13 ask for it, and would take the whole object for a manifest.
+#[tokio::test]
+async fn an_object_is_not_exported() {
+    let api = Api::bare().await;
+    let one = "/api/v1/namespaces/default";
+    for (query, code) in
+        [("", 200), ("export=false", 200), ("export=0", 200), ("export", 400), ("export=true", 400)]
+    {
+        for path in [one.to_string(), format!("{one}/status")] {
+            assert_eq!(api.get(&format!("{path}?{query}")).await.0, code, "{path} {query}");
+        }
+        assert_eq!(api.get(&format!("/api/v1/namespaces?{query}")).await.0, 200, "a list: {query}");
+    }
+}

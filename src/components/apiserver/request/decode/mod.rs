@@ -119,6 +119,23 @@ pub(crate) fn refuse_dry_run(ctx: &Context) -> Result<(), Status> {
     }
 }
 
+/// Refuses what `kubectl get --export` once asked for: an object without what belongs to its
+/// cluster (upstream: `GetResource`). A client that got the whole object would take it for that.
+///
+/// # Errors
+/// 400 for a get of an object with `export`.
+pub(crate) fn refuse_export(ctx: &Context) -> Result<(), Status> {
+    let sub = ctx.info.subresource.as_str();
+    let reads_object = ctx.info.verb == "get" && sub != "log" && !tap::is_connection(sub);
+    match reads_object && ctx.query.is_true("export") {
+        true => {
+            let why = "the export parameter, deprecated since v1.14, is no longer supported";
+            Err(Status::bad_request(why))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Only `All` is known as a value of `dryRun`, which may stand there more than once (upstream:
 /// `ValidateDryRun`). The empty value is refused, too: a script whose variable is not set must not
 /// write what it wanted to try.
