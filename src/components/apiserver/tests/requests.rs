@@ -33,6 +33,23 @@ async fn every_request_is_counted() {
     assert_eq!((answer.status().as_u16(), counted()), (200, before + 2));
 }
 
+/// Otherwise only the 403 of an anonymous client would tell that the token was not read.
+#[tokio::test]
+async fn a_token_behind_two_spaces_is_warned_of() {
+    let api = Api::bare().await;
+    let server = &api.fixture.server;
+    for (value, is_told) in
+        [("Bearer  a.b.c", true), ("bearer  a", true), ("Basic  a", false), ("Bearer", false)]
+    {
+        let request = Request::get("/api/v1/pods").header("authorization", value).body(full("")).unwrap();
+        let caller = Caller::Connection(&Peer::Nobody);
+        let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
+        let warning = answer.headers().get("warning").map(|warning| warning.to_str().unwrap());
+        let told = warning.is_some_and(|warning| warning.contains("extra space before the bearer token"));
+        assert_eq!((answer.status().as_u16(), told), (403, is_told), "{value}: {warning:?}");
+    }
+}
+
 /// Otherwise the server names it, each by a name of its own.
 #[tokio::test]
 async fn a_request_that_its_client_names_is_answered_with_that_name() {
