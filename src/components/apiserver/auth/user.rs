@@ -75,6 +75,12 @@ impl User {
         self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
     }
 
+    /// True for a user in the group of kubelets whose name lacks that of a node. NodeRestriction
+    /// refuses all of its writes.
+    pub(crate) fn is_nameless_node(&self) -> bool {
+        self.name == "system:node:" && self.is_in(NODES)
+    }
+
     /// Returns whether the user's writes to an object that is being deleted may use the space that
     /// a full store keeps for repairs. Components and administrators end such objects.
     pub(crate) fn may_repair(&self) -> bool {

@@ -114,6 +114,31 @@ async fn a_role_does_not_lift_the_restriction_of_nodes() {
     assert_eq!(code, 200, "{gone}");
 }
 
+/// Upstream refuses it before it looks at what is written: the rules of no node could judge it.
+#[tokio::test]
+async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let nameless = User::new("system:node:", &[NODES, MASTERS]);
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": "y"}}});
+    for (method, path, media, body) in [
+        ("POST", maps, JSON, json!({"metadata": {"name": "m"}})),
+        ("PATCH", "/api/v1/nodes/n1", MERGE, label),
+        ("DELETE", "/api/v1/nodes/n1", JSON, Value::Null),
+        ("POST", &format!("{PODS}/on-n1/eviction"), JSON, json!({"metadata": {"name": "on-n1"}})),
+        ("POST", token, JSON, json!({})),
+    ] {
+        let (code, told) = send(&fixture, &nameless, method, path, media, body).await;
+        let why = told["message"].as_str().unwrap_or_default();
+        let is_told = why.ends_with("could not determine node from user \"system:node:\"");
+        assert!(code == 403 && is_told, "{method} {path}: {code} {told}");
+    }
+    let read = send(&fixture, &nameless, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    assert_eq!(read.0, 200, "{}", read.1);
+}
+
 /// Whatever rights the roles of a cluster give to nodes.
 #[tokio::test]
 async fn a_kubelet_writes_its_own_lease_only() {
