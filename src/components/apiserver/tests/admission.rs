@@ -106,6 +106,14 @@ async fn a_refusal_before_the_name_is_generated_has_its_prefix() {
         }
     }
     let prefix = json!({"generateName": "web-"});
+    let enforced = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    let account = json!({"metadata": {"name": "none", "annotations": enforced}});
+    api.made("/api/v1/namespaces/x/serviceaccounts", account).await;
+    let secret = json!([{"name": "v", "secret": {"secretName": "s"}}]);
+    let mut reader = pod(&prefix, "serviceAccountName");
+    reader["spec"]["volumes"] = secret;
+    let (code, told) = api.post(pods, reader).await;
+    assert_eq!((code, &told["details"]["name"]), (403, &json!("web-")), "{told}");
     let (quotas, none) = ("/api/v1/namespaces/x/resourcequotas", json!({"pods": "0"}));
     api.made(quotas, json!({"metadata": {"name": "q"}, "spec": {"hard": none}})).await;
     let status = json!({"status": {"hard": none, "used": none}});
