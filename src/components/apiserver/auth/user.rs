@@ -18,7 +18,8 @@ pub(crate) const NODES: &str = "system:nodes";
 pub struct User {
     /// E.g. `admin` or `system:serviceaccount:shop:robot`.
     pub name: String,
-    /// The uid of a service account; empty for users of certificates.
+    /// The uid of a service account, or the one that a certificate or an impersonation names; often
+    /// empty.
     pub uid: String,
     /// Groups, with `system:authenticated` or `system:unauthenticated` among them.
     pub groups: Vec<String>,
