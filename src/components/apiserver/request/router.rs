@@ -64,8 +64,9 @@ async fn route(
     }
     let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
     if kind.namespaced && ctx.info.namespace.is_empty() {
+        let watches_one = ctx.info.watch_prefix && !ctx.info.name.is_empty() && kind.custom.is_none();
         match ctx.info.verb.as_str() {
-            "list" | "watch" => {}
+            "list" | "watch" if kind.verbs.contains(&"list") && !watches_one => {}
             // The path without a namespace is served, but only for reading. Custom objects have no
             // such route: only the two verbs above lead to them.
             _ if ctx.info.name.is_empty() && kind.custom.is_none() && kind.verbs.contains(&"list") => {
