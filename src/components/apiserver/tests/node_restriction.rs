@@ -5,6 +5,7 @@ use super::nodes::{JSON, MERGE, PODS, admin, cluster, kubelet, send};
 use crate::auth::user::{MASTERS, NODES, User};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use serde_json::{Value, json};
 
 /// An ECDSA key asks for the name `system:node:n1` in the group `system:nodes`.
@@ -137,6 +138,21 @@ async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
     }
     let read = send(&fixture, &nameless, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
     assert_eq!(read.0, 200, "{}", read.1);
+}
+
+/// Such an object is removed by its name alone, without a look at what is stored.
+#[tokio::test]
+async fn a_kubelet_removes_no_other_node_that_cannot_be_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let put = PutRequest { key: "/registry/nodes/n3".into(), value: "{".into(), ..PutRequest::default() };
+    let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..TxnRequest::default() };
+    fixture.server.state.kv.txn_unbounded(txn).await.unwrap();
+    for (name, code) in [("system:node:", 403), ("system:node:n1", 403), ("system:node:n3", 200)] {
+        let user = User::new(name, &[NODES, MASTERS]);
+        let answer = send(&fixture, &user, "DELETE", "/api/v1/nodes/n3", JSON, Value::Null).await;
+        assert_eq!(answer.0, code, "{name}: {}", answer.1);
+    }
 }
 
 /// Whatever rights the roles of a cluster give to nodes.
