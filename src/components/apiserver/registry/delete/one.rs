@@ -342,6 +342,7 @@ async fn remove_undecodable(
         value::put(&mut last, "metadata.namespace", namespace);
     }
     value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
+    admission::nodes::removal(ctx, kind, &last).map_err(Refused::Error)?;
     preconditions(kind, &last, options).map_err(Refused::Error)?;
     if options.dry_run {
         return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });
