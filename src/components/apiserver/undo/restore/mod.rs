@@ -8,6 +8,7 @@
 //! |---|---|
 //! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
 //! | a Pod that still runs | it was, but with the node, the ephemeral containers and the status that it has now |
+//! | a Pod that was ending, and still is | it was, but its end goes on |
 //! | a Pod that had ended and is gone | it was, with its node and status, under a new uid: its programs do not run again |
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |

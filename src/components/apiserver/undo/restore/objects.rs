@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ephemeral containers start once and are never removed from a pod: a pod that goes on keeps those
 /// that it has now, and a new one has none.
 const EPHEMERAL: &str = "spec.ephemeralContainers";
+/// How far the deletion of a pod has come. No way back holds it up: a kubelet stops the pod's
+/// programs, and the pod must not be gone before they are.
+const LEAVING: [&str; 3] =
+    ["metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds", "metadata.finalizers"];
 /// The path of the field managers.
 pub(super) const MANAGERS: &str = "metadata.managedFields";
 
@@ -22,18 +26,18 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
     if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
         return None;
     }
-    // One that was on its way out then has nothing to come back to.
-    let past = past.filter(|p| !meta::is_terminating(p));
+    let is_leaving = |pod: Option<&Value>| pod.is_some_and(meta::is_terminating);
+    let goes_on = past.as_ref().map(meta::uid) == present.as_ref().map(meta::uid)
+        && is_leaving(past.as_ref()) == is_leaving(present.as_ref());
+    // One that was on its way out then has nothing to come back to, but goes on if it still is.
+    let past = past.filter(|p| goes_on || !meta::is_terminating(p));
     match (past, present) {
         // Something that nobody can read was put there since.
         (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
-        (Some(mut past), Some(present))
-            if meta::uid(&past) == meta::uid(&present)
-                && !meta::is_terminating(&present)
-                && !has_found_a_node(&past, &present) =>
-        {
-            for of_now in ["status", "spec.nodeName", EPHEMERAL] {
+        (Some(mut past), Some(present)) if goes_on && !has_found_a_node(&past, &present) => {
+            let leaving: &[&str] = if meta::is_terminating(&present) { &LEAVING } else { &[] };
+            for of_now in ["status", "spec.nodeName", EPHEMERAL].iter().chain(leaving) {
                 value::copy(&present, &mut past, of_now);
             }
             keep_managers(&present, &mut past);
