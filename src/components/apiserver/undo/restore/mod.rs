@@ -15,6 +15,7 @@
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | the status of a workload, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
+//! | a custom object whose definition is gone | it was with the definition; not at all where only its namespace goes back |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
 mod derived;
@@ -44,7 +45,8 @@ use etcd::api::{
 };
 use etcd::txn::size;
 use objects::{
-    count, ending_namespaces, namespace_of, node, owner, pod, secret, taken_elsewhere, was_free_volume,
+    count, defined, ending_namespaces, is_served, namespace_of, node, owner, pod, secret, taken_elsewhere,
+    was_free_volume,
 };
 use request::check_writes_since;
 use serde_json::{Value, json as object};
@@ -204,7 +206,9 @@ impl Journey {
         let mut moves = plan(then, now, birth);
         if let Some(namespaces) = &self.within {
             let of = |m: &Move| is_within(namespaces, &m.key, m.put.as_ref().unwrap_or(&m.last));
+            let defined = defined(now);
             moves.retain(|m| of(m) || was_free_volume(namespaces, m));
+            moves.retain(|m| m.put.is_none() || is_served(&defined, &m.key));
         }
         moves
     }

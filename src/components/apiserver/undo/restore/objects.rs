@@ -2,9 +2,9 @@
 
 use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
 use crate::auth::tokens::LAST_USED;
-use crate::storage::cache::place;
+use crate::storage::cache::{DEFINITIONS, place};
 use api::value::{list, text};
-use api::{meta, value};
+use api::{custom, meta, value};
 use bytes::Bytes;
 use etcd::api::KeyValue;
 use serde_json::{Value, json as object};
@@ -130,6 +130,19 @@ pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BT
         }
     }
     ending
+}
+
+/// Returns where the objects of each definition rest that is there and is not going.
+pub(super) fn defined(now: &[KeyValue]) -> BTreeSet<String> {
+    let definitions = now.iter().filter(|kv| resource(&kv.key) == DEFINITIONS).filter_map(parsed);
+    definitions.filter(|definition| !meta::is_terminating(definition)).map(|d| custom::place(&d)).collect()
+}
+
+/// False for a custom object whose definition is not among those that are there: nothing would show
+/// it, and no deletion of its namespace would find it.
+pub(super) fn is_served(defined: &BTreeSet<String>, key: &[u8]) -> bool {
+    let resource = resource(key);
+    !resource.contains('/') || defined.contains(resource)
 }
 
 /// Counts the objects that come back or change, and those that go. The reservations of a Service
