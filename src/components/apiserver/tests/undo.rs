@@ -162,6 +162,33 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
     }
 }
 
+/// The controllers make something in a new namespace while its undo is planned. It would stay in a
+/// namespace that is not there.
+#[tokio::test]
+async fn an_undo_of_a_namespace_leaves_nothing_in_it() {
+    let api = Api::bare().await;
+    let rng = Rng::seeded(3);
+    for round in 0..30 {
+        let name = format!("n{round}");
+        let namespace = json!({"metadata": {"name": name}});
+        let (code, made) = api.in_step(&name, "POST", "/api/v1/namespaces", namespace).await;
+        assert_eq!(code, 201, "{made}");
+        let accounts = format!("/api/v1/namespaces/{name}/serviceaccounts");
+        let join = async {
+            for _ in 0..rng.range(0, 60) {
+                tokio::task::yield_now().await;
+            }
+            let controllers = User::new("system:kube-controller-manager", &["system:masters"]);
+            let body = ("application/json", json!({"metadata": {"name": "default"}}).to_string());
+            testing::send(&api.fixture.server, controllers, ("POST", &accounts), body, "").await
+        };
+        let ((code, told), (joined, _)) = tokio::join!(api.go("undo", json!({})), join);
+        assert_eq!(code, 200, "{told}");
+        let left = api.state().cache.list("serviceaccounts", &format!("{name}/")).objects;
+        assert!(left.is_empty(), "round {round}: the account was answered with {joined}");
+    }
+}
+
 /// A command goes on while its undo is planned. The undo would leave what it did not see, which no
 /// step would name any more, and a redo would remove it.
 #[tokio::test]

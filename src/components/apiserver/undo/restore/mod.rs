@@ -19,6 +19,7 @@
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
 mod derived;
+mod newcomers;
 mod objects;
 mod request;
 mod writers;
@@ -43,7 +44,8 @@ use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
     RequestOp, Revision, TxnRequest,
 };
-use etcd::txn::size;
+use etcd::txn::{MAX_OPS, size};
+use newcomers::nothing_made_since;
 use objects::{
     count, defined, ending_namespaces, is_served, namespace_of, node, owner, pod, secret, taken_elsewhere,
     was_free_volume,
@@ -369,9 +371,14 @@ impl State {
         };
         let moves = journey.plan(&past.objects, &now, &birth);
         journey.check_owners(&moves)?;
-        let Some(revision) = self.commit(journey.transaction(&moves, before), room_of(&moves)).await? else {
-            return Ok(None);
-        };
+        let mut txn = journey.transaction(&moves, before);
+        let newcomers = nothing_made_since(&self.cache.kinds(), &moves, before);
+        // An etcd elsewhere takes a limited number of conditions: without these it is better than
+        // not at all.
+        if self.kv.room().is_some() || txn.compare.len() + newcomers.len() <= MAX_OPS {
+            txn.compare.extend(newcomers);
+        }
+        let Some(revision) = self.commit(txn, room_of(&moves)).await? else { return Ok(None) };
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);
