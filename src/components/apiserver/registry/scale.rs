@@ -51,7 +51,7 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
 /// replicas.
 ///
 /// # Errors
-/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
+/// Those of the object's own verbs; 400, 422 and 500 for what is no Scale, 409 for one of another
 /// version of the object; 500 for a GET of a custom resource without replicas, 400 for a patch that
 /// does not set them.
 pub(crate) async fn scale(
@@ -102,7 +102,7 @@ pub(crate) async fn scale(
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
-    write::check_says_type(SCALE.api_version, &scale)?;
+    write::check_says_type((SCALE.api_version, SCALE.kind), &scale)?;
     if !value::empty(&scale, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
