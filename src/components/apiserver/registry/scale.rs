@@ -199,7 +199,9 @@ fn scale_of_patch(
     let mut scale = patched_scale(kind, media, &before, body)?;
     bounds::check_depth(&scale)?;
     let patched = scale.clone();
-    let unknown = SCALE.conform(&mut scale)?;
+    let unknown = SCALE
+        .conform(&mut scale)
+        .map_err(|told| write::mistyped_of(ctx, &SCALE, &patched, body).unwrap_or(told))?;
     write::judge_fields(ctx, media, &patched, &unknown, body)?;
     match int(&scale, "spec.replicas") {
         Some(NO_REPLICAS) => Err(empty_replicas(paths)),

@@ -80,6 +80,15 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
 }
 
+/// As a patch of the object itself.
+#[tokio::test]
+async fn a_patch_of_a_scale_keeps_the_types_of_its_fields() {
+    let api = Api::with_deployment().await;
+    let (code, got) = api.patch(SCALE, json!({"spec": {"replicas": "3"}})).await;
+    let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert!(code == 422 && got["message"].as_str().unwrap().ends_with(why), "{got}");
+}
+
 /// As upstream: whatever makes the generation grow, a scale as well, is warned of the template.
 #[tokio::test]
 async fn a_template_is_warned_of_with_every_new_generation() {
