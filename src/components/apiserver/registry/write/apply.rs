@@ -17,7 +17,7 @@ use api::kinds::Kind;
 use api::managed::{self, Applied, Conflict, Manager};
 use api::path::UnknownFields;
 use api::shape::{Keys, Shape};
-use api::{Status, bounds, meta, path, value};
+use api::{Status, bounds, meta, path, schema, value};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -38,7 +38,8 @@ pub(super) async fn server_side_apply(
     }
     value::default(&mut applied, "metadata.name", ctx.info.name.clone());
     let said = applied.clone();
-    let (mut applied, unknown) = conform(ctx, kind, applied)?;
+    let conformed = conform(ctx, kind, applied);
+    let (mut applied, unknown) = conformed.map_err(|told| mistyped(kind, &said).unwrap_or(told))?;
     if !unknown.is_empty() {
         return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
@@ -215,6 +216,17 @@ fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) ->
     untyped((&kind.api_version(), kind.kind), applied, &problems)
 }
 
+/// The same answer for a field of a built-in kind whose value has another type; `None` if something
+/// else is wrong with the object. What is wrong with a field is said in the decoder's words.
+fn mistyped(kind: &Kind, applied: &Value) -> Option<Status> {
+    let is_bounded = bounds::check_depth(applied).is_ok() && bounds::check_maps(applied).is_ok();
+    if kind.custom.is_some() || !is_bounded {
+        return None;
+    }
+    let why = schema::conform(kind, &mut applied.clone()).err()?;
+    Some(untyped((&kind.api_version(), kind.kind), applied, &[why]))
+}
+
 /// The same answer for a type that only a subresource takes.
 pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
     let told = unknown.shown();
@@ -346,6 +358,10 @@ mod tests {
             let (code, told) = apply(path, body).await;
             assert_eq!((code, &told["message"]), (400, &json!(why)), "{path}");
         }
+        let mistyped = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"k": 7}});
+        let (code, told) = apply(map, mistyped).await;
+        let why = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): ";
+        assert!(code == 500 && told["message"].as_str().unwrap().starts_with(why), "{told}");
         assert_eq!(api.get(map).await.0, 404);
     }
 
