@@ -174,7 +174,14 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     if namespace.metadata.deletion_timestamp.is_none() {
         return Ok(Outcome::Done);
     }
-    let pass = empty(&client, &key.name).await;
+    let is_dying = || {
+        let known = shared.informer::<Namespace>().get(&key);
+        known.is_none_or(|known| known.metadata.deletion_timestamp.is_some())
+    };
+    let pass = empty(&client, &key.name, &is_dying).await;
+    if !is_dying() {
+        return Ok(Outcome::Done);
+    }
     if !pass.is_empty() {
         tell(&client, &namespace, &pass).await?;
         tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
@@ -223,8 +230,9 @@ async fn finalize(client: &Client, namespace: &Namespace, left: &[String]) -> Re
 }
 
 /// Deletes what is in the namespace: its pods, and when none is left everything else. So a policy
-/// or a Secret does not go from under a program that still runs.
-async fn empty(client: &Client, namespace: &str) -> Pass {
+/// or a Secret does not go from under a program that still runs. An undo may bring the namespace
+/// back meanwhile: what is left in it then stays (`is_dying` is asked before each object).
+async fn empty(client: &Client, namespace: &str, is_dying: &(dyn Fn() -> bool + Sync)) -> Pass {
     let mut pass = Pass::default();
     let resources = match discover(client).await {
         Ok(resources) => resources,
@@ -239,10 +247,10 @@ async fn empty(client: &Client, namespace: &str) -> Pass {
     resources.sort_by_key(|r| !is_pods(r));
     for resource in &resources {
         // One kind, or one object, that cannot be deleted does not keep the others.
-        if let Err(error) = empty_of(client, namespace, resource, &mut pass).await {
+        if let Err(error) = empty_of(client, namespace, resource, is_dying, &mut pass).await {
             pass.errors.push(format!("{}: {}", resource.api.plural, why(&error)));
         }
-        if is_pods(resource) && !pass.is_empty() {
+        if is_pods(resource) && !pass.is_empty() || !is_dying() {
             break;
         }
     }
@@ -268,6 +276,7 @@ async fn empty_of(
     client: &Client,
     namespace: &str,
     resource: &Resource,
+    is_dying: &(dyn Fn() -> bool + Sync),
     pass: &mut Pass,
 ) -> Result<(), kube::Error> {
     let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource.api);
@@ -281,6 +290,9 @@ async fn empty_of(
     }
     for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
         let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
+        if !is_dying() {
+            return Ok(());
+        }
         match untyped.delete(&name, &DeleteParams::background()).await {
             Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => {
                 pass.errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
@@ -304,6 +316,7 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use parking_lot::Mutex;
     use serde_json::Value;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     fn discovery(plurals: &[&str]) -> Value {
         let entry = |p: &&str| json!({"resource": p, "responseKind": {"kind": p}, "scope": "Namespaced", "verbs": ["list", "delete"]});
@@ -377,6 +390,28 @@ mod tests {
             "one that is stuck keeps no other"
         );
         assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
+    }
+
+    /// A user undoes the deletion while the controller carries it out.
+    #[tokio::test]
+    async fn a_namespace_that_is_back_is_emptied_no_further() {
+        let is_back = Arc::new(AtomicBool::new(false));
+        let undone = is_back.clone();
+        let server = Scripted::new(move |asked| {
+            undone.fetch_or(asked.line.starts_with("DELETE"), Ordering::SeqCst);
+            let items = json!([{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]);
+            match asked.line.as_str() {
+                "GET /api" => Some((200, discovery(&["secrets", "widgets"]))),
+                "GET /apis" => Some((200, json!({"items": []}))),
+                line if line.starts_with("GET") => Some((200, json!({"metadata": {}, "items": items}))),
+                _ => None,
+            }
+        })
+        .await;
+        empty(&server.client, "n", &|| !is_back.load(Ordering::SeqCst)).await;
+        let lines = server.lines().into_iter();
+        let deleted: Vec<String> = lines.filter(|line| line.starts_with("DELETE")).collect();
+        assert_eq!(deleted, ["DELETE /api/v1/namespaces/n/secrets/a"]);
     }
 
     /// A user deleted it and made another one of its name; the cache has seen neither.
