@@ -15,7 +15,7 @@ use clock::{self, Timestamp};
 use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus, Pod};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::Resource as _;
-use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList};
+use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList, Preconditions};
 use kube::core::{PartialObjectMeta, Request};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -293,7 +293,10 @@ async fn empty_of(
         if !is_dying() {
             return Ok(());
         }
-        match untyped.delete(&name, &DeleteParams::background()).await {
+        // As it was listed: one that an undo keeps or brings back meanwhile is another version.
+        let (uid, resource_version) = (object.meta().uid.clone(), object.meta().resource_version.clone());
+        let how = DeleteParams::background().preconditions(Preconditions { uid, resource_version });
+        match untyped.delete(&name, &how).await {
             Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => {
                 pass.errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
             }

@@ -47,8 +47,8 @@ use etcd::api::{
 use etcd::txn::{MAX_OPS, size};
 use newcomers::nothing_made_since;
 use objects::{
-    count, defined, ending_namespaces, is_served, namespace_of, node, owner, pod, secret, taken_elsewhere,
-    was_free_volume,
+    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, secret,
+    taken_elsewhere, was_free_volume,
 };
 use request::check_writes_since;
 use serde_json::{Value, json as object};
@@ -83,6 +83,11 @@ impl Move {
             result: CompareResult::Equal,
             target: CompareTarget::ModRevision(self.expected),
         }
+    }
+
+    /// True if the value stays as it is, and only its revision changes.
+    fn is_unchanged(&self) -> bool {
+        self.put.as_ref() == Some(&self.last)
     }
 
     fn operation(&self) -> RequestOp {
@@ -145,7 +150,9 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put, last })
     };
     let moves = pairs.iter().filter_map(|(key, pair)| changed((*key, *pair))).collect();
-    without_derived(moves, &pairs)
+    let mut moves = without_derived(moves, &pairs);
+    moves.extend(kept_from_deletion(&pairs));
+    moves
 }
 
 /// Parses a stored value; `None` if it is no object.
@@ -298,7 +305,7 @@ impl State {
             _ => BTreeSet::new(),
         };
         let mut lost = Vec::new();
-        for m in moves.iter().filter(|m| !m.last.is_empty()) {
+        for m in moves.iter().filter(|m| !m.last.is_empty() && !m.is_unchanged()) {
             let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
             let (namespace, name) = (meta::namespace(&object), meta::name(&object));
             let resource_of = group_and_plural(&m.key);
@@ -369,13 +376,17 @@ impl State {
             placed_by_maker: &|kv| past.was_made_placed(kv),
             now: clock::rfc3339(clock::now()),
         };
-        let moves = journey.plan(&past.objects, &now, &birth);
+        let mut moves = journey.plan(&past.objects, &now, &birth);
         journey.check_owners(&moves)?;
+        // An etcd elsewhere takes a limited number of operations and conditions: to go back without
+        // a guard against controllers that are at work is better than not at all.
+        let is_own = self.kv.room().is_some();
+        if !is_own && moves.len() >= MAX_OPS {
+            moves.retain(|m| !m.is_unchanged());
+        }
         let mut txn = journey.transaction(&moves, before);
         let newcomers = nothing_made_since(&self.cache.kinds(), &moves, before);
-        // An etcd elsewhere takes a limited number of conditions: without these it is better than
-        // not at all.
-        if self.kv.room().is_some() || txn.compare.len() + newcomers.len() <= MAX_OPS {
+        if is_own || txn.compare.len() + newcomers.len() <= MAX_OPS {
             txn.compare.extend(newcomers);
         }
         let Some(revision) = self.commit(txn, room_of(&moves)).await? else { return Ok(None) };
@@ -406,7 +417,7 @@ impl State {
     /// Records every object's change as any other write, with the object's bytes and the revision
     /// that the journey leads to.
     fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
-        for m in moves {
+        for m in moves.iter().filter(|m| !m.is_unchanged()) {
             let write = Write {
                 journey: Some(journey.way),
                 created: m.put.is_some() && m.last.is_empty(),

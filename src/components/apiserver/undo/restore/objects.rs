@@ -132,6 +132,36 @@ pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BT
     ending
 }
 
+/// Returns moves that write objects as they are: those of namespaces that come back while their
+/// controller empties them. It deletes an object as it has read it, so a deletion that is on its
+/// way is refused, and nothing goes that the way back has kept.
+pub(super) fn kept_from_deletion(pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
+    let is_leaving = |kv: &KeyValue| parsed(kv).is_some_and(|object| meta::is_terminating(&object));
+    let mut back = BTreeSet::new();
+    for (key, pair) in pairs {
+        if let (Some(then), Some(now)) = *pair
+            && let Some(("namespaces", name)) = place(key)
+            && is_leaving(now)
+            && !is_leaving(then)
+        {
+            back.insert(name);
+        }
+    }
+    let keep = |(key, (then, now)): (&&Bytes, &Pair)| {
+        let (then, now) = ((*then)?, (*now)?);
+        // A write would take an Event the lease by which it goes.
+        let is_kept = then.value == now.value && !matches!(resource(key), "events" | "leases");
+        let value = || now.value.clone();
+        (is_kept && back.contains(namespace_of(key))).then(|| Move {
+            key: (*key).clone(),
+            expected: now.mod_revision,
+            put: Some(value()),
+            last: value(),
+        })
+    };
+    pairs.iter().filter_map(keep).collect()
+}
+
 /// Returns where the objects of each definition rest that is there and is not going.
 pub(super) fn defined(now: &[KeyValue]) -> BTreeSet<String> {
     let definitions = now.iter().filter(|kv| resource(&kv.key) == DEFINITIONS).filter_map(parsed);
@@ -146,9 +176,10 @@ pub(super) fn is_served(defined: &BTreeSet<String>, key: &[u8]) -> bool {
 }
 
 /// Counts the objects that come back or change, and those that go. The reservations of a Service
-/// are none: an undo of one new Service removes one object, whatever ports it had.
+/// are none: an undo of one new Service removes one object, whatever ports it had. What is only
+/// kept does not count.
 pub(super) fn count(moves: &[Move]) -> (usize, usize) {
-    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges");
+    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges" && !m.is_unchanged());
     let (back, gone): (Vec<&Move>, Vec<&Move>) = objects.partition(|m| m.put.is_some());
     (back.len(), gone.len())
 }
@@ -211,4 +242,28 @@ fn refusal(pod: &Value) -> Option<&Value> {
     let told = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
     let conditions = list(pod, "status.conditions");
     conditions.iter().find(told).filter(|_| text(pod, "spec.nodeName").is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{kv, planned};
+    use serde_json::{Value, json};
+
+    /// The namespace controller has read the Secret, and is about to delete it as it was.
+    #[test]
+    fn what_is_left_in_a_namespace_that_comes_back_is_written_as_it_is() {
+        let alive = json!({"metadata": {"name": "shop", "uid": "u"}});
+        let mut going = alive.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let with = |namespace: &Value| {
+            let rest = ["events/shop/e", "secrets/other/s", "secrets/shop/s"];
+            let rest = rest.map(|key| kv(key, 3, json!({"a": 1})));
+            [vec![kv("namespaces/shop", 5, namespace.clone())], rest.to_vec()].concat()
+        };
+        let moves = planned(&with(&alive), &with(&going));
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["namespaces/shop", "secrets/shop/s"]);
+        assert_eq!(moves["secrets/shop/s"], Some(json!({"a": 1})));
+        let moves = planned(&with(&going), &with(&alive));
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["namespaces/shop"]);
+    }
 }
