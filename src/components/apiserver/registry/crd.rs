@@ -286,14 +286,18 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             tell_progress(state, tap, object).await?;
         }
         let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
+        let living = living.map(|(key, one)| (key, Some(one.revision.to_string())));
         let (mut deleted, mut failed) = (0, vec![]);
-        for key in living.map(|(key, _)| key).chain(unread()) {
+        for (key, version) in living.chain(unread().into_iter().map(|key| (key, None))) {
             if !is_going(state, object) {
                 return Ok(false);
             }
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
-            match delete::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
+            let options = Options { version, ..Options::default() };
+            match delete::remove(state, &ctx, &kind, namespace, name, &options).await {
+                // It has changed, which brings the next look; or an undo has kept it.
+                Err(status) if status.reason == "Conflict" => {}
                 Err(status) if status.reason != "NotFound" => failed.push(status),
                 _ => deleted += 1,
             }

@@ -132,27 +132,31 @@ pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BT
     ending
 }
 
-/// Returns moves that write objects as they are: those of namespaces that come back while their
-/// controller empties them. It deletes an object as it has read it, so a deletion that is on its
-/// way is refused, and nothing goes that the way back has kept.
+/// Returns moves that write objects as they are: those of namespaces and definitions that come back
+/// while a controller deletes their objects. It deletes an object as it has read it, so a deletion
+/// that is on its way is refused, and nothing goes that the way back has kept.
 pub(super) fn kept_from_deletion(pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
     let is_leaving = |kv: &KeyValue| parsed(kv).is_some_and(|object| meta::is_terminating(&object));
-    let mut back = BTreeSet::new();
+    let (mut namespaces, mut places) = (BTreeSet::new(), BTreeSet::new());
     for (key, pair) in pairs {
-        if let (Some(then), Some(now)) = *pair
-            && let Some(("namespaces", name)) = place(key)
-            && is_leaving(now)
-            && !is_leaving(then)
-        {
-            back.insert(name);
+        let (Some(then), Some(now)) = *pair else { continue };
+        match place(key) {
+            Some(("namespaces", name)) if is_leaving(now) && !is_leaving(then) => {
+                namespaces.insert(name);
+            }
+            Some((DEFINITIONS, _)) if is_leaving(now) && !is_leaving(then) => {
+                places.extend(parsed(now).map(|definition| custom::place(&definition)));
+            }
+            _ => {}
         }
     }
+    let is_back = |key: &[u8]| namespaces.contains(namespace_of(key)) || places.contains(resource(key));
     let keep = |(key, (then, now)): (&&Bytes, &Pair)| {
         let (then, now) = ((*then)?, (*now)?);
         // A write would take an Event the lease by which it goes.
         let is_kept = then.value == now.value && !matches!(resource(key), "events" | "leases");
         let value = || now.value.clone();
-        (is_kept && back.contains(namespace_of(key))).then(|| Move {
+        (is_kept && is_back(key)).then(|| Move {
             key: (*key).clone(),
             expected: now.mod_revision,
             put: Some(value()),
@@ -265,5 +269,24 @@ mod tests {
         assert_eq!(moves["secrets/shop/s"], Some(json!({"a": 1})));
         let moves = planned(&with(&going), &with(&alive));
         assert_eq!(moves.keys().collect::<Vec<_>>(), ["namespaces/shop"]);
+    }
+
+    #[test]
+    fn the_objects_of_a_definition_that_comes_back_are_written_as_they_are() {
+        let spec = json!({"group": "example.com", "names": {"plural": "tabs"}});
+        let alive = json!({"metadata": {"name": "tabs.example.com", "uid": "u"}, "spec": spec});
+        let mut going = alive.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let with = |definition: &Value| {
+            let definition = kv("customresourcedefinitions/tabs.example.com", 5, definition.clone());
+            [
+                definition,
+                kv("example.com/tabs/d/a", 3, json!({"a": 1})),
+                kv("example.com/others/d/a", 3, json!({})),
+            ]
+        };
+        let moves = planned(&with(&alive), &with(&going));
+        let keys: Vec<&String> = moves.keys().collect();
+        assert_eq!(keys, ["customresourcedefinitions/tabs.example.com", "example.com/tabs/d/a"]);
     }
 }
