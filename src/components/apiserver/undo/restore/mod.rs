@@ -381,7 +381,7 @@ impl State {
         // An etcd elsewhere takes a limited number of operations and conditions: to go back without
         // a guard against controllers that are at work is better than not at all.
         let is_own = self.kv.room().is_some();
-        if !is_own && moves.len() >= MAX_OPS {
+        if !is_own && moves.len() + journey.unchanged.len().max(1) > MAX_OPS {
             moves.retain(|m| !m.is_unchanged());
         }
         let mut txn = journey.transaction(&moves, before);
