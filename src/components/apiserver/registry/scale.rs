@@ -107,7 +107,8 @@ fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) ->
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let said = scale.clone();
-    let unknown = SCALE.conform(&mut scale)?;
+    let conformed = SCALE.conform(&mut scale);
+    let unknown = conformed.map_err(|told| write::untyped_of(&SCALE, &said).unwrap_or(told))?;
     if !unknown.is_empty() {
         return Err(write::undeclared_of(&SCALE, &said, &unknown));
     }

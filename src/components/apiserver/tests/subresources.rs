@@ -87,6 +87,9 @@ async fn a_patch_of_a_scale_keeps_the_types_of_its_fields() {
     let (code, got) = api.patch(SCALE, json!({"spec": {"replicas": "3"}})).await;
     let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
     assert!(code == 422 && got["message"].as_str().unwrap().ends_with(why), "{got}");
+    let path = format!("{SCALE}?fieldManager=m");
+    let (code, got) = api.apply(&path, &scale(json!({"replicas": "3"}))).await;
+    assert!(code == 500 && got["message"].as_str().unwrap().ends_with(why), "{got}");
 }
 
 /// As upstream: whatever makes the generation grow, a scale as well, is warned of the template.

@@ -236,6 +236,11 @@ pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &Unk
     untyped((of.api_version, of.kind), applied, &problems)
 }
 
+/// The same answer for a field of such a type whose value has another type; `None` if all fit.
+pub(crate) fn untyped_of(of: &SubresourceType, applied: &Value) -> Option<Status> {
+    Some(untyped((of.api_version, of.kind), applied, &[of.mistyped(applied)?]))
+}
+
 /// The answer for an object whose fields cannot be owned: 500, because upstream has no reason for
 /// it (`structuredMergeManager.Apply`).
 fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {

@@ -9,7 +9,7 @@ mod shared;
 mod tests;
 mod update;
 
-pub(crate) use apply::{applied, check_says_type, undeclared_of};
+pub(crate) use apply::{applied, check_says_type, undeclared_of, untyped_of};
 pub(crate) use create::create;
 #[cfg(test)]
 pub(crate) use create::create_object;
