@@ -27,7 +27,7 @@ use std::time::Duration;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Is an object that is being deleted ready to go?
+/// True for an object that is being deleted and that nothing holds any more.
 pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
     meta::is_terminating(object)
         && value::empty(object, "metadata.finalizers")

@@ -304,6 +304,11 @@ impl SubresourceType {
         })
     }
 
+    /// Returns what Go's decoder says of a field whose value has another type; `None` if all fit.
+    pub(crate) fn mistyped(&self, object: &Value) -> Option<String> {
+        schema::conform_named(self.schema, &mut object.clone()).err()
+    }
+
     /// Reads the body of a create or update. Unknown fields and keys that stand twice are refused
     /// or warned of, as `fieldValidation` asks.
     ///
