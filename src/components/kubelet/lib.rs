@@ -78,6 +78,7 @@ mod logs;
 mod mirror;
 mod node;
 mod node_amounts;
+mod node_events;
 mod node_files;
 mod node_lease;
 mod node_match;
