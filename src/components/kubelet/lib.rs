@@ -80,6 +80,7 @@ mod node;
 mod node_amounts;
 mod node_events;
 mod node_files;
+mod node_labels;
 mod node_lease;
 mod node_match;
 mod oom;

@@ -4,6 +4,7 @@ use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, amounts_differ, patch};
 use super::node_events::{change_of_cordon, change_of_readiness, reboot};
+use super::node_labels::bring_back;
 use super::node_lease::renew;
 use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
@@ -188,6 +189,9 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
             let node = config.client.cluster::<Node>().get(&config.node_name).await?;
             if let Some(reason) = change_of_cordon(&mut was_cordoned, &node) {
                 reporter.record(reason);
+            }
+            if let Err(error) = bring_back(config, &node).await {
+                tracing::debug!(node = config.node_name, %error, "labels not written"); // the status is
             }
             let fresh = reporter.status(node.status.as_ref(), pressed);
             let due = clock::passed(written, clock::Instant::now()) >= STATUS_AT_LEAST;
