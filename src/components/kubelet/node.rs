@@ -4,7 +4,7 @@ use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, amounts_differ, patch};
 use super::node_events::{change_of_cordon, change_of_readiness, reboot};
-use super::node_labels::bring_back;
+use super::node_labels::{bring_back, defaults};
 use super::node_lease::renew;
 use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
@@ -138,8 +138,8 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
     });
 }
 
-/// Makes the Node object, or brings labels and status of an older one up to date, which keeps its
-/// annotations and taints.
+/// Makes the Node object, or brings the default labels and the status of an older one up to date,
+/// which keeps its other labels, its annotations and taints.
 async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::Error> {
     let config = &reporter.config;
     let api = config.client.cluster::<Node>();
@@ -161,8 +161,8 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     let stored = match api.create(&PostParams::default(), &node).await {
         Ok(created) => created,
         Err(error) if is_code(&error, 409) => {
-            // A node that was here before keeps its labels, taints and cordon; ours are added.
-            let labels = json!({"metadata": {"labels": config.labels}});
+            // A node that was here before keeps its labels, taints and cordon.
+            let labels = json!({"metadata": {"labels": defaults(config)}});
             api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
         }
         Err(error) => return Err(error),
@@ -391,7 +391,8 @@ mod tests {
     fn reporter(api: &Scripted) -> Reporter {
         let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
         let mut config = tests::config(&api.client, &fake, "/nowhere".into());
-        config.labels = BTreeMap::from([("disk".to_string(), "hdd".to_string())]);
+        let labels = ["node-role.kubernetes.io/control-plane", "kubernetes.io/hostname"];
+        config.labels = labels.map(|name| (name.to_string(), "n1".to_string())).into();
         config.annotations = BTreeMap::from([("own".to_string(), "1".to_string())]);
         reporter_of(Arc::new(config))
     }
@@ -428,7 +429,8 @@ mod tests {
         let asked = api.take();
         let want = ["POST /api/v1/nodes", "PATCH /api/v1/nodes/n1", "PATCH /api/v1/nodes/n1/status"];
         assert_eq!(lines(&asked), want);
-        assert_eq!(asked[1].body, json!({"metadata": {"labels": {"disk": "hdd"}}}));
+        let labels = json!({"kubernetes.io/hostname": "n1"});
+        assert_eq!(asked[1].body, json!({"metadata": {"labels": labels}}), "its role may have been removed");
         let status = &asked[2].body["status"];
         assert_eq!(status["allocatable"]["example.com/dongle"], "4");
     }

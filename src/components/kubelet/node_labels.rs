@@ -6,10 +6,31 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Labels that say what the machine is. Pods choose their node by them, so they come back when a
-/// client removes or changes them. Other labels, also those that the kubelet registered, are the
-/// clients'.
+/// Labels that a kubelet writes again at its start into a Node that is there already. Source:
+/// `updateDefaultLabels` in `pkg/kubelet/kubelet_node_status.go`.
+const DEFAULTS: [&str; 5] = [
+    "kubernetes.io/hostname",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+];
+
+/// Those of [`DEFAULTS`] that say what the machine is. Pods choose their node by them, so they come
+/// back at once when a client removes or changes them.
 const KEPT: [&str; 2] = ["kubernetes.io/os", "kubernetes.io/arch"];
+
+/// The labels with these names that the kubelet registers its Node with.
+fn own<'a>(config: &'a Config, names: &'a [&str]) -> impl Iterator<Item = (&'a String, &'a String)> {
+    config.labels.iter().filter(move |(name, _)| names.contains(&name.as_str()))
+}
+
+/// Returns the labels that a kubelet which starts writes into a Node that is there already. All
+/// others are the clients': an administrator who took the role from a control-plane node does not
+/// get it back, and NodeRestriction lets no kubelet write that label a second time.
+pub(super) fn defaults(config: &Config) -> BTreeMap<&String, &String> {
+    own(config, &DEFAULTS).collect()
+}
 
 /// Writes the labels of [`KEPT`] that the Node lacks, or has with another value. Source:
 /// `updateNode` in `pkg/kubelet/kubelet_node_status.go`.
@@ -23,8 +44,7 @@ const KEPT: [&str; 2] = ["kubernetes.io/os", "kubernetes.io/arch"];
 /// As the API's.
 pub(super) async fn bring_back(config: &Config, node: &Node) -> Result<(), kube::Error> {
     let has = |name: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(name));
-    let own = config.labels.iter().filter(|(name, _)| KEPT.contains(&name.as_str()));
-    let lost: BTreeMap<_, _> = own.filter(|(name, value)| has(name) != Some(*value)).collect();
+    let lost: BTreeMap<_, _> = own(config, &KEPT).filter(|(name, value)| has(name) != Some(*value)).collect();
     if lost.is_empty() {
         return Ok(());
     }
