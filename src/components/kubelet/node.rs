@@ -4,7 +4,7 @@ use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, amounts_differ, patch};
 use super::node_events::{change_of_cordon, change_of_readiness, reboot};
-use super::node_labels::{bring_back, defaults};
+use super::node_labels::{DEFAULTS, OF_MACHINE, bring_back};
 use super::node_lease::renew;
 use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
@@ -16,7 +16,6 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record};
@@ -161,9 +160,10 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     let stored = match api.create(&PostParams::default(), &node).await {
         Ok(created) => created,
         Err(error) if is_code(&error, 409) => {
-            // A node that was here before keeps its labels, taints and cordon.
-            let labels = json!({"metadata": {"labels": defaults(config)}});
-            api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
+            // A node that was here before keeps its other labels, its taints and cordon.
+            let found = api.get(&config.node_name).await?;
+            bring_back(config, &found, &DEFAULTS).await?;
+            found
         }
         Err(error) => return Err(error),
     };
@@ -190,7 +190,7 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
             if let Some(reason) = change_of_cordon(&mut was_cordoned, &node) {
                 reporter.record(reason);
             }
-            if let Err(error) = bring_back(config, &node).await {
+            if let Err(error) = bring_back(config, &node, &OF_MACHINE).await {
                 tracing::debug!(node = config.node_name, %error, "labels not written"); // the status is
             }
             let fresh = reporter.status(node.status.as_ref(), pressed);
@@ -345,6 +345,7 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use cri::fake::FakeRuntime;
     use rng::Rng;
+    use serde_json::json;
     use std::collections::BTreeMap;
 
     #[tokio::test(start_paused = true)]
@@ -418,7 +419,7 @@ mod tests {
     async fn a_node_that_was_here_before_gets_labels_and_a_status() {
         let api = Scripted::new(|asked| match asked.line.as_str() {
             "POST /api/v1/nodes" => refusal(409, "AlreadyExists"),
-            "PATCH /api/v1/nodes/n1" => {
+            "GET /api/v1/nodes/n1" => {
                 let capacity = json!({"example.com/dongle": "4"});
                 Some((200, json!({"metadata": {"name": "n1"}, "status": {"capacity": capacity}})))
             }
@@ -427,11 +428,11 @@ mod tests {
         .await;
         register(&reporter(&api), Pressures::default()).await.unwrap();
         let asked = api.take();
-        let want = ["POST /api/v1/nodes", "PATCH /api/v1/nodes/n1", "PATCH /api/v1/nodes/n1/status"];
-        assert_eq!(lines(&asked), want);
+        let want = ["POST", "GET", "PATCH", "PATCH"];
+        assert!(lines(&asked).iter().zip(want).all(|(line, verb)| line.starts_with(verb)), "{asked:?}");
         let labels = json!({"kubernetes.io/hostname": "n1"});
-        assert_eq!(asked[1].body, json!({"metadata": {"labels": labels}}), "its role may have been removed");
-        let status = &asked[2].body["status"];
+        assert_eq!(asked[2].body, json!({"metadata": {"labels": labels}}), "its role may have been removed");
+        let status = &asked[3].body["status"];
         assert_eq!(status["allocatable"]["example.com/dongle"], "4");
     }
 

@@ -6,9 +6,11 @@ use kube::api::{Patch, PatchParams};
 use serde_json::json;
 use std::collections::BTreeMap;
 
-/// Labels that a kubelet writes again at its start into a Node that is there already. Source:
-/// `updateDefaultLabels` in `pkg/kubelet/kubelet_node_status.go`.
-const DEFAULTS: [&str; 5] = [
+/// Labels that a kubelet brings back to its Node when it starts. All others are the clients': an
+/// administrator who took the role from a control-plane node does not get it back, and
+/// NodeRestriction lets no kubelet write that label a second time. Source: `updateDefaultLabels` in
+/// `pkg/kubelet/kubelet_node_status.go`.
+pub(super) const DEFAULTS: [&str; 5] = [
     "kubernetes.io/hostname",
     "kubernetes.io/os",
     "kubernetes.io/arch",
@@ -16,24 +18,13 @@ const DEFAULTS: [&str; 5] = [
     "beta.kubernetes.io/arch",
 ];
 
-/// Those of [`DEFAULTS`] that say what the machine is. Pods choose their node by them, so they come
-/// back at once when a client removes or changes them.
-const KEPT: [&str; 2] = ["kubernetes.io/os", "kubernetes.io/arch"];
+/// Those of [`DEFAULTS`] that say what the machine is. Pods choose their node by them, so a kubelet
+/// brings them back while it runs, too. Source: `updateNode` there.
+pub(super) const OF_MACHINE: [&str; 2] = ["kubernetes.io/os", "kubernetes.io/arch"];
 
-/// The labels with these names that the kubelet registers its Node with.
-fn own<'a>(config: &'a Config, names: &'a [&str]) -> impl Iterator<Item = (&'a String, &'a String)> {
-    config.labels.iter().filter(move |(name, _)| names.contains(&name.as_str()))
-}
-
-/// Returns the labels that a kubelet which starts writes into a Node that is there already. All
-/// others are the clients': an administrator who took the role from a control-plane node does not
-/// get it back, and NodeRestriction lets no kubelet write that label a second time.
-pub(super) fn defaults(config: &Config) -> BTreeMap<&String, &String> {
-    own(config, &DEFAULTS).collect()
-}
-
-/// Writes the labels of [`KEPT`] that the Node lacks, or has with another value. Source:
-/// `updateNode` in `pkg/kubelet/kubelet_node_status.go`.
+/// Writes the labels with these names that the Node lacks, or has with another value than the
+/// kubelet registered. Where it has all of them nothing is written: a policy of the cluster may
+/// refuse any change of a Node.
 ///
 /// ```text
 /// kubectl label node n1 kubernetes.io/os-     written again at the next look, within 10 s
@@ -42,9 +33,10 @@ pub(super) fn defaults(config: &Config) -> BTreeMap<&String, &String> {
 ///
 /// # Errors
 /// As the API's.
-pub(super) async fn bring_back(config: &Config, node: &Node) -> Result<(), kube::Error> {
+pub(super) async fn bring_back(config: &Config, node: &Node, names: &[&str]) -> Result<(), kube::Error> {
     let has = |name: &str| node.metadata.labels.as_ref().and_then(|labels| labels.get(name));
-    let lost: BTreeMap<_, _> = own(config, &KEPT).filter(|(name, value)| has(name) != Some(*value)).collect();
+    let own = config.labels.iter().filter(|(name, _)| names.contains(&name.as_str()));
+    let lost: BTreeMap<_, _> = own.filter(|(name, value)| has(name) != Some(*value)).collect();
     if lost.is_empty() {
         return Ok(());
     }
@@ -71,7 +63,8 @@ mod tests {
         config.labels = own.map(|(name, value)| (name.to_string(), value.to_string())).into();
         let written = async |labels: Value| {
             let node = json!({"metadata": {"name": "n1", "labels": labels}});
-            bring_back(&config, &serde_json::from_value(node).unwrap()).await.unwrap();
+            let node = serde_json::from_value(node).unwrap();
+            bring_back(&config, &node, &OF_MACHINE).await.unwrap();
             let all = api.take().into_iter().map(|asked| (asked.line, asked.body));
             all.collect::<Vec<_>>()
         };
