@@ -43,13 +43,18 @@ pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMess
 /// deleted by force while no kubelet ran: its preStop hook, and the ports that this may name.
 /// Source: `restoreSpecsFromContainerLabels` in `pkg/kubelet/kuberuntime`.
 const PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
+/// Bytes of the largest one. Each list of a node's containers copies those of all of them, and a
+/// pod may have a hook of a megabyte.
+const PRE_STOP_MAX: usize = 32 << 10;
 
-/// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone.
+/// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone. `None`:
+/// there is no hook, or it is too long to be kept, and runs only while its pod is known.
 fn kept_hook(spec: &Spec) -> Option<(String, String)> {
     let pre_stop = Some(spec.lifecycle.as_ref()?.pre_stop.clone()?);
     let lifecycle = Some(Lifecycle { pre_stop, ..Lifecycle::default() });
     let kept = Spec { name: spec.name.clone(), ports: spec.ports.clone(), lifecycle, ..Spec::default() };
-    Some((PRE_STOP.into(), kept.encode().ok()?.to_string()))
+    let kept = kept.encode().ok()?.to_string();
+    (kept.len() <= PRE_STOP_MAX).then(|| (PRE_STOP.into(), kept))
 }
 
 /// Returns what the annotation [`PRE_STOP`] of a container has of its definition.

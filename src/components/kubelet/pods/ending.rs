@@ -476,7 +476,9 @@ mod tests {
         let kept = known(&hooked).unwrap();
         let pre_stop = |spec: &Spec| spec.lifecycle.clone().and_then(|lifecycle| lifecycle.pre_stop);
         assert_eq!((pre_stop(&kept), &kept.ports), (pre_stop(&hooked), &hooked.ports));
-        assert!(known(&Spec { lifecycle: None, ..hooked }).is_none());
+        let mut long = hooked.clone();
+        long.ports.as_mut().unwrap()[0].name = Some("x".repeat(32 << 10));
+        assert!(known(&long).is_none() && known(&Spec { lifecycle: None, ..hooked }).is_none());
     }
 
     #[test]
