@@ -428,8 +428,13 @@ mod tests {
         .await;
         register(&reporter(&api), Pressures::default()).await.unwrap();
         let asked = api.take();
-        let want = ["POST", "GET", "PATCH", "PATCH"];
-        assert!(lines(&asked).iter().zip(want).all(|(line, verb)| line.starts_with(verb)), "{asked:?}");
+        let want = [
+            "POST /api/v1/nodes",
+            "GET /api/v1/nodes/n1",
+            "PATCH /api/v1/nodes/n1",
+            "PATCH /api/v1/nodes/n1/status",
+        ];
+        assert_eq!(lines(&asked), want);
         let labels = json!({"kubernetes.io/hostname": "n1"});
         assert_eq!(asked[2].body, json!({"metadata": {"labels": labels}}), "its role may have been removed");
         let status = &asked[3].body["status"];

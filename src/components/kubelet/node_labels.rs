@@ -23,8 +23,7 @@ pub(super) const DEFAULTS: [&str; 5] = [
 pub(super) const OF_MACHINE: [&str; 2] = ["kubernetes.io/os", "kubernetes.io/arch"];
 
 /// Writes the labels with these names that the Node lacks, or has with another value than the
-/// kubelet registered. Where it has all of them nothing is written: a policy of the cluster may
-/// refuse any change of a Node.
+/// kubelet would register. Where it has all of them nothing is written.
 ///
 /// ```text
 /// kubectl label node n1 kubernetes.io/os-     written again at the next look, within 10 s
