@@ -47,8 +47,8 @@ const PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
 /// pod may have a hook of a megabyte.
 const PRE_STOP_MAX: usize = 32 << 10;
 
-/// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone. `None`:
-/// there is no hook, or it is too long to be kept, and runs only while its pod is known.
+/// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone.
+/// `None`: there is no hook, or it is too long to be kept, and runs only while its pod is known.
 fn kept_hook(spec: &Spec) -> Option<(String, String)> {
     let pre_stop = Some(spec.lifecycle.as_ref()?.pre_stop.clone()?);
     let lifecycle = Some(Lifecycle { pre_stop, ..Lifecycle::default() });
