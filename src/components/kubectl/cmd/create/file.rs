@@ -115,6 +115,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn of_several_failures_each_names_its_file() {
+        let server =
+            Server::start_with(|asked| (asked.method == "POST").then(|| refusal(422, "Invalid", "x is 0")))
+                .await;
+        let text = format!("{}\n{}\n", config_map("a", json!({})), config_map("b", json!({})));
+        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        let line = "Error from server (Invalid): error when creating \"STDIN\": x is 0\n";
+        assert_eq!((said.code, said.err), (1, line.repeat(2)));
+    }
+
+    #[tokio::test]
     async fn a_line_without_files_is_refused_in_one_sentence() {
         let server = Server::start().await;
         for line in [&["create"][..], &["replace"], &["replace", "cm", "a"]] {
