@@ -221,15 +221,15 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
     if means_one {
         Fail::join(std::mem::take(&mut failures))?;
     }
-    let sort = ctx.flags.text("sort-by");
-    if !sort.is_empty() {
-        table::sort(&mut found, sort).map_err(Fail::Text)?;
-    }
     if single {
         if let Some(object) = found.first() {
             ctx.out(format.print(object, true)?);
         }
         return Fail::join(failures);
+    }
+    let sort = ctx.flags.text("sort-by");
+    if !sort.is_empty() {
+        table::sort(&mut found, sort).map_err(Fail::Text)?;
     }
     if found.is_empty() && (ignore || format.is_name()) {
         return Fail::join(failures);
@@ -270,6 +270,16 @@ mod tests {
         let folder = dir.path().display().to_string();
         let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
         assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+    }
+
+    #[tokio::test]
+    async fn one_object_is_not_sorted() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (words, code) in [(&["get", "cm", "a"][..], 0), (&["get", "cm"], 1)] {
+            let said = server.kubectl(&[words, &["-o", "name", "--sort-by=.none"]].concat()).await;
+            assert_eq!(said.code, code, "{words:?}: {said:?}");
+        }
     }
 
     #[tokio::test]
