@@ -92,7 +92,7 @@ impl Flags {
         parse_bool(self.text(name)).unwrap_or(false)
     }
 
-    /// True if `--dry-run` asks that nothing is changed: `client`, `server` or a boolean that is true.
+    /// True if `--dry-run` asks that nothing is changed: `client`, `server` or a true boolean.
     pub fn is_trial(&self) -> bool {
         let given = self.text("dry-run");
         !matches!(given, "" | "none") && parse_bool(given) != Some(false)

@@ -25,8 +25,9 @@ pub(crate) enum DryRun {
 }
 
 impl DryRun {
-    /// Reads `--dry-run`, which may also be a boolean. Empty, such as an unset variable leaves it, it
-    /// is refused: the user meant to change nothing, perhaps. A verb without this flag changes things.
+    /// Reads `--dry-run`, which may also be a boolean. An empty one, which an unset variable leaves,
+    /// is refused: the user may have meant to change nothing. A verb without this flag does change
+    /// things.
     ///
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: it has another value.
@@ -100,8 +101,8 @@ pub(crate) async fn strategic_patch(
     ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
 }
 
-/// How strictly the server reads what is written: `--validate`, which may also be a boolean. Source:
-/// kubectl's `GetValidationDirective`.
+/// How strictly the server reads what is written: `--validate`, which may also be a boolean.
+/// Source: kubectl's `GetValidationDirective`.
 ///
 /// # Errors
 /// [`Fail::Text`] in kubectl's words: it has another value.

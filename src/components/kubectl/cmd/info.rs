@@ -220,8 +220,8 @@ pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The name of a Service in a proxy path, with scheme and port: `https:dashboard:https`. A port 443,
-/// or one called `https`, is taken for one with TLS. Source: upstream's `JoinSchemeNamePort`.
+/// The name of a Service in a proxy path, with scheme and port: `https:dashboard:https`. A port
+/// 443, or one called `https`, is taken for one with TLS. Source: upstream's `JoinSchemeNamePort`.
 fn proxied_name(service: &Value) -> String {
     let name = value::text(service, "metadata.name");
     let Some(port) = value::list(service, "spec.ports").first() else { return name.to_string() };
