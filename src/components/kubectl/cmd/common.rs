@@ -25,25 +25,37 @@ pub(crate) enum DryRun {
 }
 
 impl DryRun {
-    /// Reads `--dry-run`, which may also be a boolean. An empty one, which an unset variable leaves,
-    /// is refused: the user may have meant to change nothing. A verb without this flag does change
-    /// things.
+    /// Reads `--dry-run`, which may also be a boolean; that is deprecated. An empty one, which an
+    /// unset variable leaves, is refused: the user may have meant to change nothing. A verb without
+    /// this flag does change things. Source: kubectl's `GetDryRunStrategy`.
     ///
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: it has another value.
     pub(crate) fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
+        // As klog prints it, without the time and the process.
+        let warn = |line: u32, deprecated: &str, instead: &str| {
+            ctx.note(format!(
+                "W0000 00:00:00.000000       1 helpers.go:{line}] --dry-run{deprecated} and can be replaced with --dry-run={instead}."
+            ));
+        };
         match ctx.flags.text("dry-run") {
             "none" => Ok(DryRun::No),
             "" if !ctx.flags.changed("dry-run") => Ok(DryRun::No),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
             "unchanged" => {
-                ctx.note("W0000 00:00:00.000000       1 helpers.go:703] --dry-run is deprecated and can be replaced with --dry-run=client.");
+                warn(719, " is deprecated", "client");
                 Ok(DryRun::Client)
             }
             other => match parse_bool(other) {
-                Some(true) => Ok(DryRun::Client),
-                Some(false) => Ok(DryRun::No),
+                Some(true) => {
+                    warn(733, &format!("={other} is deprecated (boolean value)"), "client");
+                    Ok(DryRun::Client)
+                }
+                Some(false) => {
+                    warn(736, &format!("={other} is deprecated (boolean value)"), "none");
+                    Ok(DryRun::No)
+                }
                 None => text(format!(
                     "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
                 )),

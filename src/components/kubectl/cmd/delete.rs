@@ -276,6 +276,8 @@ mod tests {
         for given in ["True", "1", "t", "client"] {
             let said = server.kubectl(&["delete", "cm", "a", &format!("--dry-run={given}")]).await;
             assert!(said.code == 0 && said.out.ends_with("(dry run)\n"), "{given}: {said:?}");
+            let warning = format!("--dry-run={given} is deprecated (boolean value)");
+            assert_eq!(said.err.contains(&warning), given != "client", "{said:?}");
         }
         let said = server.kubectl(&["delete", "cm", "a", "--dry-run="]).await;
         let why = "error: Invalid dry-run value (). Must be \"none\", \"server\", or \"client\".\n";
