@@ -88,10 +88,12 @@ fn hosts(rules: &[String]) -> Vec<Value> {
     for rule in rules {
         let rule = rule.split(',').next().unwrap_or(rule);
         let (host, rest) = rule.split_once('/').unwrap_or((rule, ""));
-        // A path may have the sign, too: the last one before a port counts. kubectl panics there.
-        let mut signs = rest.match_indices('=').map(|(at, _)| at);
-        let (path, service) = match signs.rfind(|at| rest[at + 1..].contains(':')) {
-            Some(at) => (&rest[..at], rest[at + 1..].split('=').next().unwrap_or("")),
+        // A path may have the sign, too: the service is the first piece with a port. If that is not
+        // the second piece, kubectl panics.
+        let piece = |sign: usize| rest[sign + 1..].split('=').next().unwrap_or("");
+        let mut signs = rest.match_indices('=').map(|(sign, _)| sign);
+        let (path, service) = match signs.find(|sign| piece(*sign).contains(':')) {
+            Some(sign) => (&rest[..sign], piece(sign)),
             None => (rest, ""),
         };
         let path = format!("/{path}");
@@ -174,7 +176,8 @@ mod tests {
         };
         let service = json!({"name": "s", "port": {"number": 80}});
         assert_eq!(of("a/x=y=s:80"), (json!("/x=y"), service.clone()));
-        assert_eq!(of("a/x=s:80=z"), (json!("/x"), service));
+        assert_eq!(of("a/x=s:80=z"), (json!("/x"), service.clone()));
+        assert_eq!(of("a/x=s:80=t:81"), (json!("/x"), service), "as in kubectl");
         let port = |text: &str| backend(text)["service"]["port"].clone();
         assert_eq!((port("s:80:81"), port("s:0")), (json!({"number": 80}), json!({})));
         assert!(RULE.as_ref().unwrap().is_match("/=s:80") && !RULE.as_ref().unwrap().is_match("foo=s:80"));
