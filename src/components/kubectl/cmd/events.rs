@@ -121,6 +121,7 @@ async fn involved(ctx: &Ctx, given: &str) -> Result<String, Fail> {
         0 => return text("--for must be in resource/name form"),
         _ => return text("arguments in resource/name form may not have more than one slash"),
     };
+    ctx.discovery().await?; // its failures keep their form
     let resource = ctx.resource(kind).await.map_err(|fail| match fail {
         Fail::Text(unknown) => Fail::Plain(unknown),
         other => other,
