@@ -154,7 +154,7 @@ impl run::Teacher {
 /// See [`look_for_deletion`].
 fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, String> {
     let flags = &parsed.flags;
-    if !matches!(flags.text("dry-run"), "" | "none") || flags.is("local") || flags.is("list") {
+    if flags.is_trial() || flags.is("local") || flags.is("list") {
         return Ok(Way::Nothing); // a trial itself, or one without a server
     }
     // Any path of the API, written without a trial.

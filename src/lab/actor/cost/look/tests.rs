@@ -79,6 +79,21 @@ fn what_a_line_deletes_is_looked_for_by_a_get() {
     }
 }
 
+/// `--dry-run=false` deletes, so it is no trial.
+#[test]
+fn a_trial_takes_nothing() {
+    let takes_nothing = |flag: &str| {
+        let (words, verb) = words(&format!("kubectl delete pod web {flag}"), &Room::default()).unwrap();
+        matches!(way(&parse::parse(&words[1..]).unwrap(), &words, verb), Ok(Way::Nothing))
+    };
+    for flag in ["--dry-run", "--dry-run=client", "--dry-run=server", "--dry-run=True"] {
+        assert!(takes_nothing(flag), "{flag}");
+    }
+    for flag in ["", "--dry-run=none", "--dry-run=false", "--dry-run=0"] {
+        assert!(!takes_nothing(flag), "{flag}");
+    }
+}
+
 /// A server that does not answer has not said that nothing is lost.
 #[test]
 fn only_a_server_s_verdict_says_that_nothing_is_lost() {
