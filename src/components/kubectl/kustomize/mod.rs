@@ -37,6 +37,7 @@ mod target;
 mod types;
 
 pub(crate) use generate::hash;
+pub(crate) use resource::namespace_of;
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
