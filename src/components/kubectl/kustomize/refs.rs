@@ -64,6 +64,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("StorageClass", "Secret", "parameters secretRef"),
     ("Role", "Secret", "rules resourceNames"),
     ("ClusterRole", "Secret", "rules resourceNames"),
+    // Of Knative; no other Service has a template.
+    ("Service", "Secret", "spec template spec containers env valueFrom secretKeyRef name"),
     ("PersistentVolume", "Secret", "spec azureFile secretName"),
     ("StatefulSet", "Service", "spec serviceName"),
     ("Ingress", "Service", "spec rules http paths backend serviceName"),
