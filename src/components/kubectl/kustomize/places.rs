@@ -211,6 +211,18 @@ async fn kinds_of_other_groups_keep_their_form() {
 }
 
 #[tokio::test]
+async fn a_reference_follows_an_object_that_gets_another_kind() {
+    let service = "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: w}, spec: {serviceName: x}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: x}}\n";
+    let patch = "patches: [{target: {kind: Service}, patch: '{kind: Q, metadata: {name: z}}', options: {allowNameChange: true, allowKindChange: true}}]";
+    let dir = tempfile::tempdir().unwrap();
+    let content = format!("resources: [all.yaml]\n{patch}\n");
+    write(dir.path(), &[("k/kustomization.yaml", &content), ("k/all.yaml", service)]);
+    let found = built(dir.path(), "k").await.unwrap();
+    let set = found.iter().find(|object| object["kind"] == "StatefulSet").expect("the set");
+    assert_eq!(set["spec"]["serviceName"], "z");
+}
+
+#[tokio::test]
 async fn a_service_of_knative_follows_its_secrets() {
     let env = "[{name: A, valueFrom: {secretKeyRef: {name: s, key: a}}}]";
     let service = format!(

@@ -196,7 +196,8 @@ impl<'a> Referrer<'a> {
         // says which namespaces are known.
         let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now == self.own.now;
         let named = |to: &&&Candidate| {
-            to.kind == kind
+            // A patch may change the kind with the name; the reference speaks of what it was.
+            to.known.iter().any(|known| known.kind == kind)
                 && (kind == "ServiceAccount" || own(to))
                 && to.known.iter().any(|known| known.name == name)
                 && (!of_role || (to.kind == self.role.0 && to.group == self.role.1))
