@@ -70,6 +70,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     text.labels("Node-Selectors", value::at(pod, "spec.nodeSelector"));
     text.tolerations("Tolerations", value::list(pod, "spec.tolerations"));
     spread(text, value::list(pod, "spec.topologySpreadConstraints"), "");
+    workload(text, value::at(pod, "spec.workloadRef"), "");
 }
 
 /// The pod's phase, or how long it has been terminating, and why it is in that phase.
@@ -132,6 +133,19 @@ fn spread(text: &mut Text, list: &[Value], inset: &str) {
     }
 }
 
+/// The Workload that the pods are scheduled with, if there is one.
+fn workload(text: &mut Text, reference: &Value, inset: &str) {
+    if reference.is_null() {
+        return;
+    }
+    text.line(0, format!("{inset}WorkloadRef:"));
+    text.field(1, "Name", value::text(reference, "name"));
+    text.field(1, "PodGroup", value::text(reference, "podGroup"));
+    if !value::empty(reference, "podGroupReplicaKey") {
+        text.field(1, "PodGroupReplicaKey", value::text(reference, "podGroupReplicaKey"));
+    }
+}
+
 /// `Pod Template:` of a workload.
 pub(super) fn template(text: &mut Text, template: &Value) {
     text.line(0, "Pod Template:");
@@ -154,6 +168,7 @@ pub(super) fn template(text: &mut Text, template: &Value) {
     }
     text.labels("  Node-Selectors", value::at(template, "spec.nodeSelector"));
     text.tolerations("  Tolerations", value::list(template, "spec.tolerations"));
+    workload(text, value::at(template, "spec.workloadRef"), "  ");
 }
 
 #[cfg(test)]
@@ -178,5 +193,7 @@ mod tests {
         assert!(told.contains("zone:DoNotSchedule when max skew 1 is exceeded\n"), "{told}");
         let told = described(json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}));
         assert!(!told.contains("LocalhostProfile") && !told.contains("Resources:"), "{told}");
+        let told = described(json!({"workloadRef": {"name": "w", "podGroup": "g"}}));
+        assert!(told.ends_with("WorkloadRef:\n  Name:      w\n  PodGroup:  g\n"), "{told}");
     }
 }
