@@ -129,7 +129,8 @@ fn spread(text: &mut Text, list: &[Value], inset: &str) {
             value::int(c, "maxSkew").unwrap_or(0),
             selector.map_or(String::new(), |s| format!(" for selector {}", or_none(&s.to_string())))
         );
-        text.line(0, format!("{}{line}", if i > 0 { "\t" } else { "" }));
+        let start = if i > 0 { format!("{inset}\t") } else { String::new() };
+        text.line(0, format!("{start}{line}"));
     }
 }
 
@@ -195,5 +196,13 @@ mod tests {
         assert!(!told.contains("LocalhostProfile") && !told.contains("Resources:"), "{told}");
         let told = described(json!({"workloadRef": {"name": "w", "podGroup": "g"}}));
         assert!(told.ends_with("WorkloadRef:\n  Name:      w\n  PodGroup:  g\n"), "{told}");
+    }
+
+    #[test]
+    fn spread_constraints_of_a_template_begin_with_its_inset() {
+        let constraint = |key: &str| json!({"topologyKey": key, "whenUnsatisfiable": "DoNotSchedule"});
+        let spec = json!({"topologySpreadConstraints": [constraint("a"), constraint("b")]});
+        let told = crate::describe::template(&json!({"spec": spec}));
+        assert!(told.contains("exceeded\n  \tb:DoNotSchedule when max skew 0"), "{told}");
     }
 }
