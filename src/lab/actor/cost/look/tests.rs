@@ -70,6 +70,7 @@ fn what_a_line_deletes_is_looked_for_by_a_get() {
         ("kubectl -n delete delete pod web --now", "kubectl -n delete get pod web"),
         ("delete pod web -n delete --cascade=orphan", "kubectl get pod web -n delete"),
         ("k -n delete delete pod -l a=delete --all", "kubectl -n delete get pod -l a=delete"),
+        ("kubectl delete pod web --grace_period 0", "kubectl get pod web"),
     ] {
         assert_eq!(look(line), Ok(format!("{asks} --ignore-not-found -o json")), "{line}");
     }
