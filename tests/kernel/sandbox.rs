@@ -296,7 +296,7 @@ pub(crate) async fn bounds(w: World) -> Check {
         places.filter_map(|path| Some(std::fs::read_to_string(path).ok()?.trim().to_string())).collect()
     };
     ensure(file("pids.max").contains(&"60".to_string()), format!("{:?}", file("pids.max")))?;
-    let weighs = file("cpu.shares").contains(&"512".to_string()) || file("cpu.weight") == ["59"];
+    let weighs = file("cpu.shares").contains(&"512".to_string()) || file("cpu.weight") == ["20"];
     let counted = w.cgroups == "v2" || w.cgroups.contains("cpu,") || w.cgroups.contains("cpu)");
     ensure(weighs || !counted, format!("{:?} {:?}", file("cpu.shares"), file("cpu.weight")))?;
     for pod in [&sandbox.id, &neighbour.id] {

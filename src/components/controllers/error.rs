@@ -12,8 +12,12 @@ pub(crate) enum Error {
     Conflict(String),
     #[error("an object cannot be written as JSON: {0}")]
     Encode(#[from] serde_json::Error),
+    /// Something else has to come or go first: the next look may find it so.
     #[error("{0}")]
     NotYet(String),
+    /// No API serves the kind that a reference names: what it means may be there all the same.
+    #[error("{0}")]
+    Unserved(String),
     /// The object's spec cannot be followed, and another try would not mend that: it is told on the
     /// object, which comes back when it changes.
     #[error("{0}")]

@@ -31,7 +31,7 @@ pub(crate) fn resources(spec: &Spec) -> Resources {
 /// `cpu.shares` for a request in millicores; the kernel takes no less than 2.
 ///
 /// 1000m are 1024, 250m are 256, and nothing is 2. Shares count only while the CPU is busy: then a
-/// container of 512 gets twice as much time as one of 256.
+/// pod of 512 gets twice as much time as one of 256.
 fn shares(milli: u64) -> u64 {
     (milli.saturating_mul(1024) / 1000).max(2)
 }

@@ -19,7 +19,7 @@
 //! from being busy. Work does not become faster, so these times never change: [`limit`] and
 //! [`pause`].
 //!
-//! Cluster time are:
+//! These are cluster time:
 //! - `tolerationSeconds`, the node monitor's grace period, a kubelet's heartbeats and resyncs
 //! - a probe's `initialDelaySeconds` and `periodSeconds`
 //! - CrashLoopBackOff and ImagePullBackOff
@@ -29,7 +29,7 @@
 //! - `--eviction-pressure-transition-period`, the pod garbage collector's quarantine
 //! - the scheduler's look at all unschedulable pods, the resync of quotas
 //!
-//! Real time are:
+//! These are real time:
 //! - timeouts of requests, dials and handshakes; retries of requests, queues and informers
 //! - a probe's `timeoutSeconds`: the program really answers
 //! - `terminationGracePeriodSeconds` and `preStop`: the program really ends
@@ -109,7 +109,7 @@ impl Scales {
         }
     }
 
-    /// Cluster time between two moments: the sum over the stretches of one scale.
+    /// Returns the cluster time between two moments: the sum over the stretches of one scale.
     ///
     /// ```text
     /// scale 1 until 10:00:30, then 20     passed(10:00:00, 10:00:40) = 30 s + 20 * 10 s
@@ -134,7 +134,7 @@ thread_local! {
     static PINNED_SCALES: RefCell<Option<Scales>> = const { RefCell::new(None) };
 }
 
-/// The scales of this process, or the pinned ones of a test.
+/// Reads the scales of this process, or the pinned ones of a test.
 fn scales<R>(read: impl Fn(&Scales) -> R) -> R {
     PINNED_SCALES.with_borrow(|pinned| match pinned {
         Some(scales) => read(scales),
@@ -144,9 +144,9 @@ fn scales<R>(read: impl Fn(&Scales) -> R) -> R {
 
 /// A point in time from which cluster time can be counted: a [`Timestamp`] or an [`Instant`].
 pub trait Moment: Copy + Ord {
-    /// The moment of a change of the scale, by this clock.
+    /// Returns the moment of a change of the scale, by this clock.
     fn of(change: &ScaleChange) -> Self;
-    /// Real time until `end`; zero if that is earlier.
+    /// Returns the real time until `end`; zero if that is earlier.
     fn until(self, end: Self) -> Duration;
 }
 
@@ -183,22 +183,23 @@ pub fn pin(at: Timestamp) {
     PINNED.set(Some((at, Instant::now())));
 }
 
-/// `2026-01-02T03:04:05Z`: `metav1.Time` as Kubernetes writes it.
+/// Formats as `2026-01-02T03:04:05Z`: `metav1.Time` as Kubernetes writes it.
 pub fn rfc3339(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// `2026-01-02T03:04:05.000006Z`: `metav1.MicroTime`, used by Leases and new Events.
+/// Formats as `2026-01-02T03:04:05.000006Z`: `metav1.MicroTime`, used by Leases and new Events.
 pub fn rfc3339_micro(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
-/// `2026-01-02T03:04:05.000000006Z`: RFC 3339 with nanoseconds, used in container logs.
+/// Formats as `2026-01-02T03:04:05.000000006Z`: RFC 3339 with nanoseconds, used in container logs.
 pub fn rfc3339_nano(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S%.9fZ").to_string()
 }
 
-/// How many times as fast as real time the cluster's time runs; 1 unless more was asked for.
+/// Returns how many times as fast as real time the cluster's time runs: 1 unless [`set_scale`]
+/// changed it.
 pub fn scale() -> u32 {
     scales(Scales::now)
 }
@@ -236,34 +237,34 @@ pub fn changed() -> Notified<'static> {
     CHANGED.notified()
 }
 
-/// The real time that a duration of the cluster takes at the present scale; at most three hundred
-/// years.
+/// Returns the real time that a duration of the cluster takes at the present scale; at most three
+/// hundred years.
 pub fn scaled(duration: Duration) -> Duration {
     duration.min(FAR) / scale()
 }
 
-/// The cluster time of a real duration at the present scale: the inverse of [`scaled`].
+/// Returns the cluster time of a real duration at the present scale: the inverse of [`scaled`].
 pub fn unscaled(waited: Duration) -> Duration {
     waited.min(FAR).saturating_mul(scale())
 }
 
-/// Cluster time between two moments; zero if `until` is the earlier one.
+/// Returns the cluster time between two moments; zero if `until` is the earlier one.
 pub fn passed<M: Moment>(since: M, until: M) -> Duration {
     scales(|scales| scales.passed(since, until))
 }
 
-/// What is left of a wait for cluster time that began at `since`; `None`: it is over.
+/// Returns what is left of a wait for cluster time that began at `since`; `None`: it is over.
 pub fn left<M: Moment>(since: M, wait: Duration, now: M) -> Option<Duration> {
     wait.checked_sub(passed(since, now)).filter(|left| !left.is_zero())
 }
 
-/// The time `duration` after `at`; the last of the calendar (in the year 9999) if that is beyond
-/// it.
+/// Returns the time `duration` after `at`; the last of the calendar (in the year 9999) if that is
+/// beyond it.
 pub fn after(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_add(duration).unwrap_or(Timestamp::MAX)
 }
 
-/// The time `duration` before `at`, or the first of the calendar.
+/// Returns the time `duration` before `at`, or the first of the calendar.
 pub fn before(at: Timestamp, duration: Duration) -> Timestamp {
     at.checked_sub(duration).unwrap_or(Timestamp::MIN)
 }
@@ -306,7 +307,7 @@ pub async fn pause(duration: Duration) {
     tokio::time::sleep(duration.min(FAR)).await;
 }
 
-/// The moment in `duration` of real time; at most three hundred years from now.
+/// Returns the moment in `duration` of real time; at most three hundred years from now.
 pub fn deadline(duration: Duration) -> Instant {
     Instant::now() + duration.min(FAR)
 }

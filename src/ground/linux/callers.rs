@@ -72,7 +72,7 @@ pub struct Caller {
 }
 
 impl Callers {
-    /// `members`: the addresses from which members call.
+    /// Makes an empty table. `members`: the addresses from which members call.
     pub fn new(bounds: Bounds, members: impl IntoIterator<Item = IpAddr>) -> Arc<Callers> {
         Arc::new(Callers { bounds, members: members.into_iter().collect(), inner: Mutex::default() })
     }
@@ -81,13 +81,13 @@ impl Callers {
         self.inner.lock()
     }
 
-    /// Strangers that are not being closed.
+    /// Returns how many strangers there are that are not being closed.
     #[cfg(any(test, feature = "testing"))]
     pub fn strangers(&self) -> usize {
         self.lock().strangers.len()
     }
 
-    /// The stranger that must go for one more connection from this address, if one must.
+    /// Returns the stranger that must go for one more connection from this address, if one must.
     fn in_the_way(&self, inner: &Inner, from: IpAddr) -> Option<u64> {
         let own = inner.by_address.get(&from);
         if let Some(numbers) = own.filter(|numbers| numbers.len() >= self.bounds.of_one) {
@@ -122,12 +122,14 @@ impl Callers {
 }
 
 impl Caller {
-    /// The caller has shown a certificate. False: it is being closed for another connection.
+    /// Records that the caller has shown a certificate. False: it is being closed for another
+    /// connection.
     pub fn mark_known(&self) -> bool {
         self.of.lock().remove(self.number).is_some()
     }
 
-    /// The caller has shown a certificate of this member. An older connection of the member ends.
+    /// Records that the caller has shown a certificate of this member. An older connection of the
+    /// member ends.
     pub fn mark_peer(&self, member: u64) {
         let mut inner = self.of.lock();
         if inner.remove(self.number).is_none() {

@@ -24,7 +24,7 @@ const TRIALS: &[Trial] = &[
     ("setns", libc::SYS_setns, [-1, 0, 0, 0, 0]),
 ];
 
-/// The first that is missing or refused, and the kernel's answer.
+/// Returns the first call that is missing or refused, and the kernel's answer.
 pub(crate) fn missing() -> Option<(&'static str, io::Error)> {
     TRIALS.iter().find_map(|(name, number, [a, b, c, d, e])| {
         // SAFETY: none of the calls in the table follows a pointer: those that take one get null
@@ -36,7 +36,7 @@ pub(crate) fn missing() -> Option<(&'static str, io::Error)> {
     })
 }
 
-/// Their names, for people.
+/// Returns the names of the calls, for people.
 pub(crate) fn names() -> String {
     TRIALS.iter().map(|(name, ..)| *name).collect::<Vec<_>>().join(", ")
 }

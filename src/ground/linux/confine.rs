@@ -151,7 +151,7 @@ fn check_ids(rights: &Rights) -> Result<()> {
     Ok(())
 }
 
-/// All three user and group ids are these.
+/// Checks that all three user and group ids are these.
 fn must_be(uid: Uid, gid: Gid) -> Result<()> {
     let users = nix::unistd::getresuid().during(|| "cannot read the user ids".into())?;
     let groups = nix::unistd::getresgid().during(|| "cannot read the group ids".into())?;
@@ -164,7 +164,7 @@ fn must_be(uid: Uid, gid: Gid) -> Result<()> {
     Err(Error::new("cannot change the user", io::Error::other(found)))
 }
 
-/// Capabilities that this process has and may hand on.
+/// Returns the capabilities that this process has and may hand on.
 fn held() -> Result<CapsHashSet> {
     let permitted = caps::read(None, CapSet::Permitted).map_err(of_caps)?;
     let bounding = |c: &Capability| caps::has_cap(None, CapSet::Bounding, *c).unwrap_or(false);
@@ -181,8 +181,8 @@ pub fn missing_capabilities() -> Vec<String> {
     names
 }
 
-/// Capabilities by their names without `CAP_`, and the names of which none is known. As with
-/// containerd and runc a container starts without those.
+/// Returns capabilities by their names without `CAP_`, and the names of which none is known. As
+/// with containerd and runc a container starts without those.
 fn capabilities(names: &[String]) -> (CapsHashSet, Vec<&String>) {
     let parse = |name: &String| format!("CAP_{name}").parse::<Capability>().ok();
     let unknown = names.iter().filter(|name| parse(name).is_none()).collect();

@@ -22,19 +22,19 @@ const AGAIN_MOST: Duration = Duration::from_millis(200);
 /// A listener logs that it cannot accept at most this often.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// How many descriptors this process may have (`RLIMIT_NOFILE`, soft).
+/// Returns how many descriptors this process may have (`RLIMIT_NOFILE`, soft).
 pub fn limit() -> u64 {
     use nix::sys::resource::{Resource, getrlimit};
     getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft)
 }
 
-/// How many of `limit` descriptors connections leave free.
+/// Returns how many of `limit` descriptors connections leave free.
 pub fn reserve(limit: u64) -> u64 {
     RESERVE_MAX.min(limit / 4)
 }
 
-/// How many connections a listener may have if they may use one part in `parts` of the descriptors,
-/// and each needs `each`.
+/// Returns how many connections a listener may have if they may use one part in `parts` of the
+/// descriptors, and each needs `each`.
 pub fn connections(limit: u64, parts: u64, each: u64) -> usize {
     let most = limit.saturating_sub(reserve(limit)) / (parts * each).max(1);
     usize::try_from(most.max(CONNECTIONS_LEAST)).unwrap_or(usize::MAX)

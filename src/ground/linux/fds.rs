@@ -142,7 +142,7 @@ pub(crate) fn receive_pid(socket: BorrowedFd<'_>) -> io::Result<Option<i32>> {
     Ok(pid)
 }
 
-/// A pipe whose ends are closed by an exec: (read, write).
+/// Makes a pipe whose ends are closed by an exec: (read, write).
 ///
 /// # Errors
 /// `EMFILE`: no descriptor is left.

@@ -82,7 +82,7 @@ impl Error {
         Error { what: what.into(), cause: cause.into() }
     }
 
-    /// `what: cause` on one line, for logs and for messages that cross a process border.
+    /// Returns `what: cause` on one line, for logs and for messages that cross a process border.
     pub fn line(&self) -> String {
         format!("{}: {}", self.what, self.cause)
     }
@@ -106,7 +106,7 @@ pub(crate) fn read_text(path: impl AsRef<std::path::Path>) -> io::Result<String>
     Ok(String::from_utf8_lossy(&std::fs::read(path)?).into_owned())
 }
 
-/// A raw system call's answer as a `Result`.
+/// Turns a raw system call's answer into a `Result`.
 pub(crate) fn check(answer: i64) -> io::Result<i64> {
     if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
 }

@@ -54,8 +54,8 @@ const STACK: u64 = 8 << 20;
 /// Bytes of POSIX message queues (`MQ_BYTES_MAX` in linux/mqueue.h).
 const QUEUES: u64 = 819_200;
 
-/// The limits that the kernel gives to the machine's first process and systemd hands on as they
-/// are: on message queues, and on signals that wait and timers (`RLIMIT_SIGPENDING`), of which
+/// Returns the limits that the kernel gives to the machine's first process and systemd hands on as
+/// they are: on message queues, and on signals that wait and timers (`RLIMIT_SIGPENDING`), of which
 /// there may be half as many as threads (`fork_init` in kernel/fork.c).
 fn first_limits() -> [(Resource, u64); 2] {
     let threads = std::fs::read_to_string("/proc/sys/kernel/threads-max").ok();
@@ -105,13 +105,13 @@ pub fn limit_cores() -> io::Result<()> {
     }
 }
 
-/// Whether containers start with [`CORE`]: Ropewalk's own hard limit is as much, or it may raise it
-/// (CAP_SYS_RESOURCE in the machine's first user namespace, setrlimit(2)).
+/// Returns whether containers start with [`CORE`]: Ropewalk's own hard limit is as much, or it may
+/// raise it (CAP_SYS_RESOURCE in the machine's first user namespace, setrlimit(2)).
 pub(crate) fn cores_held() -> bool {
     getrlimit(Resource::RLIMIT_CORE).is_ok_and(|(_, hard)| hard >= CORE) || rules_resources()
 }
 
-/// The limit on descriptors where `hard` is the most that Ropewalk may give.
+/// Returns the limit on descriptors where `hard` is the most that Ropewalk may give.
 pub fn files_of(hard: u64) -> u64 {
     hard.min(FILES_MAX)
 }
@@ -120,19 +120,19 @@ pub fn files_of(hard: u64) -> u64 {
 /// include/uapi/linux/nsfs.h, and the same number before there was a name).
 const FIRST_USERS: &str = "user:[4026531837]";
 
-/// Whether this process runs in the machine's first user namespace.
+/// Returns whether this process runs in the machine's first user namespace.
 pub(super) fn in_first_users() -> bool {
     std::fs::read_link("/proc/self/ns/user").is_ok_and(|found| found.as_os_str() == FIRST_USERS)
 }
 
-/// Whether this process has CAP_SYS_RESOURCE in the machine's first user namespace.
+/// Returns whether this process has CAP_SYS_RESOURCE in the machine's first user namespace.
 pub(super) fn rules_resources() -> bool {
     let rules = || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE);
     in_first_users() && rules().unwrap_or(false)
 }
 
-/// Whether file systems let this process write into the blocks that they reserve (5 % of ext4,
-/// `reserve_root` of f2fs): to root and to CAP_SYS_RESOURCE, both of the machine's first user
+/// Returns whether file systems let this process write into the blocks that they reserve (5 % of
+/// ext4, `reserve_root` of f2fs): to root and to CAP_SYS_RESOURCE, both of the machine's first user
 /// namespace. Users and groups that a file system's own options name (`resuid`, `resgid`) are taken
 /// for ordinary ones. Source: `ext4_has_free_clusters` in fs/ext4/balloc.c,
 /// `__allow_reserved_blocks` in fs/f2fs/f2fs.h.

@@ -112,7 +112,7 @@ pub fn freeze(at: &Path, flags: MsFlags) -> Result<()> {
         .during(|| format!("cannot make {} read-only", at.display()))
 }
 
-/// A proc file system for the PID namespace this process is in.
+/// Mounts a proc file system for the PID namespace this process is in.
 ///
 /// # Errors
 /// `EPERM`: something is mounted over the outer one, as in a container of another runtime.
@@ -178,8 +178,8 @@ pub fn attach(from: BorrowedFd<'_>, onto: BorrowedFd<'_>, attributes: Attributes
     place(&copy(from, attributes)?, onto)
 }
 
-/// The first half of [`attach`]: a mount that has no place yet. It may be placed by another
-/// process, in another mount namespace.
+/// Copies a mount, without a place yet: the first half of [`attach`]. The copy may be placed by
+/// another process, in another mount namespace.
 ///
 /// # Errors
 /// `EINVAL`: an unbindable mount, or one of another mount namespace.
@@ -222,7 +222,8 @@ fn set(tree: &OwnedFd, change: &MountAttr, flags: i32) -> io::Result<()> {
         .map(drop)
 }
 
-/// The second half of [`attach`]. The descriptor then is the place where it was put.
+/// Puts a copied mount in its place: the second half of [`attach`]. The descriptor then is the
+/// place where it was put.
 ///
 /// # Errors
 /// As [`attach`].
@@ -287,8 +288,8 @@ pub fn device(at: &Path, host: &Path, major: u64, minor: u64) -> Result<()> {
     bind_device(at, host)
 }
 
-/// The same character or block device as another node, with its owner and mode; in a user namespace
-/// that node is bound.
+/// Makes the same character or block device as another node, with its owner and mode; in a user
+/// namespace that node is bound.
 ///
 /// # Errors
 /// There is no such node; the kernel neither makes nor binds one.

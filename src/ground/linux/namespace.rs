@@ -22,8 +22,8 @@ pub fn new_network() -> io::Result<OwnedFd> {
     })?
 }
 
-/// The network namespace of the process behind a pidfd (Linux 5.8), whichever processes /proc shows
-/// here.
+/// Returns the network namespace of the process behind a pidfd (Linux 5.8), whichever processes
+/// /proc shows here.
 ///
 /// # Errors
 /// `ESRCH`: it has ended.
@@ -117,8 +117,8 @@ pub fn join(what: impl AsFd, clone_flags: u64) -> io::Result<()> {
     Ok(nix::sched::setns(what, only(clone_flags))?)
 }
 
-/// A mount namespace of this process' own, in which no mount is shared with the outer one. Only in
-/// a single-threaded process.
+/// Makes a mount namespace of this process' own, in which no mount is shared with the outer one.
+/// Only in a single-threaded process.
 ///
 /// # Errors
 /// The kernel refuses.
@@ -137,7 +137,7 @@ pub fn own_cgroup_view() -> io::Result<()> {
     Ok(nix::sched::unshare(only(flags::NEWCGROUP))?)
 }
 
-/// The user namespace that a namespace belongs to. Source: ioctl_ns(2).
+/// Returns the user namespace that a namespace belongs to. Source: ioctl_ns(2).
 ///
 /// # Errors
 /// `EPERM`: it is outside of this process' own.

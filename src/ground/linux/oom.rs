@@ -6,11 +6,11 @@ use super::{cgroup, limits};
 const OOM_MARGIN: u64 = 3;
 const OWN_SCORE: &str = "/proc/self/oom_score_adj";
 
-/// The value of `oom_score_adj` for a container, read by main, whose memory counts: `wanted`, or
-/// more if the kernel would end main before a container that uses nothing. The kernel ends the
-/// process with the largest sum of its memory, in thousandths of the whole, and its `oom_score_adj`
-/// (`oom_badness` in mm/oom_kill.c). Main grows after the container has started, so its memory
-/// counts twice.
+/// Returns the value of `oom_score_adj` for a container, read by main, whose memory counts:
+/// `wanted`, or more if the kernel would end main before a container that uses nothing. The kernel
+/// ends the process with the largest sum of its memory, in thousandths of the whole, and its
+/// `oom_score_adj` (`oom_badness` in mm/oom_kill.c). Main grows after the container has started, so
+/// its memory counts twice.
 pub fn score_adj(wanted: i32) -> i32 {
     let own = std::fs::read_to_string(OWN_SCORE).ok().and_then(|text| text.trim().parse().ok());
     let status = crate::read_text("/proc/self/status").unwrap_or_default();
@@ -19,8 +19,8 @@ pub fn score_adj(wanted: i32) -> i32 {
     score_above(wanted, own.unwrap_or(0), memory_of(&status), whole)
 }
 
-/// Bytes of a process that the kernel's choice counts, from /proc/PID/status: resident, in swap,
-/// and tables of pages.
+/// Returns how many bytes of a process the kernel's choice counts, from /proc/PID/status: resident,
+/// in swap, and tables of pages.
 fn memory_of(status: &str) -> u64 {
     let kib = |line: &str| {
         let rest = ["VmRSS:", "VmSwap:", "VmPTE:"].iter().find_map(|name| line.strip_prefix(name))?;
@@ -48,7 +48,7 @@ pub fn raise_score(value: i32) {
     let _ = std::fs::write(OWN_SCORE, value.to_string()); // a hint: without /proc containers run all the same
 }
 
-/// Whether a process without capabilities keeps the score that [`raise_score`] gave it. The
+/// Returns whether a process without capabilities keeps the score that [`raise_score`] gave it. The
 /// kernel lets it go no lower than the last value that was written with CAP_SYS_RESOURCE in the
 /// machine's first user namespace. Where Ropewalk has not got that, an ordinary user's cluster
 /// first of all, a container could write into /proc/PID/oom_score_adj what Ropewalk itself has, and

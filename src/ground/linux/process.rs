@@ -287,8 +287,8 @@ pub fn leave_descriptors(command: &mut std::process::Command) {
     unsafe { command.pre_exec(leave) };
 }
 
-/// No other process may trace this one or follow its links in /proc (fd, cwd, root, exe), unless it
-/// holds CAP_SYS_PTRACE. Children inherit it; exec ends it. Source: PR_SET_DUMPABLE(2const).
+/// Lets no other process trace this one or follow its links in /proc (fd, cwd, root, exe), unless
+/// it holds CAP_SYS_PTRACE. Children inherit it; exec ends it. Source: PR_SET_DUMPABLE(2const).
 ///
 /// # Errors
 /// A filter refuses prctl(2).
@@ -296,7 +296,8 @@ pub fn become_undumpable() -> io::Result<()> {
     Ok(nix::sys::prctl::set_dumpable(false)?)
 }
 
-/// Stdin becomes a pipe without a writer, stdout and stderr one without a reader.
+/// Replaces standard input by a pipe without a writer, and standard output and error by one without
+/// a reader.
 ///
 /// # Errors
 /// No descriptors are left.
@@ -316,7 +317,8 @@ pub(crate) fn silence_stdio() -> io::Result<()> {
     set_stdio([null.as_fd(); 3])
 }
 
-/// Whether this process has exactly one thread. False also where a filter forbids the question.
+/// Returns whether this process has exactly one thread. False also where a filter forbids the
+/// question.
 pub(crate) fn single_threaded() -> bool {
     unshare_threads().is_ok()
 }

@@ -66,8 +66,8 @@ pub fn resize(master: BorrowedFd<'_>, columns: u16, rows: u16) -> io::Result<()>
     check(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) }.into()).map(drop)
 }
 
-/// Bytes that a program could read from a terminal now; with the kernel's line editor on, those of
-/// whole lines.
+/// Returns how many bytes a program could read from a terminal now; with the kernel's line editor
+/// on, those of whole lines.
 ///
 /// # Errors
 /// `ENOTTY` if it is none.
@@ -78,7 +78,7 @@ pub fn unread(terminal: BorrowedFd<'_>) -> io::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
-/// The size of a terminal in character cells, (columns, rows).
+/// Returns the size of a terminal in character cells, (columns, rows).
 ///
 /// # Errors
 /// `ENOTTY`: the descriptor is not a terminal's.
@@ -87,4 +87,51 @@ pub fn size(terminal: BorrowedFd<'_>) -> io::Result<(u16, u16)> {
     // SAFETY: TIOCGWINSZ fills one winsize, which outlives the call.
     check(unsafe { libc::ioctl(terminal.as_raw_fd(), libc::TIOCGWINSZ, &raw mut size) }.into())?;
     Ok((size.ws_col, size.ws_row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::ffi::CString;
+    use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
+
+    #[test]
+    fn a_terminal_tells_its_size_and_how_much_can_be_read_in_whole_lines() {
+        let pair = nix::pty::openpty(None, None).unwrap();
+        let (master, terminal) = (pair.master.as_fd(), pair.slave.as_fd());
+        resize(master, 132, 43).unwrap();
+        assert_eq!(size(terminal).unwrap(), (132, 43));
+        nix::unistd::write(master, b"half").unwrap();
+        assert_eq!(unread(terminal).unwrap(), 0);
+        nix::unistd::write(master, b" a line\n").unwrap();
+        // The kernel hands it on a moment later.
+        let mut readable = [PollFd::new(terminal, PollFlags::POLLIN)];
+        assert_eq!(poll(&mut readable, PollTimeout::from(20_000u16)).unwrap(), 1);
+        assert_eq!(unread(terminal).unwrap(), "half a line\n".len());
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let refused =
+            [resize(null.as_fd(), 1, 1), size(null.as_fd()).map(drop), unread(null.as_fd()).map(drop)];
+        for refused in refused {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::ENOTTY));
+        }
+    }
+
+    /// The open of a FIFO would block, that of a device can have an effect.
+    #[test]
+    fn what_a_container_puts_in_the_place_of_the_multiplexer_is_not_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ptmx");
+        let opened = || {
+            let path = CString::new(path.as_os_str().as_bytes()).unwrap();
+            open_multiplexer(&path).map(drop).unwrap_err()
+        };
+        assert_eq!(opened().raw_os_error(), Some(libc::ENOENT));
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::from_bits_truncate(0o600)).unwrap();
+        assert!(opened().to_string().contains("no terminal multiplexer"));
+        std::fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        assert!(opened().to_string().contains("no terminal multiplexer"));
+    }
 }

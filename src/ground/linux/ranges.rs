@@ -49,8 +49,8 @@ pub struct Range {
 }
 
 impl Range {
-    /// The id, out here, of user 0 of the namespace; the following [`COUNT`] - 1 are those of its
-    /// other users.
+    /// Returns the id, out here, of user 0 of the namespace; the following [`COUNT`] - 1 are those
+    /// of its other users.
     pub fn first(&self) -> u32 {
         self.slot * COUNT
     }
@@ -150,8 +150,9 @@ fn lock(file: &File, slot: u32, kind: i32) -> io::Result<()> {
     Ok(fcntl(file, FcntlArg::F_OFD_SETLK(&lock)).map(drop)?)
 }
 
-/// Ranges, divided by [`COUNT`], that exist in a user namespace with these maps: the free ones of a
-/// whole machine; in a part of one all but the first, which is that of this namespace's own users.
+/// Returns the ranges, divided by [`COUNT`], that exist in a user namespace with these maps: the
+/// free ones of a whole machine; in a part of one all but the first, which is that of this
+/// namespace's own users.
 fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
     let extents = |map: &str| -> Vec<(u64, u64)> {
         let numbers = |line: &str| {
@@ -172,7 +173,7 @@ fn slots(uid_map: &str, gid_map: &str) -> Vec<u32> {
     }
 }
 
-/// The ranges that no file of subordinate ids gives to a user.
+/// Returns the ranges that no file of subordinate ids gives to a user.
 fn not_given(slots: Vec<u32>, files: &[String]) -> Result<Vec<u32>> {
     let all = slots.len();
     let left: Vec<u32> =
@@ -185,17 +186,39 @@ fn not_given(slots: Vec<u32>, files: &[String]) -> Result<Vec<u32>> {
     Ok(left)
 }
 
-/// Whether a file of subordinate ids (`user:first:count` in each line) gives any id of a range to a
-/// user. Whose it is does not matter: also root's own ranges are there for other programs, which
-/// take them without asking. Lines that are none give nothing, as to newuidmap(1).
+/// Returns whether a file of subordinate ids (`user:first:count` in each line) gives any id of a
+/// range to a user. Whose it is does not matter: also root's own ranges are there for other
+/// programs, which take them without asking. Lines that are none give nothing, as to newuidmap(1).
 fn is_given(file: &str, slot: u32) -> bool {
     let (first, last) = (u64::from(slot) * u64::from(COUNT), (u64::from(slot) + 1) * u64::from(COUNT));
-    let range = |line: &str| {
-        let mut fields = line.split(':').skip(1).map(|field| field.trim().parse::<u64>().ok());
-        let (from, count) = (fields.next()??, fields.next()??);
-        Some((from, from.saturating_add(count)))
-    };
-    file.lines().filter_map(range).any(|(from, to)| from < last && first < to && from < to)
+    file.lines().filter_map(subordinate).any(|(from, to)| from < last && first < to && from < to)
+}
+
+/// Reads a line of a file of subordinate ids: the first id of a range, and the one behind its last.
+fn subordinate(line: &str) -> Option<(u64, u64)> {
+    let mut fields = line.split(':').skip(1).map(|field| field.trim().parse::<u64>().ok());
+    let (from, count) = (fields.next()??, fields.next()??);
+    Some((from, from.saturating_add(count)))
+}
+
+/// Returns the first of [`COUNT`] ids that no file of subordinate ids gives to a user: two users
+/// with the same ids could read and end what the containers of the other one have.
+///
+/// ```text
+/// no lines              100000
+/// anna:100000:65536     165536
+/// ```
+pub(super) fn first_free(files: [&str; 2]) -> u64 {
+    let mut given: Vec<(u64, u64)> =
+        files.iter().flat_map(|file| file.lines()).filter_map(subordinate).collect();
+    given.sort_unstable();
+    let mut first: u64 = 100_000; // as useradd(8) begins (SUB_UID_MIN)
+    for (from, to) in given {
+        if from < first.saturating_add(COUNT.into()) && first < to {
+            first = to;
+        }
+    }
+    first
 }
 
 #[cfg(test)]
@@ -235,6 +258,18 @@ mod tests {
         assert_eq!(not_given(vec![6, 7, 8, 9, 10], &files).unwrap(), [6, 10]);
         assert!(not_given(vec![7, 8], &files).unwrap_err().line().contains("/etc/subuid"));
         assert_eq!(not_given(vec![], &files).unwrap(), [0; 0], "that has a reason of its own");
+    }
+
+    #[test]
+    fn free_subordinate_ids_lie_behind_those_that_others_have() {
+        let anna = "anna:100000:65536\n";
+        assert_eq!(first_free(["", ""]), 100_000);
+        assert_eq!(first_free([anna, anna]), 165_536);
+        assert_eq!(first_free([anna, "ben:165536:65536\nbad\n"]), 231_072, "both files count");
+        assert_eq!(first_free(["c:300000:65536\nanna:100000:65536", "b:200000:1000"]), 201_000);
+        assert_eq!(first_free(["lxd:1000000:1000000000\nsmall:1:10\n", ""]), 100_000);
+        assert_eq!(first_free(["all:0:1000000\nanna:100000:65536", ""]), 1_000_000);
+        assert_eq!(first_free(["odd:5:18446744073709551615", anna]), u64::MAX, "no panic");
     }
 
     #[test]

@@ -38,7 +38,8 @@ impl Children {
         self.known.lock()
     }
 
-    /// To be held from before a child is made until it is adopted.
+    /// Begins the birth of a child. The guard is held from before the child is made until it is
+    /// adopted.
     pub fn birth(self: &Arc<Self>) -> Birth {
         self.known().births += 1;
         Birth(self.clone())
@@ -61,10 +62,10 @@ impl Children {
         }
     }
 
-    /// An owned zombie hides those behind it; its owner pokes us once it is collected. The lock is
-    /// held from the look to the end: an owner collects under it too, and what it has just
-    /// collected is no stranger. Nobody else collects a stranger, so its number stays its own until
-    /// then.
+    /// Collects the strangers that have ended. An owned zombie hides those behind it; its owner
+    /// wakes the reaper once it is collected. The lock is held from the look to the end: an owner
+    /// collects under it too, and what it has just collected is no stranger. Nobody else collects a
+    /// stranger, so its number stays its own until then.
     fn reap_now(&self) -> io::Result<()> {
         let mut known = self.known();
         for pid in known.strangers.clone() {
@@ -166,7 +167,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// How it ended; any number of callers may wait.
+    /// Waits until it ends and returns how; any number of callers may wait.
     pub async fn exit(&self) -> Exit {
         loop {
             if let Some(exit) = *self.exit.borrow() {
@@ -192,7 +193,7 @@ impl Process {
         self.pidfd.lock()
     }
 
-    /// How it ended, or `None` while it runs.
+    /// Returns how it ended, or `None` while it runs.
     pub fn ended(&self) -> Option<Exit> {
         self.collect();
         *self.exit.borrow()
@@ -229,7 +230,7 @@ impl Process {
         process::pidfd_send_signal(self.pidfd()?.as_fd(), signal)
     }
 
-    /// Its pidfd, for as long as the caller needs it.
+    /// Returns its pidfd, for as long as the caller needs it.
     ///
     /// # Errors
     /// `ESRCH`: it has ended.

@@ -96,7 +96,7 @@ impl Carrier {
         }
     }
 
-    /// One way, until `from` ends; then `to` is told.
+    /// Carries bytes one way, until `from` ends; then `to` is told.
     async fn carry(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
         loop {
             // It holds nothing here: that nothing moves (EAGAIN) is the socket's doing.

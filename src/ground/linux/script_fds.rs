@@ -74,7 +74,7 @@ pub fn close(number: RawFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether `number` is a terminal.
+/// Returns whether `number` is a terminal.
 pub fn is_terminal(number: RawFd) -> bool {
     // SAFETY: takes a number only and changes nothing.
     number >= 0 && unsafe { libc::isatty(number) } == 1

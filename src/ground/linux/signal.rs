@@ -6,7 +6,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, raise, sigprocmask};
 use std::io;
 use std::task::Poll;
 
-/// The number of a signal by its name, `SIGTERM` or `TERM`, or by its number in digits.
+/// Returns the number of a signal by its name, `SIGTERM` or `TERM`, or by its number in digits.
 pub fn number(name: &str) -> Option<i32> {
     if let Ok(number) = name.parse::<i32>() {
         return (1..=LAST).contains(&number).then_some(number);
@@ -15,8 +15,9 @@ pub fn number(name: &str) -> Option<i32> {
     full.parse::<Signal>().ok().map(|s| s as i32)
 }
 
-/// What every program expects at its start: nothing blocked, nothing ignored. Rust ignores SIGPIPE,
-/// and the session that started Ropewalk may ignore any signal, realtime ones too.
+/// Resets all signals to what every program expects at its start: nothing blocked, nothing ignored.
+/// Rust ignores SIGPIPE, and the session that started Ropewalk may ignore any signal, realtime ones
+/// too.
 ///
 /// # Errors
 /// A filter refuses the calls.

@@ -26,7 +26,7 @@ pub async fn accept_always(listener: &TcpListener) -> (TcpStream, SocketAddr) {
     patiently(|| listener.accept()).await
 }
 
-/// The same for a socket in the file system.
+/// Accepts the next connection of a socket in the file system, as [`accept_always`] does.
 pub async fn accept_local(listener: &UnixListener) -> UnixStream {
     patiently(|| listener.accept()).await.0
 }

@@ -57,7 +57,8 @@ pub fn set(signal: i32, action: Action) -> io::Result<()> {
     check(unsafe { libc::sigaction(signal, &raw const wanted, std::ptr::null_mut()) }.into()).map(drop)
 }
 
-/// Whether the signal is ignored, e.g. because the parent process ignored it before the exec.
+/// Returns whether the signal is ignored, e.g. because the parent process ignored it before the
+/// exec.
 pub fn is_ignored(signal: i32) -> bool {
     // SAFETY: plain data that the call below fills.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
@@ -66,17 +67,17 @@ pub fn is_ignored(signal: i32) -> bool {
     answer == 0 && now.sa_sigaction == libc::SIG_IGN
 }
 
-/// Whether the signal came since it was last taken.
+/// Takes the signal: returns whether it came since it was last taken.
 pub fn take(signal: i32) -> bool {
     CAME.get(signal as usize).is_some_and(|came| came.swap(false, Ordering::Relaxed))
 }
 
-/// Whether the signal came and was not taken.
+/// Returns whether the signal came and was not taken.
 pub fn came(signal: i32) -> bool {
     CAME.get(signal as usize).is_some_and(|came| came.load(Ordering::Relaxed))
 }
 
-/// The lowest signal but SIGCHLD that came and was not taken.
+/// Returns the lowest signal but SIGCHLD that came and was not taken.
 pub fn pending() -> Option<i32> {
     if !ANY.load(Ordering::Relaxed) {
         return None;
@@ -151,7 +152,7 @@ pub fn wait_readable(fd: BorrowedFd<'_>) -> io::Result<bool> {
     wait_readable_within(fd, None).map(|input| input == Input::Ready)
 }
 
-/// The same, for at most `limit`.
+/// Waits as [`wait_readable`] does, for at most `limit`.
 ///
 /// # Errors
 /// As [`block`]; or ppoll(2) fails, e.g. because no memory is left.

@@ -88,7 +88,7 @@ impl Trash {
         Err(super::Error::new(self.path.display().to_string(), full))
     }
 
-    /// The labels of the trees that are here.
+    /// Returns the labels of the trees that are here.
     ///
     /// # Errors
     /// The directory cannot be listed.
@@ -119,7 +119,7 @@ impl Trash {
     }
 }
 
-/// The label of a tree, which may have dots itself: `data.old` of `data.old.1`.
+/// Returns the label of a tree, which may have dots itself: `data.old` of `data.old.1`.
 fn label_of(name: &OsStr) -> Option<&str> {
     Some(name.to_str()?.rsplit_once('.')?.0)
 }

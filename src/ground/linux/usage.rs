@@ -12,14 +12,14 @@ pub struct Usage {
     pub working_set: u64,
 }
 
-/// What a process, with all its threads, has used since it began. `self` is a process too.
+/// Returns what a process, with all its threads, has used since it began. `self` is a process too.
 pub fn of_process(pid: &str) -> Option<Usage> {
     let (ticks, pages) = parse(&crate::read_text(format!("/proc/{pid}/stat")).ok()?)?;
     // USER_HZ is 100 on every Linux that Rust runs on.
     Some(Usage { cpu: Duration::from_millis(ticks * 10), working_set: pages.saturating_mul(page_size()) })
 }
 
-/// Bytes of a page of this machine: 4 KiB on x86, and 4, 16 or 64 KiB on ARM.
+/// Returns the size of a page of this machine in bytes: 4 KiB on x86, and 4, 16 or 64 KiB on ARM.
 fn page_size() -> u64 {
     // SAFETY: sysconf reads no memory of ours.
     let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
@@ -70,8 +70,8 @@ fn meminfo(text: &str) -> Option<Machine> {
     Some(Machine { total: bytes("MemTotal:")?, available: bytes("MemAvailable:")? })
 }
 
-/// User plus system ticks, and resident pages, of a line of /proc/PID/stat. The name, in brackets,
-/// may hold anything.
+/// Reads user plus system ticks, and resident pages, of a line of /proc/PID/stat. The name, in
+/// brackets, may hold anything.
 fn parse(stat: &str) -> Option<(u64, u64)> {
     let fields: Vec<&str> = stat.rsplit_once(')')?.1.split_whitespace().collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();

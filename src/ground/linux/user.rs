@@ -33,8 +33,8 @@ impl Ids {
     }
 }
 
-/// The largest range of /etc/subuid or /etc/subgid for this user, the first of several that are as
-/// large: first id and count. The file names users by name or number.
+/// Returns the largest range of /etc/subuid or /etc/subgid for this user, the first of several that
+/// are as large: first id and count. The file names users by name or number.
 pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32, u32)> {
     let ranges = file.lines().rev().filter_map(|line| {
         let mut fields = line.split(':');
@@ -46,7 +46,7 @@ pub(crate) fn subordinate_range(file: &str, name: &str, id: u32) -> Option<(u32,
     ranges.filter(|(_, count)| *count > 0).max_by_key(|(_, count)| *count)
 }
 
-/// The name of a user id in the text of /etc/passwd.
+/// Returns the name of a user id in the text of /etc/passwd.
 pub(crate) fn user_name(passwd: &str, id: u32) -> Option<&str> {
     passwd.lines().find_map(|line| {
         let mut fields = line.split(':');
@@ -96,28 +96,56 @@ pub fn keeps_trusted_attributes() -> bool {
 /// mapped: /etc/subuid and /etc/subgid grant this user different things.
 pub fn enter() -> Result<Ids> {
     try_to_enter().map_err(|e| {
-        let what = format!("{}; allow it with `{}`, or run as root", e.what, how_to_allow(&e.cause));
-        Error { what, cause: e.cause }
+        let command = how_to_allow(&e.cause);
+        advised(e, command)
     })
 }
 
-/// The command after which an ordinary user may make user namespaces, by the kernel's answer and
-/// this machine's settings. Not the kernel but newgidmap refused if there is no number: it has lost
-/// the rights that its package gives it.
+/// Adds the command that lifts a [`restriction`] to the error of a call that needs rights in the
+/// user namespace that Ropewalk has entered.
+pub(crate) fn with_advice(e: Error, ids: Ids) -> Error {
+    with_command(e, ids, restriction())
+}
+
+/// Adds a command to what a restriction answers: `EPERM`. A limit of namespaces or processes
+/// (`ENOSPC`, `EAGAIN`) is not lifted by it.
+fn with_command(e: Error, ids: Ids, command: Option<&str>) -> Error {
+    let is_denied = ids.rootless() && e.cause.raw_os_error() == Some(libc::EPERM);
+    match command.filter(|_| is_denied) {
+        Some(command) => advised(e, command),
+        None => e,
+    }
+}
+
+fn advised(e: Error, command: &str) -> Error {
+    Error { what: format!("{}; allow it with `{command}`, or run as root", e.what), cause: e.cause }
+}
+
+/// Returns the command after which an ordinary user may make user namespaces, by the kernel's
+/// answer and this machine's settings. Not the kernel but newgidmap refused if there is no number:
+/// it has lost the rights that its package gives it.
 pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
-    let setting = |name: &str| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default();
-    let is = |name: &str, value: &str| setting(name).trim() == value;
     match refusal.raw_os_error() {
         Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
         None => "sudo apt-get install --reinstall uidmap",
-        _ if is("kernel/apparmor_restrict_unprivileged_userns", "1") => {
-            "sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0"
-        }
-        _ if is("kernel/unprivileged_userns_clone", "0") => {
-            "sudo sysctl -w kernel.unprivileged_userns_clone=1"
-        }
-        _ => "docker run --privileged",
+        _ => restriction().unwrap_or("docker run --privileged"),
     }
+}
+
+/// Returns the command that lifts the setting by which this machine keeps user namespaces from
+/// ordinary users, or the rights in them: since Ubuntu 24.04 AppArmor lets such a namespace be made
+/// and denies all capabilities in it (its profile `unprivileged_userns`). With newuidmap even the
+/// ids are mapped then, and the first call that needs a capability fails.
+pub(crate) fn restriction() -> Option<&'static str> {
+    restriction_by(|name| fs::read_to_string(format!("/proc/sys/{name}")).unwrap_or_default())
+}
+
+fn restriction_by(setting: impl Fn(&str) -> String) -> Option<&'static str> {
+    let is = |name: &str, value: &str| setting(name).trim() == value;
+    if is("kernel/apparmor_restrict_unprivileged_userns", "1") {
+        return Some("sudo sysctl -w kernel.apparmor_restrict_unprivileged_userns=0");
+    }
+    is("kernel/unprivileged_userns_clone", "0").then_some("sudo sysctl -w kernel.unprivileged_userns_clone=1")
 }
 
 fn try_to_enter() -> Result<Ids> {
@@ -162,8 +190,8 @@ fn try_to_enter() -> Result<Ids> {
     Ok(if mapped { Ids::Range } else { Ids::Single })
 }
 
-/// Which ids root has by its maps: in a namespace as `unshare -r` makes it only its own, and it may
-/// not even leave its groups.
+/// Decides which ids root has by its maps: in a namespace as `unshare -r` makes it only its own,
+/// and it may not even leave its groups.
 fn of_root(uid_map: &str, gid_map: &str) -> Ids {
     if is_mapped(uid_map, 1) && is_mapped(gid_map, 1) { Ids::Host } else { Ids::Single }
 }
@@ -237,7 +265,7 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
 const NOTHING: i32 = 1;
 const HALF: i32 = 2;
 
-/// The subordinate users and groups. `None` unless there are both: then neither is mapped.
+/// Returns the subordinate users and groups. `None` unless there are both: then neither is mapped.
 ///
 /// /etc/subgid too is keyed by the user's name or number, never by a group's (subgid(5)).
 fn both_ranges(users: &str, groups: &str, name: &str, uid: u32) -> Option<((u32, u32), (u32, u32))> {
@@ -314,6 +342,32 @@ mod tests {
         let advice = how_to_allow(&refused().unwrap_err());
         assert!(advice.contains("uidmap"), "user namespaces can be made: {advice}");
         assert!(!how_to_allow(&io::Error::from_raw_os_error(libc::EPERM)).contains("uidmap"));
+    }
+
+    /// As on Ubuntu, or as Debian had it.
+    #[test]
+    fn a_setting_that_keeps_user_namespaces_from_users_is_named_with_the_command() {
+        let by = |setting: &str, value: &str| {
+            restriction_by(|name| if name == setting { format!("{value}\n") } else { String::new() })
+        };
+        for (setting, value, free) in [
+            ("kernel/apparmor_restrict_unprivileged_userns", "1", "0"),
+            ("kernel/unprivileged_userns_clone", "0", "1"),
+        ] {
+            let command = by(setting, value).unwrap();
+            assert!(command.ends_with(&format!("{}={free}", setting.replace('/', "."))), "{command}");
+            assert_eq!(by(setting, free), None);
+        }
+        assert_eq!(by("", ""), None, "a kernel that has neither");
+        let told = |errno, ids| {
+            let refused = Error::new("cannot make a PID namespace", io::Error::from_raw_os_error(errno));
+            with_command(refused, ids, Some("sudo x")).what
+        };
+        let advice = told(libc::EPERM, Ids::Range);
+        assert!(advice.starts_with("cannot make a PID namespace; allow it with `sudo x`"), "{advice}");
+        for (errno, ids) in [(libc::ENOSPC, Ids::Range), (libc::EPERM, Ids::Host)] {
+            assert_eq!(told(errno, ids), "cannot make a PID namespace");
+        }
     }
 
     #[test]

@@ -17,7 +17,7 @@ macro_rules! components {
             /// All components, in the order of their declaration.
             pub const ALL: [Component; [$($name),*].len()] = [$(Component::$variant),*];
 
-            /// The component's name for people, in JSON, and in the expressions of lessons.
+            /// Returns the component's name for people, in JSON, and in the expressions of lessons.
             pub const fn name(self) -> &'static str {
                 match self { $(Component::$variant => $name),* }
             }
@@ -69,7 +69,8 @@ components! {
     EndpointSliceController = "endpointslice-controller",
     /// `namespace-controller`: empties a namespace that is being deleted.
     NamespaceController = "namespace-controller",
-    /// `garbage-collector`: deletes objects whose owners are gone.
+    /// `garbage-collector` (upstream's client is `generic-garbage-collector`): deletes objects
+    /// whose owners are gone.
     GarbageCollector = "garbage-collector",
     /// `pod-garbage-collector`: deletes pods of nodes that are gone, and old ended pods.
     PodGarbageCollector = "pod-garbage-collector",

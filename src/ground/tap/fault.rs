@@ -172,3 +172,59 @@ impl std::fmt::Display for Fault {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Fault, String> {
+        Fault::parse(&line.split(' ').map(String::from).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn faults_are_written_as_on_the_command_line() {
+        for line in [
+            "list",
+            "heal",
+            "disk full",
+            "disk full a",
+            "kill etcd",
+            "kill etcd/n1",
+            "stop kubelet",
+            "stop etcd/n1",
+            "start kube-scheduler",
+            "start kubelet/n1",
+            "cut a b",
+            "slow a b 30",
+            "loss a b 0.5",
+            "node stop a",
+            "node start a",
+            "node crash a",
+        ] {
+            assert_eq!(parse(line).map(|f| f.to_string()), Ok(line.to_string()));
+        }
+        let kill = Fault::Kill { component: "etcd".into(), node: Some("n1".into()) };
+        assert_eq!(parse("kill etcd/n1"), Ok(kill));
+        assert_eq!(parse("cut a b"), Ok(Fault::Cut { a: "a".into(), b: "b".into() }));
+        assert_eq!(parse("loss a b 0.5"), Ok(Fault::Loss { a: "a".into(), b: "b".into(), percent: 0.5 }));
+        assert_eq!(parse("node crash a"), Ok(Fault::Node { node: "a".into(), act: Act::Crash }));
+    }
+
+    #[test]
+    fn a_word_that_is_wrong_is_named_with_what_to_write() {
+        assert!(parse("node burn a").unwrap_err().contains("stop, start, crash"));
+        for nonsense in ["much", "0.9", "-5", "NaN", "18446744073709551616"] {
+            let said = parse(&format!("slow a b {nonsense}")).unwrap_err();
+            assert!(said.contains("not a number of milliseconds"), "{nonsense}: {said}");
+        }
+        // "NaN" has no form in JSON: the cluster would not understand the question.
+        for nonsense in ["NaN", "inf", "-1", "100.1", "150", "many"] {
+            let said = parse(&format!("loss a b {nonsense}")).unwrap_err();
+            assert!(said.contains(&format!("{nonsense:?} is not a share in percent")), "{said}");
+        }
+        assert_eq!(["0", "100"].map(|share| parse(&format!("loss a b {share}")).is_ok()), [true, true]);
+        for line in ["", "cut a", "disk empty", "list all"] {
+            assert!(parse(line).unwrap_err().contains("cut A B"), "{line:?}");
+        }
+    }
+}

@@ -73,8 +73,8 @@ impl Event {
         "vote",
     ];
 
-    /// The event's verb for people, in JSON, and in the expressions of lessons. Events that do the
-    /// same to different kinds share a verb.
+    /// Returns the event's verb for people, in JSON, and in the expressions of lessons. Events that
+    /// do the same to different kinds share a verb.
     pub const fn verb(&self) -> &'static str {
         match self {
             Event::Admit(_) => "admit",
@@ -142,7 +142,7 @@ impl Event {
         }
     }
 
-    /// The detail of the JSON form; null if the event has none.
+    /// Returns the detail of the JSON form; null if the event has none.
     pub fn detail(&self) -> Value {
         let form = serde_json::to_value(self).unwrap_or_default(); // no field has keys but text
         let mut detail = match form {
@@ -180,8 +180,8 @@ impl Event {
     }
 }
 
-/// The name that serde knows a variant by: its verb, or a longer name where components share a
-/// verb. For example `scale` of the autoscaler is `scale-target`.
+/// Returns the name that serde knows a variant by: its verb, or a longer name where components
+/// share a verb. For example `scale` of the autoscaler is `scale-target`.
 fn tag(component: Component, verb: &str) -> &str {
     match (verb, component) {
         ("commit", Component::Etcd) => "commit-entry",

@@ -175,15 +175,15 @@ impl Shares {
         changed
     }
 
-    /// The records above a number, in no order.
+    /// Returns the records above a number, in no order.
     fn above(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
         self.by_account.values().flat_map(move |kept| above(&kept.records, seq))
     }
 }
 
-/// The account whose share a record takes: the one behind its request; of a lookup, the address
-/// that asked, since a pod may ask without end. All others are the store's clients, which have one
-/// share.
+/// Returns the account whose share a record takes: the one behind its request; of a lookup, the
+/// address that asked, since a pod may ask without end. All others are the store's clients, which
+/// have one share.
 fn payer(record: &Record) -> String {
     match (&record.request, &record.event) {
         (Some(request), _) => account(&request.user, &request.impersonator),
@@ -192,7 +192,7 @@ fn payer(record: &Record) -> String {
     }
 }
 
-/// The records above a number, of those that stand in its order.
+/// Returns the records above a number, of those that stand in its order.
 fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<Item = Arc<Record>> {
     let skip = records.partition_point(|(r, _)| r.seq <= seq);
     records.iter().skip(skip).map(|(r, _)| r.clone())
@@ -265,7 +265,7 @@ impl Line {
         self.lost += u64::from(self.next.is_none());
     }
 
-    /// The number of the next record; later than all others if there is none.
+    /// Returns the number of the next record; later than all others if there is none.
     fn seq(&self) -> u64 {
         self.next.as_ref().map_or(u64::MAX, |record| record.seq)
     }
@@ -278,8 +278,8 @@ pub struct Live {
 }
 
 impl Live {
-    /// The next record, in the order of the numbers. It may be dropped while it waits, and loses
-    /// nothing by that.
+    /// Waits for the next record, in the order of the numbers. The future may be dropped: no record
+    /// is lost by that.
     ///
     /// # Errors
     /// `Lagged`: so many records were lost before the next one, because the viewer is slow.
@@ -329,19 +329,19 @@ pub struct Tap {
 }
 
 impl Tap {
-    /// The stream of a new cluster.
+    /// Makes the stream of a new cluster.
     pub fn new() -> Tap {
         let (live, aside) = (broadcast::Sender::new(LIVE), broadcast::Sender::new(LIVE_ASIDE));
         let shared = Shared { ring: Mutex::default(), live, aside };
         Tap { shared: Arc::new(shared), node: "".into(), component: Component::Unnamed }
     }
 
-    /// The same stream, as seen from a component on a node.
+    /// Returns the same stream, as seen from a component on a node.
     pub fn at(&self, node: &str, component: Component) -> Tap {
         Tap { shared: self.shared.clone(), node: node.into(), component }
     }
 
-    /// The same stream and node, under another component's name.
+    /// Returns the same stream and node, under another component's name.
     pub fn named(&self, component: Component) -> Tap {
         Tap { shared: self.shared.clone(), node: self.node.clone(), component }
     }
@@ -394,13 +394,13 @@ impl Tap {
         self.shared.ring.lock()
     }
 
-    /// Live records from now on. A receiver that lags is told how many it lost.
+    /// Subscribes to live records from now on. A receiver that lags is told how many it lost.
     pub fn subscribe(&self) -> Live {
         let _ring = self.lock(); // both begin at the same record
         Live { main: Line::of(&self.shared.live), aside: Line::of(&self.shared.aside) }
     }
 
-    /// All records kept with a number above `seq`, oldest first.
+    /// Returns all records kept with a number above `seq`, oldest first.
     pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
         let ring = self.lock();
         let mut all: Vec<Arc<Record>> = above(&ring.records, seq).collect();
@@ -413,13 +413,13 @@ impl Tap {
         all
     }
 
-    /// Number of the newest record.
+    /// Returns the number of the newest record.
     pub fn last(&self) -> u64 {
         self.lock().last
     }
 
-    /// Everything that followed from the given requests: their own records, and, over and over, the
-    /// records whose cause is a request or revision already in the chain. Oldest first.
+    /// Returns everything that followed from the given requests: their own records and, repeatedly,
+    /// the records whose cause is a request or revision already in the chain. Oldest first.
     pub fn caused_by(&self, requests: &[String]) -> Vec<Arc<Record>> {
         follow(&self.since(0), requests)
     }
@@ -434,7 +434,7 @@ impl Default for Tap {
 /// Passes over the records, at most: only neighbours are out of order.
 const PASSES_MAX: usize = 16;
 
-/// The pure part of [`Tap::caused_by`].
+/// Finds the chain of requests in records: the pure part of [`Tap::caused_by`].
 pub fn follow(records: &[Arc<Record>], requests: &[String]) -> Vec<Arc<Record>> {
     let mut ids: std::collections::HashSet<&str> = requests.iter().map(String::as_str).collect();
     let mut revisions: std::collections::HashSet<u64> = std::collections::HashSet::new();

@@ -48,7 +48,7 @@ pub enum Journey {
 }
 
 impl Journey {
-    /// The revision that the way back leads to.
+    /// Returns the revision that the way back leads to.
     pub fn to(self) -> i64 {
         match self {
             Journey::Undo(to) | Journey::Redo(to) | Journey::Rewind(to) => to,

@@ -68,7 +68,8 @@ impl ObjectRef {
         ObjectRef { resource, group: String::new(), namespace, name }
     }
 
-    /// The plural name, with the group of a custom resource: `services`, `services.example.com`.
+    /// Returns the plural name, with the group of a custom resource: `services`,
+    /// `services.example.com`.
     pub fn qualified(&self) -> String {
         match self.group.as_str() {
             "" => self.resource.clone(),
@@ -166,7 +167,7 @@ pub struct Record {
 }
 
 impl Record {
-    /// A record to fill in; `emit` adds number, time, node and component.
+    /// Makes a record to fill in; `emit` adds number, time, node and component.
     pub fn new(event: Event) -> Record {
         Record {
             seq: 0,

@@ -4,8 +4,8 @@ use super::event::Event;
 use super::record::{Cause, Record};
 use bytes::Bytes;
 
-/// Bytes that a record holds beside its fixed part: texts, event and object. Clients choose most of
-/// them.
+/// Returns how many bytes a record holds beside its fixed part: texts, event and object. Clients
+/// choose most of them.
 pub(super) fn size(record: &Record) -> usize {
     let object = record
         .object
@@ -23,8 +23,8 @@ pub(super) fn size(record: &Record) -> usize {
     record.node.len() + object + request + cause + event_size(&record.event) + body
 }
 
-/// Bytes that an event holds. JSON values are counted as they lie in memory, all else as the length
-/// of its JSON form.
+/// Returns how many bytes an event holds. JSON values are counted as they lie in memory, all else
+/// as the length of its JSON form.
 fn event_size(event: &Event) -> usize {
     match event {
         Event::Admit(set) => json_size(set),
@@ -57,7 +57,7 @@ impl std::io::Write for Counter {
     }
 }
 
-/// Bytes that a JSON value takes in memory, about.
+/// Returns how many bytes a JSON value takes in memory, about.
 fn json_size(value: &serde_json::Value) -> usize {
     use serde_json::Value;
     /// Of a value or a key, without its text.

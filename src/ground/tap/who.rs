@@ -40,9 +40,9 @@ pub fn actor<'a>(user: &'a str, impersonator: &'a str) -> &'a str {
     if impersonator.is_empty() { user } else { impersonator }
 }
 
-/// The account that pays for a request: of bounds, of steps that can be undone, of records. It is
-/// the actor's; names that cost nothing are one, so that of all service accounts of a namespace:
-/// a client that may make one may make a thousand.
+/// Returns the account that pays for a request: of bounds, of steps that can be undone, of records.
+/// It is the actor's; names that cost nothing are one, so that of all service accounts of a
+/// namespace: a client that may make one may make a thousand.
 pub fn account(user: &str, impersonator: &str) -> String {
     let actor = actor(user, impersonator);
     match actor.strip_prefix(SERVICE_ACCOUNT).and_then(|rest| rest.split_once(':')) {

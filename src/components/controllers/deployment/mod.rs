@@ -27,6 +27,7 @@ mod sets;
 
 use super::pods::{self, controller_of, owned_by, selects};
 use super::workload::still_there;
+use super::write::unless_gone;
 use crate::error::Error;
 use crate::shared::{Controller, Shared};
 use client::{Change, Key, Outcome, Recorder, WorkQueue};
@@ -255,18 +256,19 @@ impl Look<'_> {
         }
         if !orphans.is_empty() && self.still_there().await? {
             for set in orphans {
-                mine.push(Arc::new(self.own(&set, json!([owner])).await?));
+                mine.extend(self.own(&set, json!([owner])).await?.map(Arc::new));
             }
         }
         Ok(mine)
     }
 
-    /// Changes who owns a set: a strategic merge patch of its `ownerReferences`.
-    async fn own(&self, set: &ReplicaSet, owners: Value) -> Result<ReplicaSet, Error> {
+    /// Changes who owns a set: a strategic merge patch of its `ownerReferences`. `None`: the set is
+    /// gone.
+    async fn own(&self, set: &ReplicaSet, owners: Value) -> Result<Option<ReplicaSet>, Error> {
         let patch = json!({"metadata": {"uid": set.metadata.uid, "ownerReferences": owners}});
         let name = set.metadata.name.as_deref().unwrap_or_default();
         let api = self.api::<ReplicaSet>();
-        Ok(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await?)
+        unless_gone(api.patch(name, &PatchParams::default(), &Patch::Strategic(patch)).await)
     }
 
     async fn still_there(&self) -> Result<bool, Error> {
@@ -372,6 +374,26 @@ mod tests {
         assert_eq!(replicas(&look(&server, deployment(paused()), both()).await), [("new", 3), ("old", 0)]);
         let recreate = json!({"paused": true, "replicas": 4, "strategy": {"type": "Recreate"}});
         assert_eq!(replicas(&look(&server, deployment(recreate), both()).await), [("new", 3), ("old", 2)]);
+    }
+
+    #[tokio::test]
+    async fn a_set_that_went_while_it_was_released_or_adopted_does_not_stop_the_look() {
+        let (mut released, mut orphan) = (set("released", Some("x"), 1, 1), set("orphan", Some("y"), 1, 1));
+        released.metadata.labels = None;
+        orphan.metadata.owner_references = None;
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            line if line.ends_with("/released") || line.ends_with("/orphan") => refusal(404, "NotFound"),
+            line if line.starts_with("GET") && line.ends_with("/deployments/d") => {
+                Some((200, json!({"metadata": {"name": "d", "uid": "1"}})))
+            }
+            _ => None,
+        })
+        .await;
+        let sets = vec![released, orphan, set("new", None, 3, 3)];
+        let asked = look(&server, deployment(json!({})), sets).await;
+        let (line, told) = asked.last().unwrap();
+        assert!(line.ends_with("/deployments/d/status"), "{line}");
+        assert_eq!(told["status"]["replicas"], 3);
     }
 
     #[tokio::test]

@@ -404,7 +404,7 @@ impl Worker {
         let found = self.kinds.find(client, group, &owner.kind).await?;
         let missing = || {
             let place = if group.is_empty() { version } else { &owner.api_version };
-            Error::NotYet(format!("no matches for kind {:?} in version {place:?}", owner.kind))
+            Error::Unserved(format!("no matches for kind {:?} in version {place:?}", owner.kind))
         };
         found.map(|resource| resource.api.plural).ok_or_else(missing)
     }

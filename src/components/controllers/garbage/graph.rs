@@ -59,23 +59,29 @@ pub(super) struct Graph {
 /// [`Graph::put`] hears of.
 #[derive(Default)]
 pub(super) struct Absent {
-    /// By uid: whether the object had a namespace, if it was in the graph. What references say of
-    /// an owner is not kept: a user can write one with a wrong kind.
-    known: BTreeMap<String, Option<bool>>,
+    /// By uid: the object, if it was in the graph. What references say of an owner is not kept: a
+    /// user can write one with a wrong kind.
+    known: BTreeMap<String, Option<Node>>,
     order: VecDeque<String>,
 }
 
 impl Absent {
     const MOST: usize = 4096;
+    /// The API server's uids have 36 characters, those of references as many as their writer likes.
+    const LONGEST: usize = 64;
 
-    /// `namespaced`: as it was in the graph; `None` if it was not there, which does not change what
-    /// is known.
-    pub(super) fn insert(&mut self, uid: &str, namespaced: Option<bool>) {
+    /// `was`: as it was in the graph; `None` if it was not there, which does not change what is
+    /// known. Its lists are not kept: nothing bounds them once the object is gone.
+    pub(super) fn insert(&mut self, uid: &str, was: Option<Node>) {
+        if uid.len() > Absent::LONGEST {
+            return; // it is asked for again
+        }
+        let was = was.map(|node| Node { owners: Vec::new(), finalizers: Vec::new(), ..node });
         if let Some(known) = self.known.get_mut(uid) {
-            *known = namespaced.or(*known);
+            *known = was.or(known.take());
             return;
         }
-        self.known.insert(uid.to_string(), namespaced);
+        self.known.insert(uid.to_string(), was);
         self.order.push_back(uid.to_string());
         if self.order.len() > Absent::MOST {
             self.order.pop_front().map(|oldest| self.known.remove(&oldest));
@@ -86,9 +92,10 @@ impl Absent {
         self.known.contains_key(uid)
     }
 
-    /// Whether the object had a namespace, if it was in the graph.
-    pub(super) fn is_namespaced(&self, uid: &str) -> Option<bool> {
-        self.known.get(uid).copied().flatten()
+    /// Whether the object had a namespace, if it was in the graph and is what this reference says.
+    pub(super) fn is_namespaced(&self, owner: &OwnerReference) -> Option<bool> {
+        let was = self.known.get(&owner.uid)?.as_ref()?;
+        was.is_meant_by(owner).then_some(was.namespaced)
     }
 
     pub(super) fn remove(&mut self, uid: &str) {
@@ -131,9 +138,9 @@ impl Graph {
         }
     }
 
-    pub(super) fn remove(&mut self, uid: &str) {
+    pub(super) fn remove(&mut self, uid: &str) -> Option<Node> {
         self.remove_edges(uid);
-        self.nodes.remove(uid);
+        self.nodes.remove(uid)
     }
 
     /// Does the owner wait for this dependent, which waits for the owner in turn? Both are being
@@ -224,6 +231,18 @@ pub(super) fn verdict(owners: &[Standing], has_dependents: bool) -> Verdict {
 mod tests {
     use super::*;
 
+    fn pod(owners: Vec<OwnerReference>) -> Node {
+        Node {
+            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
+            namespaced: true,
+            key: Key::new("d", "x"),
+            version: None,
+            owners,
+            going: false,
+            finalizers: vec![],
+        }
+    }
+
     #[test]
     fn an_object_lives_as_long_as_one_owner_does() {
         use Standing::{Gone, Solid, Unresolvable, Waiting};
@@ -240,20 +259,11 @@ mod tests {
     #[test]
     fn the_graph_forgets_edges_with_their_objects() {
         let owner = |uid: &str| OwnerReference { uid: uid.into(), ..OwnerReference::default() };
-        let node = |owners: Vec<OwnerReference>| Node {
-            api: ApiResource::erase::<k8s_openapi::api::core::v1::Pod>(&()),
-            namespaced: true,
-            key: Key::new("d", "x"),
-            version: None,
-            owners,
-            going: false,
-            finalizers: vec![],
-        };
         let mut graph = Graph::default();
-        graph.put("rs", node(vec![owner("d")]));
-        graph.put("pod", node(vec![owner("rs")]));
+        graph.put("rs", pod(vec![owner("d")]));
+        graph.put("pod", pod(vec![owner("rs")]));
         assert_eq!(graph.dependents_of("rs").len(), 1);
-        graph.put("pod", node(vec![]));
+        graph.put("pod", pod(vec![]));
         assert_eq!(graph.dependents_of("rs").len(), 0);
         graph.remove("rs");
         assert!(graph.dependents.is_empty());
@@ -262,15 +272,36 @@ mod tests {
     #[test]
     fn as_many_of_the_gone_are_remembered_as_are_needed_and_no_more() {
         let mut absent = Absent::default();
-        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string(), Some(true)));
+        (0..=Absent::MOST).for_each(|n| absent.insert(&n.to_string(), Some(pod(vec![]))));
         assert!(!absent.contains("0") && absent.contains("1"));
         absent.remove("1");
         absent.insert("0", None);
         assert!(!absent.contains("1") && absent.contains("0") && absent.contains("2"));
         assert_eq!(absent.known.len(), absent.order.len());
-        assert_eq!((absent.is_namespaced("2"), absent.is_namespaced("0")), (Some(true), None));
+        let seen = |absent: &Absent, kind: &str, uid: &str| {
+            absent.is_namespaced(&OwnerReference {
+                api_version: "v1".into(),
+                kind: kind.into(),
+                name: "x".into(),
+                uid: uid.into(),
+                ..OwnerReference::default()
+            })
+        };
+        assert_eq!((seen(&absent, "Pod", "2"), seen(&absent, "Pod", "0")), (Some(true), None));
         absent.insert("2", None);
-        assert_eq!(absent.is_namespaced("2"), Some(true), "a reference does not change what was seen");
+        assert_eq!(seen(&absent, "Pod", "2"), Some(true), "a reference does not change what was seen");
+        assert_eq!(seen(&absent, "Secret", "2"), None, "it was a Pod");
+    }
+
+    #[test]
+    fn a_client_does_not_choose_how_much_is_remembered_of_the_gone() {
+        let mut absent = Absent::default();
+        absent.insert(&"u".repeat(1 << 20), None);
+        assert!(absent.known.is_empty() && absent.order.is_empty());
+        let finalizers = vec!["example.com/f".to_string(); 1000];
+        absent.insert("x", Some(Node { finalizers, ..pod(vec![OwnerReference::default(); 1000]) }));
+        let kept = absent.known["x"].as_ref().unwrap();
+        assert!(kept.owners.is_empty() && kept.finalizers.is_empty());
     }
 
     #[test]

@@ -256,18 +256,13 @@ impl Collector {
     fn forget(&self, uid: &str, cause: Option<Cause>) {
         let (dependents, owners) = {
             let mut graph = self.graph();
-            if let Some(node) = graph.nodes.get(uid).filter(|n| n.namespaced) {
+            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
+            let was = graph.remove(uid);
+            if let Some(node) = was.as_ref().filter(|n| n.namespaced) {
                 let _ = self.shared.gone.send((node.key.namespace.clone(), cause.clone())); // to whom it may concern
             }
-            let owners: Vec<String> = graph
-                .nodes
-                .get(uid)
-                .map(|n| n.owners.iter().map(|o| o.uid.clone()).collect())
-                .unwrap_or_default();
-            let dependents: Vec<String> = graph.dependents.get(uid).into_iter().flatten().cloned().collect();
-            let namespaced = graph.nodes.get(uid).map(|n| n.namespaced);
-            graph.remove(uid);
-            graph.absent.insert(uid, namespaced);
+            let owners: Vec<String> = was.iter().flat_map(|n| &n.owners).map(|o| o.uid.clone()).collect();
+            graph.absent.insert(uid, was);
             (dependents, owners)
         };
         // Dependents may have to go, and an owner may have waited for just this one.
@@ -348,41 +343,48 @@ impl Collector {
             Verdict::Keep { cut: false } => {}
             Verdict::Keep { cut: true } => {
                 let gone = node.owners.iter().zip(&standings).filter(|(_, s)| **s != Standing::Solid);
-                let uids: Vec<&str> = gone.map(|(o, _)| o.uid.as_str()).collect();
-                self.cut(&uid, &node, &uids, &cause).await?;
-            }
-            verdict => {
-                let start = clock::Instant::now();
-                let Some(version) = self.confirm_deletion(&uid, &node, &cause).await? else {
-                    return Ok(Outcome::Done);
-                };
-                let policy = match verdict {
-                    Verdict::DeleteForeground => PropagationPolicy::Foreground,
-                    _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
-                    _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
-                    _ => PropagationPolicy::Background,
-                };
-                let params = DeleteParams {
-                    propagation_policy: Some(policy),
-                    preconditions: Some(Preconditions {
-                        uid: Some(uid.clone()),
-                        resource_version: Some(version),
-                    }),
-                    ..DeleteParams::default()
-                };
-                match self.api(&node, &cause).delete(&node.key.name, &params).await {
-                    Err(error) if is_code(&error, 409) => {
-                        return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
-                    }
-                    Err(error) if !is_code(&error, 404) => return Err(error.into()),
-                    _ => {}
+                let gone: Vec<&OwnerReference> = gone.map(|(owner, _)| owner).collect();
+                let asked = clock::Instant::now();
+                if !self.any_came_back(&uid, &node, &gone, asked, &cause).await? {
+                    let uids: Vec<&str> = gone.iter().map(|owner| owner.uid.as_str()).collect();
+                    self.cut(&uid, &node, &uids, &cause).await?;
                 }
-                let record =
-                    record(Event::Collect, &node.api.plural, &node.key, &cause).took(start.elapsed());
-                self.shared.tap(Component::GarbageCollector).emit(record);
             }
+            verdict => self.collect(&uid, &node, verdict, &cause).await?,
         }
         Ok(if unwatched { Outcome::Pause(UNWATCHED) } else { Outcome::Done })
+    }
+
+    /// Deletes an object that nobody owns any more, unless the API server knows better.
+    async fn collect(
+        &self,
+        uid: &str,
+        node: &Node,
+        verdict: Verdict,
+        cause: &Option<Cause>,
+    ) -> Result<(), Error> {
+        let start = clock::Instant::now();
+        let Some(version) = self.confirm_deletion(uid, node, cause).await? else { return Ok(()) };
+        let policy = match verdict {
+            Verdict::DeleteForeground => PropagationPolicy::Foreground,
+            _ if node.finalizers.iter().any(|f| f == ORPHAN) => PropagationPolicy::Orphan,
+            _ if node.finalizers.iter().any(|f| f == FOREGROUND) => PropagationPolicy::Foreground,
+            _ => PropagationPolicy::Background,
+        };
+        let preconditions =
+            Some(Preconditions { uid: Some(uid.to_string()), resource_version: Some(version) });
+        let propagation_policy = Some(policy);
+        let params = DeleteParams { propagation_policy, preconditions, ..DeleteParams::default() };
+        match self.api(node, cause).delete(&node.key.name, &params).await {
+            Err(error) if is_code(&error, 409) => {
+                return Err(Error::Conflict(format!("{} {}", node.api.plural, node.key)));
+            }
+            Err(error) if !is_code(&error, 404) => return Err(error.into()),
+            _ => {}
+        }
+        let record = record(Event::Collect, &node.api.plural, &node.key, cause).took(start.elapsed());
+        self.shared.tap(Component::GarbageCollector).emit(record);
+        Ok(())
     }
 
     /// Takes owners off an object.

@@ -40,24 +40,20 @@ impl Collector {
         Ok((standing, standing == Standing::Unresolvable))
     }
 
-    /// How an owner that is gone stands. Its scope is that of the kind which this dependent's own
-    /// reference names: other dependents may name the same uid with another kind, and must not
-    /// decide for this one. The scope that the owner had counts if its kind is not served any more.
+    /// How an owner stands whose uid is known to be gone. Its scope is that of the kind which this
+    /// dependent's own reference names: other dependents may name the same uid with another kind,
+    /// and must not decide for this one. The kind need not be served any more if the owner was
+    /// seen; if it never was, the reference says nothing that could be looked up, as upstream.
     ///
     /// A ClusterRole `c` belonged to the ClusterRole `o`. ConfigMaps name the uid of `o` too, as
     /// that of a ConfigMap. For `c` the owner is gone all the same, and not one that it cannot
-    /// have.
+    /// have. A Secret names the uid of `o` as that of a `Widget`, which nobody has defined: it
+    /// stays.
     async fn standing_of_absent(&self, dependent: &Node, owner: &OwnerReference) -> Result<Standing, Error> {
-        if dependent.namespaced {
-            return Ok(Standing::Gone); // of every scope
-        }
-        let namespaced = match self.place_of(owner, None).await {
-            Ok((_, namespaced)) => namespaced,
-            Err(Error::NotYet(why)) => {
-                let seen = self.graph().absent.is_namespaced(&owner.uid);
-                seen.ok_or(Error::NotYet(why))?
-            }
-            Err(error) => return Err(error),
+        let seen = self.graph().absent.is_namespaced(owner);
+        let namespaced = match seen {
+            Some(namespaced) => namespaced,
+            None => self.place_of(owner, None).await?.1,
         };
         Ok(if dependent.may_have_owner(namespaced) { Standing::Gone } else { Standing::Unresolvable })
     }
@@ -102,25 +98,47 @@ impl Collector {
             self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
             return Ok(None);
         }
-        for owner in &node.owners {
+        let owners: Vec<&OwnerReference> = node.owners.iter().collect();
+        let is_back = self.any_came_back(uid, node, &owners, asked, cause).await?;
+        Ok(if is_back { None } else { live.resource_version })
+    }
+
+    /// Looks once more at owners that are gone, or wait for their dependents, before something
+    /// follows from that. If one of them is back after all, the object is looked at again a little
+    /// later.
+    ///
+    /// An undo brings the Deployment `web` and its ReplicaSets back. The watch of the ReplicaSets
+    /// is the faster one: of `web` it is still remembered that it was deleted. While the API server
+    /// is asked for the ReplicaSet, `web` comes into the graph.
+    pub(super) async fn any_came_back(
+        &self,
+        uid: &str,
+        node: &Node,
+        owners: &[&OwnerReference],
+        asked: clock::Instant,
+        cause: &Option<Cause>,
+    ) -> Result<bool, Error> {
+        for owner in owners {
             // Those in the graph are watched; of the others it is only remembered that they were
             // gone.
-            let remembered = !self.graph().nodes.contains_key(&owner.uid);
-            if !remembered {
-                continue;
-            }
-            match self.ask_standing(node, owner, Some(asked)).await {
+            let is_watched = self.graph().nodes.contains_key(&owner.uid);
+            let standing = match is_watched {
+                true => self.standing(node, owner).await.map(|(standing, _)| standing),
+                false => self.ask_standing(node, owner, Some(asked)).await,
+            };
+            match standing {
+                Ok(Standing::Gone | Standing::Waiting) => {}
                 // It was seen to go, and a kind that is not served cannot show another one.
-                Ok(Standing::Gone) | Err(Error::NotYet(_)) => {}
-                Ok(_) => {
+                Err(Error::Unserved(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
+                Ok(Standing::Solid | Standing::Unresolvable) => {
                     self.graph().absent.remove(&owner.uid);
                     self.queue.add_after_pause(uid.to_string(), cause.clone(), BEHIND);
-                    return Ok(None);
+                    return Ok(true);
                 }
                 Err(error) => return Err(error),
             }
         }
-        Ok(live.resource_version)
+        Ok(false)
     }
 
     /// Asks the API server how an owner stands, and remembers it if it is gone. `since`:
@@ -128,7 +146,7 @@ impl Collector {
     /// what was read in the last seconds does.
     ///
     /// # Errors
-    /// `NotYet`: the kind is not served.
+    /// `Unserved`: the kind is not served.
     pub(super) async fn ask_standing(
         &self,
         dependent: &Node,
@@ -161,7 +179,7 @@ impl Collector {
     /// Where an owner's kind is served, and whether it has namespaces.
     ///
     /// # Errors
-    /// `NotYet`: the kind is not served.
+    /// `Unserved`: the kind is not served.
     async fn place_of(
         &self,
         owner: &OwnerReference,
@@ -181,7 +199,7 @@ impl Collector {
             None => self.kinds.find(client, group, &owner.kind).await?,
         };
         let kind = &owner.kind;
-        let unserved = || Error::NotYet(format!("owner kind {group}/{version} {kind} is not served"));
+        let unserved = || Error::Unserved(format!("owner kind {group}/{version} {kind} is not served"));
         found.map(|found| (found.api, found.namespaced)).ok_or_else(unserved)
     }
 

@@ -283,7 +283,10 @@ fn pod_of(look: &Look<'_, Job>, new: &New) -> Pod {
     let prefix = name_prefix(job, new.index);
     let mut pod = pods::from_template(&template, look.pod_name(&prefix), &look.key.namespace, look.owner());
     pod.metadata.generate_name = Some(prefix);
-    pod.metadata.finalizers.get_or_insert_default().push(TRACKING.into());
+    let finalizers = pod.metadata.finalizers.get_or_insert_default();
+    if !finalizers.iter().any(|f| f == TRACKING) {
+        finalizers.push(TRACKING.into());
+    }
     let Some(index) = new.index else { return pod };
     pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
     let annotations = pod.metadata.annotations.get_or_insert_default();

@@ -346,11 +346,10 @@ async fn an_adopted_pod_is_counted() {
 async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
     use crate::shared::Shared;
     use crate::workload;
-    use client::Key;
-    use client::testing::Scripted;
+    use client::{Key, testing::Scripted};
     let job = json!({"metadata": {"name": "j", "namespace": "d", "uid": "1"},
         "spec": {"parallelism": 2, "completions": 2, "completionMode": "Indexed", "selector": {"matchLabels": {"a": "b"}},
-            "template": {"spec": {"hostname": "same", "containers": []}}}});
+            "template": {"metadata": {"finalizers": [TRACKING]}, "spec": {"hostname": "same", "containers": []}}}});
     let stored = job.clone();
     let server = Scripted::new(move |asked| match asked.line.as_str() {
         line if line.contains("/jobs/j") => Some((200, stored.clone())),
@@ -361,10 +360,12 @@ async fn pods_of_an_indexed_job_have_host_names_of_their_own() {
     let shared = Shared::fixed(&server.client);
     shared.informer::<Job>().tell_of(serde_json::from_value(job).unwrap());
     workload::look_once::<super::Jobs>(&shared, &Key::new("d", "j")).await.unwrap();
-    let made = server.take().into_iter().filter(|a| a.line == "POST /api/v1/namespaces/d/pods");
-    let names: std::collections::BTreeSet<String> =
-        made.map(|a| a.body["spec"]["hostname"].as_str().unwrap_or_default().to_string()).collect();
-    assert_eq!(names.into_iter().collect::<Vec<_>>(), ["j-0", "j-1"]);
+    let mut made = server.take();
+    made.retain(|a| a.line == "POST /api/v1/namespaces/d/pods");
+    made.sort_by_key(|a| a.body["spec"]["hostname"].to_string());
+    let told = made.iter().map(|a| (&a.body["spec"]["hostname"], &a.body["metadata"]["finalizers"]));
+    let tracked = json!([TRACKING]); // once, though the template has it, too
+    assert_eq!(told.collect::<Vec<_>>(), [(&json!("j-0"), &tracked), (&json!("j-1"), &tracked)]);
 }
 
 /// A pod that the kubelet rejected, or whose node went: it is Failed and has no containers.

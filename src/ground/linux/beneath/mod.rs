@@ -105,8 +105,8 @@ impl Root {
             .during(|| cannot("open", untrusted))
     }
 
-    /// The names in a directory below this one, on the way to which no name may be a link: `max` of
-    /// them at most, without `.` and `..`.
+    /// Returns the names in a directory below this one, on the way to which no name may be a link:
+    /// `max` of them at most, without `.` and `..`.
     ///
     /// # Errors
     /// As [`Root::open_plain`]; `ENOTDIR`.
@@ -191,7 +191,7 @@ impl Root {
         nix::fcntl::renameat(&parent, last, to, name)
     }
 
-    /// Whether a path has a place below this directory, so that an `EXDEV` or `ENOTDIR` of
+    /// Returns whether a path has a place below this directory, so that an `EXDEV` or `ENOTDIR` of
     /// [`Root::move_to`] is about what the two names are, and not about the path to the first one.
     pub(super) fn same_place(&self, untrusted: &Path) -> bool {
         self.parent(Scope::Beneath, untrusted).is_ok()
@@ -210,7 +210,7 @@ impl Root {
         run().during(|| cannot("link", untrusted))
     }
 
-    /// The text of a symbolic link below this directory.
+    /// Returns the text of a symbolic link below this directory.
     ///
     /// # Errors
     /// As [`Root::open_beneath`]; `EINVAL`: it is no link.
@@ -236,7 +236,7 @@ impl Root {
         run().during(|| format!("cannot rename {} to {}", from.display(), to.display()))
     }
 
-    /// Whether something, a dangling link included, has this name below this directory.
+    /// Returns whether something, a dangling link included, has this name below this directory.
     ///
     /// # Errors
     /// As [`Root::open_beneath`], but for `ENOENT`.
@@ -252,8 +252,8 @@ impl Root {
         }
     }
 
-    /// A path by which this process can name the directory while it holds it; for calls that take
-    /// no descriptor, such as mount(2). Needs a /proc that shows this process.
+    /// Returns a path by which this process can name the directory while it holds it; for calls
+    /// that take no descriptor, such as mount(2). Needs a /proc that shows this process.
     pub fn path(&self) -> PathBuf {
         path_of(self.0.as_fd())
     }
@@ -310,7 +310,7 @@ impl Root {
         Ok(Root(last))
     }
 
-    /// The directory in which the last name of a path lies, and that name.
+    /// Returns the directory in which the last name of a path lies, and that name.
     pub(super) fn parent<'a>(&self, scope: Scope, path: &'a Path) -> nix::Result<(Root, &'a OsStr)> {
         let (above, name) = split(path)?;
         let fd = open(&self.0, scope, above, OFlag::O_PATH | OFlag::O_DIRECTORY, Links::Follow)?;
@@ -365,7 +365,7 @@ impl AsFd for Root {
 }
 
 impl From<OwnedFd> for Root {
-    /// A descriptor of a trusted directory.
+    /// Takes a descriptor of a trusted directory.
     fn from(directory: OwnedFd) -> Root {
         Root(directory)
     }
@@ -381,12 +381,12 @@ fn cannot(what: &str, path: &Path) -> String {
     format!("cannot {what} {}", path.display())
 }
 
-/// The name of an open descriptor in /proc.
+/// Returns the name of an open descriptor in /proc.
 pub fn path_of(fd: BorrowedFd<'_>) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", fd.as_raw_fd()))
 }
 
-/// One look-up.
+/// Does one look-up.
 fn open(at: &impl AsFd, scope: Scope, path: &Path, flags: OFlag, links: Links) -> nix::Result<OwnedFd> {
     let mut resolve = ResolveFlag::RESOLVE_NO_MAGICLINKS;
     resolve |= match scope {
@@ -419,7 +419,8 @@ fn repeat(mut look_up: impl FnMut() -> nix::Result<OwnedFd>) -> nix::Result<Owne
     Err(Errno::EAGAIN)
 }
 
-/// The directory part and the last name. A path without a last name (`/`, `.`, `a/..`) is `EINVAL`.
+/// Returns the directory part and the last name. A path without a last name (`/`, `.`, `a/..`) is
+/// `EINVAL`.
 fn split(path: &Path) -> nix::Result<(&Path, &OsStr)> {
     match path.file_name() {
         Some(name) => Ok((path.parent().unwrap_or(Path::new("")), name)),
@@ -427,7 +428,7 @@ fn split(path: &Path) -> nix::Result<(&Path, &OsStr)> {
     }
 }
 
-/// The stat of an open file, if it is a regular one.
+/// Returns the stat of an open file, if it is a regular one.
 fn regular(fd: &OwnedFd) -> nix::Result<FileStat> {
     let found = fstat(fd)?;
     match found.st_mode & libc::S_IFMT {
@@ -438,7 +439,7 @@ fn regular(fd: &OwnedFd) -> nix::Result<FileStat> {
     }
 }
 
-/// Two look-ups of one name found the same file.
+/// Checks that two look-ups of one name found the same file.
 fn same(a: &FileStat, b: &FileStat) -> nix::Result<()> {
     if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) { Ok(()) } else { Err(Errno::EAGAIN) }
 }
@@ -454,13 +455,13 @@ pub(super) fn directory(parent: &impl AsFd, name: &OsStr) -> nix::Result<OwnedFd
     repeat(|| openat2(parent, name, how))
 }
 
-/// All names of a trusted directory, without `.` and `..`.
+/// Returns all names of a trusted directory, without `.` and `..`.
 pub(super) fn names_of(root: &Root) -> nix::Result<Vec<OsString>> {
     let listing = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NONBLOCK;
     names(&open(&root.0, Scope::Beneath, Path::new("."), listing, Links::Refuse)?, usize::MAX)
 }
 
-/// Some names of a directory, without `.` and `..`.
+/// Returns some names of a directory, without `.` and `..`.
 pub(super) fn names(directory: &OwnedFd, max: usize) -> nix::Result<Vec<OsString>> {
     let read = || -> io::Result<Vec<OsString>> {
         let entries = std::fs::read_dir(path_of(directory.as_fd()))?;
@@ -469,7 +470,7 @@ pub(super) fn names(directory: &OwnedFd, max: usize) -> nix::Result<Vec<OsString
     read().map_err(|e| e.raw_os_error().map_or(Errno::EIO, Errno::from_raw))
 }
 
-/// Whether the kernel has openat2(2), without which no container can be made safely.
+/// Checks that the kernel has openat2(2), without which no container can be made safely.
 ///
 /// # Errors
 /// `ENOSYS`: Linux is older than 5.6, or a filter hides the call.

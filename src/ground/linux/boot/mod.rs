@@ -90,8 +90,8 @@ pub struct ZygoteProcess {
 }
 
 impl ZygoteProcess {
-    /// The request socket, the process to wait for, and the table of all children to come. Needs
-    /// the async runtime.
+    /// Returns the request socket, the process to wait for, and the table of all children to come.
+    /// Needs the async runtime.
     ///
     /// # Errors
     /// A descriptor cannot be registered with the runtime ([`fds::async_fd`]).
@@ -153,7 +153,8 @@ pub fn supervise(
             }
         }
     })
-    .during(|| "cannot make a PID namespace".into())?;
+    .during(|| "cannot make a PID namespace".into())
+    .map_err(|e| user::with_advice(e, ids))?;
     let exit = watch(&child, &signals, &ours);
     if let Some(socket) = &config.socket {
         let _ = fs::remove_file(socket); // M may not have got so far
@@ -222,7 +223,7 @@ pub fn group_name(lock: &Path) -> String {
     format!("ropewalk-{hash:016x}")
 }
 
-/// Beside the lock.
+/// Returns the file beside the lock that remembers where groups may be.
 fn groups_file(lock: &Path) -> PathBuf {
     lock.with_file_name("cgroups")
 }
@@ -254,7 +255,7 @@ fn wait_readable(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
     }
 }
 
-/// The supervisor's loop: forwards signals, tells main its numbers, and ends with main.
+/// Runs the supervisor's loop: forwards signals, tells main its numbers, and ends with main.
 fn watch(main: &Child, signals: &nix::sys::signalfd::SignalFd, socket: &OwnedFd) -> Result<Exit> {
     let mut told = false;
     loop {
@@ -283,7 +284,7 @@ fn watch(main: &Child, signals: &nix::sys::signalfd::SignalFd, socket: &OwnedFd)
     }
 }
 
-/// First steps of M.
+/// Takes the first steps of M.
 fn become_main(
     config: &Config,
     supervisor: OwnedFd,
@@ -317,7 +318,7 @@ fn become_main(
     Ok(Main { pids, ids, cgroups, layers, writable, zygote })
 }
 
-/// One tmpfs that will be read-only and one that stays writable, side by side in the scratch
+/// Mounts one tmpfs that will be read-only and one that stays writable, side by side in the scratch
 /// directory.
 fn scratch(at: &Path) -> Result<(PathBuf, PathBuf)> {
     let flags = mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV;
@@ -348,8 +349,9 @@ fn fill_layers(
     Ok(binary)
 }
 
-/// The copy lies on a file system that will be read-only as a whole, so nobody can overwrite the
-/// running program through /proc/PID/exe (CVE-2019-5736), and all containers run the same inode.
+/// Copies this program. The copy lies on a file system that will be read-only as a whole, so nobody
+/// can overwrite the running program through /proc/PID/exe (CVE-2019-5736), and all containers run
+/// the same inode.
 fn copy_binary(mut from: fs::File, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::File::options().write(true).create_new(true).mode(0o555).open(to)?;

@@ -55,18 +55,19 @@ pub struct Entry {
 
 /// The cluster's own group, and those of its containers in it.
 pub trait Backend: Send + Sync {
-    /// `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
+    /// Returns `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
     fn describe(&self) -> String;
-    /// Why limits, or some of them, are not enforced; `None` if all are.
+    /// Returns why limits, or some of them, are not enforced; `None` if all are.
     fn lacks(&self) -> Option<String>;
-    /// Whether a group can refuse to open devices.
+    /// Returns whether a group can refuse to open devices.
     fn controls_devices(&self) -> bool;
-    /// Whether a memory limit bounds swap, too: the kernel counts swap, or the machine has none.
+    /// Returns whether a memory limit bounds swap, too: the kernel counts swap, or the machine has
+    /// none.
     fn controls_swap(&self) -> bool;
-    /// Whether [`Group::kill`] works: without it processes that a container's first process leaves
-    /// behind in a shared PID namespace run on.
+    /// Returns whether [`Group::kill`] works: without it processes that a container's first process
+    /// leaves behind in a shared PID namespace run on.
     fn kills(&self) -> bool;
-    /// The memory of all pods together. `None` where the kernel does not count it for us.
+    /// Returns the memory of all pods together. `None` where the kernel does not count it for us.
     fn memory(&self) -> Option<Shared>;
     /// Makes a group with limits, each of them read back. An id `pod/container` is a group in
     /// another one, which exists.
@@ -79,9 +80,9 @@ pub trait Backend: Send + Sync {
 pub trait Group: Send + Sync {
     /// Opens what a process needs to be born in this group.
     fn entry(&self) -> Result<Entry>;
-    /// `None` where the kernel does not count for us.
+    /// Returns what it has used; `None` where the kernel does not count for us.
     fn usage(&self) -> Option<Usage>;
-    /// How many processes the OOM killer took here.
+    /// Returns how many processes the OOM killer took here.
     fn oom_kills(&self) -> u64;
     /// Kills every process in it. Blocks on cgroup v1, and before Linux 5.14. Errors:
     /// `Unsupported` without control groups.

@@ -20,7 +20,7 @@ pub(super) fn read(path: &Path) -> Result<String> {
     Ok(text.trim().to_string())
 }
 
-/// A number in a file that holds nothing else.
+/// Reads a number from a file that holds nothing else.
 pub(super) fn number(path: &Path) -> Option<u64> {
     fs::read_to_string(path).ok()?.trim().parse().ok()
 }
@@ -37,7 +37,7 @@ pub(super) fn make(group: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The number behind a word at the start of a line.
+/// Reads the number behind a word at the start of a line.
 pub(super) fn field(path: &Path, key: &str) -> Option<u64> {
     value_of(&fs::read_to_string(path).ok()?, key)
 }
@@ -46,13 +46,13 @@ fn value_of(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
-/// Whether this machine has swap now. It may get some later, so limits are written although it has
-/// none.
+/// Returns whether this machine has swap now. It may get some later, so limits are written although
+/// it has none.
 pub(super) fn has_swap() -> bool {
     lists_swap(&fs::read_to_string("/proc/swaps").unwrap_or_default())
 }
 
-/// The first line of /proc/swaps is a heading.
+/// Returns whether /proc/swaps lists any; its first line is a heading.
 fn lists_swap(swaps: &str) -> bool {
     swaps.lines().skip(1).any(|line| !line.trim().is_empty())
 }
@@ -79,12 +79,12 @@ pub(super) const PERIOD: u64 = 100_000;
 /// (`max_bw_runtime_us` in kernel/sched).
 const QUOTA_MAX: u64 = (1 << 44) - 1;
 
-/// Microseconds of the processors in a [`PERIOD`], for a limit in millicores.
+/// Returns the microseconds of the processors in a [`PERIOD`], for a limit in millicores.
 pub(super) fn quota(milli: u64) -> u64 {
     (milli.saturating_mul(PERIOD) / 1000).clamp(1000, QUOTA_MAX)
 }
 
-/// The kernel must have taken a limit as it was meant; memory is rounded to pages.
+/// Checks that the kernel has taken a limit as it was meant; memory is rounded to pages.
 pub(super) fn must_be(path: &Path, want: &str) -> Result<()> {
     let have = read(path)?;
     let same = match (have.parse::<u64>(), want.parse::<u64>()) {
@@ -169,7 +169,7 @@ pub(super) fn kill_all(group: &Path) -> Result<()> {
 /// Processes that are killed after one look at the group. Each takes a descriptor meanwhile.
 const KILL_BATCH: usize = 64;
 
-/// One pass; returns how many living processes were found.
+/// Kills all processes that it finds, once. Returns how many living ones it found.
 fn kill_once(group: &Path) -> usize {
     let mut found = 0;
     for child in fs::read_dir(group).into_iter().flatten().flatten() {
@@ -181,7 +181,8 @@ fn kill_once(group: &Path) -> usize {
     found + listed().chunks(KILL_BATCH).map(|batch| kill_batch(batch, listed)).sum::<usize>()
 }
 
-/// The processes in a group itself. 0 is one that this process' PID namespace does not show.
+/// Returns the processes in a group itself. 0 is one that this process' PID namespace does not
+/// show.
 fn listed(group: &Path) -> Vec<i32> {
     let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
     text.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid > 0).collect()

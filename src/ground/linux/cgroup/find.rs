@@ -39,8 +39,8 @@ pub fn find() -> Found {
     decide(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"), controllers_of)
 }
 
-/// Pure: mountinfo, /proc/self/cgroup and the unified tree's controllers in, a place out. (statfs
-/// of /sys/fs/cgroup, which is often asked, is wrong on hybrid machines.)
+/// Decides by mountinfo, /proc/self/cgroup and the unified tree's controllers. (statfs of
+/// /sys/fs/cgroup, which is often asked, is wrong on hybrid machines.)
 fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) -> Found {
     let mut v1 = Vec::new();
     let mut unified = None;
@@ -83,7 +83,7 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// A line of mountinfo: `36 35 98:0 /root /point rw … - kind source options`.
+    /// Reads a line of mountinfo: `36 35 98:0 /root /point rw … - kind source options`.
     fn parse(line: &'a str) -> Option<Mount<'a>> {
         let (left, right) = line.split_once(" - ")?;
         let mut left = left.split(' ').skip(3);
@@ -94,10 +94,10 @@ impl<'a> Mount<'a> {
         Some(Mount { root, point, kind, options: right.nth(1)? })
     }
 
-    /// A group as seen through this mount, which may show only a part of the tree. One that it does
-    /// not show is taken for the mount's own: a group beside its root, or above it, which a cgroup
-    /// namespace names `/../x`. That path would lead out of the tree, to a plain directory in which
-    /// every limit can be written and read back, and none holds.
+    /// Returns a group as seen through this mount, which may show only a part of the tree. One that
+    /// it does not show is taken for the mount's own: a group beside its root, or above it, which a
+    /// cgroup namespace names `/../x`. That path would lead out of the tree, to a plain directory
+    /// in which every limit can be written and read back, and none holds.
     fn below(&self, group: &str) -> PathBuf {
         let shown = Path::new(group).strip_prefix(&self.root).ok();
         let shown = shown.filter(|path| path.components().all(|c| matches!(c, Component::Normal(_))));
@@ -105,7 +105,8 @@ impl<'a> Mount<'a> {
     }
 }
 
-/// A line of /proc/self/cgroup is `7:cpu,cpuacct:/group`, or `0::/group` for the unified tree.
+/// Finds this process' group in /proc/self/cgroup, of which a line is `7:cpu,cpuacct:/group`, or
+/// `0::/group` for the unified tree.
 fn own_group(own: &str, is_it: impl Fn(&str) -> bool) -> Option<&str> {
     own.lines().find_map(|line| {
         let mut fields = line.splitn(3, ':').skip(1);

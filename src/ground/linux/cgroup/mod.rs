@@ -38,6 +38,7 @@ use std::time::Instant;
 pub use backend::{BUSY, Backend, Entry, Group, Limits, PATIENCE, Shared};
 pub(crate) use find::NO_MEMORY;
 pub use find::{Found, find};
+pub(crate) use room::NOT_GIVEN;
 pub use share::available_memory;
 
 /// Chooses a backend for this process and makes the cluster's group, e.g.

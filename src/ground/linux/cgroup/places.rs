@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
-/// Every place that the group of this name may be made in.
+/// Returns every place that the group of this name may be made in.
 pub(super) fn of(found: &Found, name: &str) -> Vec<PathBuf> {
     let bases: Vec<&PathBuf> = match found {
         Found::V2 { bases } => bases.iter().collect(),
@@ -77,7 +77,8 @@ fn read(file: &Path, name: &str) -> Vec<PathBuf> {
     text.lines().filter_map(|line| ours(line, name, &mounts)).collect()
 }
 
-/// What was changed, once for each group. Only groups that this cluster's group may be made in.
+/// Reads what was changed, once for each group. Only groups that this cluster's group may be made
+/// in.
 fn rooms(file: &Path, name: &str) -> Vec<Room> {
     let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
     let text = fs::read_to_string(file).unwrap_or_default();

@@ -14,7 +14,7 @@
 
 use super::files::{make, read, write};
 use crate::process::parent_of;
-use crate::{Context, Result};
+use crate::{Context, Error, Result};
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
@@ -22,22 +22,31 @@ use std::path::{Path, PathBuf};
 
 const CONTROL: &str = "cgroup.subtree_control";
 const PROCS: &str = "cgroup.procs";
+/// The middle of the reason why a group of this user's cannot give a controller.
+pub(crate) const NOT_GIVEN: &str = "is not given the controller";
 /// The group for processes that are moved aside.
 const ASIDE: &str = "ropewalk-aside";
 /// How often processes are moved: one may make another meanwhile.
 const TRIES: usize = 10;
 
-/// The files in which a group has a limit or a weight from a controller, and what they hold in a
-/// group without any.
+/// The files in which a group has a limit, a weight or a rule from a controller, and what they hold
+/// in a group without any. systemd writes most of them for a unit (`MemoryZSwapMax=`,
+/// `OOMPolicy=kill`, `CPUQuota=`), and does not write them again by itself. Source: cgroup-v2.rst.
 const DEFAULTS: &[(&str, &str, &str)] = &[
     ("memory", "memory.min", "0"),
     ("memory", "memory.low", "0"),
     ("memory", "memory.high", "max"),
     ("memory", "memory.max", "max"),
+    ("memory", "memory.swap.high", "max"),
     ("memory", "memory.swap.max", "max"),
+    ("memory", "memory.zswap.max", "max"),
+    ("memory", "memory.oom.group", "0"),
     ("pids", "pids.max", "max"),
-    ("cpu", "cpu.weight", "100"),
+    ("cpu", "cpu.weight", "100"), // 0 with cpu.idle
     ("cpu", "cpu.max", "max 100000"),
+    ("cpu", "cpu.max.burst", "0"),
+    ("cpu", "cpu.uclamp.min", "0.00"),
+    ("cpu", "cpu.uclamp.max", "max"),
 ];
 
 /// Which processes of a base may be moved aside.
@@ -71,8 +80,8 @@ impl Room {
         Ok(Room { base: base.into(), controllers })
     }
 
-    /// Whether all controllers were on before, and for no other cluster: nothing is switched on,
-    /// and nothing taken back.
+    /// Returns whether all controllers were on before, and for no other cluster: nothing is
+    /// switched on, and nothing taken back.
     pub(super) fn is_empty(&self) -> bool {
         self.controllers.is_empty()
     }
@@ -88,10 +97,25 @@ impl Room {
     /// `ResourceBusy`: the base holds processes. `NotFound`: the machine, or the group above, does
     /// not give a controller. `PermissionDenied`: the base belongs to another user.
     pub(super) fn switch_on(&self) -> Result<()> {
-        match self.is_empty() {
-            true => Ok(()),
-            false => write(&self.base.join(CONTROL), &format!("+{}", self.controllers.join(" +"))),
+        if self.is_empty() {
+            return Ok(());
         }
+        let control = self.base.join(CONTROL);
+        let opened = fs::File::options().write(true).open(&control);
+        opened.during(|| format!("cannot write {}", control.display()))?;
+        let missing = self.not_given();
+        if !missing.is_empty() {
+            let what = format!("the cgroup {} {NOT_GIVEN} {}", self.base.display(), missing.join(", "));
+            return Err(Error::new(what, io::Error::from_raw_os_error(libc::ENOENT)));
+        }
+        write(&control, &format!("+{}", self.controllers.join(" +")))
+    }
+
+    /// Returns the controllers that the base does not have itself, so that it cannot give them on.
+    fn not_given(&self) -> Vec<&str> {
+        let Ok(given) = read(&self.base.join("cgroup.controllers")) else { return vec![] };
+        let is_given = |name: &str| given.split_whitespace().any(|one| one == name);
+        self.controllers.iter().map(String::as_str).filter(|&name| !is_given(name)).collect()
     }
 
     /// Moves processes of the base aside and switches the controllers on.
@@ -155,7 +179,7 @@ impl Room {
 }
 
 impl Movable {
-    /// A process and those above it: the supervisor and the programs that started it.
+    /// Returns a process and those above it: the supervisor and the programs that started it.
     pub(super) fn line_of(last: i32) -> Movable {
         Movable::Only(line_of(last, parent_of))
     }
@@ -193,7 +217,7 @@ fn move_processes(from: &Path, to: &Path, is_movable: impl Fn(i32) -> bool) -> R
     Ok(())
 }
 
-/// Whether a group in the base has a limit or a weight from a controller.
+/// Returns whether a group in the base has a limit or a weight from a controller.
 fn is_used(base: &Path, controller: &str) -> bool {
     let has =
         |group: &Path, file: &str, default: &str| read(&group.join(file)).is_ok_and(|have| have != default);
@@ -236,6 +260,19 @@ pub(super) mod tests {
         }
     }
 
+    /// `Delegate=pids memory` of `user@.service`, as systemd had it before 252.
+    #[test]
+    fn a_controller_that_a_base_does_not_have_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(CONTROL), "memory\n").unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "memory pids\n").unwrap();
+        let refused = Room::of(dir.path(), &["memory", "pids", "cpu"]).unwrap().switch_on().unwrap_err();
+        assert_eq!(refused.cause.kind(), io::ErrorKind::NotFound);
+        assert!(refused.what.ends_with(&format!("{NOT_GIVEN} cpu")), "{}", refused.what);
+        Room::of(dir.path(), &["memory", "pids"]).unwrap().switch_on().unwrap();
+        assert_eq!(read(&dir.path().join(CONTROL)).unwrap(), "+pids");
+    }
+
     /// The other one may end first, and finds that its room is used.
     #[test]
     fn a_room_that_was_made_for_another_cluster_is_to_be_taken_back_too() {
@@ -260,6 +297,23 @@ pub(super) mod tests {
         assert_eq!(used(), [false, true, false]);
         fs::write(group.join("cpu.weight"), "50\n").unwrap();
         assert_eq!(used(), [true, true, false]);
+    }
+
+    /// As `MemoryZSwapMax=` of a unit, which would be lost with the controller.
+    #[test]
+    fn each_limit_of_another_group_counts() {
+        for (controller, file, default) in DEFAULTS {
+            let base = tempfile::tempdir().unwrap();
+            let group = base.path().join("app.service");
+            fs::create_dir(&group).unwrap();
+            fs::write(group.join(file), format!("{default}\n")).unwrap();
+            assert!(!is_used(base.path(), controller), "{file} as the kernel has it");
+            fs::write(group.join(file), "7\n").unwrap();
+            assert!(is_used(base.path(), controller), "{file}");
+        }
+        for file in ["memory.zswap.max", "memory.swap.high", "memory.oom.group", "cpu.uclamp.max"] {
+            assert!(DEFAULTS.iter().any(|(_, known, _)| *known == file), "{file}");
+        }
     }
 
     /// A group with processes in the machine's tree of v2, and a controller that this tree gives.

@@ -16,7 +16,7 @@ fn of_memory(total: u64) -> u64 {
     total - (total / 10).max(MEMORY_RESERVE).min(total / 2)
 }
 
-/// Half of the process numbers.
+/// Returns half of the process numbers.
 fn of_pids(total: u64) -> u64 {
     total / 2
 }
@@ -61,20 +61,21 @@ pub(super) fn limit_pids(group: &Path) {
     tell(write(&group.join("pids.max"), &of_pids(total).to_string()));
 }
 
-/// Containers have limits of their own, so the cluster starts without this one too.
+/// Logs a limit that could not be set. Containers have limits of their own, so the cluster starts
+/// without this one too.
 fn tell(done: Result<()>) {
     if let Err(e) = done {
         crate::say(format_args!("containers together have no limit: {}", e.line()));
     }
 }
 
-/// Bytes that this process may use at most: the machine's memory, or less by a limit of its group
-/// or of one above it. `None` if the kernel tells neither.
+/// Returns how many bytes this process may use at most: the machine's memory, or less by a limit of
+/// its group or of one above it. `None` if the kernel tells neither.
 pub fn available_memory() -> Option<u64> {
     machine_memory().into_iter().chain(limits(&find())).min()
 }
 
-/// The limits on memory of our own groups.
+/// Returns the limits on memory of our own groups.
 fn limits(found: &Found) -> Vec<u64> {
     match found {
         Found::V2 { bases } => bases.iter().filter_map(|base| number(&base.join("memory.max"))).collect(),
@@ -87,7 +88,7 @@ fn limits(found: &Found) -> Vec<u64> {
     }
 }
 
-/// Bytes.
+/// Returns the machine's memory in bytes.
 fn machine_memory() -> Option<u64> {
     Some(usage::of_machine()?.total)
 }

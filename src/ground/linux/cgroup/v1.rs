@@ -196,8 +196,8 @@ impl V1Group {
     }
 }
 
-/// Bytes that a group and those in it use, also those in it that are gone: what they left in a
-/// volume in memory.
+/// Returns how many bytes a group and those in it use, also those in it that are gone: what they
+/// left in a volume in memory.
 fn working_set(group: &Path) -> Option<u64> {
     let used = number(&group.join("memory.usage_in_bytes"))?;
     let inactive = field(&group.join("memory.stat"), "total_inactive_file").unwrap_or(0);

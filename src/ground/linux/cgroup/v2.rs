@@ -40,7 +40,8 @@ impl V2 {
     /// none does, in the nearest one that does once processes are moved out of the way.
     ///
     /// # Errors
-    /// No base does, or none is writable; the reason is the last one's.
+    /// No base does, or none is writable. The reason is that of the nearest base which is this
+    /// user's and lacks a controller; else it is the last one's.
     pub(super) fn open(bases: &[PathBuf], name: &str, remember: Option<&Path>) -> Result<V2> {
         V2::open_with(&WANTED, bases, name, remember)
     }
@@ -50,10 +51,13 @@ impl V2 {
             V2::open_in(Room::of(base, wanted)?, wanted, name, remember, movable)
         };
         let mut why = Error::new("no cgroup of ours", io::ErrorKind::NotFound);
-        let mut busy = Vec::new();
+        let (mut busy, mut lacking) = (Vec::new(), None);
         for base in bases {
             match open_in(base, None) {
                 Ok(backend) => return Ok(backend),
+                Err(e) if e.cause.kind() == io::ErrorKind::NotFound => {
+                    lacking.get_or_insert(e);
+                }
                 Err(e) => {
                     busy.extend((e.cause.kind() == io::ErrorKind::ResourceBusy).then_some(base));
                     why = e;
@@ -70,7 +74,7 @@ impl V2 {
                 Err(e) => why = e,
             }
         }
-        Err(why)
+        Err(lacking.unwrap_or(why))
     }
 
     fn open_in(
@@ -196,15 +200,25 @@ struct V2Group {
     path: PathBuf,
 }
 
-/// `cpu.weight` for `cpu.shares`: a curve through 2 → 1, 1024 → 100 (both are the kernel's default,
-/// so a request of one CPU weighs as much as a group without any) and 262144 → 10000. Source:
-/// opencontainers/cgroups#20, which runc has since 1.3.2; before, the map was linear and one CPU
-/// weighed 39.
-fn weight(shares: u64) -> u64 {
+/// Returns `cpu.weight` of a container for `cpu.shares`: on a curve through 2 → 1, 1024 → 100 (both
+/// are the kernel's default, so a request of one CPU weighs as much as a group without any) and
+/// 262144 → 10000. Source: opencontainers/cgroups#20, which runc has since 1.3.2.
+fn container_weight(shares: u64) -> u64 {
     let l = (shares.clamp(2, 262_144) as f64).log2();
     let exponent = (l * l + 125.0 * l) / 612.0 - 7.0 / 34.0;
     // Rounded up; what is a whole number but for the last bits stays one.
     (10f64.powf(exponent) - 1e-9).ceil().clamp(1.0, 10_000.0) as u64
+}
+
+/// Returns `cpu.weight` of a pod for `cpu.shares`: on a line from 2 → 1 to 262144 → 10000, so that
+/// pods get time in proportion to their requests. The kubelet makes the groups of pods, and unlike
+/// runc it has no curve. Source: `getCPUWeight` in `pkg/kubelet/cm/cgroup_manager_linux.go`.
+///
+/// ```text
+/// requests 1 and 250m   shares 1024 and 256   pods 39 and 10   containers 100 and 35
+/// ```
+fn pod_weight(shares: u64) -> u64 {
+    1 + (shares.clamp(2, 262_144) - 2) * 9999 / 262_142
 }
 
 impl V2Group {
@@ -227,7 +241,11 @@ impl V2Group {
             let _ = write(&file("memory.oom.group"), "1");
         }
         if limits.cpu_shares > 0 {
-            let weight = weight(limits.cpu_shares).to_string();
+            let weight = match limits.of_groups {
+                true => pod_weight(limits.cpu_shares),
+                false => container_weight(limits.cpu_shares),
+            };
+            let weight = weight.to_string();
             write(&file("cpu.weight"), &weight)?;
             must_be(&file("cpu.weight"), &weight)?;
         }
@@ -248,8 +266,8 @@ impl V2Group {
     }
 }
 
-/// Bytes that a group and those in it use, also those in it that are gone: what they left in a
-/// volume in memory.
+/// Returns how many bytes a group and those in it use, also those in it that are gone: what they
+/// left in a volume in memory.
 fn working_set(group: &Path) -> Option<u64> {
     let used = number(&group.join("memory.current"))?;
     let inactive = field(&group.join("memory.stat"), "inactive_file").unwrap_or(0);
@@ -331,6 +349,20 @@ mod tests {
         assert_eq!(fs::read_to_string(files[1].path()).unwrap(), "");
     }
 
+    /// As for an ordinary user: the groups above belong to root.
+    #[test]
+    fn the_reason_is_the_controller_that_an_own_group_lacks() {
+        let dir = tempfile::tempdir().unwrap();
+        let (inner, outer) = (dir.path().join("a/b"), dir.path().join("a"));
+        fs::create_dir_all(&inner).unwrap();
+        fs::write(inner.join("cgroup.subtree_control"), "").unwrap();
+        fs::write(inner.join("cgroup.controllers"), "memory pids\n").unwrap();
+        fs::write(outer.join("cgroup.subtree_control"), "memory pids cpu\n").unwrap();
+        fs::write(outer.join("ropewalk-x"), "no group can be made here").unwrap();
+        let refused = V2::open(&[inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
+        assert!(refused.what.ends_with("is not given the controller cpu"), "{}", refused.what);
+    }
+
     /// As a cgroup, as far as writing and reading go.
     #[test]
     fn a_memory_limit_leaves_no_swap() {
@@ -376,10 +408,22 @@ mod tests {
     }
 
     #[test]
-    fn shares_become_weights_as_runc_maps_them() {
-        assert_eq!([2, 102, 1024, 2000, 262_144].map(weight), [1, 17, 100, 170, 10000]);
-        assert_eq!([0, 1, 3, u64::MAX].map(weight), [1, 1, 2, 10000]);
-        let all: Vec<u64> = (2..=262_144).map(weight).collect();
+    fn shares_of_a_container_become_a_weight_as_runc_maps_them() {
+        assert_eq!([2, 102, 1024, 2000, 262_144].map(container_weight), [1, 17, 100, 170, 10000]);
+        assert_eq!([0, 1, 3, u64::MAX].map(container_weight), [1, 1, 2, 10000]);
+        let all: Vec<u64> = (2..=262_144).map(container_weight).collect();
         assert!(all.is_sorted(), "more shares never weigh less");
+    }
+
+    #[test]
+    fn shares_of_a_pod_become_a_weight_as_the_kubelet_maps_them() {
+        assert_eq!([2, 102, 256, 1024, 4096, 262_144].map(pod_weight), [1, 4, 10, 39, 157, 10000]);
+        assert_eq!([0, 1, u64::MAX].map(pod_weight), [1, 1, 10000]);
+        let dir = tempfile::tempdir().unwrap();
+        let group = V2Group { path: dir.path().into() };
+        for (of_groups, want) in [(true, "39"), (false, "100")] {
+            group.limit(&Limits { cpu_shares: 1024, of_groups, ..Limits::default() }).unwrap();
+            assert_eq!(read(&dir.path().join("cpu.weight")).unwrap(), want, "of groups: {of_groups}");
+        }
     }
 }

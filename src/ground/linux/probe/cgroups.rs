@@ -60,11 +60,12 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
     found
 }
 
-/// What helps against the outcome. A group of one's own does not bring a controller that the tree
-/// does not have.
+/// Returns what helps against the outcome. A group of one's own does not bring a controller that
+/// the tree does not have.
 fn mend_of(outcome: &Result<String, String>) -> Word {
     match outcome {
         Err(why) if why.ends_with(cgroup::NO_MEMORY) => Word::MendMemoryController,
+        Err(why) if why.contains(cgroup::NOT_GIVEN) => Word::MendDelegation,
         _ => Word::MendCgroups,
     }
 }
@@ -85,10 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn a_tree_without_the_memory_controller_has_an_advice_of_its_own() {
+    fn a_controller_that_is_missing_has_an_advice_of_its_own() {
         let mend = |why: String| Lang::En.say(mend_of(&Err(why)), &[]);
         let without = mend(format!("the cgroup v2 tree at /sys/fs/cgroup {}", cgroup::NO_MEMORY));
         assert!(without.contains("cgroup_enable=memory"), "{without}");
+        let undelegated = mend(format!("the cgroup /sys/fs/cgroup/a {} cpu: …", cgroup::NOT_GIVEN));
+        assert!(undelegated.contains("Delegate=cpu memory pids"), "{undelegated}");
         assert!(mend("no cgroup tree is mounted".into()).contains("Delegate=yes"));
     }
 }

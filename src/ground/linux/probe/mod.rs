@@ -76,12 +76,14 @@ fn in_child(
     mut findings: Vec<Capability>,
     networks: impl FnOnce(Lang) -> Vec<Capability>,
 ) -> Vec<Capability> {
+    let was_root = nix::unistd::geteuid().is_root(); // afterwards it always is
     let ids = user::enter();
-    findings.extend(users(q, &ids));
+    findings.extend(users(q, &ids, was_root));
     if ids.is_err() {
         return findings;
     }
-    let mend = |kinds: &[&str]| raise_limit(kinds).unwrap_or(q.say(Word::MendPrivileged));
+    let restriction = if was_root { None } else { user::restriction() };
+    let mend = |kinds: &[&str]| how_to_make(kinds, restriction).unwrap_or(q.say(Word::MendPrivileged));
     findings.push(
         Capability::of(
             q.say(Word::PidAndMount),
@@ -176,18 +178,23 @@ fn system_calls(q: Question<'_>) -> Capability {
     q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()
 }
 
-/// `6.1.0-13-amd64` is (6, 1).
+/// Parses the version of a release: `6.1.0-13-amd64` is (6, 1).
 fn version(release: &str) -> Option<(u32, u32)> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit());
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
 }
 
-/// What being root, or not, means here.
-fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
+/// Says what being root, or not, means here. Root enters no user namespace, so subordinate ids do
+/// not help a root that has one id only, as in that of `unshare -r`.
+fn users(q: Question<'_>, ids: &Result<Ids>, was_root: bool) -> Vec<Capability> {
     let namespace = |outcome, mend: &str| {
         Capability::of(q.say(Word::UserNamespaces), outcome, q.say(Word::NoClusterWithoutRoot), mend).needed()
     };
-    let mend = "sudo apt-get install uidmap && sudo usermod --add-subuids 100000-165535 --add-subgids 100000-165535 $USER";
+    let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
+    let mend = match was_root {
+        true => q.say(Word::MendOneId),
+        false => how_to_get_ids(&read("/etc/subuid"), &read("/etc/subgid")),
+    };
     let own = |outcome| Capability::of(q.say(Word::SubordinateIds), outcome, q.say(Word::UserZeroOnly), mend);
     match ids {
         Ok(Ids::Host) => vec![namespace(Ok(q.say(Word::NotNeeded)), "")],
@@ -200,7 +207,22 @@ fn users(q: Question<'_>, ids: &Result<Ids>) -> Vec<Capability> {
     }
 }
 
-/// The command that allows a kind of namespace again of which this user may have none.
+/// Returns the command that gives this user subordinate ids which no other user has.
+fn how_to_get_ids(users: &str, groups: &str) -> String {
+    let first = ranges::first_free([users, groups]);
+    let last = first.saturating_add(u64::from(ranges::COUNT) - 1);
+    format!(
+        "sudo apt-get install uidmap && sudo usermod --add-subuids {first}-{last} --add-subgids {first}-{last} $USER"
+    )
+}
+
+/// Returns the command after which namespaces of these kinds can be made: of one of them this user
+/// may have none, or a [`restriction`](user::restriction) leaves no rights in a user namespace.
+fn how_to_make(kinds: &[&str], restriction: Option<&str>) -> Option<String> {
+    raise_limit(kinds).or_else(|| restriction.map(String::from))
+}
+
+/// Returns the command that allows a kind of namespace again of which this user may have none.
 fn raise_limit(kinds: &[&str]) -> Option<String> {
     let none = |kind: &&&str| {
         let most = fs::read_to_string(format!("/proc/sys/user/max_{kind}_namespaces"));
@@ -254,7 +276,8 @@ fn other_root() -> Result<()> {
     mount::leave_old_root()
 }
 
-/// What keeps a pod away from the host and from other pods, beside namespaces, filters and limits.
+/// Tries what keeps a pod away from the host and from other pods, beside namespaces, filters and
+/// limits.
 fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
     let dumpable = || {
         process::become_undumpable().during(|| "cannot become undumpable".into())?;
@@ -284,7 +307,8 @@ fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
     ]
 }
 
-/// A filter answers before the kernel looks whether the descriptor is one.
+/// Tries whether rings of packet sockets are refused. A filter answers before the kernel looks
+/// whether the descriptor is one.
 fn rings_refused(q: Question<'_>) -> Result<()> {
     let profile = Profile::compile().during(|| "cannot compile the filters".into())?;
     profile.load().during(|| "cannot load the filters".into())?;
@@ -294,7 +318,8 @@ fn rings_refused(q: Question<'_>) -> Result<()> {
     }
 }
 
-/// Whom the kernel ends when memory runs out. Holds everywhere, by one of two ways.
+/// Says which process the kernel ends when memory runs out. The order holds everywhere, by one of
+/// two ways.
 fn oom_order(q: Question<'_>) -> Capability {
     let least = oom::score_adj(-1000).to_string();
     let how = if oom::score_holds() { Word::OomFinal } else { Word::OomReadOnly };
@@ -316,7 +341,7 @@ fn open_files(q: Question<'_>) -> Capability {
     q.of(Word::OpenFiles, found, Word::FewerFiles, Word::MendFiles)
 }
 
-/// `hostUsers: false`: images lie in memory, volumes in the home.
+/// Tries `hostUsers: false`: images lie in memory, volumes in the home.
 fn own_users(q: Question<'_>, ids: Ids) -> Capability {
     let of = |tried| q.of(Word::UsersOfPods, tried, Word::NoOwnUsers, Word::MendOwnUsers);
     if ids.rootless() {
@@ -341,8 +366,8 @@ fn own_users(q: Question<'_>, ids: Ids) -> Capability {
     of(tried)
 }
 
-/// The directory that is there of a path, and the kind of its file system: of the mount that lies
-/// nearest above it.
+/// Returns the nearest directory of a path that exists, and the kind of its file system: of the
+/// mount that lies nearest above it.
 fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
     let place = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
     let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
@@ -356,7 +381,7 @@ fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
     (place, kind)
 }
 
-/// A directory, seen through another user namespace.
+/// Tries to show a directory as another user namespace counts.
 fn idmapped(directory: &beneath::Root) -> Result<()> {
     let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
@@ -379,8 +404,8 @@ fn idmapped(directory: &beneath::Root) -> Result<()> {
     done
 }
 
-/// Without subordinate ids the kernel lets nobody drop groups, so files that a group of this user
-/// may read can be read in containers.
+/// Says whether groups of this user stay with containers. Without subordinate ids the kernel lets
+/// nobody drop groups, so files that a group of this user may read can be read in containers.
 fn supplementary_groups(q: Question<'_>) -> Capability {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     let own = nix::unistd::getgid();
@@ -410,6 +435,29 @@ mod tests {
         assert_eq!((fine.ok, fine.what_is_lost.as_str(), fine.how_to_mend.as_str()), (true, "", ""));
         let broken = Capability::of("x", Err("EPERM".into()), "lost", "mend");
         assert_eq!((broken.ok, broken.found.as_str(), broken.how_to_mend.as_str()), (false, "EPERM", "mend"));
+    }
+
+    #[test]
+    fn root_with_one_id_is_not_told_to_add_subordinate_ids() {
+        let q = Question { lang: Lang::En, home: Path::new("/") };
+        let mend = |was_root| users(q, &Ok(Ids::Single), was_root).pop().unwrap().how_to_mend;
+        assert!(mend(false).contains("--add-subuids"), "{}", mend(false));
+        assert!(mend(true).contains("outside of this user namespace"), "{}", mend(true));
+    }
+
+    #[test]
+    fn a_user_is_not_told_to_take_the_subordinate_ids_of_another_one() {
+        let anna = "anna:100000:65536\n";
+        assert!(how_to_get_ids("", "").contains("--add-subuids 100000-165535 --add-subgids 100000-165535 "));
+        assert!(
+            how_to_get_ids(anna, anna).contains("--add-subuids 165536-231071 --add-subgids 165536-231071 ")
+        );
+    }
+
+    #[test]
+    fn where_a_user_namespace_has_no_rights_the_setting_is_the_advice() {
+        assert_eq!(how_to_make(&[], Some("sudo x")).as_deref(), Some("sudo x"));
+        assert_eq!(how_to_make(&["no such kind"], None), None);
     }
 
     #[test]

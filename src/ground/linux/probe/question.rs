@@ -24,7 +24,7 @@ pub struct Capability {
 }
 
 impl Capability {
-    /// From a trial's outcome.
+    /// Makes a finding from a trial's outcome.
     pub fn of(
         name: impl Into<String>,
         outcome: std::result::Result<String, String>,
@@ -43,7 +43,7 @@ impl Capability {
         }
     }
 
-    /// Without it no cluster can start, or no pod in one.
+    /// Marks it as needed: without it no cluster can start, or no pod in one.
     pub fn needed(self) -> Capability {
         Capability { fatal: !self.ok, ..self }
     }

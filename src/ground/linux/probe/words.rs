@@ -90,6 +90,7 @@ texts! {
     NewerKernel: "a newer kernel", "더 새로운 커널을 쓰세요";
     MendCalls: "inside a container: docker run --privileged, or --security-opt seccomp=unconfined; else a newer kernel", "컨테이너 안이라면: docker run --privileged 또는 --security-opt seccomp=unconfined. 아니라면 더 새로운 커널을 쓰세요";
     MendPrivileged: "inside Docker: docker run --privileged", "Docker 안이라면: docker run --privileged";
+    MendOneId: "start Ropewalk outside of this user namespace, which has one user id only", "사용자 ID가 하나뿐인 이 사용자 네임스페이스 밖에서 Ropewalk를 시작하세요";
     MendProc: "inside Docker: docker run --privileged, or --security-opt systempaths=unconfined", "Docker 안이라면: docker run --privileged 또는 --security-opt systempaths=unconfined";
     MendOverlay: "sudo modprobe overlay   # rootless needs Linux 5.11", "sudo modprobe overlay   # root가 아니면 Linux 5.11 이상";
     MendPivot: "inside a container: docker run --privileged; from an initramfs: switch_root to a real root first", "컨테이너 안이라면: docker run --privileged. initramfs라면 먼저 실제 루트로 switch_root 하세요";
@@ -101,6 +102,7 @@ texts! {
     MendOwnUsers: "Linux 6.3 or newer, as root: sudo ropewalk; ROPEWALK_HOME on ext4, xfs, btrfs or tmpfs", "Linux 6.3 이상에서 root로 실행하세요: sudo ropewalk. ROPEWALK_HOME은 ext4, xfs, btrfs, tmpfs 중 하나에 두세요";
     MendCgroups: "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root", "이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk   # 또는 root로";
     MendMemoryController: "boot with cgroup_enable=memory cgroup_memory=1, and without cgroup_disable=memory; inside a container or unit: delegate it too (Delegate=yes)", "커널 명령줄에서 cgroup_disable=memory를 빼고 cgroup_enable=memory cgroup_memory=1을 넣어 부팅하세요. 컨테이너나 systemd 유닛 안이라면 memory 컨트롤러도 위임하세요(Delegate=yes)";
+    MendDelegation: "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload   # then log in again and start with: systemd-run --user --scope -p Delegate=yes ropewalk; inside a container or unit: delegate it there", "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload   # 다시 로그인한 뒤 이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk. 컨테이너나 systemd 유닛 안이라면 거기에도 위임하세요";
     MendPids: "as for cgroups", "cgroup과 같은 방법으로 해결하세요";
     MendSwap: "boot with swapaccount=1, or: swapoff -a", "swapaccount=1로 부팅하거나 실행하세요: swapoff -a";
     MendFiles: "sudo prlimit --pid $$ --nofile=1048576   # then start Ropewalk from this shell", "sudo prlimit --pid $$ --nofile=1048576   # 그다음 이 셸에서 Ropewalk를 시작하세요";

@@ -52,7 +52,7 @@ const PERSONALITIES: &[u64] = &[0, 8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 pub struct Profile(Vec<BpfProgram>);
 
 impl Profile {
-    /// The profile of a container without further capabilities.
+    /// Compiles the profile of a container without further capabilities.
     ///
     /// # Errors
     /// `Unsupported` on a machine that seccompiler does not know.
@@ -60,7 +60,7 @@ impl Profile {
         Profile::compile_for(&[])
     }
 
-    /// The profile of a container with these capabilities (names without `CAP_`).
+    /// Compiles the profile of a container with these capabilities (names without `CAP_`).
     ///
     /// # Errors
     /// As [`Profile::compile`].
@@ -69,7 +69,8 @@ impl Profile {
         made.map_err(|e| io::Error::new(io::ErrorKind::Unsupported, e.to_string()))
     }
 
-    /// Whether some of these capabilities bring calls with them, so that the default does not fit.
+    /// Returns whether some of these capabilities bring calls with them, so that the default does
+    /// not fit.
     pub fn depends_on(capabilities: &[String]) -> bool {
         capabilities.iter().any(|c| WITH_CAPABILITY.iter().any(|(name, _)| name == c))
     }
@@ -95,7 +96,7 @@ impl Profile {
     }
 }
 
-/// The error of asking for a ring without a socket: `EBADF`, or a filter's before it.
+/// Returns the error of asking for a ring without a socket: `EBADF`, or a filter's before it.
 pub(crate) fn ring_of_nothing() -> io::Error {
     // SAFETY: there is no descriptor -1, so nothing is read.
     let answer =

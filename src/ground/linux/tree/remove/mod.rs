@@ -80,7 +80,7 @@ impl Removal {
         self
     }
 
-    /// `ETIME`: this part is over.
+    /// Checks the time. `ETIME`: this part is over.
     fn in_time(&self) -> nix::Result<()> {
         if self.until.is_some_and(|until| Instant::now() >= until) { Err(Errno::ETIME) } else { Ok(()) }
     }
@@ -246,8 +246,8 @@ fn remove_one(
     }
 }
 
-/// What another process removed or moved meanwhile need not be removed; the next pass finds what is
-/// left.
+/// Passes over `ENOENT`: what another process removed or moved meanwhile need not be removed; the
+/// next pass finds what is left.
 fn gone_is_well(done: nix::Result<()>) -> nix::Result<()> {
     if done == Err(Errno::ENOENT) { Ok(()) } else { done }
 }

@@ -1,5 +1,7 @@
 //! The edge of the collector against a server that says what it is asked for.
 
+mod absent;
+
 use super::*;
 use client::simulated::{Door, Faults, Store, kind};
 use client::testing::{Scripted, refusal};
@@ -155,7 +157,7 @@ async fn discovery_is_read_once_for_all_owners_and_again_when_it_no_longer_holds
     *served.lock() = None;
     for _ in 0..3 {
         let answer = lives("a", None).await;
-        assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}");
+        assert!(matches!(answer, Err(Error::Unserved(_))), "{answer:?}");
     }
     assert_eq!(read(), 1);
     // Before a deletion old knowledge does not count.
@@ -389,85 +391,6 @@ fn role(name: &str, owners: Vec<OwnerReference>) -> Node {
         key: Key::new("", name),
         owners,
         ..dependent()
-    }
-}
-
-const RBAC: &str = "rbac.authorization.k8s.io/v1";
-
-/// Two cluster-scoped objects name the same uid, which is gone: one with a kind that has no
-/// namespaces, one with a kind that has.
-#[tokio::test]
-async fn what_another_object_says_of_an_owner_does_not_make_it_resolvable() {
-    let server = Scripted::new(|_| None).await;
-    let collector = collector(&server);
-    collector.graph().absent.insert("o", Some(false));
-    collector.graph().put("r", role("r", vec![reference_to("v1", "ConfigMap", "o")]));
-    for _ in 0..2 {
-        assert_eq!(collector.sync("r".into(), None).await.unwrap(), Outcome::Done);
-        assert_eq!(server.lines(), [""; 0], "its own reference decides, and it stays");
-    }
-}
-
-/// A ClusterRole owned another one. A ConfigMap names the same uid as that of a ConfigMap, and is
-/// looked at first.
-#[tokio::test]
-async fn what_another_object_says_of_an_owner_does_not_make_it_unresolvable() {
-    for was_seen in [true, false] {
-        let (of_role, of_map) =
-            (reference_to(RBAC, "ClusterRole", "o"), reference_to("v1", "ConfigMap", "o"));
-        let owners = [of_role.clone(), of_map.clone()];
-        let server = Scripted::new(move |asked| {
-            let (_, name) = asked.line.rsplit_once('/')?;
-            let owner = match name {
-                "c" => &owners[0],
-                "m" => &owners[1],
-                _ => return refusal(404, "NotFound"),
-            };
-            let meta = json!({"name": name, "uid": name, "resourceVersion": "5", "ownerReferences": [owner]});
-            Some((200, json!({"apiVersion": "v1", "kind": "PartialObjectMetadata", "metadata": meta})))
-        })
-        .await;
-        let collector = collector(&server);
-        let map = Node {
-            api: ApiResource::erase::<k8s_openapi::api::core::v1::ConfigMap>(&()),
-            key: Key::new("d", "m"),
-            owners: vec![of_map],
-            ..dependent()
-        };
-        collector.graph().put("m", map);
-        collector.graph().put("c", role("c", vec![of_role]));
-        if was_seen {
-            collector.graph().put("o", role("o", vec![]));
-            collector.forget("o", None);
-        }
-        for (uid, want) in [
-            ("m", "DELETE /api/v1/namespaces/d/configmaps/m"),
-            ("c", "DELETE /apis/rbac.authorization.k8s.io/v1/clusterroles/c"),
-        ] {
-            collector.sync(uid.into(), None).await.unwrap();
-            assert_eq!(server.lines().last().map(String::as_str), Some(want), "seen: {was_seen}");
-        }
-    }
-}
-
-/// The kind of an owner that is gone is not served any more: what was seen of the owner decides,
-/// and nothing is deleted if it was never seen.
-#[tokio::test]
-async fn an_owner_of_a_kind_that_is_not_served_has_the_scope_that_it_was_seen_with() {
-    let server = with_widgets(Arc::default()).await;
-    let collector = collector(&server);
-    let cluster_scoped = role("r", vec![widget("w")]);
-    for (seen, want) in
-        [(Some(true), Some(Standing::Unresolvable)), (Some(false), Some(Standing::Gone)), (None, None)]
-    {
-        collector.graph().absent.remove("w");
-        collector.graph().absent.insert("w", seen);
-        let answer = collector.standing(&cluster_scoped, &widget("w")).await;
-        match want {
-            Some(want) => assert_eq!(answer.unwrap().0, want, "{seen:?}"),
-            None => assert!(matches!(answer, Err(Error::NotYet(_))), "{answer:?}"),
-        }
-        assert_eq!(collector.standing(&dependent(), &widget("w")).await.unwrap(), (Standing::Gone, false));
     }
 }
 
