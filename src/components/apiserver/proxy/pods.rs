@@ -76,9 +76,6 @@ pub(crate) async fn serve(
     if !METHODS.contains(request.method()) {
         return Err(Status::method_not_allowed());
     }
-    if ctx.query.has("dryRun") {
-        return Err(Status::bad_request("dryRun is not supported"));
-    }
     let target = match ctx.info.resource.as_str() {
         "pods" => pod_target(state, ctx).await?,
         _ => service_target(state, ctx).await?,
