@@ -17,6 +17,9 @@ use std::task::{Context, Poll, ready};
 
 /// Bytes of a tag; a longer one passes as it is.
 const TAG_MAX: usize = 8 << 10;
+/// Bytes of a page that are rewritten at a time. A link of a few bytes becomes one of hundreds, and
+/// what is rewritten waits until the client reads it.
+const PIECE: usize = 4 << 10;
 
 /// The attributes of HTML that are links, by tag.
 const ATTRIBUTES: &[(&str, &[&str])] = &[
@@ -201,11 +204,11 @@ impl Page {
         let Some(tag) = Tag::read(rest) else { return 0 };
         let name = String::from_utf8_lossy(tag.name).to_ascii_lowercase();
         let wanted = ATTRIBUTES.iter().find(|(tag, _)| *tag == name).map_or(&[][..], |(_, all)| all);
-        let mut written = 0;
+        let (mut wanted, mut written) = (wanted.to_vec(), 0);
         for (attribute, begin, end) in tag.attributes {
-            if !wanted.iter().any(|name| name.as_bytes().eq_ignore_ascii_case(attribute)) {
-                continue;
-            }
+            let is_it = |name: &&str| name.as_bytes().eq_ignore_ascii_case(attribute);
+            let Some(found) = wanted.iter().position(is_it) else { continue };
+            wanted.swap_remove(found); // browsers pass over one that is there again
             let link = std::str::from_utf8(&rest[begin..end]).ok();
             if let Some(link) = link.and_then(|link| self.links.rewritten(link)) {
                 out.extend_from_slice(&rest[written..begin]);
@@ -268,13 +271,15 @@ impl<'a> Tag<'a> {
 struct Rewriting {
     body: Body,
     page: Page,
+    /// What came and is not rewritten yet.
+    unread: Bytes,
     has_ended: bool,
 }
 
 /// Returns the body of an HTML page with its links rewritten.
 pub(super) fn rewrite(body: Body, links: Links) -> Body {
     let page = Page { links, within: Within::Text, held: vec![] };
-    Rewriting { body, page, has_ended: false }.boxed_unsync()
+    Rewriting { body, page, unread: Bytes::new(), has_ended: false }.boxed_unsync()
 }
 
 impl http_body::Body for Rewriting {
@@ -287,14 +292,18 @@ impl http_body::Body for Rewriting {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let this = self.get_mut();
         while !this.has_ended {
-            let out = match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
-                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
-                // Trailers stay behind: they may be of the page as it was.
-                Some(Ok(frame)) => frame.into_data().map(|piece| this.page.feed(&piece)).unwrap_or_default(),
-                None => {
-                    this.has_ended = true;
-                    std::mem::take(&mut this.page.held)
+            if this.unread.is_empty() {
+                match ready!(Pin::new(&mut this.body).poll_frame(cx)) {
+                    Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                    // Trailers stay behind: they may be of the page as it was.
+                    Some(Ok(frame)) => this.unread = frame.into_data().unwrap_or_default(),
+                    None => this.has_ended = true,
                 }
+            }
+            let piece = this.unread.split_to(PIECE.min(this.unread.len()));
+            let out = match this.has_ended {
+                true => std::mem::take(&mut this.page.held),
+                false => this.page.feed(&piece),
             };
             if !out.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(out.into()))));
@@ -377,6 +386,28 @@ mod tests {
         let out = page(&long, 1000);
         assert!(out.ends_with(&format!("<a href={}/b>", links().prefix)), "{}", &out[out.len() - 100..]);
         assert_eq!(page(&"<a ".repeat(TAG_MAX), 100), "<a ".repeat(TAG_MAX));
+    }
+
+    #[test]
+    fn an_attribute_that_is_there_again_stays() {
+        let wanted = format!("<a HREF={0}/a href=/b><img src={0}/c usemap={0}/d>", links().prefix);
+        assert_eq!(page("<a HREF=/a href=/b><img src=/c usemap=/d>", 100), wanted);
+    }
+
+    #[tokio::test]
+    async fn a_page_of_nothing_but_links_grows_by_little_at_a_time() {
+        let (link, count) = ("<a href=/>", 8 << 10);
+        let came = Bytes::from(link.repeat(count));
+        let mut body = rewrite(crate::request::http::pieces([came]), links());
+        let (mut longest, mut all) = (0, 0);
+        while let Some(frame) = body.frame().await {
+            let piece = frame.unwrap().into_data().unwrap();
+            longest = longest.max(piece.len());
+            all += piece.len();
+        }
+        let grown = link.len() + links().prefix.len();
+        assert_eq!(all, count * grown);
+        assert!(longest <= (PIECE / link.len() + 1) * grown, "{longest} bytes at a time");
     }
 
     #[tokio::test]
