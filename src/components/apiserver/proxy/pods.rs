@@ -152,12 +152,15 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
             })?
         }
     };
-    let mut endpoints = vec![];
+    let (mut endpoints, mut has_any) = (vec![], false);
     state.cache.for_each("endpointslices", &format!("{namespace}/"), |slice| {
+        has_any |= is_of(slice, name) && !list(slice, "endpoints").is_empty();
         endpoints.extend(ready_endpoints(slice, name, port));
     });
     if endpoints.is_empty() {
-        return Err(Status::unavailable(format!("no endpoints available for service {}", quote(asked))));
+        // Upstream names the port only where the Service has endpoints without it.
+        let what = if has_any { asked.as_str() } else { name };
+        return Err(Status::unavailable(format!("no endpoints available for service {}", quote(what))));
     }
     let first = state.rng.range(0, endpoints.len() as u64) as usize;
     endpoints.rotate_left(first);
@@ -177,13 +180,16 @@ async fn service_target(state: &State, ctx: &Context) -> Result<Target, Status> 
     )))
 }
 
+fn is_of(slice: &Value, service: &str) -> bool {
+    at(slice, "metadata.labels")["kubernetes.io/service-name"] == service
+}
+
 /// The ready endpoints of a slice, if it is one of this Service: address, number of the port with
 /// this name, and `namespace/name` of the pod behind it (empty: it is no pod).
 fn ready_endpoints(slice: &Value, service: &str, port: &str) -> Vec<(IpAddr, u16, String)> {
-    let of = at(slice, "metadata.labels")["kubernetes.io/service-name"].as_str();
     let found = list(slice, "ports").iter().find(|p| text(p, "name") == port);
     let number = found.and_then(|p| u16::try_from(int(p, "port")?).ok());
-    let Some(number) = number.filter(|_| of == Some(service)) else { return vec![] };
+    let Some(number) = number.filter(|_| is_of(slice, service)) else { return vec![] };
     let ready = list(slice, "endpoints").iter().filter(|e| at(e, "conditions.ready") != &Value::Bool(false));
     let made = ready.filter_map(|endpoint| {
         let ip = list(endpoint, "addresses").first().and_then(Value::as_str).and_then(cidr::canonical_ip)?;

@@ -235,7 +235,8 @@ async fn what_cannot_be_reached_is_told_as_upstream_tells_it() {
             "error trying to reach service: dial tcp 10.244.1.2:82: connect: connection refused",
         ),
         ("services/web:82", 503, "no service port 82 found for service \"web\""),
-        ("services/idle:81", 503, "no endpoints available for service \"idle:81\""),
+        ("services/idle:81", 503, "no endpoints available for service \"idle\""),
+        ("services/web:none", 503, "no endpoints available for service \"web:none\""),
     ] {
         let (answered, told) = api.get(&format!("/api/v1/namespaces/default/{name}/proxy/")).await;
         assert_eq!((answered, told["message"].as_str()), (code, Some(why)), "{name}");
