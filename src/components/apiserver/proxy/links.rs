@@ -73,27 +73,60 @@ impl Links {
     pub(super) fn rewritten(&self, link: &str) -> Option<String> {
         let (origin, rest) = split_origin(link);
         let host = origin.rsplit_once("//").map_or("", |(_, host)| host);
+        let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
         let kept = match host {
             "" if origin.is_empty() => "",
-            host if self.own.iter().any(|own| own == host) => "",
-            host if host == self.asked => origin,
+            host if self.own.iter().any(|own| own.eq_ignore_ascii_case(host)) => "",
+            host if host.eq_ignore_ascii_case(&self.asked) => origin,
             _ => return None,
         };
         if !rest.starts_with('/') {
             return None;
         }
         let (path, more) = rest.split_at(rest.find(['?', '#']).unwrap_or(rest.len()));
-        let within =
-            path.strip_prefix(self.prefix.as_str()).is_some_and(|p| p.is_empty() || p.starts_with('/'));
+        let inner = path.strip_prefix(self.prefix.as_str());
+        let within = inner.is_some_and(|p| (p.is_empty() || p.starts_with('/')) && !climbs(p));
         match within {
             true if kept == origin => None,
             true => Some(format!("{kept}{rest}")),
             false => {
-                let path = names::clean(path, path.ends_with('/'));
+                let path = names::clean(&with_dots(path), path.ends_with('/'));
                 Some(format!("{kept}{}{path}{more}", self.prefix))
             }
         }
     }
+
+    /// Returns where a redirect leads that answers a request for `path` of the server, which is
+    /// empty for a URL that ends with `proxy`. Unlike upstream a relative one does not lead out of
+    /// the proxy, either: a client that follows it repeats there what it asked here (307, 308), with
+    /// its own credentials.
+    ///
+    /// Example: at `/a/b`, `../../../c` becomes `/p/proxy/c`, and `c` stays.
+    pub(super) fn redirected(&self, to: &str, path: &str) -> Option<String> {
+        let (relative, more) = to.split_at(to.find(['?', '#']).unwrap_or(to.len()));
+        let first = relative.split('/').next().unwrap_or_default();
+        if first.is_empty() || first.contains(':') {
+            return self.rewritten(to);
+        }
+        if !path.is_empty() && !climbs(relative) {
+            return None;
+        }
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder);
+        let relative = with_dots(relative);
+        let is_folder = matches!(relative.rsplit('/').next(), Some("" | "." | ".."));
+        let path = names::clean(&format!("{folder}/{relative}"), is_folder);
+        Some(format!("{}{path}{more}", self.prefix))
+    }
+}
+
+/// Writes the dots of a path as dots: `%2e%2e` leads up as `..` does.
+fn with_dots(path: &str) -> String {
+    path.replace("%2e", ".").replace("%2E", ".")
+}
+
+/// Returns whether a path leads up anywhere.
+fn climbs(path: &str) -> bool {
+    with_dots(path).split('/').any(|segment| segment == "..")
 }
 
 /// Splits a link into scheme and host, if it has them, and the rest: `http://web/a` into
@@ -336,6 +369,10 @@ mod tests {
             (&format!("http://10.244.1.2:80{prefix}/a"), Some(format!("{prefix}/a"))),
             (&format!("{prefix}/a"), None),
             (&format!("{prefix}es"), Some(format!("{prefix}{prefix}es"))),
+            (&format!("{prefix}/../../a"), Some(format!("{prefix}/api/v1/namespaces/n/pods/a"))),
+            ("/%2e%2E/a/.%2e/b", Some(format!("{prefix}/b"))),
+            ("http://LocalHost:8001/a", Some(format!("http://LocalHost:8001{prefix}/a"))),
+            ("http://me@10.244.1.2/a", Some(format!("{prefix}/a"))),
             ("a/b", None),
             ("", None),
             ("?a=//b", None),
@@ -347,6 +384,26 @@ mod tests {
             ("http:///a", None),
         ] {
             assert_eq!(links().rewritten(link), wanted, "{link}");
+        }
+    }
+
+    #[test]
+    fn a_redirect_does_not_lead_out_of_the_proxy() {
+        for (to, path, wanted) in [
+            ("/c", "/a/b", Some("/c")),
+            ("../c", "/a/b", Some("/c")),
+            ("../../../../c?d=..#e", "/a/b", Some("/c?d=..#e")),
+            ("c/%2E%2e/../../../d/", "/a/b", Some("/d/")),
+            ("..", "/a/b", Some("/")),
+            ("c", "/a/b", None),
+            ("./c/", "/", None),
+            ("c", "", Some("/c")),
+            ("?c=../d", "/a/b", None),
+            ("", "", None),
+            ("https://example.com/../c", "/a/b", None),
+        ] {
+            let wanted = wanted.map(|path| format!("{}{path}", links().prefix));
+            assert_eq!(links().redirected(to, path), wanted, "{to} at {path}");
         }
     }
 

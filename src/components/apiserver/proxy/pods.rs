@@ -207,8 +207,7 @@ fn ready_endpoints(slice: &Value, service: &str, port: &str) -> Vec<(IpAddr, u16
 /// the proxy.
 fn redirect(ctx: &Context, request: &Request<Body>) -> Option<Answer> {
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
-    let is_bare = ctx.info.rest.is_empty() && !request.uri().path().ends_with('/');
-    if !is_read || !is_bare || asks_for_upgrade(request.headers()) {
+    if !is_read || !is_bare(ctx, request) || asks_for_upgrade(request.headers()) {
         return None;
     }
     let query = request.uri().query().map_or(String::new(), |query| format!("?{query}"));
@@ -218,6 +217,11 @@ fn redirect(ctx: &Context, request: &Request<Body>) -> Option<Answer> {
     *answer.status_mut() = StatusCode::MOVED_PERMANENTLY;
     answer.headers_mut().insert(LOCATION, HeaderValue::from_str(&to).ok()?);
     Some(answer)
+}
+
+/// Returns whether the URL ends with `proxy`.
+fn is_bare(ctx: &Context, request: &Request<Body>) -> bool {
+    ctx.info.rest.is_empty() && !request.uri().path().ends_with('/')
 }
 
 /// Says that a pod could not be reached; upstream has other words for a session.
@@ -276,7 +280,9 @@ async fn pass(
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let method = request.method().clone();
     let links = links_of(ctx, target, asked_host(&request));
+    let is_bare = is_bare(ctx, &request);
     let passed = passed_on(ctx, target, &links, request, upgrading)?;
+    let path = if is_bare { String::new() } else { passed.uri().path().to_string() };
     let answer = sender.send_request(passed).await.map_err(broken)?;
     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
         return forward::join(client, answer, "the pod", CORS, kubelet::session_end(state, ctx));
@@ -289,7 +295,7 @@ async fn pass(
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
     forward::pass_headers(&parts.headers, out.headers_mut(), false, CORS);
-    Ok(with_links(out, &method, links))
+    Ok(with_links(out, &method, &path, links))
 }
 
 /// What leads back to the target from its own pages.
@@ -343,12 +349,12 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Makes the links of an answer lead through the proxy: that of a redirect, or those of a page. A
-/// page that is compressed all the same, and a part of one, stay as they are.
-fn with_links(mut answer: Answer, method: &Method, links: Links) -> Answer {
+/// Makes the links of the answer to a request for `path` lead through the proxy: that of a redirect,
+/// or those of a page. A page that is compressed all the same, and a part of one, stay as they are.
+fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> Answer {
     let code = answer.status();
     if let Some(location) = answer.headers().get(LOCATION) {
-        let rewritten = location.to_str().ok().and_then(|location| links.rewritten(location));
+        let rewritten = location.to_str().ok().and_then(|location| links.redirected(location, path));
         if let Some(rewritten) = rewritten {
             put(answer.headers_mut(), LOCATION, &rewritten);
         }

@@ -277,6 +277,7 @@ async fn links_of_a_page_and_of_a_redirect_lead_through_the_proxy() {
             ("/there/?a=b", format!("{name}/proxy/there/?a=b")),
             ("https://example.com/", "https://example.com/".into()),
             ("there", "there".into()),
+            ("../../../../secrets", format!("{name}/proxy/secrets")),
         ] {
             let (code, headers, _) = ask("GET", &format!("{name}/proxy/moved?{to}")).await;
             assert_eq!((code, headers["location"].to_str().unwrap()), (302, wanted.as_str()));
