@@ -353,11 +353,12 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
 /// or those of a page. A page that is compressed all the same, and a part of one, stay as they are.
 fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> Answer {
     let code = answer.status();
-    if let Some(location) = answer.headers().get(LOCATION) {
-        let rewritten = location.to_str().ok().and_then(|location| links.redirected(location, path));
-        if let Some(rewritten) = rewritten {
-            put(answer.headers_mut(), LOCATION, &rewritten);
-        }
+    if let Some(location) = answer.headers().get(LOCATION).cloned() {
+        // Bytes that are no ASCII do not hide where it leads, nor does a second one.
+        let to = percent_encoding::percent_encode(location.as_bytes(), percent_encoding::CONTROLS);
+        let rewritten = links.redirected(&to.to_string(), path);
+        let rewritten = rewritten.and_then(|to| HeaderValue::from_str(&to).ok());
+        answer.headers_mut().insert(LOCATION, rewritten.unwrap_or(location));
         return answer;
     }
     let media = header(answer.headers(), CONTENT_TYPE.as_str()).split(';').next().unwrap_or_default();
@@ -394,6 +395,23 @@ mod tests {
         ] {
             assert_eq!(is_allowed(&ip.parse().unwrap()), allowed, "{ip}");
         }
+    }
+
+    #[test]
+    fn a_redirect_of_any_bytes_stays_in_the_proxy() {
+        let led = |locations: &[&str]| {
+            let mut answer = Response::new(full(""));
+            for to in locations {
+                answer.headers_mut().append(LOCATION, HeaderValue::from_bytes(to.as_bytes()).unwrap());
+            }
+            let links = Links { prefix: "/p/proxy".into(), own: vec![], asked: "a".into() };
+            let answer = with_links(answer, &Method::GET, "/a", links);
+            let all = answer.headers().get_all(LOCATION).iter().map(HeaderValue::as_bytes);
+            String::from_utf8(all.collect::<Vec<_>>().join(&b' ')).unwrap()
+        };
+        assert_eq!(led(&["../../\u{e9}"]), "/p/proxy/%C3%A9");
+        assert_eq!(led(&["\u{e9}"]), "\u{e9}");
+        assert_eq!(led(&["b", "../../c"]), "b");
     }
 
     #[test]
