@@ -4,7 +4,7 @@ use std::error::Error;
 
 /// Returns an error with its causes on one line: `cannot make /x: no room`.
 pub fn chain(error: &dyn Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
