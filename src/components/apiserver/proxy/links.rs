@@ -98,8 +98,8 @@ impl Links {
 
     /// Returns where a redirect leads that answers a request for `path` of the server, which is
     /// empty for a URL that ends with `proxy`. Unlike upstream a relative one does not lead out of
-    /// the proxy, either: a client that follows it repeats there what it asked here (307, 308), with
-    /// its own credentials.
+    /// the proxy, either: a client that follows it repeats there what it asked here (307, 308),
+    /// with its own credentials.
     ///
     /// Example: at `/a/b`, `../../../c` becomes `/p/proxy/c`, and `c` stays.
     pub(super) fn redirected(&self, to: &str, path: &str) -> Option<String> {

@@ -349,8 +349,9 @@ fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
     }
 }
 
-/// Makes the links of the answer to a request for `path` lead through the proxy: that of a redirect,
-/// or those of a page. A page that is compressed all the same, and a part of one, stay as they are.
+/// Makes the links of the answer to a request for `path` lead through the proxy: that of a
+/// redirect, or those of a page. A page that is compressed all the same, and a part of one, stay as
+/// they are.
 fn with_links(mut answer: Answer, method: &Method, path: &str, links: Links) -> Answer {
     let code = answer.status();
     if let Some(location) = answer.headers().get(LOCATION).cloned() {
