@@ -297,6 +297,12 @@ const CASES: &[Case] = &[
         "[]\n3\n1\n2\n",
         0,
     ),
+    // Here busybox and bash are the reference: in dash the outer value stays.
+    (
+        "f() { local x; echo \"[$x]\"; x=2; local x; echo $x; sh -c 'echo $x'; }; export x=1; f; echo $x; x=3 f",
+        "[]\n2\n2\n1\n[3]\n2\n2\n",
+        0,
+    ),
     ("unset -x y; echo no", "", 2),
     ("local x=1; echo no", "", 2),
     (
