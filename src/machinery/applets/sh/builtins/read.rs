@@ -149,9 +149,9 @@ impl Shell {
         }
         let begun = Instant::now();
         let mut bytes = Vec::new();
-        let mut escaped = false;
+        let (mut escaped, mut left_out) = (false, 0);
         let complete = loop {
-            if ask.most.is_some_and(|most| bytes.len() >= most) {
+            if ask.most.is_some_and(|most| bytes.len() + left_out >= most) {
                 break true;
             }
             let mut byte = [0];
@@ -175,6 +175,8 @@ impl Shell {
                     escaped = false;
                 }
                 Ok(_) if byte[0] == ask.end => break true,
+                // No variable can hold it; busybox counts it for `-n` all the same.
+                Ok(_) if byte[0] == 0 => left_out += 1,
                 Ok(_) => {
                     escaped = !ask.raw && byte[0] == b'\\' && !escaped;
                     bytes.push(byte[0]);

@@ -55,9 +55,10 @@ const CASES: &[Case] = &[
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
     // A here-document in a `$(…)` in backquotes.
     ("echo `echo $(cat <<'E'\nit's )\nE\n)` end", "it's ) end\n", 0),
+    ("printf 'a\\0b\\nc\\0d' | { read x; read -n 2 y; echo \"$x $y\"; cat; }", "ab c\nd", 0),
     // dash has no `-t`. The time of bash and busybox ends also where input does not.
     (
-        "read -t 0.1 x </dev/zero; echo $?; echo a >f; read -t 0 x <f; echo \"$? [$x]\"; sleep 0.2 | { read -t 0 x; echo $?; }",
+        "read -t 0.1 x </dev/zero; echo $?; echo a >f; read -t 0 x <f; echo \"$? [$x]\"; sleep 1 | { read -t 0 x; echo $?; }",
         "1\n0 []\n1\n",
         0,
     ),
