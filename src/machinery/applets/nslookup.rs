@@ -3,9 +3,8 @@
 use super::procs::printable;
 use super::resolve::{Config, Failure, addresses};
 use hickory_proto::op::Message;
-use hickory_proto::rr::{RData, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::net::{IpAddr, SocketAddr};
 
 const USAGE: &str = "Usage: nslookup [-type=QUERY_TYPE] [-debug] HOST [DNS_SERVER[:PORT]]";
@@ -106,30 +105,43 @@ fn report(name: &str, found: Result<(String, Message), Failure>) -> (String, i32
 }
 
 fn describe(answer: &Message) -> String {
-    let mut text = String::new();
-    for record in &answer.answers {
-        let name = record.name.to_ascii();
-        let name = name.trim_end_matches('.');
-        let plain = |name: &hickory_proto::rr::Name| name.to_ascii().trim_end_matches('.').to_string();
-        let line = match &record.data {
-            RData::A(ip) => format!("Name:\t{name}\nAddress: {ip}"),
-            RData::AAAA(ip) => format!("Name:\t{name}\nAddress: {ip}"),
-            RData::CNAME(target) => format!("{name}\tcanonical name = {}", plain(&target.0)),
-            RData::PTR(target) => format!("{name}\tname = {}", plain(&target.0)),
-            RData::NS(target) => format!("{name}\tnameserver = {}", plain(&target.0)),
-            RData::SRV(srv) => format!(
-                "{name}\tservice = {} {} {} {}",
-                srv.priority,
-                srv.weight,
-                srv.port,
-                plain(&srv.target)
-            ),
-            // A text may hold escape sequences.
-            other => format!("{name}\t{} = {}", record.record_type(), printable(&other.to_string())),
-        };
-        let _ = writeln!(text, "{line}"); // a String takes everything
+    answer.answers.iter().map(|record| line(record) + "\n").collect()
+}
+
+/// Returns a record's line; that of an SOA record has further ones below it.
+fn line(record: &Record) -> String {
+    let plain = |name: &Name| name.to_ascii().trim_end_matches('.').to_string();
+    let name = plain(&record.name);
+    match &record.data {
+        RData::A(ip) => format!("Name:\t{name}\nAddress: {ip}"),
+        RData::AAAA(ip) => format!("Name:\t{name}\nAddress: {ip}"),
+        RData::CNAME(target) => format!("{name}\tcanonical name = {}", plain(&target.0)),
+        RData::PTR(target) => format!("{name}\tname = {}", plain(&target.0)),
+        RData::NS(target) => format!("{name}\tnameserver = {}", plain(&target.0)),
+        RData::SRV(srv) => {
+            let target = plain(&srv.target);
+            format!("{name}\tservice = {} {} {} {target}", srv.priority, srv.weight, srv.port)
+        }
+        RData::MX(mx) => format!("{name}\tmail exchanger = {} {}", mx.preference, plain(&mx.exchange)),
+        // busybox shows the first text alone.
+        RData::TXT(txt) => {
+            let text = |bytes: &[u8]| format!(" \"{}\"", printable(&String::from_utf8_lossy(bytes)));
+            format!("{name}\ttext ={}", txt.txt_data.iter().map(|bytes| text(bytes)).collect::<String>())
+        }
+        RData::SOA(soa) => format!(
+            "{name}\n\torigin = {}\n\tmail addr = {}\n\tserial = {}\n\trefresh = {}\n\tretry = {}\n\t\
+             expire = {}\n\tminimum = {}",
+            plain(&soa.mname),
+            plain(&soa.rname),
+            soa.serial,
+            soa.refresh,
+            soa.retry,
+            soa.expire,
+            soa.minimum
+        ),
+        // A text may hold escape sequences.
+        other => format!("{name}\t{} = {}", record.record_type(), printable(&other.to_string())),
     }
-    text
 }
 
 /// `10.0.96.10.in-addr.arpa` for 10.96.0.10.
@@ -150,6 +162,7 @@ fn reverse_name(ip: IpAddr) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hickory_proto::rr::rdata::{MX, SOA, TXT};
 
     #[test]
     fn addresses_are_asked_backwards() {
@@ -157,15 +170,30 @@ mod tests {
         assert!(reverse_name("::1".parse().unwrap()).starts_with("1.0.0."));
     }
 
+    fn shown(data: RData) -> String {
+        let mut answer = Message::query();
+        answer.answers = vec![Record::from_rdata(Name::from_ascii("x.").unwrap(), 5, data)];
+        describe(&answer)
+    }
+
     #[test]
     fn a_text_does_not_steer_the_terminal() {
-        use hickory_proto::rr::{Name, Record, rdata::TXT};
-        let text = RData::TXT(TXT::new(vec!["a\x1b[2J\nb".to_string()]));
-        let mut answer = Message::query();
-        answer.answers = vec![Record::from_rdata(Name::from_ascii("x.").unwrap(), 5, text)];
-        let shown = describe(&answer);
-        assert!(shown.starts_with("x\tTXT = ") && shown.contains("a [2J b"), "{shown}");
+        let shown = shown(RData::TXT(TXT::new(vec!["a\x1b[2J\nb".to_string()])));
+        assert!(shown.starts_with("x\ttext = ") && shown.contains("a [2J b"), "{shown}");
         assert_eq!(shown.lines().count(), 1);
+    }
+
+    #[test]
+    fn records_are_shown_as_busybox_does() {
+        let name = |text| Name::from_ascii(text).unwrap();
+        let texts = ["a b", "c"].map(str::to_string).to_vec();
+        assert_eq!(shown(RData::TXT(TXT::new(texts))), "x\ttext = \"a b\" \"c\"\n");
+        assert_eq!(shown(RData::MX(MX::new(10, name("mail.x.")))), "x\tmail exchanger = 10 mail.x\n");
+        assert_eq!(
+            shown(RData::SOA(SOA::new(name("ns.x."), name("host.x."), 1, 2, 3, 4, 5))),
+            "x\n\torigin = ns.x\n\tmail addr = host.x\n\tserial = 1\n\trefresh = 2\n\tretry = 3\n\texpire = 4\n\t\
+             minimum = 5\n"
+        );
     }
 
     #[test]

@@ -39,7 +39,7 @@ pub(crate) fn find(name: &str) -> Option<Applet> {
         "cut" => uu!(uu_cut),
         "date" => uu!(uu_date),
         "dd" => uu!(uu_dd),
-        "df" => uu!(uu_df),
+        "df" => df,
         "dirname" => uu!(uu_dirname),
         "du" => uu!(uu_du),
         "echo" => uu!(uu_echo),
@@ -103,6 +103,18 @@ fn tail(mut args: Vec<OsString>) -> i32 {
         args.insert(1, "---presume-input-pipe".into());
     }
     (uu!(uu_tail))(args)
+}
+
+/// `df`, which takes `-m`, as busybox' and GNU's do: sizes in mebibytes.
+fn df(args: Vec<OsString>) -> i32 {
+    (uu!(uu_df))(with_block_size(args))
+}
+
+/// Writes the option `-m` as uutils' df knows it.
+fn with_block_size(mut args: Vec<OsString>) -> Vec<OsString> {
+    let options = args.iter().take_while(|arg| *arg != "--").count();
+    args.iter_mut().take(options).filter(|arg| *arg == "-m").for_each(|arg| *arg = "-BM".into());
+    args
 }
 
 /// GNU sed's status where a file cannot be read.
@@ -191,6 +203,16 @@ fn xargs(args: Vec<OsString>) -> i32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn df_counts_in_mebibytes() {
+        let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
+        for (line, wanted) in
+            [("df -m /", "df -BM /"), ("df / -m -- -m", "df / -BM -- -m"), ("df -h", "df -h")]
+        {
+            assert_eq!(with_block_size(words(line)), words(wanted));
+        }
+    }
 
     #[test]
     fn the_signal_of_timeout_is_known() {

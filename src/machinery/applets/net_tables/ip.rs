@@ -44,6 +44,10 @@ struct Call {
     /// `ip route show default`: only routes to everywhere.
     default: bool,
     device: Option<String>,
+    /// `up`: only links that are up.
+    up: bool,
+    /// `scope global`: only addresses of that scope.
+    scope: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +59,8 @@ enum Object {
 }
 
 const IP_USAGE: &str = "Usage: ip [-4|-6] [-br|-o] {address|link|route|neigh} [show [dev IFACE]]\n       \
+    ip [-4|-6] [-br|-o] address show [dev IFACE] [up] [scope {global|site|link|host}]\n       \
+    ip [-br|-o] link show [dev IFACE] [up]\n       \
     ip link add [name] IFACE type {dummy|bridge|veth [peer name IFACE]}\n       \
     ip link set [dev] IFACE {up|down}\n       \
     ip link del [dev] IFACE";
@@ -130,6 +136,12 @@ fn make(change: Change) -> nlink::Result<()> {
     })
 }
 
+/// Words that do not show anything.
+const CHANGES: [&str; 7] = ["add", "del", "set", "get", "flush", "replace", "change"];
+
+/// What `scope` of `ip addr show` may be.
+const SCOPES: [&str; 4] = ["global", "site", "link", "host"];
+
 fn parse(args: &[String]) -> Result<Call, String> {
     let (mut family, mut brief, mut oneline, mut rest) = (None, false, false, args);
     while let [option, more @ ..] = rest {
@@ -165,16 +177,27 @@ fn parse(args: &[String]) -> Result<Call, String> {
         [first, rest @ ..] if object == Object::Route && first == "default" => (true, rest),
         rest => (false, rest),
     };
-    let device = match rest {
-        [] => None,
-        [dev, name] if dev == "dev" => Some(name.clone()),
-        [verb, ..] if ["add", "del", "set", "get", "flush", "replace", "change"].contains(&verb.as_str()) => {
-            return Err(format!("ip: this '{verb}' is not implemented\n{IP_USAGE}"));
+    if let Some(verb) = rest.first().filter(|verb| CHANGES.contains(&verb.as_str())) {
+        return Err(format!("ip: this '{verb}' is not implemented\n{IP_USAGE}"));
+    }
+    let mut call = Call { object, family, brief, oneline, default, device: None, up: false, scope: None };
+    let mut words = rest.iter();
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "up" if matches!(object, Object::Address | Object::Link) => call.up = true,
+            "scope" if object == Object::Address => {
+                let value = words.next().ok_or_else(String::new)?;
+                if !SCOPES.contains(&value.as_str()) {
+                    return Err(format!("ip: invalid argument '{value}' to 'scope'"));
+                }
+                call.scope = Some(value.clone());
+            }
+            "dev" => call.device = Some(words.next().ok_or_else(String::new)?.clone()),
+            name if call.device.is_none() => call.device = Some(name.to_string()),
+            _ => return Err(String::new()),
         }
-        [name] => Some(name.clone()),
-        _ => return Err(String::new()),
-    };
-    Ok(Call { object, family, brief, oneline, default, device })
+    }
+    Ok(call)
 }
 
 pub(crate) fn ip(args: Vec<OsString>) -> i32 {
@@ -218,7 +241,7 @@ fn show(network: &Network, call: &Call) -> String {
     let mut text = String::new();
     match call.object {
         Object::Address | Object::Link => {
-            for link in network.links.iter().filter(|l| chosen(l.ifindex())) {
+            for link in network.links.iter().filter(|l| chosen(l.ifindex()) && (l.is_up() || !call.up)) {
                 show_link(&mut text, network, link, call);
             }
         }
@@ -270,9 +293,13 @@ fn show_link(text: &mut String, network: &Network, link: &LinkMessage, call: &Ca
     let name = format!("{}{peer}", link.name_or("?"));
     let state = link.operstate().unwrap_or(OperState::Unknown);
     let state = format!("{state:?}").to_uppercase();
-    let addresses = network.addresses_of(link, call.family);
-    if call.object == Object::Address && call.family.is_some() && addresses.is_empty() {
-        return; // as iproute2
+    let mut addresses = network.addresses_of(link, call.family);
+    let had_none = addresses.is_empty();
+    addresses.retain(|a| call.scope.as_deref().is_none_or(|wanted| scope(a.scope()) == wanted));
+    // As iproute2: a link without any address is left out only if a family is asked for.
+    let is_left_out = addresses.is_empty() && (call.family.is_some() || !had_none);
+    if call.object == Object::Address && is_left_out {
+        return;
     }
     let end = if call.oneline { '\\' } else { '\n' };
     let inet = |a: &AddressMessage| {
@@ -373,8 +400,16 @@ mod tests {
             oneline: false,
             default: false,
             device: None,
+            up: false,
+            scope: None,
         };
         assert_eq!(call("a"), Ok(address));
+        let filtered = call("a show up scope global eth0").unwrap();
+        assert!(filtered.up && filtered.device.as_deref() == Some("eth0"));
+        assert_eq!(filtered.scope.as_deref(), Some("global"));
+        assert_eq!(call("link show up").map(|c| (c.up, c.device)), Ok((true, None)));
+        assert_eq!(call("addr show scope x").unwrap_err(), "ip: invalid argument 'x' to 'scope'");
+        assert!(call("addr show scope").is_err() && call("addr show eth0 eth1").is_err());
         assert_eq!(
             call("-4 addr show dev eth0").map(|c| (c.family, c.device)),
             Ok((Some(true), Some("eth0".into())))
@@ -437,6 +472,12 @@ mod tests {
         assert!(
             !show(&network, &call("route show default").unwrap()).lines().any(|l| !l.starts_with("default "))
         );
+        let host = show(&network, &call("addr show dev lo scope host").unwrap());
+        let has_address = network.addresses.iter().any(|a| a.ifindex() == 1 && a.is_ipv4());
+        assert_eq!(host.contains(" scope host lo"), has_address, "{host}");
+        assert_eq!(show(&network, &call("-4 addr show lo scope site").unwrap()), "");
+        let is_down = network.links.iter().any(|l| l.name() == Some("lo") && !l.is_up());
+        assert_eq!(show(&network, &call("link show lo up").unwrap()).is_empty(), is_down);
         let none = Network { addresses: Vec::new(), ..network };
         assert_eq!(show(&none, &call("-4 addr show lo").unwrap()), "", "it has no such address");
     }

@@ -15,6 +15,10 @@ use std::time::{Duration, Instant};
 struct Process {
     pid: i32,
     ppid: i32,
+    /// Its process group, its session, and the number of its terminal, 0 without one.
+    pgid: i32,
+    sid: i32,
+    tty: u64,
     uid: u32,
     gid: u32,
     state: String,
@@ -49,6 +53,9 @@ fn parse_stat(text: &str) -> Option<Process> {
         comm: printable(comm),
         state: (*fields.first()?).to_string(),
         ppid: number(1)? as i32,
+        pgid: number(2)? as i32,
+        sid: number(3)? as i32,
+        tty: number(4)? as u64,
         ticks: (number(11)? + number(12)?) as u64,
         nice: number(16)? as i32,
         started: number(19)? as u64,
@@ -115,6 +122,13 @@ fn ticks_per_second() -> u64 {
 fn page_kb() -> i64 {
     use nix::unistd::{SysconfVar, sysconf};
     sysconf(SysconfVar::PAGE_SIZE).ok().flatten().map_or(4, |bytes| bytes / 1024)
+}
+
+/// Ticks since the machine's start.
+fn uptime() -> u64 {
+    let text = fs::read_to_string("/proc/uptime").unwrap_or_default();
+    let seconds: f64 = text.split(' ').next().and_then(|seconds| seconds.parse().ok()).unwrap_or(0.0);
+    (seconds * ticks_per_second() as f64) as u64
 }
 
 /// Minutes and seconds.
@@ -219,7 +233,7 @@ fn ps_text(
     }
     for process in processes {
         for (nth, column) in columns.iter().enumerate() {
-            let right = matches!(column.name, "pid" | "ppid" | "vsz" | "rss" | "time" | "nice");
+            let right = !matches!(column.name, "user" | "group" | "tty" | "stat" | "comm" | "args");
             text += &cell(&value(process, column.name, users, groups), column.width, right, last(nth));
         }
         text.push('\n');
@@ -239,11 +253,15 @@ fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
     }
 }
 
-const COLUMNS: [(&str, &str, usize); 11] = [
+const COLUMNS: [(&str, &str, usize); 15] = [
     ("pid", "PID", 5),
     ("ppid", "PPID", 5),
+    ("pgid", "PGID", 5),
+    ("sid", "SID", 5),
+    ("tty", "TT", 6),
     ("user", "USER", 8),
     ("group", "GROUP", 8),
+    ("etime", "ELAPSED", 7),
     ("time", "TIME", 5),
     ("stat", "STAT", 4),
     ("vsz", "VSZ", 6),
@@ -262,6 +280,10 @@ fn value(
     match column {
         "pid" => process.pid.to_string(),
         "ppid" => process.ppid.to_string(),
+        "pgid" => process.pgid.to_string(),
+        "sid" => process.sid.to_string(),
+        "tty" => tty(process.tty),
+        "etime" => clock(uptime().saturating_sub(process.started)),
         "user" => name(users, process.uid),
         "group" => name(groups, process.gid),
         "time" => clock(process.ticks),
@@ -272,6 +294,12 @@ fn value(
         "comm" => process.comm.clone(),
         _ => process.args.clone(),
     }
+}
+
+/// The major and the minor number of a terminal. Source: proc(5), `tty_nr`.
+fn tty(number: u64) -> String {
+    let (major, minor) = (number >> 8 & 0xfff, number & 0xff | number >> 12 & 0xf_ff00);
+    if number == 0 { "?".into() } else { format!("{major},{minor}") }
 }
 
 /// /proc/meminfo, in kB.

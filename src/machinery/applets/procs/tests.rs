@@ -2,11 +2,11 @@ use super::*;
 
 #[test]
 fn a_name_may_hold_parentheses() {
-    let stat =
-        "42 (a) b) S 7 42 42 0 -1 4194560 100 0 0 0 250 50 0 0 20 5 1 0 900 4096000 300 18446744073709551615";
+    let stat = "42 (a) b) S 7 41 40 34817 -1 4194560 100 0 0 0 250 50 0 0 20 5 1 0 900 4096000 300 18446744073709551615";
     let process = parse_stat(stat).unwrap();
     assert_eq!((process.pid, process.comm.as_str(), process.ppid), (42, "a) b", 7));
     assert_eq!((process.ticks, process.nice, process.started), (300, 5, 900));
+    assert_eq!((process.pgid, process.sid, process.tty), (41, 40, 34817));
     assert_eq!((process.size, process.resident), (4_096_000, 300));
     assert_eq!(parse_stat("nonsense"), None);
     let steering = parse_stat(&stat.replace("a) b", "a\x1b[2J\nb")).unwrap();
@@ -36,6 +36,18 @@ fn the_group_is_a_groups_name() {
     assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
     let process = Process { uid: 0, gid: 7, ..Process::default() };
     assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
+}
+
+#[test]
+fn a_process_has_an_age_and_perhaps_a_terminal() {
+    let shown = |process: &Process, column| value(process, column, &BTreeMap::new(), &BTreeMap::new());
+    let late = Process { started: u64::MAX, tty: 34817, ..Process::default() };
+    assert_eq!((shown(&late, "etime"), shown(&late, "tty")), ("0:00".to_string(), "136,1".to_string()));
+    let half_a_minute = 30 * ticks_per_second();
+    let young =
+        Process { started: uptime().saturating_sub(half_a_minute), sid: 1, pgid: 2, ..Process::default() };
+    assert!(shown(&young, "etime").starts_with("0:3"), "{}", shown(&young, "etime"));
+    assert_eq!([shown(&young, "tty"), shown(&young, "sid"), shown(&young, "pgid")], ["?", "1", "2"]);
 }
 
 #[test]

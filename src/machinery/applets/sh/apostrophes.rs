@@ -89,8 +89,13 @@ fn scan(text: &str, mut inside: Vec<Inside>) -> (String, bool, Deepest) {
             top,
             Some(Inside::Quotes | Inside::Document | Inside::Braces { quoted: true, word: true })
         );
-        let plain = matches!(top, Some(Inside::Braces { quoted: true, word: true }));
-        let stand_in = stand_in(c).filter(|_| plain);
+        let stand_in = match inside[..] {
+            [.., Inside::Braces { quoted: true, word: true }] => stand_in(c),
+            // The word is parsed with quotes around it, so these quotes end there: of
+            // `"${x:-"it's"}"` it is `""it's""`.
+            [.., Inside::Braces { quoted: true, word: true }, Inside::Quotes] if c == '\'' => stand_in(c),
+            _ => None,
+        };
         out.push(stand_in.unwrap_or(c));
         found |= stand_in.is_some();
         let begins_word = before.is_whitespace() || ";|&()".contains(before);
@@ -200,7 +205,9 @@ mod tests {
                 "#!/bin/sh\n# it's\n# don't\necho \"${x:-it@s}\"",
             ),
             (r#"echo $'it\'s' "$'" "${x:-$'a b'}""#, r#"echo $'it\'s' "$'" "${x:-$@a_b@}""#),
-            (r#""${x:-"it's"}" "${x:-${y:-don't}}""#, r#""${x:-"it's"}" "${x:-${y:-don@t}}""#),
+            (r#""${x:-"it's"}" "${x:-${y:-don't}}""#, r#""${x:-"it@s"}" "${x:-${y:-don@t}}""#),
+            (r#""${x:-a"'b c'"}" "${x#"it's"}""#, r#""${x:-a"@b c@"}" "${x#"it's"}""#),
+            (r#""${x:-"$(echo 'a')'"}" ${x:-"it's"}"#, r#""${x:-"$(echo 'a')@"}" ${x:-"it's"}"#),
             ("\"${x?a  b\n'}\"", "\"${x?a__b%@}\""),
         ] {
             assert_eq!(seen(text).as_deref(), Some(wanted), "{text}");
@@ -210,7 +217,7 @@ mod tests {
             assert_eq!(depth_of_quotes(text), depth, "{text}");
         }
         let document = replaced_in_document("it's \"${x:-don't}\" ${y:-\"it's\"} ${z#'a'}").unwrap();
-        assert_eq!(document.replace('\u{fdd0}', "@"), "it's \"${x:-don@t}\" ${y:-\"it's\"} ${z#'a'}");
+        assert_eq!(document.replace('\u{fdd0}', "@"), "it's \"${x:-don@t}\" ${y:-\"it@s\"} ${z#'a'}");
         for (text, wanted) in [
             ("x=$( # don't\n:)", "x=$( #\n:)"),
             ("x=\"$(a; # a )\nb # \"\n)\"", "x=\"$(a; #\nb #\n)\""),

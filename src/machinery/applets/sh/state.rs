@@ -11,6 +11,15 @@ pub(super) struct Variable {
     pub read_only: bool,
 }
 
+impl Variable {
+    /// Leaves it declared, without a value. A read-only one keeps its value.
+    pub(super) fn forget_value(&mut self) {
+        if !self.read_only {
+            self.value = None;
+        }
+    }
+}
+
 /// What a function's `local` variables hide.
 type Hidden = Vec<(String, Option<Variable>)>;
 
@@ -136,14 +145,15 @@ impl State {
     }
 
     /// The variable's present value comes back when the running function ends. Nothing happens
-    /// outside of functions.
-    pub(super) fn hide(&mut self, name: &str) {
+    /// outside of functions. Returns whether the function did not hide it yet.
+    pub(super) fn hide(&mut self, name: &str) -> bool {
         let was = self.variables.get(name).cloned();
-        if let Some(hidden) = self.hidden.last_mut()
-            && !hidden.iter().any(|(known, _)| known == name)
-        {
+        let Some(hidden) = self.hidden.last_mut() else { return false };
+        let is_new = !hidden.iter().any(|(known, _)| known == name);
+        if is_new {
             hidden.push((name.to_string(), was));
         }
+        is_new
     }
 
     pub(super) fn flag(&self, letter: char) -> bool {

@@ -102,6 +102,8 @@ fn format_once(
                 byte => spec.push(byte.into()),
             }
         }
+        // C's lengths, as in `%ld`: every number here is as long as the longest.
+        while bytes.next_if(|byte| b"hlLjzt".contains(byte)).is_some() {}
         let Some(conversion) = bytes.next().map(char::from) else { break };
         if conversion == '%' {
             out.push(b'%');
@@ -324,6 +326,7 @@ mod tests {
         assert_eq!(print("%5.2f|%-4s|%04d|%+d", &["3.14159", "x", "-7", "5"]), " 3.14|x   |-007|+5");
         assert_eq!(print("%x %o %X %c %%", &["255", "8", "0xff", "word"]), "ff 10 FF w %");
         assert_eq!(print("%e %g %g", &["12345.678", "0.0001", "1e10"]), "1.234568e+04 0.0001 1e+10");
+        assert_eq!(print("%ld %5lld|%hx", &["1", "2", "255"]), "1     2|ff");
         assert_eq!(print("%b|", &["a\\tb"]), "a\tb|");
         assert_eq!(print("a\\045d \\x25s \\0101|\\\\%d", &["5"]), "a%d %s \x081|\\5");
         assert_eq!(

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 struct Ask<'a> {
     raw: bool,
     prompt: Option<&'a str>,
-    /// `-t`: longest wait for all of it.
+    /// `-t`: longest wait for all of it. Zero asks only whether there is input.
     limit: Option<Duration>,
     /// `-n`: bytes that are enough.
     most: Option<usize>,
@@ -105,7 +105,7 @@ impl Drop for Quiet {
 
 impl Shell {
     /// `read [-rs] [-p PROMPT] [-t SECONDS] [-n BYTES] [-d END] [NAME…]`: status 1 at the end of
-    /// input, or of the time.
+    /// input, or of the time. `-t 0` reads nothing, as in busybox and bash.
     pub(crate) fn read_builtin(&mut self, args: &[String]) -> Run {
         let ask = match parse(args) {
             Ok(ask) => ask,
@@ -143,21 +143,25 @@ impl Shell {
     /// One line (with its continuations unless raw), and whether it ended as was asked. Byte by
     /// byte, so that the next reader gets the rest.
     fn read_bytes(&mut self, ask: &Ask) -> Result<Result<(String, bool), i32>, super::super::Flow> {
+        let wait = |left| trap::wait_readable_within(std::io::stdin().as_fd(), left).unwrap_or(Input::Ready);
+        if ask.limit == Some(Duration::ZERO) {
+            return Ok(Err(i32::from(wait(ask.limit) != Input::Ready)));
+        }
         let begun = Instant::now();
         let mut bytes = Vec::new();
-        let mut escaped = false;
+        let (mut escaped, mut left_out) = (false, 0);
         let complete = loop {
-            if ask.most.is_some_and(|most| bytes.len() >= most) {
+            if ask.most.is_some_and(|most| bytes.len() + left_out >= most) {
                 break true;
             }
             let mut byte = [0];
             // A signal just before the read must not wait for input.
-            let waited = match (bytes.is_empty(), ask.limit) {
+            let left = ask.limit.map(|limit| limit.saturating_sub(begun.elapsed()));
+            let waited = match (bytes.is_empty(), left) {
                 (false, None) => Input::Ready,
-                (_, limit) => {
-                    let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
-                    trap::wait_readable_within(std::io::stdin().as_fd(), left).unwrap_or(Input::Ready)
-                }
+                // Of input without an end there is always more.
+                (_, Some(Duration::ZERO)) => Input::Late,
+                (_, left) => wait(left),
             };
             let read = match waited {
                 Input::Ready => nix::unistd::read(std::io::stdin(), &mut byte),
@@ -171,6 +175,8 @@ impl Shell {
                     escaped = false;
                 }
                 Ok(_) if byte[0] == ask.end => break true,
+                // No variable can hold it; busybox counts it for `-n` all the same.
+                Ok(_) if byte[0] == 0 => left_out += 1,
                 Ok(_) => {
                     escaped = !ask.raw && byte[0] == b'\\' && !escaped;
                     bytes.push(byte[0]);

@@ -125,9 +125,12 @@ impl Shell {
                 return Err(Flow::Abort(2));
             }
             if command == "local" {
-                self.state.hide(name);
-                if let Some(value) = value {
-                    self.set(name, value)?;
+                let is_new = self.state.hide(name);
+                match value {
+                    Some(value) => self.set(name, value)?,
+                    // As in busybox and bash; in dash it keeps the outer value.
+                    None if is_new => self.state.mark(name, Variable::forget_value),
+                    None => {}
                 }
                 continue;
             }

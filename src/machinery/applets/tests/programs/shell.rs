@@ -42,6 +42,9 @@ const CASES: &[Case] = &[
         "a  b\na  b\n'a  b'\n",
         0,
     ),
+    // `'` is plain there, also inside further quotes.
+    ("echo \"${x:-\"it's\"}\" \"${x:-\"a  'b'\"}\" \"${x:-\"$(echo 'c  d')'\"}\"", "it's a  'b' c  d'\n", 0),
+    ("cat <<E\n${x:-\"don't\"}\nE", "don't\n", 0),
     ("echo hi >${x:-'f g'}; cat 'f g'; case 'a b' in ${x:-'a b'}) echo fits;; esac", "hi\nfits\n", 0),
     ("case ${x:-'a b'} in 'a b') echo fits;; esac; export z=${x:-'a b'}; echo \"$z\"", "fits\na b\n", 0),
     ("set -- ${x:-'a b'} \"${x:-\"c d\"}\" ${x:-e f}; echo $#", "4\n", 0),
@@ -52,6 +55,13 @@ const CASES: &[Case] = &[
     ("mkdir d; tar cf a.tar d; tar tOf a.tar 2>err; tar xvOf a.tar 2>err", "d/\n", 0),
     // A here-document in a `$(…)` in backquotes.
     ("echo `echo $(cat <<'E'\nit's )\nE\n)` end", "it's ) end\n", 0),
+    ("printf 'a\\0b\\nc\\0d' | { read x; read -n 2 y; echo \"$x $y\"; cat; }", "ab c\nd", 0),
+    // dash has no `-t`. The time of bash and busybox ends also where input does not.
+    (
+        "read -t 0.1 x </dev/zero; echo $?; echo a >f; read -t 0 x <f; echo \"$? [$x]\"; sleep 1 | { read -t 0 x; echo $?; }",
+        "1\n0 []\n1\n",
+        0,
+    ),
     // What uutils' sed and grep misread.
     (
         "echo 'a$ b' | sed -e '/a/{s/\\$/x/}' -e 's/\\<b/y/ # why'; echo '^a a' | sed -E 's/\\^(a) \\1\\b/z/'",
@@ -286,6 +296,12 @@ const CASES: &[Case] = &[
     (
         "x=1; unset -- x; echo \"[$x]\"; export -- a=1; readonly -- b=2; f() { local -- a=3; echo $a; }; f; sh -c 'echo $a'; echo $b",
         "[]\n3\n1\n2\n",
+        0,
+    ),
+    // Here busybox and bash are the reference: in dash the outer value stays.
+    (
+        "f() { local x; echo \"[$x]\"; x=2; local x; echo $x; sh -c 'echo $x'; }; export x=1; f; echo $x; x=3 f",
+        "[]\n2\n2\n1\n[3]\n2\n2\n",
         0,
     ),
     ("unset -x y; echo no", "", 2),
