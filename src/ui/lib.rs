@@ -14,7 +14,7 @@
 //! kubectl get pods    ─┘
 //! status, help, lang  ───▶ session    words of this program
 //! next, hint, check   ───▶ lesson     questions to the lesson engine, which also sends news
-//! drill, skip, stop   ───▶ practice   two minutes of practice; while they last, hint, check, solve too
+//! drill, skip, stop   ───▶ practice   two minutes of practice; while they last, hint and check too
 //! get pods | wc -l    ─┬─▶ shell      $SHELL, one for the whole session: cd and export last
 //! ls, vi, curl, !get  ─┘
 //! ```

@@ -214,8 +214,9 @@ enum Word {
     Stop,
 }
 
-/// What a line means for practice. While a drill runs, the words `check`, `hint`, `next` and `solve`
-/// of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard layout on.
+/// What a line means for practice. While a drill runs, the words `check`, `hint`, `next` and
+/// `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
+/// layout on.
 fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
         Some(match word {
