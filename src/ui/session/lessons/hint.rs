@@ -39,7 +39,7 @@ impl Session {
     ///
     /// # Errors
     /// Ctrl-C while it waited.
-    fn open_lab(&mut self) -> Result<Option<LabView>, Unanswered> {
+    pub(super) fn open_lab(&mut self) -> Result<Option<LabView>, Unanswered> {
         let (place, lang) = (self.place.clone(), self.lang());
         match self.await_answer(labs::asked::<LabView>(&place, lang, LabAsk::Show)) {
             Err(why @ Unanswered::Cut) => Err(why),
