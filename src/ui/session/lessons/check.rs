@@ -18,6 +18,9 @@ impl Session {
     /// it is done. While a lab is open, a learner may have meant its tasks: then it says that this
     /// is about the lesson.
     pub(super) fn check_lesson(&mut self, id: Option<String>) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
         let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
         let (at_terminal, is_open_one) = (self.manner == Manner::Terminal, id.is_none());
         // At a terminal the one who watches says it when a step is done.
