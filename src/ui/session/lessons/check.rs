@@ -1,7 +1,7 @@
 //! `check` at the prompt: whether the open step of the lesson is done.
 
 use crate::lesson::PageStyle;
-use crate::session::{Manner, Session};
+use crate::session::{CUT, Manner, Session};
 use lab::graded::view::LabView;
 use lab::view::{Ask, LessonView, State};
 use lang::charset::println;
@@ -38,6 +38,7 @@ impl Session {
         });
         if at_terminal
             && is_open_one
+            && code != CUT
             && let Ok(Some(lab)) = self.open_lab()
             && is_played(&lab)
         {

@@ -3,7 +3,7 @@
 use super::Unanswered;
 use crate::labs;
 use crate::lesson::PageStyle;
-use crate::session::{Manner, Session};
+use crate::session::{CUT, Manner, Session};
 use crate::texts::Say;
 use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::Ask;
@@ -29,7 +29,7 @@ impl Session {
             }
         }
         let code = self.shown(Ask::Hint, PageStyle::hint);
-        if self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
+        if code != CUT && self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
             println!("{}", self.say(Say::HintOfLab, &[]));
         }
         code
