@@ -87,8 +87,8 @@ texts! {
     Wiped: "Cluster {} is wiped.", "{} 클러스터를 삭제했습니다.";
     Stopping: "stopping cluster {} (its data stays)", "{} 클러스터를 멈춥니다 (데이터는 남습니다)";
     StaysUp:
-        "Cluster {} was running before and stays up; `ropewalk down --name {}` stops it.",
-        "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다. 멈추려면: ropewalk down --name {}";
+        "Cluster {} was running before and stays up.\n`ropewalk down --name {}` stops it.",
+        "{} 클러스터는 이전부터 실행 중이었으므로 계속 실행됩니다.\n멈추려면: ropewalk down --name {}";
     // -- a foreign cluster
     WelcomeForeign:
         "Ropewalk's lessons on the cluster at {}, which is not Ropewalk's own: each in a namespace of its own there.\n\

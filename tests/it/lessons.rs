@@ -407,6 +407,7 @@ fn what_happened_before_a_restart_counts_after_it() {
     let cluster = home.up(&[]);
     let before = repl(&[
         "lesson first-voyage/09",
+        "a",
         "kubectl get svc pod-svc -o jsonpath=door:{.spec.ports[0].nodePort}.",
         "kubectl delete service pod-svc",
     ]);

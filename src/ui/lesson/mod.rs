@@ -4,7 +4,7 @@ use super::prose;
 use super::terminal;
 use super::texts::{Lang, Say};
 use super::tracks;
-use lab::view::{Answer, Check, Entry, Form, Judged, LessonView, State, Then, Verdict};
+use lab::view::{Answer, Check, Entry, Form, Judged, LessonView, Predict, State, Then, Verdict};
 
 mod asking;
 
@@ -101,7 +101,7 @@ impl PageStyle {
     /// The question, or the task and how it stands.
     pub(crate) fn ask(&self, view: &LessonView) -> String {
         let mut out = String::new();
-        if let Some(predict) = view.predict.as_ref().filter(|p| p.chosen.is_none() && view.task.is_empty()) {
+        if let Some(predict) = awaited_guess(view) {
             // There are no checks to tell it with, and who guesses first would try in vain.
             out.push_str(&self.lost(view));
             out.push_str(&self.marked("? ", &predict.question));
@@ -158,8 +158,10 @@ impl PageStyle {
     /// One line a check, if there is more to say than the task says.
     pub(crate) fn checks(&self, view: &LessonView) -> String {
         let alone = view.checks.len() == 1 && view.checks[0].that == view.task;
+        // They may tell what the learner is to guess.
+        let is_told = !alone && awaited_guess(view).is_none();
         let mut out = String::new();
-        for check in view.checks.iter().filter(|_| !alone) {
+        for check in view.checks.iter().filter(|_| is_told) {
             out.push_str(&self.marked(&format!("  {} ", sign(check)), &check.that));
         }
         out.push_str(&self.lost(view));
@@ -219,13 +221,16 @@ impl PageStyle {
     }
 
     /// Answers `check`: that the step is done, or which conditions it misses; of a step that cannot
-    /// be done here, why.
+    /// be done here, why; of one that begins with a guess, its question.
     pub fn verdict(&self, view: &LessonView) -> String {
         if matches!(view.state, State::Done | State::Solved) {
             return self.over(view);
         }
         if view.state == State::Skipped {
             return view.notices.iter().map(|n| self.marked("! ", n)).collect();
+        }
+        if awaited_guess(view).is_some() {
+            return self.ask(view);
         }
         let mut out = self.checks(view);
         if !view.checks.is_empty() || view.not_yet.is_some() {
@@ -341,6 +346,11 @@ fn literal(text: &str) -> String {
         out.push(c);
     }
     out
+}
+
+/// The question that comes before the task, as long as it waits for the learner's guess.
+fn awaited_guess(view: &LessonView) -> Option<&Predict> {
+    view.predict.as_ref().filter(|predict| predict.chosen.is_none() && view.task.is_empty())
 }
 
 fn sign(check: &Check) -> &'static str {

@@ -1,5 +1,4 @@
 use super::*;
-use lab::view::Predict;
 
 fn view() -> LessonView {
     LessonView {
@@ -212,6 +211,13 @@ fn a_question_stands_alone() {
     let asked = LessonView { predict: Some(question), task: String::new(), ..view() };
     let page = PLAIN.page(&asked);
     assert!(page.contains("? Where?") && page.contains("a  Here") && !page.contains("it exists"), "{page}");
+    // `check`, and news after a while without success.
+    let checked = LessonView { not_yet: Some("it is ready".into()), ..asked.clone() };
+    for told in [PLAIN.verdict(&checked), news(&PLAIN, &asked, &checked).unwrap_or_default()] {
+        assert!(told.contains("? Where?") && !told.contains("it is ready"), "{told}");
+    }
+    let lost = LessonView { lost: Some("pods/web is gone.".into()), ..asked.clone() };
+    assert_eq!(news(&PLAIN, &asked, &lost).as_deref(), Some("! pods/web is gone.\n"));
 }
 
 #[test]

@@ -48,9 +48,25 @@ pub(crate) fn english_keys(text: &str) -> Option<String> {
 ///
 /// Example: `ㅎㄱㄷ두` is `green`.
 pub(crate) fn answer_keys(written: &str) -> String {
-    let stands_alone = |c: char| ('ㄱ'..='ㅣ').contains(&c);
     let turned = if written.contains(stands_alone) { english_keys(written) } else { None };
     turned.unwrap_or_else(|| written.into())
+}
+
+/// True for a letter of Hangul that is in no syllable.
+fn stands_alone(c: char) -> bool {
+    ('ㄱ'..='ㅣ').contains(&c)
+}
+
+/// Returns a line with `first` as its first word and with the terms behind it that are no Korean
+/// words, because letters stand alone in them, as the same keys give them with an English layout.
+///
+/// Example: with `what`, `좀ㅅ ㅔㅐㅇ 파드` becomes `what pod 파드`.
+fn with_latin_terms(first: &str, text: &str) -> String {
+    let terms = text.split_whitespace().skip(1).map(|word| match word.contains(stands_alone) {
+        true => english_keys(word).unwrap_or_else(|| word.into()),
+        false => word.to_string(),
+    });
+    std::iter::once(first.to_string()).chain(terms).collect::<Vec<_>>().join(" ")
 }
 
 /// The keys of a two-set Korean layout that give this character.
@@ -96,21 +112,19 @@ pub(crate) fn of_korean_layout(text: &str) -> Option<String> {
     let meant = english_keys(text)?;
     let mut words = meant.split_whitespace();
     let known = words.next()?.to_string();
+    // Behind these stands a term, which may be meant in Korean.
+    let takes_term = |word: &str| matches!(word, "what" | "help" | "용어" | "도움말");
+    if takes_term(first) {
+        return text.contains(stands_alone).then(|| with_latin_terms(first, text));
+    }
+    if takes_term(&known) {
+        return Some(with_latin_terms(&known, text));
+    }
     if first != known {
         let is_known = matches!(known.as_str(), "kubectl" | "ropewalk")
             || known == "k" && !second.is_empty()
             || WORDS.contains(&known.as_str())
             || is_bare_verb(&known);
-        // Behind these stands a term, which may be meant in Korean. Letters that stand alone are
-        // not.
-        if matches!(known.as_str(), "what" | "help") {
-            let term = |word: &str| match word.chars().any(|c| ('ㄱ'..='ㅣ').contains(&c)) {
-                true => english_keys(word).unwrap_or_else(|| word.into()),
-                false => word.to_string(),
-            };
-            let words: Vec<String> = text.split_whitespace().skip(1).map(term).collect();
-            return Some(std::iter::once(known).chain(words).collect::<Vec<_>>().join(" "));
-        }
         return is_known.then_some(meant);
     }
     let is_verb = |word: &str| table::root().children().any(|verb| verb.name() == word);
@@ -154,6 +168,9 @@ mod tests {
             ("kubectl ㅎㄷㅅ pods", "kubectl get pods"),
             ("좀ㅅ 파드", "what 파드"),
             ("좀ㅅ ㅔㅐㅇ", "what pod"),
+            ("what ㅔㅐㅇ", "what pod"),
+            ("용어 ㅔㅐㅇ", "용어 pod"),
+            ("help ㅎㄷㅅ", "help get"),
             (
                 "ㅏㅕㅠㄷㅊ시 ㅁㅜㅜㅐㅅㅁㅅㄷ ㅔㅐㅇ ㅈ듀 ㅜㅐㅅㄷ=\"안녕\"",
                 "kubectl annotate pod web note=\"안녕\"",
@@ -168,6 +185,8 @@ mod tests {
             "다음",
             "도움말",
             "안녕 세상",
+            "what 파드",
+            "용어 파드",
             "ㅣㄴ -ㅣ",
             "!ㅎㄷㅅ",
             "echo 안녕",

@@ -24,6 +24,7 @@ texts! {
     NoSuchTask: "this drill has no task {}", "이 연습에 {} 과제는 없습니다";
     SeedPlace: "write `--seed` after `drill start` or `drill test`, and `--skill` after `drill start`", "`--seed`는 `drill start`나 `drill test` 뒤에, `--skill`은 `drill start` 뒤에 씁니다";
     NoNext: "A drill goes on by itself when a task is done; `skip` leaves this task.", "과제를 완료하면 자동으로 다음 과제로 넘어갑니다. 이 과제를 건너뛰려면 `skip`을 입력하세요.";
+    NoSolve: "A drill plays no solution: `hint` helps, and `skip` leaves this task. `stop` ends the drill; then `solve` plays the open step of the lesson.", "연습에서는 풀이를 실행하지 않습니다. 도움이 필요하면 `hint`를, 이 과제를 건너뛰려면 `skip`을 입력하세요. `stop`으로 연습을 끝내면 `solve`로 열린 강의의 단계를 풀 수 있습니다.";
     LittleTime: "30 seconds are left.", "30초 남았습니다.";
     Finished: "The drill is over: {} of {} done.", "연습이 끝났습니다. 과제 {}개 완료(전체 {}개).";
     TimeOver: "Time is up: {} of {} done. What you did counts.", "시간이 다 되었습니다. 과제 {}개 완료(전체 {}개). 완료한 과제는 기록되었습니다.";

@@ -32,6 +32,10 @@ impl Session {
                 print!("{}\n", drill::no_next(self.lang()));
                 1
             }
+            Word::Solve => {
+                print!("{}\n", drill::no_solve(self.lang()));
+                1
+            }
             // `watch_drill` prints the result of these two.
             Word::Skip => self.on_task(|task| Ask::Skip { task }, |_, _| String::new()),
             Word::Stop => self.drilled(Ask::Stop, |style, view| drill::not_begun(style.lang, view)),
@@ -203,12 +207,16 @@ enum Word {
     /// A word of lessons, which a drill refuses: it goes on by itself, so a learner who types
     /// `next` out of habit would leave the task that has just begun.
     Next,
+    /// A word of lessons, which a drill refuses: a learner who wants its task solved would have the
+    /// open step of a lesson played, which then does not count as the learner's own.
+    Solve,
     Skip,
     Stop,
 }
 
-/// What a line means for practice. While a drill runs, the words `check`, `hint` and `next` of
-/// lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard layout on.
+/// What a line means for practice. While a drill runs, the words `check`, `hint`, `next` and
+/// `solve` of lessons mean the drill, and so do `skip` and `stop`, also with a Korean keyboard
+/// layout on.
 fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
     let alone = |word: &str| {
         Some(match word {
@@ -216,6 +224,7 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
             "check" | "확인" => Word::Check,
             "hint" | "힌트" => Word::Hint,
             "next" => Word::Next,
+            "solve" => Word::Solve,
             "skip" | "건너뛰기" => Word::Skip,
             "stop" | "그만" => Word::Stop,
             _ => return None,
@@ -232,7 +241,7 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             match words.as_slice() {
                 ["drill", "--name", name, rest @ ..] if *name == cluster => match rest {
-                    [word] if !matches!(*word, "next" | "start") => alone(word),
+                    [word] if !matches!(*word, "next" | "solve" | "start") => alone(word),
                     _ => begun(rest.strip_prefix(&["start"]).unwrap_or(rest)).map(Word::Begin),
                 },
                 _ => None,
@@ -342,6 +351,8 @@ mod tests {
             ("check", Word::Check),
             ("hint", Word::Hint),
             ("next", Word::Next),
+            ("solve", Word::Solve),
+            ("풀이", Word::Solve),
             ("skip", Word::Skip),
             ("나ㅑㅔ", Word::Skip),
             ("ㄴ새ㅔ", Word::Stop),
@@ -381,10 +392,13 @@ mod tests {
             "drill --skill",
             "drill --skill scale,",
             "drill next",
+            "drill solve",
         ] {
             assert_eq!(of(text, true), None, "{text}");
         }
-        for text in ["show", "check first-voyage/04", "stop it", "skip | cat", "get pods"] {
+        for text in
+            ["show", "check first-voyage/04", "solve first-voyage/04", "stop it", "skip | cat", "get pods"]
+        {
             assert_eq!(of(text, true), None, "{text}");
         }
     }

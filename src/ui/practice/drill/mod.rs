@@ -275,6 +275,11 @@ pub(crate) fn no_next(lang: Lang) -> String {
     lang.say(Say::NoNext, &[])
 }
 
+/// Answers `solve`, which would play the solution of the open lesson.
+pub(crate) fn no_solve(lang: Lang) -> String {
+    lang.say(Say::NoSolve, &[])
+}
+
 /// Said once, when little time is left.
 pub(crate) fn little_time(lang: Lang) -> String {
     lang.say(Say::LittleTime, &[])

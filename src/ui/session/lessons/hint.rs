@@ -3,7 +3,7 @@
 use super::Unanswered;
 use crate::labs;
 use crate::lesson::PageStyle;
-use crate::session::{Manner, Session};
+use crate::session::{CUT, Manner, Session};
 use crate::texts::Say;
 use lab::graded::view::{Ask as LabAsk, LabView};
 use lab::view::Ask;
@@ -29,7 +29,7 @@ impl Session {
             }
         }
         let code = self.shown(Ask::Hint, PageStyle::hint);
-        if self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
+        if code != CUT && self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
             println!("{}", self.say(Say::HintOfLab, &[]));
         }
         code
@@ -39,7 +39,7 @@ impl Session {
     ///
     /// # Errors
     /// Ctrl-C while it waited.
-    fn open_lab(&mut self) -> Result<Option<LabView>, Unanswered> {
+    pub(super) fn open_lab(&mut self) -> Result<Option<LabView>, Unanswered> {
         let (place, lang) = (self.place.clone(), self.lang());
         match self.await_answer(labs::asked::<LabView>(&place, lang, LabAsk::Show)) {
             Err(why @ Unanswered::Cut) => Err(why),

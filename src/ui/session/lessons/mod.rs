@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+mod check;
 mod hint;
 mod solve;
 
@@ -240,23 +241,7 @@ impl Session {
             }
             ("debrief", step) => self.debrief(step),
             ("hint", _) => self.lesson_hint(),
-            ("check", id) => {
-                let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
-                // At a terminal the one who watches says it when a step is done.
-                let mut watched = false;
-                if self.manner == Manner::Terminal && id.is_none() {
-                    watched = match self.ask(Ask::Show) {
-                        Ok(view) => serde_json::from_value(view).is_ok_and(|view| !over(&view)),
-                        Err(why) => return self.unanswered(&why),
-                    };
-                }
-                let mut green = false;
-                let code = self.shown(Ask::Check { id }, |style, view| {
-                    green = over(view);
-                    if green && watched { String::new() } else { style.verdict(view) }
-                });
-                if code == 0 && !green { 1 } else { code }
-            }
+            ("check", id) => self.check_lesson(id),
             ("lesson", Some(word)) if word == "list" => self.lessons(),
             ("lesson", Some(word)) if word == "stop" => self.stop(),
             ("lesson", Some(word)) if word == "leave" => self.leave_lesson(),

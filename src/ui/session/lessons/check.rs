@@ -1,0 +1,70 @@
+//! `check` at the prompt: whether the open step of the lesson is done.
+
+use crate::lesson::PageStyle;
+use crate::session::{CUT, Manner, Session};
+use lab::graded::view::LabView;
+use lab::view::{Ask, LessonView, State};
+use lang::charset::println;
+use lang::texts;
+
+texts! {
+    enum Word {
+        OfLesson: "`check` is about the lesson. A lab is open, too: `lab check` shows how its tasks stand.", "`check`는 강의의 단계를 확인합니다. 지금 실습도 열려 있습니다. 실습의 과제는 `lab check`로 확인하세요.";
+    }
+}
+
+impl Session {
+    /// `check [LESSON]`: says what the step misses, or that it is done. The exit code is 0 only if
+    /// it is done. While a lab is open, a learner may have meant its tasks: then it says that this
+    /// is about the lesson.
+    pub(super) fn check_lesson(&mut self, id: Option<String>) -> i32 {
+        if !self.alive() {
+            return 1;
+        }
+        let over = |view: &LessonView| matches!(view.state, State::Done | State::Solved);
+        let (at_terminal, is_open_one) = (self.manner == Manner::Terminal, id.is_none());
+        // At a terminal the one who watches says it when a step is done.
+        let mut watched = false;
+        if at_terminal && is_open_one {
+            watched = match self.ask(Ask::Show) {
+                Ok(view) => serde_json::from_value(view).is_ok_and(|view| !over(&view)),
+                Err(why) => return self.unanswered(&why),
+            };
+        }
+        let mut green = false;
+        let code = self.shown(Ask::Check { id }, |style: &PageStyle, view| {
+            green = over(view);
+            if green && watched { String::new() } else { style.verdict(view) }
+        });
+        if at_terminal
+            && is_open_one
+            && code != CUT
+            && let Ok(Some(lab)) = self.open_lab()
+            && is_played(&lab)
+        {
+            println!("{}", self.lang().say(Word::OfLesson, &[]));
+        }
+        if code == 0 && !green { 1 } else { code }
+    }
+}
+
+/// Returns whether the learner works on a lab, so that its tasks may be meant.
+fn is_played(lab: &LabView) -> bool {
+    !lab.id.is_empty() && !lab.over && !lab.is_through()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::texts::Lang;
+
+    #[test]
+    fn a_lab_that_is_played_may_be_what_is_to_be_checked() {
+        let open = LabView { id: "wrong-port".into(), left_s: -5, ..LabView::default() };
+        assert!(is_played(&open), "late, but not over");
+        assert!(!is_played(&LabView::default()) && !is_played(&LabView { over: true, ..open }));
+        for lang in [Lang::En, Lang::Ko] {
+            assert!(lang.say(Word::OfLesson, &[]).contains("`lab check`"));
+        }
+    }
+}
