@@ -154,12 +154,14 @@ pub(crate) struct Restarted {
 impl Restarted {
     /// Keeps a pod's version if one of its containers was started again because it had ended. One
     /// whose end nobody saw went with the whole cluster: the kubelet says `ContainerStatusUnknown`.
+    /// Sidecars stand among the init containers.
     pub(crate) fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
         let mut pod: Value = serde_json::from_slice(body).ok()?;
-        let statuses = pod["status"]["containerStatuses"].as_array()?;
-        let count: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
+        let all = ["containerStatuses", "initContainerStatuses"].map(|field| &pod["status"][field]);
+        let statuses = || all.iter().filter_map(|statuses| statuses.as_array()).flatten();
+        let count: i64 = statuses().filter_map(|status| status["restartCount"].as_i64()).sum();
         let reason = |status: &Value| status["lastState"]["terminated"]["reason"].as_str().map(String::from);
-        let was_seen = statuses.iter().filter_map(reason).any(|reason| reason != "ContainerStatusUnknown");
+        let was_seen = statuses().filter_map(reason).any(|reason| reason != "ContainerStatusUnknown");
         if count == 0 || !was_seen {
             return None;
         }
