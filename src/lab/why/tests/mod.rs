@@ -230,6 +230,26 @@ fn crashes_are_read_from_the_last_state() {
     assert_eq!(told.tips, ["kubectl logs web-1 -c c --previous"]);
 }
 
+/// The command is not in the image: the container keeps ending in the status, and has never run.
+#[test]
+fn a_container_that_cannot_be_started_has_no_log_to_read() {
+    let ended = json!({"terminated": {"exitCode": 128, "reason": "StartError",
+        "message": "exec: \"nosuch\": executable file not found in $PATH"}});
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    for (phase, state, last) in [
+        ("Running", waits, ended.clone()),
+        ("Running", ended.clone(), json!({})),
+        ("Failed", ended, json!({})),
+    ] {
+        let status = json!({"phase": phase, "containerStatuses": [
+            {"name": "c", "restartCount": 4, "state": state, "lastState": last}]});
+        let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["web-1"]);
+        assert!(told.problem && told.lines.len() == 1, "{told:?}");
+        assert!(told.lines[0].contains("cannot be started, StartError: exec: \"nosuch\""), "{told:?}");
+        assert_eq!(told.tips, ["kubectl describe pod web-1"]);
+    }
+}
+
 /// The scheduler's decision about one pod, in a cluster of one node.
 fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
     let verdicts = vec![tap::Verdict { node: "n1".into(), refused, ..Default::default() }];
