@@ -194,8 +194,8 @@ fn search(verb: &str, parsed: &Parsed, named: &Named, code: Option<u16>) -> Resu
     Ok(format!("trace.exists(t, {})", tests.join(" && ")))
 }
 
-/// The test for an act on an object. Where a refusal is wanted, it may be that of the request before
-/// the act: kubectl gets the object first, and goes no further if it is refused.
+/// The test for an act on an object. Where a refusal is wanted, it may be that of the request
+/// before the act: kubectl gets the object first, and goes no further if it is refused.
 ///
 /// Example: `kubectl logs ghost` with the code 404 is a `get` of `Pod/default/ghost`; the log of a
 /// pod that does not exist is never asked for.
