@@ -250,6 +250,19 @@ fn a_container_that_cannot_be_started_has_no_log_to_read() {
     }
 }
 
+/// After each stop of the cluster the kubelet writes 137 for containers that it does not find.
+#[test]
+fn a_container_whose_end_nobody_saw_was_not_killed() {
+    let last = json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located"}});
+    let mut status = ready();
+    status["containerStatuses"] = json!([{"name": "c", "ready": true, "restartCount": 1,
+        "state": {"running": {}}, "lastState": last}]);
+    let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["web-1"]);
+    assert!(!told.problem && told.lines[1] == "  The container could not be located", "{told:?}");
+    assert!(!told.lines.concat().contains("SIGKILL"), "{told:?}");
+}
+
 /// The scheduler's decision about one pod, in a cluster of one node.
 fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
     let verdicts = vec![tap::Verdict { node: "n1".into(), refused, ..Default::default() }];
