@@ -2,6 +2,7 @@
 
 use super::refusal::Refusal;
 use client::kubeconfig::LockError;
+pub use lang::chain;
 use lang::charset::harmless_lines;
 use lang::{Lang, texts};
 
@@ -91,12 +92,6 @@ pub enum Error {
     /// An answer on the control socket cannot be read, e.g. that of a program of another version.
     #[error("the cluster's control socket: {0}")]
     Control(String),
-}
-
-/// An error with its causes on one line.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 texts! {

@@ -255,8 +255,7 @@ impl Files {
     /// it does neither, or reads none of the files.
     fn read_by(&mut self, line: &str, input: &str) -> Option<String> {
         let parsed = own::parsed(line)?;
-        let is_trial = !matches!(parsed.flags.text("dry-run"), "" | "none");
-        if is_trial || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
+        if parsed.flags.is_trial() || !matches!(parsed.verb.path, "apply" | "create" | "delete" | "replace") {
             return None;
         }
         let names = parsed.flags.list("filename");

@@ -165,9 +165,9 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     }
     if CHANGES.contains(&verb) {
         let mut own = words.iter().take_while(|w| *w != "--");
-        if let Some(all) =
-            own.find(|w| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w.as_str()))
-        {
+        // kubectl takes `_` for `-`.
+        let is_all = |w: &str| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w);
+        if let Some(all) = own.find(|w| is_all(&w.replace('_', "-"))) {
             needs.insert(Need::Everywhere(format!("kubectl {verb} {all}")));
         }
         let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
@@ -258,6 +258,7 @@ mod tests {
             "kubectl -n default drain n1",
             "kubectl --namespace default delete node n1",
             "kubectl delete pods --all -A",
+            "kubectl delete pods --all --all_namespaces",
             "kubectl delete -l disk=ssd nodes",
             "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
             "kubectl delete pods,nodes --all",

@@ -73,8 +73,9 @@
 //! - Lists of custom objects to which defaults that their definition got later would add more than
 //!   32 MiB: pages end early, and a list without a limit is refused.
 //! - Data of volumes in undo and rewind: these bring objects back.
-//! - Requests beyond bounds that upstream does not have: heads of 48 KiB over HTTP/2 and 80 KiB
-//!   over HTTP/1.1, selectors of 512 requirements and values, objects that nest 100 deep.
+//! - Requests beyond bounds that upstream does not have: heads of 48 KiB over HTTP/2, and of 80 KiB
+//!   and 1024 fields over HTTP/1.1, selectors of 512 requirements and values, objects that nest 100
+//!   deep.
 //! - With an etcd of one's own (`--etcd`): writes of more keys than its `--max-txn-ops`, 128 by
 //!   default, as a Service with more than 125 node ports. They are refused with 413, and the
 //!   message says what to do.

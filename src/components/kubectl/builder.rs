@@ -369,10 +369,11 @@ pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
     found
 }
 
-/// A refused request about an object from a file: `error when creating "x.yaml": …`.
+/// A refused request about an object from a file: `error when creating "x.yaml": …`. Of one that is
+/// invalid this is shown beside other failures only; alone it is told by its causes.
 pub(crate) fn about(fail: Fail, doing: &str, source: &str) -> Fail {
     match fail {
-        Fail::Api(refusal) if refusal.reason != "Invalid" && !source.is_empty() => {
+        Fail::Api(refusal) if !source.is_empty() => {
             Fail::Api(refusal.prefixed(&format!("error when {doing} {}: ", quote(source))))
         }
         Fail::Text(why) if !source.is_empty() => {

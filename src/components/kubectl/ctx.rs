@@ -159,10 +159,7 @@ impl Ctx {
                 };
                 let command = self.command_path();
                 let target = self.target()?;
-                let tries = match self.flags.text("dry-run") {
-                    "" | "none" | "false" => None,
-                    how => Some(how),
-                };
+                let tries = Some(self.flags.text("dry-run")).filter(|_| self.flags.is_trial());
                 // An empty format is sent, too: a client without the header may have any format.
                 // With `--ignore-not-found` the user does not see a refusal.
                 let silent = Some("true").filter(|_| self.flags.is("ignore-not-found"));

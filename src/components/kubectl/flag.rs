@@ -92,6 +92,12 @@ impl Flags {
         parse_bool(self.text(name)).unwrap_or(false)
     }
 
+    /// True if `--dry-run` asks that nothing is changed: `client`, `server` or a true boolean.
+    pub fn is_trial(&self) -> bool {
+        let given = self.text("dry-run");
+        !matches!(given, "" | "none") && parse_bool(given) != Some(false)
+    }
+
     /// The value of a flag for a number; 0 if there is no such flag.
     pub fn int(&self, name: &str) -> i64 {
         gostr::parse_int(self.text(name), i64::BITS).unwrap_or(0)

@@ -47,6 +47,7 @@
 //!   `List`; kubectl takes everything with a field `items` for one.
 //! - `get`, `delete` and others work on a file whose core kind lacks its `apiVersion`; most verbs
 //!   of kubectl find that kind, too, but then send a path without a version, which no server has.
+//! - `--sort-by` sorts the rows of each of several resources or names; kubectl fails there.
 //! - go-templates nest a hundred levels deep at most, ranges of a JSONPath 32. A variable that a
 //!   go-template does not define is refused when the template comes to it.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After

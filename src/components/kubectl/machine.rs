@@ -49,7 +49,8 @@ const FLAGS: &[&str] = &[
 /// True for a flag whose value is the name of a file or folder, as it is typed: `-f`, `--key`.
 pub fn names_file(flag: &str) -> bool {
     let is_long = |name: &str| FLAGS.contains(&name) || matches!(name, "filename" | "patch-file");
-    matches!(flag, "-f" | "-k") || flag.strip_prefix("--").is_some_and(is_long)
+    matches!(flag, "-f" | "-k")
+        || flag.strip_prefix("--").is_some_and(|name| is_long(&name.replace('_', "-")))
 }
 
 /// Returns the verb or the flag by which a line reaches the machine; `None`: it reaches the server
@@ -99,6 +100,7 @@ mod tests {
             ("get pods --kubeconfig config", "--kubeconfig"),
             ("create configmap loot --from-file=/etc/passwd", "--from-file"),
             ("create secret generic loot --from-env-file x", "--from-env-file"),
+            ("create secret generic loot --from_env_file x", "--from-env-file"),
             ("create secret tls loot --cert=a --key=b", "--cert"),
             ("apply -f web.yaml", "--filename"),
             ("apply -f -,web.yaml", "--filename"),

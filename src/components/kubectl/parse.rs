@@ -280,6 +280,17 @@ mod tests {
         assert_eq!(p.flags.text("dry-run"), "unchanged");
     }
 
+    #[test]
+    fn underscores_in_the_name_of_a_flag_are_dashes() {
+        let p = parse(&words("--as_uid 7 get pods --all_namespaces --show_labels=false --x_y")).err();
+        let told = p.map(|fail| fail.told().0).unwrap_or_default();
+        assert!(told.starts_with("error: unknown flag: --x_y\n"), "{told}");
+        let p = parse(&words("--as_uid 7 get pods --all_namespaces --sort-by=a_b")).unwrap();
+        assert_eq!((p.verb.path, p.args), ("get", words("pods")));
+        assert!(p.flags.is("all-namespaces"));
+        assert_eq!((p.flags.text("as-uid"), p.flags.text("sort-by")), ("7", "a_b"));
+    }
+
     /// An empty value would select everything: `get pods -l=$UNSET`.
     #[test]
     fn a_sign_alone_behind_a_short_flag_is_its_value() {

@@ -3,8 +3,9 @@
 use super::resources::resources;
 use super::specs::long_name;
 use super::{env, view};
-use cri::{ContainerConfig, Mount, Security};
-use k8s_openapi::api::core::v1::{Container as Spec, Pod, VolumeMount};
+use client::Codec;
+use cri::{Container, ContainerConfig, Mount, Security};
+use k8s_openapi::api::core::v1::{Container as Spec, Lifecycle, Pod, VolumeMount};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
@@ -37,6 +38,30 @@ pub(crate) type Volumes = BTreeMap<String, Place>;
 /// upstream's kubelet keeps them.
 pub(crate) const MESSAGE_PATH: &str = "io.kubernetes.container.terminationMessagePath";
 pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMessagePolicy";
+
+/// The annotation with what ends a container whose pod is not known any more, because it was
+/// deleted by force while no kubelet ran: its preStop hook, and the ports that this may name.
+/// Source: `restoreSpecsFromContainerLabels` in `pkg/kubelet/kuberuntime`.
+const PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
+/// Bytes of the largest one. Each list of a node's containers copies those of all of them, and a
+/// pod may have a hook of a megabyte.
+const PRE_STOP_MAX: usize = 32 << 10;
+
+/// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone.
+/// `None`: there is no hook, or it is too long to be kept, and runs only while its pod is known.
+fn kept_hook(spec: &Spec) -> Option<(String, String)> {
+    let pre_stop = Some(spec.lifecycle.as_ref()?.pre_stop.clone()?);
+    let lifecycle = Some(Lifecycle { pre_stop, ..Lifecycle::default() });
+    let kept = Spec { name: spec.name.clone(), ports: spec.ports.clone(), lifecycle, ..Spec::default() };
+    let kept = kept.encode().ok()?.to_string();
+    (kept.len() <= PRE_STOP_MAX).then(|| (PRE_STOP.into(), kept))
+}
+
+/// Returns what the annotation [`PRE_STOP`] of a container has of its definition.
+pub(crate) fn kept_definition(container: &Container) -> Option<Spec> {
+    let kept = serde_json::from_str(container.annotations.get(PRE_STOP)?).ok()?;
+    Spec::decode(&kept).ok()
+}
 
 /// The largest user or group id: upstream's bound. 4294967295 would mean "unchanged" to
 /// setresuid(2).
@@ -214,7 +239,9 @@ pub(crate) fn config(
             label(MESSAGE_PATH, message.map(|m| m.container_path.display().to_string()).as_ref()),
             label(MESSAGE_POLICY, spec.termination_message_policy.as_ref()),
         ]
-        .into(),
+        .into_iter()
+        .chain(kept_hook(spec))
+        .collect(),
     })
 }
 

@@ -60,12 +60,45 @@ mod tests {
     use super::*;
     use clock::Timestamp;
     use cri::{ContainerState, SandboxState};
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::{Value, json};
+
+    /// A pod with these init containers, the container `a`, and one to look around in that.
+    fn debugged(inits: &[&str]) -> Pod {
+        let mut pod = pod("Always", inits, &["a"]);
+        let extra = json!([{"name": "debugger", "image": "busybox", "targetContainerName": "a"}]);
+        pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+        pod
+    }
+
+    /// Such a pod whose debug container has this state by its status.
+    fn with_stored(state: Value) -> Pod {
+        let told = json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
+            "restartCount": 0, "containerID": "ropewalk://old", "state": state});
+        let status = json!({"ephemeralContainerStatuses": [told]});
+        Pod { status: serde_json::from_value(status).unwrap(), ..debugged(&[]) }
+    }
+
+    /// Asks about a pod of which the runtime knows nothing.
+    fn unmade<T>(pod: &Pod, ask: impl FnOnce(&View) -> T) -> T {
+        ask(&View {
+            pod,
+            sandbox: None,
+            containers: &[],
+            backoffs: &Backoffs::new(),
+            replaced: &Default::default(),
+            probes: &Seen::default(),
+            now: Timestamp::from_second(205).unwrap(),
+        })
+    }
+
+    fn status(view: &View) -> ContainerStatus {
+        statuses(view, &Waiting::new()).unwrap().remove(0)
+    }
 
     #[test]
     fn a_debug_container_starts_once_beside_the_others() {
-        let mut pod = pod("Always", &[], &["a"]);
-        let extra = serde_json::json!([{"name": "debugger", "image": "busybox", "targetContainerName": "a"}]);
-        pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
+        let pod = debugged(&[]);
         let ready = sandbox("s", 0, SandboxState::Ready);
         let (backoffs, probes) = (Backoffs::new(), Seen::default());
         let steps = |containers: &[cri::Container]| {
@@ -93,19 +126,7 @@ mod tests {
     #[test]
     fn a_debug_container_that_waits_has_the_reason_of_its_pod() {
         let reason = |inits: &[&str]| {
-            let mut pod = pod("Always", inits, &["a"]);
-            let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
-            pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
-            let view = View {
-                pod: &pod,
-                sandbox: None,
-                containers: &[],
-                backoffs: &Backoffs::new(),
-                replaced: &Default::default(),
-                probes: &Seen::default(),
-                now: Timestamp::from_second(205).unwrap(),
-            };
-            let state = statuses(&view, &Waiting::new()).unwrap().remove(0).state.unwrap();
+            let state = unmade(&debugged(inits), status).state.unwrap();
             state.waiting.unwrap().reason.unwrap()
         };
         assert_eq!([reason(&[]), reason(&["i"])], ["ContainerCreating", "PodInitializing"]);
@@ -114,53 +135,19 @@ mod tests {
     /// The runtime did not answer the order to start it, so the kubelet has removed it.
     #[test]
     fn a_debug_container_that_was_made_and_never_ran_starts() {
-        let mut pod = pod("Always", &[], &["a"]);
-        let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
-        pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
-        let told = serde_json::json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
-            "restartCount": 0, "containerID": "ropewalk://old",
-            "state": {"waiting": {"reason": "ContainerCreating"}}});
-        let status = serde_json::json!({"ephemeralContainerStatuses": [told]});
-        pod.status = serde_json::from_value(status).unwrap();
-        let view = View {
-            pod: &pod,
-            sandbox: None,
-            containers: &[],
-            backoffs: &Backoffs::new(),
-            replaced: &Default::default(),
-            probes: &Seen::default(),
-            now: Timestamp::from_second(205).unwrap(),
-        };
-        assert_eq!(steps(&view), [Step::Start { name: "debugger".into(), init: false, attempt: 0 }]);
-        assert_eq!(statuses(&view, &Waiting::new()).unwrap().remove(0).container_id, None);
+        let pod = with_stored(json!({"waiting": {"reason": "ContainerCreating"}}));
+        let start = Step::Start { name: "debugger".into(), init: false, attempt: 0 };
+        assert_eq!(unmade(&pod, steps), [start]);
+        assert_eq!(unmade(&pod, status).container_id, None);
     }
 
     #[test]
     fn a_debug_container_that_was_lost_with_the_machine_does_not_run() {
-        let state = |state: serde_json::Value| {
-            let mut pod = pod("Always", &[], &["a"]);
-            let extra = serde_json::json!([{"name": "debugger", "image": "busybox"}]);
-            pod.spec.as_mut().unwrap().ephemeral_containers = serde_json::from_value(extra).unwrap();
-            let told = serde_json::json!({"name": "debugger", "image": "busybox", "imageID": "", "ready": false,
-                "restartCount": 0, "containerID": "ropewalk://old", "state": state});
-            let status = serde_json::json!({"ephemeralContainerStatuses": [told]});
-            pod.status = serde_json::from_value(status).unwrap();
-            let view = View {
-                pod: &pod,
-                sandbox: None,
-                containers: &[],
-                backoffs: &Backoffs::new(),
-                replaced: &Default::default(),
-                probes: &Seen::default(),
-                now: Timestamp::from_second(205).unwrap(),
-            };
-            statuses(&view, &Waiting::new()).unwrap().remove(0).state.unwrap()
-        };
-        let end =
-            state(serde_json::json!({"running": {"startedAt": "2026-01-02T03:04:00Z"}})).terminated.unwrap();
+        let ended = |state: Value| unmade(&with_stored(state), status).state.unwrap().terminated.unwrap();
+        let end = ended(json!({"running": {"startedAt": "2026-01-02T03:04:00Z"}}));
         assert_eq!((end.exit_code, end.container_id.as_deref()), (137, Some("ropewalk://old")));
         assert!(end.started_at.is_some());
-        let end = state(serde_json::json!({"terminated": {"exitCode": 3}})).terminated.unwrap();
+        let end = ended(json!({"terminated": {"exitCode": 3}}));
         assert_eq!(end.exit_code, 3, "it had ended before");
     }
 }

@@ -3,6 +3,8 @@
 use super::config::{Config, PORT};
 use super::kept;
 use super::node_amounts::{amounts, amounts_differ, patch};
+use super::node_events::{change_of_cordon, change_of_readiness, reboot};
+use super::node_labels::{DEFAULTS, OF_MACHINE, bring_back};
 use super::node_lease::renew;
 use super::pressure::{Pressure, Pressures};
 use client::{Recorder, is_code};
@@ -14,7 +16,6 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::api::{Patch, PatchParams, PostParams};
 use parking_lot::{Mutex, MutexGuard};
-use serde_json::json;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Event, Record};
@@ -88,6 +89,12 @@ impl Reporter {
     fn status(&self, old: Option<&NodeStatus>, pressed: Pressures) -> NodeStatus {
         status(&self.config, old, pressed, &self.runtime())
     }
+
+    /// Writes the Event with this reason about the node.
+    fn record(&self, reason: &str) {
+        let message = format!("Node {} status is now: {reason}", self.config.node_name);
+        self.recorder.normal(&self.config.about_node(), reason, message, None);
+    }
 }
 
 /// `pressed`: whether memory or disk are low.
@@ -130,8 +137,8 @@ pub(crate) fn start(crew: &Crew, config: &Arc<Config>, pressed: watch::Receiver<
     });
 }
 
-/// Makes the Node object, or brings labels and status of an older one up to date, which keeps its
-/// annotations and taints.
+/// Makes the Node object, or brings the default labels and the status of an older one up to date,
+/// which keeps its other labels, its annotations and taints.
 async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::Error> {
     let config = &reporter.config;
     let api = config.client.cluster::<Node>();
@@ -153,9 +160,10 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
     let stored = match api.create(&PostParams::default(), &node).await {
         Ok(created) => created,
         Err(error) if is_code(&error, 409) => {
-            // A node that was here before keeps its labels, taints and cordon; ours are added.
-            let labels = json!({"metadata": {"labels": config.labels}});
-            api.patch(&config.node_name, &PatchParams::default(), &Patch::Merge(labels)).await?
+            // A node that was here before keeps its other labels, its taints and cordon.
+            let found = api.get(&config.node_name).await?;
+            bring_back(config, &found, &DEFAULTS).await?;
+            found
         }
         Err(error) => return Err(error),
     };
@@ -168,7 +176,7 @@ async fn register(reporter: &Reporter, pressed: Pressures) -> Result<(), kube::E
 /// cluster of thousands of nodes the status every 10 s would be most of what etcd writes.
 async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>) {
     let config = &reporter.config;
-    let mut written = clock::Instant::now();
+    let (mut written, mut was_cordoned) = (clock::Instant::now(), false);
     loop {
         // At once if that has changed; without a sender this kubelet is ending.
         tokio::select! {
@@ -179,6 +187,12 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
         let pressed = *pressure.borrow_and_update();
         let result = async {
             let node = config.client.cluster::<Node>().get(&config.node_name).await?;
+            if let Some(reason) = change_of_cordon(&mut was_cordoned, &node) {
+                reporter.record(reason);
+            }
+            if let Err(error) = bring_back(config, &node, &OF_MACHINE).await {
+                tracing::debug!(node = config.node_name, %error, "labels not written"); // the status is
+            }
             let fresh = reporter.status(node.status.as_ref(), pressed);
             let due = clock::passed(written, clock::Instant::now()) >= STATUS_AT_LEAST;
             if due || differs(node.status.as_ref(), &fresh) {
@@ -201,8 +215,9 @@ async fn heartbeat(reporter: &Reporter, mut pressure: watch::Receiver<Pressures>
     }
 }
 
-/// Writes the status over `old`, and then an Event if the node is ready again, or no longer: the
-/// node controller, too, takes the readiness from a node whose kubelet is silent.
+/// Writes the status over `old`, and then an Event if the machine has started anew, and one if the
+/// node is ready again, or no longer: the node controller, too, takes the readiness from a node
+/// whose kubelet is silent.
 async fn write_status(
     reporter: &Reporter,
     old: Option<&NodeStatus>,
@@ -211,27 +226,13 @@ async fn write_status(
     let (config, patch) = (&reporter.config, patch(old, status));
     let api = config.client.cluster::<Node>();
     api.patch_status(&config.node_name, &PatchParams::default(), &Patch::Strategic(patch)).await?;
+    if let Some(message) = reboot(&config.node_name, old, status) {
+        reporter.recorder.warning(&config.about_node(), "Rebooted", message, None);
+    }
     if let Some(reason) = change_of_readiness(old, status) {
-        let message = format!("Node {} status is now: {reason}", config.node_name);
-        reporter.recorder.normal(&config.about_node(), reason, message, None);
+        reporter.record(reason);
     }
     Ok(())
-}
-
-/// The reason of the Event that tells of a change of the condition `Ready`. Source:
-/// `ReadyCondition` in `pkg/kubelet/nodestatus/setters.go`.
-///
-/// ```text
-/// Unknown -> True   NodeReady        True -> False   NodeNotReady        none -> True   no Event
-/// ```
-fn change_of_readiness(old: Option<&NodeStatus>, new: &NodeStatus) -> Option<&'static str> {
-    let ready = |status: &NodeStatus| {
-        let ready = status.conditions.iter().flatten().find(|c| c.type_ == "Ready");
-        ready.map(|condition| condition.status.clone())
-    };
-    let (before, now) = (ready(old?)?, ready(new)?);
-    let reason = if now == "True" { "NodeReady" } else { "NodeNotReady" };
-    (before != now).then_some(reason)
 }
 
 /// Ignores what changes with every look.
@@ -344,6 +345,7 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use cri::fake::FakeRuntime;
     use rng::Rng;
+    use serde_json::json;
     use std::collections::BTreeMap;
 
     #[tokio::test(start_paused = true)]
@@ -390,7 +392,8 @@ mod tests {
     fn reporter(api: &Scripted) -> Reporter {
         let fake = FakeRuntime::new(tests::NODE, tests::PODS, Rng::seeded(1));
         let mut config = tests::config(&api.client, &fake, "/nowhere".into());
-        config.labels = BTreeMap::from([("disk".to_string(), "hdd".to_string())]);
+        let labels = ["node-role.kubernetes.io/control-plane", "kubernetes.io/hostname"];
+        config.labels = labels.map(|name| (name.to_string(), "n1".to_string())).into();
         config.annotations = BTreeMap::from([("own".to_string(), "1".to_string())]);
         reporter_of(Arc::new(config))
     }
@@ -416,7 +419,7 @@ mod tests {
     async fn a_node_that_was_here_before_gets_labels_and_a_status() {
         let api = Scripted::new(|asked| match asked.line.as_str() {
             "POST /api/v1/nodes" => refusal(409, "AlreadyExists"),
-            "PATCH /api/v1/nodes/n1" => {
+            "GET /api/v1/nodes/n1" => {
                 let capacity = json!({"example.com/dongle": "4"});
                 Some((200, json!({"metadata": {"name": "n1"}, "status": {"capacity": capacity}})))
             }
@@ -425,10 +428,16 @@ mod tests {
         .await;
         register(&reporter(&api), Pressures::default()).await.unwrap();
         let asked = api.take();
-        let want = ["POST /api/v1/nodes", "PATCH /api/v1/nodes/n1", "PATCH /api/v1/nodes/n1/status"];
+        let want = [
+            "POST /api/v1/nodes",
+            "GET /api/v1/nodes/n1",
+            "PATCH /api/v1/nodes/n1",
+            "PATCH /api/v1/nodes/n1/status",
+        ];
         assert_eq!(lines(&asked), want);
-        assert_eq!(asked[1].body, json!({"metadata": {"labels": {"disk": "hdd"}}}));
-        let status = &asked[2].body["status"];
+        let labels = json!({"kubernetes.io/hostname": "n1"});
+        assert_eq!(asked[2].body, json!({"metadata": {"labels": labels}}), "its role may have been removed");
+        let status = &asked[3].body["status"];
         assert_eq!(status["allocatable"]["example.com/dongle"], "4");
     }
 
@@ -464,7 +473,21 @@ mod tests {
             heartbeat_once(&reporter).await;
             assert_eq!(api.event(reason).await, format!("Node n1 status is now: {reason}"));
         }
-        let ready: NodeStatus = serde_json::from_value(with("True")).unwrap();
-        assert_eq!([None, Some(&ready)].map(|old| change_of_readiness(old, &ready)), [None; 2]);
+    }
+
+    #[tokio::test]
+    async fn events_tell_that_a_node_is_cordoned_and_that_its_machine_has_started_anew() {
+        let info = node_info(&reporter(&Scripted::new(|_| None).await).config);
+        let before = NodeSystemInfo { boot_id: "of-before".into(), ..info };
+        let status = json!({"nodeInfo": before});
+        let node = json!({"metadata": {"name": "n1"}, "spec": {"unschedulable": true}, "status": status});
+        let api =
+            Scripted::new(move |asked| (asked.line == "GET /api/v1/nodes/n1").then(|| (200, node.clone())))
+                .await;
+        let reporter = reporter(&api);
+        heartbeat_once(&reporter).await;
+        let reason = "NodeNotSchedulable";
+        assert_eq!(api.event(reason).await, format!("Node n1 status is now: {reason}"));
+        assert!(api.event("Rebooted").await.starts_with("Node n1 has been rebooted, boot id: "));
     }
 }

@@ -138,7 +138,7 @@ pub(crate) fn prepare(pod_dir: &Path, spec: &Spec, attempt: u32) -> linux::Resul
         host_root: None,
         host_path: pod_dir.join(file),
         sub_path: PathBuf::new(),
-        container_path: PathBuf::from(path),
+        container_path: Path::new("/").join(path), // a relative one, too, as upstream
         read_only: false,
     }))
 }
@@ -297,6 +297,14 @@ mod tests {
         }
         let climbing = spec(serde_json::json!({"name": "../../x", "terminationMessagePath": "/m"}));
         assert!(prepare(&pod, &climbing, 1).is_err());
+    }
+
+    #[test]
+    fn a_relative_path_of_a_message_begins_at_the_root() {
+        let dir = tempfile::tempdir().unwrap();
+        let relative = spec(serde_json::json!({"name": "c", "terminationMessagePath": "tmp/why"}));
+        let mount = prepare(dir.path(), &relative, 1).unwrap().unwrap();
+        assert_eq!(mount.container_path, Path::new("/tmp/why"));
     }
 
     /// Its /dev is its own, too.

@@ -4,12 +4,12 @@
 use super::means::Means;
 use super::pace::Pace;
 use super::spec::{Pause, Request, Role, What};
-use super::words::chain;
 use super::zygote::Unborn;
 use super::{groups, work};
 use clock::{self, Timestamp};
 use cni::NodeNetwork;
 use cri::{self, Dns, Error, Result, SandboxConfig, SandboxState};
+use lang::chain;
 use linux::{self, cgroup, mount, namespace, ranges, reap::Process};
 use parking_lot::{Mutex, MutexGuard};
 use std::fmt::Write;

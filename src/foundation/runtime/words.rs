@@ -1,14 +1,8 @@
-//! Errors as people read them: on one line, and in the words of Go where runc would write them.
+//! Errors of the kernel in the words of Go, where runc would write them.
 
 use linux::Error;
 use nix::errno::Errno;
 use std::io;
-
-/// Returns an error with its causes on one line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
 
 /// Returns an error of the kernel as Go, and so runc, writes it.
 pub(crate) fn in_words_of_go(error: &io::Error) -> String {

@@ -6,7 +6,8 @@
 //! What Ropewalk itself says to people stands in tables, each text in English and Korean side by
 //! side ([`texts`](crate::texts)), so that none can be forgotten. What Kubernetes says stays as it
 //! is: people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and
-//! not in Korean ([`charset`](crate::charset)).
+//! not in Korean ([`charset`](crate::charset)). An error is told with its causes, on one line
+//! ([`chain`]).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they
 //! need neither.
@@ -16,8 +17,10 @@
 #![warn(missing_docs)]
 
 pub mod charset;
+mod error;
 mod language;
 
+pub use error::chain;
 pub use language::{Lang, Text};
 
 /// Makes a table: `texts! { pub enum Say { Hello: "hello {}", "안녕하세요, {}"; } }`. A test in it

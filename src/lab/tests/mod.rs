@@ -1,7 +1,9 @@
 //! Hints in a cluster that has seen a day's other work: none says what is not so. And checks that
 //! once took the wrong for the right, or refused it.
 
-mod lab_acts;
+mod built_in;
+mod lab_hints;
+mod lab_tasks;
 mod labs;
 mod services;
 

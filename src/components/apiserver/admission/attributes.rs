@@ -3,6 +3,7 @@
 use crate::request::context::Context;
 use crate::state::State;
 use api::kinds::Kind;
+use api::value::text;
 use api::{Status, meta};
 use serde_json::Value;
 use std::sync::Arc;
@@ -14,11 +15,36 @@ pub(crate) struct Attributes<'a> {
     pub kind: &'a Kind,
     /// The object as it is stored; `None` if it is being created.
     pub old: Option<&'a Value>,
+    /// The new object has a name that the server has made of its `generateName`.
+    pub is_name_generated: bool,
 }
 
 impl Attributes<'_> {
     /// An answer to a write that is not let in.
     pub(super) fn forbidden(&self, object: &Value, why: &str) -> Status {
         Status::forbidden(self.kind.group, self.kind.plural, meta::name(object), why)
+    }
+
+    /// The same of a mutating plug-in. Upstream generates names after these, so the refusal has the
+    /// `generateName`: each try of a controller is refused in the same words, and they are one
+    /// Event with a count.
+    ///
+    /// Example: `pods "web-" is forbidden: error looking up service account …`.
+    pub(super) fn forbidden_early(&self, object: &Value, why: &str) -> Status {
+        let name = match self.is_name_generated {
+            true => text(object, "metadata.generateName"),
+            false => name_before_generation(object),
+        };
+        Status::forbidden(self.kind.group, self.kind.plural, name, why)
+    }
+}
+
+/// What a refusal calls an object whose name is not generated yet (upstream:
+/// `extractResourceName`).
+pub(super) fn name_before_generation(object: &Value) -> &str {
+    match (meta::name(object), text(object, "metadata.generateName")) {
+        ("", "") => "Unknown",
+        ("", prefix) => prefix,
+        (name, _) => name,
     }
 }

@@ -28,6 +28,7 @@ mod pods;
 mod quota;
 
 use crate::auth;
+use crate::auth::user::User;
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::cache::{DEFINITIONS, ROOT};
@@ -126,7 +127,8 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 /// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
 pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
     let definition = definition(state, kind)?;
-    let namespace = namespace(state, kind, meta::namespace(object), meta::name(object))?;
+    let name = attributes::name_before_generation(object);
+    let namespace = namespace(state, kind, meta::namespace(object), name)?;
     let key = |resource: &str, object: &Object| {
         (format!("{ROOT}{resource}/{}", meta::name(&object.value)), object.revision)
     };
@@ -205,6 +207,7 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
 /// All that is added to a new object. Answers what was done, for the trace.
 pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
     may_create(a)?;
+    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), meta::name(object))?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {
@@ -223,6 +226,21 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
     Ok(extra)
 }
 
+/// NodeRestriction for a kubelet whose name says no node. Whatever rights roles give it, it writes
+/// nothing: the rules of no node could judge it.
+///
+/// # Errors
+/// 403 for such a user.
+fn check_node_name(user: &User, (group, plural): (&str, &str), name: &str) -> Result<(), Status> {
+    match user.is_nameless_node() {
+        true => {
+            let why = format!("could not determine node from user {:?}", user.name);
+            Err(Status::forbidden(group, plural, name, &why))
+        }
+        false => Ok(()),
+    }
+}
+
 /// NodeRestriction alone, for a change of an object. It is a mutating plug-in upstream, so it
 /// judges before validation, and also a change that changes nothing: the answer shows the object.
 ///
@@ -232,6 +250,7 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
 /// # Errors
 /// 403 if the user is a node that may not change the object.
 pub(crate) fn restrict_node(a: &Attributes, object: &Value) -> Result<(), Status> {
+    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), meta::name(object))?;
     match OF_NODES.contains(&(a.kind.group, a.kind.kind)) {
         true => nodes::check(a, object).map(|_| ()),
         false => Ok(()),

@@ -271,8 +271,9 @@ fn lease(node: &str, lease: &Value) -> Option<String> {
 /// Judges a deletion, and an eviction, which is one. A role may give a kubelet more than the node
 /// authorizer does; what belongs to others is still not its own.
 pub(crate) fn removal(ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
-    let Some(node) = ctx.user.node() else { return Ok(()) };
     let name = meta::name(object);
+    super::check_node_name(&ctx.user, (kind.group, kind.plural), name)?;
+    let Some(node) = ctx.user.node() else { return Ok(()) };
     let refused = match (kind.group, kind.kind) {
         ("", "Pod") if text(object, "spec.nodeName") == node => None,
         ("", "Pod") => Some(match ctx.info.subresource.as_str() {
@@ -299,6 +300,7 @@ pub(crate) fn token(
     namespace: &str,
     account: &str,
 ) -> Result<(), Status> {
+    super::check_node_name(&ctx.user, ("", "serviceaccounts"), account)?;
     let Some(node) = ctx.user.node() else { return Ok(()) };
     let refuse = |why: &str| Err(Status::forbidden("", "serviceaccounts", account, why));
     let bound = at(request, "spec.boundObjectRef");

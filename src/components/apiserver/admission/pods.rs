@@ -37,7 +37,7 @@ pub(super) async fn service_account(a: &Attributes<'_>, pod: &mut Value) -> Resu
     value::put(pod, "spec.serviceAccount", name.clone());
     let namespace = meta::namespace(pod).to_string();
     let key = format!("{namespace}/{name}");
-    let refuse = |why: &str| Status::forbidden("", "pods", meta::name(pod), why);
+    let refuse = |why: &str| a.forbidden_early(pod, why);
     let account = match find_account(state, &key, name == "default").await {
         Ok(Some(account)) => account,
         Ok(None) => return Err(refuse(&no_account(pod))),
@@ -137,23 +137,24 @@ fn push(object: &mut Value, path: &str, item: Value) {
 
 /// ServiceAccount's other half: what a mirror pod may not refer to, and, where the account has
 /// [`ENFORCE`], that a pod's containers read only secrets that the account lists. Ephemeral
-/// containers are no way around it (CVE-2023-2728), nor is the deletion of the account.
+/// containers are no way around it (CVE-2023-2728), nor is the deletion of the account. Upstream
+/// judges it with the mutating plug-ins.
 pub(super) fn secrets(a: &Attributes, pod: &Value) -> Result<Extra, Status> {
     let ephemeral = a.ctx.info.subresource == "ephemeralcontainers";
     if a.old.is_some() && !ephemeral {
         return Ok(Extra::default());
     }
     if meta::annotation(pod, MIRROR).is_some() {
-        return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden(pod, why)));
+        return mirror(pod).map_or(Ok(Extra::default()), |why| Err(a.forbidden_early(pod, why)));
     }
     let key = format!("{}/{}", meta::namespace(pod), text(pod, "spec.serviceAccountName"));
     let Some(account) = a.state.cache.get("serviceaccounts", &key) else {
-        return Err(a.forbidden(pod, &no_account(pod)));
+        return Err(a.forbidden_early(pod, &no_account(pod)));
     };
     let enforced =
         matches!(meta::annotation(&account.value, ENFORCE), Some("1" | "t" | "T" | "true" | "TRUE" | "True"));
     match enforced.then(|| foreign_secret(&account.value, pod, ephemeral)).flatten() {
-        Some(why) => Err(a.forbidden(pod, &why)),
+        Some(why) => Err(a.forbidden_early(pod, &why)),
         None => Ok(Extra::default()),
     }
 }
@@ -276,7 +277,7 @@ pub(crate) fn set_topology_labels(state: &State, node: &str, object: &mut Value)
 /// 403 for a class that does not exist, and for a number or policy that differs from the class's.
 pub(super) fn priority(a: &Attributes<'_>, pod: &mut Value) -> Result<Value, Status> {
     let state = a.state;
-    let refuse = |why: String| Err(Status::forbidden("", "pods", meta::name(pod), &why));
+    let refuse = |why: String| Err(a.forbidden_early(pod, &why));
     let name = text(pod, "spec.priorityClassName").to_string();
     let number_of = |class: &Value| value::int(class, "value").unwrap_or(0);
     let class = if name.is_empty() {

@@ -6,10 +6,14 @@ use api::Status;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::HeaderMap;
+use std::borrow::Cow;
 
 /// A subprotocol that is a token begins so.
 const TOKEN_PROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
 const PROTOCOLS: &str = "sec-websocket-protocol";
+/// The warning for a client whose token stands behind two spaces.
+pub(crate) const BEHIND_SPACE: &str =
+    "the provided Authorization header contains extra space before the bearer token, and is ignored";
 
 /// Returns the token of a request; `None` without one, or with an empty one.
 ///
@@ -19,14 +23,25 @@ const PROTOCOLS: &str = "sec-websocket-protocol";
 /// # Errors
 /// 401 for a token among the subprotocols that cannot be read: its client is not anonymous.
 pub(crate) fn token(headers: &HeaderMap) -> Result<Option<String>, Status> {
-    // Bytes that are no text make a token that no key has signed.
-    let value = headers.get("authorization").map(|v| String::from_utf8_lossy(v.as_bytes()));
-    let mut parts = value.as_deref().unwrap_or_default().trim().split(' ');
+    let value = authorization(headers);
+    let mut parts = value.trim().split(' ');
     let (scheme, token) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     match scheme.eq_ignore_ascii_case("bearer") && !token.is_empty() {
         true => Ok(Some(token.to_string())),
         false => websocket_token(headers),
     }
+}
+
+/// The header `Authorization`. Bytes that are no text make a token that no key has signed.
+fn authorization(headers: &HeaderMap) -> Cow<'_, str> {
+    headers.get("authorization").map(|v| String::from_utf8_lossy(v.as_bytes())).unwrap_or_default()
+}
+
+/// Returns whether the header has its token behind two spaces, so that the client is anonymous.
+pub(crate) fn is_behind_space(headers: &HeaderMap) -> bool {
+    let value = authorization(headers);
+    let mut parts = value.trim().split(' ');
+    parts.next().is_some_and(|scheme| scheme.eq_ignore_ascii_case("bearer")) && parts.next() == Some("")
 }
 
 /// Browsers cannot set headers: the token comes as a subprotocol of the WebSocket. It counts only

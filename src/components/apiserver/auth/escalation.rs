@@ -68,7 +68,7 @@ pub(crate) async fn check(
     let aggregates = |role: &Value| !value::empty(role, "aggregationRule.clusterRoleSelectors");
     let is_aggregated = kind.kind == "ClusterRole" && (aggregates(object) || old.is_some_and(aggregates));
     if is_aggregated && !held.covers_everything(&mut pace).await {
-        return Err(refuse("must have cluster-admin privileges to use an aggregationRule"));
+        return Err(refuse("must have cluster-admin privileges to use the aggregationRule"));
     }
     Ok(())
 }

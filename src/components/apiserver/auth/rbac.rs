@@ -3,7 +3,7 @@
 use crate::auth::attributes::Attributes;
 use crate::auth::node_authorizer;
 use crate::auth::role_bindings::{self, RoleKey};
-use crate::auth::user::{MASTERS, NODES, User};
+use crate::auth::user::{MASTERS, User};
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::object::Object;
@@ -116,7 +116,7 @@ impl State {
                 Ok(()) => return Ok(()),
                 Err(why) => reason = why,
             }
-        } else if user.name == "system:node:" && user.is_in(NODES) {
+        } else if user.is_nameless_node() {
             reason = format!("unknown node for user {}", quote(&user.name));
         }
         match search(self.roles(user, a.namespace), a) {

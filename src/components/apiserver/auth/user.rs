@@ -18,7 +18,8 @@ pub(crate) const NODES: &str = "system:nodes";
 pub struct User {
     /// E.g. `admin` or `system:serviceaccount:shop:robot`.
     pub name: String,
-    /// The uid of a service account; empty for users of certificates.
+    /// The uid of a service account, or the one that a certificate or an impersonation names; often
+    /// empty.
     pub uid: String,
     /// Groups, with `system:authenticated` or `system:unauthenticated` among them.
     pub groups: Vec<String>,
@@ -73,6 +74,12 @@ impl User {
     /// The node whose kubelet this is.
     pub fn node(&self) -> Option<&str> {
         self.name.strip_prefix("system:node:").filter(|node| !node.is_empty() && self.is_in(NODES))
+    }
+
+    /// True for a user in the group of kubelets whose name lacks that of a node. NodeRestriction
+    /// refuses all of its writes.
+    pub(crate) fn is_nameless_node(&self) -> bool {
+        self.name == "system:node:" && self.is_in(NODES)
     }
 
     /// Returns whether the user's writes to an object that is being deleted may use the space that

@@ -36,7 +36,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const AGAIN: &str = "whatever_is_asked";
 
 /// True for an answer of 500 or more that Kubernetes gives, too. A 500 without a reason is the
-/// answer to a strategic merge patch (`api::strategic::refusal`).
+/// answer to a strategic merge patch (`api::strategic::refusal`), or to an apply with fields that
+/// cannot be owned.
 fn is_of_kubernetes(code: u16, said: &Value) -> bool {
     let is_of_patch = code == 500 && said["status"] == "Failure" && said.get("reason").is_none();
     let has_no_replicas = said["message"].as_str().is_some_and(|why| why.starts_with(NO_REPLICAS));

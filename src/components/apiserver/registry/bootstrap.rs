@@ -1,6 +1,6 @@
-//! What a new cluster finds when it opens its eyes: namespaces, the `kubernetes` service, default
-//! roles, priorities. Idempotent: only what is missing is made, in few transactions. What cannot be
-//! made (its address belongs to another Service) keeps nothing else from being made.
+//! What a new cluster begins with: namespaces, the `kubernetes` service, default roles, priority
+//! classes. Idempotent: only what is missing is made, in few transactions. An object that cannot be
+//! made (its address belongs to another Service) does not keep the others from being made.
 
 use crate::auth::policy;
 use crate::auth::reconcile;
@@ -31,8 +31,8 @@ const TRIES: usize = 10;
 /// reconciler, so that the `kubernetes` service leads to all of them and to none that is gone.
 const MASTERS: &str = "/registry/masterleases/";
 const MASTERS_END: &str = "/registry/masterleases0";
-/// Seconds after which a server that says nothing counts as gone. It says so three times in that
-/// time.
+/// Seconds after which a server that does not renew its lease counts as gone. It renews it three
+/// times in that time.
 const MASTER_TTL: i64 = 30;
 
 fn namespaces() -> Vec<Value> {
@@ -65,7 +65,7 @@ fn kubernetes_service(state: &State) -> Value {
             "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": state.advertise.port()}]}})
 }
 
-/// Says that this server is there, and answers the addresses of all that are.
+/// Renews this server's lease, and returns the addresses of all live API servers.
 async fn masters(state: &State) -> Result<Vec<String>, Status> {
     let lease = state.kv.lease_grant(MASTER_TTL, 0).await.map_err(status_of)?;
     let key = Bytes::from(format!("{MASTERS}{}", state.advertise.ip()));
@@ -116,8 +116,8 @@ pub(crate) async fn run(state: &State) -> Result<(), Status> {
 }
 
 /// Makes the system's namespaces and the API servers' own service again if they were deleted, and
-/// says that this server is there: also where the reservations cannot be judged because its cache
-/// lags, or the other servers would take it for gone after [`MASTER_TTL`].
+/// renews this server's lease: also where the reservations cannot be judged because its cache lags,
+/// or the other servers would take it for gone after [`MASTER_TTL`].
 ///
 /// # Errors
 /// Those of the store.

@@ -265,10 +265,19 @@ async fn tell_failure(state: &Arc<State>, tap: &Tap, object: &Value, failed: &[S
     let _ = tell(state, tap, object, FAILED, &format!("could not issue all deletes: {told}")).await;
 }
 
+/// True while this definition is going. An undo may bring it back while its objects are deleted.
+fn is_going(state: &State, object: &Value) -> bool {
+    let now = state.cache.get(DEFINITIONS, meta::name(object));
+    now.is_some_and(|now| meta::uid(&now.value) == meta::uid(object) && meta::is_terminating(&now.value))
+}
+
 /// Deletes the objects of a definition that is going, [`AT_ONCE`] of them; once there are none it
 /// goes itself. Answers whether that is so. What could not be deleted is told when nothing else is
-/// left to delete.
+/// left to delete. The objects of a definition that is back stay.
 async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Failure> {
+    if !is_going(state, object) {
+        return Ok(false); // the change of the definition brings the next look
+    }
     if let Some(kind) = custom::stored_kind(object) {
         let there = || state.cache.list(kind.place(), "").objects;
         let unread = || state.cache.undecodable_keys(kind.place(), "");
@@ -277,11 +286,18 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
             tell_progress(state, tap, object).await?;
         }
         let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
+        let living = living.map(|(key, one)| (key, Some(one.revision.to_string())));
         let (mut deleted, mut failed) = (0, vec![]);
-        for key in living.map(|(key, _)| key).chain(unread()) {
+        for (key, version) in living.chain(unread().into_iter().map(|key| (key, None))) {
+            if !is_going(state, object) {
+                return Ok(false);
+            }
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
-            match delete::remove(state, &ctx, &kind, namespace, name, &Options::default()).await {
+            let options = Options { version, ..Options::default() };
+            match delete::remove(state, &ctx, &kind, namespace, name, &options).await {
+                // It has changed, which brings the next look; or an undo has kept it.
+                Err(status) if status.reason == "Conflict" => {}
                 Err(status) if status.reason != "NotFound" => failed.push(status),
                 _ => deleted += 1,
             }
@@ -310,6 +326,9 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
     let ctx = context(state, tap, "update", DEFINITIONS, "", name, "");
     let kind = kind().map_err(Failure::Definition)?;
     let written = modify(state, &ctx, kind, Part::Internal, name, |old| {
+        if meta::uid(old) != meta::uid(object) || !meta::is_terminating(old) {
+            return Err(Status::not_found(kind.group, kind.plural, name));
+        }
         let mut new = old.clone();
         value::remove(&mut new, "metadata.resourceVersion");
         let mut finalizers = list(&new, "metadata.finalizers").to_vec();
@@ -350,6 +369,29 @@ mod tests {
         let mut other = older.clone();
         other["metadata"]["uid"] = "other".into();
         assert!(tell(state, tap, &other, "Progress", "why").await.is_err(), "it is another one");
+    }
+
+    /// A user undoes the deletion of a definition while its objects are being deleted.
+    #[tokio::test]
+    async fn the_objects_of_a_definition_that_is_back_stay() {
+        let api = Api::bare().await;
+        let all = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+        let schema = json!({"openAPIV3Schema": {"type": "object"}});
+        let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+        let names = json!({"plural": "aaas", "kind": "AAAS"});
+        let spec = json!({"group": "example.com", "scope": "Cluster", "names": names, "versions": [version]});
+        let (state, tap) = (api.state(), &api.fixture.tap);
+        let mut progress = state.cache.progress();
+        api.made(all, json!({"metadata": {"name": "aaas.example.com"}, "spec": spec})).await;
+        while state.cache.kinds().resource("example.com", "v1", "aaas").is_none() {
+            progress.changed().await.unwrap();
+        }
+        let object = json!({"apiVersion": "example.com/v1", "kind": "AAAS", "metadata": {"name": "a"}});
+        api.made("/apis/example.com/v1/aaas", object).await;
+        let mut going = api.get(&format!("{all}/aaas.example.com")).await.1;
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        assert!(matches!(clean(state, tap, &going).await, Ok(false)));
+        assert_eq!(api.get("/apis/example.com/v1/aaas/a").await.0, 200);
     }
 
     #[test]

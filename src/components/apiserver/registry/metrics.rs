@@ -1,6 +1,6 @@
-//! `metrics.k8s.io`: what metrics-server does. Who asks what nodes and pods use gets it from the
-//! kubelets, which are asked all together. A node whose kubelet does not answer is left out, as it
-//! is of a real metrics-server's answer.
+//! `metrics.k8s.io`: what metrics-server does. The use of nodes and pods is read from the kubelets,
+//! which are asked at the same time. A node whose kubelet does not answer is left out, as in a real
+//! metrics-server's answer.
 //!
 //! A kubelet's answer is kept for a while ([`super::summaries`]), and requests at the same time
 //! wait for the same one: however many clients ask, a kubelet is dialled once in that time.

@@ -51,7 +51,7 @@ fn scale_of(paths: ScalePaths, object: &Value) -> Value {
 /// replicas.
 ///
 /// # Errors
-/// Those of the object's own verbs; 400 and 422 for what is no Scale, 409 for one of another
+/// Those of the object's own verbs; 400, 422 and 500 for what is no Scale, 409 for one of another
 /// version of the object; 500 for a GET of a custom resource without replicas, 400 for a patch that
 /// does not set them.
 pub(crate) async fn scale(
@@ -102,12 +102,13 @@ pub(crate) async fn scale(
 fn applied_scale(ctx: &Context, kind: &Kind, paths: ScalePaths, body: &Bytes) -> Result<Value, Status> {
     let name = &ctx.info.name;
     let mut scale = decode::applied(ctx, body)?;
-    write::check_says_type(SCALE.api_version, &scale)?;
+    write::check_says_type((SCALE.api_version, SCALE.kind), &scale)?;
     if !value::empty(&scale, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
     let said = scale.clone();
-    let unknown = SCALE.conform(&mut scale)?;
+    let conformed = SCALE.conform(&mut scale);
+    let unknown = conformed.map_err(|told| write::untyped_of(&SCALE, &said).unwrap_or(told))?;
     if !unknown.is_empty() {
         return Err(write::undeclared_of(&SCALE, &said, &unknown));
     }
@@ -199,7 +200,9 @@ fn scale_of_patch(
     let mut scale = patched_scale(kind, media, &before, body)?;
     bounds::check_depth(&scale)?;
     let patched = scale.clone();
-    let unknown = SCALE.conform(&mut scale)?;
+    let unknown = SCALE
+        .conform(&mut scale)
+        .map_err(|told| write::mistyped_of(ctx, &SCALE, &patched, body).unwrap_or(told))?;
     write::judge_fields(ctx, media, &patched, &unknown, body)?;
     match int(&scale, "spec.replicas") {
         Some(NO_REPLICAS) => Err(empty_replicas(paths)),

@@ -61,7 +61,7 @@ fn health_port_of(service: &Value) -> i64 {
     int(service, HEALTH_PORT).unwrap_or(0)
 }
 
-/// All of these, in order, each once.
+/// Returns the node ports of a Service and its port for health checks, sorted, each once.
 fn owned_ports(service: &Value) -> Vec<i64> {
     let mut ports = node_ports_of(service);
     ports.extend(Some(health_port_of(service)).filter(|p| *p != 0));
@@ -70,7 +70,7 @@ fn owned_ports(service: &Value) -> Vec<i64> {
     ports
 }
 
-/// What a Service that goes gives back.
+/// Returns the reservations of a Service, which its deletion gives back.
 ///
 /// A Service with 10.96.0.9 and the node port 30080 has two keys in the store, which go in the same
 /// transaction as the Service: in the next moment another Service may have both.
@@ -83,7 +83,7 @@ pub(crate) fn release(kind: &Kind, service: &Value) -> Extra {
     Extra { release, ..Extra::default() }
 }
 
-/// What goes with a Service: all that it gives back, and its Endpoints.
+/// Returns what is deleted with a Service: its reservations and its Endpoints.
 pub(crate) fn removal(state: &State, kind: &Kind, service: &Value) -> Extra {
     let mut extra = release(kind, service);
     if is_service(kind) {
@@ -284,7 +284,7 @@ fn used(state: &State) -> Taken {
     taken
 }
 
-/// Is it an address of the range that a Service can have? The first and the last one are not.
+/// True for an address of the range that a Service can have: not the first and the last one.
 fn is_host_of(range: &Cidr, ip: Ipv4Addr) -> bool {
     range.contains(ip) && ip != range.nth(0) && ip != range.nth(range.size() - 1)
 }

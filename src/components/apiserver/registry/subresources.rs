@@ -131,7 +131,7 @@ fn bound_pod(binding: &Value, node: &str, old: &Value) -> Result<Value, Status> 
     Ok(pod)
 }
 
-/// Sets a condition by its type; the transition time changes only with the status.
+/// Sets a condition of a pod by its type. The transition time changes only with the status.
 pub(crate) fn set_condition(pod: &mut Value, mut condition: Value) {
     let now = clock::rfc3339(clock::now());
     let mut all: Vec<Value> = list(pod, "status.conditions").to_vec();

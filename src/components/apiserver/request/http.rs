@@ -44,6 +44,10 @@ const SEND_BUFFER: usize = 64 << 10;
 /// and what its client does not read. A path of 64 KiB, the longest that hyper takes, and 16 KiB of
 /// headers; upstream takes a head of 1 MiB.
 pub(crate) const HTTP1_BUFFER: usize = 80 << 10;
+/// Header fields of a request over HTTP/1.1, about as many as fit into a head of HTTP/2. The own
+/// bound of hyper is 100; a proxy that impersonates a user sends one for each group. Upstream has
+/// none.
+const HTTP1_FIELDS: usize = 1024;
 /// Bytes of the head of a request over HTTP/2, its path and 32 for each field among them (RFC 9113,
 /// 6.5.2). The longest selector fits, with its commas escaped. Go's clients do not even send a
 /// longer head: kubectl says `request header list larger than peer's advertised limit`.
@@ -52,7 +56,12 @@ const HTTP2_HEAD: u32 = 48 << 10;
 /// How connections of clients are served: HTTP/1.1 and HTTP/2, whichever they speak.
 pub fn http_server() -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX).max_buf_size(HTTP1_BUFFER);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_MAX)
+        .max_buf_size(HTTP1_BUFFER)
+        .max_headers(HTTP1_FIELDS);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -259,15 +268,37 @@ mod tests {
     use hyper::service::service_fn;
     use hyper_util::rt::TokioIo;
     use std::convert::Infallible;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-    #[tokio::test]
-    async fn the_longest_selector_fits_into_a_head_of_http2() {
+    /// A connection to a server that answers every request with 200.
+    fn connected() -> DuplexStream {
         let (near, far) = tokio::io::duplex(64 << 10);
         tokio::spawn(async move {
             let service =
                 service_fn(|_: http::Request<Incoming>| async { Ok::<_, Infallible>(plain(200, "")) });
             let _ = http_server().serve_connection(TokioIo::new(far), service).await;
         });
+        near
+    }
+
+    /// A proxy impersonates a user who is in hundreds of groups.
+    #[tokio::test]
+    async fn a_request_over_http1_may_have_hundreds_of_fields() {
+        for (groups, wanted) in [(HTTP1_FIELDS / 2, "HTTP/1.1 200"), (2 * HTTP1_FIELDS, "HTTP/1.1 431")] {
+            let fields: String = (0..groups).map(|n| format!("Impersonate-Group: g{n}\r\n")).collect();
+            let head = format!("GET /version HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{fields}\r\n");
+            assert!(head.len() < HTTP1_BUFFER);
+            let mut stream = connected();
+            stream.write_all(head.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).await.unwrap();
+            assert!(answer.starts_with(wanted), "{groups}: {answer}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_longest_selector_fits_into_a_head_of_http2() {
+        let near = connected();
         let connecting = http2::handshake(TokioExecutor::new(), TokioIo::new(near));
         let (mut sender, connection) = connecting.await.unwrap();
         tokio::spawn(connection);

@@ -1,5 +1,6 @@
 //! The beginning and the end of a request: its place, its record, its answer's form and headers.
 
+use crate::auth::bearer;
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
 use crate::request::connections::Counted;
@@ -36,6 +37,9 @@ pub(crate) fn enter(
     let headers = request.headers().clone();
     let ctx = Context::new(id, user, info, query, headers, server.tap.clone());
     let ctx = ctx.seated(seat.clone()).inside(is_inside(&server.state, request));
+    if ctx.user.is_anonymous() && bearer::is_behind_space(&ctx.headers) {
+        ctx.warn(bearer::BEHIND_SPACE);
+    }
     ctx.stage(Event::Authenticate { groups: ctx.user.groups.clone() });
     Ok(Arc::new(ctx))
 }

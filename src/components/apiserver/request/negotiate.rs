@@ -3,6 +3,7 @@
 use crate::request::accept;
 use crate::request::http::{Answer, Query, json, json_line};
 use crate::storage::object::Object;
+use api::gostr::quote;
 use api::kinds::Kind;
 use api::table::{self, Include, Printing};
 use api::{Status, gojson, value};
@@ -162,7 +163,10 @@ fn include(query: &Query) -> Result<Include, Status> {
         "" | "Metadata" => Ok(Include::Metadata),
         "Object" => Ok(Include::Object),
         "None" => Ok(Include::None),
-        other => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
+        other => Err(Status::bad_request(format!(
+            "Unable to convert to Table as requested: includeObject: Invalid value: {}: must be 'Metadata', 'Object', 'None', or empty",
+            quote(other)
+        ))),
     }
 }
 
@@ -251,6 +255,9 @@ mod tests {
         assert_eq!(form(&format!("{table};q=0.5,application/json"), &q).unwrap(), Form::Object);
         let first = form(&format!("application/json;q=0.5,{table}"), &q).unwrap();
         assert_eq!(first, Form::Table("meta.k8s.io/v1", Include::Metadata));
+        let refused = form(table, &Query::parse(Some("includeObject=all"))).unwrap_err();
+        let why = r#"Table as requested: includeObject: Invalid value: "all": must be 'Metadata',"#;
+        assert!(refused.code == 400 && refused.message.contains(why), "{}", refused.message);
     }
 
     #[test]

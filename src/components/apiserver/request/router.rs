@@ -64,8 +64,9 @@ async fn route(
     }
     let Some(kind) = state.kind(&ctx.info).await else { return Ok(not_found_page()) };
     if kind.namespaced && ctx.info.namespace.is_empty() {
+        let watches_one = ctx.info.watch_prefix && !ctx.info.name.is_empty() && kind.custom.is_none();
         match ctx.info.verb.as_str() {
-            "list" | "watch" => {}
+            "list" | "watch" if kind.verbs.contains(&"list") && !watches_one => {}
             // The path without a namespace is served, but only for reading. Custom objects have no
             // such route: only the two verbs above lead to them.
             _ if ctx.info.name.is_empty() && kind.custom.is_none() && kind.verbs.contains(&"list") => {
@@ -127,6 +128,7 @@ async fn resource(
     if matches!(verb.as_str(), "list" | "watch" | "deletecollection") {
         list_options::check(&verb, &ctx.query)?;
     }
+    decode::refuse_export(ctx)?;
     let one = !ctx.info.name.is_empty() || verb == "deletecollection";
     match verb.as_str() {
         "get" if kind.computed => return metrics::get(state, ctx, kind).await,
@@ -253,11 +255,13 @@ async fn subresource(
     let name = ctx.info.subresource.clone();
     let Some(sub) = kind.sub(&name) else { return Ok(not_found_page()) };
     let verb = ctx.info.verb.clone();
-    if name == "proxy" {
-        return kubelet::node(state, ctx, request).await;
+    if name != "proxy" {
+        allowed(sub.verbs, &verb)?;
     }
-    allowed(sub.verbs, &verb)?;
+    decode::refuse_dry_run(ctx)?;
+    decode::refuse_export(ctx)?;
     match name.as_str() {
+        "proxy" => return kubelet::node(state, ctx, request).await,
         "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,
         "status" | "approval" | "ephemeralcontainers" if verb == "get" => {
             return reading::get(state, ctx, kind).await;

@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 /// Time that running requests have to end when the server stops.
 pub(crate) const DRAIN: Duration = Duration::from_millis(500);
-/// A connection on which no request has begun this long after its handshake is closed, as
+/// A connection on which no request has begun this long after it was accepted is closed, as
 /// upstream's for a request's head.
 const FIRST_REQUEST: Duration = Duration::from_secs(32);
 /// Time that an idle connection's client has to take its leave.

@@ -76,3 +76,51 @@ async fn a_service_may_have_an_external_address_that_no_api_server_has() {
     let spec = json!({"ports": [{"port": 80}], "externalIPs": ["203.0.113.5"]});
     api.made("/api/v1/namespaces/default/services", json!({"metadata": {"name": "s"}, "spec": spec})).await;
 }
+
+/// As upstream, which generates names after the mutating plug-ins: the tries of a ReplicaSet are
+/// refused in the same words, and are one Event. A quota judges when the name is known.
+#[tokio::test]
+async fn a_refusal_before_the_name_is_generated_has_its_prefix() {
+    let api = Api::new().await;
+    api.made("/api/v1/namespaces", json!({"metadata": {"name": "x"}})).await;
+    let api = api.with_account("x").await;
+    let pod = |metadata: &Value, field: &str| {
+        let spec = json!({field: "none", "containers": [{"name": "c", "image": "nginx"}]});
+        json!({"metadata": metadata, "spec": spec})
+    };
+    let pods = "/api/v1/namespaces/x/pods";
+    let refused = async |metadata: &Value, field: &str| {
+        let (code, refused) = api.post(pods, pod(metadata, field)).await;
+        assert_eq!(code, 403, "{refused}");
+        let name = refused["details"]["name"].as_str().unwrap_or_default().to_string();
+        assert!(refused["message"].as_str().unwrap().starts_with(&format!("pods \"{name}\" is forbidden: ")));
+        name
+    };
+    for (metadata, name) in [
+        (json!({"generateName": "web-"}), "web-"),
+        (json!({"generateName": "web-", "name": "web-abcde"}), "web-abcde"),
+        (json!({}), "Unknown"),
+    ] {
+        for field in ["serviceAccountName", "priorityClassName"] {
+            assert_eq!(refused(&metadata, field).await, name, "{field}");
+        }
+    }
+    let prefix = json!({"generateName": "web-"});
+    let enforced = json!({"kubernetes.io/enforce-mountable-secrets": "true"});
+    let account = json!({"metadata": {"name": "none", "annotations": enforced}});
+    api.made("/api/v1/namespaces/x/serviceaccounts", account).await;
+    let secret = json!([{"name": "v", "secret": {"secretName": "s"}}]);
+    let mut reader = pod(&prefix, "serviceAccountName");
+    reader["spec"]["volumes"] = secret;
+    let (code, told) = api.post(pods, reader).await;
+    assert_eq!((code, &told["details"]["name"]), (403, &json!("web-")), "{told}");
+    let (quotas, none) = ("/api/v1/namespaces/x/resourcequotas", json!({"pods": "0"}));
+    api.made(quotas, json!({"metadata": {"name": "q"}, "spec": {"hard": none}})).await;
+    let status = json!({"status": {"hard": none, "used": none}});
+    assert_eq!(api.patch(&format!("{quotas}/q/status"), status).await.0, 200);
+    assert!(api.state().fresh().await.is_ok());
+    let name = refused(&prefix, "hostname").await;
+    assert!(name.starts_with("web-") && name.len() == 9, "{name}");
+    assert_eq!(api.delete("/api/v1/namespaces/x", json!({})).await.0, 200);
+    assert_eq!(refused(&prefix, "hostname").await, "web-", "the namespace is going");
+}

@@ -5,6 +5,7 @@ use super::nodes::{JSON, MERGE, PODS, admin, cluster, kubelet, send};
 use crate::auth::user::{MASTERS, NODES, User};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use etcd::api::{PutRequest, RequestOp, TxnRequest};
 use serde_json::{Value, json};
 
 /// An ECDSA key asks for the name `system:node:n1` in the group `system:nodes`.
@@ -112,6 +113,46 @@ async fn a_role_does_not_lift_the_restriction_of_nodes() {
     }
     let (code, gone) = send(&fixture, &n1, "DELETE", "/api/v1/nodes/n1", JSON, Value::Null).await;
     assert_eq!(code, 200, "{gone}");
+}
+
+/// Upstream refuses it before it looks at what is written: the rules of no node could judge it.
+#[tokio::test]
+async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let nameless = User::new("system:node:", &[NODES, MASTERS]);
+    let maps = "/api/v1/namespaces/default/configmaps";
+    let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": "y"}}});
+    for (method, path, media, body) in [
+        ("POST", maps, JSON, json!({"metadata": {"name": "m"}})),
+        ("PATCH", "/api/v1/nodes/n1", MERGE, label),
+        ("DELETE", "/api/v1/nodes/n1", JSON, Value::Null),
+        ("POST", &format!("{PODS}/on-n1/eviction"), JSON, json!({"metadata": {"name": "on-n1"}})),
+        ("POST", token, JSON, json!({})),
+    ] {
+        let (code, told) = send(&fixture, &nameless, method, path, media, body).await;
+        let why = told["message"].as_str().unwrap_or_default();
+        let is_told = why.ends_with("could not determine node from user \"system:node:\"");
+        assert!(code == 403 && is_told, "{method} {path}: {code} {told}");
+    }
+    let read = send(&fixture, &nameless, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
+    assert_eq!(read.0, 200, "{}", read.1);
+}
+
+/// Such an object is removed by its name alone, without a look at what is stored.
+#[tokio::test]
+async fn a_kubelet_removes_no_other_node_that_cannot_be_decoded() {
+    let dir = tempfile::tempdir().unwrap();
+    let fixture = cluster(dir.path()).await;
+    let put = PutRequest { key: "/registry/nodes/n3".into(), value: "{".into(), ..PutRequest::default() };
+    let txn = TxnRequest { success: vec![RequestOp::Put(put)], ..TxnRequest::default() };
+    fixture.server.state.kv.txn_unbounded(txn).await.unwrap();
+    for (name, code) in [("system:node:", 403), ("system:node:n1", 403), ("system:node:n3", 200)] {
+        let user = User::new(name, &[NODES, MASTERS]);
+        let answer = send(&fixture, &user, "DELETE", "/api/v1/nodes/n3", JSON, Value::Null).await;
+        assert_eq!(answer.0, code, "{name}: {}", answer.1);
+    }
 }
 
 /// Whatever rights the roles of a cluster give to nodes.

@@ -123,6 +123,27 @@ async fn the_prefix_watch_is_for_reading_only() {
     assert_eq!((code, kept.get("data")), (200, None), "{kept}");
 }
 
+/// Objects of all namespaces are listed and watched together, never one of them; and kinds without
+/// lists have no such path at all.
+#[tokio::test]
+async fn one_object_is_watched_in_its_namespace_only() {
+    let api = Api::bare().await;
+    for (path, code) in [
+        ("watch/pods", 200),
+        ("watch/pods?fieldSelector=metadata.name%3Dp", 200),
+        ("pods?watch=1&fieldSelector=metadata.name%3Dp", 200),
+        ("watch/namespaces/default/pods/p", 200),
+        ("watch/nodes/p", 200),
+        ("watch/pods/p", 404),
+        ("pods/p", 404),
+        ("bindings", 404),
+    ] {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let (found, answer) = api.get(&format!("/api/v1/{path}{mark}timeoutSeconds=-1")).await;
+        assert_eq!(found, code, "{path}: {answer}");
+    }
+}
+
 /// A watcher of one object that selects by something else would wait for what never comes.
 #[tokio::test]
 async fn a_watch_of_one_name_takes_no_selector_that_does_not_say_it() {

@@ -33,6 +33,23 @@ async fn every_request_is_counted() {
     assert_eq!((answer.status().as_u16(), counted()), (200, before + 2));
 }
 
+/// Otherwise only the 403 of an anonymous client would tell that the token was not read.
+#[tokio::test]
+async fn a_token_behind_two_spaces_is_warned_of() {
+    let api = Api::bare().await;
+    let server = &api.fixture.server;
+    for (value, is_told) in
+        [("Bearer  a.b.c", true), ("bearer  a", true), ("Basic  a", false), ("Bearer", false)]
+    {
+        let request = Request::get("/api/v1/pods").header("authorization", value).body(full("")).unwrap();
+        let caller = Caller::Connection(&Peer::Nobody);
+        let answer = pipeline::serve(&Router, server, request, caller, server.crew.token()).await;
+        let warning = answer.headers().get("warning").map(|warning| warning.to_str().unwrap());
+        let told = warning.is_some_and(|warning| warning.contains("extra space before the bearer token"));
+        assert_eq!((answer.status().as_u16(), told), (403, is_told), "{value}: {warning:?}");
+    }
+}
+
 /// Otherwise the server names it, each by a name of its own.
 #[tokio::test]
 async fn a_request_that_its_client_names_is_answered_with_that_name() {
@@ -337,4 +354,42 @@ async fn an_update_of_an_object_without_managers_begins_no_list_of_them() {
     let entries = got["metadata"][managers].as_array().unwrap();
     let names: Vec<&Value> = entries.iter().map(|entry| &entry["manager"]).collect();
     assert_eq!((code, names), (200, vec![&json!("x"), &json!("before-first-apply")]), "{got}");
+}
+
+/// What another server carries out cannot be tried: the command would run. As upstream this is said
+/// before the pod is looked for; a log is only read.
+#[tokio::test]
+async fn a_session_or_a_proxied_request_is_no_dry_run() {
+    let api = Api::bare().await;
+    let pod = "/api/v1/namespaces/default/pods/none";
+    for (method, path) in [
+        ("POST", format!("{pod}/exec?command=sh")),
+        ("POST", format!("{pod}/attach?stdin=true")),
+        ("GET", format!("{pod}/portforward?ports=80")),
+        ("GET", "/api/v1/nodes/none/proxy/healthz?verbose".to_string()),
+        ("GET", format!("{pod}/log?tailLines=1")),
+    ] {
+        let wanted = if path.contains("/log?") { 404 } else { 400 };
+        for value in ["", "=All", "=some"] {
+            let (code, told) = api.ask(method, &format!("{path}&dryRun{value}"), json!({})).await;
+            let is_told = told["message"] == "dryRun is not supported";
+            assert_eq!((code, is_told), (wanted, wanted == 400), "{path} {value}: {told}");
+        }
+        assert_eq!(api.ask(method, &path, json!({})).await.0, 404, "{path}");
+    }
+}
+
+/// Clients of Kubernetes 1.13 ask for it, and would take the whole object for a manifest.
+#[tokio::test]
+async fn an_object_is_not_exported() {
+    let api = Api::bare().await;
+    let one = "/api/v1/namespaces/default";
+    for (query, code) in
+        [("", 200), ("export=false", 200), ("export=0", 200), ("export", 400), ("export=true", 400)]
+    {
+        for path in [one.to_string(), format!("{one}/status")] {
+            assert_eq!(api.get(&format!("{path}?{query}")).await.0, code, "{path} {query}");
+        }
+        assert_eq!(api.get(&format!("/api/v1/namespaces?{query}")).await.0, 200, "a list: {query}");
+    }
 }

@@ -67,7 +67,7 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
     assert_eq!(api.patch(&other, json!({"spec": {"replicas": 5}})).await.0, 422);
     let (code, got) = api.apply(&format!("{SCALE}?fieldManager=m"), &scale(json!({"replica": 5}))).await;
     let why = ".spec.replica: field not declared in schema";
-    assert!(code == 400 && got["message"].as_str().unwrap().contains(why), "{got}");
+    assert!(code == 500 && got["message"].as_str().unwrap().contains(why), "{got}");
     let (code, told) = api.warnings(SCALE, json!({"spec": {"replica": 5}})).await;
     assert_eq!(code, 200);
     assert!(
@@ -78,6 +78,18 @@ async fn unknown_fields_of_a_scale_are_judged_as_field_validation_asks() {
         api.warnings(&format!("{SCALE}?fieldValidation=Ignore"), json!({"spec": {"x": 5}})).await;
     assert_eq!((code, told), (200, vec![]));
     assert_eq!(api.get(SCALE).await.1["spec"]["replicas"], 3);
+}
+
+/// As a patch of the object itself.
+#[tokio::test]
+async fn a_patch_of_a_scale_keeps_the_types_of_its_fields() {
+    let api = Api::with_deployment().await;
+    let (code, got) = api.patch(SCALE, json!({"spec": {"replicas": "3"}})).await;
+    let why = "json: cannot unmarshal string into Go struct field ScaleSpec.spec.replicas of type int32";
+    assert!(code == 422 && got["message"].as_str().unwrap().ends_with(why), "{got}");
+    let path = format!("{SCALE}?fieldManager=m");
+    let (code, got) = api.apply(&path, &scale(json!({"replicas": "3"}))).await;
+    assert!(code == 500 && got["message"].as_str().unwrap().ends_with(why), "{got}");
 }
 
 /// As upstream: whatever makes the generation grow, a scale as well, is warned of the template.

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tap::Tap;
 
 const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+const DEFINITIONS: &str = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
 const SYSTEM_DEPLOYMENTS: &str = "/apis/apps/v1/namespaces/kube-system/deployments";
 
 fn learner() -> User {
@@ -158,6 +159,33 @@ async fn an_undo_takes_no_write_along_that_it_did_not_name() {
         let left = if undone.starts_with(&format!("{old}-")) { &new } else { &old };
         assert_eq!(api.maps().await, std::slice::from_ref(left), "round {round}: {undone} was undone");
         assert_eq!(api.in_step("", "DELETE", &format!("{MAPS}/{left}"), json!({})).await.0, 200);
+    }
+}
+
+/// The controllers make something in a new namespace while its undo is planned. It would stay in a
+/// namespace that is not there.
+#[tokio::test]
+async fn an_undo_of_a_namespace_leaves_nothing_in_it() {
+    let api = Api::bare().await;
+    let rng = Rng::seeded(3);
+    for round in 0..30 {
+        let name = format!("n{round}");
+        let namespace = json!({"metadata": {"name": name}});
+        let (code, made) = api.in_step(&name, "POST", "/api/v1/namespaces", namespace).await;
+        assert_eq!(code, 201, "{made}");
+        let accounts = format!("/api/v1/namespaces/{name}/serviceaccounts");
+        let join = async {
+            for _ in 0..rng.range(0, 60) {
+                tokio::task::yield_now().await;
+            }
+            let controllers = User::new("system:kube-controller-manager", &["system:masters"]);
+            let body = ("application/json", json!({"metadata": {"name": "default"}}).to_string());
+            testing::send(&api.fixture.server, controllers, ("POST", &accounts), body, "").await
+        };
+        let ((code, told), (joined, _)) = tokio::join!(api.go("undo", json!({})), join);
+        assert_eq!(code, 200, "{told}");
+        let left = api.state().cache.list("serviceaccounts", &format!("{name}/")).objects;
+        assert!(left.is_empty(), "round {round}: the account was answered with {joined}");
     }
 }
 
@@ -344,4 +372,33 @@ async fn a_pod_that_waits_again_is_not_bound_by_the_node_of_before() {
     let (pod, node) = (api.get(&format!("{PODS}/p")).await.1, api.get(&format!("{NODES}/n")).await.1);
     assert_eq!((pod["spec"].get("nodeName"), version(&pod)), (None, version(&node)), "{pod}");
     assert_eq!(bind(version(&node)).await, 201);
+}
+
+/// A namespace goes back to a time at which there was a definition that has gone since. Nothing
+/// would show its objects, and the next definition of that name would begin with them.
+#[tokio::test]
+async fn no_custom_object_comes_back_without_its_definition() {
+    let api = Api::bare().await;
+    let cache = &api.state().cache;
+    let mut progress = cache.progress();
+    let schema = json!({"openAPIV3Schema": {"type": "object"}});
+    let version = json!({"name": "v1", "served": true, "storage": true, "schema": schema});
+    let spec = json!({"group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "tabs", "kind": "Tab"}, "versions": [version]});
+    api.made(DEFINITIONS, json!({"metadata": {"name": "tabs.example.com"}, "spec": spec})).await;
+    while cache.kinds().resource("example.com", "v1", "tabs").is_none() {
+        progress.changed().await.unwrap();
+    }
+    let tab = json!({"apiVersion": "example.com/v1", "kind": "Tab", "metadata": {"name": "a"}});
+    let made = api.made("/apis/example.com/v1/namespaces/default/tabs", tab).await;
+    let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    assert_eq!(api.delete(&format!("{DEFINITIONS}/tabs.example.com"), json!({})).await.0, 200);
+    while cache.get("customresourcedefinitions", "tabs.example.com").is_some() {
+        progress.changed().await.unwrap();
+    }
+    for (namespaces, back) in [(json!(["default"]), 0), (Value::Null, 1)] {
+        let (code, told) = api.go("rewind", json!({"revision": at, "namespaces": namespaces})).await;
+        assert_eq!(code, 200, "{told}");
+        assert_eq!(cache.list("example.com/tabs", "").objects.len(), back, "{namespaces}");
+    }
 }

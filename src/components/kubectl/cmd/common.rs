@@ -3,6 +3,7 @@
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
+use crate::flag::parse_bool;
 use crate::info::Info;
 use crate::print::formats::{self, Format};
 use crate::print::json;
@@ -24,19 +25,41 @@ pub(crate) enum DryRun {
 }
 
 impl DryRun {
+    /// Reads `--dry-run`, which may also be a boolean; that is deprecated. An empty one, which an
+    /// unset variable leaves, is refused: the user may have meant to change nothing. A verb without
+    /// this flag does change things. Source: kubectl's `GetDryRunStrategy`.
+    ///
+    /// # Errors
+    /// [`Fail::Text`] in kubectl's words: it has another value.
     pub(crate) fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
+        // As klog prints it, without the time and the process.
+        let warn = |line: u32, deprecated: &str, instead: &str| {
+            ctx.note(format!(
+                "W0000 00:00:00.000000       1 helpers.go:{line}] --dry-run{deprecated} and can be replaced with --dry-run={instead}."
+            ));
+        };
         match ctx.flags.text("dry-run") {
-            "none" | "" | "false" => Ok(DryRun::No),
+            "none" => Ok(DryRun::No),
+            "" if !ctx.flags.changed("dry-run") => Ok(DryRun::No),
             "server" => Ok(DryRun::Server),
             "client" => Ok(DryRun::Client),
             "unchanged" => {
-                ctx.note("W0000 00:00:00.000000       1 helpers.go:703] --dry-run is deprecated and can be replaced with --dry-run=client.");
+                warn(719, " is deprecated", "client");
                 Ok(DryRun::Client)
             }
-            "true" => Ok(DryRun::Client),
-            other => {
-                text(format!("Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."))
-            }
+            other => match parse_bool(other) {
+                Some(true) => {
+                    warn(733, &format!("={other} is deprecated (boolean value)"), "client");
+                    Ok(DryRun::Client)
+                }
+                Some(false) => {
+                    warn(736, &format!("={other} is deprecated (boolean value)"), "none");
+                    Ok(DryRun::No)
+                }
+                None => text(format!(
+                    "Invalid dry-run value ({other}). Must be \"none\", \"server\", or \"client\"."
+                )),
+            },
         }
     }
 
@@ -90,19 +113,23 @@ pub(crate) async fn strategic_patch(
     ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
 }
 
-/// How strictly the server reads what is written.
+/// How strictly the server reads what is written: `--validate`, which may also be a boolean.
+/// Source: kubectl's `GetValidationDirective`.
+///
+/// # Errors
+/// [`Fail::Text`] in kubectl's words: it has another value.
 pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
-    Ok(match ctx.flags.text("validate") {
-        "" | "true" | "strict" => "Strict",
-        "warn" => "Warn",
-        "ignore" | "false" => "Ignore",
-        other => {
-            return text(format!(
-                "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
-                quote(other)
-            ));
-        }
-    })
+    let given = ctx.flags.text("validate");
+    match (given, parse_bool(given)) {
+        ("strict", _) | (_, Some(true)) => Ok("Strict"),
+        ("warn", _) => Ok("Warn"),
+        ("ignore", _) | (_, Some(false)) => Ok("Ignore"),
+        ("", _) if !ctx.flags.changed("validate") => Ok("Strict"), // a verb without this flag
+        _ => text(format!(
+            "invalid - validate option {}; must be one of: strict (or true), warn, ignore (or false)",
+            quote(given)
+        )),
+    }
 }
 
 /// How long a pod is waited for that is not there yet, or does not run yet.

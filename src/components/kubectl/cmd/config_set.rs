@@ -80,9 +80,9 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
             cluster.shift_remove("tls-server-name");
         }
         fill(ctx, cluster, &["server", "tls-server-name", "proxy-url"]);
-        if ctx.flags.changed(INSECURE) || authority {
-            cluster.shift_remove(INSECURE);
-        }
+        // Also where the flag is not given, as in kubectl: a server is trusted blindly only as long
+        // as each change of its entry says so.
+        cluster.shift_remove(INSECURE);
         if ctx.flags.is(INSECURE) {
             cluster.insert(INSECURE.into(), true.into());
             cluster.shift_remove(AUTHORITY);
@@ -277,6 +277,8 @@ mod tests {
                 "tls-server-name: \"n\"",
                 "insecure",
             ),
+            ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
+            ("set-cluster c --server=https://s", "server: https://s", "insecure"),
             ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
             ("set-cluster c --certificate-authority=ca", "certificate-authority: ca", "insecure"),
             ("set-credentials u --token=t", "token: t", "username"),

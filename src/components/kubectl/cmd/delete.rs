@@ -5,6 +5,7 @@ use super::wait::{Deadline, FOREVER, until};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
+use crate::flag::parse_bool;
 use crate::info::{Info, Options};
 use api::gostr::quote;
 use api::value;
@@ -133,7 +134,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
 /// this once, before it changes anything.
 pub(crate) fn checked_propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
     let (policy, given) = (propagation(ctx)?, ctx.flags.text("cascade"));
-    if !matches!(given, "" | "background" | "orphan" | "foreground") {
+    if !matches!(given, "background" | "orphan" | "foreground") {
         let name = policy.to_lowercase();
         ctx.note(format!(
             "warning: --cascade={given} is deprecated (boolean value) and can be replaced with --cascade={name}."
@@ -143,17 +144,20 @@ pub(crate) fn checked_propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
 }
 
 /// What `--cascade` means for the objects that depend on a deleted one.
+///
+/// # Errors
+/// [`Fail::Text`] in kubectl's words: it has another value than those that it knows; also if it is
+/// empty, for the dependents of an unset variable are not to be deleted.
 pub(crate) fn propagation(ctx: &Ctx) -> Result<&'static str, Fail> {
-    Ok(match ctx.flags.text("cascade") {
-        "background" | "" | "1" | "t" | "T" | "true" | "TRUE" | "True" => "Background",
-        "orphan" | "0" | "f" | "F" | "false" | "FALSE" | "False" => "Orphan",
-        "foreground" => "Foreground",
-        other => {
-            return text(format!(
-                "invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""
-            ));
-        }
-    })
+    let given = ctx.flags.text("cascade");
+    match (given, parse_bool(given)) {
+        ("background", _) | (_, Some(true)) => Ok("Background"),
+        ("orphan", _) | (_, Some(false)) => Ok("Orphan"),
+        ("foreground", _) => Ok("Foreground"),
+        _ => text(format!(
+            "invalid cascade value ({given}). Must be \"background\", \"foreground\", or \"orphan\""
+        )),
+    }
 }
 
 /// `None`: the object's own grace period.
@@ -255,8 +259,32 @@ mod tests {
             let last = server.asked().into_iter().rfind(|asked| asked.method == "DELETE");
             assert_eq!(last.map(|asked| asked.body["propagationPolicy"].clone()), Some(json!(policy)));
         }
-        let said = server.kubectl(&["delete", "cm", "a", "--cascade=orphen"]).await;
-        assert!(said.code == 1 && said.err.contains("invalid cascade value (orphen)"), "{said:?}");
+        server.hold(&at("a"), config_map("a", json!({})));
+        for given in ["orphen", ""] {
+            let said = server.kubectl(&["delete", "cm", "a", &format!("--cascade={given}")]).await;
+            let why = format!("invalid cascade value ({given})");
+            assert!(said.code == 1 && said.err.contains(&why), "{said:?}");
+        }
+        assert!(server.object(&at("a")).is_some(), "nothing was deleted");
+    }
+
+    /// Scripts write booleans in their language's way, and an unset variable leaves nothing.
+    #[tokio::test]
+    async fn a_dry_run_is_a_word_or_a_boolean_and_not_empty() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for given in ["True", "1", "t", "client"] {
+            let said = server.kubectl(&["delete", "cm", "a", &format!("--dry-run={given}")]).await;
+            assert!(said.code == 0 && said.out.ends_with("(dry run)\n"), "{given}: {said:?}");
+            let warning = format!("--dry-run={given} is deprecated (boolean value)");
+            assert_eq!(said.err.contains(&warning), given != "client", "{said:?}");
+        }
+        let said = server.kubectl(&["delete", "cm", "a", "--dry-run="]).await;
+        let why = "error: Invalid dry-run value (). Must be \"none\", \"server\", or \"client\".\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert!(server.object(&at("a")).is_some(), "nothing was deleted");
+        let said = server.kubectl(&["delete", "cm", "a", "--dry-run=False"]).await;
+        assert_eq!((said.code, server.object(&at("a"))), (0, None), "{said:?}");
     }
 
     #[tokio::test]

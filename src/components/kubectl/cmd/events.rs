@@ -121,7 +121,11 @@ async fn involved(ctx: &Ctx, given: &str) -> Result<String, Fail> {
         0 => return text("--for must be in resource/name form"),
         _ => return text("arguments in resource/name form may not have more than one slash"),
     };
-    let resource = ctx.resource(kind).await?;
+    ctx.discovery().await?; // its failures keep their form
+    let resource = ctx.resource(kind).await.map_err(|fail| match fail {
+        Fail::Text(unknown) => Fail::Plain(unknown),
+        other => other,
+    })?;
     Ok(format!(
         "involvedObject.kind={},involvedObject.apiVersion={},involvedObject.name={name}",
         resource.kind,
@@ -176,6 +180,10 @@ mod tests {
             let said = server.kubectl(&["events", "--for", given]).await;
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{given}");
         }
+        let server = crate::testing::Server::start().await;
+        let said = server.kubectl(&["events", "--for=foo/a"]).await;
+        let why = "the server doesn't have a resource type \"foo\"\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why), "without `error: `, as in kubectl");
     }
 
     #[tokio::test]

@@ -109,7 +109,11 @@ async fn in_version(
     let mut all = ctx.discovery().await?.resources.iter();
     match all.find(|r| r.plural == resource.plural && r.api_version() == wanted) {
         Some(found) => Ok((found.clone(), path.to_string())),
-        None => text(format!("couldn't find resource for \"{wanted}, Resource={}\"", resource.plural)),
+        None => {
+            // As Go prints the core group, which has no name.
+            let slash = if wanted.contains('/') { "" } else { "/" };
+            text(format!("couldn't find resource for \"{slash}{wanted}, Resource={}\"", resource.plural))
+        }
     }
 }
 
@@ -348,6 +352,8 @@ mod tests {
         assert_eq!((said.code, said.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
         let said = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
         assert_eq!(said.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
+        let said = server.kubectl(&["explain", "events", "--api-version=v2"]).await;
+        assert_eq!(said.err, "error: couldn't find resource for \"/v2, Resource=events\"\n");
     }
 
     #[test]

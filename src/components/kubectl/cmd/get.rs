@@ -139,7 +139,7 @@ async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
         sorted(&mut sheets, sort)?;
     }
     let base = shown(ctx);
-    let mut printed = false;
+    let (mut printed, mut with_namespace) = (false, false);
     let mut at = 0;
     while at < sheets.len() {
         let resource = sheets[at].0.clone();
@@ -147,7 +147,9 @@ async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
         let group = &sheets[at..end];
         at = end;
         let mut shown = base.clone();
-        shown.namespace = ctx.flags.is("all-namespaces") && resource.namespaced;
+        // Also of what follows a namespaced resource and has none: kubectl's printers share it.
+        with_namespace |= ctx.flags.is("all-namespaces") && resource.namespaced;
+        shown.namespace = with_namespace;
         shown.kind = prefixed.then(|| resource.kind_group());
         let mut rows: Vec<Vec<String>> = vec![];
         for (_, table) in group {
@@ -221,15 +223,15 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
     if means_one {
         Fail::join(std::mem::take(&mut failures))?;
     }
-    let sort = ctx.flags.text("sort-by");
-    if !sort.is_empty() {
-        table::sort(&mut found, sort).map_err(Fail::Text)?;
-    }
     if single {
         if let Some(object) = found.first() {
             ctx.out(format.print(object, true)?);
         }
         return Fail::join(failures);
+    }
+    let sort = ctx.flags.text("sort-by");
+    if !sort.is_empty() {
+        table::sort(&mut found, sort).map_err(Fail::Text)?;
     }
     if found.is_empty() && (ignore || format.is_name()) {
         return Fail::join(failures);
@@ -270,6 +272,41 @@ mod tests {
         let folder = dir.path().display().to_string();
         let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
         assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+    }
+
+    #[tokio::test]
+    async fn the_column_of_namespaces_stays_for_what_follows() {
+        let server = Server::start_with(|asked| {
+            let column = json!({"name": "Name", "type": "string", "format": "name"});
+            let table = |metadata: Value| {
+                let row = json!({"cells": ["a"], "object": {"metadata": metadata}});
+                (200, json!({"kind": "Table", "columnDefinitions": [column], "rows": [row]}))
+            };
+            match asked.path.as_str() {
+                "/api/v1/configmaps" => Some(table(json!({"name": "a", "namespace": "n"}))),
+                "/api/v1/namespaces" => Some(table(json!({"name": "a"}))),
+                _ => None,
+            }
+        })
+        .await;
+        let (map, space) = ("NAMESPACE   NAME\nn           configmap/a\n", "NAME\nnamespace/a\n");
+        for (kinds, out) in [
+            ("cm,ns", format!("{map}\nNAMESPACE   NAME\n            namespace/a\n")),
+            ("ns,cm", format!("{space}\n{map}")),
+        ] {
+            let said = server.kubectl(&["get", kinds, "-A"]).await;
+            assert_eq!((said.code, said.out), (0, out), "{kinds}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_object_is_not_sorted() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (words, code) in [(&["get", "cm", "a"][..], 0), (&["get", "cm"], 1)] {
+            let said = server.kubectl(&[words, &["-o", "name", "--sort-by=.none"]].concat()).await;
+            assert_eq!(said.code, code, "{words:?}: {said:?}");
+        }
     }
 
     #[tokio::test]

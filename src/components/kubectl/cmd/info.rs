@@ -202,19 +202,11 @@ pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
                 let ports = value::list(service, "spec.ports").iter().filter_map(|p| value::int(p, "port"));
                 ports.map(|port| format!("http://{address}:{port} ")).collect::<String>()
             }
-            None => {
-                let name = value::text(service, "metadata.name");
-                let target = match value::list(service, "spec.ports").first() {
-                    Some(port) if !value::text(port, "name").is_empty() => {
-                        format!("{name}:{}", value::text(port, "name"))
-                    }
-                    _ => name.to_string(),
-                };
-                format!(
-                    "{host}/api/v1/namespaces/{}/services/{target}/proxy",
-                    value::text(service, "metadata.namespace")
-                )
-            }
+            None => format!(
+                "{host}/api/v1/namespaces/{}/services/{}/proxy",
+                value::text(service, "metadata.namespace"),
+                proxied_name(service)
+            ),
         };
         let name = match value::text(service, "metadata.labels.kubernetes\\.io/name") {
             "" => service["metadata"]["labels"]["kubernetes.io/name"]
@@ -226,6 +218,19 @@ pub(crate) async fn cluster_info(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.line("\nTo further debug and diagnose cluster problems, use 'kubectl cluster-info dump'.");
     Ok(())
+}
+
+/// The name of a Service in a proxy path, with scheme and port: `https:dashboard:https`. A port
+/// 443, or one called `https`, is taken for one with TLS. Source: upstream's `JoinSchemeNamePort`.
+fn proxied_name(service: &Value) -> String {
+    let name = value::text(service, "metadata.name");
+    let Some(port) = value::list(service, "spec.ports").first() else { return name.to_string() };
+    let of_port = value::text(port, "name");
+    match of_port == "https" || value::int(port, "port") == Some(443) {
+        true => format!("https:{name}:{of_port}"),
+        false if of_port.is_empty() => name.to_string(),
+        false => format!("{name}:{of_port}"),
+    }
 }
 
 /// A script for a shell that asks `kubectl __complete` at every tab.
@@ -308,6 +313,22 @@ mod tests {
         };
         let code = run(words.to_vec(), io, Env::default()).await;
         assert_eq!((code, out.text().as_str()), (0, "a\t\n"), "{}", err.text());
+    }
+
+    /// Without the scheme the proxy would speak plain HTTP to a port with TLS.
+    #[test]
+    fn a_service_with_tls_is_reached_by_its_scheme() {
+        for (ports, name) in [
+            (json!([]), "s"),
+            (json!([{"port": 80}]), "s"),
+            (json!([{"name": "dns", "port": 53}, {"name": "https", "port": 443}]), "s:dns"),
+            (json!([{"name": "https", "port": 8443}]), "https:s:https"),
+            (json!([{"name": "web", "port": 443}]), "https:s:web"),
+            (json!([{"port": 443}]), "https:s:"),
+        ] {
+            let service = json!({"metadata": {"name": "s"}, "spec": {"ports": ports}});
+            assert_eq!(super::proxied_name(&service), name, "{service}");
+        }
     }
 
     #[tokio::test]

@@ -76,11 +76,17 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
                 if path.is_empty() {
                     continue;
                 }
-                let bytes = std::fs::read(base.join(&path))
-                    .map_err(|e| Fail::Text(format!("open {path}: {}", go_io(&e))))?;
+                // Which of the two is meant nobody knows: a connection is made with the data.
+                let data_path = format!("{key}.{field}-data");
+                if !value::text(entry, &data_path).is_empty() {
+                    return text("cannot have values for both path and contents");
+                }
+                let file = base.join(&path);
+                let bytes = std::fs::read(&file)
+                    .map_err(|e| Fail::Text(format!("open {}: {}", file.display(), go_io(&e))))?;
                 value::remove(entry, &format!("{key}.{field}"));
                 let data = base64::engine::general_purpose::STANDARD.encode(bytes);
-                value::put(entry, &format!("{key}.{field}-data"), data);
+                value::put(entry, &data_path, data);
             }
         }
     }
@@ -397,6 +403,36 @@ mod tests {
         };
         assert!(minify(&mut context(""), "").is_ok());
         assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
+    }
+
+    #[tokio::test]
+    async fn a_file_beside_its_content_is_not_flattened() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let flag = format!("--kubeconfig={}", dir.path().join("config").display());
+        let ca = dir.path().join("ca.crt");
+        for (data, file, told) in [
+            ("", "x", "certificate-authority-data: eA=="),
+            (
+                ", certificate-authority-data: eQ==",
+                "x",
+                "error: cannot have values for both path and contents\n",
+            ),
+            ("", "", "ca.crt: no such file or directory\n"),
+        ] {
+            let cluster = format!("{{server: 's', certificate-authority: ca.crt{data}}}");
+            std::fs::write(
+                dir.path().join("config"),
+                format!("apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {cluster}}}]\n"),
+            )
+            .unwrap();
+            match file {
+                "" => std::fs::remove_file(&ca).unwrap(),
+                content => std::fs::write(&ca, content).unwrap(),
+            }
+            let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
+            assert_eq!(said.code, i32::from(told.ends_with('\n')), "{said:?}");
+            assert!(said.out.contains(told) || said.err.ends_with(told), "{said:?}");
+        }
     }
 
     #[test]

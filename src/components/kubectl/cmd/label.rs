@@ -79,6 +79,8 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
                         _ => text(format!("invalid label spec: {word}")),
                     };
                 }
+                // Of two values for one key the last one counts.
+                wanted.set.retain(|(known, _)| known != key);
                 wanted.set.push((key.into(), given.into()));
             }
             None if word.ends_with('-') => wanted.remove.push(word[..word.len() - 1].to_string()),
@@ -348,6 +350,20 @@ mod tests {
             let words: Vec<&str> = ["label", "cm", "a"].into_iter().chain(changes.split(' ')).collect();
             let said = server.kubectl(&words).await;
             assert_eq!((said.code, said.out), (0, format!("configmap/a {told}\n")), "{changes}");
+        }
+    }
+
+    #[tokio::test]
+    async fn of_two_values_for_one_key_the_last_counts() {
+        for (verb, field) in [("label", "labels"), ("annotate", "annotations")] {
+            let server = with(&["a"]).await;
+            for values in [["z=1", "z=2"], ["z=3", "z=2"]] {
+                let line = [&[verb, "cm", "a"][..], &values, &["--overwrite=false"]].concat();
+                let said = server.kubectl(&line).await;
+                assert_eq!(said.code, 0, "{line:?}: {said:?}");
+                let object = server.object(&at("a")).unwrap();
+                assert_eq!(object["metadata"][field]["z"], "2", "{line:?}");
+            }
         }
     }
 

@@ -7,6 +7,8 @@ use http::{HeaderValue, Response, StatusCode, header};
 use std::path::Path;
 
 const HTML: &str = "text/html; charset=utf-8";
+/// Of a file whose name tells no content type so many bytes are looked at.
+const SNIFFED: usize = 512;
 
 /// Answers a request for a path of a URL at or below `prefix`, which ends in a slash. `None`: the
 /// path is another one.
@@ -51,16 +53,31 @@ fn of_kind(content: impl Into<Bytes>, kind: &'static str) -> Response<Body> {
 
 fn file(path: &Path) -> Response<Body> {
     let Ok(content) = std::fs::read(path) else { return missing() };
-    let kind = match path.extension().and_then(|e| e.to_str()) {
+    let end = path.extension().and_then(|e| e.to_str()).map(str::to_ascii_lowercase);
+    let kind = match end.as_deref() {
         Some("html" | "htm") => HTML,
         Some("css") => "text/css; charset=utf-8",
-        Some("js") => "text/javascript; charset=utf-8",
+        Some("js" | "mjs") => "text/javascript; charset=utf-8",
+        Some("xml") => "text/xml; charset=utf-8",
         Some("json") => "application/json",
-        Some("svg") => "image/svg+xml",
+        Some("pdf") => "application/pdf",
+        Some("wasm") => "application/wasm",
+        Some("avif") => "image/avif",
+        Some("gif") => "image/gif",
+        Some("jpeg" | "jpg") => "image/jpeg",
         Some("png") => "image/png",
-        _ => "text/plain; charset=utf-8",
+        Some("svg") => "image/svg+xml",
+        Some("webp") => "image/webp",
+        _ if is_text(&content) => "text/plain; charset=utf-8",
+        _ => "application/octet-stream",
     };
     of_kind(content, kind)
+}
+
+/// Whether the first bytes of a file hold none that only data have, as Go's sniffing asks.
+fn is_text(content: &[u8]) -> bool {
+    let is_of_data = |byte: &u8| matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
+    !content.iter().take(SNIFFED).any(is_of_data)
 }
 
 /// Redirects to the path of a folder that ends in a slash: from there the links of its page lead.
@@ -122,5 +139,21 @@ mod tests {
             assert!(String::from_utf8_lossy(&content).contains(body), "{rest}: {content:?}");
         }
         assert!(answer(dir.path(), "/s/", "/sites", None).is_none());
+    }
+
+    #[test]
+    fn a_file_has_the_content_type_of_its_name_or_of_its_bytes() {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, content, kind) in [
+            ("a.JPG", &b"x"[..], "image/jpeg"),
+            ("a.wasm", b"\0asm", "application/wasm"),
+            ("a.mjs", b"x", "text/javascript; charset=utf-8"),
+            ("a.md", b"# a\n\ttext", "text/plain; charset=utf-8"),
+            ("a.bin", b"\x01\x02", "application/octet-stream"),
+        ] {
+            std::fs::write(dir.path().join(name), content).unwrap();
+            let response = answer(dir.path(), "/s/", &format!("/s/{name}"), None).unwrap();
+            assert_eq!(response.headers()[header::CONTENT_TYPE], kind, "{name}");
+        }
     }
 }

@@ -108,6 +108,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("at least one resource name must be specified since 'all' parameter is not set");
     }
     let options = Options { all_by_type: selected, ..Options::default() };
+    // Beside a selector names do not count, as in kubectl: `--all` means each node.
+    let objects = if selected { &objects[..1] } else { objects };
     let asked = builder::ask(ctx, objects, options).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     for mut info in infos {
@@ -286,6 +288,19 @@ mod tests {
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
         }
         assert!(server.asked().is_empty(), "no node was read");
+    }
+
+    #[tokio::test]
+    async fn all_means_each_node_also_beside_a_name() {
+        for selector in ["--all", "--selector=a"] {
+            let server = with_nodes().await;
+            for name in ["m", "n"] {
+                let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}});
+                server.hold(&format!("/api/v1/nodes/{name}"), node);
+            }
+            let said = server.kubectl(&["taint", "node", "n", "a=b:NoSchedule", selector]).await;
+            assert_eq!((said.code, said.out.as_str()), (0, "node/m tainted\nnode/n tainted\n"), "{said:?}");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
 use api::gostr;
+use api::volumes::class_named_by;
 use api::{duration, value};
 use jiff::Timestamp;
 use serde_json::Value;
@@ -139,7 +140,7 @@ fn claim_templates(text: &mut Text, claims: &[Value]) {
     text.line(0, "Volume Claims:");
     for claim in claims {
         text.field(1, "Name", value::text(claim, "metadata.name"));
-        text.field(1, "StorageClass", value::text(claim, "spec.storageClassName"));
+        text.field(1, "StorageClass", class_named_by(claim));
         text.labels("  Labels", value::at(claim, "metadata.labels"));
         text.labels("  Annotations", value::at(claim, "metadata.annotations"));
         let capacity = value::text(claim, "spec.resources.requests.storage");

@@ -152,7 +152,7 @@ pub(super) fn policy(text: &mut Text, policy: &Value) {
             text.line(1, format!("Not affecting {direction} traffic"));
         }
     }
-    text.line(1, format!("Policy Types: {}", types.join(", ")));
+    text.line(1, format!("Policy Types: {}", super::text::or_none(&types.join(", "))));
 }
 
 fn rules(text: &mut Text, rules: &[Value], direction: &str, (to_port, peer_title): (&str, &str)) {

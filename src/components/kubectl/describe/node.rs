@@ -141,9 +141,7 @@ fn taints(text: &mut Text, list: &[Value]) {
         text.line(0, "<none>");
     }
     let mut sorted: Vec<&Value> = list.iter().collect();
-    sorted.sort_by_key(|t| {
-        format!("{}={}:{}", value::text(t, "effect"), value::text(t, "key"), value::text(t, "value"))
-    });
+    sorted.sort_by_key(|t| (value::text(t, "effect"), value::text(t, "key")));
     for (i, taint) in sorted.into_iter().enumerate() {
         let tab = if i > 0 { "\t" } else { "" };
         text.line(0, format!("{tab}{}", taint_text(taint)));
@@ -327,6 +325,14 @@ mod tests {
             let of = |key: &str| of_pod(&pod, key).get("cpu").map_or("0".to_string(), Quantity::to_string);
             assert_eq!((of("requests").as_str(), of("limits").as_str()), (requests, limits), "{pod}");
         }
+    }
+
+    #[test]
+    fn taints_stand_in_the_order_of_effects_and_keys() {
+        let taint = |key: &str| json!({"key": key, "value": "x", "effect": "NoSchedule"});
+        let mut text = Text::default();
+        taints(&mut text, &[taint("a-b"), taint("a"), json!({"key": "z", "effect": "NoExecute"})]);
+        assert_eq!(text.plain(), "Taints:\tz:NoExecute\n\ta=x:NoSchedule\n\ta-b=x:NoSchedule\n");
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(super) fn pod(text: &mut Text, pod: &Value) {
     text.labels("Node-Selectors", value::at(pod, "spec.nodeSelector"));
     text.tolerations("Tolerations", value::list(pod, "spec.tolerations"));
     spread(text, value::list(pod, "spec.topologySpreadConstraints"), "");
+    workload(text, value::at(pod, "spec.workloadRef"), "");
 }
 
 /// The pod's phase, or how long it has been terminating, and why it is in that phase.
@@ -128,7 +129,21 @@ fn spread(text: &mut Text, list: &[Value], inset: &str) {
             value::int(c, "maxSkew").unwrap_or(0),
             selector.map_or(String::new(), |s| format!(" for selector {}", or_none(&s.to_string())))
         );
-        text.line(0, format!("{}{line}", if i > 0 { "\t" } else { "" }));
+        let start = if i > 0 { format!("{inset}\t") } else { String::new() };
+        text.line(0, format!("{start}{line}"));
+    }
+}
+
+/// The Workload that the pods are scheduled with, if there is one.
+fn workload(text: &mut Text, reference: &Value, inset: &str) {
+    if reference.is_null() {
+        return;
+    }
+    text.line(0, format!("{inset}WorkloadRef:"));
+    text.field(1, "Name", value::text(reference, "name"));
+    text.field(1, "PodGroup", value::text(reference, "podGroup"));
+    if !value::empty(reference, "podGroupReplicaKey") {
+        text.field(1, "PodGroupReplicaKey", value::text(reference, "podGroupReplicaKey"));
     }
 }
 
@@ -154,6 +169,7 @@ pub(super) fn template(text: &mut Text, template: &Value) {
     }
     text.labels("  Node-Selectors", value::at(template, "spec.nodeSelector"));
     text.tolerations("  Tolerations", value::list(template, "spec.tolerations"));
+    workload(text, value::at(template, "spec.workloadRef"), "  ");
 }
 
 #[cfg(test)]
@@ -178,5 +194,15 @@ mod tests {
         assert!(told.contains("zone:DoNotSchedule when max skew 1 is exceeded\n"), "{told}");
         let told = described(json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}));
         assert!(!told.contains("LocalhostProfile") && !told.contains("Resources:"), "{told}");
+        let told = described(json!({"workloadRef": {"name": "w", "podGroup": "g"}}));
+        assert!(told.ends_with("WorkloadRef:\n  Name:      w\n  PodGroup:  g\n"), "{told}");
+    }
+
+    #[test]
+    fn spread_constraints_of_a_template_begin_with_its_inset() {
+        let constraint = |key: &str| json!({"topologyKey": key, "whenUnsatisfiable": "DoNotSchedule"});
+        let spec = json!({"topologySpreadConstraints": [constraint("a"), constraint("b")]});
+        let told = crate::describe::template(&json!({"spec": spec}));
+        assert!(told.contains("exceeded\n  \tb:DoNotSchedule when max skew 0"), "{told}");
     }
 }

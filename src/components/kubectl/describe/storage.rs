@@ -8,7 +8,7 @@ use crate::error::Fail;
 use crate::info::Info;
 use crate::wire::paths;
 use api::gostr;
-use api::volumes::is_default_class;
+use api::volumes::{class_named_by, is_default_class};
 use api::{meta, value};
 use serde_json::Value;
 
@@ -43,7 +43,7 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
     let claim = &info.object;
     text.field(0, "Name", value::text(claim, "metadata.name"));
     text.field(0, "Namespace", value::text(claim, "metadata.namespace"));
-    text.field(0, "StorageClass", value::text(claim, "spec.storageClassName"));
+    text.field(0, "StorageClass", class_named_by(claim));
     text.field(0, "Status", phase(claim));
     text.field(0, "Volume", value::text(claim, "spec.volumeName"));
     text.labels("Labels", value::at(claim, "metadata.labels"));
@@ -129,7 +129,7 @@ pub(super) fn volume(text: &mut Text, volume: &Value) {
     text.labels("Labels", value::at(volume, "metadata.labels"));
     text.annotations("Annotations", value::at(volume, "metadata.annotations"));
     finalizers(text, volume);
-    text.field(0, "StorageClass", part("spec.storageClassName"));
+    text.field(0, "StorageClass", class_named_by(volume));
     text.field(0, "Status", phase(volume));
     match part("spec.claimRef.name") {
         "" => text.field(0, "Claim", ""),
@@ -240,6 +240,18 @@ mod tests {
         };
         let pods = [pod("c", "u1", "data"), pod("a", "u2", "data"), pod("b", "u3", "x"), pod("d", "u4", "x")];
         assert_eq!(users(&claim, &pods), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_class_that_an_annotation_names_goes_before_the_field() {
+        let old = json!({"volume.beta.kubernetes.io/storage-class": "old"});
+        for (annotations, want) in [(json!({}), "new"), (old, "old")] {
+            let spec = json!({"storageClassName": "new", "capacity": {"storage": "1Gi"}});
+            let mut text = Text::default();
+            volume(&mut text, &json!({"metadata": {"annotations": annotations}, "spec": spec}));
+            let told = text.plain();
+            assert!(told.contains(&format!("StorageClass:\t{want}\n")), "{told}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::text::{ANNOTATION_MAX, Text, shortened};
 use api::gostr;
 use api::quantity::Quantity;
 use api::value;
+use api::volumes::class_named_by;
 use serde_json::Value;
 
 /// `inset` as in [`super::containers`].
@@ -133,7 +134,7 @@ fn claim_template(text: &mut Text, template: &Value) {
     if template.is_null() {
         return;
     }
-    text.field(2, "StorageClass", value::text(template, "spec.storageClassName"));
+    text.field(2, "StorageClass", class_named_by(template));
     text.field(2, "Volume", value::text(template, "spec.volumeName"));
     text.labels("    Labels", value::at(template, "metadata.labels"));
     text.annotations("    Annotations", value::at(template, "metadata.annotations"));

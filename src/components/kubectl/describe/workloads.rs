@@ -135,9 +135,10 @@ async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     let path = paths::within("/api/v1", &info.namespace, "pods");
     let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
+    let is_controller = |o: &Value| value::flag(o, "controller") && value::text(o, "uid") == uid;
     let owned = value::list(&list, "items")
         .iter()
-        .filter(|p| value::list(p, "metadata.ownerReferences").iter().any(|o| value::text(o, "uid") == uid));
+        .filter(|p| value::list(p, "metadata.ownerReferences").iter().any(is_controller));
     let phases: Vec<&str> = owned.map(|p| value::text(p, "status.phase")).collect();
     let of = |phase: &str| phases.iter().filter(|p| **p == phase).count();
     Ok(format!(
@@ -230,6 +231,24 @@ mod tests {
             told.starts_with("error in fetching pods: ") && told.ends_with("pods is forbidden"),
             "{told}"
         );
+    }
+
+    #[tokio::test]
+    async fn a_pod_counts_for_its_controller_alone() {
+        let server = crate::testing::Server::start().await;
+        let metadata = |name: &str| json!({"name": name, "namespace": "default", "uid": name});
+        let set = json!({"apiVersion": "apps/v1", "kind": "ReplicaSet", "metadata": metadata("web"),
+            "spec": {"selector": {"matchLabels": {"app": "web"}}}});
+        server.hold("/apis/apps/v1/namespaces/default/replicasets/web", set);
+        for (name, is_controller) in [("a", true), ("b", false)] {
+            let mut pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": metadata(name),
+                "status": {"phase": "Running"}});
+            pod["metadata"]["ownerReferences"] = json!([{"uid": "web", "controller": is_controller}]);
+            server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
+        }
+        let said = server.kubectl(&["describe", "rs", "web"]).await;
+        let row = said.out.lines().find(|line| line.starts_with("Pods Status:")).unwrap_or_default();
+        assert!(row.ends_with("1 Running / 0 Waiting / 0 Succeeded / 0 Failed"), "{said:?}");
     }
 
     #[test]

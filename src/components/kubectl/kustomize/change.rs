@@ -101,6 +101,21 @@ fn templates(kind: &str) -> &'static [&'static str] {
     }
 }
 
+/// Records whether the paths of a kind are those of its objects in this API group. Other groups
+/// have kinds of the same name, whose pods and selectors stand elsewhere. Source: the groups in
+/// kustomize's `commonlabels.go` and `metadatalabels.go`.
+///
+/// Example: false for the Job of `batch.volcano.sh`.
+fn is_of_group(kind: &str, group: &str) -> bool {
+    match kind {
+        "StatefulSet" => group == "apps",
+        "Job" | "CronJob" => group == "batch",
+        "PodDisruptionBudget" => group == "policy",
+        "NetworkPolicy" => group == "networking.k8s.io",
+        _ => true,
+    }
+}
+
 /// Where a kind selects by labels: paths that are made, and paths that are only followed.
 fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
@@ -150,7 +165,10 @@ fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
         let in_selectors = rule.include_selectors;
         for resource in all.iter_mut() {
             put_pairs(value::slot(&mut resource.object, "metadata.labels"), pairs);
-            let kind = resource.kind().to_string();
+            let (kind, group) = (resource.kind().to_string(), resource.group().to_string());
+            if !is_of_group(&kind, &group) {
+                continue;
+            }
             if in_selectors || rule.include_templates {
                 for path in templates(&kind) {
                     put_pairs(value::slot(&mut resource.object, &format!("{path}.labels")), pairs);
@@ -168,9 +186,8 @@ fn labels(kustomization: &Kustomization, all: &mut [Resource]) {
             for path in made {
                 put_pairs(value::slot(&mut resource.object, path), pairs);
             }
-            for path in
-                followed.iter().chain(WITHIN.iter().filter(|_| FOLLOWED_WITHIN.contains(&kind.as_str())))
-            {
+            let is_followed = group == "apps" && FOLLOWED_WITHIN.contains(&kind.as_str());
+            for path in followed.iter().chain(WITHIN.iter().filter(|_| is_followed)) {
                 let steps: Vec<&str> = path.split('.').collect();
                 each(&mut resource.object, &steps, &mut |map| put_pairs(map, pairs));
             }
@@ -184,8 +201,11 @@ fn annotations(all: &mut [Resource], pairs: &Pairs) {
     }
     for resource in all {
         put_pairs(value::slot(&mut resource.object, "metadata.annotations"), pairs);
-        for path in templates(resource.kind()) {
-            put_pairs(value::slot(&mut resource.object, &format!("{path}.annotations")), pairs);
+        // As in kustomize the StatefulSet of every group, in contrast to labels.
+        if resource.kind() == "StatefulSet" || is_of_group(resource.kind(), resource.group()) {
+            for path in templates(resource.kind()) {
+                put_pairs(value::slot(&mut resource.object, &format!("{path}.annotations")), pairs);
+            }
         }
     }
 }

@@ -37,6 +37,7 @@ mod target;
 mod types;
 
 pub(crate) use generate::hash;
+pub(crate) use resource::namespace_of;
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -67,8 +68,13 @@ pub(crate) async fn build(ctx: &Ctx, shown: &str) -> Result<Built, Fail> {
     built
 }
 
+/// Whether a name is a URL or one of a Git repository.
+fn is_remote(name: &str) -> bool {
+    name.contains("://") || ["git@", "git::", "github.com/"].iter().any(|start| name.starts_with(start))
+}
+
 async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
-    if shown.contains("://") || shown.starts_with("git@") || shown.starts_with("github.com/") {
+    if is_remote(shown) {
         return text(format!(
             "kustomization in a repository ({shown}) is not implemented: clone it and name the folder"
         ));
@@ -177,9 +183,10 @@ async fn resources(
     above: &mut Vec<PathBuf>,
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
-    if entry.starts_with("http://") || entry.starts_with("https://") {
+    if is_remote(entry) && !root.join(entry).exists() {
+        let is_web = entry.starts_with("http://") || entry.starts_with("https://");
         let path = entry.split(['?', '#']).next().unwrap_or(entry);
-        if ![".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end)) {
+        if !is_web || ![".yaml", ".yml", ".json"].iter().any(|end| path.ends_with(end)) {
             return text(format!(
                 "accumulating resources: {entry} is a repository; remote folders are not implemented"
             ));

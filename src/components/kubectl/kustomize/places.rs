@@ -183,6 +183,56 @@ async fn selectors_within_pods_are_followed_in_two_kinds() {
     }
 }
 
+/// Builds a kustomization of one object, and a Secret that a generator makes.
+async fn of_one(object: &str, fields: &str) -> Value {
+    let dir = tempfile::tempdir().unwrap();
+    let content =
+        format!("resources: [one.yaml]\nsecretGenerator: [{{name: s, literals: [a=b]}}]\n{fields}\n");
+    write(dir.path(), &[("k/kustomization.yaml", &content), ("k/one.yaml", object)]);
+    let found = built(dir.path(), "k").await.unwrap();
+    found.into_iter().find(|object| object["kind"] != "Secret").expect("the object")
+}
+
+#[tokio::test]
+async fn kinds_of_other_groups_keep_their_form() {
+    let fields = "commonLabels: {l: m}\ncommonAnnotations: {n: o}";
+    let job =
+        |group: &str| format!("{{apiVersion: {group}/v1, kind: Job, metadata: {{name: j}}, spec: {{}}}}");
+    let of_batch = of_one(&job("batch"), fields).await;
+    let want = json!({"template": {"metadata": {"annotations": {"n": "o"}, "labels": {"l": "m"}}}});
+    assert_eq!(of_batch["spec"], want);
+    let of_other = of_one(&job("batch.volcano.sh"), fields).await;
+    assert_eq!(of_other["spec"], json!({}), "its pods stand in its tasks");
+    let metadata = json!({"annotations": {"n": "o"}, "labels": {"l": "m"}, "name": "j"});
+    assert_eq!(of_other["metadata"], metadata);
+    let budget = "{apiVersion: other.io/v1, kind: PodDisruptionBudget, metadata: {name: b}, spec: {selector: {matchLabels: {a: b}}}}";
+    let found = of_one(budget, fields).await;
+    assert_eq!(found["spec"]["selector"]["matchLabels"], json!({"a": "b"}));
+}
+
+#[tokio::test]
+async fn a_reference_follows_an_object_that_gets_another_kind() {
+    let service = "{apiVersion: apps/v1, kind: StatefulSet, metadata: {name: w}, spec: {serviceName: x}}\n---\n{apiVersion: v1, kind: Service, metadata: {name: x}}\n";
+    let patch = "patches: [{target: {kind: Service}, patch: '{kind: Q, metadata: {name: z}}', options: {allowNameChange: true, allowKindChange: true}}]";
+    let dir = tempfile::tempdir().unwrap();
+    let content = format!("resources: [all.yaml]\n{patch}\n");
+    write(dir.path(), &[("k/kustomization.yaml", &content), ("k/all.yaml", service)]);
+    let found = built(dir.path(), "k").await.unwrap();
+    let set = found.iter().find(|object| object["kind"] == "StatefulSet").expect("the set");
+    assert_eq!(set["spec"]["serviceName"], "z");
+}
+
+#[tokio::test]
+async fn a_service_of_knative_follows_its_secrets() {
+    let env = "[{name: A, valueFrom: {secretKeyRef: {name: s, key: a}}}]";
+    let service = format!(
+        "{{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {{name: k}}, spec: {{template: {{spec: {{containers: [{{env: {env}}}]}}}}}}}}"
+    );
+    let found = of_one(&service, "").await;
+    let named = &found["spec"]["template"]["spec"]["containers"][0]["env"][0]["valueFrom"]["secretKeyRef"];
+    assert!(named["name"].as_str().is_some_and(|name| name.starts_with("s-")), "{named}");
+}
+
 #[tokio::test]
 async fn a_secret_without_data_has_the_name_that_kubectl_gives_it() {
     let found = of_web("secretGenerator: [{name: q}]").await.unwrap();

@@ -64,6 +64,8 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("StorageClass", "Secret", "parameters secretRef"),
     ("Role", "Secret", "rules resourceNames"),
     ("ClusterRole", "Secret", "rules resourceNames"),
+    // Of Knative; no other Service has a template.
+    ("Service", "Secret", "spec template spec containers env valueFrom secretKeyRef name"),
     ("PersistentVolume", "Secret", "spec azureFile secretName"),
     ("StatefulSet", "Service", "spec serviceName"),
     ("Ingress", "Service", "spec rules http paths backend serviceName"),
@@ -194,7 +196,8 @@ impl<'a> Referrer<'a> {
         // says which namespaces are known.
         let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now == self.own.now;
         let named = |to: &&&Candidate| {
-            to.kind == kind
+            // A patch may change the kind with the name; the reference speaks of what it was.
+            to.known.iter().any(|known| known.kind == kind)
                 && (kind == "ServiceAccount" || own(to))
                 && to.known.iter().any(|known| known.name == name)
                 && (!of_role || (to.kind == self.role.0 && to.group == self.role.1))

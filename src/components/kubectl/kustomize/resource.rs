@@ -140,6 +140,14 @@ impl Resource {
     }
 }
 
+/// Returns the namespace that counts for an object, `default` for none; `None`: the object is
+/// cluster-scoped.
+pub(crate) fn namespace_of(object: &Value) -> Option<String> {
+    let resource = Resource::new(object.clone());
+    let place = resource.place();
+    (!resource.is_cluster_scoped()).then(|| resource.effective_namespace(&place).to_string())
+}
+
 fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> String {
     let or = |text: &str, none: &str| if text.is_empty() { none.to_string() } else { text.to_string() };
     format!("{kind}.{}.{}/{name}.{}", or(version, "[noVer]"), or(group, "[noGrp]"), or(namespace, "[noNs]"))

@@ -146,6 +146,8 @@ async fn what_is_wrong_or_not_there_is_named() {
         ("resources: [missing.yaml]", "missing.yaml: no such file or directory"),
         ("resources: [../out.yaml]", "is not in or below"),
         ("resources: [.]", "cycle detected"),
+        ("resources: [github.com/a/b]", "github.com/a/b is a repository; remote folders are not implemented"),
+        ("resources: ['git@x:a/b.yaml']", "git@x:a/b.yaml is a repository"),
         (
             "patches: [{patch: '{apiVersion: v1, kind: Pod, metadata: {name: nono}}'}]",
             "no matches for Id Pod.v1.[noGrp]/nono.[noNs]",

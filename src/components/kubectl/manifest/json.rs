@@ -4,6 +4,9 @@
 use api::gostr;
 use serde_json::Value;
 
+/// Begins what the library for JSON says of a number such as `1e400`.
+const TOO_LARGE: &str = "number out of range";
+
 /// The JSON documents that a file begins with.
 pub(super) struct LeadingJson<'a> {
     pub documents: Vec<Value>,
@@ -17,7 +20,7 @@ pub(super) struct LeadingJson<'a> {
 /// may be YAML: a flow mapping also begins with a brace, and `---` may follow a JSON document.
 ///
 /// # Errors
-/// More than one JSON document is followed by something else.
+/// More than one JSON document is followed by something else, or a number is too large.
 pub(super) fn read_leading(text: &[u8]) -> Result<LeadingJson<'_>, String> {
     let mut documents = vec![];
     if !text.trim_ascii_start().starts_with(b"{") {
@@ -31,6 +34,9 @@ pub(super) fn read_leading(text: &[u8]) -> Result<LeadingJson<'_>, String> {
             Some(Err(error)) => break error,
         }
     };
+    if error.to_string().starts_with(TOO_LARGE) {
+        return Err(format!("json: {error}")); // it is JSON, and as YAML it would be a text
+    }
     let error = describe(&error, text, stream.byte_offset());
     if documents.len() > 1 {
         return Err(error.message);
@@ -278,6 +284,11 @@ mod tests {
             ("{\"a\":1}\n{\"b\":2}\n}", "invalid character '}' looking for beginning of value"),
         ] {
             assert_eq!(documents(text.as_bytes()), Err(want.into()), "{text}");
+        }
+        for number in ["1E400", "-1e309"] {
+            let text = format!("{{\"a\": {number}}}");
+            let why = documents(text.as_bytes()).unwrap_err();
+            assert!(why.starts_with("json: number out of range"), "{number}: {why}");
         }
         let deep = "{\"a\":[".repeat(5_000);
         assert!(documents(deep.as_bytes()).unwrap_err().starts_with("json: recursion limit exceeded"));

@@ -45,7 +45,9 @@ impl Verb {
     }
 
     /// A flag of this verb or a global one. A verb's own flag hides the global one of that name.
+    /// `_` is as good as `-`: `--all_namespaces`. (`WordSepNormalizeFunc` of component-base.)
     pub fn flag(&self, name: &str) -> Option<&'static Flag> {
+        let name = name.replace('_', "-");
         self.all_flags().find(|f| f.name == name)
     }
 

@@ -4,6 +4,7 @@ use super::failing;
 use super::kubelet::Kubelet;
 use super::memory::Memory;
 use crate::action::{Action, FALLBACK};
+use crate::container::kept_definition;
 use crate::decide::{is_turn, sidecars};
 use crate::error::Error;
 use crate::probe::Kind;
@@ -74,7 +75,7 @@ impl One {
         let init = init.into_iter().any(|c| c.name == container.name);
         One {
             about: reference(pod, Some((&container.name, init))),
-            spec: spec_of(pod, &container.name).cloned(),
+            spec: spec_of(pod, &container.name).cloned().or_else(|| kept_definition(container)),
             id: container.id.clone(),
             name: container.name.clone(),
             sandbox_id: container.sandbox_id.clone(),
@@ -456,6 +457,30 @@ mod tests {
         let one = One::new(&pod, &[], &crate::decide::tests::container("a", 0, state, 0), None);
         assert!(one.about.field_path.is_some() && one.of_pod() == reference(&pod, None));
     }
+
+    /// Its pod was deleted by force while no kubelet ran.
+    #[test]
+    fn a_container_whose_pod_is_not_known_has_its_hook() {
+        let hooked: Spec = serde_json::from_value(serde_json::json!({
+            "name": "a", "image": "nginx", "ports": [{"name": "http", "containerPort": 80}],
+            "lifecycle": {"preStop": {"httpGet": {"port": "http"}}, "postStart": {"sleep": {"seconds": 1}}},
+        }))
+        .unwrap();
+        let known = |spec: &Spec| {
+            let volumes = crate::container::Volumes::new();
+            let made = crate::container::config(&Pod::default(), spec, 0, vec![], &volumes, None).unwrap();
+            let running = crate::decide::tests::container("a", 0, ContainerState::Running, 0);
+            let container = Container { annotations: made.annotations, ..running };
+            One::new(&Pod::default(), &[], &container, None).spec
+        };
+        let kept = known(&hooked).unwrap();
+        let pre_stop = |spec: &Spec| spec.lifecycle.clone().and_then(|lifecycle| lifecycle.pre_stop);
+        assert_eq!((pre_stop(&kept), &kept.ports), (pre_stop(&hooked), &hooked.ports));
+        let mut long = hooked.clone();
+        long.ports.as_mut().unwrap()[0].name = Some("x".repeat(32 << 10));
+        assert!(known(&long).is_none() && known(&Spec { lifecycle: None, ..hooked }).is_none());
+    }
+
     #[test]
     fn the_event_of_a_failed_probe_says_whether_the_container_is_restarted() {
         let pod: Pod = serde_json::from_value(serde_json::json!({"spec": {

@@ -28,6 +28,8 @@ pub(super) struct Memory {
     pub volumes: Volumes,
     /// They were made just now, before the pod's sandbox was.
     pub just_mounted: bool,
+    /// No API server answered in time when the pod's volumes were looked at last.
+    pub is_cut_off: bool,
     /// Container → its variables as they were read last, if they come from ConfigMaps or Secrets.
     pub variables: BTreeMap<String, Vec<(String, String)>>,
     /// Container id → when it will be killed.

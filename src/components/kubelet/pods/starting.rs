@@ -174,6 +174,7 @@ impl Kubelet {
             take_claim: &|claim: &str| self.take_claim(pod, claim),
         };
         let stale = volumes::prepare(&context, &mut memory.volumes).await;
+        memory.is_cut_off = stale.iter().flatten().any(|(_, unmade)| unmade.slow);
         let failed = |(volume, unmade): (String, volumes::Unmade)| Error::Volume { volume, why: unmade.why };
         let stale = stale.map_err(failed)?;
         memory.events.keep(|what| match what {
@@ -346,7 +347,8 @@ impl Kubelet {
     }
 
     /// The container's environment; the inner error is a mistake of the pod's author. While no API
-    /// server says what ConfigMaps and Secrets hold, it is the one of the container's run before.
+    /// server says what ConfigMaps and Secrets hold, it is the one of the container's run before. A
+    /// server that was too slow to say what the pod's volumes hold is not asked.
     async fn variables(
         &self,
         pod: &Pod,
@@ -355,6 +357,9 @@ impl Kubelet {
         memory: &mut Memory,
     ) -> Result<Result<Vec<(String, String)>, String>, Error> {
         let namespace = pod.metadata.namespace.as_deref().unwrap_or("default");
+        if let Some(known) = memory.variables.get(&spec.name).filter(|_| memory.is_cut_off) {
+            return Ok(Ok(known.clone()));
+        }
         let (mut sources, mut services) = (Sources::default(), Vec::new());
         if !self.statics.contains_key(&Key::of(pod)) {
             match (self.sources(spec, namespace).await, memory.variables.get(&spec.name)) {

@@ -28,8 +28,11 @@ use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use tokens::{kept_token, token};
 
+/// An API server that has not answered for so long in real time is not asked again at once.
+const SLOW: Duration = Duration::from_secs(1);
 /// Files in a volume in memory: at least, at most.
 const FILES_IN_MEMORY: (u64, u64) = (1024, 1 << 18);
 
@@ -49,29 +52,32 @@ pub(crate) struct Context<'a> {
 }
 
 /// Why a volume could not be made.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Unmade {
     pub why: String,
     /// The API server did not say what belongs into the volume. If the volume was made before, no
     /// Event is written about that.
     pub unanswered: bool,
+    /// That took [`SLOW`] or longer, so the next request would, too.
+    pub slow: bool,
 }
 
 impl From<String> for Unmade {
     fn from(why: String) -> Unmade {
-        Unmade { why, unanswered: false }
+        Unmade { why, unanswered: false, slow: false }
     }
 }
 
 /// What an object could not be read for.
 fn unread(what: &str, error: kube::Error) -> Unmade {
-    Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error) }
+    Unmade { why: format!("{what}{error}"), unanswered: is_unanswered(&error), slow: false }
 }
 
 /// Makes all volumes of the pod that some container uses. One of `known`, which were made before,
 /// that cannot be brought up to date stays as it is, whatever the reason, as a mounted volume does
 /// upstream. Adds to `known` what is made, and returns the names of volumes that stayed as they
-/// were, with the reasons.
+/// were, with the reasons. An API server that is slow to say nothing is asked for one volume alone:
+/// behind a link that is cut each request takes seconds, and a container that crashed waits for it.
 ///
 /// # Errors
 /// A volume that is not known cannot be made: its name, and why, of the first one. Those after it
@@ -81,13 +87,26 @@ pub(crate) async fn prepare(
     context: &Context<'_>,
     known: &mut Volumes,
 ) -> Result<Vec<(String, Unmade)>, (String, Unmade)> {
-    let (mut stale, mut failed) = (Vec::new(), None);
+    let (mut stale, mut failed, mut slow) = (Vec::new(), None, None::<Unmade>);
     let mut left = files::ALL_MAX;
     let Some(spec) = &context.facts.pod.spec else { return Ok(stale) };
     let used = used_volumes(spec);
     for volume in spec.volumes.iter().flatten().filter(|volume| used.contains(volume.name.as_str())) {
         let name = volume.name.clone();
-        match one(context, volume, &mut left).await {
+        let asked = clock::Instant::now();
+        let of_api = shows_objects(volume) || volume.persistent_volume_claim.is_some();
+        let mut made = match &slow {
+            Some(unmade) if of_api => Err(Unmade::clone(unmade)),
+            _ => one(context, volume, &mut left).await,
+        };
+        if let Err(unmade) = &mut made
+            && unmade.unanswered
+            && asked.elapsed() >= SLOW
+        {
+            unmade.slow = true;
+            slow = Some(unmade.clone());
+        }
+        match made {
             Ok(made) => drop(known.insert(name, made)),
             Err(why) if known.contains_key(&name) => stale.push((name, why)),
             Err(why) => _ = failed.get_or_insert((name, why)),
@@ -466,12 +485,15 @@ fn downward(
     files.add(&item.path, text.as_bytes(), item.mode.map_or(mode, |m| m as u32))
 }
 
+/// Whether the volume shows objects of the API.
+fn shows_objects(volume: &Volume) -> bool {
+    volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some()
+}
+
 /// Does the pod have anything that may change while it runs?
 pub(crate) fn is_live(pod: &Pod) -> bool {
     let volumes = pod.spec.as_ref().and_then(|s| s.volumes.as_deref()).unwrap_or_default();
-    volumes.iter().any(|v| {
-        v.config_map.is_some() || v.secret.is_some() || v.projected.is_some() || v.downward_api.is_some()
-    })
+    volumes.iter().any(|v| shows_objects(v) || v.downward_api.is_some())
 }
 
 #[cfg(test)]

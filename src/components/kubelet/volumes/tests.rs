@@ -4,11 +4,12 @@ use super::*;
 use api::requests::Amount;
 use api::volumes::CLAIM_PROTECTION;
 use base64::Engine as _;
-use client::testing::{Scripted, refusal};
+use client::testing::{self, Scripted, refusal};
 use k8s_openapi::api::core::v1::{NodeSelector, PersistentVolumeClaim};
 use serde_json::{Value, json};
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A policy that forbids `prod` by its name says nothing of `prod?`: a pod that names the
 /// latter must not get what the former holds.
@@ -321,6 +322,45 @@ async fn a_volume_that_cannot_be_made_keeps_no_other_from_being_made() {
     assert_eq!((volume.as_str(), unmade.why.as_str()), ("gone", "configmap \"gone\" not found"));
     assert_eq!(fs::read_to_string(node_root.join("volumes/there/k")).unwrap(), "v");
     assert!(known.contains_key("there") && !known.contains_key("gone"));
+}
+
+/// Behind a link that is cut each request takes seconds.
+#[tokio::test(start_paused = true)]
+async fn a_server_that_says_nothing_is_asked_for_one_volume_alone() {
+    let (dials, mut endpoint) = (Arc::new(AtomicUsize::new(0)), testing::silent().await);
+    let counted = dials.clone();
+    let dial: client::Dialer = Arc::new(move |_| {
+        counted.fetch_add(1, Ordering::Relaxed);
+        Box::pin(async {
+            clock::pause(SLOW).await;
+            Err(io::Error::from(io::ErrorKind::TimedOut))
+        })
+    });
+    endpoint.dial = dial;
+    let (client, dir) = (Client::connect(endpoint).unwrap(), tempfile::tempdir().unwrap());
+    let asked = async |count: usize| {
+        let names: Vec<String> = (0..count).map(|n| format!("v{n}")).collect();
+        let volumes = names.iter().map(|n| json!({"name": n, "configMap": {"name": n}}));
+        let mounts = names.iter().map(|n| json!({"name": n, "mountPath": format!("/{n}")}));
+        let container = json!({"name": "c", "volumeMounts": mounts.collect::<Vec<_>>()});
+        let spec = json!({"containers": [container], "volumes": volumes.collect::<Vec<_>>()});
+        let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": spec})).unwrap();
+        let (node_ip, pod_ip) = (String::new(), String::new());
+        let facts = Facts { pod: &pod, node_name: "n1", node_ip, pod_ip, allocatable: Amount::default() };
+        let context = Context {
+            client: &client,
+            facts: &facts,
+            dir: dir.path().join("volumes"),
+            node_root: dir.path(),
+            memory_bytes: 0,
+            take_claim: &|_| true,
+        };
+        let mut known: Volumes = names.into_iter().map(|name| (name, Place::default())).collect();
+        let stale = prepare(&context, &mut known).await.unwrap();
+        assert!(stale.len() == count && stale.iter().all(|(_, unmade)| unmade.unanswered));
+        dials.swap(0, Ordering::Relaxed)
+    };
+    assert_eq!(asked(5).await, asked(1).await);
 }
 
 /// The scheduler looks at that, too, but a pod with `nodeName` has passed it by.

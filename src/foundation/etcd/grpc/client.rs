@@ -5,6 +5,7 @@ use http::{Request, Response, Uri};
 use hyper::body::Incoming;
 use hyper::client::conn::http2::{self, SendRequest};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use lang::chain;
 use prost::Message;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -277,12 +278,6 @@ impl Channel {
         let answer = grpc.streaming(asks, PathAndQuery::from_static(path), codec).await?;
         Ok(answer.into_inner())
     }
-}
-
-/// Returns what an error says, and what each of its causes says.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 fn lost(error: hyper::Error) -> Status {

@@ -1,7 +1,5 @@
 //! Labs as files: `labs/NAME/lab.md` holds what machines read and English, `lab.ko.md` texts only.
 
-#[cfg(test)]
-mod hints;
 mod lab;
 mod labs;
 mod parse;

@@ -27,7 +27,7 @@ use std::time::Duration;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 
-/// Is an object that is being deleted ready to go?
+/// True for an object that is being deleted and that nothing holds any more.
 pub(crate) fn is_finished(kind: &Kind, object: &Value) -> bool {
     meta::is_terminating(object)
         && value::empty(object, "metadata.finalizers")
@@ -342,6 +342,7 @@ async fn remove_undecodable(
         value::put(&mut last, "metadata.namespace", namespace);
     }
     value::put(&mut last, "metadata.resourceVersion", found.revision.to_string());
+    admission::nodes::removal(ctx, kind, &last).map_err(Refused::Error)?;
     preconditions(kind, &last, options).map_err(Refused::Error)?;
     if options.dry_run {
         return Ok(Removed { object: Arc::new(Object::new(last, found.revision)), gone: true });

@@ -17,7 +17,7 @@ use api::kinds::Kind;
 use api::managed::{self, Applied, Conflict, Manager};
 use api::path::UnknownFields;
 use api::shape::{Keys, Shape};
-use api::{Status, bounds, meta, path, value};
+use api::{Status, bounds, meta, path, schema, value};
 use bytes::Bytes;
 use serde_json::{Value, json};
 use std::borrow::Cow;
@@ -32,14 +32,14 @@ pub(super) async fn server_side_apply(
     form: negotiate::Form,
 ) -> Result<Answer, Status> {
     let mut applied = decode::applied(ctx, body)?;
-    check_says_type(&kind.api_version(), &applied)?;
+    check_says_type((&kind.api_version(), kind.kind), &applied)?;
     if !value::empty(&applied, "metadata.managedFields") {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    decode::check_type(&kind.api_version(), kind.kind, &mut applied)?;
     value::default(&mut applied, "metadata.name", ctx.info.name.clone());
     let said = applied.clone();
-    let (mut applied, unknown) = conform(ctx, kind, applied)?;
+    let conformed = conform(ctx, kind, applied);
+    let (mut applied, unknown) = conformed.map_err(|told| mistyped(kind, &said).unwrap_or(told))?;
     if !unknown.is_empty() {
         return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
@@ -65,7 +65,7 @@ pub(super) async fn server_side_apply(
 /// `said`: what the client sent, if that is the object itself. kubectl's note of it is kept up.
 ///
 /// # Errors
-/// 409 for fields of other managers, and those of every write.
+/// 409 for fields of other managers, 500 for lists that cannot be merged, and those of every write.
 pub(crate) async fn applied(
     state: &Arc<State>,
     ctx: &Context,
@@ -149,23 +149,16 @@ fn merge(stored: &Kind, live: &Value, applied: &Value, manager: Manager, resets:
 }
 
 /// Checks that an apply says which version of which kind it is. A create or an update may leave
-/// both out; the fields of an apply are owned in its version (upstream:
-/// `structuredMergeManager.Apply`).
+/// both out; the fields of an apply are owned in its version (upstream: `versionCheckManager`).
 ///
 /// # Errors
-/// 400 for another version than `expected` or none, and without a kind.
-pub(crate) fn check_says_type(expected: &str, applied: &Value) -> Result<(), Status> {
-    let version = value::text(applied, "apiVersion");
-    if version != expected {
-        return Err(Status::bad_request(format!(
-            "Incorrect version specified in apply patch. Specified patch version: {version}, expected: {expected}"
-        )));
+/// 400 for another type than `expected`, a version and a kind, or none.
+pub(crate) fn check_says_type(expected: (&str, &str), applied: &Value) -> Result<(), Status> {
+    let (version, kind) = (value::text(applied, "apiVersion"), value::text(applied, "kind"));
+    match (version, kind) == expected {
+        true => Ok(()),
+        false => Err(Status::bad_request(format!("invalid object type: {}", go_type(version, kind)))),
     }
-    if value::text(applied, "kind").is_empty() {
-        let why = format!("no corresponding type for {}", go_type(expected, ""));
-        return Err(untyped((expected, ""), applied, &[why]));
-    }
-    Ok(())
 }
 
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
@@ -223,6 +216,17 @@ fn undeclared(kind: &Kind, applied: &Value, unknown: &[String], count: usize) ->
     untyped((&kind.api_version(), kind.kind), applied, &problems)
 }
 
+/// The same answer for a field of a built-in kind whose value has another type; `None` if something
+/// else is wrong with the object. What is wrong with a field is said in the decoder's words.
+fn mistyped(kind: &Kind, applied: &Value) -> Option<Status> {
+    let is_bounded = bounds::check_depth(applied).is_ok() && bounds::check_maps(applied).is_ok();
+    if kind.custom.is_some() || !is_bounded {
+        return None;
+    }
+    let why = schema::conform(kind, &mut applied.clone()).err()?;
+    Some(untyped((&kind.api_version(), kind.kind), applied, &[why]))
+}
+
 /// The same answer for a type that only a subresource takes.
 pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &UnknownFields) -> Status {
     let told = unknown.shown();
@@ -232,17 +236,22 @@ pub(crate) fn undeclared_of(of: &SubresourceType, applied: &Value, unknown: &Unk
     untyped((of.api_version, of.kind), applied, &problems)
 }
 
-/// The answer for an object whose fields cannot be owned.
+/// The same answer for a field of such a type whose value has another type; `None` if all fit.
+pub(crate) fn untyped_of(of: &SubresourceType, applied: &Value) -> Option<Status> {
+    Some(untyped((of.api_version, of.kind), applied, &[of.mistyped(applied)?]))
+}
+
+/// The answer for an object whose fields cannot be owned: 500, because upstream has no reason for
+/// it (`structuredMergeManager.Apply`).
 fn untyped((api_version, kind): (&str, &str), applied: &Value, problems: &[String]) -> Status {
     let told = match problems {
         [one] => one.clone(),
         many => format!("errors:\n  {}", many.join("\n  ")),
     };
     let (namespace, name) = (meta::namespace(applied), meta::name(applied));
-    Status::bad_request(format!(
-        "failed to create typed patch object ({namespace}/{name}; {}): {told}",
-        go_type(api_version, kind)
-    ))
+    let of = go_type(api_version, kind);
+    let why = format!("failed to create typed patch object ({namespace}/{name}; {of}): {told}");
+    Status::new(500, "", why)
 }
 
 /// `apps/v1, Kind=Deployment` or, in the core group, `/v1, Kind=Pod`: how Go prints a
@@ -343,17 +352,21 @@ mod tests {
         };
         let map = "/api/v1/namespaces/default/configmaps/a";
         let scale = "/apis/apps/v1/namespaces/default/deployments/d/scale";
-        let wrong = "Incorrect version specified in apply patch. Specified patch version:";
-        let untyped = "failed to create typed patch object (/a; /v1, Kind=): no corresponding type for";
-        for (path, body, why) in [
-            (map, json!({"kind": "ConfigMap"}), format!("{wrong} , expected: v1")),
-            (map, json!({"kind": "ConfigMap", "apiVersion": "v2"}), format!("{wrong} v2, expected: v1")),
-            (scale, json!({"kind": "Scale"}), format!("{wrong} , expected: autoscaling/v1")),
-            (map, json!({"apiVersion": "v1", "metadata": {"name": "a"}}), format!("{untyped} /v1, Kind=")),
+        for (path, body, told) in [
+            (map, json!({"kind": "ConfigMap"}), "/, Kind=ConfigMap"),
+            (map, json!({"kind": "ConfigMap", "apiVersion": "v2"}), "/v2, Kind=ConfigMap"),
+            (map, json!({"kind": "Secret", "apiVersion": "v1"}), "/v1, Kind=Secret"),
+            (map, json!({"apiVersion": "v1", "metadata": {"name": "a"}}), "/v1, Kind="),
+            (scale, json!({"kind": "Scale"}), "/, Kind=Scale"),
         ] {
+            let why = format!("invalid object type: {told}");
             let (code, told) = apply(path, body).await;
             assert_eq!((code, &told["message"]), (400, &json!(why)), "{path}");
         }
+        let mistyped = json!({"kind": "ConfigMap", "apiVersion": "v1", "data": {"k": 7}});
+        let (code, told) = apply(map, mistyped).await;
+        let why = "failed to create typed patch object (/a; /v1, Kind=ConfigMap): ";
+        assert!(code == 500 && told["message"].as_str().unwrap().starts_with(why), "{told}");
         assert_eq!(api.get(map).await.0, 404);
     }
 

@@ -69,7 +69,7 @@ pub(crate) async fn create_object(
             value::put(&mut object, "metadata.name", format!("{prefix}{}", state.rng.name_suffix(5)));
         }
         let (namespace, name) = (meta::namespace(&object).to_string(), meta::name(&object).to_string());
-        match create_named(state, ctx, kind, object, has_version).await {
+        match create_named(state, ctx, kind, object, tries > 1, has_version).await {
             Err(status) if status.reason == "AlreadyExists" && attempt < tries => {}
             Err(status) if status.reason == "AlreadyExists" => {
                 let other = state.remembered(kind, &namespace, &name);
@@ -105,11 +105,12 @@ async fn create_named(
     ctx: &Context,
     kind: &Kind,
     object: Value,
+    is_name_generated: bool,
     has_version: bool,
 ) -> Result<Arc<Object>, Status> {
     ctx.name(meta::name(&object)); // which may have been generated
     let known = state.cache.revision();
-    let creation = Creation { state, ctx, kind, object: &object, has_version };
+    let creation = Creation { state, ctx, kind, object: &object, is_name_generated, has_version };
     let done = match pipeline::write(&creation).await {
         // 500 is the refusal of a port for health checks.
         Err(status) if matches!(status.code, 403 | 404 | 422 | 500) => match state.fresh().await {
@@ -143,13 +144,15 @@ struct Creation<'a> {
     kind: &'a Kind,
     /// Decoded, in its stored form and with its name: the attempts differ in nothing else.
     object: &'a Value,
+    is_name_generated: bool,
     /// The client sent a resourceVersion.
     has_version: bool,
 }
 
 impl<'a> Creation<'a> {
     fn attributes(&self) -> admission::Attributes<'a> {
-        admission::Attributes { state: self.state, ctx: self.ctx, kind: self.kind, old: None }
+        let Creation { state, ctx, kind, is_name_generated, .. } = *self;
+        admission::Attributes { state, ctx, kind, old: None, is_name_generated }
     }
 }
 

@@ -5,9 +5,10 @@ use super::conform::conform;
 use super::update::{check_names_version, modify};
 use crate::registry::strategy::{Part, stored_kind};
 use crate::request::context::{APPLY, Context};
+use crate::request::decode::{self, SubresourceType};
+use crate::request::duplicates;
 use crate::request::http::{Answer, header};
 use crate::request::negotiate::{self, form};
-use crate::request::{decode, duplicates};
 use crate::state::State;
 use api::errors::Errors;
 use api::kinds::Kind;
@@ -108,8 +109,26 @@ fn mistyped(ctx: &Context, kind: &Kind, patched: &Value, body: &[u8]) -> Option<
         return None;
     }
     let why = schema::conform(kind, &mut patched.clone()).err()?;
-    let why = if media(ctx) == patch::STRATEGIC { of_converter(&why) } else { why };
-    Some(refused(ctx, patched, body, &why))
+    Some(refused_value(ctx, patched, body, &why))
+}
+
+/// The same for a type that only a subresource takes.
+pub(crate) fn mistyped_of(
+    ctx: &Context,
+    of: &SubresourceType,
+    patched: &Value,
+    body: &[u8],
+) -> Option<Status> {
+    Some(refused_value(ctx, patched, body, &of.mistyped(patched)?))
+}
+
+/// The answer for a patch that gives a field a value of another type, of which the decoder of JSON
+/// says `why`.
+fn refused_value(ctx: &Context, patched: &Value, body: &[u8], why: &str) -> Status {
+    match media(ctx) == patch::STRATEGIC {
+        true => refused(ctx, patched, body, &of_converter(why)),
+        false => refused(ctx, patched, body, why),
+    }
 }
 
 /// Returns what upstream says of a strategic merge patch, whose fields go into the object without

@@ -13,7 +13,7 @@ use etcd::api::Revision;
 use serde_json::Value;
 use tap::{self, Event, Record, Write};
 
-/// What the version that the client writes asks for beyond the stored one.
+/// Validates what the version that the client writes asks for beyond the stored one.
 pub(super) fn check_version(
     ctx: &Context,
     kind: &Kind,
@@ -27,7 +27,7 @@ pub(super) fn check_version(
     }
 }
 
-/// What a write changed beside its own object is told as its own commit.
+/// Records what a write changed beside its own object, each object as a commit of its own.
 pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     for beside in &extra.beside {
         let made = Object::new(beside.object.clone(), revision);
@@ -38,9 +38,9 @@ pub(crate) fn tell_beside(ctx: &Context, extra: &Extra, revision: Revision) {
     }
 }
 
-/// Remembers who wrote what. Of an object without managers nothing is remembered before its first
-/// apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`): who has
-/// set its fields is not known, and the next writer is not the owner of all.
+/// Tracks the field managers of a write. Of an object without managers nothing is tracked before
+/// its first apply, which makes one entry of all that is there (upstream: `skipNonAppliedManager`):
+/// who has set its fields is not known, and the next writer is not the owner of all.
 pub(super) fn own(ctx: &Context, kind: &Kind, old: &Value, new: &mut Value) {
     if !old.is_null() && value::empty(new, "metadata.managedFields") {
         return;
@@ -75,9 +75,9 @@ fn unset(new: &Value) -> Value {
     fields.map(|(name, field)| (name.clone(), field.clone())).collect()
 }
 
-/// May an object that the store found too large be written again without its managed fields
-/// (upstream: `isTooLargeError`)? They can be as large as the object itself. An apply has to keep
-/// them: they are what it says.
+/// True if an object that the store found too large may be written again without its managed
+/// fields (upstream: `isTooLargeError`). They can be as large as the object itself. An apply has to
+/// keep them: they are what it says.
 pub(super) fn may_shrink(ctx: &Context, refusal: &Status) -> bool {
     refusal.code == 413 && !ctx.applies()
 }

@@ -239,9 +239,7 @@ impl Write for Edit<'_> {
     /// NodeRestriction judges every change. The other mutating plug-ins of this cluster change new
     /// objects only.
     async fn admit(&self, edited: &mut Edited) -> Result<(), Status> {
-        let Edit { state, ctx, kind, old, .. } = *self;
-        let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
-        admission::restrict_node(&attributes, &edited.object)
+        admission::restrict_node(&self.attributes(), &edited.object)
     }
 
     async fn validate(&self, edited: &Edited) -> Result<(), Status> {
@@ -279,7 +277,7 @@ impl Write for Edit<'_> {
         }
         // Also where nothing changes: the answer shows the object, and says that its client may
         // write it.
-        let attributes = admission::Attributes { state, ctx, kind, old: Some(&old.value) };
+        let attributes = self.attributes();
         extra.join(admission::validate(&attributes, &new)?);
         if is_nothing {
             return Ok(Tried::Nothing);
@@ -317,7 +315,12 @@ impl Write for Edit<'_> {
     }
 }
 
-impl Edit<'_> {
+impl<'a> Edit<'a> {
+    fn attributes(&self) -> admission::Attributes<'a> {
+        let Edit { state, ctx, kind, old, .. } = *self;
+        admission::Attributes { state, ctx, kind, old: Some(&old.value), is_name_generated: false }
+    }
+
     /// What is wrong with the object, as far as this part of it may be written.
     fn problems(&self, new: &Value) -> Errors {
         let Edit { ctx, kind, part, .. } = *self;

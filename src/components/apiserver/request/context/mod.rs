@@ -84,9 +84,9 @@ pub fn is_trial(headers: &HeaderMap, info: &Info) -> bool {
     looks && !header(headers, "kubectl-dry-run").is_empty()
 }
 
-/// Returns whether the query says that the request is only to be tried. A command in a container
-/// runs all the same, as upstream, the parameters of a proxy are those of the server behind it, and
-/// a token is issued.
+/// Returns whether the query says that the request is only to be tried. A token is issued all the
+/// same, as upstream. A command in a container, a session or a proxied request is never tried: with
+/// `dryRun` it is refused.
 pub fn is_dry_run(info: &Info, query: &Query) -> bool {
     let is_done = tap::is_connection(&info.subresource) || info.subresource == "token";
     !is_done && query.has("dryRun") && query.all("dryRun").all(|value| value == "All")

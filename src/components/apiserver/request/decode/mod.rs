@@ -107,6 +107,35 @@ pub(crate) fn dry_run(ctx: &Context) -> Result<bool, Status> {
     if errors.is_empty() { Ok(ctx.query.has("dryRun")) } else { Err(invalid_options(ctx, &errors)) }
 }
 
+/// Refuses a dry run of what another server carries out: a command in a container, a session or a
+/// proxied request (upstream: `ConnectResource`). It would be done, not tried.
+///
+/// # Errors
+/// 400 for `dryRun` with any value at such a subresource.
+pub(crate) fn refuse_dry_run(ctx: &Context) -> Result<(), Status> {
+    match tap::is_connection(&ctx.info.subresource) && ctx.query.has("dryRun") {
+        true => Err(Status::bad_request("dryRun is not supported")),
+        false => Ok(()),
+    }
+}
+
+/// Refuses what `kubectl get --export` once asked for: an object without what belongs to its
+/// cluster (upstream: `GetResource`). A client that got the whole object would take it for that.
+///
+/// # Errors
+/// 400 for a get of an object with `export`.
+pub(crate) fn refuse_export(ctx: &Context) -> Result<(), Status> {
+    let sub = ctx.info.subresource.as_str();
+    let reads_object = ctx.info.verb == "get" && sub != "log" && !tap::is_connection(sub);
+    match reads_object && ctx.query.is_true("export") {
+        true => {
+            let why = "the export parameter, deprecated since v1.14, is no longer supported";
+            Err(Status::bad_request(why))
+        }
+        false => Ok(()),
+    }
+}
+
 /// Only `All` is known as a value of `dryRun`, which may stand there more than once (upstream:
 /// `ValidateDryRun`). The empty value is refused, too: a script whose variable is not set must not
 /// write what it wanted to try.
@@ -273,6 +302,11 @@ impl SubresourceType {
         schema::conform_named(self.schema, object).map_err(|e| {
             Status::bad_request(format!("{kind} in version {version:?} cannot be handled as a {kind}: {e}"))
         })
+    }
+
+    /// Returns what Go's decoder says of a field whose value has another type; `None` if all fit.
+    pub(crate) fn mistyped(&self, object: &Value) -> Option<String> {
+        schema::conform_named(self.schema, &mut object.clone()).err()
     }
 
     /// Reads the body of a create or update. Unknown fields and keys that stand twice are refused

@@ -2,7 +2,7 @@
 //! thousands of watchers.
 //!
 //! Objects and events are shared by `Arc` (see [`super::object`]). One task ([`feed`]) applies the
-//! store's events in order and hands them out; nobody else writes here.
+//! store's events in order and hands them out; no other task writes here.
 
 mod feed;
 
@@ -34,7 +34,7 @@ const RING_LEAST: usize = 16;
 /// Beyond so many bytes only the newest one is kept: every resource has such events, and keeps them
 /// until others come.
 const RING_BYTES_MOST: usize = 4 * RING_BYTES;
-/// Watchers of one resource that may have left without anybody looking, at least.
+/// Closed watchers are pruned once a resource has at least this many.
 const PRUNE_LEAST: usize = 16;
 /// The prefix of the keys of all objects.
 pub(crate) const ROOT: &str = "/registry/";
@@ -86,8 +86,8 @@ struct Inner {
     moved: watch::Sender<Revision>,
     watchers: HashMap<u64, Watcher>,
     next_watcher: u64,
-    /// With so many watchers it is looked which of them have left: of a resource that never changes
-    /// no event would tell.
+    /// Closed watchers are pruned once there are so many: a resource that never changes has no
+    /// event that would find them.
     prune_at: usize,
 }
 

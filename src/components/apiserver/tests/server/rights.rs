@@ -177,7 +177,7 @@ async fn an_aggregation_rule_needs_every_right_of_its_writer() {
         let message = status["message"].as_str().unwrap_or_default().to_string();
         assert_eq!(code, 403, "{status}");
         assert!(
-            message.ends_with("must have cluster-admin privileges to use an aggregationRule"),
+            message.ends_with("must have cluster-admin privileges to use the aggregationRule"),
             "{message}"
         );
     };

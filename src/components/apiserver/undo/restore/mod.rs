@@ -8,15 +8,18 @@
 //! |---|---|
 //! | most objects | they were: same uid, ClusterIP, NodePort; a new resourceVersion |
 //! | a Pod that still runs | it was, but with the node, the ephemeral containers and the status that it has now |
+//! | a Pod that was ending, and still is | it was, but its end goes on |
 //! | a Pod that had ended and is gone | it was, with its node and status, under a new uid: its programs do not run again |
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | the status of a workload, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
+//! | a custom object whose definition is gone | it was with the definition; not at all where only its namespace goes back |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
 
 mod derived;
+mod newcomers;
 mod objects;
 mod request;
 mod writers;
@@ -41,9 +44,11 @@ use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
     RequestOp, Revision, TxnRequest,
 };
-use etcd::txn::size;
+use etcd::txn::{MAX_OPS, size};
+use newcomers::nothing_made_since;
 use objects::{
-    count, ending_namespaces, namespace_of, node, owner, pod, secret, taken_elsewhere, was_free_volume,
+    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, secret,
+    taken_elsewhere, was_free_volume,
 };
 use request::check_writes_since;
 use serde_json::{Value, json as object};
@@ -78,6 +83,11 @@ impl Move {
             result: CompareResult::Equal,
             target: CompareTarget::ModRevision(self.expected),
         }
+    }
+
+    /// True if the value stays as it is, and only its revision changes.
+    fn is_unchanged(&self) -> bool {
+        self.put.as_ref() == Some(&self.last)
     }
 
     fn operation(&self) -> RequestOp {
@@ -140,7 +150,9 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
         Some(Move { key: key.clone(), expected: now.map_or(0, |kv| kv.mod_revision), put, last })
     };
     let moves = pairs.iter().filter_map(|(key, pair)| changed((*key, *pair))).collect();
-    without_derived(moves, &pairs)
+    let mut moves = without_derived(moves, &pairs);
+    moves.extend(kept_from_deletion(&pairs));
+    moves
 }
 
 /// Parses a stored value; `None` if it is no object.
@@ -203,7 +215,9 @@ impl Journey {
         let mut moves = plan(then, now, birth);
         if let Some(namespaces) = &self.within {
             let of = |m: &Move| is_within(namespaces, &m.key, m.put.as_ref().unwrap_or(&m.last));
+            let defined = defined(now);
             moves.retain(|m| of(m) || was_free_volume(namespaces, m));
+            moves.retain(|m| m.put.is_none() || is_served(&defined, &m.key));
         }
         moves
     }
@@ -291,7 +305,7 @@ impl State {
             _ => BTreeSet::new(),
         };
         let mut lost = Vec::new();
-        for m in moves.iter().filter(|m| !m.last.is_empty()) {
+        for m in moves.iter().filter(|m| !m.last.is_empty() && !m.is_unchanged()) {
             let Ok(object) = serde_json::from_slice::<Value>(&m.last) else { continue };
             let (namespace, name) = (meta::namespace(&object), meta::name(&object));
             let resource_of = group_and_plural(&m.key);
@@ -362,11 +376,20 @@ impl State {
             placed_by_maker: &|kv| past.was_made_placed(kv),
             now: clock::rfc3339(clock::now()),
         };
-        let moves = journey.plan(&past.objects, &now, &birth);
+        let mut moves = journey.plan(&past.objects, &now, &birth);
         journey.check_owners(&moves)?;
-        let Some(revision) = self.commit(journey.transaction(&moves, before), room_of(&moves)).await? else {
-            return Ok(None);
-        };
+        // An etcd elsewhere takes a limited number of operations and conditions: to go back without
+        // a guard against controllers that are at work is better than not at all.
+        let is_own = self.kv.room().is_some();
+        if !is_own && moves.len() + journey.unchanged.len().max(1) > MAX_OPS {
+            moves.retain(|m| !m.is_unchanged());
+        }
+        let mut txn = journey.transaction(&moves, before);
+        let newcomers = nothing_made_since(&self.cache.kinds(), &moves, before);
+        if is_own || txn.compare.len() + newcomers.len() <= MAX_OPS {
+            txn.compare.extend(newcomers);
+        }
+        let Some(revision) = self.commit(txn, room_of(&moves)).await? else { return Ok(None) };
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);
@@ -394,7 +417,7 @@ impl State {
     /// Records every object's change as any other write, with the object's bytes and the revision
     /// that the journey leads to.
     fn tell(&self, ctx: &Context, journey: &Journey, moves: &[Move], revision: Revision) {
-        for m in moves {
+        for m in moves.iter().filter(|m| !m.is_unchanged()) {
             let write = Write {
                 journey: Some(journey.way),
                 created: m.put.is_some() && m.last.is_empty(),

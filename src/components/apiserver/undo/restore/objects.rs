@@ -2,9 +2,9 @@
 
 use super::{Birth, MIRROR, Move, Pair, is_within, parsed, resource};
 use crate::auth::tokens::LAST_USED;
-use crate::storage::cache::place;
+use crate::storage::cache::{DEFINITIONS, place};
 use api::value::{list, text};
-use api::{meta, value};
+use api::{custom, meta, value};
 use bytes::Bytes;
 use etcd::api::KeyValue;
 use serde_json::{Value, json as object};
@@ -13,6 +13,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Ephemeral containers start once and are never removed from a pod: a pod that goes on keeps those
 /// that it has now, and a new one has none.
 const EPHEMERAL: &str = "spec.ephemeralContainers";
+/// How far the deletion of a pod has come. No way back holds it up: a kubelet stops the pod's
+/// programs, and the pod must not be gone before they are.
+const LEAVING: [&str; 3] =
+    ["metadata.deletionTimestamp", "metadata.deletionGracePeriodSeconds", "metadata.finalizers"];
 /// The path of the field managers.
 pub(super) const MANAGERS: &str = "metadata.managedFields";
 
@@ -22,18 +26,18 @@ pub(super) fn pod(then: Option<&KeyValue>, now: Option<&KeyValue>, birth: &Birth
     if [&past, &present].into_iter().flatten().any(|p| meta::annotation(p, MIRROR).is_some()) {
         return None;
     }
-    // One that was on its way out then has nothing to come back to.
-    let past = past.filter(|p| !meta::is_terminating(p));
+    let is_leaving = |pod: Option<&Value>| pod.is_some_and(meta::is_terminating);
+    let goes_on = past.as_ref().map(meta::uid) == present.as_ref().map(meta::uid)
+        && is_leaving(past.as_ref()) == is_leaving(present.as_ref());
+    // One that was on its way out then has nothing to come back to, but goes on if it still is.
+    let past = past.filter(|p| goes_on || !meta::is_terminating(p));
     match (past, present) {
         // Something that nobody can read was put there since.
         (None, None) => (then.is_none() && now.is_some()).then_some(None),
         (None, Some(_)) => Some(None),
-        (Some(mut past), Some(present))
-            if meta::uid(&past) == meta::uid(&present)
-                && !meta::is_terminating(&present)
-                && !has_found_a_node(&past, &present) =>
-        {
-            for of_now in ["status", "spec.nodeName", EPHEMERAL] {
+        (Some(mut past), Some(present)) if goes_on && !has_found_a_node(&past, &present) => {
+            let leaving: &[&str] = if meta::is_terminating(&present) { &LEAVING } else { &[] };
+            for of_now in ["status", "spec.nodeName", EPHEMERAL].iter().chain(leaving) {
                 value::copy(&present, &mut past, of_now);
             }
             keep_managers(&present, &mut past);
@@ -128,10 +132,58 @@ pub(super) fn ending_namespaces<'a>(pairs: &BTreeMap<&'a Bytes, Pair<'a>>) -> BT
     ending
 }
 
+/// Returns moves that write objects as they are: those of namespaces and definitions that come back
+/// while a controller deletes their objects. It deletes an object as it has read it, so a deletion
+/// that is on its way is refused, and nothing goes that the way back has kept.
+pub(super) fn kept_from_deletion(pairs: &BTreeMap<&Bytes, Pair>) -> Vec<Move> {
+    let is_leaving = |kv: &KeyValue| parsed(kv).is_some_and(|object| meta::is_terminating(&object));
+    let (mut namespaces, mut places) = (BTreeSet::new(), BTreeSet::new());
+    for (key, pair) in pairs {
+        let (Some(then), Some(now)) = *pair else { continue };
+        match place(key) {
+            Some(("namespaces", name)) if is_leaving(now) && !is_leaving(then) => {
+                namespaces.insert(name);
+            }
+            Some((DEFINITIONS, _)) if is_leaving(now) && !is_leaving(then) => {
+                places.extend(parsed(now).map(|definition| custom::place(&definition)));
+            }
+            _ => {}
+        }
+    }
+    let is_back = |key: &[u8]| namespaces.contains(namespace_of(key)) || places.contains(resource(key));
+    let keep = |(key, (then, now)): (&&Bytes, &Pair)| {
+        let (then, now) = ((*then)?, (*now)?);
+        // A write would take an Event the lease by which it goes.
+        let is_kept = then.value == now.value && !matches!(resource(key), "events" | "leases");
+        let value = || now.value.clone();
+        (is_kept && is_back(key)).then(|| Move {
+            key: (*key).clone(),
+            expected: now.mod_revision,
+            put: Some(value()),
+            last: value(),
+        })
+    };
+    pairs.iter().filter_map(keep).collect()
+}
+
+/// Returns where the objects of each definition rest that is there and is not going.
+pub(super) fn defined(now: &[KeyValue]) -> BTreeSet<String> {
+    let definitions = now.iter().filter(|kv| resource(&kv.key) == DEFINITIONS).filter_map(parsed);
+    definitions.filter(|definition| !meta::is_terminating(definition)).map(|d| custom::place(&d)).collect()
+}
+
+/// False for a custom object whose definition is not among those that are there: nothing would show
+/// it, and no deletion of its namespace would find it.
+pub(super) fn is_served(defined: &BTreeSet<String>, key: &[u8]) -> bool {
+    let resource = resource(key);
+    !resource.contains('/') || defined.contains(resource)
+}
+
 /// Counts the objects that come back or change, and those that go. The reservations of a Service
-/// are none: an undo of one new Service removes one object, whatever ports it had.
+/// are none: an undo of one new Service removes one object, whatever ports it had. What is only
+/// kept does not count.
 pub(super) fn count(moves: &[Move]) -> (usize, usize) {
-    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges");
+    let objects = moves.iter().filter(|m| resource(&m.key) != "ranges" && !m.is_unchanged());
     let (back, gone): (Vec<&Move>, Vec<&Move>) = objects.partition(|m| m.put.is_some());
     (back.len(), gone.len())
 }
@@ -194,4 +246,47 @@ fn refusal(pod: &Value) -> Option<&Value> {
     let told = |c: &&Value| text(c, "type") == "PodScheduled" && text(c, "status") == "False";
     let conditions = list(pod, "status.conditions");
     conditions.iter().find(told).filter(|_| text(pod, "spec.nodeName").is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{kv, planned};
+    use serde_json::{Value, json};
+
+    /// The namespace controller has read the Secret, and is about to delete it as it was.
+    #[test]
+    fn what_is_left_in_a_namespace_that_comes_back_is_written_as_it_is() {
+        let alive = json!({"metadata": {"name": "shop", "uid": "u"}});
+        let mut going = alive.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let with = |namespace: &Value| {
+            let rest = ["events/shop/e", "secrets/other/s", "secrets/shop/s"];
+            let rest = rest.map(|key| kv(key, 3, json!({"a": 1})));
+            [vec![kv("namespaces/shop", 5, namespace.clone())], rest.to_vec()].concat()
+        };
+        let moves = planned(&with(&alive), &with(&going));
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["namespaces/shop", "secrets/shop/s"]);
+        assert_eq!(moves["secrets/shop/s"], Some(json!({"a": 1})));
+        let moves = planned(&with(&going), &with(&alive));
+        assert_eq!(moves.keys().collect::<Vec<_>>(), ["namespaces/shop"]);
+    }
+
+    #[test]
+    fn the_objects_of_a_definition_that_comes_back_are_written_as_they_are() {
+        let spec = json!({"group": "example.com", "names": {"plural": "tabs"}});
+        let alive = json!({"metadata": {"name": "tabs.example.com", "uid": "u"}, "spec": spec});
+        let mut going = alive.clone();
+        going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        let with = |definition: &Value| {
+            let definition = kv("customresourcedefinitions/tabs.example.com", 5, definition.clone());
+            [
+                definition,
+                kv("example.com/tabs/d/a", 3, json!({"a": 1})),
+                kv("example.com/others/d/a", 3, json!({})),
+            ]
+        };
+        let moves = planned(&with(&alive), &with(&going));
+        let keys: Vec<&String> = moves.keys().collect();
+        assert_eq!(keys, ["customresourcedefinitions/tabs.example.com", "example.com/tabs/d/a"]);
+    }
 }

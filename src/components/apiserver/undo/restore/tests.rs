@@ -154,6 +154,22 @@ fn a_pod_that_runs_keeps_node_and_status_and_one_that_is_gone_starts_anew() {
     );
 }
 
+/// The StatefulSet makes `db-0` again as soon as it is gone, and the old one still has the volume.
+#[test]
+fn a_pod_that_is_ending_ends_at_its_own_pace() {
+    let leaving = |uid: &str, label: &str, grace: i64| {
+        let mut pod = pod(uid, label);
+        pod["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+        pod["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+        pod
+    };
+    let then = [kv("pods/d/p", 5, leaving("u1", "old", 30))];
+    let since = |now: Value| planned(&then, &[kv("pods/d/p", 9, now)]);
+    assert_eq!(since(leaving("u1", "old", 5)), BTreeMap::new());
+    assert_eq!(since(leaving("u1", "new", 5))["pods/d/p"], Some(leaving("u1", "old", 5)));
+    assert_eq!(since(leaving("u2", "old", 30))["pods/d/p"], None, "another pod");
+}
+
 /// `kubectl debug` before and behind the moment that is gone back to.
 #[test]
 fn ephemeral_containers_start_once_and_stay() {

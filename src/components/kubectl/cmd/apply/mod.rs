@@ -51,7 +51,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut done = Vec::<Value>::new();
     let mut seen = prune::Seen::in_namespace(ctx.flags.global("namespace"));
     for info in infos {
-        let outcome = if server_side {
+        let prefix = value::text(&info.object, "metadata.generateName");
+        let outcome = if info.name.is_empty() && !prefix.is_empty() {
+            text(format!("from {prefix}: cannot use generate name with apply"))
+        } else if server_side {
             on_server(ctx, &info, dry_run).await
         } else {
             on_client(ctx, &info, dry_run).await
@@ -184,11 +187,7 @@ async fn on_server(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
 
 async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'static str), Fail> {
     if info.name.is_empty() {
-        let prefix = value::text(&info.object, "metadata.generateName");
-        return match prefix {
-            "" => text(format!("{}resource name may not be empty", retrieving(info))),
-            prefix => text(format!("from {prefix}: cannot use generate name with apply")),
-        };
+        return text(format!("{}resource name may not be empty", retrieving(info)));
     }
     let mut modified = info.object.clone();
     annotate_last_applied(&mut modified, true);
@@ -380,9 +379,6 @@ async fn patch(
                 return recreate(ctx, info, modified, &current).await.map(|object| (object, true));
             }
             Err(Fail::Api(refusal)) => {
-                if refusal.reason == "Invalid" {
-                    return Err(Fail::Api(refusal));
-                }
                 let (patch, named, source) = (json::compact(&patch), named(info), quote(&info.source));
                 let head = format!(
                     "error when applying patch:\n{patch}\nto:\n{named}\nfor: {source}: error when patching {source}: "

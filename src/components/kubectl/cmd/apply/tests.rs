@@ -27,6 +27,17 @@ async fn force_creates_an_object_anew_that_cannot_be_patched() {
 }
 
 #[tokio::test]
+async fn an_object_without_a_name_of_its_own_is_refused() {
+    let server = Server::start().await;
+    let text = "{apiVersion: v1, kind: ConfigMap, metadata: {generateName: a-}}";
+    for line in [&["apply", "-f", "-"][..], &["apply", "-f", "-", "--server-side"]] {
+        let said = server.kubectl_in(line, text, crate::Env::default()).await;
+        let why = "error: from a-: cannot use generate name with apply\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why), "{line:?}");
+    }
+}
+
+#[tokio::test]
 async fn force_puts_the_old_object_back_when_the_new_one_is_refused() {
     let server = Server::start_with(|asked| {
         let new = asked.method == "POST" && asked.body["data"]["k"] == "new";

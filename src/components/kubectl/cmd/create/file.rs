@@ -52,7 +52,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             dry_run.query(&mut query);
             match ctx.api().await?.create(&info.collection(), &query, &info.object).await {
                 Ok(object) => info.object = object,
-                Err(fail @ Fail::Api(_)) => {
+                Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                     failures.push(about(fail, "creating", &info.source));
                     continue;
                 }
@@ -84,6 +84,45 @@ mod tests {
             let (refused, unread) = (said.err.find("not now"), said.err.find("no matches for kind"));
             assert!(said.code == 1 && refused.is_some() && refused < unread, "{verb}: {said:?}");
         }
+    }
+
+    /// A path of the API cannot have that namespace, so that no request is sent.
+    #[tokio::test]
+    async fn an_object_that_no_request_can_create_does_not_keep_the_others() {
+        let server = Server::start().await;
+        let mut first = config_map("a", json!({}));
+        first["metadata"]["namespace"] = json!("x/y");
+        let text = format!("{first}\n{}\n", config_map("b", json!({})));
+        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        assert_eq!((said.code, said.out.as_str()), (1, "configmap/b created\n"), "{said:?}");
+        let why = "error when creating \"STDIN\": invalid namespace \"x/y\": [may not contain '/']";
+        assert!(said.err.contains(why), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_validation_is_a_word_or_a_boolean_and_not_empty() {
+        let server = Server::start().await;
+        let text = config_map("a", json!({})).to_string();
+        for (given, want) in [("True", "Strict"), ("f", "Ignore"), ("warn", "Warn")] {
+            let flag = format!("--validate={given}");
+            let line = ["create", "-f", "-", "--dry-run=server", &flag];
+            let said = server.kubectl_in(&line, &text, Env::default()).await;
+            let query = server.asked().last().map(|asked| asked.query.clone()).unwrap_or_default();
+            assert!(query.contains(&format!("fieldValidation={want}")), "{given}: {query} {said:?}");
+        }
+        let said = server.kubectl_in(&["create", "-f", "-", "--validate="], &text, Env::default()).await;
+        assert!(said.code == 1 && said.err.starts_with("error: invalid - validate option \"\";"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn of_several_failures_each_names_its_file() {
+        let server =
+            Server::start_with(|asked| (asked.method == "POST").then(|| refusal(422, "Invalid", "x is 0")))
+                .await;
+        let text = format!("{}\n{}\n", config_map("a", json!({})), config_map("b", json!({})));
+        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        let line = "Error from server (Invalid): error when creating \"STDIN\": x is 0\n";
+        assert_eq!((said.code, said.err), (1, line.repeat(2)));
     }
 
     #[tokio::test]

@@ -88,8 +88,15 @@ fn hosts(rules: &[String]) -> Vec<Value> {
     for rule in rules {
         let rule = rule.split(',').next().unwrap_or(rule);
         let (host, rest) = rule.split_once('/').unwrap_or((rule, ""));
-        let mut parts = rest.split('=');
-        let (path, service) = (format!("/{}", parts.next().unwrap_or("")), parts.next().unwrap_or(""));
+        // A path may have the sign, too: the service is the first piece with a port. If that is not
+        // the second piece, kubectl panics.
+        let piece = |sign: usize| rest[sign + 1..].split('=').next().unwrap_or("");
+        let mut signs = rest.match_indices('=').map(|(sign, _)| sign);
+        let (path, service) = match signs.find(|sign| piece(*sign).contains(':')) {
+            Some(sign) => (&rest[..sign], piece(sign)),
+            None => (rest, ""),
+        };
+        let path = format!("/{path}");
         // A star at the end means everything below.
         let (path, kind) = match path.strip_suffix('*') {
             Some(prefix) => (prefix.to_string(), "Prefix"),
@@ -163,6 +170,14 @@ mod tests {
             found[2],
             json!({"http": {"paths": [{"path": "/x", "pathType": "Exact", "backend": {"service": {"name": "y", "port": {"number": 1}}}}]}})
         );
+        let of = |rule: &str| {
+            let path = hosts(&[rule.to_string()])[0]["http"]["paths"][0].clone();
+            (path["path"].clone(), path["backend"]["service"].clone())
+        };
+        let service = json!({"name": "s", "port": {"number": 80}});
+        assert_eq!(of("a/x=y=s:80"), (json!("/x=y"), service.clone()));
+        assert_eq!(of("a/x=s:80=z"), (json!("/x"), service.clone()));
+        assert_eq!(of("a/x=s:80=t:81"), (json!("/x"), service), "as in kubectl");
         let port = |text: &str| backend(text)["service"]["port"].clone();
         assert_eq!((port("s:80:81"), port("s:0")), (json!({"number": 80}), json!({})));
         assert!(RULE.as_ref().unwrap().is_match("/=s:80") && !RULE.as_ref().unwrap().is_match("foo=s:80"));

@@ -6,7 +6,8 @@ use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use api::gostr::quote;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 pub(crate) async fn role(ctx: &Ctx) -> Result<(), Fail> {
@@ -17,28 +18,36 @@ pub(crate) async fn role(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, &format!("apis/{GROUP}/v1"), "roles")?, object, "").await
 }
 
-/// The labels of the roles whose rules are taken over.
-fn aggregated(ctx: &Ctx, labels: &str) -> Result<Map<String, Value>, Fail> {
+/// The labels of the roles whose rules are taken over: those of every `--aggregation-rule`. Source:
+/// component-base's `MapStringString`.
+///
+/// Example: `a=b,c=d`, also with spaces around the words.
+fn aggregated(ctx: &Ctx) -> Result<BTreeMap<String, String>, Fail> {
+    let mut labels = BTreeMap::new();
+    for given in ctx.flags.list("aggregation-rule") {
+        for pair in given.split(',').filter(|pair| !pair.is_empty()) {
+            let Some((key, text_of)) = pair.split_once('=') else {
+                return text(format!(
+                    "invalid argument {} for \"--aggregation-rule\" flag: malformed pair, expect string=string\nSee 'kubectl create clusterrole --help' for usage.",
+                    quote(&given)
+                ));
+            };
+            labels.insert(key.trim().to_string(), text_of.trim().to_string());
+        }
+    }
     let own = ["verb", "resource", "resource-name", "non-resource-url"];
-    if own.iter().any(|flag| !ctx.flags.list(flag).is_empty()) {
+    if !labels.is_empty() && own.iter().any(|flag| !ctx.flags.list(flag).is_empty()) {
         return text(
             "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
         );
     }
-    let pair = |word: &str| match word.split_once('=') {
-        Some((key, value)) => Ok((key.to_string(), value.into())),
-        None => text(format!(
-            "invalid argument {} for \"--aggregation-rule\" flag: malformed pair, expect string=string\nSee 'kubectl create clusterrole --help' for usage.",
-            quote(labels)
-        )),
-    };
-    labels.split(',').map(pair).collect()
+    Ok(labels)
 }
 
 pub(crate) async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
-    let of_others = ctx.flags.text("aggregation-rule");
+    let of_others = aggregated(ctx)?;
     if of_others.is_empty() {
         let (verbs, urls) = (verbs(ctx)?, ctx.flags.list("non-resource-url"));
         let mut rules = vec![];
@@ -53,8 +62,7 @@ pub(crate) async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
         object["rules"] = rules.into();
     } else {
         object["rules"] = Value::Null;
-        object["aggregationRule"] =
-            json!({"clusterRoleSelectors": [{"matchLabels": aggregated(ctx, of_others)?}]});
+        object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": of_others}]});
     }
     submit(ctx, &format!("/apis/{GROUP}/v1/clusterroles"), object, "").await
 }
@@ -118,6 +126,27 @@ mod tests {
         let server = Server::away().await;
         let said = server.kubectl(&["create", "clusterrolebinding", "x", "--user=a"]).await;
         assert_eq!((said.code, said.err.as_str()), (1, "error: required flag(s) \"clusterrole\" not set\n"));
+    }
+
+    #[tokio::test]
+    async fn every_aggregation_rule_counts() {
+        let server = Server::away().await;
+        let create = async |flags: &[&str]| {
+            let line =
+                ["create", "clusterrole", "x", "--dry-run=client", "-o", "jsonpath={.aggregationRule}"];
+            server.kubectl(&[&line[..], flags].concat()).await
+        };
+        let said = create(&["--aggregation-rule=z=1, b = 2 ,", "--aggregation-rule=a=3"]).await;
+        let want = r#"{"clusterRoleSelectors":[{"matchLabels":{"a":"3","b":"2","z":"1"}}]}"#;
+        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+        for (flags, why) in [
+            (["--aggregation-rule=a=1", "--aggregation-rule=b"], "malformed pair, expect string=string"),
+            (["--aggregation-rule=a=1", "--verb=get"], "aggregation rule must be specified without"),
+            (["--aggregation-rule=", "--verb=get"], "one of resource or nonResourceURL must be specified"),
+        ] {
+            let said = create(&flags).await;
+            assert!(said.code == 1 && said.err.contains(why), "{flags:?}: {said:?}");
+        }
     }
 
     #[tokio::test]

@@ -385,7 +385,8 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
     }
     if same_template(&info.resource.kind, current, &revision.template) {
         // The number is the one of `--to-revision`, as in kubectl: 0 if none was given.
-        return Ok(format!("skipped rollback (current template already matches revision {to})"));
+        let skipped = format!("skipped rollback (current template already matches revision {to})");
+        return Ok(dry_run.told(&skipped));
     }
     let mut query = vec![];
     dry_run.query(&mut query);

@@ -45,6 +45,8 @@ async fn an_undo_to_the_template_that_runs_is_skipped() {
         );
         assert_eq!((said.code, said.out), (0, told));
     }
+    let said = server.kubectl(&["rollout", "undo", "deploy/web", "--dry-run=server"]).await;
+    assert!(said.out.ends_with("already matches revision 0) (server dry run)\n"), "{said:?}");
     let said = server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=-1"]).await;
     assert_eq!(
         (said.code, said.err.as_str()),

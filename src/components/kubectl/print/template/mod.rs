@@ -140,6 +140,24 @@ mod tests {
         assert!(why.contains("runs for too long"), "{why}");
     }
 
+    #[test]
+    fn a_dot_begins_a_field_or_a_number() {
+        for (template, why) in [
+            ("{{..}}", "unexpected <.> in operand"),
+            ("{{.a..b}}", "unexpected <.> in operand"),
+            ("{{.a.}}", "unexpected <.> in operand"),
+            ("{{$.}}", "unexpected <.> in operand"),
+            ("{{.a.5}}", "unexpected \".5\" in operand"),
+            ("{{.5a}}", "bad number syntax: \".5a\""),
+            ("{{range $a, $b, $c := .}}{{end}}", "too many declarations in range"),
+        ] {
+            let told = Template::parse(template).err().unwrap_or_default();
+            assert_eq!(told, format!("template: output:1: {why}"), "{template}");
+        }
+        let numbers = Template::parse("{{.5}} {{printf \"%v\" .25}} {{.}}{{ . }}").unwrap();
+        assert_eq!(numbers.print(&json!(1)).unwrap(), "0.5 0.25 11");
+    }
+
     /// What is wanted is what kubectl prints.
     #[test]
     fn words_and_constants_are_gos() {

@@ -295,9 +295,12 @@ fn control(
             };
             let mut names: Vec<String> =
                 names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
-            let value = names.pop();
+            let (value, key) = (names.pop(), names.pop());
+            if !names.is_empty() {
+                return Err(action.told("template: output:1: too many declarations in range".into()));
+            }
             let pipe = pipe(text, action).map_err(|why| action.told(why))?;
-            Node::Range(names.pop(), value, pipe, body, otherwise)
+            Node::Range(key, value, pipe, body, otherwise)
         }
     })
 }
@@ -389,18 +392,25 @@ fn name(chars: &[char], at: &mut usize) -> String {
     chars[start..*at].iter().collect()
 }
 
-/// Reads fields, each with its dot. `dots`: where these are among the characters.
-fn fields(chars: &[char], at: &mut usize, dots: &mut Vec<usize>) -> Vec<String> {
+/// Reads fields, each with its dot. `dots`: where these are among the characters. `alone`: a dot
+/// without a field is a term.
+fn fields(chars: &[char], at: &mut usize, dots: &mut Vec<usize>, alone: bool) -> Result<Vec<String>, String> {
     let mut found = vec![];
     while chars.get(*at) == Some(&'.') {
         dots.push(*at);
         *at += 1;
         let field = name(chars, at);
-        if !field.is_empty() {
-            found.push(field);
+        match field.chars().next() {
+            None if alone && found.is_empty() && chars.get(*at) != Some(&'.') => break,
+            None => return Err("template: output:1: unexpected <.> in operand".into()),
+            Some('0'..='9') => {
+                let number = gostr::quote(&format!(".{field}"));
+                return Err(format!("template: output:1: unexpected {number} in operand"));
+            }
+            Some(_) => found.push(field),
         }
     }
-    found
+    Ok(found)
 }
 
 fn term(given: &Given, at: &mut usize, depth: usize) -> Result<Term, String> {
@@ -423,11 +433,15 @@ fn term(given: &Given, at: &mut usize, depth: usize) -> Result<Term, String> {
 fn what(given: &Given, at: &mut usize, depth: usize, dots: &mut Vec<usize>) -> Result<What, String> {
     let chars = given.chars.as_slice();
     match chars[*at] {
-        '.' => Ok(What::Dot(fields(chars, at, dots))),
+        // `.5` is half of one.
+        '.' if chars.get(*at + 1).is_some_and(char::is_ascii_digit) => {
+            literal::number(chars, at).map(What::Literal)
+        }
+        '.' => Ok(What::Dot(fields(chars, at, dots, true)?)),
         '$' => {
             *at += 1;
             let var = name(chars, at);
-            Ok(What::Var(format!("${var}"), fields(chars, at, dots)))
+            Ok(What::Var(format!("${var}"), fields(chars, at, dots, false)?))
         }
         '(' => {
             *at += 1;
@@ -436,7 +450,7 @@ fn what(given: &Given, at: &mut usize, depth: usize, dots: &mut Vec<usize>) -> R
                 return Err("template: output:1: unclosed left paren".into());
             }
             *at += 1;
-            Ok(What::Group(inner, fields(chars, at, dots)))
+            Ok(What::Group(inner, fields(chars, at, dots, false)?))
         }
         '`' | '"' | '\'' => literal::quoted(chars, at).map(What::Literal),
         c if c.is_ascii_digit() || c == '-' || c == '+' => literal::number(chars, at).map(What::Literal),

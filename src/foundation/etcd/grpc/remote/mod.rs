@@ -5,13 +5,14 @@ use super::super::api::{
 };
 use super::super::pb;
 use super::super::storage::{Changes, Storage};
-use super::client::{Channel, ConnectError, Endpoint, chain, was_not_sent};
+use super::client::{Channel, ConnectError, Endpoint, was_not_sent};
 use super::convert::{error_of, event_of, range_of, to_range, to_txn, txn_of};
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use futures::stream;
+use lang::chain;
 use prost::Message;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};

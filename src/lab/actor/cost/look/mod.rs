@@ -154,7 +154,7 @@ impl run::Teacher {
 /// See [`look_for_deletion`].
 fn way(parsed: &parse::Parsed, words: &[String], verb: usize) -> Result<Way, String> {
     let flags = &parsed.flags;
-    if !matches!(flags.text("dry-run"), "" | "none") || flags.is("local") || flags.is("list") {
+    if flags.is_trial() || flags.is("local") || flags.is("list") {
         return Ok(Way::Nothing); // a trial itself, or one without a server
     }
     // Any path of the API, written without a trial.
@@ -416,7 +416,8 @@ fn look_for_deletion(mut words: Vec<String>, verb: usize) -> Result<Vec<String>,
     let mut is_value = false;
     words.retain(|word| {
         let (flag, value) = word.split_once('=').map_or((word.as_str(), false), |(flag, _)| (flag, true));
-        let is_known = OF_DELETIONS.contains(&flag);
+        let flag = flag.replace('_', "-"); // kubectl takes both signs
+        let is_known = OF_DELETIONS.contains(&flag.as_str());
         let drop = std::mem::take(&mut is_value) || is_known;
         is_value = is_known && !value && has_value(&flag[2..]);
         !drop

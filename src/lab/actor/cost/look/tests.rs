@@ -70,12 +70,28 @@ fn what_a_line_deletes_is_looked_for_by_a_get() {
         ("kubectl -n delete delete pod web --now", "kubectl -n delete get pod web"),
         ("delete pod web -n delete --cascade=orphan", "kubectl get pod web -n delete"),
         ("k -n delete delete pod -l a=delete --all", "kubectl -n delete get pod -l a=delete"),
+        ("kubectl delete pod web --grace_period 0", "kubectl get pod web"),
     ] {
         assert_eq!(look(line), Ok(format!("{asks} --ignore-not-found -o json")), "{line}");
     }
     // A look that would fail, or answer no JSON, would say that nothing is lost.
     for line in ["kubectl delete pod web --dry-run=server", "kubectl delete pod -- web"] {
         assert!(look(line).unwrap_err().contains(line), "{line}");
+    }
+}
+
+/// `--dry-run=false` deletes, so it is no trial.
+#[test]
+fn a_trial_takes_nothing() {
+    let takes_nothing = |flag: &str| {
+        let (words, verb) = words(&format!("kubectl delete pod web {flag}"), &Room::default()).unwrap();
+        matches!(way(&parse::parse(&words[1..]).unwrap(), &words, verb), Ok(Way::Nothing))
+    };
+    for flag in ["--dry-run", "--dry-run=client", "--dry-run=server", "--dry-run=True"] {
+        assert!(takes_nothing(flag), "{flag}");
+    }
+    for flag in ["", "--dry-run=none", "--dry-run=false", "--dry-run=0"] {
+        assert!(!takes_nothing(flag), "{flag}");
     }
 }
 

@@ -5,20 +5,20 @@
 //! namespace's conditions. Source: `pkg/controller/namespace/deletion`; pods first since Kubernetes
 //! 1.33 (KEP-5080).
 
+mod pass;
+
 use super::pods::why;
 use super::resources::{Resource, discover};
 use super::write::{self, Guard, unless_gone};
 use crate::error::Error;
 use crate::shared::{Controller, Shared, record};
 use client::{Api, Backoff, Change, Client, Codec, Item, Key, Outcome, WorkQueue, is_code, segment};
-use clock::{self, Timestamp};
-use k8s_openapi::api::core::v1::{Namespace, NamespaceCondition, NamespaceStatus, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::api::core::v1::{Namespace, NamespaceStatus, Pod};
 use kube::Resource as _;
-use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList};
+use kube::api::{DeleteParams, DynamicObject, ListParams, ObjectList, Preconditions};
 use kube::core::{PartialObjectMeta, Request};
+use pass::{Pass, conditions};
 use serde_json::json;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use tap::{Cause, Component, Event};
@@ -30,8 +30,9 @@ const LOOK_AGAIN: Duration = Duration::from_secs(2);
 const BACKOFF: Backoff = Backoff { longest: Duration::from_secs(60), ..client::BACKOFF };
 /// The entry of `spec.finalizers` that this controller takes off when the namespace is empty.
 const FINALIZER: &str = "kubernetes";
-/// Errors that a condition names; more are only counted.
-const ERRORS_TOLD: usize = 3;
+/// Lists and deletions of a kind in one pass: an object that has changed since the list is not
+/// deleted by it, and one that a client changes all the time would outlive many passes.
+const TRIES: usize = 4;
 
 pub(crate) const CONTROLLER: Controller = Controller {
     informers: |informers| {
@@ -68,100 +69,6 @@ fn start(shared: &Shared) {
     });
 }
 
-/// What one pass over a namespace came to.
-#[derive(Debug, Default, PartialEq)]
-struct Pass {
-    /// Why the kinds could not be listed.
-    undiscovered: Option<String>,
-    /// What could not be deleted, or not be listed.
-    errors: Vec<String>,
-    /// Objects that are still there, by `resource.group`.
-    left: BTreeMap<String, usize>,
-    /// Finalizers that they carry, with the number of objects.
-    finalizers: BTreeMap<String, usize>,
-}
-
-impl Pass {
-    fn is_empty(&self) -> bool {
-        *self == Pass::default()
-    }
-
-    fn errors(&self) -> String {
-        let more = self.errors.len().saturating_sub(ERRORS_TOLD);
-        let mut text = self.errors.iter().take(ERRORS_TOLD).cloned().collect::<Vec<_>>().join("; ");
-        if more > 0 {
-            text += &format!("; and {more} more");
-        }
-        text
-    }
-}
-
-/// Pure: the conditions after a pass. A condition's time changes only with its status.
-fn conditions(before: &[NamespaceCondition], pass: &Pass, now: Timestamp) -> Vec<NamespaceCondition> {
-    let list = |counts: &BTreeMap<String, usize>, has: &str| {
-        let all: Vec<String> =
-            counts.iter().map(|(what, n)| format!("{what} {has} {n} resource instances")).collect();
-        all.join(", ")
-    };
-    let failed = |text: String| (!text.is_empty()).then_some(text);
-    let told: [(&str, &str, &str, &str, Option<String>); 5] = [
-        (
-            "NamespaceDeletionDiscoveryFailure",
-            "ResourcesDiscovered",
-            "All resources successfully discovered",
-            "DiscoveryFailed",
-            pass.undiscovered
-                .as_ref()
-                .map(|why| format!("Discovery failed for some groups, 1 failing: {why}")),
-        ),
-        (
-            "NamespaceDeletionGroupVersionParsingFailure",
-            "ParsedGroupVersions",
-            "All legacy kube types successfully parsed",
-            "GroupVersionParsingFailed",
-            None,
-        ),
-        (
-            "NamespaceDeletionContentFailure",
-            "ContentDeleted",
-            "All content successfully deleted, may be waiting on finalization",
-            "ContentDeletionFailed",
-            failed(pass.errors()).map(|why| {
-                format!("Failed to delete all resource types, {} remaining: {why}", pass.errors.len())
-            }),
-        ),
-        (
-            "NamespaceContentRemaining",
-            "ContentRemoved",
-            "All content successfully removed",
-            "SomeResourcesRemain",
-            failed(list(&pass.left, "has")).map(|all| format!("Some resources are remaining: {all}")),
-        ),
-        (
-            "NamespaceFinalizersRemaining",
-            "ContentHasNoFinalizers",
-            "All content-preserving finalizers finished",
-            "SomeFinalizersRemain",
-            failed(list(&pass.finalizers, "in"))
-                .map(|all| format!("Some content in the namespace has finalizers remaining: {all}")),
-        ),
-    ];
-    let mut all: Vec<NamespaceCondition> =
-        before.iter().filter(|c| told.iter().all(|(kind, ..)| c.type_ != *kind)).cloned().collect();
-    for (kind, fine, all_well, bad, wrong) in told {
-        let (status, reason) = if wrong.is_some() { ("True", bad) } else { ("False", fine) };
-        let old = before.iter().find(|c| c.type_ == kind && c.status == status);
-        all.push(NamespaceCondition {
-            type_: kind.into(),
-            status: status.into(),
-            reason: Some(reason.into()),
-            message: Some(wrong.unwrap_or_else(|| all_well.into())),
-            last_transition_time: old.and_then(|c| c.last_transition_time.clone()).or(Some(Time(now))),
-        });
-    }
-    all
-}
-
 /// Empties a namespace that is being deleted, and takes off its finalizer when nothing is left. It
 /// is read from the API server, as upstream: a cache that is behind may show one that is gone, and
 /// a new one of the same name would be emptied.
@@ -174,7 +81,14 @@ async fn sync(shared: &Shared, key: Key, cause: Option<Cause>) -> Result<Outcome
     if namespace.metadata.deletion_timestamp.is_none() {
         return Ok(Outcome::Done);
     }
-    let pass = empty(&client, &key.name).await;
+    let is_dying = || {
+        let known = shared.informer::<Namespace>().get(&key);
+        known.is_none_or(|known| known.metadata.deletion_timestamp.is_some())
+    };
+    let pass = empty(&client, &namespace, &is_dying).await;
+    if pass.is_back || !is_dying() {
+        return Ok(Outcome::Done);
+    }
     if !pass.is_empty() {
         tell(&client, &namespace, &pass).await?;
         tracing::debug!(namespace = key.name, left = ?pass.left, "namespace is not empty yet");
@@ -223,8 +137,9 @@ async fn finalize(client: &Client, namespace: &Namespace, left: &[String]) -> Re
 }
 
 /// Deletes what is in the namespace: its pods, and when none is left everything else. So a policy
-/// or a Secret does not go from under a program that still runs.
-async fn empty(client: &Client, namespace: &str) -> Pass {
+/// or a Secret does not go from under a program that still runs. An undo may bring the namespace
+/// back meanwhile: what is left in it then stays (`is_dying` is asked before each object).
+async fn empty(client: &Client, namespace: &Namespace, is_dying: &(dyn Fn() -> bool + Sync)) -> Pass {
     let mut pass = Pass::default();
     let resources = match discover(client).await {
         Ok(resources) => resources,
@@ -239,10 +154,10 @@ async fn empty(client: &Client, namespace: &str) -> Pass {
     resources.sort_by_key(|r| !is_pods(r));
     for resource in &resources {
         // One kind, or one object, that cannot be deleted does not keep the others.
-        if let Err(error) = empty_of(client, namespace, resource, &mut pass).await {
+        if let Err(error) = empty_of(client, namespace, resource, is_dying, &mut pass).await {
             pass.errors.push(format!("{}: {}", resource.api.plural, why(&error)));
         }
-        if is_pods(resource) && !pass.is_empty() {
+        if is_pods(resource) && !pass.is_empty() || pass.is_back || !is_dying() {
             break;
         }
     }
@@ -264,31 +179,64 @@ async fn metadata_of(
     Ok(list.items)
 }
 
+/// Returns whether this very namespace is still being deleted, read from the API server.
+async fn is_still_dying(client: &Client, namespace: &Namespace) -> Result<bool, kube::Error> {
+    let name = namespace.metadata.name.as_deref().unwrap_or_default();
+    let now = client.all::<Namespace>().get_opt(name).await?.map(|now| now.metadata);
+    Ok(now.is_some_and(|now| now.uid == namespace.metadata.uid && now.deletion_timestamp.is_some()))
+}
+
+/// Deletes what a namespace has of a kind, each object in the version that was listed. The
+/// namespace is read after the list: an undo committed before that read is seen here, although the
+/// informer may not know of it; a later one writes the objects that it keeps, so the versions of
+/// the list are old, and the deletions are refused.
 async fn empty_of(
     client: &Client,
-    namespace: &str,
+    namespace: &Namespace,
     resource: &Resource,
+    is_dying: &(dyn Fn() -> bool + Sync),
     pass: &mut Pass,
 ) -> Result<(), kube::Error> {
-    let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), namespace, &resource.api);
-    let there = match metadata_of(client, namespace, resource).await {
-        Ok(there) => there,
-        Err(error) if is_code(&error, 404) || is_code(&error, 405) => return Ok(()), // no such kind any more
-        Err(error) => return Err(error),
-    };
-    if there.is_empty() {
-        return Ok(());
-    }
-    for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
-        let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
-        match untyped.delete(&name, &DeleteParams::background()).await {
-            Err(error) if !(is_code(&error, 404) || is_code(&error, 409)) => {
-                pass.errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
+    let of = namespace.metadata.name.as_deref().unwrap_or_default();
+    let untyped: Api<DynamicObject> = Api::namespaced_with(client.kube(), of, &resource.api);
+    let mut errors = vec![];
+    for _ in 0..TRIES {
+        let there = match metadata_of(client, of, resource).await {
+            Ok(there) => there,
+            Err(error) if is_code(&error, 404) || is_code(&error, 405) => return Ok(()), // no such kind any more
+            Err(error) => return Err(error),
+        };
+        if there.is_empty() {
+            return Ok(());
+        }
+        if !is_still_dying(client, namespace).await? {
+            pass.is_back = true;
+            return Ok(());
+        }
+        errors.clear();
+        let mut has_changed = false;
+        for object in there.iter().filter(|o| o.meta().deletion_timestamp.is_none()) {
+            let Some(name) = object.meta().name.clone().filter(|n| !n.is_empty()) else { continue };
+            if !is_dying() {
+                pass.is_back = true;
+                return Ok(());
             }
-            _ => {}
+            let (uid, resource_version) = (object.meta().uid.clone(), object.meta().resource_version.clone());
+            let how = DeleteParams::background().preconditions(Preconditions { uid, resource_version });
+            match untyped.delete(&name, &how).await {
+                Err(error) if is_code(&error, 409) => has_changed = true,
+                Err(error) if !is_code(&error, 404) => {
+                    errors.push(format!("{} {name}: {}", resource.api.plural, why(&error)));
+                }
+                _ => {}
+            }
+        }
+        if !has_changed {
+            break;
         }
     }
-    let rest = metadata_of(client, namespace, resource).await?;
+    pass.errors.append(&mut errors);
+    let rest = metadata_of(client, of, resource).await?;
     if !rest.is_empty() {
         pass.left.insert(format!("{}.{}", resource.api.plural, resource.api.group), rest.len());
     }
@@ -304,6 +252,7 @@ mod tests {
     use client::testing::{Asked, Scripted, refusal};
     use parking_lot::Mutex;
     use serde_json::Value;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     fn discovery(plurals: &[&str]) -> Value {
         let entry = |p: &&str| json!({"resource": p, "responseKind": {"kind": p}, "scope": "Namespaced", "verbs": ["list", "delete"]});
@@ -379,6 +328,75 @@ mod tests {
         assert_eq!(told(&asked, "NamespaceDeletionContentFailure")["reason"], "ContentDeletionFailed");
     }
 
+    /// A user undoes the deletion while the controller carries it out.
+    #[tokio::test]
+    async fn a_namespace_that_is_back_is_emptied_no_further() {
+        let is_back = Arc::new(AtomicBool::new(false));
+        let undone = is_back.clone();
+        let server = Scripted::new(move |asked| {
+            undone.fetch_or(asked.line.starts_with("DELETE"), Ordering::SeqCst);
+            let items = json!([{"metadata": {"name": "a"}}, {"metadata": {"name": "b"}}]);
+            match asked.line.as_str() {
+                "GET /api" => Some((200, discovery(&["secrets", "widgets"]))),
+                "GET /apis" => Some((200, json!({"items": []}))),
+                "GET /api/v1/namespaces/n" => Some((200, json!(dying()))),
+                line if line.starts_with("GET") => Some((200, json!({"metadata": {}, "items": items}))),
+                _ => None,
+            }
+        })
+        .await;
+        empty(&server.client, &dying(), &|| !is_back.load(Ordering::SeqCst)).await;
+        let lines = server.lines().into_iter();
+        let deleted: Vec<String> = lines.filter(|line| line.starts_with("DELETE")).collect();
+        assert_eq!(deleted, ["DELETE /api/v1/namespaces/n/secrets/a"]);
+    }
+
+    /// The undo is committed before the controller lists what is in the namespace. The versions of
+    /// that list are those that the undo has written.
+    #[tokio::test]
+    async fn a_namespace_that_is_back_keeps_its_objects_before_the_informer_knows_it() {
+        let server = Scripted::new(|asked| match asked.line.as_str() {
+            "GET /api/v1/namespaces/n" => Some((200, json!({"metadata": {"name": "n", "uid": "u"}}))),
+            "GET /api" => Some((200, discovery(&["secrets", "widgets"]))),
+            "GET /apis" => Some((200, json!({"items": []}))),
+            line if line.starts_with("GET") => {
+                Some((200, json!({"metadata": {}, "items": [{"metadata": {"name": "s"}}]})))
+            }
+            _ => None,
+        })
+        .await;
+        assert!(empty(&server.client, &dying(), &|| true).await.is_back);
+        let lines = server.lines();
+        assert!(lines.iter().all(|line| !line.starts_with("DELETE")), "{lines:?}");
+    }
+
+    /// Its client writes it faster than passes come.
+    #[tokio::test]
+    async fn an_object_that_changes_after_the_list_is_deleted_in_the_same_pass() {
+        let version = AtomicUsize::new(1);
+        let server = Scripted::new(move |asked| {
+            let now = version.load(Ordering::SeqCst);
+            let object = json!({"metadata": {"name": "s", "uid": "s", "resourceVersion": now.to_string()}});
+            match asked.line.as_str() {
+                "GET /api/v1/namespaces/n" => Some((200, json!(dying()))),
+                "GET /api" => Some((200, discovery(&["secrets"]))),
+                "GET /api/v1/namespaces/n/secrets" if now <= 3 => {
+                    Some((200, json!({"metadata": {}, "items": [object]})))
+                }
+                line if line.starts_with("DELETE") => {
+                    version.store(now + 1, Ordering::SeqCst);
+                    if now < 3 { refusal(409, "Conflict") } else { None }
+                }
+                _ => None,
+            }
+        })
+        .await;
+        assert_eq!(empty(&server.client, &dying(), &|| true).await, Pass::default());
+        let deletions = server.take().into_iter().filter(|asked| asked.line.starts_with("DELETE"));
+        let asked: Vec<Value> = deletions.map(|asked| asked.body["preconditions"].clone()).collect();
+        assert_eq!(asked, ["1", "2", "3"].map(|of| json!({"resourceVersion": of, "uid": "s"})));
+    }
+
     /// A user deleted it and made another one of its name; the cache has seen neither.
     #[tokio::test]
     async fn a_new_namespace_of_the_same_name_is_not_emptied() {
@@ -419,21 +437,5 @@ mod tests {
             assert_eq!(told.is_some(), left != Some(json!([])), "{finalizers}");
             assert!(told.is_none_or(|a| a.body["status"]["conditions"][3]["status"] == "False"));
         }
-    }
-
-    #[test]
-    fn a_condition_keeps_its_time_as_long_as_its_status() {
-        let (first, later) = (Timestamp::UNIX_EPOCH, "2026-01-01T00:00:00Z".parse().unwrap());
-        let mut pass = Pass { left: [("pods.".to_string(), 2)].into(), ..Pass::default() };
-        let before = conditions(&[], &pass, first);
-        pass.left.insert("pods.".into(), 1);
-        let after = conditions(&before, &pass, later);
-        assert!(after.iter().all(|c| c.last_transition_time.as_ref().unwrap().0 == first), "{after:?}");
-        let done = conditions(&after, &Pass::default(), later);
-        let remaining = done.iter().find(|c| c.type_ == "NamespaceContentRemaining").unwrap();
-        assert_eq!(
-            (remaining.status.as_str(), remaining.last_transition_time.as_ref().unwrap().0),
-            ("False", later)
-        );
     }
 }

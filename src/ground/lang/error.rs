@@ -1,0 +1,41 @@
+//! An error as people read it.
+
+use std::error::Error;
+
+/// Returns an error with its causes on one line: `cannot make /x: no room`.
+pub fn chain(error: &dyn Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| (*cause).source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fmt;
+
+    /// What was tried, and what it failed for.
+    #[derive(Debug)]
+    struct Failed(&'static str, Option<Box<Failed>>);
+
+    impl fmt::Display for Failed {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str(self.0)
+        }
+    }
+
+    impl Error for Failed {
+        fn source(&self) -> Option<&(dyn Error + 'static)> {
+            self.1.as_ref().map(|cause| &**cause as &(dyn Error + 'static))
+        }
+    }
+
+    /// "cannot make /x", without the reason, helps nobody.
+    #[test]
+    fn an_error_is_told_with_all_its_causes() {
+        let full = Failed("the disk is full", None);
+        assert_eq!(chain(&full), "the disk is full");
+        let written = Failed("cannot write /x/y", Some(full.into()));
+        let made = Failed("cannot make /x", Some(written.into()));
+        assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
+    }
+}
