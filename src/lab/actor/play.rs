@@ -92,9 +92,11 @@ impl Meanwhile<'_> {
         mut begun: channel::Receiver<(usize, usize)>,
     ) -> Result<(), Error> {
         tokio::pin!(playing);
+        let mut due = clock::deadline(KEEP_EVERY);
         let played = loop {
             tokio::select! {
-                // What has begun is known before a question stops it.
+                // What has begun is known before a question stops it. What is due comes before
+                // reports, which may be ready all the time.
                 biased;
                 Ok(()) = begun.changed() => {
                     self.engine.playing = Some(*begun.borrow_and_update());
@@ -109,12 +111,15 @@ impl Meanwhile<'_> {
                         break Err(Error::Stopped { at, of });
                     }
                 }
+                () = clock::pause_until(due) => {
+                    self.keep_made();
+                    due = clock::deadline(KEEP_EVERY);
+                }
                 Some((stay, told)) = self.reports.recv() => {
                     if stay == self.stay {
                         self.engine.told(told);
                     }
                 }
-                () = clock::pause(KEEP_EVERY) => self.keep_made(),
             }
         };
         self.engine.playing = None;
