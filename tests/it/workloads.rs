@@ -228,6 +228,7 @@ fn stateful_set(w: &World) {
     eventually(PATIENCE, another, |said| said.code == 0 && said.out != uid);
     w.k(&["wait", "--for=condition=ready", "pod/db-0", TIMEOUT]);
     assert_eq!(w.k(&["exec", "db-0", "--", "cat", "/data/file"]), "kept\n");
+    proxied(w);
     stateful_update(w);
     // A claim goes with a pod that is scaled away, if that was asked for.
     w.k(&["scale", "statefulset", "db", "--replicas=1"]);
@@ -245,6 +246,22 @@ fn stateful_set(w: &World) {
     w.apply(LATE).ok();
     w.k(&["rollout", "status", "statefulset/late", TIMEOUT]);
     w.k(&["delete", "statefulset", "late"]);
+}
+
+/// The API server passes a request on to a pod, and to a pod behind a Service.
+fn proxied(w: &World) {
+    for client in both_kubectls() {
+        for name in ["pods/db-0", "pods/http:db-0:80", "services/db:80"] {
+            let raw = format!("get --raw /api/v1/namespaces/default/{name}/proxy/");
+            eventually(
+                PATIENCE,
+                || w.with(&client, &raw),
+                |said| said.code == 0 && said.out.contains("nginx"),
+            );
+        }
+        let closed = w.with(&client, "get --raw /api/v1/namespaces/default/pods/db-0:81/proxy/");
+        closed.fails("error trying to reach service: dial tcp 10.244.");
+    }
 }
 
 /// Anew from the highest, as far as the partition; then all; then back.

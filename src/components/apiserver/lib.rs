@@ -45,8 +45,10 @@
 //! cache is there. `compaction` bounds the store's history and keeps a reserve for the writes that
 //! repair a full store.
 //!
-//! `kubelet` passes logs, exec and port-forward through to the kubelet of the pod's node. `metrics`
-//! asks the kubelets what nodes and pods use, and serves it as `metrics.k8s.io`. `crd` looks after
+//! `kubelet` passes logs, exec and port-forward through to the kubelet of the pod's node. `pods`
+//! sends a request to a server in a pod (`pods/proxy`, `services/proxy`): the kubelet makes the
+//! connection, since pods are in another network than this server. `metrics` asks the kubelets what
+//! nodes and pods use, and serves it as `metrics.k8s.io`. `crd` looks after
 //! CustomResourceDefinitions, whose kinds are served beside those of the table. `steps` remembers
 //! what people did, in the same transaction as the write, and `restore` puts the objects back as
 //! they were. `bootstrap` makes namespaces, roles and the `kubernetes` service, and `reconcile`
@@ -62,8 +64,9 @@
 //! - A role for each controller: all controllers share one.
 //! - Most metrics: `/metrics` counts requests, those in flight and those refused, and the objects
 //!   of each resource. The ConfigMap that says since when the use of Secrets' tokens is tracked.
-//! - `pods/resize` (pods are not resized in place), `pods/proxy` and `services/proxy`: what listens
-//!   in a pod is reached by `kubectl port-forward`.
+//! - `pods/resize`: pods are not resized in place.
+//! - Links in a page that a pod sends compressed although `pods/proxy` asked for none of that: only
+//!   plain pages are rewritten.
 //! - Kinds in OpenAPI v2: its document has no paths and definitions. Clients read v3.
 //! - Answers in protobuf: clients that ask for them get JSON. `insecureSkipTLSVerifyBackend` of a
 //!   log: a kubelet has to show its certificate.

@@ -21,7 +21,8 @@
 //! ([`action`]). A container is ended in the background, hook first, so that a long grace period
 //! holds up nobody else. What containers say is kept in files of bounded size and number
 //! ([`cri::LogLimits`]); [`logs`] reads them, also while they are moved aside. What containers use
-//! is reported on `/stats/summary` and `/metrics/resource` ([`stats`]).
+//! is reported on `/stats/summary` and `/metrics/resource` ([`stats`]). Where upstream's API server
+//! dials a pod itself (`pods/proxy`), this one asks the kubelet for the connection (`/podPort`).
 //!
 //! What an object or a pod names is never opened by its path: [`volumes`], [`files`] and
 //! [`termination`] resolve it beneath a directory of their own ([`linux::beneath`]). A pod that

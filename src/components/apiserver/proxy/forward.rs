@@ -32,7 +32,8 @@ const FAREWELL: Duration = Duration::from_secs(2);
 const FAREWELL_MAX: Duration = Duration::from_secs(30);
 
 /// Copies the headers that go further: not those of one connection (unless it changes protocols),
-/// be they well known or named by `Connection` (RFC 9110, 7.6.1), and not the `kept`.
+/// be they well known or named by `Connection` (RFC 9110, 7.6.1), and not the `kept`. A length
+/// beside `Transfer-Encoding` is not that of the body, and stays, too (RFC 9112, 6.3).
 ///
 /// Example: of `Connection: close, X-Hop`, `X-Hop: 1` and `Accept: */*` only `Accept` goes further.
 pub fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool, kept: &[&str]) {
@@ -49,11 +50,13 @@ pub fn pass_headers(from: &HeaderMap, to: &mut HeaderMap, upgrading: bool, kept:
     ];
     let options = from.get_all(header::CONNECTION).iter().filter_map(|value| value.to_str().ok());
     let named: Vec<&str> = options.flat_map(|value| value.split(',')).map(str::trim).collect();
+    let is_encoded = from.contains_key(header::TRANSFER_ENCODING);
     for (name, value) in from {
         let changes = upgrading && matches!(*name, header::CONNECTION | header::UPGRADE);
         let is_named = || named.iter().any(|option| option.eq_ignore_ascii_case(name.as_str()));
         let hop = !changes && (HOP.contains(name) || is_named());
-        if !hop && !kept.contains(&name.as_str()) {
+        let is_wrong = is_encoded && *name == header::CONTENT_LENGTH;
+        if !hop && !is_wrong && !kept.contains(&name.as_str()) {
             to.append(name.clone(), value.clone());
         }
     }
@@ -125,7 +128,7 @@ pub fn left(client: &impl AsFd) -> BoxFuture<'static, ()> {
     }
 }
 
-trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 /// Copies in both directions until both sides have ended or one has failed; or, once the client has
@@ -288,6 +291,20 @@ mod tests {
             names.sort_unstable();
             assert_eq!(names, passed, "{upgrading}");
         }
+    }
+
+    #[test]
+    fn a_length_that_is_not_that_of_the_body_stays() {
+        let mut from = HeaderMap::new();
+        from.insert(header::CONTENT_LENGTH, "5".parse().unwrap());
+        let passed = |from: &HeaderMap| {
+            let mut to = HeaderMap::new();
+            pass_headers(from, &mut to, false, &[]);
+            to.contains_key(header::CONTENT_LENGTH)
+        };
+        assert!(passed(&from));
+        from.insert(header::TRANSFER_ENCODING, "chunked".parse().unwrap());
+        assert!(!passed(&from));
     }
 
     #[tokio::test(start_paused = true)]

@@ -2,7 +2,7 @@
 //! through.
 
 use crate::auth::{bearer, impersonation};
-use crate::proxy::{forward, log_answer, log_options};
+use crate::proxy::{forward, log_answer, log_options, names};
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body, BodyError, HTTP1_BUFFER, Query, full, plain};
 use crate::state::State;
@@ -13,6 +13,9 @@ use api::kinds;
 use api::value::{at, int, list, text};
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::rt::{Read, Write};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use std::io;
@@ -24,11 +27,13 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 const KUBELET_PORT: i64 = 10250;
-const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an answer that is read as a whole.
 const ANSWER_MAX: usize = 8 << 20;
+/// Bytes in which a kubelet says why it has no connection.
+const WHY_MAX: usize = 4 << 10;
 /// Headers that belong to one connection, and those that are nobody else's business.
-const NOT_PASSED: &[&str] = &[
+pub(super) const NOT_PASSED: &[&str] = &[
     "authorization",
     "host",
     "impersonate-user",
@@ -61,7 +66,7 @@ fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
 
 /// Returns whether a request asks to change protocols. Whether it also says to which one does not
 /// matter (upstream: `httpstream.IsUpgradeRequest`).
-fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     const WORD: &[u8] = b"upgrade";
     let is_asked = |options: &[u8]| options.windows(WORD.len()).any(|word| word.eq_ignore_ascii_case(WORD));
     headers.get_all(header::CONNECTION).iter().any(|options| is_asked(options.as_bytes()))
@@ -148,7 +153,8 @@ pub(crate) async fn node(
     request: Request<Body>,
 ) -> Result<Answer, Status> {
     let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    let (name, port) = node_and_port(&ctx.info.name)?;
+    let (_, name, port) = names::split(&ctx.info.name)
+        .ok_or_else(|| Status::bad_request(format!("invalid node request {:?}", ctx.info.name)))?;
     let to = kubelet(state, name)?;
     if !port.is_empty() && port != to.port().to_string() {
         return Err(Status::bad_request(format!(
@@ -156,7 +162,7 @@ pub(crate) async fn node(
             to.port()
         )));
     }
-    let path = clean(&ctx.info.rest, request.uri().path().ends_with('/'));
+    let path = names::clean(&ctx.info.rest, request.uri().path().ends_with('/'));
     if let Some((code, text)) = refused_log(&path, &ctx.query) {
         return Ok(plain(code, text));
     }
@@ -169,36 +175,6 @@ pub(crate) async fn node(
         ctx.led_to(what, namespace, pod, code);
     }
     Ok(answer)
-}
-
-/// The node and the port in the name of a proxied node: `n1`, `n1:10250` or `https:n1:10250`
-/// (upstream's `SplitSchemeNamePort`).
-fn node_and_port(asked: &str) -> Result<(&str, &str), Status> {
-    let (scheme, name, port) = match asked.split(':').collect::<Vec<_>>()[..] {
-        [name] => ("", name, ""),
-        [name, port] => ("", name, port),
-        [scheme, name, port] => (scheme, name, port),
-        _ => ("", "", ""),
-    };
-    match !name.is_empty() && matches!(scheme, "" | "http" | "https") {
-        true => Ok((name, port)),
-        false => Err(Status::bad_request(format!("invalid node request {asked:?}"))),
-    }
-}
-
-/// The decoded path that a kubelet is asked for, without empty, `.` and `..` segments, as upstream
-/// joins it. A slash at its end is kept: it names another page of the kubelet.
-fn clean(rest: &str, ends_with_slash: bool) -> String {
-    let mut kept = vec![];
-    for segment in rest.split('/') {
-        match segment {
-            "" | "." => {}
-            ".." => drop(kept.pop()),
-            other => kept.push(other),
-        }
-    }
-    let end = if ends_with_slash && !kept.is_empty() { "/" } else { "" };
-    format!("/{}{end}", kept.join("/"))
 }
 
 /// What a path of a kubelet does in which pod: `exec/default/web/nginx` → (`exec`, `default`,
@@ -305,7 +281,7 @@ fn dial_error(to: SocketAddr, error: &io::Error) -> String {
 /// proxy of a node  503  error trying to reach service: dial tcp …
 /// session          500  error dialing backend: dial tcp …
 /// ```
-fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
+pub(super) fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Status {
     match (subresource, is_session) {
         ("log", _) => Status::new(500, "", format!("Get {}: {why}", quote(url))),
         ("proxy", false) => Status::unavailable(format!("error trying to reach service: {why}")),
@@ -313,13 +289,40 @@ fn unreachable(subresource: &str, is_session: bool, url: &str, why: &str) -> Sta
     }
 }
 
+/// Begins HTTP/1.1 on a connection to another server. It is served until either side ends.
+pub(super) async fn begin_http(
+    connection: impl Read + Write + Send + Unpin + 'static,
+) -> hyper::Result<SendRequest<Body>> {
+    let mut http = http1::Builder::new();
+    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
+    let (sender, connection) = http.handshake(connection).await?;
+    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+    Ok(sender)
+}
+
+/// Asks a node's kubelet for the connection behind `path`, and returns it. What the kubelet says
+/// otherwise is the error.
+pub(super) async fn open(state: &State, node: &str, path: &str) -> Result<Upgraded, String> {
+    let to = kubelet(state, node).map_err(|status| status.message)?;
+    let stream = dial(state, node, to).await?;
+    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(|e| e.to_string())?;
+    let request = Request::get(path).header(header::HOST, to.to_string());
+    let request = request.header(header::CONNECTION, "Upgrade").header(header::UPGRADE, "tcp");
+    let request = request.body(full("")).map_err(|e| e.to_string())?;
+    let mut answer = sender.send_request(request).await.map_err(|e| e.to_string())?;
+    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+        return hyper::upgrade::on(&mut answer).await.map_err(|e| e.to_string());
+    }
+    let why = http_body_util::Limited::new(answer.into_body(), WHY_MAX).collect().await;
+    Err(String::from_utf8_lossy(&why.map_err(|e| e.to_string())?.to_bytes()).into_owned())
+}
+
 /// What a node's kubelet answers to a GET, at most [`ANSWER_MAX`] bytes of it.
 pub(crate) async fn ask(state: &State, node: &str, path: &str) -> Result<bytes::Bytes, Status> {
     let to = kubelet(state, node)?;
     let broken = |e: &dyn std::fmt::Display| Status::new(502, "", format!("error dialing backend: {e}"));
     let stream = dial(state, node, to).await.map_err(|why| broken(&why))?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| broken(&e))?;
     let mut connections = JoinSet::new(); // ends with this call
     connections.spawn(connection);
     let request = Request::get(path).header(header::HOST, to.to_string()).body(full(""));
@@ -362,10 +365,7 @@ async fn forward(
     let failed = |why: &str| unreachable(&ctx.info.subresource, upgrading, &url, why);
     let stream = dial(state, node, to).await.map_err(|why| failed(&why))?;
     let broken = |error: hyper::Error| failed(&error.to_string());
-    let mut http = hyper::client::conn::http1::Builder::new();
-    http.max_buf_size(HTTP1_BUFFER); // of a log whose client does not read
-    let (mut sender, connection) = http.handshake(TokioIo::new(stream)).await.map_err(broken)?;
-    tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
+    let mut sender = begin_http(TokioIo::new(stream)).await.map_err(broken)?;
     let client = upgrading.then(|| hyper::upgrade::on(&mut request));
     let (asked, body) = request.into_parts();
     let mut passed = Request::builder().method(asked.method).uri(path);
@@ -467,22 +467,6 @@ mod tests {
             assert_eq!(code(log, query), refused, "{query}");
         }
         assert_eq!(code("/logs/syslog", "tailLines=three"), None, "a file of the node");
-    }
-
-    #[test]
-    fn a_proxied_node_is_named_as_upstream_names_it() {
-        for (asked, name, port) in [
-            ("n1", "n1", ""),
-            ("n1:10250", "n1", "10250"),
-            ("https:n1:10250", "n1", "10250"),
-            ("http:n1:", "n1", ""),
-        ] {
-            assert_eq!(node_and_port(asked), Ok((name, port)), "{asked}");
-        }
-        for asked in ["", ":1", "ftp:n1:1", "https::1", "a:b:c:d"] {
-            let message = node_and_port(asked).unwrap_err().message;
-            assert_eq!(message, format!("invalid node request {asked:?}"));
-        }
     }
 
     #[test]

@@ -3,6 +3,9 @@
 //! | file | part |
 //! |---|---|
 //! | `kubelet` | logs, exec, attach, port-forward: the kubelet of the pod's node |
+//! | `pods` | a request to a server in a pod, by the name of the pod or of a Service |
+//! | `links` | links in what that server answers, which lead back through the proxy |
+//! | `names` | names and paths of what a proxied request asks for |
 //! | `handshakes` | how many connections to one kubelet begin at a time |
 //! | `log_options` | the options of a log, checked before the kubelet reads them |
 //! | `log_answer` | what the kubelet answers: the log, or why there is none |
@@ -11,5 +14,8 @@
 pub mod forward;
 pub(crate) mod handshakes;
 pub(crate) mod kubelet;
+mod links;
 pub(crate) mod log_answer;
 pub(crate) mod log_options;
+mod names;
+pub(crate) mod pods;

@@ -7,7 +7,7 @@ use crate::auth::{authn, reviews};
 use crate::flowcontrol::compute::LARGE;
 use crate::flowcontrol::free_memory::give_back_soon;
 use crate::pipeline::Route;
-use crate::proxy::kubelet;
+use crate::proxy::{kubelet, pods};
 use crate::registry::strategy::{self, Part};
 use crate::registry::{delete, eviction, metrics, read as reading, scale, subresources, watch, write};
 use crate::request::context::Context;
@@ -261,6 +261,7 @@ async fn subresource(
     decode::refuse_dry_run(ctx)?;
     decode::refuse_export(ctx)?;
     match name.as_str() {
+        "proxy" if kind.namespaced => return pods::serve(state, ctx, request).await,
         "proxy" => return kubelet::node(state, ctx, request).await,
         "log" | "exec" | "attach" | "portforward" => return kubelet::pod(state, ctx, request).await,
         "status" | "approval" | "ephemeralcontainers" if verb == "get" => {

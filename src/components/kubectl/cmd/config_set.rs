@@ -278,7 +278,7 @@ mod tests {
                 "insecure",
             ),
             ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
-            ("set-cluster c --server=https://s", "server: https://s", "insecure"),
+            ("set-cluster c --proxy-url=http://p", "proxy-url: http://p", "insecure"),
             ("set-cluster c --insecure-skip-tls-verify", "insecure-skip-tls-verify: true", "authority"),
             ("set-cluster c --certificate-authority=ca", "certificate-authority: ca", "insecure"),
             ("set-credentials u --token=t", "token: t", "username"),

@@ -195,15 +195,15 @@ async fn of_one(object: &str, fields: &str) -> Value {
 
 #[tokio::test]
 async fn kinds_of_other_groups_keep_their_form() {
-    let fields = "commonLabels: {l: m}\ncommonAnnotations: {n: o}";
+    let fields = "commonLabels: {l: m}\ncommonAnnotations: {k: o}";
     let job =
         |group: &str| format!("{{apiVersion: {group}/v1, kind: Job, metadata: {{name: j}}, spec: {{}}}}");
     let of_batch = of_one(&job("batch"), fields).await;
-    let want = json!({"template": {"metadata": {"annotations": {"n": "o"}, "labels": {"l": "m"}}}});
+    let want = json!({"template": {"metadata": {"annotations": {"k": "o"}, "labels": {"l": "m"}}}});
     assert_eq!(of_batch["spec"], want);
     let of_other = of_one(&job("batch.volcano.sh"), fields).await;
     assert_eq!(of_other["spec"], json!({}), "its pods stand in its tasks");
-    let metadata = json!({"annotations": {"n": "o"}, "labels": {"l": "m"}, "name": "j"});
+    let metadata = json!({"annotations": {"k": "o"}, "labels": {"l": "m"}, "name": "j"});
     assert_eq!(of_other["metadata"], metadata);
     let budget = "{apiVersion: other.io/v1, kind: PodDisruptionBudget, metadata: {name: b}, spec: {selector: {matchLabels: {a: b}}}}";
     let found = of_one(budget, fields).await;

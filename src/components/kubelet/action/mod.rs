@@ -397,7 +397,7 @@ pub(crate) fn port_number(spec: &Spec, port: &IntOrString) -> Result<u16, String
 }
 
 /// As Go's `net` says it.
-fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
+pub(crate) fn dial_error(to: SocketAddr, error: &std::io::Error) -> String {
     let why = match error.kind() {
         std::io::ErrorKind::ConnectionRefused => "connection refused".into(),
         std::io::ErrorKind::ConnectionReset => "connection reset by peer".into(),

@@ -6,6 +6,8 @@ mod channel;
 mod farewell;
 mod inward;
 mod logs;
+mod node_logs;
+mod pod_port;
 mod spdy;
 mod spdy_streams;
 mod upgrade;
@@ -380,16 +382,32 @@ async fn serve(
             upgrade(crew, visit, request, Talk::Process { ask, open: Box::pin(open) })
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod]) => {
-            let sandbox = kubelet.sandbox(&Key::new(*namespace, *pod)).await.map_err(runtime_error)?;
-            let Some(sandbox) = sandbox else {
-                return Err(refuse(StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")));
-            };
-            let ports = forwarded_ports(&query).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
-            let runtime = kubelet.config.runtime.clone();
-            upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
+            forward_ports(&kubelet, crew, visit, Key::new(*namespace, *pod), request).await
+        }
+        (&Method::GET, ["logs", rest @ ..]) => node_logs::read(&kubelet, &rest.join("/")).await,
+        (&Method::GET, ["podPort", namespace, pod, port]) => {
+            let place = (Key::new(*namespace, *pod), *port);
+            pod_port::connect(&kubelet, crew, visit, place, request).await
         }
         _ => Err(refuse(StatusCode::NOT_FOUND, format!("the kubelet does not serve {path}"))),
     }
+}
+
+/// Serves `portForward/NAMESPACE/POD`.
+async fn forward_ports(
+    kubelet: &Kubelet,
+    crew: Crew,
+    visit: Arc<Visit>,
+    pod: Key,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Response<Body>> {
+    let sandbox = kubelet.sandbox(&pod).await.map_err(runtime_error)?;
+    let Some(sandbox) = sandbox else {
+        return Err(refuse(StatusCode::BAD_REQUEST, format!("pod {:?} is not running", pod.name)));
+    };
+    let ports = forwarded_ports(&Query::of(&request)).map_err(|why| refuse(StatusCode::BAD_REQUEST, why))?;
+    let runtime = kubelet.config.runtime.clone();
+    upgrade(crew, visit, request, Talk::Ports { runtime, sandbox: sandbox.id, ports })
 }
 
 /// The ports of a WebSocket's query; SPDY names its ports in its streams.

@@ -24,6 +24,11 @@ fn header_words(headers: &HeaderMap, name: &str) -> Vec<String> {
     lines.flat_map(|l| l.split(',')).map(|w| w.trim().to_string()).filter(|w| !w.is_empty()).collect()
 }
 
+/// The protocols of the `Upgrade` header, in lower case.
+pub(super) fn asked_protocols(headers: &HeaderMap) -> String {
+    header_words(headers, "upgrade").join(",").to_lowercase()
+}
+
 const PROCESS_WS: [&str; 5] = [
     "v5.channel.k8s.io",
     "v4.channel.k8s.io",
@@ -43,7 +48,7 @@ pub(super) fn upgrade(
     mut request: Request<Incoming>,
     talk: Talk,
 ) -> Result<Response<Body>, Response<Body>> {
-    let wanted = header_words(request.headers(), "upgrade").join(",").to_lowercase();
+    let wanted = asked_protocols(request.headers());
     let on_upgrade = hyper::upgrade::on(&mut request);
     match wanted.as_str() {
         "websocket" => upgrade_to_websocket(crew, visit, request.headers(), on_upgrade, talk),
@@ -53,7 +58,7 @@ pub(super) fn upgrade(
 }
 
 /// The answer that the connection speaks another protocol from now on.
-fn switching(protocol: &str) -> Response<Body> {
+pub(super) fn switching(protocol: &str) -> Response<Body> {
     let mut response = refuse(StatusCode::SWITCHING_PROTOCOLS, "");
     let headers = response.headers_mut();
     headers.insert(http::header::CONNECTION, http::HeaderValue::from_static("Upgrade"));

@@ -43,6 +43,11 @@ pub(super) const fn sub(name: &'static str, kind: &'static str, verbs: &'static 
     Sub { name, group: "", version: "", kind, verbs }
 }
 
+/// The subresource `proxy`: another server, which answers every method.
+pub(super) const fn proxy(kind: &'static str) -> Sub {
+    sub("proxy", kind, &["create", "delete", "get", "patch", "update"])
+}
+
 /// The subresource `scale`.
 pub(crate) const SCALE: Sub =
     Sub { name: "scale", group: "autoscaling", version: "v1", kind: "Scale", verbs: STATUS_VERBS };

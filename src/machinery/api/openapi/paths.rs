@@ -231,8 +231,7 @@ impl Paths<'_> {
         let rest = title(sub.name);
         if CONNECTS.contains(&sub.name) {
             let log = sub.name == "log";
-            let of = |verb: &&'static str| {
-                let method = if *verb == "create" { "post" } else { "get" };
+            let of = |method: &'static str| {
                 let namespaced = if self.kind.namespaced { "Namespaced" } else { "" };
                 let id = match log {
                     true => self.operation_id("read", "", &rest),
@@ -251,7 +250,10 @@ impl Paths<'_> {
                 });
                 (method.to_string(), operation)
             };
-            return sub.verbs.iter().map(of).collect();
+            let known = VERBS.iter().filter(|(verb, ..)| sub.verbs.contains(verb));
+            // A proxy takes two more, which are no verbs.
+            let more = if sub.name == "proxy" { &["head", "options"][..] } else { &[] };
+            return known.map(|(_, method, ..)| *method).chain(more.iter().copied()).map(of).collect();
         }
         let own = sub.group.is_empty() && sub.version.is_empty();
         let (group, version) =
@@ -423,6 +425,13 @@ mod tests {
                 "post",
                 "createCoreV1NamespacedPodEviction",
             ),
+            (
+                &core,
+                "/api/v1/namespaces/{namespace}/services/{name}/proxy/{path}",
+                "options",
+                "connectCoreV1OptionsNamespacedServiceProxy",
+            ),
+            (&core, "/api/v1/nodes/{name}/proxy", "put", "connectCoreV1PutNodeProxy"),
         ] {
             assert_eq!(document["paths"][path][method]["operationId"], id, "{path}");
         }

@@ -5,6 +5,7 @@ mod accounts;
 mod clients;
 mod kubelets;
 mod objects;
+mod proxies;
 mod rights;
 
 use crate::auth::user::User;

@@ -4,7 +4,7 @@
 use crate::cidr;
 use crate::errors::{ErrorKind, Errors, FieldError};
 use crate::kinds::core::resource_quota;
-use crate::kinds::entry::{Kind, of, status, sub};
+use crate::kinds::entry::{Kind, of, proxy, status};
 use crate::quantity::Quantity;
 use crate::table::cells::{Printer, age, name, text_or};
 use crate::validate::names;
@@ -17,7 +17,7 @@ use std::collections::{BTreeSet, HashSet};
 pub(super) fn kind() -> Kind {
     Kind {
         short_names: &["no"],
-        subresources: vec![sub("proxy", "NodeProxyOptions", &["create", "get"]), status("Node")],
+        subresources: vec![proxy("NodeProxyOptions"), status("Node")],
         has_status: true,
         keeps_first_status: true,
         defaults,

@@ -27,6 +27,7 @@ pub(super) fn kind() -> Kind {
         sub("exec", "PodExecOptions", &["create", "get"]),
         sub("log", "Pod", &["get"]),
         sub("portforward", "PodPortForwardOptions", &["create", "get"]),
+        entry::proxy("PodProxyOptions"),
         entry::status("Pod"),
     ];
     Kind {

@@ -6,7 +6,7 @@ mod validate;
 
 pub use cluster_ips::{default_policy, has_own_endpoints, prefers_as_before};
 
-use crate::kinds::entry::{Kind, of, status};
+use crate::kinds::entry::{Kind, of, proxy, status};
 use crate::table::cells::{Printer, age, labels, name, text_or};
 use crate::validate::names::dns_1035;
 use crate::value::{self, at, default, default_zero, int, list, list_mut, put, text};
@@ -19,7 +19,7 @@ pub(super) fn kind() -> Kind {
     Kind {
         short_names: &["svc"],
         categories: &["all"],
-        subresources: vec![status("Service")],
+        subresources: vec![proxy("ServiceProxyOptions"), status("Service")],
         has_status: true,
         returns_deleted: true,
         create_on_update: true,
