@@ -487,7 +487,7 @@ fn a_session_is_recorded_as_a_draft() {
     let text = std::fs::read_to_string(lessons.join("probe/04-notes/lesson.md")).expect("a draft");
     for part in [
         "is: \"present(\\\"ConfigMap\\\", \\\"default\\\", \\\"note\\\")\"",
-        "is: \"!present(\\\"ConfigMap\\\", \\\"default\\\", \\\"note\\\")\"",
+        "is: \"gone(\\\"ConfigMap\\\", \\\"default\\\", \\\"note\\\")\"",
         "- \"-get pod ghost\"",
         "TODO",
     ] {

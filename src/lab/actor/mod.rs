@@ -171,6 +171,19 @@ pub(crate) fn too_many(lang: &str) -> Reply {
     Reply::Error(words::say(lang, Word::Busy, &[&QUESTIONS_MAX.to_string()]))
 }
 
+/// Writes down how far the learner is. What cannot be written now is tried again.
+fn keep(engine: &mut Engine) {
+    if engine.problem.is_some() {
+        return; // a file that could not be read is not overwritten
+    }
+    engine.progress.format = progress::FORMAT;
+    let kept = engine.progress.save(&engine.path);
+    engine.unkept = kept.err().map(|error| (Instant::now(), cluster::chain(&error)));
+    if let Some((_, why)) = &engine.unkept {
+        tracing::error!(error = why, "progress cannot be kept");
+    }
+}
+
 /// Tells those who follow what is to be seen now, if it has changed.
 fn publish(engine: &Engine, views: &channel::Sender<Views>) {
     let langs = std::iter::once(EN).chain(OTHERS.iter().copied());
@@ -376,14 +389,6 @@ impl Actor {
     }
 
     fn save(&mut self) {
-        if self.engine.problem.is_some() {
-            return; // a file that could not be read is not overwritten
-        }
-        self.engine.progress.format = progress::FORMAT;
-        let kept = self.engine.progress.save(&self.engine.path);
-        self.engine.unkept = kept.err().map(|error| (Instant::now(), cluster::chain(&error)));
-        if let Some((_, why)) = &self.engine.unkept {
-            tracing::error!(error = why, "progress cannot be kept");
-        }
+        keep(&mut self.engine);
     }
 }

@@ -5,7 +5,7 @@
 //! taken over, and the lines can be stopped. Any other question waits: it would find a lesson that
 //! is half set up.
 
-use super::{Actor, Asked, QUESTIONS_MAX, Views, publish, too_many};
+use super::{Actor, Asked, QUESTIONS_MAX, Views, keep, publish, too_many};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::lines;
@@ -15,7 +15,12 @@ use crate::words::{self, Word};
 use cluster::control::Reply;
 use serde_json::{Value, json};
 use std::collections::VecDeque;
+use std::time::Duration;
+use tap::Tap;
 use tokio::sync::{mpsc, oneshot, watch as channel};
+
+/// What the lines have made is written down at least so often, and whenever a line begins.
+const KEEP_EVERY: Duration = Duration::from_secs(1);
 
 /// The lines were stopped at this one, of so many.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,6 +56,7 @@ impl Actor {
         });
         let meanwhile = Meanwhile {
             engine: &mut self.engine,
+            tap: self.host.tap(),
             views: &self.views,
             questions: &mut self.questions,
             later: &mut self.later,
@@ -66,6 +72,7 @@ impl Actor {
 /// The parts of the engine that go on while lines are played.
 struct Meanwhile<'a> {
     engine: &'a mut Engine,
+    tap: &'a Tap,
     views: &'a channel::Sender<Views>,
     questions: &'a mut mpsc::Receiver<Asked>,
     later: &'a mut VecDeque<Asked>,
@@ -85,12 +92,15 @@ impl Meanwhile<'_> {
         mut begun: channel::Receiver<(usize, usize)>,
     ) -> Result<(), Error> {
         tokio::pin!(playing);
+        let mut due = clock::deadline(KEEP_EVERY);
         let played = loop {
             tokio::select! {
-                // What has begun is known before a question stops it.
+                // What has begun is known before a question stops it. What is due comes before
+                // reports, which may be ready all the time.
                 biased;
                 Ok(()) = begun.changed() => {
                     self.engine.playing = Some(*begun.borrow_and_update());
+                    self.keep_made();
                     if self.is_resumed() {
                         publish(self.engine, self.views);
                     }
@@ -101,6 +111,10 @@ impl Meanwhile<'_> {
                         break Err(Error::Stopped { at, of });
                     }
                 }
+                () = clock::pause_until(due) => {
+                    self.keep_made();
+                    due = clock::deadline(KEEP_EVERY);
+                }
                 Some((stay, told)) = self.reports.recv() => {
                     if stay == self.stay {
                         self.engine.told(told);
@@ -110,6 +124,18 @@ impl Meanwhile<'_> {
         };
         self.engine.playing = None;
         played
+    }
+
+    /// Notes what the lines have made so far, and writes it down. A process that ends in the middle
+    /// of a setup would else leave objects that no lesson seems to have made, and the learner would
+    /// be asked whether they may go.
+    fn keep_made(&mut self) {
+        for record in self.tap.since(self.engine.observer.recorder.seq) {
+            self.engine.record(&record);
+        }
+        if std::mem::take(&mut self.engine.noted) {
+            keep(self.engine);
+        }
     }
 
     /// Before the lesson of the last session is open again nothing is told, and what is typed waits
@@ -172,11 +198,14 @@ impl Meanwhile<'_> {
 mod tests {
     use super::*;
     use crate::engine::tests::engine;
+    use crate::progress::Progress;
     use std::sync::Arc;
+    use tap::{Event, Record, Request, TEACHER, Write};
 
     /// An engine whose lines are in the test's hand.
     struct Stage {
         engine: Engine,
+        tap: Tap,
         views: channel::Sender<Views>,
         shown: channel::Receiver<Views>,
         ask: mpsc::Sender<Asked>,
@@ -193,7 +222,7 @@ mod tests {
             let (views, shown) = channel::channel(Views::default());
             let engine = engine();
             publish(&engine, &views);
-            Stage { engine, views, shown, ask, questions, later: VecDeque::new() }
+            Stage { engine, tap: Tap::new(), views, shown, ask, questions, later: VecDeque::new() }
         }
 
         /// Plays seven lines that never end by themselves, for the question `opens`, while `people`
@@ -208,6 +237,7 @@ mod tests {
             let people = people((self.ask.clone(), self.shown.clone(), told));
             let meanwhile = Meanwhile {
                 engine: &mut self.engine,
+                tap: &self.tap,
                 views: &self.views,
                 questions: &mut self.questions,
                 later: &mut self.later,
@@ -280,6 +310,32 @@ mod tests {
             assert_eq!(Stopped::of(&played), Err(Stopped { at: 3, of: 7 }));
             assert_eq!(stage.engine.playing, None);
         }
+    }
+
+    /// The program may end before the last line has.
+    #[tokio::test]
+    async fn what_lines_have_made_is_written_down_while_they_are_played() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lessons.json");
+        let mut stage = Stage::new();
+        stage.engine.path = path.clone();
+        let body = json!({"apiVersion": "v1", "metadata": {"namespace": "default", "name": "nginx-pod"}});
+        let record = Record::new(Event::Commit(Write::CREATED)).object("pods", "default", "nginx-pod");
+        let mut record = record.revision(7);
+        record.body = Some(body.to_string().into());
+        record.request = Some(Request { user: TEACHER.into(), ..Request::default() });
+        stage.tap.emit(record);
+        let (end, ended) = oneshot::channel();
+        let played = stage
+            .play(ended, |(_, mut shown, begun)| async move {
+                begun.send((3, 7)).unwrap();
+                let is_playing = |views: &Views| views["en"].playing == Some((3, 7));
+                assert!(shown.wait_for(is_playing).await.is_ok());
+                assert!(Progress::load(&path).unwrap().is_made("pods/default/nginx-pod"));
+                end.send(Ok(())).unwrap();
+            })
+            .await;
+        assert!(played.is_ok());
     }
 
     /// Ctrl-C in another session takes back its own question and stops nothing.

@@ -155,8 +155,8 @@ struct Options {
 }
 
 const CURL: Options = Options {
-    letters: "sSvIikLfgqN46",
-    valued: "mowHAXe",
+    letters: "sSvIikLfgqN46G0",
+    valued: "mowHAXedubDr",
     long: &[
         "silent",
         "show-error",
@@ -166,21 +166,41 @@ const CURL: Options = Options {
         "insecure",
         "location",
         "fail",
+        "fail-with-body",
+        "compressed",
+        "get",
+        "http1.0",
+        "http1.1",
         "ipv4",
         "ipv6",
         "no-progress-meter",
     ],
-    long_valued: &["max-time", "connect-timeout", "output", "write-out", "header", "user-agent", "request"],
+    long_valued: &[
+        "max-time",
+        "connect-timeout",
+        "output",
+        "write-out",
+        "header",
+        "user-agent",
+        "request",
+        "data",
+        "user",
+        "cookie",
+        "dump-header",
+        "range",
+        "retry",
+        "retry-delay",
+    ],
     refused: &[7, 28],
 };
 const WGET: Options = Options {
-    letters: "qSdv46",
+    letters: "qSdv46nc",
     valued: "TtOoU",
     long: &["quiet", "verbose", "no-verbose", "server-response", "spider", "no-proxy"],
     long_valued: &["timeout", "tries", "output-document", "user-agent", "header"],
     refused: &[4],
 };
-const NC: Options = Options { letters: "zvn46N", valued: "w", long: &[], long_valued: &[], refused: &[1] };
+const NC: Options = Options { letters: "zvn46N", valued: "wq", long: &[], long_valued: &[], refused: &[1] };
 
 /// Returns where the line of a curl, wget or nc knocks, and whether it was refused. `None`: it
 /// knocks nowhere, at more than one place, or has options or a shell's syntax from which that
@@ -404,6 +424,10 @@ mod tests {
             "curl --max-time 2 'localhost:31000/menu?a=b'",
             "wget -qO- -T2 http://localhost:31000",
             "nc -zv -w 2 localhost 31000",
+            "curl --fail-with-body --retry 2 -d a=b localhost:31000",
+            "curl -sD - --data=a -u me:localhost:1 localhost:31000",
+            "wget -nv -O- localhost:31000",
+            "nc -q 1 localhost 31000",
             "curl -s localhost:31000; echo $?",
             "curl -s localhost:31000 || true",
         ] {

@@ -11,11 +11,15 @@ use std::collections::BTreeSet;
 /// Example: `" Running "` is like `"running"` and like `["Pending", "Running"]`.
 ///
 /// # Errors
-/// One of them is no text: a map, or nothing.
+/// One of them is no text: a map, or nothing. Of a list only if no item is like it.
 pub(super) fn alike(given: &Value, right: &Value) -> Result<bool, String> {
     if let Value::List(all) = right {
-        let all = all.iter().map(|one| alike(given, one)).collect::<Result<Vec<_>, _>>()?;
-        return Ok(all.contains(&true));
+        let all: Vec<_> = all.iter().map(|one| alike(given, one)).collect();
+        // One that is alike decides, whatever stands beside it.
+        return match all.contains(&Ok(true)) {
+            true => Ok(true),
+            false => all.into_iter().find(Result::is_err).unwrap_or(Ok(false)),
+        };
     }
     let fold = |value: &Value| match value {
         Value::String(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Bool(_) => {
@@ -170,6 +174,9 @@ mod tests {
             ("alike('3', 3)", Some(true)),
             ("alike('', [])", Some(false)),
             ("alike('a', {'a': 1})", None),
+            // The second pod has no address yet.
+            ("alike('10.0.0.1', ['10.0.0.1', null])", Some(true)),
+            ("alike('10.0.0.2', ['10.0.0.1', null])", None),
             ("near(3, 3.0, 0)", Some(true)),
             ("near(4, 3, 1) && !near(5, 3, 1)", Some(true)),
             ("near(0.3, 0.1 + 0.2, 0)", Some(true)),

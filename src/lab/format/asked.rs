@@ -170,11 +170,15 @@ fn search(verb: &str, parsed: &Parsed, named: &Named, code: Option<u16>) -> Resu
     let mut agreed = "t.code < 300";
     match verb {
         "get" | "describe" => tests.extend(look(verb, parsed, named.name.is_none(), &object)?),
-        "logs" => tests
-            .push(format!("t.verb == \"get\" && t.object == {} && t.tail != 0", text(&(object + "/log")))),
+        "logs" => {
+            let log = text(&format!("{object}/log"));
+            let act = format!("t.verb == \"get\" && t.object == {log} && t.tail != 0");
+            tests.push(or_refused(act, verb, &object, code));
+        }
         "exec" => {
             agreed = "t.code < 400";
-            tests.push(format!("t.object == {}", text(&(object + "/exec"))));
+            let act = format!("t.object == {}", text(&format!("{object}/exec")));
+            tests.push(or_refused(act, verb, &object, code));
         }
         "create" | "run" => {
             tests.push(format!("t.verb == \"create\" && t.object == {} && !t.dry_run", text(&object)));
@@ -182,11 +186,25 @@ fn search(verb: &str, parsed: &Parsed, named: &Named, code: Option<u16>) -> Resu
         _ => {
             let scale = text(&format!("{object}/scale"));
             let objects = if verb == "scale" { format!("{}, {scale}", text(&object)) } else { text(&object) };
-            tests.push(format!("t.verb in [\"patch\", \"update\"] && t.object in [{objects}] && !t.dry_run"));
+            let act = format!("t.verb in [\"patch\", \"update\"] && t.object in [{objects}] && !t.dry_run");
+            tests.push(or_refused(act, verb, &object, code));
         }
     }
     tests.push(code.map_or(agreed.to_string(), |code| format!("t.code == {code}")));
     Ok(format!("trace.exists(t, {})", tests.join(" && ")))
+}
+
+/// The test for an act on an object. Where a refusal is wanted, it may be that of the request
+/// before the act: kubectl gets the object first, and goes no further if it is refused.
+///
+/// Example: `kubectl logs ghost` with the code 404 is a `get` of `Pod/default/ghost`; the log of a
+/// pod that does not exist is never asked for.
+fn or_refused(act: String, verb: &str, object: &str, code: Option<u16>) -> String {
+    if code.is_none_or(|code| code < 400) {
+        return act;
+    }
+    let (object, command) = (Json::from(object), Json::from(format!("kubectl {verb}")));
+    format!("({act} || t.verb == \"get\" && t.object == {object} && t.command == {command})")
 }
 
 /// The tests for a request that only looks.
@@ -318,6 +336,29 @@ mod tests {
             Some(404),
             request("delete", "Pod/default/ghost", 404, &[])
         ));
+    }
+
+    #[test]
+    fn a_refusal_may_be_that_of_the_look_before_the_act() {
+        for (line, object) in [
+            ("kubectl logs ghost", "Pod/default/ghost"),
+            ("kubectl exec ghost", "Pod/default/ghost"),
+            ("kubectl label pod ghost", "Pod/default/ghost"),
+            ("kubectl patch pod ghost", "Pod/default/ghost"),
+            ("kubectl scale deployment ghost", "Deployment/default/ghost"),
+        ] {
+            let verb = line.split(' ').nth(1).unwrap();
+            let look = |verb: &str, code| {
+                request("get", object, code, &[("command", text(&format!("kubectl {verb}")))])
+            };
+            assert!(is_asked(line, Some(404), look(verb, 404)), "{line}");
+            assert!(!is_asked(line, Some(404), look("get", 404)), "{line}: another command");
+            assert!(!is_asked(line, Some(404), look(verb, 403)), "{line}: another refusal");
+            assert!(!is_asked(line, None, look(verb, 200)), "{line}: the look alone is no act");
+            assert!(!is_asked(line, Some(200), look(verb, 200)), "{line}: the look alone is no act");
+        }
+        let refused = request("patch", "Pod/default/web", 403, &[]);
+        assert!(is_asked("kubectl label pod web", Some(403), refused), "of the act itself");
     }
 
     #[test]

@@ -164,7 +164,8 @@ fn check(act: &Act, change: &Change) -> Option<(Text, String)> {
         ),
         How::Deleted => (
             both(&format!("the {kind} {name} is gone"), &format!("{kind} {name} 오브젝트가 없음")),
-            is(format!("!present{object}")),
+            // Also that it was there: else the step is done before anybody has done anything.
+            is(format!("gone{object}")),
         ),
         How::Updated => {
             let verb = with_kubectl(&act.line).split_whitespace().nth(1).unwrap_or_default().to_string();
@@ -335,7 +336,7 @@ mod tests {
             "is: \"present(\\\"Deployment\\\", \\\"default\\\", \\\"web\\\")\"",
             "asked: \"kubectl scale deployments web\"",
             "asked: \"kubectl get pods -o wide\"",
-            "is: \"!present(\\\"Deployment\\\", \\\"default\\\", \\\"web\\\")\"",
+            "is: \"gone(\\\"Deployment\\\", \\\"default\\\", \\\"web\\\")\"",
         ] {
             assert!(draft.english.contains(part), "{part}\n{}", draft.english);
         }
@@ -381,7 +382,7 @@ mod tests {
         };
         let (made, changed, gone) = (How::Created, How::Updated, How::Deleted);
         assert!(of(&[("pods", "a", made), ("pods", "a", changed)]).starts_with("is: \"present("));
-        assert!(of(&[("pods", "a", made), ("pods", "a", gone)]).starts_with("is: \"!present("));
+        assert!(of(&[("pods", "a", made), ("pods", "a", gone)]).starts_with("is: \"gone("));
         assert!(of(&[("pods", "a", changed)]).contains("before("));
         assert_eq!(of(&[("widgets.example.com", "a", made)]), "", "its kind is not built in");
         let many: Vec<String> = (0..9).map(|n| format!("c{n}")).collect();

@@ -148,7 +148,8 @@ impl Command {
             match word.as_str() {
                 "-n" | "--namespace" => _ = own.next(),
                 "-A" | "--all-namespaces" => {}
-                flag if flag.starts_with("-n=") || flag.starts_with("--namespace=") => {}
+                // `-n=shop` and `-nshop`, too.
+                flag if flag.starts_with("-n") || flag.starts_with("--namespace=") => {}
                 _ => words.push(word.clone()),
             }
         }
@@ -397,6 +398,10 @@ mod tests {
             read("kubectl exec -n default web -- sh -c 'echo a'").in_namespace("shop"),
             "kubectl exec web -n shop -- sh -c 'echo a'"
         );
+        for namespace in ["-n a", "-n=a", "-na", "--namespace a", "--namespace=a", "-A"] {
+            let line = read(&format!("kubectl get pods {namespace} --no-headers")).in_namespace("shop");
+            assert_eq!(line, "kubectl get pods --no-headers -n shop", "{namespace}");
+        }
     }
 
     #[test]

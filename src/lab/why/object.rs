@@ -52,6 +52,7 @@ pub(super) fn object(reader: &Reader, namespace: &str, kind_word: &str, name: &s
         "namespaces" => namespace_object(reader, &mut out, found),
         "persistentvolumeclaims" => claim::claim(reader, &mut out, found),
         "horizontalpodautoscalers" => autoscaler(reader, &mut out, found),
+        "ingresses" => ingress(reader, &mut out, found),
         _ => generic(reader, &mut out, found),
     }
     out
@@ -168,6 +169,16 @@ fn autoscaler(reader: &Reader, out: &mut Explanation, scaler: &Value) {
     }
     alive(reader, out, "kube-controller-manager");
     generic(reader, out, scaler);
+}
+
+/// An Ingress: it does nothing by itself. The controller that takes it up gives it an address.
+fn ingress(reader: &Reader, out: &mut Explanation, ingress: &Value) {
+    let is_taken_up = !list(ingress, "status.loadBalancer.ingress").is_empty();
+    if !is_taken_up && !meta::is_terminating(ingress) {
+        reader.line(out, Word::NotTakenUp, &[]);
+        out.tips.push("kubectl get ingressclasses".into());
+    }
+    generic(reader, out, ingress);
 }
 
 /// For a kind that nobody here knows more of: its newest warning.

@@ -230,8 +230,28 @@ fn waits_for_claim(reader: &Reader, out: &mut Explanation, pod: &Value, chosen: 
     true
 }
 
+/// A container whose program could not be started, as one that is not in the image: it never ran
+/// and has no log, and what the runtime says is the cause. `true`: this explains the pod. Source:
+/// `errorStartReason` of containerd, and `ContainerCannotRun` as the kubelet knows it.
+fn never_ran(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
+    let ended = match text(container, "state.waiting.reason") {
+        "CrashLoopBackOff" => at(container, "lastState.terminated"),
+        _ => at(container, "state.terminated"),
+    };
+    let reason = text(ended, "reason");
+    let is_so = matches!(reason, "StartError" | "ContainerCannotRun");
+    if is_so {
+        reader.line(out, Word::CannotStart, &[text(container, "name"), reason, text(ended, "message")]);
+        out.tips.push(format!("kubectl describe pod {}{}", meta::name(pod), flag(meta::namespace(pod))));
+    }
+    is_so
+}
+
 /// A container that waits, crashed, or was restarted. `true`: this explains the pod.
 fn problem(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value) -> bool {
+    if never_ran(reader, out, pod, container) {
+        return true;
+    }
     let (pod_name, name) = (meta::name(pod), text(container, "name"));
     let of = flag(meta::namespace(pod));
     let reason = text(container, "state.waiting.reason");
@@ -318,6 +338,12 @@ fn template(reader: &Reader, pod: &Value) -> String {
 /// command then, but with the probe.
 fn meaning(reader: &Reader, out: &mut Explanation, pod: &Value, container: &Value, terminated: &Value) {
     let reason = text(terminated, "reason");
+    // Nobody saw its end, e.g. because the machine was restarted: the code is none of its own.
+    // Source: `kubelet.convertToAPIContainerStatuses`.
+    if reason == "ContainerStatusUnknown" {
+        out.lines.push(format!("  {}", text(terminated, "message")));
+        return;
+    }
     if reason != "OOMKilled" && by_kubelet(reader, out, pod, container, terminated) {
         return;
     }

@@ -94,6 +94,18 @@ fn left_behind(
             out
         }
         None => {
+            // A list of a namespace that does not exist is empty, and no refusal.
+            let mut looked_into =
+                command.iter().filter_map(|r| r.object.as_ref()).map(|o| o.namespace.as_str());
+            let is_missing = |name: &&str| {
+                let facts = reader.facts;
+                !name.is_empty() && facts.knows("namespaces") && facts.find("namespaces", "", name).is_none()
+            };
+            if let Some(missing) = looked_into.find(is_missing) {
+                reader.line(&mut out, Word::NothingWithin, &[missing]);
+                out.tips.push("kubectl get namespaces".into());
+                return out;
+            }
             let newest = command.iter().rev().find(|r| r.answer().is_some());
             let code = newest.map_or(200, |answer| code(answer));
             reader.fine(&mut out, Word::LookedWell, &[&code.to_string()]);

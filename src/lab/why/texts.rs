@@ -122,6 +122,7 @@ texts! {
         OtherPort: "It sends to port {} of the pods, but their containers name {}.", "파드의 {} 포트로 보내지만 컨테이너에 적힌 포트는 {}입니다.";
         SendsTo: "Port {} goes to port {} of the pods; if it is refused, nothing listens there inside the pod.", "{} 포트는 파드의 {} 포트로 갑니다. 연결이 거부된다면 파드 안에 그 포트에서 연결을 기다리는 프로그램이 없는 것입니다.";
         NoBalancer: "Its EXTERNAL-IP is <pending>: a cloud's controller gives a Service of the type LoadBalancer its address, and no controller here has given it one.", "EXTERNAL-IP가 <pending> 상태입니다. LoadBalancer 타입의 서비스에는 클라우드의 컨트롤러가 주소를 주는데, 여기에는 주소를 준 컨트롤러가 없습니다.";
+        NotTakenUp: "Its status has no address: an ingress controller gives an Ingress one when it takes it up, and none has done so.", "상태에 주소가 없습니다. 인그레스를 맡은 인그레스 컨트롤러가 주소를 적는데, 아직 그런 컨트롤러가 없습니다.";
         NodePorts: "From outside it is reached by a node's address and its NodePort: {}.", "밖에서는 노드 주소와 노드포트로 연결할 수 있습니다: {}";
         // -- the last command
         NoSuchVerb: "kubectl has no command {}.", "kubectl에는 {} 명령이 없습니다.";
@@ -130,6 +131,7 @@ texts! {
         Interrupted: "It was interrupted (Ctrl-C, exit code 130) before it came to its end; the API server refused nothing.", "명령이 끝나기 전에 중단되었습니다(Ctrl-C, 종료 코드 130). API 서버가 거부한 요청은 없습니다.";
         NamesNoObject: "No request of this command was about an object. If the command failed, the reason stands in its own output.", "이 명령이 보낸 요청 중에는 오브젝트에 관한 것이 없습니다. 실패했다면 이유는 명령이 출력한 메시지에 있습니다.";
         NotKubectl: "`why` explains kubectl commands, objects and ports of localhost. This command ended with exit code {}.", "`why`는 kubectl 명령, 오브젝트, localhost의 포트를 설명합니다. 이 명령은 종료 코드 {}번으로 끝났습니다.";
+        NothingWithin: "There is no namespace {}, so there is nothing in it.", "{} 네임스페이스가 없으므로 그 안에 아무것도 없습니다.";
         LookedWell: "The API server answered: {}.", "API 서버의 응답 코드: {}.";
         NoCommand: "No kubectl command has reached the cluster yet.", "아직 클러스터에 도착한 kubectl 명령이 없습니다.";
         NotKnown: "401: the server does not know who you are; look at the kubeconfig.", "401: 서버가 누구인지 알지 못합니다. kubeconfig를 확인하세요.";

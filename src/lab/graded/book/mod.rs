@@ -11,6 +11,7 @@ use super::view::{GivenUp, Graded};
 use crate::error::Error;
 use crate::observe::who::Meddling;
 use crate::progress;
+use api::value::list;
 use clock::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -146,7 +147,7 @@ pub(crate) struct Open {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Restarted {
     pub revision: i64,
-    /// Restarts of all its containers.
+    /// Restarts of all its containers and sidecars.
     pub count: i64,
     pub pod: Value,
 }
@@ -154,12 +155,21 @@ pub(crate) struct Restarted {
 impl Restarted {
     /// Keeps a pod's version if one of its containers was started again because it had ended. One
     /// whose end nobody saw went with the whole cluster: the kubelet says `ContainerStatusUnknown`.
+    /// Sidecars count, too. Other init containers do not: a run of theirs ends by itself, and the
+    /// next one may come with the cluster's restart.
     pub(crate) fn of(revision: i64, body: &[u8]) -> Option<Restarted> {
         let mut pod: Value = serde_json::from_slice(body).ok()?;
-        let statuses = pod["status"]["containerStatuses"].as_array()?;
+        let specs = list(&pod, "spec.initContainers").iter();
+        let sidecars: Vec<&Value> =
+            specs.filter(|spec| spec["restartPolicy"] == "Always").map(|spec| &spec["name"]).collect();
+        let inits = list(&pod, "status.initContainerStatuses").iter();
+        let of_sidecars = inits.filter(|status| sidecars.contains(&&status["name"]));
+        let statuses: Vec<&Value> =
+            list(&pod, "status.containerStatuses").iter().chain(of_sidecars).collect();
         let count: i64 = statuses.iter().filter_map(|status| status["restartCount"].as_i64()).sum();
-        let reason = |status: &Value| status["lastState"]["terminated"]["reason"].as_str().map(String::from);
-        let was_seen = statuses.iter().filter_map(reason).any(|reason| reason != "ContainerStatusUnknown");
+        let mut reasons =
+            statuses.iter().filter_map(|status| status["lastState"]["terminated"]["reason"].as_str());
+        let was_seen = reasons.any(|reason| reason != "ContainerStatusUnknown");
         if count == 0 || !was_seen {
             return None;
         }

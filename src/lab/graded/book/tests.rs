@@ -63,16 +63,23 @@ fn an_edited_file_with_the_greatest_numbers_is_one_that_was_edited() {
 
 #[test]
 fn a_container_that_went_with_the_cluster_was_ended_by_nobody() {
-    let pod = |count: i64, reason: Option<&str>| {
+    let pod = |field: &str, policy: Option<&str>, count: i64, reason: Option<&str>| {
         let last = reason.map_or(json!({}), |reason| json!({"terminated": {"reason": reason}}));
-        let status = json!({"containerStatuses": [{"restartCount": count, "lastState": last}]});
-        json!({"metadata": {"name": "p", "managedFields": [{}]}, "status": status}).to_string()
+        let status = json!({field: [{"name": "s", "restartCount": count, "lastState": last}]});
+        let init = json!({"name": "s", "restartPolicy": policy});
+        json!({"metadata": {"name": "p", "managedFields": [{}]}, "spec": {"initContainers": [init]},
+            "status": status})
+        .to_string()
     };
-    let kept = |count, reason| Restarted::of(7, pod(count, reason).as_bytes());
+    let kept = |count, reason| Restarted::of(7, pod("containerStatuses", None, count, reason).as_bytes());
     let found = kept(2, Some("Completed")).unwrap();
     assert_eq!((found.revision, found.count), (7, 2));
     assert_eq!(found.pod["metadata"], json!({"name": "p"}));
     assert!(kept(1, Some("Error")).is_some());
+    let sidecar = pod("initContainerStatuses", Some("Always"), 1, Some("Error"));
+    assert!(Restarted::of(7, sidecar.as_bytes()).is_some_and(|kept| kept.count == 1));
+    let init = pod("initContainerStatuses", None, 1, Some("Completed"));
+    assert_eq!(Restarted::of(7, init.as_bytes()), None, "its work was done, and the sandbox is new");
     assert_eq!([kept(1, Some("ContainerStatusUnknown")), kept(0, None), kept(1, None)], [None, None, None]);
     assert_eq!(Restarted::of(7, b"{}"), None, "it has no status yet");
 }

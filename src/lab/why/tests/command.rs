@@ -22,6 +22,37 @@ fn the_label_that_differs_is_the_slip() {
 }
 
 #[test]
+fn a_list_of_a_namespace_that_does_not_exist_is_no_empty_one() {
+    let told = |namespace: &str| {
+        let tap = Tap::new();
+        let mut record = Record::new(answer("list", "")).object("pods", namespace, "");
+        let (session, user) = ("1".to_string(), "learner".to_string());
+        record.request = Some(Request { session, user, code: 200, ..Request::default() });
+        tap.emit(record);
+        let shop = ("namespaces", json!({"metadata": {"name": "shop"}}));
+        ask(&facts(&[shop], &tap), &[])
+    };
+    assert!(!told("shop").problem && !told("").problem);
+    let missing = told("shpo");
+    assert!(missing.problem && missing.lines == ["There is no namespace shpo, so there is nothing in it."]);
+    assert_eq!(missing.tips, ["kubectl get namespaces"]);
+}
+
+#[test]
+fn an_ingress_that_no_controller_has_taken_up_has_no_address() {
+    let told = |status: Value| {
+        let metadata = json!({"name": "door", "namespace": "default", "uid": "u"});
+        let ingress = ("ingresses", json!({"metadata": metadata, "status": status}));
+        ask(&facts(&[ingress], &Tap::new()), &["ingress/door"])
+    };
+    for status in [json!(null), json!({"loadBalancer": {}})] {
+        assert!(told(status).problem);
+    }
+    let taken_up = told(json!({"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}));
+    assert!(!taken_up.problem && taken_up.tips.is_empty(), "{taken_up:?}");
+}
+
+#[test]
 fn an_object_of_a_custom_resource_is_no_unknown_kind() {
     let definition = |plural: &str, group: &str| {
         let singular = plural.trim_end_matches('s');

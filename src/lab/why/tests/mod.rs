@@ -230,6 +230,39 @@ fn crashes_are_read_from_the_last_state() {
     assert_eq!(told.tips, ["kubectl logs web-1 -c c --previous"]);
 }
 
+/// The command is not in the image: the container keeps ending in the status, and has never run.
+#[test]
+fn a_container_that_cannot_be_started_has_no_log_to_read() {
+    let ended = json!({"terminated": {"exitCode": 128, "reason": "StartError",
+        "message": "exec: \"nosuch\": executable file not found in $PATH"}});
+    let waits = json!({"waiting": {"reason": "CrashLoopBackOff"}});
+    for (phase, state, last) in [
+        ("Running", waits, ended.clone()),
+        ("Running", ended.clone(), json!({})),
+        ("Failed", ended, json!({})),
+    ] {
+        let status = json!({"phase": phase, "containerStatuses": [
+            {"name": "c", "restartCount": 4, "state": state, "lastState": last}]});
+        let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["web-1"]);
+        assert!(told.problem && told.lines.len() == 1, "{told:?}");
+        assert!(told.lines[0].contains("cannot be started, StartError: exec: \"nosuch\""), "{told:?}");
+        assert_eq!(told.tips, ["kubectl describe pod web-1"]);
+    }
+}
+
+/// After each stop of the cluster the kubelet writes 137 for containers that it does not find.
+#[test]
+fn a_container_whose_end_nobody_saw_was_not_killed() {
+    let last = json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown",
+        "message": "The container could not be located"}});
+    let mut status = ready();
+    status["containerStatuses"] = json!([{"name": "c", "ready": true, "restartCount": 1,
+        "state": {"running": {}}, "lastState": last}]);
+    let told = ask(&facts(&[("pods", pod(json!({}), status))], &Tap::new()), &["web-1"]);
+    assert!(!told.problem && told.lines[1] == "  The container could not be located", "{told:?}");
+    assert!(!told.lines.concat().contains("SIGKILL"), "{told:?}");
+}
+
 /// The scheduler's decision about one pod, in a cluster of one node.
 fn decision(refused: Vec<tap::Refusal>, chosen: Option<&str>) -> Event {
     let verdicts = vec![tap::Verdict { node: "n1".into(), refused, ..Default::default() }];
