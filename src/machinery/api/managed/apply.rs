@@ -75,7 +75,9 @@ pub fn apply_resetting(
         // No manager is recorded: what is there belongs to `before-first-apply`, through the
         // subresource of this apply (`buildManagerInfoManager` upstream).
         let past = Manager { name: "before-first-apply", ..manager };
-        if let Value::Object(fields) = set::all(shape, &own_part(live), true) {
+        let mut part = own_part(live);
+        resets.iter().for_each(|path| take_out(&mut part, path));
+        if let Value::Object(fields) = set::all(shape, &part, true) {
             known.push(past.entry("Update", manager.now, fields));
         }
     }
@@ -311,11 +313,12 @@ fn clashes(
                 path.key(&name)
             }
         };
-        let live = in_live.find(element).map_or(&Value::Null, |(_, live)| live);
+        let there = in_live.find(element).map(|(_, live)| live);
+        let live = there.unwrap_or(&Value::Null);
         let noted = in_noted.find(element).map_or(&Value::Null, |(_, noted)| noted);
+        // They own the thing itself, not only something below it.
+        let owned = their.is_empty() || their.contains_key(".");
         if inner.is_empty() {
-            // They own the thing itself, not only something below it.
-            let owned = their.is_empty() || their.contains_key(".");
             if owned && live != applied && !merges_nothing(below, live, applied) {
                 if noted.is_null() || noted != live {
                     tell(place);
@@ -325,6 +328,11 @@ fn clashes(
             continue;
         }
         let mut inside = Set::new();
+        if owned && there.is_none() {
+            // They applied `labels: {}`, which is not stored: a first label brings the map with it.
+            tell(place);
+            inside.insert(".".into(), Value::Object(Map::new()));
+        }
         let sides = Sides { live, applied, noted };
         clashes(below, inner, their, sides, place, &mut inside, tell);
         if !inside.is_empty() {
