@@ -103,7 +103,7 @@ pub fn apply_resetting(
         }
         kept.push(entry);
     }
-    conflicts.sort_by(|a, b| (&a.manager, &a.field).cmp(&(&b.manager, &b.field)));
+    conflicts.sort_by(|a, b| a.manager.cmp(&b.manager)); // those of a manager keep their order
     merge(shape, &mut object, applied);
     let before = known.iter().find(|e| is_mine(e));
     if let Some(before) = before.and_then(fields) {
@@ -287,7 +287,8 @@ struct Sides<'a> {
 }
 
 /// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
-/// their path unless the live value is the noted one.
+/// their path unless the live value is the noted one. The leaves of a level come before what is
+/// deeper, both by name (`Set.Iterate` of structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
@@ -299,7 +300,10 @@ fn clashes(
 ) {
     let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
     let in_noted = Members::of(shape, sides.noted);
-    for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
+    let mut elements: Vec<(&String, &Value)> = mine.iter().filter(|(element, _)| *element != ".").collect();
+    let is_deep = |inner: &Value| inner.as_object().is_some_and(|inner| !inner.is_empty());
+    elements.sort_by_key(|(element, inner)| (is_deep(inner), *element));
+    for (element, inner) in elements {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {
             continue;

@@ -133,6 +133,20 @@ fn two_appliers_of_different_values_conflict() {
     assert_eq!(list(&clash.object, "spec.containers").len(), 1);
 }
 
+#[test]
+fn conflicts_of_a_level_come_before_deeper_ones() {
+    let pod = |n: &str| {
+        let container = json!({"name": "c", "image": n, "env": [{"name": "A", "value": n}]});
+        json!({"metadata": {"name": "p"}, "spec": {"hostname": n, "containers": [container], "nodeName": n}})
+    };
+    let first = apply(shape("Pod"), &Value::Null, &pod("x"), by("me", "t")).object;
+    let clash = apply(shape("Pod"), &first, &pod("y"), by("you", "t"));
+    let fields: Vec<&str> = clash.conflicts.iter().map(|c| c.field.as_str()).collect();
+    let container = ".spec.containers[name=\"c\"]";
+    let (image, env) = (format!("{container}.image"), format!("{container}.env[name=\"A\"].value"));
+    assert_eq!(fields, [".spec.hostname", ".spec.nodeName", image.as_str(), env.as_str()]);
+}
+
 /// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
 /// atomic one replaces what is there.
 #[test]
