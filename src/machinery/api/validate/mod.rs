@@ -252,7 +252,7 @@ fn finalizers(kind: &Kind, object: &Value, errors: &mut Errors) {
     let all = list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or(""));
     finalizer_names(object, errors);
     // As upstream: the finalizer of definitions has no domain, and of Leases, budgets and Events of
-    // v1 only the general rules for metadata are asked for.
+    // v1 only the general rules for metadata are asked for. `events.k8s.io` has its own check.
     let asks_domain = kind.custom.is_none()
         && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io" | "policy")
         && (kind.group, kind.kind) != ("", "Event");
