@@ -399,7 +399,6 @@ mod tests {
         assert_eq!(object, json!({"a": 1, "b": 1}), "nothing counts before the first slash");
     }
 
-    /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.
     #[test]
     fn a_tilde_that_escapes_nothing_stands_for_itself() {
         let mut object = json!({"a~b": 1, "c/d": 2, "e~": 3});
@@ -409,6 +408,7 @@ mod tests {
         assert_eq!(object, json!({"a~b": 1, "~2": 2}));
     }
 
+    /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.
     #[test]
     fn a_quantity_that_is_a_number_keeps_its_text() {
         let pod = crate::kinds::find("", "v1", "Pod").unwrap();
