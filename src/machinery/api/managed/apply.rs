@@ -287,8 +287,8 @@ struct Sides<'a> {
 }
 
 /// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
-/// their path unless the live value is the noted one. The leaves of a level come before what is
-/// deeper, both by name (`Set.Iterate` of structured-merge-diff).
+/// their path unless the live value is the noted one. The leaves of a level, and what is not there
+/// yet, come before what is deeper, both by name (`Set.Iterate` of structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
@@ -301,8 +301,10 @@ fn clashes(
     let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
     let in_noted = Members::of(shape, sides.noted);
     let mut elements: Vec<(&String, &Value)> = mine.iter().filter(|(element, _)| *element != ".").collect();
-    let is_deep = |inner: &Value| inner.as_object().is_some_and(|inner| !inner.is_empty());
-    elements.sort_by_key(|(element, inner)| (is_deep(inner), *element));
+    let is_deep = |element: &str, inner: &Value| {
+        inner.as_object().is_some_and(|inner| !inner.is_empty()) && in_live.find(element).is_some()
+    };
+    elements.sort_by_key(|(element, inner)| (is_deep(element, inner), *element));
     for (element, inner) in elements {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {

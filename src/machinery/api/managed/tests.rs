@@ -145,6 +145,12 @@ fn conflicts_of_a_level_come_before_deeper_ones() {
     let container = ".spec.containers[name=\"c\"]";
     let (image, env) = (format!("{container}.image"), format!("{container}.env[name=\"A\"].value"));
     assert_eq!(fields, [".spec.hostname", ".spec.nodeName", image.as_str(), env.as_str()]);
+    let pod = |note: &str, labels: Value| json!({"metadata": {"name": "p", "annotations": {"n": note}, "labels": labels}});
+    let mut first = apply(shape("Pod"), &Value::Null, &pod("x", json!({})), by("me", "t")).object;
+    as_map(&mut first["metadata"]).shift_remove("labels");
+    let clash = apply(shape("Pod"), &first, &pod("y", json!({"a": "b"})), by("you", "t"));
+    let fields: Vec<&str> = clash.conflicts.iter().map(|c| c.field.as_str()).collect();
+    assert_eq!(fields, [".metadata.labels", ".metadata.annotations.n"], "a new map is of its level");
 }
 
 /// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
