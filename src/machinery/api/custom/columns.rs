@@ -26,7 +26,7 @@ impl Path {
     /// The first value that it leads to. Upstream prints no other.
     fn find<'a>(&'a self, object: &'a Value) -> Option<&'a Value> {
         let found = self.0.find_in(object, VALUES_EACH).ok()?;
-        found.first()?.first().copied().filter(|v| !v.is_null())
+        found.first()?.first().copied()
     }
 }
 
@@ -81,7 +81,7 @@ impl Column {
 
     /// Returns the value of an object in this column; null if the object has none there, or one
     /// that does not fit the column's type. A date is shown as its age at `now`, e.g. `5m`, or as
-    /// `<invalid>`; an empty one as `<unknown>`.
+    /// `<invalid>`; an empty one as `<unknown>`. A null is `<no value>` in a column of text.
     pub fn cell(&self, object: &Value, now: Timestamp) -> Value {
         let Some(first) = self.path.find(object) else { return Value::Null };
         match self.kind.as_str() {
@@ -101,6 +101,8 @@ impl Column {
                 ),
                 None => Value::Null,
             },
+            // As upstream, which prints it as a template would.
+            _ if first.is_null() => "<no value>".into(),
             _ => crate::jsonpath::text_of(first).into(),
         }
     }

@@ -75,7 +75,9 @@ pub fn apply_resetting(
         // No manager is recorded: what is there belongs to `before-first-apply`, through the
         // subresource of this apply (`buildManagerInfoManager` upstream).
         let past = Manager { name: "before-first-apply", ..manager };
-        if let Value::Object(fields) = set::all(shape, &own_part(live), true) {
+        let mut part = own_part(live);
+        resets.iter().for_each(|path| take_out(&mut part, path));
+        if let Value::Object(fields) = set::all(shape, &part, true) {
             known.push(past.entry("Update", manager.now, fields));
         }
     }
@@ -101,7 +103,7 @@ pub fn apply_resetting(
         }
         kept.push(entry);
     }
-    conflicts.sort_by(|a, b| (&a.manager, &a.field).cmp(&(&b.manager, &b.field)));
+    conflicts.sort_by(|a, b| a.manager.cmp(&b.manager)); // those of a manager keep their order
     merge(shape, &mut object, applied);
     let before = known.iter().find(|e| is_mine(e));
     if let Some(before) = before.and_then(fields) {
@@ -285,7 +287,8 @@ struct Sides<'a> {
 }
 
 /// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
-/// their path unless the live value is the noted one.
+/// their path unless the live value is the noted one. The leaves of a level, and what is not there
+/// yet, come before what is deeper, both by name (`Set.Iterate` of structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
@@ -297,7 +300,12 @@ fn clashes(
 ) {
     let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
     let in_noted = Members::of(shape, sides.noted);
-    for (element, inner) in mine.iter().filter(|(element, _)| *element != ".") {
+    let mut elements: Vec<(&String, &Value)> = mine.iter().filter(|(element, _)| *element != ".").collect();
+    let is_deep = |element: &str, inner: &Value| {
+        inner.as_object().is_some_and(|inner| !inner.is_empty()) && in_live.find(element).is_some()
+    };
+    elements.sort_by_key(|(element, inner)| (is_deep(element, inner), *element));
+    for (element, inner) in elements {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {
             continue;
@@ -311,11 +319,12 @@ fn clashes(
                 path.key(&name)
             }
         };
-        let live = in_live.find(element).map_or(&Value::Null, |(_, live)| live);
+        let there = in_live.find(element).map(|(_, live)| live);
+        let live = there.unwrap_or(&Value::Null);
         let noted = in_noted.find(element).map_or(&Value::Null, |(_, noted)| noted);
+        // They own the thing itself, not only something below it.
+        let owned = their.is_empty() || their.contains_key(".");
         if inner.is_empty() {
-            // They own the thing itself, not only something below it.
-            let owned = their.is_empty() || their.contains_key(".");
             if owned && live != applied && !merges_nothing(below, live, applied) {
                 if noted.is_null() || noted != live {
                     tell(place);
@@ -325,6 +334,11 @@ fn clashes(
             continue;
         }
         let mut inside = Set::new();
+        if owned && there.is_none() {
+            // They applied `labels: {}`, which is not stored: a first label brings the map with it.
+            tell(place);
+            inside.insert(".".into(), Value::Object(Map::new()));
+        }
         let sides = Sides { live, applied, noted };
         clashes(below, inner, their, sides, place, &mut inside, tell);
         if !inside.is_empty() {

@@ -133,6 +133,26 @@ fn two_appliers_of_different_values_conflict() {
     assert_eq!(list(&clash.object, "spec.containers").len(), 1);
 }
 
+#[test]
+fn conflicts_of_a_level_come_before_deeper_ones() {
+    let pod = |n: &str| {
+        let container = json!({"name": "c", "image": n, "env": [{"name": "A", "value": n}]});
+        json!({"metadata": {"name": "p"}, "spec": {"hostname": n, "containers": [container], "nodeName": n}})
+    };
+    let first = apply(shape("Pod"), &Value::Null, &pod("x"), by("me", "t")).object;
+    let clash = apply(shape("Pod"), &first, &pod("y"), by("you", "t"));
+    let fields: Vec<&str> = clash.conflicts.iter().map(|c| c.field.as_str()).collect();
+    let container = ".spec.containers[name=\"c\"]";
+    let (image, env) = (format!("{container}.image"), format!("{container}.env[name=\"A\"].value"));
+    assert_eq!(fields, [".spec.hostname", ".spec.nodeName", image.as_str(), env.as_str()]);
+    let pod = |note: &str, labels: Value| json!({"metadata": {"name": "p", "annotations": {"n": note}, "labels": labels}});
+    let mut first = apply(shape("Pod"), &Value::Null, &pod("x", json!({})), by("me", "t")).object;
+    as_map(&mut first["metadata"]).shift_remove("labels");
+    let clash = apply(shape("Pod"), &first, &pod("y", json!({"a": "b"})), by("you", "t"));
+    let fields: Vec<&str> = clash.conflicts.iter().map(|c| c.field.as_str()).collect();
+    assert_eq!(fields, [".metadata.labels", ".metadata.annotations.n"], "a new map is of its level");
+}
+
 /// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
 /// atomic one replaces what is there.
 #[test]
@@ -423,6 +443,33 @@ fn items_without_a_key_and_items_that_occur_twice_are_no_object_to_apply() {
 fn an_item_of_a_set_that_takes_far_more_memory_than_a_primitive_is_none() {
     assert_eq!(set::value_of("v:\"x/a\""), Some("x/a".into()));
     assert_eq!(set::value_of(&format!("v:[{}0]", "[0],".repeat(200_000))), None);
+}
+
+/// As upstream: an empty map is not stored, so the first field in it is a change of the map.
+#[test]
+fn a_map_that_was_applied_empty_conflicts_with_its_first_field() {
+    let labels = |labels: Value| json!({"metadata": {"name": "p", "labels": labels}});
+    let mut live = apply(shape("Pod"), &Value::Null, &labels(json!({})), by("chart", "t")).object;
+    as_map(&mut live["metadata"]).shift_remove("labels");
+    let done = apply(shape("Pod"), &live, &labels(json!({"a": "b"})), by("me", "t"));
+    let manager = "\"chart\"".to_string();
+    assert_eq!(done.conflicts, [Conflict { manager, field: ".metadata.labels".into() }]);
+    assert_eq!(done.object["metadata"]["labels"], json!({"a": "b"}));
+    assert_eq!(owned(&done.object, "chart"), Value::Null);
+    // Of a map with labels each label has its owner.
+    let more = apply(shape("Pod"), &done.object, &labels(json!({"c": "d"})), by("you", "t"));
+    assert_eq!(more.conflicts, []);
+}
+
+/// As upstream, where that entry is one of an update, and those own nothing that is reset.
+#[test]
+fn what_was_there_before_the_first_apply_has_nothing_that_is_reset() {
+    let live =
+        json!({"metadata": {"name": "p"}, "spec": {"hostNetwork": true}, "status": {"phase": "Running"}});
+    let labelled = json!({"metadata": {"name": "p", "labels": {"a": "b"}}});
+    let object = apply_resetting(shape("Pod"), &live, &labelled, by("me", "t"), &["status"]).object;
+    assert_eq!(owned(&object, "before-first-apply"), json!({"f:spec": {"f:hostNetwork": {}}}));
+    assert_eq!(object["status"], live["status"]);
 }
 
 /// As upstream, which builds that entry with the manager of the apply.

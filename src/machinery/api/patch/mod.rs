@@ -158,7 +158,7 @@ fn complete(operation: &mut Map<String, Value>) -> Result<(), String> {
 }
 
 /// Lets a place begin at the root: upstream passes over what stands before the first slash, so that
-/// `data/b` is `/b` (`findObject`).
+/// `data/b` is `/b` (`findObject`). A tilde that escapes nothing stands for itself.
 ///
 /// # Errors
 /// Upstream's sentence for a place that is missing, or has no slash.
@@ -177,6 +177,7 @@ fn settle_place(operation: &mut Map<String, Value>, kind: &str, field: &str) -> 
     };
     if let Some(begin) = place.find('/') {
         place.replace_range(..begin, "");
+        *place = escape_tildes(place);
         return Ok(());
     }
     let shown = brief(place);
@@ -188,6 +189,17 @@ fn settle_place(operation: &mut Map<String, Value>, kind: &str, field: &str) -> 
         _ => format!("doc is missing path: \"{shown}\""),
     };
     Err(format!("{kind} operation does not apply: {lost}: missing value"))
+}
+
+/// Returns a place in which each tilde is an escape: `/a~b/c~1d` becomes `/a~0b/c~1d`.
+fn escape_tildes(place: &str) -> String {
+    let mut parts = place.split('~');
+    let mut escaped = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        escaped.push_str(if part.starts_with(['0', '1']) { "~" } else { "~0" });
+        escaped.push_str(part);
+    }
+    escaped
 }
 
 fn run(object: &mut Value, operations: json_patch::Patch) -> Result<(), Status> {
@@ -385,6 +397,15 @@ mod tests {
         assert_eq!(object, json!({"a": 1, "b": null}), "a value that is left out is null");
         json(&mut object, br#"[{"op": "copy", "from": "data/a", "path": "x/b"}]"#).unwrap();
         assert_eq!(object, json!({"a": 1, "b": 1}), "nothing counts before the first slash");
+    }
+
+    #[test]
+    fn a_tilde_that_escapes_nothing_stands_for_itself() {
+        let mut object = json!({"a~b": 1, "c/d": 2, "e~": 3});
+        let patch = br#"[{"op":"test","path":"/a~b","value":1},{"op":"move","from":"/c~1d","path":"/~2"},
+            {"op":"remove","path":"/e~"}]"#;
+        assert!(json(&mut object, patch).is_ok());
+        assert_eq!(object, json!({"a~b": 1, "~2": 2}));
     }
 
     /// As `evanphx/json-patch` and `Quantity.UnmarshalJSON` upstream.

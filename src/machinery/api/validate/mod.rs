@@ -251,10 +251,11 @@ fn finalizer_names(object: &Value, errors: &mut Errors) {
 fn finalizers(kind: &Kind, object: &Value, errors: &mut Errors) {
     let all = list(object, FINALIZERS).iter().map(|name| name.as_str().unwrap_or(""));
     finalizer_names(object, errors);
-    // As upstream, definitions and Leases may have a finalizer without a domain: their own has
-    // none.
-    let asks_domain =
-        kind.custom.is_none() && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io");
+    // As upstream: the finalizer of definitions has no domain, and of Leases, budgets and Events of
+    // v1 only the general rules for metadata are asked for. `events.k8s.io` has its own check.
+    let asks_domain = kind.custom.is_none()
+        && !matches!(kind.group, "apiextensions.k8s.io" | "coordination.k8s.io" | "policy")
+        && (kind.group, kind.kind) != ("", "Event");
     for (i, name) in all.enumerate().filter(|_| asks_domain) {
         finalizer_domain(name, &format!("{FINALIZERS}[{i}]"), errors);
     }
@@ -307,6 +308,8 @@ mod tests {
         let definition =
             crate::kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
         assert_eq!(told_of(definition, crate::custom::definition::FINALIZER), [""; 0]);
+        let budget = crate::kinds::find("policy", "v1", "PodDisruptionBudget").unwrap();
+        assert_eq!([told_of(budget, "x"), told("Event", "x")], [[""; 0]; 2]);
         for good in ["orphan", "foregroundDeletion", "kubernetes", "example.com/x"] {
             assert_eq!(told("ConfigMap", good), [""; 0], "{good}");
         }

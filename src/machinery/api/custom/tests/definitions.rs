@@ -482,7 +482,8 @@ fn a_column_prints_the_first_value_of_its_path() {
     assert_eq!(cell("string", ".a[1]"), json!(r#"{"b":"y","n":2}"#));
     assert_eq!(cell("integer", ".a[*].n"), json!(1));
     assert_eq!(cell("string", ".missing"), Value::Null);
-    assert_eq!(cell("string", ".none"), Value::Null);
+    assert_eq!(cell("string", ".none"), json!("<no value>"), "as a template prints it");
+    assert_eq!(cell("date", ".none"), Value::Null);
     assert_eq!(cell("date", ".no"), json!("<unknown>"));
     assert_eq!(cell("date", ".odd"), json!("<invalid>"), "Go wants a T");
     assert!(cell("date", ".old").as_str().is_some_and(|age| age.ends_with('y')), "{}", cell("date", ".old"));

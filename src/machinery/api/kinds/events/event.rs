@@ -4,7 +4,8 @@
 use crate::errors::Errors;
 use crate::kinds::core::event::{COMPONENT, PRINTER};
 use crate::kinds::entry::{Conversion, Kind, of};
-use crate::validate::fields::IMMUTABLE;
+use crate::meta;
+use crate::validate::fields::{IMMUTABLE, finalizer_domain};
 use crate::value::{self, at, empty, int, text};
 use k8s_openapi::api::events::v1::Event;
 use serde_json::Value;
@@ -85,6 +86,9 @@ fn validate_new(object: &Value, old: Option<&Value>, errors: &mut Errors) {
             error.field = CONTROLLER.into();
         }
         errors.add(error);
+    }
+    for (i, name) in meta::finalizers(object).enumerate() {
+        finalizer_domain(name, &format!("metadata.finalizers[{i}]"), errors);
     }
     if old.is_none_or(|old| at(old, "series") != at(object, "series")) && !at(object, "series").is_null() {
         if int(object, "series.count").unwrap_or(0) < 2 {
@@ -197,6 +201,18 @@ mod tests {
             })
         };
         assert_eq!((told(false), told(true)), (vec![COMPONENT.into()], vec![CONTROLLER.into()]));
+    }
+
+    #[test]
+    fn finalizers_have_a_domain_in_the_new_api_alone() {
+        let old = made_by_the_new_api();
+        let mut event = old.clone();
+        event["metadata"]["finalizers"] = json!(["x", "example.com/x"]);
+        for old in [None, Some(&old)] {
+            assert_eq!(fields(|errors| validate_new(&event, old, errors)), ["metadata.finalizers[0]"]);
+        }
+        let stored = crate::kinds::stored("events").expect("a kind of the table");
+        assert_eq!(fields(|errors| *errors = crate::validate::create(stored, &event)), [""; 0]);
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub(super) fn kind() -> Kind {
         defaults,
         prepare,
         prepare_update,
+        prepare_status_update: |new, _, _| default_stored_versions(new),
         prepare_delete,
         validate,
         validate_create: approval::check,
@@ -46,6 +47,12 @@ fn defaults(object: &mut Value) {
         default_zero(object, "spec.names.listKind", format!("{kind}List"));
     }
     default(object, "spec.conversion", json!({"strategy": "None"}));
+    default_stored_versions(object);
+}
+
+/// Fills in the stored versions. As upstream also those of a status that a client writes, so that a
+/// migration cannot leave the list empty.
+fn default_stored_versions(object: &mut Value) {
     if empty(object, "status.storedVersions")
         && let Some(storage) = storage(object)
     {
@@ -343,6 +350,9 @@ mod tests {
         value::put(&mut object, "status.storedVersions", json!(["v1"]));
         defaults(&mut object);
         assert_eq!(at(&object, "status.storedVersions"), &json!(["v1"]));
+        value::put(&mut object, "status.storedVersions", json!([]));
+        (kind().prepare_status_update)(&mut object, &Value::Null, "status");
+        assert_eq!(at(&object, "status.storedVersions"), &json!(["v2"]));
     }
 
     #[test]
