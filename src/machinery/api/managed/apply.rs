@@ -63,23 +63,14 @@ pub fn apply_resetting(
     manager: Manager,
     resets: &[&str],
 ) -> Applied {
-    let mut part = own_part(applied);
-    resets.iter().for_each(|path| take_out(&mut part, path));
-    let mut mine = match set::all(shape, &part, false) {
-        Value::Object(set) => set,
-        _ => Set::new(),
-    };
+    let mut mine = own_fields(shape, applied, resets, false);
     mine.retain(|_, inner| inner.is_object());
     let mut known: Vec<Value> = entries(live).to_vec();
     if known.is_empty() && !live.is_null() {
         // No manager is recorded: what is there belongs to `before-first-apply`, through the
         // subresource of this apply (`buildManagerInfoManager` upstream).
         let past = Manager { name: "before-first-apply", ..manager };
-        let mut part = own_part(live);
-        resets.iter().for_each(|path| take_out(&mut part, path));
-        if let Value::Object(fields) = set::all(shape, &part, true) {
-            known.push(past.entry("Update", manager.now, fields));
-        }
+        known.push(past.entry("Update", manager.now, own_fields(shape, live, resets, true)));
     }
     let noted = last_applied::noted(live, &manager);
     let sides = Sides { live, applied, noted: &noted };
@@ -127,6 +118,17 @@ pub fn apply_resetting(
     }
     store(&mut object, kept);
     Applied { object, conflicts, found }
+}
+
+/// The fields that whoever writes `object` owns: not those at the paths of `resets`. `whole` as in
+/// [`set::all`].
+fn own_fields(shape: Shape, object: &Value, resets: &[&str], whole: bool) -> Set {
+    let mut part = own_part(object);
+    resets.iter().for_each(|path| take_out(&mut part, path));
+    match set::all(shape, &part, whole) {
+        Value::Object(fields) => fields,
+        _ => Set::new(),
+    }
 }
 
 /// Removes what is at `path`, and what it was in if nothing else is left there.
