@@ -429,6 +429,30 @@ fn an_apply_whose_line_asks_for_a_dry_run_is_none() {
     }
 }
 
+/// Another refusal may follow the typo's, e.g. of a log before the container runs.
+#[test]
+fn an_unknown_field_is_told_of_the_request_that_had_one() {
+    let library = Library::built_in();
+    let refused = |verb: &str, object: &str, code: i64, message: &str| {
+        let refusal = value::with(&request(verb, object, "", code), "message", value::text(message));
+        value::with(&refusal, "took", Value::Duration(chrono::Duration::zero()))
+    };
+    let told = |lang: &str, code: i64, message: &str| {
+        let mut facts = Arc::into_inner(facts(&library)).unwrap();
+        let first = refused("patch", "Deployment/default/web", code, message);
+        facts.trace = Arc::new(vec![first, refused("get", "Pod/default/web/log", 400, "waiting to start")]);
+        crate::debrief::one(&library.beats["unknown-field"], &Arc::new(facts), &[], lang)
+    };
+    let strict = "strict decoding error: unknown field \"spec.replicaz\"";
+    let untyped = "failed to create typed patch object: .spec.replicaz: field not declared in schema";
+    for lang in ["en", "ko"] {
+        let (patched, applied) = (told(lang, 422, strict).unwrap(), told(lang, 500, untyped).unwrap());
+        assert!(patched.contains("422") && !patched.contains("--server-side"), "{patched}");
+        assert!(applied.contains("500") && applied.contains("--server-side"), "{applied}");
+        assert_eq!(told(lang, 422, "metadata.name: Invalid value"), None);
+    }
+}
+
 #[test]
 fn a_look_is_an_apply_only_where_nothing_was_left_to_write() {
     let library = Library::built_in();

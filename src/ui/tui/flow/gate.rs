@@ -27,6 +27,10 @@ const ADMISSION: [&str; 4] = [
     "MutatingAdmissionPolicy '",
 ];
 
+/// How the answer to a server-side apply begins whose fields do not fit the schema. Source:
+/// `structuredMergeManager.Apply` of k8s.io/apimachinery.
+const UNTYPED: &str = "failed to create typed patch object";
+
 impl Gate {
     /// The stage that answered a request of this verb with this code and message. `None`: none of
     /// them did; the object is not there, or there already, or it was stored.
@@ -46,6 +50,8 @@ impl Gate {
             403 if is_of_rights => Some(Gate::Authorization),
             403 => Some(Gate::Admission),
             400 | 422 if changes(verb) => Some(Gate::Validation),
+            // An apply of a field that the schema does not have.
+            500 if message.starts_with(UNTYPED) => Some(Gate::Validation),
             _ => None,
         }
     }
@@ -109,6 +115,12 @@ mod tests {
             ),
             (422, "Deployment.apps \"Web\" is invalid: metadata.name: Invalid value", Some(Validation)),
             (400, "strict decoding error: unknown field \"spec.replicaz\"", Some(Validation)),
+            (
+                500,
+                "failed to create typed patch object (default/web; apps/v1, Kind=Deployment): .spec.replicaz: field not declared in schema",
+                Some(Validation),
+            ),
+            (500, "Internal error occurred: etcdserver: no space", None),
             (404, "pods \"web\" not found", None),
             (409, "pods \"web\" already exists", None),
             (201, "", None),
