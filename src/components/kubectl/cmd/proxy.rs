@@ -54,11 +54,9 @@ struct Filter {
 
 impl Filter {
     fn of(ctx: &Ctx) -> Result<Filter, Fail> {
-        let all = |flag: &str| -> Result<Vec<Regex>, Fail> {
-            let texts = ctx.flags.text(flag).split(',').filter(|t| !t.is_empty());
-            let made =
-                texts.map(|t| Regex::new(t).map_err(|e| Fail::Text(format!("error parsing --{flag}: {e}"))));
-            made.collect()
+        let all = |flag: &str| {
+            regexes(ctx.flags.text(flag))
+                .map_err(|error| Fail::Text(format!("error parsing --{flag}: {error}")))
         };
         Ok(Filter {
             off: ctx.flags.is("disable-filter"),
@@ -89,6 +87,12 @@ impl Filter {
         let host = origin.split_once("://").map_or("", |(_, host)| host);
         self.off || self.hosts.iter().any(|r| r.is_match(bare(host)))
     }
+}
+
+/// The regular expressions of a flag: none of an empty value. An empty one of several (`POST,`) is
+/// one, too, and matches everything. Source: kubectl's `MakeRegexpArray`.
+fn regexes(given: &str) -> Result<Vec<Regex>, regex::Error> {
+    given.split(',').filter(|_| !given.is_empty()).map(Regex::new).collect()
 }
 
 /// A host without its port.
@@ -408,6 +412,13 @@ mod tests {
         let mut rest = vec![];
         let ended = tokio::time::timeout(LIMIT, guest.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "the tunnel goes on without the proxy");
+    }
+
+    #[test]
+    fn an_empty_expression_among_others_matches_everything() {
+        let matches = |given: &str| regexes(given).unwrap().iter().any(|r| r.is_match("GET"));
+        assert_eq!(["", "POST", "POST,", ",POST", "POST,^G"].map(matches), [false, false, true, true, true]);
+        assert!(regexes("(").is_err());
     }
 
     #[test]
