@@ -21,12 +21,18 @@ pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body
     let (reason, message) = match code {
         400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
         401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
-        403 => ("Forbidden", if said.is_empty() { "unknown".into() } else { said }),
+        403 | 415 => {
+            let reason = if code == 403 { "Forbidden" } else { "UnsupportedMediaType" };
+            (reason, if said.is_empty() { "unknown".into() } else { said })
+        }
         404 => ("NotFound", "the server could not find the requested resource".into()),
         405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
-        406 => ("NotAcceptable", "the server was unable to respond with a content type that the client supports".into()),
+        406 if said.is_empty() => (
+            "NotAcceptable",
+            "the server was unable to respond with a content type that the client supports".into(),
+        ),
+        406 => ("NotAcceptable", said), // it names the types that it knows
         409 => ("Conflict", "the server reported a conflict".into()),
-        415 => ("UnsupportedMediaType", "the server rejected our request due to an error in our request".into()),
         422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
         429 => (
             "TooManyRequests",
@@ -54,4 +60,20 @@ pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body
         None => message,
     };
     Fail::Api(Refusal { code, reason: reason.into(), message, details: Value::Null })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, at};
+    use serde_json::json;
+
+    #[tokio::test]
+    async fn a_server_without_a_status_says_itself_which_types_it_knows() {
+        for (code, reason) in [(403, "Forbidden"), (406, "NotAcceptable"), (415, "UnsupportedMediaType")] {
+            let server = Server::start_with(move |_| Some((code, json!("why")))).await;
+            let said = server.kubectl(&["get", "--raw", &at("a")]).await;
+            let told = format!("Error from server ({reason}): \"why\"\n");
+            assert_eq!((said.code, said.err), (1, told));
+        }
+    }
 }
