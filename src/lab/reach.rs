@@ -191,11 +191,15 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
 /// Whether a command names all namespaces, however kubectl lets it be spelled: `-A`, `-A=true`,
 /// `-RA`, `--all_namespaces=1`. `words` are those after the program's name.
 fn is_of_all_namespaces(words: &[String]) -> bool {
-    let is_plain = |word: &str| matches!(word, "-A" | "--all-namespaces" | "--all-namespaces=true");
+    let may_name = |word: &str| match word.strip_prefix("--") {
+        Some(long) => long.replace('_', "-").starts_with("all-namespaces"),
+        None => word.starts_with('-') && word.contains('A'),
+    };
     match parse::parse(words) {
         Ok(parsed) => parsed.flags.is("all-namespaces"),
-        // What the shell has yet to fill in (`--timeout=$T`) need not be a value of its flag.
-        Err(_) => words.iter().take_while(|word| *word != "--").any(|word| is_plain(&word.replace('_', "-"))),
+        // What the shell has yet to fill in (`--timeout=$T`, `-A=$ALL`) need not be a value of its
+        // flag. Then a step too many is skipped rather than one too few.
+        Err(_) => words.iter().take_while(|word| *word != "--").any(|word| may_name(word)),
     }
 }
 
@@ -273,6 +277,9 @@ mod tests {
             "kubectl delete pods --all -A=true",
             "kubectl delete -f - -RA",
             "kubectl delete pods --all -A --timeout=$T",
+            "kubectl delete -f - -RA --timeout=$T",
+            "kubectl delete pods --all --all_namespaces=1 --timeout=$T",
+            "kubectl delete pods --all -A=$ALL",
             "kubectl delete -l disk=ssd nodes",
             "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
             "kubectl delete pods,nodes --all",
