@@ -8,6 +8,7 @@ use super::lines::bare_words;
 use super::own;
 use api::kinds;
 use cluster::guest::{Offers, Room, USUAL};
+use kubectl::parse;
 use std::collections::BTreeSet;
 use tap::TEACHER;
 
@@ -158,17 +159,15 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
         needs.insert(Need::Own(first.into()));
     }
     // A line without `kubectl` is played with it.
-    let bare = bare_words(&words[usize::from(matches!(first, "k" | "kubectl"))..]);
+    let own = &words[usize::from(matches!(first, "k" | "kubectl"))..];
+    let bare = bare_words(own);
     let verb = bare.first().copied().unwrap_or_default();
     if OF_NODES.contains(&verb) {
         needs.insert(Need::Everywhere(format!("kubectl {verb}")));
     }
     if CHANGES.contains(&verb) {
-        let mut own = words.iter().take_while(|w| *w != "--");
-        // kubectl takes `_` for `-`.
-        let is_all = |w: &str| ["-A", "--all-namespaces", "--all-namespaces=true"].contains(&w);
-        if let Some(all) = own.find(|w| is_all(&w.replace('_', "-"))) {
-            needs.insert(Need::Everywhere(format!("kubectl {verb} {all}")));
+        if is_of_all_namespaces(own) {
+            needs.insert(Need::Everywhere(format!("kubectl {verb} --all-namespaces")));
         }
         let whole = kinds_of(&bare[1..]).filter(|kind| is_whole(kind));
         needs.extend(whole.map(|kind| Need::Everywhere(format!("kubectl {verb} {kind}"))));
@@ -187,6 +186,21 @@ fn of_command(words: &[String]) -> BTreeSet<Need> {
     });
     needs.extend(by_flag.filter_map(built_in));
     needs
+}
+
+/// Whether a command names all namespaces, however kubectl lets it be spelled: `-A`, `-A=true`,
+/// `-RA`, `--all_namespaces=1`. `words` are those after the program's name.
+fn is_of_all_namespaces(words: &[String]) -> bool {
+    let may_name = |word: &str| match word.strip_prefix("--") {
+        Some(long) => long.replace('_', "-").starts_with("all-namespaces"),
+        None => word.starts_with('-') && word.contains('A'),
+    };
+    match parse::parse(words) {
+        Ok(parsed) => parsed.flags.is("all-namespaces"),
+        // What the shell has yet to fill in (`--timeout=$T`, `-A=$ALL`) need not be a value of its
+        // flag. Then a step too many is skipped rather than one too few.
+        Err(_) => words.iter().take_while(|word| *word != "--").any(|word| may_name(word)),
+    }
 }
 
 /// The image, if no registry has it.
@@ -259,6 +273,13 @@ mod tests {
             "kubectl --namespace default delete node n1",
             "kubectl delete pods --all -A",
             "kubectl delete pods --all --all_namespaces",
+            "kubectl delete pods --all --all-namespaces=1",
+            "kubectl delete pods --all -A=true",
+            "kubectl delete -f - -RA",
+            "kubectl delete pods --all -A --timeout=$T",
+            "kubectl delete -f - -RA --timeout=$T",
+            "kubectl delete pods --all --all_namespaces=1 --timeout=$T",
+            "kubectl delete pods --all -A=$ALL",
             "kubectl delete -l disk=ssd nodes",
             "kubectl patch --type merge -p '{\"spec\": {}}' node n1",
             "kubectl delete pods,nodes --all",
@@ -281,6 +302,7 @@ mod tests {
             "kubectl delete pod web",
             "create deployment web --image=nginx",
             "kubectl get pods -A",
+            "kubectl delete pod web -A=false",
             "kubectl -n default get pods",
             "kind: Role",
             "metadata: {name: web, namespace: default}",

@@ -57,6 +57,11 @@ pub fn may_be_plugin(words: &[String]) -> bool {
     cmd::plugin::words_for_name(words).is_some()
 }
 
+/// The values of `--profile`: kubectl's own, and the profiles of Go's runtime. None of them is
+/// captured here.
+const PROFILES: &[&str] =
+    &["none", "cpu", "trace", "allocs", "block", "goroutine", "heap", "mutex", "threadcreate"];
+
 /// Verbs that work on files, or on nothing.
 const LOCAL: &[&str] = &["", "help", "options", "completion", "kustomize", "plugin list"];
 
@@ -91,6 +96,12 @@ async fn command(
         output.out(&help::of(parsed.verb));
         return Ok(());
     }
+    // `debug` has a flag of its own by that name.
+    let is_global = !parsed.verb.flags.iter().any(|flag| flag.name == "profile");
+    let profile = parsed.flags.text("profile");
+    if is_global && !PROFILES.contains(&profile) {
+        return error::text(format!("unknown profile '{profile}'"));
+    }
     let refused = table::REFUSED.iter().find(|name| {
         let usual = parsed.verb.flag(name).map_or("", |flag| flag.default);
         parsed.flags.changed(name) && parsed.flags.text(name) != usual
@@ -120,6 +131,7 @@ async fn command(
 mod tests {
     use super::*;
     use crate::kept::Kept;
+    use crate::testing::Server;
     use std::io;
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -141,6 +153,21 @@ mod tests {
         fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
             Poll::Ready(Ok(()))
         }
+    }
+
+    #[tokio::test]
+    async fn a_profile_that_does_not_exist_is_refused() {
+        let server = Server::away().await;
+        for (line, told) in [
+            (&["options", "--profile=bad"][..], "error: unknown profile 'bad'\n"),
+            (&["scale", "deploy/web", "--profile="], "error: unknown profile ''\n"),
+            (&["options", "--profile=heap"], ""),
+        ] {
+            let said = server.kubectl(line).await;
+            assert_eq!((said.code, said.err.as_str()), (i32::from(!told.is_empty()), told), "{line:?}");
+        }
+        let said = server.kubectl(&["debug", "p", "--image=i", "--profile=bad"]).await;
+        assert!(said.code == 1 && !said.err.contains("unknown profile '"), "its own flag: {said:?}");
     }
 
     #[tokio::test]

@@ -114,12 +114,12 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     let mut found = vec![];
     let folder = ctx.flags.text("kustomize");
     if !folder.is_empty() {
-        if !files.is_empty() {
-            return text("only one of -f or -k can be specified");
-        }
-        if ctx.flags.is("recursive") {
-            return text("the -k flag can't be used with -f or -R");
-        }
+        let mistakes = [
+            (!files.is_empty(), "only one of -f or -k can be specified"),
+            (ctx.flags.is("recursive"), "the -k flag can't be used with -f or -R"),
+        ];
+        let made = mistakes.into_iter().filter(|(is_made, _)| *is_made);
+        Fail::join(made.map(|(_, why)| Fail::Text(why.into())).collect())?;
         let built = super::kustomize::build(ctx, folder).await?;
         found.push(Source { name: folder.into(), text: Ok(built.to_yaml().into_bytes()) });
     }
@@ -392,5 +392,9 @@ mod tests {
         let server = Server::start().await;
         let said = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
         assert_eq!((said.code, said.err.as_str()), (1, "error: the -k flag can't be used with -f or -R\n"));
+        let said = server.kubectl(&["get", "-R", "-k", "/nowhere", "-f", "/nothing"]).await;
+        for why in ["only one of -f or -k can be specified\n", "the -k flag can't be used with -f or -R\n"] {
+            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+        }
     }
 }

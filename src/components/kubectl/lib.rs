@@ -52,6 +52,14 @@
 //!   go-template does not define is refused when the template comes to it.
 //! - A JSONPath with a `range` prints every object of a command (`-w`, several files) alike. After
 //!   the first one kubectl forgets the template up to that range.
+//! - The words of `KUBECTL_EXTERNAL_DIFF` all reach the program; kubectl drops those with other
+//!   signs than letters, digits, `-` and `=`. Its output is printed when it has ended.
+//! - kustomize: a label of an overlay that is for metadata alone changes no selector that its base
+//!   made from the same label; kubectl changes that, too.
+//! - In JSON an integer above 2^63 keeps its digits, and half of a surrogate pair (`"\ud800"`) is
+//!   refused; kubectl rounds the one and replaces the other.
+//! - `auth reconcile -n` is the namespace of a Role that names none; kubectl asks for that Role
+//!   without a namespace. A profile (`--profile`) is not captured.
 //! ## Read next
 //! `apiserver`, which answers; `cmd/get.rs`, the verb to start with.
 

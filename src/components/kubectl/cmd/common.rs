@@ -10,6 +10,7 @@ use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::labels::{Op, Selector};
+use http_body_util::BodyExt;
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 
@@ -177,9 +178,23 @@ pub(crate) async fn send_raw(
             std::fs::read(ctx.path(file)).map_err(|e| Fail::Text(format!("open {file}: {}", go_io(&e))))?
         }
     };
-    let body = Some(("", bytes::Bytes::from(body)));
-    let answer = ctx.api().await?.bytes(method, path, &[], "application/json, */*", body).await?;
-    ctx.output.bytes(&answer);
+    ask_raw(ctx, method, path, body.into()).await
+}
+
+/// Sends a request of `--raw`, and prints the answer as it comes.
+pub(crate) async fn ask_raw(
+    ctx: &Ctx,
+    method: http::Method,
+    path: &str,
+    body: bytes::Bytes,
+) -> Result<(), Fail> {
+    let mut answer = ctx.api().await?.raw(method, path, body).await?.into_body();
+    while let Some(frame) = answer.frame().await {
+        if let Some(data) = frame?.data_ref() {
+            ctx.output.bytes(data);
+            ctx.output.flush().await;
+        }
+    }
     Ok(())
 }
 

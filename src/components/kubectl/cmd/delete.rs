@@ -1,6 +1,6 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
-use super::common::{DryRun, refuse_beside_raw, send_raw};
+use super::common::{DryRun, ask_raw, refuse_beside_raw, send_raw};
 use super::wait::{Deadline, FOREVER, until};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
@@ -124,10 +124,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     if !files.is_empty() {
         return send_raw(ctx, http::Method::DELETE, path, &files).await;
     }
-    let api = ctx.api().await?;
-    let answer = api.bytes(http::Method::DELETE, path, &[], "application/json, */*", None).await?;
-    ctx.output.bytes(&answer);
-    Ok(())
+    ask_raw(ctx, http::Method::DELETE, path, bytes::Bytes::new()).await
 }
 
 /// Returns what `--cascade` means, as [`propagation`] does, and warns of a boolean. A command calls
@@ -242,6 +239,20 @@ mod tests {
             let said = server.kubectl_in(&words, &options.to_string(), Env::default()).await;
             assert_eq!(said.code, 0, "{said:?}");
             assert_eq!(server.asked().last().map(|asked| asked.body.clone()), Some(options.clone()));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_raw_request_that_is_refused_names_no_resource() {
+        let server = Server::start_with(|_| Some((404, json!("404 page not found")))).await;
+        let told = "Error from server (NotFound): the server could not find the requested resource\n";
+        for line in [
+            &["get", "--raw", "/api/v1/nope"][..],
+            &["delete", "--raw", "/api/v1/nope"],
+            &["replace", "--raw", "/api/v1/nope", "-f", "-"],
+        ] {
+            let said = server.kubectl_in(line, "{}", Env::default()).await;
+            assert_eq!((said.code, said.err.as_str()), (1, told), "{line:?}");
         }
     }
 

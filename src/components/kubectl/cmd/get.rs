@@ -1,5 +1,6 @@
 //! get: one or many objects as a table or in any format, once or as they change.
 
+use super::common::ask_raw;
 use super::pages::{Sheet, fetch, items_of, pages, shown, sorted};
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
@@ -73,18 +74,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
             quote(path)
         ));
     }
-    let api = ctx.api().await?;
-    let (path, query) = path.split_once('?').map_or((path, String::new()), |(p, q)| (p, format!("?{q}")));
-    let response = api.stream(&format!("{path}{query}"), &[]).await?;
-    let mut body = response.into_body();
-    use http_body_util::BodyExt;
-    while let Some(frame) = body.frame().await {
-        if let Some(data) = frame?.data_ref() {
-            ctx.output.bytes(data);
-            ctx.output.flush().await;
-        }
-    }
-    Ok(())
+    ask_raw(ctx, http::Method::GET, path, bytes::Bytes::new()).await
 }
 
 /// Everything asked for, as tables, in order; refusals beside them.

@@ -65,9 +65,10 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
         let entries = if list == "clusters" { &files.clusters } else { &files.users };
         Kubeconfig::find(entries, name).and_then(|e| e.file.parent().map(PathBuf::from)).unwrap_or_default()
     };
+    // Users first: of several mistakes kubectl tells theirs (`FlattenConfig` of client-go).
     for (list, key, fields) in [
-        ("clusters", "cluster", &["certificate-authority"][..]),
-        ("users", "user", &["client-certificate", "client-key"]),
+        ("users", "user", &["client-certificate", "client-key"][..]),
+        ("clusters", "cluster", &["certificate-authority"]),
     ] {
         for entry in value::list_mut(config, list) {
             let base = home(list, value::text(entry, "name"));
@@ -433,6 +434,18 @@ mod tests {
             assert_eq!(said.code, i32::from(told.ends_with('\n')), "{said:?}");
             assert!(said.out.contains(told) || said.err.ends_with(told), "{said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn of_two_files_that_are_missing_that_of_the_user_is_told() {
+        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
+        let file = dir.path().join("config");
+        let cluster = "clusters: [{name: c, cluster: {server: 's', certificate-authority: ca.crt}}]";
+        let user = "users: [{name: u, user: {client-certificate: u.crt}}]";
+        std::fs::write(&file, format!("apiVersion: v1\nkind: Config\n{cluster}\n{user}\n")).unwrap();
+        let flag = format!("--kubeconfig={}", file.display());
+        let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
+        assert!(said.code == 1 && said.err.ends_with("u.crt: no such file or directory\n"), "{said:?}");
     }
 
     #[test]

@@ -229,8 +229,8 @@ pub(crate) fn container_and_note(ctx: &Ctx, pod: &Value) -> Result<(String, Opti
         })
         .collect();
     if !named.is_empty() {
-        // exec leaves it to the server to know its containers.
-        if ctx.verb == "exec" || all.iter().any(|c| c == named) {
+        // exec, and cp through it, leave it to the server to know its containers.
+        if matches!(ctx.verb, "exec" | "cp") || all.iter().any(|c| c == named) {
             return Ok((named.to_string(), None));
         }
         return text(format!("container {named} not found in pod {}", value::text(pod, "metadata.name")));

@@ -29,6 +29,8 @@ pub(super) type Body = UnsyncBoxBody<Bytes, hyper::Error>;
 
 /// Connections that wait to be accepted; as tokio's and the standard library's listeners.
 const BACKLOG: u32 = 1024;
+/// The default of `--port`. Beside `--unix-socket` it means nothing, given or not, as in kubectl.
+const USUAL_PORT: i64 = 8001;
 /// A longer request body is refused.
 const BODY_MAX: usize = 64 << 20;
 /// Headers that speak of one connection only.
@@ -54,11 +56,9 @@ struct Filter {
 
 impl Filter {
     fn of(ctx: &Ctx) -> Result<Filter, Fail> {
-        let all = |flag: &str| -> Result<Vec<Regex>, Fail> {
-            let texts = ctx.flags.text(flag).split(',').filter(|t| !t.is_empty());
-            let made =
-                texts.map(|t| Regex::new(t).map_err(|e| Fail::Text(format!("error parsing --{flag}: {e}"))));
-            made.collect()
+        let all = |flag: &str| {
+            regexes(ctx.flags.text(flag))
+                .map_err(|error| Fail::Text(format!("error parsing --{flag}: {error}")))
         };
         Ok(Filter {
             off: ctx.flags.is("disable-filter"),
@@ -89,6 +89,12 @@ impl Filter {
         let host = origin.split_once("://").map_or("", |(_, host)| host);
         self.off || self.hosts.iter().any(|r| r.is_match(bare(host)))
     }
+}
+
+/// The regular expressions of a flag: none of an empty value. An empty one of several (`POST,`) is
+/// one, too, and matches everything. Source: kubectl's `MakeRegexpArray`.
+fn regexes(given: &str) -> Result<Vec<Regex>, regex::Error> {
+    given.split(',').filter(|_| !given.is_empty()).map(Regex::new).collect()
 }
 
 /// A host without its port.
@@ -126,11 +132,11 @@ fn slashed(prefix: &str) -> String {
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let port = ctx.flags.int("port");
-    if !(0..=65535).contains(&port) {
-        return text(format!("port ({port}) must be between 0 and 65535"));
-    }
-    if !ctx.flags.text("unix-socket").is_empty() && ctx.flags.changed("port") {
+    if !ctx.flags.text("unix-socket").is_empty() && port != USUAL_PORT {
         return text("cannot set --unix-socket and --port at the same time");
+    }
+    if !(0..=65535).contains(&port) {
+        return text(format!("listen tcp: address {port}: invalid port"));
     }
     let folder = ctx.flags.text("www");
     if !folder.is_empty() && !ctx.path(folder).is_dir() {
@@ -408,6 +414,30 @@ mod tests {
         let mut rest = vec![];
         let ended = tokio::time::timeout(LIMIT, guest.read_to_end(&mut rest)).await;
         assert!(ended.is_ok(), "the tunnel goes on without the proxy");
+    }
+
+    #[tokio::test]
+    async fn a_port_is_one_and_not_beside_a_socket() {
+        let server = Server::away().await;
+        let dir = tempfile::tempdir().unwrap();
+        let socket = format!("--unix-socket={}", dir.path().join("no/s").display());
+        let both = "cannot set --unix-socket and --port at the same time";
+        for (line, why) in [
+            (&["proxy", "--port=-1"][..], "listen tcp: address -1: invalid port"),
+            (&["proxy", "--port=65536"], "listen tcp: address 65536: invalid port"),
+            (&["proxy", "--port=-1", &socket], both),
+            (&["proxy", "--port=8001", &socket], "no such file or directory"),
+        ] {
+            let said = server.kubectl(line).await;
+            assert!(said.code == 1 && said.err.contains(why), "{line:?}: {said:?}");
+        }
+    }
+
+    #[test]
+    fn an_empty_expression_among_others_matches_everything() {
+        let matches = |given: &str| regexes(given).unwrap().iter().any(|r| r.is_match("GET"));
+        assert_eq!(["", "POST", "POST,", ",POST", "POST,^G"].map(matches), [false, false, true, true, true]);
+        assert!(regexes("(").is_err());
     }
 
     #[test]

@@ -35,7 +35,7 @@ pub(super) fn job(text: &mut Text, job: &Value) {
     if let Some(owner) = controller(job) {
         text.field(0, "Controlled By", owner);
     }
-    text.field(0, "Parallelism", number(job, "spec.parallelism", ""));
+    if_set(text, "Parallelism", job, "spec.parallelism", "");
     text.field(0, "Completions", number(job, "spec.completions", ""));
     if_set(text, "Completion Mode", job, "spec.completionMode", "");
     if_set(text, "Suspend", job, "spec.suspend", "");
@@ -165,6 +165,18 @@ mod tests {
         assert_eq!(indexes(&even(44)), format!("{},...", even(36)), "63 bytes");
         let range = format!("{}-{}", "1".repeat(30), "2".repeat(30));
         assert_eq!(indexes(&range), range, "one range");
+    }
+
+    #[test]
+    fn a_job_that_lacks_its_parallelism_tells_none() {
+        let told = |spec: Value| {
+            let mut text = Text::default();
+            job(&mut text, &json!({"metadata": {"name": "a"}, "spec": spec}));
+            text.finish()
+        };
+        let none = told(json!({"template": {}}));
+        assert!(!none.contains("Parallelism") && none.contains("Completions:"), "{none}");
+        assert!(told(json!({"parallelism": 2, "template": {}})).contains("Parallelism:"));
     }
 
     #[test]

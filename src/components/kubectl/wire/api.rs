@@ -1,9 +1,9 @@
 //! Requests to the API server, and what its answers mean.
 
 use super::http::Body;
-use super::paths::resource_of;
+use super::refusal::refusal;
 use crate::Env;
-use crate::error::{Fail, Refusal};
+use crate::error::Fail;
 use crate::output::Output;
 use api::value;
 use bytes::{Bytes, BytesMut};
@@ -51,6 +51,16 @@ pub(crate) struct Api {
     output: Arc<Output>,
     warned: Mutex<BTreeSet<String>>,
     timeout: Option<Duration>,
+}
+
+/// How a request is sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// Again, if the connection is lost before the answer.
+    Again,
+    Once,
+    /// Once. A refusal without a `Status` names no resource: none was asked for by its name.
+    Raw,
 }
 
 /// Connections as one user.
@@ -156,20 +166,28 @@ impl Api {
         accept: &str,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response<Body>, Fail> {
-        let reads_again = method == Method::GET;
-        self.exchange(method, path, query, accept, body, reads_again).await
+        let way = if method == Method::GET { Way::Again } else { Way::Once };
+        self.exchange(method, path, query, accept, body, way).await
     }
 
-    /// Reads what is passed on as it comes: a log, or the answer to `--raw`. A lost connection is
-    /// told at once (client-go's `Request.Stream`).
+    /// Reads a log, which is passed on as it comes. A lost connection is told at once (client-go's
+    /// `Request.Stream`).
     ///
     /// # Errors
     /// As [`Api::send`].
     pub(crate) async fn stream(&self, path: &str, query: Query<'_>) -> Result<Response<Body>, Fail> {
-        self.exchange(Method::GET, path, query, "application/json, */*", None, false).await
+        self.exchange(Method::GET, path, query, "application/json, */*", None, Way::Once).await
     }
 
-    /// Sends a request, as [`Api::send`] says. `reads_again`: also after a lost connection.
+    /// Sends the request of `--raw`, whose answer is passed on as it comes.
+    ///
+    /// # Errors
+    /// As [`Api::send`].
+    pub(crate) async fn raw(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Body>, Fail> {
+        self.exchange(method, path, &[], "application/json, */*", Some(("", body)), Way::Raw).await
+    }
+
+    /// Sends a request, as [`Api::send`] says.
     async fn exchange(
         &self,
         method: Method,
@@ -177,9 +195,10 @@ impl Api {
         query: Query<'_>,
         accept: &str,
         body: Option<(&str, Bytes)>,
-        reads_again: bool,
+        way: Way,
     ) -> Result<Response<Body>, Fail> {
         let url = format!("{}{path}{}", self.target.url(), encode(path, query));
+        let (reads_again, named) = (way == Way::Again, if way == Way::Raw { "" } else { path });
         // The limit is of all attempts and of the whole answer, so also of a watch.
         let until = self.timeout.map(clock::deadline);
         let may_pause = |attempt: u32, pause: Duration| {
@@ -234,7 +253,7 @@ impl Api {
                 clock::pause(pause).await;
                 continue;
             }
-            return Err(refusal(&method, path, response).await);
+            return Err(refusal(&method, named, response).await);
         }
         Err(Fail::Exit(1))
     }
@@ -386,54 +405,6 @@ fn encode(path: &str, query: Query<'_>) -> String {
     pairs.sort();
     let text = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
     format!("{}{text}", if path.contains('?') { '&' } else { '?' })
-}
-
-/// What a failed answer says; a body that is no Status is put into client-go's words.
-async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail {
-    let code = response.status().as_u16();
-    let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();
-    if let Ok(status) = serde_json::from_slice::<Value>(&body)
-        && status["kind"] == "Status"
-    {
-        return Fail::Api(Refusal::of(&status, code));
-    }
-    let said = String::from_utf8_lossy(&body).trim().to_string();
-    let (reason, message) = match code {
-        400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
-        401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
-        403 => ("Forbidden", if said.is_empty() { "unknown".into() } else { said }),
-        404 => ("NotFound", "the server could not find the requested resource".into()),
-        405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
-        406 => ("NotAcceptable", "the server was unable to respond with a content type that the client supports".into()),
-        409 => ("Conflict", "the server reported a conflict".into()),
-        415 => ("UnsupportedMediaType", "the server rejected our request due to an error in our request".into()),
-        422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
-        429 => (
-            "TooManyRequests",
-            "the server has received too many requests and has asked us to try again later".into(),
-        ),
-        503 => ("ServiceUnavailable", "the server is currently unable to handle the request".into()),
-        504 => (
-            "Timeout",
-            "the server was unable to return a response in the time allotted, but may still be processing the request"
-                .into(),
-        ),
-        code if code >= 500 => (
-            "InternalError",
-            format!(
-                "an error on the server ({}) has prevented the request from succeeding",
-                api::gostr::quote(&said)
-            ),
-        ),
-        code => ("", format!("the server responded with the status code {code} but did not return more information")),
-    };
-    let verb = method.as_str().to_lowercase();
-    let message = match resource_of(path) {
-        Some((resource, name)) if name.is_empty() => format!("{message} ({verb} {resource})"),
-        Some((resource, name)) => format!("{message} ({verb} {resource} {name})"),
-        None => message,
-    };
-    Fail::Api(Refusal { code, reason: reason.into(), message, details: Value::Null })
 }
 
 /// A body of one JSON document a line.

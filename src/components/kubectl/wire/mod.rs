@@ -7,6 +7,7 @@ mod http;
 mod outcome;
 mod overrides;
 pub(crate) mod paths;
+mod refusal;
 pub(crate) mod stream;
 #[cfg(test)]
 mod tests;

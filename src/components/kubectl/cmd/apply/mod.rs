@@ -135,9 +135,10 @@ fn check_prune(ctx: &Ctx) -> Result<(), Fail> {
 
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
 pub(crate) fn server_side_manager(ctx: &Ctx) -> &str {
-    match ctx.flags.text("field-manager") {
-        "kubectl-client-side-apply" | "" => "kubectl",
-        named => named,
+    match ctx.flags.changed("field-manager") {
+        // An empty name, too: the server refuses it.
+        true => ctx.flags.text("field-manager"),
+        false => "kubectl",
     }
 }
 

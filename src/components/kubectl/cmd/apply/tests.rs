@@ -112,6 +112,26 @@ async fn a_subresource_is_applied_on_the_server_only_and_where_it_is() {
     assert!(asked.last().is_some_and(|a| a.query.contains("fieldManager=me")), "{said:?}");
 }
 
+/// The server refuses an empty name, so that an unset variable becomes no other manager.
+#[tokio::test]
+async fn a_server_side_apply_sends_the_manager_that_is_named() {
+    let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
+    server.hold(&at("a"), config_map("a", json!({})));
+    let path = file(&dir, json!({"k": "1"}));
+    for (flag, query) in [
+        (None, "fieldManager=kubectl&"),
+        (Some("--field-manager="), "fieldManager=&"),
+        (Some("--field-manager=kubectl-client-side-apply"), "fieldManager=kubectl-client-side-apply&"),
+    ] {
+        for verb in ["apply", "diff"] {
+            let line: Vec<&str> = [verb, "--server-side", "-f", &path].into_iter().chain(flag).collect();
+            let said = server.kubectl(&line).await;
+            let sent = server.asked().into_iter().rfind(|a| a.method == "PATCH").unwrap();
+            assert!(sent.query.contains(query), "{line:?}: {said:?} {sent:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());

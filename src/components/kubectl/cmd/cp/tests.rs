@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{Server, Socket};
+use crate::testing::{Server, Socket, refusal};
 use futures::SinkExt;
 use parking_lot::Mutex;
 use serde_json::json;
@@ -80,6 +80,24 @@ fn pod() -> Value {
 
 const POD: &str = "/api/v1/namespaces/default/pods/p";
 const LIMIT: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn the_server_knows_which_containers_a_pod_has() {
+    let why = "container nope is not valid for pod p";
+    let server = Server::start_with(move |asked| {
+        asked.path.ends_with("/exec").then(|| refusal(400, "BadRequest", why))
+    })
+    .await;
+    server.hold(POD, pod());
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("a").display().to_string();
+    std::fs::write(&file, "x").unwrap();
+    for line in [["cp", &file, "p:/a", "-c", "nope"], ["cp", "p:/a", &file, "-c", "nope"]] {
+        let said = server.kubectl(&line).await;
+        let told = format!("Error from server (BadRequest): {why}\n");
+        assert!(said.code == 1 && said.err.contains(&told), "{line:?}: {said:?}");
+    }
+}
 
 /// The first file is on the disk before the container has sent the second; then the connection
 /// breaks, and the copy goes on from there.

@@ -35,19 +35,20 @@ fn aggregated(ctx: &Ctx) -> Result<BTreeMap<String, String>, Fail> {
             labels.insert(key.trim().to_string(), text_of.trim().to_string());
         }
     }
-    let own = ["verb", "resource", "resource-name", "non-resource-url"];
-    if !labels.is_empty() && own.iter().any(|flag| !ctx.flags.list(flag).is_empty()) {
-        return text(
-            "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
-        );
-    }
     Ok(labels)
 }
 
 pub(crate) async fn cluster_role(ctx: &Ctx) -> Result<(), Fail> {
-    let name = one_name(ctx)?;
-    let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
+    // kubectl reads the pairs with the flags, so before it looks for a name.
     let of_others = aggregated(ctx)?;
+    let name = one_name(ctx)?;
+    let own = ["verb", "resource", "resource-name", "non-resource-url"];
+    if !of_others.is_empty() && own.iter().any(|flag| !ctx.flags.list(flag).is_empty()) {
+        return text(
+            "aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames",
+        );
+    }
+    let mut object = json!({"kind": "ClusterRole", "apiVersion": format!("{GROUP}/v1"), "metadata": metadata(&name, None, &[])});
     if of_others.is_empty() {
         let (verbs, urls) = (verbs(ctx)?, ctx.flags.list("non-resource-url"));
         let mut rules = vec![];
@@ -145,6 +146,13 @@ mod tests {
             (["--aggregation-rule=", "--verb=get"], "one of resource or nonResourceURL must be specified"),
         ] {
             let said = create(&flags).await;
+            assert!(said.code == 1 && said.err.contains(why), "{flags:?}: {said:?}");
+        }
+        for (flags, why) in [
+            (["--aggregation-rule=b", "--dry-run=client"], "malformed pair, expect string=string"),
+            (["--aggregation-rule=a=1", "--verb=get"], "exactly one NAME is required, got 0"),
+        ] {
+            let said = server.kubectl(&[&["create", "clusterrole"][..], &flags].concat()).await;
             assert!(said.code == 1 && said.err.contains(why), "{flags:?}: {said:?}");
         }
     }

@@ -402,6 +402,10 @@ mod tests {
             ("{{_a}}", "template: output:1: function \"_a\" not defined"),
             ("{{\"a}}", "template: output:1: unterminated quoted string"),
             ("{{/* a", "template: output:1: unclosed comment"),
+            ("{{/*/}}", "template: output:1: unclosed comment"),
+            ("{{/* a */ }}", "template: output:1: comment ends before closing delimiter"),
+            ("{{ /* a */}}", "template: output:1: unexpected \"/\" in command"),
+            ("{{-  /* a */}}", "template: output:1: unexpected \"/\" in command"),
             ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),
         ] {
             assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");

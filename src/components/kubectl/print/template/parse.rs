@@ -62,7 +62,7 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
             action = &action[..action.len() - 1];
         }
         let action = action.trim();
-        if !action.starts_with("/*") {
+        if comment(after).is_none() {
             let at = action.as_ptr() as usize - source.as_ptr() as usize;
             line += source[counted..at].matches('\n').count();
             counted = at;
@@ -77,6 +77,13 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     Ok(found)
 }
 
+/// What follows the sign of a comment, which stands right behind the braces or `{{- `. Behind other
+/// spaces it is a mistake, as in Go.
+fn comment(action: &str) -> Option<&str> {
+    let unmarked = action.strip_prefix('-').and_then(|rest| rest.strip_prefix(SPACES)).unwrap_or(action);
+    unmarked.strip_prefix("/*")
+}
+
 /// Finds the braces that end an action.
 ///
 /// # Errors
@@ -84,10 +91,13 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
 /// `{{.name}`.
 fn action_end(text: &str) -> Result<usize, String> {
     const UNCLOSED: &str = "unclosed action";
-    let inner = text.strip_prefix('-').filter(|rest| rest.starts_with(SPACES)).unwrap_or(text);
-    if inner.trim_start().starts_with("/*") {
-        let end = text.find("*/").ok_or("unclosed comment")?;
-        return text[end..].find("}}").map(|closing| end + closing).ok_or_else(|| UNCLOSED.into());
+    if let Some(comment) = comment(text) {
+        let (_, rest) = comment.split_once("*/").ok_or("unclosed comment")?;
+        let unmarked = rest.strip_prefix(SPACES).and_then(|rest| rest.strip_prefix('-')).unwrap_or(rest);
+        return match unmarked.starts_with("}}") {
+            true => Ok(text.len() - unmarked.len()),
+            false => Err("comment ends before closing delimiter".into()),
+        };
     }
     let (mut quote, mut escaped) = (None, false);
     for (i, c) in text.char_indices() {
