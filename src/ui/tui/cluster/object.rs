@@ -304,7 +304,8 @@ pub(crate) struct Autoscaler {
     /// How many pods the workload has, and how many the autoscaler wants. 0: not told yet.
     pub current: i64,
     pub desired: i64,
-    /// Each metric with its measured value and its target, as kubectl prints them: `cpu: 12%/50%`.
+    /// Each metric with its measured value and its target, as kubectl prints those of resources:
+    /// `cpu: 12%/50%`.
     pub metrics: String,
     /// The same before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
