@@ -23,7 +23,7 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Pod> {
     pods.get(at).copied()
 }
 
-/// Is a warning about the pod over? It is ready, or has done its work.
+/// Returns whether warnings about the pod are over: it is ready, or has done its work.
 fn is_well(pod: &Pod) -> bool {
     matches!(pod.stand, Stand::Ready | Stand::Done)
 }
