@@ -296,6 +296,11 @@ impl LabView {
     pub fn is_through(&self) -> bool {
         self.hints_left == 0 && self.grade.as_ref().is_some_and(Graded::has_all_points)
     }
+
+    /// Returns whether a lab is open on which the learner works, also when its time is over.
+    pub fn is_played(&self) -> bool {
+        !self.id.is_empty() && !self.over && !self.is_through()
+    }
 }
 
 /// What a learner is told who has given up, in every language.
@@ -330,5 +335,16 @@ mod tests {
         assert!(view(100, 0).is_through());
         assert!(!view(80, 0).is_through() && !view(100, 1).is_through());
         assert!(!LabView::default().is_through());
+    }
+
+    #[test]
+    fn a_lab_is_played_until_it_is_through_or_given_away() {
+        let open = LabView { id: "wrong-port".into(), left_s: 60, ..LabView::default() };
+        assert!(open.is_played());
+        assert!(LabView { left_s: -5, ..open.clone() }.is_played(), "late, but not over");
+        assert!(!LabView { over: true, ..open.clone() }.is_played());
+        let all = Graded { record: json!({"score": 100, "max": 100}), ..Graded::default() };
+        assert!(!LabView { grade: Some(all), ..open }.is_played());
+        assert!(!LabView::default().is_played());
     }
 }

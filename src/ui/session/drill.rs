@@ -1,5 +1,6 @@
 //! The session's words of practice.
 
+use super::about::{About, about};
 use super::lessons::{self, Unanswered};
 use super::{Manner, Session};
 use crate::lesson::PageStyle;
@@ -230,13 +231,14 @@ fn meant(line: &Line, cluster: &str, runs: bool) -> Option<Word> {
             _ => return None,
         })
     };
+    let shared = |word: &str| alone(word).filter(|_| about(word, runs, false) == Some(About::Drill));
     match line {
-        Line::Lesson(words) if runs && words.len() == 1 => alone(&words[0]).filter(|w| *w != Word::Show),
-        Line::Shell(text) if runs => {
-            let text = latin_among(text.trim(), &["skip", "stop"]).unwrap_or(text.trim());
-            let is_own = matches!(text, "skip" | "stop" | "건너뛰기" | "그만");
-            alone(text).filter(|_| is_own)
-        }
+        Line::Lesson(words) if words.len() == 1 => shared(&words[0]),
+        Line::Shell(text) => match latin_among(text.trim(), &["skip", "stop"]).unwrap_or(text.trim()) {
+            "skip" | "건너뛰기" => shared("skip"),
+            "stop" | "그만" => shared("stop"),
+            _ => None,
+        },
         Line::Own(args) => {
             let words: Vec<&str> = args.iter().map(String::as_str).collect();
             match words.as_slice() {

@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+mod about;
 mod alive;
 mod answers;
 mod beside;

@@ -1,8 +1,8 @@
 //! The objects of two moments side by side: what the time view shows. Pure.
 //!
 //! ```text
-//! deployment/web   3/3  nginx:1.26    1/1  nginx:1.27    changed
-//! service/web      NodePort 31234     -                  gone since
+//! ~ deployment/web   3/3  nginx:1.26      1/1  nginx:1.27
+//! - service/web      NodePort 80:31234    -
 //! ```
 
 use super::cluster::{Cluster, Key};

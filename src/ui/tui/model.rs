@@ -466,8 +466,9 @@ impl Model {
                 Some(Then::Starting) => (None, Stand::Starting, "ContainerCreating"),
             };
             if let Some(pod) = then.pods.get_mut(&key) {
+                pod.forget_reports(node.is_none());
                 pod.node = node.unwrap_or_else(|| std::mem::take(&mut pod.node));
-                (pod.stand, pod.status, pod.restarts) = (stand, status.into(), 0);
+                (pod.stand, pod.status) = (stand, status.into());
             }
         }
         Cow::Owned(then)

@@ -180,11 +180,13 @@ pub(crate) fn time_of_day(at: Timestamp) -> String {
     at.to_zoned(jiff::tz::TimeZone::system()).strftime("%H:%M:%S").to_string()
 }
 
-/// A duration for people: `0.02 ms`, `3.1 ms`, `324 ms`, `1.2 s`.
+/// A duration for people: `0.02 ms`, `3.1 ms`, `323 ms`, `1.2 s`.
 pub(crate) fn took(us: u64) -> String {
     match us {
         0..=999 => format!("{:.2} ms", us as f64 / 1e3),
-        1_000..=99_999 => format!("{:.1} ms", us as f64 / 1e3),
+        1_000..=99_949 => format!("{:.1} ms", us as f64 / 1e3),
+        // A tenth of these would be rounded to a fourth figure.
+        99_950..=99_999 => "100 ms".into(),
         100_000..=999_999 => format!("{} ms", us / 1000),
         _ => format!("{:.1} s", us as f64 / 1e6),
     }
@@ -266,8 +268,8 @@ mod tests {
     #[test]
     fn times_have_three_figures_at_most() {
         assert_eq!(
-            [took(20), took(3_140), took(323_725), took(1_250_000)],
-            ["0.02 ms", "3.1 ms", "323 ms", "1.2 s"]
+            [took(20), took(3_140), took(99_949), took(99_950), took(323_725), took(1_250_000)],
+            ["0.02 ms", "3.1 ms", "99.9 ms", "100 ms", "323 ms", "1.2 s"]
         );
         assert_eq!([measured(0), measured(20)], ["", "0.02 ms"]);
     }

@@ -1,8 +1,8 @@
 //! `check` at the prompt: whether the open step of the lesson is done.
 
 use crate::lesson::PageStyle;
+use crate::session::about::{About, about};
 use crate::session::{CUT, Manner, Session};
-use lab::graded::view::LabView;
 use lab::view::{Ask, LessonView, State};
 use lang::charset::println;
 use lang::texts;
@@ -40,17 +40,12 @@ impl Session {
             && is_open_one
             && code != CUT
             && let Ok(Some(lab)) = self.open_lab()
-            && is_played(&lab)
+            && about("check", false, lab.is_played()) == Some(About::LessonOrLab)
         {
             println!("{}", self.lang().say(Word::OfLesson, &[]));
         }
         if code == 0 && !green { 1 } else { code }
     }
-}
-
-/// Returns whether the learner works on a lab, so that its tasks may be meant.
-fn is_played(lab: &LabView) -> bool {
-    !lab.id.is_empty() && !lab.over && !lab.is_through()
 }
 
 #[cfg(test)]
@@ -59,10 +54,7 @@ mod tests {
     use crate::texts::Lang;
 
     #[test]
-    fn a_lab_that_is_played_may_be_what_is_to_be_checked() {
-        let open = LabView { id: "wrong-port".into(), left_s: -5, ..LabView::default() };
-        assert!(is_played(&open), "late, but not over");
-        assert!(!is_played(&LabView::default()) && !is_played(&LabView { over: true, ..open }));
+    fn who_meant_the_lab_is_told_its_word() {
         for lang in [Lang::En, Lang::Ko] {
             assert!(lang.say(Word::OfLesson, &[]).contains("`lab check`"));
         }

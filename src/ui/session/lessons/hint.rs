@@ -3,6 +3,7 @@
 use super::Unanswered;
 use crate::labs;
 use crate::lesson::PageStyle;
+use crate::session::about::{About, about};
 use crate::session::{CUT, Manner, Session};
 use crate::texts::Say;
 use lab::graded::view::{Ask as LabAsk, LabView};
@@ -12,7 +13,7 @@ use lang::charset::println;
 impl Session {
     /// `hint`: the next one of the lesson. While a lab is open, too, the interface asks for the
     /// hint of what its pane shows, because only it knows that. Elsewhere the session says how to
-    /// get the hints of the lab.
+    /// get the hints of a lab that is played.
     pub(super) fn lesson_hint(&mut self) -> i32 {
         if self.frame.is_some() {
             match self.open_lab() {
@@ -29,7 +30,11 @@ impl Session {
             }
         }
         let code = self.shown(Ask::Hint, PageStyle::hint);
-        if code != CUT && self.manner == Manner::Terminal && matches!(self.open_lab(), Ok(Some(_))) {
+        if code != CUT
+            && self.manner == Manner::Terminal
+            && let Ok(Some(lab)) = self.open_lab()
+            && about("hint", false, lab.is_played()) == Some(About::LessonOrLab)
+        {
             println!("{}", self.say(Say::HintOfLab, &[]));
         }
         code

@@ -8,6 +8,7 @@ use super::Unanswered;
 use crate::labs;
 use crate::lesson::{self, Green};
 use crate::line::Growing;
+use crate::session::about::{About, about};
 use crate::session::{CUT, Flow, Given, Lines, Manner, Session};
 use crate::texts::{Lang, Say, problem};
 use cluster::Error;
@@ -145,15 +146,15 @@ impl Session {
         answer.map(|lines| serde_json::from_value(lines).unwrap_or_default())
     }
 
-    /// Checks that `solve` can only mean the lesson.
+    /// Checks that `solve` can only mean the lesson. A drill has taken the word before.
     ///
     /// # Errors
-    /// A lab is open, or it is not known; it is said why. The value is the exit code.
+    /// A lab is played, or it is not known; it is said why. The value is the exit code.
     fn no_lab_is_open(&mut self) -> Result<(), i32> {
         let place = self.place.clone();
         let lab = self.await_answer(labs::asked::<LabView>(&place, self.lang(), LabAsk::Show));
         match lab {
-            Ok(lab) if !lab.id.is_empty() && !lab.over && lab.left_s > 0 => {
+            Ok(lab) if about("solve", false, lab.is_played()) == Some(About::Unclear) => {
                 let tip = self.say(Say::SolveLabTry, &[]);
                 self.complain(&self.say(Say::SolveLab, &[]), None, Some(&tip));
                 Err(1)

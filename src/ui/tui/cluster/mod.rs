@@ -234,8 +234,10 @@ impl Cluster {
             "namespaces" => take(&mut self.namespaces, key.1).map(|(k, was)| Before::Namespace(k, was)),
             "resourcequotas" => take(&mut self.quotas, key).map(|(k, was)| Before::Quota(k, was)),
             "leases" => {
-                self.heartbeats.remove(&key.1);
-                self.renewed.remove(&key.1);
+                if key.0 == "kube-node-lease" {
+                    self.heartbeats.remove(&key.1);
+                    self.renewed.remove(&key.1);
+                }
                 return self.leases.remove(&key).is_some();
             }
             _ => return self.events.remove(&key).is_some(),
@@ -299,9 +301,8 @@ impl Cluster {
             }
             "leases" => {
                 let was_late = key.0 == "kube-node-lease" && self.note_heartbeat(&key.1, revision);
-                return was_late
-                    | place(&mut self.leases, key, text(object, "spec.holderIdentity").to_string())
-                        .is_some();
+                let holder = text(object, "spec.holderIdentity").to_string();
+                return was_late | place(&mut self.leases, key, holder).is_some();
             }
             "events" => return self.put_event(key, happened(object)) || newer,
             _ => None,

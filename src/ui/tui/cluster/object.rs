@@ -132,6 +132,18 @@ impl Pod {
         self.uid.is_empty() || event.uid.is_empty() || self.uid == event.uid
     }
 
+    /// Forgets what its kubelet has reported: the pod as it was before. `is_bound`: a node was
+    /// chosen by then.
+    pub(crate) fn forget_reports(&mut self, is_bound: bool) {
+        (self.ready.0, self.restarts, self.is_over) = (0, 0, false);
+        self.ip.clear();
+        self.conditions.retain(|condition| is_bound && condition.kind == "PodScheduled");
+        for container in &mut self.containers {
+            let Container { name, image, is_init, probes, .. } = std::mem::take(container);
+            *container = Container { name, image, is_init, probes, ..Container::default() };
+        }
+    }
+
     /// Part of the cluster itself.
     pub(crate) fn system(&self) -> bool {
         self.namespace == "kube-system"
@@ -292,7 +304,8 @@ pub(crate) struct Autoscaler {
     /// How many pods the workload has, and how many the autoscaler wants. 0: not told yet.
     pub current: i64,
     pub desired: i64,
-    /// Each metric with its measured value and its target, as kubectl prints them: `cpu: 12%/50%`.
+    /// Each metric with its measured value and its target, as kubectl prints those of resources:
+    /// `cpu: 12%/50%`.
     pub metrics: String,
     /// The same before anything is measured: `cpu: <unknown>/50%`.
     pub targets: String,
@@ -386,6 +399,29 @@ pub(super) fn revision(object: &Value) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_before_its_kubelet_reported_has_neither_address_nor_running_containers() {
+        let condition = |kind: &str| Condition { kind: kind.into(), met: true, ..Condition::default() };
+        let container = Container { name: "c".into(), ready: true, restarts: 2, ..Container::default() };
+        let runs = Container { state: ContainerState::Running(None), ..container };
+        let pod = Pod {
+            ready: (1, 1),
+            restarts: 2,
+            ip: "10.244.1.5".into(),
+            conditions: vec![condition("PodScheduled"), condition("Ready")],
+            containers: vec![runs],
+            ..Pod::default()
+        };
+        let [mut bound, mut stored] = [pod.clone(), pod];
+        bound.forget_reports(true);
+        let containers = vec![Container { name: "c".into(), ..Container::default() }];
+        let mut expected = Pod { ready: (0, 1), containers, ..Pod::default() };
+        expected.conditions = vec![condition("PodScheduled")];
+        assert_eq!(bound, expected);
+        stored.forget_reports(false);
+        assert_eq!(stored, Pod { conditions: vec![], ..expected });
+    }
 
     #[test]
     fn a_rollout_stays_between_its_bounds() {

@@ -64,6 +64,10 @@ fn a_lease_that_is_not_renewed_is_late_long_before_the_node_is_not_ready() {
     cluster.now = seconds(50);
     cluster.absorb("leases", Delta::Replaced(vec![lease("9")]));
     assert_eq!(cluster.late("w", seconds(50)), Some(seconds(24)), "a new list renews nothing");
+    let own = json!({"metadata": {"name": "w", "namespace": "default", "resourceVersion": "10"}});
+    put(&mut cluster, "leases", own.clone());
+    cluster.absorb("leases", Delta::Deleted(own));
+    assert_eq!(cluster.late("w", seconds(50)), Some(seconds(24)), "that lease was no node's");
 }
 
 /// `ropewalk down` and `ropewalk up` under an open interface: the new cluster counts its

@@ -16,8 +16,8 @@ pub(crate) struct Canvas<'a> {
     pub look: Look,
     pub lang: Lang,
     /// The open lab asks for a cause. What the map has read and would name it is then not drawn:
-    /// quotas, the API server's reason for refusing a controller's pods, and that no pod has the
-    /// labels of a Service's selector.
+    /// quotas, the API server's reason for refusing a controller's pods, that no pod has the labels
+    /// of a Service's selector, and links that are cut.
     pub asks_cause: bool,
 }
 

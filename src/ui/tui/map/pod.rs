@@ -23,6 +23,11 @@ fn shown<'a>(model: &Model, scene: &'a Cluster) -> Option<&'a Pod> {
     pods.get(at).copied()
 }
 
+/// Returns whether warnings about the pod are over: it is ready, or has done its work.
+fn is_well(pod: &Pod) -> bool {
+    matches!(pod.stand, Stand::Ready | Stand::Done)
+}
+
 /// The same in two lines: the pod with its facts, and what happened to it last.
 pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Lines {
     let Some(pod) = shown(model, scene) else {
@@ -32,8 +37,7 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     let name = format!("{} {}", canvas.sign(sign), scene.label(&pod.namespace, &pod.name));
     let counts = vec![(name, tone), (pod.status.clone(), tone), (facts(canvas, scene, pod), Tone::Dim)];
     let events = scene.events_of(pod);
-    let unwell = !matches!(pod.stand, Stand::Ready);
-    let warned = events.iter().rev().find(|event| event.warning && unwell);
+    let warned = events.iter().rev().find(|event| event.warning && !is_well(pod));
     let hop = hops_about(model, pod).pop();
     let hop = hop.map(|(text, time)| (format!("{text}  {time}").trim_end().to_string(), Tone::Plain));
     let event = match (warned, &hop) {
@@ -70,7 +74,7 @@ pub(super) fn draw(canvas: &mut Canvas<'_>, model: &Model, scene: &Cluster) {
     let hops = hops_about(model, pod);
     let events = scene.events_of(pod);
     let rows = canvas.height().saturating_sub(4);
-    let warned = events.iter().rev().find(|e| e.warning).filter(|_| !matches!(pod.stand, Stand::Ready));
+    let warned = events.iter().rev().find(|event| event.warning && !is_well(pod));
     let x = canvas.put(1, 2, &model.lang.say(Word::Life, &[]), Tone::Dim);
     if let Some(ghost) = former(model, scene, pod) {
         let room = canvas.width().saturating_sub(x + 4);

@@ -45,12 +45,14 @@ pub(super) fn brief(name: &str, room: usize) -> String {
 /// The members, each in a column of this width.
 pub(super) fn columns(model: &Model, width: usize) -> Vec<Column<'_>> {
     let agreement = &model.traffic.agreement;
+    // Whether a fault keeps a member down may be what a lab asks for: then its pod tells.
+    let is_down = |node: &str| !model.lab.asks_cause() && agreement.is_down(node);
     let members = model.cluster.members().into_iter().enumerate();
     members
         .map(|(at, member)| Column {
             node: &member.node,
             x: LEFT + at * width,
-            up: member.stand == Stand::Ready && !agreement.is_down(&member.node),
+            up: member.stand == Stand::Ready && !is_down(&member.node),
         })
         .collect()
 }
@@ -189,9 +191,10 @@ fn links(canvas: &mut Canvas<'_>, agreement: &Agreement, columns: &[Column<'_>],
         canvas.put_in(column.x, 3, width - 1, &text, tone);
     }
     // Between those that do not stand side by side.
+    let names_cuts = !canvas.asks_cause;
     let far = agreement.cuts.iter().filter(|(a, b)| {
         let place = |node: &String| columns.iter().position(|c| c.node == node);
-        place(a).zip(place(b)).is_some_and(|(a, b)| a.abs_diff(b) > 1)
+        names_cuts && place(a).zip(place(b)).is_some_and(|(a, b)| a.abs_diff(b) > 1)
     });
     let far: Vec<String> = far
         .map(|(a, b)| format!("{} {} {}", brief(a, width), canvas.sign(Sign::Cut), brief(b, width)))
@@ -212,9 +215,11 @@ fn link(
 ) {
     let (from, room) = (a.x + 2, (b.x - a.x).saturating_sub(3));
     let plain = canvas.sign(Sign::Line).repeat(room);
-    if agreement.is_cut(a.node, b.node) || !a.up || !b.up {
+    let is_down = |column: &Column<'_>| !column.up || agreement.is_down(column.node);
+    if agreement.is_cut(a.node, b.node) || is_down(a) || is_down(b) {
         canvas.put(from, 2, &plain, Tone::Dim);
-        if a.up && b.up {
+        // A lab that asks for the cause may be about this one.
+        if !canvas.asks_cause && !is_down(a) && !is_down(b) {
             canvas.put(from + room / 2, 2, canvas.sign(Sign::Cut), Tone::Bad);
         }
         return;
@@ -247,7 +252,8 @@ pub(super) fn role(
     if !column.up {
         return (canvas.word(Word::RaftOff, &[]), Tone::Bad);
     }
-    if agreement.reaches(column.node, &names).count() == 1 {
+    // While a lab asks for the cause, only what the member itself told.
+    if !canvas.asks_cause && agreement.reaches(column.node, &names).count() == 1 {
         let word = if agreement.is_cut_off(column.node, &names) { Word::RaftCut } else { Word::RaftAlone };
         return (canvas.word(word, &[]), Tone::Bad);
     }

@@ -114,13 +114,14 @@ fn arrow(
     canvas.put(to, y, canvas.sign(tip), tone);
 }
 
-/// Who sends entries to whom, and the links that are cut, a row each; the row behind them.
+/// Who sends entries to whom, and the links that are cut, a row each; the row behind them. While a
+/// lab asks for the cause, no link is called cut.
 fn links(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: usize, label: usize) -> usize {
     let agreement = &model.traffic.agreement;
     let leader = columns.iter().find(|column| agreement.leader() == Some(column.node) && column.up);
     let mut y = top;
     if let Some(leader) = leader {
-        let reached = |to: &&Column<'_>| to.up && to.node != leader.node;
+        let reached = |to: &&Column<'_>| to.up && to.node != leader.node && !agreement.is_down(to.node);
         let reached = columns.iter().filter(reached);
         for to in reached.filter(|to| !agreement.is_cut(leader.node, to.node)).take(LINKS) {
             rails(canvas, columns, y);
@@ -137,6 +138,10 @@ fn links(canvas: &mut Canvas<'_>, model: &Model, columns: &[Column<'_>], top: us
             canvas.put(label, y, &text, Tone::Warn);
         }
         y += 1;
+    }
+    // A lab that asks for the cause may be about one of them.
+    if canvas.asks_cause {
+        return y;
     }
     for (at, a) in columns.iter().enumerate() {
         for b in columns.iter().skip(at + 1).filter(|b| agreement.is_cut(a.node, b.node)) {

@@ -82,7 +82,8 @@ pub(super) fn draw(
 fn gauge(canvas: &mut Canvas<'_>, deployment: &Deployment, active: &[Block<'_>]) {
     let (min, max) = deployment.bounds();
     let [min, max] = [min, max].map(|count| usize::try_from(count).unwrap_or_default());
-    let pods = || active.iter().flat_map(|block| &block.pods);
+    // An evicted pod stays as an object, and its controller does not count it.
+    let pods = || active.iter().flat_map(|block| &block.pods).filter(|pod| !pod.is_over);
     let leaving = pods().filter(|pod| pod.stand == Stand::Leaving).count();
     let ready = pods().filter(|pod| pod.stand == Stand::Ready).count();
     let now = pods().count() - leaving;

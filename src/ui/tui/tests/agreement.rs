@@ -371,6 +371,23 @@ fn a_node_whose_member_is_stopped_is_not_drawn_as_off() {
     assert!(shown.contains("╳ control-plane "), "{shown}");
 }
 
+/// Either may be the answer. What the members told of themselves stays.
+#[test]
+fn while_a_lab_asks_for_the_cause_no_link_is_called_cut_and_no_member_off() {
+    let names_cut = |lines: &[String]| lines.iter().any(|line| line.contains('✂') || line.contains("cut"));
+    let shows = |model: &Model, part: &str| map(model).iter().any(|line| line.contains(part));
+    for (width, height) in [(120, 36), (112, 24)] {
+        let mut model = towers(width, height, Lang::En, Look::default(), false);
+        assert!(names_cut(&map(&model)), "{:#?}", map(&model));
+        let lab = ::lab::graded::view::LabView { id: "quiet-tower".into(), ..Default::default() };
+        model.lab.learn(lab, std::time::Duration::ZERO);
+        assert!(!names_cut(&map(&model)), "{:#?}", map(&model));
+        assert!(shows(&model, "asks for"), "{:#?}", map(&model));
+        model.traffic.agreement.absorb(&switched(NODES[2], Act::Crash));
+        assert!(!shows(&model, "off"), "{:#?}", map(&model));
+    }
+}
+
 /// A leader that was cut off wrote entries that no other member has, and comes back by a snapshot.
 #[test]
 fn a_snapshot_takes_the_place_of_the_whole_log() {

@@ -244,6 +244,25 @@ fn what_the_learner_changed_last_comes_before_what_is_not_well() {
     }
 }
 
+/// What once went wrong with a pod that has done its work is over.
+#[test]
+fn the_pod_view_warns_of_no_pod_that_is_done() {
+    let mut scheduled = warning("Pod", "stamps-1", "Scheduled", "assigned to w");
+    (scheduled["metadata"]["name"], scheduled["type"]) = (json!("f"), json!("Normal"));
+    scheduled["metadata"]["resourceVersion"] = json!("31");
+    for (status, told, other) in [
+        ("Completed", "Scheduled stamps-1", "FailedScheduling"),
+        ("CrashLoopBackOff", "FailedScheduling stamps-1", "Scheduled stamps-1: assigned"),
+    ] {
+        let mut model = with((80, 24), RICH, vec![pod("default", "stamps-1", "w", status, 20)]);
+        model.view = View::Pod;
+        let failed = warning("Pod", "stamps-1", "FailedScheduling", "no room");
+        all(&mut model, "events", vec![failed, scheduled.clone()]);
+        let news = news(&model);
+        assert!(news.contains(told) && !news.contains(other), "{status}: {news}");
+    }
+}
+
 /// Two containers crash again and again, so that their pods change in turn.
 #[test]
 fn the_order_of_what_is_not_well_stays() {

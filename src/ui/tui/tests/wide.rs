@@ -155,6 +155,17 @@ fn many_pods_of_a_rollout_are_counted() {
 }
 
 #[test]
+fn an_evicted_pod_is_none_of_those_that_a_rollout_counts() {
+    let mut model = ended(View::Rollout, Lang::En, RICH);
+    let runs = pod("default", "web-5c9c7b9f4d-jc628", "ropewalk-worker", "Running", 900);
+    let mut evicted = pod("default", "web-5c9c7b9f4d-p5bq4", "ropewalk-worker", "Evicted", 901);
+    evicted["status"]["phase"] = json!("Failed");
+    all(&mut model, "pods", vec![runs, evicted]);
+    let shown = map(&model).join("\n");
+    assert!(shown.contains("now 1, ready 1") && shown.contains("✗ web-5c9c7b9f4d-p5bq4"), "{shown}");
+}
+
+#[test]
 fn ages_are_counted_anew_and_nothing_else_moves() {
     let mut model = ended(View::Rollout, Lang::En, RICH);
     assert_eq!(model.due(), None, "no object has an age");
