@@ -35,10 +35,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use backend::{BUSY, Backend, Entry, Group, Limits, PATIENCE, Shared};
-pub(crate) use find::NO_MEMORY;
+pub use backend::{BUSY, Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
 pub use find::{Found, find};
-pub(crate) use room::NOT_GIVEN;
 pub use share::available_memory;
 
 /// Chooses a backend for this process and makes the cluster's group, e.g.
@@ -57,13 +55,14 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
     match found {
         Found::V2 { bases } => match v2::V2::open(&bases, name, remember) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(Nothing(e.line())),
+            Err(e) if room::is_not_given(&e) => Arc::new(nothing(Missing::Delegation, &e)),
+            Err(e) => Arc::new(nothing(Missing::Group, &e)),
         },
         Found::V1 { controllers, unified } => match v1::V1::open(&controllers, unified.as_deref(), name) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(Nothing(e.line())),
+            Err(e) => Arc::new(nothing(Missing::Group, &e)),
         },
-        Found::Nothing { why } => Arc::new(Nothing(why)),
+        Found::Nothing { lack } => Arc::new(Nothing(lack)),
     }
 }
 
@@ -76,13 +75,17 @@ pub fn sweep(name: &str, remember: &Path) {
 }
 
 /// A machine on which no group can be made, and why.
-pub(crate) struct Nothing(pub(crate) String);
+pub(crate) struct Nothing(pub(crate) Lack);
+
+fn nothing(missing: Missing, why: &Error) -> Nothing {
+    Nothing(Lack { missing, why: why.line() })
+}
 
 impl Backend for Nothing {
     fn describe(&self) -> String {
-        format!("none: {}", self.0)
+        format!("none: {}", self.0.why)
     }
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         Some(self.0.clone())
     }
     fn controls_devices(&self) -> bool {

@@ -1,6 +1,6 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
-use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
+use super::backend::{Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
 use super::devices::HARMLESS;
 use super::files::{
     KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
@@ -96,10 +96,11 @@ impl Backend for V1 {
         format!("v1 ({})", names.join(", "))
     }
 
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         let missing = |name: &&str| !self.controllers.contains_key(*name);
-        let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
-        (!missing.is_empty()).then(|| format!("no cgroup v1 tree for {} is writable", missing.join(", ")))
+        let missing: Vec<&'static str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
+        let why = format!("no cgroup v1 tree for {} is writable", missing.join(", "));
+        (!missing.is_empty()).then_some(Lack { missing: Missing::Trees(missing), why })
     }
 
     fn controls_devices(&self) -> bool {

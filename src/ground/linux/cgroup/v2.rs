@@ -1,12 +1,12 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it,
 //! never both.
 
-use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
+use super::backend::{Backend, Entry, Group, Lack, Limits, PATIENCE, Shared};
 use super::files::{
     PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place,
     quota, remove_free, remove_tree, write,
 };
-use super::room::{Movable, Room};
+use super::room::{self, Movable, Room};
 use super::{devices, places, share};
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
@@ -55,7 +55,7 @@ impl V2 {
         for base in bases {
             match open_in(base, None) {
                 Ok(backend) => return Ok(backend),
-                Err(e) if e.cause.kind() == io::ErrorKind::NotFound => {
+                Err(e) if room::is_not_given(&e) => {
                     lacking.get_or_insert(e);
                 }
                 Err(e) => {
@@ -153,7 +153,7 @@ impl Backend for V2 {
         "v2".into()
     }
 
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         None // a group without all controllers is not opened
     }
 
@@ -359,8 +359,12 @@ mod tests {
         fs::write(inner.join("cgroup.controllers"), "memory pids\n").unwrap();
         fs::write(outer.join("cgroup.subtree_control"), "memory pids cpu\n").unwrap();
         fs::write(outer.join("ropewalk-x"), "no group can be made here").unwrap();
-        let refused = V2::open(&[inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
+        let gone = dir.path().join("a/b/gone");
+        let refused = V2::open(&[gone.clone(), inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
         assert!(refused.what.ends_with("is not given the controller cpu"), "{}", refused.what);
+        assert!(room::is_not_given(&refused));
+        let refused = V2::open(&[gone], "ropewalk-x", None).map(drop).unwrap_err();
+        assert!(refused.what.starts_with("cannot read") && !room::is_not_given(&refused), "{}", refused.what);
     }
 
     /// As a cgroup, as far as writing and reading go.
