@@ -1,12 +1,12 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
 use super::backend::{Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
+use super::cluster_limits;
 use super::devices::HARMLESS;
 use super::files::{
     KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
     must_be, number, open_place, quota, read, remove_free, remove_tree, write,
 };
-use super::share;
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
 use cgroups_rs::MaxValue;
@@ -40,8 +40,8 @@ impl V1 {
             match make_anew(&group) {
                 Ok(()) => {
                     match controller.as_str() {
-                        "memory" => share::limit_memory_v1(base, &group),
-                        "pids" => share::limit_pids(&group),
+                        "memory" => cluster_limits::limit_memory_v1(base, &group),
+                        "pids" => cluster_limits::limit_pids(&group),
                         _ => {}
                     }
                     made.insert(controller.clone(), group);

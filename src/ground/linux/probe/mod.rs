@@ -12,8 +12,8 @@ use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, beneath, calls, confine, fds, limits};
-use super::{mount, namespace, oom, seccomp};
+use super::{Context, Error, Result, beneath, confine, fds, limits};
+use super::{mount, namespace, oom, required_calls, seccomp};
 use lang::Lang;
 use serde::Serialize;
 use std::fs;
@@ -171,8 +171,8 @@ fn kernel_version(q: Question<'_>) -> Capability {
 }
 
 fn system_calls(q: Question<'_>) -> Capability {
-    let outcome = match calls::missing() {
-        None => Ok(calls::names()),
+    let outcome = match required_calls::missing() {
+        None => Ok(required_calls::names()),
         Some((name, error)) => Err(format!("{name}: {error}")),
     };
     q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()
