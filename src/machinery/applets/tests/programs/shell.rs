@@ -62,6 +62,7 @@ const CASES: &[Case] = &[
         "1\n0 []\n1\n",
         0,
     ),
+    ("trap 'echo t' USR1; echo a >f; read -t 0 x$(kill -USR1 $$) <f; echo $?", "t\n0\n", 0),
     // What uutils' sed and grep misread.
     (
         "echo 'a$ b' | sed -e '/a/{s/\\$/x/}' -e 's/\\<b/y/ # why'; echo '^a a' | sed -E 's/\\^(a) \\1\\b/z/'",
