@@ -264,6 +264,21 @@ mod tests {
         assert!(!group.exists() && made.is_empty());
     }
 
+    /// A container of another runtime may write some trees and not others.
+    #[test]
+    fn a_controller_without_a_writable_tree_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, cpu) = (dir.path().join("memory"), dir.path().join("cpu"));
+        fs::create_dir(&memory).unwrap();
+        fs::write(&cpu, "no group can be made here").unwrap();
+        let trees = [("memory", &memory), ("cpu", &cpu)].map(|(name, base)| (name.to_string(), base.clone()));
+        let opened = V1::open(&trees, None, "ropewalk-x").unwrap();
+        let why = "no cgroup v1 tree for cpu, pids is writable".to_string();
+        assert_eq!(opened.lacks(), Some(Lack { missing: Missing::Trees(vec!["cpu", "pids"]), why }));
+        assert!(memory.join("ropewalk-x").is_dir());
+        assert!(V1::open(&trees[1..], None, "ropewalk-x").is_err());
+    }
+
     /// As a cgroup, as far as writing and reading go.
     #[test]
     fn a_limit_beyond_what_the_kernel_counts_is_the_largest_one() {
