@@ -51,8 +51,9 @@ pub fn probe(
         return Ok(vec![kernel, calls]); // not even a child can be made
     }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(0, None, || tell(&write, &in_child(question, vec![kernel, calls], networks)))
-        .during(|| "cannot fork".into())?;
+    let child =
+        spawn_forked(0, None, || write_json(&write, &in_child(question, vec![kernel, calls], networks)))
+            .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
     let told = fs::File::from(read).read_to_string(&mut text);
@@ -61,7 +62,8 @@ pub fn probe(
     serde_json::from_str(&text).map_err(|e| Error::new("the probe failed", io::Error::from(e)))
 }
 
-fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
+/// Writes what a child found for its parent. Returns the child's exit code.
+fn write_json(to: &OwnedFd, findings: &impl Serialize) -> i32 {
     use std::io::Write;
     let text = serde_json::to_vec(findings).unwrap_or_default();
     let mut pipe = match to.try_clone() {
@@ -143,7 +145,7 @@ fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
     run: impl FnOnce() -> T,
 ) -> Result<T> {
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(clone_flags, None, || tell(&write, &run()))
+    let child = spawn_forked(clone_flags, None, || write_json(&write, &run()))
         .during(|| "cannot clone a process with new namespaces".into())?;
     drop(write);
     let mut text = String::new();
