@@ -63,7 +63,8 @@ pub(super) fn limit_swap(file: &Path, value: &str) -> Result<()> {
     if !file.exists() {
         return Ok(());
     }
-    set_limit(file, value)
+    write(file, value)?;
+    must_be(file, value)
 }
 
 /// A limit on memory from which on there is none: the kernel's largest, rounded down to the largest
@@ -83,14 +84,8 @@ pub(super) fn quota(milli: u64) -> u64 {
     (milli.saturating_mul(PERIOD) / 1000).clamp(1000, QUOTA_MAX)
 }
 
-/// Writes a limit and reads it back.
-pub(super) fn set_limit(path: &Path, value: &str) -> Result<()> {
-    write(path, value)?;
-    must_be(path, value)
-}
-
 /// Checks that the kernel has taken a limit as it was meant; memory is rounded to pages.
-fn must_be(path: &Path, want: &str) -> Result<()> {
+pub(super) fn must_be(path: &Path, want: &str) -> Result<()> {
     let have = read(path)?;
     let same = match (have.parse::<u64>(), want.parse::<u64>()) {
         (Ok(have), Ok(want)) => have.abs_diff(want) < 65536 && (have == want || have % 4096 == 0),

