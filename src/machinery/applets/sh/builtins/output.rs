@@ -82,7 +82,7 @@ fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
     }
 }
 
-/// Returns `false` if `\c` in a value ended the output.
+/// Returns `false` if the output ends here: `\c` in a value, or a directive that is wrong.
 fn format_once(
     format: &[u8],
     values: &mut std::slice::Iter<'_, String>,
