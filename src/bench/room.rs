@@ -2,7 +2,7 @@
 
 use anyhow::{Context, bail, ensure};
 use clap::ValueEnum;
-use lang::charset::shown;
+use lang::charset::printable;
 use linux::signal::stop_requested;
 use nix::sys::signal::Signal;
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
@@ -202,7 +202,7 @@ pub(super) fn tell(text: String) {
 }
 
 fn tell_to(mut stderr: impl Write, text: String) {
-    let _ = writeln!(stderr, "{}", shown(text)); // it may be closed
+    let _ = writeln!(stderr, "{}", printable(text)); // it may be closed
 }
 
 /// Runs a part that waits, on a thread for each processor: on a machine that has many, the figures

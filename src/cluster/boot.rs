@@ -163,7 +163,7 @@ async fn live(
         }
     });
 
-    let unlimited = parts.cgroups.lacks();
+    let unlimited = parts.cgroups.lacks().map(|lack| lack.why);
     if let Some(why) = &unlimited {
         tracing::warn!(why, "limits of containers are not enforced");
     }

@@ -11,7 +11,7 @@ use super::ports::PEER_PORT;
 use super::sockets::listen_after;
 use super::world::World;
 use ::etcd::member_id;
-use ::linux::callers::{Bounds, Caller, Callers};
+use ::linux::connection_bounds::{Bounds, Caller, Callers};
 use bytes::Bytes;
 use cni::NodeNetwork;
 use net::addresses;

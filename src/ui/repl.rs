@@ -12,7 +12,7 @@ use super::texts::{Lang, Say};
 use super::tui::update::HUNG_UP;
 use super::{Error, record, settings, tui};
 use cluster::Home;
-use lang::charset::{self, print, println, shown};
+use lang::charset::{self, print, printable, println};
 use linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
@@ -181,7 +181,7 @@ fn run_prompt(mut session: Session, first: First) -> Result<(i32, Lang, bool), E
         Some(mut printer) => {
             // Behind the editor's look at the settings, which Ctrl-Z gives back.
             session.unedited = Unedited::enter().ok();
-            drop(session.print_news_on_a_thread(move |words| drop(printer.print(shown(words)))))
+            drop(session.print_news_on_a_thread(move |words| drop(printer.print(printable(words)))))
         }
         // On a dumb terminal: behind the prompt that stands there.
         None => session.print_news_with(|words| print!("\n{words}")),

@@ -18,9 +18,9 @@
 //! | what a container may use | [`cgroup`] (v1, hybrid and v2), [`limits`], [`oom`] (which process the kernel ends first), [`usage`] |
 //! | what a container may ask for | [`confine`] (capabilities), [`seccomp`] |
 //! | files of pods | [`beneath`] resolves each path that a pod chooses; [`tree`] measures and removes what a pod wrote, and [`trash`] first moves it out of the pods' reach |
-//! | descriptors and sockets | [`fds`] passes descriptors, [`descriptors`] keeps a reserve that connections cannot take, [`callers`] says which unknown client makes room for another; [`tcp`], [`udp`], and [`relay`] (splice between two connections) |
+//! | descriptors and sockets | [`fds`] passes descriptors, [`descriptors`] keeps a reserve that connections cannot take, [`connection_bounds`] says which unknown client makes room for another; [`tcp`], [`udp`], and [`relay`] (splice between two connections) |
 //! | shells and terminals | [`pty`], [`fork`], [`trap`], [`script_fds`] |
-//! | the machine | [`probe`] says what it allows and how to mend what it does not, [`calls`] which system calls it refuses |
+//! | the machine | [`probe`] says what it allows and how to mend what it does not, [`required_calls`] which system calls it refuses |
 //! ## Left out
 //! Nothing here knows what a pod or a container image is. Other architectures
 //! than x86_64 and aarch64 have no seccomp filter.
@@ -31,10 +31,9 @@
 
 pub mod beneath;
 pub mod boot;
-pub mod callers;
-mod calls;
 pub mod cgroup;
 pub mod confine;
+pub mod connection_bounds;
 pub mod descriptors;
 pub mod fds;
 pub mod fork;
@@ -49,6 +48,7 @@ pub mod pty;
 pub mod ranges;
 pub mod reap;
 pub mod relay;
+mod required_calls;
 pub mod script_fds;
 pub mod seccomp;
 pub mod signal;

@@ -122,11 +122,13 @@ fn advised(e: Error, command: &str) -> Error {
 }
 
 /// Returns the command after which an ordinary user may make user namespaces, by the kernel's
-/// answer and this machine's settings. Not the kernel but newgidmap refused if there is no number:
-/// it has lost the rights that its package gives it.
+/// answer and this machine's settings. `EAGAIN`: this user has as many processes as `ulimit -u`
+/// allows, so the helper that maps the ids was not made. Not the kernel but newgidmap refused if
+/// there is no number: it has lost the rights that its package gives it.
 pub(crate) fn how_to_allow(refusal: &io::Error) -> &'static str {
     match refusal.raw_os_error() {
         Some(libc::ENOSPC) => "sudo sysctl -w user.max_user_namespaces=15000",
+        Some(libc::EAGAIN) => "sudo prlimit --pid $$ --nproc=unlimited",
         None => "sudo apt-get install --reinstall uidmap",
         _ => restriction().unwrap_or("docker run --privileged"),
     }
@@ -341,7 +343,10 @@ mod tests {
         assert_eq!(map_both(refused, || panic!("groups without users")), NOTHING);
         let advice = how_to_allow(&refused().unwrap_err());
         assert!(advice.contains("uidmap"), "user namespaces can be made: {advice}");
-        assert!(!how_to_allow(&io::Error::from_raw_os_error(libc::EPERM)).contains("uidmap"));
+        let of_kernel = |errno| how_to_allow(&io::Error::from_raw_os_error(errno));
+        assert!(!of_kernel(libc::EPERM).contains("uidmap"));
+        assert!(of_kernel(libc::ENOSPC).contains("max_user_namespaces"));
+        assert!(of_kernel(libc::EAGAIN).contains("--nproc="), "ulimit -u");
     }
 
     /// As on Ubuntu, or as Debian had it.

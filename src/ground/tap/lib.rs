@@ -109,7 +109,7 @@ struct Bound {
 /// Records that are kept by account.
 #[derive(Default)]
 struct Shares {
-    by_account: HashMap<Arc<str>, Kept>,
+    by_account: HashMap<Arc<str>, AccountShare>,
     /// The accounts by how many records they have, and by how many bytes: the account with the most
     /// is found without a walk.
     ranked: [BTreeSet<(usize, Arc<str>)>; 2],
@@ -117,14 +117,14 @@ struct Shares {
     bytes: usize,
 }
 
-/// Those of one account, each with its [`size`], and the sum.
+/// The records of one account, each with its [`size`], and the sum.
 #[derive(Default)]
-struct Kept {
+struct AccountShare {
     records: VecDeque<(Arc<Record>, usize)>,
     bytes: usize,
 }
 
-impl Kept {
+impl AccountShare {
     fn push(&mut self, record: Arc<Record>, size: usize) {
         self.records.push_back((record, size));
         self.bytes += size;
@@ -148,19 +148,19 @@ impl Shares {
         if size > most.bytes {
             return;
         }
-        let own = payer(&record);
+        let own = paying_account(&record);
         self.change(&own.into(), |kept| kept.push(record, size));
         (self.count, self.bytes) = (self.count + 1, self.bytes + size);
         while self.count > most.records || self.bytes > most.bytes {
             let by = usize::from(self.count <= most.records);
             let Some((_, largest)) = self.ranked[by].last().cloned() else { break };
-            let size = self.change(&largest, Kept::pop);
+            let size = self.change(&largest, AccountShare::pop);
             (self.count, self.bytes) = (self.count - 1, self.bytes - size);
         }
     }
 
     /// Changes what an account has, and its place among the others with it.
-    fn change<T>(&mut self, account: &Arc<str>, change: impl FnOnce(&mut Kept) -> T) -> T {
+    fn change<T>(&mut self, account: &Arc<str>, change: impl FnOnce(&mut AccountShare) -> T) -> T {
         let mut kept = self.by_account.remove(account).unwrap_or_default();
         for (ranked, size) in self.ranked.iter_mut().zip(kept.sizes()) {
             ranked.remove(&(size, account.clone()));
@@ -176,15 +176,15 @@ impl Shares {
     }
 
     /// Returns the records above a number, in no order.
-    fn above(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
-        self.by_account.values().flat_map(move |kept| above(&kept.records, seq))
+    fn records_after(&self, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+        self.by_account.values().flat_map(move |kept| records_after(&kept.records, seq))
     }
 }
 
 /// Returns the account whose share a record takes: the one behind its request; of a lookup, the
 /// address that asked, since a pod may ask without end. All others are the store's clients, which
 /// have one share.
-fn payer(record: &Record) -> String {
+fn paying_account(record: &Record) -> String {
     match (&record.request, &record.event) {
         (Some(request), _) => account(&request.user, &request.impersonator),
         (None, Event::Lookup(lookup)) => lookup.from.clone(),
@@ -193,7 +193,7 @@ fn payer(record: &Record) -> String {
 }
 
 /// Returns the records above a number, of those that stand in its order.
-fn above(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<Item = Arc<Record>> {
+fn records_after(records: &VecDeque<(Arc<Record>, usize)>, seq: u64) -> impl Iterator<Item = Arc<Record>> {
     let skip = records.partition_point(|(r, _)| r.seq <= seq);
     records.iter().skip(skip).map(|(r, _)| r.clone())
 }
@@ -403,9 +403,9 @@ impl Tap {
     /// Returns all records kept with a number above `seq`, oldest first.
     pub fn since(&self, seq: u64) -> Vec<Arc<Record>> {
         let ring = self.lock();
-        let mut all: Vec<Arc<Record>> = above(&ring.records, seq).collect();
+        let mut all: Vec<Arc<Record>> = records_after(&ring.records, seq).collect();
         let own = all.len();
-        all.extend(ring.reads.above(seq).chain(ring.guests.above(seq)));
+        all.extend(ring.reads.records_after(seq).chain(ring.guests.records_after(seq)));
         drop(ring);
         if all.len() > own {
             all.sort_by_key(|record| record.seq);

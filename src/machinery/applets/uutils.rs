@@ -111,10 +111,25 @@ fn df(args: Vec<OsString>) -> i32 {
 }
 
 /// Writes the option `-m` as uutils' df knows it.
-fn with_block_size(mut args: Vec<OsString>) -> Vec<OsString> {
+fn with_block_size(args: Vec<OsString>) -> Vec<OsString> {
     let options = args.iter().take_while(|arg| *arg != "--").count();
-    args.iter_mut().take(options).filter(|arg| *arg == "-m").for_each(|arg| *arg = "-BM".into());
-    args
+    let rewrite = |(place, arg): (usize, OsString)| match place < options {
+        true => in_mebibytes(arg),
+        false => vec![arg],
+    };
+    args.into_iter().enumerate().flat_map(rewrite).collect()
+}
+
+/// Splits `m` off from the letters of a word of options: `-Pm` is `-P -BM`. What follows `B`, `t`
+/// or `x` is the value of that option.
+fn in_mebibytes(word: OsString) -> Vec<OsString> {
+    let letters = word.to_str().and_then(|text| text.strip_prefix('-')).unwrap_or_default();
+    let flags = letters.find(['-', 'B', 't', 'x']).unwrap_or(letters.len());
+    let Some(at) = letters[..flags].find('m') else { return vec![word] };
+    let (before, rest) = (&letters[..at], &letters[at + 1..]);
+    let option = |some: &str| (!some.is_empty()).then(|| OsString::from(format!("-{some}")));
+    let rest = option(rest).map(in_mebibytes).unwrap_or_default();
+    option(before).into_iter().chain([OsString::from("-BM")]).chain(rest).collect()
 }
 
 /// GNU sed's status where a file cannot be read.
@@ -207,9 +222,15 @@ mod tests {
     #[test]
     fn df_counts_in_mebibytes() {
         let words = |line: &str| line.split(' ').map(OsString::from).collect::<Vec<_>>();
-        for (line, wanted) in
-            [("df -m /", "df -BM /"), ("df / -m -- -m", "df / -BM -- -m"), ("df -h", "df -h")]
-        {
+        for (line, wanted) in [
+            ("df -m /", "df -BM /"),
+            ("df / -m -- -m", "df / -BM -- -m"),
+            ("df -h", "df -h"),
+            ("df -Pm /tmp", "df -P -BM /tmp"),
+            ("df -hmT -mm", "df -h -BM -T -BM -BM"),
+            ("df -mtmemory -xm -Bm", "df -BM -tmemory -xm -Bm"),
+            ("df - --human-readable -- -Pm", "df - --human-readable -- -Pm"),
+        ] {
             assert_eq!(with_block_size(words(line)), words(wanted));
         }
     }

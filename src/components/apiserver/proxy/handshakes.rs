@@ -1,8 +1,9 @@
 //! Handshakes with kubelets that are under way: so many with each kubelet at a time.
 //!
 //! A kubelet keeps a bounded number of connections of one address whose client has not shown a
-//! certificate yet, and closes the oldest for a new one ([`linux::callers`]). Without a bound here
-//! the logs of a hundred clients, asked for at once, would close each other's connections.
+//! certificate yet, and closes the oldest for a new one ([`linux::connection_bounds`]). Without a
+//! bound here the logs of a hundred clients, asked for at once, would close each other's
+//! connections.
 
 use client::KUBELET_HANDSHAKES_MAX;
 use parking_lot::Mutex;

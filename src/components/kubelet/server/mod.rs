@@ -26,7 +26,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use linux::callers::{Bounds, Caller, Callers};
+use linux::connection_bounds::{Bounds, Caller, Callers};
 use linux::{descriptors, tcp};
 use logs::read_logs;
 use nix::sys::socket::{Shutdown, shutdown};

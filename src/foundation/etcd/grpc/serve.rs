@@ -4,7 +4,7 @@ use super::face::Face;
 use futures::future::BoxFuture; // compiled in this room once, not in each that awaits it
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use linux::callers::{Bounds, Callers};
+use linux::connection_bounds::{Bounds, Callers};
 use linux::{descriptors, tcp};
 use std::sync::Arc;
 use std::time::Duration;

@@ -7,11 +7,13 @@
 //! with kubectl: a path with other letters would be another path. What programs and the cluster
 //! say passes as it is, and so do documents for machines (`-o json`).
 //!
-//! [likeness]: plain
+//! [likeness]: to_ascii
 
 mod harmful;
+mod macros;
 
 pub use harmful::{harmless_lines, is_harmful, reorders};
+pub use macros::{eprint, eprintln, print, println};
 
 use super::language::Lang;
 use std::borrow::Cow;
@@ -62,7 +64,7 @@ pub fn presentable(lang: Lang, asked: bool) -> Lang {
             lang
         }
         Presentation::InEnglish => {
-            TOLD.call_once(tell);
+            TOLD.call_once(warn_no_korean);
             Lang::En
         }
     }
@@ -96,14 +98,14 @@ pub fn refuses(lang: Lang) -> bool {
     let refused = lang == Lang::Ko && ascii_only();
     if refused {
         TOLD.call_once(|| {});
-        tell();
+        warn_no_korean();
     }
     refused
 }
 
 /// Says on standard error that Korean cannot be shown. If that cannot be written, the program goes
 /// on: what it was asked for may go elsewhere.
-fn tell() {
+fn warn_no_korean() {
     let _ = writeln!(std::io::stderr(), "ropewalk: {NO_KOREAN}");
 }
 
@@ -111,15 +113,15 @@ fn tell() {
 const NO_KOREAN: &str = "Korean cannot be shown here, because the locale is not UTF-8; try: export LC_ALL=C.UTF-8 LANG=ko_KR.UTF-8 (and a terminal that shows it)";
 
 /// Returns the text, in ASCII if only that may be written.
-pub fn shown(text: String) -> String {
+pub fn printable(text: String) -> String {
     match ascii_only() {
-        true => plain(&text).into_owned(),
+        true => to_ascii(&text).into_owned(),
         false => text,
     }
 }
 
 /// Replaces each letter that Ropewalk's own texts use by its likeness in ASCII. Other letters stay.
-pub fn plain(text: &str) -> Cow<'_, str> {
+pub fn to_ascii(text: &str) -> Cow<'_, str> {
     if text.is_ascii() {
         return Cow::Borrowed(text);
     }
@@ -172,7 +174,7 @@ fn likeness(letter: char) -> Option<&'static str> {
 }
 
 /// Returns the ASCII letter for one cell of a screen: `?` for a letter without a likeness.
-pub fn cell(letter: char) -> char {
+pub fn ascii_cell(letter: char) -> char {
     match likeness(letter) {
         Some("...") => '~',
         Some("->") => '>',
@@ -181,31 +183,6 @@ pub fn cell(letter: char) -> char {
         None => '?',
     }
 }
-
-/// The standard library's macros, for words that people read: in ASCII if only that may be written.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __print {
-    ($($word:tt)*) => { std::print!("{}", $crate::charset::shown(std::format!($($word)*))) };
-}
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __println {
-    () => { std::println!() };
-    ($($word:tt)*) => { std::println!("{}", $crate::charset::shown(std::format!($($word)*))) };
-}
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __eprint {
-    ($($word:tt)*) => { std::eprint!("{}", $crate::charset::shown(std::format!($($word)*))) };
-}
-#[doc(hidden)]
-#[macro_export]
-macro_rules! __eprintln {
-    () => { std::eprintln!() };
-    ($($word:tt)*) => { std::eprintln!("{}", $crate::charset::shown(std::format!($($word)*))) };
-}
-pub use {__eprint as eprint, __eprintln as eprintln, __print as print, __println as println};
 
 #[cfg(test)]
 mod tests {
@@ -248,10 +225,13 @@ mod tests {
 
     #[test]
     fn letters_of_texts_have_a_likeness_and_others_stay() {
-        assert_eq!(plain("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"), "-- 04 Run a pod - + done... 'x' <= 5 us");
-        assert_eq!(plain("pods × use ÷ target"), "pods x use / target");
-        assert_eq!(plain("wrote /home/지훈/.kube/config …"), "wrote /home/지훈/.kube/config ...");
-        assert!(matches!(plain("all here"), Cow::Borrowed(_)));
-        assert_eq!(['→', '…', '가', 'a', '≥'].map(cell), ['>', '~', '?', 'a', '>']);
+        assert_eq!(
+            to_ascii("── 04 Run a pod · ✓ done… ‘x’ ≤ 5 µs"),
+            "-- 04 Run a pod - + done... 'x' <= 5 us"
+        );
+        assert_eq!(to_ascii("pods × use ÷ target"), "pods x use / target");
+        assert_eq!(to_ascii("wrote /home/지훈/.kube/config …"), "wrote /home/지훈/.kube/config ...");
+        assert!(matches!(to_ascii("all here"), Cow::Borrowed(_)));
+        assert_eq!(['→', '…', '가', 'a', '≥'].map(ascii_cell), ['>', '~', '?', 'a', '>']);
     }
 }

@@ -11,7 +11,7 @@ impl cgroup::Backend for Recorder {
     fn describe(&self) -> String {
         String::new()
     }
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<cgroup::Lack> {
         None
     }
     fn controls_devices(&self) -> bool {

@@ -35,6 +35,29 @@ pub struct Limits {
     pub harmless_devices: bool,
 }
 
+/// The reason why limits, or some of them, are not enforced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lack {
+    /// What decides which advice helps.
+    pub missing: Missing,
+    /// The reason in words, with its path.
+    pub why: String,
+}
+
+/// What limits need and this process does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The memory controller in the tree of v2: the kernel was told not to count memory, or the
+    /// controller was not delegated.
+    MemoryController,
+    /// v2: a controller that a group of this user's is not given.
+    Delegation,
+    /// v1: writable trees of these controllers. The others have one.
+    Trees(Vec<&'static str>),
+    /// A group in which this process may make others.
+    Group,
+}
+
 /// The memory of all pods of a cluster together, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Shared {
@@ -58,7 +81,7 @@ pub trait Backend: Send + Sync {
     /// Returns `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
     fn describe(&self) -> String;
     /// Returns why limits, or some of them, are not enforced; `None` if all are.
-    fn lacks(&self) -> Option<String>;
+    fn lacks(&self) -> Option<Lack>;
     /// Returns whether a group can refuse to open devices.
     fn controls_devices(&self) -> bool;
     /// Returns whether a memory limit bounds swap, too: the kernel counts swap, or the machine has

@@ -1,5 +1,6 @@
 //! Which cgroup trees are there, and where in them we are.
 
+use super::backend::{Lack, Missing};
 use crate::mount;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -24,12 +25,9 @@ pub enum Found {
     /// No tree that can be used.
     Nothing {
         /// The reason, for `ropewalk doctor`.
-        why: String,
+        lack: Lack,
     },
 }
-
-/// The end of the reason why a tree of v2 is of no use.
-pub(crate) const NO_MEMORY: &str = "does not have the memory controller";
 
 /// Looks at this process and machine.
 pub fn find() -> Found {
@@ -66,9 +64,13 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
         }
         // The kernel was told not to count memory, or the controller was not delegated to us.
         Some((mount, _)) if v1.is_empty() => {
-            Found::Nothing { why: format!("the cgroup v2 tree at {} {NO_MEMORY}", mount.display()) }
+            let why =
+                format!("the cgroup v2 tree at {} does not have the memory controller", mount.display());
+            Found::Nothing { lack: Lack { missing: Missing::MemoryController, why } }
         }
-        None if v1.is_empty() => Found::Nothing { why: "no cgroup tree is mounted".into() },
+        None if v1.is_empty() => {
+            Found::Nothing { lack: Lack { missing: Missing::Group, why: "no cgroup tree is mounted".into() } }
+        }
         unified => Found::V1 { controllers: v1, unified: unified.map(|(_, own)| own) },
     }
 }
@@ -144,10 +146,8 @@ mod tests {
         let found = decide(mountinfo, "0::/user.slice/me\n", |_| "cpu memory pids".into());
         let bases = ["/sys/fs/cgroup/user.slice/me", "/sys/fs/cgroup/user.slice", "/sys/fs/cgroup"];
         assert_eq!(found, Found::V2 { bases: bases.map(PathBuf::from).to_vec() });
-        assert_eq!(
-            decide("", "0::/\n", |_| String::new()),
-            Found::Nothing { why: "no cgroup tree is mounted".into() }
-        );
+        let lack = Lack { missing: Missing::Group, why: "no cgroup tree is mounted".into() };
+        assert_eq!(decide("", "0::/\n", |_| String::new()), Found::Nothing { lack });
     }
 
     #[test]
@@ -178,6 +178,7 @@ mod tests {
         let mountinfo = "26 23 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
         let found = decide(mountinfo, "0::/\n", |_| "cpuset cpu io pids\n".into());
         let why = "the cgroup v2 tree at /sys/fs/cgroup does not have the memory controller";
-        assert_eq!(found, Found::Nothing { why: why.into() });
+        let lack = Lack { missing: Missing::MemoryController, why: why.into() };
+        assert_eq!(found, Found::Nothing { lack });
     }
 }

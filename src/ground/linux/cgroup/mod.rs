@@ -6,7 +6,7 @@
 //! after it was written: an error that says which one does not hold is better than a container
 //! without it. Those of the cluster's own group and `memory.oom.group` are not: the cluster runs
 //! without them too. Where no tree is writable there are no limits, and `describe` says why. On v2
-//! the group above has to give controllers, which `room` switches on and off again.
+//! the group above has to give controllers, which `delegation` switches on and off again.
 //!
 //! ```text
 //! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory
@@ -18,12 +18,12 @@
 //! ```
 
 mod backend;
+mod cluster_limits;
+mod delegation;
 mod devices;
 mod files;
 mod find;
-mod places;
-mod room;
-mod share;
+mod remembered;
 mod v1;
 mod v2;
 
@@ -35,11 +35,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-pub use backend::{BUSY, Backend, Entry, Group, Limits, PATIENCE, Shared};
-pub(crate) use find::NO_MEMORY;
+pub use backend::{BUSY, Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
+pub use cluster_limits::available_memory;
 pub use find::{Found, find};
-pub(crate) use room::NOT_GIVEN;
-pub use share::available_memory;
 
 /// Chooses a backend for this process and makes the cluster's group, e.g.
 /// `ropewalk-1f2e3d4c5b6a7988`. A group left over from a supervisor that was killed is removed
@@ -51,19 +49,20 @@ pub use share::available_memory;
 pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
     let found = find();
     if let Some(file) = remember {
-        places::clear(file, name, Instant::now() + PATIENCE);
-        places::write(file, name, &found);
+        remembered::clear(file, name, Instant::now() + PATIENCE);
+        remembered::write(file, name, &found);
     }
     match found {
         Found::V2 { bases } => match v2::V2::open(&bases, name, remember) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(Nothing(e.line())),
+            Err(e) if delegation::is_not_given(&e) => Arc::new(nothing(Missing::Delegation, &e)),
+            Err(e) => Arc::new(nothing(Missing::Group, &e)),
         },
         Found::V1 { controllers, unified } => match v1::V1::open(&controllers, unified.as_deref(), name) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(Nothing(e.line())),
+            Err(e) => Arc::new(nothing(Missing::Group, &e)),
         },
-        Found::Nothing { why } => Arc::new(Nothing(why)),
+        Found::Nothing { lack } => Arc::new(Nothing(lack)),
     }
 }
 
@@ -71,18 +70,22 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
 /// still runs in it: for a cluster whose every process was killed.
 pub fn sweep(name: &str, remember: &Path) {
     let until = Instant::now() + PATIENCE;
-    places::clear(remember, name, until);
-    clear_all(&places::of(&find(), name), until);
+    remembered::clear(remember, name, until);
+    clear_all(&remembered::of(&find(), name), until);
 }
 
 /// A machine on which no group can be made, and why.
-pub(crate) struct Nothing(pub(crate) String);
+pub(crate) struct Nothing(pub(crate) Lack);
+
+fn nothing(missing: Missing, why: &Error) -> Nothing {
+    Nothing(Lack { missing, why: why.line() })
+}
 
 impl Backend for Nothing {
     fn describe(&self) -> String {
-        format!("none: {}", self.0)
+        format!("none: {}", self.0.why)
     }
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         Some(self.0.clone())
     }
     fn controls_devices(&self) -> bool {

@@ -1,12 +1,12 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
-use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
+use super::backend::{Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
+use super::cluster_limits;
 use super::devices::HARMLESS;
 use super::files::{
     KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
     must_be, number, open_place, quota, read, remove_free, remove_tree, write,
 };
-use super::share;
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
 use cgroups_rs::MaxValue;
@@ -40,8 +40,8 @@ impl V1 {
             match make_anew(&group) {
                 Ok(()) => {
                     match controller.as_str() {
-                        "memory" => share::limit_memory_v1(base, &group),
-                        "pids" => share::limit_pids(&group),
+                        "memory" => cluster_limits::limit_memory_v1(base, &group),
+                        "pids" => cluster_limits::limit_pids(&group),
                         _ => {}
                     }
                     made.insert(controller.clone(), group);
@@ -96,10 +96,11 @@ impl Backend for V1 {
         format!("v1 ({})", names.join(", "))
     }
 
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         let missing = |name: &&str| !self.controllers.contains_key(*name);
-        let missing: Vec<&str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
-        (!missing.is_empty()).then(|| format!("no cgroup v1 tree for {} is writable", missing.join(", ")))
+        let missing: Vec<&'static str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
+        let why = format!("no cgroup v1 tree for {} is writable", missing.join(", "));
+        (!missing.is_empty()).then_some(Lack { missing: Missing::Trees(missing), why })
     }
 
     fn controls_devices(&self) -> bool {
@@ -279,6 +280,21 @@ mod tests {
         assert!(group.is_dir() && made.keys().eq(["memory"]), "{made:?}");
         give_up(&mut made, "memory");
         assert!(!group.exists() && made.is_empty());
+    }
+
+    /// A container of another runtime may write some trees and not others.
+    #[test]
+    fn a_controller_without_a_writable_tree_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let (memory, cpu) = (dir.path().join("memory"), dir.path().join("cpu"));
+        fs::create_dir(&memory).unwrap();
+        fs::write(&cpu, "no group can be made here").unwrap();
+        let trees = [("memory", &memory), ("cpu", &cpu)].map(|(name, base)| (name.to_string(), base.clone()));
+        let opened = V1::open(&trees, None, "ropewalk-x").unwrap();
+        let why = "no cgroup v1 tree for cpu, pids is writable".to_string();
+        assert_eq!(opened.lacks(), Some(Lack { missing: Missing::Trees(vec!["cpu", "pids"]), why }));
+        assert!(memory.join("ropewalk-x").is_dir());
+        assert!(V1::open(&trees[1..], None, "ropewalk-x").is_err());
     }
 
     /// As a cgroup, as far as writing and reading go.

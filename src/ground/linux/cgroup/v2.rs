@@ -1,13 +1,13 @@
 //! cgroup v2: one tree. A group either holds processes or gives controllers to groups below it,
 //! never both.
 
-use super::backend::{Backend, Entry, Group, Limits, PATIENCE, Shared};
+use super::backend::{Backend, Entry, Group, Lack, Limits, PATIENCE, Shared};
+use super::delegation::{self, Movable, Room};
 use super::files::{
     PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, limit_swap, make, must_be, number, open_place,
     quota, remove_free, remove_tree, write,
 };
-use super::room::{Movable, Room};
-use super::{devices, places, share};
+use super::{cluster_limits, devices, remembered};
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
 use cgroups_rs::MaxValue;
@@ -55,7 +55,7 @@ impl V2 {
         for base in bases {
             match open_in(base, None) {
                 Ok(backend) => return Ok(backend),
-                Err(e) if e.cause.kind() == io::ErrorKind::NotFound => {
+                Err(e) if delegation::is_not_given(&e) => {
                     lacking.get_or_insert(e);
                 }
                 Err(e) => {
@@ -85,7 +85,7 @@ impl V2 {
         movable: Option<&Movable>,
     ) -> Result<V2> {
         if let Some(file) = remember {
-            places::add_room(file, &room);
+            remembered::add_room(file, &room);
         }
         let made = match movable {
             None => room.switch_on(),
@@ -112,7 +112,7 @@ impl V2 {
     fn take_back(&self) {
         self.room.take_back();
         if let Some(file) = &self.remember {
-            places::take_back(file, &self.name);
+            remembered::take_back(file, &self.name);
         }
     }
 }
@@ -127,9 +127,9 @@ fn make_cluster(group: &Path, wanted: &[&str]) -> Result<()> {
         remove_tree(group, Instant::now());
         return Err(e);
     }
-    share::limit_memory_v2(group);
-    share::limit_swap_v2(group);
-    share::limit_pids(group);
+    cluster_limits::limit_memory_v2(group);
+    cluster_limits::limit_swap_v2(group);
+    cluster_limits::limit_pids(group);
     Ok(())
 }
 
@@ -153,7 +153,7 @@ impl Backend for V2 {
         "v2".into()
     }
 
-    fn lacks(&self) -> Option<String> {
+    fn lacks(&self) -> Option<Lack> {
         None // a group without all controllers is not opened
     }
 
@@ -299,8 +299,8 @@ impl Group for V2Group {
 
 #[cfg(test)]
 mod tests {
+    use super::super::delegation::tests::Trial;
     use super::super::files::read;
-    use super::super::room::tests::Trial;
     use super::*;
 
     /// As in a container: the supervisor, the program that started it and others are in the only
@@ -359,8 +359,16 @@ mod tests {
         fs::write(inner.join("cgroup.controllers"), "memory pids\n").unwrap();
         fs::write(outer.join("cgroup.subtree_control"), "memory pids cpu\n").unwrap();
         fs::write(outer.join("ropewalk-x"), "no group can be made here").unwrap();
-        let refused = V2::open(&[inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
+        let gone = dir.path().join("a/b/gone");
+        let refused = V2::open(&[gone.clone(), inner, outer], "ropewalk-x", None).map(drop).unwrap_err();
         assert!(refused.what.ends_with("is not given the controller cpu"), "{}", refused.what);
+        assert!(delegation::is_not_given(&refused));
+        let refused = V2::open(&[gone], "ropewalk-x", None).map(drop).unwrap_err();
+        assert!(
+            refused.what.starts_with("cannot read") && !delegation::is_not_given(&refused),
+            "{}",
+            refused.what
+        );
     }
 
     /// As a cgroup, as far as writing and reading go.

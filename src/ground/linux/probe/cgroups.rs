@@ -2,7 +2,8 @@
 
 use super::question::{Capability, Question};
 use super::words::Word;
-use crate::{cgroup, signal};
+use crate::cgroup::{self, Missing};
+use crate::signal;
 
 /// Tries the control groups. In a container that moves its processes aside for a moment, and nobody
 /// would move them back after the doctor, so Ctrl-C waits until all is as it was.
@@ -27,16 +28,16 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
         of_groups: false,
     };
     let mode = backend.describe();
-    let outcome = match backend.create("probe", &limits) {
-        _ if backend.lacks().is_some() => Err(backend.lacks().unwrap_or_default()),
-        Ok(group) => {
+    let missing = backend.lacks().map(|lack| lack.missing);
+    let outcome = match (backend.lacks(), backend.create("probe", &limits)) {
+        (Some(lack), _) => Err(lack.why),
+        (None, Ok(group)) => {
             let _ = group.remove();
             Ok(mode.clone())
         }
-        Err(e) => Err(e.line()),
+        (None, Err(e)) => Err(e.line()),
     };
-    let lacks_pids = backend.lacks().is_some_and(|why| why.contains("pids") || !mode.starts_with('v'));
-    let pids = match lacks_pids {
+    let pids = match missing.as_ref().is_some_and(lacks_pids) {
         true => Err(q.say(Word::NoPidsCount)),
         false => Ok(q.say(Word::PidsOfPod)),
     };
@@ -44,7 +45,7 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
         true => Ok(q.say(Word::SwapHeld)),
         false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
     };
-    let mend = mend_of(&outcome);
+    let mend = mend_of(missing.as_ref());
     let mut found = vec![
         q.of(Word::Cgroups, outcome, Word::NoLimits, mend),
         q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
@@ -60,13 +61,21 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
     found
 }
 
-/// Returns what helps against the outcome. A group of one's own does not bring a controller that
-/// the tree does not have.
-fn mend_of(outcome: &Result<String, String>) -> Word {
-    match outcome {
-        Err(why) if why.ends_with(cgroup::NO_MEMORY) => Word::MendMemoryController,
-        Err(why) if why.contains(cgroup::NOT_GIVEN) => Word::MendDelegation,
-        _ => Word::MendCgroups,
+/// Returns whether the processes of a pod are not counted.
+fn lacks_pids(missing: &Missing) -> bool {
+    match missing {
+        Missing::Trees(controllers) => controllers.contains(&"pids"),
+        Missing::MemoryController | Missing::Delegation | Missing::Group => true, // no limit at all
+    }
+}
+
+/// Returns what brings what is missing. A group of one's own does not bring a controller that the
+/// tree does not have.
+fn mend_of(missing: Option<&Missing>) -> Word {
+    match missing {
+        Some(Missing::MemoryController) => Word::MendMemoryController,
+        Some(Missing::Delegation) => Word::MendDelegation,
+        Some(Missing::Trees(_) | Missing::Group) | None => Word::MendCgroups,
     }
 }
 
@@ -79,7 +88,8 @@ mod tests {
     #[test]
     fn where_no_memory_is_limited_nothing_is_said_of_swap() {
         let q = Question { lang: Lang::En, home: Path::new("/") };
-        let found = findings(q, &cgroup::Nothing("no cgroup tree is mounted".into()));
+        let lack = cgroup::Lack { missing: Missing::Group, why: "no cgroup tree is mounted".into() };
+        let found = findings(q, &cgroup::Nothing(lack));
         let said: Vec<(&str, bool)> = found.iter().map(|one| (one.name.as_str(), one.ok)).collect();
         assert_eq!(said, [("cgroups", false), ("pids limit", false), ("device control", true)]);
         assert_eq!(found[2].found, "no device cgroup (none): no container gets CAP_MKNOD");
@@ -87,11 +97,18 @@ mod tests {
 
     #[test]
     fn a_controller_that_is_missing_has_an_advice_of_its_own() {
-        let mend = |why: String| Lang::En.say(mend_of(&Err(why)), &[]);
-        let without = mend(format!("the cgroup v2 tree at /sys/fs/cgroup {}", cgroup::NO_MEMORY));
+        let mend = |missing| Lang::En.say(mend_of(Some(&missing)), &[]);
+        let without = mend(Missing::MemoryController);
         assert!(without.contains("cgroup_enable=memory"), "{without}");
-        let undelegated = mend(format!("the cgroup /sys/fs/cgroup/a {} cpu: …", cgroup::NOT_GIVEN));
+        let undelegated = mend(Missing::Delegation);
         assert!(undelegated.contains("Delegate=cpu memory pids"), "{undelegated}");
-        assert!(mend("no cgroup tree is mounted".into()).contains("Delegate=yes"));
+        assert!(mend(Missing::Group).contains("Delegate=yes"));
+    }
+
+    #[test]
+    fn pids_are_counted_where_only_other_trees_are_missing() {
+        let of = |names: &[&'static str]| lacks_pids(&Missing::Trees(names.to_vec()));
+        assert_eq!([of(&["memory", "cpu"]), of(&["cpu", "pids"])], [false, true]);
+        assert!([Missing::MemoryController, Missing::Delegation, Missing::Group].iter().all(lacks_pids));
     }
 }

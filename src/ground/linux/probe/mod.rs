@@ -12,8 +12,8 @@ use super::process::{self, flags, spawn_forked};
 use super::ranges::{self, Ranges};
 use super::seccomp::Profile;
 use super::user::{self, Ids};
-use super::{Context, Error, Result, beneath, calls, confine, fds, limits};
-use super::{mount, namespace, oom, seccomp};
+use super::{Context, Error, Result, beneath, confine, fds, limits};
+use super::{mount, namespace, oom, required_calls, seccomp};
 use lang::Lang;
 use serde::Serialize;
 use std::fs;
@@ -51,8 +51,9 @@ pub fn probe(
         return Ok(vec![kernel, calls]); // not even a child can be made
     }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(0, None, || tell(&write, &in_child(question, vec![kernel, calls], networks)))
-        .during(|| "cannot fork".into())?;
+    let child =
+        spawn_forked(0, None, || write_json(&write, &in_child(question, vec![kernel, calls], networks)))
+            .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
     let told = fs::File::from(read).read_to_string(&mut text);
@@ -61,7 +62,8 @@ pub fn probe(
     serde_json::from_str(&text).map_err(|e| Error::new("the probe failed", io::Error::from(e)))
 }
 
-fn tell(to: &OwnedFd, findings: &impl Serialize) -> i32 {
+/// Writes what a child found for its parent. Returns the child's exit code.
+fn write_json(to: &OwnedFd, findings: &impl Serialize) -> i32 {
     use std::io::Write;
     let text = serde_json::to_vec(findings).unwrap_or_default();
     let mut pipe = match to.try_clone() {
@@ -143,7 +145,7 @@ fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
     run: impl FnOnce() -> T,
 ) -> Result<T> {
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(clone_flags, None, || tell(&write, &run()))
+    let child = spawn_forked(clone_flags, None, || write_json(&write, &run()))
         .during(|| "cannot clone a process with new namespaces".into())?;
     drop(write);
     let mut text = String::new();
@@ -171,8 +173,8 @@ fn kernel_version(q: Question<'_>) -> Capability {
 }
 
 fn system_calls(q: Question<'_>) -> Capability {
-    let outcome = match calls::missing() {
-        None => Ok(calls::names()),
+    let outcome = match required_calls::missing() {
+        None => Ok(required_calls::names()),
         Some((name, error)) => Err(format!("{name}: {error}")),
     };
     q.of(Word::SystemCalls, outcome, Word::NoCluster, Word::MendCalls).needed()

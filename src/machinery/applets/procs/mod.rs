@@ -21,6 +21,9 @@ struct Process {
     tty: u64,
     uid: u32,
     gid: u32,
+    /// The real user and the real group: a setuid program runs with others.
+    ruid: u32,
+    rgid: u32,
     state: String,
     /// Processor time in ticks.
     ticks: u64,
@@ -65,6 +68,15 @@ fn parse_stat(text: &str) -> Option<Process> {
     })
 }
 
+/// Returns the real user and the real group of /proc/PID/status, the first number of each line.
+fn real_ids(status: &str) -> Option<(u32, u32)> {
+    let first = |key: &str| {
+        let mut numbers = status.lines().find_map(|line| line.strip_prefix(key))?.split_whitespace();
+        numbers.next()?.parse().ok()
+    };
+    Some((first("Uid:")?, first("Gid:")?))
+}
+
 fn read(pid: &str) -> Option<Process> {
     let path = format!("/proc/{pid}");
     // The kernel cuts a name after 15 bytes, which may be in the middle of a letter.
@@ -72,6 +84,9 @@ fn read(pid: &str) -> Option<Process> {
     let mut process = parse_stat(&String::from_utf8_lossy(&stat))?;
     let folder = fs::metadata(&path).ok()?;
     (process.uid, process.gid) = (folder.uid(), folder.gid());
+    let status = fs::read(format!("{path}/status")).unwrap_or_default();
+    let real = real_ids(&String::from_utf8_lossy(&status));
+    (process.ruid, process.rgid) = real.unwrap_or((process.uid, process.gid)); // it may end meanwhile
     let line = fs::read(format!("{path}/cmdline")).unwrap_or_default();
     let line = printable(&String::from_utf8_lossy(&line)); // zeros end the arguments
     process.args =
@@ -233,7 +248,10 @@ fn ps_text(
     }
     for process in processes {
         for (nth, column) in columns.iter().enumerate() {
-            let right = !matches!(column.name, "user" | "group" | "tty" | "stat" | "comm" | "args");
+            let right = !matches!(
+                column.name,
+                "user" | "group" | "ruser" | "rgroup" | "tty" | "stat" | "comm" | "args"
+            );
             text += &cell(&value(process, column.name, users, groups), column.width, right, last(nth));
         }
         text.push('\n');
@@ -253,7 +271,7 @@ fn cell(text: &str, width: usize, right: bool, last: bool) -> String {
     }
 }
 
-const COLUMNS: [(&str, &str, usize); 15] = [
+const COLUMNS: [(&str, &str, usize); 17] = [
     ("pid", "PID", 5),
     ("ppid", "PPID", 5),
     ("pgid", "PGID", 5),
@@ -261,6 +279,8 @@ const COLUMNS: [(&str, &str, usize); 15] = [
     ("tty", "TT", 6),
     ("user", "USER", 8),
     ("group", "GROUP", 8),
+    ("ruser", "RUSER", 8),
+    ("rgroup", "RGROUP", 8),
     ("etime", "ELAPSED", 7),
     ("time", "TIME", 5),
     ("stat", "STAT", 4),
@@ -286,6 +306,8 @@ fn value(
         "etime" => clock(uptime().saturating_sub(process.started)),
         "user" => name(users, process.uid),
         "group" => name(groups, process.gid),
+        "ruser" => name(users, process.ruid),
+        "rgroup" => name(groups, process.rgid),
         "time" => clock(process.ticks),
         "stat" => process.state.clone(),
         "vsz" => (process.size / 1024).to_string(),

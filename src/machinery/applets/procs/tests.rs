@@ -34,6 +34,12 @@ fn the_group_is_a_groups_name() {
     let process = Process { uid: 101, gid: 102, ..Process::default() };
     let shown = |column: &str| value(&process, column, &users, &groups);
     assert_eq!((shown("user"), shown("group")), ("web".to_string(), "www".to_string()));
+    assert_eq!(shown("ruser"), "root");
+    assert_eq!(real_ids("Name:\tx\nUid:\t7\t101\t101\t101\nGid:\t8\t102\t102\t102\n"), Some((7, 8)));
+    assert_eq!(real_ids("Name:\tx\n"), None);
+    let own = read("self").unwrap();
+    let ids = (nix::unistd::getuid().as_raw(), nix::unistd::getgid().as_raw());
+    assert_eq!((own.ruid, own.rgid), ids);
     let process = Process { uid: 0, gid: 7, ..Process::default() };
     assert_eq!(value(&process, "group", &users, &groups), "7", "a number without a name");
 }

@@ -410,7 +410,7 @@ fn whole_ascii(buffer: &mut Buffer) {
     for at in buffer.area.positions() {
         let cell = &mut buffer[at];
         if !cell.symbol().is_ascii() {
-            let sign = cell.symbol().chars().next().map_or('?', charset::cell);
+            let sign = cell.symbol().chars().next().map_or('?', charset::ascii_cell);
             cell.set_char(sign);
         }
     }

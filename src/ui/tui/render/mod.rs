@@ -69,7 +69,7 @@ fn narrow(buffer: &mut Buffer, programs: Rect) {
         if sign.is_ascii() || sign.width() == sign.width_cjk() && sign != '▸' {
             continue;
         }
-        cell.set_char(charset::cell(sign));
+        cell.set_char(charset::ascii_cell(sign));
     }
 }
 

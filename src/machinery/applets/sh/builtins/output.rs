@@ -82,7 +82,7 @@ fn format_text(format: &str, values: &[String]) -> (Vec<u8>, Vec<String>) {
     }
 }
 
-/// Returns `false` if `\c` in a value ended the output.
+/// Returns `false` if the output ends here: `\c` in a value, or a directive that is wrong.
 fn format_once(
     format: &[u8],
     values: &mut std::slice::Iter<'_, String>,
@@ -104,7 +104,10 @@ fn format_once(
         }
         // C's lengths, as in `%ld`: every number here is as long as the longest.
         while bytes.next_if(|byte| b"hlLjzt".contains(byte)).is_some() {}
-        let Some(conversion) = bytes.next().map(char::from) else { break };
+        let Some(conversion) = bytes.next().map(char::from) else {
+            faults.push("missing format character".into());
+            return false;
+        };
         if conversion == '%' {
             out.push(b'%');
             continue;
@@ -346,6 +349,10 @@ mod tests {
             print("%d %d %u %d", &["12abc", "0x", "99999999999999999999", "99999999999999999999"]),
             "12 0 18446744073709551615 9223372036854775807"
         );
+        for format in ["a%", "a%l", "a%-5"] {
+            let missing = vec!["missing format character".to_string()];
+            assert_eq!(format_text(format, &["1".into(), "2".into()]), (b"a".to_vec(), missing), "{format}");
+        }
         assert_eq!(format_text("%d", &["12abc".into()]).1, ["invalid number '12abc'"]);
         assert_eq!(format_text("%d", &["abc".into()]), (b"0".to_vec(), vec!["invalid number 'abc'".into()]));
     }

@@ -145,7 +145,13 @@ impl Shell {
     fn read_bytes(&mut self, ask: &Ask) -> Result<Result<(String, bool), i32>, super::super::Flow> {
         let wait = |left| trap::wait_readable_within(std::io::stdin().as_fd(), left).unwrap_or(Input::Ready);
         if ask.limit == Some(Duration::ZERO) {
-            return Ok(Err(i32::from(wait(ask.limit) != Input::Ready)));
+            let input = loop {
+                match wait(ask.limit) {
+                    Input::Signal => self.run_traps()?, // it came before: input was not asked for
+                    input => break input,
+                }
+            };
+            return Ok(Err(i32::from(input != Input::Ready)));
         }
         let begun = Instant::now();
         let mut bytes = Vec::new();

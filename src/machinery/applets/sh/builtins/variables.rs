@@ -129,7 +129,12 @@ impl Shell {
                 match value {
                     Some(value) => self.set(name, value)?,
                     // As in busybox and bash; in dash it keeps the outer value.
-                    None if is_new => self.state.mark(name, Variable::forget_value),
+                    None if is_new => {
+                        self.state.mark(name, Variable::forget_value);
+                        if name == "OPTIND" {
+                            self.restart_getopts();
+                        }
+                    }
                     None => {}
                 }
                 continue;

@@ -62,6 +62,13 @@ const CASES: &[Case] = &[
         "1\n0 []\n1\n",
         0,
     ),
+    ("trap 'echo t' USR1; echo a >f; read -t 0 x$(kill -USR1 $$) <f; echo $?", "t\n0\n", 0),
+    // As in bash and busybox; in dash the loop goes on.
+    (
+        "f() { while getopts ab o; do echo $o; [ \"$x\" ] || { x=1; local OPTIND; }; done; }; f -a -b",
+        "a\na\nb\n",
+        0,
+    ),
     // What uutils' sed and grep misread.
     (
         "echo 'a$ b' | sed -e '/a/{s/\\$/x/}' -e 's/\\<b/y/ # why'; echo '^a a' | sed -E 's/\\^(a) \\1\\b/z/'",

@@ -2,9 +2,9 @@
 //! beside its lock: the next start may come from another place in the trees, and would not find
 //! there what a killed one left.
 
+use super::delegation::Room;
 use super::files::clear_all;
 use super::find::Found;
-use super::room::Room;
 use crate::mount::path_of_mountinfo;
 use std::fs;
 use std::io::Write;

@@ -31,17 +31,17 @@ pub(super) fn limit_memory_v1(base: &Path, group: &Path) {
     if both.exists() {
         let _ = write(&both, "-1"); // it may never be lower than the other
     }
-    tell(write(&group.join("memory.limit_in_bytes"), &of_memory(total).to_string()));
+    log_unless_set(write(&group.join("memory.limit_in_bytes"), &of_memory(total).to_string()));
     // v1 cannot forbid swap without taking memory too: what the pods have of both together is
     // bounded.
-    tell(limit_swap(&both, &of_memory(total).to_string()));
+    log_unless_set(limit_swap(&both, &of_memory(total).to_string()));
 }
 
 /// As [`limit_memory_v1`], for cgroup v2.
 pub(super) fn limit_memory_v2(group: &Path) {
     let of_bases = group.ancestors().skip(1).filter_map(|base| number(&base.join("memory.max")));
     let Some(total) = machine_memory().into_iter().chain(of_bases).min() else { return };
-    tell(write(&group.join("memory.max"), &of_memory(total).to_string()));
+    log_unless_set(write(&group.join("memory.max"), &of_memory(total).to_string()));
 }
 
 /// Gives containers no swap, with or without a memory limit, as the kubelet does unless it is
@@ -58,12 +58,12 @@ pub(super) fn limit_pids(group: &Path) {
     let machine = machine.iter().filter_map(|file| number(Path::new(file)));
     let of_bases = group.ancestors().skip(1).filter_map(|base| number(&base.join("pids.max")));
     let Some(total) = machine.chain(of_bases).min() else { return };
-    tell(write(&group.join("pids.max"), &of_pids(total).to_string()));
+    log_unless_set(write(&group.join("pids.max"), &of_pids(total).to_string()));
 }
 
 /// Logs a limit that could not be set. Containers have limits of their own, so the cluster starts
 /// without this one too.
-fn tell(done: Result<()>) {
+fn log_unless_set(done: Result<()>) {
     if let Err(e) = done {
         crate::say(format_args!("containers together have no limit: {}", e.line()));
     }

@@ -22,8 +22,6 @@ use std::path::{Path, PathBuf};
 
 const CONTROL: &str = "cgroup.subtree_control";
 const PROCS: &str = "cgroup.procs";
-/// The middle of the reason why a group of this user's cannot give a controller.
-pub(crate) const NOT_GIVEN: &str = "is not given the controller";
 /// The group for processes that are moved aside.
 const ASIDE: &str = "ropewalk-aside";
 /// How often processes are moved: one may make another meanwhile.
@@ -48,6 +46,16 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("cpu", "cpu.uclamp.min", "0.00"),
     ("cpu", "cpu.uclamp.max", "max"),
 ];
+
+/// The cause of the error where a base does not have a controller that it is to give on.
+#[derive(Debug, thiserror::Error)]
+#[error("not delegated from above, or not in this kernel")]
+struct NotGiven;
+
+/// Returns whether the error of [`Room::switch_on`] is that the base lacks a controller.
+pub(super) fn is_not_given(e: &Error) -> bool {
+    e.cause.get_ref().is_some_and(|cause| cause.is::<NotGiven>())
+}
 
 /// Which processes of a base may be moved aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,8 +102,9 @@ impl Room {
     /// Switches the controllers on.
     ///
     /// # Errors
-    /// `ResourceBusy`: the base holds processes. `NotFound`: the machine, or the group above, does
-    /// not give a controller. `PermissionDenied`: the base belongs to another user.
+    /// `ResourceBusy`: the base holds processes. `NotFound` and [`is_not_given`]: the machine, or
+    /// the group above, does not give a controller. `PermissionDenied`: the base belongs to another
+    /// user.
     pub(super) fn switch_on(&self) -> Result<()> {
         if self.is_empty() {
             return Ok(());
@@ -105,8 +114,9 @@ impl Room {
         opened.during(|| format!("cannot write {}", control.display()))?;
         let missing = self.not_given();
         if !missing.is_empty() {
-            let what = format!("the cgroup {} {NOT_GIVEN} {}", self.base.display(), missing.join(", "));
-            return Err(Error::new(what, io::Error::from_raw_os_error(libc::ENOENT)));
+            let missing = missing.join(", ");
+            let what = format!("the cgroup {} is not given the controller {missing}", self.base.display());
+            return Err(Error::new(what, io::Error::new(io::ErrorKind::NotFound, NotGiven)));
         }
         write(&control, &format!("+{}", self.controllers.join(" +")))
     }
@@ -267,8 +277,10 @@ pub(super) mod tests {
         fs::write(dir.path().join(CONTROL), "memory\n").unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "memory pids\n").unwrap();
         let refused = Room::of(dir.path(), &["memory", "pids", "cpu"]).unwrap().switch_on().unwrap_err();
-        assert_eq!(refused.cause.kind(), io::ErrorKind::NotFound);
-        assert!(refused.what.ends_with(&format!("{NOT_GIVEN} cpu")), "{}", refused.what);
+        assert!(is_not_given(&refused) && refused.cause.kind() == io::ErrorKind::NotFound);
+        let (line, end) =
+            (refused.line(), "the controller cpu: not delegated from above, or not in this kernel");
+        assert!(line.ends_with(end), "{line}");
         Room::of(dir.path(), &["memory", "pids"]).unwrap().switch_on().unwrap();
         assert_eq!(read(&dir.path().join(CONTROL)).unwrap(), "+pids");
     }
