@@ -271,8 +271,8 @@ impl Round {
     }
 
     /// Returns the result of one probe, and writes an Event unless it is a plain success. `None`:
-    /// the container could not be probed, which says nothing about it, as upstream
-    /// (`pkg/kubelet/prober/worker.go`).
+    /// the container could not be probed, or its answer broke off. Neither says anything about it,
+    /// as upstream (`pkg/kubelet/prober/worker.go`).
     async fn ask(&self, kind: Kind, action: &Result<Action, String>, numbers: Numbers) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {
