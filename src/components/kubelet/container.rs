@@ -43,9 +43,13 @@ pub(crate) const MESSAGE_POLICY: &str = "io.kubernetes.container.terminationMess
 /// deleted by force while no kubelet ran: its preStop hook, and the ports that this may name.
 /// Source: `restoreSpecsFromContainerLabels` in `pkg/kubelet/kuberuntime`.
 const PRE_STOP: &str = "io.kubernetes.container.preStopHandler";
-/// Bytes of the largest one. Each list of a node's containers copies those of all of them, and a
-/// pod may have a hook of a megabyte.
-const PRE_STOP_MAX: usize = 32 << 10;
+/// The annotation with the names of the claims that a container mounts, with commas between them:
+/// of a pod that is not known any more nothing else tells which claims are in use. Upstream finds
+/// that in the mounts below the pod's directory (`pkg/kubelet/volumemanager/reconciler`).
+const CLAIMS: &str = "ropewalk.io/claims";
+/// Bytes of the largest annotation of these two. Each list of a node's containers copies those of
+/// all of them, and a pod may have a hook of a megabyte.
+const KEPT_MAX: usize = 32 << 10;
 
 /// Returns the annotation [`PRE_STOP`]: a definition with a name, ports and that hook alone.
 /// `None`: there is no hook, or it is too long to be kept, and runs only while its pod is known.
@@ -54,13 +58,29 @@ fn kept_hook(spec: &Spec) -> Option<(String, String)> {
     let lifecycle = Some(Lifecycle { pre_stop, ..Lifecycle::default() });
     let kept = Spec { name: spec.name.clone(), ports: spec.ports.clone(), lifecycle, ..Spec::default() };
     let kept = kept.encode().ok()?.to_string();
-    (kept.len() <= PRE_STOP_MAX).then(|| (PRE_STOP.into(), kept))
+    (kept.len() <= KEPT_MAX).then(|| (PRE_STOP.into(), kept))
 }
 
 /// Returns what the annotation [`PRE_STOP`] of a container has of its definition.
 pub(crate) fn kept_definition(container: &Container) -> Option<Spec> {
     let kept = serde_json::from_str(container.annotations.get(PRE_STOP)?).ok()?;
     Spec::decode(&kept).ok()
+}
+
+/// Returns the annotation [`CLAIMS`]. `None`: the container mounts no claim, or too many for it.
+fn mounted_claims(pod: &Pod, spec: &Spec) -> Option<(String, String)> {
+    let is_mounted = |name: &str| spec.volume_mounts.iter().flatten().any(|mount| mount.name == name);
+    let volumes = pod.spec.iter().flat_map(|of_pod| of_pod.volumes.iter().flatten());
+    let mounted = volumes.filter(|volume| is_mounted(&volume.name));
+    let claims = mounted.filter_map(|volume| volume.persistent_volume_claim.as_ref());
+    let names: Vec<&str> = claims.map(|claim| claim.claim_name.as_str()).collect();
+    let kept = names.join(",");
+    (!kept.is_empty() && kept.len() <= KEPT_MAX).then(|| (CLAIMS.into(), kept))
+}
+
+/// Returns the names of the claims that a container mounts, by its annotation [`CLAIMS`].
+pub(crate) fn kept_claims(container: &Container) -> impl Iterator<Item = &str> {
+    container.annotations.get(CLAIMS).into_iter().flat_map(|kept| kept.split(','))
 }
 
 /// The largest user or group id: upstream's bound. 4294967295 would mean "unchanged" to
@@ -241,6 +261,7 @@ pub(crate) fn config(
         ]
         .into_iter()
         .chain(kept_hook(spec))
+        .chain(mounted_claims(pod, spec))
         .collect(),
     })
 }

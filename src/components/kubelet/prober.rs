@@ -271,8 +271,8 @@ impl Round {
     }
 
     /// Returns the result of one probe, and writes an Event unless it is a plain success. `None`:
-    /// the container could not be probed, which says nothing about it, as upstream
-    /// (`pkg/kubelet/prober/worker.go`).
+    /// the container could not be probed, or its answer broke off. Neither says anything about it,
+    /// as upstream (`pkg/kubelet/prober/worker.go`).
     async fn ask(&self, kind: Kind, action: &Result<Action, String>, numbers: Numbers) -> Option<bool> {
         let inner = &self.prober.0;
         let target = Target {
@@ -286,14 +286,14 @@ impl Round {
         let act = async || target.act(action.as_ref().map_err(String::clone)?, numbers.timeout).await;
         let mut answer = act().await;
         for _ in 1..TRIES {
-            if answer.is_ok() {
+            if !matches!(answer, Err(_) | Ok(Answer::Broken(_))) {
                 break;
             }
             answer = act().await;
         }
         let title = kind.title();
-        match answer {
-            Ok(Answer::Well) => Some(true),
+        let (state, error) = match answer {
+            Ok(Answer::Well) => return Some(true),
             Ok(Answer::Warning(what)) => {
                 inner.recorder.warning(
                     &self.about,
@@ -301,7 +301,7 @@ impl Round {
                     format!("{title} probe warning: {what}"),
                     None,
                 );
-                Some(true)
+                return Some(true);
             }
             Ok(Answer::Ill(why)) => {
                 inner.recorder.warning(
@@ -310,14 +310,14 @@ impl Round {
                     format!("{title} probe failed: {why}"),
                     None,
                 );
-                Some(false)
+                return Some(false);
             }
-            Err(error) => {
-                let message = format!("{title} probe errored and resulted in unknown state: {error}");
-                inner.recorder.warning(&self.about, "Unhealthy", message, None);
-                None
-            }
-        }
+            Ok(Answer::Broken(error)) => ("failure", error),
+            Err(error) => ("unknown", error),
+        };
+        let message = format!("{title} probe errored and resulted in {state} state: {error}");
+        inner.recorder.warning(&self.about, "Unhealthy", message, None);
+        None
     }
 }
 

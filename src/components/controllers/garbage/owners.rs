@@ -1,6 +1,6 @@
 //! Whether the owners of an object are there: by the graph, or by a question to the server.
 
-use super::graph::{Node, Standing};
+use super::graph::{FOREGROUND, Node, Standing};
 use super::{BEHIND, Collector};
 use crate::error::Error;
 use api::kinds;
@@ -119,14 +119,7 @@ impl Collector {
         cause: &Option<Cause>,
     ) -> Result<bool, Error> {
         for owner in owners {
-            // Those in the graph are watched; of the others it is only remembered that they were
-            // gone.
-            let is_watched = self.graph().nodes.contains_key(&owner.uid);
-            let standing = match is_watched {
-                true => self.standing(node, owner).await.map(|(standing, _)| standing),
-                false => self.ask_standing(node, owner, Some(asked)).await,
-            };
-            match standing {
+            match self.standing_now(node, owner, asked).await {
                 Ok(Standing::Gone | Standing::Waiting) => {}
                 // It was seen to go, and a kind that is not served cannot show another one.
                 Err(Error::Unserved(_)) if self.graph().absent.is_namespaced(owner).is_some() => {}
@@ -139,6 +132,33 @@ impl Collector {
             }
         }
         Ok(false)
+    }
+
+    /// How an owner stands, by the graph where the graph says that it lives, and by the API server
+    /// where it is only remembered that the owner was gone, or waited for its dependents.
+    ///
+    /// An undo ends the foreground deletion of the Deployment `web`, and one of its ReplicaSets is
+    /// looked at before the watch of the Deployments tells of that. Upstream asks for every owner
+    /// at every look (`isDangling`).
+    async fn standing_now(
+        &self,
+        dependent: &Node,
+        owner: &OwnerReference,
+        asked: clock::Instant,
+    ) -> Result<Standing, Error> {
+        let is_watched = self.graph().nodes.contains_key(&owner.uid);
+        if !is_watched {
+            return self.ask_standing(dependent, owner, Some(asked)).await;
+        }
+        let (heard, _) = self.standing(dependent, owner).await?;
+        if heard != Standing::Waiting {
+            return Ok(heard);
+        }
+        match self.ask_standing(dependent, owner, Some(asked)).await {
+            // A kind that is not served cannot show another owner: what was heard counts.
+            Err(Error::Unserved(_)) => Ok(heard),
+            answer => answer,
+        }
     }
 
     /// Asks the API server how an owner stands, and remembers it if it is gone. `since`:
@@ -158,7 +178,7 @@ impl Collector {
             return Ok(Standing::Unresolvable);
         }
         let asked = clock::Instant::now();
-        let lives = match self.ask_for(dependent, owner, &resource, namespaced).await {
+        let standing = match self.ask_for(dependent, owner, &resource, namespaced).await {
             Err(Error::Api(error)) if is_code(&error, 404) => {
                 // The path is not served any more: the definition is gone, or is a new one.
                 self.kinds.forget(&resource.group, &owner.kind);
@@ -170,10 +190,10 @@ impl Collector {
             }
             answer => answer?,
         };
-        if !lives {
+        if standing == Standing::Gone {
             self.graph().absent.insert(&owner.uid, None);
         }
-        Ok(if lives { Standing::Solid } else { Standing::Gone })
+        Ok(standing)
     }
 
     /// Where an owner's kind is served, and whether it has namespaces.
@@ -213,15 +233,22 @@ impl Collector {
         owner: &OwnerReference,
         resource: &ApiResource,
         namespaced: bool,
-    ) -> Result<bool, Error> {
+    ) -> Result<Standing, Error> {
         let client = self.shared.config.client.kube();
         let api: Api<DynamicObject> = match namespaced {
             true => Api::namespaced_with(client, &dependent.key.namespace, resource),
             false => Api::all_with(client, resource),
         };
         match api.get_metadata(&owner.name).await {
-            Ok(found) => Ok(found.metadata.uid.as_ref() == Some(&owner.uid)),
-            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => Ok(false),
+            Ok(found) if found.metadata.uid.as_ref() != Some(&owner.uid) => Ok(Standing::Gone),
+            Ok(found) => {
+                let is_going = found.metadata.deletion_timestamp.is_some();
+                let waits = found.metadata.finalizers.iter().flatten().any(|f| f == FOREGROUND);
+                Ok(if is_going && waits { Standing::Waiting } else { Standing::Solid })
+            }
+            Err(kube::Error::Api(status)) if status.code == 404 && status.reason == "NotFound" => {
+                Ok(Standing::Gone)
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -50,6 +50,8 @@ type Seen = BTreeMap<String, Life>;
 
 /// The last sign of life of a node.
 struct Life {
+    /// The node's uid, for the Event that tells that it is gone.
+    uid: Option<String>,
     sign: String,
     /// When it was seen: by this clock, not the node's.
     at: clock::Instant,
@@ -60,7 +62,7 @@ struct Life {
 
 impl Life {
     fn new(sign: String, at: clock::Instant) -> Life {
-        Life { sign, at, was_unready: false }
+        Life { uid: None, sign, at, was_unready: false }
     }
 }
 
@@ -105,11 +107,15 @@ fn start(shared: &Shared) {
 /// Reports nodes that appeared since the last look, at the start all of them, and forgets and
 /// reports those that are gone.
 fn announce(recorder: &Recorder, nodes: &[Arc<Node>], seen: &mut Seen) {
-    seen.retain(|name, _| {
+    seen.retain(|name, life| {
         let is_there = nodes.iter().any(|node| node.metadata.name.as_ref() == Some(name));
         if !is_there {
             let gone = Node {
-                metadata: ObjectMeta { name: Some(name.clone()), ..ObjectMeta::default() },
+                metadata: ObjectMeta {
+                    name: Some(name.clone()),
+                    uid: life.uid.clone(),
+                    ..ObjectMeta::default()
+                },
                 ..Node::default()
             };
             let message = format!("Node {name} event: Removing Node {name} from Controller");
@@ -155,6 +161,7 @@ async fn check(shared: &Shared, recorder: &Recorder, node: &Arc<Node>, seen: &mu
     if life.sign != sign {
         *life = Life::new(sign, now);
     }
+    life.uid.clone_from(&node.metadata.uid);
     let (silent, ready) = (now.duration_since(life.at), ready(node));
     let grace = if ready.is_none() { STARTUP_GRACE } else { GRACE };
     let is_silent = clock::passed(life.at, now) >= grace && silent >= GRACE_LEAST;
@@ -287,14 +294,18 @@ mod tests {
         let server = Scripted::new(|_| None).await;
         let shared = Shared::fixed(&server.client);
         let recorder = Recorder::new(&shared.crew, &server.client, "t", "");
-        let old = Life::new(String::new(), clock::Instant::now());
-        let mut seen = Seen::from([("old".to_string(), old)]);
+        let mut seen = Seen::new();
         announce(&recorder, &[node(json!([]))], &mut seen);
+        check(&shared, &recorder, &node(json!([])), &mut seen).await.unwrap();
+        announce(&recorder, &[], &mut seen);
         assert!(seen.is_empty(), "one that is gone is forgotten");
         let told = server.event("RegisteredNode").await;
         assert_eq!(told, "Node n event: Registered Node n in Controller");
         let told = server.event("RemovingNode").await;
-        assert_eq!(told, "Node old event: Removing Node old from Controller");
+        assert_eq!(told, "Node n event: Removing Node n from Controller");
+        let events = server.events();
+        let removed = events.iter().find(|event| event.body["reason"] == "RemovingNode").unwrap();
+        assert_eq!(removed.body["involvedObject"]["uid"], "u");
         shared.crew.kill();
     }
 

@@ -122,6 +122,7 @@ pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeCla
                 namespace: set.metadata.namespace.clone(),
                 labels: Some(labels),
                 annotations: template.metadata.annotations.clone(),
+                finalizers: template.metadata.finalizers.clone(),
                 ..ObjectMeta::default()
             },
             spec: template.spec.clone(),
@@ -243,6 +244,19 @@ mod tests {
     fn owner(version: &str, kind: &str, name: &str, uid: &str, controls: bool) -> Value {
         json!({"apiVersion": version, "kind": kind, "name": name, "uid": uid, "controller": controls,
             "blockOwnerDeletion": controls})
+    }
+
+    #[test]
+    fn a_claim_has_the_metadata_of_its_template() {
+        let template = json!({"metadata": {"name": "data", "labels": {"a": "b"}, "annotations": {"c": "d"},
+            "finalizers": ["example.com/keep"]}});
+        let set = json!({"metadata": {"name": "web", "namespace": "n"}, "spec": {"template": {},
+            "selector": {"matchLabels": {"app": "web"}}, "volumeClaimTemplates": [template]}});
+        let made = claims(&serde_json::from_value(set).unwrap(), 2);
+        let made: Vec<Value> = made.iter().map(|claim| json!(claim.metadata)).collect();
+        let want = json!({"name": "data-web-2", "namespace": "n", "labels": {"a": "b", "app": "web"},
+            "annotations": {"c": "d"}, "finalizers": ["example.com/keep"]});
+        assert_eq!(made, [want]);
     }
 
     #[test]

@@ -114,6 +114,9 @@ pub(crate) enum Answer {
     /// Well, with a remark.
     Warning(String),
     Ill(String),
+    /// An answer whose end did not come. As upstream it says nothing about the container, and its
+    /// Event calls that a failure.
+    Broken(String),
 }
 
 /// How a command ended.
@@ -179,7 +182,7 @@ impl Target<'_> {
             _ => {
                 return match self.act(action, timeout).await? {
                     Answer::Well | Answer::Warning(_) => Ok(None),
-                    Answer::Ill(why) => Err(why),
+                    Answer::Ill(why) | Answer::Broken(why) => Err(why),
                 };
             }
         };
@@ -296,10 +299,12 @@ impl Target<'_> {
             Err(NoAnswer::NotTls(why) | NoAnswer::Other(why)) => return Ok(Answer::Ill(why)),
         };
         let status = answer.status;
-        // Of a server that does not come to the end of its answer nothing is known, as upstream.
-        let body = clock::limit(timeout.saturating_sub(start.elapsed()), answer.text()).await;
         let late = "context deadline exceeded (Client.Timeout or context cancellation while reading body)";
-        let body = body.ok_or(late)?.map_err(|e| e.to_string())?;
+        let body = match clock::limit(timeout.saturating_sub(start.elapsed()), answer.text()).await {
+            Some(Ok(body)) => body,
+            Some(Err(error)) => return Ok(Answer::Broken(error.to_string())),
+            None => return Ok(Answer::Broken(late.into())),
+        };
         Ok(match status {
             200..=299 => Answer::Well,
             300..=399 => Answer::Warning(format!("Probe terminated redirects, Response body: {body}")),

@@ -6,6 +6,7 @@
 //! that fails again and again.
 
 use super::config::Config;
+use super::container::kept_claims;
 use super::error::Error;
 use super::pleg::{self, Pleg, PodLifecycleEvent};
 use super::pressure::Pressures;
@@ -20,7 +21,7 @@ use kube::runtime::watcher;
 use kubelet::RETRY;
 use memory::{Memory, revision_of};
 use serde_json::json;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 use tap::{Cause, Event, Record};
@@ -131,6 +132,33 @@ impl Kubelet {
             pods.extend(self.gone().values().cloned());
             pods
         })
+    }
+
+    /// Returns the claims in the namespace of this pod that are in use by containers of pods which
+    /// this kubelet has never seen. For a pod without claims the runtime is not asked.
+    ///
+    /// The pod `first` was deleted by force while the node's kubelet was stopped. The kubelet is
+    /// started, and ends the containers of `first`; meanwhile `second` must not begin to write to
+    /// the volume of which one pod alone may have the claim.
+    async fn claims_of_strangers(&self, pod: &Pod) -> Result<BTreeSet<String>, cri::Error> {
+        let mut volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        if !volumes.any(|volume| volume.persistent_volume_claim.is_some()) {
+            return Ok(BTreeSet::new());
+        }
+        let sandboxes = self.config.runtime.list_pod_sandboxes().await?;
+        let containers = self.config.runtime.list_containers().await?;
+        // Read after the sandboxes: one that was made just now belongs to a pod that is known.
+        let pods = self.pods.list();
+        let mut known: BTreeSet<String> =
+            pods.iter().chain(self.statics.values()).filter_map(|one| one.metadata.uid.clone()).collect();
+        known.extend(self.gone().values().filter_map(|one| one.metadata.uid.clone()));
+        known.extend(pod.metadata.uid.clone());
+        let is_near = |sandbox: &Sandbox| pod.metadata.namespace.as_ref() == Some(&sandbox.pod.namespace);
+        let strange = sandboxes.iter().filter(|s| is_near(s) && !known.contains(&s.pod.uid));
+        let strange: BTreeSet<&str> = strange.map(|sandbox| sandbox.id.as_str()).collect();
+        let live = containers.iter().filter(|c| c.state != ContainerState::Exited);
+        let theirs = live.filter(|container| strange.contains(container.sandbox_id.as_str()));
+        Ok(theirs.flat_map(kept_claims).map(String::from).collect())
     }
 
     /// Looks at all pods that the API has, and at all that the runtime has.

@@ -151,12 +151,11 @@ impl Kubelet {
     }
 
     /// Makes the pod's volumes, and brings those up to date that change. A volume that was made
-    /// before and cannot be made anew, because its ConfigMap is gone for example, stays as it is: a
-    /// container that crashes restarts with it. An Event tells of that, unless it is for want of an
-    /// API server that answers.
+    /// before and cannot be made anew, e.g. because its ConfigMap is gone, stays: a container that
+    /// crashes restarts with it. An Event tells of that, unless no API server answers.
     ///
     /// # Errors
-    /// A volume that was never made cannot be made.
+    /// A volume that was never made cannot be made, or the runtime does not say what runs.
     pub(super) async fn volumes(
         &self,
         pod: &Pod,
@@ -165,13 +164,14 @@ impl Kubelet {
         cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         let facts = self.facts(pod, sandboxes);
+        let of_strangers = self.claims_of_strangers(pod).await?;
         let context = volumes::Context {
             client: &self.config.client,
             facts: &facts,
             dir: self.pod_dir(pod.metadata.uid.as_deref().unwrap_or_default()).join("volumes"),
             node_root: &self.config.node_root(),
             memory_bytes: u64::try_from(self.config.capacity.allocatable().memory).unwrap_or(u64::MAX),
-            take_claim: &|claim: &str| self.take_claim(pod, claim),
+            take_claim: &|claim: &str| !of_strangers.contains(claim) && self.take_claim(pod, claim),
         };
         let stale = volumes::prepare(&context, &mut memory.volumes).await;
         memory.is_cut_off = stale.iter().flatten().any(|(_, unmade)| unmade.slow);

@@ -3,6 +3,7 @@
 use super::super::container_status::terminated;
 use super::super::logs::{Options, Pieces, Reader};
 use super::super::pods::Kubelet;
+use super::super::specs::{is_ephemeral, spec_of};
 use super::{Body, Query, refuse, runtime_error};
 use bytes::Bytes;
 use client::Key;
@@ -11,7 +12,7 @@ use futures::StreamExt;
 use http::{Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
 use std::sync::Arc;
 use std::time::Duration;
 use task::Crew;
@@ -27,9 +28,29 @@ pub(super) const CHUNK: usize = 32 << 10;
 /// for each reader.
 const FOLLOW_EVERY: Duration = Duration::from_millis(50);
 
+/// Returns why there is no log to read, and the code of that: 404 for a pod that this node does not
+/// have, and for a container that is not in its definition. Source: `getContainerLogs` in
+/// `pkg/kubelet/server/server.go`.
+pub(super) fn refusal(
+    pod: Option<&Pod>,
+    name: &str,
+    container: &str,
+    previous: bool,
+) -> (StatusCode, String) {
+    let Some(pod) = pod else { return (StatusCode::NOT_FOUND, format!("pod {name:?} does not exist")) };
+    if spec_of(pod, container).is_none() && !is_ephemeral(pod, container) {
+        return (StatusCode::NOT_FOUND, format!("container {container:?} not found in pod {name:?}"));
+    }
+    let why = match previous {
+        true => format!("previous terminated container {container:?} in pod {name:?} not found"),
+        false => not_there(pod.status.as_ref(), name, container),
+    };
+    (StatusCode::BAD_REQUEST, why)
+}
+
 /// Why there is no log of a container that does not exist yet, or that the runtime does not know
 /// any more. Source: `validateContainerLogStatus` in `pkg/kubelet/kubelet_pods.go`.
-pub(super) fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
+fn not_there(status: Option<&PodStatus>, pod: &str, container: &str) -> String {
     let all = status
         .into_iter()
         .flat_map(|s| [&s.container_statuses, &s.init_container_statuses, &s.ephemeral_container_statuses]);
@@ -79,12 +100,8 @@ pub(super) async fn read_logs(
     };
     let found = kubelet.logged(&key, container, options.previous).await.map_err(runtime_error)?;
     let Some(found) = found else {
-        let pod = kubelet.pod(&key);
-        let message = match options.previous {
-            true => format!("previous terminated container {container:?} in pod {:?} not found", key.name),
-            false => not_there(pod.as_ref().and_then(|pod| pod.status.as_ref()), &key.name, container),
-        };
-        return Err(refuse(StatusCode::BAD_REQUEST, message));
+        let (code, why) = refusal(kubelet.pod(&key).as_deref(), &key.name, container, options.previous);
+        return Err(refuse(code, why));
     };
     let (sender, mut pieces) = mpsc::channel::<Bytes>(LOG_BUFFER);
     crew.spawn(async move {

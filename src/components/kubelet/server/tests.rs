@@ -1,9 +1,9 @@
 use super::ask::Opening;
-use super::logs::{not_there, tail_of};
+use super::logs::{refusal, tail_of};
 use super::upgrade::{Talk, upgrade};
 use super::*;
 use futures::{SinkExt, StreamExt};
-use k8s_openapi::api::core::v1::PodStatus;
+use k8s_openapi::api::core::v1::Pod;
 use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -31,12 +31,15 @@ fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
     };
     let mut lost = one("l", "");
     lost["state"] = serde_json::json!({"terminated": {"exitCode": 137, "reason": "ContainerStatusUnknown"}});
-    let status: PodStatus = serde_json::from_value(serde_json::json!({
+    let status = serde_json::json!({
         "initContainerStatuses": [one("i", "PodInitializing"), lost],
         "containerStatuses": [one("a", "ErrImagePull"), one("b", "ImagePullBackOff"), one("c", "InvalidImageName")],
         "ephemeralContainerStatuses": [one("d", "ContainerCreating")],
-    }))
-    .unwrap();
+    });
+    let all = |names: &[&str]| names.iter().map(|name| serde_json::json!({"name": name})).collect::<Vec<_>>();
+    let spec = serde_json::json!({"initContainers": all(&["i", "l"]), "containers": all(&["a", "b", "c", "e"]),
+        "ephemeralContainers": all(&["d"])});
+    let pod: Pod = serde_json::from_value(serde_json::json!({"spec": spec, "status": status})).unwrap();
     for (container, want) in [
         ("i", "waiting to start: PodInitializing"),
         ("a", "waiting to start: image can't be pulled"),
@@ -46,8 +49,18 @@ fn the_log_of_a_container_that_is_not_there_yet_says_what_it_waits_for() {
         ("l", "terminated"),
         ("e", "not available"),
     ] {
-        let told = not_there(Some(&status), "p", container);
+        let (code, told) = refusal(Some(&pod), "p", container, false);
+        assert_eq!(code, StatusCode::BAD_REQUEST);
         assert_eq!(told, format!("container {container:?} in pod \"p\" is {want}"));
+        let (code, told) = refusal(Some(&pod), "p", container, true);
+        assert_eq!(code, StatusCode::BAD_REQUEST);
+        assert_eq!(told, format!("previous terminated container {container:?} in pod \"p\" not found"));
+    }
+    for previous in [false, true] {
+        let (code, told) = refusal(Some(&pod), "p", "x", previous);
+        assert_eq!((code.as_u16(), &*told), (404, r#"container "x" not found in pod "p""#));
+        let (code, told) = refusal(None, "q", "x", previous);
+        assert_eq!((code.as_u16(), &*told), (404, r#"pod "q" does not exist"#));
     }
 }
 

@@ -13,9 +13,14 @@ use tap::Component;
 /// Workloads. Their status counts what there is.
 const WORKLOADS: [&str; 5] =
     ["daemonsets", "deployments", "replicasets", "replicationcontrollers", "statefulsets"];
+/// Kinds whose status alone follows from other objects, and that nothing else follows from: what an
+/// autoscaler has measured, how many evictions a budget allows, what a quota has counted.
+const COUNTERS: [&str; 3] = ["horizontalpodautoscalers", "poddisruptionbudgets", QUOTAS];
+const QUOTAS: &str = "resourcequotas";
 
 /// Leaves out the moves of derived objects in each namespace where nothing goes back that they
-/// follow from.
+/// follow from: a pod, a Service or a workload. A quota may count any kind, so it goes back with
+/// any object of its namespace.
 ///
 /// Example: a Deployment's pods became ready since, and the undo concerns a ConfigMap. Deployment,
 /// ReplicaSet, EndpointSlice and Endpoints count ready pods, and stay as they are. If a pod of that
@@ -30,13 +35,19 @@ pub(super) fn without_derived(mut moves: Vec<Move>, pairs: &BTreeMap<&Bytes, Pai
     };
     let sources = moves.iter().filter(|m| is_source(&m.key));
     let moved: BTreeSet<String> = sources.map(|m| namespace_of(&m.key).to_string()).collect();
-    moves.retain(|m| !derived.contains(&m.key) || moved.contains(namespace_of(&m.key)));
+    let others = moves.iter().filter(|m| !derived.contains(&m.key));
+    let changed: BTreeSet<String> = others.map(|m| namespace_of(&m.key).to_string()).collect();
+    moves.retain(|m| {
+        let namespaces = if resource(&m.key) == QUOTAS { &changed } else { &moved };
+        !derived.contains(&m.key) || namespaces.contains(namespace_of(&m.key))
+    });
     moves
 }
 
 /// Returns whether all that changed of an object follows from others, and its controller wrote it:
-/// the status of a workload, or the endpoints of a Service. Anything else of such an object, e.g.
-/// an annotation that a person removed, goes back: a removal leaves no field manager behind.
+/// the status of a workload or of a counter, or the endpoints of a Service. Anything else of such
+/// an object, e.g. an annotation that a person removed, goes back: a removal leaves no field
+/// manager behind.
 fn is_derived(then: &KeyValue, now: &KeyValue) -> bool {
     let (Some(past), Some(present)) = (parsed(then), parsed(now)) else { return false };
     let is_same = meta::uid(&past) == meta::uid(&present) && !meta::is_terminating(&present);
@@ -45,7 +56,7 @@ fn is_derived(then: &KeyValue, now: &KeyValue) -> bool {
     }
     let resource = resource(&then.key);
     let mut back = past;
-    if WORKLOADS.contains(&resource) {
+    if WORKLOADS.contains(&resource) || COUNTERS.contains(&resource) {
         value::copy(&present, &mut back, "status");
         keep_managers(&present, &mut back);
         return back == present;
@@ -131,6 +142,32 @@ mod tests {
         assert_eq!(keys(&then[..1], &scaled), ["deployments/d/web"], "more than its status");
     }
 
+    /// A pod ended since: its budget and its autoscaler see one pod less, and its quota was given
+    /// back what the pod used. The pod's status stays, and so does what was counted.
+    #[test]
+    fn what_was_counted_stays_unless_something_goes_back_that_counts() {
+        let status = |time: &str| object(CONTROLLERS, "status", time, json!({"status": {"n": time}}));
+        let [autoscaler, budget, quota] =
+            ["horizontalpodautoscalers/d/web", "poddisruptionbudgets/d/web", "resourcequotas/d/web"];
+        let of =
+            |revision, time: &str| [autoscaler, budget, quota].map(|key| kv(key, revision, status(time)));
+        let then = of(5, "1");
+        for (made, back) in [
+            ("configmaps/e/new", vec![]),
+            ("namespaces/e", vec![]),
+            ("configmaps/d/new", vec![quota]),
+            ("pods/d/new", vec![autoscaler, budget, quota]),
+        ] {
+            let now = [&of(9, "2")[..], &[kv(made, 9, json!({}))]].concat();
+            let mut want = [&back[..], &[made]].concat();
+            want.sort_unstable();
+            assert_eq!(keys(&then, &now), want);
+        }
+        let mut limited = status("2");
+        value::put(&mut limited, "spec", json!({"hard": {"pods": "1"}}));
+        assert_eq!(keys(&then[2..], &[kv(quota, 9, limited)]), [quota], "more than its status");
+    }
+
     #[test]
     fn what_a_person_wrote_goes_back() {
         let status =
@@ -140,6 +177,7 @@ mod tests {
             ("deployments/d/web", status(CONTROLLERS, "2"), false),
             ("deployments/d/web", status("kubectl-patch", "2"), true),
             ("deployments/d/web", status("", "2"), true),
+            ("resourcequotas/d/web", status("kubectl-patch", "2"), true),
             ("jobs/d/web", status(CONTROLLERS, "2"), true),
             ("example.com/deployments/d/web", status(CONTROLLERS, "2"), true),
         ] {

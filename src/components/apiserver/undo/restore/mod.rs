@@ -13,7 +13,8 @@
 //! | a Pod that had found no node, and has one now | a new Pod of that name, which waits again if nothing takes it |
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
-//! | the status of a workload, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
+//! | the status of a workload, a PodDisruptionBudget or a HorizontalPodAutoscaler, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
+//! | the status of a ResourceQuota | it was, if any object of its namespace goes back; else it stays |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
 //! | a custom object whose definition is gone | it was with the definition; not at all where only its namespace goes back |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |

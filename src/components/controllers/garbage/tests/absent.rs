@@ -53,6 +53,39 @@ async fn an_owner_that_came_back_is_not_taken_off() {
     assert_eq!(server.lines(), ["GET /api/v1/namespaces/d/configmaps/o"]);
 }
 
+/// `kubectl delete --cascade=foreground`, and its undo. The dependent is looked at before the watch
+/// of its owner tells that the owner is no longer being deleted.
+#[tokio::test]
+async fn an_owner_whose_foreground_deletion_was_undone_keeps_its_dependents() {
+    for is_undone in [true, false] {
+        let owners = vec![reference_to("v1", "ConfigMap", "o")];
+        let live = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "x", "namespace": "d",
+            "uid": "d", "resourceVersion": "7", "ownerReferences": owners}});
+        let mut owner = json!({"name": "o", "namespace": "d", "uid": "o"});
+        if !is_undone {
+            owner["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
+            owner["finalizers"] = json!([FOREGROUND]);
+        }
+        let owner = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": owner});
+        let server = Scripted::new(move |asked| match asked.line.as_str() {
+            line if line.contains("/configmaps/o") => Some((200, owner.clone())),
+            line if line.contains("/pods/x") => Some((200, live.clone())),
+            _ => None,
+        })
+        .await;
+        let collector = collector(&server);
+        let finalizers = vec![FOREGROUND.to_string()];
+        collector.graph().put("o", Node { going: true, finalizers, ..map("o") });
+        collector.graph().put("d", Node { owners, ..dependent() });
+        collector.sync("d".into(), None).await.unwrap();
+        let mut want = vec!["GET /api/v1/namespaces/d/pods/x", "GET /api/v1/namespaces/d/configmaps/o"];
+        if !is_undone {
+            want.push("DELETE /api/v1/namespaces/d/pods/x");
+        }
+        assert_eq!(server.lines(), want, "undone: {is_undone}");
+    }
+}
+
 /// Two cluster-scoped objects name the same uid, which is gone: one with a kind that has no
 /// namespaces, one with a kind that has.
 #[tokio::test]

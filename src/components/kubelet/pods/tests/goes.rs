@@ -1,6 +1,7 @@
 //! Pods that are deleted, and what is left of them.
 
 use super::*;
+use crate::container::Place;
 
 #[test]
 fn a_deleted_pod_is_failed_before_it_goes() {
@@ -293,5 +294,42 @@ fn a_pod_that_was_deleted_by_force_has_its_claim_until_its_containers_have_ended
         assert!(!world.kubelet.take_claim(&second, "c"), "both would write to the volume");
         world.look().await.unwrap();
         assert!(world.kubelet.take_claim(&second, "c"));
+    });
+}
+
+/// As before, and no kubelet ran when it was deleted: the next one has never seen the pod.
+#[test]
+fn a_pod_that_was_deleted_while_no_kubelet_ran_has_its_claim_until_its_containers_have_ended() {
+    with_mounts(|crew, dir| async move {
+        let api = Scripted::new(|asked| match asked.line.as_str() {
+            line if line.ends_with("/persistentvolumeclaims/c") => {
+                let metadata = json!({"name": "c", "namespace": "default"});
+                let (spec, status) = (json!({"volumeName": "v"}), json!({"phase": "Bound"}));
+                Some((200, json!({"metadata": metadata, "spec": spec, "status": status})))
+            }
+            line if line.ends_with("/persistentvolumes/v") => {
+                let reserved = json!({"name": "c", "namespace": "default"});
+                let modes = ["ReadWriteOncePod"];
+                let spec = json!({"hostPath": {"path": "/d"}, "claimRef": reserved, "accessModes": modes});
+                Some((200, json!({"metadata": {}, "spec": spec})))
+            }
+            _ => stored(asked, "6"),
+        });
+        let volumes = json!({"volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "c"}}]});
+        let second = pod(json!({}), volumes);
+        let world = World::new(&crew, api.await, dir, second.clone());
+        let second = read(second);
+        let id = cri::PodId { namespace: "default".into(), name: "first".into(), uid: "first".into() };
+        let config = cri::SandboxConfig { pod: id, ..cri::SandboxConfig::default() };
+        let sandbox = world.runtime.run_pod_sandbox(config).await.unwrap();
+        let places = BTreeMap::from([("v".to_string(), Place::default())]);
+        let spec = &second.spec.as_ref().unwrap().containers[0];
+        let config = crate::container::config(&second, spec, 0, vec![], &places, None).unwrap();
+        let container = world.runtime.create_container(&sandbox.id, config).await.unwrap();
+        world.runtime.start_container(&container).await.unwrap();
+        let failed = world.look().await.unwrap_err().to_string();
+        assert!(failed.contains("is already in use by another pod"), "{failed}");
+        world.runtime.stop_pod_sandbox(&sandbox.id).await.unwrap();
+        assert!(world.kubelet.claims_of_strangers(&second).await.unwrap().is_empty());
     });
 }
