@@ -120,7 +120,7 @@ pub fn apply_resetting(
     Applied { object, conflicts, found }
 }
 
-/// The fields that whoever writes `object` owns: not those at the paths of `resets`. `whole` as in
+/// The fields that the writer of `object` owns: not those at the paths of `resets`. `whole` as in
 /// [`set::all`].
 fn own_fields(shape: Shape, object: &Value, resets: &[&str], whole: bool) -> Set {
     let mut part = own_part(object);
