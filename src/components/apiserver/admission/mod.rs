@@ -207,7 +207,7 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
 /// All that is added to a new object. Answers what was done, for the trace.
 pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
     may_create(a)?;
-    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), meta::name(object))?;
+    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), a.early_name(object))?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {
@@ -227,7 +227,7 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
 }
 
 /// NodeRestriction for a kubelet whose name says no node. Whatever rights roles give it, it writes
-/// nothing: the rules of no node could judge it.
+/// and reviews nothing: the rules of no node could judge it.
 ///
 /// # Errors
 /// 403 for such a user.
@@ -239,6 +239,14 @@ fn check_node_name(user: &User, (group, plural): (&str, &str), name: &str) -> Re
         }
         false => Ok(()),
     }
+}
+
+/// Judges a review, which is not stored: NodeRestriction is the only plug-in that refuses one.
+///
+/// # Errors
+/// 403 for a kubelet whose name says no node.
+pub(crate) fn check_review(user: &User, kind: &Kind, review: &Value) -> Result<(), Status> {
+    check_node_name(user, (kind.group, kind.plural), attributes::name_before_generation(review))
 }
 
 /// NodeRestriction alone, for a change of an object. It is a mutating plug-in upstream, so it
