@@ -43,6 +43,10 @@ pub(super) async fn server_side_apply(
     if !unknown.is_empty() {
         return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
+    let problems = managed::mistyped(Shape::of(kind), &applied);
+    if !problems.is_empty() {
+        return Err(untyped((&kind.api_version(), kind.kind), &said, &problems));
+    }
     confine(stored_kind(kind), part, &mut applied);
     let said = (part == Part::Main).then_some(&said);
     let (object, created) = self::applied(state, ctx, kind, part, &applied, said).await?;
