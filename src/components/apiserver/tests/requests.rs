@@ -393,3 +393,16 @@ async fn an_object_is_not_exported() {
         assert_eq!(api.get(&format!("/api/v1/namespaces?{query}")).await.0, 200, "a list: {query}");
     }
 }
+
+/// It is no object that is not there: the request does not say which one it means.
+#[tokio::test]
+async fn a_binding_and_a_bound_token_name_their_object() {
+    let api = Api::new().await;
+    let namespace = "/api/v1/namespaces/default";
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    let token = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1"}}});
+    for (path, body) in [("bindings", binding), ("serviceaccounts/default/token", token)] {
+        let (code, told) = api.post(&format!("{namespace}/{path}"), body).await;
+        assert_eq!((code, &told["message"]), (400, &json!("Name parameter required.")), "{path}");
+    }
+}
