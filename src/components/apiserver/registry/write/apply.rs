@@ -167,18 +167,19 @@ pub(crate) fn check_says_type(expected: (&str, &str), applied: &Value) -> Result
 
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
 /// status that it comes with. Whether they are stored is decided with the object, by `keep` or by
-/// its creation. The status of a definition of custom resources can change labels, and owns none:
-/// upstream's `statusStrategy` lists the metadata and keeps the new one.
+/// its creation. An apply of a status writes no spec, and the entry `before-first-apply` that it
+/// may make owns none. The status of a definition of custom resources can change labels, and owns
+/// none: upstream's `statusStrategy` lists the metadata and keeps the new one.
 fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
-    let of_part = match part {
-        Part::Main if kind.has_status => Some("status"),
-        Part::Status if kind.custom.is_none() && kind.plural == "customresourcedefinitions" => {
-            Some("metadata")
-        }
-        _ => None,
+    let of_part: &[&str] = match part {
+        Part::Main if kind.has_status => &["status"],
+        Part::Status if kind.custom.is_some() => &[],
+        Part::Status if kind.plural == "customresourcedefinitions" => &["metadata", "spec"],
+        Part::Status => &["spec"],
+        _ => &[],
     };
-    of.chain(of_part).collect()
+    of.chain(of_part.iter().copied()).collect()
 }
 
 /// Drops from an apply what this subresource does not write: a manager owns no field that its apply
@@ -474,9 +475,9 @@ mod tests {
             resets(kinds::find(group, "v1", kind).unwrap(), part, subresource)
         };
         let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
-        assert_eq!(of(definition.0, definition.1, Part::Status, "status"), ["metadata"]);
+        assert_eq!(of(definition.0, definition.1, Part::Status, "status"), ["metadata", "spec"]);
         assert_eq!(of(definition.0, definition.1, Part::Main, ""), ["status"]);
-        assert_eq!(of("apps", "Deployment", Part::Status, "status"), ["metadata.labels"]);
+        assert_eq!(of("apps", "Deployment", Part::Status, "status"), ["metadata.labels", "spec"]);
         assert_eq!(of("", "ConfigMap", Part::Main, ""), [""; 0]);
     }
 
