@@ -464,8 +464,7 @@ fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
         }
         object!([labels, annotations, parts])
     };
-    !matches!(resource, "discovery.k8s.io/endpointslices" | "endpointslices")
-        && written(&then) != written(now)
+    resource != "endpointslices" && written(&then) != written(now)
 }
 
 /// Returns whether a controller has made the object for another one, so that no person misses it.
