@@ -232,7 +232,7 @@ fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| text(c, "type") == "Ready" && text(c, "status") == "True")
 }
 
-/// Pure: may this pod, which runs, be evicted?
+/// Decides whether this pod, which runs, may be evicted.
 ///
 /// At least 2 pods have to be healthy:
 ///
