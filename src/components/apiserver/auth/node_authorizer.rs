@@ -19,7 +19,7 @@ const READ_ONLY: &str = "can only read resources of this type";
 /// The namespace of the Leases that kubelets renew.
 pub(crate) const LEASES: &str = "kube-node-lease";
 
-/// Returns whether the kubelet of `node` is authorized to do this.
+/// Decides whether the kubelet of `node` is authorized to do this.
 ///
 /// The kubelet of `n1`:
 ///

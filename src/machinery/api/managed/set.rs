@@ -248,13 +248,16 @@ impl Rank {
     }
 }
 
-/// Returns the rank of an element among those of its level: fields by their names, items by the
-/// values of their keys, numbers before texts (`PathElement.Compare` of structured-merge-diff).
+/// Returns the rank of an element among those of its level: fields by their names, items by their
+/// keys and the values of these, numbers before texts (`PathElement.Compare` of
+/// structured-merge-diff).
 ///
 /// Example: the port 80 comes before 443.
 pub(super) fn rank(element: &str) -> Vec<Rank> {
     match element.strip_prefix("k:").map(serde_json::from_str::<Map<String, Value>>) {
-        Some(Ok(keys)) => keys.values().map(Rank::of).collect(),
+        Some(Ok(keys)) => {
+            keys.iter().flat_map(|(key, value)| [Rank::Text(key.clone()), Rank::of(value)]).collect()
+        }
         _ => vec![value_of(element).map_or_else(|| Rank::Text(element.into()), |value| Rank::of(&value))],
     }
 }
@@ -323,5 +326,6 @@ mod tests {
         assert!(ports.iter().map(|port| rank(port)).is_sorted());
         assert!(["v:2", "v:10", "v:\"a\"", "v:\"b\"", "v:true"].map(rank).is_sorted());
         assert!(["f:a", "f:b"].map(rank).is_sorted());
+        assert!(["k:{\"a\":2}", "k:{\"b\":1}"].map(rank).is_sorted(), "keys come before their values");
     }
 }

@@ -174,8 +174,9 @@ fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
     let of_part: &[&str] = match part {
         Part::Main if kind.has_status => &["status"],
-        Part::Status if kind.custom.is_some() => &[],
-        Part::Status if kind.plural == "customresourcedefinitions" => &["metadata", "spec"],
+        Part::Status if kind.custom.is_none() && kind.plural == "customresourcedefinitions" => {
+            &["metadata", "spec"]
+        }
         Part::Status => &["spec"],
         _ => &[],
     };
@@ -471,14 +472,15 @@ mod tests {
 
     #[test]
     fn an_apply_owns_only_what_its_part_of_the_object_keeps() {
-        let of = |group: &str, kind: &str, part: Part, subresource: &str| {
-            resets(kinds::find(group, "v1", kind).unwrap(), part, subresource)
-        };
-        let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
-        assert_eq!(of(definition.0, definition.1, Part::Status, "status"), ["metadata", "spec"]);
-        assert_eq!(of(definition.0, definition.1, Part::Main, ""), ["status"]);
-        assert_eq!(of("apps", "Deployment", Part::Status, "status"), ["metadata.labels", "spec"]);
-        assert_eq!(of("", "ConfigMap", Part::Main, ""), [""; 0]);
+        let of = |group: &str, kind: &str| kinds::find(group, "v1", kind).unwrap();
+        let definition = of("apiextensions.k8s.io", "CustomResourceDefinition");
+        assert_eq!(resets(definition, Part::Status, "status"), ["metadata", "spec"]);
+        assert_eq!(resets(definition, Part::Main, ""), ["status"]);
+        assert_eq!(resets(of("apps", "Deployment"), Part::Status, "status"), ["metadata.labels", "spec"]);
+        assert_eq!(resets(of("", "ConfigMap"), Part::Main, ""), [""; 0]);
+        let tabs = json!({"spec": {"group": "a.io", "versions": [{"name": "v1", "storage": true}]}, "status": {"acceptedNames": {"plural": "tabs", "kind": "Tab"}}});
+        let custom = api::custom::stored_kind(&tabs).unwrap();
+        assert_eq!(resets(&custom, Part::Status, "status"), ["spec"]);
     }
 
     #[test]
