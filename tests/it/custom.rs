@@ -258,6 +258,8 @@ fn apply(session: &Session) {
     let kept = || session.get(&format!("crontabs.{group} shared --show-managed-fields"));
     assert_eq!(kept()["spec"]["env"].as_array().map(Vec::len), Some(2), "lists that are maps are merged");
     by("two", "{schedule: '* * * * *', replicas: 3}", "").fails("conflict with \"one\": .spec.replicas");
+    by("two", "{schedule: '* * * * *', replicas: x}", "")
+        .fails(".spec.replicas: expected numeric (int or float), got string");
     by("two", "{schedule: '* * * * *', replicas: 3}", "--force-conflicts").ok();
     let now = kept();
     assert_eq!(now["spec"]["replicas"], 3);

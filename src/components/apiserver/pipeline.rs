@@ -42,10 +42,15 @@ use crate::request::{lifecycle, pretty, time_limit};
 use crate::server::Server;
 use api::Status;
 use clock::Instant;
+use futures::FutureExt;
 use http::Request;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio_util::sync::CancellationToken;
+
+/// The answer to a request whose handler panicked; upstream's.
+const PANICKED: &str = "This request caused apiserver to panic. Look in the logs for details.";
 
 /// Answers one request. What flow control refuses is not recorded: a flood must not fill the tap.
 /// A request whose credentials are not believed is recorded as a guest's, of which few are kept.
@@ -82,7 +87,8 @@ pub(crate) async fn serve(
 }
 
 /// Reads are answered by the function that the router finds; a write goes on in [`write()`]. A
-/// client may limit the time; a write that has begun then still goes on to its end.
+/// client may limit the time; a write that has begun then still goes on to its end. A panic ends
+/// this request alone, not the others of its connection (upstream: `WithPanicRecovery`).
 async fn answer(
     router: &impl Route,
     server: &Server,
@@ -92,17 +98,22 @@ async fn answer(
 ) -> Result<Answer, Status> {
     let limit = time_limit::asked(&ctx.info, &ctx.query)?;
     // On the heap: it is large, and a limit holds it once more.
-    let work = Box::pin(async {
+    let work = async {
         authorize(&server.state, ctx).await?;
         router.route(server, ctx, request, stop).await
-    });
-    match limit {
+    };
+    let work = Box::pin(AssertUnwindSafe(work).catch_unwind());
+    let done = match limit {
         None => work.await,
         Some(limit) => clock::limit(limit, work).await.unwrap_or_else(|| {
             ctx.seat.outlive_answer();
-            Err(time_limit::over())
+            Ok(Err(time_limit::over()))
         }),
-    }
+    };
+    done.unwrap_or_else(|_| {
+        tracing::error!(path = %ctx.info.path, "a request made the server panic");
+        Err(Status::new(500, "InternalError", PANICKED))
+    })
 }
 
 /// Finds the function that answers an authorized request: `request::router` does. The functions
@@ -150,4 +161,42 @@ pub(crate) trait Write: Sync {
     fn validate(&self, planned: &Self::Planned) -> impl Future<Output = Result<(), Status>> + Send;
     /// Asks the validating plug-ins and writes, in one transaction with all that belongs to it.
     fn commit(&self, planned: Self::Planned) -> impl Future<Output = Result<Self::Done, Status>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::auth::user::{MASTERS, User};
+    use crate::request::http::full;
+    use crate::testing::Api;
+    use http_body_util::BodyExt;
+
+    /// A router whose functions have a fault.
+    struct Faulty;
+
+    impl Route for Faulty {
+        async fn route(
+            &self,
+            _: &Server,
+            _: &Arc<Context>,
+            _: Request<Body>,
+            _: CancellationToken,
+        ) -> Result<Answer, Status> {
+            panic!("a fault")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_request_alone() {
+        let api = Api::bare().await;
+        for path in ["/api/v1/pods", "/api/v1/pods?timeout=9s"] {
+            let caller = Caller::InProcess(User::new("admin", &[MASTERS]));
+            let request = Request::get(path).body(full("")).unwrap();
+            let answer = serve(&Faulty, &api.fixture.server, request, caller, CancellationToken::new()).await;
+            assert_eq!(answer.status(), 500);
+            let told = answer.into_body().collect().await.unwrap().to_bytes();
+            assert!(String::from_utf8_lossy(&told).contains(PANICKED));
+        }
+        assert_eq!(api.get("/api/v1/namespaces/default").await.0, 200);
+    }
 }

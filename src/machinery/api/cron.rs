@@ -60,7 +60,8 @@ impl Field {
         }
     }
 
-    /// One part of a list: `*`, `3`, `1-5`, `*/2`, `1-9/3`, `5/10`. Is it a star as well?
+    /// Reads one part of a list: `*`, `3`, `1-5`, `*/2`, `1-9/3`, `5/10`. Returns its bits, and
+    /// whether it is a star.
     fn part(&self, text: &str) -> Result<(u64, bool), String> {
         let mut halves = text.split('/');
         let (range, step) = (halves.next().unwrap_or_default(), halves.next());

@@ -253,6 +253,25 @@ pub fn plain(value: &Value) -> String {
     }
 }
 
+/// `%#v` of a JSON value decoded by Go: `map[string]interface {}{"a":1}`.
+pub(crate) fn syntax(value: &Value) -> String {
+    match value {
+        Value::Object(map) => {
+            let mut keys: Vec<&String> = map.keys().collect();
+            keys.sort();
+            let pairs: Vec<String> =
+                keys.iter().map(|k| format!("{}:{}", quote(k), syntax(&map[*k]))).collect();
+            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
+        }
+        Value::Array(list) => {
+            format!("[]interface {{}}{{{}}}", list.iter().map(syntax).collect::<Vec<_>>().join(", "))
+        }
+        Value::String(s) => quote(s),
+        Value::Null => "interface {}(nil)".into(),
+        other => plain(other),
+    }
+}
+
 /// Decodes base64 as Go's `base64.StdEncoding`: line ends are skipped wherever they are, and bits
 /// beyond the last byte may be set.
 ///

@@ -5,8 +5,8 @@ use super::labels::meets;
 use k8s_openapi::api::core::v1::{NodeSelectorRequirement, NodeSelectorTerm, Taint, Toleration};
 use std::collections::BTreeMap;
 
-/// Does a node fit a term? All its requirements have to hold; a term without any fits no node. The
-/// one field a term may name is `metadata.name`.
+/// Returns whether a node fits a term. All its requirements have to hold; a term without any fits
+/// no node. The one field a term may name is `metadata.name`.
 pub fn fits(term: &NodeSelectorTerm, name: &str, labels: &BTreeMap<String, String>) -> bool {
     let by_field = term.match_fields.as_deref().unwrap_or_default();
     fits_by_labels(term, labels) && by_field.iter().all(|r| r.key == "metadata.name" && holds(r, Some(name)))
@@ -24,7 +24,7 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
     meets(&requirement.operator, value, requirement.values.as_deref().unwrap_or_default())
 }
 
-/// Does the toleration cover the taint? (`core/v1 helper.TolerationsTolerateTaint`)
+/// Returns whether the toleration covers the taint (`core/v1 helper.TolerationsTolerateTaint`).
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
     let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
     if !empty(&toleration.effect) && toleration.effect.as_deref() != Some(&taint.effect) {

@@ -74,7 +74,7 @@ impl Typed {
         }
     }
 
-    /// Is this one of the words of the field's patch strategy?
+    /// Returns whether this is one of the words of the field's patch strategy.
     fn has_strategy(self, word: &str) -> bool {
         text(self.place, "x-kubernetes-patch-strategy").split(',').any(|said| said == word)
     }

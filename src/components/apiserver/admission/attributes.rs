@@ -31,11 +31,15 @@ impl Attributes<'_> {
     ///
     /// Example: `pods "web-" is forbidden: error looking up service account …`.
     pub(super) fn forbidden_early(&self, object: &Value, why: &str) -> Status {
-        let name = match self.is_name_generated {
+        Status::forbidden(self.kind.group, self.kind.plural, self.early_name(object), why)
+    }
+
+    /// Returns what a refusal of a mutating plug-in calls the object.
+    pub(super) fn early_name<'o>(&self, object: &'o Value) -> &'o str {
+        match self.is_name_generated {
             true => text(object, "metadata.generateName"),
             false => name_before_generation(object),
-        };
-        Status::forbidden(self.kind.group, self.kind.plural, name, why)
+        }
     }
 }
 

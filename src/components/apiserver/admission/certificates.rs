@@ -35,7 +35,7 @@ pub(super) fn sign_in(a: &Attributes, object: &mut Value) {
 
 /// Returns whether the user may do this (`approve`, `sign`) for a signer, by its name or by
 /// `example.com/*`.
-fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
+fn is_authorized(a: &Attributes, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or(signer);
     [signer.to_string(), format!("{domain}/*")].iter().any(|name| {
         let attributes = auth::attributes::Attributes {
@@ -56,7 +56,7 @@ fn may(a: &Attributes, verb: &str, signer: &str) -> bool {
 /// CertificateApproval.
 pub(super) fn approval(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let signer = text(object, "spec.signerName");
-    if a.ctx.info.subresource == "approval" && !may(a, "approve", signer) {
+    if a.ctx.info.subresource == "approval" && !is_authorized(a, "approve", signer) {
         let why = format!("user not permitted to approve requests with signerName {signer:?}");
         return Err(a.forbidden(object, &why));
     }
@@ -69,7 +69,7 @@ pub(super) fn signing(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let changed =
         ["status.certificate", "status.conditions"].iter().any(|path| at(object, path) != at(old, path));
     let signer = text(old, "spec.signerName");
-    if changed && !may(a, "sign", signer) {
+    if changed && !is_authorized(a, "sign", signer) {
         let why = format!("user not permitted to sign requests with signerName {signer:?}");
         return Err(a.forbidden(object, &why));
     }

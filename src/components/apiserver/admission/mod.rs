@@ -125,7 +125,11 @@ fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
 ///
 /// # Errors
 /// 404 without a namespace or definition, 403 if the namespace is going, 405 if the definition is.
-pub(crate) fn place(state: &State, kind: &Kind, object: &Value) -> Result<Vec<(String, Revision)>, Status> {
+pub(crate) fn check_placement(
+    state: &State,
+    kind: &Kind,
+    object: &Value,
+) -> Result<Vec<(String, Revision)>, Status> {
     let definition = definition(state, kind)?;
     let name = attributes::name_before_generation(object);
     let namespace = namespace(state, kind, meta::namespace(object), name)?;
@@ -195,7 +199,7 @@ fn definition(state: &State, kind: &Kind) -> Result<Option<Arc<Object>>, Status>
 
 /// PUT and server-side apply create an object that does not exist yet: their user needs the right
 /// to create as well.
-fn may_create(a: &Attributes) -> Result<(), Status> {
+fn authorize_creation(a: &Attributes) -> Result<(), Status> {
     if a.old.is_some() || !matches!(a.ctx.info.verb.as_str(), "update" | "patch") {
         return Ok(());
     }
@@ -206,8 +210,8 @@ fn may_create(a: &Attributes) -> Result<(), Status> {
 
 /// All that is added to a new object. Answers what was done, for the trace.
 pub(crate) async fn mutate(a: &Attributes<'_>, object: &mut Value) -> Result<Value, Status> {
-    may_create(a)?;
-    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), meta::name(object))?;
+    authorize_creation(a)?;
+    check_node_name(&a.ctx.user, (a.kind.group, a.kind.plural), a.early_name(object))?;
     let mut told = serde_json::Map::new();
     for mutate in concerned(a.kind).filter_map(|p| p.mutate) {
         if let Value::Object(done) = mutate(a, object).await? {
@@ -227,7 +231,7 @@ pub(crate) fn validate(a: &Attributes, object: &Value) -> Result<Extra, Status> 
 }
 
 /// NodeRestriction for a kubelet whose name says no node. Whatever rights roles give it, it writes
-/// nothing: the rules of no node could judge it.
+/// and reviews nothing: the rules of no node could judge it.
 ///
 /// # Errors
 /// 403 for such a user.
@@ -239,6 +243,14 @@ fn check_node_name(user: &User, (group, plural): (&str, &str), name: &str) -> Re
         }
         false => Ok(()),
     }
+}
+
+/// Judges a review, which is not stored: NodeRestriction is the only plug-in that refuses one.
+///
+/// # Errors
+/// 403 for a kubelet whose name says no node.
+pub(crate) fn check_review(user: &User, kind: &Kind, review: &Value) -> Result<(), Status> {
+    check_node_name(user, (kind.group, kind.plural), attributes::name_before_generation(review))
 }
 
 /// NodeRestriction alone, for a change of an object. It is a mutating plug-in upstream, so it

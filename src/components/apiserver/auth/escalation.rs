@@ -102,7 +102,7 @@ fn granted<'a>(
 ) -> Result<Option<Granted<'a>>, Status> {
     let (user, namespace) = (&ctx.user, meta::namespace(object));
     if matches!(kind.kind, "Role" | "ClusterRole") {
-        let may_escalate = may(state, user, "escalate", kind.plural, namespace, &ctx.info.name);
+        let may_escalate = is_authorized(state, user, "escalate", kind.plural, namespace, &ctx.info.name);
         return Ok((!may_escalate).then(|| Granted::ByRole(list(object, "rules"))));
     }
     let name = text(object, "roleRef.name");
@@ -110,7 +110,7 @@ fn granted<'a>(
         "Role" => ("roles", format!("{namespace}/{name}")),
         _ => ("clusterroles", name.to_string()),
     };
-    if may(state, user, "bind", resource, namespace, name) {
+    if is_authorized(state, user, "bind", resource, namespace, name) {
         return Ok(None);
     }
     let role = state.cache.get(resource, &key);
@@ -131,7 +131,14 @@ fn changes_only_deletion(new: &Value, old: &Value) -> bool {
     rest(new) == rest(old)
 }
 
-fn may(state: &State, user: &User, verb: &str, resource: &str, namespace: &str, name: &str) -> bool {
+fn is_authorized(
+    state: &State,
+    user: &User,
+    verb: &str,
+    resource: &str,
+    namespace: &str,
+    name: &str,
+) -> bool {
     let group = "rbac.authorization.k8s.io";
     let attributes = Attributes {
         verb,

@@ -78,7 +78,7 @@ pub(super) fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> R
         let requested = requested(&groups, &extra, uid);
         return Err(Status::bad_request(format!("requested {requested} without impersonating a user")));
     }
-    let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+    let authorize = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         let attributes = Attributes {
             verb: "impersonate",
             group,
@@ -97,7 +97,7 @@ pub(super) fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> R
     };
     let mut user = match User::split_service_account(name) {
         Some((namespace, account)) => {
-            may("", "serviceaccounts", "", namespace, account)?;
+            authorize("", "serviceaccounts", "", namespace, account)?;
             let mut user = User::service_account(namespace, account);
             if !groups.is_empty() {
                 user.groups.clear();
@@ -105,21 +105,21 @@ pub(super) fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> R
             user
         }
         None => {
-            may("", "users", "", "", name)?;
+            authorize("", "users", "", "", name)?;
             User { name: name.to_string(), ..User::default() }
         }
     };
     for group in groups {
-        may("", "groups", "", "", &group)?;
+        authorize("", "groups", "", "", &group)?;
         user.groups.push(group);
     }
     add_default_group(&mut user);
     for (key, value) in extra {
-        may("authentication.k8s.io", "userextras", &key, "", &value)?;
+        authorize("authentication.k8s.io", "userextras", &key, "", &value)?;
         user.extra.entry(key).or_default().push(value);
     }
     if !uid.is_empty() {
-        may("authentication.k8s.io", "uids", "", "", uid)?;
+        authorize("authentication.k8s.io", "uids", "", "", uid)?;
         user.uid = uid.to_string();
     }
     user.impersonator = caller.name;

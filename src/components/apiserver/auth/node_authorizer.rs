@@ -19,7 +19,7 @@ const READ_ONLY: &str = "can only read resources of this type";
 /// The namespace of the Leases that kubelets renew.
 pub(crate) const LEASES: &str = "kube-node-lease";
 
-/// Decides whether the kubelet of `node` may do this.
+/// Decides whether the kubelet of `node` is authorized to do this.
 ///
 /// The kubelet of `n1`:
 ///
@@ -39,7 +39,7 @@ pub(crate) const LEASES: &str = "kube-node-lease";
 ///
 /// # Errors
 /// The reason, in upstream's words; often empty.
-pub(crate) fn may(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
+pub(crate) fn authorize(state: &State, node: &str, a: &Attributes) -> Result<(), String> {
     let allowed = |yes: bool| if yes { Ok(()) } else { Err(String::new()) };
     if !a.is_resource {
         return allowed(false);

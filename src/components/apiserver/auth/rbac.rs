@@ -112,7 +112,7 @@ impl State {
         }
         let mut reason = String::new();
         if let Some(node) = user.node() {
-            match node_authorizer::may(self, node, a) {
+            match node_authorizer::authorize(self, node, a) {
                 Ok(()) => return Ok(()),
                 Err(why) => reason = why,
             }
@@ -141,7 +141,7 @@ impl State {
     ///
     /// Example: `RBAC: allowed by ClusterRoleBinding "b" of ClusterRole "view" to User "bob"`.
     pub(crate) fn why_allowed(&self, user: &User, a: &Attributes) -> String {
-        let by_node_rules = |node| node_authorizer::may(self, node, a).is_ok();
+        let by_node_rules = |node| node_authorizer::authorize(self, node, a).is_ok();
         if user.is_in(MASTERS) || user.node().is_some_and(by_node_rules) {
             return String::new();
         }

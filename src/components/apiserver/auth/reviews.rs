@@ -1,5 +1,6 @@
 //! Reviews: questions about who one is and what one may. Answered, never kept.
 
+use crate::admission;
 use crate::auth::access_reviews;
 use crate::auth::authn;
 use crate::auth::rbac;
@@ -19,6 +20,10 @@ use serde_json::{Value, json as object};
 use std::collections::HashSet;
 
 /// Answers the review posted as `kind`.
+///
+/// # Errors
+/// 400 for a review that cannot be read, 403 for a kubelet whose name says no node, 422 for a
+/// review that is not valid.
 pub(crate) async fn review(
     state: &State,
     ctx: &Context,
@@ -27,6 +32,7 @@ pub(crate) async fn review(
 ) -> Result<Answer, Status> {
     let form = negotiate::form_of_review(ctx.accept(), &ctx.query)?;
     let mut review = decode::object(ctx, kind, body)?;
+    admission::check_review(&ctx.user, kind, &review)?;
     // What only a server sets is dropped from every new object (`WipeObjectMetaSystemFields`).
     for own in ["creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "selfLink", "uid"] {
         value::remove(&mut review, &format!("metadata.{own}"));

@@ -14,7 +14,7 @@ use super::links::{self, Links};
 use super::{forward, names};
 use crate::auth::{bearer, impersonation};
 use crate::request::context::Context;
-use crate::request::http::{Answer, Body, BodyError, full, header};
+use crate::request::http::{Answer, Body, BodyError, FromPod, full, header};
 use crate::state::State;
 use api::gostr::quote;
 use api::kinds::{self, Kind};
@@ -294,6 +294,7 @@ async fn pass(
     let (parts, body) = answer.into_parts();
     let mut out = Response::new(body.map_err(|e| BodyError(e.to_string())).boxed_unsync());
     *out.status_mut() = parts.status;
+    out.extensions_mut().insert(FromPod);
     forward::pass_headers(&parts.headers, out.headers_mut(), false, CORS);
     Ok(with_links(out, &method, &path, links))
 }

@@ -207,7 +207,13 @@ async fn ask_budget(
             Err(Refused::Error(status)) => return Err(status),
         }
     }
-    Err(Status::timeout(format!("couldn't update PodDisruptionBudget {last:?} due to conflicts")))
+    Err(in_conflict(&last))
+}
+
+/// The refusal of an eviction whose budget other writers change all the time.
+fn in_conflict(budget: &str) -> Status {
+    Status::timeout(format!("couldn't update PodDisruptionBudget {budget:?} due to conflicts"))
+        .with(json!({"retryAfterSeconds": 10}))
 }
 
 fn being_processed(budget: &str) -> String {
@@ -226,7 +232,7 @@ fn is_ready(pod: &Value) -> bool {
     list(pod, "status.conditions").iter().any(|c| text(c, "type") == "Ready" && text(c, "status") == "True")
 }
 
-/// Pure: may this pod, which runs, be evicted?
+/// Decides whether this pod, which runs, may be evicted.
 ///
 /// At least 2 pods have to be healthy:
 ///
@@ -374,6 +380,13 @@ mod tests {
         value::put(&mut fresh, "status.observedGeneration", 1);
         let Verdict::Refuse(status) = judge(&fresh, &pod("True"), clock::now()) else { panic!("allowed") };
         assert_eq!(status.details["retryAfterSeconds"], 10);
+    }
+
+    #[test]
+    fn an_eviction_with_conflicts_comes_again_after_ten_seconds() {
+        let status = in_conflict("b");
+        assert_eq!((status.code, &status.details), (504, &json!({"retryAfterSeconds": 10})));
+        assert!(status.message.contains("PodDisruptionBudget \"b\" due to conflicts"), "{}", status.message);
     }
 
     /// A client that is told to come again has to know whose budget it waits for.

@@ -42,6 +42,7 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
     if !errors.is_empty() {
         return Err(Status::new(500, "", errors.aggregate())); // upstream makes no 422 of them
     }
+    check_has_name(&name)?;
     let version = text(&binding, "target.resourceVersion");
     if !version.is_empty() {
         check_node_is_as_seen(state, &name, &node, version).await?;
@@ -57,6 +58,17 @@ pub(crate) async fn bind(state: &Arc<State>, ctx: &Context, body: &Bytes) -> Res
         201,
         &json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "code": 201}),
     ))
+}
+
+/// Refuses to look for an object without a name (upstream: `NamespaceKeyFunc`).
+///
+/// # Errors
+/// 400 for an empty name.
+fn check_has_name(name: &str) -> Result<(), Status> {
+    match name.is_empty() {
+        true => Err(Status::bad_request("Name parameter required.")),
+        false => Ok(()),
+    }
 }
 
 /// Judges a Binding that says at which version the scheduler looked at the node. Upstream ignores
@@ -277,6 +289,7 @@ fn bound_object(
             )));
         }
     };
+    check_has_name(name)?;
     let found = state.cache.get(resource, &key).ok_or_else(|| Status::not_found("", resource, name))?;
     if kind == "Pod" && text(&found.value, "spec.serviceAccountName") != account {
         return Err(Status::bad_request(format!(

@@ -25,6 +25,11 @@ pub type Body = UnsyncBoxBody<Bytes, BodyError>;
 /// An HTTP response of the API server.
 pub type Answer = Response<Body>;
 
+/// Marks the answer of a server in a pod, as an extension. Whatever its code, it is no refusal of
+/// the API server.
+#[derive(Clone, Copy)]
+pub(crate) struct FromPod;
+
 /// Larger request bodies are refused.
 pub const BODY_MAX: usize = 3 << 20;
 

@@ -321,7 +321,10 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
     let answer = match parts.as_slice() {
         // Indented for every client, as the page of the version (upstream: `WriteRawJSON`).
         [] => typed(200, "application/json", format!("{:#}", object!({"paths": paths(&kinds)}))),
-        [page @ ("livez" | "readyz" | "healthz")] => readiness::health(state, page, &ctx.query).await,
+        // Not with a slash at its end, as upstream.
+        [page @ ("livez" | "readyz" | "healthz")] if path == ctx.info.path => {
+            readiness::health(state, page, &ctx.query).await
+        }
         [page @ ("livez" | "readyz" | "healthz"), check @ ..] => {
             readiness::health_check(state, page, &check.join("/")).await
         }

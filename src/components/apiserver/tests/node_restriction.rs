@@ -123,6 +123,9 @@ async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
     let nameless = User::new("system:node:", &[NODES, MASTERS]);
     let maps = "/api/v1/namespaces/default/configmaps";
     let token = "/api/v1/namespaces/default/serviceaccounts/default/token";
+    let access = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let asked = json!({"spec": {"nonResourceAttributes": {"verb": "get", "path": "/x"}}});
+    let tokens = "/apis/authentication.k8s.io/v1/tokenreviews";
     let label = json!({"metadata": {"labels": {"node-role.kubernetes.io/x": "y"}}});
     for (method, path, media, body) in [
         ("POST", maps, JSON, json!({"metadata": {"name": "m"}})),
@@ -130,12 +133,18 @@ async fn a_kubelet_without_the_name_of_a_node_writes_nothing() {
         ("DELETE", "/api/v1/nodes/n1", JSON, Value::Null),
         ("POST", &format!("{PODS}/on-n1/eviction"), JSON, json!({"metadata": {"name": "on-n1"}})),
         ("POST", token, JSON, json!({})),
+        ("POST", access, JSON, asked),
+        ("POST", tokens, JSON, json!({"spec": {"token": "x"}})),
     ] {
         let (code, told) = send(&fixture, &nameless, method, path, media, body).await;
         let why = told["message"].as_str().unwrap_or_default();
         let is_told = why.ends_with("could not determine node from user \"system:node:\"");
         assert!(code == 403 && is_told, "{method} {path}: {code} {told}");
     }
+    let prefixed = json!({"metadata": {"generateName": "m-"}});
+    let (_, told) = send(&fixture, &nameless, "POST", maps, JSON, prefixed).await;
+    let why = "configmaps \"m-\" is forbidden: could not determine node from user \"system:node:\"";
+    assert_eq!(told["message"], why);
     let read = send(&fixture, &nameless, "GET", "/api/v1/nodes/n1", JSON, Value::Null).await;
     assert_eq!(read.0, 200, "{}", read.1);
 }

@@ -27,6 +27,7 @@ async fn health_pages_name_their_checks() {
         ("/healthz/ping", 200, "ok"),
         ("/readyz/etcd", 200, "ok"),
         ("/readyz/poststarthook/bootstrap", 200, "ok"),
+        ("/readyz/", 404, NOT_FOUND),
         ("/readyz/etcdd", 404, NOT_FOUND),
         ("/livez/nonsense", 404, NOT_FOUND),
     ] {

@@ -393,3 +393,36 @@ async fn an_object_is_not_exported() {
         assert_eq!(api.get(&format!("/api/v1/namespaces?{query}")).await.0, 200, "a list: {query}");
     }
 }
+
+/// It is no object that is not there: the request does not say which one it means.
+#[tokio::test]
+async fn a_binding_and_a_bound_token_name_their_object() {
+    let api = Api::new().await;
+    let namespace = "/api/v1/namespaces/default";
+    let binding = json!({"target": {"kind": "Node", "name": "n1"}});
+    let token = json!({"spec": {"boundObjectRef": {"kind": "Pod", "apiVersion": "v1"}}});
+    for (path, body) in [("bindings", binding), ("serviceaccounts/default/token", token)] {
+        let (code, told) = api.post(&format!("{namespace}/{path}"), body).await;
+        assert_eq!((code, &told["message"]), (400, &json!("Name parameter required.")), "{path}");
+    }
+}
+
+/// The entry of what was there before is one of the status, too, which writes no spec.
+#[tokio::test]
+async fn before_the_first_apply_of_a_status_nobody_owns_the_spec() {
+    let api = Api::new().await;
+    let pods = "/api/v1/namespaces/default/pods";
+    api.made(pods, pod("p")).await;
+    let reset = json!({"metadata": {"managedFields": [{}]}});
+    assert_eq!(api.patch(&format!("{pods}/p"), reset).await.0, 200);
+    let applied =
+        json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p"}, "status": {"message": "m"}});
+    let body = ("application/apply-patch+yaml", applied.to_string());
+    let (user, path) = (User::new("admin", &[MASTERS]), format!("{pods}/p/status?fieldManager=x"));
+    let (code, got) = testing::send(&api.fixture.server, user, ("PATCH", &path), body, "").await;
+    assert_eq!(code, 200, "{got}");
+    let mut entries = got["metadata"]["managedFields"].as_array().unwrap().iter();
+    let before = entries.find(|entry| entry["manager"] == "before-first-apply").unwrap();
+    let owns = |field: &str| before["fieldsV1"].get(field).is_some();
+    assert!(owns("f:status") && !owns("f:spec"), "{before}");
+}

@@ -50,7 +50,7 @@ pub(crate) mod version;
 
 pub use crate::kinds::apiextensions::custom_resource_definition::{self as definition, is};
 pub use columns::{Column, name as name_cell};
-pub use schema::{ListType, Schema};
+pub use schema::{ListType, Schema, Type};
 pub use shown::ShownFields;
 pub use version::Custom;
 

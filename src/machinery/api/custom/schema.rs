@@ -125,11 +125,11 @@ pub struct Schema {
     pub not: Option<Box<Schema>>,
     /// `x-kubernetes-validations`: rules in CEL.
     pub rules: Vec<Rule>,
-    /// Is there a default here or below?
+    /// There is a default here or below.
     pub has_defaults: bool,
-    /// Is there a rule here or below?
+    /// There is a rule here or below.
     pub has_rules: bool,
-    /// Is this an object with metadata of its own, or is there one below?
+    /// This is an object with metadata of its own, or there is one below.
     pub has_embedded: bool,
 }
 

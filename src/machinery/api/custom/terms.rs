@@ -94,7 +94,8 @@ pub(super) fn is_library(name: &str) -> bool {
     matches!(name, "strings" | "math" | "lists" | "optional" | "cel")
 }
 
-/// May it be called? `name` as written, `short` without the name of its library.
+/// Returns whether an expression may call this function: `name` as written, `short` without the
+/// name of its library.
 fn is_function(name: &str, short: &str) -> bool {
     standard::FUNCTIONS.contains(&short)
         || LIBRARIES.contains(&short)

@@ -104,7 +104,7 @@ impl JsonPath {
                 "error executing jsonpath {}: Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\tobject given to jsonpath engine was:\n\t\t{}\n\n\n",
                 gostr::quote(&self.source),
                 self.source,
-                if object.is_object() { go_syntax(object) } else { plain },
+                if object.is_object() { gostr::syntax(object) } else { plain },
             )
         })?;
         let mut out = String::new();
@@ -388,25 +388,6 @@ pub fn text_of(value: &Value) -> String {
     match value {
         Value::Object(_) | Value::Array(_) => gojson::compact(value),
         Value::Null => "null".into(),
-        other => gostr::plain(other),
-    }
-}
-
-/// `%#v`, roughly as kubectl shows the object in an error.
-fn go_syntax(value: &Value) -> String {
-    match value {
-        Value::Object(map) => {
-            let mut keys: Vec<&String> = map.keys().collect();
-            keys.sort();
-            let pairs: Vec<String> =
-                keys.iter().map(|k| format!("{}:{}", gostr::quote(k), go_syntax(&map[*k]))).collect();
-            format!("map[string]interface {{}}{{{}}}", pairs.join(", "))
-        }
-        Value::Array(list) => {
-            format!("[]interface {{}}{{{}}}", list.iter().map(go_syntax).collect::<Vec<_>>().join(", "))
-        }
-        Value::String(s) => gostr::quote(s),
-        Value::Null => "interface {}(nil)".into(),
         other => gostr::plain(other),
     }
 }

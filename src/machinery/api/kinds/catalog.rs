@@ -107,7 +107,7 @@ impl Catalog {
         self.custom.iter().filter(|k| !after.has(k)).map(|k| k.place().to_string()).collect()
     }
 
-    /// Is this kind served, and as it is here?
+    /// Returns whether this very version of the kind is served.
     pub fn serves(&self, kind: &KindRef) -> bool {
         match kind {
             KindRef::Table(_) => true,

@@ -334,7 +334,7 @@ impl Kind {
     pub(crate) fn has_verb(&self, verb: &str) -> bool {
         self.verbs.contains(&verb)
     }
-    /// Is it kept in the store (and not only asked)?
+    /// Returns whether objects of this kind are stored, and not only answered.
     pub fn is_stored(&self) -> bool {
         self.has_verb("get") && !self.computed
     }

@@ -90,7 +90,7 @@ impl Selector {
         self.0.is_empty()
     }
 
-    /// Does it select an object with these `labels` (a map, or null)?
+    /// Returns whether it selects an object with these `labels` (a map, or null).
     pub fn matches(&self, labels: &Value) -> bool {
         self.0.iter().all(|r| r.matches(labels))
     }

@@ -290,7 +290,8 @@ struct Sides<'a> {
 
 /// Leaves of `mine` that are in `theirs` and change the live value: put into `taken`, and told by
 /// their path unless the live value is the noted one. The leaves of a level, and what is not there
-/// yet, come before what is deeper, both by name (`Set.Iterate` of structured-merge-diff).
+/// yet, come before what is deeper, both in the order of [`set::rank`] (`Set.Iterate` of
+/// structured-merge-diff).
 fn clashes(
     shape: Shape,
     mine: &Set,
@@ -302,11 +303,13 @@ fn clashes(
 ) {
     let (in_live, in_applied) = (Members::of(shape, sides.live), Members::of(shape, sides.applied));
     let in_noted = Members::of(shape, sides.noted);
-    let mut elements: Vec<(&String, &Value)> = mine.iter().filter(|(element, _)| *element != ".").collect();
+    let is_shared = |element: &str| element != "." && theirs.contains_key(element);
+    let mut elements: Vec<(&String, &Value)> =
+        mine.iter().filter(|(element, _)| is_shared(element)).collect();
     let is_deep = |element: &str, inner: &Value| {
         inner.as_object().is_some_and(|inner| !inner.is_empty()) && in_live.find(element).is_some()
     };
-    elements.sort_by_key(|(element, inner)| (is_deep(element, inner), *element));
+    elements.sort_by_cached_key(|(element, inner)| (is_deep(element, inner), set::rank(element)));
     for (element, inner) in elements {
         let (Some(inner), Some(their)) = (inner.as_object(), theirs.get(element).and_then(Value::as_object))
         else {

@@ -60,7 +60,7 @@ fn list(shape: Shape, items: &[Value], path: Path, found: &mut Vec<String>) {
 }
 
 /// Why an item has no name in its list.
-fn unnamed(keys: &Keys, shape: Shape, item: &Value) -> Option<String> {
+pub(super) fn unnamed(keys: &Keys, shape: Shape, item: &Value) -> Option<String> {
     let keys = match (keys, item) {
         (Keys::Atomic, _) => return None,
         (Keys::Set, Value::Object(_)) => {

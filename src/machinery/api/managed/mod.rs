@@ -14,6 +14,7 @@ mod last_applied;
 mod names;
 mod set;
 mod track;
+mod types;
 
 pub use apply::{Applied, Conflict, apply, apply_resetting};
 pub use check::problems;
@@ -21,6 +22,7 @@ pub use entries::{Manager, is_readable, renew};
 pub use last_applied::{LAST_APPLIED, sync_last_applied};
 pub use names::{to_own_names, to_stored_names};
 pub use track::track;
+pub use types::mistyped;
 
 #[cfg(test)]
 mod tests;

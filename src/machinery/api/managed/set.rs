@@ -229,6 +229,39 @@ pub(super) fn value_of(element: &str) -> Option<Value> {
     serde_json::from_str(text).ok()
 }
 
+/// A part of the rank that an element has among those of its level.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rank {
+    Number(i64),
+    Text(String),
+    /// A bool, or a number that is no `i64`.
+    Other(String),
+}
+
+impl Rank {
+    fn of(value: &Value) -> Rank {
+        match (value.as_i64(), value) {
+            (Some(number), _) => Rank::Number(number),
+            (None, Value::String(text)) => Rank::Text(text.clone()),
+            (None, other) => Rank::Other(other.to_string()),
+        }
+    }
+}
+
+/// Returns the rank of an element among those of its level: fields by their names, items by their
+/// keys and the values of these, numbers before texts (`PathElement.Compare` of
+/// structured-merge-diff).
+///
+/// Example: the port 80 comes before 443.
+pub(super) fn rank(element: &str) -> Vec<Rank> {
+    match element.strip_prefix("k:").map(serde_json::from_str::<Map<String, Value>>) {
+        Some(Ok(keys)) => {
+            keys.iter().flat_map(|(key, value)| [Rank::Text(key.clone()), Rank::of(value)]).collect()
+        }
+        _ => vec![value_of(element).map_or_else(|| Rank::Text(element.into()), |value| Rank::of(&value))],
+    }
+}
+
 /// What a value has in it, by the elements of a set. Made once for a list: to look for each item
 /// from the beginning would take time that grows with the square of its length.
 pub(super) struct Members<'a> {
@@ -278,5 +311,21 @@ pub(super) fn element(shape: Shape, keys: &Keys, item: &Value) -> Option<String>
         Keys::Atomic => None,
         Keys::Set => Some(format!("v:{item}")),
         Keys::By(keys) => shape.key(keys, item),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn elements_of_a_level_are_ordered_by_values() {
+        let ports = [(80, "SCTP"), (80, "TCP"), (443, "TCP")];
+        let ports =
+            ports.map(|(n, protocol)| format!("k:{{\"containerPort\":{n},\"protocol\":{protocol:?}}}"));
+        assert!(ports.iter().map(|port| rank(port)).is_sorted());
+        assert!(["v:2", "v:10", "v:\"a\"", "v:\"b\"", "v:true"].map(rank).is_sorted());
+        assert!(["f:a", "f:b"].map(rank).is_sorted());
+        assert!(["k:{\"a\":2}", "k:{\"b\":1}"].map(rank).is_sorted(), "keys come before their values");
     }
 }

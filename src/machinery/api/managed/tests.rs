@@ -153,6 +153,18 @@ fn conflicts_of_a_level_come_before_deeper_ones() {
     assert_eq!(fields, [".metadata.labels", ".metadata.annotations.n"], "a new map is of its level");
 }
 
+#[test]
+fn conflicts_of_ports_are_in_the_order_of_their_numbers() {
+    let pod = |n: &str| {
+        let ports = json!([{"containerPort": 443, "name": n}, {"containerPort": 80, "name": n}]);
+        json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "ports": ports}]}})
+    };
+    let first = apply(shape("Pod"), &Value::Null, &pod("x"), by("me", "t")).object;
+    let clash = apply(shape("Pod"), &first, &pod("y"), by("you", "t"));
+    assert!(clash.conflicts[0].field.contains("[containerPort=80,"), "{:?}", clash.conflicts);
+    assert_eq!(clash.found, 2);
+}
+
 /// An empty map or keyed list adds nothing: nobody's value changes and nobody loses a field. An
 /// atomic one replaces what is there.
 #[test]

@@ -39,8 +39,8 @@ fn parsed(value: &Value) -> Option<Quantity> {
     value.as_str().and_then(Quantity::parse)
 }
 
-/// May a resource be promised to more than one container? Pages and devices may not, and they come
-/// in whole pieces.
+/// Returns whether a resource may be promised to more than one container. Huge pages and devices
+/// may not, and they come in whole pieces.
 fn is_shared(name: &str) -> bool {
     !name.starts_with("hugepages-") && (!name.contains('/') || name.contains("kubernetes.io/"))
 }

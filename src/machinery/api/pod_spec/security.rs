@@ -279,7 +279,7 @@ pub(super) fn os(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-/// Does a pod share the host's user namespace? It does by default.
+/// Returns whether a pod shares the host's user namespace, as it does by default.
 pub(super) fn shares_users(spec: &Value) -> bool {
     at(spec, "hostUsers") != &Value::Bool(false)
 }

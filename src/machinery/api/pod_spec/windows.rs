@@ -81,7 +81,7 @@ fn is_net_bios(domain: &str) -> bool {
         && !domain.contains(['\\', '/', ':', '*', '?', '"', '<', '>', '|'])
 }
 
-/// Is a domain a name of DNS, for which the case of letters does not count?
+/// Returns whether a domain is a DNS name, in which the case of letters does not count.
 fn is_dns(domain: &str) -> bool {
     domain.split('.').all(|label| {
         let (is_first, is_last) = (

@@ -184,6 +184,19 @@ mod tests {
     }
 
     #[test]
+    fn the_status_among_subresources_is_a_map_without_fields() {
+        let kind = kinds::find("apiextensions.k8s.io", "v1", "CustomResourceDefinition").unwrap();
+        let definition =
+            |status: Value| json!({"spec": {"versions": [{"subresources": {"status": status}}]}});
+        let why = "json: cannot unmarshal number into Go struct field CustomResourceSubresources.spec.versions.subresources.status of type v1.CustomResourceSubresourceStatus";
+        assert_eq!(conform(kind, &mut definition(json!(5))).unwrap_err(), why);
+        let mut known = definition(json!({"foo": 1}));
+        let unknown = conform(kind, &mut known).unwrap();
+        assert_eq!(unknown.shown(), ["spec.versions[0].subresources.status.foo"]);
+        assert_eq!(known, definition(json!({})));
+    }
+
+    #[test]
     fn wrong_types_are_told_as_go_tells_them() {
         let kind = kinds::find("apps", "v1", "Deployment").unwrap();
         let error = |spec: Value| conform(kind, &mut deployment(spec)).unwrap_err();

@@ -108,6 +108,8 @@ fn shape(schema: &Value, known: &Schemas, definitions: &Map<String, Value>) -> S
             ("IntOrString", ..) => Shape::IntOrText,
             ("Time", ..) => Shape::Time,
             ("MicroTime", ..) => Shape::MicroTime,
+            // The one type that has no fields; others without any hold what a client likes.
+            ("CustomResourceSubresourceStatus", _, Some(index)) => Shape::Struct(*index),
             (_, Some(definition), Some(index)) if definition.get("properties").is_some() => {
                 Shape::Struct(*index)
             }

@@ -18,7 +18,7 @@ use crate::auth::user::User;
 use crate::flowcontrol::flow::{Flow, Level};
 use crate::flowcontrol::pool::Pool;
 use crate::flowcontrol::seat::{Patience, SWEEP_EVERY, Seat, Seats};
-use crate::request::http::{Answer, BODY_MAX, Body, failure};
+use crate::request::http::{Answer, BODY_MAX, Body, FromPod, failure};
 use crate::request::info::Info;
 use api::Status;
 use bytes::Bytes;
@@ -275,9 +275,11 @@ impl Bounds {
 
     /// Makes the answer hold its seat until the connection has written it. The answer to a read for
     /// which there is no memory becomes a refusal, and a refusal a shorter one; what was written is
-    /// told in any case, and has held memory since its body came.
+    /// told in any case, and has held memory since its body came. The answer of a server in a pod
+    /// is a session, also a 404: it is passed on as it comes, however long it is.
     pub(crate) fn answer(&self, user: &User, info: &Info, seat: &Arc<Seat>, mut answer: Answer) -> Answer {
-        let is_refused = answer.status().as_u16() >= 400;
+        let is_from_pod = answer.extensions().get::<FromPod>().is_some();
+        let is_refused = answer.status().as_u16() >= 400 && !is_from_pod;
         let patience = match () {
             () if is_refused => Patience::Answer, // also of a session or a watch, which has not begun
             () if is_stream(info) => Patience::Session,

@@ -107,6 +107,14 @@ fn refusals_that_nobody_reads_hold_places() {
     let answer = bounds.answer(&eve, &exec, &seat, told(502, 4000));
     assert!(seat.patience() == Some(Patience::Answer));
     drop((answer, seat));
+    // What a server in a pod answers is no refusal: more than the account may have in memory.
+    let proxy = Info { subresource: "proxy".into(), ..info.clone() };
+    let seat = enter(&bounds, &eve, &proxy).unwrap();
+    let mut page = told(404, (BODIES_KIB << 10) / 2 + 1);
+    page.extensions_mut().insert(FromPod);
+    let answer = bounds.answer(&eve, &proxy, &seat, page);
+    assert!(answer.status() == 404 && seat.patience() == Some(Patience::Session));
+    drop((answer, seat));
     // A refusal without a place is short, however JSON writes its characters and whatever its
     // details are.
     for message in ["x".repeat(100_000), "\u{1}".repeat(1000), "가".repeat(1000), String::new()] {

@@ -227,7 +227,7 @@ impl Writer {
         self.out.push_back(Line { bytes, goes_on: false });
     }
 
-    /// Is this version's form that in which the object is stored?
+    /// Returns whether the object is stored in the form of this version.
     fn is_as_stored(&self, value: &Value) -> bool {
         matches!(negotiate::versioned(&self.kind, value), Cow::Borrowed(_))
     }

@@ -43,6 +43,10 @@ pub(super) async fn server_side_apply(
     if !unknown.is_empty() {
         return Err(undeclared(kind, &said, unknown.shown(), unknown.count()));
     }
+    let problems = managed::mistyped(Shape::of(kind), &applied);
+    if !problems.is_empty() {
+        return Err(untyped((&kind.api_version(), kind.kind), &said, &problems));
+    }
     confine(stored_kind(kind), part, &mut applied);
     let said = (part == Part::Main).then_some(&said);
     let (object, created) = self::applied(state, ctx, kind, part, &applied, said).await?;
@@ -163,18 +167,20 @@ pub(crate) fn check_says_type(expected: (&str, &str), applied: &Value) -> Result
 
 /// Returns the paths that an apply does not own, although it may write them: a new Node keeps the
 /// status that it comes with. Whether they are stored is decided with the object, by `keep` or by
-/// its creation. The status of a definition of custom resources can change labels, and owns none:
-/// upstream's `statusStrategy` lists the metadata and keeps the new one.
+/// its creation. An apply of a status writes no spec, and the entry `before-first-apply` that it
+/// may make owns none. The status of a definition of custom resources can change labels, and owns
+/// none: upstream's `statusStrategy` lists the metadata and keeps the new one.
 fn resets(kind: &Kind, part: Part, subresource: &str) -> Vec<&'static str> {
     let of = kind.resets.iter().filter(|(of, _)| *of == subresource).map(|(_, path)| *path);
-    let of_part = match part {
-        Part::Main if kind.has_status => Some("status"),
+    let of_part: &[&str] = match part {
+        Part::Main if kind.has_status => &["status"],
         Part::Status if kind.custom.is_none() && kind.plural == "customresourcedefinitions" => {
-            Some("metadata")
+            &["metadata", "spec"]
         }
-        _ => None,
+        Part::Status => &["spec"],
+        _ => &[],
     };
-    of.chain(of_part).collect()
+    of.chain(of_part.iter().copied()).collect()
 }
 
 /// Drops from an apply what this subresource does not write: a manager owns no field that its apply
@@ -466,14 +472,15 @@ mod tests {
 
     #[test]
     fn an_apply_owns_only_what_its_part_of_the_object_keeps() {
-        let of = |group: &str, kind: &str, part: Part, subresource: &str| {
-            resets(kinds::find(group, "v1", kind).unwrap(), part, subresource)
-        };
-        let definition = ("apiextensions.k8s.io", "CustomResourceDefinition");
-        assert_eq!(of(definition.0, definition.1, Part::Status, "status"), ["metadata"]);
-        assert_eq!(of(definition.0, definition.1, Part::Main, ""), ["status"]);
-        assert_eq!(of("apps", "Deployment", Part::Status, "status"), ["metadata.labels"]);
-        assert_eq!(of("", "ConfigMap", Part::Main, ""), [""; 0]);
+        let of = |group: &str, kind: &str| kinds::find(group, "v1", kind).unwrap();
+        let definition = of("apiextensions.k8s.io", "CustomResourceDefinition");
+        assert_eq!(resets(definition, Part::Status, "status"), ["metadata", "spec"]);
+        assert_eq!(resets(definition, Part::Main, ""), ["status"]);
+        assert_eq!(resets(of("apps", "Deployment"), Part::Status, "status"), ["metadata.labels", "spec"]);
+        assert_eq!(resets(of("", "ConfigMap"), Part::Main, ""), [""; 0]);
+        let tabs = json!({"spec": {"group": "a.io", "versions": [{"name": "v1", "storage": true}]}, "status": {"acceptedNames": {"plural": "tabs", "kind": "Tab"}}});
+        let custom = api::custom::stored_kind(&tabs).unwrap();
+        assert_eq!(resets(&custom, Part::Status, "status"), ["spec"]);
     }
 
     #[test]

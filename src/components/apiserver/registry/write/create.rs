@@ -56,9 +56,9 @@ pub(crate) async fn create_object(
     let has_version = meta::resource_version(&object).parse::<u64>().is_ok_and(|version| version != 0);
     value::remove(&mut object, "metadata.resourceVersion");
     fill_metadata(state, kind, &mut object);
-    if ctx.dry_run || admission::place(state, kind, &object).is_err() {
+    if ctx.dry_run || admission::check_placement(state, kind, &object).is_err() {
         state.fresh().await?; // what this server remembers says no, and may be old
-        admission::place(state, kind, &object)?;
+        admission::check_placement(state, kind, &object)?;
     }
     let generate = text(&object, "metadata.generateName").to_string();
     let tries = if meta::name(&object).is_empty() && !generate.is_empty() { NAMES } else { 1 };
@@ -215,7 +215,7 @@ impl Write for Creation<'_> {
             let mut planned = object.clone();
             let mut extra = services::plan(state, kind, &mut planned, None)?;
             extra.join(admission::validate(&attributes, &planned)?);
-            extra.unchanged.extend(admission::place(state, kind, &planned)?);
+            extra.unchanged.extend(admission::check_placement(state, kind, &planned)?);
             if ctx.dry_run {
                 return match state.remembered(kind, meta::namespace(&planned), &name) {
                     Some(_) => Err(Status::already_exists(kind.group, kind.plural, &name)),

@@ -156,9 +156,9 @@ const CONTROLLERS: &str = "system:kube-controller-manager";
 /// Addons whose pods the controllers make. All other components are static pods.
 const ADDONS: [&str; 3] = ["coredns", "kube-proxy", "storage-provisioner"];
 
-/// May this request name a component's image? The cluster's administrator may, who applies the
-/// addons' manifests at boot; a node, for the mirror of a static pod; a controller, for an addon's
-/// pod in kube-system.
+/// Returns whether this request may name a component's image. The cluster's administrator may, who
+/// applies the addons' manifests at boot; a node, for the mirror of a static pod; a controller, for
+/// an addon's pod in kube-system.
 fn may_run_component(ctx: &Context, object: &Value, image: &str) -> bool {
     let user = &ctx.user;
     let actor = tap::actor(&user.name, &user.impersonator);

@@ -55,9 +55,8 @@ pub fn is_own(agent: &str) -> bool {
     agent.contains("+ropewalk") || agent.starts_with("ropewalk")
 }
 
-/// Warnings of one answer, and bytes of one of them.
+/// Warnings of one answer.
 const WARNINGS_MAX: usize = 50;
-const WARNING_MAX: usize = 1024;
 /// Bytes of all warnings of one answer, and of one of them where all together have more: clients
 /// and proxies bound an answer's head, the built-in kubectl to 16 KiB. Source:
 /// `truncateAtTotalRunes` and `truncateItemRunes` in k8s.io/apiserver.
@@ -196,7 +195,9 @@ impl Context {
     /// Warnings for the client, as `Warning` headers.
     pub(crate) fn warn(&self, text: impl Into<String>) {
         let mut warnings = self.warnings.lock();
-        let text = cut(text.into(), WARNING_MAX);
+        // Those that are too long together are cut for the answer.
+        let is_full = warnings.iter().map(String::len).sum::<usize>() > ALL_WARNINGS_MAX;
+        let text = cut(text.into(), if is_full { CUT_WARNING_MAX } else { ALL_WARNINGS_MAX });
         if warnings.len() < WARNINGS_MAX && !warnings.contains(&text) {
             warnings.push(text);
         }

@@ -183,6 +183,10 @@ fn warnings_that_are_long_together_are_cut() {
     };
     let few: Vec<String> = (0..4).map(|n| format!("{n}{}", "x".repeat(1000))).collect();
     assert_eq!(warned(&few), few);
+    // One alone has the room of all.
+    let (fits, long) = (["x".repeat(4 << 10)], ["x".repeat((4 << 10) + 1)]);
+    assert_eq!(warned(&fits), fits);
+    assert_eq!(warned(&long), [format!("{}…", "x".repeat(256))]);
     let many: Vec<String> = (10..60).map(|n| format!("{n}{}", "한".repeat(300))).collect();
     let told = warned(&many);
     assert!(told.len() > 10 && told.iter().all(|text| text.len() <= 256 + "…".len()), "{told:?}");

@@ -34,6 +34,9 @@ async fn program(mut request: Request<Incoming>) -> Result<Response<Body>, Infal
         answer.headers_mut().insert("content-type", "text/html; charset=utf-8".parse().unwrap());
         answer.headers_mut().insert("access-control-allow-origin", "*".parse().unwrap());
         *answer.body_mut() = full("<a href=\"/rewriteme\">test</a>");
+    } else if uri == "/long" {
+        *answer.status_mut() = StatusCode::NOT_FOUND;
+        *answer.body_mut() = full(vec![b' '; 33 << 20]);
     } else if let Some(to) = uri.strip_prefix("/moved?") {
         *answer.status_mut() = StatusCode::FOUND;
         answer.headers_mut().insert("location", to.parse().unwrap());
@@ -251,6 +254,8 @@ async fn what_cannot_be_reached_is_told_as_upstream_tells_it() {
         ("GET", format!("{PODS}/web/proxy/"), 418),
         ("POST", format!("{PODS}/web/proxy/"), 403),
         ("GET", format!("{SERVICES}/web:81/proxy/"), 403),
+        // Longer than the answers that eve may have in memory: the program's, not a refusal.
+        ("GET", format!("{PODS}/web/proxy/long"), 404),
     ] {
         assert_eq!(api.send(eve(), request(method, &path, "", "")).await.0, code, "{method} {path}");
     }

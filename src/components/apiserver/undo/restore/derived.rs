@@ -62,7 +62,7 @@ fn is_derived(then: &KeyValue, now: &KeyValue) -> bool {
         return back == present;
     }
     let (label, manager, fields): (&str, &str, &[&str]) = match resource {
-        "discovery.k8s.io/endpointslices" | "endpointslices" => (
+        "endpointslices" => (
             "endpointslice.kubernetes.io/managed-by",
             "endpointslice-controller.k8s.io",
             &["endpoints", "ports", "metadata.generation", MANAGERS],

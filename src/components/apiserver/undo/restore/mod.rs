@@ -443,8 +443,8 @@ const CONTROLLERS_NOTES: [&str; 5] = [
     "volume.",
 ];
 
-/// Would going back from `now` to `then` change a part of the object that people write? Of a Node
-/// these are its labels and whether pods are scheduled to it.
+/// Returns whether going back from `now` to `then` changes a part of the object that people write.
+/// Of a Node these are its labels and whether pods are scheduled to it.
 fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
     let Ok(then) = serde_json::from_slice::<Value>(then) else { return false };
     let written = |object: &Value| {
@@ -465,8 +465,7 @@ fn is_edited(resource: &str, then: &[u8], now: &Value) -> bool {
         }
         object!([labels, annotations, parts])
     };
-    !matches!(resource, "discovery.k8s.io/endpointslices" | "endpointslices")
-        && written(&then) != written(now)
+    resource != "endpointslices" && written(&then) != written(now)
 }
 
 /// Returns whether a controller has made the object for another one, so that no person misses it.

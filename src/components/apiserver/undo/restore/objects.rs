@@ -232,9 +232,9 @@ pub(super) fn was_free_volume(namespaces: &BTreeSet<String>, m: &Move) -> bool {
     text(&then, "spec.claimRef.namespace").is_empty() && is_within(namespaces, &m.key, &m.last)
 }
 
-/// Did this pod wait then because no node could take it (or because of a gate), and has it one now?
-/// Nothing can take a node away from a pod, so it is made anew, and waits or not by what is true
-/// then.
+/// Returns whether a pod that waited in the past, because no node could take it or because of a
+/// gate, is bound to a node at present. Nothing can take a node away from a pod, so the pod is made
+/// anew, and waits or not by what is true then.
 fn has_found_a_node(past: &Value, present: &Value) -> bool {
     refusal(past).is_some() && !text(present, "spec.nodeName").is_empty()
 }

@@ -93,7 +93,7 @@ fn storage(definition: &Value) -> Option<Value> {
     Some(at(storage, "name").clone())
 }
 
-/// Is a condition of a definition true?
+/// Returns whether a condition of a definition is true.
 pub fn is(definition: &Value, condition: &str) -> bool {
     list(definition, "status.conditions")
         .iter()
