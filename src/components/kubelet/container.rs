@@ -193,6 +193,21 @@ fn sub_path(mount: &VolumeMount, lookup: impl Fn(&str) -> Option<String>) -> Res
     Ok(PathBuf::from(sub))
 }
 
+/// A label or an annotation; one without a value is empty.
+fn label(key: &str, value: Option<&String>) -> (String, String) {
+    (key.to_string(), value.cloned().unwrap_or_default())
+}
+
+/// What a container tells a kubelet that finds it without its pod.
+fn annotations(pod: &Pod, spec: &Spec, message: Option<&Mount>) -> BTreeMap<String, String> {
+    let of_message = [
+        (view::HASH.to_string(), view::hash(spec)),
+        label(MESSAGE_PATH, message.map(|m| m.container_path.display().to_string()).as_ref()),
+        label(MESSAGE_POLICY, spec.termination_message_policy.as_ref()),
+    ];
+    of_message.into_iter().chain(kept_hook(spec)).chain(mounted_claims(pod, spec)).collect()
+}
+
 /// Everything the runtime needs. An error is the message of `CreateContainerConfigError`.
 pub(crate) fn config(
     pod: &Pod,
@@ -230,7 +245,6 @@ pub(crate) fn config(
         });
     }
     mounts.extend(message.cloned());
-    let label = |key: &str, value: Option<&String>| (key.to_string(), value.cloned().unwrap_or_default());
     let meta = &pod.metadata;
     Ok(ContainerConfig {
         name: spec.name.clone(),
@@ -254,15 +268,7 @@ pub(crate) fn config(
             label("io.kubernetes.container.name", Some(&spec.name)),
         ]
         .into(),
-        annotations: [
-            (view::HASH.to_string(), view::hash(spec)),
-            label(MESSAGE_PATH, message.map(|m| m.container_path.display().to_string()).as_ref()),
-            label(MESSAGE_POLICY, spec.termination_message_policy.as_ref()),
-        ]
-        .into_iter()
-        .chain(kept_hook(spec))
-        .chain(mounted_claims(pod, spec))
-        .collect(),
+        annotations: annotations(pod, spec, message),
     })
 }
 
