@@ -243,7 +243,7 @@ impl Screen {
         Ok(())
     }
 
-    /// Records whether Ctrl-C was pressed since the last call. A program that takes keys as they
+    /// Returns whether Ctrl-C was pressed since the last call. A program that takes keys as they
     /// are, e.g. an editor, is not interrupted by it.
     pub(crate) fn take_interrupt(&mut self) -> bool {
         std::mem::take(&mut self.interrupted)

@@ -83,7 +83,7 @@ fn in_pairs(args: &[String]) -> Vec<String> {
     kinds.iter().flat_map(|kind| names.iter().map(move |name| format!("{kind}/{name}"))).collect()
 }
 
-/// Records whether the user's words name one object, however many are found: a selector means
+/// Returns whether the user's words name one object, however many are found: a selector means
 /// several, also where one matches. (`IntoSingleItemImplied` of kubectl's builder.)
 pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     if ctx.names_files() {

@@ -219,7 +219,7 @@ impl Ctx {
         }
     }
 
-    /// Records whether `-f` or `-k` was given.
+    /// Returns whether `-f` or `-k` was given.
     pub(crate) fn names_files(&self) -> bool {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }

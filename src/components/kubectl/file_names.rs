@@ -33,7 +33,7 @@ pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fai
     Ok(names)
 }
 
-/// Records whether `-f` and `-k` name one file, URL or kustomization, and not standard input, which
+/// Returns whether `-f` and `-k` name one file, URL or kustomization, and not standard input, which
 /// may have any number of documents. (`singleItemImplied` of `visitByPaths` in kubectl's builder.)
 ///
 /// Example: true for `-f web.yaml`, and for a folder with one manifest; false for `-f -`, and for

@@ -310,7 +310,7 @@ impl Shell {
         Ran::Ended(code)
     }
 
-    /// Records whether the shell had ended before it could read the last line, which has not run.
+    /// Returns whether the shell had ended before it could read the last line, which has not run.
     pub(crate) fn unread(&self) -> bool {
         self.unread
     }
@@ -328,7 +328,7 @@ impl Shell {
         }
     }
 
-    /// Records whether the shell had stopped itself since the last call.
+    /// Returns whether the shell had stopped itself since the last call.
     pub(crate) fn take_woken(&mut self) -> bool {
         std::mem::take(&mut self.woken)
     }
@@ -420,7 +420,7 @@ impl Shell {
         self.screen.as_mut().map(Screen::unread).unwrap_or_default()
     }
 
-    /// Records whether Ctrl-C was pressed in a command since the last call.
+    /// Returns whether Ctrl-C was pressed in a command since the last call.
     pub(crate) fn take_interrupt(&mut self) -> bool {
         self.screen.as_mut().is_some_and(Screen::take_interrupt)
     }

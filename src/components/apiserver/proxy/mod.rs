@@ -17,5 +17,5 @@ pub(crate) mod kubelet;
 mod links;
 pub(crate) mod log_answer;
 pub(crate) mod log_options;
-mod names;
+pub(crate) mod names;
 pub(crate) mod pods;

@@ -2,7 +2,7 @@
 
 /// Scheme, name and port in the name of a proxied node, pod or Service: `web`, `web:80` or
 /// `https:web:443`. `None` for other names (upstream: `SplitSchemeNamePort`).
-pub(super) fn split(asked: &str) -> Option<(&str, &str, &str)> {
+pub(crate) fn split(asked: &str) -> Option<(&str, &str, &str)> {
     let (scheme, name, port) = match asked.split(':').collect::<Vec<_>>()[..] {
         [name] => ("", name, ""),
         [name, port] => ("", name, port),

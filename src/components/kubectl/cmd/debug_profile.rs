@@ -157,7 +157,7 @@ pub(super) fn customize(pod: &mut Value, list: &str, name: &str, custom: &Value)
     strategic::apply("Pod", pod, &json!({"spec": {list: [over]}})).map_err(Fail::Text)
 }
 
-/// Records whether a container was given rights that it may not have, because the whole pod runs
+/// Returns whether a container was given rights that it may not have, because the whole pod runs
 /// as another user than root.
 pub(super) fn lacks_root(pod: &Value, container: &Value) -> bool {
     let user = |of: &Value| value::int(of, "securityContext.runAsUser");

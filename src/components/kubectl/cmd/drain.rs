@@ -93,7 +93,7 @@ fn daemon_set(pod: &Value) -> Option<String> {
     Some(format!("{all}/{}", paths::segment(value::text(owner, "name"))))
 }
 
-/// Records whether a pod has been ending for longer than `--skip-wait-for-delete-timeout`.
+/// Returns whether a pod has been ending for longer than `--skip-wait-for-delete-timeout`.
 fn is_skipped(ctx: &Ctx, pod: &Value) -> bool {
     let limit = ctx.flags.int("skip-wait-for-delete-timeout");
     limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit)

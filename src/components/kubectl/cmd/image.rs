@@ -14,7 +14,7 @@ static REFERENCE: LazyLock<Option<Regex>> = LazyLock::new(|| {
     Regex::new(&whole).ok()
 });
 
-/// Records whether an image's name has the form of one.
+/// Returns whether an image's name has the form of one.
 pub(super) fn is_reference(image: &str) -> bool {
     REFERENCE.as_ref().is_some_and(|form| form.is_match(image))
 }

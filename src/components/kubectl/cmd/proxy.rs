@@ -79,7 +79,7 @@ impl Filter {
                 && !any(&self.not_methods, method))
     }
 
-    /// Records whether a page of this origin may use the proxy: its host must be one of those that
+    /// Returns whether a page of this origin may use the proxy: its host must be one of those that
     /// may be asked for.
     ///
     /// A browser sends the header with every WebSocket and with every request that may change

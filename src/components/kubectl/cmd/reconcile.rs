@@ -234,7 +234,7 @@ fn atoms(rule: &Value) -> Vec<Value> {
     out
 }
 
-/// Records whether a rule gives a single permission. `*/scale` gives the subresource `scale` of all
+/// Returns whether a rule gives a single permission. `*/scale` gives the subresource `scale` of all
 /// resources.
 fn covers(owner: &Value, atom: &Value) -> bool {
     let has = |field: &str, star: bool| {

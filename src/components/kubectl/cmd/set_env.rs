@@ -313,7 +313,7 @@ pub(crate) fn amounts(given: &str) -> Result<Map<String, Value>, Fail> {
     Ok(map)
 }
 
-/// Records whether a container has these limits and requests already.
+/// Returns whether a container has these limits and requests already.
 fn has_amounts(container: &Value, wanted: &Map<String, Value>) -> bool {
     let quantity = |amount: &Value| Quantity::parse(&gostr::plain(amount));
     wanted.iter().all(|(key, amounts)| {

@@ -177,7 +177,7 @@ fn read_changes(ctx: &Ctx, words: &[String]) -> Result<Vec<(Taint, bool)>, Fail>
     Ok(changes)
 }
 
-/// Records whether a taint is the one that `named` names. A name without an effect means all taints
+/// Returns whether a taint is the one that `named` names. A name without an effect means all taints
 /// of its key.
 fn is_same(taint: &Taint, named: &Taint) -> bool {
     taint.key == named.key && (named.effect.is_empty() || taint.effect == named.effect)

@@ -68,7 +68,7 @@ pub(crate) async fn until(
     }
 }
 
-/// Records whether a request may succeed when it is sent again: the server was not reached, or is
+/// Returns whether a request may succeed when it is sent again: the server was not reached, or is
 /// overloaded or starting.
 fn is_passing(fail: &Fail) -> bool {
     match fail {

@@ -47,7 +47,7 @@ pub(super) fn finish(object: &mut Value) {
     }
 }
 
-/// Records whether an object is only for the kustomization itself. Its annotations are texts.
+/// Returns whether an object is only for the kustomization itself. Its annotations are texts.
 pub(super) fn is_local(object: &Value) -> bool {
     value::map(object, "metadata.annotations")
         .and_then(|map| map.get(LOCAL))

@@ -101,7 +101,7 @@ fn templates(kind: &str) -> &'static [&'static str] {
     }
 }
 
-/// Records whether the paths of a kind are those of its objects in this API group. Other groups
+/// Returns whether the paths of a kind are those of its objects in this API group. Other groups
 /// have kinds of the same name, whose pods and selectors stand elsewhere. Source: the groups in
 /// kustomize's `commonlabels.go` and `metadatalabels.go`.
 ///

@@ -122,7 +122,7 @@ struct Candidate {
     suffixes: Vec<String>,
 }
 
-/// Records whether two lists end alike, as far as the shorter one goes. An empty one ends as no
+/// Returns whether two lists end alike, as far as the shorter one goes. An empty one ends as no
 /// other does. Source: kustomize's `SameEndingSubSlice`.
 fn end_alike(a: &[String], b: &[String]) -> bool {
     a.is_empty() == b.is_empty() && a.iter().rev().zip(b.iter().rev()).all(|(x, y)| x == y)

@@ -96,7 +96,7 @@ impl Resource {
     pub(crate) fn shape(&self) -> Shape<'static> {
         kinds::find(self.group(), self.version(), self.kind()).map_or(Shape::Free, Shape::of)
     }
-    /// Records whether an object of its kind has no namespace.
+    /// Returns whether an object of its kind has no namespace.
     pub(crate) fn is_cluster_scoped(&self) -> bool {
         is_cluster_scoped(self.group(), self.version(), self.kind())
     }
@@ -107,11 +107,11 @@ impl Resource {
             && (&place.kind, &place.name) == (&there.kind, &there.name)
             && self.effective_namespace(place) == other.effective_namespace(&there)
     }
-    /// Records whether both have the same kind, name and effective namespace now.
+    /// Returns whether both have the same kind, name and effective namespace now.
     pub(crate) fn is_same_as(&self, other: &Resource) -> bool {
         self.has_id(&self.place(), other)
     }
-    /// Records whether the object has, or once had, the place that `other` has now.
+    /// Returns whether the object has, or once had, the place that `other` has now.
     pub(crate) fn is_known_as(&self, other: &Resource) -> bool {
         self.known.iter().any(|place| self.has_id(place, other)) || self.is_same_as(other)
     }
@@ -153,7 +153,7 @@ fn id(kind: &str, version: &str, group: &str, name: &str, namespace: &str) -> St
     format!("{kind}.{}.{}/{name}.{}", or(version, "[noVer]"), or(group, "[noGrp]"), or(namespace, "[noNs]"))
 }
 
-/// Records whether objects of a kind have no namespace.
+/// Returns whether objects of a kind have no namespace.
 fn is_cluster_scoped(group: &str, version: &str, kind: &str) -> bool {
     match kinds::find(group, version, kind) {
         Some(kind) => !kind.namespaced,

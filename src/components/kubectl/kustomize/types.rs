@@ -209,7 +209,7 @@ impl Kustomization {
         used.into_iter().find(|(_, set)| *set).map(|(field, _)| field)
     }
 
-    /// Records whether objects stay in the order in which they were named.
+    /// Returns whether objects stay in the order in which they were named.
     pub(super) fn keeps_order(&self) -> bool {
         self.sort_options.as_ref().is_some_and(|sort| sort.order.0 == "fifo")
     }

@@ -315,7 +315,7 @@ fn in_order(id: &str, items: &mut [Value], order: &[Value]) {
     });
 }
 
-/// Records whether two patches of one object set a field to different values. `kind` is empty for
+/// Returns whether two patches of one object set a field to different values. `kind` is empty for
 /// kinds of which no merge keys are known.
 pub(crate) fn conflicts(kind: &str, a: &Value, b: &Value) -> bool {
     conflict(Shape::of_kind(kind), a, b)

@@ -7,7 +7,7 @@ use super::verb::changes;
 ///
 /// ```text
 /// request ─▶ authentication ─▶ authorization ─▶ admission ─▶ validation ─▶ etcd
-///            401               403, RBAC        403, quota   422, 400
+///            401               403, RBAC        403, quota   422, 400; 500 of an apply
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Gate {

@@ -2,6 +2,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
+use crate::proxy::names;
 use crate::request::http::{Query, header};
 use crate::request::info::Info;
 use api::gostr::is_print;
@@ -266,9 +267,10 @@ impl Context {
     fn record(&self, event: Event) -> Record {
         let mut record = Record::new(event).cause(self.cause.clone()).took(self.lap());
         if self.info.is_resource {
-            let name = match self.info.name.as_str() {
-                "" => self.named.get().map_or("", String::as_str),
-                name => name,
+            let name = match (self.info.name.as_str(), self.info.subresource.as_str()) {
+                ("", _) => self.named.get().map_or("", String::as_str),
+                (asked, "proxy") => names::split(asked).map_or(asked, |(_, name, _)| name),
+                (name, _) => name,
             };
             let names =
                 [self.info.resource.as_str(), self.info.object_namespace(), name, self.info.custom_group()];

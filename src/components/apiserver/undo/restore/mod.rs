@@ -161,8 +161,8 @@ fn parsed(kv: &KeyValue) -> Option<Value> {
     serde_json::from_slice(&kv.value).ok().filter(Value::is_object)
 }
 
-/// Does a key belong to one of these namespaces: an object in it, the Namespace itself, or a volume
-/// that one of its claims has?
+/// Returns whether a key belongs to one of these namespaces: an object in it, the Namespace itself,
+/// or a volume that one of its claims has?
 fn is_within(namespaces: &BTreeSet<String>, key: &[u8], value: &[u8]) -> bool {
     let Some((resource, rest)) = crate::storage::cache::place(key) else { return false };
     match (resource, rest.split_once('/')) {

@@ -159,7 +159,7 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     }
 }
 
-/// Records whether packing only failed because the container's tar ended.
+/// Returns whether packing only failed because the container's tar ended.
 fn is_broken_pipe(fail: &Fail) -> bool {
     fail.message().to_lowercase().contains("broken pipe")
 }

@@ -405,7 +405,7 @@ fn unmet(task: &Task, check: usize) -> Red {
     }
 }
 
-/// Records whether what a task is about was written anew after the time limit.
+/// Returns whether what a task is about was written anew after the time limit.
 fn is_remade(wills: Option<&Wills>, task: &Task) -> bool {
     let named = super::resources(exprs(task).into_iter().flat_map(|e| &e.kinds));
     wills.is_some_and(|(then, now)| wills::remade(then, now, &named))
