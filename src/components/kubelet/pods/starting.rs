@@ -164,7 +164,6 @@ impl Kubelet {
         cause: &Option<Cause>,
     ) -> Result<Volumes, Error> {
         let facts = self.facts(pod, sandboxes);
-        memory.is_cut_off = false;
         let of_strangers = self.claims_of_strangers(pod).await?;
         let context = volumes::Context {
             client: &self.config.client,
