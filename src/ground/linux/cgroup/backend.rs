@@ -44,19 +44,33 @@ pub struct Lack {
     pub why: String,
 }
 
-/// What limits need and this process does not have.
+/// What limits need and this process does not have. The controllers are `memory`, `pids` and `cpu`;
+/// those that are not named limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The memory controller in the tree of v2: the kernel was told not to count memory, or the
-    /// controller was not delegated.
-    MemoryController,
-    /// v2: a controller that a group of this user's is not given.
-    Delegation,
-    /// v1: writable trees of these controllers. The others have one.
+    /// These controllers, and in the whole tree of v2 that of memory: the kernel was told not to
+    /// count memory, or the controller was not delegated.
+    MemoryController(Vec<&'static str>),
+    /// v2: these controllers, which a group of this user's is not given.
+    Delegation(Vec<&'static str>),
+    /// v1: writable trees of these controllers.
     Trees(Vec<&'static str>),
     /// A group in which this process may make others.
     Group,
 }
+
+impl Missing {
+    /// Returns the controllers that limit nothing.
+    pub fn controllers(&self) -> &[&'static str] {
+        match self {
+            Missing::MemoryController(names) | Missing::Delegation(names) | Missing::Trees(names) => names,
+            Missing::Group => &CONTROLLERS,
+        }
+    }
+}
+
+/// The controllers that a cluster needs.
+pub(super) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// The memory of all pods of a cluster together, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +92,8 @@ pub struct Entry {
 
 /// The cluster's own group, and those of its containers in it.
 pub trait Backend: Send + Sync {
-    /// Returns `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
+    /// Returns `v2`, `v2 (memory, pids)` where it lacks some, `v1 (memory, cpu, …)`, or `none:
+    /// reason`.
     fn describe(&self) -> String;
     /// Returns why limits, or some of them, are not enforced; `None` if all are.
     fn lacks(&self) -> Option<Lack>;

@@ -1,6 +1,6 @@
 //! Which cgroup trees are there, and where in them we are.
 
-use super::backend::{Lack, Missing};
+use super::backend::{CONTROLLERS as WANTED, Lack, Missing};
 use crate::mount;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 /// seen through its mount.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
-    /// Places for the cluster's group, nearest first: our own group, then those above it.
+    /// Places for the cluster's group, nearest first: our own group, then those above it. The tree
+    /// has a controller that a cluster needs, and that of memory unless it is in no tree.
     V2 {
         /// Paths as this process sees them, e.g. `/sys/fs/cgroup/user.slice`.
         bases: Vec<PathBuf>,
@@ -57,8 +58,16 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
             _ => {}
         }
     }
+    let limits = |mount: &Path| {
+        let controllers = controllers_of(mount);
+        let mut names = controllers.split_whitespace();
+        match v1.is_empty() {
+            true => names.any(|name| WANTED.contains(&name)),
+            false => names.any(|name| name == "memory"),
+        }
+    };
     match unified {
-        Some((mount, own)) if controllers_of(&mount).split_whitespace().any(|c| c == "memory") => {
+        Some((mount, own)) if limits(&mount) => {
             let bases = own.ancestors().take_while(|p| p.starts_with(&mount)).map(PathBuf::from).collect();
             Found::V2 { bases }
         }
@@ -66,7 +75,7 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
         Some((mount, _)) if v1.is_empty() => {
             let why =
                 format!("the cgroup v2 tree at {} does not have the memory controller", mount.display());
-            Found::Nothing { lack: Lack { missing: Missing::MemoryController, why } }
+            Found::Nothing { lack: Lack { missing: Missing::MemoryController(WANTED.to_vec()), why } }
         }
         None if v1.is_empty() => {
             Found::Nothing { lack: Lack { missing: Missing::Group, why: "no cgroup tree is mounted".into() } }
@@ -174,11 +183,16 @@ mod tests {
 
     /// `cgroup_disable=memory`, as on a Raspberry Pi, or a unit with `Delegate=cpu pids`.
     #[test]
-    fn a_tree_without_the_memory_controller_is_named() {
+    fn a_tree_without_the_memory_controller_limits_what_it_can() {
         let mountinfo = "26 23 0:23 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw";
-        let found = decide(mountinfo, "0::/\n", |_| "cpuset cpu io pids\n".into());
+        let with = |controllers: &str| decide(mountinfo, "0::/\n", |_| controllers.into());
+        for controllers in ["cpuset cpu io pids\n", "pids\n"] {
+            assert_eq!(with(controllers), Found::V2 { bases: vec!["/sys/fs/cgroup".into()] });
+        }
         let why = "the cgroup v2 tree at /sys/fs/cgroup does not have the memory controller";
-        let lack = Lack { missing: Missing::MemoryController, why: why.into() };
-        assert_eq!(found, Found::Nothing { lack });
+        let lack = Lack { missing: Missing::MemoryController(WANTED.to_vec()), why: why.into() };
+        assert_eq!(with("cpuset io\n"), Found::Nothing { lack });
+        let hybrid = decide(HYBRID, "4:memory:/\n1:cpu,cpuacct:/\n0::/\n", |_| "cpu pids\n".into());
+        assert!(matches!(hybrid, Found::V1 { .. }), "memory is limited in its own tree: {hybrid:?}");
     }
 }
