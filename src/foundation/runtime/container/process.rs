@@ -2,7 +2,8 @@
 
 use super::super::images::Definition;
 use super::super::{passwd, spec};
-use cri::{ContainerConfig, Error, Result, Security};
+use cri::{ContainerConfig, Error, Resources, Result, Security};
+use linux::cgroup::Lack;
 use linux::{confine, oom};
 use std::collections::{BTreeSet, HashMap};
 
@@ -137,6 +138,16 @@ fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
 pub(super) fn user(process: &spec::Process) -> cri::User {
     let all: BTreeSet<u32> = process.groups.iter().copied().chain([process.gid]).collect();
     cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
+}
+
+/// Returns a warning for each limit of a container that no control group here can hold.
+pub(super) fn not_enforced(resources: &Resources, lack: Option<&Lack>) -> Vec<String> {
+    let Some(Lack { missing, why }) = lack else { return Vec::new() };
+    let asked = [("memory", resources.memory_limit.is_some()), ("cpu", resources.cpu_limit_milli.is_some())];
+    let unheld = asked.into_iter().filter(|(name, is_set)| *is_set && missing.controllers().contains(name));
+    let say =
+        |(name, _): (&str, bool)| format!("the {name} limit is not enforced: {why}; see `ropewalk doctor`");
+    unheld.map(say).collect()
 }
 
 /// Returns the text of a file of an image; empty if the image has none at this path.

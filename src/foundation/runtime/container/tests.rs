@@ -1,7 +1,8 @@
 use super::super::images::Definition;
-use super::process::{capabilities, choose_user, process, user};
+use super::process::{capabilities, choose_user, not_enforced, process, user};
 use super::*;
-use cri::Security;
+use cri::{Resources, Security};
+use linux::cgroup::{Lack, Missing};
 use linux::confine;
 
 #[test]
@@ -182,4 +183,18 @@ fn an_end_has_the_reason_that_kubectl_shows() {
     assert_eq!(reason(Exit::Code(0), false), "Completed");
     assert_eq!(reason(Exit::Signal(9), true), "OOMKilled");
     assert_eq!(reason(Exit::Signal(9), false), "Error");
+}
+
+/// As for a user of systemd before 252, and where there are no control groups.
+#[test]
+fn a_limit_that_no_control_group_holds_is_told() {
+    let both = Resources { memory_limit: Some(1 << 26), cpu_limit_milli: Some(100), ..Default::default() };
+    let told = |resources: &Resources, missing: Missing| {
+        not_enforced(resources, Some(&Lack { missing, why: "no cgroup".into() }))
+    };
+    let of = |name: &str| format!("the {name} limit is not enforced: no cgroup; see `ropewalk doctor`");
+    assert_eq!(told(&both, Missing::Group), [of("memory"), of("cpu")]);
+    assert_eq!(told(&both, Missing::Delegation(vec!["cpu"])), [of("cpu")]);
+    assert!(told(&Resources::default(), Missing::Group).is_empty(), "it asks for none");
+    assert!(not_enforced(&both, None).is_empty());
 }
