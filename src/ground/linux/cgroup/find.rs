@@ -41,23 +41,18 @@ pub fn find() -> Found {
 /// Decides by mountinfo, /proc/self/cgroup and the unified tree's controllers. (statfs of
 /// /sys/fs/cgroup, which is often asked, is wrong on hybrid machines.)
 fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) -> Found {
-    let mut v1 = Vec::new();
-    let mut unified = None;
-    for mount in mountinfo.lines().filter_map(Mount::parse) {
-        match mount.kind {
-            "cgroup2" => {
-                let here = own_group(own, |controllers| controllers.is_empty());
-                unified = here.map(|group| (mount.point.clone(), mount.below(group)));
-            }
-            "cgroup" => {
-                for controller in mount.options.split(',').filter(|o| CONTROLLERS.contains(o)) {
-                    let here = own_group(own, |list| list.split(',').any(|c| c == controller));
-                    v1.extend(here.map(|group| (controller.to_string(), mount.below(group))));
-                }
-            }
-            _ => {}
-        }
-    }
+    let mounts: Vec<Mount> = mountinfo.lines().filter_map(Mount::parse).collect();
+    let unified = own_group(own, |controllers| controllers.is_empty()).and_then(|group| {
+        let mount = best(&mounts, group, |mount| mount.kind == "cgroup2")?;
+        Some((mount.point.clone(), mount.below(group)))
+    });
+    let v1_tree = |controller: &&str| {
+        let has = |list: &str| list.split(',').any(|name| name == *controller);
+        let group = own_group(own, has)?;
+        let mount = best(&mounts, group, |mount| mount.kind == "cgroup" && has(mount.options))?;
+        Some((controller.to_string(), mount.below(group)))
+    };
+    let v1: Vec<(String, PathBuf)> = CONTROLLERS.iter().filter_map(v1_tree).collect();
     let limits = |mount: &Path| {
         let controllers = controllers_of(mount);
         let mut names = controllers.split_whitespace();
@@ -84,11 +79,26 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
     }
 }
 
-const CONTROLLERS: &[&str] = &["memory", "cpu", "cpuacct", "pids", "devices"];
+const CONTROLLERS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices"];
+
+/// Returns the mount of a tree that is mounted at several places. A container may see the machine's
+/// trees beside its own, and read-only (`docker run -v /sys/fs/cgroup:/host:ro`): a mount that
+/// shows our own group counts more, then one that can be written, then the later one.
+fn best<'m, 'a>(
+    mounts: &'m [Mount<'a>],
+    group: &str,
+    is_of_tree: impl Fn(&Mount) -> bool,
+) -> Option<&'m Mount<'a>> {
+    let is_hidden =
+        |at: usize, mount: &Mount| mounts[at + 1..].iter().any(|later| later.point == mount.point);
+    let seen = mounts.iter().enumerate().filter(|(at, mount)| is_of_tree(mount) && !is_hidden(*at, mount));
+    seen.map(|(_, mount)| mount).max_by_key(|mount| (mount.shown(group).is_some(), !mount.is_read_only))
+}
 
 struct Mount<'a> {
     root: PathBuf,
     point: PathBuf,
+    is_read_only: bool,
     kind: &'a str,
     options: &'a str,
 }
@@ -100,19 +110,24 @@ impl<'a> Mount<'a> {
         let mut left = left.split(' ').skip(3);
         let mut path = || left.next().map(mount::path_of_mountinfo);
         let (root, point) = (path()?, path()?);
+        let is_read_only = left.next()?.split(',').any(|option| option == "ro");
         let mut right = right.split(' ');
         let kind = right.next()?;
-        Some(Mount { root, point, kind, options: right.nth(1)? })
+        Some(Mount { root, point, is_read_only, kind, options: right.nth(1)? })
     }
 
-    /// Returns a group as seen through this mount, which may show only a part of the tree. One that
-    /// it does not show is taken for the mount's own: a group beside its root, or above it, which a
-    /// cgroup namespace names `/../x`. That path would lead out of the tree, to a plain directory
-    /// in which every limit can be written and read back, and none holds.
-    fn below(&self, group: &str) -> PathBuf {
+    /// Returns the path of a group below this mount, which may show only a part of the tree.
+    fn shown<'g>(&self, group: &'g str) -> Option<&'g Path> {
         let shown = Path::new(group).strip_prefix(&self.root).ok();
-        let shown = shown.filter(|path| path.components().all(|c| matches!(c, Component::Normal(_))));
-        self.point.join(shown.unwrap_or(Path::new("")))
+        shown.filter(|path| path.components().all(|c| matches!(c, Component::Normal(_))))
+    }
+
+    /// Returns a group as seen through this mount. One that it does not show is taken for the
+    /// mount's own: a group beside its root, or above it, which a cgroup namespace names `/../x`.
+    /// That path would lead out of the tree, to a plain directory in which every limit can be
+    /// written and read back, and none holds.
+    fn below(&self, group: &str) -> PathBuf {
+        self.point.join(self.shown(group).unwrap_or(Path::new("")))
     }
 }
 
@@ -173,12 +188,38 @@ mod tests {
     fn a_group_that_a_mount_does_not_show_leads_out_of_no_tree() {
         let below = |root: &str, group: &str| {
             let point = "/sys/fs/cgroup/memory".into();
-            Mount { root: root.into(), point, kind: "cgroup", options: "rw" }.below(group)
+            Mount { root: root.into(), point, is_read_only: false, kind: "cgroup", options: "rw" }
+                .below(group)
         };
         for (root, group) in [("/", "/../../x"), ("/docker/abc", "/docker/abcdef")] {
             assert_eq!(below(root, group), Path::new("/sys/fs/cgroup/memory"), "{group} below {root}");
         }
         assert_eq!(below("/..", "/../x"), Path::new("/sys/fs/cgroup/memory/x"), "the mount shows it");
+    }
+
+    /// As in a container that is given those of the machine: with `:ro` no group can be made there,
+    /// and in that of the machine's root none of the container's limits would hold.
+    #[test]
+    fn a_tree_that_is_mounted_twice_is_used_where_it_shows_our_group_and_can_be_written() {
+        let v2 = |mountinfo: &str| match decide(mountinfo, "0::/\n", |_| "memory".into()) {
+            Found::V2 { bases } => bases,
+            other => panic!("{other:?}"),
+        };
+        let own = "26 23 0:23 / /sys/fs/cgroup rw,nosuid - cgroup2 cgroup2 rw\n";
+        for other in ["/ /host ro,nosuid", "/../.. /host rw,nosuid"] {
+            let other = format!("27 23 0:23 {other} - cgroup2 cgroup2 rw\n");
+            for mountinfo in [format!("{own}{other}"), format!("{other}{own}")] {
+                assert_eq!(v2(&mountinfo), [Path::new("/sys/fs/cgroup")], "{mountinfo}");
+            }
+        }
+        let over =
+            "27 26 0:23 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n28 23 0:23 / /rw rw - cgroup2 cgroup2 rw";
+        assert_eq!(v2(&format!("{own}{over}")), [Path::new("/rw")], "the first one is hidden");
+        let v1 =
+            "35 31 0:32 / /m rw - cgroup cgroup rw,memory\n36 31 0:32 / /host/m ro - cgroup cgroup rw,memory";
+        let controllers = vec![("memory".to_string(), PathBuf::from("/m/x"))];
+        let found = decide(v1, "4:memory:/x\n", |_| String::new());
+        assert_eq!(found, Found::V1 { controllers, unified: None });
     }
 
     /// `cgroup_disable=memory`, as on a Raspberry Pi, or a unit with `Delegate=cpu pids`.
