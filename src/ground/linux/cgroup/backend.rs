@@ -107,8 +107,9 @@ pub trait Backend: Send + Sync {
     fn kills(&self) -> bool;
     /// Returns the memory of all pods together. `None` where the kernel does not count it for us.
     fn memory(&self) -> Option<Shared>;
-    /// Makes a group with limits, each of them read back. An id `pod/container` is a group in
-    /// another one, which exists.
+    /// Makes a group with limits, each of them read back. One whose controller is missing here
+    /// ([`Backend::lacks`]) is left out. An id `pod/container` is a group in another one, which
+    /// exists.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
     fn destroy(&self);
