@@ -157,7 +157,7 @@ impl V1Group {
     }
 
     /// Writes the limits with cgroups-rs and reads them back without it. A limit whose controller
-    /// this machine does not have is left out; `describe` told.
+    /// this machine does not have is left out, as `lacks` says.
     fn limit(&self, limits: &Limits) -> Result<()> {
         if let Some(path) = self.controllers.get("memory")
             && let Some(bytes) = limits.memory.map(|bytes| bytes.min(UNLIMITED))

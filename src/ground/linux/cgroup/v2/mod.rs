@@ -278,7 +278,7 @@ fn pod_weight(shares: u64) -> u64 {
 
 impl V2Group {
     /// Writes the limits and reads them back. A limit whose controller the group does not have is
-    /// left out; `lacks` told.
+    /// left out, as `lacks` says.
     fn limit(&self, limits: &Limits) -> Result<()> {
         let file = |name: &str| self.path.join(name);
         let has = |controller: &str| self.given.iter().any(|name| *name == controller);
