@@ -66,7 +66,7 @@ fn lacks_pids(missing: &Missing) -> bool {
     missing.controllers().contains(&"pids")
 }
 
-/// Returns what does not hold. Lessons about limits need those on memory and on cpu.
+/// Returns what does not hold: all limits, or those by some controllers.
 fn lost_without(q: Question<'_>, missing: Option<&Missing>) -> String {
     match missing.map(Missing::controllers) {
         Some(some) if !(some.contains(&"memory") && some.contains(&"cpu")) => {

@@ -80,7 +80,7 @@ texts! {
     PrivilegedLess: "privileged pods start without them, and an Event names them", "특권 파드가 이 권한 없이 시작되며, 무엇이 빠졌는지 이벤트에 나옵니다";
     GroupFiles: "a container that is given a socket or a file of such a group (docker, disk, adm) can use it", "이런 그룹(docker, disk, adm)의 소켓이나 파일을 받은 컨테이너가 그것을 쓸 수 있습니다";
     NoOwnUsers: "pods with hostUsers: false do not start; started by an ordinary user, they share one user namespace", "hostUsers: false인 파드가 시작되지 않습니다. 일반 사용자로 실행하면 모든 파드가 사용자 네임스페이스 하나를 함께 씁니다";
-    NoLimits: "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc", "메모리와 CPU 제한이 적용되지 않습니다(해당 강의는 건너뜁니다). 사용량은 /proc에서 계산합니다";
+    NoLimits: "limits on memory and cpu do nothing (an Event of the pod says so); usage is counted from /proc", "메모리와 CPU 제한이 적용되지 않습니다(파드의 이벤트에 나옵니다). 사용량은 /proc에서 계산합니다";
     NoLimitsOf: "limits on {} do nothing; the others hold", "{} 제한이 적용되지 않습니다. 나머지 제한은 적용됩니다";
     AllPids: "one pod can take all process numbers of the machine", "파드 하나가 이 컴퓨터의 프로세스 번호를 모두 쓸 수 있습니다";
     SwapBeyond: "a container with a memory limit can use swap beyond it, and is ended later than it should be", "메모리 제한이 있는 컨테이너가 제한을 넘어 스왑을 쓸 수 있고, 예상보다 늦게 종료됩니다";
