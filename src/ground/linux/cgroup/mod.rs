@@ -2,12 +2,12 @@
 //!
 //! Three worlds: v2 has one tree with all controllers, v1 one tree per controller, hybrid machines
 //! v1 trees plus a v2 tree without controllers, which still kills a whole group at once. cgroups-rs
-//! writes limits of memory, CPU and processes. Every limit of a pod or a container is read back
-//! after it was written: an error that says which one does not hold is better than a container
-//! without it. Those of the cluster's own group and `memory.oom.group` are not: the cluster runs
-//! without them too. Where no tree is writable there are no limits, and `describe` says why. On v2
-//! the group above has to give controllers, which `delegation` switches on and off again; one that
-//! it does not have limits nothing, and the others do.
+//! writes the limits of v1, and of v2 that on processes. Every limit of a pod or a container is
+//! read back after it was written: an error that says which one does not hold is better than a
+//! container without it. Those of the cluster's own group and `memory.oom.group` are not: the
+//! cluster runs without them too. Where no tree is writable there are no limits, and `describe`
+//! says why. On v2 the group above has to give controllers, which `delegation` switches on and off
+//! again; one that it does not have limits nothing, and the others do.
 //!
 //! ```text
 //! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory
