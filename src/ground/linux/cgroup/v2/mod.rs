@@ -281,7 +281,7 @@ impl V2Group {
     /// left out, as `lacks` says.
     fn limit(&self, limits: &Limits) -> Result<()> {
         let file = |name: &str| self.path.join(name);
-        let has = |controller: &str| self.given.iter().any(|name| *name == controller);
+        let has = |controller: &str| self.given.contains(&controller);
         if let Some(bytes) = limits.memory.filter(|_| has("memory")) {
             let value = if bytes >= UNLIMITED { "max".to_string() } else { bytes.to_string() };
             write(&file("memory.max"), &value)?;
