@@ -63,7 +63,7 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
         },
         Found::V1 { controllers, unified } => match v1::V1::open(&controllers, unified.as_deref(), name) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(nothing(Missing::Group, &e)),
+            Err(e) => Arc::new(nothing(Missing::Trees(backend::CONTROLLERS.to_vec()), &e)),
         },
         Found::Nothing { lack } => Arc::new(Nothing(lack)),
     }

@@ -82,7 +82,10 @@ fn mend_of(missing: Option<&Missing>) -> Word {
     match missing {
         Some(Missing::MemoryController(_)) => Word::MendMemoryController,
         Some(Missing::Delegation(_)) => Word::MendDelegation,
-        Some(Missing::Trees(_) | Missing::Group) | None => Word::MendCgroups,
+        // systemd delegates no tree of v1 to a user, also where it is asked to
+        // (systemd.resource-control(5)).
+        Some(Missing::Trees(_)) => Word::MendTrees,
+        Some(Missing::Group) | None => Word::MendCgroups,
     }
 }
 
@@ -110,6 +113,11 @@ mod tests {
         let undelegated = mend(Missing::Delegation(vec!["cpu"]));
         assert!(undelegated.contains("Delegate=cpu memory pids"), "{undelegated}");
         assert!(mend(Missing::Group).contains("Delegate=yes"));
+        let of_v1 = mend(Missing::Trees(vec!["memory", "cpu"]));
+        assert!(
+            of_v1.starts_with("start as root; or boot with systemd.unified_cgroup_hierarchy=1"),
+            "{of_v1}"
+        );
     }
 
     #[test]
