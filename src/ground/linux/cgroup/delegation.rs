@@ -38,7 +38,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("memory", "memory.swap.high", "max"),
     ("memory", "memory.swap.max", "max"),
     ("memory", "memory.zswap.max", "max"),
-    ("memory", "memory.zswap.writeback", "1"), // inherited from the group above before Linux 6.11
+    ("memory", "memory.zswap.writeback", "1"), // older kernels copy that of the group above
     ("memory", "memory.oom.group", "0"),
     ("pids", "pids.max", "max"),
     ("cpu", "cpu.weight", "100"), // 0 with cpu.idle
