@@ -2,7 +2,7 @@
 
 use super::super::images::Definition;
 use super::super::{passwd, spec};
-use cri::{ContainerConfig, Error, Resources, Result, Security};
+use cri::{ContainerConfig, Error, Resources, Result, SandboxConfig, Security};
 use linux::cgroup::Lack;
 use linux::{confine, oom};
 use std::collections::{BTreeSet, HashMap};
@@ -140,14 +140,19 @@ pub(super) fn user(process: &spec::Process) -> cri::User {
     cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
 }
 
-/// Returns a warning for each limit of a container that no control group here can hold.
-pub(super) fn not_enforced(resources: &Resources, lack: Option<&Lack>) -> Vec<String> {
+/// Returns a warning for each limit of a container, or of its pod as a whole (`spec.resources`),
+/// that no control group here can hold.
+pub(super) fn not_enforced(container: &Resources, pod: &SandboxConfig, lack: Option<&Lack>) -> Vec<String> {
     let Some(Lack { missing, why }) = lack else { return Vec::new() };
-    let asked = [("memory", resources.memory_limit.is_some()), ("cpu", resources.cpu_limit_milli.is_some())];
-    let unheld = asked.into_iter().filter(|(name, is_set)| *is_set && missing.controllers().contains(name));
-    let say =
-        |(name, _): (&str, bool)| format!("the {name} limit is not enforced: {why}; see `ropewalk doctor`");
-    unheld.map(say).collect()
+    let limits = [
+        ("memory", container.memory_limit.or(pod.memory_limit)),
+        ("cpu", container.cpu_limit_milli.or(pod.cpu_limit_milli)),
+    ];
+    let is_unheld = |name: &str| missing.controllers().contains(&name);
+    let unheld = limits.into_iter().filter(|(name, limit)| limit.is_some() && is_unheld(name));
+    unheld
+        .map(|(name, _)| format!("the {name} limit is not enforced: {why}; see `ropewalk doctor`"))
+        .collect()
 }
 
 /// Returns the text of a file of an image; empty if the image has none at this path.
