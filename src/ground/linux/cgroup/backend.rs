@@ -44,12 +44,12 @@ pub struct Lack {
     pub why: String,
 }
 
-/// What limits need and this process does not have. The controllers are `memory`, `pids` and `cpu`;
-/// those that are not named limit.
+/// What limits need and this process does not have. A list names the controllers by which nothing
+/// is limited, of `memory`, `pids` and `cpu`; limits by the others hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// These controllers, and in the whole tree of v2 that of memory: the kernel was told not to
-    /// count memory, or the controller was not delegated.
+    /// v2: these controllers. Memory is one of them, and no group of the tree has it: the kernel
+    /// was told not to count memory, or the controller was not delegated to a container.
     MemoryController(Vec<&'static str>),
     /// v2: these controllers, which a group of this user's is not given.
     Delegation(Vec<&'static str>),

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Found {
     /// Places for the cluster's group, nearest first: our own group, then those above it. The tree
-    /// has a controller that a cluster needs, and that of memory unless it is in no tree.
+    /// has at least one controller that a cluster needs; beside trees of v1 it has that of memory.
     V2 {
         /// Paths as this process sees them, e.g. `/sys/fs/cgroup/user.slice`.
         bases: Vec<PathBuf>,
@@ -66,10 +66,10 @@ fn decide(mountinfo: &str, own: &str, controllers_of: impl Fn(&Path) -> String) 
             let bases = own.ancestors().take_while(|p| p.starts_with(&mount)).map(PathBuf::from).collect();
             Found::V2 { bases }
         }
-        // The kernel was told not to count memory, or the controller was not delegated to us.
+        // The tree of a container, as a rule, to which its runtime delegates no controller.
         Some((mount, _)) if v1.is_empty() => {
-            let why =
-                format!("the cgroup v2 tree at {} does not have the memory controller", mount.display());
+            let (mount, names) = (mount.display(), WANTED.join(", "));
+            let why = format!("the cgroup v2 tree at {mount} has none of the controllers {names}");
             Found::Nothing { lack: Lack { missing: Missing::MemoryController(WANTED.to_vec()), why } }
         }
         None if v1.is_empty() => {
@@ -230,7 +230,7 @@ mod tests {
         for controllers in ["cpuset cpu io pids\n", "pids\n"] {
             assert_eq!(with(controllers), Found::V2 { bases: vec!["/sys/fs/cgroup".into()] });
         }
-        let why = "the cgroup v2 tree at /sys/fs/cgroup does not have the memory controller";
+        let why = "the cgroup v2 tree at /sys/fs/cgroup has none of the controllers memory, pids, cpu";
         let lack = Lack { missing: Missing::MemoryController(WANTED.to_vec()), why: why.into() };
         assert_eq!(with("cpuset io\n"), Found::Nothing { lack });
         let hybrid = decide(HYBRID, "4:memory:/\n1:cpu,cpuacct:/\n0::/\n", |_| "cpu pids\n".into());

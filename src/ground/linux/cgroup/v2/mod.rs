@@ -151,8 +151,8 @@ impl V2 {
     }
 }
 
-/// Returns what is missing: other controllers are delegated by whom the base belongs to, and that
-/// of memory may be in no group of the tree, which the outermost base tells.
+/// Returns what is missing. A controller that the outermost base has can be delegated to the base
+/// in use; if that one lacks memory, no group of the tree has it.
 fn lacking(bases: &[PathBuf], controllers: Vec<&'static str>) -> Missing {
     let outermost = bases.last().and_then(|base| read(&base.join("cgroup.controllers")).ok());
     let has_memory = outermost.is_none_or(|names| names.split_whitespace().any(|name| name == "memory"));
