@@ -83,7 +83,8 @@ const CONTROLLERS: &[&str] = &["cpu", "cpuacct", "memory", "pids", "devices"];
 
 /// Returns the mount of a tree that is mounted at several places. A container may see the machine's
 /// trees beside its own, and read-only (`docker run -v /sys/fs/cgroup:/host:ro`): a mount that
-/// shows our own group counts more, then one that can be written, then the later one.
+/// shows our own group counts more, then one that can be written, then the later one. Through a
+/// mount that does not show it, groups would be made outside of the container's limits.
 fn best<'m, 'a>(
     mounts: &'m [Mount<'a>],
     group: &str,
@@ -212,6 +213,9 @@ mod tests {
                 assert_eq!(v2(&mountinfo), [Path::new("/sys/fs/cgroup")], "{mountinfo}");
             }
         }
+        let read_only = own.replace("rw,nosuid", "ro,nosuid");
+        let outer = "27 23 0:23 /../.. /host rw - cgroup2 cgroup2 rw";
+        assert_eq!(v2(&format!("{read_only}{outer}")), [Path::new("/sys/fs/cgroup")], "rather no limits");
         let over =
             "27 26 0:23 / /sys/fs/cgroup ro - cgroup2 cgroup2 rw\n28 23 0:23 / /rw rw - cgroup2 cgroup2 rw";
         assert_eq!(v2(&format!("{own}{over}")), [Path::new("/rw")], "the first one is hidden");
