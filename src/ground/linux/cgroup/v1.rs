@@ -129,7 +129,7 @@ impl Backend for V1 {
         };
         let made = group.trees().try_for_each(|path| make(path));
         if let Err(e) = made.and_then(|()| group.limit(limits)) {
-            let _ = group.remove(); // the first error is told
+            let _ = group.remove(); // the first error is returned
             return Err(e);
         }
         Ok(Arc::new(group))

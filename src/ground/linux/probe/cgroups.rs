@@ -5,8 +5,8 @@ use super::words::Word;
 use crate::cgroup::{self, Missing};
 use crate::signal;
 
-/// Tries the control groups. In a container that moves its processes aside for a moment, and nobody
-/// would move them back after the doctor, so Ctrl-C waits until all is as it was.
+/// Tries the control groups. In a container that moves its processes aside for a moment, and no
+/// process would move them back after the doctor, so Ctrl-C waits until all is as it was.
 pub(super) fn trials(q: Question<'_>) -> Vec<Capability> {
     signal::while_held(|| try_out(q))
 }

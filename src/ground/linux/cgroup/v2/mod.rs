@@ -237,7 +237,7 @@ impl Backend for V2 {
         let restrict = |program: &OwnedFd| devices::attach(program.as_fd(), open_place(&group.path)?.as_fd());
         let limited = group.limit(limits).and_then(|()| devices.map_or(Ok(()), restrict));
         if let Err(e) = limited {
-            let _ = group.remove(); // the first error is told
+            let _ = group.remove(); // the first error is returned
             return Err(e);
         }
         Ok(Arc::new(group))
