@@ -49,7 +49,7 @@ pub struct Lack {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
     /// v2: these controllers. Memory is one of them, and no group of the tree has it: the kernel
-    /// was told not to count memory, or the controller was not delegated to a container.
+    /// does not count memory (`cgroup_disable=memory`), or this container has no such controller.
     MemoryController(Vec<&'static str>),
     /// v2: these controllers, which a group of this user's is not given.
     Delegation(Vec<&'static str>),
