@@ -5,6 +5,7 @@ use super::error::{Error, chain};
 use super::guest::{self, Guests};
 use super::home::{Home, Place};
 use super::kubelets::keep_all;
+use super::launch::Unlimited;
 use super::node::Node;
 use super::node_cri::NodeCri;
 use super::order::{Order, Word};
@@ -163,9 +164,9 @@ async fn live(
         }
     });
 
-    let unlimited = parts.cgroups.lacks().map(|lack| lack.why);
-    if let Some(why) = &unlimited {
-        tracing::warn!(why, "limits of containers are not enforced");
+    let unlimited = parts.cgroups.lacks().map(Unlimited::from);
+    if let Some(Unlimited { controllers, why }) = &unlimited {
+        tracing::warn!(controllers, why, "limits of containers are not enforced");
     }
     let mut end = std::pin::pin!(end(&world, zygote_died, &stop, asked, front_gone(order.attached)));
     let (etcd, failed) = (world.spec.external_etcd.as_ref(), &world.failed_starts);

@@ -10,7 +10,9 @@ use super::refusal::Refusal;
 use super::spec::Spec;
 use super::wipe;
 use client::kubeconfig::LOCK_WITHIN;
+use linux::cgroup::Lack;
 use linux::lock::Lock;
+use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +30,21 @@ const LAST_WORDS: usize = 3;
 /// minutes.
 pub const WHOLE_MAX: Duration = Duration::from_secs(600);
 
+/// Limits of containers that are not enforced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unlimited {
+    /// The controllers by which nothing is limited, e.g. `memory, cpu`.
+    pub controllers: String,
+    /// The reason in words, with its path.
+    pub why: String,
+}
+
+impl From<Lack> for Unlimited {
+    fn from(lack: Lack) -> Unlimited {
+        Unlimited { controllers: lack.missing.controllers().join(", "), why: lack.why }
+    }
+}
+
 /// A cluster that this process started.
 pub struct Launched {
     /// The supervisor's process.
@@ -37,7 +54,7 @@ pub struct Launched {
     /// The API's port on 127.0.0.1: the one that was asked for, or the first free one.
     pub api_port: u16,
     /// Why limits of containers are not enforced, or not all of them.
-    pub unlimited: Option<String>,
+    pub unlimited: Option<Unlimited>,
     /// Why the context that a merge has put into the learner's kubeconfig is still that of an
     /// earlier start.
     pub stale_context: Option<Box<Error>>,

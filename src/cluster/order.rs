@@ -1,5 +1,6 @@
 //! What the program that starts a cluster and the supervisor that it starts say to each other.
 
+use super::launch::Unlimited;
 use super::reply::Reply;
 use super::spec::Spec;
 use serde::{Deserialize, Serialize};
@@ -27,7 +28,7 @@ pub(crate) enum Word {
     Started {
         api_port: u16,
         /// Why limits of containers are not enforced, or not all of them.
-        unlimited: Option<String>,
+        unlimited: Option<Unlimited>,
     },
     /// Why the store does not serve yet.
     Waits(String),

@@ -129,8 +129,8 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Origi
             if told && spec.api_port.is_none() && launched.api_port != 6443 {
                 eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
             }
-            if let Some(why) = launched.unlimited.as_ref().filter(|_| told) {
-                eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+            if let Some(unlimited) = launched.unlimited.as_ref().filter(|_| told) {
+                eprintln!("{}", lang.say(Say::NoLimits, &[&unlimited.controllers, &unlimited.why]));
             }
             if let Some(words) = stale_context(lang, place, &launched) {
                 eprintln!("ropewalk: {words}");

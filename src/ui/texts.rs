@@ -48,8 +48,8 @@ texts! {
         "context ropewalk-{} in ~/.kube/config still leads to the port of the start before; `ropewalk kubeconfig --merge --name {}` renews it ({})",
         "~/.kube/config의 ropewalk-{} 컨텍스트가 아직 이전 포트를 가리킵니다. `ropewalk kubeconfig --merge --name {}` 명령으로 갱신하세요({})";
     NoLimits:
-        "Limits on memory and CPU are not enforced here: {}. `ropewalk doctor` tells how to mend it.",
-        "여기서는 메모리와 CPU 제한이 적용되지 않습니다: {}. 해결 방법은 `ropewalk doctor`에 나옵니다.";
+        "Limits on {} are not enforced here: {}. `ropewalk doctor` tells how to mend it.",
+        "여기서는 {} 제한이 적용되지 않습니다: {}. 해결 방법은 `ropewalk doctor`에 나옵니다.";
     SilentKilled:
         "Cluster {} does not answer, so its processes are killed.",
         "{} 클러스터가 응답하지 않아 프로세스를 강제 종료합니다.";

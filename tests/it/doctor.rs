@@ -206,13 +206,15 @@ fn a_cluster_does_without_or_is_refused_with_the_remedy() {
     let (_turn, home) = (turn(), Home::new());
     let said = Mounts("umount -R /sys/fs/cgroup").run(&home, false, &up);
     assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("Limits on memory and CPU are not enforced here"), "{}", said.err);
+    assert!(said.err.contains("Limits on memory, pids, cpu are not enforced here"), "{}", said.err);
     let cluster = super::support::Cluster { home: &home };
     let any = any_kubectl();
     let limited = r#"{"spec":{"containers":[{"name":"web","image":"nginx","resources":{"limits":{"memory":"64Mi","cpu":"100m"}}}]}}"#;
     cluster.kubectl(&any, &["run", "web", "--image=nginx", "--overrides", limited]).ok();
     let phase = || cluster.kubectl(&any, &["get", "pod", "web", "-o", "jsonpath={.status.phase}"]).ok();
     eventually(PATIENCE, phase, |phase| phase == "Running");
+    let reasons = || cluster.kubectl(&any, &["get", "events", "-o", "jsonpath={.items[*].reason}"]).ok();
+    eventually(PATIENCE, reasons, |reasons| reasons.contains("LimitNotEnforced"));
 }
 
 #[test]

@@ -188,8 +188,8 @@ async fn launch(place: &Place, spec: &Spec, attached: bool) -> anyhow::Result<La
     if spec.api_port.is_none() && launched.api_port != 6443 {
         eprintln!("{}", lang.say(Say::OtherPort, &[&launched.api_port.to_string()]));
     }
-    if let Some(why) = &launched.unlimited {
-        eprintln!("{}", lang.say(Say::NoLimits, &[why]));
+    if let Some(unlimited) = &launched.unlimited {
+        eprintln!("{}", lang.say(Say::NoLimits, &[&unlimited.controllers, &unlimited.why]));
     }
     if let Some(words) = connection::stale_context(lang, place, &launched) {
         eprintln!("ropewalk: {words}");

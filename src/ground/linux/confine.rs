@@ -190,7 +190,7 @@ fn capabilities(names: &[String]) -> (CapsHashSet, Vec<&String>) {
 }
 
 fn of_caps(e: caps::errors::CapsError) -> Error {
-    Error::new(format!("cannot set capabilities: {e}"), io::Error::last_os_error())
+    Error::new("cannot read or set capabilities", io::Error::other(e)) // it has the kernel's answer
 }
 
 #[cfg(test)]

@@ -193,8 +193,8 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes over a descriptor that the parent process left open under a number it told us, e.g. in an
-/// argument. Call it once for a number.
+/// Takes over a descriptor that the parent process left open under a number that it passed on, e.g.
+/// in an argument. Call it once for a number.
 ///
 /// # Errors
 /// `EBADF`: no descriptor is open under the number, or it is a standard stream (0 to 2).
@@ -204,7 +204,7 @@ pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
     }
     // SAFETY: F_GETFD takes no pointers and fails for a number that is not open.
     check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
-    // SAFETY: open, and by this function's contract nobody in this program owns it yet.
+    // SAFETY: open, and by this function's contract no other value in this program owns it.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     close_on_exec(fd.as_fd())?;
     Ok(fd)

@@ -34,7 +34,7 @@ impl Lock {
         loop {
             match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(lock) => {
-                    lock.set_len(0)?; // what its last holder told
+                    lock.set_len(0)?; // what its last holder wrote
                     return Ok(Lock(lock));
                 }
                 Err((back, errno)) => {

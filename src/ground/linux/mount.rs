@@ -202,7 +202,7 @@ pub fn copy(from: BorrowedFd<'_>, attributes: Attributes) -> Result<OwnedFd> {
 
 /// Shows a copied mount as a user namespace counts: a file of user 0 belongs to user 0 there, and
 /// what user 0 there writes belongs to user 0 of the file system. What is mounted below it keeps
-/// its owners, who are nobody there, as with runc.
+/// its owners, which show as the overflow user (65534) there, as with runc.
 ///
 /// # Errors
 /// `EINVAL`: the file system has no idmapped mounts (tmpfs: Linux 6.3, ext4: 5.12). `EPERM`: the

@@ -109,11 +109,11 @@ pub fn spawn_forked(
         let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
         exit_now(code)
     }
-    // SAFETY: the kernel stored a new descriptor there, which nobody else owns.
+    // SAFETY: the kernel stored a new descriptor there, which no other value owns.
     Ok(Child { pid: pid as i32, pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
 }
 
-/// Ends this process without running anybody's clean-up: what a forked child must do.
+/// Ends this process without running destructors and exit handlers, as a forked child must.
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit never returns and touches no memory of ours.
     unsafe { libc::_exit(code) }
@@ -192,7 +192,7 @@ pub fn reap(pid: i32) -> io::Result<bool> {
 
 fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i32, Exit)>> {
     loop {
-        // SAFETY: siginfo_t is plain data; all zeroes is what waitid leaves when it finds nobody.
+        // SAFETY: siginfo_t is plain data; all zeroes is what waitid leaves when it finds no child.
         let mut info: libc::siginfo_t = unsafe { std::mem::zeroed() };
         // SAFETY: `info` outlives the call and is large enough by its type.
         match check(unsafe { libc::waitid(kind, id, &raw mut info, options) }.into()) {
@@ -263,8 +263,8 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
     let gaps = kept.into_iter().map(|number| (number - 1, number + 1)).chain([(u32::MAX, u32::MAX)]);
     for (last, next) in gaps {
         if first <= last {
-            // SAFETY: takes numbers only. What is closed is used by nobody in this process any
-            // more, by this function's contract.
+            // SAFETY: takes numbers only. What is closed is not used in this process any more, by
+            // this function's contract.
             check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
         }
         first = next;
@@ -274,7 +274,7 @@ pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
 
 /// Starts a command with its three streams and no other descriptor, for a program that lives on
 /// when its session ends: what the session left open, e.g. a lock of a script or the end of a pipe,
-/// would stay open with it. Descriptors are closed by the exec, so its failure is still told.
+/// would stay open with it. Descriptors are closed by the exec, so its failure is still seen.
 /// Source: close_range(2), Linux 5.11. Where a filter refuses the call the command inherits them.
 pub fn leave_descriptors(command: &mut std::process::Command) {
     use std::os::unix::process::CommandExt;

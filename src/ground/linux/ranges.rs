@@ -19,9 +19,9 @@ use std::sync::Arc;
 
 /// Ids of one pod, as the kubelet gives them out.
 pub const COUNT: u32 = 1 << 16;
-/// First ids of ranges, divided by [`COUNT`], that nobody else gives out: users, subordinate ids
-/// and systemd's containers lie below, systemd's foreign ids and what is negative to old programs
-/// above.
+/// First ids of ranges, divided by [`COUNT`], that no other program gives out: users, subordinate
+/// ids and systemd's containers lie below, systemd's foreign ids and what is negative to old
+/// programs above.
 const FREE: std::ops::Range<u32> = 0x7000..0x7FFD;
 /// Who else of this machine has ranges of ids: for each user, the first id and how many. Source:
 /// subuid(5), subgid(5).
@@ -41,7 +41,7 @@ struct Table {
     file: Option<File>,
 }
 
-/// A range that is nobody else's while it exists.
+/// A range of one pod, which no other pod gets while this value exists.
 #[derive(Debug)]
 pub struct Range {
     slot: u32,

@@ -16,12 +16,12 @@ struct Known {
     /// may be taken for a stranger's.
     births: usize,
     owned: BTreeSet<i32>,
-    /// Children that nobody waits for, by number: they are collected also while others are being
-    /// made, which may take as long as a container likes.
+    /// Children without an owner that waits, by number: they are collected also while others are
+    /// being made, which may take as long as a container likes.
     strangers: BTreeSet<i32>,
 }
 
-/// Everybody this process waits for.
+/// All children of this process: those with an owner that waits, and the strangers.
 #[derive(Default)]
 pub struct Children {
     known: Mutex<Known>,
@@ -45,7 +45,7 @@ impl Children {
         Birth(self.clone())
     }
 
-    /// Collects children that nobody adopted, for ever. A container's helper processes end here,
+    /// Collects children that were not adopted, for ever. A container's helper processes end here,
     /// and orphans.
     ///
     /// # Errors
@@ -119,9 +119,8 @@ impl Birth {
         Ok(Arc::new(Process { pid: child.pid, pidfd, exit, children: self.0.clone() }))
     }
 
-    /// Records a child that helps with this birth and that nobody will wait for. Until this birth
-    /// is over no child is collected whose number was not told, so the number cannot be another
-    /// process'.
+    /// Records a child that helps with this birth and will have no owner. Until this birth is over
+    /// no child of unknown number is collected, so the number cannot be another process'.
     pub fn stranger(&self, pid: i32) {
         let mut known = self.0.known();
         if pid > 0 && !known.owned.contains(&pid) {
@@ -131,7 +130,7 @@ impl Birth {
         self.0.look_again.notify_one();
     }
 
-    /// Kills a child that nobody can adopt, because its descriptor is missing. It becomes a
+    /// Kills a child that cannot be adopted, because its descriptor is missing. It becomes a
     /// stranger, and is collected as one; until then its number cannot be another process'.
     pub fn kill(self, pid: i32) {
         let _ = nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL); // ESRCH: it has ended

@@ -15,8 +15,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-/// Bytes that a pipe may hold; a fourth of what anybody may ask for (`/proc/sys/fs/pipe-max-size`,
-/// pipe(7)).
+/// Bytes that a pipe may hold; a fourth of what every user may ask for
+/// (`/proc/sys/fs/pipe-max-size`, pipe(7)).
 const PIPE: usize = 256 << 10;
 /// Bytes that are copied at a time without a pipe.
 const BUFFER: usize = 16 << 10;
@@ -96,7 +96,7 @@ impl Carrier {
         }
     }
 
-    /// Carries bytes one way, until `from` ends; then `to` is told.
+    /// Carries bytes one way, until `from` ends; then shuts `to` down for writing.
     async fn carry(&mut self, from: &TcpStream, to: &TcpStream) -> io::Result<()> {
         loop {
             // It holds nothing here: that nothing moves (EAGAIN) is the socket's doing.

@@ -93,7 +93,7 @@ pub fn closed_by_peer(socket: BorrowedFd<'_>) -> io::Result<impl Future<Output =
             if state.ready().is_read_closed() {
                 return;
             }
-            state.clear_ready(); // bytes came; the next change of the socket is told again
+            state.clear_ready(); // bytes came; the next change of the socket wakes this task again
         }
     })
 }

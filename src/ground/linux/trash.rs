@@ -2,9 +2,9 @@
 //!
 //! What a pod wrote may still be mounted somewhere: a volume of the node (`hostPath`, a claim) in
 //! another pod, a part of it (`subPath`) in a container that is ending. So a tree is first moved
-//! here in one step, and then removed by descriptors ([`super::tree`]): from then on nobody finds
-//! it by a name, nothing new of this name is mixed up with it, and a removal that was ended is
-//! finished by the next one.
+//! here in one step, and then removed by descriptors ([`super::tree`]): from then on no process
+//! finds it by a name, nothing new of this name is mixed up with it, and a removal that was ended
+//! is finished by the next one.
 
 use super::beneath::{Root, names_of};
 use super::tree::Removal;

@@ -19,7 +19,7 @@ pub fn disconnect(socket: impl AsFd) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Throws away what a socket has received and nobody has read.
+/// Throws away the datagrams that a socket has received and that were not read.
 pub fn drain(socket: impl AsFd) {
     let mut buffer = [0; 1]; // the rest of a datagram goes with its first byte
     loop {

@@ -23,7 +23,7 @@ use linux::process::Exit;
 use linux::reap::Process;
 use linux::{cgroup, signal};
 use parking_lot::{Mutex, MutexGuard};
-use process::{choose_user, process, user};
+use process::{choose_user, not_enforced, process, user};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -167,7 +167,10 @@ impl Container {
         if sandbox.config.own_users && sandbox.first_user().is_none() {
             warnings.push(NO_OWN_USERS.to_string());
         }
-        if config.resources.memory_limit.is_some() && !means.config.cgroups.controls_swap() {
+        let lack = means.config.cgroups.lacks();
+        warnings.extend(not_enforced(&config.resources, &sandbox.config, lack.as_ref()));
+        let memory_limit = config.resources.memory_limit.or(sandbox.config.memory_limit);
+        if memory_limit.is_some() && !means.config.cgroups.controls_swap() {
             warnings.push(NO_SWAP_LIMIT.to_string());
         }
         if sandbox.config.share_process_namespace && !means.config.cgroups.kills() {

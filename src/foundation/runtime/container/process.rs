@@ -2,7 +2,8 @@
 
 use super::super::images::Definition;
 use super::super::{passwd, spec};
-use cri::{ContainerConfig, Error, Result, Security};
+use cri::{ContainerConfig, Error, Resources, Result, SandboxConfig, Security};
+use linux::cgroup::Lack;
 use linux::{confine, oom};
 use std::collections::{BTreeSet, HashMap};
 
@@ -137,6 +138,21 @@ fn groups(security: &Security, image: &Definition) -> (u32, Vec<u32>) {
 pub(super) fn user(process: &spec::Process) -> cri::User {
     let all: BTreeSet<u32> = process.groups.iter().copied().chain([process.gid]).collect();
     cri::User { uid: process.uid.unwrap_or(0), gid: process.gid, groups: all.into_iter().collect() }
+}
+
+/// Returns a warning for each limit of a container, or of its pod as a whole (`spec.resources`),
+/// that no control group here can hold.
+pub(super) fn not_enforced(container: &Resources, pod: &SandboxConfig, lack: Option<&Lack>) -> Vec<String> {
+    let Some(Lack { missing, why }) = lack else { return Vec::new() };
+    let limits = [
+        ("memory", container.memory_limit.or(pod.memory_limit)),
+        ("cpu", container.cpu_limit_milli.or(pod.cpu_limit_milli)),
+    ];
+    let is_unheld = |name: &str| missing.controllers().contains(&name);
+    let unheld = limits.into_iter().filter(|(name, limit)| limit.is_some() && is_unheld(name));
+    unheld
+        .map(|(name, _)| format!("the {name} limit is not enforced: {why}; see `ropewalk doctor`"))
+        .collect()
 }
 
 /// Returns the text of a file of an image; empty if the image has none at this path.

@@ -1,7 +1,8 @@
 use super::super::images::Definition;
-use super::process::{capabilities, choose_user, process, user};
+use super::process::{capabilities, choose_user, not_enforced, process, user};
 use super::*;
-use cri::Security;
+use cri::{Resources, SandboxConfig, Security};
+use linux::cgroup::{Lack, Missing};
 use linux::confine;
 
 #[test]
@@ -182,4 +183,21 @@ fn an_end_has_the_reason_that_kubectl_shows() {
     assert_eq!(reason(Exit::Code(0), false), "Completed");
     assert_eq!(reason(Exit::Signal(9), true), "OOMKilled");
     assert_eq!(reason(Exit::Signal(9), false), "Error");
+}
+
+/// As for a user of systemd before 252, and where there are no control groups.
+#[test]
+fn a_limit_that_no_control_group_holds_is_told() {
+    let both = Resources { memory_limit: Some(1 << 26), cpu_limit_milli: Some(100), ..Default::default() };
+    let whole = SandboxConfig { memory_limit: Some(1 << 27), ..Default::default() };
+    let said = |container: &Resources, pod: &SandboxConfig, missing: Missing| {
+        not_enforced(container, pod, Some(&Lack { missing, why: "no cgroup".into() }))
+    };
+    let (none, plain) = (Resources::default(), SandboxConfig::default());
+    let of = |name: &str| format!("the {name} limit is not enforced: no cgroup; see `ropewalk doctor`");
+    assert_eq!(said(&both, &plain, Missing::Group), [of("memory"), of("cpu")]);
+    assert_eq!(said(&both, &plain, Missing::Delegation(vec!["cpu"])), [of("cpu")]);
+    assert_eq!(said(&none, &whole, Missing::Group), [of("memory")], "a limit of the whole pod");
+    assert!(said(&none, &plain, Missing::Group).is_empty(), "it asks for none");
+    assert!(not_enforced(&both, &whole, None).is_empty());
 }

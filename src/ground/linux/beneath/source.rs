@@ -37,8 +37,8 @@ impl Source {
         }
         let whole = Root(self.0);
         let found = match whole.open_scoped(Scope::Beneath, part, Kind::Place) {
-            // As open as the volume itself: what everybody may write has parts that everybody may
-            // write.
+            // As open as the volume itself: of a volume that all users may write, all users may
+            // write the part.
             Err(Errno::ENOENT) => fstat(&whole.0)
                 .and_then(|volume| whole.make_scoped(Scope::Beneath, part, volume.st_mode & 0o7777))
                 .map(OwnedFd::from),

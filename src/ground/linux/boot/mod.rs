@@ -45,8 +45,8 @@ pub struct Config {
     /// A file that S locks as long as it lives: a second start of the same cluster fails. It also
     /// names the cgroup.
     pub lock: PathBuf,
-    /// A directory on which M, in its own mount namespace, mounts two tmpfs: empty for everybody
-    /// else.
+    /// A directory on which M, in its own mount namespace, mounts two tmpfs: empty for all other
+    /// processes.
     pub scratch: PathBuf,
     /// M's socket, if it makes one: removed when M has ended however it ended, and before the lock
     /// is free, so that it is never another start's.
@@ -138,7 +138,7 @@ pub fn supervise(
     let ours_number = ours.as_raw_fd();
     let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move || {
         // SAFETY: in the forked child; the parent's `ours` has its own table of descriptors, and
-        // here nobody drops this copy.
+        // the child never drops this copy.
         unsafe { libc::close(ours_number) };
         copy.forget_copy();
         match become_main(config, theirs, ids, group, lay_out) {
@@ -349,9 +349,9 @@ fn fill_layers(
     Ok(binary)
 }
 
-/// Copies this program. The copy lies on a file system that will be read-only as a whole, so nobody
-/// can overwrite the running program through /proc/PID/exe (CVE-2019-5736), and all containers run
-/// the same inode.
+/// Copies this program. The copy lies on a file system that will be read-only as a whole, so no
+/// container can overwrite the running program through /proc/PID/exe (CVE-2019-5736), and all
+/// containers run the same inode.
 fn copy_binary(mut from: fs::File, to: &Path) -> io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut file = fs::File::options().write(true).create_new(true).mode(0o555).open(to)?;

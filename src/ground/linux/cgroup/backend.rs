@@ -44,19 +44,33 @@ pub struct Lack {
     pub why: String,
 }
 
-/// What limits need and this process does not have.
+/// What limits need and this process does not have. A list names the controllers by which nothing
+/// is limited, of `memory`, `pids` and `cpu`; limits by the others hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// The memory controller in the tree of v2: the kernel was told not to count memory, or the
-    /// controller was not delegated.
-    MemoryController,
-    /// v2: a controller that a group of this user's is not given.
-    Delegation,
-    /// v1: writable trees of these controllers. The others have one.
+    /// v2: these controllers. Memory is one of them, and no group of the tree has it: the kernel
+    /// does not count memory (`cgroup_disable=memory`), or this container has no such controller.
+    MemoryController(Vec<&'static str>),
+    /// v2: these controllers, which a group of this user's is not given.
+    Delegation(Vec<&'static str>),
+    /// v1: writable trees of these controllers.
     Trees(Vec<&'static str>),
     /// A group in which this process may make others.
     Group,
 }
+
+impl Missing {
+    /// Returns the controllers that limit nothing.
+    pub fn controllers(&self) -> &[&'static str] {
+        match self {
+            Missing::MemoryController(names) | Missing::Delegation(names) | Missing::Trees(names) => names,
+            Missing::Group => &CONTROLLERS,
+        }
+    }
+}
+
+/// The controllers that a cluster needs.
+pub(super) const CONTROLLERS: [&str; 3] = ["memory", "pids", "cpu"];
 
 /// The memory of all pods of a cluster together, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,7 +92,8 @@ pub struct Entry {
 
 /// The cluster's own group, and those of its containers in it.
 pub trait Backend: Send + Sync {
-    /// Returns `v2`, `v1 (memory, cpu, …)`, or `none: reason`.
+    /// Returns `v2`, `v2 (memory, pids)` where it lacks some, `v1 (memory, cpu, …)`, or `none:
+    /// reason`.
     fn describe(&self) -> String;
     /// Returns why limits, or some of them, are not enforced; `None` if all are.
     fn lacks(&self) -> Option<Lack>;
@@ -92,8 +107,9 @@ pub trait Backend: Send + Sync {
     fn kills(&self) -> bool;
     /// Returns the memory of all pods together. `None` where the kernel does not count it for us.
     fn memory(&self) -> Option<Shared>;
-    /// Makes a group with limits, each of them read back. An id `pod/container` is a group in
-    /// another one, which exists.
+    /// Makes a group with limits, each of them read back. One whose controller is missing here
+    /// ([`Backend::lacks`]) is left out. An id `pod/container` is a group in another one, which
+    /// exists.
     fn create(&self, id: &str, limits: &Limits) -> Result<Arc<dyn Group>>;
     /// Kills what still runs in the cluster's groups and removes them all.
     fn destroy(&self);

@@ -38,6 +38,7 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("memory", "memory.swap.high", "max"),
     ("memory", "memory.swap.max", "max"),
     ("memory", "memory.zswap.max", "max"),
+    ("memory", "memory.zswap.writeback", "1"), // older kernels copy that of the group above
     ("memory", "memory.oom.group", "0"),
     ("pids", "pids.max", "max"),
     ("cpu", "cpu.weight", "100"), // 0 with cpu.idle
@@ -47,14 +48,14 @@ const DEFAULTS: &[(&str, &str, &str)] = &[
     ("cpu", "cpu.uclamp.max", "max"),
 ];
 
-/// The cause of the error where a base does not have a controller that it is to give on.
+/// The cause of the error where a base does not have controllers that it is to give on.
 #[derive(Debug, thiserror::Error)]
 #[error("not delegated from above, or not in this kernel")]
-struct NotGiven;
+struct NotGiven(Vec<String>);
 
-/// Returns whether the error of [`Room::switch_on`] is that the base lacks a controller.
-pub(super) fn is_not_given(e: &Error) -> bool {
-    e.cause.get_ref().is_some_and(|cause| cause.is::<NotGiven>())
+/// Returns the controllers that the base lacks, if that is the error of [`Room::switch_on`].
+pub(super) fn not_given(e: &Error) -> Option<&[String]> {
+    Some(&e.cause.get_ref()?.downcast_ref::<NotGiven>()?.0)
 }
 
 /// Which processes of a base may be moved aside.
@@ -102,7 +103,7 @@ impl Room {
     /// Switches the controllers on.
     ///
     /// # Errors
-    /// `ResourceBusy`: the base holds processes. `NotFound` and [`is_not_given`]: the machine, or
+    /// `ResourceBusy`: the base holds processes. `NotFound` and [`not_given`]: the machine, or
     /// the group above, does not give a controller. `PermissionDenied`: the base belongs to another
     /// user.
     pub(super) fn switch_on(&self) -> Result<()> {
@@ -114,18 +115,18 @@ impl Room {
         opened.during(|| format!("cannot write {}", control.display()))?;
         let missing = self.not_given();
         if !missing.is_empty() {
-            let missing = missing.join(", ");
-            let what = format!("the cgroup {} is not given the controller {missing}", self.base.display());
-            return Err(Error::new(what, io::Error::new(io::ErrorKind::NotFound, NotGiven)));
+            let (base, names) = (self.base.display(), missing.join(", "));
+            let what = format!("the cgroup {base} is not given the controller {names}");
+            return Err(Error::new(what, io::Error::new(io::ErrorKind::NotFound, NotGiven(missing))));
         }
         write(&control, &format!("+{}", self.controllers.join(" +")))
     }
 
     /// Returns the controllers that the base does not have itself, so that it cannot give them on.
-    fn not_given(&self) -> Vec<&str> {
+    fn not_given(&self) -> Vec<String> {
         let Ok(given) = read(&self.base.join("cgroup.controllers")) else { return vec![] };
         let is_given = |name: &str| given.split_whitespace().any(|one| one == name);
-        self.controllers.iter().map(String::as_str).filter(|&name| !is_given(name)).collect()
+        self.controllers.iter().filter(|name| !is_given(name.as_str())).cloned().collect()
     }
 
     /// Moves processes of the base aside and switches the controllers on.
@@ -277,7 +278,8 @@ pub(super) mod tests {
         fs::write(dir.path().join(CONTROL), "memory\n").unwrap();
         fs::write(dir.path().join("cgroup.controllers"), "memory pids\n").unwrap();
         let refused = Room::of(dir.path(), &["memory", "pids", "cpu"]).unwrap().switch_on().unwrap_err();
-        assert!(is_not_given(&refused) && refused.cause.kind() == io::ErrorKind::NotFound);
+        assert_eq!(not_given(&refused), Some(&["cpu".to_string()][..]));
+        assert_eq!(refused.cause.kind(), io::ErrorKind::NotFound);
         let (line, end) =
             (refused.line(), "the controller cpu: not delegated from above, or not in this kernel");
         assert!(line.ends_with(end), "{line}");

@@ -64,7 +64,7 @@ pub(super) fn limit_swap(file: &Path, value: &str) -> Result<()> {
         return Ok(());
     }
     write(file, value)?;
-    must_be(file, value)
+    must_be_memory(file, value)
 }
 
 /// A limit on memory from which on there is none: the kernel's largest, rounded down to the largest
@@ -84,18 +84,31 @@ pub(super) fn quota(milli: u64) -> u64 {
     (milli.saturating_mul(PERIOD) / 1000).clamp(1000, QUOTA_MAX)
 }
 
-/// Checks that the kernel has taken a limit as it was meant; memory is rounded to pages.
+/// Checks that the kernel has taken a limit as it was written.
 pub(super) fn must_be(path: &Path, want: &str) -> Result<()> {
+    must(path, want, |_| false)
+}
+
+/// As [`must_be`], for memory, which the kernel rounds down to pages of 4 to 64 KiB.
+pub(super) fn must_be_memory(path: &Path, want: &str) -> Result<()> {
+    must(path, want, |have| match (have.parse::<u64>(), want.parse::<u64>()) {
+        (Ok(have), Ok(want)) => have <= want && want - have < 65536 && have % 4096 == 0,
+        _ => false,
+    })
+}
+
+fn must(path: &Path, want: &str, is_as_good: impl Fn(&str) -> bool) -> Result<()> {
     let have = read(path)?;
-    let same = match (have.parse::<u64>(), want.parse::<u64>()) {
-        (Ok(have), Ok(want)) => have.abs_diff(want) < 65536 && (have == want || have % 4096 == 0),
-        _ => have == want,
-    };
-    if same {
+    if have == want || is_as_good(&have) {
         return Ok(());
     }
     let text = format!("{} is {have:?} after {want:?} was written", path.display());
     Err(Error::new(text, io::ErrorKind::InvalidData))
+}
+
+/// Says which file cgroups-rs could not write.
+pub(super) fn by_crate(done: cgroups_rs::error::Result<()>, file: &Path) -> Result<()> {
+    done.map_err(|e| Error::new(format!("cannot set {}", file.display()), io::Error::other(e)))
 }
 
 /// Removes a group and those in it from the leaves up, and tries at least once. A group is busy for
@@ -332,5 +345,20 @@ mod tests {
         assert!(must_be(&file, "50").is_err());
         fs::write(&file, "50\n").unwrap();
         assert!(must_be(&file, "50").is_ok());
+        fs::write(&file, "0\n").unwrap(); // a page number too, and still not what was asked for
+        assert!(must_be(&file, "50").is_err());
+    }
+
+    #[test]
+    fn a_limit_on_memory_may_be_less_by_a_part_of_a_page() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = dir.path().join("memory.max");
+        let holds = |have: &str, want: &str| {
+            fs::write(&file, have).unwrap();
+            must_be_memory(&file, want).is_ok()
+        };
+        assert!(holds("4096\n", "5000") && holds("5000\n", "5000") && holds("max\n", "max"));
+        assert!(!holds("8192\n", "5000"), "more than was asked for");
+        assert!(!holds("4097\n", "5000") && !holds("4096\n", "80000") && !holds("max\n", "5000"));
     }
 }

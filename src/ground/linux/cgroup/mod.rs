@@ -2,11 +2,12 @@
 //!
 //! Three worlds: v2 has one tree with all controllers, v1 one tree per controller, hybrid machines
 //! v1 trees plus a v2 tree without controllers, which still kills a whole group at once. cgroups-rs
-//! writes limits of memory, CPU and processes. Every limit of a pod or a container is read back
-//! after it was written: an error that says which one does not hold is better than a container
-//! without it. Those of the cluster's own group and `memory.oom.group` are not: the cluster runs
-//! without them too. Where no tree is writable there are no limits, and `describe` says why. On v2
-//! the group above has to give controllers, which `delegation` switches on and off again.
+//! writes the limits of v1, and of v2 that on processes. Every limit of a pod or a container is
+//! read back after it was written: an error that says which one does not hold is better than a
+//! container without it. Those of the cluster's own group and `memory.oom.group` are not: the
+//! cluster runs without them too. Where no tree is writable there are no limits, and `describe`
+//! says why. On v2 the group above has to give controllers, which `delegation` switches on and off
+//! again; one that it does not have limits nothing, and the others do.
 //!
 //! ```text
 //! ropewalk-1f2e3d4c5b6a7988     the cluster, upstream's `kubepods`: leaves the host some memory
@@ -55,12 +56,14 @@ pub fn open(name: &str, remember: Option<&Path>) -> Arc<dyn Backend> {
     match found {
         Found::V2 { bases } => match v2::V2::open(&bases, name, remember) {
             Ok(backend) => Arc::new(backend),
-            Err(e) if delegation::is_not_given(&e) => Arc::new(nothing(Missing::Delegation, &e)),
+            Err(e) if delegation::not_given(&e).is_some() => {
+                Arc::new(nothing(Missing::Delegation(backend::CONTROLLERS.to_vec()), &e))
+            }
             Err(e) => Arc::new(nothing(Missing::Group, &e)),
         },
         Found::V1 { controllers, unified } => match v1::V1::open(&controllers, unified.as_deref(), name) {
             Ok(backend) => Arc::new(backend),
-            Err(e) => Arc::new(nothing(Missing::Group, &e)),
+            Err(e) => Arc::new(nothing(Missing::Trees(backend::CONTROLLERS.to_vec()), &e)),
         },
         Found::Nothing { lack } => Arc::new(Nothing(lack)),
     }

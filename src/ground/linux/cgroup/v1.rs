@@ -1,11 +1,11 @@
 //! cgroup v1: one tree per controller, and on hybrid machines a v2 tree that has none but can kill.
 
-use super::backend::{Backend, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
+use super::backend::{Backend, CONTROLLERS, Entry, Group, Lack, Limits, Missing, PATIENCE, Shared};
 use super::cluster_limits;
 use super::devices::HARMLESS;
 use super::files::{
-    KILL_MAX, PERIOD, UNLIMITED, clear_all, field, has_swap, kill_all, kill_listed, limit_swap, make,
-    must_be, number, open_place, quota, read, remove_free, remove_tree, write,
+    KILL_MAX, PERIOD, UNLIMITED, by_crate, clear_all, field, has_swap, kill_all, kill_listed, limit_swap,
+    make, must_be, must_be_memory, number, open_place, quota, read, remove_free, remove_tree, write,
 };
 use crate::usage::Usage;
 use crate::{Context, Error, Result};
@@ -98,7 +98,7 @@ impl Backend for V1 {
 
     fn lacks(&self) -> Option<Lack> {
         let missing = |name: &&str| !self.controllers.contains_key(*name);
-        let missing: Vec<&'static str> = ["memory", "cpu", "pids"].into_iter().filter(missing).collect();
+        let missing: Vec<&'static str> = CONTROLLERS.into_iter().filter(missing).collect();
         let why = format!("no cgroup v1 tree for {} is writable", missing.join(", "));
         (!missing.is_empty()).then_some(Lack { missing: Missing::Trees(missing), why })
     }
@@ -129,7 +129,7 @@ impl Backend for V1 {
         };
         let made = group.trees().try_for_each(|path| make(path));
         if let Err(e) = made.and_then(|()| group.limit(limits)) {
-            let _ = group.remove(); // the first error is told
+            let _ = group.remove(); // the first error is returned
             return Err(e);
         }
         Ok(Arc::new(group))
@@ -157,27 +157,27 @@ impl V1Group {
     }
 
     /// Writes the limits with cgroups-rs and reads them back without it. A limit whose controller
-    /// this machine does not have is left out; `describe` told.
+    /// this machine does not have is left out, as `lacks` says.
     fn limit(&self, limits: &Limits) -> Result<()> {
         if let Some(path) = self.controllers.get("memory")
             && let Some(bytes) = limits.memory.map(|bytes| bytes.min(UNLIMITED))
         {
             let memory = MemController::new(path.clone(), false);
-            by_crate(memory.set_limit(bytes as i64), path, MEMORY)?;
-            must_be(&path.join(MEMORY), &bytes.to_string())?;
+            by_crate(memory.set_limit(bytes as i64), &path.join(MEMORY))?;
+            must_be_memory(&path.join(MEMORY), &bytes.to_string())?;
             limit_swap(&path.join(MEMORY_AND_SWAP), &bytes.to_string())?;
         }
         if let Some(path) = self.controllers.get("cpu") {
             let cpu = CpuController::new(path.clone(), false);
             if limits.cpu_shares > 0 {
                 let shares = limits.cpu_shares.clamp(2, 262_144);
-                by_crate(cpu.set_shares(shares), path, "cpu.shares")?;
+                by_crate(cpu.set_shares(shares), &path.join("cpu.shares"))?;
                 must_be(&path.join("cpu.shares"), &shares.to_string())?;
             }
             if let Some(milli) = limits.cpu_milli {
                 let quota = quota(milli);
-                by_crate(cpu.set_cfs_period(PERIOD), path, "cpu.cfs_period_us")?;
-                by_crate(cpu.set_cfs_quota(quota as i64), path, "cpu.cfs_quota_us")?;
+                by_crate(cpu.set_cfs_period(PERIOD), &path.join("cpu.cfs_period_us"))?;
+                by_crate(cpu.set_cfs_quota(quota as i64), &path.join("cpu.cfs_quota_us"))?;
                 must_be(&path.join("cpu.cfs_quota_us"), &quota.to_string())?;
             }
         }
@@ -190,7 +190,7 @@ impl V1Group {
             && let Some(count) = limits.pids
         {
             let pids = PidController::new(path.clone(), false);
-            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), path, "pids.max")?;
+            by_crate(pids.set_pid_max(MaxValue::Value(count as i64)), &path.join("pids.max"))?;
             must_be(&path.join("pids.max"), &count.to_string())?;
         }
         Ok(())
@@ -217,12 +217,6 @@ fn allow_harmless_devices(group: &Path) -> Result<()> {
     }
     let text = format!("{}/devices.list is {list:?}", group.display());
     Err(Error::new(text, io::ErrorKind::InvalidData))
-}
-
-fn by_crate<T>(done: std::result::Result<T, cgroups_rs::error::Error>, path: &Path, file: &str) -> Result<T> {
-    done.map_err(|e| {
-        Error::new(format!("cannot set {}: {e}", path.join(file).display()), io::Error::last_os_error())
-    })
 }
 
 impl Group for V1Group {
@@ -291,8 +285,8 @@ mod tests {
         fs::write(&cpu, "no group can be made here").unwrap();
         let trees = [("memory", &memory), ("cpu", &cpu)].map(|(name, base)| (name.to_string(), base.clone()));
         let opened = V1::open(&trees, None, "ropewalk-x").unwrap();
-        let why = "no cgroup v1 tree for cpu, pids is writable".to_string();
-        assert_eq!(opened.lacks(), Some(Lack { missing: Missing::Trees(vec!["cpu", "pids"]), why }));
+        let why = "no cgroup v1 tree for pids, cpu is writable".to_string();
+        assert_eq!(opened.lacks(), Some(Lack { missing: Missing::Trees(vec!["pids", "cpu"]), why }));
         assert!(memory.join("ropewalk-x").is_dir());
         assert!(V1::open(&trees[1..], None, "ropewalk-x").is_err());
     }

@@ -5,8 +5,8 @@ use super::words::Word;
 use crate::cgroup::{self, Missing};
 use crate::signal;
 
-/// Tries the control groups. In a container that moves its processes aside for a moment, and nobody
-/// would move them back after the doctor, so Ctrl-C waits until all is as it was.
+/// Tries the control groups. In a container that moves its processes aside for a moment, and no
+/// process would move them back after the doctor, so Ctrl-C waits until all is as it was.
 pub(super) fn trials(q: Question<'_>) -> Vec<Capability> {
     signal::while_held(|| try_out(q))
 }
@@ -45,9 +45,9 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
         true => Ok(q.say(Word::SwapHeld)),
         false => Err(q.say_of(Word::SwapUncounted, &[&mode])),
     };
-    let mend = mend_of(missing.as_ref());
+    let mend = q.say(mend_of(missing.as_ref()));
     let mut found = vec![
-        q.of(Word::Cgroups, outcome, Word::NoLimits, mend),
+        Capability::of(q.say(Word::Cgroups), outcome, lost_without(q, missing.as_ref()), mend),
         q.of(Word::PidsLimit, pids, Word::AllPids, Word::MendPids),
     ];
     // Without limits on memory there is nothing that swap could go beyond, as the first line says.
@@ -63,9 +63,16 @@ fn findings(q: Question<'_>, backend: &dyn cgroup::Backend) -> Vec<Capability> {
 
 /// Returns whether the processes of a pod are not counted.
 fn lacks_pids(missing: &Missing) -> bool {
-    match missing {
-        Missing::Trees(controllers) => controllers.contains(&"pids"),
-        Missing::MemoryController | Missing::Delegation | Missing::Group => true, // no limit at all
+    missing.controllers().contains(&"pids")
+}
+
+/// Returns what does not hold: all limits, or those by some controllers.
+fn lost_without(q: Question<'_>, missing: Option<&Missing>) -> String {
+    match missing.map(Missing::controllers) {
+        Some(some) if !(some.contains(&"memory") && some.contains(&"cpu")) => {
+            q.say_of(Word::NoLimitsOf, &[&some.join(", ")])
+        }
+        _ => q.say(Word::NoLimits),
     }
 }
 
@@ -73,9 +80,12 @@ fn lacks_pids(missing: &Missing) -> bool {
 /// tree does not have.
 fn mend_of(missing: Option<&Missing>) -> Word {
     match missing {
-        Some(Missing::MemoryController) => Word::MendMemoryController,
-        Some(Missing::Delegation) => Word::MendDelegation,
-        Some(Missing::Trees(_) | Missing::Group) | None => Word::MendCgroups,
+        Some(Missing::MemoryController(_)) => Word::MendMemoryController,
+        Some(Missing::Delegation(_)) => Word::MendDelegation,
+        // systemd delegates no tree of v1 to a user, also where it is asked to
+        // (systemd.resource-control(5)).
+        Some(Missing::Trees(_)) => Word::MendTrees,
+        Some(Missing::Group) | None => Word::MendCgroups,
     }
 }
 
@@ -98,17 +108,34 @@ mod tests {
     #[test]
     fn a_controller_that_is_missing_has_an_advice_of_its_own() {
         let mend = |missing| Lang::En.say(mend_of(Some(&missing)), &[]);
-        let without = mend(Missing::MemoryController);
+        let without = mend(Missing::MemoryController(vec!["memory"]));
         assert!(without.contains("cgroup_enable=memory"), "{without}");
-        let undelegated = mend(Missing::Delegation);
+        let undelegated = mend(Missing::Delegation(vec!["cpu"]));
         assert!(undelegated.contains("Delegate=cpu memory pids"), "{undelegated}");
         assert!(mend(Missing::Group).contains("Delegate=yes"));
+        let of_v1 = mend(Missing::Trees(vec!["memory", "cpu"]));
+        assert!(
+            of_v1.starts_with("start as root; or boot with systemd.unified_cgroup_hierarchy=1"),
+            "{of_v1}"
+        );
     }
 
     #[test]
     fn pids_are_counted_where_only_other_trees_are_missing() {
         let of = |names: &[&'static str]| lacks_pids(&Missing::Trees(names.to_vec()));
         assert_eq!([of(&["memory", "cpu"]), of(&["cpu", "pids"])], [false, true]);
-        assert!([Missing::MemoryController, Missing::Delegation, Missing::Group].iter().all(lacks_pids));
+        assert!(lacks_pids(&Missing::Group) && !lacks_pids(&Missing::Delegation(vec!["cpu"])));
+    }
+
+    /// As for a user of systemd before 252.
+    #[test]
+    fn where_one_controller_is_missing_the_others_are_not_said_to_do_nothing() {
+        let q = Question { lang: Lang::En, home: Path::new("/") };
+        let lost = |missing: Missing| lost_without(q, Some(&missing));
+        assert!(lost(Missing::Delegation(vec!["cpu"])).starts_with("limits on cpu do nothing"));
+        assert!(
+            lost(Missing::Trees(vec!["memory", "pids"])).starts_with("limits on memory, pids do nothing")
+        );
+        assert!(lost(Missing::Group).starts_with("limits on memory and cpu do nothing"));
     }
 }

@@ -41,7 +41,7 @@ impl Question<'_> {
 /// its own trials.
 ///
 /// # Errors
-/// This process has threads or cannot fork, or the child ended before it told what it found.
+/// This process has threads or cannot fork, or the child ended before it wrote its findings.
 pub fn probe(
     question: Question<'_>,
     networks: impl FnOnce(Lang) -> Vec<Capability>,
@@ -389,7 +389,7 @@ fn idmapped(directory: &beneath::Root) -> Result<()> {
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
     let go_number = go.as_raw_fd();
     let child = spawn_forked(flags::NEWUSER, None, || {
-        // SAFETY: in the forked child, where nobody drops this copy: it would wait for itself.
+        // SAFETY: in the forked child, which never drops this copy: it would wait for itself.
         unsafe { libc::close(go_number) };
         let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
         0
@@ -407,7 +407,7 @@ fn idmapped(directory: &beneath::Root) -> Result<()> {
 }
 
 /// Says whether groups of this user stay with containers. Without subordinate ids the kernel lets
-/// nobody drop groups, so files that a group of this user may read can be read in containers.
+/// no process drop groups, so files that a group of this user may read can be read in containers.
 fn supplementary_groups(q: Question<'_>) -> Capability {
     let denied = fs::read_to_string("/proc/self/setgroups").is_ok_and(|text| text.trim() == "deny");
     let own = nix::unistd::getgid();

@@ -80,7 +80,8 @@ texts! {
     PrivilegedLess: "privileged pods start without them, and an Event names them", "특권 파드가 이 권한 없이 시작되며, 무엇이 빠졌는지 이벤트에 나옵니다";
     GroupFiles: "a container that is given a socket or a file of such a group (docker, disk, adm) can use it", "이런 그룹(docker, disk, adm)의 소켓이나 파일을 받은 컨테이너가 그것을 쓸 수 있습니다";
     NoOwnUsers: "pods with hostUsers: false do not start; started by an ordinary user, they share one user namespace", "hostUsers: false인 파드가 시작되지 않습니다. 일반 사용자로 실행하면 모든 파드가 사용자 네임스페이스 하나를 함께 씁니다";
-    NoLimits: "limits on memory and cpu do nothing (lessons about them are skipped); usage is counted from /proc", "메모리와 CPU 제한이 적용되지 않습니다(해당 강의는 건너뜁니다). 사용량은 /proc에서 계산합니다";
+    NoLimits: "limits on memory and cpu do nothing (an Event of the pod says so); usage is counted from /proc", "메모리와 CPU 제한이 적용되지 않습니다(파드의 이벤트에 나옵니다). 사용량은 /proc에서 계산합니다";
+    NoLimitsOf: "limits on {} do nothing; the others hold", "{} 제한이 적용되지 않습니다. 나머지 제한은 적용됩니다";
     AllPids: "one pod can take all process numbers of the machine", "파드 하나가 이 컴퓨터의 프로세스 번호를 모두 쓸 수 있습니다";
     SwapBeyond: "a container with a memory limit can use swap beyond it, and is ended later than it should be", "메모리 제한이 있는 컨테이너가 제한을 넘어 스왑을 쓸 수 있고, 예상보다 늦게 종료됩니다";
     UncountedRings: "a container can take memory of the kernel that no limit counts", "컨테이너가 어떤 제한에도 포함되지 않는 커널 메모리를 쓸 수 있습니다";
@@ -101,6 +102,7 @@ texts! {
     MendGroups: "give this user subordinate ids: see above", "위의 방법으로 이 사용자에게 하위 ID를 주세요";
     MendOwnUsers: "Linux 6.3 or newer, as root: sudo ropewalk; ROPEWALK_HOME on ext4, xfs, btrfs or tmpfs", "Linux 6.3 이상에서 root로 실행하세요: sudo ropewalk. ROPEWALK_HOME은 ext4, xfs, btrfs, tmpfs 중 하나에 두세요";
     MendCgroups: "start with: systemd-run --user --scope -p Delegate=yes ropewalk   # or as root", "이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk   # 또는 root로";
+    MendTrees: "start as root; or boot with systemd.unified_cgroup_hierarchy=1, because cgroup v1 is not delegated to users, and start with: systemd-run --user --scope -p Delegate=yes ropewalk; inside Docker: docker run --privileged", "root로 시작하세요. 또는 cgroup v1은 사용자에게 위임되지 않으므로 systemd.unified_cgroup_hierarchy=1로 부팅한 뒤 이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk. Docker 안이라면: docker run --privileged";
     MendMemoryController: "boot with cgroup_enable=memory cgroup_memory=1, and without cgroup_disable=memory; inside a container or unit: delegate it too (Delegate=yes)", "커널 명령줄에서 cgroup_disable=memory를 빼고 cgroup_enable=memory cgroup_memory=1을 넣어 부팅하세요. 컨테이너나 systemd 유닛 안이라면 memory 컨트롤러도 위임하세요(Delegate=yes)";
     MendDelegation: "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload   # then log in again and start with: systemd-run --user --scope -p Delegate=yes ropewalk; inside a container or unit: delegate it there", "sudo mkdir -p /etc/systemd/system/user@.service.d && printf '[Service]\\nDelegate=cpu memory pids\\n' | sudo tee /etc/systemd/system/user@.service.d/delegate.conf && sudo systemctl daemon-reload   # 다시 로그인한 뒤 이렇게 시작하세요: systemd-run --user --scope -p Delegate=yes ropewalk. 컨테이너나 systemd 유닛 안이라면 거기에도 위임하세요";
     MendPids: "as for cgroups", "cgroup과 같은 방법으로 해결하세요";

@@ -1,7 +1,7 @@
 //! Removing a tree of files. Very deep directories are moved up, so that few are open at a time. No
 //! directory can be moved out of a subvolume of btrfs, nor on XFS out of a project, so the removal
 //! does not depend on moves. What cannot be removed, such as an immutable file, stays with the
-//! directories above it; all the rest goes, and the first error is told at the end.
+//! directories above it; all the rest goes, and the first error is returned at the end.
 
 use crate::beneath::{self, Root, Scope};
 use crate::{Context, Result};
