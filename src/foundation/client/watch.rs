@@ -119,21 +119,37 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// True if the same request would be refused again, so that the kind has to be listed anew.
+/// True if the kind has to be listed anew: the same request would be refused again, or the watch
+/// has a gap.
 ///
-/// | answer | |
+/// | answer to the request for a watch | |
 /// |---|---|
 /// | 410, `Expired`, `Gone` | the revision is too old |
 /// | a cause `ResourceVersionTooLarge` | the store was restored to an earlier revision |
 /// | 400, 403, 404, … | whatever it is, a list says more; it waits for its turn |
 /// | 429, 500, 503, no answer | the server cannot serve now: the watch is asked for again |
+///
+/// | line of a watch that is open | |
+/// |---|---|
+/// | an event `ERROR` with 429 | the server cannot serve now: the watch goes on |
+/// | any other event `ERROR` | at the same revision the same event may come again |
+/// | no event of a watch | it may have been one, which would be missing from now on |
+///
+/// Source: client-go, `Reflector.watch`.
 pub(super) fn must_list(error: &watcher::Error) -> bool {
-    answer(error).is_some_and(|status| {
-        let mut causes = status.details.iter().flat_map(|details| &details.causes);
-        (400..500).contains(&status.code) && status.code != 429
-            || matches!(status.reason.as_str(), "Expired" | "Gone")
-            || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
-    })
+    match error {
+        watcher::Error::WatchError(status) => status.code != 429,
+        watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => true,
+        _ => answer(error).is_some_and(is_final),
+    }
+}
+
+/// True for the refusal of a watch that another request for the same watch would get, too.
+fn is_final(refusal: &kube::core::Status) -> bool {
+    let mut causes = refusal.details.iter().flat_map(|details| &details.causes);
+    (400..500).contains(&refusal.code) && refusal.code != 429
+        || matches!(refusal.reason.as_str(), "Expired" | "Gone")
+        || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
 }
 
 /// The failures of a watch: the next pause, and what is logged.
