@@ -51,9 +51,6 @@ pub enum Error {
     /// least.
     #[error("{}", listed(.0))]
     Invalid(Vec<String>),
-    /// Groups, a uid or further properties are to be impersonated, but no user.
-    #[error("requesting uid, groups or user-extra for {0} without impersonating a user")]
-    NoImpersonatedUser(String),
     /// An authority is given, and no certificate is to be verified.
     #[error("specifying a root certificates file with the insecure flag is not allowed")]
     InsecureWithAuthority,

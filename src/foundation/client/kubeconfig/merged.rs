@@ -33,9 +33,9 @@ pub struct Kubeconfig {
     pub current: String,
     /// Null if no file has any.
     pub preferences: Value,
-    /// The files that were asked for, whether they exist or not.
+    /// The kubeconfigs that were read, and those among them that do not exist.
     pub files: Vec<PathBuf>,
-    /// One file was named on the command line.
+    /// True if the command line named the kubeconfig (`--kubeconfig`).
     pub explicit: bool,
 }
 
@@ -153,7 +153,7 @@ impl Kubeconfig {
         add(&mut self.clusters, "clusters", "cluster");
         add(&mut self.users, "users", "user");
         add(&mut self.contexts, "contexts", "context");
-        if self.preferences.is_null() {
+        if self.preferences.as_object().is_none_or(Map::is_empty) {
             self.preferences = value::at(config, "preferences").clone();
         }
         if self.current.is_empty() {
