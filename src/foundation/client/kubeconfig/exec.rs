@@ -311,17 +311,14 @@ pub(super) fn fill_modes(config: &mut Value) {
     }
 }
 
-/// When a credential expires, if the plugin says so. Errors: it says no time. To keep the
+/// When a credential expires, if the plugin says so. Errors: its text is no time. To keep the
 /// credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
-    if said.is_null() {
-        return Ok(None);
-    }
-    let text = said.as_str().unwrap_or_default();
-    let quoted = said.as_str().map_or_else(|| said.to_string(), quote);
+    let Some(text) = said.as_str() else { return Ok(None) };
     rfc3339(text).map(Some).ok_or_else(|| {
+        let text = quote(text);
         format!(
-            "decoding stdout: parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\": cannot parse {quoted} as \"2006\""
+            "decoding stdout: parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\""
         )
     })
 }
@@ -486,10 +483,18 @@ mod tests {
             read(&answer(&format!(r#","status":{pair}"#))),
             "failed parsing client key/certificate: tls: private key does not match public key"
         );
-        for (said, quoted) in [(r#""soon""#, r#""soon""#), ("5", "5")] {
-            let said = answer(&format!(r#","status":{{"token":"t","expirationTimestamp":{said}}}"#));
-            let why = format!("parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\"");
-            assert!(read(&said).contains(&why), "{}", read(&said));
-        }
+        let said = answer(r#","status":{"token":"t","expirationTimestamp":"soon"}"#);
+        let why = "decoding stdout: parsing time \"soon\" as \"2006-01-02T15:04:05Z07:00\": ";
+        assert!(read(&said).starts_with(why), "{}", read(&said));
+        let wrong = |found: &str, field: &str, wanted: &str| {
+            format!(
+                "decoding stdout: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
+            )
+        };
+        let said = answer(r#","status":{"token":"t","expirationTimestamp":5}"#);
+        let field = "ExecCredentialStatus.status.expirationTimestamp";
+        assert_eq!(read(&said), wrong("number", field, "string"));
+        let said = answer(r#","spec":{"interactive":"no"},"status":{"token":"t"}"#);
+        assert_eq!(read(&said), wrong("string", "ExecCredentialSpec.spec.interactive", "bool"));
     }
 }
