@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(told("web", 100, later), 2, "one more in five minutes");
     }
 
-    /// A liveness probe has failed for hours when the container is killed at last.
+    /// The Event `Killing` of a container whose liveness probe has failed for hours.
     #[test]
     fn warnings_keep_no_normal_event_from_being_told() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
