@@ -14,7 +14,7 @@ pub enum Error {
     /// A kubeconfig is there and cannot be read.
     #[error("error loading config file \"{file}\": {call} {file}: {why}", file = path.display(), call = call(cause), why = io_error(cause))]
     Unreadable {
-        /// The kubeconfig, as the command line named it.
+        /// The kubeconfig, as the command line or `$KUBECONFIG` named it.
         path: PathBuf,
         /// The kernel's answer.
         cause: io::Error,
@@ -22,7 +22,7 @@ pub enum Error {
     /// A kubeconfig is no YAML, an object of another kind, or one that Go's decoder refuses.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
-        /// The kubeconfig, as the command line named it.
+        /// The kubeconfig, as the command line or `$KUBECONFIG` named it.
         path: PathBuf,
         /// Go's message.
         why: String,

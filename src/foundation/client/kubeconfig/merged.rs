@@ -77,6 +77,14 @@ fn other_kind(found: &Value) -> Option<String> {
     })
 }
 
+/// Returns the path of a kubeconfig as the command line or `$KUBECONFIG` names it, for errors.
+fn as_named(env: &Env, explicit: Option<&str>, file: &Path) -> PathBuf {
+    let listed = env.vars.get("KUBECONFIG").into_iter().flat_map(|list| list.split(':'));
+    let mut names = explicit.into_iter().chain(listed).filter(|name| !name.is_empty());
+    let found = names.find(|name| env.cwd.join(name) == file);
+    found.map_or_else(|| file.to_path_buf(), PathBuf::from)
+}
+
 impl Kubeconfig {
     /// Reads the file `explicit` (`--kubeconfig`) if that is not empty, else the one of the
     /// environment, else those of `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
@@ -103,7 +111,7 @@ impl Kubeconfig {
         let files = explicit.map_or_else(|| Kubeconfig::files_of(env), |file| vec![env.cwd.join(file)]);
         let mut all = Kubeconfig { files, explicit: explicit.is_some(), ..Kubeconfig::default() };
         for file in all.files.clone() {
-            let named = || explicit.map_or_else(|| file.clone(), PathBuf::from);
+            let named = || as_named(env, explicit, &file);
             let text = match std::fs::read(&file) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,

@@ -313,6 +313,9 @@ fn a_kubeconfig_that_is_no_yaml_is_refused_in_its_parsers_words() {
     let env = Env { cwd: dir.path().into(), ..Env::default() };
     let why = Kubeconfig::load(&env, "config").unwrap_err().to_string();
     assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was named");
+    let vars = [("KUBECONFIG".to_string(), "/nowhere:config".to_string())].into();
+    let why = Kubeconfig::load(&Env { vars, ..env }, "").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was listed");
 }
 
 #[test]
