@@ -93,7 +93,7 @@ impl Watch {
 
 /// Pause after a failed list or watch, doubled at each further failure ...
 pub(super) const RETRY: Duration = Duration::from_millis(50);
-/// ... up to this, if the API server refused.
+/// ... up to this, if the API server refused, or a watch breaks in a way that costs a list.
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 /// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
 const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
@@ -211,9 +211,10 @@ impl Failures {
         } else {
             tracing::debug!(kind, %error, "watch failed, trying again");
         }
-        // Codes from 500 on say that it cannot serve just now.
+        // Codes from 500 on say that it cannot serve just now. An open watch that has to be listed
+        // anew was served: if each ends so, each costs a list.
         let answer = answer(error);
-        let refused = answer.is_some_and(|status| status.code < 500);
+        let refused = answer.is_some_and(|status| status.code < 500) || was_open && must_list(error);
         let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
         let pause = self.pause.min(longest);
         self.pause = (pause * 2).min(longest);
@@ -251,5 +252,21 @@ mod tests {
             clock::pause(Duration::from_secs(70)).await;
         }
         assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_breaks_each_time_is_listed_ever_more_rarely() {
+        let failure = serde_json::json!({"status": "Failure", "code": 500, "reason": "InternalError"});
+        let errors = [
+            watcher::Error::WatchError(serde_json::from_value(failure).unwrap()),
+            watcher::Error::WatchFailed(kube::Error::SerdeError(
+                serde_json::from_str::<()>("x").unwrap_err(),
+            )),
+        ];
+        for error in errors {
+            let mut failures = Failures::new();
+            let pauses: Vec<Duration> = (0..10).map(|_| failures.failed("broken", &error)).collect();
+            assert_eq!((pauses[0], pauses[9]), (RETRY, RETRY_REFUSED), "{error}");
+        }
     }
 }
