@@ -61,8 +61,8 @@ impl<T> Delta<T> {
 /// - It also lists anew if the request for the watch is refused, for that reason or because a store
 ///   that was restored has not reached the revision yet. kube-rs would repeat it forever at the
 ///   same revision.
-/// - It lists anew after a line of a watch that is an error or no event. kube-rs would go on behind
-///   it, without the object that it was about.
+/// - It lists anew after a line of a watch that is an error (other than 429) or no event. kube-rs
+///   would go on behind it, without the object that it was about.
 /// - A list is told as a whole.
 /// - After a failure the next request waits, longer at each further failure, and the log says why
 ///   if it goes on.

@@ -177,7 +177,7 @@ impl Failures {
         }
     }
 
-    /// A change came, or the end of a list after failures of lists.
+    /// Ends a run of failures: a change came, or a list was read to its end and no watch had failed.
     fn ended(&mut self, kind: &str) {
         (self.pause, self.of_watch) = (RETRY, false);
         self.well(kind);

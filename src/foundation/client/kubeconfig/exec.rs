@@ -30,7 +30,7 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 /// Removed in 1.24; old kubeconfigs name it.
 const REMOVED: &str = "client.authentication.k8s.io/v1alpha1";
 
-/// `users[].user.exec`, checked.
+/// A credential plugin as `users[].user.exec` names it; its fields are valid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plugin {
     api_version: String,
