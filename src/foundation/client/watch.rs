@@ -177,7 +177,7 @@ impl Failures {
         }
     }
 
-    /// Ends a run of failures: a change came, or a list was read to its end and no watch had failed.
+    /// Ends a run of failures: a change came, or a list was read to its end and no watch failed.
     fn ended(&mut self, kind: &str) {
         (self.pause, self.of_watch) = (RETRY, false);
         self.well(kind);
