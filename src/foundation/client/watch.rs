@@ -61,11 +61,15 @@ impl Watch {
                 self.pause = None;
             }
             let event = self.stream.next().await?;
-            Some(self.heed(event))
+            Some(self.take_note(event))
         })
     }
 
-    fn heed(&mut self, event: watcher::Result<watcher::Event<Raw>>) -> watcher::Result<watcher::Event<Raw>> {
+    /// Counts what was listed, and after a failure sets the pause and the next request.
+    fn take_note(
+        &mut self,
+        event: watcher::Result<watcher::Event<Raw>>,
+    ) -> watcher::Result<watcher::Event<Raw>> {
         let event = match event {
             Ok(watcher::Event::InitApply(_)) if self.listed >= self.most => Err(too_many_objects(self.most)),
             event => event,

@@ -54,7 +54,7 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    fn holds(&self, now: Timestamp) -> bool {
+    fn is_valid(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|end| now < end)
     }
 }
@@ -129,7 +129,7 @@ impl Plugin {
             env,
             hint: text("installHint"),
             mode: mode(exec).into(),
-            cluster: value::flag(exec, "provideClusterInfo").then(|| told_of(&cluster.value, authority)),
+            cluster: value::flag(exec, "provideClusterInfo").then(|| cluster_info(&cluster.value, authority)),
         }))
     }
 
@@ -143,7 +143,7 @@ impl Plugin {
         // Requests that are refused at the same time share one answer.
         let _asking = ASKING.lock().await;
         let known = KNOWN.lock().get(&key).cloned();
-        if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
+        if let Some(known) = known.filter(|c| c.is_valid(clock::now()) && !refused(c)) {
             return Ok(known);
         }
         let found = self.ask(env).await.map_err(PluginError)?;
@@ -334,8 +334,8 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
     Ok(pki::valid_until(certificate))
 }
 
-/// What a plugin is told of the cluster.
-fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
+/// Returns `spec.cluster` of a plugin's `ExecCredential`.
+fn cluster_info(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
     let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
         for key in keys {
