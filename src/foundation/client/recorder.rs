@@ -418,7 +418,7 @@ mod tests {
         assert!(message.len() <= MESSAGE_MAX && message.starts_with('가'), "{} bytes", message.len());
     }
 
-    /// A probe that has failed for long shows how often, as upstream: what makes no Event is counted.
+    /// A probe that fails for long shows how often, as upstream: what makes no Event is counted.
     #[test]
     fn what_is_not_told_is_counted() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
