@@ -70,8 +70,8 @@ impl Undecodable {
         Key::new(self.meta.namespace.clone().unwrap_or_default(), self.meta.name.clone().unwrap_or_default())
     }
 
-    /// Returns true unless the uid can be read and is another one.
-    pub(super) fn may_be<K: kube::Resource>(&self, known: &K) -> bool {
+    /// Returns whether the two could be one object: the uid is the same or cannot be read.
+    pub(super) fn could_be<K: kube::Resource>(&self, known: &K) -> bool {
         self.meta.uid.is_none() || self.meta.uid == known.meta().uid
     }
 }

@@ -35,11 +35,12 @@
 //! Client-side throttling (QPS and burst): the server is on the same machine. Clusters behind a
 //! proxy (`proxy-url` is refused, `HTTPS_PROXY` is not read); auth providers (`auth-provider` is
 //! refused); redirects to another server; the cache of discovery on disk. An Event's message ends
-//! after 1024 bytes. Of several kubeconfigs that cannot be read the first is told, and `extensions`
-//! of a whole kubeconfig are not kept. Errors of connections do not name both ends (`read tcp
-//! A->B`), those of HTTP/2 and of broken HTTP/1.1 are in the words of h2 and hyper, and what
-//! answers no TLS is said to speak HTTP. Servers that permit fewer than 100 streams on a connection
-//! of HTTP/2: a request above their bound waits for a free one.
+//! after 1024 bytes, and none is written when a leader loses its Lease (`stopped leading`). Of
+//! several kubeconfigs that cannot be read the first is told, and `extensions` of a whole
+//! kubeconfig are not kept. Errors of connections do not name both ends (`read tcp A->B`), those of
+//! lookups not the name server (`lookup A on B`), those of HTTP/2 and of broken HTTP/1.1 are in the
+//! words of h2 and hyper, and what answers no TLS is said to speak HTTP. Servers that permit fewer
+//! than 100 streams on a connection of HTTP/2: a request above their bound waits for a free one.
 //! ## Read next
 //! `controllers`, which are made of these parts.
 

@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 
 /// Events on their way. When full, events are lost: they are a courtesy, never state.
 const IN_FLIGHT: usize = 1000;
-/// Recent events remembered for counting repeats; what was not told for longest is forgotten first.
+/// Events remembered to count repeats; the one that was repeated longest ago is forgotten first.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 /// Events of one object and one type by one component: so many at once, and then one in
 /// [`REFILL_SECONDS`]. A controller that fails for ever, each time with another message, would
@@ -33,7 +33,7 @@ const SIMILAR_SECONDS: f64 = 600.0;
 /// Longest message, in bytes, as events.k8s.io has it.
 const MESSAGE_MAX: usize = 1024;
 
-/// An Event that nobody answered is tried so many times in all ...
+/// An Event that no API server answers is tried so many times in all ...
 const TRIES: usize = 12;
 /// ... with pauses that begin with the first value and double up to the second.
 const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(10));
@@ -60,11 +60,11 @@ impl Recorder {
         crew.spawn_essential(async move {
             let mut correlator = Correlator::default();
             while let Some(note) = notes.recv().await {
-                let Some(told) = correlator.correlate(&note) else {
+                let Some(correlated) = correlator.correlate(&note) else {
                     tracing::debug!(reason = note.reason, "event dropped: its object has caused too many");
                     continue;
                 };
-                let name = match persist(|| write(&client, &component, &host, &note, &told)).await {
+                let name = match persist(|| write(&client, &component, &host, &note, &correlated)).await {
                     Ok(name) => Some(name),
                     // Its namespace goes, for example.
                     Err(error) if is_refusal(&error) => {
@@ -76,7 +76,7 @@ impl Recorder {
                         None
                     }
                 };
-                correlator.written(&told.key, name);
+                correlator.written(&correlated.key, name);
             }
         });
         Recorder(sender)
@@ -121,8 +121,8 @@ impl Recorder {
     }
 }
 
-/// How often something was noted, told or not, since when, and the Event that says so if it was
-/// written.
+/// How often something was noted, with or without an Event, since when, and the name of the Event
+/// that counts it, if one was written.
 #[derive(Clone)]
 struct Repeats {
     count: i32,
@@ -130,8 +130,8 @@ struct Repeats {
     event: Option<String>,
 }
 
-/// What is to be told of a note.
-struct Told {
+/// What an Event says of a note.
+struct Correlated {
     /// All that has to be equal for a repeat.
     key: String,
     message: String,
@@ -142,8 +142,8 @@ struct Told {
 struct Correlator {
     /// By object, reason and type: messages of late, and when the last came.
     similar: LruCache<String, (BTreeSet<String>, Timestamp)>,
-    /// By all that has to be equal for a repeat: what was told of it.
-    told: LruCache<String, Repeats>,
+    /// By all that has to be equal for a repeat: how often it was noted.
+    repeats: LruCache<String, Repeats>,
     /// By object and type: Events that it may still cause, and since when.
     left: LruCache<String, (f64, Timestamp)>,
 }
@@ -152,16 +152,16 @@ impl Default for Correlator {
     fn default() -> Correlator {
         Correlator {
             similar: LruCache::new(REMEMBERED),
-            told: LruCache::new(REMEMBERED),
+            repeats: LruCache::new(REMEMBERED),
             left: LruCache::new(REMEMBERED),
         }
     }
 }
 
 impl Correlator {
-    /// Returns what to tell of the note; `None` if its object has caused enough Events of its type.
+    /// Returns what an Event says of the note; `None` if its object has caused enough of its type.
     /// It is counted all the same.
-    fn correlate(&mut self, note: &Note) -> Option<Told> {
+    fn correlate(&mut self, note: &Note) -> Option<Correlated> {
         let (about, now) = (&note.about, note.at);
         // The uid is part of it: an object that is made anew under the same name has its own
         // Events.
@@ -186,7 +186,7 @@ impl Correlator {
             like
         };
         let new = || Repeats { count: 0, first: now, event: None };
-        let repeats = self.told.get_or_insert_mut(key.clone(), new);
+        let repeats = self.repeats.get_or_insert_mut(key.clone(), new);
         repeats.count = repeats.count.saturating_add(1);
         let repeats = repeats.clone();
         let (left, since) = self.left.get_or_insert_mut(of_type, || (BURST, now));
@@ -196,13 +196,13 @@ impl Correlator {
             return None;
         }
         *left -= 1.0;
-        Some(Told { key, message, repeats })
+        Some(Correlated { key, message, repeats })
     }
 
-    /// The Event of this name says now what was told under the key; `None`: it could not be
-    /// written, or it is not known whether it was.
+    /// Notes the name of the Event that counts this key's repeats; `None`: it could not be written,
+    /// or it is not known whether it was.
     fn written(&mut self, key: &str, event: Option<String>) {
-        if let Some(repeats) = self.told.get_mut(key) {
+        if let Some(repeats) = self.repeats.get_mut(key) {
             repeats.event = event.or(repeats.event.take());
         }
     }
@@ -263,11 +263,11 @@ async fn write(
     component: &str,
     host: &str,
     note: &Note,
-    told: &Told,
+    correlated: &Correlated,
 ) -> Result<String, kube::Error> {
     let about = &note.about;
     let namespace = about.namespace.clone().filter(|n| !n.is_empty()).unwrap_or_else(|| "default".into());
-    let Told { message, repeats, .. } = told;
+    let Correlated { message, repeats, .. } = correlated;
     let api = client.caused_by(note.cause.clone()).within::<Event>(&namespace);
     if let Some(name) = &repeats.event {
         let patch = serde_json::json!({
@@ -355,7 +355,7 @@ mod tests {
         assert_eq!((&*told[8], &*told[9]), ("pod 8", "(combined from similar events): pod 9"));
         let (messages, _) = correlator.similar.iter().next().expect("one object").1;
         assert!(messages.len() < SIMILAR, "no more are kept than are compared");
-        // After a quiet time they are told one by one again.
+        // After a quiet time each has an Event of its own again.
         let later = clock::after(now, Duration::from_secs(601));
         let told = correlator.correlate(&at(later, note("web", "pod 20"))).expect("few");
         assert_eq!(told.message, "pod 20");
@@ -373,7 +373,7 @@ mod tests {
         assert_eq!(told("web", 100, later), 2, "one more in five minutes");
     }
 
-    /// A liveness probe has failed for hours when the container is killed at last.
+    /// The Event `Killing` of a container whose liveness probe has failed for hours.
     #[test]
     fn warnings_keep_no_normal_event_from_being_told() {
         let (mut correlator, now) = (Correlator::default(), clock::now());
@@ -418,7 +418,7 @@ mod tests {
         assert!(message.len() <= MESSAGE_MAX && message.starts_with('가'), "{} bytes", message.len());
     }
 
-    /// A probe that has failed for long shows how often, as upstream: what is not told is counted.
+    /// A probe that fails for long shows how often, as upstream: what makes no Event is counted.
     #[test]
     fn what_is_not_told_is_counted() {
         let (mut correlator, now) = (Correlator::default(), clock::now());

@@ -61,6 +61,8 @@ impl<T> Delta<T> {
 /// - It also lists anew if the request for the watch is refused, for that reason or because a store
 ///   that was restored has not reached the revision yet. kube-rs would repeat it forever at the
 ///   same revision.
+/// - It lists anew after a line of a watch that is an error (other than 429) or no event. kube-rs
+///   would go on behind it, without the object that it was about.
 /// - A list is told as a whole.
 /// - After a failure the next request waits, longer at each further failure, and the log says why
 ///   if it goes on.
@@ -286,6 +288,22 @@ mod tests {
             let refused = kube::Error::Api(serde_json::from_value(status).unwrap());
             assert!(!must_list(&watcher::Error::WatchStartFailed(refused)), "{code}");
         }
+    }
+
+    /// From a watch without a list behind it the cache would be out of date for good: the object
+    /// whose event was none is not sent again before it changes, and an error that belongs to a
+    /// revision comes again at each watch that begins there.
+    #[tokio::test]
+    async fn a_watch_that_brings_an_error_or_no_event_is_followed_by_a_new_list() {
+        let failure = |code: u16| {
+            json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+                "reason": "InternalError", "message": "the object cannot be read"})
+        };
+        for line in [json!({"type": "ERROR", "object": failure(500)}), failure(500), json!(["no event"])] {
+            lists_anew_after(Some((200, line))).await;
+        }
+        let busy = serde_json::from_value(failure(429)).unwrap();
+        assert!(!must_list(&watcher::Error::WatchError(Box::new(busy))));
     }
 
     async fn lists_anew_after(refused: Option<(u16, Value)>) {

@@ -61,11 +61,15 @@ impl Watch {
                 self.pause = None;
             }
             let event = self.stream.next().await?;
-            Some(self.heed(event))
+            Some(self.take_note(event))
         })
     }
 
-    fn heed(&mut self, event: watcher::Result<watcher::Event<Raw>>) -> watcher::Result<watcher::Event<Raw>> {
+    /// Counts what was listed, and after a failure sets the pause and the next request.
+    fn take_note(
+        &mut self,
+        event: watcher::Result<watcher::Event<Raw>>,
+    ) -> watcher::Result<watcher::Event<Raw>> {
         let event = match event {
             Ok(watcher::Event::InitApply(_)) if self.listed >= self.most => Err(too_many_objects(self.most)),
             event => event,
@@ -93,7 +97,7 @@ impl Watch {
 
 /// Pause after a failed list or watch, doubled at each further failure ...
 pub(super) const RETRY: Duration = Duration::from_millis(50);
-/// ... up to this, if the API server refused.
+/// ... up to this, if the API server refused, or a watch breaks in a way that costs a list.
 const RETRY_REFUSED: Duration = Duration::from_secs(5);
 /// ... up to this, if it did not answer or cannot serve yet, as at a cluster's start.
 const RETRY_UNANSWERED: Duration = Duration::from_millis(500);
@@ -119,21 +123,37 @@ fn answer(error: &watcher::Error) -> Option<&kube::core::Status> {
     }
 }
 
-/// True if the same request would be refused again, so that the kind has to be listed anew.
+/// True if the kind has to be listed anew: the same request would be refused again, or the watch
+/// has a gap.
 ///
-/// | answer | |
+/// | answer to the request for a watch | |
 /// |---|---|
 /// | 410, `Expired`, `Gone` | the revision is too old |
 /// | a cause `ResourceVersionTooLarge` | the store was restored to an earlier revision |
 /// | 400, 403, 404, … | whatever it is, a list says more; it waits for its turn |
 /// | 429, 500, 503, no answer | the server cannot serve now: the watch is asked for again |
+///
+/// | line of a watch that is open | |
+/// |---|---|
+/// | an event `ERROR` with 429 | the server cannot serve now: the watch goes on |
+/// | any other event `ERROR` | at the same revision the same event may come again |
+/// | no event of a watch | it may have been one, which would be missing from now on |
+///
+/// Source: client-go, `Reflector.watch`.
 pub(super) fn must_list(error: &watcher::Error) -> bool {
-    answer(error).is_some_and(|status| {
-        let mut causes = status.details.iter().flat_map(|details| &details.causes);
-        (400..500).contains(&status.code) && status.code != 429
-            || matches!(status.reason.as_str(), "Expired" | "Gone")
-            || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
-    })
+    match error {
+        watcher::Error::WatchError(status) => status.code != 429,
+        watcher::Error::WatchFailed(kube::Error::SerdeError(_) | kube::Error::Api(_)) => true,
+        _ => answer(error).is_some_and(is_final),
+    }
+}
+
+/// True for the refusal of a watch that another request for the same watch would get, too.
+fn is_final(refusal: &kube::core::Status) -> bool {
+    let mut causes = refusal.details.iter().flat_map(|details| &details.causes);
+    (400..500).contains(&refusal.code) && refusal.code != 429
+        || matches!(refusal.reason.as_str(), "Expired" | "Gone")
+        || causes.any(|cause| cause.reason == "ResourceVersionTooLarge")
 }
 
 /// The failures of a watch: the next pause, and what is logged.
@@ -161,7 +181,7 @@ impl Failures {
         }
     }
 
-    /// A change came, or the end of a list after failures of lists.
+    /// Ends a run of failures: a change came, or a list was read to its end and no watch failed.
     fn ended(&mut self, kind: &str) {
         (self.pause, self.of_watch) = (RETRY, false);
         self.well(kind);
@@ -195,9 +215,10 @@ impl Failures {
         } else {
             tracing::debug!(kind, %error, "watch failed, trying again");
         }
-        // Codes from 500 on say that it cannot serve just now.
+        // Codes from 500 on say that it cannot serve just now. An open watch that has to be listed
+        // anew was served: if each ends so, each costs a list.
         let answer = answer(error);
-        let refused = answer.is_some_and(|status| status.code < 500);
+        let refused = answer.is_some_and(|status| status.code < 500) || was_open && must_list(error);
         let longest = if refused { RETRY_REFUSED } else { RETRY_UNANSWERED };
         let pause = self.pause.min(longest);
         self.pause = (pause * 2).min(longest);
@@ -235,5 +256,21 @@ mod tests {
             clock::pause(Duration::from_secs(70)).await;
         }
         assert_eq!(log.warnings().len(), 1, "{:?}", log.warnings());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_breaks_each_time_is_listed_ever_more_rarely() {
+        let failure = serde_json::json!({"status": "Failure", "code": 500, "reason": "InternalError"});
+        let errors = [
+            watcher::Error::WatchError(serde_json::from_value(failure).unwrap()),
+            watcher::Error::WatchFailed(kube::Error::SerdeError(
+                serde_json::from_str::<()>("x").unwrap_err(),
+            )),
+        ];
+        for error in errors {
+            let mut failures = Failures::new();
+            let pauses: Vec<Duration> = (0..10).map(|_| failures.failed("broken", &error)).collect();
+            assert_eq!((pauses[0], pauses[9]), (RETRY, RETRY_REFUSED), "{error}");
+        }
     }
 }

@@ -408,7 +408,7 @@ where
         let listed: BTreeSet<Key> = undecodable.iter().map(Undecodable::key).collect();
         self.reported.retain(|key, _| listed.contains(key));
         for found in undecodable {
-            if let Some(known) = self.objects.get(&found.key()).filter(|known| found.may_be(&***known)) {
+            if let Some(known) = self.objects.get(&found.key()).filter(|known| found.could_be(&***known)) {
                 objects.insert(found.key(), known.clone());
             }
             self.note(found, failures);
@@ -446,7 +446,7 @@ where
         failures: &mut Vec<Undecodable>,
     ) {
         let key = found.key();
-        if self.objects.get(&key).is_some_and(|known| !found.may_be(&**known)) {
+        if self.objects.get(&key).is_some_and(|known| !found.could_be(&**known)) {
             self.forget(&key, None, changes);
         }
         self.note(found, failures);

@@ -289,7 +289,8 @@ mod tests {
         assert!(!left.exists() && written.exists());
         assert!(others.iter().all(|name| at(name).exists()));
         drop(file); // as the kernel does when its writer is killed
-        // A program that another test starts just now holds the lock until it is executed.
+        // Another test may fork at this moment: its child has the file open, and so the lock, until
+        // it executes its program.
         let is_gone = (0..100).any(|_| {
             replace(&at("config"), "newer").unwrap();
             !written.exists()

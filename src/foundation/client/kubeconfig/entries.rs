@@ -120,7 +120,7 @@ fn unopened(env: &Env, entry: &Entry, key: &str, shown: &str) -> Option<String> 
 }
 
 /// What is wrong with a user, in client-go's words.
-fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
+fn user_faults(env: &Env, user: &Entry, overrides: &Overrides) -> Vec<String> {
     let name = &user.name;
     let has = |key: &str| !value::empty(&user.value, key);
     let mut faults = vec![];
@@ -145,15 +145,21 @@ fn user_faults(env: &Env, user: &Entry) -> Vec<String> {
             "more than one authentication method found for {name}; found [token basicAuth], only one is allowed"
         ));
     }
+    let asks_for_more = !overrides.impersonate_uid.is_empty()
+        || !overrides.impersonate_groups.is_empty()
+        || ["as-uid", "as-groups", "as-user-extra"].into_iter().any(has);
+    if asks_for_more && overrides.impersonate.is_empty() && !has("as") {
+        faults.push(format!("requesting uid, groups or user-extra for {name} without impersonating a user"));
+    }
     faults
 }
 
-/// Checks the two for what client-go refuses.
+/// Checks the two for what client-go refuses, with what the command line says of impersonation.
 ///
 /// # Errors
 /// [`Error::Invalid`] with everything that is wrong.
-pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry) -> Result<(), Error> {
-    let mut faults = user_faults(env, user);
+pub(super) fn check(env: &Env, user: &Entry, cluster: &Entry, overrides: &Overrides) -> Result<(), Error> {
+    let mut faults = user_faults(env, user, overrides);
     let by = ". certificate-authority-data will override.";
     let authority = "certificate-authority";
     faults.extend(doubled(cluster, authority, authority, by));

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// What a client program finds around it.
 #[derive(Clone, Debug, Default)]
 pub struct Env {
-    /// Used unless `--kubeconfig` is given, whatever `KUBECONFIG` says.
+    /// The kubeconfig that is used unless `--kubeconfig` names one, whatever `KUBECONFIG` says.
     pub kubeconfig: Option<PathBuf>,
     /// `KUBECONFIG`, `HOME`, `EDITOR`, `KUBE_EDITOR`, …
     pub vars: BTreeMap<String, String>,

@@ -14,7 +14,7 @@ pub enum Error {
     /// A kubeconfig is there and cannot be read.
     #[error("error loading config file \"{file}\": {call} {file}: {why}", file = path.display(), call = call(cause), why = io_error(cause))]
     Unreadable {
-        /// The kubeconfig, as the command line named it.
+        /// The kubeconfig, as the command line or `$KUBECONFIG` named it.
         path: PathBuf,
         /// The kernel's answer.
         cause: io::Error,
@@ -22,7 +22,7 @@ pub enum Error {
     /// A kubeconfig is no YAML, an object of another kind, or one that Go's decoder refuses.
     #[error("error loading config file \"{file}\": {why}", file = path.display())]
     Malformed {
-        /// The kubeconfig, as the command line named it.
+        /// The kubeconfig, as the command line or `$KUBECONFIG` named it.
         path: PathBuf,
         /// Go's message.
         why: String,
@@ -51,9 +51,6 @@ pub enum Error {
     /// least.
     #[error("{}", listed(.0))]
     Invalid(Vec<String>),
-    /// Groups, a uid or further properties are to be impersonated, but no user.
-    #[error("requesting uid, groups or user-extra for {0} without impersonating a user")]
-    NoImpersonatedUser(String),
     /// An authority is given, and no certificate is to be verified.
     #[error("specifying a root certificates file with the insecure flag is not allowed")]
     InsecureWithAuthority,

@@ -30,7 +30,7 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 /// Removed in 1.24; old kubeconfigs name it.
 const REMOVED: &str = "client.authentication.k8s.io/v1alpha1";
 
-/// `users[].user.exec`, checked.
+/// A credential plugin as `users[].user.exec` names it; its fields are valid.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plugin {
     api_version: String,
@@ -54,7 +54,7 @@ pub(super) struct Credential {
 }
 
 impl Credential {
-    fn holds(&self, now: Timestamp) -> bool {
+    fn is_valid(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|end| now < end)
     }
 }
@@ -129,7 +129,7 @@ impl Plugin {
             env,
             hint: text("installHint"),
             mode: mode(exec).into(),
-            cluster: value::flag(exec, "provideClusterInfo").then(|| told_of(&cluster.value, authority)),
+            cluster: value::flag(exec, "provideClusterInfo").then(|| cluster_info(&cluster.value, authority)),
         }))
     }
 
@@ -143,7 +143,7 @@ impl Plugin {
         // Requests that are refused at the same time share one answer.
         let _asking = ASKING.lock().await;
         let known = KNOWN.lock().get(&key).cloned();
-        if let Some(known) = known.filter(|c| c.holds(clock::now()) && !refused(c)) {
+        if let Some(known) = known.filter(|c| c.is_valid(clock::now()) && !refused(c)) {
             return Ok(known);
         }
         let found = self.ask(env).await.map_err(PluginError)?;
@@ -311,17 +311,14 @@ pub(super) fn fill_modes(config: &mut Value) {
     }
 }
 
-/// When a credential expires, if the plugin says so. Errors: it says no time. To keep the
+/// When a credential expires, if the plugin says so. Errors: its text is no time. To keep the
 /// credential forever instead would hide the plugin's fault until the server refuses it.
 fn expiry(said: &Value) -> Result<Option<Timestamp>, String> {
-    if said.is_null() {
-        return Ok(None);
-    }
-    let text = said.as_str().unwrap_or_default();
-    let quoted = said.as_str().map_or_else(|| said.to_string(), quote);
+    let Some(text) = said.as_str() else { return Ok(None) };
     rfc3339(text).map(Some).ok_or_else(|| {
+        let text = quote(text);
         format!(
-            "decoding stdout: parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\": cannot parse {quoted} as \"2006\""
+            "decoding stdout: parsing time {text} as \"2006-01-02T15:04:05Z07:00\": cannot parse {text} as \"2006\""
         )
     })
 }
@@ -337,8 +334,8 @@ fn end_of(certificate: &[u8], key: &[u8]) -> Result<Option<Timestamp>, String> {
     Ok(pki::valid_until(certificate))
 }
 
-/// What a plugin is told of the cluster.
-fn told_of(cluster: &Value, authority: Option<&[u8]>) -> Value {
+/// Returns `spec.cluster` of a plugin's `ExecCredential`.
+fn cluster_info(cluster: &Value, authority: Option<&[u8]>) -> Value {
     let mut told = serde_json::Map::new();
     let keep = |told: &mut serde_json::Map<String, Value>, keys: &[&str]| {
         for key in keys {
@@ -486,10 +483,18 @@ mod tests {
             read(&answer(&format!(r#","status":{pair}"#))),
             "failed parsing client key/certificate: tls: private key does not match public key"
         );
-        for (said, quoted) in [(r#""soon""#, r#""soon""#), ("5", "5")] {
-            let said = answer(&format!(r#","status":{{"token":"t","expirationTimestamp":{said}}}"#));
-            let why = format!("parsing time {quoted} as \"2006-01-02T15:04:05Z07:00\"");
-            assert!(read(&said).contains(&why), "{}", read(&said));
-        }
+        let said = answer(r#","status":{"token":"t","expirationTimestamp":"soon"}"#);
+        let why = "decoding stdout: parsing time \"soon\" as \"2006-01-02T15:04:05Z07:00\": ";
+        assert!(read(&said).starts_with(why), "{}", read(&said));
+        let wrong = |found: &str, field: &str, wanted: &str| {
+            format!(
+                "decoding stdout: json: cannot unmarshal {found} into Go struct field {field} of type {wanted}"
+            )
+        };
+        let said = answer(r#","status":{"token":"t","expirationTimestamp":5}"#);
+        let field = "ExecCredentialStatus.status.expirationTimestamp";
+        assert_eq!(read(&said), wrong("number", field, "string"));
+        let said = answer(r#","spec":{"interactive":"no"},"status":{"token":"t"}"#);
+        assert_eq!(read(&said), wrong("string", "ExecCredentialSpec.spec.interactive", "bool"));
     }
 }

@@ -33,9 +33,9 @@ pub struct Kubeconfig {
     pub current: String,
     /// Null if no file has any.
     pub preferences: Value,
-    /// The files that were asked for, whether they exist or not.
+    /// The kubeconfigs that were read, and those among them that do not exist.
     pub files: Vec<PathBuf>,
-    /// One file was named on the command line.
+    /// True if the command line named the kubeconfig (`--kubeconfig`).
     pub explicit: bool,
 }
 
@@ -77,6 +77,14 @@ fn other_kind(found: &Value) -> Option<String> {
     })
 }
 
+/// Returns the path of a kubeconfig as the command line or `$KUBECONFIG` names it, for errors.
+fn as_named(env: &Env, explicit: Option<&str>, file: &Path) -> PathBuf {
+    let listed = env.vars.get("KUBECONFIG").into_iter().flat_map(|list| list.split(':'));
+    let mut names = explicit.into_iter().chain(listed).filter(|name| !name.is_empty());
+    let found = names.find(|name| env.cwd.join(name) == file);
+    found.map_or_else(|| file.to_path_buf(), PathBuf::from)
+}
+
 impl Kubeconfig {
     /// Reads the file `explicit` (`--kubeconfig`) if that is not empty, else the one of the
     /// environment, else those of `$KUBECONFIG`, else `~/.kube/config`. Files that are absent are
@@ -103,7 +111,7 @@ impl Kubeconfig {
         let files = explicit.map_or_else(|| Kubeconfig::files_of(env), |file| vec![env.cwd.join(file)]);
         let mut all = Kubeconfig { files, explicit: explicit.is_some(), ..Kubeconfig::default() };
         for file in all.files.clone() {
-            let named = || explicit.map_or_else(|| file.clone(), PathBuf::from);
+            let named = || as_named(env, explicit, &file);
             let text = match std::fs::read(&file) {
                 Ok(text) => text,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
@@ -153,7 +161,7 @@ impl Kubeconfig {
         add(&mut self.clusters, "clusters", "cluster");
         add(&mut self.users, "users", "user");
         add(&mut self.contexts, "contexts", "context");
-        if self.preferences.is_null() {
+        if self.preferences.as_object().is_none_or(Map::is_empty) {
             self.preferences = value::at(config, "preferences").clone();
         }
         if self.current.is_empty() {

@@ -42,7 +42,7 @@ impl Kubeconfig {
         if !proxy.is_empty() {
             return Err(Error::Proxy { cluster: cluster.name, proxy: proxy.into() });
         }
-        entries::check(env, &user, &cluster)?;
+        entries::check(env, &user, &cluster, overrides)?;
         if server.is_empty()
             && value::empty(&user.value, "as")
             && let Some(target) = in_pod::target(env, overrides, &context.value, account)?
@@ -60,10 +60,6 @@ impl Kubeconfig {
             named => named.into(),
         };
         target.impersonate(overrides, &user.value);
-        let whom = |(name, _): &(String, String)| name == "Impersonate-User";
-        if !target.impersonate.is_empty() && !target.impersonate.iter().any(whom) {
-            return Err(Error::NoImpersonatedUser(user.name));
-        }
         if target.scheme == "https" {
             secure(&mut target, env, &user, &cluster)?;
         }
@@ -73,22 +69,22 @@ impl Kubeconfig {
     /// The context, the cluster and the user, as the command line changes them. What is not named
     /// is empty.
     fn entries(&self, overrides: &Overrides) -> Result<(Entry, Entry, Entry), Error> {
-        let empty = || Entry { name: String::new(), value: json!({}), file: PathBuf::new() };
+        let empty = |name: &str| Entry { name: name.into(), value: json!({}), file: PathBuf::new() };
         let context_name = match overrides.context.as_str() {
             "" => self.current.as_str(),
             named => named,
         };
         let context = match Kubeconfig::find(&self.contexts, context_name) {
             Some(context) => context.clone(),
-            None if context_name.is_empty() => empty(),
+            None if context_name.is_empty() => empty(""),
             None => return Err(Error::NoContext(context_name.into())),
         };
-        // An entry that only the context names may be missing.
+        // An entry that only the context names may be missing. Faults then have its name.
         let pick = |list: &[Entry], named: &str, key: &str| -> Option<Entry> {
             let name = if named.is_empty() { value::text(&context.value, key) } else { named };
             match Kubeconfig::find(list, name) {
                 Some(entry) => Some(entry.clone()),
-                None => named.is_empty().then(empty),
+                None => named.is_empty().then(|| empty(name)),
             }
         };
         let cluster = pick(&self.clusters, &overrides.cluster, "cluster")

@@ -5,7 +5,7 @@ use serde_json::json;
 fn the_first_file_wins_and_the_command_line_wins_over_files() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = (dir.path().join("a"), dir.path().join("b"));
-    std::fs::write(&a, "current-context: one\ncontexts:\n- {name: one, context: {cluster: c, namespace: n1}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1/x/'}}\n").unwrap();
+    std::fs::write(&a, "preferences: {}\ncurrent-context: one\ncontexts:\n- {name: one, context: {cluster: c, namespace: n1}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1/x/'}}\n").unwrap();
     std::fs::write(&b, "preferences: {colors: true}\ncurrent-context: two\ncontexts:\n- {name: two, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://b:2'}}\nusers:\n- {name: u, user: {token: t}}\n").unwrap();
     let mut env = Env::default();
     env.vars.insert("KUBECONFIG".into(), format!("{}:{}:/nowhere", a.display(), b.display()));
@@ -50,7 +50,7 @@ fn an_entry_may_act_as_another_user_and_keep_its_token_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("token"), "secret\n").unwrap();
     let config = dir.path().join("config");
-    std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-uid: \"7\", as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n- {name: v, user: {as-groups: [dev]}}\n").unwrap();
+    std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: u}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\nusers:\n- {name: u, user: {tokenFile: token, as: jane, as-uid: \"7\", as-groups: [dev, ops], as-user-extra: {why: [test]}}}\n").unwrap();
     let env = Env { kubeconfig: Some(config), ..Env::default() };
     let of = |given: &Overrides| Kubeconfig::load(&env, "").unwrap().target(&env, given);
     let target = of(&Overrides::default()).unwrap();
@@ -66,8 +66,41 @@ fn an_entry_may_act_as_another_user_and_keep_its_token_in_a_file() {
             "Impersonate-Extra-why=test"
         ]
     );
-    let other = of(&Overrides { user: "v".into(), ..Overrides::default() }).unwrap_err().to_string();
-    assert_eq!(other, "requesting uid, groups or user-extra for v without impersonating a user");
+}
+
+/// What kubectl 1.32 says, in its order.
+#[test]
+fn groups_are_impersonated_with_a_user_only() {
+    let refused = |user: &str, given: &Overrides| of_user(user, given).map(drop);
+    let fault = "requesting uid, groups or user-extra for u without impersonating a user";
+    let (none, groups) = (Overrides::default(), vec!["dev".to_string()]);
+    let of_line = Overrides { impersonate_groups: groups, ..Overrides::default() };
+    for (user, given) in [
+        ("as-groups: [dev]", &none),
+        ("as-user-extra: {why: []}", &none),
+        ("token: t", &of_line),
+        ("token: t", &Overrides { impersonate_uid: "7".into(), ..Overrides::default() }),
+    ] {
+        assert_eq!(refused(user, given).unwrap_err(), fault, "{user}");
+    }
+    let with_user = Overrides { impersonate: "jane".into(), ..of_line.clone() };
+    assert_eq!([refused("as: jane", &of_line), refused("as-uid: '7'", &with_user)], [Ok(()), Ok(())]);
+    let both = refused("as-groups: [dev], token: t, username: a", &none).unwrap_err();
+    let told = "Error in configuration: \n\
+                * more than one authentication method found for u; found [token basicAuth], only one is allowed\n";
+    assert_eq!(both, format!("{told}* {fault}"));
+}
+
+/// The user of a context whose entry is missing keeps its name.
+#[test]
+fn a_fault_of_the_command_line_is_told_under_the_name_that_the_context_has() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = dir.path().join("config");
+    std::fs::write(&config, "current-context: c\ncontexts:\n- {name: c, context: {cluster: c, user: gone}}\nclusters:\n- {name: c, cluster: {server: 'https://a:1'}}\n").unwrap();
+    let env = Env { kubeconfig: Some(config), ..Env::default() };
+    let given = Overrides { impersonate_uid: "7".into(), ..Overrides::default() };
+    let why = Kubeconfig::load(&env, "").unwrap().target(&env, &given).unwrap_err().to_string();
+    assert_eq!(why, "requesting uid, groups or user-extra for gone without impersonating a user");
 }
 
 /// The target of a user `u` whose entry this is, in a folder with a file `token`.
@@ -280,6 +313,9 @@ fn a_kubeconfig_that_is_no_yaml_is_refused_in_its_parsers_words() {
     let env = Env { cwd: dir.path().into(), ..Env::default() };
     let why = Kubeconfig::load(&env, "config").unwrap_err().to_string();
     assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was named");
+    let vars = [("KUBECONFIG".to_string(), "/nowhere:config".to_string())].into();
+    let why = Kubeconfig::load(&Env { vars, ..env }, "").unwrap_err().to_string();
+    assert_eq!(why, format!("error loading config file \"config\": {told}"), "as it was listed");
 }
 
 #[test]

@@ -147,22 +147,25 @@ static CONFIG: Type = Struct(
     ],
 );
 
-/// What a credential plugin answers. A time is read by itself.
+/// What a credential plugin answers. A time is a text here, and read by itself.
 static CREDENTIAL: Type = Struct(
     "ExecCredential",
-    &[(
-        "status",
-        Struct(
-            "ExecCredentialStatus",
-            &[
-                ("expirationTimestamp", Raw, IF_SET),
-                ("token", Text, IF_SET),
-                ("clientCertificateData", Text, IF_SET),
-                ("clientKeyData", Text, IF_SET),
-            ],
+    &[
+        ("spec", Struct("ExecCredentialSpec", &[("interactive", Bool, ALWAYS)]), ALWAYS),
+        (
+            "status",
+            Struct(
+                "ExecCredentialStatus",
+                &[
+                    ("expirationTimestamp", Text, IF_SET),
+                    ("token", Text, IF_SET),
+                    ("clientCertificateData", Text, IF_SET),
+                    ("clientKeyData", Text, IF_SET),
+                ],
+            ),
+            IF_SET,
         ),
-        IF_SET,
-    )],
+    ],
 );
 
 /// The lists of a kubeconfig, with Go's names for an entry and for what it contains.

@@ -87,12 +87,12 @@ struct State<K> {
     waiting: BTreeMap<(i64, u64), K>,
     /// How many keys have been put there so far.
     turns: u64,
-    /// Keys that changed and have not been handed out since, with the newest reason.
+    /// Keys that have to be looked at and were not handed out since, with their newest cause.
     dirty: BTreeMap<K, Option<Cause>>,
     /// Keys that a worker holds.
     busy: BTreeSet<K>,
-    /// Keys that come by themselves, when and why: each once, at the earliest time that was asked
-    /// for.
+    /// Keys that are added after a delay, with their time and cause: each once, at the earliest
+    /// time that was asked for.
     delayed: BTreeMap<K, (clock::Instant, Option<Cause>)>,
     /// The keys of `delayed` by time.
     agenda: BTreeSet<(clock::Instant, K)>,
@@ -201,11 +201,11 @@ impl<K: Ord + Clone + Debug + Send + 'static> WorkQueue<K> {
         self.0.news.notify_one();
     }
 
-    /// Sets who is told of panics beside the log, usually an Event on the key's object. The first
-    /// call counts. To be called before the workers start: the closure is dropped when they have
-    /// ended.
+    /// Sets what is called when the reconciler panics, beside the line in the log: usually it
+    /// writes an Event on the key's object. The first call counts. To be called before the workers
+    /// start: the closure is dropped when they have ended.
     pub fn on_panic(&self, report: impl Fn(&K, &str) + Send + Sync + 'static) {
-        self.lock().panics.get_or_insert(Arc::new(report)); // a second one would be told twice
+        self.lock().panics.get_or_insert(Arc::new(report)); // a second would report again
     }
 
     fn lock(&self) -> MutexGuard<'_, State<K>> {

@@ -37,6 +37,7 @@ async fn a_key_is_handed_out_once_and_comes_back_if_it_changed_meanwhile() {
     let queue = WorkQueue::new(&Crew::new("t"));
     queue.add("a", Some(Cause::Revision(1)));
     queue.add("a", Some(Cause::Revision(2)));
+    queue.add("a", None); // it keeps the cause that it has
     queue.add("b", None);
     assert_eq!(queue.next().await, ("a", Some(Cause::Revision(2))));
     queue.add("a", Some(Cause::Revision(3)));

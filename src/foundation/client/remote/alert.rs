@@ -7,7 +7,7 @@ use rustls::AlertDescription as Alert;
 ///
 /// Example: a server that insists on a client certificate ends a connection without one with
 /// `certificate required`.
-pub(super) fn told(error: &rustls::Error) -> Option<String> {
+pub(super) fn text_of(error: &rustls::Error) -> Option<String> {
     let rustls::Error::AlertReceived(alert) = error else { return None };
     let words = match alert {
         Alert::CloseNotify => "close notify",
@@ -55,13 +55,13 @@ mod tests {
 
     #[test]
     fn an_alert_of_the_server_is_told_in_gos_words() {
-        let of = |alert| told(&rustls::Error::AlertReceived(alert));
+        let of = |alert| text_of(&rustls::Error::AlertReceived(alert));
         assert_eq!(of(Alert::HandshakeFailure).as_deref(), Some("remote error: tls: handshake failure"));
         assert_eq!(
             of(Alert::CertificateRequired).as_deref(),
             Some("remote error: tls: certificate required")
         );
         assert_eq!(of(Alert::Unknown(200)).as_deref(), Some("remote error: tls: alert(200)"));
-        assert_eq!(told(&rustls::Error::DecryptError), None, "that is our own");
+        assert_eq!(text_of(&rustls::Error::DecryptError), None, "that is our own");
     }
 }

@@ -154,7 +154,7 @@ fn tls_error(error: io::Error) -> io::Error {
     let why = match (told, refusal) {
         _ if is_plain => "http: server gave HTTP response to HTTPS client".into(),
         (Some(told), _) => format!("tls: failed to verify certificate: x509: {told}"),
-        (None, Some(other)) => alert::told(other).unwrap_or_else(|| format!("tls: {other}")),
+        (None, Some(other)) => alert::text_of(other).unwrap_or_else(|| format!("tls: {other}")),
         (None, None) if error.kind() == io::ErrorKind::UnexpectedEof => "EOF".into(),
         (None, None) if error.kind() == io::ErrorKind::ConnectionReset => {
             "read: connection reset by peer".into()

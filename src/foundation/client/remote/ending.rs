@@ -52,7 +52,7 @@ impl<I> Ending<I> {
     /// The error in Go's words, if it has any.
     fn in_words(&self, error: io::Error) -> io::Error {
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
-        match tls.and_then(alert::told) {
+        match tls.and_then(alert::text_of) {
             Some(why) => self.failure(error.kind(), why),
             None if error.kind() == io::ErrorKind::ConnectionReset => {
                 self.failure(error.kind(), "read: connection reset by peer".into())

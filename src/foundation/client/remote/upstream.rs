@@ -150,8 +150,8 @@ impl Upstream {
         Box::pin(async move {
             let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
             let dial = Dial::new(target.clone(), &[]).map_err(told)?;
-            let (io, _) = dial.connect().await.map_err(|e| told(error_of(&target, &e)))?;
-            let broken = |e: hyper::Error| told(error_of(&target, &e));
+            let (io, _) = dial.connect().await.map_err(|e| sentence(error_of(&target, &e)))?;
+            let broken = |e: hyper::Error| sentence(error_of(&target, &e));
             let (mut sender, connection) =
                 hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(broken)?;
             tokio::spawn(connection.with_upgrades()); // ends with either side of the connection
@@ -267,7 +267,7 @@ fn has_own_user(headers: &HeaderMap) -> bool {
 }
 
 /// An error as a sentence.
-fn told(error: Error) -> String {
+fn sentence(error: Error) -> String {
     error.to_string().trim().to_string()
 }
 
