@@ -2,10 +2,15 @@
 
 use std::error::Error;
 
-/// Returns an error with its causes on one line: `cannot make /x: no room`.
+/// Returns an error with its causes on one line, for Events, the log and people: `cannot make /x:
+/// no room`. A cause that the text has already is left out: the errors of `kube`, among others, end
+/// with the text of their cause and return it as their source, too.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| match text.contains(&cause) {
+        true => text,
+        false => format!("{text}: {cause}"),
+    })
 }
 
 #[cfg(test)]
@@ -29,12 +34,20 @@ mod tests {
         }
     }
 
-    /// "cannot make /x", without the reason, helps nobody.
+    /// "cannot make /x", without the reason, tells a user nothing to do.
     #[test]
     fn an_error_is_told_with_all_its_causes() {
         let full = Failed("the disk is full", None);
         assert_eq!(chain(&full), "the disk is full");
         let written = Failed("cannot write /x/y", Some(full.into()));
+        let made = Failed("cannot make /x", Some(written.into()));
+        assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
+    }
+
+    #[test]
+    fn a_cause_that_the_text_has_already_is_told_once() {
+        let full = Failed("the disk is full", None);
+        let written = Failed("cannot write /x/y: the disk is full", Some(full.into()));
         let made = Failed("cannot make /x", Some(written.into()));
         assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
     }

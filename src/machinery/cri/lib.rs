@@ -16,7 +16,9 @@
 //! the runtime moves log files aside itself ([`LogLimits`]). A container has the stop signal of its
 //! image. Mounts have no propagation and are read-only with all that is mounted below; containers
 //! have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the sysctls only
-//! those of the network are set. The API answers a pod that sets such a field with a warning.
+//! those of the network are set. The PID and IPC namespaces are never the node's, nor those of one
+//! other container (`targetContainerName`). The API answers a pod that sets such a field with a
+//! warning. No devices, huge pages or sets of processors: nodes offer none.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
