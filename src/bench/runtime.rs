@@ -132,7 +132,8 @@ impl<'a> Crun<'a> {
         let mut why = String::new();
         for manager in ["cgroupfs", "disabled"] {
             let way = Crun { manager, state, bundle };
-            // A first try that failed may have left its container's state.
+            // A name for each try: one that failed may have left its container's state, and crun
+            // refuses the name then.
             match way.run(&format!("try-{manager}")) {
                 Ok(_) => return Ok(Some(way)),
                 Err(error) => why = format!("{error:#}"),

@@ -3,13 +3,15 @@
 use std::error::Error;
 
 /// Returns an error with its causes on one line, for Events, the log and people: `cannot make /x:
-/// no room`. A cause that the text has already is left out: the errors of `kube`, among others, end
-/// with the text of their cause and return it as their source, too.
+/// no room`. A cause that the text has already is left out: the errors of `kube`, among others,
+/// have the text of their cause and return it as their source, too.
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| match text.contains(&cause) {
-        true => text,
-        false => format!("{text}: {cause}"),
+    causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        match text.starts_with(&cause) || text.contains(&format!(": {cause}")) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
     })
 }
 
@@ -50,5 +52,9 @@ mod tests {
         let written = Failed("cannot write /x/y: the disk is full", Some(full.into()));
         let made = Failed("cannot make /x", Some(written.into()));
         assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
+        let whole = Failed("full (code 7)", Some(Failed("full", None).into()));
+        assert_eq!(chain(&whole), "full (code 7)");
+        let path = Failed("cannot make /full", Some(Failed("full", None).into()));
+        assert_eq!(chain(&path), "cannot make /full: full", "a name is no cause");
     }
 }

@@ -100,7 +100,7 @@ pub trait Runtime: Send + Sync {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox>;
     /// Kills what still runs in it and takes its network down. Idempotent.
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()>;
-    /// Removes a stopped sandbox and its containers. Idempotent.
+    /// Removes a sandbox and its containers; one that was not stopped is stopped first. Idempotent.
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()>;
     /// All sandboxes, also stopped ones.
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>>;

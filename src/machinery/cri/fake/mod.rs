@@ -151,8 +151,8 @@ impl FakeRuntime {
         self.lock().panics = true;
     }
 
-    /// A `port_forward` leads to the other end of this stream: the next one to the first stream
-    /// that was given, and so on.
+    /// Gives a `port_forward` this stream as its connection: the first call gets the first stream
+    /// that was given, the second call the second one.
     pub fn open_door(&self, door: tokio::io::DuplexStream) {
         self.lock().doors.push_back(door);
     }
