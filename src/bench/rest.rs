@@ -134,7 +134,7 @@ fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
     match std::fs::read_to_string(format!("/proc/{pid}/{file}")) {
         Err(error) if is_zombie(&error) => Ok(None),
         Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => Ok(None),
-        read => Ok(Some(read.with_context(|| format!("the memory of process {pid}"))?)),
+        read => Ok(Some(read.with_context(|| format!("cannot read /proc/{pid}/{file}"))?)),
     }
 }
 
