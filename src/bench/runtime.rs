@@ -73,9 +73,15 @@ pub(crate) fn beside_crun(
         room.go_on()?;
         Ok([way.run(GUEST, &format!("guest-{n}"))?, way.run(WHOLE, &n.to_string())?])
     })?;
-    let of = |kind: usize| times.iter().map(|two| milliseconds(two[kind])).collect::<Vec<f64>>();
+    Ok(paired(figures, &times))
+}
+
+/// Puts our two figures beside crun's: the container alone beside the run without a network, which
+/// is the first of each round.
+fn paired(figures: Vec<Figure>, rounds: &[[Duration; 2]]) -> Vec<Figure> {
+    let of = |kind: usize| rounds.iter().map(|two| milliseconds(two[kind])).collect::<Vec<f64>>();
     let peers = [("crun run, the host's network", of(0)), ("crun run, an empty network", of(1))];
-    Ok(figures.into_iter().zip(peers).map(|(figure, (name, times))| figure.beside(name, times)).collect())
+    figures.into_iter().zip(peers).map(|(figure, (name, times))| figure.beside(name, times)).collect()
 }
 
 /// Does one half of a peer's rounds before `ours` and the other half after it.
@@ -200,6 +206,19 @@ mod tests {
         without_network(&mut spec);
         let left = namespaces(&["pid", "ipc", "mount"]);
         assert_eq!(spec, json!({"linux": {"namespaces": left}, "process": {}}));
+    }
+
+    #[test]
+    fn a_container_alone_stands_beside_the_crun_without_a_network() {
+        let ms = Duration::from_millis;
+        let ours = ["alone", "with its pod"].map(|what| Figure::times(what, &[ms(2)], Aim::None));
+        let told = paired(ours.into(), &[[ms(4), ms(6)]]);
+        let peers = told.iter().map(|figure| (figure.json()["peer"]["name"].clone(), figure.ratio()));
+        let names = ["crun run, the host's network", "crun run, an empty network"].map(Value::from);
+        assert_eq!(
+            peers.collect::<Vec<_>>(),
+            names.into_iter().zip([Some(2.0), Some(3.0)]).collect::<Vec<_>>()
+        );
     }
 
     #[test]
