@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) enum Aim {
-    /// In the figure's unit: less is better.
+    /// The median is at most this, in the figure's unit: less is better.
     AtMost(f64),
     /// As fast as the peer, this many times.
     OfPeer(f64),

@@ -93,7 +93,7 @@ fn part(what: What, runs: Option<usize>, peer: Option<&Path>, stop: &Stop) -> an
 pub fn run(wanted: &[What], runs: Option<usize>, peer: Option<&Path>, machine: bool) -> anyhow::Result<()> {
     let all = if wanted.is_empty() { What::value_variants() } else { wanted };
     if cfg!(debug_assertions) {
-        let text = "This is a build for debugging, several times slower than what is released: cargo run --release -- bench";
+        let text = "This is a build for debugging, several times slower than what is released: cargo run --profile dist -- bench";
         tell(text.into());
     }
     let place = std::env::temp_dir();

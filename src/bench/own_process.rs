@@ -78,7 +78,8 @@ fn patience(runs: Option<usize>) -> Duration {
 }
 
 async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<Vec<Figure>> {
-    // The supervisor hands signals on; until now they were held back.
+    // From here on signals that ask to end are received: the supervisor sends them on, and until
+    // now they were blocked.
     let asked = stop_requested().context("signals cannot be received")?;
     let zygote = Zygote::start(main.zygote)?;
     let images = Arc::new(Images::new(&main.layers));

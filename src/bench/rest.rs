@@ -3,18 +3,30 @@
 use super::room::Room;
 use anyhow::{Context, ensure};
 use nix::errno::Errno;
+use nix::sys::stat::{major, minor};
+use nix::sys::statvfs::statvfs;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// Returns the memory in MB and the CPU in percent of a core of the supervisor and all its
-/// descendants, some seconds after a start.
+/// What the supervisor and all its descendants cost.
+pub(super) struct Cost {
+    /// Their memory, in MB.
+    pub memory: f64,
+    /// Their own files in memory, in MB.
+    pub files: f64,
+    /// Their CPU, in percent of a core.
+    pub cpu: f64,
+}
+
+/// Measures what a cluster costs, some seconds after a start.
 ///
 /// # Errors
 /// The status has no supervisor, it has ended, `/proc` cannot be read, or the bench was asked to
 /// end.
-pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
+pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<Cost> {
     const REST: Duration = Duration::from_secs(5);
     const SPAN: Duration = Duration::from_secs(20);
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
@@ -27,7 +39,9 @@ pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<(f64, f64)> {
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
     let hundredths = sum(&after).saturating_sub(sum(&before)) as f64; // USER_HZ: 100 on x86 and ARM
-    Ok((memory(after.keys().copied())? as f64 / 1e6, hundredths / span.as_secs_f64()))
+    let pids = || after.keys().copied();
+    let (memory, files) = (memory(pids())? as f64 / 1e6, files_in_memory(pids())? as f64 / 1e6);
+    Ok(Cost { memory, files, cpu: hundredths / span.as_secs_f64() })
 }
 
 /// Returns the memory of these processes in bytes. What they share among themselves counts once.
@@ -68,13 +82,59 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(amount)
 }
 
+/// Returns the bytes of the files in memory (tmpfs) that these processes see and this bench does
+/// not: the copy of the program that containers run, layers of containers, volumes. They take
+/// memory whether a process has them mapped or not. Those that one has are in its `Pss_Shmem`, too.
+///
+/// # Errors
+/// `/proc` cannot be read.
+fn files_in_memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> {
+    let machine = std::fs::read_to_string("/proc/self/mountinfo").context("the mounts of this machine")?;
+    let machine: BTreeSet<&str> = tmpfs(&machine).map(|(device, _)| device).collect();
+    let mut found: BTreeMap<String, u64> = BTreeMap::new();
+    for pid in processes {
+        let Some(mounts) = of_process(pid, "mountinfo")? else { continue };
+        for (device, at) in tmpfs(&mounts).filter(|(device, _)| !machine.contains(device)) {
+            if let Some(bytes) = used(Path::new(&format!("/proc/{pid}/root{at}")), device) {
+                found.insert(device.to_string(), bytes); // the same for each that sees it
+            }
+        }
+    }
+    Ok(found.values().sum())
+}
+
+/// Returns device (`major:minor`) and mount point of each tmpfs (proc_pid_mountinfo(5)).
+///
+/// ```text
+/// 61 60 0:42 / /run/layers ro,nosuid - tmpfs tmpfs rw,mode=755      ("0:42", "/run/layers")
+/// ```
+fn tmpfs(mountinfo: &str) -> impl Iterator<Item = (&str, &str)> {
+    mountinfo.lines().filter_map(|line| {
+        let (mount, kind) = line.split_once(" - ")?;
+        let fields: Vec<&str> = mount.split(' ').collect();
+        kind.starts_with("tmpfs ").then_some((*fields.get(2)?, *fields.get(4)?))
+    })
+}
+
+/// Returns the bytes that the files of a file system use. `None`: what is mounted at this place is
+/// another one, which covers it, or the process has ended.
+fn used(at: &Path, device: &str) -> Option<u64> {
+    let number = std::fs::metadata(at).ok()?.dev();
+    let found = statvfs(at).ok()?;
+    let bytes = found.blocks().saturating_sub(found.blocks_free()) * found.fragment_size();
+    (format!("{}:{}", major(number), minor(number)) == device).then_some(bytes)
+}
+
 /// Reads a file about a process. `None`: it has ended meanwhile, and may wait for its parent as a
-/// zombie, which has no memory.
+/// zombie, which has no memory (`ESRCH`) and no mounts (`EINVAL`).
 fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
+    let is_zombie = |error: &std::io::Error| {
+        error.raw_os_error().is_some_and(|code| [Errno::ESRCH as i32, Errno::EINVAL as i32].contains(&code))
+    };
     match std::fs::read_to_string(format!("/proc/{pid}/{file}")) {
-        Err(error) if error.raw_os_error() == Some(Errno::ESRCH as i32) => Ok(None),
+        Err(error) if is_zombie(&error) => Ok(None),
         Err(_) if !Path::new(&format!("/proc/{pid}")).exists() => Ok(None),
-        read => Ok(Some(read.with_context(|| format!("the memory of process {pid}"))?)),
+        read => Ok(Some(read.with_context(|| format!("cannot read /proc/{pid}/{file}"))?)),
     }
 }
 
@@ -128,6 +188,43 @@ mod tests {
         shell.wait().unwrap();
         assert!(0 < one && one < twice && twice < 2 * one, "files count once: {one} {twice}");
         assert_eq!(memory([i32::MAX].into_iter()).unwrap(), 0, "it has ended");
+    }
+
+    #[test]
+    fn files_in_memory_are_those_of_the_cluster_alone() {
+        let mounts = "61 60 0:42 / /run/layers ro,nosuid shared:9 - tmpfs tmpfs rw,mode=755\n\
+                      62 60 0:43 / /proc rw - proc proc rw\n63 60 0:44 /a /b rw - tmpfs none rw\n";
+        assert_eq!(tmpfs(mounts).collect::<Vec<_>>(), [("0:42", "/run/layers"), ("0:44", "/b")]);
+        let own = std::process::id() as i32;
+        let (seen, ended) = (files_in_memory([own].into_iter()), files_in_memory([i32::MAX].into_iter()));
+        assert_eq!((seen.unwrap(), ended.unwrap()), (0, 0), "this process sees the machine's alone");
+        let here = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        let Some((device, _)) = tmpfs(&here).filter(|(_, at)| *at == "/dev/shm").last() else { return };
+        let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+        std::fs::write(file.path(), vec![7; 1 << 20]).unwrap();
+        let bytes = used(Path::new("/dev/shm"), device);
+        assert!(bytes >= Some(1 << 20) && used(Path::new("/proc"), device).is_none(), "{bytes:?}");
+    }
+
+    /// As a cluster's main process does, which mounts them in a namespace of its own.
+    #[test]
+    fn a_file_in_memory_counts_once_for_all_that_see_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut shell = Command::new("unshare");
+        let work =
+            "mount -t tmpfs none . && cd \"$PWD\" && head -c 3000000 /dev/zero > file && echo && read line";
+        shell.args(["--user", "--map-root-user", "--mount", "sh", "-c", work]).current_dir(dir.path());
+        shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let Ok(mut shell) = shell.spawn() else { return eprintln!("skipped: there is no unshare on PATH") };
+        let began = std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]);
+        let bytes = files_in_memory([shell.id() as i32; 2].into_iter());
+        shell.kill().unwrap();
+        shell.wait().unwrap();
+        let bytes = bytes.expect("a zombie is no error");
+        if began.is_err() {
+            return eprintln!("skipped: this user makes no user namespace");
+        }
+        assert!((3_000_000..3_100_000).contains(&bytes), "{bytes}");
     }
 
     #[test]

@@ -289,7 +289,8 @@ async fn round(store: &Store, clients: usize, op: Op) -> anyhow::Result<f64> {
     }
     let channels = futures::future::try_join_all((0..clients).map(|n| store.connect(n))).await?;
     let start = Instant::now();
-    // They end with this set, which goes when the bench is interrupted or one of them fails.
+    // The clients end with this set: it is dropped when the bench is interrupted or one of
+    // them fails.
     let tasks: JoinSet<_> = channels
         .into_iter()
         .enumerate()
@@ -390,7 +391,7 @@ mod tests {
         assert!(clock::limit(2 * PATIENCE, real.answering()).await.expect("an end").is_none());
     }
 
-    /// A member of a script's, beside a log in a directory.
+    /// A member whose process is this shell script, and whose log lies in this directory.
     fn member(dir: &Path, script: &str) -> Member {
         let log = dir.join("m0.log");
         let mut shell = Command::new("/bin/sh");

@@ -69,7 +69,6 @@ mod node_events;
 mod node_objects;
 pub mod order;
 mod peers;
-mod plain_errors;
 mod ports;
 mod ready;
 mod refusal;

@@ -1,7 +1,7 @@
 //! Component logs: what a component says with `tracing` goes into its own container's log, so
 //! `kubectl logs` shows it.
 
-use super::plain_errors::in_words;
+use lang::in_words;
 use parking_lot::Mutex;
 use runtime::log::{Cutter, Log, Stream};
 use std::collections::HashMap;

@@ -288,7 +288,8 @@ impl Server {
         let (senders, carried): (Vec<_>, Vec<_>) = opened.into_iter().unzip();
         let _connections: JoinSet<()> = carried.into_iter().collect(); // they end with the round
         let start = Instant::now();
-        // They end with this set, which goes when the bench is interrupted or one of them fails.
+        // The clients end with this set: it is dropped when the bench is interrupted or one of
+        // them fails.
         let tasks: JoinSet<_> = senders
             .into_iter()
             .enumerate()

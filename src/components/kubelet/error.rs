@@ -31,7 +31,6 @@ pub(crate) enum Error {
 impl Error {
     /// Returns the error with its causes on one line, for Events and the log.
     pub(crate) fn line(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+        lang::chain(self)
     }
 }

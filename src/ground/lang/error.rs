@@ -1,11 +1,21 @@
 //! An error as people read it.
 
+use super::answer::in_words;
 use std::error::Error;
 
-/// Returns an error with its causes on one line: `cannot make /x: no room`.
+/// Returns an error with its causes on one line, for Events, the log and people: `cannot make /x:
+/// no room`. A cause that the text has already is left out: the errors of `kube`, among others,
+/// have the text of their cause and return it as their source, too. Of an answer of the API
+/// server the message alone is left ([`in_words`]).
 pub fn chain(error: &dyn Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| (*cause).source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+    let told = causes.map(ToString::to_string).fold(error.to_string(), |text, cause| {
+        match text.starts_with(&cause) || text.contains(&format!(": {cause}")) {
+            true => text,
+            false => format!("{text}: {cause}"),
+        }
+    });
+    in_words(&told)
 }
 
 #[cfg(test)]
@@ -29,7 +39,7 @@ mod tests {
         }
     }
 
-    /// "cannot make /x", without the reason, helps nobody.
+    /// "cannot make /x", without the reason, tells a user nothing to do.
     #[test]
     fn an_error_is_told_with_all_its_causes() {
         let full = Failed("the disk is full", None);
@@ -37,5 +47,25 @@ mod tests {
         let written = Failed("cannot write /x/y", Some(full.into()));
         let made = Failed("cannot make /x", Some(written.into()));
         assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
+    }
+
+    #[test]
+    fn a_cause_that_the_text_has_already_is_told_once() {
+        let full = Failed("the disk is full", None);
+        let written = Failed("cannot write /x/y: the disk is full", Some(full.into()));
+        let made = Failed("cannot make /x", Some(written.into()));
+        assert_eq!(chain(&made), "cannot make /x: cannot write /x/y: the disk is full");
+        let whole = Failed("full (code 7)", Some(Failed("full", None).into()));
+        assert_eq!(chain(&whole), "full (code 7)");
+        let path = Failed("cannot make /full", Some(Failed("full", None).into()));
+        assert_eq!(chain(&path), "cannot make /full: full", "a name is no cause");
+    }
+
+    /// As `kube` writes a refusal: its text has the reason, then the whole answer as Rust code.
+    #[test]
+    fn of_a_refusal_of_the_api_server_the_message_is_left() {
+        let whole = r#"ApiError: no right: Forbidden (Status { status: Some(Failure), code: 403, message: "no right", reason: "Forbidden" })"#;
+        let refused = Failed(whole, Some(Failed("no right: Forbidden", None).into()));
+        assert_eq!(chain(&refused), "ApiError: no right: Forbidden");
     }
 }

@@ -7,7 +7,7 @@
 //! side ([`texts`](crate::texts)), so that none can be forgotten. What Kubernetes says stays as it
 //! is: people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and
 //! not in Korean ([`charset`](crate::charset)). An error is told with its causes, on one line
-//! ([`chain`]).
+//! ([`chain`]), and an answer of the API server in it by its message ([`in_words`]).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they
 //! need neither.
@@ -16,10 +16,12 @@
 
 #![warn(missing_docs)]
 
+mod answer;
 pub mod charset;
 mod error;
 mod language;
 
+pub use answer::in_words;
 pub use error::chain;
 pub use language::{Lang, Text};
 

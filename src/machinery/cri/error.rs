@@ -60,8 +60,7 @@ impl Error {
     /// Returns the error with its causes on one line, for Events: `cannot make /x: Permission
     /// denied (os error 13)`.
     pub fn line(&self) -> String {
-        let causes = std::iter::successors(std::error::Error::source(self), |e| e.source());
-        causes.fold(self.to_string(), |text, cause| format!("{text}: {cause}"))
+        lang::chain(self)
     }
 }
 
@@ -69,9 +68,9 @@ impl Error {
 mod tests {
     use super::*;
 
-    /// An Event that says "cannot make /x" and not why helps nobody.
+    /// An Event that says "cannot make /x" and not why gives a user nothing to mend.
     #[test]
-    fn an_error_is_told_with_its_causes() {
+    fn an_error_has_its_causes_on_its_line() {
         let cause = std::io::Error::other("no room");
         let error = Error::Io { what: "cannot make /x".into(), cause };
         let told = (error.to_string(), error.line());

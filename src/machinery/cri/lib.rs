@@ -16,7 +16,9 @@
 //! the runtime moves log files aside itself ([`LogLimits`]). A container has the stop signal of its
 //! image. Mounts have no propagation and are read-only with all that is mounted below; containers
 //! have no seccomp profile of their own, no AppArmor profile, no SELinux label; of the sysctls only
-//! those of the network are set. The API answers a pod that sets such a field with a warning.
+//! those of the network are set. The PID and IPC namespaces are never the node's, nor those of one
+//! other container (`targetContainerName`). The API answers a pod that sets such a field with a
+//! warning. No devices, huge pages or sets of processors: nodes offer none.
 //! ## Read next
 //! `runtime`, which does it for real; `kubelet`, which asks for it.
 
@@ -29,64 +31,26 @@ use tokio::sync::broadcast;
 
 mod container;
 mod error;
+mod event;
 #[cfg(any(test, feature = "testing"))]
 pub mod fake;
+mod image;
+mod log_limits;
 mod sandbox;
+mod stats;
 mod stream;
 
 pub use container::{Container, ContainerConfig, ContainerState, Mount, Resources, Security, User};
 pub use error::Error;
-pub use sandbox::{Dns, LogLimits, PodId, Sandbox, SandboxConfig, SandboxState, rotated_log};
+pub use event::{Event, EventKind};
+pub use image::Image;
+pub use log_limits::{LogLimits, rotated_log};
+pub use sandbox::{Dns, PodId, Sandbox, SandboxConfig, SandboxState};
+pub use stats::Stats;
 pub use stream::{ExecRequest, Reader, Session, Size, Stream, Writer};
 
 /// What the calls of a runtime return.
 pub type Result<T> = std::result::Result<T, Error>;
-
-/// An image that is present. `size` is in bytes.
-#[derive(Clone, Debug)]
-pub struct Image {
-    /// `sha256:…`.
-    pub id: String,
-    /// Normalized references, e.g. `docker.io/library/nginx:latest`.
-    pub tags: Vec<String>,
-    /// Bytes of its layers.
-    pub size: u64,
-}
-
-/// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an
-/// evented PLEG). It does not use the other fields, which CRI has; tests do. Of a sandbox every end
-/// is told, and that it was made if its caller is gone by then.
-#[derive(Clone, Debug)]
-pub struct Event {
-    /// The pod of the container or the sandbox.
-    pub pod: PodId,
-    /// The container's id, or the sandbox' own, as with containerd.
-    pub container_id: String,
-    /// What happened.
-    pub kind: EventKind,
-}
-
-/// What happened to the container or the sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EventKind {
-    /// It was made, and does not run.
-    Created,
-    /// Its first process runs.
-    Started,
-    /// Its first process has ended.
-    Stopped,
-    /// It was removed, with its file system and log.
-    Deleted,
-}
-
-/// Use since the container, or the sandbox, started.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Stats {
-    /// Time on a processor, summed over all its processes.
-    pub cpu_usage: Duration,
-    /// Memory that cannot be reclaimed without the process noticing, in bytes.
-    pub memory_working_set: u64,
-}
 
 /// What a kubelet asks of a container runtime: the RuntimeService and ImageService of CRI v1.
 #[async_trait]
@@ -98,7 +62,7 @@ pub trait Runtime: Send + Sync {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox>;
     /// Kills what still runs in it and takes its network down. Idempotent.
     async fn stop_pod_sandbox(&self, id: &str) -> Result<()>;
-    /// Removes a stopped sandbox and its containers. Idempotent.
+    /// Removes a sandbox and its containers; one that was not stopped is stopped first. Idempotent.
     async fn remove_pod_sandbox(&self, id: &str) -> Result<()>;
     /// All sandboxes, also stopped ones.
     async fn list_pod_sandboxes(&self) -> Result<Vec<Sandbox>>;

@@ -249,7 +249,7 @@ async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
     let (door, mut pod) = tokio::io::duplex(OUTPUT);
     let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
     let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
     pod.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
     drop(pod);
@@ -275,7 +275,7 @@ async fn a_port_that_answers_nothing_still_reads() {
     let (door, mut pod) = tokio::io::duplex(64 << 10);
     let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
     let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     pod.shutdown().await.unwrap();
     let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;

@@ -1,5 +1,6 @@
 //! The work queue: which keys need a look, each at most once at a time.
 use futures::future::{BoxFuture, FutureExt, TryFutureExt};
+use lang::chain;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
@@ -473,16 +474,6 @@ where
     K: 'static,
 {
     Arc::new(move |key: K, cause| reconcile(key, cause).err_into::<Fault>().boxed())
-}
-
-/// Returns an error with its causes on one line: `cannot make /x: no room`. A cause that the text
-/// tells already is left out.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |e| e.source()).map(ToString::to_string);
-    causes.fold(error.to_string(), |text, cause| match text.contains(&cause) {
-        true => text,
-        false => format!("{text}: {cause}"),
-    })
 }
 
 #[cfg(test)]

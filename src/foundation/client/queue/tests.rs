@@ -3,21 +3,6 @@
 use super::*;
 use task::End;
 
-#[test]
-fn an_error_is_logged_with_its_causes_and_each_once() {
-    #[derive(Debug, thiserror::Error)]
-    enum Failed {
-        #[error("cannot make /x")]
-        Short(#[source] std::io::Error),
-        #[error("cannot make /x: {0}")]
-        Whole(#[source] std::io::Error),
-    }
-    let cause = || std::io::Error::other("no room");
-    for error in [Failed::Short(cause()), Failed::Whole(cause())] {
-        assert_eq!(chain(&error), "cannot make /x: no room");
-    }
-}
-
 #[tokio::test]
 async fn what_matters_most_is_handed_out_first() {
     let queue: WorkQueue<String> = WorkQueue::new(&Crew::new("t"));

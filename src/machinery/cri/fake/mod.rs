@@ -59,7 +59,7 @@ struct State {
     calls: Vec<String>,
     addresses: u8,
     /// Connections that `port_forward` gives away.
-    doors: VecDeque<tokio::io::DuplexStream>,
+    connections: VecDeque<tokio::io::DuplexStream>,
     /// How long an exec'd program takes to begin, and then to end.
     exec: Option<(Duration, Duration)>,
     /// So many calls of `stop_container` fail.
@@ -117,7 +117,7 @@ impl FakeRuntime {
 
     /// Ends a sandbox' first process. Its containers run on, as those with PID namespaces of their
     /// own do.
-    pub fn lose_pause(&self, id: &str) {
+    pub fn end_pause_process(&self, id: &str) {
         let mut state = self.lock();
         if let Some(pod) = state.pods.get_mut(id) {
             pod.sandbox.state = SandboxState::NotReady;
@@ -151,10 +151,10 @@ impl FakeRuntime {
         self.lock().panics = true;
     }
 
-    /// A `port_forward` leads to the other end of this stream: the next one to the first stream
-    /// that was given, and so on.
-    pub fn open_door(&self, door: tokio::io::DuplexStream) {
-        self.lock().doors.push_back(door);
+    /// Gives a call of `port_forward` this stream as its connection: the first call gets the first
+    /// stream that was given, the second call the second one.
+    pub fn give_connection(&self, connection: tokio::io::DuplexStream) {
+        self.lock().connections.push_back(connection);
     }
 
     /// What was asked, e.g. `start_container nginx`, oldest first.
@@ -456,9 +456,9 @@ impl Runtime for FakeRuntime {
         let what = format!("failed to connect to localhost:{port} inside namespace");
         let cause = std::io::Error::other("connection refused");
         self.lock()
-            .doors
+            .connections
             .pop_front()
-            .map(|door| Box::new(door) as Box<dyn Stream>)
+            .map(|connection| Box::new(connection) as Box<dyn Stream>)
             .ok_or(Error::Io { what, cause })
     }
 

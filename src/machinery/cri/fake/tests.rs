@@ -98,7 +98,7 @@ async fn streams_for_port_forwards_are_given_away_in_their_order() {
     for name in [1, 2] {
         let (mut test, given) = tokio::io::duplex(8);
         test.write_all(&[name]).await.unwrap();
-        runtime.open_door(given);
+        runtime.give_connection(given);
     }
     for name in [1, 2] {
         assert_eq!(runtime.port_forward("", 80).await.unwrap().read_u8().await.unwrap(), name);

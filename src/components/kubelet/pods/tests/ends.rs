@@ -72,7 +72,7 @@ fn a_lost_sandbox_of_a_pod_that_is_over_is_stopped_once() {
         let world = World::new(&crew, api, dir, whole.clone());
         world.look().await.unwrap();
         let sandbox = world.runtime.list_pod_sandboxes().await.unwrap().remove(0);
-        world.runtime.lose_pause(&sandbox.id);
+        world.runtime.end_pause_process(&sandbox.id);
         for container in world.runtime.list_containers().await.unwrap() {
             world.runtime.exit(&container.id, 0, "Completed");
         }

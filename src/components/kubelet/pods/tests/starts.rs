@@ -312,7 +312,7 @@ fn containers_of_a_lost_sandbox_have_their_hook_and_a_signal() {
         world.runtime.exec_takes(Duration::ZERO, Duration::ZERO);
         world.look().await.unwrap();
         for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
-            world.runtime.lose_pause(&sandbox.id);
+            world.runtime.end_pause_process(&sandbox.id);
         }
         let mut events = world.runtime.events();
         world.look().await.unwrap();
@@ -341,7 +341,7 @@ fn an_ephemeral_container_of_a_lost_sandbox_has_ended() {
         let world = World::new(&crew, api, dir, pod(json!({}), more));
         world.look().await.unwrap();
         for sandbox in world.runtime.list_pod_sandboxes().await.unwrap() {
-            world.runtime.lose_pause(&sandbox.id);
+            world.runtime.end_pause_process(&sandbox.id);
         }
         let mut events = world.runtime.events();
         world.look().await.unwrap();

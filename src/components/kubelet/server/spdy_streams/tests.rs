@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    door.into_iter().for_each(|door| runtime.open_door(door));
+    door.into_iter().for_each(|door| runtime.give_connection(door));
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
@@ -52,7 +52,7 @@ async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
     let (near, far) = tokio::io::duplex(64 << 10);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
     let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
@@ -78,7 +78,7 @@ async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
     for _ in 0..5 {
         write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
     }
-    runtime.open_door(other_door);
+    runtime.give_connection(other_door);
     write.write_all(&pair(5, "other")).await.unwrap();
     write.write_all(&data(7, 9)).await.unwrap();
     let mut bytes = [0; 9];
@@ -93,7 +93,7 @@ async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() 
     let (near, far) = tokio::io::duplex(64 << 10);
     let (door, mut pod) = tokio::io::duplex(64);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
@@ -217,7 +217,7 @@ async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fai
     let (near, far) = tokio::io::duplex(8 << 20);
     let (door, mut pod) = tokio::io::duplex(4 << 10);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in [(1, "error"), (3, "data")] {

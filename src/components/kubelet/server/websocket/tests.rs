@@ -38,7 +38,7 @@ async fn a_client_that_has_sent_all_still_gets_what_the_port_answers() {
     let (near, far) = tokio::io::duplex(1 << 10);
     let (door, mut pod) = tokio::io::duplex(1 << 10);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     sink.send(message(0, b"question")).await.unwrap();
@@ -68,7 +68,7 @@ async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
     let mut pods: Vec<_> = pods
         .into_iter()
         .map(|(door, pod)| {
-            runtime.open_door(door);
+            runtime.give_connection(door);
             Some(pod)
         })
         .collect();
@@ -109,7 +109,7 @@ async fn what_a_client_sent_before_it_left_reaches_the_port() {
     let (near, far) = tokio::io::duplex(64 << 10);
     let (door, mut pod) = tokio::io::duplex(64);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     for announced in 0..2 {
@@ -130,7 +130,7 @@ async fn a_message_beyond_the_bound_ends_its_connection() {
     let (near, far) = tokio::io::duplex(64 << 10);
     let (door, _pod) = tokio::io::duplex(4 << 20); // takes both messages
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
     let (mut sink, source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.expect("as long as a message may be");
@@ -214,7 +214,7 @@ async fn a_client_that_reads_late_gets_all_that_a_port_answered() {
     let (near, far) = tokio::io::duplex(64 << 10);
     let (door, mut pod) = tokio::io::duplex(1 << 10);
     let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.open_door(door);
+    runtime.give_connection(door);
     let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     pod.write_all(b"answer").await.unwrap();
