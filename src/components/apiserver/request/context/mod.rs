@@ -36,6 +36,8 @@ pub(crate) struct Context {
     outcome: OnceLock<Value>,
     /// The log that was asked for had no line to show.
     shown_nothing: AtomicBool,
+    /// A server in a pod has answered, through the proxy.
+    answered_by_pod: AtomicBool,
     warnings: Mutex<Vec<String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
@@ -134,6 +136,7 @@ impl Context {
             tried,
             outcome: OnceLock::new(),
             shown_nothing: AtomicBool::new(false),
+            answered_by_pod: AtomicBool::new(false),
             warnings: Mutex::default(),
             early: Mutex::default(),
             is_authorized: AtomicBool::new(false),
@@ -300,6 +303,11 @@ impl Context {
         self.shown_nothing.store(true, Ordering::Relaxed);
     }
 
+    /// Remembers that a server in a pod has answered.
+    pub(crate) fn pod_answered(&self) {
+        self.answered_by_pod.store(true, Ordering::Relaxed);
+    }
+
     /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
     /// [`Event::Admit`], [`Event::Validate`].
     pub(crate) fn stage(&self, event: Event) {
@@ -412,6 +420,7 @@ impl Context {
             unseen: short(unseen, RECORDED_NAME_MAX),
             tail,
             empty: self.shown_nothing.load(Ordering::Relaxed),
+            from_pod: self.answered_by_pod.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),
             labels: text(labels),
             fields: text(fields),
