@@ -2,6 +2,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
+use crate::proxy::kubelet::asks_for_upgrade;
 use crate::proxy::names;
 use crate::request::http::{Query, header};
 use crate::request::info::Info;
@@ -333,10 +334,12 @@ impl Context {
     }
 
     /// Returns whether the request changes nothing, so that it costs its sender nothing to send any
-    /// number of them. What goes on over a stream, a command in a container for example, is an act.
+    /// number of them. What goes on over a stream, a command in a container for example, is an act;
+    /// a proxied GET that begins no session is a read.
     fn only_reads(&self) -> bool {
         let info = &self.info;
-        let streams = tap::is_connection(&info.subresource);
+        let is_page = info.subresource == "proxy" && !asks_for_upgrade(&self.headers);
+        let streams = tap::is_connection(&info.subresource) && !is_page;
         let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
         let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
         looks || asks || self.dry_run
