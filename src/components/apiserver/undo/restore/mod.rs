@@ -45,8 +45,8 @@ use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
     RequestOp, Revision, TxnRequest,
 };
-use etcd::txn::{MAX_OPS, size};
-use newcomers::nothing_made_since;
+use etcd::txn::size;
+use newcomers::UNGUARDED;
 use objects::{
     count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, secret,
     taken_elsewhere, was_free_volume,
@@ -379,18 +379,12 @@ impl State {
         };
         let mut moves = journey.plan(&past.objects, &now, &birth);
         journey.check_owners(&moves)?;
-        // An etcd elsewhere takes a limited number of operations and conditions: to go back without
-        // a guard against controllers that are at work is better than not at all.
         let is_own = self.kv.room().is_some();
-        if !is_own && moves.len() + journey.unchanged.len().max(1) > MAX_OPS {
-            moves.retain(|m| !m.is_unchanged());
-        }
-        let mut txn = journey.transaction(&moves, before);
-        let newcomers = nothing_made_since(&self.cache.kinds(), &moves, before);
-        if is_own || txn.compare.len() + newcomers.len() <= MAX_OPS {
-            txn.compare.extend(newcomers);
-        }
+        let (txn, is_guarded) = journey.guarded(&mut moves, &self.cache.kinds(), before, is_own);
         let Some(revision) = self.commit(txn, room_of(&moves)).await? else { return Ok(None) };
+        if !is_guarded {
+            ctx.warn(UNGUARDED);
+        }
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);
