@@ -307,11 +307,13 @@ async fn subresource(
 
 /// Everything that is no resource.
 async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
-    }
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
+    // Health pages look at no method, as upstream (`healthz.InstallPathHandler`).
+    let is_health = matches!(parts.as_slice(), ["livez" | "readyz" | "healthz", ..]);
+    if !is_health && !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Status::method_not_allowed());
+    }
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that a client has seen established is found here, too. Without a leader the
         // answer is what this server knows.
