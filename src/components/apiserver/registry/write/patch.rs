@@ -79,13 +79,12 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
     match media {
         "application/json-patch+json" => patch::json_of_kind(kind, &mut object, body)?,
         "application/merge-patch+json" => {
-            let fields = fields_to_merge(body)?;
-            let mut fields = fields.ok_or_else(|| Status::bad_request("Invalid JSON Patch"))?;
+            let mut fields = fields_to_merge(media, body)?;
             schema::keep_number_texts(kind, &mut fields, body);
             patch::merge(&mut object, &fields);
         }
         patch::STRATEGIC if patch::media_types(kind).contains(&media) => {
-            let fields = fields_to_merge(body)?.unwrap_or_else(|| json!({}));
+            let fields = fields_to_merge(media, body)?;
             strategic::apply(kind.kind, &mut object, &fields).map_err(strategic::refusal)?;
         }
         _ => return Err(Status::unsupported_media_type(&patch::media_types(kind).join(", "))),
@@ -93,12 +92,16 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
     Ok(object)
 }
 
-/// Reads the fields of a patch that is merged; `None` for `null`. Of upstream's two merges, that of
-/// `evanphx/json-patch` refuses it and the strategic one takes it for a patch without a field.
-fn fields_to_merge(body: &[u8]) -> Result<Option<Value>, Status> {
+/// Reads the fields of a patch that is merged. Of upstream's two merges, that of
+/// `evanphx/json-patch` refuses `null`, and the strategic one takes it for a patch without a field.
+///
+/// # Errors
+/// 400 for what is no object, and for `null` of a merge patch.
+pub(crate) fn fields_to_merge(media: &str, body: &[u8]) -> Result<Value, Status> {
     match body.trim_ascii() {
-        b"null" => Ok(None),
-        body => decode::body("application/json", body).map(Some),
+        b"null" if media == patch::STRATEGIC => Ok(json!({})),
+        b"null" => Err(Status::bad_request("Invalid JSON Patch")),
+        body => decode::body("application/json", body),
     }
 }
 
