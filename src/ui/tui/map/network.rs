@@ -141,7 +141,7 @@ fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -
     let room = canvas.height().saturating_sub(OTHER_ROWS).max(1);
     let rows: usize = service.ports.iter().map(|port| 1 + usize::from(port.node_port.is_some())).sum();
     if rows > room {
-        let shown = if service.ports.len() > room { room - 1 } else { room };
+        let shown = if service.ports.len() > room { (room - 1).max(1) } else { room };
         return dense_ports(canvas, model, (key, service), shown);
     }
     for port in &service.ports {

@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 const TXN_MAX: usize = REQUEST_MAX - (16 << 10);
 
 /// What the client of a journey is warned of whose guards were left out.
-pub(super) const UNGUARDED: &str = "this etcd takes no larger transaction, so the guard against what controllers write at the same moment was left out; look at what came back";
+pub(super) const UNGUARDED: &str = "with the guard against what controllers write at the same moment the transaction would be larger than an etcd takes by default, so it was left out; look at what came back";
 
 /// Returns whether an etcd elsewhere takes this transaction with its default limits.
 fn is_taken(txn: &TxnRequest) -> bool {
