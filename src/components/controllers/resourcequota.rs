@@ -42,10 +42,11 @@ fn is_dirty(quota: &ResourceQuota) -> bool {
     status.hard.as_ref() != Some(&hard) || status.used.is_none()
 }
 
-/// Returns when a status was last written that is not a charge, which changes no managers of fields.
-/// Where it was earlier than before, an undo or a rewind has put the status of that time there: it
-/// may count what had ended by then, or has ended since, and nothing else would bring the quota
-/// back before the next resync.
+/// Returns when a status was last written that is not a charge, which changes no managers of
+/// fields. Where it was earlier than before, or is not known any more, an undo or a rewind has put
+/// the status of its time there, and has left the entry of that time out: it may count what had
+/// ended by then, or has ended since, and nothing else would bring the quota back before the next
+/// resync.
 fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
     let managers = quota.metadata.managed_fields.iter().flatten();
     managers.filter(|m| m.subresource.as_deref() == Some("status")).filter_map(|m| m.time.as_ref()).max()

@@ -284,7 +284,8 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
     }
 }
 
-/// The server in a pod answered a proxied request, of whatever code: the API server refused nothing.
+/// The server in a pod answered a proxied request. Whatever its code, the API server refused
+/// nothing.
 fn pod_answered(reader: &Reader, out: &mut Explanation, code: u16, about: &ObjectRef) {
     let name = format!("{}/{}", about.qualified(), about.name);
     reader.line(out, Word::PodAnswered, &[&code.to_string(), &name]);

@@ -14,7 +14,7 @@
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | the status of a workload, a PodDisruptionBudget or a HorizontalPodAutoscaler, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
-//! | the status of a ResourceQuota | it was, if any object of its namespace goes back; else it stays |
+//! | the status of a ResourceQuota | it was, if any object of its namespace goes back, until the controller has counted anew; else it stays |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
 //! | a custom object whose definition is gone | it was with the definition; not at all where only its namespace goes back |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
@@ -48,8 +48,8 @@ use etcd::api::{
 use etcd::txn::size;
 use newcomers::UNGUARDED;
 use objects::{
-    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, secret,
-    taken_elsewhere, was_free_volume,
+    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, quota,
+    secret, taken_elsewhere, was_free_volume,
 };
 use request::check_writes_since;
 use serde_json::{Value, json as object};
@@ -145,6 +145,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
             "secrets" if then.is_some() => secret(then?, now)?,
+            "resourcequotas" if then.is_some() => quota(then?, now)?,
             _ => then.map(|kv| kv.value.clone()),
         };
         let last = now.map_or(Bytes::new(), |kv| kv.value.clone());
