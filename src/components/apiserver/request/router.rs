@@ -309,11 +309,6 @@ async fn subresource(
 async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
-    // Health pages look at no method, as upstream (`healthz.InstallPathHandler`).
-    let is_health = matches!(parts.as_slice(), ["livez" | "readyz" | "healthz", ..]);
-    if !is_health && !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
-    }
     if let ["apis" | "openapi", ..] = parts.as_slice() {
         // A definition that a client has seen established is found here, too. Without a leader the
         // answer is what this server knows.
@@ -353,7 +348,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
     };
-    if *method == Method::HEAD && answer.status() == 200 && is_route(&parts) {
+    if *method != Method::GET && answer.status() == 200 && is_route(&parts) {
         return Err(Status::method_not_allowed());
     }
     Ok(answer)
