@@ -220,7 +220,8 @@ impl Observer {
             watch: asked.watch,
             unseen: asked.unseen.clone(),
             tail: asked.tail,
-            empty: false, // what a log holds is not looked at here
+            empty: false,    // what a log holds is not looked at here
+            from_pod: false, // nor whose answer came back through a proxy
             tried: answer.filter(|_| tried).cloned(),
             labels: asked.labels.clone(),
             fields: asked.fields.clone(),

@@ -15,6 +15,7 @@ use api::quota::{Amounts, amounts, amounts_to_value, kind_counted_by, matches, u
 use api::{quantity::Quantity, value};
 use client::{Api, Change, Codec, Key, Outcome, WorkQueue, is_code, segment};
 use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -39,6 +40,16 @@ fn is_dirty(quota: &ResourceQuota) -> bool {
     let hard = quota.spec.as_ref().and_then(|s| s.hard.clone()).unwrap_or_default();
     let status = quota.status.clone().unwrap_or_default();
     status.hard.as_ref() != Some(&hard) || status.used.is_none()
+}
+
+/// Returns when a status was last written that is not a charge, which changes no managers of
+/// fields. Where it was earlier than before, or is not known any more, an undo or a rewind has put
+/// the status of its time there, and has left the entry of that time out: it may count what had
+/// ended by then, or has ended since, and nothing else would bring the quota back before the next
+/// resync.
+fn counted_at(quota: &ResourceQuota) -> Option<&Time> {
+    let managers = quota.metadata.managed_fields.iter().flatten();
+    managers.filter(|m| m.subresource.as_deref() == Some("status")).filter_map(|m| m.time.as_ref()).max()
 }
 
 /// Pure: does `hard` limit something that no API server has charged so far? They charge by the
@@ -103,7 +114,9 @@ fn start(shared: &Shared) {
     shared.informer::<ResourceQuota>().on(move |change| {
         let fresh = match change {
             Change::Added(_) => true,
-            Change::Updated { old, new } => old.spec != new.spec || is_dirty(new),
+            Change::Updated { old, new } => {
+                old.spec != new.spec || is_dirty(new) || counted_at(new) < counted_at(old)
+            }
             Change::Deleted(_) => false,
         };
         if fresh {
@@ -296,6 +309,28 @@ mod tests {
         assert!(is_given_back(&running, &pod(Value::Null, "Failed")));
         assert!(is_given_back(&running, &pod(json!(60), "Running")));
         assert!(!is_given_back(&pod(json!(90), "Running"), &pod(json!(60), "Running")));
+    }
+
+    /// A charge leaves the managers of fields alone; the controller's own count is later.
+    #[test]
+    fn a_status_of_an_earlier_time_is_counted_anew() {
+        let quota = |times: &[&str]| -> ResourceQuota {
+            let entry = |time: &&str| json!({"subresource": "status", "time": time});
+            let mut managers: Vec<Value> = times.iter().map(entry).collect();
+            managers.push(json!({"time": "2026-11-30T11:00:00Z"}));
+            serde_json::from_value(json!({"metadata": {"managedFields": managers}})).unwrap()
+        };
+        let [early, late] = ["2026-11-30T10:00:00Z", "2026-11-30T10:00:01Z"];
+        for (old, new, is_back) in [
+            (quota(&[late]), quota(&[early]), true),
+            (quota(&[early, late]), quota(&[early]), true),
+            (quota(&[late]), quota(&[]), true),
+            (quota(&[late]), quota(&[late]), false),
+            (quota(&[early]), quota(&[late]), false),
+            (quota(&[]), quota(&[]), false),
+        ] {
+            assert_eq!(counted_at(&new) < counted_at(&old), is_back, "{old:?} {new:?}");
+        }
     }
 
     #[test]

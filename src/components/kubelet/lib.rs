@@ -55,7 +55,9 @@
 //!   later, or at once while 32 others go on like that.
 //! - Messages of more than 1 MiB over WebSocket: they end the session (upstream reads 32 MiB).
 //! - `/metrics`, `/pods`, `/run` and `/configz` of the kubelet's server; in `/stats/summary` the
-//!   figures of file systems and networks.
+//!   figures of file systems and networks; the paths of `exec`, `attach` and `portForward` that
+//!   name the pod's uid, too.
+//! - Huge pages: a node has none, and its status does not name them with an amount of 0.
 //! ## Read next
 //! `cri`, what it asks the runtime for; `proxy`, its neighbour on every node.
 

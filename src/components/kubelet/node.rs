@@ -2,7 +2,7 @@
 
 use super::config::{Config, PORT};
 use super::kept;
-use super::node_amounts::{amounts, amounts_differ, patch};
+use super::node_amounts::{amounts, amounts_differ, patch, runtime_handler};
 use super::node_events::{change_of_cordon, change_of_readiness, reboot};
 use super::node_labels::{DEFAULTS, OF_MACHINE, bring_back};
 use super::node_lease::renew;
@@ -315,6 +315,7 @@ fn status(config: &Config, old: Option<&NodeStatus>, pressed: Pressures, runtime
         node_info: Some(node_info(config)),
         // Upstream's kubelet rejects a pod with the policy Strict where its node does not say that.
         features: Some(NodeFeatures { supplemental_groups_policy: Some(true) }),
+        runtime_handlers: Some(vec![runtime_handler()]),
         ..NodeStatus::default()
     }
 }
@@ -370,8 +371,10 @@ mod tests {
         assert_eq!(told(None), (up, images.clone()), "one error says nothing yet");
         clock::sleep(RUNTIME_SILENT).await;
         assert_eq!(told(None), (down, images));
-        let features = reporter.status(None, Pressures::default()).features.unwrap();
-        assert_eq!(features.supplemental_groups_policy, Some(true));
+        let status = serde_json::to_value(reporter.status(None, Pressures::default())).unwrap();
+        assert_eq!(status["features"], json!({"supplementalGroupsPolicy": true}));
+        let features = json!({"recursiveReadOnlyMounts": true, "userNamespaces": false});
+        assert_eq!(status["runtimeHandlers"], json!([{"name": "", "features": features}]));
     }
 
     /// Its node would be silent for good, and lose its pods: nothing else sees that it reports no

@@ -2,9 +2,9 @@
 
 use super::config::Capacity;
 use super::pressure;
-use api::requests;
+use api::{requests, unhonoured};
 use client::Codec;
-use k8s_openapi::api::core::v1::NodeStatus;
+use k8s_openapi::api::core::v1::{NodeRuntimeHandler, NodeRuntimeHandlerFeatures, NodeStatus};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -34,6 +34,16 @@ pub(super) fn amounts(
     let memory = capacity.allocatable().memory / 1024;
     allocatable.insert("memory".into(), Quantity(format!("{memory}Ki")));
     (all, allocatable)
+}
+
+/// What the one runtime can do, which has no name: a read-only mount is so with all that is mounted
+/// below it, and as root a pod may have users of its own.
+pub(super) fn runtime_handler() -> NodeRuntimeHandler {
+    let features = NodeRuntimeHandlerFeatures {
+        recursive_read_only_mounts: Some(true),
+        user_namespaces: Some(unhonoured::have_pods_own_users()),
+    };
+    NodeRuntimeHandler { features: Some(features), name: Some(String::new()) }
 }
 
 /// What is to be written of a node's status, given the one that is stored. Extended resources in

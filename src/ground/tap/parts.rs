@@ -89,6 +89,10 @@ pub struct Answer {
     /// written for longer. Of a log that is followed this is not known.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub empty: bool,
+    /// A server in a pod has answered, behind `pods/proxy` or `services/proxy`. Whatever its code,
+    /// it is no refusal of the API server.
+    #[serde(rename = "fromPod", skip_serializing_if = "std::ops::Not::not")]
+    pub from_pod: bool,
     /// The object that a dry run would have made, or that was refused as invalid (422), as the API
     /// has it.
     #[serde(skip_serializing_if = "Option::is_none")]

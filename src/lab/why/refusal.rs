@@ -12,6 +12,10 @@ use kubectl::table::Verb;
 use std::sync::Arc;
 use tap::{ObjectRef, Record};
 
+/// How the 500 to a server-side apply begins whose fields do not fit the schema. Source:
+/// `structuredMergeManager.Apply` of k8s.io/apimachinery.
+const UNTYPED: &str = "failed to create typed patch object";
+
 /// The last command of a person: the line that the shell told, and what the records have of it.
 pub(super) fn last(reader: &Reader, namespace: &str, after: Option<&Typed>) -> Explanation {
     let failed = after.filter(|typed| typed.code != 0);
@@ -232,6 +236,10 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
     let resource = about.qualified();
     let custom = || reader.facts.custom(&resource).map_or(about.resource.clone(), |custom| custom.singular);
     let singular = kind(&resource).map_or_else(custom, |k| k.singular.clone());
+    if answer.answer().is_some_and(|answer| answer.from_pod) {
+        pod_answered(reader, out, request.code, &about);
+        return;
+    }
     match request.code {
         401 => reader.line(out, Word::NotKnown, &[]),
         403 if denied(message).is_some() => {
@@ -264,18 +272,34 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
         }
         // Others are repeated in vain, e.g. to bind a pod that has a node already.
         409 if message.contains("the object has been modified") => reader.line(out, Word::Conflict, &[]),
-        422 => {
-            reader.line(out, Word::Invalid, &[]);
-            out.lines.push(format!("  {message}"));
-            if let Some(kind) = kind(&resource) {
-                out.tips.push(format!("kubectl explain {}", kind.singular));
-            }
+        422 => broken_rule(reader, out, Word::Invalid, message, &resource),
+        500 if message.starts_with(UNTYPED) => {
+            broken_rule(reader, out, Word::Untyped, message, &resource);
         }
         429 => reader.line(out, Word::Budget, &[message]),
         code => match silent_about(reader, &about, message) {
             Some(told) => (out.lines, out.tips, out.problem) = (told.lines, told.tips, true),
             None => reader.line(out, Word::Answered, &[&code.to_string(), message]),
         },
+    }
+}
+
+/// The server in a pod answered a proxied request. Whatever its code, the API server refused
+/// nothing.
+fn pod_answered(reader: &Reader, out: &mut Explanation, code: u16, about: &ObjectRef) {
+    let name = format!("{}/{}", about.qualified(), about.name);
+    reader.line(out, Word::PodAnswered, &[&code.to_string(), &name]);
+    if about.resource == "pods" {
+        out.tips.push(format!("kubectl logs {}{}", about.name, flag(&about.namespace)));
+    }
+}
+
+/// A field of the object does not fit its kind; the message names the field.
+fn broken_rule(reader: &Reader, out: &mut Explanation, word: Word, message: &str, resource: &str) {
+    reader.line(out, word, &[]);
+    out.lines.push(format!("  {message}"));
+    if let Some(kind) = kind(resource) {
+        out.tips.push(format!("kubectl explain {}", kind.singular));
     }
 }
 

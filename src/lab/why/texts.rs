@@ -144,6 +144,8 @@ texts! {
         Leaves: "409: the {} called {} is being deleted; its name is free again when it is gone. Nothing was changed.", "409: 같은 이름의 {} 오브젝트를 삭제하는 중입니다: {}. 삭제가 끝나면 이 이름을 다시 쓸 수 있습니다. 바뀐 것은 없습니다.";
         Conflict: "409: somebody changed the object after you had read it. Read it again and repeat.", "409: 읽은 뒤에 다른 클라이언트가 오브젝트를 바꾸었습니다. 다시 읽고 시도하세요.";
         Invalid: "422: the server understood the object, but a field breaks a rule:", "422: 오브젝트는 읽었지만 규칙에 맞지 않는 필드가 있습니다:";
+        Untyped: "500: a field of what was applied does not fit the schema of its kind, so the server cannot merge it:", "500: 적용한 내용에 이 종류의 스키마와 맞지 않는 필드가 있어 서버가 병합할 수 없습니다:";
+        PodAnswered: "The {} comes from the server in the pod: the API server passed the request for {} on, and refused nothing.", "{} 응답은 파드 안의 서버가 보낸 것입니다. API 서버는 {} 요청을 전달했을 뿐 거부하지 않았습니다.";
         Budget: "429: {}", "429: {}";
         Answered: "The server answered {}: {}", "서버의 응답 {}: {}";
     }

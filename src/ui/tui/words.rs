@@ -266,6 +266,7 @@ texts! { pub(crate) enum Word {
     WhyStages: "Each request passes these gates in order before anything is stored.", "모든 요청은 저장되기 전에 이 관문을 차례로 통과합니다.";
     WhyStored: "Only the API server talks to etcd. It is a record; nothing runs yet.", "etcd와는 API 서버만 통신합니다. 기록만 했고, 아직 실행된 것은 없습니다.";
     WhyAnswered: "kubectl is done here. What follows happens without it.", "kubectl은 여기서 끝납니다. 나머지는 kubectl 없이 진행됩니다.";
+    WhyPodAnswered: "A server in the pod answered. The API server passed it on.", "파드 안의 서버가 응답했고 API 서버는 그대로 전달했습니다.";
     WhyRefused: "The request ended at this gate. Nothing was stored.", "요청이 이 관문에서 끝나 아무것도 저장되지 않았습니다.";
     WhyDeployments: "Why this controller? It watches Deployments and writes ReplicaSets.", "왜 이 컨트롤러인가? 디플로이먼트를 지켜보고 레플리카셋을 관리합니다.";
     WhyReplicaSets: "Why this controller? It compares the pods there are with those wanted.", "왜 이 컨트롤러인가? 현재 파드 수와 의도한 파드 수를 비교합니다.";
@@ -278,6 +279,7 @@ texts! { pub(crate) enum Word {
     HopStored: "etcd: stored as revision {}", "etcd: 저장, 리비전 {}";
     HopStoredPlain: "etcd: stored", "etcd: 저장";
     HopAnswered: "api → {}: {} {}", "api → {}: {} {}";
+    HopPodAnswered: "api → {}: {} {}, the pod answered", "api → {}: {} {}, 파드의 응답";
     HopRefused: "api → {}: {} {}, refused by {}", "api → {}: {} {}, {}에서 거부";
     BriefRefused: "✗ {} {}", "✗ {} {}";
     HopAskedRefused: "{} → api: {} {}: {}, refused by {}", "{} → api: {} {}: {}, {}에서 거부";
@@ -288,6 +290,7 @@ texts! { pub(crate) enum Word {
     GateAdmission: "admission", "어드미션";
     GateValidation: "validation", "검증";
     HopAsked: "{} → api: {} {}", "{} → api: {} {}";
+    HopPodAsked: "{} → api: {} {}, the pod answered", "{} → api: {} {}, 파드의 응답";
     HopAskedRevision: "{} → api: {} {}, revision {}", "{} → api: {} {}, 리비전 {}";
     HopScheduled: "scheduler: {} of {} nodes fit, chose {}", "스케줄러: 노드 {}/{}개 통과, {} 선택";
     HopNobody: "scheduler: none of {} nodes fits", "스케줄러: 노드 {}개 중 맞는 것이 없음";

@@ -66,7 +66,7 @@ fn container<'a>(pod: &'a Value, asked: &str) -> Result<&'a str, Status> {
 
 /// Returns whether a request asks to change protocols. Whether it also says to which one does not
 /// matter (upstream: `httpstream.IsUpgradeRequest`).
-pub(super) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn asks_for_upgrade(headers: &HeaderMap) -> bool {
     const WORD: &[u8] = b"upgrade";
     let is_asked = |options: &[u8]| options.windows(WORD.len()).any(|word| word.eq_ignore_ascii_case(WORD));
     headers.get_all(header::CONNECTION).iter().any(|options| is_asked(options.as_bytes()))

@@ -271,6 +271,19 @@ fn is_going(state: &State, object: &Value) -> bool {
     now.is_some_and(|now| meta::uid(&now.value) == meta::uid(object) && meta::is_terminating(&now.value))
 }
 
+/// Returns the keys of the objects that are not being deleted yet, and of the values that cannot be
+/// decoded, each with the version to delete: what an undo brings back meanwhile has another one.
+fn living(state: &State, place: &str) -> impl Iterator<Item = (String, String)> {
+    let objects = state.cache.list(place, "").objects.into_iter();
+    let living = objects.filter(|(_, one)| !meta::is_terminating(&one.value));
+    let unread = state.cache.undecodable_keys(place, "").into_iter();
+    let unread = unread.filter_map(move |key| {
+        let found = state.cache.undecodable(place, &key)?;
+        Some((key, found.revision.to_string()))
+    });
+    living.map(|(key, one)| (key, one.revision.to_string())).chain(unread)
+}
+
 /// Deletes the objects of a definition that is going, [`AT_ONCE`] of them; once there are none it
 /// goes itself. Answers whether that is so. What could not be deleted is told when nothing else is
 /// left to delete. The objects of a definition that is back stay.
@@ -285,16 +298,14 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
         if !has_failed && (!there().is_empty() || !unread().is_empty()) {
             tell_progress(state, tap, object).await?;
         }
-        let living = there().into_iter().filter(|(_, one)| !meta::is_terminating(&one.value));
-        let living = living.map(|(key, one)| (key, Some(one.revision.to_string())));
         let (mut deleted, mut failed) = (0, vec![]);
-        for (key, version) in living.chain(unread().into_iter().map(|key| (key, None))) {
+        for (key, version) in living(state, kind.place()) {
             if !is_going(state, object) {
                 return Ok(false);
             }
             let (namespace, name) = key.split_once('/').unwrap_or(("", &key));
             let ctx = context(state, tap, "delete", kind.plural, namespace, name, "");
-            let options = Options { version, ..Options::default() };
+            let options = Options { version: Some(version), ..Options::default() };
             match delete::remove(state, &ctx, &kind, namespace, name, &options).await {
                 // It has changed, which brings the next look; or an undo has kept it.
                 Err(status) if status.reason == "Conflict" => {}
@@ -345,6 +356,7 @@ async fn clean(state: &Arc<State>, tap: &Tap, object: &Value) -> Result<bool, Fa
 mod tests {
     use super::*;
     use crate::testing::Api;
+    use etcd::api::{PutRequest, RequestOp, TxnRequest};
     use futures::FutureExt;
     use serde_json::json;
 
@@ -392,6 +404,32 @@ mod tests {
         going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
         assert!(matches!(clean(state, tap, &going).await, Ok(false)));
         assert_eq!(api.get("/apis/example.com/v1/aaas/a").await.0, 200);
+    }
+
+    /// As of any other object: an undo may put one that is good in its place.
+    #[tokio::test]
+    async fn a_value_that_cannot_be_decoded_is_deleted_in_its_version_only() {
+        let api = Api::bare().await;
+        let state = api.state();
+        let put = async |value: &str| {
+            let (key, value) = ("/registry/configmaps/default/odd".into(), value.to_string().into());
+            let put = RequestOp::Put(PutRequest { key, value, ..PutRequest::default() });
+            let txn = TxnRequest { success: vec![put], ..TxnRequest::default() };
+            let made = state.kv.txn(txn).await.unwrap();
+            state.fresh().await.unwrap();
+            made.revision.to_string()
+        };
+        let version = put("no object").await;
+        let odd = || living(state, "configmaps").find(|(key, _)| key == "default/odd");
+        assert_eq!(odd(), Some(("default/odd".into(), version.clone())));
+        let metadata = json!({"name": "odd", "namespace": "default", "uid": "u"});
+        let good = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata});
+        assert_ne!(put(&good.to_string()).await, version);
+        let kind = kinds::resource("", "v1", "configmaps").unwrap();
+        let ctx = context(state, &api.fixture.tap, "delete", "configmaps", "default", "odd", "");
+        let options = Options { version: Some(version), ..Options::default() };
+        let done = delete::remove(state, &ctx, kind, "default", "odd", &options).await;
+        assert_eq!(done.err().map(|status| status.reason), Some("Conflict"));
     }
 
     #[test]

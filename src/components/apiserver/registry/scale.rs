@@ -217,7 +217,7 @@ fn patched_scale(kind: &Kind, media: &str, before: &Value, body: &[u8]) -> Resul
         "application/json-patch+json" => patch::json(&mut scale, body)?,
         // A Scale has no lists: a strategic patch is a merge patch.
         "application/merge-patch+json" | patch::STRATEGIC if accepted.contains(&media) => {
-            patch::merge(&mut scale, &decode::body("", body)?);
+            patch::merge(&mut scale, &write::fields_to_merge(media, body)?);
         }
         _ => return Err(Status::unsupported_media_type(&accepted.join(", "))),
     }
@@ -258,5 +258,9 @@ mod tests {
         ));
         let refused = patched(known, "json").unwrap_err();
         assert!(refused.message.contains("strategic-merge-patch+json"), "{}", refused.message);
+        let before = json!({"spec": {"replicas": 1}});
+        let null = |media: &str| patched_scale(known, media, &before, b"null");
+        assert_eq!(null("application/merge-patch+json").unwrap_err().message, "Invalid JSON Patch");
+        assert_eq!(null(patch::STRATEGIC).unwrap(), before);
     }
 }

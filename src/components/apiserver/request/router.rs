@@ -307,9 +307,6 @@ async fn subresource(
 
 /// Everything that is no resource.
 async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answer, Status> {
-    if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Status::method_not_allowed());
-    }
     let path = ctx.info.path.trim_end_matches('/');
     let parts: Vec<&str> = path.split('/').filter(|p| !p.is_empty()).collect();
     if let ["apis" | "openapi", ..] = parts.as_slice() {
@@ -351,7 +348,7 @@ async fn page(state: &Arc<State>, ctx: &Context, method: &Method) -> Result<Answ
         ["metrics"] => plain(200, state.metrics()),
         _ => not_found_page(),
     };
-    if *method == Method::HEAD && answer.status() == 200 && is_route(&parts) {
+    if *method != Method::GET && answer.status() == 200 && is_route(&parts) {
         return Err(Status::method_not_allowed());
     }
     Ok(answer)

@@ -331,6 +331,21 @@ async fn objects_and_documents_that_have_routes_refuse_a_head() {
         let (got, told) = api.ask("HEAD", path, Value::Null).await;
         assert_eq!(got, code, "{path}: {told}");
     }
+    // Nor do pages without routes ask for a method (upstream: handlers of a mux, as
+    // `healthz.InstallPathHandler` installs).
+    for (method, path, code) in [
+        ("POST", "/healthz", 200),
+        ("PUT", "/livez/ping", 200),
+        ("DELETE", "/livez", 200),
+        ("POST", "/livez/none", 404),
+        ("POST", "/version", 405),
+        ("DELETE", "/api/v1", 405),
+        ("POST", "/apis", 200),
+        ("PUT", "/metrics", 200),
+        ("POST", "/none", 404),
+    ] {
+        assert_eq!(api.ask(method, path, Value::Null).await.0, code, "{method} {path}");
+    }
     // Nor has a custom kind a route of all namespaces, which would refuse the method.
     assert_eq!(api.post("/apis/example.com/v1/tabs", json!({})).await.0, 404);
 }

@@ -426,3 +426,25 @@ async fn before_the_first_apply_of_a_status_nobody_owns_the_spec() {
     let owns = |field: &str| before["fieldsV1"].get(field).is_some();
     assert!(owns("f:status") && !owns("f:spec"), "{before}");
 }
+
+/// A body without a field, as each kind of patch reads it.
+#[tokio::test]
+async fn a_patch_of_null_is_answered_as_upstream_answers_it() {
+    let api = Api::bare().await;
+    let maps = "/api/v1/namespaces/default/configmaps";
+    api.made(maps, json!({"metadata": {"name": "m"}})).await;
+    let path = format!("{maps}/m?fieldManager=f");
+    for (media, body, code, why) in [
+        ("merge-patch+json", "null", 400, "Invalid JSON Patch"),
+        ("strategic-merge-patch+json", " null", 200, ""),
+        ("json-patch+json", "null", 200, ""),
+        ("apply-patch+yaml", "~", 400, "invalid object type: /, Kind="),
+        ("apply-patch+yaml", "null", 400, "invalid object type: /, Kind="),
+    ] {
+        let (user, media) = (User::new("admin", &[MASTERS]), format!("application/{media}"));
+        let sent = (media.as_str(), body);
+        let (got, told) = testing::send(&api.fixture.server, user, ("PATCH", &path), sent, "").await;
+        let message = told["message"].as_str().unwrap_or_default();
+        assert_eq!((got, message), (code, why), "{media} {body}: {told}");
+    }
+}

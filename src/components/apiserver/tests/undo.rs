@@ -374,6 +374,23 @@ async fn a_pod_that_waits_again_is_not_bound_by_the_node_of_before() {
     assert_eq!(bind(version(&node)).await, 201);
 }
 
+/// A lesson that only looks has no namespaces. Its way back must not hide what can be undone.
+#[tokio::test]
+async fn a_rewind_of_no_namespace_undoes_nothing() {
+    let api = Api::bare().await;
+    api.make("one", "one").await;
+    let made = api.in_step("", "GET", &format!("{MAPS}/one"), Value::Null).await.1;
+    let at: i64 = made["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+    for plan in [true, false] {
+        let asked = json!({"revision": at - 1, "namespaces": [], "plan": plan});
+        let (code, told) = api.go("rewind", asked).await;
+        assert_eq!((code, &told["steps"]), (200, &json!([])), "{told}");
+    }
+    assert_eq!(api.maps().await, ["one"]);
+    let (code, told) = api.go("undo", json!({})).await;
+    assert_eq!((code, api.maps().await.is_empty()), (200, true), "{told}");
+}
+
 /// A namespace goes back to a time at which there was a definition that has gone since. Nothing
 /// would show its objects, and the next definition of that name would begin with them.
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! path of the node stays in the node's file system.
 
 mod claims;
+mod of_node;
 mod tokens;
 
 pub(crate) use claims::{Holders, claimed};
@@ -23,6 +24,7 @@ use k8s_openapi::api::core::v1::{
 };
 use linux::beneath::{Kind, Root};
 use linux::{self, mount};
+use of_node::{host_path, local};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
@@ -290,69 +292,6 @@ pub(crate) fn file_type(root: &Root, path: &str) -> linux::Result<Option<u32>> {
         }
         Err(e) if e.cause.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(e) => Err(e),
-    }
-}
-
-/// Checks that the directory of a `local` volume is there: an administrator makes it. A missing one
-/// is a typing error or a disk that is not mounted, and an empty directory would hide that.
-///
-/// # Errors
-/// It is missing, or no directory.
-fn local(root: &Path, path: &str) -> Result<(), String> {
-    let root = node_root(root).map_err(|e| e.line())?;
-    match file_type(&root, path).map_err(|e| e.line())? {
-        Some(nix::libc::S_IFDIR) => Ok(()),
-        Some(_) => Err(format!("local volume: {path:?} is not a directory")),
-        None => Err(format!(
-            "local volume: path {path:?} does not exist on the node; make the directory there first"
-        )),
-    }
-}
-
-/// Checks the type of a hostPath volume in the node's file system and makes what may be missing,
-/// directories with this mode.
-/// The path is resolved as if that file system were `/`: whatever links pods have put there,
-/// nothing outside of it is looked at or made. The runtime resolves it anew when it mounts.
-///
-/// # Errors
-/// In the kubelet's words; `..` is refused, as in the API.
-fn host_path(root: &Path, path: &str, kind: &str, mode: u32) -> Result<(), String> {
-    if path.split('/').any(|part| part == "..") {
-        return Err(format!("hostPath {path:?} must not contain '..'"));
-    }
-    let root = node_root(root).map_err(|e| e.line())?;
-    let at = Path::new(path);
-    let found = || file_type(&root, path);
-    let wanted = |kind: u32, what: &str| match found() {
-        Ok(Some(is)) if is == kind => Ok(()),
-        Ok(_) => Err(format!("hostPath type check failed: {path} is not a {what}")),
-        Err(e) => Err(format!("hostPath type check failed: {}", e.line())),
-    };
-    use nix::libc::{S_IFBLK, S_IFCHR, S_IFDIR, S_IFREG, S_IFSOCK};
-    match kind {
-        // Upstream leaves a missing path to the runtime, which makes a directory.
-        "" => match found().map_err(|e| e.line())? {
-            Some(_) => Ok(()),
-            None => root.make_dirs_in_root(at, mode).map(drop).map_err(|e| e.line()),
-        },
-        "DirectoryOrCreate" => {
-            if found().map_err(|e| e.line())?.is_none() {
-                root.make_dirs_in_root(at, mode).map_err(|e| e.line())?;
-            }
-            wanted(S_IFDIR, "directory")
-        }
-        "FileOrCreate" => {
-            if found().map_err(|e| e.line())?.is_none() {
-                root.make_file_in_root(at, 0o644).map_err(|e| e.line())?;
-            }
-            wanted(S_IFREG, "file")
-        }
-        "Directory" => wanted(S_IFDIR, "directory"),
-        "File" => wanted(S_IFREG, "file"),
-        "Socket" => wanted(S_IFSOCK, "socket file"),
-        "CharDevice" => wanted(S_IFCHR, "character device"),
-        "BlockDevice" => wanted(S_IFBLK, "block device"),
-        other => Err(format!("hostPath type {other:?} is not known")),
     }
 }
 

@@ -137,6 +137,8 @@ fn host_paths_stay_on_the_node_whatever_links_pods_put_there() {
     on("/evil/run", "Directory").unwrap(); // `/` is the node's own root
     on("/evil/etc/x", "").unwrap();
     assert!(node.join("etc/x").is_dir());
+    assert_eq!(on("/f/new", "FileOrCreate"), Err("open /f/new: no such file or directory".into()));
+    on("/f", "DirectoryOrCreate").unwrap();
     on("/f/new", "FileOrCreate").unwrap();
     on("/f/new", "File").unwrap();
     on("/f/new", "").unwrap();

@@ -253,3 +253,32 @@ fn a_line_with_signs_of_the_shell_in_quotes_is_kubectls() {
     let told = after(&seen, "kubectl exec web -- sh -c 'curl localhost:31000 | head'", 1).lines.join(" ");
     assert!(told.contains("no pod called web"), "{told}");
 }
+
+/// `kubectl get --raw …/pods/web/proxy/none`: the program's own 403 and 404 look like refusals.
+#[test]
+fn what_a_pod_answers_through_the_proxy_is_no_refusal_of_the_server() {
+    let told = |code: u16, from_pod: bool| {
+        let tap = Tap::new();
+        let event = tap::Answer { verb: "get".into(), from_pod, ..Default::default() };
+        answered(&tap, "1", Event::Answer(event.into()), code);
+        ask(&facts(&[], &tap), &[])
+    };
+    for code in [403, 404, 500] {
+        let own = told(code, true);
+        let begin = format!("The {code} comes from the server in the pod");
+        assert!(own.lines[0].starts_with(&begin) && own.lines.len() == 1, "{own:?}");
+        assert_eq!(own.tips, ["kubectl logs web"]);
+        assert!(!told(code, false).lines[0].starts_with(&begin), "{code}");
+    }
+}
+
+#[test]
+fn an_apply_that_fits_no_schema_is_explained() {
+    let tap = Tap::new();
+    let message = "failed to create typed patch object (default/web; /v1, Kind=Pod): .spec.foo: field not declared in schema";
+    answered(&tap, "1", answer("patch", message), 500);
+    let told = ask(&facts(&[], &tap), &[]);
+    assert!(told.lines[0].starts_with("500: a field of what was applied does not fit"), "{told:?}");
+    assert_eq!(told.lines[1], format!("  {message}"));
+    assert_eq!(told.tips, ["kubectl explain pod"]);
+}

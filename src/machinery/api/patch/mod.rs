@@ -124,6 +124,9 @@ struct OperationText<'a> {
 /// when its turn comes.
 fn decode(patch: &[u8]) -> Result<json_patch::Patch, Status> {
     bounds::check_json(patch)?;
+    if patch.trim_ascii() == b"null" {
+        return Ok(json_patch::Patch(vec![])); // as Go's decoder reads it
+    }
     serde_json::from_slice(patch).or_else(|e| {
         let wrong = || Status::bad_request(format!("error decoding patch: {e}"));
         let mut operations: Vec<Map<String, Value>> = serde_json::from_slice(patch).map_err(|_| wrong())?;
@@ -453,6 +456,13 @@ mod tests {
         );
         assert!(why.ends_with(", exceeding the limit 3145728"), "{why}");
         assert_eq!(object, before);
+    }
+
+    #[test]
+    fn a_patch_of_null_has_no_operation() {
+        let mut object = json!({"a": 1});
+        assert!(json(&mut object, b" null\n").is_ok() && json(&mut object, b"{}").is_err());
+        assert_eq!(object, json!({"a": 1}));
     }
 
     #[test]

@@ -121,6 +121,11 @@ pub fn pods_have_own_users() {
     OWN_USERS.store(true, Ordering::Relaxed);
 }
 
+/// Returns whether `hostUsers: false` gives a pod a user namespace of its own.
+pub fn have_pods_own_users() -> bool {
+    OWN_USERS.load(Ordering::Relaxed)
+}
+
 /// Kinds of volumes that the kubelet makes.
 const VOLUMES: [&str; 8] = [
     "name",
@@ -304,7 +309,7 @@ fn pod(spec: &Value, field: &str, found: &mut Vec<String>) {
         }
     }
     prefixed_capabilities(spec, field, found);
-    if !OWN_USERS.load(Ordering::Relaxed) {
+    if !have_pods_own_users() {
         search(spec, "hostUsers", field, False, NO_OWN_USERS, found);
     }
     if !flag(spec, "shareProcessNamespace") {

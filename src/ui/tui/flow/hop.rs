@@ -32,12 +32,15 @@ pub(crate) enum Did {
         code: u16,
         /// The stage that refused it, if one did.
         refused: Option<Gate>,
+        /// A server in a pod answered, through the API server's proxy.
+        from_pod: bool,
     },
     /// A component's request, from its first stage to its answer.
     Asked {
         verb: String,
         code: u16,
         refused: Option<Gate>,
+        from_pod: bool,
     },
     Scheduled {
         chosen: Option<String>,

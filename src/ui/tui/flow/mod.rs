@@ -4,7 +4,7 @@
 use clock::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use tap::{Cause, Component, Event, ObjectRef, Record, Request};
+use tap::{Answer, Cause, Component, Event, ObjectRef, Record, Request};
 
 mod gate;
 mod hop;
@@ -202,19 +202,19 @@ impl Flow {
                 match &record.event {
                     Event::Commit(_) => (Spot::Api, Spot::Store, Did::Stored),
                     Event::Answer(answer) => {
-                        let (verb, code) = (answer.verb.clone(), request.code);
-                        let refused = Gate::of(&verb, code, &answer.message);
-                        (Spot::Api, Spot::Client, Did::Answered { verb, code, refused })
+                        let (verb, code, from_pod) = (answer.verb.clone(), request.code, answer.from_pod);
+                        let refused = refusing_gate(answer, code);
+                        (Spot::Api, Spot::Client, Did::Answered { verb, code, refused, from_pod })
                     }
                     stage => (Spot::Client, Spot::Api, Did::Stage(stage.verb().to_string())),
                 }
             }
             Some(request) => {
                 let answer = record.answer()?; // it tells of the whole
-                let (verb, code) = (answer.verb.clone(), request.code);
-                let refused = Gate::of(&verb, code, &answer.message);
+                let (verb, code, from_pod) = (answer.verb.clone(), request.code, answer.from_pod);
+                let refused = refusing_gate(answer, code);
                 let from = asker(&request.user_agent, &request.user);
-                (from, Spot::Api, Did::Asked { verb, code, refused })
+                (from, Spot::Api, Did::Asked { verb, code, refused, from_pod })
             }
             None => told(record),
         };
@@ -266,6 +266,14 @@ fn asker(agent: &str, user: &str) -> Spot {
         "kube-controller-manager" => Spot::Controller(String::new()),
         "kubectl" => Spot::Client,
         other => Spot::Other(other.into()),
+    }
+}
+
+/// The stage that refused a request. What a server in a pod answers is no refusal.
+fn refusing_gate(answer: &Answer, code: u16) -> Option<Gate> {
+    match answer.from_pod {
+        true => None,
+        false => Gate::of(&answer.verb, code, &answer.message),
     }
 }
 

@@ -335,6 +335,22 @@ fn what_a_transaction_changed_beside_its_object_does_not_take_its_place() {
     assert_eq!(traffic.changed[&9].resource, "pods");
 }
 
+/// The API server's own 403 is one of a gate.
+#[test]
+fn what_a_pod_answers_through_the_proxy_is_refused_by_no_gate() {
+    let refused = |from_pod: bool| {
+        let mut traffic = Traffic::new();
+        let answer = Answer { verb: "get".into(), from_pod, ..Answer::default() };
+        let (id, session, user) = ("r".into(), "s".into(), "learner".into());
+        let request = Request { id, session, user, code: 403, ..Request::default() };
+        let record = record(Event::Answer(answer.into()), "pods", 0, None, request);
+        traffic.absorb(Record { revision: None, ..record }, Duration::ZERO, Timestamp::UNIX_EPOCH);
+        traffic.flows[0].refused()
+    };
+    assert_eq!(refused(false), Some((0, 403, Gate::Admission)));
+    assert_eq!(refused(true), None);
+}
+
 /// `r9` made revision 9.
 fn revision_of(id: &str) -> u64 {
     id[1..].parse().unwrap()

@@ -1,7 +1,7 @@
 //! Who did what? A sequence diagram that grows downwards: a column for each component, a row for
 //! each act, the times at the left. Requests are solid lines, watches dotted ones.
 
-use super::super::flow::{Flow, Gate};
+use super::super::flow::{Did, Flow, Gate};
 use super::super::look::{Sign, Tone};
 use super::super::model::Model;
 use super::super::text::{cells, cut, measured, took};
@@ -100,9 +100,12 @@ fn diagram(canvas: &mut Canvas<'_>, model: &Model, flow: &Flow, rows: &[Row], la
 /// The sentence below the picture, about the row that is lit.
 fn why(model: &Model, flow: &Flow, row: &Row) -> (String, Tone) {
     let is_told = row.last.is_some() && row.last == flow.refusal_at() && !flow.refusal.is_empty();
+    let last = row.last.and_then(|at| flow.hops.get(at));
+    let from_pod = last.is_some_and(|hop| matches!(hop.did, Did::Answered { from_pod: true, .. }));
     let word = match &row.act {
         Act::Answered { .. } if is_told => return (flow.refusal.clone(), Tone::Bad),
         Act::Answered { refused: Some(_), .. } => Word::WhyRefused,
+        Act::Answered { .. } if from_pod => Word::WhyPodAnswered,
         Act::Answered { .. } => Word::WhyAnswered,
         _ => row.lane.why(),
     };

@@ -77,19 +77,21 @@ pub(super) fn describe(lang: Lang, hop: &Hop) -> String {
             Some(revision) => lang.say(Word::HopStored, &[&revision.to_string()]),
             None => lang.say(Word::HopStoredPlain, &[]),
         },
-        Did::Answered { verb, code, refused: Some(gate) } => {
+        Did::Answered { verb, code, refused: Some(gate), .. } => {
             let gate = lang.say(gate.word(), &[]);
             lang.say(Word::HopRefused, &[&who(lang, &Spot::Client), verb, &code.to_string(), &gate])
         }
-        Did::Answered { verb, code, refused: None } => {
-            lang.say(Word::HopAnswered, &[&who(lang, &Spot::Client), verb, &code.to_string()])
+        Did::Answered { verb, code, from_pod, .. } => {
+            let word = if *from_pod { Word::HopPodAnswered } else { Word::HopAnswered };
+            lang.say(word, &[&who(lang, &Spot::Client), verb, &code.to_string()])
         }
-        Did::Asked { verb, code, refused: Some(gate) } => {
+        Did::Asked { verb, code, refused: Some(gate), .. } => {
             let (code, gate) = (code.to_string(), lang.say(gate.word(), &[]));
             lang.say(Word::HopAskedRefused, &[&who(lang, &hop.from), verb, name, &code, &gate])
         }
-        Did::Asked { verb, code, .. } if *code >= 400 => {
-            lang.say(Word::HopAsked, &[&who(lang, &hop.from), verb, &format!("{name}: {code}")])
+        Did::Asked { verb, code, from_pod, .. } if *code >= 400 => {
+            let word = if *from_pod { Word::HopPodAsked } else { Word::HopAsked };
+            lang.say(word, &[&who(lang, &hop.from), verb, &format!("{name}: {code}")])
         }
         Did::Asked { verb, .. } => match hop.revision {
             Some(revision) => {
@@ -175,5 +177,24 @@ mod tests {
             assert_eq!(told(Lang::En, &event, "web"), english);
             assert_eq!(told(Lang::Ko, &event, "web"), korean);
         }
+    }
+
+    #[test]
+    fn the_answer_of_a_pod_is_called_so() {
+        let described = |from_pod: bool| {
+            let hop = Hop {
+                at: clock::Timestamp::UNIX_EPOCH,
+                took_us: 0,
+                from: Spot::Api,
+                to: Spot::Client,
+                did: Did::Answered { verb: "get".into(), code: 404, refused: None, from_pod },
+                object: None,
+                subresource: "proxy".into(),
+                revision: None,
+            };
+            describe(Lang::En, &hop)
+        };
+        assert!(described(true).ends_with("get 404, the pod answered"), "{}", described(true));
+        assert!(described(false).ends_with("get 404"), "{}", described(false));
     }
 }

@@ -125,13 +125,24 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
     Lines { counts, news }
 }
 
-/// Draws the addresses of a Service, from line 1 on; returns the line behind them.
+/// Rows that stay free of addresses: the name, the selector, how many endpoints are ready, one of
+/// them, and the last row.
+const OTHER_ROWS: usize = 5;
+
+/// Draws the addresses of a Service, from line 1 on; returns the line behind them. Where they would
+/// take the rows of the endpoints, each port has one row, and ports beyond are counted.
 fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -> usize {
     let arrow = canvas.sign(Sign::Right);
     let mut y = 1;
     if service.is_alias() {
         alias(canvas, service, y);
         return y + 1;
+    }
+    let room = canvas.height().saturating_sub(OTHER_ROWS).max(1);
+    let rows: usize = service.ports.iter().map(|port| 1 + usize::from(port.node_port.is_some())).sum();
+    if rows > room {
+        let shown = if service.ports.len() > room { (room - 1).max(1) } else { room };
+        return dense_ports(canvas, model, (key, service), shown);
     }
     for port in &service.ports {
         if let Some(node_port) = port.node_port {
@@ -163,6 +174,40 @@ fn ports(canvas: &mut Canvas<'_>, model: &Model, key: &Key, service: &Service) -
                 (&port.target, Tone::Plain),
             ],
         );
+        y += 1;
+    }
+    y
+}
+
+/// Draws the first addresses of a Service, each in one row, and how many there are beyond; returns
+/// the line behind them.
+fn dense_ports(
+    canvas: &mut Canvas<'_>,
+    model: &Model,
+    (key, service): (&Key, &Service),
+    shown: usize,
+) -> usize {
+    let arrow = format!(" {} ", canvas.sign(Sign::Right));
+    let mut y = 1;
+    for port in service.ports.iter().take(shown) {
+        let mut x = 1;
+        if let Some(node_port) = port.node_port {
+            let local = format!("localhost:{node_port}");
+            x = canvas.row(x, y, &[(&local, Tone::Plain), (&arrow, Tone::Dim)]);
+        }
+        let address = service.address(Some(port));
+        let way = [(address.as_str(), Tone::Strong), (arrow.as_str(), Tone::Dim)];
+        x = canvas.row(x, y, &way);
+        x = canvas.put(x, y, &port.target, Tone::Plain);
+        if let Some(visits) = port.node_port.and_then(|port| model.traffic.visits_of_port(key, port)) {
+            let text = canvas.word(Word::Visits, &[&visits.to_string()]);
+            canvas.put(x + 2, y, &text, Tone::Accent);
+        }
+        y += 1;
+    }
+    let beyond = service.ports.len().saturating_sub(shown);
+    if beyond > 0 {
+        canvas.put(1, y, &format!("+{beyond}"), Tone::Dim);
         y += 1;
     }
     y

@@ -329,7 +329,7 @@ fn words(model: &Model, hop: &Hop) -> (String, String) {
     let resource = hop.object.as_ref().map_or("", |o| kind(&o.resource));
     let same = |text: String| (text.clone(), text);
     match &hop.did {
-        Did::Asked { verb, code, refused } => {
+        Did::Asked { verb, code, refused, .. } => {
             let binds = hop.from == Spot::Scheduler && verb == "create";
             let text = if binds { "bind".to_string() } else { format!("{verb} {resource}") };
             let gate = refused.map_or(String::new(), |gate| format!(" {}", model.lang.say(gate.word(), &[])));

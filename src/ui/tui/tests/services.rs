@@ -70,3 +70,30 @@ fn a_headless_service_is_reached_by_its_name() {
     let shown = text(&screen(&beside(View::Cluster, (120, 36), service("db", spec))));
     assert!(shown.contains("db  ClusterIP ──▶ db.default:80 ──▶") && !shown.contains("None"), "{shown}");
 }
+
+/// Its addresses alone would fill the pane.
+#[test]
+fn five_node_ports_leave_room_for_the_endpoints_in_a_small_view() {
+    for count in [5, 12] {
+        let port = |at: usize| json!({"name": format!("p{at}"), "port": 80 + at, "targetPort": 8080, "nodePort": 31000 + at});
+        let ports: Vec<Value> = (0..count).map(port).collect();
+        let selector = json!({"app": "web"});
+        let spec =
+            json!({"type": "NodePort", "clusterIP": "10.98.0.7", "selector": selector, "ports": ports});
+        let mut model = beside(View::Network, (110, 24), service("many", spec));
+        let slice = json!({"metadata": {"name": "many-1", "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "many"}}, "ports": [{"name": "p0", "port": 8080}],
+            "endpoints": [{"addresses": ["10.244.1.5"], "nodeName": "ropewalk-worker",
+                "targetRef": {"kind": "Pod", "name": "web-1"}, "conditions": {"ready": true}}]});
+        all(&mut model, "endpointslices", vec![slice]);
+        let shown = text(&screen(&model));
+        for part in
+            ["31000 ──▶ 10.98.0.7:80 ──▶ 8080", "selects app=web", "1 of 1 endpoints ready", "● 10.244.1.5"]
+        {
+            assert!(shown.contains(part), "{part}: {shown}");
+        }
+        let drawn = shown.matches("localhost:31").count();
+        let told = if drawn < count { format!("+{}", count - drawn) } else { String::new() };
+        assert!(shown.contains(&told), "{told}: {shown}");
+    }
+}

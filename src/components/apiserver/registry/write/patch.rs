@@ -15,7 +15,7 @@ use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::{Status, bounds, meta, patch, schema, strategic, value};
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 /// Checks that a patch has a media type that its kind takes. It is asked before anything else of
@@ -79,17 +79,30 @@ fn patched(kind: &Kind, media: &str, old: &Value, body: &[u8]) -> Result<Value, 
     match media {
         "application/json-patch+json" => patch::json_of_kind(kind, &mut object, body)?,
         "application/merge-patch+json" => {
-            let mut fields = decode::body("application/json", body)?;
+            let mut fields = fields_to_merge(media, body)?;
             schema::keep_number_texts(kind, &mut fields, body);
             patch::merge(&mut object, &fields);
         }
         patch::STRATEGIC if patch::media_types(kind).contains(&media) => {
-            let fields = decode::body("application/json", body)?;
+            let fields = fields_to_merge(media, body)?;
             strategic::apply(kind.kind, &mut object, &fields).map_err(strategic::refusal)?;
         }
         _ => return Err(Status::unsupported_media_type(&patch::media_types(kind).join(", "))),
     }
     Ok(object)
+}
+
+/// Reads the fields of a patch that is merged. Of upstream's two merges, that of
+/// `evanphx/json-patch` refuses `null`, and the strategic one takes it for a patch without a field.
+///
+/// # Errors
+/// 400 for what is no object, and for `null` of a merge patch.
+pub(crate) fn fields_to_merge(media: &str, body: &[u8]) -> Result<Value, Status> {
+    match body.trim_ascii() {
+        b"null" if media == patch::STRATEGIC => Ok(json!({})),
+        b"null" => Err(Status::bad_request("Invalid JSON Patch")),
+        body => decode::body("application/json", body),
+    }
 }
 
 /// Checks a patched object and brings it into its stored form.

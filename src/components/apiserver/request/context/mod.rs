@@ -2,6 +2,7 @@
 
 use crate::auth::user::User;
 use crate::flowcontrol::seat::Seat;
+use crate::proxy::kubelet::asks_for_upgrade;
 use crate::proxy::names;
 use crate::request::http::{Query, header};
 use crate::request::info::Info;
@@ -36,6 +37,8 @@ pub(crate) struct Context {
     outcome: OnceLock<Value>,
     /// The log that was asked for had no line to show.
     shown_nothing: AtomicBool,
+    /// A server in a pod has answered, through the proxy.
+    answered_by_pod: AtomicBool,
     warnings: Mutex<Vec<String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
@@ -134,6 +137,7 @@ impl Context {
             tried,
             outcome: OnceLock::new(),
             shown_nothing: AtomicBool::new(false),
+            answered_by_pod: AtomicBool::new(false),
             warnings: Mutex::default(),
             early: Mutex::default(),
             is_authorized: AtomicBool::new(false),
@@ -300,6 +304,11 @@ impl Context {
         self.shown_nothing.store(true, Ordering::Relaxed);
     }
 
+    /// Remembers that a server in a pod has answered.
+    pub(crate) fn pod_answered(&self) {
+        self.answered_by_pod.store(true, Ordering::Relaxed);
+    }
+
     /// Records that a stage is over: [`Event::Authenticate`], [`Event::Authorize`],
     /// [`Event::Admit`], [`Event::Validate`].
     pub(crate) fn stage(&self, event: Event) {
@@ -325,10 +334,12 @@ impl Context {
     }
 
     /// Returns whether the request changes nothing, so that it costs its sender nothing to send any
-    /// number of them. What goes on over a stream, a command in a container for example, is an act.
+    /// number of them. What goes on over a stream, a command in a container for example, is an act;
+    /// a proxied GET that begins no session is a read.
     fn only_reads(&self) -> bool {
         let info = &self.info;
-        let streams = tap::is_connection(&info.subresource);
+        let is_page = info.subresource == "proxy" && !asks_for_upgrade(&self.headers);
+        let streams = tap::is_connection(&info.subresource) && !is_page;
         let looks = matches!(info.verb.as_str(), "get" | "list" | "watch") && !streams;
         let asks = matches!(info.group.as_str(), "authorization.k8s.io" | "authentication.k8s.io");
         looks || asks || self.dry_run
@@ -412,6 +423,7 @@ impl Context {
             unseen: short(unseen, RECORDED_NAME_MAX),
             tail,
             empty: self.shown_nothing.load(Ordering::Relaxed),
+            from_pod: self.answered_by_pod.load(Ordering::Relaxed),
             tried: self.outcome.get().cloned(),
             labels: text(labels),
             fields: text(fields),

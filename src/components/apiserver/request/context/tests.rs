@@ -42,6 +42,9 @@ fn allowed_reads_do_not_push_the_trace_out() {
     let request = |user: &str, id: &str, method: http::Method, path: &str| {
         let mut headers = HeaderMap::new();
         headers.insert("kubectl-session", "s".parse().unwrap());
+        if id == "session" {
+            headers.insert("connection", "Upgrade".parse().unwrap());
+        }
         let query = Query::default();
         let info = Info::parse(&method, path, &query);
         let user = User::new(user, &[]);
@@ -55,16 +58,22 @@ fn allowed_reads_do_not_push_the_trace_out() {
     request(tap::LEARNER, "write", http::Method::POST, pods);
     request(tap::LEARNER, "read", http::Method::GET, pods);
     request("eve", "exec", http::Method::GET, "/api/v1/namespaces/d/pods/x/exec");
+    let proxied = "/api/v1/namespaces/d/pods/x/proxy/page";
+    request("eve", "session", http::Method::GET, proxied);
+    request("eve", "sent", http::Method::POST, proxied);
     for _ in 0..15_000 {
         request("eve", "flood", http::Method::GET, pods);
+        request("eve", "page", http::Method::GET, proxied);
         request("eve", "flood", http::Method::POST, reviews);
     }
     let records = tap.since(0);
     let count = |id: &str| {
         records.iter().filter(|r| r.request.as_ref().is_some_and(|request| request.id == id)).count()
     };
-    assert_eq!(["write", "read", "exec"].map(count), [3, 3, 3]);
-    assert!(count("flood") < 15_000, "{}", count("flood"));
+    assert_eq!(["write", "read", "exec", "session", "sent"].map(count), [3; 5]);
+    for id in ["flood", "page"] {
+        assert!(count(id) < 15_000, "{id}: {}", count(id));
+    }
 }
 
 #[test]

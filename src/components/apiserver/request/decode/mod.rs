@@ -11,7 +11,7 @@ use api::kinds::Kind;
 use api::path::UnknownFields;
 use api::yaml;
 use api::{Status, bounds, protobuf, schema, unhonoured, value};
-use serde_json::Value;
+use serde_json::{Map, Value};
 pub(crate) use well_formed::well_formed;
 
 pub(crate) const ACCEPTED: &str = "application/json, application/yaml, application/vnd.kubernetes.protobuf";
@@ -154,6 +154,21 @@ pub(crate) fn body(content_type: &str, bytes: &[u8]) -> Result<Value, Status> {
 
 /// As [`body`], with what a strict YAML decoder says of keys that stand twice in a map.
 fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
+    let (value, duplicates) = document(content_type, bytes)?;
+    check_object(&value)?;
+    Ok((value, duplicates))
+}
+
+/// Checks that a body is an object, and does not nest too deeply.
+fn check_object(value: &Value) -> Result<(), Status> {
+    match value.is_object() {
+        true => bounds::check_depth(value),
+        false => Err(Status::bad_request("the object provided is unrecognized (must be an object)")),
+    }
+}
+
+/// Reads a body of any type.
+fn document(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<String>), Status> {
     let media = content_type.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
     let mut duplicates = vec![];
     let value = match media.as_str() {
@@ -171,17 +186,17 @@ fn body_with_duplicates(content_type: &str, bytes: &[u8]) -> Result<(Value, Vec<
         "application/vnd.kubernetes.protobuf" => protobuf::decode(bytes).map_err(Status::bad_request)?,
         _ => return Err(Status::unsupported_media_type(ACCEPTED)),
     };
-    if !value.is_object() {
-        return Err(Status::bad_request("the object provided is unrecognized (must be an object)"));
-    }
-    bounds::check_depth(&value)?;
     Ok((value, duplicates))
 }
 
 /// The body of a server-side apply. Keys that stand twice in a map are an error for `Strict` and a
-/// warning for `Warn`.
+/// warning for `Warn`. A body of `~` has no fields: it is refused because it says no kind.
 pub(crate) fn applied(ctx: &Context, bytes: &[u8]) -> Result<Value, Status> {
-    let (value, duplicates) = body_with_duplicates("application/yaml", bytes).map_err(|mut status| {
+    let read = document("application/yaml", bytes).and_then(|(value, duplicates)| {
+        let value = if value.is_null() { Value::Object(Map::new()) } else { value };
+        check_object(&value).map(|()| (value, duplicates))
+    });
+    let (value, duplicates) = read.map_err(|mut status| {
         let why = status.message.trim_start_matches("error converting YAML to JSON: ").to_string();
         status.message = format!("error decoding YAML: {why}");
         status

@@ -230,6 +230,12 @@ async fn a_port_is_found_by_number_by_name_or_as_the_first_one() {
     names.sort_unstable();
     names.dedup();
     assert_eq!(names, ["a:b:c:d", "ftp:web:80", "none", "web"]);
+    // The program's own code is no refusal of the server.
+    for record in records.iter().filter(|r| r.request.as_ref().is_some_and(|q| q.subresource == "proxy")) {
+        if let (Some(answer), Some(request)) = (record.answer(), &record.request) {
+            assert_eq!(answer.from_pod, request.code == 418, "{record:?}");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

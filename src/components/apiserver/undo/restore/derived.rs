@@ -168,6 +168,21 @@ mod tests {
         assert_eq!(keys(&then[2..], &[kv(quota, 9, limited)]), [quota], "more than its status");
     }
 
+    /// Two counts of one second have the same entry; the controller has to see that the first one
+    /// is back.
+    #[test]
+    fn a_quota_that_goes_back_has_no_time_of_its_count() {
+        let counted =
+            |pods: &str| object(CONTROLLERS, "status", "1", json!({"status": {"used": {"pods": pods}}}));
+        let key = "resourcequotas/d/web";
+        let then = [kv(key, 5, counted("3"))];
+        let moves = planned(&then, &[kv("configmaps/d/new", 9, json!({})), kv(key, 9, counted("2"))]);
+        let back = moves[key].clone().unwrap();
+        assert_eq!((text(&back, "status.used.pods"), list(&back, MANAGERS).len()), ("3", 0));
+        let moves = planned(&then, &[kv(key, 9, back)]);
+        assert!(moves.is_empty(), "it is back: {moves:?}");
+    }
+
     #[test]
     fn what_a_person_wrote_goes_back() {
         let status =

@@ -14,7 +14,7 @@
 //! | any other Pod that is gone or going | a new Pod of that name: new uid, no status, no ephemeral containers, no node unless its maker had chosen one |
 //! | a Node | its labels, taints and annotations; its status is the machine's, not the past's |
 //! | the status of a workload, a PodDisruptionBudget or a HorizontalPodAutoscaler, and the endpoints of a Service | they were, if a pod, a Service or a workload of their namespace goes back; else they stay |
-//! | the status of a ResourceQuota | it was, if any object of its namespace goes back; else it stays |
+//! | the status of a ResourceQuota | it was, if any object of its namespace goes back, until the controller has counted anew; else it stays |
 //! | a Secret with a token | it was, but with the day on which the token was last used |
 //! | a custom object whose definition is gone | it was with the definition; not at all where only its namespace goes back |
 //! | Leases, Events, mirror Pods, the API servers' signs of life | not touched: they belong to those who write them; but Leases and Events go with their namespace |
@@ -45,11 +45,11 @@ use etcd::api::{
     Compare, CompareResult, CompareTarget, DeleteRangeRequest, Error, KeyValue, PutRequest, RangeRequest,
     RequestOp, Revision, TxnRequest,
 };
-use etcd::txn::{MAX_OPS, size};
-use newcomers::nothing_made_since;
+use etcd::txn::size;
+use newcomers::UNGUARDED;
 use objects::{
-    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, secret,
-    taken_elsewhere, was_free_volume,
+    count, defined, ending_namespaces, is_served, kept_from_deletion, namespace_of, node, owner, pod, quota,
+    secret, taken_elsewhere, was_free_volume,
 };
 use request::check_writes_since;
 use serde_json::{Value, json as object};
@@ -145,6 +145,7 @@ fn plan(then: &[KeyValue], now: &[KeyValue], birth: &Birth) -> Vec<Move> {
             "nodes" => node(then?, now)?,
             "pods" => pod(then, now, birth)?,
             "secrets" if then.is_some() => secret(then?, now)?,
+            "resourcequotas" if then.is_some() => quota(then?, now)?,
             _ => then.map(|kv| kv.value.clone()),
         };
         let last = now.map_or(Bytes::new(), |kv| kv.value.clone());
@@ -379,18 +380,12 @@ impl State {
         };
         let mut moves = journey.plan(&past.objects, &now, &birth);
         journey.check_owners(&moves)?;
-        // An etcd elsewhere takes a limited number of operations and conditions: to go back without
-        // a guard against controllers that are at work is better than not at all.
         let is_own = self.kv.room().is_some();
-        if !is_own && moves.len() + journey.unchanged.len().max(1) > MAX_OPS {
-            moves.retain(|m| !m.is_unchanged());
-        }
-        let mut txn = journey.transaction(&moves, before);
-        let newcomers = nothing_made_since(&self.cache.kinds(), &moves, before);
-        if is_own || txn.compare.len() + newcomers.len() <= MAX_OPS {
-            txn.compare.extend(newcomers);
-        }
+        let (txn, is_guarded) = journey.guarded(&mut moves, &self.cache.kinds(), before, is_own);
         let Some(revision) = self.commit(txn, room_of(&moves)).await? else { return Ok(None) };
+        if !is_guarded {
+            ctx.warn(UNGUARDED);
+        }
         let _ = clock::limit(crate::storage::store::CACHE_WAIT, self.cache.wait_for(revision)).await;
         self.tell(ctx, journey, &moves, revision);
         let (back, gone) = count(&moves);

@@ -110,6 +110,23 @@ pub(super) fn secret(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<B
     (back != now).then(|| Some(back.to_string().into()))
 }
 
+/// Plans a quota. One that is there goes back without the entry of what wrote its status: so the
+/// controller sees that it has to count anew. Times of entries have whole seconds, and with its
+/// entry the first of two counts in one second would look like the second one.
+pub(super) fn quota(then: &KeyValue, now: Option<&KeyValue>) -> Option<Option<Bytes>> {
+    let (Some(mut back), Some(now)) = (parsed(then), now.and_then(parsed)) else {
+        return Some(Some(then.value.clone()));
+    };
+    let is_of_status = |entry: &&Value| text(entry, "subresource") == "status";
+    let others = list(&back, MANAGERS).iter().filter(|entry| !is_of_status(entry));
+    let others: Vec<Value> = others.cloned().collect();
+    match others.is_empty() {
+        true => drop(value::remove(&mut back, MANAGERS)),
+        false => value::put(&mut back, MANAGERS, others),
+    }
+    (back != now).then(|| Some(back.to_string().into()))
+}
+
 /// Returns namespace and name of the Service that a reservation is for.
 pub(super) fn owner(value: &[u8]) -> Option<(&str, &str)> {
     std::str::from_utf8(value).ok()?.split_once('/')

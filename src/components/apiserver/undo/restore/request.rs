@@ -123,6 +123,10 @@ pub(crate) async fn serve(
             let answer = object!({"to": journey.to, "known": known, "steps": journey.steps, "lost": lost});
             return Ok(json(200, &answer));
         }
+        if journey.within.as_ref().is_some_and(BTreeSet::is_empty) {
+            let answer = object!({"revision": known, "to": journey.to, "steps": [], "back": 0, "gone": 0});
+            return Ok(json(200, &answer));
+        }
         if let Some(agreed) = asked.agreed {
             let undone_at = state.revision_of(steps::UNDONE).await?;
             agreed.check(journey.to, &state.cache.steps.look().done, undone_at)?;
@@ -213,10 +217,12 @@ fn journey(state: &State, what: &str, asked: &Asked, known: Revision) -> Result<
                 let message = format!("revision {to} is none of this cluster's: the newest is {current}");
                 return Err(Status::new(400, NO_SUCH_REVISION, &message));
             }
-            let gone = done.iter().rev().filter(|s| s.first > to).cloned().collect();
+            let within = asked.namespaces.clone();
+            // Where nothing goes back, no step is undone.
+            let is_undone = |s: &&Step| s.first > to && within.as_ref().is_none_or(|all| !all.is_empty());
+            let gone = done.iter().rev().filter(is_undone).cloned().collect();
             // Also where only some namespaces go back, what came since cannot be undone one by one
             // any more: its beginnings lie among what went.
-            let within = asked.namespaces.clone();
             Journey { to, steps: gone, undone, way: Way::Rewind(to), within, unchanged, agreed }
         }
         _ => return Ok(None),

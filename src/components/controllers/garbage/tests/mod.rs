@@ -280,17 +280,29 @@ async fn a_uid_alone_does_not_make_an_owner() {
     assert!(server.lines().iter().any(|line| line.starts_with("DELETE") && line.contains("/pods/x")));
 }
 
+fn widgets(group: &str, version: &str) -> ApiResource {
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, "Widget"), "widgets")
+}
+
+/// Watches a kind until the collector gives up its watch.
+async fn watch_to_its_end(collector: &Arc<Collector>, api: ApiResource) {
+    collector.watched().insert(name_of(&api));
+    drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
+    let ended = async {
+        while !collector.watched().is_empty() {
+            clock::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+}
+
 /// A definition moves from one version to the next. The watch of the first version ends some time
 /// later.
 #[test]
 fn a_kind_is_watched_once_whatever_its_version() {
-    let widgets = |version: &str| {
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.com", version, "Widget"), "widgets")
-    };
-    assert_eq!(name_of(&widgets("v1")), name_of(&widgets("v2")));
-    let other =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk("example.org", "v1", "Widget"), "widgets");
-    assert_ne!(name_of(&widgets("v1")), name_of(&other));
+    let [first, second] = ["v1", "v2"].map(|version| name_of(&widgets("example.com", version)));
+    assert_eq!(first, second);
+    assert_ne!(first, name_of(&widgets("example.org", "v1")));
 }
 
 /// The version is served as long as the list takes, and no longer when the watch begins.
@@ -303,16 +315,7 @@ async fn a_version_that_is_no_longer_served_is_not_watched_for_ever() {
     })
     .await;
     let collector = Arc::new(collector(&server));
-    let gvk = GroupVersionKind::gvk("example.com", "v1", "Widget");
-    let api = ApiResource::from_gvk_with_plural(&gvk, "widgets");
-    collector.watched().insert(name_of(&api));
-    drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
-    let ended = async {
-        while !collector.watched().is_empty() {
-            clock::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    watch_to_its_end(&collector, widgets("example.com", "v1")).await;
     collector.shared.crew.kill();
 }
 
@@ -330,17 +333,9 @@ async fn an_owner_of_a_kind_that_is_not_served_lives_as_long_as_the_kind_is_defi
     })
     .await;
     let collector = Arc::new(collector(&server));
-    let gvk = GroupVersionKind::gvk("example.com", "v1", "Widget");
-    let api = ApiResource::from_gvk_with_plural(&gvk, "widgets");
+    let api = widgets("example.com", "v1");
     collector.graph().put("w", Node { api: api.clone(), key: Key::new("d", "w"), ..dependent() });
-    collector.watched().insert(name_of(&api));
-    drop(collector.watch(Resource { api, namespaced: true, verbs: vec![] }));
-    let ended = async {
-        while !collector.watched().is_empty() {
-            clock::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    assert!(clock::timeout(Duration::from_secs(20), ended).await.is_some());
+    watch_to_its_end(&collector, api).await;
     for lives in [true, false] {
         *is_defined.lock() = lives;
         collector.forget_undefined().await;
