@@ -1,6 +1,7 @@
 //! label and annotate: small notes on objects.
 
 use super::common::{DryRun, Teller};
+use super::record::{CHANGE_CAUSE, record};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -170,7 +171,7 @@ fn taken(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(
         .set
         .iter()
         // The cause of a change is about the last change only.
-        .filter(|(key, _)| notes.field == "labels" || key != "kubernetes.io/change-cause")
+        .filter(|(key, _)| notes.field == "labels" || key != CHANGE_CAUSE)
         .filter_map(|(key, given)| {
             let old = there.get(key).and_then(Value::as_str).filter(|old| old != given)?;
             Some(format!("'{key}' already has a value ({old})"))
@@ -233,6 +234,7 @@ async fn one(
     if here {
         api::patch::merge(&mut info.object, &body);
     } else {
+        record(ctx, &mut body);
         // Also without a change: who may not write is told so.
         let manager = match ctx.flags.text("field-manager") {
             "" => notes.manager,
@@ -245,7 +247,7 @@ async fn one(
     }
     Ok(match notes.field {
         "labels" if !ctx.flags.is("overwrite") && shrink(&there, wanted) => "unlabeled",
-        "labels" if !changes && !made => "not labeled",
+        "labels" if !changes && !made && (here || !ctx.flags.is("record")) => "not labeled",
         _ => notes.done,
     })
 }

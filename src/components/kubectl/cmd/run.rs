@@ -7,6 +7,7 @@ use super::delete::{checked_propagation, propagation};
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::patch::unpatched;
+use super::record::record;
 use super::set_env::{check_variable, variable};
 use super::wait::until;
 use crate::ctx::Ctx;
@@ -34,6 +35,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;
     let mut service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
+    std::iter::once(&mut pod).chain(&mut service).for_each(|object| record(ctx, object));
     if ctx.flags.is("save-config") && dry_run != DryRun::Client {
         let made = std::iter::once(&mut pod).chain(&mut service);
         made.for_each(|object| annotate_last_applied(object, false));
