@@ -63,6 +63,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         match created {
             Ok(service) => {
                 teller.tell(ctx, &service, "created", false)?;
+                if ctx.flags.text("output") == "yaml" {
+                    ctx.line("---"); // kubectl's printer writes another one
+                }
                 exposed = Some(format!("{services}/{name}"));
             }
             Err(fail @ Fail::Api(_)) => failures.push(fail),
@@ -103,7 +106,7 @@ fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<
     if attach && dry_run != DryRun::No {
         return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
     }
-    if !matches!(restart, "Always" | "OnFailure" | "Never") {
+    if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
         return ctx.usage(format!("invalid restart policy: {restart}"));
     }
     let pull = ctx.flags.text("image-pull-policy");
@@ -184,7 +187,9 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     if ctx.flags.is("tty") {
         put("tty", true.into());
     }
-    let spec = json!({"containers": [container], "restartPolicy": ctx.flags.text("restart"), "dnsPolicy": "ClusterFirst"});
+    // As in kubectl an empty policy is that of the server.
+    let restart = Some(ctx.flags.text("restart")).filter(|policy| !policy.is_empty()).unwrap_or("Always");
+    let spec = json!({"containers": [container], "restartPolicy": restart, "dnsPolicy": "ClusterFirst"});
     Ok(json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}))
 }
 
@@ -208,6 +213,7 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
         (_, None) => return text("Invalid JSON Patch"),
     }
     schema::conform_named(&format!("io.k8s.api.core.v1.{kind}"), object).map_err(Fail::Text)?;
+    super::typed::zeros(kind, object); // what Go's struct cannot leave out
     Ok(())
 }
 
@@ -279,7 +285,11 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
             super::logs::print_one(ctx, info, &container, true).await?;
         }
     }
-    if ctx.flags.is("leave-stdin-open") || ctx.flags.text("restart") == "Always" {
+    let is_always = match ctx.flags.text("restart") {
+        "" => !ctx.flags.is("stdin"), // with standard input it is OnFailure
+        policy => policy == "Always",
+    };
+    if ctx.flags.is("leave-stdin-open") || is_always {
         return Ok(());
     }
     let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
