@@ -291,6 +291,12 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_watch_of_nothing_is_refused() {
+        let said = Server::start().await.kubectl(&["get", "-w"]).await;
+        assert!(said.code == 1 && said.err.starts_with("error: You must provide one or more"), "{said:?}");
+    }
+
+    #[tokio::test]
     async fn one_object_is_not_sorted() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));

@@ -187,7 +187,7 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     if ctx.flags.is("tty") {
         put("tty", true.into());
     }
-    // As in kubectl an empty policy is that of the server.
+    // As in kubectl an empty policy is Always.
     let restart = Some(ctx.flags.text("restart")).filter(|policy| !policy.is_empty()).unwrap_or("Always");
     let spec = json!({"containers": [container], "restartPolicy": restart, "dnsPolicy": "ClusterFirst"});
     Ok(json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}))
@@ -411,6 +411,19 @@ mod tests {
             let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
             assert!(said.code == 1 && said.err.starts_with(why), "{flag}: {said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_generated_has_the_fields_of_gos_struct() {
+        let server = Server::start().await;
+        let over = r#"--overrides={"spec": {"containers": [{"name": "x", "image": "j"}]}}"#;
+        let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--restart=", over];
+        let said = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(made["spec"]["restartPolicy"], "Always", "{said:?}");
+        assert_eq!(made["spec"]["containers"][0]["resources"], json!({}), "{said:?}");
+        let said = server.kubectl(&[&RUN[..], &["--dry-run=client", "-o", "yaml"]].concat()).await;
+        assert!(said.out.contains("\n---\n---\n"), "{said:?}");
     }
 
     #[tokio::test]
