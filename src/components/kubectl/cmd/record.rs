@@ -1,5 +1,5 @@
-//! --record: the command line as the cause of a change, which `rollout history` shows. kubectl calls
-//! the flag deprecated and obeys it still. Source: cli-runtime's `record_flags.go`.
+//! --record: the command line as the cause of a change, which `rollout history` shows. kubectl
+//! calls the flag deprecated and obeys it still. Source: cli-runtime's `record_flags.go`.
 
 use crate::ctx::Ctx;
 use crate::wire::api::{MERGE_PATCH, encoded};
