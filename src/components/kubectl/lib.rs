@@ -39,8 +39,8 @@
 //! - The exit code 1 of `get -w`, `logs -f`, `wait` and others that wait when Ctrl-C ends them,
 //!   with which a shell's loop around them goes on: here the signal ends them (130 in a shell).
 //! - `wait` looks at each object once, also when the time is over; kubectl then reports all objects
-//!   as timed out. `expose` of several objects gives each Service its own selector and ports; kubectl
-//!   gives all of them those of the first.
+//!   as timed out. `expose` of several objects gives each Service its own selector and ports;
+//!   kubectl gives all of them those of the first.
 //! - A list of objects is read whole before the first of them is changed, so what cannot be read is
 //!   told before what cannot be changed. `deploy.v1.apps` means that version; kubectl forgets the
 //!   version behind a short name.
