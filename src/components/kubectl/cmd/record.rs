@@ -17,6 +17,12 @@ pub(super) fn record(ctx: &Ctx, object: &mut Value) {
     }
 }
 
+/// True if [`record`] gives an object another cause than it has.
+pub(super) fn changes_cause(ctx: &Ctx, object: &Value) -> bool {
+    let known = value::at(object, "metadata.annotations")[CHANGE_CAUSE].as_str();
+    ctx.flags.is("record") && known != Some(command_line(ctx).as_str())
+}
+
 /// As [`record`], by a patch of its own, for an object that this command has changed already.
 /// Returns the object with the annotation. `None`: nothing was recorded. As in kubectl a refusal of
 /// the annotation is no failure, for the change itself was made.
@@ -52,7 +58,7 @@ mod tests {
 
     async fn with_both() -> Server {
         let server = Server::start().await;
-        server.hold(&at("a"), config_map("a", json!({})));
+        server.hold(&at("a"), config_map("a", json!({"z": "1"})));
         let containers = json!([{"name": "c", "image": "nginx:1"}]);
         let spec = json!({"replicas": 1, "template": {"spec": {"containers": containers}}});
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment",
@@ -98,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn objects_of_files_are_recorded() {
-        for verb in ["create", "apply", "replace"] {
+        for verb in ["create", "apply"] {
             let server = Server::start().await;
             let text = config_map("b", json!({})).to_string();
             let line = [verb, "-f", "-", "--record"];
@@ -106,6 +112,39 @@ mod tests {
             let told = format!("kubectl {verb} --filename=- --record=true");
             assert!(cause(&server).starts_with(&told), "{verb}: {said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_cause_counts_as_a_change_if_it_is_another() {
+        let server = with_both().await;
+        for (line, told) in [
+            ("set image deploy/web c=nginx:1 --record", "deployment.apps/web image updated\n"),
+            ("set image deploy/web c=nginx:1 --record", ""),
+            ("label cm a z=1 --record", "configmap/a labeled\n"),
+            ("label cm a z=1 --record", "configmap/a not labeled\n"),
+            ("label cm a z- --record", "configmap/a unlabeled\n"),
+        ] {
+            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            assert_eq!((said.code, said.out.as_str()), (0, told), "{line}: {said:?}");
+        }
+        let server = with_both().await;
+        let said = server.kubectl(&["label", "cm", "a", "z-", "--record"]).await;
+        assert_eq!(said.out, "configmap/a labeled\n", "the object has become longer: {said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_cause_that_the_line_gives_stays() {
+        let server = with_both().await;
+        let own = format!("{CHANGE_CAUSE}=own");
+        let said = server.kubectl(&["annotate", "cm", "a", &own, "--record"]).await;
+        assert_eq!((said.code, cause(&server)), (0, "own".to_string()), "{said:?}");
+    }
+
+    /// kubectl's replace alone lacks the flag: `NewReplaceOptions` makes no `RecordFlags`.
+    #[tokio::test]
+    async fn replace_records_nothing() {
+        let said = Server::away().await.kubectl(&["replace", "-f", "-", "--record"]).await;
+        assert!(said.code == 1 && said.err.starts_with("error: unknown flag: --record\n"), "{said:?}");
     }
 
     #[tokio::test]

@@ -2,7 +2,6 @@
 
 use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
 use super::delete::{checked_propagation, told, wait_gone};
-use super::record::record;
 use super::wait::{Deadline, GONE_WITHIN};
 use crate::builder::about;
 use crate::ctx::Ctx;
@@ -56,7 +55,6 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut failures = vec![];
     for mut info in infos {
         remember(ctx, &mut info.object);
-        record(ctx, &mut info.object);
         if dry_run == DryRun::Client {
             teller.tell(ctx, &info.object, "replaced", true)?;
             continue;

@@ -1,7 +1,7 @@
 //! set: one field of pod templates.
 
 use super::common::{DryRun, Teller, label_selector, strategic_patch};
-use super::record::record;
+use super::record::{changes_cause, record};
 use super::typed::{self, spec_path};
 use crate::builder;
 use crate::ctx::Ctx;
@@ -95,7 +95,7 @@ pub(super) async fn each(
         };
         let mut patch = match change(&info, value::at(&info.object, path)) {
             Ok(Some(patch)) => wrapped(path, patch),
-            Ok(None) if ctx.flags.is("record") => json!({}), // the command line is a change
+            Ok(None) if changes_cause(ctx, &info.object) => json!({}), // the cause is the change
             Ok(None) => continue,
             Err(Fail::Text(why)) if operation == "env updated" => {
                 failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
