@@ -246,8 +246,18 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body
 async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
+    if path != clean(&path) {
+        // As Go's mux, which comes before the filter and looks at the path as it is encoded:
+        // `a%2F%2Fb` is clean.
+        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
+        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
+            moved.headers_mut().insert(header::LOCATION, target);
+        }
+        return moved;
+    }
     let shown = decoded(&path);
-    // Both, for what is encoded in a path is left to the server.
+    // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused.
     if ![&shown, &clean(&shown)].iter().all(|p| door.filter.lets(request.method().as_str(), p, &host)) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
@@ -255,15 +265,6 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
         && !origin.to_str().is_ok_and(|origin| door.filter.lets_origin(origin))
     {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
-    }
-    if path != clean(&path) {
-        // As Go's mux, which looks at the path as it is encoded: `a%2F%2Fb` is clean.
-        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
-        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
-            moved.headers_mut().insert(header::LOCATION, target);
-        }
-        return moved;
     }
     if let Some((folder, prefix)) = &door.files
         && let Some(answer) = proxy_files::answer(folder, prefix, &path, request.uri().query())
@@ -394,7 +395,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_encoded_in_a_path_is_left_to_the_server() {
         let server = Server::start().await;
-        let proxy = start(&server, "--reject-methods=^$").await;
+        let proxy = start(&server, "--accept-paths=^/api").await;
         let encoded = "/api/v1/namespaces/d/services/s/proxy/http%3A%2F%2Fx%2e%2e";
         for (path, answered) in [(encoded, "HTTP/1.1 404"), ("//api", "HTTP/1.1 301")] {
             let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
