@@ -192,18 +192,19 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
 /// overhead                   250m  always added                3250m
 /// ```
 fn of_pod(pod: &Value, key: &str) -> Amounts {
-    let own = |container: &Value| match key {
-        "requests" => requests_of(pod, container),
-        key => amounts(container, &format!("resources.{key}")),
-    };
+    let is_sidecar = |container: &Value| value::text(container, "restartPolicy") == "Always";
+    let given = |container: &Value| amounts(container, &format!("resources.{key}"));
+    let own =
+        |container: &Value| if key == "requests" { requests_of(pod, container) } else { given(container) };
     let mut total = Amounts::new();
     value::list(pod, "spec.containers").iter().for_each(|c| add_all(&mut total, &own(c)));
     let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
     for container in value::list(pod, "spec.initContainers") {
-        let own = own(container);
+        // An init container that ends is not resized.
+        let own = if is_sidecar(container) { own(container) } else { given(container) };
         let mut beside = sidecars.clone();
         add_all(&mut beside, &own);
-        if value::text(container, "restartPolicy") == "Always" {
+        if is_sidecar(container) {
             add_all(&mut total, &own);
             sidecars.clone_from(&beside);
         }
@@ -373,6 +374,10 @@ mod tests {
         ] {
             assert_eq!(told(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
         }
+        let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let pod = json!({"spec": {"initContainers": [{"name": "i", "resources": requests("1")}]},
+            "status": {"initContainerStatuses": [{"name": "i", "resources": requests("2")}]}});
+        assert_eq!(of_pod(&pod, "requests")["cpu"].to_string(), "1", "it is no sidecar");
     }
 
     #[test]
