@@ -21,8 +21,8 @@ pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
-/// Verbs that ask for the server before the namespace, beside those below `create`. Found by running
-/// each verb of kubectl 1.33 with an unknown `--context`.
+/// Verbs that ask for the server before the namespace, beside those below `create`. Found by a run
+/// of each verb of kubectl 1.33 with an unknown `--context`.
 const SERVER_FIRST: &[&str] = &[
     "api-resources",
     "api-versions",
