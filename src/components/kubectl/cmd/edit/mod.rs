@@ -394,8 +394,12 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     Ok(())
 }
 
+/// Writes an edited configuration into the annotation that keeps it, if it was changed.
 async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
     record(ctx, &mut edited);
+    if last_of(&info.object).as_ref() == Some(&edited) {
+        return tell(ctx, &edited, "skipped");
+    }
     let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
