@@ -246,25 +246,27 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body
 async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
-    if path != clean(&path) {
-        // As Go's mux, which comes before the filter and looks at the path as it is encoded:
-        // `a%2F%2Fb` is clean.
-        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
-        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
-            moved.headers_mut().insert(header::LOCATION, target);
-        }
-        return moved;
-    }
     let shown = decoded(&path);
-    // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused.
-    if ![&shown, &clean(&shown)].iter().all(|p| door.filter.lets(request.method().as_str(), p, &host)) {
+    let is_clean = path == clean(&path);
+    let lets = |path: &str| door.filter.lets(request.method().as_str(), path, &host);
+    // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused. A path
+    // that is redirected is filtered as it will come again.
+    if !lets(&clean(&shown)) || is_clean && !lets(&shown) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     if let Some(origin) = request.headers().get(header::ORIGIN)
         && !origin.to_str().is_ok_and(|origin| door.filter.lets_origin(origin))
     {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
+    }
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    if !is_clean {
+        // As Go's mux, which looks at the path as it is encoded: `a%2F%2Fb` is clean.
+        let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
+        if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
+            moved.headers_mut().insert(header::LOCATION, target);
+        }
+        return moved;
     }
     if let Some((folder, prefix)) = &door.files
         && let Some(answer) = proxy_files::answer(folder, prefix, &path, request.uri().query())
@@ -274,9 +276,7 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");
     };
-    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    let target = format!("{rest}{query}");
-    match forward(door, request, &target, tunnel).await {
+    match forward(door, request, &format!("{rest}{query}"), tunnel).await {
         Ok(response) => response,
         Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
     }
