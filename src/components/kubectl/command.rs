@@ -111,6 +111,9 @@ async fn command(
             "--{name} is not implemented in ropewalk's built-in kubectl; leave it out, or use another kubectl"
         ));
     }
+    if parsed.flags.changed("record") {
+        output.err("Flag --record has been deprecated, --record will be removed in the future\n");
+    }
     let missing: Vec<String> = parsed
         .verb
         .required

@@ -7,8 +7,9 @@ use super::io::Terminal;
 use super::output::Output;
 use super::wire::api::Api;
 use super::wire::{discovery, overrides};
+use api::gostr::quote;
 use client::discovery::{Discovery, Resource};
-use client::kubeconfig::{Kubeconfig, Target};
+use client::kubeconfig::{self, Kubeconfig, Target};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +20,35 @@ pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
+
+/// Verbs that ask for the server before the namespace, beside those below `create`. Found by a run
+/// of each verb of kubectl 1.33 with an unknown `--context`.
+const SERVER_FIRST: &[&str] = &[
+    "api-resources",
+    "api-versions",
+    "apply",
+    "auth can-i",
+    "auth whoami",
+    "autoscale",
+    "certificate approve",
+    "certificate deny",
+    "cluster-info",
+    "cluster-info dump",
+    "cordon",
+    "create",
+    "diff",
+    "drain",
+    "explain",
+    "expose",
+    "proxy",
+    "replace",
+    "run",
+    "set env",
+    "top node",
+    "uncordon",
+    "version",
+    "wait",
+];
 
 /// Standard input of one command, and its terminal if it has one.
 pub(crate) struct Streams {
@@ -134,7 +164,28 @@ impl Ctx {
     /// # Errors
     /// As [`Kubeconfig::load`] and [`Kubeconfig::target`].
     pub(crate) fn target(&self) -> Result<Target, Fail> {
-        Ok(self.kubeconfig()?.target(&self.env, &overrides(&self.flags))?)
+        let found = self.kubeconfig()?.target(&self.env, &overrides(&self.flags));
+        found.map_err(|error| self.unusable(error))
+    }
+
+    /// Says why the kubeconfig names no server. client-go has two sentences for a `--context` or
+    /// `--cluster` that is not there: that of the namespace, which is the error's own, and that of
+    /// the server. kubectl prints that of what the verb asks for first.
+    fn unusable(&self, error: kubeconfig::Error) -> Fail {
+        let is_server_first = !self.flags.global("namespace").is_empty()
+            || SERVER_FIRST.contains(&self.verb)
+            || (self.verb == "get" && !self.flags.text("raw").is_empty())
+            || (self.verb.starts_with("create ") && self.verb != "create token");
+        let by_flag = !self.flags.global("context").is_empty();
+        match &error {
+            kubeconfig::Error::NoContext(name) if is_server_first && by_flag => {
+                Fail::Text(format!("context {} does not exist", quote(name)))
+            }
+            kubeconfig::Error::NoCluster(name) if is_server_first => {
+                Fail::Text(format!("cluster {} does not exist", quote(name)))
+            }
+            _ => Fail::from(error),
+        }
     }
 
     /// The client of the API server, made at the first call.
@@ -275,6 +326,33 @@ impl Ctx {
             1 if self.flags.is("warnings-as-errors") => text("1 warning received"),
             n if n > 0 && self.flags.is("warnings-as-errors") => text(format!("{n} warnings received")),
             _ => Ok(()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::Server;
+
+    /// The sentences are those of kubectl 1.33.
+    #[tokio::test]
+    async fn a_context_or_cluster_that_is_not_there_is_told_as_by_the_verb() {
+        let server = Server::away().await;
+        let of_namespace = "Error in configuration: context was not found for specified context: no\n";
+        let of_server = "error: context \"no\" does not exist\n";
+        for (line, told) in [
+            ("get pods --context=no", of_namespace),
+            ("create token x --context=no", of_namespace),
+            ("get pods -n x --context=no", of_server),
+            ("get --raw=/api --context=no", of_server),
+            ("create ns x --context=no", of_server),
+            ("wait pod x --for=delete --context=no", of_server),
+            ("version --context=no", of_server),
+            ("get pods --cluster=no", "error: no server found for cluster \"no\"\n"),
+            ("version --cluster=no", "error: cluster \"no\" does not exist\n"),
+        ] {
+            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            assert_eq!((said.code, said.err.as_str()), (1, told), "{line}");
         }
     }
 }

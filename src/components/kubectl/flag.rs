@@ -46,6 +46,8 @@ pub struct Flags {
     defaults: BTreeMap<&'static str, &'static Flag>,
     /// Names of the verb's own flags.
     own: BTreeSet<&'static str>,
+    /// Names and values in the order of the command line.
+    order: Vec<(&'static str, String)>,
 }
 
 impl Flags {
@@ -67,6 +69,11 @@ impl Flags {
     /// The flags that were given, each with the value that counts: the last one.
     pub fn given(&self) -> impl Iterator<Item = (&'static str, &str)> {
         self.given.iter().filter_map(|(name, values)| values.last().map(|value| (*name, value.as_str())))
+    }
+
+    /// Every flag with every value that it was given, in the order of the command line.
+    pub(crate) fn in_order(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.order.iter().map(|(name, value)| (*name, value.as_str()))
     }
 
     /// The value of a global flag; nothing if the verb has a flag of its own by that name.
@@ -166,6 +173,7 @@ impl Flags {
             }
             _ => {}
         }
+        self.order.push((flag.name, value.clone()));
         self.given.entry(flag.name).or_default().push(value);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! autoscale: a HorizontalPodAutoscaler for a workload.
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, objects_as_given};
+use super::record::record;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -44,6 +45,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// Creates the autoscaler of one object, unless it is only pretended.
 async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) -> Result<Value, Fail> {
     let mut object = autoscaler(ctx, info, metrics)?;
+    record(ctx, &mut object);
     if dry_run == DryRun::Client {
         return Ok(object);
     }

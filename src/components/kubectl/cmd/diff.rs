@@ -64,7 +64,7 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     if ctx.flags.is("prune") {
         let pruned = match prune::found(ctx, &seen).await {
             Ok(pruned) => pruned,
-            // As in kubectl the files are compared all the same.
+            // As in kubectl the files are compared also if it is unknown what would be pruned.
             Err(fail @ Fail::Api(_)) => {
                 ctx.note(format!("Warning: pruning failed and could not be evaluated: {}", fail.message()));
                 vec![]

@@ -1,6 +1,7 @@
 //! expose: a service in front of a pod, service or workload.
 
 use super::common::{DryRun, Teller, annotate_last_applied, enforced, label_pairs, objects_as_given};
+use super::record::record;
 use super::run::overridden;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -31,6 +32,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
     let mut service = service_of(ctx, info)?;
     overridden(ctx, &mut service, "Service")?;
+    record(ctx, &mut service);
     if dry_run == DryRun::Client {
         return Ok(service);
     }

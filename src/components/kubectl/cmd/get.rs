@@ -24,7 +24,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return self::raw(ctx, raw).await;
     }
     let format = formats::of(ctx, true)?;
-    if ctx.args.is_empty() && !ctx.names_files() {
+    let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
+    // What a watch lacks the builder says, as in kubectl.
+    if ctx.args.is_empty() && !ctx.names_files() && !watching {
         let path = ctx.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
         return Err(Fail::Text(format!(
@@ -35,7 +37,6 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("show-labels") && !matches!(output, "" | "wide") {
         return text(format!("--show-labels option cannot be used with {output} printer"));
     }
-    let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
     if ctx.flags.is("output-watch-events") && !watching {
         return text("--output-watch-events option can only be used with --watch or --watch-only");
     }
@@ -221,7 +222,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
     }
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
-        table::sort(&mut found, sort).map_err(Fail::Text)?;
+        table::sort(&mut found, sort)?;
     }
     if found.is_empty() && (ignore || format.is_name()) {
         return Fail::join(failures);
@@ -287,6 +288,12 @@ mod tests {
             let said = server.kubectl(&["get", kinds, "-A"]).await;
             assert_eq!((said.code, said.out), (0, out), "{kinds}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_nothing_is_refused() {
+        let said = Server::start().await.kubectl(&["get", "-w"]).await;
+        assert!(said.code == 1 && said.err.starts_with("error: You must provide one or more"), "{said:?}");
     }
 
     #[tokio::test]

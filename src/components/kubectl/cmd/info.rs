@@ -255,8 +255,8 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// `kubectl __complete WORD… LAST`: what the scripts ask. Names are those of the cluster that the
-/// words name.
+/// Completes the last word of a command line, as a shell's script asks by `kubectl __complete WORD…
+/// LAST`. Names of objects come from the cluster that the flags among the words select.
 pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
     // First see which names are wanted, then fetch them, then complete.

@@ -94,7 +94,7 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Only what the current context needs.
+/// Drops the entries that the current context does not use (`config view --minify`).
 fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
     if !named.is_empty() {
         value::put(config, "current-context", named);

@@ -1,6 +1,7 @@
 //! label and annotate: small notes on objects.
 
 use super::common::{DryRun, Teller};
+use super::record::{CHANGE_CAUSE, changes_cause, record};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -60,6 +61,13 @@ fn sources(ctx: &Ctx, objects: &[String], file: &str) -> Result<(), Fail> {
 struct Wanted {
     set: Vec<(String, String)>,
     remove: Vec<String>,
+}
+
+impl Wanted {
+    /// True if this key is set or removed.
+    fn names(&self, key: &str) -> bool {
+        self.set.iter().any(|(k, _)| k == key) || self.remove.iter().any(|k| k == key)
+    }
 }
 
 fn is_change(word: &str) -> bool {
@@ -170,7 +178,7 @@ fn taken(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(
         .set
         .iter()
         // The cause of a change is about the last change only.
-        .filter(|(key, _)| notes.field == "labels" || key != "kubernetes.io/change-cause")
+        .filter(|(key, _)| notes.field == "labels" || key != CHANGE_CAUSE)
         .filter_map(|(key, given)| {
             let old = there.get(key).and_then(Value::as_str).filter(|old| old != given)?;
             Some(format!("'{key}' already has a value ({old})"))
@@ -230,6 +238,13 @@ async fn one(
     if !version.is_empty() {
         value::put(&mut body, "metadata.resourceVersion", version);
     }
+    // As in kubectl a cause that the line itself sets or removes is not written over.
+    let is_own = notes.field == "annotations" && wanted.names(CHANGE_CAUSE);
+    let recorded = !here && !is_own && changes_cause(ctx, &info.object);
+    if recorded {
+        record(ctx, &mut body);
+    }
+    let shrinks = shrinks(&info.object, &body);
     if here {
         api::patch::merge(&mut info.object, &body);
     } else {
@@ -244,24 +259,18 @@ async fn one(
             ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, body.to_string().into()).await?;
     }
     Ok(match notes.field {
-        "labels" if !ctx.flags.is("overwrite") && shrink(&there, wanted) => "unlabeled",
-        "labels" if !changes && !made => "not labeled",
+        "labels" if !ctx.flags.is("overwrite") && shrinks => "unlabeled",
+        "labels" if !changes && !made && !recorded => "not labeled",
         _ => notes.done,
     })
 }
 
-/// True if the labels take fewer bytes as JSON when they have changed, which kubectl calls
-/// `unlabeled` (`updateDataChangeMsg`).
-fn shrink(there: &Map<String, Value>, wanted: &Wanted) -> bool {
-    let mut new = there.clone();
-    for key in &wanted.remove {
-        new.shift_remove(key);
-    }
-    for (key, given) in &wanted.set {
-        new.insert(key.clone(), given.clone().into());
-    }
-    let length = |labels: &Map<String, Value>| serde_json::to_string(labels).map_or(0, |text| text.len());
-    length(&new) < length(there)
+/// True if an object takes fewer bytes as JSON when it is patched, which kubectl calls `unlabeled`
+/// (`updateDataChangeMsg`).
+fn shrinks(object: &Value, patch: &Value) -> bool {
+    let mut patched = object.clone();
+    api::patch::merge(&mut patched, patch);
+    patched.to_string().len() < object.to_string().len()
 }
 
 #[cfg(test)]

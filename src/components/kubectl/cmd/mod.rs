@@ -42,6 +42,7 @@ pub(crate) mod proxy;
 mod proxy_files;
 pub(crate) mod prune;
 pub(crate) mod reconcile;
+mod record;
 pub(crate) mod replace;
 pub(crate) mod rollout;
 pub(crate) mod run;

@@ -6,7 +6,7 @@ use crate::builder::{self, Listing, unlistable};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
-use crate::print::table::{self, Shown};
+use crate::print::table::{self, Shown, Unsorted};
 use crate::wire::api::TABLE;
 use crate::wire::paths;
 use api::value;
@@ -80,9 +80,11 @@ pub(super) fn sorted(sheets: &mut Vec<Sheet>, by: &str) -> Result<(), Fail> {
     }
     for (_, table) in &mut merged {
         if let Some(Value::Array(rows)) = table.get_mut("rows") {
-            // kubectl shows nothing where none of several rows has the field.
-            if table::sort(rows, by).is_err() && rows.len() > 1 {
-                rows.clear();
+            match table::sort(rows, by) {
+                // kubectl shows nothing where none of several rows has the field.
+                Err(Unsorted::Path(_)) if rows.len() > 1 => rows.clear(),
+                Ok(()) | Err(Unsorted::Path(_)) => {}
+                Err(unsorted @ Unsorted::Type(_)) => return Err(unsorted.into()),
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::apply::is_strategic;
 use super::common::{DryRun, objects_as_given, subresource};
+use super::record::record_behind;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
@@ -48,12 +49,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             query[0].1 = ctx.flags.text("field-manager");
         }
         dry_run.query(&mut query);
-        let outcome = if dry_run == DryRun::Client || local {
-            locally(&info, kind, &patch, &bytes)
-        } else {
-            ctx.api().await?.patch(&format!("{}{sub}", info.path()), &query, kind, bytes.clone()).await
+        let (here, path) = (dry_run == DryRun::Client || local, format!("{}{sub}", info.path()));
+        let outcome = match here {
+            true => locally(&info, kind, &patch, &bytes),
+            false => ctx.api().await?.patch(&path, &query, kind, bytes.clone()).await,
         };
-        let object = match outcome {
+        let mut object = match outcome {
             Ok(object) => object,
             Err(Fail::Api(refusal)) if refusal.reason == "UnsupportedMediaType" => {
                 let gvk = format!("{}, Kind={}", info.resource.api_version(), info.resource.kind);
@@ -67,6 +68,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         };
         let same = object == info.object;
+        if !here && let Some(recorded) = record_behind(ctx, &path, &query).await {
+            object = recorded;
+        }
         match &format {
             Some(format) => ctx.out(format.print(&object, true)?),
             None => {

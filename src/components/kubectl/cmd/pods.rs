@@ -67,7 +67,7 @@ pub(super) async fn pod_in_file(ctx: &Ctx, files: &[String]) -> Result<Info, Fai
     }
 }
 
-/// Which pods an object stands for.
+/// Returns the selector of the pods that an object stands for.
 ///
 /// # Errors
 /// The object's type as Go names it, and why it stands for none.

@@ -69,7 +69,7 @@ impl Filter {
         })
     }
 
-    /// `path` is decoded and clean; `host` may have a port.
+    /// `path` is decoded; `host` may have a port.
     fn lets(&self, method: &str, path: &str, host: &str) -> bool {
         let any = |list: &[Regex], text: &str| list.iter().any(|r| r.is_match(text));
         self.off
@@ -247,7 +247,11 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
     let shown = decoded(&path);
-    if !door.filter.lets(request.method().as_str(), &clean(&shown), &host) {
+    let is_clean = path == clean(&path);
+    let lets = |path: &str| door.filter.lets(request.method().as_str(), path, &host);
+    // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused. A path
+    // that is redirected is filtered as it will come again.
+    if !lets(&clean(&shown)) || is_clean && !lets(&shown) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     if let Some(origin) = request.headers().get(header::ORIGIN)
@@ -255,10 +259,10 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
-    if !door.filter.off && shown != clean(&shown) {
-        // What is filtered must be what is asked for. Upstream's mux redirects there, too.
+    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
+    if !is_clean {
+        // As Go's mux, which looks at the path as it is encoded: `a%2F%2Fb` is clean.
         let mut moved = plain(StatusCode::MOVED_PERMANENTLY, "");
-        let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
         if let Ok(target) = HeaderValue::from_str(&format!("{}{query}", clean(&path))) {
             moved.headers_mut().insert(header::LOCATION, target);
         }
@@ -272,9 +276,7 @@ async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Res
     let Some(rest) = path.strip_prefix(door.api.trim_end_matches('/')).filter(|r| r.starts_with('/')) else {
         return plain(StatusCode::NOT_FOUND, "404 page not found\n");
     };
-    let query = request.uri().query().map_or(String::new(), |q| format!("?{q}"));
-    let target = format!("{rest}{query}");
-    match forward(door, request, &target, tunnel).await {
+    match forward(door, request, &format!("{rest}{query}"), tunnel).await {
         Ok(response) => response,
         Err(why) => plain(StatusCode::BAD_GATEWAY, format!("{why}\n")),
     }
@@ -354,7 +356,7 @@ mod tests {
         _shown: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
     }
 
-    async fn start(server: &Server) -> Running {
+    async fn start(server: &Server, flag: &str) -> Running {
         let (near, stdout) = tokio::io::duplex(1 << 10);
         let mut shown = BufReader::new(near).lines();
         let cancel = CancellationToken::new();
@@ -366,7 +368,7 @@ mod tests {
             own: false,
             cancel: cancel.clone(),
         };
-        let words = ["kubectl", "proxy", "--port=0", "--disable-filter", "--server", &server.address];
+        let words = ["kubectl", "proxy", "--port=0", flag, "--server", &server.address];
         let ended = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
         let line = tokio::time::timeout(LIMIT, shown.next_line()).await.unwrap().unwrap().unwrap();
         let address = line.rsplit(' ').next().unwrap().to_string();
@@ -377,7 +379,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_keeps_a_token_of_its_own() {
         let server = Server::start().await;
-        let proxy = start(&server).await;
+        let proxy = start(&server, "--disable-filter").await;
         let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
         let request = "GET /api/v1/namespaces/d/pods/p HTTP/1.1\r\nHost: localhost\r\n\
             Authorization: Bearer own\r\nConnection: close\r\n\r\n";
@@ -390,6 +392,22 @@ mod tests {
         assert_eq!(proxy.ended.await.unwrap(), crate::INTERRUPTED);
     }
 
+    #[tokio::test]
+    async fn what_is_encoded_in_a_path_is_left_to_the_server() {
+        let server = Server::start().await;
+        let proxy = start(&server, "--accept-paths=^/api").await;
+        let encoded = "/api/v1/namespaces/d/services/s/proxy/http%3A%2F%2Fx%2e%2e";
+        for (path, answered) in [(encoded, "HTTP/1.1 404"), ("//api", "HTTP/1.1 301")] {
+            let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
+            let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+            guest.write_all(request.as_bytes()).await.unwrap();
+            let mut answer = String::new();
+            tokio::time::timeout(LIMIT, guest.read_to_string(&mut answer)).await.unwrap().unwrap();
+            assert!(answer.starts_with(answered), "{path}: {answer}");
+        }
+        assert_eq!(server.asked().last().map(|asked| asked.path.clone()).as_deref(), Some(encoded));
+    }
+
     /// In the session the command is no process of its own, whose end would end it.
     #[tokio::test]
     async fn a_tunnel_ends_with_the_proxy() {
@@ -400,7 +418,7 @@ mod tests {
             })
         })
         .await;
-        let proxy = start(&server).await;
+        let proxy = start(&server, "--disable-filter").await;
         let mut guest = tokio::net::TcpStream::connect(&proxy.address).await.unwrap();
         let request = "GET /api/v1/namespaces/d/pods/p/exec?command=x HTTP/1.1\r\nHost: localhost\r\n\
             Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\

@@ -7,6 +7,7 @@ use super::delete::{checked_propagation, propagation};
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::patch::unpatched;
+use super::record::record;
 use super::set_env::{check_variable, variable};
 use super::wait::until;
 use crate::ctx::Ctx;
@@ -34,6 +35,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;
     let mut service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
+    std::iter::once(&mut pod).chain(&mut service).for_each(|object| record(ctx, object));
     if ctx.flags.is("save-config") && dry_run != DryRun::Client {
         let made = std::iter::once(&mut pod).chain(&mut service);
         made.for_each(|object| annotate_last_applied(object, false));
@@ -61,6 +63,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         match created {
             Ok(service) => {
                 teller.tell(ctx, &service, "created", false)?;
+                if ctx.flags.text("output") == "yaml" {
+                    ctx.line("---"); // kubectl's printer writes another one
+                }
                 exposed = Some(format!("{services}/{name}"));
             }
             Err(fail @ Fail::Api(_)) => failures.push(fail),
@@ -101,7 +106,7 @@ fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<
     if attach && dry_run != DryRun::No {
         return ctx.usage("--dry-run=[server|client] can't be used with attached containers options (--attach, --stdin, or --tty)");
     }
-    if !matches!(restart, "Always" | "OnFailure" | "Never") {
+    if !matches!(restart, "" | "Always" | "OnFailure" | "Never") {
         return ctx.usage(format!("invalid restart policy: {restart}"));
     }
     let pull = ctx.flags.text("image-pull-policy");
@@ -182,7 +187,9 @@ fn pod_of(ctx: &Ctx, name: &str, image: &str, words: &[String]) -> Result<Value,
     if ctx.flags.is("tty") {
         put("tty", true.into());
     }
-    let spec = json!({"containers": [container], "restartPolicy": ctx.flags.text("restart"), "dnsPolicy": "ClusterFirst"});
+    // As in kubectl an empty policy is Always.
+    let restart = Some(ctx.flags.text("restart")).filter(|policy| !policy.is_empty()).unwrap_or("Always");
+    let spec = json!({"containers": [container], "restartPolicy": restart, "dnsPolicy": "ClusterFirst"});
     Ok(json!({"kind": "Pod", "apiVersion": "v1", "metadata": meta, "spec": spec, "status": {}}))
 }
 
@@ -206,6 +213,7 @@ pub(crate) fn overridden(ctx: &Ctx, object: &mut Value, kind: &str) -> Result<()
         (_, None) => return text("Invalid JSON Patch"),
     }
     schema::conform_named(&format!("io.k8s.api.core.v1.{kind}"), object).map_err(Fail::Text)?;
+    super::typed::zeros(kind, object); // what Go's struct cannot leave out
     Ok(())
 }
 
@@ -277,7 +285,11 @@ async fn follow(ctx: &Ctx, info: &mut Info) -> Result<(), Fail> {
             super::logs::print_one(ctx, info, &container, true).await?;
         }
     }
-    if ctx.flags.is("leave-stdin-open") || ctx.flags.text("restart") == "Always" {
+    let is_always = match ctx.flags.text("restart") {
+        "" => !ctx.flags.is("stdin"), // with standard input it is OnFailure
+        policy => policy == "Always",
+    };
+    if ctx.flags.is("leave-stdin-open") || is_always {
         return Ok(());
     }
     let over = |pod: &Value| if pod.is_null() { gone() } else { Ok(ended(pod)) };
@@ -399,6 +411,19 @@ mod tests {
             let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
             assert!(said.code == 1 && said.err.starts_with(why), "{flag}: {said:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_generated_has_the_fields_of_gos_struct() {
+        let server = Server::start().await;
+        let over = r#"--overrides={"spec": {"containers": [{"name": "x", "image": "j"}]}}"#;
+        let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--restart=", over];
+        let said = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        assert_eq!(made["spec"]["restartPolicy"], "Always", "{said:?}");
+        assert_eq!(made["spec"]["containers"][0]["resources"], json!({}), "{said:?}");
+        let said = server.kubectl(&[&RUN[..], &["--dry-run=client", "-o", "yaml"]].concat()).await;
+        assert!(said.out.contains("\n---\n---\n"), "{said:?}");
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! scale: a new number of replicas.
 
 use super::common::{DryRun, Teller, objects_as_given};
+use super::record::record_behind;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -58,6 +59,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         if !limit.is_zero() && dry_run == DryRun::No {
             reached(ctx, &info, replicas, limit).await?;
         }
+        let mut query = vec![];
+        dry_run.query(&mut query);
+        record_behind(ctx, &info.path(), &query).await; // shown is the object as it was read
         teller.tell(ctx, &info.object, "scaled", true)?;
     }
     Fail::join(failures)

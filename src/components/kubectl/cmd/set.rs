@@ -1,6 +1,7 @@
 //! set: one field of pod templates.
 
 use super::common::{DryRun, Teller, label_selector, strategic_patch};
+use super::record::{changes_cause, record};
 use super::typed::{self, spec_path};
 use crate::builder;
 use crate::ctx::Ctx;
@@ -92,8 +93,9 @@ pub(super) async fn each(
             )));
             continue;
         };
-        let patch = match change(&info, value::at(&info.object, path)) {
+        let mut patch = match change(&info, value::at(&info.object, path)) {
             Ok(Some(patch)) => wrapped(path, patch),
+            Ok(None) if changes_cause(ctx, &info.object) => json!({}), // the cause is the change
             Ok(None) => continue,
             Err(Fail::Text(why)) if operation == "env updated" => {
                 failures.push(Fail::Text(format!("{}/{} {why}", info.resource.plural, info.name)));
@@ -104,6 +106,7 @@ pub(super) async fn each(
                 continue;
             }
         };
+        record(ctx, &mut patch);
         if local || dry_run == DryRun::Client {
             typed::zeros(&info.resource.kind, &mut info.object);
             strategic::apply(&info.resource.kind, &mut info.object, &patch).map_err(Fail::Text)?;
@@ -270,8 +273,10 @@ pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
         if !version.is_empty() {
             patch["metadata"] = json!({ "resourceVersion": version });
         }
+        record(ctx, &mut patch);
         if ctx.flags.is("local") || dry_run == DryRun::Client {
             value::put(&mut info.object, "spec.selector", Value::Object(wanted));
+            record(ctx, &mut info.object);
         } else {
             match strategic_patch(ctx, &info, dry_run, &patch).await {
                 Ok(object) => info.object = object,

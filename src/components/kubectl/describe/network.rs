@@ -120,7 +120,7 @@ pub(super) fn ingress_class(text: &mut Text, class: &Value) {
     }
 }
 
-/// As labels are shown in one line.
+/// A label selector in one line; `<none>` if it selects by nothing.
 fn selector(of: &Value) -> String {
     match Selector::of(of) {
         Some(selector) if !selector.is_empty() => selector.to_string(),

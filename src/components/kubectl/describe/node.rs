@@ -192,19 +192,19 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
 /// overhead                   250m  always added                3250m
 /// ```
 fn of_pod(pod: &Value, key: &str) -> Amounts {
-    let amounts = |owner: &Value, path: &str| -> Amounts {
-        let map = value::map(owner, path).into_iter().flatten();
-        map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&api::gostr::plain(q))?))).collect()
-    };
-    let own = |container: &Value| amounts(container, &format!("resources.{key}"));
+    let is_sidecar = |container: &Value| value::text(container, "restartPolicy") == "Always";
+    let given = |container: &Value| amounts(container, &format!("resources.{key}"));
+    let own =
+        |container: &Value| if key == "requests" { requests_of(pod, container) } else { given(container) };
     let mut total = Amounts::new();
     value::list(pod, "spec.containers").iter().for_each(|c| add_all(&mut total, &own(c)));
     let (mut sidecars, mut largest) = (Amounts::new(), Amounts::new());
     for container in value::list(pod, "spec.initContainers") {
-        let own = own(container);
+        // An init container that ends is not resized.
+        let own = if is_sidecar(container) { own(container) } else { given(container) };
         let mut beside = sidecars.clone();
         add_all(&mut beside, &own);
-        if value::text(container, "restartPolicy") == "Always" {
+        if is_sidecar(container) {
             add_all(&mut total, &own);
             sidecars.clone_from(&beside);
         }
@@ -218,6 +218,32 @@ fn of_pod(pod: &Value, key: &str) -> Amounts {
         }
     }
     total
+}
+
+fn amounts(owner: &Value, path: &str) -> Amounts {
+    let map = value::map(owner, path).into_iter().flatten();
+    map.filter_map(|(name, q)| Some((name.clone(), Quantity::parse(&api::gostr::plain(q))?))).collect()
+}
+
+/// Returns what a container requests: while it is resized in place, the most of its old and its new
+/// requests. New ones that its node can never grant do not count. Source: kubectl's
+/// `determineContainerReqs`.
+fn requests_of(pod: &Value, container: &Value) -> Amounts {
+    let name = value::text(container, "name");
+    let lists = ["status.containerStatuses", "status.initContainerStatuses"];
+    let mut statuses = lists.iter().flat_map(|list| value::list(pod, list));
+    let status = statuses.find(|status| value::text(status, "name") == name);
+    let wanted = amounts(container, "resources.requests");
+    let Some(status) = status.filter(|status| value::at(status, "resources").is_object()) else {
+        return wanted;
+    };
+    let is_pending = |c: &&Value| value::text(c, "type") == "PodResizePending";
+    let pending = value::list(pod, "status.conditions").iter().find(is_pending);
+    let is_infeasible = pending.is_some_and(|c| value::text(c, "reason") == "Infeasible");
+    let mut most = if is_infeasible { Amounts::new() } else { wanted };
+    keep_larger(&mut most, amounts(status, "resources.requests"));
+    keep_larger(&mut most, amounts(status, "allocatedResources"));
+    most
 }
 
 fn add_all(total: &mut Amounts, more: &Amounts) {
@@ -325,6 +351,33 @@ mod tests {
             let of = |key: &str| of_pod(&pod, key).get("cpu").map_or("0".to_string(), Quantity::to_string);
             assert_eq!((of("requests").as_str(), of("limits").as_str()), (requests, limits), "{pod}");
         }
+    }
+
+    #[test]
+    fn a_container_counts_for_the_most_while_it_is_resized() {
+        let told = |spec: &str, status: Value, reason: &str| {
+            let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
+            let status = match status {
+                Value::String(cpu) => json!([{"name": "c", "resources": requests(&cpu)}]),
+                _ => json!([{"name": "c"}]),
+            };
+            let conditions = json!([{"type": "PodResizePending", "reason": reason}]);
+            let pod = json!({"spec": {"containers": [{"name": "c", "resources": requests(spec)}]},
+                "status": {"containerStatuses": status, "conditions": conditions}});
+            of_pod(&pod, "requests")["cpu"].to_string()
+        };
+        for (spec, status, reason, cpu) in [
+            ("2", json!("1"), "Deferred", "2"),
+            ("1", json!("2"), "Deferred", "2"),
+            ("2", json!("1"), "Infeasible", "1"),
+            ("2", json!(null), "Infeasible", "2"),
+        ] {
+            assert_eq!(told(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
+        }
+        let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
+        let pod = json!({"spec": {"initContainers": [{"name": "i", "resources": requests("1")}]},
+            "status": {"initContainerStatuses": [{"name": "i", "resources": requests("2")}]}});
+        assert_eq!(of_pod(&pod, "requests")["cpu"].to_string(), "1", "it is no sidecar");
     }
 
     #[test]

@@ -26,7 +26,7 @@ fn modes(object: &Value, path: &str) -> String {
     texts.join(",")
 }
 
-/// Finalizers as Go prints a list of strings; kubectl leaves out those that protect volumes in use.
+/// Writes all finalizers, as Go prints a list of strings.
 fn finalizers(text: &mut Text, object: &Value) {
     let list = value::at(object, "metadata.finalizers");
     text.field(0, "Finalizers", if list.is_null() { "[]".to_string() } else { gostr::plain(list) });

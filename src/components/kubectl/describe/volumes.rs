@@ -82,7 +82,7 @@ pub(super) fn source(text: &mut Text, volume: &Value) {
         );
         claim_template(text, value::at(ephemeral, "volumeClaimTemplate"));
     } else {
-        text.line(2, "<unknown>");
+        text.line(1, "<unknown>"); // as far out as the volume's name, as in kubectl
     }
 }
 

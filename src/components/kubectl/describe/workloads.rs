@@ -124,7 +124,7 @@ pub(super) fn newest<'a>(deployment: &Value, sets: &'a [Value]) -> Option<&'a Va
     sets.iter().find(is_same)
 }
 
-/// `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`
+/// Writes how many pods are in each phase: `2 Running / 0 Waiting / 0 Succeeded / 0 Failed`.
 pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(), Fail> {
     text.field(0, "Pods Status", count_pods(ctx, info).await?);
     Ok(())

@@ -1,5 +1,6 @@
 //! Server-side tables (`metav1.Table`) as rows of text.
 
+use crate::error::Fail;
 use api::gostr;
 use api::quantity::Quantity;
 use api::value;
@@ -106,9 +107,32 @@ pub(crate) fn escaped(text: &str) -> String {
     text.replace('\u{1b}', "^[").replace('\r', "\\r")
 }
 
+/// Why rows were not sorted.
+#[derive(Debug)]
+pub(crate) enum Unsorted {
+    /// The path cannot be read or followed, or leads nowhere in every row; in kubectl's words.
+    Path(String),
+    /// Two of the values have no order.
+    Type(String),
+}
+
+impl From<String> for Unsorted {
+    fn from(why: String) -> Unsorted {
+        Unsorted::Path(why)
+    }
+}
+
+impl From<Unsorted> for Fail {
+    fn from(unsorted: Unsorted) -> Fail {
+        match unsorted {
+            Unsorted::Path(why) | Unsorted::Type(why) => Fail::Text(why),
+        }
+    }
+}
+
 /// Sorts rows by a path into their objects, as `--sort-by` does: texts that are all quantities by
-/// their amounts, others letter by letter. The error is kubectl's.
-pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
+/// their amounts, others letter by letter.
+pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), Unsorted> {
     let path = super::jsonpath::relaxed(expression)?;
     let mut found_any = rows.is_empty();
     let mut keyed: Vec<(Option<Value>, Value)> = vec![];
@@ -118,11 +142,15 @@ pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
         found_any |= key.is_some();
         keyed.push((key, row.clone()));
     }
+    let field = format!("{{{}}}", dotted(expression));
     if !found_any {
-        return Err(format!(
-            "couldn't find any field with path {} in the list of objects",
-            gostr::quote(&format!("{{{}}}", dotted(expression)))
-        ));
+        let field = gostr::quote(&field);
+        let why = format!("couldn't find any field with path {field} in the list of objects");
+        return Err(Unsorted::Path(why));
+    }
+    let keys: Vec<&Value> = keyed.iter().filter_map(|(key, _)| key.as_ref()).collect();
+    if let Some(why) = unsortable(&keys) {
+        return Err(Unsorted::Type(format!("Field {field} is an unsortable type: {why}")));
     }
     // Quantities or words, but not both: an order in which `1k` > `500` > `2a` > `1k` is none.
     let text = |key: &Option<Value>| key.as_ref().and_then(Value::as_str).map(Quantity::parse);
@@ -132,6 +160,22 @@ pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), String> {
         *slot = row;
     }
     Ok(())
+}
+
+/// Returns Go's reason why values have no order: only texts have one, or only numbers. Source:
+/// kubectl's `get/sorter.go`, `isLess`.
+fn unsortable(keys: &[&Value]) -> Option<String> {
+    let keys: Vec<&Value> = keys.iter().copied().filter(|key| !key.is_null()).collect();
+    let is_one_type = keys.iter().all(|key| key.is_string()) || keys.iter().all(|key| key.is_number());
+    let why = match keys.iter().find(|key| !key.is_string() && !key.is_number()) {
+        _ if keys.len() < 2 => return None, // nothing is compared
+        Some(Value::Object(_)) => "unsortable type: map[string]interface {}",
+        Some(Value::Array(_)) => "unsortable type: []interface {}",
+        Some(_) => "unsortable type: bool",
+        None if is_one_type => return None,
+        None => "unsortable interface: interface",
+    };
+    Some(why.to_string())
 }
 
 fn dotted(expression: &str) -> String {
@@ -168,6 +212,30 @@ mod tests {
         let shown = Shown { labels: true, label_columns: vec!["l".into()], ..Shown::default() };
         let cells = Head::of(&table).row(&row, &shown);
         assert_eq!(cells, ["^[[2Ja...", "c...", "^[[2JZ", "^[x...", "l=^[x..."]);
+    }
+
+    #[test]
+    fn what_has_no_order_is_not_sorted() {
+        let told = |values: [Value; 2]| {
+            let mut rows = values.map(|value| json!({"spec": value}));
+            sort(&mut rows, ".spec").err().map(|why| match why {
+                Unsorted::Type(why) => why,
+                Unsorted::Path(why) => panic!("{why}"),
+            })
+        };
+        let field = "Field {.spec} is an unsortable type: unsortable";
+        for (values, why) in [
+            ([json!({"a": 1}), json!({"b": 1})], Some("type: map[string]interface {}")),
+            ([json!([1]), json!([2])], Some("type: []interface {}")),
+            ([json!(true), json!(false)], Some("type: bool")),
+            ([json!("a"), json!(1)], Some("interface: interface")),
+            ([json!(2), json!(1)], None),
+            ([json!("b"), json!(null)], None),
+            ([json!({}), json!(null)], None),
+        ] {
+            let want = why.map(|why| format!("{field} {why}"));
+            assert_eq!(told(values.clone()), want, "{values:?}");
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::common::{
     DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
 };
 use super::delete::{checked_propagation, propagation, wait_gone};
+use super::record::record;
 use super::wait::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
 use crate::builder::about;
@@ -50,7 +51,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let mut done = Vec::<Value>::new();
     let mut seen = prune::Seen::in_namespace(ctx.flags.global("namespace"));
-    for info in infos {
+    for mut info in infos {
+        record(ctx, &mut info.object);
         let prefix = value::text(&info.object, "metadata.generateName");
         let outcome = if info.name.is_empty() && !prefix.is_empty() {
             text(format!("from {prefix}: cannot use generate name with apply"))

@@ -1,6 +1,7 @@
 //! create -f
 
 use super::super::common::{DryRun, Teller, remember, send_raw, validation};
+use super::super::record::record;
 use crate::builder::about;
 use crate::cmd::edit;
 use crate::ctx::Ctx;
@@ -44,6 +45,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut failures = vec![];
     for mut info in infos {
         remember(ctx, &mut info.object);
+        record(ctx, &mut info.object);
         if dry_run != DryRun::Client {
             let mut query = vec![
                 ("fieldManager", ctx.flags.text("field-manager")),

@@ -4,6 +4,7 @@ mod content;
 
 use super::apply::is_strategic;
 use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
+use super::record::record;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -382,6 +383,7 @@ fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
 
 async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     remember(ctx, &mut edited);
+    record(ctx, &mut edited);
     // The kind, too, may have been edited.
     for info in files::of_document(ctx, edited, "").await? {
         let query =
@@ -392,7 +394,12 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
+/// Writes an edited configuration into the annotation that keeps it, if it was changed.
+async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
+    record(ctx, &mut edited);
+    if last_of(&info.object).as_ref() == Some(&edited) {
+        return tell(ctx, &edited, "skipped");
+    }
     let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
@@ -411,6 +418,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     if ctx.flags.is("save-config") {
         annotate_last_applied(&mut edited, true);
     }
+    record(ctx, &mut edited);
     // A subresource may be of another kind (Scale).
     let own_kind = value::text(&before, "kind") == info.resource.kind;
     let (patch, kind) = if own_kind && is_strategic(&info.resource) {

@@ -239,3 +239,19 @@ async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
     }
     assert!(!dir.path().join("made").exists(), "no shell has read it");
 }
+
+#[tokio::test]
+async fn of_several_configurations_those_that_were_not_edited_are_skipped() {
+    let server = Server::start().await;
+    for name in ["a", "b"] {
+        let mut object = config_map(name, json!({}));
+        let last = object.to_string();
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: last});
+        server.hold(&at(name), object);
+    }
+    let line = ["apply", "edit-last-applied", "cm", "a", "b"];
+    let (said, left) = edited(&server, &line, "sed -i '0,/labels: {}/s//labels: {x: z}/' $1").await;
+    assert_eq!((said.code, said.out.as_str()), (0, "configmap/a edited\nconfigmap/b skipped\n"), "{said:?}");
+    let patches = server.asked().into_iter().filter(|asked| asked.method == "PATCH").count();
+    assert!(patches == 1 && left.is_empty(), "{left:?}");
+}

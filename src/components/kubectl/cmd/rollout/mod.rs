@@ -3,6 +3,7 @@
 mod state;
 
 use super::common::{DryRun, Teller, strategic_patch};
+use super::record::CHANGE_CAUSE;
 use super::wait;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -18,7 +19,6 @@ use api::{strategic, value};
 use serde_json::{Map, Value, json};
 use state::state;
 
-const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 const REVISION: &str = "deployment.kubernetes.io/revision";
 const RESTARTED_AT: &str = "kubectl.kubernetes.io/restartedAt";
 /// Annotations that belong to a deployment, not to one of its revisions.
