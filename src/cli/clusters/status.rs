@@ -135,7 +135,7 @@ mod tests {
             assert_eq!(state_in_words(Lang::En, state), state);
         }
         assert_eq!(state_in_words(Lang::Ko, "running"), "실행 중");
-        let korean = |word| Lang::Ko.say(word, &[]);
+        let korean = |word: Word| Lang::Ko.say(word, &[]);
         assert_eq!(line("api", "https://h"), "api         https://h");
         assert_eq!(line(&korean(Word::StatusState), "x"), "상태        x");
         assert_eq!(line(&korean(Word::StatusCluster), "main"), "클러스터    main");
