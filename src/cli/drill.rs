@@ -9,6 +9,7 @@ use cluster::{Home, Place};
 use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::{eprintln, print};
+use lang::typed;
 use ui::lesson::PageStyle;
 use ui::options::{Drill, Options};
 use ui::practice::drill as front;
@@ -25,11 +26,14 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         eprintln!("ropewalk: {}", front::misplaced_seed(settings::language(lang, &home)));
         return Ok(USAGE);
     }
-    let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
+    let in_prompt = settings::in_prompt();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
         let drill = Some(Drill { seed, skills: skill });
         let options = Options { name, lang, plain: true, drill, ..Options::default() };
         return Ok(repl::run(options).await?);
+    }
+    if !in_prompt && !matches!(command, Some(Command::Test { .. })) {
+        typed::read_in_shell();
     }
     let lang = settings::language(lang, &home);
     let place = home.cluster(&name)?;

@@ -91,11 +91,26 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(lang) = args.session.lang.filter(|_| !is_session) {
         ui::settings::ask_for(lang);
     }
+    if answers_shell(args.command.as_ref()) && !ui::settings::in_prompt() {
+        lang::typed::read_in_shell();
+    }
     if let Some(done) = args.command.as_ref().and_then(without_threads) {
         return finish(done, None);
     }
     let asked = args.session.lang;
     block_on(dispatch(args), asked)
+}
+
+/// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
+/// Not for sessions, and for proofs, which hold sessions. `drill` may be either, and decides itself.
+fn answers_shell(command: Option<&Command>) -> bool {
+    match command {
+        None | Some(Command::Repl { .. } | Command::Learn { .. } | Command::Drill(_)) => false,
+        Some(Command::Up(_) | Command::Bench { .. }) => false,
+        Some(Command::Lesson { command, .. }) => !matches!(command, args::Lesson::Test { .. }),
+        Some(Command::Lab { command, .. }) => !matches!(command, args::Lab::Test { .. }),
+        Some(_) => true,
+    }
 }
 
 /// Runs a command that forks, and therefore has to run before there are threads. `None`: another
@@ -254,6 +269,70 @@ mod tests {
         assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
         assert_eq!(told["kubernetes"], api::VERSION);
         assert!(version(None).starts_with("ropewalk "));
+    }
+
+    /// Texts name commands of the prompt, and `lang` says them as a shell takes them.
+    #[test]
+    fn what_texts_name_in_a_shell_is_a_command() {
+        for line in [
+            "answer a",
+            "back",
+            "check",
+            "check 4",
+            "debrief",
+            "doctor",
+            "drill --seed 4",
+            "drill check",
+            "drill skip",
+            "drill stop",
+            "fault heal",
+            "goto 3",
+            "hint",
+            "lab list",
+            "lab start x",
+            "lang ko",
+            "lesson",
+            "lesson again",
+            "lesson first-voyage/04 --yes",
+            "lesson leave",
+            "lesson list",
+            "next",
+            "progress -o json",
+            "redo",
+            "rewind 812",
+            "solve 4",
+            "status",
+            "trace pod/web",
+            "undo --list",
+            "what pod",
+            "why pod/web",
+        ] {
+            let said = lang::typed::in_shell(&format!("`{line}`"));
+            let (plain, quoted) = match said.trim_matches('`').split_once('\'') {
+                Some((plain, quoted)) => (plain.to_string(), Some(quoted.trim_end_matches('\'').to_string())),
+                None => (said.trim_matches('`').to_string(), None),
+            };
+            let words = plain.split_whitespace().map(String::from).chain(quoted);
+            let words: Vec<String> = words.collect();
+            assert_eq!(words[0], "ropewalk", "{line}");
+            assert!(Args::try_parse_from(&words).is_ok(), "{line}: {words:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_names_the_commands_of_its_prompt() {
+        let is_in_shell = |line: &[&str]| {
+            let words = ["ropewalk"].iter().chain(line).copied();
+            answers_shell(Args::try_parse_from(words).unwrap().command.as_ref())
+        };
+        for session in
+            [&["repl", "-c", "next"][..], &[], &["learn", "4"], &["drill"], &["lesson", "test", "4"], &["up"]]
+        {
+            assert!(!is_in_shell(session), "{session:?}");
+        }
+        for answer in [&["lesson", "check"][..], &["lab", "show"], &["progress"], &["why"], &["undo"]] {
+            assert!(is_in_shell(answer), "{answer:?}");
+        }
     }
 
     #[test]

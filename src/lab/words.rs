@@ -21,8 +21,8 @@ texts! {
     NotBegun: "lesson {} is not open, and to open it prepares the cluster; `lesson {}` does that", "{} 강의가 열려 있지 않습니다. 강의를 열면 클러스터를 준비하는 명령이 실행됩니다. 열려면 `lesson {}` 명령을 입력하세요";
     NotBack: "the objects could not be put back as they were when the step began: {}. Nothing was changed; enter the same command again", "오브젝트를 단계가 시작할 때의 상태로 되돌리지 못했습니다: {}. 바뀐 것은 없습니다. 같은 명령을 다시 입력하세요";
     OtherCluster: "`{}` needs {}, and this cluster is another. Start that one beside this with `{}`: about {} MB of memory and a minute. `ropewalk --name {}` opens it, and there `{}` begins. `ropewalk reset --name {}` takes it away afterwards. This cluster stays as it is", "`{}`에 필요한 것: {}. 지금 클러스터는 이와 다릅니다. `{}` 명령으로 옆에 하나 더 시작하세요(메모리 약 {} MB, 1분 정도). `ropewalk --name {}` 명령으로 연 다음 `{}` 명령을 입력하면 됩니다. 끝나면 `ropewalk reset --name {}` 명령으로 삭제하세요. 지금 클러스터는 그대로 남습니다";
-    NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고 `lesson ID`로 여세요";
-    NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson`으로 목록을 볼 수 있습니다";
+    NoLesson: "no lesson is open; `lesson` lists them, `lesson ID` opens one", "열려 있는 강의가 없습니다. `lesson` 명령으로 목록을 보고 `lesson ID`로 여세요";
+    NoSuchLesson: "there is no lesson {}; `lesson` lists them", "{} 강의는 없습니다. `lesson` 명령으로 목록을 볼 수 있습니다";
     NoSuchStep: "this lesson has no step {}; there are {}", "이 강의에는 {} 단계가 없습니다. 단계: {}";
     BaseGone: "This step builds on something that is gone: {}. `goto {}` brings it back.", "이 단계에 필요한 오브젝트가 없어졌습니다: {}. `goto {}` 명령으로 되돌릴 수 있습니다.";
     Hopeless: "This step can no longer succeed. {} `{}` repairs it.", "이 단계는 이제 끝낼 수 없습니다. {} `{}` 명령으로 되돌리세요.";
@@ -35,14 +35,14 @@ texts! {
     AnswerOdd: "that does not fit the question: type {}", "이 질문에 맞는 형식이 아닙니다. 이렇게 입력하세요: {}";
     AnswerText: "`answer TEXT`", "`answer 답`";
     AnswerNumber: "`answer NUMBER`, in digits and without a unit", "`answer 숫자`(아라비아 숫자만, 단위 없이)";
-    AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer`와 맞는 것의 글자를 모두, 예: `answer a c`";
-    AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer`와 모든 글자를 올바른 순서로, 예: `answer {}`";
+    AnswerChoices: "`answer` and the letters of all that are right, for example `answer a c`", "`answer` 다음에 맞는 것의 글자를 모두, 예: `answer a c`";
+    AnswerOrder: "`answer` and all letters in the right order, for example `answer {}`", "`answer` 다음에 모든 글자를 올바른 순서로, 예: `answer {}`";
     Answered: "Your answer: {}", "내 답: {}";
     AnsweredAfter: "Your answer: {}. Before that: {}", "내 답: {}. 이전 답: {}";
     First: "This lesson builds on lesson {} ({}), which is not done yet. `lesson {}` opens it.", "이 강의는 아직 끝내지 않은 {} 강의({})의 내용을 바탕으로 합니다. `lesson {}` 명령으로 열 수 있습니다.";
     FileIs: "The file `{}` of this lesson:", "이 강의의 `{}` 파일:";
     FirstStep: "this is the first step", "첫 단계입니다";
-    AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson`으로 전체 목록을 볼 수 있습니다";
+    AllDone: "this was the last lesson; `lesson` lists them all", "마지막 강의까지 끝났습니다. `lesson` 명령으로 전체 목록을 볼 수 있습니다";
     StepDone: "this step is done; `next` goes on", "이 단계는 끝났습니다. `next`로 계속하세요";
     NoHint: "there are no further hints", "더 볼 힌트가 없습니다";
     NoQuestion: "this step asks no question", "이 단계에는 질문이 없습니다";

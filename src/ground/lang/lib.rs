@@ -7,7 +7,8 @@
 //! side ([`texts`](crate::texts)), so that none can be forgotten. What Kubernetes says stays as it
 //! is: people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and
 //! not in Korean ([`charset`](crate::charset)). An error is told with its causes, on one line
-//! ([`chain`]).
+//! ([`chain`]). A command that a text names is said as it is typed where the reader is, at the
+//! prompt or in a shell ([`typed`](crate::typed)).
 //! ## Left out
 //! Plural forms, and particles that depend on a value's last sound: texts are worded so that they
 //! need neither.
@@ -19,12 +20,13 @@
 pub mod charset;
 mod error;
 mod language;
+pub mod typed;
 
 pub use error::chain;
 pub use language::{Lang, Text};
 
 /// Makes a table: `texts! { pub enum Say { Hello: "hello {}", "안녕하세요, {}"; } }`. A test in it
-/// compares the two languages' values.
+/// compares the two languages' values, and that their commands can be said in a shell.
 #[macro_export]
 macro_rules! texts {
     ($(#[$about:meta])* $vis:vis enum $table:ident { $($name:ident: $english:expr, $korean:expr;)* }) => {
@@ -48,6 +50,7 @@ macro_rules! texts {
             for text in $table::ALL {
                 let (english, korean) = $crate::Text::pair(*text);
                 assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{text:?}");
+                assert_eq!($crate::typed::problem(english, korean), None, "{text:?}");
                 // The question for the language names Korean in Korean.
                 let is_shown = |c: char| c.is_ascii() || ('가'..='힣').contains(&c);
                 let plain = $crate::charset::to_ascii(english);

@@ -1,0 +1,187 @@
+//! How a command is typed where the reader is: at Ropewalk's prompt, or in a shell.
+//!
+//! Texts name commands in backticks, as they are typed at the prompt. A shell has other ones:
+//!
+//! ```text
+//! prompt                         shell
+//! lab list, why pod/web          ropewalk lab list, ropewalk why pod/web
+//! lesson                         ropewalk lesson list
+//! lesson 4                       ropewalk learn 4
+//! check, solve                   ropewalk lesson check, ropewalk lesson solve
+//! next, goto 3                   ropewalk repl -c next, ropewalk repl -c 'goto 3'
+//! ```
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Words of the prompt that the program takes, too. `etcdctl` is none: it is a program of its own.
+const OF_PROGRAM: &[&str] = &[
+    "doctor", "drill", "fault", "lab", "lang", "progress", "redo", "rewind", "status", "trace", "undo",
+    "what", "why",
+];
+/// Words of the prompt about the open lesson that `ropewalk lesson` takes.
+const OF_LESSON: &[&str] = &["check", "solve"];
+/// Words behind `lesson` that `ropewalk lesson` takes. Any other one names a lesson.
+const BEHIND_LESSON: &[&str] =
+    &["check", "leave", "list", "new", "preview", "record", "show", "solve", "test"];
+/// Words of the prompt that only a session takes.
+const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
+
+/// True if this process prints for a reader who types into a shell.
+static IN_SHELL: AtomicBool = AtomicBool::new(false);
+
+/// Makes this process say commands as a shell takes them. At the start of a process the reader is
+/// at the prompt.
+pub fn read_in_shell() {
+    IN_SHELL.store(true, Ordering::Relaxed);
+}
+
+/// Makes this process say commands as the prompt takes them: its session begins.
+pub fn read_at_prompt() {
+    IN_SHELL.store(false, Ordering::Relaxed);
+}
+
+pub(crate) fn is_in_shell() -> bool {
+    IN_SHELL.load(Ordering::Relaxed)
+}
+
+/// Returns a text that another process said, with its commands as they are typed where the reader
+/// of this process is. [`Lang::say`](crate::Lang::say) does so by itself.
+pub fn here(text: &str) -> String {
+    if is_in_shell() { in_shell(text) } else { text.into() }
+}
+
+/// Returns a text with the commands that it names as they are typed in a shell. A text that is said
+/// for a shell already stays as it is.
+pub fn in_shell(text: &str) -> String {
+    with_commands(text, |part, is_command| if is_command { command(part) } else { part.into() })
+}
+
+/// Rewrites what stands between backticks and what stands outside of them, in their order.
+pub(crate) fn with_commands(text: &str, mut rewrite: impl FnMut(&str, bool) -> String) -> String {
+    let parts: Vec<String> =
+        text.split('`').enumerate().map(|(at, part)| rewrite(part, at % 2 == 1)).collect();
+    parts.join("`")
+}
+
+/// Returns a command of the prompt as it is typed in a shell; any other one as it is.
+pub(crate) fn command(line: &str) -> String {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let second = rest.split(' ').next().unwrap_or_default();
+    match (word, second) {
+        // The name of a feature: as a command it has a word behind it.
+        ("fault", "") => line.into(),
+        ("lesson", "") => "ropewalk lesson list".into(),
+        ("lesson", "again" | "stop") => in_session(line),
+        ("lesson", second) if BEHIND_LESSON.contains(&second) => format!("ropewalk {line}"),
+        ("lesson", _) => format!("ropewalk learn {rest}"),
+        // It says nothing without a value.
+        ("answer", "") => in_session("answer ..."),
+        (word, _) if OF_PROGRAM.contains(&word) => format!("ropewalk {line}"),
+        (word, _) if OF_LESSON.contains(&word) => format!("ropewalk lesson {line}"),
+        (word, _) if OF_SESSION.contains(&word) => in_session(line),
+        _ => line.into(),
+    }
+}
+
+/// Returns the command of a shell that runs one line in a session.
+fn in_session(line: &str) -> String {
+    let is_plain = line.chars().all(|c| c.is_ascii_alphanumeric());
+    match is_plain {
+        true => format!("ropewalk repl -c {line}"),
+        false => format!("ropewalk repl -c '{}'", line.replace('\'', r"'\''")),
+    }
+}
+
+/// Returns what keeps a text from being said in a shell, in one of its two languages; `None`:
+/// nothing. For the test of each table.
+pub fn problem(english: &str, korean: &str) -> Option<String> {
+    let named = [english, korean].map(|text| {
+        let of_prompt = commands(text).filter(|line| command(line) != *line);
+        let mut words: Vec<&str> = of_prompt.filter_map(|line| line.split(' ').next()).collect();
+        words.sort_unstable();
+        words
+    });
+    if named[0] != named[1] {
+        return Some(format!("other commands in Korean: {named:?}"));
+    }
+    for text in [english, korean] {
+        if text.matches('`').count() % 2 == 1 {
+            return Some(format!("a backtick without its second one: {text}"));
+        }
+        let said = in_shell(text);
+        if let Some(left) = commands(&said).find(|line| command(line) != *line) {
+            return Some(format!("no command of a shell: {left}"));
+        }
+    }
+    // A Korean particle depends on the last sound before it, which must not change.
+    let last = |line: &str| line.rsplit([' ', '\'']).find(|word| !word.is_empty()).map(String::from);
+    let mut line = None;
+    for (at, part) in korean.split('`').enumerate() {
+        match line.take() {
+            _ if at % 2 == 1 => line = Some(part),
+            Some(line)
+                if part.starts_with(|c: char| ('가'..='힣').contains(&c))
+                    && last(line) != last(&command(line)) =>
+            {
+                return Some(format!("a particle behind `{line}`: {part}"));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns what stands between backticks.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_the_prompt_has_one_of_the_shell() {
+        for (prompt, shell) in [
+            ("lab list", "ropewalk lab list"),
+            ("drill", "ropewalk drill"),
+            ("undo --list", "ropewalk undo --list"),
+            ("lesson", "ropewalk lesson list"),
+            ("lesson show", "ropewalk lesson show"),
+            ("lesson ID", "ropewalk learn ID"),
+            ("lesson first-voyage/04 --yes", "ropewalk learn first-voyage/04 --yes"),
+            ("lesson again", "ropewalk repl -c 'lesson again'"),
+            ("check", "ropewalk lesson check"),
+            ("solve 4", "ropewalk lesson solve 4"),
+            ("next", "ropewalk repl -c next"),
+            ("goto 3", "ropewalk repl -c 'goto 3'"),
+            ("answer", "ropewalk repl -c 'answer ...'"),
+            ("answer it's", r"ropewalk repl -c 'answer it'\''s'"),
+        ] {
+            assert_eq!(command(prompt), shell);
+            assert_eq!(command(shell), shell, "once");
+        }
+        for same in ["ropewalk lesson list", "fault", "kubectl get pods", "quit", "help", "etcdctl get a", ""]
+        {
+            assert_eq!(command(same), same);
+        }
+    }
+
+    #[test]
+    fn only_what_stands_in_backticks_is_a_command() {
+        let text = "the next status: `next`, or `kubectl get pods`; undo";
+        assert_eq!(in_shell(text), "the next status: `ropewalk repl -c next`, or `kubectl get pods`; undo");
+        assert_eq!(in_shell(&in_shell(text)), in_shell(text));
+        assert_eq!(here(text), text, "the reader is at the prompt until a command line says otherwise");
+    }
+
+    #[test]
+    fn a_text_that_reads_wrongly_in_a_shell_is_found() {
+        assert_eq!(problem("`next` goes on", "`next`로 계속합니다"), None);
+        assert_eq!(problem("`lesson` lists", "`lesson` 명령으로 목록을 봅니다"), None);
+        let particle = problem("`lesson` lists", "`lesson`으로 목록을 봅니다").unwrap();
+        assert!(particle.contains("으로"), "{particle}");
+        assert!(problem("`next` goes on", "`back` 명령으로 계속합니다").is_some());
+        assert!(problem("`next goes on", "`next로 계속합니다").is_some());
+    }
+}
