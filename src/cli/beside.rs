@@ -1,5 +1,6 @@
 //! A session on the cluster that a lesson or lab declares, beside the learner's own.
 
+use crate::named::{of_file, option};
 use crate::words::no_lesson;
 use anyhow::anyhow;
 use cluster::control::Control;
@@ -44,7 +45,8 @@ async fn unknown(options: &Options) -> anyhow::Result<Option<String>> {
         eprintln!("ropewalk: {}", harmless(&fault.to_string())); // it may be the lesson's
     }
     let lang = settings::language(options.lang, &home);
-    Ok(Some(typed::in_shell(&no_lesson(word, lang))))
+    let there = options.kubeconfig.as_ref().map_or_else(|| option(&options.name), |file| of_file(file));
+    Ok(Some(typed::in_shell(&no_lesson(word, lang), &there)))
 }
 
 /// True if a word means a lesson. A number alone means one of the track in which the learner is,
@@ -109,7 +111,10 @@ mod tests {
             ..Options::default()
         };
         let said = unknown(&options("nope")).await.unwrap().unwrap_or_default();
-        assert_eq!(said, "there is no lesson nope; `ropewalk lesson list` shows them");
+        assert_eq!(
+            said,
+            "there is no lesson nope; `ropewalk lesson --name no-such-cluster-of-a-test list` shows them"
+        );
         assert_eq!(unknown(&options("first-voyage/04")).await.unwrap(), None);
     }
 

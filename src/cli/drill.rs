@@ -9,7 +9,6 @@ use cluster::{Home, Place};
 use lab::practice::table::SkillTable;
 use lab::practice::view::{Ask, DrillView, Phase};
 use lang::charset::{eprintln, print};
-use lang::typed;
 use ui::lesson::PageStyle;
 use ui::options::{Drill, Options};
 use ui::practice::drill as front;
@@ -31,9 +30,6 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         let drill = Some(Drill { seed, skills: skill });
         let options = Options { name, lang, plain: true, drill, ..Options::default() };
         return Ok(repl::run(options).await?);
-    }
-    if !in_prompt && !matches!(command, Some(Command::Test { .. })) {
-        typed::read_in_shell();
     }
     let lang = settings::language(lang, &home);
     let place = home.cluster(&name)?;

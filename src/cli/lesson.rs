@@ -2,10 +2,11 @@
 
 use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
+use super::named::{MAIN, once};
 use super::paths::absolute;
 use super::running::if_running;
 use super::words::{Word, no_lesson};
-use super::{lesson_new, named::once, preview, record};
+use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
@@ -19,9 +20,6 @@ use ui::lesson::{self as front, PageStyle};
 use ui::options::Options;
 use ui::texts::{Lang, Say};
 use ui::{guests, proof, prose, repl, settings, tracks};
-
-/// What `--name` is where it is not given.
-const MAIN: &str = "main";
 
 /// Runs one command of `lesson`, and returns its exit code.
 pub(crate) async fn run(

@@ -91,8 +91,10 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(lang) = args.session.lang.filter(|_| !is_session) {
         ui::settings::ask_for(lang);
     }
-    if answers_shell(args.command.as_ref()) && !ui::settings::in_prompt() {
-        lang::typed::read_in_shell();
+    if let Some(command) = args.command.as_ref().filter(|command| answers_shell(command))
+        && !ui::settings::in_prompt()
+    {
+        lang::typed::read_in_shell(cluster_of(command));
     }
     if let Some(done) = args.command.as_ref().and_then(without_threads) {
         return finish(done, None);
@@ -102,14 +104,35 @@ pub fn run(args: Vec<OsString>) -> i32 {
 }
 
 /// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
-/// Not for sessions, and for proofs, which hold sessions. `drill` may be either, and decides itself.
-fn answers_shell(command: Option<&Command>) -> bool {
+/// Not for sessions, and for proofs, which hold sessions. A session that `drill` or `lab` opens says
+/// itself that its reader is at the prompt.
+fn answers_shell(command: &Command) -> bool {
     match command {
-        None | Some(Command::Repl { .. } | Command::Learn { .. } | Command::Drill(_)) => false,
-        Some(Command::Up(_) | Command::Bench { .. }) => false,
-        Some(Command::Lesson { command, .. }) => !matches!(command, args::Lesson::Test { .. }),
-        Some(Command::Lab { command, .. }) => !matches!(command, args::Lab::Test { .. }),
-        Some(_) => true,
+        Command::Repl { .. } | Command::Learn { .. } | Command::Up(_) | Command::Bench { .. } => false,
+        Command::Drill(practice) => !matches!(practice.command, Some(args::Drill::Test { .. })),
+        Command::Lesson { command, .. } => !matches!(command, args::Lesson::Test { .. }),
+        Command::Lab { command, .. } => !matches!(command, args::Lab::Test { .. }),
+        _ => true,
+    }
+}
+
+/// Returns the option with which a command that is about lessons or objects names its cluster.
+fn cluster_of(command: &Command) -> String {
+    match command {
+        Command::Lesson { kubeconfig: Some(file), .. } => named::of_file(file),
+        Command::Drill(practice) => named::option(&practice.name),
+        Command::Progress(progress) => named::option(&progress.name),
+        Command::Fault { name, .. }
+        | Command::Lab { name, .. }
+        | Command::Lesson { name, .. }
+        | Command::Net { name, .. }
+        | Command::Redo { name, .. }
+        | Command::Rewind { name, .. }
+        | Command::Status { name, .. }
+        | Command::Trace { name, .. }
+        | Command::Undo { name, .. }
+        | Command::Why { name, .. } => named::option(name),
+        _ => String::new(),
     }
 }
 
@@ -300,6 +323,8 @@ mod tests {
             "progress -o json",
             "redo",
             "rewind 812",
+            "skip",
+            "stop",
             "solve 4",
             "status",
             "trace pod/web",
@@ -307,7 +332,7 @@ mod tests {
             "what pod",
             "why pod/web",
         ] {
-            let said = lang::typed::in_shell(&format!("`{line}`"));
+            let said = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
             let (plain, quoted) = match said.trim_matches('`').split_once('\'') {
                 Some((plain, quoted)) => (plain.to_string(), Some(quoted.trim_end_matches('\'').to_string())),
                 None => (said.trim_matches('`').to_string(), None),
@@ -323,15 +348,41 @@ mod tests {
     fn a_session_names_the_commands_of_its_prompt() {
         let is_in_shell = |line: &[&str]| {
             let words = ["ropewalk"].iter().chain(line).copied();
-            answers_shell(Args::try_parse_from(words).unwrap().command.as_ref())
+            Args::try_parse_from(words).unwrap().command.as_ref().is_some_and(answers_shell)
         };
-        for session in
-            [&["repl", "-c", "next"][..], &[], &["learn", "4"], &["drill"], &["lesson", "test", "4"], &["up"]]
-        {
+        for session in [
+            &["repl", "-c", "next"][..],
+            &[],
+            &["learn", "4"],
+            &["drill", "test"],
+            &["lesson", "test", "4"],
+            &["up"],
+        ] {
             assert!(!is_in_shell(session), "{session:?}");
         }
-        for answer in [&["lesson", "check"][..], &["lab", "show"], &["progress"], &["why"], &["undo"]] {
+        for answer in [
+            &["lesson", "check"][..],
+            &["lab", "show"],
+            &["drill", "show"],
+            &["progress"],
+            &["why"],
+            &["undo"],
+        ] {
             assert!(is_in_shell(answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_names_its_cluster_unless_it_is_the_usual_one() {
+        for (line, option) in [
+            (&["lesson", "check"][..], ""),
+            (&["lesson", "check", "--name", "shop"], "--name shop"),
+            (&["lesson", "check", "--kubeconfig", "my f"], "--kubeconfig 'my f'"),
+            (&["progress", "--name", "shop"], "--name shop"),
+            (&["what", "pod"], ""),
+        ] {
+            let words = ["ropewalk"].iter().chain(line).copied();
+            assert_eq!(cluster_of(&Args::try_parse_from(words).unwrap().command.unwrap()), option);
         }
     }
 

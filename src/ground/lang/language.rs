@@ -53,7 +53,7 @@ impl Lang {
         }
         typed::with_commands(text, |part, is_command| {
             let said = filled(part, &mut values);
-            if is_command { typed::command(&said) } else { said }
+            if is_command { typed::command(&said, typed::cluster()) } else { said }
         })
     }
 }

@@ -154,7 +154,7 @@ mod tests {
     fn a_word_has_a_command_of_the_shell_unless_a_shell_has_it_or_needs_none() {
         let not_said = ["clear", "etcdctl", "exit", "fault", "help", "map", "quit"];
         for word in super::WORDS {
-            let said = lang::typed::in_shell(&format!("`{word}`"));
+            let said = lang::typed::in_shell(&format!("`{word}`"), "");
             assert_eq!(said.starts_with("`ropewalk "), !not_said.contains(word), "{said}");
         }
     }
