@@ -1,5 +1,5 @@
-//! Texts that these commands alone print: those for authors and measurements, `etcdctl`, `status`
-//! and `rewind`. What a session says, too, is in `ui::texts`.
+//! Texts that these commands alone print: those for authors and measurements, `etcdctl`, `status`,
+//! `up` and `rewind`. What a session says, too, is in `ui::texts`.
 
 use lang::{Lang, texts};
 use ui::prose::harmless;
@@ -27,6 +27,7 @@ texts! {
         PreviewAlone: "`lesson preview` reads the folder that it is given, and asks no cluster: leave out {}", "`lesson preview`는 지정한 폴더만 읽고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NewAlone: "`lesson new` writes files and asks no cluster: leave out {}", "`lesson new`는 파일만 만들고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NoMember: "no etcd member of cluster {} is running; `ropewalk fault list --name {}` shows what is broken", "{} 클러스터에 실행 중인 etcd 멤버가 없습니다. `ropewalk fault list --name {}`로 고장 난 곳을 확인하세요";
+        UpProgress: "store {}  api {}  nodes {}/{}  kube-system {}/{}", "저장소 {}  API {}  노드 {}/{}  kube-system {}/{}";
         StatusCluster: "cluster", "클러스터";
         StatusState: "state", "상태";
         StatusClock: "clock", "시계";
