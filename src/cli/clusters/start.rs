@@ -279,7 +279,8 @@ mod tests {
 
     #[test]
     fn progress_is_told_in_either_language() {
-        let value = serde_json::json!({"store": true, "nodesReady": 1, "nodes": 3, "podsRunning": 0, "pods": 4});
+        let value =
+            serde_json::json!({"store": true, "nodesReady": 1, "nodes": 3, "podsRunning": 0, "pods": 4});
         assert_eq!(progress_line(Lang::En, &value), "store ok  api ..  nodes 1/3  kube-system 0/4");
         assert_eq!(progress_line(Lang::Ko, &value), "저장소 ok  API ..  노드 1/3  kube-system 0/4");
     }

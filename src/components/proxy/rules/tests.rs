@@ -357,7 +357,7 @@ fn headless_and_external_names_need_no_rules_and_local_policies_stay_local() {
         )
         .is_empty()
     );
-    // A client may name an address all the same.
+    // A client may give an ExternalName Service a cluster IP all the same.
     let external = service(serde_json::json!({
         "metadata": {"namespace": "d", "name": "web"},
         "spec": {"type": "ExternalName", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 30080}]},
