@@ -104,8 +104,8 @@ pub fn run(args: Vec<OsString>) -> i32 {
 }
 
 /// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
-/// Not for sessions, and for proofs, which hold sessions. A session that `drill` or `lab` opens says
-/// itself that its reader is at the prompt.
+/// Not for sessions, and for proofs, which hold sessions. A session that `drill` or `lab` opens
+/// says itself that its reader is at the prompt.
 fn answers_shell(command: &Command) -> bool {
     match command {
         Command::Repl { .. } | Command::Learn { .. } | Command::Up(_) | Command::Bench { .. } => false,

@@ -28,8 +28,8 @@ Exit code 1: no node has such a rule, or a node could not be asked; 2: a wrong a
     },
 }
 
-/// Reads a namespace. An empty one is `default`, as to kubectl: a script may have a variable that is
-/// not set.
+/// Reads a namespace. An empty one is `default`, as to kubectl: a script may have a variable that
+/// is not set.
 fn namespace(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(if text.is_empty() { "default" } else { text }.into())
 }

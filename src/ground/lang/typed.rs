@@ -41,8 +41,8 @@ static IN_SHELL: AtomicBool = AtomicBool::new(false);
 static CLUSTER: OnceLock<String> = OnceLock::new();
 
 /// Makes this process say commands as a shell takes them. At the start of a process the reader is
-/// at the prompt. `cluster`: the option that names the cluster, `--name shop` or `--kubeconfig FILE`;
-/// empty for the usual one.
+/// at the prompt. `cluster`: the option that names the cluster, `--name shop` or
+/// `--kubeconfig FILE`; empty for the usual one.
 pub fn read_in_shell(cluster: String) {
     let _ = CLUSTER.set(cluster); // a command line has one
     IN_SHELL.store(true, Ordering::Relaxed);
