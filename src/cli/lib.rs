@@ -108,7 +108,7 @@ pub fn run(args: Vec<OsString>) -> i32 {
 /// says itself that its reader is at the prompt.
 fn answers_shell(command: &Command) -> bool {
     match command {
-        Command::Repl { .. } | Command::Learn { .. } | Command::Up(_) | Command::Bench { .. } => false,
+        Command::Repl { .. } | Command::Learn { .. } | Command::Bench { .. } => false,
         Command::Drill(practice) => !matches!(practice.command, Some(args::Drill::Test { .. })),
         Command::Lesson { command, .. } => !matches!(command, args::Lesson::Test { .. }),
         Command::Lab { command, .. } => !matches!(command, args::Lab::Test { .. }),
@@ -121,12 +121,15 @@ fn cluster_of(command: &Command) -> String {
     match command {
         Command::Lesson { kubeconfig: Some(file), .. } => named::of_file(file),
         Command::Drill(practice) => named::option(&practice.name),
+        Command::Up(up) => named::option(&up.name),
         Command::Progress(progress) => named::option(&progress.name),
-        Command::Fault { name, .. }
+        Command::Down { name }
+        | Command::Fault { name, .. }
         | Command::Lab { name, .. }
         | Command::Lesson { name, .. }
         | Command::Net { name, .. }
         | Command::Redo { name, .. }
+        | Command::Reset { name, .. }
         | Command::Rewind { name, .. }
         | Command::Status { name, .. }
         | Command::Trace { name, .. }
@@ -350,14 +353,9 @@ mod tests {
             let words = ["ropewalk"].iter().chain(line).copied();
             Args::try_parse_from(words).unwrap().command.as_ref().is_some_and(answers_shell)
         };
-        for session in [
-            &["repl", "-c", "next"][..],
-            &[],
-            &["learn", "4"],
-            &["drill", "test"],
-            &["lesson", "test", "4"],
-            &["up"],
-        ] {
+        for session in
+            [&["repl", "-c", "next"][..], &[], &["learn", "4"], &["drill", "test"], &["lesson", "test", "4"]]
+        {
             assert!(!is_in_shell(session), "{session:?}");
         }
         for answer in [
@@ -379,6 +377,7 @@ mod tests {
             (&["lesson", "check", "--name", "shop"], "--name shop"),
             (&["lesson", "check", "--kubeconfig", "my f"], "--kubeconfig 'my f'"),
             (&["progress", "--name", "shop"], "--name shop"),
+            (&["up", "--name", "shop"], "--name shop"),
             (&["what", "pod"], ""),
         ] {
             let words = ["ropewalk"].iter().chain(line).copied();

@@ -35,6 +35,11 @@ const OF_AUTHORS: &[&str] = &["new", "preview", "test"];
 /// Words of the prompt that only a session takes.
 const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
 
+/// Further commands of the program that are about a cluster, and take `--name`.
+const OF_CLUSTER: &[&str] = &["down", "kubeconfig", "net", "reset", "up"];
+/// Those about lessons, which take `--kubeconfig`, too.
+const OF_LESSONS: &[&str] = &["learn", "lesson", "repl"];
+
 /// True if this process prints for a reader who types into a shell.
 static IN_SHELL: AtomicBool = AtomicBool::new(false);
 /// The option that names the cluster of this process' command line.
@@ -88,6 +93,7 @@ pub(crate) fn command(line: &str, cluster: &str) -> String {
     match (word, second) {
         // The name of a feature: as a command it has a word behind it.
         ("fault", "") => line.into(),
+        ("ropewalk", _) => about_cluster(line, second, rest, cluster),
         ("lesson", "") => of_program("lesson", cluster, "list"),
         ("lesson", "again" | "stop") => in_session(line, cluster),
         ("lesson", second) if OF_AUTHORS.contains(&second) => of_program("lesson", "", rest),
@@ -102,6 +108,22 @@ pub(crate) fn command(line: &str, cluster: &str) -> String {
         (word, _) if OF_SESSION.contains(&word) => in_session(line, cluster),
         _ => line.into(),
     }
+}
+
+/// Returns a command of the program with the option, unless it is about no cluster or names one.
+fn about_cluster(line: &str, word: &str, rest: &str, cluster: &str) -> String {
+    let behind = rest.strip_prefix(word).unwrap_or_default().trim_start();
+    let is_named = ["--name", "--kubeconfig"].iter().any(|option| behind.contains(option));
+    let is_authors = OF_AUTHORS.iter().any(|word| behind.split(' ').next() == Some(*word));
+    let takes_name =
+        OF_CLUSTER.contains(&word) || OF_PROGRAM.contains(&word) && !OF_NO_CLUSTER.contains(&word);
+    let option = match (OF_LESSONS.contains(&word), takes_name) {
+        _ if is_named || is_authors => "",
+        (true, _) => cluster,
+        (false, true) => named(cluster),
+        (false, false) => "",
+    };
+    if option.is_empty() { line.into() } else { of_program(word, option, behind) }
 }
 
 /// Returns the option if it is one that each command about a cluster takes: only those about
@@ -211,9 +233,16 @@ mod tests {
             ("check", "ropewalk lesson --name shop check", "ropewalk lesson --kubeconfig f check"),
             ("next", "ropewalk repl --name shop -c next", "ropewalk repl --kubeconfig f -c next"),
             ("what pod", "ropewalk what pod", "ropewalk what pod"),
+            ("ropewalk fault heal", "ropewalk fault --name shop heal", "ropewalk fault heal"),
+            ("ropewalk down", "ropewalk down --name shop", "ropewalk down"),
+            ("ropewalk learn 4", "ropewalk learn --name shop 4", "ropewalk learn --kubeconfig f 4"),
         ] {
             assert_eq!(command(prompt, "--name shop"), by_name);
             assert_eq!(command(prompt, "--kubeconfig f"), by_file);
+            assert_eq!(command(by_name, "--name shop"), by_name, "once");
+        }
+        for same in ["ropewalk up --name x", "ropewalk lab test", "ropewalk doctor", "ropewalk --name x"] {
+            assert_eq!(command(same, "--name shop"), same);
         }
     }
 
