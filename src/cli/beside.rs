@@ -1,29 +1,66 @@
 //! A session on the cluster that a lesson or lab declares, beside the learner's own.
 
+use crate::named::{of_file, option};
+use crate::words::no_lesson;
 use anyhow::anyhow;
+use cluster::control::Control;
 use cluster::guest::Offers;
-use cluster::{Home, Spec};
-use lab::format::Library;
+use cluster::{Error, Home, Spec, foreign};
+use lab::format::{Lesson, Library};
 use lab::view::Elsewhere;
 use lang::charset::eprintln;
+use lang::typed;
 use ui::options::Options;
+use ui::prose::harmless;
 use ui::texts::Say;
 use ui::{beside, consent, repl, settings};
 
 /// Opens a session at a lesson: on the learner's cluster, or on the declared one if that is
 /// another. `sure`: the learner is not asked first.
 pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
+    if let Some(unknown) = unknown(&options).await? {
+        eprintln!("ropewalk: {unknown}");
+        return Ok(1);
+    }
     match declared_by(&options)? {
         Some(there) => session(options, there, sure).await,
         None => Ok(repl::run(Options { sure, ..options }).await?),
     }
 }
 
+/// Says that there is no such lesson, before a cluster is started for it. One that runs has lessons
+/// of its own, and its session says so. `None`: the lesson may be there.
+async fn unknown(options: &Options) -> anyhow::Result<Option<String>> {
+    let Some(word) = &options.lesson else { return Ok(None) };
+    let home = Home::find()?;
+    let place = match &options.kubeconfig {
+        Some(file) => foreign::place(&home, file)?,
+        None => home.cluster(&options.name)?,
+    };
+    let library = Library::load();
+    if may_mean(&library, word) || !matches!(Control::connect(&place).await, Err(Error::NotRunning(_))) {
+        return Ok(None);
+    }
+    for fault in &library.faults {
+        eprintln!("ropewalk: {}", harmless(&fault.to_string())); // it may be the lesson's
+    }
+    let lang = settings::language(options.lang, &home);
+    let there = options.kubeconfig.as_ref().map_or_else(|| option(&options.name), |file| of_file(file));
+    Ok(Some(typed::in_shell(&no_lesson(word, lang), &there)))
+}
+
+/// True if a word means a lesson. A number alone means one of the track in which the learner is,
+/// which only the cluster knows.
+fn may_mean(library: &Library, word: &str) -> bool {
+    let in_track = |lesson: &Lesson| library.find(word, Some(&lesson.track)).is_some();
+    library.find(word, None).is_some() || library.lessons.iter().any(in_track)
+}
+
 /// The lesson that is to be opened and its cluster, if the learner's own does not fit.
 fn declared_by(options: &Options) -> anyhow::Result<Option<Elsewhere>> {
     let (Some(word), None) = (&options.lesson, &options.kubeconfig) else { return Ok(None) };
     let library = Library::load();
-    // The session says that there is no such lesson.
+    // A session on a cluster that runs says that there is no such lesson.
     let Some(lesson) = library.find(word, None) else { return Ok(None) };
     let Some(declared) = &lesson.cluster else { return Ok(None) };
     let own = Home::find()?.cluster(&options.name)?;
@@ -36,6 +73,7 @@ fn declared_by(options: &Options) -> anyhow::Result<Option<Elsewhere>> {
 
 /// A session on the cluster of a lesson or lab, which is removed at its end.
 pub(crate) async fn session(options: Options, there: Elsewhere, sure: bool) -> anyhow::Result<i32> {
+    typed::read_at_prompt(); // what the offer names is typed there
     let home = Home::find()?;
     let lang = settings::language(options.lang, &home);
     let own = home.cluster(&options.name)?;
@@ -55,4 +93,43 @@ pub(crate) async fn session(options: Options, there: Elsewhere, sure: bool) -> a
     beside::finish(&own, &place, lang).await.map_err(|why| anyhow!(why))?;
     eprintln!("{}", lang.say(Say::BesideGone, &[&place.name, &own.name]));
     Ok(code?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lesson_new;
+    use ui::texts::Lang;
+
+    /// It took 13 seconds to hear that a name was mistyped.
+    #[tokio::test]
+    async fn no_cluster_is_started_for_a_lesson_that_is_not_there() {
+        let options = |word: &str| Options {
+            name: "no-such-cluster-of-a-test".into(),
+            lesson: Some(word.into()),
+            lang: Some(Lang::En),
+            ..Options::default()
+        };
+        let said = unknown(&options("nope")).await.unwrap().unwrap_or_default();
+        assert_eq!(
+            said,
+            "there is no lesson nope; `ropewalk lesson --name no-such-cluster-of-a-test list` shows them"
+        );
+        assert_eq!(unknown(&options("first-voyage/04")).await.unwrap(), None);
+    }
+
+    #[test]
+    fn a_number_may_mean_a_lesson_of_any_track() {
+        let dir = tempfile::tempdir().unwrap();
+        for id in ["harbour/01-first", "shore/07-last"] {
+            lesson_new::new(dir.path(), id, Lang::En).unwrap();
+        }
+        let library = Library::read(dir.path());
+        for word in ["harbour/01-first", "harbour/1", "1", "07", "shore/07"] {
+            assert!(may_mean(&library, word), "{word}");
+        }
+        for word in ["", "nope", "2", "harbour/07", "sea/01"] {
+            assert!(!may_mean(&library, word), "{word}");
+        }
+    }
 }

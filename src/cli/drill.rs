@@ -25,7 +25,7 @@ pub(crate) async fn run(asked_for: Practice) -> anyhow::Result<i32> {
         eprintln!("ropewalk: {}", front::misplaced_seed(settings::language(lang, &home)));
         return Ok(USAGE);
     }
-    let in_prompt = std::env::var_os(settings::LANG_VARIABLE).is_some();
+    let in_prompt = settings::in_prompt();
     if command.is_none() && !in_prompt && terminal::is_terminal() {
         let drill = Some(Drill { seed, skills: skill });
         let options = Options { name, lang, plain: true, drill, ..Options::default() };

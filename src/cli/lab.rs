@@ -44,6 +44,10 @@ pub(crate) async fn run(
         eprintln!("ropewalk: {}", lang.say(Say::OwnDirectory, &with));
         return Ok(USAGE);
     }
+    if let Some(id) = empty_id(&command) {
+        eprintln!("ropewalk: {}", no_lab(id, lang));
+        return Ok(1);
+    }
     let load = || Labs::at(directory.as_deref());
     let (place, style) = (&place, PageStyle::for_output(lang));
     match command {
@@ -116,6 +120,22 @@ fn answered_by_cluster(command: &Command) -> Option<&'static str> {
         Command::Show { id: None, .. } => Some("lab show"),
         Command::List { .. } | Command::Show { .. } | Command::Verify { .. } | Command::Test { .. } => None,
     }
+}
+
+/// The id that a command names, if it is empty: a script may have a variable that is not set.
+fn empty_id(command: &Command) -> Option<&str> {
+    let id = match command {
+        Command::Start { id, .. } => id,
+        Command::Show { id, .. }
+        | Command::Check { id, .. }
+        | Command::Grade { id, .. }
+        | Command::Hint { id }
+        | Command::GiveUp { id, .. }
+        | Command::Leave { id, .. }
+        | Command::Solve { id, .. } => id.as_ref()?,
+        Command::List { .. } | Command::Verify { .. } | Command::Test { .. } => return None,
+    };
+    id.trim().is_empty().then_some(id.as_str())
 }
 
 /// `lab start`: asks before it ends another lab, then starts this one.
@@ -456,6 +476,15 @@ mod tests {
         let record = serde_json::json!({"learner": "Kim, 100 of 100\u{1b}[8m\nx", "score": 0});
         assert_eq!(word(&record, "learner"), "Kim, 100 of 100[8mx");
         assert_eq!(word(&record, "score"), "0");
+    }
+
+    #[test]
+    fn an_empty_id_is_no_lab() {
+        let hint = |id: Option<&str>| Command::Hint { id: id.map(String::from) };
+        let start = |id: &str| Command::Start { id: id.into(), seed: None, yes: false, output: None };
+        assert_eq!((empty_id(&hint(Some(""))), empty_id(&start(" "))), (Some(""), Some(" ")));
+        assert_eq!(empty_id(&hint(None)), None, "the open lab");
+        assert!(empty_id(&hint(Some("x"))).is_none() && empty_id(&start("x")).is_none());
     }
 
     #[test]

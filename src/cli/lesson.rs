@@ -2,10 +2,11 @@
 
 use super::args::{Lesson as Command, Output};
 use super::codes::USAGE;
+use super::named::{MAIN, once};
 use super::paths::absolute;
 use super::running::if_running;
 use super::words::{Word, no_lesson};
-use super::{lesson_new, named::once, preview, record};
+use super::{lesson_new, preview, record};
 use anyhow::anyhow;
 use cluster::{Home, Place, foreign};
 use lab::format::{Lesson, Library, library};
@@ -15,18 +16,10 @@ use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use ui::connection::{self, Connection};
-use ui::guests;
 use ui::lesson::{self as front, PageStyle};
 use ui::options::Options;
-use ui::proof;
-use ui::prose;
-use ui::repl;
-use ui::settings;
 use ui::texts::{Lang, Say};
-use ui::tracks;
-
-/// What `--name` is where it is not given.
-const MAIN: &str = "main";
+use ui::{guests, proof, prose, repl, settings, tracks};
 
 /// Runs one command of `lesson`, and returns its exit code.
 pub(crate) async fn run(
@@ -99,10 +92,15 @@ pub(crate) async fn run(
     }
 }
 
-/// The id of a lesson to solve that no lesson can have. It becomes a word of a line of the session,
-/// which would run what stands behind a `;`, and without a word would solve the open lesson.
+/// The id of a lesson to check or solve that no lesson can have. One to solve becomes a word of a
+/// line of the session, which would run what stands behind a `;`, and without a word would solve
+/// the open lesson.
 fn odd_id(command: &Command) -> Option<&str> {
-    let Command::Solve { id: Some(id), .. } = command else { return None };
+    let id = match command {
+        Command::Check { id: Some(id), .. } => return id.trim().is_empty().then_some(id.as_str()),
+        Command::Solve { id: Some(id), .. } => id,
+        _ => return None,
+    };
     let is_plain = |c: char| c.is_alphanumeric() || "/-_.".contains(c);
     let is_word = id.starts_with(char::is_alphanumeric) && id.chars().all(is_plain);
     (!is_word).then_some(id.as_str())
@@ -468,6 +466,7 @@ mod tests {
         }
         assert_eq!(odd_id(&Command::Solve { id: None, all: true }), None, "the open lesson");
         assert_eq!(odd_id(&Command::Check { id: Some(";".into()), output: None }), None, "never a line");
+        assert_eq!(odd_id(&Command::Check { id: Some(" ".into()), output: None }), Some(" "));
     }
 
     /// As `lab show` and `drill show` do.

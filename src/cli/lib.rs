@@ -91,11 +91,52 @@ pub fn run(args: Vec<OsString>) -> i32 {
     if let Some(lang) = args.session.lang.filter(|_| !is_session) {
         ui::settings::ask_for(lang);
     }
+    if let Some(command) = args.command.as_ref().filter(|command| answers_shell(command))
+        && !ui::settings::in_prompt()
+    {
+        lang::typed::read_in_shell(cluster_of(command));
+    }
     if let Some(done) = args.command.as_ref().and_then(without_threads) {
         return finish(done, None);
     }
     let asked = args.session.lang;
     block_on(dispatch(args), asked)
+}
+
+/// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
+/// Not for sessions, and for proofs, which hold sessions. A session that `drill` or `lab` opens
+/// says itself that its reader is at the prompt.
+fn answers_shell(command: &Command) -> bool {
+    match command {
+        Command::Repl { .. } | Command::Learn { .. } | Command::Bench { .. } => false,
+        Command::Drill(practice) => !matches!(practice.command, Some(args::Drill::Test { .. })),
+        Command::Lesson { command, .. } => !matches!(command, args::Lesson::Test { .. }),
+        Command::Lab { command, .. } => !matches!(command, args::Lab::Test { .. }),
+        _ => true,
+    }
+}
+
+/// Returns the option with which a command that is about lessons or objects names its cluster.
+fn cluster_of(command: &Command) -> String {
+    match command {
+        Command::Lesson { kubeconfig: Some(file), .. } => named::of_file(file),
+        Command::Drill(practice) => named::option(&practice.name),
+        Command::Up(up) => named::option(&up.name),
+        Command::Progress(progress) => named::option(&progress.name),
+        Command::Down { name }
+        | Command::Fault { name, .. }
+        | Command::Lab { name, .. }
+        | Command::Lesson { name, .. }
+        | Command::Net { name, .. }
+        | Command::Redo { name, .. }
+        | Command::Reset { name, .. }
+        | Command::Rewind { name, .. }
+        | Command::Status { name, .. }
+        | Command::Trace { name, .. }
+        | Command::Undo { name, .. }
+        | Command::Why { name, .. } => named::option(name),
+        _ => String::new(),
+    }
 }
 
 /// Runs a command that forks, and therefore has to run before there are threads. `None`: another
@@ -254,6 +295,94 @@ mod tests {
         assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
         assert_eq!(told["kubernetes"], api::VERSION);
         assert!(version(None).starts_with("ropewalk "));
+    }
+
+    /// Texts name commands of the prompt, and `lang` says them as a shell takes them.
+    #[test]
+    fn what_texts_name_in_a_shell_is_a_command() {
+        for line in [
+            "answer a",
+            "back",
+            "check",
+            "check 4",
+            "debrief",
+            "doctor",
+            "drill --seed 4",
+            "drill check",
+            "drill skip",
+            "drill stop",
+            "fault heal",
+            "goto 3",
+            "hint",
+            "lab list",
+            "lab start x",
+            "lang ko",
+            "lesson",
+            "lesson again",
+            "lesson first-voyage/04 --yes",
+            "lesson leave",
+            "lesson list",
+            "next",
+            "progress -o json",
+            "redo",
+            "rewind 812",
+            "skip",
+            "stop",
+            "solve 4",
+            "status",
+            "trace pod/web",
+            "undo --list",
+            "what pod",
+            "why pod/web",
+        ] {
+            let said = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
+            let (plain, quoted) = match said.trim_matches('`').split_once('\'') {
+                Some((plain, quoted)) => (plain.to_string(), Some(quoted.trim_end_matches('\'').to_string())),
+                None => (said.trim_matches('`').to_string(), None),
+            };
+            let words = plain.split_whitespace().map(String::from).chain(quoted);
+            let words: Vec<String> = words.collect();
+            assert_eq!(words[0], "ropewalk", "{line}");
+            assert!(Args::try_parse_from(&words).is_ok(), "{line}: {words:?}");
+        }
+    }
+
+    #[test]
+    fn a_session_names_the_commands_of_its_prompt() {
+        let is_in_shell = |line: &[&str]| {
+            let words = ["ropewalk"].iter().chain(line).copied();
+            Args::try_parse_from(words).unwrap().command.as_ref().is_some_and(answers_shell)
+        };
+        for session in
+            [&["repl", "-c", "next"][..], &[], &["learn", "4"], &["drill", "test"], &["lesson", "test", "4"]]
+        {
+            assert!(!is_in_shell(session), "{session:?}");
+        }
+        for answer in [
+            &["lesson", "check"][..],
+            &["lab", "show"],
+            &["drill", "show"],
+            &["progress"],
+            &["why"],
+            &["undo"],
+        ] {
+            assert!(is_in_shell(answer), "{answer:?}");
+        }
+    }
+
+    #[test]
+    fn a_command_names_its_cluster_unless_it_is_the_usual_one() {
+        for (line, option) in [
+            (&["lesson", "check"][..], ""),
+            (&["lesson", "check", "--name", "shop"], "--name shop"),
+            (&["lesson", "check", "--kubeconfig", "my f"], "--kubeconfig 'my f'"),
+            (&["progress", "--name", "shop"], "--name shop"),
+            (&["up", "--name", "shop"], "--name shop"),
+            (&["what", "pod"], ""),
+        ] {
+            let words = ["ropewalk"].iter().chain(line).copied();
+            assert_eq!(cluster_of(&Args::try_parse_from(words).unwrap().command.unwrap()), option);
+        }
     }
 
     #[test]

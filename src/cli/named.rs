@@ -1,6 +1,21 @@
-//! Lessons, labs and tasks that a command line names.
+//! Lessons, labs, tasks and clusters that a command line names.
 
+use super::paths::quote;
 use std::collections::BTreeSet;
+use std::path::Path;
+
+/// What `--name` is where it is not given.
+pub(crate) const MAIN: &str = "main";
+
+/// Returns the option with which a command names this cluster; empty for the usual one.
+pub(crate) fn option(name: &str) -> String {
+    if name == MAIN { String::new() } else { format!("--name {name}") }
+}
+
+/// Returns the option with which a command names the cluster behind a kubeconfig.
+pub(crate) fn of_file(kubeconfig: &Path) -> String {
+    format!("--kubeconfig {}", quote(kubeconfig))
+}
 
 /// Leaves each item once, at its first place. `id` tells two items apart.
 ///

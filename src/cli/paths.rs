@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// A file's path that outlives a change of directory.
+/// Returns a file's path that stays valid when the process changes its directory.
 pub(crate) fn absolute(path: Option<PathBuf>) -> anyhow::Result<Option<PathBuf>> {
     Ok(path.map(std::path::absolute).transpose()?)
 }

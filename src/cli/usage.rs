@@ -129,6 +129,7 @@ fn sentence(lang: Lang, error: &clap::Error, word: &str, example: &str) -> Optio
                 _ => ContextKind::InvalidArg,
             };
             match context(about) {
+                Some(none) if none.is_empty() => lang.say(Say::UsageMissing, &[word]),
                 Some(given) => lang.say(Say::UsageUnknown, &[word, &given]),
                 None => lang.say(Say::UsageWrong, &[word]),
             }
@@ -180,6 +181,7 @@ mod tests {
             (&["ropewalk", "lab"], "missing after `lab`", "`lab` 뒤에"),
             (&["ropewalk", "lab", "begin"], "`lab` does not take `begin`", "`begin` 값"),
             (&["ropewalk", "undo", "two"], "`undo` does not take `two`", "`two` 값"),
+            (&["ropewalk", "trace", "-n"], "missing after `trace`", "`trace` 뒤에"),
             (&["ropewalk", "trace", "--nope"], "`trace` does not take `--nope`", "`--nope` 값"),
         ] {
             for (lang, part) in [(Lang::En, english), (Lang::Ko, korean)] {

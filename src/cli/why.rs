@@ -6,6 +6,7 @@ use cluster::control::{Ask, Control};
 use cluster::home::Home;
 use lab::why::{Explanation, Question, Typed};
 use lang::charset::print;
+use lang::typed;
 use ui::prose::harmless;
 use ui::settings;
 use ui::texts::{Lang, Say};
@@ -47,7 +48,7 @@ fn explanation_text(lang: Lang, told: &Explanation, width: usize) -> String {
     let tips = told.tips.iter().map(|tip| format!("{}: {tip}", lang.say(Say::Try, &[])));
     for line in told.lines.iter().cloned().chain(tips) {
         let indent = " ".repeat(2 + line.len() - line.trim_start().len());
-        out.push_str(&wrapped(line.trim_start(), &indent, width));
+        out.push_str(&wrapped(&typed::here(line.trim_start()), &indent, width));
     }
     out
 }

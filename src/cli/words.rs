@@ -1,5 +1,5 @@
-//! Texts that these commands alone print: those for authors and measurements, `etcdctl`, and
-//! `rewind`. What a session says, too, is in `ui::texts`.
+//! Texts that these commands alone print: those for authors and measurements, `etcdctl`, `status`,
+//! `up` and `rewind`. What a session says, too, is in `ui::texts`.
 
 use lang::{Lang, texts};
 use ui::prose::harmless;
@@ -27,6 +27,15 @@ texts! {
         PreviewAlone: "`lesson preview` reads the folder that it is given, and asks no cluster: leave out {}", "`lesson preview`는 지정한 폴더만 읽고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NewAlone: "`lesson new` writes files and asks no cluster: leave out {}", "`lesson new`는 파일만 만들고 클러스터를 쓰지 않습니다. {} 옵션을 빼세요";
         NoMember: "no etcd member of cluster {} is running; `ropewalk fault list --name {}` shows what is broken", "{} 클러스터에 실행 중인 etcd 멤버가 없습니다. `ropewalk fault list --name {}`로 고장 난 곳을 확인하세요";
+        UpProgress: "store {}  api {}  nodes {}/{}  kube-system {}/{}", "저장소 {}  API {}  노드 {}/{}  kube-system {}/{}";
+        StatusCluster: "cluster", "클러스터";
+        StatusState: "state", "상태";
+        StatusClock: "clock", "시계";
+        StatusNode: "node", "노드";
+        StatusRunning: "running", "실행 중";
+        StatusStarting: "starting", "시작하는 중";
+        StatusStopped: "stopped", "멈춤";
+        StatusAbsent: "absent", "없음";
         NodeUnknown: "not known: no API server answers", "알 수 없음: 응답하는 API 서버가 없습니다";
         WhenToCome: "{} is still to come; `undo --list` shows the times of the steps. A time with Z is UTC", "{} 시각은 아직 오지 않았습니다. `undo --list`로 단계의 시각을 볼 수 있습니다. Z가 붙은 시각은 UTC입니다";
         BenchPeer: "--peer-kubeconfig is for the part api: name it, too, or leave the option out", "--peer-kubeconfig는 api 항목에만 쓰입니다. api도 함께 적거나 이 옵션을 빼세요";

@@ -4,7 +4,7 @@ use super::refusal::Refusal;
 use client::kubeconfig::LockError;
 pub use lang::chain;
 use lang::charset::harmless_lines;
-use lang::{Lang, texts};
+use lang::{Lang, texts, typed};
 
 /// What went wrong, why, and what to try: for people.
 #[derive(Debug, thiserror::Error)]
@@ -133,6 +133,8 @@ impl Error {
                 say(Word::DeletedBefore, &[&why.say(lang), &deleted.join(", ")])
             }
             Error::Control(text) => text.clone(),
+            // Of the lesson engine, which does not know where the reader is.
+            Error::Told(_) => typed::here(&chain(self)),
             other => chain(other),
         }
     }

@@ -13,6 +13,7 @@ use super::tui::update::HUNG_UP;
 use super::{Error, record, settings, tui};
 use cluster::Home;
 use lang::charset::{self, print, printable, println};
+use lang::typed;
 use linux::signal::{self, stop_requested};
 use rustyline::ExternalPrinter;
 use std::io::{BufRead, Write};
@@ -27,6 +28,9 @@ use tokio::task::JoinSet;
 /// # Errors
 /// The cluster cannot be used, the file cannot be read, or the terminal fails; see [`Error`].
 pub async fn run(options: Options) -> Result<i32, Error> {
+    if options.lines.is_empty() {
+        typed::read_at_prompt(); // with lines, the reader stays in the shell that gave them
+    }
     let home = Home::find()?;
     let place = options.place(&home)?;
     let given = !options.lines.is_empty() || options.file.is_some();

@@ -47,6 +47,12 @@ pub fn described(lang: Lang, before: &str) -> String {
 
 /// The language of the REPL that started this program.
 pub const LANG_VARIABLE: &str = "ROPEWALK_LANG";
+
+/// True if the prompt of a session started this program.
+pub fn in_prompt() -> bool {
+    std::env::var_os(LANG_VARIABLE).is_some()
+}
+
 /// The line that ran before this one in the learner's shell and its exit code, as JSON (`{"line":
 /// …, "code": …}`): what `why` explains.
 pub const LAST_VARIABLE: &str = "ROPEWALK_LAST";

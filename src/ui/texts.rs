@@ -94,7 +94,7 @@ texts! {
         "Ropewalk's lessons on the cluster at {}, which is not Ropewalk's own: each in a namespace of its own there.\n\
          `lesson` lists them and says what cannot be done, `quit` leaves. Outside the lesson's namespace this session changes nothing.",
         "{} 클러스터에서 Ropewalk 강의를 진행합니다. Ropewalk 자체 클러스터가 아니므로 강의마다 전용 네임스페이스를 씁니다.\n\
-         `lesson`은 목록과 할 수 없는 단계를 보여 주고, `quit`는 종료입니다. 이 세션은 강의 네임스페이스 밖을 바꾸지 않습니다.";
+         `lesson` 명령은 목록과 할 수 없는 단계를 보여 주고, `quit`는 종료입니다. 이 세션은 강의 네임스페이스 밖을 바꾸지 않습니다.";
     RoomsStay: "On {} these namespaces stay: {}. `ropewalk lesson leave --kubeconfig FILE` deletes them.", "{} 에 다음 네임스페이스가 남아 있습니다: {}. 지우려면: ropewalk lesson leave --kubeconfig 파일";
     RoomsGo:
         "On {} these namespaces were made for lessons: {}. Delete them, with everything in them? [y/N] ",
@@ -262,7 +262,7 @@ texts! {
     // -- lessons
     LessonNone:
         "No lesson is open. `lesson` lists them, `next` opens the first that is not done.",
-        "열려 있는 강의가 없습니다. `lesson`으로 목록을 보고, `next`로 아직 끝나지 않은 첫 강의를 엽니다.";
+        "열려 있는 강의가 없습니다. `lesson` 명령으로 목록을 보고, `next`로 아직 끝나지 않은 첫 강의를 엽니다.";
     LessonEmpty: "There are no lessons here.", "강의가 없습니다.";
     LessonStep: "step {} of {}", "{}/{}";
     GuessKept: "You have guessed already: {}. The first guess stays.", "이미 답했습니다: {}. 첫 예측은 바뀌지 않습니다.";
@@ -286,7 +286,7 @@ texts! {
     LessonFinishedNext: "The lesson is complete. `next` opens {} {}, `lesson again` plays this one again.", "강의를 마쳤습니다. `next`로 다음 강의({} {})를 열고, `lesson again`으로 이 강의를 처음부터 다시 합니다.";
     LessonThenLab: "Now on your own: `{}` gives you something broken to repair.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 시작하고, 고장 난 것을 고쳐 보세요.";
     LessonThenDrill: "Now on your own: `{}` asks for what you have learned.", "이제 혼자 해 볼 차례입니다. `{}` 명령으로 배운 것을 연습해 보세요.";
-    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up; `lesson again` plays this one again.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson`으로 다시 찾아볼 수 있고, `lesson again`으로 이 강의를 처음부터 다시 할 수 있습니다.";
+    LessonFinishedAll: "This was the last lesson. Now mend what is broken: `lab list`. `lesson` lists the lessons, to look things up; `lesson again` plays this one again.", "마지막 강의를 마쳤습니다. 이제 고장 난 것을 고칠 차례입니다. `lab list`를 입력하세요. 지난 강의는 `lesson` 명령으로 다시 찾아볼 수 있고, `lesson again`으로 이 강의를 처음부터 다시 할 수 있습니다.";
     LessonAgain: "The lessons do not answer: {}. They are asked again.", "강의가 응답하지 않습니다: {}. 다시 요청합니다.";
     LessonHint: "hint {}:", "힌트 {}:";
     LessonOffer: "Stuck? `hint` tells where to look.", "막혔다면 `hint`를 입력하세요. 무엇을 살펴볼지 알려 줍니다.";

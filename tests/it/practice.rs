@@ -36,6 +36,21 @@ fn met(home: &Home) {
     std::fs::write(place.join("lessons.json"), file).expect("progress");
 }
 
+/// A shell has none of the commands of the prompt.
+#[test]
+fn a_shell_is_told_commands_that_it_has() {
+    let home = Home::new();
+    for (lang, list) in
+        [("en", "`ropewalk lesson --name t list` shows"), ("ko", "`ropewalk lesson --name t list`로")]
+    {
+        let told = home.ropewalk(&["progress", "--lang", lang]).ok();
+        let flat = told.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(flat.contains("`ropewalk learn first-voyage/"), "{flat}");
+        home.ropewalk(&["learn", "nope", "--name", "t", "--lang", lang]).fails(list);
+        assert!(!home.path().join("clusters/t/log").exists(), "no cluster was started for it");
+    }
+}
+
 #[test]
 fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
     if !capable() {
@@ -58,7 +73,9 @@ fn a_drill_asks_for_what_was_met_and_takes_away_what_it_made() {
 
     met(&home); // before the lesson engine reads it
     let cluster = home.up(&["--workers", "1"]);
-    drill(&["check"]).fails("no drill is open");
+    drill(&["check"]).fails("no drill is open; `ropewalk drill --name t` begins one");
+    home.ropewalk(&["lesson", "check", "--name", "t", "--lang", "en"])
+        .fails("`ropewalk learn --name t ID` opens one");
     // As the prompt writes it: the cluster's name right behind the word.
     let named = ["drill", "--name", "t", "check", "-o", "json", "--lang", "en"];
     home.ropewalk(&named).fails("no drill is open");

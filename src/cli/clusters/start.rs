@@ -4,6 +4,7 @@ use super::stop::{stop, wait_for_end};
 use super::{refuse, say};
 use crate::args::Up;
 use crate::paths::quote;
+use crate::words::Word;
 use anyhow::{Context, bail};
 use cluster::control::{Ask, Control};
 use cluster::external_etcd::ExternalEtcd;
@@ -62,17 +63,12 @@ fn plan(place: &Place, up: &Up) -> anyhow::Result<Spec> {
     Ok(spec)
 }
 
-fn progress_line(value: &Value) -> String {
+/// How far a start is: `store ok  api ..  nodes 1/3  kube-system 0/4`.
+fn progress_line(lang: Lang, value: &Value) -> String {
     let mark = |key: &str| if value[key] == true { "ok" } else { ".." };
-    format!(
-        "store {}  api {}  nodes {}/{}  kube-system {}/{}",
-        mark("store"),
-        mark("api"),
-        value["nodesReady"],
-        value["nodes"],
-        value["podsRunning"],
-        value["pods"]
-    )
+    let counts = ["nodesReady", "nodes", "podsRunning", "pods"].map(|key| value[key].to_string());
+    let [ready, nodes, running, pods] = counts.each_ref().map(String::as_str);
+    lang.say(Word::UpProgress, &[mark("store"), mark("api"), ready, nodes, running, pods])
 }
 
 /// The progress at a terminal: a line that each progress overwrites, and that is erased at the end
@@ -142,7 +138,7 @@ async fn wait(place: &Place, patient: bool) -> anyhow::Result<()> {
             line.show("");
             eprintln!("ropewalk: {news}");
         }
-        line.show(&progress_line(&value));
+        line.show(&progress_line(lang, &value));
         if value["ready"] == true {
             return Ok(());
         }
@@ -279,6 +275,14 @@ mod tests {
             wait: false,
             detach: false,
         }
+    }
+
+    #[test]
+    fn progress_is_told_in_either_language() {
+        let value =
+            serde_json::json!({"store": true, "nodesReady": 1, "nodes": 3, "podsRunning": 0, "pods": 4});
+        assert_eq!(progress_line(Lang::En, &value), "store ok  api ..  nodes 1/3  kube-system 0/4");
+        assert_eq!(progress_line(Lang::Ko, &value), "저장소 ok  API ..  노드 1/3  kube-system 0/4");
     }
 
     #[test]

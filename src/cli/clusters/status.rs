@@ -11,6 +11,7 @@ use lang::charset::{eprintln, println};
 use serde_json::{Value, json};
 use ui::settings;
 use ui::texts::Say;
+use unicode_width::UnicodeWidthStr;
 
 /// `status`: what a cluster is made of and how it is, as text or JSON. Returns the exit code, which
 /// says whether it runs.
@@ -47,25 +48,45 @@ pub(crate) async fn status(name: &str, output: Option<Output>) -> anyhow::Result
         return Ok(code(&status));
     }
     let text = |key: &str| status[key].as_str().unwrap_or_default().to_string();
-    println!("cluster     {}", text("name"));
-    println!("state       {}", text("state"));
+    let say = |what: Word| lang.say(what, &[]);
+    println!("{}", line(&say(Word::StatusCluster), &text("name")));
+    println!("{}", line(&say(Word::StatusState), &state_in_words(lang, &text("state"))));
     if let Some(api) = status["apiServers"][0].as_str() {
-        println!("api         {api}");
+        println!("{}", line("api", api));
     }
-    println!("kubeconfig  {}", text("kubeconfig"));
+    println!("{}", line("kubeconfig", &text("kubeconfig")));
     if let Some(scale) = status["clock"].as_u64() {
-        println!("clock       ×{scale}");
+        println!("{}", line(&say(Word::StatusClock), &format!("×{scale}")));
     }
     for node in status["nodes"].as_array().into_iter().flatten() {
         let mark = mark(lang, &node["ready"]);
         let word = |key: &str| node[key].as_str().unwrap_or_default().to_string();
-        println!("node        {:<26} {:<14} {mark}", word("name"), word("role"));
+        let node = format!("{:<26} {:<14} {mark}", word("name"), word("role"));
+        println!("{}", line(&say(Word::StatusNode), &node));
     }
     let code = code(&status);
     if code == NOT_RUNNING {
         println!("\n{}", advice(&place, lang));
     }
     Ok(code)
+}
+
+/// A line of the text: what it is about, and behind it in a column the value.
+fn line(about: &str, value: &str) -> String {
+    const COLUMN: usize = 12;
+    format!("{about}{}{value}", " ".repeat(COLUMN.saturating_sub(about.width())))
+}
+
+/// Returns the name of a cluster's state in a language. A state of a newer cluster keeps its own.
+fn state_in_words(lang: Lang, state: &str) -> String {
+    let known = match state {
+        "running" => Word::StatusRunning,
+        "starting" => Word::StatusStarting,
+        "stopped" => Word::StatusStopped,
+        "absent" => Word::StatusAbsent,
+        other => return other.into(),
+    };
+    lang.say(known, &[])
 }
 
 async fn ask(place: &Place) -> Result<Value, Error> {
@@ -106,6 +127,18 @@ mod tests {
         let told = |ready: Value| mark(Lang::En, &ready);
         assert_eq!([told(json!(true)), told(json!(false))], ["ready", "not ready"]);
         assert!(told(Value::Null).starts_with("not known"));
+    }
+
+    #[test]
+    fn a_state_has_a_name_in_each_language_and_values_stand_in_one_column() {
+        for state in ["running", "starting", "stopped", "absent", "newer"] {
+            assert_eq!(state_in_words(Lang::En, state), state);
+        }
+        assert_eq!(state_in_words(Lang::Ko, "running"), "실행 중");
+        let korean = |word: Word| Lang::Ko.say(word, &[]);
+        assert_eq!(line("api", "https://h"), "api         https://h");
+        assert_eq!(line(&korean(Word::StatusState), "x"), "상태        x");
+        assert_eq!(line(&korean(Word::StatusCluster), "main"), "클러스터    main");
     }
 
     /// A script asks whether it has to start the cluster.

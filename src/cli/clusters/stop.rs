@@ -152,7 +152,7 @@ mod tests {
     use super::*;
     use ::linux::lock::Lock;
 
-    /// A script takes 0 for stopped.
+    /// A script that gets exit code 0 from `down` goes on as if the cluster were stopped.
     #[tokio::test]
     async fn a_cluster_that_is_being_started_and_does_not_answer_is_not_called_stopped() {
         let dir = tempfile::tempdir().unwrap();
@@ -180,7 +180,7 @@ mod tests {
         kill(handle.as_fd()).unwrap();
     }
 
-    /// A script takes what is called stopped for stopped.
+    /// A script that gets exit code 0 from `down` goes on as if no process were left.
     #[test]
     fn a_cluster_that_was_killed_and_still_holds_its_lock_is_not_called_stopped() {
         let dir = tempfile::tempdir().unwrap();

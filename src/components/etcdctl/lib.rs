@@ -82,11 +82,7 @@ async fn run(args: Vec<String>, io: Io, preset: Preset) -> i32 {
 async fn run_parsed(parsed: Result<Found, Fail>, mut io: Io, preset: Preset) -> i32 {
     let cancel = io.cancel.clone();
     let result = match parsed {
-        Ok(Found::Help(text)) => {
-            let _ = io.stdout.write_all(text.as_bytes()).await; // the reader may be gone
-            let _ = io.stdout.flush().await;
-            return 0;
-        }
+        Ok(Found::Help(text)) => out::write(&mut *io.stdout, text.as_bytes()).await,
         Ok(Found::Command(verb, given)) => {
             match Ctx::new(given, &mut io, preset, verb.uses_store()) {
                 Ok(mut ctx) => {

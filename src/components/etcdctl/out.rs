@@ -235,6 +235,20 @@ pub(crate) fn table(headings: &[&str], rows: &[Vec<String>]) -> String {
     text + &rule
 }
 
+/// Writes bytes to standard output at once.
+///
+/// # Errors
+/// Standard output cannot be written, as on a full disk ([`FILE`]). Its reader has ended
+/// ([`READER_LEFT`], without a text): etcdctl would end by SIGPIPE.
+pub(crate) async fn write(to: &mut (dyn AsyncWrite + Send + Unpin), bytes: &[u8]) -> Result<(), Fail> {
+    let failed = |e: std::io::Error| match e.kind() {
+        std::io::ErrorKind::BrokenPipe => Fail::new(READER_LEFT, ""),
+        _ => Fail::new(FILE, e.to_string()),
+    };
+    to.write_all(bytes).await.map_err(failed)?;
+    to.flush().await.map_err(failed)
+}
+
 impl Out<'_> {
     /// An empty page for one answer.
     pub(crate) fn page(&self) -> Page {
@@ -244,15 +258,9 @@ impl Out<'_> {
     /// Writes bytes at once.
     ///
     /// # Errors
-    /// Standard output cannot be written, as on a full disk ([`FILE`]). Its reader has ended
-    /// ([`READER_LEFT`], without a text): etcdctl would end by SIGPIPE.
+    /// Those of [`write`].
     pub(crate) async fn send(&mut self, bytes: &[u8]) -> Result<(), Fail> {
-        let failed = |e: std::io::Error| match e.kind() {
-            std::io::ErrorKind::BrokenPipe => Fail::new(READER_LEFT, ""),
-            _ => Fail::new(FILE, e.to_string()),
-        };
-        self.to.write_all(bytes).await.map_err(failed)?;
-        self.to.flush().await.map_err(failed)
+        write(&mut *self.to, bytes).await
     }
 
     /// Writes a line at once.

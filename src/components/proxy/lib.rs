@@ -56,7 +56,7 @@ pub struct Config {
     pub node_name: String,
     /// Watches Services and EndpointSlices, and writes Events.
     pub client: Client,
-    /// Takes the rules of this node's kernel.
+    /// Writes the service rules into this node's kernel.
     pub network: Arc<dyn NodeNetwork>,
     /// Where records of changed rules go.
     pub tap: Tap,

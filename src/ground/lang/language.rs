@@ -1,5 +1,6 @@
 //! The languages, and a text that is said in one of them.
 
+use crate::typed;
 use serde::{Deserialize, Serialize};
 
 /// A language of the texts.
@@ -36,18 +37,36 @@ impl Lang {
     }
 
     /// Returns the text in this language, with the values in the places of its `{}`. A place
-    /// without a value stays empty; a `{}` in a value is no place.
+    /// without a value stays empty; a `{}` in a value is no place. Commands of the prompt, which
+    /// the text has in backticks, are said as they are typed where the reader is ([`typed`]);
+    /// backticks in a value mark none.
     pub fn say(self, text: impl Text, with: &[&str]) -> String {
+        self.say_to(typed::is_in_shell(), text, with)
+    }
+
+    fn say_to(self, in_shell: bool, text: impl Text, with: &[&str]) -> String {
         let (english, korean) = text.pair();
         let text = if self == Lang::Ko { korean } else { english };
-        let mut parts = text.split("{}");
-        let mut out = parts.next().unwrap_or_default().to_string();
-        for (at, part) in parts.enumerate() {
-            out.push_str(with.get(at).unwrap_or(&""));
-            out.push_str(part);
+        let mut values = with.iter();
+        if !in_shell {
+            return filled(text, &mut values);
         }
-        out
+        typed::with_commands(text, |part, is_command| {
+            let said = filled(part, &mut values);
+            if is_command { typed::command(&said, typed::cluster()) } else { said }
+        })
     }
+}
+
+/// Returns a text with the next values in its places.
+fn filled(text: &str, values: &mut std::slice::Iter<'_, &str>) -> String {
+    let mut parts = text.split("{}");
+    let mut out = parts.next().unwrap_or_default().to_string();
+    for part in parts {
+        out.push_str(values.next().unwrap_or(&""));
+        out.push_str(part);
+    }
+    out
 }
 
 #[cfg(test)]
@@ -67,6 +86,26 @@ mod tests {
         assert_eq!(Lang::Ko.say(Runs, &["파드", "node1"]), "파드: node1에서 실행됩니다");
         assert_eq!(Lang::En.say(Runs, &["web"]), "web runs on ");
         assert_eq!(Lang::En.say(Runs, &["web", "node1", "more"]), "web runs on node1");
+    }
+
+    /// A value may be a whole command, and one with backticks is another person's text.
+    #[test]
+    fn a_reader_in_a_shell_gets_commands_of_a_shell() {
+        #[derive(Clone, Copy)]
+        struct Advice;
+        impl Text for Advice {
+            fn pair(self) -> (&'static str, &'static str) {
+                ("{}: `goto {}` or `{}`; see {}", "{}: `goto {}` 또는 `{}`. {} 참고")
+            }
+        }
+        let with = ["`next`", "4", "lesson x", "here"];
+        let said = |lang: Lang, in_shell| lang.say_to(in_shell, Advice, &with);
+        assert_eq!(said(Lang::En, false), "`next`: `goto 4` or `lesson x`; see here");
+        assert_eq!(said(Lang::Ko, false), Lang::Ko.say(Advice, &with), "at the prompt");
+        let english = "`next`: `ropewalk repl -c 'goto 4'` or `ropewalk learn x`; see here";
+        assert_eq!(said(Lang::En, true), english);
+        let korean = "`next`: `ropewalk repl -c 'goto 4'` 또는 `ropewalk learn x`. here 참고";
+        assert_eq!(said(Lang::Ko, true), korean);
     }
 
     #[test]

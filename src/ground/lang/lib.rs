@@ -4,7 +4,8 @@
 //! kubectl's help can be translated through gettext; what the API server says is English.
 //! ## How this one works
 //! What Ropewalk itself says to people stands in tables, each text in English and Korean side by
-//! side ([`texts`](crate::texts)), so that none can be forgotten. What Kubernetes says stays as it
+//! side ([`texts`](crate::texts)), so that none can be forgotten. A command in a text is said as the
+//! prompt or a shell takes it ([`typed`](crate::typed)). What Kubernetes says stays as it
 //! is: people search for those words. Where the locale is not UTF-8 these texts are in ASCII, and
 //! not in Korean ([`charset`](crate::charset)). An error is told with its causes, on one line
 //! ([`chain`]), and an answer of the API server in it by its message ([`in_words`]).
@@ -20,13 +21,14 @@ mod answer;
 pub mod charset;
 mod error;
 mod language;
+pub mod typed;
 
 pub use answer::in_words;
 pub use error::chain;
 pub use language::{Lang, Text};
 
 /// Makes a table: `texts! { pub enum Say { Hello: "hello {}", "안녕하세요, {}"; } }`. A test in it
-/// compares the two languages' values.
+/// compares the two languages' values, and that their commands can be said in a shell.
 #[macro_export]
 macro_rules! texts {
     ($(#[$about:meta])* $vis:vis enum $table:ident { $($name:ident: $english:expr, $korean:expr;)* }) => {
@@ -50,6 +52,7 @@ macro_rules! texts {
             for text in $table::ALL {
                 let (english, korean) = $crate::Text::pair(*text);
                 assert_eq!(english.matches("{}").count(), korean.matches("{}").count(), "{text:?}");
+                assert_eq!($crate::typed::problem(english, korean), None, "{text:?}");
                 // The question for the language names Korean in Korean.
                 let is_shown = |c: char| c.is_ascii() || ('가'..='힣').contains(&c);
                 let plain = $crate::charset::to_ascii(english);

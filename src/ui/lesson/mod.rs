@@ -5,6 +5,7 @@ use super::terminal;
 use super::texts::{Lang, Say};
 use super::tracks;
 use lab::view::{Answer, Check, Entry, Form, Judged, LessonView, Predict, State, Then, Verdict};
+use lang::typed;
 
 mod asking;
 
@@ -51,6 +52,10 @@ impl PageStyle {
         let text = self.prose(markdown, &hang);
         format!("{mark}{}", text.strip_prefix(&hang).unwrap_or(&text))
     }
+    /// What the engine tells beside the text of the step.
+    pub(crate) fn notice(&self, text: &str) -> String {
+        self.marked("! ", &typed::here(text))
+    }
     fn bold(&self, text: &str) -> String {
         if self.colour { format!("\x1b[1m{text}\x1b[0m") } else { text.into() }
     }
@@ -58,7 +63,7 @@ impl PageStyle {
     /// Everything there is to see of the open step; a sentence if no lesson is open.
     pub fn page(&self, view: &LessonView) -> String {
         if view.id.is_empty() {
-            return view.notices.join("\n")
+            return typed::here(&view.notices.join("\n"))
                 + if view.notices.is_empty() { "" } else { "\n" }
                 + &self.prose(&self.say(Say::LessonNone, &[]), "");
         }
@@ -78,7 +83,7 @@ impl PageStyle {
         }
         out.push('\n');
         for notice in &view.notices {
-            out.push_str(&self.marked("! ", notice));
+            out.push_str(&self.notice(notice));
         }
         out.push_str(&self.prose(&view.prose, ""));
         out.push('\n');
@@ -170,7 +175,7 @@ impl PageStyle {
 
     /// What keeps the step from being done, and how to get it back.
     fn lost(&self, view: &LessonView) -> String {
-        view.lost.as_ref().map_or_else(String::new, |lost| self.marked("! ", lost))
+        view.lost.as_ref().map_or_else(String::new, |lost| self.notice(lost))
     }
 
     /// What is said when a step is done.
@@ -227,7 +232,7 @@ impl PageStyle {
             return self.over(view);
         }
         if view.state == State::Skipped {
-            return view.notices.iter().map(|n| self.marked("! ", n)).collect();
+            return view.notices.iter().map(|n| self.notice(n)).collect();
         }
         if awaited_guess(view).is_some() {
             return self.ask(view);

@@ -149,6 +149,16 @@ mod tests {
         }
     }
 
+    /// Texts name them for a reader in a shell as well.
+    #[test]
+    fn a_word_has_a_command_of_the_shell_unless_a_shell_has_it_or_needs_none() {
+        let not_said = ["clear", "etcdctl", "exit", "fault", "help", "map", "quit"];
+        for word in super::WORDS {
+            let said = lang::typed::in_shell(&format!("`{word}`"), "");
+            assert_eq!(said.starts_with("`ropewalk "), !not_said.contains(word), "{said}");
+        }
+    }
+
     #[test]
     fn a_line_about_the_cluster_is_known_in_the_shell_too() {
         for text in

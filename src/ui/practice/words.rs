@@ -10,7 +10,7 @@ texts! {
     // -- a drill
     Head: "Drill · seed {} · tasks: {} · {} minutes", "연습 · 시드 {} · 과제 {}개 · {}분";
     Place: "Everything is in the namespace `{}`: add `-n {}` to your commands.", "모든 과제는 `{}` 네임스페이스에서 합니다. 명령에 `-n {}` 옵션을 붙이세요.";
-    Keys: "`check` says what is missing, `hint` helps, `skip` leaves this task, `stop` ends the drill.", "`check`는 남은 조건, `hint`는 힌트, `skip`은 건너뛰기, `stop`은 끝내기입니다.";
+    Keys: "`drill check` says what is missing, `drill hint` helps, `drill skip` leaves this task, `drill stop` ends the drill.", "`drill check`는 남은 조건, `drill hint`는 힌트, `drill skip`은 건너뛰기, `drill stop`은 끝내기입니다.";
     Task: "{}/{} · {} left", "{}/{} · 남은 시간 {}";
     TaskAlone: "{}/{}", "{}/{}";
     Done: "done in {} s", "{}초 만에 완료";

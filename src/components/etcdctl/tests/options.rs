@@ -114,3 +114,21 @@ async fn a_large_transaction_is_not_read_byte_by_byte() {
     assert_eq!(run(args, io, plain("127.0.0.1:1")).await, fail::FAILED, "it was read, and has no store");
     assert!(reads.load(Ordering::Relaxed) < 50, "{reads:?}");
 }
+
+/// As of every other answer: in a shell, SIGPIPE ends etcdctl.
+#[tokio::test]
+async fn help_whose_reader_has_ended_ends_as_by_sigpipe() {
+    for words in [&["--help"][..], &["get", "--help"], &[]] {
+        let (stdout, reader) = tokio::io::duplex(1);
+        drop(reader);
+        let io = Io {
+            stdin: Box::new(tokio::io::empty()),
+            is_typed: false,
+            stdout: Box::new(stdout),
+            stderr: Box::new(tokio::io::sink()),
+            cancel: CancellationToken::new(),
+        };
+        let args = std::iter::once(&"etcdctl").chain(words).map(|word| word.to_string()).collect();
+        assert_eq!(run(args, io, Preset::default()).await, fail::READER_LEFT, "{words:?}");
+    }
+}

@@ -58,7 +58,7 @@ fn a_local_service_is_reached_on_nodes_that_have_an_endpoint() {
     assert_eq!(to("Local", &[node(1)]), (vec![], false), "it refuses instead of being silent");
 }
 
-/// What comes to it would be cut off when its endpoint has ended.
+/// A connection that is led to such a node would be cut off when its endpoint has ended.
 #[test]
 fn a_node_whose_last_endpoint_ends_is_left_out_while_another_one_has_a_ready_one() {
     let slice: EndpointSlice = serde_json::from_value(serde_json::json!({

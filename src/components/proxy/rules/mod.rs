@@ -43,7 +43,7 @@ pub(crate) struct Endpoints {
 }
 
 impl Endpoints {
-    /// Returns how much work these are, in the unit of [`Budget`].
+    /// Returns the cost of finding these endpoints, in bytes as [`Budget::spend`] counts them.
     pub(crate) fn work(&self) -> usize {
         64 * self.visited
     }

@@ -357,6 +357,12 @@ fn headless_and_external_names_need_no_rules_and_local_policies_stay_local() {
         )
         .is_empty()
     );
+    // A client may give an ExternalName Service a cluster IP all the same.
+    let external = service(serde_json::json!({
+        "metadata": {"namespace": "d", "name": "web"},
+        "spec": {"type": "ExternalName", "clusterIP": "10.96.0.9", "ports": [{"port": 80, "nodePort": 30080}]},
+    }));
+    assert!(rules_of(&external, &BTreeMap::new(), "n").is_empty());
     let local = service(serde_json::json!({
         "metadata": {"namespace": "d", "name": "web"},
         "spec": {"clusterIP": "10.96.0.9", "externalTrafficPolicy": "Local", "sessionAffinity": "ClientIP", "ports": [{"port": 80}]},

@@ -72,6 +72,12 @@ fn a_learner_reads_how_to_start_the_cluster_what_it_costs_and_how_it_goes() {
             assert!(told.contains(part), "{part}: {told}");
         }
         assert!(!told.contains("{}"), "{told}");
+        // In a shell, too: it is entered at the prompt of the other cluster.
+        let in_shell = lang::typed::in_shell(&told, "");
+        assert!(
+            in_shell.contains("`ropewalk learn t/01`") && in_shell.contains("“lesson t/01”"),
+            "{in_shell}"
+        );
     }
 }
 

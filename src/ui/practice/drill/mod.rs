@@ -88,7 +88,7 @@ pub fn page(style: &PageStyle, view: &DrillView, now: Timestamp) -> String {
 }
 
 fn notices(style: &PageStyle, view: &DrillView) -> String {
-    view.notices.iter().map(|notice| style.marked("! ", notice)).collect()
+    view.notices.iter().map(|notice| style.notice(notice)).collect()
 }
 
 /// The present task.

@@ -1,0 +1,269 @@
+//! How a command is typed where the reader is: at Ropewalk's prompt, or in a shell.
+//!
+//! Texts name commands in backticks, as they are typed at the prompt. A shell has other ones:
+//!
+//! ```text
+//! prompt                         shell
+//! lab list, why pod/web          ropewalk lab list, ropewalk why pod/web
+//! lesson                         ropewalk lesson list
+//! lesson 4                       ropewalk learn 4
+//! check, solve                   ropewalk lesson check, ropewalk lesson solve
+//! next, goto 3                   ropewalk repl -c next, ropewalk repl -c 'goto 3'
+//! ```
+//!
+//! The prompt's commands are about the session's cluster. In a shell they name it with an option,
+//! unless it is the usual one: `ropewalk lab --name shop list`.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Words of the prompt that the program takes, too. `etcdctl` is none: it is a program of its own.
+const OF_PROGRAM: &[&str] = &[
+    "doctor", "drill", "fault", "lab", "lang", "progress", "redo", "rewind", "status", "trace", "undo",
+    "what", "why",
+];
+/// Those of them that are about no cluster.
+const OF_NO_CLUSTER: &[&str] = &["doctor", "lang", "what"];
+/// Words of the prompt about the open lesson that `ropewalk lesson` takes.
+const OF_LESSON: &[&str] = &["check", "solve"];
+/// Words of the prompt about the open drill that `ropewalk drill` takes.
+const OF_DRILL: &[&str] = &["skip", "stop"];
+/// Words behind `lesson` that `ropewalk lesson` takes and that ask a cluster.
+const BEHIND_LESSON: &[&str] = &["check", "leave", "list", "record", "show", "solve"];
+/// Those that are about files of an author. Any other word names a lesson.
+const OF_AUTHORS: &[&str] = &["new", "preview", "test"];
+/// Words of the prompt that only a session takes.
+const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
+
+/// Further commands of the program that are about a cluster, and take `--name`.
+const OF_CLUSTER: &[&str] = &["down", "kubeconfig", "net", "reset", "up"];
+/// Those about lessons, which take `--kubeconfig`, too.
+const OF_LESSONS: &[&str] = &["learn", "lesson", "repl"];
+
+/// True if this process prints for a reader who types into a shell.
+static IN_SHELL: AtomicBool = AtomicBool::new(false);
+/// The option that names the cluster of this process' command line.
+static CLUSTER: OnceLock<String> = OnceLock::new();
+
+/// Makes this process say commands as a shell takes them. At the start of a process the reader is
+/// at the prompt. `cluster`: the option that names the cluster, `--name shop` or
+/// `--kubeconfig FILE`; empty for the usual one.
+pub fn read_in_shell(cluster: String) {
+    let _ = CLUSTER.set(cluster); // a command line has one
+    IN_SHELL.store(true, Ordering::Relaxed);
+}
+
+/// Makes this process say commands as the prompt takes them: its session begins.
+pub fn read_at_prompt() {
+    IN_SHELL.store(false, Ordering::Relaxed);
+}
+
+pub(crate) fn is_in_shell() -> bool {
+    IN_SHELL.load(Ordering::Relaxed)
+}
+
+/// Returns a text that another process said, with its commands as they are typed where the reader
+/// of this process is. [`Lang::say`](crate::Lang::say) does so by itself.
+pub fn here(text: &str) -> String {
+    if is_in_shell() { in_shell(text, cluster()) } else { text.into() }
+}
+
+/// The option that names the cluster of this process' command line; empty for the usual one.
+pub(crate) fn cluster() -> &'static str {
+    CLUSTER.get().map_or("", String::as_str)
+}
+
+/// Returns a text with the commands that it names as they are typed in a shell. A text that is said
+/// for a shell already stays as it is. `cluster`: as for [`read_in_shell`].
+pub fn in_shell(text: &str, cluster: &str) -> String {
+    with_commands(text, |part, is_command| if is_command { command(part, cluster) } else { part.into() })
+}
+
+/// Rewrites what stands between backticks and what stands outside of them, in their order.
+pub(crate) fn with_commands(text: &str, mut rewrite: impl FnMut(&str, bool) -> String) -> String {
+    let parts: Vec<String> =
+        text.split('`').enumerate().map(|(at, part)| rewrite(part, at % 2 == 1)).collect();
+    parts.join("`")
+}
+
+/// Returns a command of the prompt as it is typed in a shell; any other one as it is.
+pub(crate) fn command(line: &str, cluster: &str) -> String {
+    let (word, rest) = line.split_once(' ').unwrap_or((line, ""));
+    let second = rest.split(' ').next().unwrap_or_default();
+    match (word, second) {
+        // The name of a feature: as a command it has a word behind it.
+        ("fault", "") => line.into(),
+        ("ropewalk", _) => about_cluster(line, second, rest, cluster),
+        ("lesson", "") => of_program("lesson", cluster, "list"),
+        ("lesson", "again" | "stop") => in_session(line, cluster),
+        ("lesson", second) if OF_AUTHORS.contains(&second) => of_program("lesson", "", rest),
+        ("lesson", second) if BEHIND_LESSON.contains(&second) => of_program("lesson", cluster, rest),
+        ("lesson", _) => of_program("learn", cluster, rest),
+        // It says nothing without a value.
+        ("answer", "") => in_session("answer ...", cluster),
+        (word, _) if OF_NO_CLUSTER.contains(&word) => of_program(word, "", rest),
+        (word, _) if OF_PROGRAM.contains(&word) => of_program(word, named(cluster), rest),
+        (word, _) if OF_LESSON.contains(&word) => of_program("lesson", cluster, line),
+        (word, _) if OF_DRILL.contains(&word) => of_program("drill", named(cluster), line),
+        (word, _) if OF_SESSION.contains(&word) => in_session(line, cluster),
+        _ => line.into(),
+    }
+}
+
+/// Returns a command of the program with the option, unless it is about no cluster or names one.
+fn about_cluster(line: &str, word: &str, rest: &str, cluster: &str) -> String {
+    let behind = rest.strip_prefix(word).unwrap_or_default().trim_start();
+    let is_named = ["--name", "--kubeconfig"].iter().any(|option| behind.contains(option));
+    let is_authors = OF_AUTHORS.iter().any(|word| behind.split(' ').next() == Some(*word));
+    let takes_name =
+        OF_CLUSTER.contains(&word) || OF_PROGRAM.contains(&word) && !OF_NO_CLUSTER.contains(&word);
+    let option = match (OF_LESSONS.contains(&word), takes_name) {
+        _ if is_named || is_authors => "",
+        (true, _) => cluster,
+        (false, true) => named(cluster),
+        (false, false) => "",
+    };
+    if option.is_empty() { line.into() } else { of_program(word, option, behind) }
+}
+
+/// Returns the option if it is one that each command about a cluster takes: only those about
+/// lessons take `--kubeconfig`.
+fn named(cluster: &str) -> &str {
+    if cluster.starts_with("--name ") { cluster } else { "" }
+}
+
+/// Returns a command of the program, with the option right behind its word.
+fn of_program(word: &str, cluster: &str, rest: &str) -> String {
+    let words: Vec<&str> = ["ropewalk", word, cluster, rest].into_iter().filter(|w| !w.is_empty()).collect();
+    words.join(" ")
+}
+
+/// Returns the command of a shell that runs one line in a session.
+fn in_session(line: &str, cluster: &str) -> String {
+    let is_plain = line.chars().all(|c| c.is_ascii_alphanumeric());
+    match is_plain {
+        true => of_program("repl", cluster, &format!("-c {line}")),
+        false => of_program("repl", cluster, &format!("-c '{}'", line.replace('\'', r"'\''"))),
+    }
+}
+
+/// Returns what keeps a text from being said in a shell, in one of its two languages; `None`:
+/// nothing. For the test of each table.
+pub fn problem(english: &str, korean: &str) -> Option<String> {
+    let named = [english, korean].map(|text| {
+        let of_prompt = commands(text).filter(|line| command(line, "") != *line);
+        let mut words: Vec<&str> = of_prompt.filter_map(|line| line.split(' ').next()).collect();
+        words.sort_unstable();
+        words
+    });
+    if named[0] != named[1] {
+        return Some(format!("other commands in Korean: {named:?}"));
+    }
+    for text in [english, korean] {
+        if text.matches('`').count() % 2 == 1 {
+            return Some(format!("a backtick without its second one: {text}"));
+        }
+        let said = in_shell(text, "");
+        if let Some(left) = commands(&said).find(|line| command(line, "") != *line) {
+            return Some(format!("no command of a shell: {left}"));
+        }
+    }
+    // A Korean particle depends on the last sound before it, which must not change.
+    let last = |line: &str| line.rsplit([' ', '\'']).find(|word| !word.is_empty()).map(String::from);
+    let mut line = None;
+    for (at, part) in korean.split('`').enumerate() {
+        match line.take() {
+            _ if at % 2 == 1 => line = Some(part),
+            Some(line)
+                if part.starts_with(|c: char| ('가'..='힣').contains(&c))
+                    && last(line) != last(&command(line, "")) =>
+            {
+                return Some(format!("a particle behind `{line}`: {part}"));
+            }
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Returns what stands between backticks.
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_command_of_the_prompt_has_one_of_the_shell() {
+        for (prompt, shell) in [
+            ("lab list", "ropewalk lab list"),
+            ("drill", "ropewalk drill"),
+            ("undo --list", "ropewalk undo --list"),
+            ("lesson", "ropewalk lesson list"),
+            ("lesson show", "ropewalk lesson show"),
+            ("lesson ID", "ropewalk learn ID"),
+            ("lesson first-voyage/04 --yes", "ropewalk learn first-voyage/04 --yes"),
+            ("lesson again", "ropewalk repl -c 'lesson again'"),
+            ("check", "ropewalk lesson check"),
+            ("solve 4", "ropewalk lesson solve 4"),
+            ("skip", "ropewalk drill skip"),
+            ("next", "ropewalk repl -c next"),
+            ("goto 3", "ropewalk repl -c 'goto 3'"),
+            ("answer", "ropewalk repl -c 'answer ...'"),
+            ("answer it's", r"ropewalk repl -c 'answer it'\''s'"),
+        ] {
+            assert_eq!(command(prompt, ""), shell);
+            assert_eq!(command(shell, ""), shell, "once");
+        }
+        for same in ["ropewalk lesson list", "fault", "kubectl get pods", "quit", "help", "etcdctl get a", ""]
+        {
+            assert_eq!(command(same, ""), same);
+        }
+    }
+
+    /// Without the option, a command would be about another cluster, or start one.
+    #[test]
+    fn a_command_of_the_shell_names_the_cluster() {
+        for (prompt, by_name, by_file) in [
+            ("lab list", "ropewalk lab --name shop list", "ropewalk lab list"),
+            ("lesson", "ropewalk lesson --name shop list", "ropewalk lesson --kubeconfig f list"),
+            ("lesson 4", "ropewalk learn --name shop 4", "ropewalk learn --kubeconfig f 4"),
+            ("check", "ropewalk lesson --name shop check", "ropewalk lesson --kubeconfig f check"),
+            ("next", "ropewalk repl --name shop -c next", "ropewalk repl --kubeconfig f -c next"),
+            ("what pod", "ropewalk what pod", "ropewalk what pod"),
+            ("ropewalk fault heal", "ropewalk fault --name shop heal", "ropewalk fault heal"),
+            ("ropewalk down", "ropewalk down --name shop", "ropewalk down"),
+            ("ropewalk learn 4", "ropewalk learn --name shop 4", "ropewalk learn --kubeconfig f 4"),
+        ] {
+            assert_eq!(command(prompt, "--name shop"), by_name);
+            assert_eq!(command(prompt, "--kubeconfig f"), by_file);
+            assert_eq!(command(by_name, "--name shop"), by_name, "once");
+        }
+        for same in ["ropewalk up --name x", "ropewalk lab test", "ropewalk doctor", "ropewalk --name x"] {
+            assert_eq!(command(same, "--name shop"), same);
+        }
+    }
+
+    #[test]
+    fn only_what_stands_in_backticks_is_a_command() {
+        let text = "the next status: `next`, or `kubectl get pods`; undo";
+        assert_eq!(
+            in_shell(text, ""),
+            "the next status: `ropewalk repl -c next`, or `kubectl get pods`; undo"
+        );
+        assert_eq!(in_shell(&in_shell(text, ""), ""), in_shell(text, ""));
+        assert_eq!(here(text), text, "the reader is at the prompt until a command line says otherwise");
+    }
+
+    #[test]
+    fn a_text_that_reads_wrongly_in_a_shell_is_found() {
+        assert_eq!(problem("`next` goes on", "`next`로 계속합니다"), None);
+        assert_eq!(problem("`lesson` lists", "`lesson` 명령으로 목록을 봅니다"), None);
+        let particle = problem("`lesson` lists", "`lesson`으로 목록을 봅니다").unwrap();
+        assert!(particle.contains("으로"), "{particle}");
+        assert!(problem("`next` goes on", "`back` 명령으로 계속합니다").is_some());
+        assert!(problem("`next goes on", "`next로 계속합니다").is_some());
+    }
+}
