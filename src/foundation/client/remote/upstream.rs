@@ -107,7 +107,7 @@ impl Upstream {
     /// A sentence: the server does not answer, the credential plugin fails, or the path or the
     /// user's credentials cannot be sent.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Body>, String> {
-        let http = self.http().await.map_err(told)?;
+        let http = self.http().await.map_err(sentence)?;
         let has_own = has_own_user(request.headers());
         let answer = self.send_over(&http, request).await?;
         if !has_own {
@@ -126,8 +126,8 @@ impl Upstream {
         *request.uri_mut() =
             format!("{}{path}", self.url()).parse().map_err(|e| format!("{path:?} is no path: {e}"))?;
         *request.version_mut() = http::Version::HTTP_11;
-        Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(told)?;
-        http.send(request).await.map_err(told)
+        Upstream::put_own_headers(&http.target, request.headers_mut()).map_err(sentence)?;
+        http.send(request).await.map_err(sentence)
     }
 
     /// After a 401 the plugin is asked once more, for the requests that follow. What is wrong with
@@ -148,8 +148,8 @@ impl Upstream {
         mut request: Request<Full<Bytes>>,
     ) -> BoxFuture<'_, Result<Response<Body>, String>> {
         Box::pin(async move {
-            let target: Arc<Target> = self.http().await.map_err(told)?.target.clone();
-            let dial = Dial::new(target.clone(), &[]).map_err(told)?;
+            let target: Arc<Target> = self.http().await.map_err(sentence)?.target.clone();
+            let dial = Dial::new(target.clone(), &[]).map_err(sentence)?;
             let (io, _) = dial.connect().await.map_err(|e| sentence(error_of(&target, &e)))?;
             let broken = |e: hyper::Error| sentence(error_of(&target, &e));
             let (mut sender, connection) =
@@ -163,7 +163,7 @@ impl Upstream {
                 request.headers_mut().insert(header::HOST, host);
             }
             let has_own = has_own_user(request.headers());
-            Upstream::put_own_headers(&target, request.headers_mut()).map_err(told)?;
+            Upstream::put_own_headers(&target, request.headers_mut()).map_err(sentence)?;
             let answer = sender.send_request(request).await.map_err(broken)?;
             if !has_own {
                 self.heard(answer.status(), &target).await;
@@ -194,7 +194,7 @@ impl Upstream {
         let bytes = body.map_or(Bytes::new(), |b| b.to_string().into());
         let request = request.body(Full::new(bytes)).map_err(|e| e.to_string())?;
         // Outside the limit: for a credential plugin the user may have to log in first.
-        let http = self.http().await.map_err(told)?;
+        let http = self.http().await.map_err(sentence)?;
         let exchange = async {
             let answer = self.send_over(&http, request).await?;
             let status = answer.status();
