@@ -239,3 +239,20 @@ async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
     }
     assert!(!dir.path().join("made").exists(), "no shell has read it");
 }
+
+#[tokio::test]
+async fn a_configuration_that_was_not_edited_is_skipped() {
+    let server = Server::start().await;
+    for name in ["a", "b"] {
+        let mut object = config_map(name, json!({}));
+        let last = config_map(name, json!({"of": name})).to_string();
+        object["metadata"]["annotations"] = json!({LAST_APPLIED: last});
+        server.hold(&at(name), object);
+    }
+    let line = ["apply", "edit-last-applied", "cm", "a", "b"];
+    let (said, left) = edited(&server, &line, "sed -i 's/of: b/of: other/' $1").await;
+    let told = "configmap/a skipped\nconfigmap/b edited\n";
+    assert_eq!((said.code, said.out.as_str(), left.len()), (0, told, 0), "{said:?}");
+    let written = server.asked().into_iter().filter(|asked| asked.method == "PATCH");
+    assert_eq!(written.map(|asked| asked.path).collect::<Vec<String>>(), [at("b")]);
+}
