@@ -78,10 +78,9 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     if !cluster_ip.is_empty() {
         spec.insert("clusterIP".into(), cluster_ip.into());
     }
-    let given = ctx.flags.text("type");
-    let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].into_iter().find(|k| *k == given);
-    if !given.is_empty() {
-        spec.insert("type".into(), kind.unwrap_or(given).into());
+    let kind = ctx.flags.text("type");
+    if !kind.is_empty() {
+        spec.insert("type".into(), kind.into());
     }
     let external = ctx.flags.text("external-ip");
     if !external.is_empty() {
