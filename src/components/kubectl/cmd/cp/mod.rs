@@ -184,14 +184,21 @@ fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
     }
 }
 
+/// Packs what a folder holds. Only an empty one has an entry of its own, as in kubectl: with it the
+/// container's tar gives a directory that is there already this folder's owner and mode.
+///
+/// Example: after `kubectl cp ./site/. web:/tmp` root alone could write to `/tmp`.
 fn pack_folder(
     builder: &mut tar::Builder<File>,
     source: &Path,
     name: &Path,
     changed: &mut Vec<PathBuf>,
 ) -> Result<(), Fail> {
-    builder.append_dir(name, source)?;
-    for entry in std::fs::read_dir(source)? {
+    let mut entries = std::fs::read_dir(source)?.peekable();
+    if entries.peek().is_none() {
+        builder.append_dir(name, source)?;
+    }
+    for entry in entries {
         let entry = entry?;
         pack(builder, &entry.path(), &name.join(entry.file_name()), changed)?;
     }
