@@ -305,6 +305,18 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
     }
 }
 
+/// Arguments as `TYPE/NAME`, also those that are names alone. Source: `ResourceNames` of kubectl's
+/// builder.
+///
+/// Example: `a` and `csr/b`, as `get -o name` prints it, where CertificateSigningRequests are meant.
+pub(crate) fn typed_names(resource: &str, names: &[String]) -> Vec<String> {
+    let typed = |name: &String| match name.contains('/') {
+        true => name.clone(),
+        false => format!("{resource}/{name}"),
+    };
+    names.iter().map(typed).collect()
+}
+
 /// Exactly one NAME.
 pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());

@@ -1,10 +1,10 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
-use super::common::DryRun;
+use super::common::{DryRun, typed_names};
 use crate::builder::{self, Asked, Listing};
 use crate::ctx::Ctx;
-use crate::error::Fail;
-use crate::info::Info;
+use crate::error::{Fail, text};
+use crate::info::{Info, Options};
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::value;
@@ -30,22 +30,22 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
-    let resource = ctx.resource("nodes").await?;
     let asked = match ctx.args.is_empty() {
-        true => Asked::Lists(vec![Listing { resource, namespace: String::new() }]),
-        false => {
-            let named = |word: &String| Info {
-                resource: resource.clone(),
-                namespace: String::new(),
-                name: word.strip_prefix("node/").or(word.strip_prefix("nodes/")).unwrap_or(word).to_string(),
-                object: Value::Null,
-                source: String::new(),
-            };
-            Asked::Objects(ctx.args.iter().map(named).collect(), vec![])
+        true => {
+            let resource = ctx.resource("nodes").await?;
+            Asked::Lists(vec![Listing { resource, namespace: String::new() }])
         }
+        false => builder::by_arguments(ctx, &typed_names("nodes", &ctx.args), Options::default()).await?,
     };
     let (infos, failures) = builder::objects(ctx, asked).await?;
-    failures.into_iter().next().map_or(Ok(infos), Err)
+    if let Some(fail) = failures.into_iter().next() {
+        return Err(fail);
+    }
+    let other = infos.iter().map(|info| info.resource.clone()).find(|r| r.qualified() != "nodes");
+    other.map_or(Ok(infos), |r| {
+        let gvr = quote(&format!("{}/{}, Resource={}", r.group, r.version, r.plural));
+        text(format!("expected resource of type node, got {gvr}"))
+    })
 }
 
 /// Cordons nodes, or uncordons them. A refusal is printed and is no failure of the command: `drain`
@@ -83,7 +83,7 @@ pub(super) async fn mark(ctx: &Ctx, nodes: &[Info], unschedulable: bool) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, refusal};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     /// A server with the nodes `a` and `b`, of which the first may not be changed.
@@ -113,6 +113,21 @@ mod tests {
         assert_eq!(said.err, "error: unable to cordon node \"a\": you may not\n");
         let said = server.kubectl(&["drain", "a"]).await;
         assert!(said.code == 0 && said.out.contains("node/a drained"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_is_named_with_its_type_or_without() {
+        let server = server().await;
+        let said = server.kubectl(&["cordon", "b", "Node/a", "--dry-run=client"]).await;
+        assert_eq!((said.code, said.out.lines().count()), (0, 2), "{said:?}");
+        let said = server.kubectl(&["cordon", "foo/a"]).await;
+        let why = "error: the server doesn't have a resource type \"foo\"\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let said = server.kubectl(&["cordon", "cm/a"]).await;
+        let why = "error: expected resource of type node, got \"/v1, Resource=configmaps\"\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
     }
 
     #[tokio::test]
