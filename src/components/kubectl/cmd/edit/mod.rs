@@ -407,6 +407,14 @@ async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
 async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), Fail>, Fail> {
     let mut before = info.object.clone();
     value::remove(&mut before, "metadata.managedFields");
+    let [own, given] = [&before, &edited].map(|object| value::text(object, "metadata.namespace"));
+    if !given.is_empty() && given != own {
+        return text(format!(
+            "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={given}' to perform this operation.",
+            quote(given),
+            quote(own)
+        ));
+    }
     let fixed = ["apiVersion", "kind", "metadata.name", "metadata.namespace"];
     if fixed.iter().any(|p| value::at(&before, p) != value::at(&edited, p)) {
         return text("At least one of apiVersion, kind and name was changed");
