@@ -168,7 +168,9 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, segment(&name));
     let answer = match ctx.api().await?.post(&path, &[], &request).await {
         Ok(answer) => answer,
-        Err(Fail::Api(refusal)) => return text(format!("failed to create token: {}", refusal.message)),
+        Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+            return text(format!("failed to create token: {}", fail.message()));
+        }
         Err(fail) => return Err(fail),
     };
     if value::empty(&answer, "status.token") {
@@ -214,7 +216,7 @@ mod tests {
         let said = server.kubectl(&["create", "token", "a"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "t"), "{said:?}");
         let said = server.kubectl(&["create", "token", "a/b"]).await;
-        let why = "error: invalid resource name \"a/b\": [may not contain '/']\n";
+        let why = "error: failed to create token: invalid resource name \"a/b\": [may not contain '/']\n";
         assert_eq!((said.code, said.err.as_str()), (1, why), "{said:?}");
     }
 
