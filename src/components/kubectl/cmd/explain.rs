@@ -309,7 +309,6 @@ mod tests {
     use crate::testing::Server;
     use serde_json::json;
 
-    /// `events` are of the core group for a server that has not been told more.
     #[tokio::test]
     async fn a_short_name_of_several_is_warned_of_once() {
         let server = Server::start_with(|asked| {
@@ -327,6 +326,7 @@ mod tests {
         assert_eq!(said.err.matches("Warning: short name \"wd\"").count(), 1, "{said:?}");
     }
 
+    /// `events` are of the core group for a server that has not been told more.
     #[tokio::test]
     async fn a_version_that_is_not_preferred_can_be_asked_for() {
         let server = Server::start_with(|asked| {

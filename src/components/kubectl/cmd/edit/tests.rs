@@ -260,9 +260,7 @@ async fn a_configuration_that_was_not_edited_is_skipped() {
 #[tokio::test]
 async fn an_object_stays_in_its_namespace() {
     let server = Server::start().await;
-    let mut object = config_map("a", json!({}));
-    object["metadata"]["namespace"] = "default".into();
-    server.hold(&at("a"), object);
+    server.hold(&at("a"), config_map("a", json!({})));
     let script = "sed -i 's/namespace: default/namespace: other/' $1";
     let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
     let why = "does not match the namespace \"default\". You must pass '--namespace=other' to perform this operation.\n";
