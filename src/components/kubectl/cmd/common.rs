@@ -308,7 +308,7 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
 /// Arguments as `TYPE/NAME`, also those that are names alone. Source: `ResourceNames` of kubectl's
 /// builder.
 ///
-/// Example: `a` and `csr/b`, as `get -o name` prints it, where CertificateSigningRequests are meant.
+/// Example: for nodes `a` and `no/b`; `get -o name` prints names with their type.
 pub(crate) fn typed_names(resource: &str, names: &[String]) -> Vec<String> {
     let typed = |name: &String| match name.contains('/') {
         true => name.clone(),
