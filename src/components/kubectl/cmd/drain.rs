@@ -44,7 +44,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.note("There are pending nodes to be drained:");
     failed.iter().for_each(|(name, _)| ctx.note(format!(" {name}")));
-    // What one node failed with is told line by line, of several each has one line.
+    // The failures of one node are printed one a line; of several nodes each has one line.
     let told = |fail: Fail| match fail {
         Fail::Many(_) => Fail::Text(fail.message()),
         one => one,

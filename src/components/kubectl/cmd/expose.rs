@@ -39,7 +39,7 @@ async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail>
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // Where the user is, also if a file's object is in another namespace.
+    // In the command's namespace, as in kubectl, also if a file's object is in another one.
     let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
     ctx.api().await?.post(&path, &query, &service).await
 }
