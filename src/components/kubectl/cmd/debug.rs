@@ -453,7 +453,7 @@ mod tests {
     async fn what_cannot_be_done_is_refused() {
         for (flags, why) in [
             ("--copy-to=c -c new -- sh", "you must specify image when creating new container"),
-            ("pod/nope --image=i", "pods \"nope\" not found"),
+            ("pod/nope --image=i", "pods/nope not found"),
             ("--image=Busybox", "invalid image name \"Busybox\": invalid reference format"),
             ("--image=i --image-pull-policy=Soon", "invalid image pull policy: Soon"),
             (
