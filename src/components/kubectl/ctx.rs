@@ -20,10 +20,11 @@ pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
-/// Standard input of one command, and its terminal if it has one.
+/// Standard input of one command, its terminal if it has one, and whether it prints to a terminal.
 pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
+    pub stdout_is_terminal: bool,
 }
 
 /// A command line that was understood.
@@ -56,6 +57,7 @@ pub(crate) struct Ctx {
     pub env: Env,
     pub output: Arc<Output>,
     pub terminal: Option<Arc<dyn Terminal>>,
+    pub stdout_is_terminal: bool,
     stdin: tokio::sync::Mutex<Option<Input>>,
     /// Standard input was read to its end.
     stdin_read: AtomicBool,
@@ -75,6 +77,7 @@ impl Ctx {
             env,
             output,
             terminal: streams.terminal,
+            stdout_is_terminal: streams.stdout_is_terminal,
             stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
             stdin_read: AtomicBool::new(false),
             api: OnceCell::new(),

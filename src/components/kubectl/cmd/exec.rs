@@ -246,9 +246,6 @@ mod tests {
     }
 
     impl Terminal for Screen {
-        fn is_tty(&self) -> bool {
-            true
-        }
         fn size(&self) -> watch::Receiver<(u16, u16)> {
             self.size.subscribe()
         }
@@ -273,6 +270,7 @@ mod tests {
             stdout: Box::new(Kept::all()),
             stderr: Box::new(notes),
             terminal: Some(screen.clone()),
+            stdout_is_terminal: true,
             own: false,
             cancel: CancellationToken::new(),
         };

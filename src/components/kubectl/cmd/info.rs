@@ -275,7 +275,8 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
             line.extend(["-n".to_string(), namespace]);
         }
         let parsed = parse::parse(&line)?;
-        let streams = Streams { stdin: Box::new(tokio::io::empty()), terminal: None };
+        let streams =
+            Streams { stdin: Box::new(tokio::io::empty()), terminal: None, stdout_is_terminal: false };
         let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;
@@ -308,6 +309,7 @@ mod tests {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: None,
+            stdout_is_terminal: false,
             own: false,
             cancel: CancellationToken::new(),
         };

@@ -178,12 +178,9 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     }
     match format {
         Some(format) => ctx.out(format.print(&answer, false)?),
+        None if ctx.stdout_is_terminal => ctx.line(value::text(&answer, "status.token")),
         // In a file or a pipe the token stands alone, without the end of a line.
-        None => {
-            let is_read = ctx.terminal.as_ref().is_some_and(|terminal| terminal.is_tty());
-            let end = if is_read { "\n" } else { "" };
-            ctx.out(format!("{}{end}", value::text(&answer, "status.token")));
-        }
+        None => ctx.out(value::text(&answer, "status.token")),
     }
     Ok(())
 }
@@ -215,6 +212,8 @@ mod tests {
         .await;
         let said = server.kubectl(&["create", "token", "a"]).await;
         assert_eq!((said.code, said.out.as_str()), (0, "t"), "{said:?}");
+        let said = server.kubectl_at_terminal(&["create", "token", "a"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "t\n"), "{said:?}");
         let said = server.kubectl(&["create", "token", "a/b"]).await;
         let why = "error: failed to create token: invalid resource name \"a/b\": [may not contain '/']\n";
         assert_eq!((said.code, said.err.as_str()), (1, why), "{said:?}");
