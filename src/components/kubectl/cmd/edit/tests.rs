@@ -266,4 +266,14 @@ async fn an_object_stays_in_its_namespace() {
     let why = "does not match the namespace \"default\". You must pass '--namespace=other' to perform this operation.\n";
     assert!(said.code == 1 && said.err.ends_with(why), "{said:?}");
     assert_eq!(left.len(), 1);
+    // The other object is not written either.
+    server.hold(&at("b"), config_map("b", json!({})));
+    let script = "sed -i -e 's/labels: {}/labels: {x: y}/' -e '/name: b/{n;s/default/other/;}' $1";
+    let (said, _) = edited(&server, &["edit", "cm", "a", "b"], script).await;
+    assert!(said.code == 1 && said.err.ends_with(why), "{said:?}");
+    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+    // One without a namespace keeps its own.
+    let (said, left) = edited(&server, &["edit", "cm", "a"], "sed -i '/namespace: default/d' $1").await;
+    assert_eq!((said.code, said.out.as_str()), (0, "configmap/a skipped\n"), "{said:?}");
+    assert!(left.is_empty());
 }
