@@ -305,10 +305,10 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
     }
 }
 
-/// Arguments as `TYPE/NAME`, also those that are names alone. Source: `ResourceNames` of kubectl's
-/// builder.
+/// Returns the arguments as `TYPE/NAME`, the form that `get -o name` prints; one without a type is a
+/// `resource`. Source: `ResourceNames` of kubectl's builder.
 ///
-/// Example: for nodes `a` and `no/b`; `get -o name` prints names with their type.
+/// Example: for `nodes`, `a` and `no/b` are `nodes/a` and `no/b`.
 pub(crate) fn typed_names(resource: &str, names: &[String]) -> Vec<String> {
     let typed = |name: &String| match name.contains('/') {
         true => name.clone(),

@@ -224,7 +224,7 @@ fn lists(
             items.push(Value::Object(inner));
         }
     }
-    let mut items = first_last(id, items);
+    let mut items = reverse_same_keys(id, items);
     if look.deletions {
         for old in gone {
             items.push(json!({"$patch": "delete", id: old[id]}));
@@ -243,11 +243,13 @@ fn lists(
     }
 }
 
-/// Reverses the order of items that have the same key. The server applies them one after another to
-/// the first item with that key, so the first of the file remains: a Service with port 53 for UDP
-/// keeps it when a file adds the one for TCP. Upstream's sort reverses equal items
-/// (`SortableSliceOfMaps.Less`).
-fn first_last(id: &str, items: Vec<Value>) -> Vec<Value> {
+/// Reverses the order of items that have the same key. The server merges them one after another
+/// into one item, so the one that the file names first remains. Upstream's sort reverses equal
+/// items (`SortableSliceOfMaps.Less`).
+///
+/// Example: a Service has port 53 for UDP, and a file adds port 53 for TCP behind it. The patch
+/// names TCP, then UDP, and the Service keeps UDP.
+fn reverse_same_keys(id: &str, items: Vec<Value>) -> Vec<Value> {
     let keys: Vec<String> = items.iter().map(|item| item[id].to_string()).collect();
     let mut by_key: HashMap<&str, Vec<Value>> = HashMap::new();
     for (key, item) in keys.iter().zip(items) {

@@ -184,10 +184,11 @@ fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
     }
 }
 
-/// Packs what a folder holds. Only an empty one has an entry of its own, as in kubectl: with it the
-/// container's tar gives a directory that is there already this folder's owner and mode.
+/// Packs what a folder holds. The folder has an entry of its own only if it is empty, as in kubectl
+/// (`recursiveTar`): for an entry the container's tar changes the owner and the mode of a directory
+/// that is there already.
 ///
-/// Example: after `kubectl cp ./site/. web:/tmp` root alone could write to `/tmp`.
+/// Example: `kubectl cp ./site/. web:/tmp` leaves `/tmp` open to all users of the container.
 fn pack_folder(
     builder: &mut tar::Builder<File>,
     source: &Path,
