@@ -1,7 +1,7 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
 use super::common::{DryRun, typed_names};
-use crate::builder::{self, Asked, Listing};
+use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
@@ -24,19 +24,19 @@ pub(crate) async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
 /// The first of them that cannot be read: then nothing is done to the others either.
 pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     let selector = ctx.flags.text("selector");
-    if ctx.args.is_empty() && selector.is_empty() {
+    if ctx.args.is_empty() && !ctx.flags.changed("selector") {
         return ctx.usage(format!("USAGE: {} [flags]", ctx.usage_line.trim_end_matches(" [options]")));
     }
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
-    let asked = match ctx.args.is_empty() {
-        true => {
-            let resource = ctx.resource("nodes").await?;
-            Asked::Lists(vec![Listing { resource, namespace: String::new() }])
-        }
-        false => builder::by_arguments(ctx, &typed_names("nodes", &ctx.args), Options::default()).await?,
+    let args = match ctx.args.is_empty() {
+        true if selector.is_empty() => return text(builder::NOTHING),
+        // A selector of spaces, such as an unset variable leaves, is refused: it is not every node.
+        true => vec!["nodes".to_string()],
+        false => typed_names("nodes", &ctx.args),
     };
+    let asked = builder::by_arguments(ctx, &args, Options::default()).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     if let Some(fail) = failures.into_iter().next() {
         return Err(fail);
@@ -128,6 +128,20 @@ mod tests {
         let said = server.kubectl(&["cordon", "cm/a"]).await;
         let why = "error: expected resource of type node, got \"/v1, Resource=configmaps\"\n";
         assert_eq!((said.code, said.err.as_str()), (1, why));
+    }
+
+    #[tokio::test]
+    async fn a_selector_of_spaces_is_not_every_node() {
+        let server = server().await;
+        let nothing = format!("error: {}\n", crate::builder::NOTHING);
+        let unnamed = "error: resource(s) were provided, but no name was specified\n";
+        for verb in ["cordon", "uncordon", "drain"] {
+            for (selector, why) in [("", nothing.as_str()), (" ", unnamed)] {
+                let said = server.kubectl(&[verb, "-l", selector]).await;
+                assert_eq!((said.code, said.err.as_str()), (1, why), "{verb}");
+            }
+        }
+        assert!(server.asked().is_empty(), "no node was read");
     }
 
     #[tokio::test]
