@@ -91,14 +91,19 @@ async fn unknown_kind(ctx: &Ctx, infos: &[Info], documents: &[Value]) -> Option<
     None
 }
 
-/// Puts the namespace back into an edited object that lacks it.
+/// Puts the namespace back into an edited object that lacks it, and takes it from one that is in
+/// none.
 ///
 /// # Errors
 /// [`Fail::Text`]: it is another one. Source: cli-runtime, `RequireNamespace`.
 pub(super) fn require_namespace(info: &Info, edited: &mut Value) -> Result<(), Fail> {
+    if !info.resource.namespaced {
+        value::remove(edited, "metadata.namespace");
+        return Ok(());
+    }
     let own = value::text(&info.object, "metadata.namespace");
     let given = value::text(edited, "metadata.namespace");
-    if !info.resource.namespaced || given == own {
+    if given == own {
         return Ok(());
     }
     if given.is_empty() {

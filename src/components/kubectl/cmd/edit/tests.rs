@@ -276,4 +276,10 @@ async fn an_object_stays_in_its_namespace() {
     let (said, left) = edited(&server, &["edit", "cm", "a"], "sed -i '/namespace: default/d' $1").await;
     assert_eq!((said.code, said.out.as_str()), (0, "configmap/a skipped\n"), "{said:?}");
     assert!(left.is_empty());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+    server.hold("/api/v1/namespaces/n", namespace);
+    let script = r#"sed -i 's/"name": "n"/"name": "n", "namespace": "x"/' $1"#;
+    let (said, _) = edited(&server, &["edit", "ns", "n", "-o", "json"], script).await;
+    assert!(said.code == 0 && !said.out.contains("\"namespace\""), "{said:?}");
+    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
 }
