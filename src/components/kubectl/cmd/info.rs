@@ -14,7 +14,8 @@ use client::discovery::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A verb that only holds others: its help, and a complaint about a word that is none of them.
+/// Prints the help of a verb that only has verbs below it, such as `set`; refuses a word behind
+/// it that is none of these.
 pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("unknown command {}", api::gostr::quote(&ctx.args.join(" "))));
