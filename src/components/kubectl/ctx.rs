@@ -20,10 +20,11 @@ pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 /// A longer answer to a question is none.
 const WORD_MAX: usize = 64;
 
-/// Standard input of one command, its terminal if it has one, and whether it prints to a terminal.
+/// Standard input of one command, and its terminal if it has one.
 pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
+    /// Standard output goes to a terminal.
     pub stdout_is_terminal: bool,
 }
 
