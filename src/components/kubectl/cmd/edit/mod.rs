@@ -398,9 +398,6 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
 }
 
 async fn keep(ctx: &Ctx, info: &Info, edited: Value) -> Result<(), Fail> {
-    if last_of(&info.object).is_some_and(|last| last == edited) {
-        return tell(ctx, &edited, "skipped");
-    }
     let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];

@@ -221,43 +221,6 @@ async fn a_file_that_says_no_object_is_opened_again_with_the_reason() {
 }
 
 #[tokio::test]
-async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
-    let server = Server::start().await;
-    server.hold(&at("a"), config_map("a", json!({})));
-    let dir = tempfile::tempdir().unwrap();
-    for (editor, why) in [
-        ("no-such-editor --wait", "unable to launch the editor \"no-such-editor --wait\""),
-        ("/no/such/editor", "there was a problem with the editor \"/no/such/editor\""),
-        ("false $(touch made)", "there was a problem with the editor \"false $(touch made)\""),
-        ("exit '3'", "there was a problem with the editor \"/bin/sh -c exit '3'\""),
-    ] {
-        let vars = [("EDITOR", editor), ("SHELL", "/bin/sh")];
-        let vars = vars.map(|(key, text)| (key.to_string(), text.to_string())).into();
-        let env = Env { vars, cwd: dir.path().into(), ..Env::default() };
-        let said = server.kubectl_in(&["edit", "cm", "a"], "", env).await;
-        assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{editor}");
-    }
-    assert!(!dir.path().join("made").exists(), "no shell has read it");
-}
-
-#[tokio::test]
-async fn a_configuration_that_was_not_edited_is_skipped() {
-    let server = Server::start().await;
-    for name in ["a", "b"] {
-        let mut object = config_map(name, json!({}));
-        let last = config_map(name, json!({"of": name})).to_string();
-        object["metadata"]["annotations"] = json!({LAST_APPLIED: last});
-        server.hold(&at(name), object);
-    }
-    let line = ["apply", "edit-last-applied", "cm", "a", "b"];
-    let (said, left) = edited(&server, &line, "sed -i 's/of: b/of: other/' $1").await;
-    let told = "configmap/a skipped\nconfigmap/b edited\n";
-    assert_eq!((said.code, said.out.as_str(), left.len()), (0, told, 0), "{said:?}");
-    let written = server.asked().into_iter().filter(|asked| asked.method == "PATCH");
-    assert_eq!(written.map(|asked| asked.path).collect::<Vec<String>>(), [at("b")]);
-}
-
-#[tokio::test]
 async fn an_object_stays_in_its_namespace() {
     let server = Server::start().await;
     server.hold(&at("a"), config_map("a", json!({})));
@@ -282,4 +245,24 @@ async fn an_object_stays_in_its_namespace() {
     let (said, _) = edited(&server, &["edit", "ns", "n", "-o", "json"], script).await;
     assert!(said.code == 0 && !said.out.contains("\"namespace\""), "{said:?}");
     assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+}
+
+#[tokio::test]
+async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let dir = tempfile::tempdir().unwrap();
+    for (editor, why) in [
+        ("no-such-editor --wait", "unable to launch the editor \"no-such-editor --wait\""),
+        ("/no/such/editor", "there was a problem with the editor \"/no/such/editor\""),
+        ("false $(touch made)", "there was a problem with the editor \"false $(touch made)\""),
+        ("exit '3'", "there was a problem with the editor \"/bin/sh -c exit '3'\""),
+    ] {
+        let vars = [("EDITOR", editor), ("SHELL", "/bin/sh")];
+        let vars = vars.map(|(key, text)| (key.to_string(), text.to_string())).into();
+        let env = Env { vars, cwd: dir.path().into(), ..Env::default() };
+        let said = server.kubectl_in(&["edit", "cm", "a"], "", env).await;
+        assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{editor}");
+    }
+    assert!(!dir.path().join("made").exists(), "no shell has read it");
 }
