@@ -1,10 +1,10 @@
 //! certificate approve and deny: the decision about a certificate request.
 
 use crate::builder;
-use crate::cmd::common::{DryRun, Teller, typed_names};
+use crate::cmd::common::{DryRun, Teller, ask_names};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::info::{Info, Options};
+use crate::info::Info;
 use api::gostr::quote;
 use api::value;
 use serde_json::json;
@@ -48,8 +48,7 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
         return text("one or more CSRs must be specified as <name> or -f <filename>");
     }
     let teller = Teller::of(ctx, DryRun::No)?;
-    let args = typed_names("certificatesigningrequests", &ctx.args);
-    let asked = builder::ask(ctx, &args, Options::default()).await?;
+    let asked = ask_names(ctx, "certificatesigningrequests", &ctx.args).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     if infos.is_empty() && failures.is_empty() {
         ctx.line("No resources found");

@@ -1,15 +1,14 @@
 //! debug: a container more in a running pod, or a copy of the pod to try things on.
 
-use super::common::typed_names;
+use super::common::ask_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::set_env::variable;
 use super::wait::until;
-use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
-use crate::info::{Info, Options};
+use crate::info::Info;
 use crate::scheme;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
@@ -62,7 +61,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if profile == "legacy" {
         ctx.note(LEGACY);
     }
-    let found = builder::ask(ctx, &typed_names("pods", asked.names), Options::default()).await?;
+    let found = ask_names(ctx, "pods", asked.names).await?;
     let (infos, failures) = scheme::objects(ctx, found).await?;
     Fail::join(failures)?;
     for info in infos {

@@ -1,6 +1,6 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
-use super::common::{DryRun, typed_names};
+use super::common::{DryRun, ask_names};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -30,13 +30,11 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
-    let args = match ctx.args.is_empty() {
-        true if selector.is_empty() => return text(builder::NOTHING),
+    let asked = match selector {
+        "" => ask_names(ctx, "nodes", &ctx.args).await?,
         // A selector of spaces, such as an unset variable leaves, is refused: it is not every node.
-        true => vec!["nodes".to_string()],
-        false => typed_names("nodes", &ctx.args),
+        _ => builder::by_arguments(ctx, &["nodes".to_string()], Options::default()).await?,
     };
-    let asked = builder::by_arguments(ctx, &args, Options::default()).await?;
     let (infos, failures) = builder::objects(ctx, asked).await?;
     if let Some(fail) = failures.into_iter().next() {
         return Err(fail);
@@ -120,9 +118,14 @@ mod tests {
         let server = server().await;
         let said = server.kubectl(&["cordon", "b", "Node/a", "--dry-run=client"]).await;
         assert_eq!((said.code, said.out.lines().count()), (0, 2), "{said:?}");
-        let said = server.kubectl(&["cordon", "foo/a"]).await;
-        let why = "error: the server doesn't have a resource type \"foo\"\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        for (name, why) in [
+            ("foo/a", "the server doesn't have a resource type \"foo\""),
+            ("", "resource name may not be empty"),
+            ("/a", "arguments in resource/name form must have a single resource and name"),
+        ] {
+            let said = server.kubectl(&["cordon", name]).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+        }
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         let said = server.kubectl(&["cordon", "cm/a"]).await;
