@@ -153,6 +153,7 @@ async fn run(
         stdout,
         stderr: Box::new(err.clone()),
         terminal: None,
+        stdout_is_terminal: false,
         own: false,
         cancel: cancel.clone(),
     };

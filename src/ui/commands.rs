@@ -6,7 +6,7 @@ use super::terminal;
 use cluster::Place;
 use kubectl::{self, Env, Io};
 use linux::trap;
-use std::io;
+use std::io::{self, IsTerminal};
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -67,6 +67,7 @@ async fn built_in(args: &[String], input: Input, env: Env, column: &Arc<Column>)
         stdout: Box::new(Heard { to: tokio::io::stdout(), column: column.clone() }),
         stderr: Box::new(Heard { to: tokio::io::stderr(), column: column.clone() }),
         terminal: None,
+        stdout_is_terminal: io::stdout().is_terminal(),
         own: false,
         cancel,
     };

@@ -148,7 +148,7 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
 }
 
 /// An object that is known by its name alone.
-fn unread(resource: &Arc<Resource>, namespace: &str, name: &str) -> Info {
+pub(crate) fn unread(resource: &Arc<Resource>, namespace: &str, name: &str) -> Info {
     Info {
         namespace: if resource.namespaced { namespace.to_string() } else { String::new() },
         resource: resource.clone(),

@@ -22,7 +22,8 @@ const READER_LEFT: i32 = 141;
 pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
     Box::pin(async move {
         let output = Arc::new(Output::new(io.stdout, io.stderr));
-        let streams = Streams { stdin: io.stdin, terminal: io.terminal };
+        let streams =
+            Streams { stdin: io.stdin, terminal: io.terminal, stdout_is_terminal: io.stdout_is_terminal };
         let work = command(&args, streams, io.own, env, output.clone());
         let gone = output.gone.clone();
         let code = tokio::select! {
@@ -182,6 +183,7 @@ mod tests {
                 stdout: Box::new(Failing(kind)),
                 stderr: Box::new(err.clone()),
                 terminal: None,
+                stdout_is_terminal: false,
                 own: false,
                 cancel: CancellationToken::new(),
             };

@@ -54,6 +54,8 @@ const SERVER_FIRST: &[&str] = &[
 pub(crate) struct Streams {
     pub stdin: Input,
     pub terminal: Option<Arc<dyn Terminal>>,
+    /// Standard output goes to a terminal.
+    pub stdout_is_terminal: bool,
 }
 
 /// A command line that was understood.
@@ -86,6 +88,7 @@ pub(crate) struct Ctx {
     pub env: Env,
     pub output: Arc<Output>,
     pub terminal: Option<Arc<dyn Terminal>>,
+    pub stdout_is_terminal: bool,
     stdin: tokio::sync::Mutex<Option<Input>>,
     /// Standard input was read to its end.
     stdin_read: AtomicBool,
@@ -105,6 +108,7 @@ impl Ctx {
             env,
             output,
             terminal: streams.terminal,
+            stdout_is_terminal: streams.stdout_is_terminal,
             stdin: tokio::sync::Mutex::new(Some(streams.stdin)),
             stdin_read: AtomicBool::new(false),
             api: OnceCell::new(),

@@ -7,8 +7,6 @@ use tokio_util::sync::CancellationToken;
 
 /// A terminal behind the streams, for `exec -t` and the like.
 pub trait Terminal: Send + Sync {
-    /// Both input and output are terminals.
-    fn is_tty(&self) -> bool;
     /// Columns and rows, and every change of them.
     fn size(&self) -> watch::Receiver<(u16, u16)>;
     /// Switches between raw mode (keys go to the remote program as they are) and the mode it was
@@ -26,6 +24,8 @@ pub struct Io {
     pub stderr: Box<dyn AsyncWrite + Send + Unpin>,
     /// The terminal behind the streams; `None`: they are files or pipes.
     pub terminal: Option<Arc<dyn Terminal>>,
+    /// `stdout` goes to a terminal, whatever `stdin` is.
+    pub stdout_is_terminal: bool,
     /// These are this process' own streams: a plugin inherits them. Otherwise a plugin reads
     /// `stdin` and writes to the others through pipes.
     pub own: bool,

@@ -72,6 +72,7 @@ async fn ended(args: Vec<String>, env: Env) -> Ended {
         stdout: Box::new(tokio::io::stdout()),
         stderr: Box::new(tokio::io::stderr()),
         terminal: terminal.clone().map(|t| t as Arc<dyn Terminal>),
+        stdout_is_terminal: std::io::stdout().is_terminal(),
         own: true,
         cancel,
     };
@@ -175,7 +176,6 @@ async fn end_requested() -> i32 {
 struct Tty {
     cooked: Mutex<Option<Termios>>,
     size: watch::Receiver<(u16, u16)>,
-    both: bool,
     /// The task that tells `size` of changes.
     _resizes: JoinSet<()>,
 }
@@ -198,16 +198,11 @@ impl Tty {
                 }
             });
         }
-        let both = std::io::stdout().is_terminal();
-        Some(Arc::new(Tty { cooked: Mutex::default(), size, both, _resizes: resizes }))
+        Some(Arc::new(Tty { cooked: Mutex::default(), size, _resizes: resizes }))
     }
 }
 
 impl Terminal for Tty {
-    fn is_tty(&self) -> bool {
-        self.both
-    }
-
     fn size(&self) -> watch::Receiver<(u16, u16)> {
         self.size.clone()
     }

@@ -177,6 +177,15 @@ impl Server {
     }
 
     pub(crate) async fn kubectl_in(&self, args: &[&str], stdin: &str, env: Env) -> Said {
+        self.command(args, stdin, env, false).await
+    }
+
+    /// Runs a command whose standard output is a terminal.
+    pub(crate) async fn kubectl_at_terminal(&self, args: &[&str]) -> Said {
+        self.command(args, "", Env::default(), true).await
+    }
+
+    async fn command(&self, args: &[&str], stdin: &str, env: Env, stdout_is_terminal: bool) -> Said {
         let (out, err) = (Kept::all(), Kept::all());
         let mut words: Vec<String> = vec!["kubectl".into()];
         words.extend(args.iter().map(|a| a.to_string()));
@@ -188,6 +197,7 @@ impl Server {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: None,
+            stdout_is_terminal,
             own: false,
             cancel: CancellationToken::new(),
         };

@@ -54,7 +54,7 @@ async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) 
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // Where the user is, also if a file's object is in another namespace.
+    // In the command's namespace, as in kubectl, also if a file's object is in another one.
     let path = paths::within("/apis/autoscaling/v2", &ctx.namespace()?.0, "horizontalpodautoscalers");
     ctx.api().await?.post(&path, &query, &object).await
 }

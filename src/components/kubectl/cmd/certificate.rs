@@ -1,10 +1,10 @@
 //! certificate approve and deny: the decision about a certificate request.
 
 use crate::builder;
-use crate::cmd::common::{DryRun, Teller};
+use crate::cmd::common::{DryRun, Teller, ask_names};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
-use crate::info::{Info, Options};
+use crate::info::Info;
 use api::gostr::quote;
 use api::value;
 use serde_json::json;
@@ -48,11 +48,7 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
         return text("one or more CSRs must be specified as <name> or -f <filename>");
     }
     let teller = Teller::of(ctx, DryRun::No)?;
-    let mut args = ctx.args.clone();
-    if !args.is_empty() {
-        args.insert(0, "certificatesigningrequests".into());
-    }
-    let asked = builder::ask(ctx, &args, Options::default()).await?;
+    let asked = ask_names(ctx, "certificatesigningrequests", &ctx.args).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     if infos.is_empty() && failures.is_empty() {
         ctx.line("No resources found");
@@ -145,7 +141,9 @@ mod tests {
             server.hold(&format!("{AT}/{name}"), object.clone());
             server.hold(&format!("{AT}/{name}/approval"), object);
         }
-        let said = server.kubectl(&["certificate", "approve", "a", "b"]).await;
+        // As `get csr -o name` prints it, too.
+        let b = "certificatesigningrequest.certificates.k8s.io/b";
+        let said = server.kubectl(&["certificate", "approve", "a", b]).await;
         let approved = "certificatesigningrequest.certificates.k8s.io/b approved\n";
         assert_eq!((said.code, said.out.as_str()), (1, approved), "{said:?}");
         assert_eq!(said.err, "error: certificate signing request \"a\" is already Denied\n");

@@ -1,10 +1,11 @@
 //! What several verbs do alike.
 
+use crate::beside;
 use crate::builder::{self, Asked};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::flag::parse_bool;
-use crate::info::Info;
+use crate::info::{Info, Options};
 use crate::print::formats::{self, Format};
 use crate::print::json;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
@@ -303,6 +304,36 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
     if !api::value::text(object, "metadata.deletionTimestamp").is_empty() {
         ctx.note(format!("Warning: Detected changes to resource {name} which is currently being deleted."));
     }
+}
+
+/// Finds what the files or the arguments of a verb name that is about one type. An argument without
+/// a type is the name of a `resource`. Source: `ResourceNames` of kubectl's builder.
+///
+/// Example: for `nodes`, `a` and `no/b` are two nodes, and `cm/c` is a ConfigMap. An empty name,
+/// such as an unset variable leaves, is refused when it is read.
+///
+/// # Errors
+/// As [`builder::ask`].
+pub(crate) async fn ask_names(ctx: &Ctx, resource: &str, names: &[String]) -> Result<Asked, Fail> {
+    if names.is_empty() {
+        return builder::ask(ctx, names, Options::default()).await;
+    }
+    if ctx.names_files() {
+        return Err(beside::refusal(ctx, &ctx.flags.list("filename"), true));
+    }
+    let mut pairs = vec![];
+    for name in names {
+        pairs.push(match name.contains('/') {
+            true => builder::type_and_name(name)?,
+            false => (resource, name.as_str()),
+        });
+    }
+    let (namespace, _) = ctx.namespace()?;
+    let mut infos = vec![];
+    for (kind, name) in pairs {
+        infos.push(builder::unread(&ctx.resource(kind).await?, &namespace, name));
+    }
+    Ok(Asked::Objects(infos, vec![]))
 }
 
 /// Exactly one NAME.

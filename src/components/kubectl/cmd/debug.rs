@@ -1,14 +1,14 @@
 //! debug: a container more in a running pod, or a copy of the pod to try things on.
 
+use super::common::ask_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
 use super::image::is_reference;
 use super::set_env::variable;
 use super::wait::until;
-use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
-use crate::info::{Info, Options};
+use crate::info::Info;
 use crate::scheme;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
@@ -61,12 +61,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if profile == "legacy" {
         ctx.note(LEGACY);
     }
-    let resource = asked.names.first().is_none_or(|n| !n.contains('/'));
-    let args: Vec<String> = match resource && !asked.names.is_empty() {
-        true => std::iter::once("pods".to_string()).chain(asked.names.iter().cloned()).collect(),
-        false => asked.names.to_vec(),
-    };
-    let found = builder::ask(ctx, &args, Options::default()).await?;
+    let found = ask_names(ctx, "pods", asked.names).await?;
     let (infos, failures) = scheme::objects(ctx, found).await?;
     Fail::join(failures)?;
     for info in infos {
@@ -457,6 +452,7 @@ mod tests {
     async fn what_cannot_be_done_is_refused() {
         for (flags, why) in [
             ("--copy-to=c -c new -- sh", "you must specify image when creating new container"),
+            ("pod/nope --image=i", "pods/nope not found"),
             ("--image=Busybox", "invalid image name \"Busybox\": invalid reference format"),
             ("--image=i --image-pull-policy=Soon", "invalid image pull policy: Soon"),
             (

@@ -87,6 +87,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// Finds the objects that are to be deleted, with what could not be read of them. Those that are
 /// named are not looked for.
 async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    // Also where files name the objects.
+    if ctx.flags.is("all") && !builder::selectors(ctx).is_empty() {
+        return text("setting 'all' parameter but found a non empty selector. ");
+    }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, all_selects: true, ..Options::default() };
     match builder::ask(ctx, &ctx.args, options).await? {
@@ -313,6 +317,20 @@ mod tests {
             let words: Vec<&str> = ["delete", "--raw", &path].into_iter().chain(flags).collect();
             let said = server.kubectl(&words).await;
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+        }
+        assert!(server.object(&at("a")).is_some(), "nothing was deleted");
+    }
+
+    #[tokio::test]
+    async fn all_and_a_selector_exclude_each_other_beside_files_too() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({"x": "y"})));
+        let file = config_map("a", json!({"x": "y"})).to_string();
+        for flag in ["-l=x=y", "--field-selector=metadata.name=a"] {
+            let words = ["delete", "-f", "-", "--all", flag];
+            let said = server.kubectl_in(&words, &file, Env::default()).await;
+            let why = "error: setting 'all' parameter but found a non empty selector. \n";
+            assert_eq!((said.code, said.err.as_str()), (1, why), "{flag}");
         }
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }

@@ -48,7 +48,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// No object has that name; perhaps it is the beginning of some.
+/// Describes the objects whose names begin with the argument, which is no object's name. Without
+/// any such object, fails with `not_found`.
 async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
     let resource = ctx.resource(&ctx.args[0]).await?;
     let (namespace, _) = ctx.namespace()?;

@@ -122,7 +122,7 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<(Pair, Option<V
             let body = bytes::Bytes::from(json::compact(&info.object));
             api.patch(&info.path(), &query, APPLY_PATCH, body).await?
         }
-        None => api.post(&info.collection(), &query, &info.object).await?,
+        None => api.create(&info.collection(), &query, &info.object).await?,
         Some(live) => {
             let mut modified = info.object.clone();
             value::slot_map(&mut modified, "metadata.annotations").shift_remove(LAST_APPLIED);
@@ -303,6 +303,19 @@ mod tests {
         std::fs::write(folder.0.join("v1.ConfigMap.default.a"), "").unwrap();
         drop(folder);
         assert!(!dir.path().join("LIVE-1").exists());
+    }
+
+    /// As `apply` creates it: a file that was read from the cluster has a resource version.
+    #[tokio::test]
+    async fn a_new_object_is_compared_without_its_resource_version() {
+        let server = Server::start().await;
+        let mut object = config_map("a", json!({}));
+        object["metadata"]["resourceVersion"] = "7".into();
+        let said = server.kubectl_in(&["diff", "-f", "-"], &object.to_string(), Env::default()).await;
+        assert_eq!(said.code, 1, "{said:?}");
+        let tried = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap();
+        assert!(tried.query.contains("dryRun=All"), "{tried:?}");
+        assert!(tried.body["metadata"].get("resourceVersion").is_none(), "{tried:?}");
     }
 
     #[tokio::test]

@@ -44,7 +44,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     ctx.note("There are pending nodes to be drained:");
     failed.iter().for_each(|(name, _)| ctx.note(format!(" {name}")));
-    // What one node failed with is told line by line, of several each has one line.
+    // The failures of one node are printed one a line; of several nodes each has one line.
     let told = |fail: Fail| match fail {
         Fail::Many(_) => Fail::Text(fail.message()),
         one => one,
@@ -88,7 +88,9 @@ fn owner(pod: &Value) -> Option<&Value> {
 
 /// The path of the DaemonSet that would bring a running pod back.
 fn daemon_set(pod: &Value) -> Option<String> {
-    let owner = owner(pod).filter(|o| value::text(o, "kind") == "DaemonSet" && !has_ended(pod))?;
+    let is = |o: &Value, field: &str, wanted: &str| value::text(o, field) == wanted;
+    let owner = owner(pod).filter(|o| is(o, "kind", "DaemonSet") && is(o, "apiVersion", "apps/v1"));
+    let owner = owner.filter(|_| !has_ended(pod))?;
     let all = paths::within("/apis/apps/v1", value::text(pod, "metadata.namespace"), "daemonsets");
     Some(format!("{all}/{}", paths::segment(value::text(owner, "name"))))
 }
@@ -488,5 +490,10 @@ mod tests {
         let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
         assert!(said.code == 0 && said.err.contains("ignoring DaemonSet-managed Pods: x/p"), "{said:?}");
         assert!(server.asked().iter().all(|a| !a.path.ends_with("/eviction")));
+        let mut of_others = server.object("/api/v1/pods/p").unwrap();
+        of_others["metadata"]["ownerReferences"][0]["apiVersion"] = "apps.kruise.io/v1alpha1".into();
+        server.hold("/api/v1/pods/p", of_others);
+        let said = server.kubectl(&["drain", "n"]).await;
+        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
     }
 }

@@ -12,7 +12,7 @@ use api::value;
 use serde_json::Value;
 
 const PROTOCOL: &str = "v5.channel.k8s.io";
-/// What a container is sent over `attach` comes out of it again where it has a terminal.
+/// The warning of `attach`: a terminal shows what is typed, so the container's log has it, too.
 const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt.";
 
 /// How a session is held.
@@ -246,9 +246,6 @@ mod tests {
     }
 
     impl Terminal for Screen {
-        fn is_tty(&self) -> bool {
-            true
-        }
         fn size(&self) -> watch::Receiver<(u16, u16)> {
             self.size.subscribe()
         }
@@ -273,6 +270,7 @@ mod tests {
             stdout: Box::new(Kept::all()),
             stderr: Box::new(notes),
             terminal: Some(screen.clone()),
+            stdout_is_terminal: true,
             own: false,
             cancel: CancellationToken::new(),
         };

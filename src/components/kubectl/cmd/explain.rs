@@ -19,10 +19,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     // `deployments.apps` and `deployments.v1.apps` name a resource too; else the dots lead to a
     // field.
     let (resource, path) = match ctx.resource(name).await {
-        Ok(_) if !path.is_empty() => match qualified(ctx, word).await? {
-            Some(found) => found,
-            None => (ctx.resource(name).await?, path.to_string()),
-        },
+        Ok(found) if !path.is_empty() => {
+            qualified(ctx, word).await?.unwrap_or_else(|| (found, path.to_string()))
+        }
         Err(Fail::Text(unknown)) => return Err(Fail::Plain(unknown)),
         found => (found?, path.to_string()),
     };
@@ -309,6 +308,23 @@ mod tests {
     use super::{STEPS_MAX, Schemas, choices, wrapped};
     use crate::testing::Server;
     use serde_json::json;
+
+    #[tokio::test]
+    async fn a_short_name_of_several_is_warned_of_once() {
+        let server = Server::start_with(|asked| {
+            let group = |name: &str| {
+                let widgets = json!({"resource": "widgets", "responseKind": {"kind": "Widget"},
+                    "shortNames": ["wd"], "scope": "Cluster", "verbs": ["get"]});
+                json!({"metadata": {"name": name}, "versions": [{"version": "v1", "resources": [widgets]}]})
+            };
+            let items = [group("a.example.com"), group("b.example.com")];
+            let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": items}));
+            (asked.path == "/apis").then(list)
+        })
+        .await;
+        let said = server.kubectl(&["explain", "wd.spec"]).await;
+        assert_eq!(said.err.matches("Warning: short name \"wd\"").count(), 1, "{said:?}");
+    }
 
     /// `events` are of the core group for a server that has not been told more.
     #[tokio::test]

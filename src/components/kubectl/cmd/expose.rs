@@ -41,7 +41,7 @@ async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail>
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // Where the user is, also if a file's object is in another namespace.
+    // In the command's namespace, as in kubectl, also if a file's object is in another one.
     let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
     ctx.api().await?.post(&path, &query, &service).await
 }
@@ -80,10 +80,9 @@ fn service_of(ctx: &Ctx, info: &Info) -> Result<Value, Fail> {
     if !cluster_ip.is_empty() {
         spec.insert("clusterIP".into(), cluster_ip.into());
     }
-    let given = ctx.flags.text("type");
-    let kind = ["ClusterIP", "NodePort", "LoadBalancer", "ExternalName"].into_iter().find(|k| *k == given);
-    if !given.is_empty() {
-        spec.insert("type".into(), kind.unwrap_or(given).into());
+    let kind = ctx.flags.text("type");
+    if !kind.is_empty() {
+        spec.insert("type".into(), kind.into());
     }
     let external = ctx.flags.text("external-ip");
     if !external.is_empty() {

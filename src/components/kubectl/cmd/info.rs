@@ -14,7 +14,8 @@ use client::discovery::Resource;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-/// A verb that only holds others: its help, and a complaint about a word that is none of them.
+/// Prints the help of a verb that only has verbs below it, such as `set`; refuses a word behind
+/// it that is none of these.
 pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("unknown command {}", api::gostr::quote(&ctx.args.join(" "))));
@@ -275,7 +276,8 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
             line.extend(["-n".to_string(), namespace]);
         }
         let parsed = parse::parse(&line)?;
-        let streams = Streams { stdin: Box::new(tokio::io::empty()), terminal: None };
+        let streams =
+            Streams { stdin: Box::new(tokio::io::empty()), terminal: None, stdout_is_terminal: false };
         let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;
@@ -308,6 +310,7 @@ mod tests {
             stdout: Box::new(out.clone()),
             stderr: Box::new(err.clone()),
             terminal: None,
+            stdout_is_terminal: false,
             own: false,
             cancel: CancellationToken::new(),
         };

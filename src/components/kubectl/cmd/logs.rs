@@ -136,7 +136,10 @@ async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     let (namespace, _) = ctx.namespace()?;
     let pods = ctx.resource("pods").await?;
     let Some(word) = word else {
-        return list(ctx, &pods, &namespace, ctx.flags.text("selector")).await;
+        return match ctx.flags.text("selector").trim() {
+            "" => text("resource(s) were provided, but no name was specified"),
+            selector => list(ctx, &pods, &namespace, selector).await,
+        };
     };
     let (kind, name) = match word.contains('/') {
         true => crate::builder::type_and_name(word)?,
@@ -320,6 +323,14 @@ mod tests {
     fn a_line_without_end_is_not_kept_without_end() {
         assert_eq!((complete(b"a\nb"), complete(b"ab"), complete(b"")), (2, 0, 0));
         assert_eq!(complete(&vec![b'x'; LINE_MAX]), LINE_MAX);
+    }
+
+    #[tokio::test]
+    async fn a_selector_of_spaces_is_not_every_pod() {
+        let server = Server::start().await;
+        let said = server.kubectl(&["logs", "-l", " "]).await;
+        let why = "error: resource(s) were provided, but no name was specified\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
     }
 
     #[tokio::test]

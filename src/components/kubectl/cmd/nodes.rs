@@ -1,10 +1,10 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
-use super::common::DryRun;
-use crate::builder::{self, Asked, Listing};
+use super::common::{DryRun, ask_names};
+use crate::builder;
 use crate::ctx::Ctx;
-use crate::error::Fail;
-use crate::info::Info;
+use crate::error::{Fail, text};
+use crate::info::{Info, Options};
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
 use api::value;
@@ -24,28 +24,26 @@ pub(crate) async fn uncordon(ctx: &Ctx) -> Result<(), Fail> {
 /// The first of them that cannot be read: then nothing is done to the others either.
 pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     let selector = ctx.flags.text("selector");
-    if ctx.args.is_empty() && selector.is_empty() {
+    if ctx.args.is_empty() && !ctx.flags.changed("selector") {
         return ctx.usage(format!("USAGE: {} [flags]", ctx.usage_line.trim_end_matches(" [options]")));
     }
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
-    let resource = ctx.resource("nodes").await?;
-    let asked = match ctx.args.is_empty() {
-        true => Asked::Lists(vec![Listing { resource, namespace: String::new() }]),
-        false => {
-            let named = |word: &String| Info {
-                resource: resource.clone(),
-                namespace: String::new(),
-                name: word.strip_prefix("node/").or(word.strip_prefix("nodes/")).unwrap_or(word).to_string(),
-                object: Value::Null,
-                source: String::new(),
-            };
-            Asked::Objects(ctx.args.iter().map(named).collect(), vec![])
-        }
+    let asked = match selector {
+        "" => ask_names(ctx, "nodes", &ctx.args).await?,
+        // A selector of spaces, such as an unset variable leaves, is refused: it is not every node.
+        _ => builder::by_arguments(ctx, &["nodes".to_string()], Options::default()).await?,
     };
     let (infos, failures) = builder::objects(ctx, asked).await?;
-    failures.into_iter().next().map_or(Ok(infos), Err)
+    if let Some(fail) = failures.into_iter().next() {
+        return Err(fail);
+    }
+    let other = infos.iter().map(|info| info.resource.clone()).find(|r| r.qualified() != "nodes");
+    other.map_or(Ok(infos), |r| {
+        let gvr = quote(&format!("{}/{}, Resource={}", r.group, r.version, r.plural));
+        text(format!("expected resource of type node, got {gvr}"))
+    })
 }
 
 /// Cordons nodes, or uncordons them. A refusal is printed and is no failure of the command: `drain`
@@ -83,7 +81,7 @@ pub(super) async fn mark(ctx: &Ctx, nodes: &[Info], unschedulable: bool) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Server, refusal};
+    use crate::testing::{Server, at, config_map, refusal};
     use serde_json::json;
 
     /// A server with the nodes `a` and `b`, of which the first may not be changed.
@@ -113,6 +111,40 @@ mod tests {
         assert_eq!(said.err, "error: unable to cordon node \"a\": you may not\n");
         let said = server.kubectl(&["drain", "a"]).await;
         assert!(said.code == 0 && said.out.contains("node/a drained"), "{said:?}");
+    }
+
+    #[tokio::test]
+    async fn a_node_is_named_with_its_type_or_without() {
+        let server = server().await;
+        let said = server.kubectl(&["cordon", "b", "Node/a", "--dry-run=client"]).await;
+        assert_eq!((said.code, said.out.lines().count()), (0, 2), "{said:?}");
+        for (name, why) in [
+            ("foo/a", "the server doesn't have a resource type \"foo\""),
+            ("", "resource name may not be empty"),
+            ("/a", "arguments in resource/name form must have a single resource and name"),
+        ] {
+            let said = server.kubectl(&["cordon", name]).await;
+            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+        }
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        let said = server.kubectl(&["cordon", "cm/a"]).await;
+        let why = "error: expected resource of type node, got \"/v1, Resource=configmaps\"\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
+    }
+
+    #[tokio::test]
+    async fn a_selector_of_spaces_is_not_every_node() {
+        let server = server().await;
+        let nothing = format!("error: {}\n", crate::builder::NOTHING);
+        let unnamed = "error: resource(s) were provided, but no name was specified\n";
+        for verb in ["cordon", "uncordon", "drain"] {
+            for (selector, why) in [("", nothing.as_str()), (" ", unnamed)] {
+                let said = server.kubectl(&[verb, "-l", selector]).await;
+                assert_eq!((said.code, said.err.as_str()), (1, why), "{verb}");
+            }
+        }
+        assert!(server.asked().is_empty(), "no node was read");
     }
 
     #[tokio::test]

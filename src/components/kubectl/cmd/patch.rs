@@ -186,7 +186,7 @@ mod tests {
         let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
         let said = server.kubectl(&line).await;
         assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
-        // The words of a refusal by a server are left out.
+        // The reason alone: a server's answer has more words before it.
         assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
         // As in the library of upstream, a key that is not there is set; a place in a list is not.
         let mut finalized = config_map("c", json!({}));

@@ -87,8 +87,8 @@ pub(super) fn selector_of(info: &Info) -> Result<Selector, (String, String)> {
     })
 }
 
-/// The pod that a selector means, of how many: the best one for the purpose. Where there is none
-/// yet, one is waited for as long as `--pod-running-timeout` says.
+/// Returns the pod that suits `choice` best among those that match `selector`, and how many match.
+/// If there is none yet, waits for one as long as `--pod-running-timeout` says.
 pub(super) async fn first_pod(
     ctx: &Ctx,
     pods: &Arc<Resource>,

@@ -333,6 +333,7 @@ mod tests {
             stdout: Box::new(stdout),
             stderr: Box::new(Kept::all()),
             terminal: None,
+            stdout_is_terminal: false,
             own: false,
             cancel: cancel.clone(),
         };

@@ -358,13 +358,13 @@ mod tests {
 
     async fn start(server: &Server, flag: &str) -> Running {
         let (near, stdout) = tokio::io::duplex(1 << 10);
-        let mut shown = BufReader::new(near).lines();
-        let cancel = CancellationToken::new();
+        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
             stdout: Box::new(stdout),
             stderr: Box::new(Kept::all()),
             terminal: None,
+            stdout_is_terminal: false,
             own: false,
             cancel: cancel.clone(),
         };

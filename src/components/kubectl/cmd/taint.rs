@@ -107,10 +107,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !selected && objects.len() == 1 {
         return text("at least one resource name must be specified since 'all' parameter is not set");
     }
-    let options = Options { all_by_type: selected, ..Options::default() };
-    // Beside a selector names do not count, as in kubectl: `--all` means each node.
+    // Beside a selector names do not count, as in kubectl: `--all` means each node. A selector of
+    // spaces, such as an unset variable leaves, is refused: it is not every node.
     let objects = if selected { &objects[..1] } else { objects };
-    let asked = builder::ask(ctx, objects, options).await?;
+    let asked = builder::ask(ctx, objects, Options::default()).await?;
     let (infos, mut failures) = builder::objects(ctx, asked).await?;
     for mut info in infos {
         let old: Vec<Taint> = value::list(&info.object, "spec.taints").iter().map(Taint::of).collect();
@@ -287,6 +287,15 @@ mod tests {
             let said = server.kubectl(line).await;
             assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
         }
+        assert!(server.asked().is_empty(), "no node was read");
+    }
+
+    #[tokio::test]
+    async fn a_selector_of_spaces_is_not_every_node() {
+        let server = with_nodes().await;
+        let said = server.kubectl(&["taint", "node", "a=b:NoSchedule", "-l", " "]).await;
+        let why = "error: resource(s) were provided, but no name was specified\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why));
         assert!(server.asked().is_empty(), "no node was read");
     }
 

@@ -7,6 +7,7 @@
 
 use api::shape::{Merge, Shape};
 use serde_json::{Map, Value, json};
+use std::collections::HashMap;
 
 type Fields = Map<String, Value>;
 
@@ -223,6 +224,7 @@ fn lists(
             items.push(Value::Object(inner));
         }
     }
+    let mut items = reverse_same_keys(id, items);
     if look.deletions {
         for old in gone {
             items.push(json!({"$patch": "delete", id: old[id]}));
@@ -239,6 +241,21 @@ fn lists(
         let order: Vec<Value> = to.iter().map(|v| json!({id: v[id]})).collect();
         patch.insert(format!("{ORDER}{key}"), order.into());
     }
+}
+
+/// Reverses the order of items that have the same key. The server merges them one after another
+/// into one item, so the one that the file names first remains. Upstream's sort reverses equal
+/// items (`SortableSliceOfMaps.Less`).
+///
+/// Example: a Service has port 53 for UDP, and a file adds port 53 for TCP behind it. The patch
+/// names TCP, then UDP, and the Service keeps UDP.
+fn reverse_same_keys(id: &str, items: Vec<Value>) -> Vec<Value> {
+    let keys: Vec<String> = items.iter().map(|item| item[id].to_string()).collect();
+    let mut by_key: HashMap<&str, Vec<Value>> = HashMap::new();
+    for (key, item) in keys.iter().zip(items) {
+        by_key.entry(key).or_default().push(item);
+    }
+    keys.iter().filter_map(|key| by_key.get_mut(key.as_str())?.pop()).collect()
 }
 
 /// Finds for each item of `to` the item of `from` that it is compared with, and returns those of
@@ -273,14 +290,18 @@ fn joined(shape: Shape, mut deletions: Fields, changes: Fields) -> Fields {
                     Merge::By(id) => {
                         let mut items: Vec<Value> = vec![];
                         for item in new {
-                            let same = old.iter().position(|o| o.get(id) == item.get(id));
-                            let old = same.map(|at| old.remove(at));
-                            items.push(match (old, item) {
+                            let same = |other: &Value| other.get(id) == item.get(id);
+                            let (at, before) = match items.iter().position(same) {
+                                Some(at) => (at, Some(items.remove(at))),
+                                None => (items.len(), old.iter().position(same).map(|at| old.remove(at))),
+                            };
+                            let item = match (before, item) {
                                 (Some(Value::Object(a)), Value::Object(b)) => {
                                     Value::Object(joined(list.item(), a, b))
                                 }
                                 (_, item) => item,
-                            });
+                            };
+                            items.insert(at, item);
                         }
                         items.append(old);
                         *old = items;

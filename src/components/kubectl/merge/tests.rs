@@ -91,6 +91,30 @@ fn items_with_the_same_key_are_compared_each_with_its_own() {
     assert_eq!(patch["spec"]["ports"], json!([{"$patch": "delete", "port": 53}]));
 }
 
+/// As kubectl 1.33 sends them.
+#[test]
+fn of_new_items_with_the_same_key_the_first_remains() {
+    let port =
+        |name: &str, port: u16, protocol: &str| json!({"name": name, "port": port, "protocol": protocol});
+    let (udp, tcp, web) = (port("a", 53, "UDP"), port("b", 53, "TCP"), port("c", 80, "TCP"));
+    let mut aimed = tcp.clone();
+    aimed["targetPort"] = 7.into();
+    let mut first = udp.clone();
+    first["targetPort"] = 7.into();
+    for (before, after, sent) in [
+        (json!([web]), json!([web, udp, tcp]), json!([tcp, udp])),
+        (json!([udp]), json!([udp, tcp]), json!([{"name": "b", "port": 53, "protocol": "TCP"}, udp])),
+        // A patch that deletes, too, is put together from two, and has each key once.
+        (json!([web]), json!([udp, tcp]), json!([udp, {"$patch": "delete", "port": 80}])),
+        (json!([udp, web]), json!([udp, aimed]), json!([first, {"$patch": "delete", "port": 80}])),
+    ] {
+        let service = |ports: &Value| json!({"spec": {"ports": ports}});
+        let (before, after) = (service(&before), service(&after));
+        let patch = strategic("Service", &before, &after, &before);
+        assert_eq!(patch["spec"]["ports"], sent, "{before} {after}");
+    }
+}
+
 #[test]
 fn a_list_that_becomes_empty_has_no_order() {
     let from = deployment(1, json!([{"name": "c", "env": [{"name": "A"}]}]));

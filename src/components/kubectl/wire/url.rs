@@ -16,7 +16,7 @@ const TRIES: usize = 3;
 const PAUSE: Duration = Duration::from_secs(1);
 /// Redirects that are followed.
 const REDIRECTS: usize = 10;
-/// A longer answer is no manifest.
+/// Bytes of an answer that are read at most; a longer one is refused.
 const LENGTH_MAX: usize = 32 << 20;
 
 /// Reads what is behind a URL, over at most [`REDIRECTS`] redirects.

@@ -184,14 +184,22 @@ fn packed(source: &Path, name: &Path, into: File) -> Result<(), Fail> {
     }
 }
 
+/// Packs what a folder holds. The folder has an entry of its own only if it is empty, as in kubectl
+/// (`recursiveTar`): for an entry the container's tar changes the owner and the mode of a directory
+/// that is there already.
+///
+/// Example: `kubectl cp ./site/. web:/tmp` leaves `/tmp` open to all users of the container.
 fn pack_folder(
     builder: &mut tar::Builder<File>,
     source: &Path,
     name: &Path,
     changed: &mut Vec<PathBuf>,
 ) -> Result<(), Fail> {
-    builder.append_dir(name, source)?;
-    for entry in std::fs::read_dir(source)? {
+    let mut entries = std::fs::read_dir(source)?.peekable();
+    if entries.peek().is_none() {
+        builder.append_dir(name, source)?;
+    }
+    for entry in entries {
         let entry = entry?;
         pack(builder, &entry.path(), &name.join(entry.file_name()), changed)?;
     }

@@ -177,11 +177,15 @@ fn one_file_goes_where_the_user_says_and_links_are_packed_as_links() {
     assert_eq!(std::fs::read_to_string(&target).unwrap(), "text");
     std::fs::create_dir(&source).unwrap();
     symlink("/etc/passwd", source.join("link")).unwrap();
-    let folder = dir.path().join("link to a folder");
+    let (folder, empty) = (dir.path().join("link to a folder"), dir.path().join("empty"));
     symlink(&source, &folder).unwrap();
-    for (source, want) in
-        [(source, vec![EntryType::Directory, EntryType::Symlink]), (folder, vec![EntryType::Symlink])]
-    {
+    std::fs::create_dir(&empty).unwrap();
+    for (source, want) in [
+        // The folder itself is none: one of this name in the container stays as it is.
+        (source, [EntryType::Symlink]),
+        (folder, [EntryType::Symlink]),
+        (empty, [EntryType::Directory]),
+    ] {
         let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
         packed(&source, Path::new("name"), writer.into()).unwrap(); // small enough for the pipe
         let mut archive = tar::Archive::new(File::from(reader));

@@ -6,6 +6,7 @@ use super::{submit, within};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::print::formats;
+use crate::wire::paths::segment;
 use api::gostr;
 use api::labels::{Op, Requirement, Selector};
 use api::value;
@@ -164,10 +165,12 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     spec.insert("boundObjectRef".into(), bound);
     let request = json!({"kind": "TokenRequest", "apiVersion": "authentication.k8s.io/v1", "metadata": {},
         "spec": spec, "status": {"token": "", "expirationTimestamp": null}});
-    let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, name);
+    let path = format!("{}/{}/token", within(ctx, "api/v1", "serviceaccounts")?, segment(&name));
     let answer = match ctx.api().await?.post(&path, &[], &request).await {
         Ok(answer) => answer,
-        Err(Fail::Api(refusal)) => return text(format!("failed to create token: {}", refusal.message)),
+        Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
+            return text(format!("failed to create token: {}", fail.message()));
+        }
         Err(fail) => return Err(fail),
     };
     if value::empty(&answer, "status.token") {
@@ -175,7 +178,9 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     }
     match format {
         Some(format) => ctx.out(format.print(&answer, false)?),
-        None => ctx.line(value::text(&answer, "status.token")),
+        None if ctx.stdout_is_terminal => ctx.line(value::text(&answer, "status.token")),
+        // In a file or a pipe the token stands alone, without the end of a line.
+        None => ctx.out(value::text(&answer, "status.token")),
     }
     Ok(())
 }
@@ -183,6 +188,7 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
 #[cfg(test)]
 mod tests {
     use crate::testing::Server;
+    use serde_json::json;
 
     #[tokio::test]
     async fn a_token_is_bound_to_an_object_of_a_kind() {
@@ -195,6 +201,22 @@ mod tests {
         }
         let said = server.kubectl(&["create", "token", "a", "--audience="]).await;
         assert_eq!(said.err, "error: --audience must not be an empty string\n");
+    }
+
+    #[tokio::test]
+    async fn a_token_is_written_to_a_file_as_it_is() {
+        let server = Server::start_with(|asked| {
+            let answer = || (201, json!({"status": {"token": "t"}}));
+            asked.path.ends_with("/serviceaccounts/a/token").then(answer)
+        })
+        .await;
+        let said = server.kubectl(&["create", "token", "a"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "t"), "{said:?}");
+        let said = server.kubectl_at_terminal(&["create", "token", "a"]).await;
+        assert_eq!((said.code, said.out.as_str()), (0, "t\n"), "{said:?}");
+        let said = server.kubectl(&["create", "token", "a/b"]).await;
+        let why = "error: failed to create token: invalid resource name \"a/b\": [may not contain '/']\n";
+        assert_eq!((said.code, said.err.as_str()), (1, why), "{said:?}");
     }
 
     #[tokio::test]

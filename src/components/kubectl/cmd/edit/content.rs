@@ -2,10 +2,12 @@
 
 use crate::cmd::common::validation;
 use crate::ctx::Ctx;
-use crate::error::Fail;
+use crate::error::{Fail, text};
 use crate::files;
 use crate::info::Info;
 use crate::manifest;
+use api::gostr::quote;
+use api::value;
 use serde_json::Value;
 
 /// What a text says: its documents, to compare. Only a parser knows which lines are comments (one
@@ -87,6 +89,32 @@ async fn unknown_kind(ctx: &Ctx, infos: &[Info], documents: &[Value]) -> Option<
         }
     }
     None
+}
+
+/// Puts the namespace back into an edited object that lacks it, and takes it from one that is in
+/// none.
+///
+/// # Errors
+/// [`Fail::Text`]: it is another one. Source: cli-runtime, `RequireNamespace`.
+pub(super) fn require_namespace(info: &Info, edited: &mut Value) -> Result<(), Fail> {
+    if !info.resource.namespaced {
+        value::remove(edited, "metadata.namespace");
+        return Ok(());
+    }
+    let own = value::text(&info.object, "metadata.namespace");
+    let given = value::text(edited, "metadata.namespace");
+    if given == own {
+        return Ok(());
+    }
+    if given.is_empty() {
+        value::put(edited, "metadata.namespace", own);
+        return Ok(());
+    }
+    text(format!(
+        "the namespace from the provided object {} does not match the namespace {}. You must pass '--namespace={given}' to perform this operation.",
+        quote(given),
+        quote(own)
+    ))
 }
 
 /// The objects of a document: the items of a List, or the one that it is.

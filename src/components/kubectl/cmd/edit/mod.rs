@@ -15,7 +15,7 @@ use crate::wire::api::{MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use crate::{manifest, merge};
 use api::gostr::quote;
 use api::value;
-use content::{commented, invalid, is_blank, meant, objects, readable, without_head};
+use content::{commented, invalid, is_blank, meant, objects, readable, require_namespace, without_head};
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -338,7 +338,12 @@ impl Saved {
 /// Writes what was edited. An error ends the edit; what the server refused of single objects is in
 /// the answer.
 async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Saved, Fail> {
-    let edited = documents.into_iter().flat_map(objects);
+    let mut edited: Vec<Value> = documents.into_iter().flat_map(objects).collect();
+    for object in edited.iter_mut().filter(|_| mode == Mode::Patch) {
+        if let Some(info) = infos.iter().find(|info| is_edit_of(info, object, mode)) {
+            require_namespace(info, object)?; // before any object is written
+        }
+    }
     let mut saved = Saved::default();
     for edited in edited {
         if mode == Mode::Create {
@@ -411,7 +416,7 @@ async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
 async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), Fail>, Fail> {
     let mut before = info.object.clone();
     value::remove(&mut before, "metadata.managedFields");
-    let fixed = ["apiVersion", "kind", "metadata.name", "metadata.namespace"];
+    let fixed = ["apiVersion", "kind", "metadata.name"];
     if fixed.iter().any(|p| value::at(&before, p) != value::at(&edited, p)) {
         return text("At least one of apiVersion, kind and name was changed");
     }

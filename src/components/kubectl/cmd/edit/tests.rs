@@ -221,6 +221,33 @@ async fn a_file_that_says_no_object_is_opened_again_with_the_reason() {
 }
 
 #[tokio::test]
+async fn an_object_stays_in_its_namespace() {
+    let server = Server::start().await;
+    server.hold(&at("a"), config_map("a", json!({})));
+    let script = "sed -i 's/namespace: default/namespace: other/' $1";
+    let (said, left) = edited(&server, &["edit", "cm", "a"], script).await;
+    let why = "does not match the namespace \"default\". You must pass '--namespace=other' to perform this operation.\n";
+    assert!(said.code == 1 && said.err.ends_with(why), "{said:?}");
+    assert_eq!(left.len(), 1);
+    // The other object is not written either.
+    server.hold(&at("b"), config_map("b", json!({})));
+    let script = "sed -i -e 's/labels: {}/labels: {x: y}/' -e '/name: b/{n;s/default/other/;}' $1";
+    let (said, _) = edited(&server, &["edit", "cm", "a", "b"], script).await;
+    assert!(said.code == 1 && said.err.ends_with(why), "{said:?}");
+    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+    // One without a namespace keeps its own.
+    let (said, left) = edited(&server, &["edit", "cm", "a"], "sed -i '/namespace: default/d' $1").await;
+    assert_eq!((said.code, said.out.as_str()), (0, "configmap/a skipped\n"), "{said:?}");
+    assert!(left.is_empty());
+    let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
+    server.hold("/api/v1/namespaces/n", namespace);
+    let script = r#"sed -i 's/"name": "n"/"name": "n", "namespace": "x"/' $1"#;
+    let (said, _) = edited(&server, &["edit", "ns", "n", "-o", "json"], script).await;
+    assert!(said.code == 0 && !said.out.contains("\"namespace\""), "{said:?}");
+    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+}
+
+#[tokio::test]
 async fn an_editor_is_split_at_spaces_and_one_that_is_not_there_is_named() {
     let server = Server::start().await;
     server.hold(&at("a"), config_map("a", json!({})));
