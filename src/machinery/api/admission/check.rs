@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 const KINDS_MAX: usize = 10;
 
 /// Compiles the variables of a policy in their order: each may name those before it. Returns what
-/// its other expressions may name; `told` hears of what is wrong with a variable, by its place.
+/// its other expressions may name; `told` is called for each variable with a
+/// fault, with its place.
 pub(crate) fn variables(
     policy: &Value,
     object: &Type,

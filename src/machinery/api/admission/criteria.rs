@@ -106,8 +106,8 @@ impl Criteria {
     /// Returns the group and version in which a request matches; `None` if it does not. It is that
     /// of the request, or with the match policy `Equivalent` another one of the same resource.
     ///
-    /// `objects`: the object as it is to be, and as it was. `labels`: those of the namespace, if the
-    /// request is about something in one, or about a namespace itself.
+    /// `objects`: the object as it is to be, and as it was. `labels`: those of the namespace, if
+    /// the request is about something in one, or about a namespace itself.
     pub fn matches<'a>(
         &self,
         request: &Request<'a>,
