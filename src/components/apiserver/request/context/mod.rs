@@ -10,7 +10,8 @@ use api::path::cut;
 use clock::Instant;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -37,6 +38,8 @@ pub(crate) struct Context {
     /// The log that was asked for had no line to show.
     shown_nothing: AtomicBool,
     warnings: Mutex<Vec<String>>,
+    /// What policies note of the request.
+    annotations: Mutex<BTreeMap<String, String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
     is_authorized: AtomicBool,
@@ -135,6 +138,7 @@ impl Context {
             outcome: OnceLock::new(),
             shown_nothing: AtomicBool::new(false),
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
             early: Mutex::default(),
             is_authorized: AtomicBool::new(false),
             stage: Mutex::new(Instant::now()),
@@ -239,6 +243,20 @@ impl Context {
     /// The request turned out to be a dry run.
     pub(crate) fn only_tried(&self) {
         self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// True for a deletion that is only tried, which its body says.
+    pub(crate) fn is_tried(&self) -> bool {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    /// Records audit annotations, once for as many attempts as find the same.
+    pub(crate) fn annotate(&self, annotations: BTreeMap<String, String>) {
+        let is_new = !annotations.is_empty() && *self.annotations.lock() != annotations;
+        if is_new {
+            self.stage(Event::Admit(json!({ "auditAnnotations": annotations })));
+            *self.annotations.lock() = annotations;
+        }
     }
 
     /// Requests whose every stage is recorded: writes of people and components, but not the
