@@ -279,7 +279,7 @@ impl Run<'_> {
     fn run(&mut self, expression: &Expression) -> Result<Value, Failure> {
         let term = expression.term.as_ref();
         let term = term.map_err(|why| Failure::Error(format!("compilation error: {why}")))?;
-        let some = |json: &'_ Json| !json.is_null();
+        let some = |json: &Json| !json.is_null();
         let mut known: Vec<(&str, Option<&Json>)> =
             self.review.parts.iter().map(|(name, json)| (*name, Some(json).filter(|j| some(j)))).collect();
         known.push(("params", Some(self.params).filter(|j| some(j))));

@@ -360,6 +360,7 @@ mod tests {
             "{'a': 1}.all(k, k == 'a')",
             "type(object.a) == int",
             "object.a.matches('^a$')",
+            "object.metadata.namespace == request.namespace",
             "quantity('1Gi').isGreaterThan(quantity(object.spec.size))",
         ] {
             assert_eq!(told(good, Wanted::Bool), "bool", "{good}");

@@ -2,7 +2,6 @@
 
 use super::expression::composed_in;
 use crate::custom::terms::{self, Term};
-use crate::meta;
 use crate::value::{at, list, text};
 use serde_json::Value;
 use std::collections::{BTreeSet, HashMap};
@@ -10,7 +9,6 @@ use std::collections::{BTreeSet, HashMap};
 /// A compiled ValidatingAdmissionPolicy.
 #[derive(Debug)]
 pub struct Policy {
-    pub(super) name: String,
     /// An expression that fails is as if it were not there (`failurePolicy: Ignore`).
     pub(super) ignores_failures: bool,
     pub(super) conditions: Vec<Expression>,
@@ -86,7 +84,6 @@ impl Policy {
             (text(said, "key").to_string(), expression)
         };
         Policy {
-            name: meta::name(object).to_string(),
             ignores_failures: text(spec, "failurePolicy") == "Ignore",
             conditions: list(spec, "matchConditions")
                 .iter()
@@ -96,11 +93,6 @@ impl Policy {
             annotations: list(spec, "auditAnnotations").iter().map(annotation).collect(),
             variables,
         }
-    }
-
-    /// The policy's name.
-    pub fn name(&self) -> &str {
-        &self.name
     }
 
     /// True if what goes wrong with it is as if it were not there.

@@ -11,7 +11,8 @@ fn asked_with(policy: &Policy, object: &Value, params: &Value) -> Outcome {
     let request = json!({"operation": "CREATE", "userInfo": {"username": "ann"}});
     let namespace = json!({"metadata": {"name": "shop"}});
     let review = Review::new(object.clone(), Value::Null, request, namespace);
-    policy.evaluate(&review, params, &mut Review::STEPS_MAX.clone())
+    let mut left = Review::STEPS_MAX;
+    policy.evaluate(&review, params, &mut left)
 }
 
 fn messages(spec: Value, object: Value) -> Vec<String> {
