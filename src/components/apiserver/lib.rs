@@ -56,8 +56,11 @@
 //!
 //! Try it: `kubectl get --raw /apis/apps/v1`, then `ropewalk trace` after any `kubectl create`.
 //! ## Left out
-//! - API aggregation, admission webhooks, ValidatingAdmissionPolicies, PodSecurity admission,
+//! - API aggregation, admission webhooks, MutatingAdmissionPolicies, PodSecurity admission,
 //!   encryption at rest.
+//! - In ValidatingAdmissionPolicies: the variable `authorizer`, requests that a proxy passes on,
+//!   and type checking against custom kinds. `status.typeChecking` is written with the policy, so
+//!   there is no controller for it.
 //! - FlowSchemas: `flow` has levels as upstream's default ones, and no queues. Audit logs: the tap
 //!   has them.
 //! - An effect of Ingress and NetworkPolicy: they are stored, and nothing routes or blocks by them.
@@ -208,6 +211,7 @@ impl Server {
             known: request::sources::Known::default(),
             door: Mutex::default(),
             charging: admission::charging::Charging::default(),
+            policies: admission::policies::Compiled::default(),
             lease: Mutex::default(),
         });
         // A server whose cache is no longer fed, for example, would answer with what was. So a

@@ -2,6 +2,7 @@
 //! accounts of clients, connections and memory.
 
 use crate::admission::charging::Charging;
+use crate::admission::policies::Compiled;
 use crate::auth::verified::Verified;
 use crate::flowcontrol::bounds::Bounds;
 use crate::flowcontrol::compute::Compute;
@@ -65,6 +66,8 @@ pub(crate) struct State {
     pub(crate) door: Mutex<Option<Door>>,
     /// Who charges the quotas of a namespace at the moment.
     pub(crate) charging: Charging,
+    /// The compiled admission policies.
+    pub(crate) policies: Compiled,
     /// The lease of objects that go by themselves, and until when it is shared.
     pub(crate) lease: Mutex<Option<(i64, clock::Instant)>>,
 }

@@ -56,6 +56,7 @@ pub enum Event {
     Authorize,
     /// The mutating admission plug-ins have run. Holds what they set, by plug-in:
     /// `{"serviceAccount": "default", "priority": 0}`; null if they set nothing.
+    /// A second one of a request holds `auditAnnotations`, which admission policies note.
     Admit(Value),
     /// The object as it would be stored is valid.
     Validate,

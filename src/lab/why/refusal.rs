@@ -242,6 +242,12 @@ fn refused(reader: &Reader, out: &mut Explanation, answer: &Record, line: Option
     }
     match request.code {
         401 => reader.line(out, Word::NotKnown, &[]),
+        // Whatever code its reason asks for.
+        code if denying_policy(message).is_some() => {
+            reader.line(out, Word::PolicyDenies, &[&code.to_string(), message]);
+            let policy = denying_policy(message).unwrap_or_default();
+            out.tips.push(format!("kubectl get validatingadmissionpolicy {policy} -o yaml"));
+        }
         403 if denied(message).is_some() => {
             reader.line(out, Word::MayNot, &[&request.user, denied(message).unwrap_or_default()]);
             let place = flag(&about.namespace);
@@ -346,6 +352,13 @@ fn not_found(
         return;
     }
     out.tips.push(format!("kubectl get {resource}{}", flag(&about.namespace)));
+}
+
+/// Returns the name of the policy in `… is forbidden: ValidatingAdmissionPolicy 'few' with binding
+/// 'few' denied request: …`.
+fn denying_policy(message: &str) -> Option<&str> {
+    let (_, named) = message.split_once("is forbidden: ValidatingAdmissionPolicy '")?;
+    named.split_once('\'').map(|(policy, _)| policy)
 }
 
 /// The name in `namespaces "shop" not found`: what was to be made has no place.

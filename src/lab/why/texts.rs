@@ -137,6 +137,7 @@ texts! {
         NotKnown: "401: the server does not know who you are; look at the kubeconfig.", "401: 서버가 누구인지 알지 못합니다. kubeconfig를 확인하세요.";
         MayNot: "403: the server knows {}, but no role allows this user to {}.", "403: {} 사용자인 것은 알지만 다음 권한을 주는 롤이 없습니다: {}";
         Forbidden: "403: {}", "403: {}";
+        PolicyDenies: "{}: your rights are enough and the object is valid, but an admission policy denies the request: {}", "{}: 권한이 있고 오브젝트도 올바르지만, 어드미션 정책이 요청을 거부했습니다: {}";
         NotFound: "404: there is no {} called {}.", "404: 이름이 맞는 {} 오브젝트가 없습니다: {}";
         NoNamespace: "404: there is no namespace {}, so nothing can be made or found in it.", "404: {} 네임스페이스가 없어서 그 안에 만들거나 찾을 수 없습니다.";
         Managed: "409: another manager owns fields that you want to set. `--force-conflicts` takes them over; without it, leave these fields out:", "409: 설정하려는 필드를 다른 필드 매니저가 관리합니다. `--force-conflicts`를 쓰면 가져올 수 있고, 아니면 다음 필드를 빼세요:";

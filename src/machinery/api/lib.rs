@@ -15,7 +15,8 @@
 //! [`schema::equality`] says whether two values mean the same, in whatever spelling.
 //! `pod_spec` has the rules for the spec of a pod, which Pods and pod templates share. Patches are
 //! [`strategic`], [`patch`] (JSON and merge) and [`managed::apply`], which remembers who owns which
-//! field. [`custom`] is what CustomResourceDefinitions add. [`requests`] computes what a pod asks
+//! field. [`custom`] is what CustomResourceDefinitions add, [`admission`] what
+//! ValidatingAdmissionPolicies say of a request. [`requests`] computes what a pod asks
 //! of a node, for all who have to agree on it. [`bounds`] says how deep an object may nest;
 //! [`unhonoured`] names what a client sets and this cluster does not do, [`warnings`] what upstream
 //! warns of. [`protobuf`] reads the bodies that newer clients post. [`status`] says what went
@@ -25,12 +26,14 @@
 //! Internal versions (an object has one stored form, [`kinds::Conversion`] gives another face of
 //! it); protobuf answers. Of upstream's kinds that are served by default: PodTemplate,
 //! ComponentStatus, RuntimeClass, those of CSI and VolumeAttachment, ServiceCIDR and IPAddress,
-//! those of admission, flow control, aggregation and dynamic resource allocation.
+//! those of admission webhooks and of mutating policies, flow control, aggregation and dynamic
+//! resource allocation.
 //! ## Read next
 //! `apiserver`, which serves these objects; `kinds/coordination/lease.rs`, a small kind.
 
 #![warn(missing_docs)]
 
+pub mod admission;
 pub mod bounds;
 #[cfg(test)]
 mod bulk;

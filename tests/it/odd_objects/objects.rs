@@ -145,6 +145,12 @@ fn other(plural: &str, namespace: &str, name: &str) -> Value {
         "certificatesigningrequests" => {
             json!({"spec": {"request": "AAAA", "signerName": "example.com/odd", "usages": ["client auth"]}})
         }
+        "validatingadmissionpolicies" => json!({"spec": {"validations": [{"expression": "true"}],
+            "matchConstraints": {"resourceRules": [{"apiGroups": ["example.com"], "apiVersions": ["v1"],
+            "operations": ["CREATE"], "resources": ["odds"]}]}}}),
+        "validatingadmissionpolicybindings" => {
+            json!({"spec": {"policyName": name, "validationActions": ["Audit"]}})
+        }
         "priorityclasses" => json!({"value": -7}),
         "configmaps" => json!({"data": {"a": "b"}, "binaryData": {"c": "AAAA"}}),
         "secrets" => json!({"type": "kubernetes.io/service-account-token", "stringData": {"a": "b"}}),

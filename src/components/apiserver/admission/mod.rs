@@ -10,11 +10,13 @@
 //! validating plug-in wants to write with the object (a charged quota) goes into the same
 //! transaction, so nothing is charged for an object that was not made.
 //! ## Left out
-//! Webhooks, ValidatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! Webhooks, MutatingAdmissionPolicy, PodSecurity, and plug-ins that are off by default upstream.
+//! Policies are not asked about proxied requests (`pods/proxy`), nor about what undo puts back.
 //! RuntimeClass: its kind is not served, so upstream's plug-in would refuse every pod with
 //! `runtimeClassName` or `overhead`; here both are kept, with a warning (`api::unhonoured`).
 //! ## Read next
-//! `limits` and `quota`; then `api::quota`, which knows what an object costs.
+//! `limits` and `quota`; then `api::quota`, which knows what an object costs. `policies` asks the
+//! ValidatingAdmissionPolicies of the cluster, and `api::admission` evaluates them.
 
 mod addresses;
 mod attributes;
@@ -25,6 +27,7 @@ mod limits;
 mod node_taint;
 pub(crate) mod nodes;
 mod pods;
+pub(crate) mod policies;
 mod quota;
 
 use crate::auth;
@@ -50,12 +53,14 @@ type Mutate = for<'a> fn(&'a Attributes<'a>, &'a mut Value) -> BoxFuture<'a, Res
 type Validate = fn(&Attributes, &Value) -> Result<Extra, Status>;
 
 struct Plugin {
-    /// Group and kind; none for every namespaced kind.
+    /// Group and kind; none for every namespaced kind, [`ANY`] for every kind.
     kinds: &'static [(&'static str, &'static str)],
     mutate: Option<Mutate>,
     validate: Option<Validate>,
 }
 
+/// Every kind, in a namespace or not.
+const ANY: &[(&str, &str)] = &[("*", "*")];
 const POD: (&str, &str) = ("", "Pod");
 const REQUEST: (&str, &str) = ("certificates.k8s.io", "CertificateSigningRequest");
 const INGRESS: (&str, &str) = ("networking.k8s.io", "Ingress");
@@ -108,6 +113,8 @@ static PLUGINS: &[Plugin] = &[
     Plugin { kinds: &[SERVICE], mutate: None, validate: Some(addresses::check) },
     // PodTopologyLabels
     Plugin { kinds: &[POD], mutate: Some(|a, o| { pods::topology(a, o); done(Ok(Value::Null)) }), validate: None },
+    // ValidatingAdmissionPolicy
+    Plugin { kinds: ANY, mutate: None, validate: Some(policies::check) },
     // ResourceQuota
     Plugin { kinds: &[], mutate: None, validate: Some(quota::charge) },
 ];
@@ -115,7 +122,11 @@ static PLUGINS: &[Plugin] = &[
 fn concerned(kind: &Kind) -> impl Iterator<Item = &'static Plugin> {
     let this = (kind.group, kind.kind);
     let namespaced = kind.namespaced;
-    PLUGINS.iter().filter(move |p| p.kinds.contains(&this) || (p.kinds.is_empty() && namespaced))
+    let is_for = move |kinds: &[(&str, &str)]| match kinds {
+        [] => namespaced,
+        kinds => kinds == ANY || kinds.contains(&this),
+    };
+    PLUGINS.iter().filter(move |p| is_for(p.kinds))
 }
 
 /// Checks that a new object's definition and namespace are there. Returns the keys of both with

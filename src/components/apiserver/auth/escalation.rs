@@ -3,6 +3,7 @@
 
 use crate::auth::attributes::Attributes;
 use crate::auth::missing::Missing;
+use crate::auth::param_access;
 use crate::auth::rbac::{allows, not_found, rules};
 use crate::auth::user::{MASTERS, User};
 use crate::flowcontrol::compute::Pace;
@@ -39,6 +40,9 @@ pub(crate) async fn check(
     object: &Value,
     old: Option<&Value>,
 ) -> Result<(), Status> {
+    if kind.group == "admissionregistration.k8s.io" {
+        return param_access::check(state, ctx, kind, object, old);
+    }
     if kind.group != "rbac.authorization.k8s.io" || ctx.user.is_in(MASTERS) {
         return Ok(());
     }

@@ -22,6 +22,7 @@ pub(crate) mod escalation;
 pub(crate) mod impersonation;
 mod missing;
 pub(crate) mod node_authorizer;
+mod param_access;
 pub(crate) mod policy;
 pub(crate) mod rbac;
 pub(crate) mod reconcile;

@@ -1,6 +1,7 @@
 //! Logs, exec, attach, port-forward: the API server finds the pod's kubelet and passes the bytes
 //! through.
 
+use crate::admission::policies;
 use crate::auth::{bearer, impersonation};
 use crate::proxy::{forward, log_answer, log_options, names};
 use crate::request::context::Context;
@@ -111,6 +112,10 @@ pub(crate) async fn pod(state: &Arc<State>, ctx: &Context, request: Request<Body
     }
     if sub != "log" && !asks_for_upgrade(request.headers()) {
         return Err(Status::bad_request("Upgrade request required"));
+    }
+    if sub != "log" {
+        let options = policies::connect_options(sub, &ctx.query);
+        policies::connected(state, ctx, kind, &options)?;
     }
     let query = request.uri().query().unwrap_or_default();
     let query = if sub == "log" { log_options::passed(query) } else { query.to_string() };

@@ -25,7 +25,7 @@ const NO_REPLICAS: i64 = i32::MIN as i64;
 /// `kubectl scale` and autoscalers need not know the kind. A Deployment and a custom kind look the
 /// same: `{"spec": {"replicas": 3}, "status": {"replicas": 2, "selector": "app=web"}}`. Where the
 /// numbers stand in the object is in `paths`, for a custom kind by its definition.
-fn scale_of(paths: ScalePaths, object: &Value) -> Value {
+pub(crate) fn scale_of(paths: ScalePaths, object: &Value) -> Value {
     let mut out =
         json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}, "spec": {}, "status": {}});
     for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {

@@ -362,6 +362,23 @@ fn a_right_that_is_missing_is_told_in_full() {
     assert!(said.starts_with("403: pods") && !said.contains("role"), "admission: {said}");
 }
 
+/// A policy refuses with 422 as a rule: no field of the object is invalid.
+#[test]
+fn a_policy_that_denies_is_named() {
+    let denied = "deployments.apps \"web\" is forbidden: ValidatingAdmissionPolicy 'few' with binding 'b' denied request: too many";
+    for code in [422, 403] {
+        let tap = Tap::new();
+        answered(&tap, "1", answer("create", denied), code);
+        let told = ask(&facts(&[], &tap), &[]);
+        let line = &told.lines[0];
+        assert!(
+            line.starts_with(&format!("{code}: ")) && line.contains("denies the request: deploy"),
+            "{line}"
+        );
+        assert_eq!(told.tips, ["kubectl get validatingadmissionpolicy few -o yaml"]);
+    }
+}
+
 /// kubectl refuses it and sends nothing: what is recorded is the `kubectl run` before it.
 #[test]
 fn a_line_that_kubectl_does_not_understand_was_not_refused_by_the_server() {

@@ -19,7 +19,7 @@ use std::borrow::Cow;
 const MADE_MAX: usize = 5 << 10;
 
 /// Returns the message that an expression made, if it is one line that is not too long.
-fn usable(made: &str) -> Option<String> {
+pub(crate) fn usable(made: &str) -> Option<String> {
     let made = made.trim();
     let is_usable = !made.is_empty() && made.len() <= MADE_MAX && !made.contains('\n');
     is_usable.then(|| made.to_string())

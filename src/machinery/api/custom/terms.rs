@@ -31,7 +31,7 @@ static ENV: LazyLock<Arc<Env>> = LazyLock::new(|| {
 });
 
 /// The name of our own `matches`. No expression can write it.
-pub(super) const MATCHES: &str = "@matches";
+pub(crate) const MATCHES: &str = "@matches";
 
 /// Makes `text.matches(pattern)` and `matches(text, pattern)` calls of [`MATCHES`]. The library has
 /// a `matches`, too, whose patterns have ten times the size and are compiled for every call, and
@@ -90,7 +90,7 @@ const LIBRARIES: &[&str] = &[
 ];
 
 /// Returns whether functions are called on this name, as in `strings.quote(x)`.
-pub(super) fn is_library(name: &str) -> bool {
+pub(crate) fn is_library(name: &str) -> bool {
     matches!(name, "strings" | "math" | "lists" | "optional" | "cel")
 }
 
@@ -140,16 +140,16 @@ const STACK: usize = 64 * 1024 * 1024;
 
 /// An expression that is neither too long nor too deep.
 #[derive(Debug)]
-pub(super) struct Term {
-    pub program: Program,
+pub(crate) struct Term {
+    pub(crate) program: Program,
     /// Levels that it nests, at most.
-    depth: usize,
+    pub(crate) depth: usize,
 }
 
 impl Term {
     /// Returns the steps that each evaluation takes beside those of the expression: one that needs
     /// a large stack gets a thread of its own, for some 30 microseconds.
-    pub(super) fn overhead(&self) -> f64 {
+    pub(crate) fn overhead(&self) -> f64 {
         const THREAD: f64 = 300.0;
         if self.depth > DEPTH_SMALL { THREAD } else { 0.0 }
     }
@@ -159,7 +159,7 @@ impl Term {
 ///
 /// # Errors
 /// The message of the compiler, or that the expression is too long or nests too deep.
-pub(super) fn compile(source: &str) -> Result<Term, String> {
+pub(crate) fn compile(source: &str) -> Result<Term, String> {
     let length = source.chars().count();
     if length > LENGTH_MAX {
         return Err(format!("expression code point size exceeds limit: size: {length}, limit {LENGTH_MAX}"));
@@ -173,7 +173,10 @@ pub(super) fn compile(source: &str) -> Result<Term, String> {
 }
 
 /// Runs `work`, which recurses `depth` levels into an expression, on a stack that has room for it.
-fn with_stack<T: Send>(depth: usize, work: impl FnOnce() -> Result<T, String> + Send) -> Result<T, String> {
+pub(crate) fn with_stack<T: Send>(
+    depth: usize,
+    work: impl FnOnce() -> Result<T, String> + Send,
+) -> Result<T, String> {
     if depth <= DEPTH_SMALL { work() } else { on_large_stack(work) }
 }
 
@@ -192,7 +195,7 @@ fn on_large_stack<T: Send>(work: impl FnOnce() -> Result<T, String> + Send) -> R
 ///
 /// # Errors
 /// The message of the evaluator, in upstream's words.
-pub(super) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
+pub(crate) fn execute(term: &Term, scope: &Context) -> Result<Value, String> {
     with_stack(term.depth, || term.program.execute(scope).map_err(|e| in_words_of_upstream(&e)))
 }
 
@@ -342,7 +345,7 @@ fn extreme(values: &[Value], wanted: Ordering) -> Result<Value, String> {
 }
 
 /// A scope with all functions and no values.
-pub(super) fn context<'v>() -> Context<'static, 'v> {
+pub(crate) fn context<'v>() -> Context<'static, 'v> {
     let mut context = Context::with_env(ENV.clone());
     for (name, run) in OWN.iter().chain(addresses::FUNCTIONS) {
         let called = move |This(this): This<Value>, Arguments(rest): Arguments| {
@@ -370,7 +373,7 @@ pub(super) fn problems(source: &str, known: &dyn Fn(&[String]) -> bool) -> Resul
 }
 
 /// Checks that there is a function of the name that is called.
-fn check_name(call: &CallExpr) -> Result<(), String> {
+pub(crate) fn check_name(call: &CallExpr) -> Result<(), String> {
     let name = call.func_name.as_str();
     let operator = !name.starts_with(|c: char| c.is_ascii_alphabetic());
     let short = name.rsplit('.').next().unwrap_or(name);

@@ -110,7 +110,8 @@ fn envelope(name: &str, field: &Json) -> Json {
     }
 }
 
-fn plain(json: &Json) -> Value {
+/// Returns a value as it stands: without a schema.
+pub(crate) fn plain(json: &Json) -> Value {
     match json {
         Json::Null => Value::Null,
         Json::Bool(b) => Value::Bool(*b),

@@ -42,6 +42,7 @@ macro_rules! kinds {
     };
 }
 
+mod admissionregistration;
 pub(crate) mod apiextensions;
 mod apps;
 mod authentication;

@@ -2,8 +2,9 @@
 
 use super::entry::Kind;
 use super::{
-    apiextensions, apps, authentication, authorization, autoscaling, batch, certificates, coordination, core,
-    discovery, events, metrics, networking, policy, rbac, scheduling, storage,
+    admissionregistration, apiextensions, apps, authentication, authorization, autoscaling, batch,
+    certificates, coordination, core, discovery, events, metrics, networking, policy, rbac, scheduling,
+    storage,
 };
 use std::collections::HashMap;
 use std::sync::LazyLock;
@@ -25,6 +26,7 @@ fn table() -> Vec<Kind> {
         policy::kinds,
         rbac::kinds,
         storage::kinds,
+        admissionregistration::kinds,
         scheduling::kinds,
         coordination::kinds,
         discovery::kinds,
@@ -92,7 +94,16 @@ mod tests {
                 "Service"
             ]
         );
-        assert_eq!(kinds(|k| k.needs_version), ["CustomResourceDefinition", "Lease", "PodDisruptionBudget"]);
+        assert_eq!(
+            kinds(|k| k.needs_version),
+            [
+                "CustomResourceDefinition",
+                "Lease",
+                "PodDisruptionBudget",
+                "ValidatingAdmissionPolicy",
+                "ValidatingAdmissionPolicyBinding"
+            ]
+        );
     }
 
     #[test]

@@ -242,8 +242,12 @@ impl<'a> Write for Deletion<'a> {
         admission::nodes::removal(self.ctx, self.kind, &self.object.value)
     }
 
-    async fn validate(&self, _: &Step) -> Result<(), Status> {
-        preconditions(self.kind, &self.object.value, self.options)
+    async fn validate(&self, step: &Step) -> Result<(), Status> {
+        preconditions(self.kind, &self.object.value, self.options)?;
+        match step {
+            Step::Pending => Ok(()), // it was asked about before
+            _ => admission::policies::check_deletion(self.state, self.ctx, self.kind, &self.object.value),
+        }
     }
 
     async fn commit(&self, step: Step) -> Result<Option<Removed>, Status> {

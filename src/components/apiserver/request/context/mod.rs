@@ -11,7 +11,8 @@ use api::path::cut;
 use clock::Instant;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use serde_json::Value;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -40,6 +41,8 @@ pub(crate) struct Context {
     /// A server in a pod has answered, through the proxy.
     answered_by_pod: AtomicBool,
     warnings: Mutex<Vec<String>>,
+    /// What policies note of the request.
+    annotations: Mutex<BTreeMap<String, String>>,
     /// The records of a request that is not authorized yet: what is refused must not fill the tap.
     early: Mutex<Vec<Record>>,
     is_authorized: AtomicBool,
@@ -139,6 +142,7 @@ impl Context {
             shown_nothing: AtomicBool::new(false),
             answered_by_pod: AtomicBool::new(false),
             warnings: Mutex::default(),
+            annotations: Mutex::default(),
             early: Mutex::default(),
             is_authorized: AtomicBool::new(false),
             stage: Mutex::new(Instant::now()),
@@ -243,6 +247,20 @@ impl Context {
     /// The request turned out to be a dry run.
     pub(crate) fn only_tried(&self) {
         self.tried.store(true, Ordering::Relaxed);
+    }
+
+    /// True for a deletion that is only tried, which its body says.
+    pub(crate) fn is_tried(&self) -> bool {
+        self.tried.load(Ordering::Relaxed)
+    }
+
+    /// Records audit annotations, once for as many attempts as find the same.
+    pub(crate) fn annotate(&self, annotations: BTreeMap<String, String>) {
+        let is_new = !annotations.is_empty() && *self.annotations.lock() != annotations;
+        if is_new {
+            self.stage(Event::Admit(json!({ "auditAnnotations": annotations })));
+            *self.annotations.lock() = annotations;
+        }
     }
 
     /// Requests whose every stage is recorded: writes of people and components, but not the

@@ -15,9 +15,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// Steps of one expression (`PerCallLimit` upstream).
-pub(super) const CALL_MAX: f64 = 1_000_000.0;
+pub(crate) const CALL_MAX: f64 = 1_000_000.0;
 /// Steps of all rules of one object (`RuntimeCELCostBudget` upstream).
-pub(super) const OBJECT_MAX: f64 = 10_000_000.0;
+pub(crate) const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
 const TEXT: f64 = 0.1;
 /// Steps of comparing one byte of a text at one place of another, as the library's `indexOf` does
@@ -85,7 +85,7 @@ fn weight(value: &Json, work: &mut f64) -> f64 {
 
 /// What it costs to make CEL's values of what a rule is about, whatever the rule reads of it. A
 /// rule at each of 80 levels copies what is below 80 times.
-pub(super) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
+pub(crate) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
     let all = [Some(this), before].into_iter().flatten();
     all.map(|part| weight(part, &mut 0.0)).sum::<f64>() * TEXT
 }
@@ -93,8 +93,13 @@ pub(super) fn of_values(this: &Json, before: Option<&Json>) -> f64 {
 /// Estimates the steps of an expression over `this`, and what it was before. Infinite if the
 /// estimate itself would take too long.
 pub(super) fn steps(expression: &Node, this: &Json, before: Option<&Json>) -> f64 {
-    let names =
-        vec![("self", Known::parts(vec![this])), ("oldSelf", Known::parts(before.into_iter().collect()))];
+    steps_over(expression, &[("self", Some(this)), ("oldSelf", before)])
+}
+
+/// As [`steps`], over variables of these names. One without a value is nothing.
+pub(crate) fn steps_over<'a>(expression: &'a Node, variables: &[(&'a str, Option<&'a Json>)]) -> f64 {
+    let parts = |value: &Option<&'a Json>| Known::parts(value.iter().copied().collect());
+    let names = variables.iter().map(|(name, value)| (*name, parts(value))).collect();
     let mut scope = Scope { names, weights: HashMap::new(), work: 0.0 };
     let steps = scope.node(expression).0;
     if scope.work > WORK_MAX { f64::INFINITY } else { steps + scope.work * TEXT }

@@ -1,0 +1,290 @@
+//! ValidatingAdmissionPolicies: what the policies of the cluster say of a request.
+//!
+//! ```text
+//! policies that a binding names, by name
+//!   the policy matches the request      its rules, selectors, exclusions
+//!     each binding matches as well      its own, and it finds the parameters
+//!       conditions, then validations    `api::admission` evaluates them, for each parameter
+//!         Deny     refused with the message of the first
+//!         Warn     a Warning header
+//!         Audit    an annotation in the record of the stage `admit`
+//! ```
+//!
+//! Policies, bindings, parameters and namespaces are read from this server's memory, as upstream's
+//! informers have them. A creation that is refused is judged again by what the store has now, as
+//! with every plug-in. The configuration of admission itself is never judged: a policy that denies
+//! everything can be deleted. Nor are reviews, without which no component could work.
+
+mod compiled;
+mod params;
+mod request;
+#[cfg(test)]
+mod tests;
+
+use super::attributes::{Attributes, name_before_generation};
+use crate::request::context::Context;
+use crate::state::State;
+use crate::storage::extra::Extra;
+use crate::storage::object::Object;
+use api::admission::{Criteria, Denial, Outcome, Review, param_kind};
+use api::kinds::Kind;
+use api::value::{at, list, text};
+use api::{Status, meta};
+pub(crate) use compiled::Compiled;
+use request::Asked;
+pub(crate) use request::connect_options;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const POLICIES: &str = "validatingadmissionpolicies";
+const BINDINGS: &str = "validatingadmissionpolicybindings";
+/// The key of the annotation that says which validation failed.
+const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
+/// Groups of what is asked and not stored.
+const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
+
+/// Asks the policies about a new or changed object.
+///
+/// # Errors
+/// The refusal of a policy.
+pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
+    let info = &a.ctx.info;
+    // Another object that the request changes beside its own, and what a binding does to its pod:
+    // upstream's admission sees the Binding alone ([`created_below`]).
+    let is_beside = info.resource != a.kind.plural;
+    if is_beside || info.subresource == "binding" {
+        return Ok(Extra::default());
+    }
+    let operation = if a.old.is_none() { "CREATE" } else { "UPDATE" };
+    let old = a.old.unwrap_or(&Value::Null);
+    let scaled = a.kind.scale.filter(|_| info.subresource == "scale");
+    let asked = |object, old| Asked { state: a.state, ctx: a.ctx, kind: a.kind, operation, object, old };
+    let done = match scaled {
+        Some(paths) => {
+            let [object, old] = [object, old].map(|o| crate::registry::scale::scale_of(paths, o));
+            ask(&asked(&object, &old))
+        }
+        None => ask(&asked(object, old)),
+    };
+    done.map(|()| Extra::default())
+}
+
+/// Asks the policies about the deletion of an object. The deletion that an eviction leads to is the
+/// eviction's ([`created_below`]).
+///
+/// # Errors
+/// The refusal of a policy.
+pub(crate) fn check_deletion(state: &State, ctx: &Context, kind: &Kind, old: &Value) -> Result<(), Status> {
+    match ctx.info.subresource.is_empty() {
+        true => ask(&Asked { state, ctx, kind, operation: "DELETE", object: &Value::Null, old }),
+        false => Ok(()),
+    }
+}
+
+/// Asks the policies about what is created below an object and not stored: a Binding, an Eviction,
+/// a TokenRequest.
+///
+/// # Errors
+/// The refusal of a policy.
+pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
+    ask(&Asked { state, ctx, kind, operation: "CREATE", object, old: &Value::Null })
+}
+
+/// Asks the policies about a connection to a pod, before it is made.
+///
+/// # Errors
+/// The refusal of a policy.
+pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
+    ask(&Asked { state, ctx, kind, operation: "CONNECT", object: options, old: &Value::Null })
+}
+
+/// Why a request is refused, and by whom.
+struct Refusal {
+    policy: String,
+    /// `None` if something is wrong with the policy itself.
+    binding: Option<String>,
+    denial: Denial,
+}
+
+impl Refusal {
+    /// What goes wrong with the configuration refuses the request, as upstream whatever the binding
+    /// says.
+    fn of_configuration(policy: &str, binding: Option<&str>, why: &str) -> Refusal {
+        let what = if binding.is_some() { "binding" } else { "policy" };
+        let message = format!("failed to configure {what}: {why}");
+        let denial = Denial { index: 0, message, reason: String::new(), is_final: true };
+        Refusal { policy: policy.to_string(), binding: binding.map(String::from), denial }
+    }
+
+    fn status(&self, asked: &Asked) -> Status {
+        let policy = &self.policy;
+        let by = self.binding.as_ref().map_or(String::new(), |binding| format!(" with binding '{binding}'"));
+        let why = format!("ValidatingAdmissionPolicy '{policy}'{by} denied request: {}", self.denial.message);
+        let object = if asked.object.is_null() { asked.old } else { asked.object };
+        let name = match asked.ctx.info.name.as_str() {
+            "" => name_before_generation(object),
+            name => name,
+        };
+        let info = &asked.ctx.info;
+        let mut status = Status::forbidden(&info.group, &info.resource, name, &why);
+        (status.code, status.reason) = match self.denial.reason.as_str() {
+            "Unauthorized" => (401, "Unauthorized"),
+            "Forbidden" => (403, "Forbidden"),
+            "RequestEntityTooLarge" => (413, "RequestEntityTooLarge"),
+            _ => (422, "Invalid"),
+        };
+        status.details["causes"] = json!([{ "message": why }]);
+        status
+    }
+}
+
+/// True for what no policy is asked about (`IsExemptAdmissionConfigurationResource`, and the
+/// resources that `kubeapiserver/admission/exclusion` leaves out).
+fn is_exempt(asked: &Asked) -> bool {
+    let group = asked.ctx.info.group.as_str();
+    group == GROUP || REVIEWS.contains(&group)
+}
+
+fn ask(asked: &Asked) -> Result<(), Status> {
+    let bindings = asked.state.cache.list(BINDINGS, "").objects;
+    if bindings.is_empty() || is_exempt(asked) {
+        return Ok(());
+    }
+    let mut by_policy: BTreeMap<&str, Vec<&Arc<Object>>> = BTreeMap::new();
+    for (_, binding) in &bindings {
+        by_policy.entry(text(&binding.value, "spec.policyName")).or_default().push(binding);
+    }
+    let mut round = Round {
+        asked,
+        served: asked.served(),
+        labels: asked.labels(),
+        views: BTreeMap::new(),
+        left: Review::STEPS_MAX,
+        refusals: vec![],
+        annotations: BTreeMap::new(),
+    };
+    for (name, bindings) in by_policy {
+        if let Some(policy) = asked.state.cache.get(POLICIES, name) {
+            round.policy(&policy, &bindings);
+        }
+    }
+    let Round { refusals, annotations, .. } = round;
+    asked.ctx.annotate(annotations);
+    match refusals.first() {
+        Some(refusal) => Err(refusal.status(asked)),
+        None => Ok(()),
+    }
+}
+
+/// All policies asked about one request.
+struct Round<'r, 'a> {
+    asked: &'r Asked<'a>,
+    /// Groups and versions in which the resource is served.
+    served: Vec<(&'static str, &'static str)>,
+    /// Those by which a selector of namespaces judges.
+    labels: Option<Value>,
+    /// The request in the groups and versions in which policies match it.
+    views: BTreeMap<(&'static str, &'static str), Review>,
+    /// Steps that the policies may still take together.
+    left: f64,
+    refusals: Vec<Refusal>,
+    annotations: BTreeMap<String, String>,
+}
+
+impl Round<'_, '_> {
+    fn policy(&mut self, object: &Object, bindings: &[&Arc<Object>]) {
+        let state = self.asked.state;
+        let policy = state.policies.policy(state, object);
+        let matches = |criteria: &Criteria| self.asked.matches(criteria, &self.served, self.labels.as_ref());
+        let Some(matched) = matches(&policy.criteria) else { return };
+        let bindings: Vec<&Arc<Object>> = bindings
+            .iter()
+            .copied()
+            .filter(|b| matches(&state.policies.binding(state, b)).is_some())
+            .collect();
+        let name = meta::name(&object.value);
+        let rules = policy.rules();
+        let ignores = rules.ignores_failures();
+        let params = match param_kind(&object.value).map(|kind| params::kind(state, kind)) {
+            Some(Err(why)) => {
+                if !ignores {
+                    self.refusals.push(Refusal::of_configuration(name, None, &why));
+                }
+                return;
+            }
+            Some(Ok(kind)) => Some(kind),
+            None => None,
+        };
+        let asked = self.asked;
+        let view = self.views.entry(matched).or_insert_with(|| asked.view(matched));
+        let mut notes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for binding in bindings {
+            let called = meta::name(&binding.value);
+            let reference = at(&binding.value, "spec.paramRef");
+            let found = match params::collect(state, params.as_ref(), reference, &asked.ctx.info.namespace) {
+                Ok(found) => found,
+                Err(why) => {
+                    if !ignores {
+                        self.refusals.push(Refusal::of_configuration(name, Some(called), &why));
+                    }
+                    continue;
+                }
+            };
+            for params in &found {
+                let outcome = rules.evaluate(view, params, &mut self.left);
+                let actions = list(&binding.value, "spec.validationActions");
+                let by = By { policy: name, binding: called, actions };
+                by.act(asked.ctx, outcome, &mut self.refusals, &mut self.annotations, &mut notes);
+            }
+        }
+        for (key, values) in notes {
+            self.annotations.insert(format!("{name}/{key}"), values.join(", "));
+        }
+    }
+}
+
+/// Who says it, and what follows.
+struct By<'a> {
+    policy: &'a str,
+    binding: &'a str,
+    actions: &'a [Value],
+}
+
+impl By<'_> {
+    fn act(
+        &self,
+        ctx: &Context,
+        outcome: Outcome,
+        refusals: &mut Vec<Refusal>,
+        annotations: &mut BTreeMap<String, String>,
+        notes: &mut BTreeMap<String, Vec<String>>,
+    ) {
+        let By { policy, binding, .. } = *self;
+        for denial in outcome.denials {
+            let does = |action: &str| self.actions.iter().any(|known| known == action);
+            if does("Warn") && !denial.is_final {
+                let message = &denial.message;
+                ctx.warn(format!(
+                    "Validation failed for ValidatingAdmissionPolicy '{policy}' with binding '{binding}': {message}"
+                ));
+            }
+            if does("Audit") && !denial.is_final {
+                let failure = json!([{"message": denial.message, "policy": policy, "binding": binding,
+                    "expressionIndex": denial.index, "validationActions": self.actions}]);
+                annotations.insert(FAILURE.to_string(), failure.to_string());
+            }
+            if denial.is_final || does("Deny") {
+                let (policy, binding) = (policy.to_string(), Some(binding.to_string()));
+                refusals.push(Refusal { policy, binding, denial });
+            }
+        }
+        for (key, value) in outcome.annotations {
+            let known = notes.entry(key).or_default();
+            if !known.contains(&value) {
+                known.push(value);
+            }
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! Checks expressions of a policy before they run: when it is stored, and against the schemas of
+//! the kinds that it matches.
+
+use super::expression::{self, Variables, Wanted};
+use super::policy::param_kind;
+use super::types::Type;
+use crate::kinds::{self, Kind};
+use crate::published;
+use crate::value::{at, list, text};
+use serde_json::{Value, json};
+
+/// Kinds with which the expressions of a policy are checked (`maxTypesToCheck` upstream).
+const KINDS_MAX: usize = 10;
+
+/// Compiles the variables of a policy in their order: each may name those before it. Returns what
+/// its other expressions may name; `told` is called for each variable with a
+/// fault, with its place.
+pub(crate) fn variables(
+    policy: &Value,
+    object: &Type,
+    params: Option<&Type>,
+    mut told: impl FnMut(usize, String),
+) -> Variables {
+    let plain = Variables::of(object.clone(), params.cloned());
+    let all = list(policy, "spec.variables");
+    if all.is_empty() {
+        return plain;
+    }
+    let mut known = plain.composed();
+    for (i, variable) in all.iter().enumerate() {
+        let source = text(variable, "expression");
+        let given = match source.trim().is_empty() {
+            true => Type::Unknown, // which is refused where the spec is validated
+            false => match expression::compile(source, &known, Wanted::Anything) {
+                Ok((_, given)) => given,
+                Err(why) => {
+                    told(i, why);
+                    Type::Unknown
+                }
+            },
+        };
+        known.add(text(variable, "name"), given);
+    }
+    known
+}
+
+/// Holds the validations of a policy against the schemas of the kinds that its rules name, and
+/// returns `status.typeChecking.expressionWarnings`. A rule with `*` names no kind, and what
+/// CustomResourceDefinitions add is not checked.
+///
+/// Example: `object.spec.replicas > '1'` of a policy for Deployments compares a number with a text.
+/// It is stored, since `object` may be anything, and warned of here.
+pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
+    let kinds = kinds_of(policy);
+    let params = param_kind(policy).map(|(group, version, kind)| {
+        let found = kinds::find(group, version, kind).and_then(type_of);
+        found.unwrap_or(Type::Dyn)
+    });
+    let mut all = vec![];
+    let scopes: Vec<(String, Variables)> = kinds
+        .into_iter()
+        .filter_map(|kind| {
+            let object = type_of(kind)?;
+            Some((shown(kind), variables(policy, &object, params.as_ref(), |_, _| {})))
+        })
+        .collect();
+    if scopes.is_empty() {
+        return all;
+    }
+    for (i, validation) in list(policy, "spec.validations").iter().enumerate() {
+        for field in ["expression", "messageExpression"] {
+            let source = text(validation, field);
+            // What cannot be read is refused where the spec is validated.
+            let Ok(term) = expression::parse(source) else { continue };
+            let told = |(kind, scope): &(String, Variables)| {
+                let why = expression::judge(&term, scope).err()?;
+                Some(format!("{kind}: {why}\n"))
+            };
+            let found: Vec<String> = scopes.iter().filter_map(told).collect();
+            if !found.is_empty() {
+                let field = format!("spec.validations[{i}].{field}");
+                all.push(json!({"fieldRef": field, "warning": found.join("\n")}));
+            }
+        }
+    }
+    all
+}
+
+fn type_of(kind: &Kind) -> Option<Type> {
+    published::schemas().get(kind.schema_name).map(Type::published)
+}
+
+/// Returns a kind as Go shows it: `apps/v1, Kind=Deployment`.
+fn shown(kind: &Kind) -> String {
+    match kind.group {
+        "" => format!("/{}, Kind={}", kind.version, kind.kind),
+        group => format!("{group}/{}, Kind={}", kind.version, kind.kind),
+    }
+}
+
+/// Returns the kinds of the table that the rules of a policy name.
+fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
+    let mut found: Vec<&Kind> = vec![];
+    for rule in list(policy, "spec.matchConstraints.resourceRules") {
+        let words = |name: &str| list(rule, name).iter().filter_map(Value::as_str);
+        for group in words("apiGroups") {
+            for version in words("apiVersions") {
+                for resource in words("resources") {
+                    let Some(kind) = kinds::resource(group, version, resource) else { continue };
+                    if found.len() < KINDS_MAX && !found.iter().any(|known| std::ptr::eq(*known, kind)) {
+                        found.push(kind);
+                    }
+                }
+            }
+        }
+    }
+    found
+}
+
+/// Returns the variables of expressions as they are checked when a policy is stored: of its objects
+/// and parameters nothing is known.
+pub(crate) fn stored(policy: &Value, told: impl FnMut(usize, String)) -> Variables {
+    let params = (!at(policy, "spec.paramKind").is_null()).then_some(Type::Dyn);
+    variables(policy, &Type::Dyn, params.as_ref(), told)
+}
+
+/// Returns the variables of match conditions, which are asked before the policy's own are made.
+pub(crate) fn of_conditions(policy: &Value) -> Variables {
+    let params = (!at(policy, "spec.paramKind").is_null()).then_some(Type::Dyn);
+    Variables::of(Type::Dyn, params)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(expression: &str, message: &str, resources: Value) -> Value {
+        json!({"spec": {
+            "matchConstraints": {"resourceRules": [
+                {"apiGroups": ["apps"], "apiVersions": ["v1"], "resources": resources}]},
+            "variables": [{"name": "n", "expression": "object.spec.replicas"}],
+            "validations": [{"expression": expression, "messageExpression": message}]}})
+    }
+
+    #[test]
+    fn expressions_are_held_against_the_kinds_that_are_matched() {
+        assert_eq!(warnings(&policy("object.spec.replicas > 1", "", json!(["deployments"]))), [json!(0); 0]);
+        assert_eq!(warnings(&policy("variables.n > 1", "", json!(["deployments"]))), [json!(0); 0]);
+        let confused = policy(
+            "object.spec.replicas > '1'",
+            "'wants replicas > 1, got ' + object.spec.replicas",
+            json!(["deployments", "*"]),
+        );
+        let kind =
+            "apps/v1, Kind=Deployment: compilation failed: ERROR: <input>: found no matching overload for";
+        assert_eq!(
+            warnings(&confused),
+            [
+                json!({"fieldRef": "spec.validations[0].expression",
+                    "warning": format!("{kind} '_>_' applied to '(int, string)'\n")}),
+                json!({"fieldRef": "spec.validations[0].messageExpression",
+                    "warning": format!("{kind} '_+_' applied to '(string, int)'\n")}),
+            ]
+        );
+        let composed = warnings(&policy("variables.n > '1'", "", json!(["deployments"])));
+        assert!(composed[0]["warning"].as_str().unwrap().contains("(int, string)"), "{composed:?}");
+        let two =
+            warnings(&policy("object.spec.strategy.type == 'a'", "", json!(["deployments", "replicasets"])));
+        assert_eq!(
+            two[0]["warning"],
+            "apps/v1, Kind=ReplicaSet: compilation failed: ERROR: <input>: undefined field 'strategy'\n"
+        );
+        assert!(warnings(&policy("object.nothing", "", json!(["*"]))).is_empty());
+    }
+}

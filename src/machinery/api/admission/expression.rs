@@ -1,0 +1,412 @@
+//! One expression of a policy, checked against the variables that it may name.
+
+use super::types::{self, BOOL, INT, NULL, STRING, Type};
+use crate::custom::terms::{self, Term};
+use cel::common::ast::{ComprehensionExpr, EntryExpr, Expr as Node, LiteralValue, SelectExpr};
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
+/// Types that an expression may name: `type(x) == int`.
+const TYPE_NAMES: [&str; 10] =
+    ["int", "uint", "double", "string", "bool", "list", "map", "null_type", "bytes", "type"];
+
+/// What is said of an expression that asks for rights.
+const NO_AUTHORIZER: &str = "ERROR: <input>: the variable 'authorizer' of Kubernetes is not implemented in Ropewalk; ask in RBAC who may do it";
+
+/// The variables of an expression, with what is known of each.
+#[derive(Default)]
+pub(crate) struct Variables {
+    plain: BTreeMap<&'static str, Type>,
+    /// The variables of the policy, if it has any.
+    composed: Option<BTreeMap<String, Type>>,
+}
+
+/// Type of `request` (`BuildRequestType` upstream).
+static REQUEST: LazyLock<Type> = LazyLock::new(|| {
+    let kind = Type::object(
+        "kubernetes.GroupVersionKind",
+        [("group", STRING), ("version", STRING), ("kind", STRING)],
+    );
+    let resource = Type::object(
+        "kubernetes.GroupVersionResource",
+        [("group", STRING), ("version", STRING), ("resource", STRING)],
+    );
+    let texts = || Type::list(STRING);
+    let user = Type::object(
+        "kubernetes.UserInfo",
+        [("username", STRING), ("uid", STRING), ("groups", texts()), ("extra", Type::map(texts()))],
+    );
+    Type::object(
+        "kubernetes.AdmissionRequest",
+        [
+            ("kind", kind.clone()),
+            ("resource", resource.clone()),
+            ("subResource", STRING),
+            ("requestKind", kind),
+            ("requestResource", resource),
+            ("requestSubResource", STRING),
+            ("name", STRING),
+            ("namespace", STRING),
+            ("operation", STRING),
+            ("userInfo", user),
+            ("dryRun", BOOL),
+            ("options", Type::Dyn),
+        ],
+    )
+});
+
+/// Type of `namespaceObject` (`BuildNamespaceType` upstream).
+static NAMESPACE: LazyLock<Type> = LazyLock::new(|| {
+    let time = || Type::Plain("timestamp");
+    let texts = || Type::map(STRING);
+    let metadata = Type::object(
+        "kubernetes.NamespaceMetadata",
+        [
+            ("name", STRING),
+            ("generateName", STRING),
+            ("namespace", STRING),
+            ("labels", texts()),
+            ("annotations", texts()),
+            ("UID", STRING),
+            ("creationTimestamp", time()),
+            ("deletionGracePeriodSeconds", INT),
+            ("deletionTimestamp", time()),
+            ("generation", INT),
+            ("resourceVersion", STRING),
+            ("finalizers", Type::list(STRING)),
+        ],
+    );
+    let condition = Type::object(
+        "kubernetes.NamespaceCondition",
+        [
+            ("status", STRING),
+            ("type", STRING),
+            ("lastTransitionTime", time()),
+            ("message", STRING),
+            ("reason", STRING),
+        ],
+    );
+    let spec = Type::object("kubernetes.NamespaceSpec", [("finalizers", Type::list(STRING))]);
+    let status = [("conditions", Type::list(condition)), ("phase", STRING)];
+    let status = Type::object("kubernetes.NamespaceStatus", status);
+    Type::object("kubernetes.Namespace", [("metadata", metadata), ("spec", spec), ("status", status)])
+});
+
+impl Variables {
+    /// The variables of every expression. `object` and `old` are `dyn` but where types are checked;
+    /// `params` are there only if the policy names their kind.
+    pub(crate) fn of(object: Type, params: Option<Type>) -> Variables {
+        let all = [
+            ("object", object.clone()),
+            ("oldObject", object),
+            ("request", REQUEST.clone()),
+            ("namespaceObject", NAMESPACE.clone()),
+        ];
+        let all = all.into_iter().chain(params.map(|params| ("params", params)));
+        Variables { plain: all.collect(), composed: None }
+    }
+
+    /// The same with `variables`, which has no fields yet.
+    pub(crate) fn composed(self) -> Variables {
+        Variables { composed: Some(BTreeMap::new()), ..self }
+    }
+
+    /// Adds a field of `variables`: the expressions after it may name it.
+    pub(crate) fn add(&mut self, name: &str, given: Type) {
+        if let Some(fields) = &mut self.composed {
+            fields.insert(name.to_string(), given);
+        }
+    }
+}
+
+/// What an expression has to give.
+#[derive(Clone, Copy, PartialEq)]
+pub(crate) enum Wanted {
+    /// A validation, or a condition.
+    Bool,
+    /// A message.
+    Text,
+    /// The value of an audit annotation.
+    TextOrNull,
+    /// A variable.
+    Anything,
+}
+
+impl Wanted {
+    /// # Errors
+    /// The compiler's sentence if the expression gives something else.
+    fn check(self, given: &Type) -> Result<(), String> {
+        let (fits, words) = match self {
+            Wanted::Bool => (*given == BOOL, "bool"),
+            Wanted::Text => (*given == STRING, "string"),
+            Wanted::TextOrNull => (*given == STRING || *given == NULL, "one of [string null_type]"),
+            Wanted::Anything => (true, ""),
+        };
+        match fits || *given == Type::Unknown {
+            true => Ok(()),
+            false => Err(format!("must evaluate to {words} but got {given}")),
+        }
+    }
+}
+
+/// Compiles an expression and says what it gives.
+///
+/// # Errors
+/// The compiler's message, as upstream's validation shows it.
+pub(crate) fn compile(source: &str, variables: &Variables, wanted: Wanted) -> Result<(Term, Type), String> {
+    let term = parse(source)?;
+    let given = judge(&term, variables)?;
+    wanted.check(&given)?;
+    Ok((term, given))
+}
+
+fn failed(why: String) -> String {
+    format!("compilation failed: {}", why.replace('\n', " "))
+}
+
+/// Reads an expression.
+///
+/// # Errors
+/// The parser's message.
+pub(crate) fn parse(source: &str) -> Result<Term, String> {
+    terms::compile(source).map_err(failed)
+}
+
+/// Returns what an expression gives.
+///
+/// # Errors
+/// The checker's message.
+pub(crate) fn judge(term: &Term, variables: &Variables) -> Result<Type, String> {
+    let mut inner = vec![];
+    let work = || infer(&term.program.expression().expr, variables, &mut inner);
+    terms::with_stack(term.depth, work).map_err(failed)
+}
+
+fn error(why: impl std::fmt::Display) -> String {
+    format!("ERROR: <input>: {why}")
+}
+
+/// Returns the type of a node. `inner`: what the macros around it bind.
+fn infer<'a>(node: &'a Node, all: &Variables, inner: &mut Vec<(&'a str, Type)>) -> Result<Type, String> {
+    match node {
+        Node::Literal(literal) => Ok(match literal {
+            LiteralValue::Boolean(_) => BOOL,
+            LiteralValue::Bytes(_) => Type::Plain("bytes"),
+            LiteralValue::Double(_) => Type::Plain("double"),
+            LiteralValue::Int(_) => INT,
+            LiteralValue::Null => NULL,
+            LiteralValue::String(_) => STRING,
+            LiteralValue::UInt(_) => Type::Plain("uint"),
+        }),
+        Node::Ident(name) => ident(name, all, inner),
+        Node::Select(select) => {
+            if let Some(given) = composed_field(select, all, inner) {
+                return given.map(|given| if select.test { BOOL } else { given });
+            }
+            let given = infer(&select.operand.expr, all, inner)?.field(&select.field).map_err(error)?;
+            Ok(if select.test { BOOL } else { given })
+        }
+        Node::Call(call) => {
+            let target = call.target.iter().map(|t| &t.expr);
+            let target: Vec<&Node> =
+                target.filter(|t| !matches!(t, Node::Ident(name) if terms::is_library(name))).collect();
+            let is_method = !target.is_empty();
+            let mut given = vec![];
+            for part in target.into_iter().chain(call.args.iter().map(|a| &a.expr)) {
+                given.push(infer(part, all, inner)?);
+            }
+            // After its parts: of `authorizer.check(…)` the variable is what is missing.
+            terms::check_name(call)?;
+            match (call.func_name.as_str(), given.as_slice()) {
+                ("_?_:_", [_, one, other]) => Ok(one.clone().or(other.clone())),
+                // A function of a library: `lists.range(3)`.
+                _ if call.target.is_some() && !is_method => Ok(Type::Unknown),
+                (name, given) => types::call(name, is_method, given).map_err(error),
+            }
+        }
+        Node::Comprehension(c) => comprehension(c, all, inner),
+        Node::List(list) => {
+            let mut item = Type::Unknown;
+            for element in &list.elements {
+                item = item.or(infer(&element.expr, all, inner)?);
+            }
+            Ok(Type::list(item))
+        }
+        Node::Map(map) => {
+            let (mut keys, mut values) = (Type::Unknown, Type::Unknown);
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    keys = keys.or(infer(&entry.key.expr, all, inner)?);
+                    values = values.or(infer(&entry.value.expr, all, inner)?);
+                }
+            }
+            Ok(Type::Map(Box::new(keys), Box::new(values)))
+        }
+        Node::Struct(made) => {
+            Err(error(format!("undeclared reference to '{}' (in container '')", made.type_name)))
+        }
+        _ => Ok(Type::Unknown),
+    }
+}
+
+/// Returns what `variables.x` gives; `None` for another selection.
+fn composed_field(
+    select: &SelectExpr,
+    all: &Variables,
+    inner: &[(&str, Type)],
+) -> Option<Result<Type, String>> {
+    let fields = all.composed.as_ref()?;
+    let is_composed = matches!(&select.operand.expr, Node::Ident(name) if name == "variables");
+    if !is_composed || inner.iter().any(|(known, _)| *known == "variables") {
+        return None;
+    }
+    let undefined = || error(format!("undefined field '{}'", select.field));
+    Some(fields.get(&select.field).cloned().ok_or_else(undefined))
+}
+
+fn ident(name: &str, all: &Variables, inner: &[(&str, Type)]) -> Result<Type, String> {
+    let bound = inner.iter().rev().find(|(known, _)| *known == name).map(|(_, kind)| kind);
+    match bound.or_else(|| all.plain.get(name)) {
+        Some(kind) => Ok(kind.clone()),
+        None if name == "variables" && all.composed.is_some() => Ok(Type::Unknown),
+        None if TYPE_NAMES.contains(&name) => Ok(Type::Plain("type")),
+        None if name.starts_with('@') => Ok(Type::Unknown),
+        None if name == "authorizer" => Err(NO_AUTHORIZER.to_string()),
+        None => Err(error(format!("undeclared reference to '{name}' (in container '')"))),
+    }
+}
+
+/// What a macro gives: the result of its loop.
+fn comprehension<'a>(
+    c: &'a ComprehensionExpr,
+    all: &Variables,
+    inner: &mut Vec<(&'a str, Type)>,
+) -> Result<Type, String> {
+    let range = infer(&c.iter_range.expr, all, inner)?;
+    let (first, second) = range.members().map_err(error)?;
+    let begun = infer(&c.accu_init.expr, all, inner)?;
+    let depth = inner.len();
+    match &c.iter_var2 {
+        Some(name) => {
+            // Over a list: the index, then the item.
+            let (key, value) = if matches!(range, Type::List(_)) { (second, first) } else { (first, second) };
+            inner.push((&c.iter_var, key));
+            inner.push((name, value));
+        }
+        None => inner.push((&c.iter_var, first)),
+    }
+    inner.push((&c.accu_var, begun.clone()));
+    infer(&c.loop_cond.expr, all, inner)?;
+    let step = infer(&c.loop_step.expr, all, inner)?;
+    if let Some(last) = inner.last_mut() {
+        last.1 = begun.or(step);
+    }
+    let result = infer(&c.result.expr, all, inner);
+    inner.truncate(depth);
+    result
+}
+
+/// Lists the variables of the policy that an expression names: `x` of `variables.x`.
+pub(crate) fn composed_in(node: &Node, found: &mut Vec<String>) {
+    match node {
+        Node::Select(select) => match &select.operand.expr {
+            Node::Ident(name) if name == "variables" => found.push(select.field.clone()),
+            operand => composed_in(operand, found),
+        },
+        Node::Call(call) => {
+            let parts = call.target.iter().map(|t| &t.expr).chain(call.args.iter().map(|a| &a.expr));
+            parts.for_each(|part| composed_in(part, found));
+        }
+        Node::Comprehension(c) => {
+            let parts = [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result];
+            parts.into_iter().for_each(|part| composed_in(&part.expr, found));
+        }
+        Node::List(list) => list.elements.iter().for_each(|item| composed_in(&item.expr, found)),
+        Node::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(entry) = &entry.expr {
+                    composed_in(&entry.key.expr, found);
+                    composed_in(&entry.value.expr, found);
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(source: &str, wanted: Wanted) -> String {
+        let mut variables = Variables::of(Type::Dyn, None).composed();
+        variables.add("n", INT);
+        match compile(source, &variables, wanted) {
+            Ok((_, given)) => given.to_string(),
+            Err(why) => why,
+        }
+    }
+
+    #[test]
+    fn an_expression_gives_what_is_asked_for() {
+        for good in [
+            "object.spec.replicas > 1",
+            "object.spec.containers.all(c, c.image.startsWith('a/'))",
+            "has(object.metadata.labels) && 'a' in object.metadata.labels",
+            "request.userInfo.groups.exists(g, g == 'a')",
+            "namespaceObject.metadata.labels['a'] == 'b'",
+            "variables.n > 3 && object == null",
+            "[1, 2].map(x, x + 1).exists(x, x > 2)",
+            "{'a': 1}.all(k, k == 'a')",
+            "type(object.a) == int",
+            "object.a.matches('^a$')",
+            "object.metadata.namespace == request.namespace",
+            "quantity('1Gi').isGreaterThan(quantity(object.spec.size))",
+        ] {
+            assert_eq!(told(good, Wanted::Bool), "bool", "{good}");
+        }
+        assert_eq!(told("'wants, got ' + object.spec.replicas", Wanted::Text), "string");
+        assert_eq!(told("object.spec.paused", Wanted::Bool), "must evaluate to bool but got dyn");
+        assert_eq!(told("1", Wanted::Text), "must evaluate to string but got int");
+        assert_eq!(told("1", Wanted::TextOrNull), "must evaluate to one of [string null_type] but got int");
+        assert_eq!(told("null", Wanted::TextOrNull), "null");
+        assert_eq!(told("[1].filter(x, x > 1)", Wanted::Anything), "list(int)");
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        for (source, why) in [
+            ("params.a == 1", "undeclared reference to 'params' (in container '')"),
+            ("variables.m == 1", "undefined field 'm'"),
+            ("request.uid == ''", "undefined field 'uid'"),
+            ("objekt.a == 1", "undeclared reference to 'objekt' (in container '')"),
+            ("frob(object)", "undeclared reference to 'frob' (in container '')"),
+            ("variables.n > 'a'", "found no matching overload for '_>_' applied to '(int, string)'"),
+            ("1.all(x, x)", "expression of type 'int' cannot be range of a comprehension"),
+            ("authorizer.group('').resource('pods').check('get').allowed()", "the variable 'authorizer'"),
+        ] {
+            let text = told(source, Wanted::Bool);
+            assert!(text.starts_with("compilation failed: ERROR: <input>") && text.contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn variables_are_found_wherever_they_stand() {
+        let mut found = vec![];
+        let source =
+            "[variables.a].all(x, x == {'k': variables.b}['k'] && f(variables.c)) && has(variables.d.e)";
+        composed_in(&terms::compile(source).unwrap().program.expression().expr, &mut found);
+        found.sort();
+        assert_eq!(found, ["a", "b", "c", "d"]);
+    }
+
+    #[test]
+    fn deep_and_long_expressions_are_refused() {
+        let deep = format!("{}true{}", "(".repeat(300), ")".repeat(300));
+        assert!(told(&deep, Wanted::Bool).contains("expression recursion limit exceeded"));
+        let long = format!("object == '{}'", "x".repeat(100_000));
+        assert!(told(&long, Wanted::Bool).contains("expression code point size exceeds limit"));
+        let most = format!("{}true{}", "(".repeat(80), ")".repeat(80));
+        assert_eq!(told(&most, Wanted::Bool), "bool", "as deep as the parser reads");
+    }
+}

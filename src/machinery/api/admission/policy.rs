@@ -1,0 +1,112 @@
+//! A policy, compiled: what is read from its object once, and asked about many requests.
+
+use super::expression::composed_in;
+use crate::custom::terms::{self, Term};
+use crate::value::{at, list, text};
+use serde_json::Value;
+use std::collections::{BTreeSet, HashMap};
+
+/// A compiled ValidatingAdmissionPolicy.
+#[derive(Debug)]
+pub struct Policy {
+    /// An expression that fails is as if it were not there (`failurePolicy: Ignore`).
+    pub(super) ignores_failures: bool,
+    pub(super) conditions: Vec<Expression>,
+    pub(super) variables: Vec<(String, Expression)>,
+    pub(super) validations: Vec<Validation>,
+    /// Keys and values.
+    pub(super) annotations: Vec<(String, Expression)>,
+}
+
+#[derive(Debug)]
+pub(super) struct Validation {
+    pub expression: Expression,
+    pub message: String,
+    pub message_expression: Option<Expression>,
+    pub reason: String,
+}
+
+/// An expression of a policy.
+#[derive(Debug)]
+pub(super) struct Expression {
+    pub source: String,
+    /// It compiled when the policy was stored. One that another version stored may not.
+    pub term: Result<Term, String>,
+    /// Places among the policy's variables of those that it names. What these need is not here: of
+    /// a thousand variables in a row the last one needs them all.
+    pub needs: BTreeSet<usize>,
+    /// It names the parameters.
+    pub reads_params: bool,
+}
+
+/// Places of the variables that an expression may name.
+type Places = HashMap<String, usize>;
+
+impl Expression {
+    fn read(source: &str, places: &Places) -> Expression {
+        let term = terms::compile(source);
+        let (mut needs, mut reads_params) = (BTreeSet::new(), false);
+        if let Ok(term) = &term {
+            let mut names = vec![];
+            composed_in(&term.program.expression().expr, &mut names);
+            needs.extend(names.iter().filter_map(|name| places.get(name)));
+            reads_params = term.program.references().has_variable("params");
+        }
+        Expression { source: source.to_string(), term, needs, reads_params }
+    }
+}
+
+impl Policy {
+    /// Compiles the expressions of a policy's object.
+    pub fn read(object: &Value) -> Policy {
+        let spec = at(object, "spec");
+        let (mut variables, mut places) = (vec![], Places::new());
+        for variable in list(spec, "variables") {
+            let (name, source) = (text(variable, "name").to_string(), text(variable, "expression"));
+            let expression = Expression::read(source, &places);
+            // Of two with one name the last one counts.
+            places.insert(name.clone(), variables.len());
+            variables.push((name, expression));
+        }
+        let validation = |said: &Value| {
+            let message = text(said, "messageExpression");
+            Validation {
+                expression: Expression::read(text(said, "expression"), &places),
+                message: text(said, "message").trim().to_string(),
+                message_expression: Some(message)
+                    .filter(|source| !source.trim().is_empty())
+                    .map(|source| Expression::read(source, &places)),
+                reason: text(said, "reason").to_string(),
+            }
+        };
+        let annotation = |said: &Value| {
+            let expression = Expression::read(text(said, "valueExpression"), &places);
+            (text(said, "key").to_string(), expression)
+        };
+        Policy {
+            ignores_failures: text(spec, "failurePolicy") == "Ignore",
+            conditions: list(spec, "matchConditions")
+                .iter()
+                .map(|said| Expression::read(text(said, "expression").trim(), &Places::new()))
+                .collect(),
+            validations: list(spec, "validations").iter().map(validation).collect(),
+            annotations: list(spec, "auditAnnotations").iter().map(annotation).collect(),
+            variables,
+        }
+    }
+
+    /// True if what goes wrong with it is as if it were not there.
+    pub fn ignores_failures(&self) -> bool {
+        self.ignores_failures
+    }
+}
+
+/// Returns group, version and kind of a policy's parameters; `None` if it has none.
+pub fn param_kind(policy: &Value) -> Option<(&str, &str, &str)> {
+    let said = at(policy, "spec.paramKind");
+    if said.is_null() {
+        return None;
+    }
+    let (group, version) = text(said, "apiVersion").split_once('/').unwrap_or(("", text(said, "apiVersion")));
+    Some((group, version, text(said, "kind")))
+}

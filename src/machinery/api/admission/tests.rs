@@ -1,0 +1,156 @@
+//! Policies asked about requests.
+
+use super::*;
+use serde_json::{Value, json};
+
+fn policy(spec: Value) -> Policy {
+    Policy::read(&json!({"metadata": {"name": "p"}, "spec": spec}))
+}
+
+fn asked_with(policy: &Policy, object: &Value, params: &Value) -> Outcome {
+    let request = json!({"operation": "CREATE", "userInfo": {"username": "ann"}});
+    let namespace = json!({"metadata": {"name": "shop"}});
+    let review = Review::new(object.clone(), Value::Null, request, namespace);
+    let mut left = Review::STEPS_MAX;
+    policy.evaluate(&review, params, &mut left)
+}
+
+fn messages(spec: Value, object: Value) -> Vec<String> {
+    let outcome = asked_with(&policy(spec), &object, &Value::Null);
+    outcome.denials.into_iter().map(|denial| denial.message).collect()
+}
+
+fn replicas(count: i64) -> Value {
+    json!({"spec": {"replicas": count, "containers": [{"image": "a/b"}, {"image": "c/d"}]}})
+}
+
+#[test]
+fn a_validation_that_does_not_hold_refuses_in_its_words() {
+    let one = |more: Value| {
+        let mut validation = json!({"expression": "object.spec.replicas > 1"});
+        for (field, value) in more.as_object().into_iter().flatten() {
+            validation[field] = value.clone();
+        }
+        json!({ "validations": [validation] })
+    };
+    assert_eq!(messages(one(json!({})), replicas(2)), [""; 0]);
+    assert_eq!(messages(one(json!({})), replicas(1)), ["failed expression: object.spec.replicas > 1"]);
+    assert_eq!(messages(one(json!({"message": "too few"})), replicas(1)), ["too few"]);
+    let made = json!({"message": "too few", "messageExpression": "'got ' + string(object.spec.replicas)"});
+    assert_eq!(messages(one(made), replicas(1)), ["got 1"]);
+    for unusable in ["'wants, got ' + object.spec.replicas", "''", "'a\\nb'"] {
+        let made = json!({"message": "too few", "messageExpression": unusable});
+        assert_eq!(messages(one(made), replicas(1)), ["too few"], "{unusable}");
+    }
+    let outcome = asked_with(&policy(one(json!({"reason": "Forbidden"}))), &replicas(1), &Value::Null);
+    assert_eq!(outcome.denials[0].reason, "Forbidden");
+}
+
+#[test]
+fn an_expression_that_fails_refuses_unless_failures_are_ignored() {
+    let with = |policy: &str| json!({"failurePolicy": policy, "validations": [{"expression": "object.spec.no > 1"}]});
+    let why = "expression 'object.spec.no > 1' resulted in error: no such key: no";
+    assert_eq!(messages(with("Fail"), replicas(1)), [why]);
+    assert_eq!(messages(with("Ignore"), replicas(1)), [""; 0]);
+    let broken = json!({"validations": [{"expression": "("}]});
+    assert!(
+        messages(broken, replicas(1))[0].contains("compilation error"),
+        "one that another version stored"
+    );
+}
+
+#[test]
+fn conditions_decide_whether_a_policy_is_asked() {
+    let with = |failure: &str, conditions: &[&str]| {
+        let all: Vec<Value> = conditions.iter().map(|c| json!({"name": "n", "expression": c})).collect();
+        let spec = json!({"failurePolicy": failure, "matchConditions": all, "validations": [{"expression": "false"}]});
+        messages(spec, replicas(1)).len()
+    };
+    assert_eq!(with("Fail", &["request.userInfo.username == 'ann'"]), 1);
+    assert_eq!(with("Fail", &["request.userInfo.username == 'bob'"]), 0);
+    assert_eq!(with("Fail", &["object.no == 1", "false"]), 0, "one that is false decides");
+    assert_eq!(with("Fail", &["object.no == 1"]), 1);
+    assert_eq!(with("Ignore", &["object.no == 1"]), 0);
+}
+
+#[test]
+fn variables_are_made_once_and_only_where_they_are_needed() {
+    let variables = json!([
+        {"name": "images", "expression": "object.spec.containers.map(c, c.image)"},
+        {"name": "first", "expression": "variables.images[0]"},
+        {"name": "broken", "expression": "object.no"},
+        {"name": "worse", "expression": "variables.broken"},
+    ]);
+    let with = |expression: &str| {
+        messages(json!({"variables": variables, "validations": [{"expression": expression}]}), replicas(1))
+    };
+    assert_eq!(with("variables.images.all(i, i.contains('/')) && variables.first == 'a/b'"), [""; 0]);
+    assert_eq!(with("true || variables.broken == 1"), [""; 0], "what decides needs no more");
+    let told = with("variables.worse == 1");
+    let want = "expression 'variables.worse == 1' resulted in error: composited variable \"worse\" fails to evaluate: composited variable \"broken\" fails to evaluate: no such key: no";
+    assert_eq!(told, [want]);
+}
+
+#[test]
+fn parameters_and_the_namespace_are_variables() {
+    let spec = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [
+        {"expression": "object.spec.replicas <= int(params.data.max)"},
+        {"expression": "namespaceObject.metadata.name == 'shop'"},
+        {"expression": "oldObject == null"}]});
+    let policy = policy(spec);
+    let with = |max: &str| asked_with(&policy, &replicas(3), &json!({"data": {"max": max}})).denials.len();
+    assert_eq!((with("3"), with("2")), (0, 1));
+    let none = asked_with(&policy, &replicas(3), &Value::Null);
+    assert_eq!(none.denials.len(), 1, "without parameters they are null");
+}
+
+#[test]
+fn audit_annotations_have_text_or_nothing() {
+    let with = |failure: &str, expression: &str| {
+        let spec = json!({"failurePolicy": failure, "auditAnnotations": [{"key": "k", "valueExpression": expression}]});
+        asked_with(&policy(spec), &replicas(1), &Value::Null)
+    };
+    let some = with("Fail", "' got ' + string(object.spec.replicas)");
+    assert_eq!(some.annotations, [("k".to_string(), "got 1".to_string())]);
+    for nothing in ["null", "''"] {
+        assert_eq!(with("Fail", nothing), Outcome::default(), "{nothing}");
+    }
+    assert!(with("Fail", "object.no").denials[0].is_final);
+    assert_eq!(with("Ignore", "object.no"), Outcome::default());
+    let long = with("Fail", "object.spec.containers.map(c, 'x').join('ä') + 'ä'");
+    assert_eq!(long.annotations[0].1, "xäxä");
+}
+
+/// What may be written is bounded before it runs, and all policies of a request together are.
+#[test]
+fn an_expression_that_is_too_costly_fails_before_it_runs() {
+    let items: Vec<u32> = (0..2_000).collect();
+    let object = json!({ "a": items });
+    let costly = "object.a.all(x, object.a.all(y, object.a.all(z, x + y + z >= 0)))";
+    let spec = json!({"validations": [{"expression": costly}]});
+    let told = messages(spec, object.clone());
+    assert_eq!(
+        told,
+        [format!("expression '{costly}' resulted in error: operation cancelled: actual cost limit exceeded")]
+    );
+    let each = policy(json!({"validations": [{"expression": "object.a.all(x, x >= 0 && x < 3000)"}]}));
+    let review = Review::new(object, Value::Null, Value::Null, Value::Null);
+    let (mut asked, mut left) = (0, Review::STEPS_MAX);
+    let denied = loop {
+        asked += 1;
+        let outcome = each.evaluate(&review, &Value::Null, &mut left);
+        if let Some(denial) = outcome.denials.first() {
+            break denial.message.clone();
+        }
+        assert!(asked < 100_000);
+    };
+    assert!(asked > 100 && denied.contains("running out of cost budget"), "{asked} {denied}");
+}
+
+#[test]
+fn a_list_of_a_variable_costs_what_the_list_itself_costs() {
+    let containers: Vec<Value> = (0..100).map(|n| json!({"image": format!("registry/image-{n}")})).collect();
+    let spec = json!({"variables": [{"name": "all", "expression": "object.containers"}], "validations": [
+        {"expression": "variables.all.all(a, variables.all.exists_one(b, a.image == b.image))"}]});
+    assert_eq!(messages(spec, json!({ "containers": containers })), [""; 0]);
+}

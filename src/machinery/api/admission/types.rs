@@ -1,0 +1,333 @@
+//! Types of CEL: what an expression is known to give before it runs.
+//!
+//! `object` and `params` are of any kind, so most of an expression is `dyn` and passes. What is
+//! known is held against the signatures of the operators and functions in `overloads.txt`, as
+//! `cel-go`'s checker does.
+
+use crate::custom::terms::MATCHES;
+use crate::published;
+use serde_json::Value as Json;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, LazyLock};
+
+/// What is known of a value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Type {
+    /// The checker does not know: a function whose signature is not listed gives it. It is taken
+    /// for whatever is asked for.
+    Unknown,
+    /// Of any type: it is found when the expression runs.
+    Dyn,
+    /// `null`, `bool`, `int`, `string` and the others without parts, by `cel-go`'s name.
+    Plain(&'static str),
+    List(Box<Type>),
+    /// Keys and values.
+    Map(Box<Type>, Box<Type>),
+    Optional(Box<Type>),
+    /// An object with known fields.
+    Object(Arc<Object>),
+    /// An object of a published schema.
+    Published(&'static Json),
+    /// Stands for any one type in a signature: `A` or `B`.
+    Any(char),
+}
+
+/// An object type whose fields are listed.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Object {
+    pub name: String,
+    pub fields: BTreeMap<String, Type>,
+}
+
+pub(crate) const BOOL: Type = Type::Plain("bool");
+pub(crate) const INT: Type = Type::Plain("int");
+pub(crate) const STRING: Type = Type::Plain("string");
+pub(crate) const NULL: Type = Type::Plain("null");
+const DOUBLE: Type = Type::Plain("double");
+const TIMESTAMP: Type = Type::Plain("timestamp");
+
+/// Types without parts.
+const PLAIN: [&str; 11] =
+    ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity"];
+
+impl fmt::Display for Type {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Type::Unknown | Type::Dyn => f.write_str("dyn"),
+            Type::Plain("timestamp") => f.write_str("google.protobuf.Timestamp"),
+            Type::Plain("duration") => f.write_str("google.protobuf.Duration"),
+            Type::Plain("quantity") => f.write_str("kubernetes.Quantity"),
+            Type::Plain(name) => f.write_str(name),
+            Type::List(item) => write!(f, "list({item})"),
+            Type::Map(key, value) => write!(f, "map({key}, {value})"),
+            Type::Optional(value) => write!(f, "optional_type({value})"),
+            Type::Object(object) => f.write_str(&object.name),
+            Type::Published(_) => f.write_str("object"),
+            Type::Any(letter) => write!(f, "{letter}"),
+        }
+    }
+}
+
+impl Type {
+    pub(crate) fn list(item: Type) -> Type {
+        Type::List(Box::new(item))
+    }
+
+    pub(crate) fn map(value: Type) -> Type {
+        Type::Map(Box::new(STRING), Box::new(value))
+    }
+
+    pub(crate) fn object<const N: usize>(name: &str, fields: [(&str, Type); N]) -> Type {
+        let fields = fields.into_iter().map(|(name, kind)| (name.to_string(), kind)).collect();
+        Type::Object(Arc::new(Object { name: name.to_string(), fields }))
+    }
+
+    /// Returns the type of a published schema, following references.
+    pub(crate) fn published(schema: &'static Json) -> Type {
+        let text = |key: &str| schema.get(key).and_then(Json::as_str).unwrap_or_default();
+        if let Some(reference) = schema.get("$ref").and_then(Json::as_str) {
+            let name = reference.rsplit('/').next().unwrap_or_default();
+            return match (name.rsplit('.').next(), published::schemas().get(name)) {
+                // Texts and numbers that the server writes as it finds them.
+                (Some("Quantity" | "IntOrString"), _) | (_, None) => Type::Dyn,
+                (_, Some(schema)) => Type::published(schema),
+            };
+        }
+        match (text("type"), text("format")) {
+            ("string", "date-time") => TIMESTAMP,
+            ("string", "int-or-string") => Type::Dyn,
+            ("string", _) => STRING,
+            ("integer", _) => INT,
+            ("number", _) => DOUBLE,
+            ("boolean", _) => BOOL,
+            ("array", _) => Type::list(schema.get("items").map_or(Type::Dyn, Type::published)),
+            ("object", _) if schema.get("properties").is_some() => Type::Published(schema),
+            ("object", _) => match schema.get("additionalProperties") {
+                Some(value) if value.is_object() => Type::map(Type::published(value)),
+                _ => Type::Dyn,
+            },
+            _ => Type::Dyn,
+        }
+    }
+
+    /// Returns the type of a field.
+    ///
+    /// # Errors
+    /// The checker's sentence if it has no fields, or not this one.
+    pub(crate) fn field(&self, name: &str) -> Result<Type, String> {
+        let undefined = || format!("undefined field '{name}'");
+        match self {
+            Type::Unknown => Ok(Type::Unknown),
+            Type::Dyn => Ok(Type::Dyn),
+            Type::Map(_, value) => Ok((**value).clone()),
+            Type::Optional(value) => Ok(Type::Optional(Box::new(value.field(name)?))),
+            Type::Object(object) => object.fields.get(name).cloned().ok_or_else(undefined),
+            Type::Published(schema) => {
+                schema["properties"].get(name).map(Type::published).ok_or_else(undefined)
+            }
+            other => Err(format!("type '{other}' does not support field selection")),
+        }
+    }
+
+    /// Returns the type of the items of a list, or of the keys of a map: what a macro runs over.
+    ///
+    /// # Errors
+    /// The checker's sentence if it is neither.
+    pub(crate) fn members(&self) -> Result<(Type, Type), String> {
+        match self {
+            Type::Unknown => Ok((Type::Unknown, Type::Unknown)),
+            Type::Dyn => Ok((Type::Dyn, Type::Dyn)),
+            Type::List(item) => Ok(((**item).clone(), INT)),
+            Type::Map(key, value) => Ok(((**key).clone(), (**value).clone())),
+            other => Err(format!(
+                "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
+            )),
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self, Type::Unknown | Type::Dyn)
+    }
+
+    /// True for what may be null.
+    fn is_nullable(&self) -> bool {
+        let abstracted = matches!(self, Type::Plain("timestamp" | "duration" | "quantity"));
+        abstracted || matches!(self, Type::Object(_) | Type::Published(_) | Type::Optional(_))
+    }
+
+    /// Returns what is known of a value that is one of two.
+    pub(crate) fn or(self, other: Type) -> Type {
+        match (self, other) {
+            (one, other) if one == other => one,
+            (Type::Unknown, other) | (other, Type::Unknown) => other,
+            (Type::List(a), Type::List(b)) => Type::list(a.or(*b)),
+            (Type::Map(k, v), Type::Map(l, w)) => Type::Map(Box::new(k.or(*l)), Box::new(v.or(*w))),
+            _ => Type::Dyn,
+        }
+    }
+
+    /// Replaces the letters of a signature by what they were found to be.
+    fn filled(&self, found: &Found) -> Type {
+        match self {
+            Type::Any(letter) => found.get(letter).cloned().unwrap_or(Type::Dyn),
+            Type::List(item) => Type::list(item.filled(found)),
+            Type::Map(key, value) => Type::Map(Box::new(key.filled(found)), Box::new(value.filled(found))),
+            Type::Optional(value) => Type::Optional(Box::new(value.filled(found))),
+            other => other.clone(),
+        }
+    }
+
+    /// Returns whether an argument fits a parameter of a signature.
+    fn takes(&self, argument: &Type, found: &mut Found) -> bool {
+        match (self, argument) {
+            (Type::Any(letter), argument) => match found.get(letter).cloned() {
+                Some(known) if !known.is_open() => {
+                    if !known.takes(argument, found) && !argument.takes(&known, found) {
+                        return false;
+                    }
+                    found.insert(*letter, known.or(argument.clone()));
+                    true
+                }
+                _ => {
+                    found.insert(*letter, argument.clone());
+                    true
+                }
+            },
+            (wanted, argument) if wanted.is_open() || argument.is_open() => true,
+            (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.takes(b, found),
+            (Type::Map(k, v), Type::Map(l, w)) => k.takes(l, found) && v.takes(w, found),
+            (wanted, Type::Plain("null")) => *wanted == NULL || wanted.is_nullable(),
+            // What a literal says may be what a schema says.
+            (Type::Published(_) | Type::Object(_), Type::Map(..)) => true,
+            (Type::Map(..), Type::Published(_) | Type::Object(_)) => true,
+            (wanted, argument) => wanted == argument,
+        }
+    }
+}
+
+/// What the letters of a signature stand for.
+type Found = BTreeMap<char, Type>;
+
+// -- signatures
+// -------------------------------------------------------------------------------------------------
+
+struct Overload {
+    parameters: Vec<Type>,
+    result: Type,
+}
+
+/// By name; that of a method begins with a dot.
+static OVERLOADS: LazyLock<BTreeMap<&str, Vec<Overload>>> = LazyLock::new(|| {
+    let mut all: BTreeMap<&str, Vec<Overload>> = BTreeMap::new();
+    for line in include_str!("overloads.txt").lines().filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let mut words = line.split_whitespace();
+        let name = words.next().unwrap_or_default();
+        let mut types: Vec<Type> = words.filter(|word| *word != "=").map(named).collect();
+        let result = types.pop().unwrap_or(Type::Dyn);
+        all.entry(name).or_default().push(Overload { parameters: types, result });
+    }
+    all
+});
+
+/// Reads a type of a signature: `list(A)`.
+fn named(word: &str) -> Type {
+    let inner = |start: &str| word.strip_prefix(start).and_then(|rest| rest.strip_suffix(')'));
+    if let Some(item) = inner("list(") {
+        return Type::list(named(item));
+    }
+    if let Some(value) = inner("optional(") {
+        return Type::Optional(Box::new(named(value)));
+    }
+    if let Some((key, value)) = inner("map(").and_then(|both| both.split_once(',')) {
+        return Type::Map(Box::new(named(key)), Box::new(named(value)));
+    }
+    match (word, PLAIN.iter().find(|name| **name == word)) {
+        (_, Some(name)) => Type::Plain(name),
+        ("A", _) => Type::Any('A'),
+        ("B", _) => Type::Any('B'),
+        _ => Type::Dyn,
+    }
+}
+
+/// Returns what a call gives. `method`: the first argument is what the function is called on.
+///
+/// # Errors
+/// The checker's sentence if no signature of the function takes the arguments.
+pub(crate) fn call(name: &str, method: bool, arguments: &[Type]) -> Result<Type, String> {
+    let full = if method { format!(".{name}") } else { name.to_string() };
+    let Some(overloads) = OVERLOADS.get(full.as_str()) else {
+        return Ok(Type::Unknown);
+    };
+    let mut result: Option<Type> = None;
+    for overload in overloads.iter().filter(|o| o.parameters.len() == arguments.len()) {
+        let mut found = Found::new();
+        if overload.parameters.iter().zip(arguments).all(|(wanted, is)| wanted.takes(is, &mut found)) {
+            let given = overload.result.filled(&found);
+            result = Some(match result {
+                Some(before) if before != given => Type::Dyn,
+                _ => given,
+            });
+        }
+    }
+    result.ok_or_else(|| {
+        let shown: Vec<String> = arguments.iter().map(Type::to_string).collect();
+        let shown = match (method, shown.split_first()) {
+            (true, Some((first, rest))) => format!("{first}.({})", rest.join(", ")),
+            _ => format!("({})", shown.join(", ")),
+        };
+        // The name under which `custom::terms` has its own.
+        let name = if name == MATCHES { "matches" } else { name };
+        format!("found no matching overload for '{name}' applied to '{shown}'")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signature_decides_what_a_call_gives() {
+        let text = |name: &str, arguments: &[Type]| match call(name, false, arguments) {
+            Ok(given) => given.to_string(),
+            Err(why) => why,
+        };
+        assert_eq!(text("_+_", &[STRING, Type::Dyn]), "string");
+        assert_eq!(text("_+_", &[Type::Dyn, Type::Dyn]), "dyn");
+        assert_eq!(
+            text("_+_", &[STRING, INT]),
+            "found no matching overload for '_+_' applied to '(string, int)'"
+        );
+        assert_eq!(
+            text("_>_", &[INT, STRING]),
+            "found no matching overload for '_>_' applied to '(int, string)'"
+        );
+        assert_eq!(text("_>_", &[INT, DOUBLE]), "bool", "numbers compare with numbers");
+        assert_eq!(
+            text("_==_", &[INT, NULL]),
+            "found no matching overload for '_==_' applied to '(int, null)'"
+        );
+        assert_eq!(text("_==_", &[TIMESTAMP, NULL]), "bool");
+        assert_eq!(text("_[_]", &[Type::map(INT), STRING]), "int");
+        assert_eq!(
+            text("@in", &[STRING, Type::list(INT)]),
+            "found no matching overload for '@in' applied to '(string, list(int))'"
+        );
+        assert_eq!(
+            call("startsWith", true, &[STRING, INT]).unwrap_err(),
+            "found no matching overload for 'startsWith' applied to 'string.(int)'"
+        );
+        assert_eq!(text("findAll", &[INT]), "dyn", "one that is not listed is not judged");
+    }
+
+    #[test]
+    fn a_published_schema_has_the_types_of_its_fields() {
+        let name = published::name("apps", "v1", "Deployment");
+        let deployment = Type::published(&published::schemas()[name]);
+        let replicas = deployment.field("spec").and_then(|spec| spec.field("replicas"));
+        assert_eq!(replicas, Ok(INT));
+        assert_eq!(deployment.field("specs"), Err("undefined field 'specs'".to_string()));
+        let labels = deployment.field("metadata").and_then(|meta| meta.field("labels"));
+        assert_eq!(labels, Ok(Type::map(STRING)));
+    }
+}
