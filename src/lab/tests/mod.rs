@@ -301,7 +301,8 @@ fn a_shop_that_still_runs_is_seen_in_the_shell() {
             facts.ran = lines.iter().zip(1..).map(line).collect();
         })
     };
-    let beside = |running: &[&str]| ended(&[("sleep 900 &", running), ("kill $!", running), ("jobs", running)]);
+    let beside =
+        |running: &[&str]| ended(&[("sleep 900 &", running), ("kill $!", running), ("jobs", running)]);
     assert!(beside(&[]) && beside(&["ssh-agent"]));
     assert!(!beside(&["sleep"]), "one of the two runs");
     let (start, after) = (("sleep 900 &", &["sleep"] as &[&str]), ("kill $!; jobs", &[] as &[&str]));
