@@ -290,19 +290,24 @@ fn second(n: i64) -> jiff::Timestamp {
 #[test]
 fn a_shop_that_still_runs_is_seen_in_the_shell() {
     let library = Library::built_in();
-    let ended = |running: &[&str]| {
-        let line = |line: &str, at| Line {
-            line: line.into(),
+    let ended = |lines: &[(&str, &[&str])]| {
+        let line = |((line, running), at): (&(&str, &[&str]), i64)| Line {
+            line: (*line).into(),
             at: second(at),
             running: running.iter().map(ToString::to_string).collect(),
             ..Line::default()
         };
         is_met(&library, "first-voyage/00", "stop", 0, |facts| {
-            facts.ran = vec![line("sleep 900 &", 5), line("kill $!", 10), line("jobs", 20)];
+            facts.ran = lines.iter().zip(1..).map(line).collect();
         })
     };
-    assert!(ended(&[]) && ended(&["ssh-agent"]));
-    assert!(!ended(&["sleep"]), "one of the two runs");
+    let beside =
+        |running: &[&str]| ended(&[("sleep 900 &", running), ("kill $!", running), ("jobs", running)]);
+    assert!(beside(&[]) && beside(&["ssh-agent"]));
+    assert!(!beside(&["sleep"]), "one of the two runs");
+    let (start, after) = (("sleep 900 &", &["sleep"] as &[&str]), ("kill $!; jobs", &[] as &[&str]));
+    assert!(ended(&[start, after]) && ended(&[start, after, start, ("kill $!", &[])]), "the children tell");
+    assert!(!ended(&[start, ("kill 9; jobs", &["sleep"])]), "another process");
 }
 
 /// In parentheses kubectl is found by a second shell, and the list is from before the repair.

@@ -37,9 +37,9 @@ impl Session {
     pub(super) fn letter_in_shell(&mut self, letter: char, text: &str) -> i32 {
         // What `!` turns round ends no shell and runs no trap (POSIX, XCU 2.15, `set -e`).
         let unknown = format!("{{ ! command -v {}; }} >/dev/null 2>&1", quote(text.trim()));
-        match self.in_shell(&unknown, false) {
+        match self.in_shell(&unknown) {
             0 => {}
-            1 => return self.in_shell(text, true),
+            1 => return self.typed_in_shell(text, text),
             code => return code, // the shell has ended, which was said
         }
         self.ran_in_shell = false; // the question has run, the letter has not
@@ -93,7 +93,7 @@ impl Session {
     fn expanded(&mut self, written: &str) -> Result<String, i32> {
         let path = self.place.root.join(format!("answer-{}", std::process::id()));
         let file = quote(&path.display().to_string());
-        let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"), false);
+        let code = self.in_shell(&format!("{{ printf '%s ' {written}\n}} >| {file}"));
         let text = std::fs::read_to_string(&path);
         let _ = std::fs::remove_file(&path); // it is not there if the shell has refused
         match (code, text) {
@@ -146,13 +146,13 @@ mod tests {
         let mut session = session(&runtime, dir.path());
         assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
         assert!(!session.ran_in_shell, "the shell has not run it");
-        assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'", false), 0);
+        assert_eq!(session.in_shell("b() { return 5; }; alias c='(exit 7)'"), 0);
         assert_eq!((session.letter_in_shell('b', "b"), session.ran_in_shell), (5, true));
         assert_eq!(session.letter_in_shell('c', " c "), 7);
         // A shell that ends at the first failure goes on.
-        assert_eq!(session.in_shell("set -e", false), 0);
+        assert_eq!(session.in_shell("set -e"), 0);
         assert_eq!(session.letter_in_shell('a', "a"), NOT_FOUND);
-        assert_eq!(session.in_shell("(exit 0)", false), 0, "it has not ended");
+        assert_eq!(session.in_shell("(exit 0)"), 0, "it has not ended");
     }
 
     #[test]

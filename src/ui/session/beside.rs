@@ -89,7 +89,7 @@ impl Session {
             }
         }
         let line = self.with_session(session_beside(there, &self.place.name));
-        self.in_shell(&line, false)
+        self.in_shell(&line)
     }
 
     /// `lesson leave`: back to the learner's own cluster.

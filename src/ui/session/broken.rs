@@ -171,7 +171,7 @@ impl Session {
         };
         let lines: Vec<String> = values.iter().map(one).collect();
         let ran_in_shell = self.ran_in_shell;
-        self.in_shell(&lines.join("\n"), false);
+        self.in_shell(&lines.join("\n"));
         self.ran_in_shell = ran_in_shell;
     }
 
@@ -183,7 +183,7 @@ impl Session {
             return None;
         }
         let words: Vec<String> = args.iter().map(|arg| quote(arg)).collect();
-        Some(self.in_shell(format!("kubectl {}", words.join(" ")).trim_end(), false))
+        Some(self.in_shell(format!("kubectl {}", words.join(" ")).trim_end()))
     }
 
     /// How the shell stands that a step has broken.
@@ -313,18 +313,18 @@ mod tests {
     fn a_step_takes_kubectl_out_of_path_and_its_repair_is_seen() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let mut session = session(&runtime, dir.path());
-        assert_eq!(session.in_shell("kubectl get pods", false), 0);
+        assert_eq!(session.in_shell("kubectl get pods"), 0);
         let before = variables(&mut session);
         session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
-        assert_eq!(session.in_shell("other-tool && cat /dev/null", false), 0, "all others are found");
-        assert_eq!(session.in_shell("kubectl get pods 2>/dev/null", false), 127);
+        assert_eq!(session.in_shell("other-tool && cat /dev/null"), 0, "all others are found");
+        assert_eq!(session.in_shell("kubectl get pods 2>/dev/null"), 127);
         // Also the line that the built-in kubectl runs otherwise.
         session.run("kubectl version --client", &mut Script::of([]));
         assert_eq!(session.last(), 127);
         let expected = ShellState { id: "t/01#one@7".into(), kubectl: false, kubeconfig: "own".into() };
         assert_eq!(session.shell_state(), Some(expected.clone()));
         // Told again with every line, and broken once.
-        session.in_shell("export PATH=$ROPEWALK_HOME/bin:$PATH", false);
+        session.in_shell("export PATH=$ROPEWALK_HOME/bin:$PATH");
         session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
         assert_eq!(session.shell_state(), Some(ShellState { kubectl: true, ..expected }));
         session.run("kubectl version --client", &mut Script::of([]));
@@ -346,9 +346,9 @@ mod tests {
         assert_eq!(session.step_that_broke_path(), None);
         session.break_as_told(broken("t/01#path@9", &[ShellFault::Path]));
         assert_eq!(session.step_that_broke_path(), Some("path"));
-        session.in_shell("export PATH=$ROPEWALK_HOME/bin", false);
+        session.in_shell("export PATH=$ROPEWALK_HOME/bin");
         assert_eq!(session.exports(), Err(1), "the line must not run");
-        session.in_shell("export PATH=$PATH:/usr/bin:/bin", false);
+        session.in_shell("export PATH=$PATH:/usr/bin:/bin");
         assert!(session.exports().is_ok_and(|told| told.is_some()), "the advice helps");
     }
 
@@ -369,18 +369,18 @@ mod tests {
             std::fs::create_dir_all(&stand_in).unwrap();
             symlink("/nowhere", stand_in.join("other-tool")).unwrap();
         }
-        session.in_shell("true", false);
+        session.in_shell("true");
         assert!(!left.exists() && Path::new("/bin/sh").exists());
         session.break_as_told(broken("t/01#one@7", &[ShellFault::Path]));
         assert!(session.shell_state().is_some_and(|state| !state.kubectl));
-        assert_eq!(session.in_shell("other-tool", false), 0, "its link is of this session");
+        assert_eq!(session.in_shell("other-tool"), 0, "its link is of this session");
     }
 
     #[test]
     fn kubeconfig_leads_nowhere_or_elsewhere_until_it_is_repaired() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let mut session = session(&runtime, dir.path());
-        session.in_shell("true", false);
+        session.in_shell("true");
         let before = variables(&mut session);
         let stands = |session: &mut Session| session.shell_state().unwrap().kubeconfig;
         for (id, fault, word) in
@@ -391,9 +391,9 @@ mod tests {
             let [path, named] = variables(&mut session);
             assert_eq!(path, before[0], "nothing else is set");
             assert!(named.is_some_and(|named| Path::new(&named).starts_with(dir.path())), "within the home");
-            session.in_shell(&format!("export HOME={}; unset KUBECONFIG", dir.path().display()), false);
+            session.in_shell(&format!("export HOME={}; unset KUBECONFIG", dir.path().display()));
             assert_eq!(stands(&mut session), "missing", "there is no ~/.kube/config");
-            session.in_shell("export KUBECONFIG=$ROPEWALK_HOME/clusters/main/kubeconfig", false);
+            session.in_shell("export KUBECONFIG=$ROPEWALK_HOME/clusters/main/kubeconfig");
             assert_eq!(stands(&mut session), "own");
         }
         session.break_as_told(None);

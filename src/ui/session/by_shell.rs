@@ -29,7 +29,7 @@ impl Session {
             Input::Text(text) => format!("command printf %s {} | {command}", quote(text)),
             Input::Keyboard | Input::Stdin | Input::Nothing => command,
         };
-        Some(self.in_shell(&line, false))
+        Some(self.in_shell(&line))
     }
 
     /// Runs a command of this program in the shell if that has another output.
@@ -38,7 +38,7 @@ impl Session {
             return None;
         }
         let line = self.with_session(in_words("ropewalk", args));
-        Some(self.in_shell(&line, false))
+        Some(self.in_shell(&line))
     }
 }
 

@@ -29,7 +29,7 @@ impl Session {
         if self.manner == Manner::Terminal || self.shell.is_none() || self.asked_to_end().is_some() {
             return code;
         }
-        let ended = self.in_shell(&format!("exit {code}"), false);
+        let ended = self.in_shell(&format!("exit {code}"));
         if self.shell_lost { ended } else { code }
     }
 
@@ -74,7 +74,7 @@ mod tests {
     fn a_session_with_a_stopped_program_is_left_at_the_second_time() {
         let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
         let mut session = session(&runtime, dir.path(), Manner::Pipe);
-        assert_eq!(session.in_shell("sleep 900 & kill -STOP $!", false), 0);
+        assert_eq!(session.in_shell("sleep 900 & kill -STOP $!"), 0);
         let until = clock::Instant::now() + std::time::Duration::from_secs(60);
         while session.shell.as_ref().unwrap().stopped().is_empty() && clock::Instant::now() < until {
             std::thread::yield_now();
@@ -89,7 +89,7 @@ mod tests {
         session.warned_of_stopped = false;
         assert!(session.stays() && !session.stays(), "Ctrl-D");
         session.manner = Manner::Pipe;
-        assert_eq!(session.in_shell("kill -KILL $!", false), 0);
+        assert_eq!(session.in_shell("kill -KILL $!"), 0);
     }
 
     #[test]

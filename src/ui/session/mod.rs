@@ -42,6 +42,7 @@ mod own;
 mod own_processes;
 mod refused;
 mod shell;
+mod suggest;
 mod umask;
 
 pub(crate) use lines::{Given, Lines};
@@ -310,7 +311,7 @@ impl Session {
             Line::Kubectl(args) => self.last = self.kubectl(&args, lines),
             Line::Foreground(text) => self.last = self.foreground(&text, lines),
             Line::Own(args) => self.last = self.own(&args),
-            Line::Shell(text) => self.last = self.typed_in_shell(text),
+            Line::Shell(shell) => self.last = self.typed_in_shell(&shell, text),
             Line::Help(about) => self.last = self.help(&about, lines),
             Line::Map(words) => self.last = self.map(&words),
             Line::Lang(choice) => self.last = self.choose(&choice),
@@ -366,7 +367,7 @@ impl Session {
         };
         match reads_lines {
             true => self.kubectl(&words[1..], lines),
-            false => self.in_shell(text, false),
+            false => self.in_shell(text),
         }
     }
 

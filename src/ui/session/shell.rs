@@ -7,7 +7,6 @@ use crate::line;
 use crate::shell::{Ran, START_PATIENCE, Setting, Shell, Variables};
 use crate::texts::Say;
 use cluster::Place;
-use lab::why::with_meant_kind;
 use lang::charset::eprintln;
 use lang::texts;
 use std::path::{Path, PathBuf};
@@ -16,7 +15,6 @@ use std::time::Duration;
 texts! {
     enum Word {
         EditingMode: "The prompt has a line editor of its own, so `set -o vi` and `set -o emacs` change nothing here", "이 프롬프트에는 자체 줄 편집기가 있으므로 `set -o vi`와 `set -o emacs`는 여기서 아무것도 바꾸지 않습니다";
-        Alone: "`{}` is a word of Ropewalk's prompt, not of the shell. Type it on a line of its own", "`{}` 명령은 셸이 아니라 Ropewalk 프롬프트의 명령입니다. 다른 명령과 나누어 한 줄에 따로 입력하세요";
     }
 }
 
@@ -44,23 +42,26 @@ impl Session {
     /// Runs a line of the learner's in the shell. bash 5.2 crashes where an `eval` turns its line
     /// editor on while it reads commands from elsewhere, so such a command does nothing. After
     /// `set -n` a shell would report no line any more: at a terminal it does nothing, as in bash,
-    /// and a script, of which nothing more would run, ends.
-    pub(super) fn typed_in_shell(&mut self, text: String) -> i32 {
+    /// and a script, of which nothing more would run, ends. `typed` is the line as it stood at the
+    /// prompt.
+    pub(super) fn typed_in_shell(&mut self, text: &str, typed: &str) -> i32 {
         let at_terminal = self.manner == Manner::Terminal;
-        let without = line::without_editing_mode(&text).filter(|_| at_terminal);
+        let without = line::without_editing_mode(text).filter(|_| at_terminal);
         if without.is_some() {
             eprintln!("{}", self.lang().say(Word::EditingMode, &[]));
         }
-        let text = without.unwrap_or(text);
-        self.tell_what_is_kubectls(&text);
-        let running = line::in_place_of_noexec(&text, if at_terminal { ":" } else { "exit 0" });
-        let text = self.with_session(running.unwrap_or(text));
-        self.in_shell(&text, true)
+        let run = without.unwrap_or_else(|| text.into());
+        self.tell_what_is_kubectls(&run);
+        let running = line::in_place_of_noexec(&run, if at_terminal { ":" } else { "exit 0" });
+        let run = self.with_session(running.unwrap_or(run));
+        let code = self.in_shell(&run);
+        self.suggest(code, text, typed);
+        code
     }
 
     /// Runs a line in the shell. News wait until it ends: the terminal is raw for the line's
     /// programs, and the news would stand in the middle of their output.
-    pub(super) fn in_shell(&mut self, text: &str, suggest: bool) -> i32 {
+    pub(super) fn in_shell(&mut self, text: &str) -> i32 {
         self.news.hold();
         self.ran_in_shell = true;
         let ran = match self.shell() {
@@ -90,9 +91,6 @@ impl Session {
         self.news.release();
         match ran {
             Ok(Ran::Code(code)) => {
-                if suggest && (code == NOT_FOUND || is_hangul_in_background(text)) {
-                    self.suggest(text);
-                }
                 if self.manner == Manner::Terminal {
                     self.follow_kubeconfig();
                 }
@@ -119,7 +117,7 @@ impl Session {
         if self.last == 0 || self.ran_in_shell || self.shell.is_none() || self.asked_to_end().is_some() {
             return Flow::Next;
         }
-        self.last = self.in_shell(&format!("(exit {})", self.last), false);
+        self.last = self.in_shell(&format!("(exit {})", self.last));
         if self.shell_lost { Flow::Leave(self.last) } else { Flow::Next }
     }
 
@@ -181,35 +179,6 @@ impl Session {
         126
     }
 
-    /// Suggests the line that was meant by one of which the shell did not find the command.
-    fn suggest(&self, text: &str) {
-        if let Some(word) = line::word_of_the_session(text) {
-            eprintln!("{}", self.lang().say(Word::Alone, &[word]));
-            return;
-        }
-        let bin = self.place.home.bin();
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut dirs: Vec<PathBuf> = std::env::split_paths(&path).collect();
-        dirs.extend([bin.join("stand-ins"), bin]);
-        let is_command = |word: &str| {
-            BUILT_IN.contains(&word) || dirs.iter().any(|dir| commands::is_program(&dir.join(word)))
-        };
-        if let Some(meant) =
-            line::with_kubectl(text, is_command).or_else(|| line::meant_line(text, is_command))
-        {
-            eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
-        }
-    }
-
-    /// Suggests a known kind for an unknown one, if the line was a command of kubectl's and failed:
-    /// kubectl itself suggests verbs only.
-    pub(super) fn suggest_kind(&self, text: &str) {
-        let has_failed = self.last == 1 && self.manner == Manner::Terminal;
-        if let Some(meant) = with_meant_kind(text.trim()).filter(|_| has_failed) {
-            eprintln!("{}", self.say(Say::DidYouMean, &[&meant]));
-        }
-    }
-
     /// The shell, started if there is none, and the code that `$?` is to be in it.
     fn shell(&mut self) -> std::io::Result<(&mut Shell, i32)> {
         if self.shell.is_none() {
@@ -267,20 +236,6 @@ impl Session {
 
 /// The exit code of a shell for a command that it does not find (POSIX, 2.8.2).
 pub(super) const NOT_FOUND: i32 = 127;
-
-/// Commands of the shell itself that a learner may type.
-const BUILT_IN: &[&str] = &[
-    "alias", "bg", "cd", "disown", "echo", "eval", "exec", "export", "fg", "hash", "history", "jobs", "kill",
-    "printf", "pwd", "read", "set", "source", "test", "time", "type", "ulimit", "umask", "unalias", "unset",
-    "wait",
-];
-
-/// True for `니ㄷ데 900 &`: the shell says 0, and only later that there is no such command.
-fn is_hangul_in_background(text: &str) -> bool {
-    let ends_alone = text.trim_end().strip_suffix('&').is_some_and(|line| !line.ends_with('&'));
-    let begins = text.split_whitespace().next().unwrap_or_default();
-    ends_alone && line::english_keys(begins).is_some()
-}
 
 /// The learner's shell if it can be driven, else bash or sh; and the one that could not.
 fn choose_shell(
@@ -356,7 +311,7 @@ mod tests {
             news.tell("news".into());
             std::fs::write(&go, "\n").unwrap();
         });
-        assert_eq!(session.in_shell(&line, false), 0);
+        assert_eq!(session.in_shell(&line), 0);
         other.join().unwrap();
         assert!(told.try_recv().is_err(), "said while the line ran");
         session.news.tell("later".into());
@@ -378,7 +333,7 @@ mod tests {
         let mut session = Session::new(place, Lang::En, Manner::Terminal, runtime.handle().clone());
         (session.bad_start_files, session.explained_shell) = (true, true);
         kill_the_shell(&mut session, &dir.path().join("pid"));
-        assert_eq!(session.in_shell("(exit 5)", false), 5, "the line has run");
+        assert_eq!(session.in_shell("(exit 5)"), 5, "the line has run");
         let (tell, told) = std::sync::mpsc::channel();
         session.print_news_with(move |words| drop(tell.send(words)));
         // What a pod's log may print.
@@ -399,7 +354,7 @@ mod tests {
 
     /// Kills the shell of a session, as a program in the background may, and waits for its end.
     fn kill_the_shell(session: &mut Session, file: &Path) {
-        assert_eq!(session.in_shell(&format!("echo $$ > {}", file.display()), false), 0);
+        assert_eq!(session.in_shell(&format!("echo $$ > {}", file.display())), 0);
         let pid: i32 = std::fs::read_to_string(file).unwrap().trim().parse().unwrap();
         let life = linux::process::pidfd_open(pid).unwrap();
         linux::process::pidfd_send_signal(life.as_fd(), nix::libc::SIGKILL).unwrap();
@@ -427,7 +382,7 @@ mod tests {
         let mut session = Session::new(place, Lang::En, Manner::Pipe, runtime.handle().clone());
         let config = dir.path().join("jane");
         std::fs::write(&config, "{current-context: jane}").unwrap();
-        session.in_shell(&format!("export KUBECONFIG={}", config.display()), false);
+        session.in_shell(&format!("export KUBECONFIG={}", config.display()));
         session.follow_kubeconfig();
         assert_eq!(session.config.view().context, "jane");
         session.start_shell().unwrap();
@@ -459,19 +414,6 @@ mod tests {
         std::fs::write(&new, "").unwrap();
         stand_ins(&place, &new);
         assert_eq!(std::fs::read_link(&link).unwrap(), new);
-    }
-
-    #[test]
-    fn a_line_on_a_korean_layout_is_noticed_in_the_background_too() {
-        for (text, is_noticed) in [
-            ("니ㄷ데 900 &", true),
-            ("니ㄷ데 900", false),
-            ("sleep 900 &", false),
-            ("echo 파드 &", false),
-            ("ㅣㄴ &&", false),
-        ] {
-            assert_eq!(is_hangul_in_background(text), is_noticed, "{text}");
-        }
     }
 
     #[test]
