@@ -99,8 +99,8 @@ struct Run<'r> {
 }
 
 impl Policy {
-    /// Asks the policy about a request. `params`: one of its parameters, or null. `left`: steps that
-    /// the policies of the request may still take together, at first [`Review::STEPS_MAX`].
+    /// Asks the policy about a request. `params`: one of its parameters, or null. `left`: steps
+    /// that the policies of the request may still take together, at first [`Review::STEPS_MAX`].
     pub fn evaluate(&self, review: &Review, params: &Json, left: &mut f64) -> Outcome {
         let mut run = Run {
             review,

@@ -6,15 +6,15 @@
 //! is refused, answered with a warning, or noted. The API server asks the policies itself, in the
 //! request, without a webhook.
 //! ## How this one works
-//! [`Policy`] is a policy, compiled; [`Criteria`] says which requests a policy or a binding matches;
-//! [`evaluate`](Policy::evaluate) asks a policy about one request ([`Review`]) and answers with what
-//! is wrong. All of it is pure: which policies there are, and where parameters are found, is for the
-//! API server to know (`apiserver/admission/policies`).
+//! [`Policy`] is a policy, compiled; [`Criteria`] says which requests a policy or a binding
+//! matches; [`evaluate`](Policy::evaluate) asks a policy about one request ([`Review`]) and answers
+//! with what is wrong. All of it is pure: which policies there are, and where parameters are found,
+//! is for the API server to know (`apiserver/admission/policies`).
 //!
 //! Expressions are those of definitions (`custom::terms`): the same functions, the same bounds on
-//! length, depth and steps. Before an expression is stored, [`types`] holds it against what is known
-//! of its variables, and [`check`] does so once more with the schemas of the kinds that the policy
-//! matches, for `status.typeChecking`.
+//! length, depth and steps. Before an expression is stored, [`types`] holds it against what is
+//! known of its variables, and [`check`] does so once more with the schemas of the kinds that the
+//! policy matches, for `status.typeChecking`.
 //! ## Left out
 //! The variable `authorizer` (refused by name). Places in an expression: an error names what is
 //! wrong and not its column. Expressions that earlier versions took are judged anew with every
