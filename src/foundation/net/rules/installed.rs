@@ -1,7 +1,7 @@
 //! The table of a node, read back from the kernel.
 //!
 //! Names of chains, maps and sets say what they are for (see [`super`]), and their numbers for
-//! which Service. What is told is what the kernel answers: nothing is taken from what was written.
+//! which Service. All of it is the kernel's answer: nothing is taken from what was written.
 
 use super::{TABLE, keys};
 use crate::nft::Nft;
@@ -136,7 +136,7 @@ fn role_of_rule(rule: &RuleInfo) -> Does {
         ("output", _) => Does::EntersFromNode,
         ("services", _) if looks_up("vips") => Does::FindsAddress,
         ("services", _) if looks_up("nodeports") => Does::FindsNodePort,
-        ("refuse-forward" | "refuse-output", _) if looks_up("refused") => Does::RefusesListed,
+        (name, _) if name.starts_with("refuse-") && looks_up("refused") => Does::RefusesListed,
         ("refuse-input", _) if looks_up("refused-ports") => Does::RefusesListedPorts,
         ("refuse-forward" | "refuse-output", _) => Does::RefusesUnknown,
         ("postrouting", _) if looks_up("hairpin") => Does::Hairpin,
