@@ -95,7 +95,7 @@ fn place(name: &str) -> u8 {
     }
 }
 
-/// The number in the name of a Service's chain, map or set; `None`: it is for all.
+/// Returns the number in the name of a Service's chain, map or set; `None`: it is for all.
 ///
 /// `s12` and `e_s12` belong to Service 12, `t3_0af401021f90` to Service 3, `vips` to all.
 fn number_of(name: &str) -> Option<u32> {
@@ -104,7 +104,7 @@ fn number_of(name: &str) -> Option<u32> {
     digits.split('_').next()?.parse().ok()
 }
 
-/// The endpoint in the name of a chain or set that remembers its clients.
+/// Returns the endpoint in the name of a chain or set that remembers its clients.
 ///
 /// `t3_0af401021f90` leads to 10.244.1.2, port 8080.
 fn target_of(name: &str) -> Option<Target> {
