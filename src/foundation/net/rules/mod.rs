@@ -160,7 +160,7 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
             port_rule(rule("services"), node)
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
         );
-    t = refuse::add(t, node)?;
+    t = refuse::add_chains(t, node)?;
     for name in ["prerouting", "output"] {
         t = t.add_rule(rule(name).try_jump("services")?);
     }

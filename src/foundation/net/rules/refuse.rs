@@ -17,7 +17,7 @@ use std::net::Ipv4Addr;
 /// default/none, external address 172.30.0.11, port 8088, no endpoint
 ///   ->  a new connection to 172.30.0.11:8088 is refused, though a program of the node listens
 /// ```
-pub(super) fn add(mut t: Transaction, node: u8) -> Result<Transaction> {
+pub(super) fn add_chains(mut t: Transaction, node: u8) -> Result<Transaction> {
     for (name, hook) in [
         ("refuse-forward", FilterHook::Forward),
         ("refuse-output", FilterHook::Output),
