@@ -23,6 +23,9 @@
 //!   addresses, too, and names its own Service in the latter.
 //! - Questions of more than 4 KiB over TCP, and more than 256 connections of one pod to a name
 //!   server: they are closed without an answer.
+//! - Questions outside without end: at the same time 64 of one pod are asked, and 512 of all. Those
+//!   beyond are dropped (over TCP with the connection), where kubeadm's Corefile allows 1000 of all
+//!   (`max_concurrent`) and refuses those beyond.
 //! - Questions outside about the cluster's own ranges: a reverse question for an address of the
 //!   pods' or the Services' range that has no name is answered with NXDOMAIN, where CoreDNS asks
 //!   outside.

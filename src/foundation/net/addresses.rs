@@ -11,7 +11,7 @@ pub fn node_ip(index: u8) -> Ipv4Addr {
 }
 
 /// The /24 of node N's pods: 10.244.N.0.
-pub fn pods(index: u8) -> Ipv4Addr {
+pub(crate) fn pods(index: u8) -> Ipv4Addr {
     Ipv4Addr::new(10, 244, index, 0)
 }
 

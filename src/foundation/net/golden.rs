@@ -1,7 +1,7 @@
 //! The scripts in `golden`: rules that are wanted, and what changes in the kernel.
 //!
 //! `want SERVICE=IP,IP…` are the rules of all Services, with their endpoints. `write` shows the
-//! changes that one transaction makes; `lost` is the same, and nobody hears how it ended.
+//! changes that one transaction makes; `lost` is the same, without an answer of the kernel.
 
 use super::plan::{Change, Known, tests::rule};
 use ::golden::{Answer, Args, Command, Context, Runner, unknown};

@@ -21,9 +21,9 @@ impl Ipam {
         format!("{}/24", addresses::pods(self.node))
     }
 
-    /// The address of a sandbox; the same one if it has one. Walks around the range, so an address
-    /// that was given back is used again as late as possible: connections to its last owner die out
-    /// first. `None` if all are taken.
+    /// Takes an address for a sandbox, and returns the one that it has if it has one. Walks around
+    /// the range, so an address that was given back is used again as late as possible: connections
+    /// to its last owner die out first. `None` if all are taken.
     ///
     /// Node 1: the first pods get 10.244.1.2, .3 and .4. The pod with .3 ends; the next one gets
     /// .5, and .3 is used again after .254.

@@ -94,8 +94,8 @@ impl Node {
         let settings = [
             ("net/ipv4/ip_forward", "1"),
             // A namespace begins with the machine's own settings, and an interface with those of
-            // `default`. Nobody may reach what listens on the node's 127.0.0.1 (CVE-2020-8558;
-            // kube-proxy sets it on machines), nor choose a packet's way.
+            // `default`. No pod and no other node may reach what listens on the node's 127.0.0.1
+            // (CVE-2020-8558; kube-proxy sets it on machines), nor choose a packet's way.
             ("net/ipv4/conf/all/route_localnet", "0"),
             ("net/ipv4/conf/default/route_localnet", "0"),
             ("net/ipv4/conf/eth0/route_localnet", "0"),
@@ -116,8 +116,8 @@ impl Node {
             .during(|| format!("cannot configure {name}"))?;
         disable_ipv6(namespace.fd().as_fd()).during(|| format!("cannot switch IPv6 off in {name}"))?;
         // A pod's own route is longer. A packet to an address that no pod has would go back to the
-        // fabric by the default route, and come again until its TTL ends; its sender is told
-        // instead (EHOSTUNREACH).
+        // fabric by the default route, and come again until its TTL ends; its sender gets
+        // EHOSTUNREACH instead.
         let nobody = Ipv4Route::new(addresses::pods(index), 24).route_type(RouteType::Unreachable);
         route.replace_route(nobody).await.during(|| format!("cannot refuse what no pod of {name} has"))?;
         let nft = nft::open(namespace.fd()).during(|| "cannot open nftables".into());

@@ -260,7 +260,7 @@ pub(crate) mod tests {
         assert!(!write.anew);
         known.end(write.after);
         assert!(known.begin(&first).is_none());
-        // The kernel may have the second rules by now, and nobody says so.
+        // The kernel may have the second rules by now: this write gets no answer.
         drop(known.begin(&second).unwrap());
         for wanted in [first.as_slice(), &[]] {
             let write = known.begin(wanted).unwrap();

@@ -18,9 +18,9 @@ pub struct Installed {
     pub service: Option<String>,
     /// `chain NAME`, `map NAME` or `set NAME`.
     pub within: String,
-    /// In the syntax of `nft list ruleset`. Rules that look node ports up come without `ct state
-    /// new` and without the node's own address; numbers of a map of endpoints count from 0, where
-    /// nft may print their bytes in the other order.
+    /// In the syntax of `nft list ruleset`. Rules that look addresses or node ports up come without
+    /// `ct state new` and without the node's own address; numbers of a map of endpoints count from
+    /// 0, where nft may print their bytes in the other order.
     pub text: String,
     /// Its part in the way of a connection.
     pub does: Does,

@@ -91,14 +91,9 @@ pub(crate) async fn services(w: World) -> Check {
     ensure(ask(&a.netns, (c.ip, 8080))? == format!("c {}", a.ip), "other node")?;
     let sticky = ServiceRule { affinity_seconds: Some(10800), ..service(20, &[&a, &b, &c]) };
     let local = ServiceRule { local_endpoints: Some(vec![(a.ip, 8080)]), ..service(40, &[&a, &c]) };
-    let mut rules = vec![
-        service(10, &[&a, &b, &c]),
-        sticky,
-        service(30, &[&a]),
-        local,
-        service(50, &[]),
-        service(60, &[&c]),
-    ];
+    let at_node = ServiceRule { addresses: vec![vip(50), n1.node_ip()], ..service(50, &[]) };
+    let mut rules =
+        vec![service(10, &[&a, &b, &c]), sticky, service(30, &[&a]), local, at_node, service(60, &[&c])];
     for node in [n1, n2] {
         let mut rules = rules.clone();
         if node.node_ip() == n2.node_ip() {
@@ -109,6 +104,7 @@ pub(crate) async fn services(w: World) -> Check {
     let ends = Ends { w: &w, n1, n2, a, b, c };
     let first = cluster_ips(&ends, &rules).await?;
     node_ports(&ends).await?;
+    older_connection(&ends, &rules).await?;
     local_policies(&ends, &rules).await?;
     ending_endpoint(&ends, &rules).await?;
     changes(&ends, &mut rules, &first).await?;
@@ -159,27 +155,53 @@ async fn node_ports(ends: &Ends<'_>) -> Check {
     }
     let answers = many(&c.netns, (n1.node_ip(), 30040), 20)?;
     ensure(answers.keys().eq(["a"]), format!("a pod of another node comes from outside: {answers:?}"))?;
-    refused_node_port(ends).await?;
+    refused_at_node(ends).await?;
     ensure(ask(&b.netns, (n1.node_ip(), 30030))?.starts_with("a "), "a pod uses its node's port")
 }
 
-/// A node port without endpoints is refused, also where a program of the node has it.
-async fn refused_node_port(ends: &Ends<'_>) -> Check {
+/// Without endpoints a node port is refused, and an external address that is the node's own, also
+/// where a program of the node has the port.
+async fn refused_at_node(ends: &Ends<'_>) -> Check {
     let Ends { w, n1, b, .. } = ends;
     let node1 = n1.netns().ok_or("no namespace")?;
-    let at = (n1.node_ip(), 30050);
-    let _program = n1.listen(at.into()).await?;
-    let outside = w.fabric.dial(at.into()).await.map(drop).map_err(|e| e.kind());
-    ensure(outside == Err(std::io::ErrorKind::ConnectionRefused), format!("from outside: {outside:?}"))?;
-    for (who, netns) in [("a pod", &b.netns), ("the node", &node1)] {
-        let answer = ask(netns, at)?;
-        ensure(answer == "ConnectionRefused", format!("a node port without endpoints, {who}: {answer}"))?;
+    for port in [30050, 80] {
+        let at = (n1.node_ip(), port);
+        let _program = n1.listen(at.into()).await?;
+        let outside = w.fabric.dial(at.into()).await.map(drop).map_err(|e| e.kind());
+        ensure(
+            outside == Err(std::io::ErrorKind::ConnectionRefused),
+            format!("{port} from outside: {outside:?}"),
+        )?;
+        for (who, netns) in [("a pod", &b.netns), ("the node", &node1)] {
+            let answer = ask(netns, at)?;
+            ensure(answer == "ConnectionRefused", format!("{port} without endpoints, {who}: {answer}"))?;
+        }
     }
     let found = n1.installed().await?;
     let own = |i: &&Installed| i.service.as_deref() == Some("default/s50:");
     let listed = found.iter().filter(own).filter(|i| i.does == Does::RefusedNodePort { port: 30050 }).count();
-    let rules = found.iter().filter(|i| i.does == Does::RefusesListedPorts).count();
-    ensure((listed, rules) == (1, 1), format!("{found:?}"))
+    let rules = |does: Does| found.iter().filter(|i| i.does == does).count();
+    let counts = (listed, rules(Does::RefusesListedPorts), rules(Does::RefusesListed));
+    ensure(counts == (1, 1, 3), format!("{found:?}"))
+}
+
+/// A connection goes on when a Service without endpoints gets its address and port.
+async fn older_connection(ends: &Ends<'_>, rules: &[ServiceRule]) -> Check {
+    use tokio::io::AsyncWriteExt;
+    let Ends { n1, n2, .. } = ends;
+    let at = (n2.node_ip(), 8081);
+    let listener = n2.listen(at.into()).await?;
+    let mut client = n1.dial(at.into()).await?;
+    let (server, _) = listener.accept().await?;
+    let later =
+        ServiceRule { addresses: vec![vip(51), at.0], port: at.1, node_port: None, ..service(51, &[]) };
+    ensure(n1.sync_services(&[rules.to_vec(), vec![later]].concat()).await? == 1, "one came")?;
+    client.write_all(b"kept").await?;
+    client.shutdown().await?;
+    ensure(read(server).await? == "kept", "it goes on")?;
+    let again = n1.dial(at.into()).await.map(drop).map_err(|e| e.kind());
+    ensure(again == Err(std::io::ErrorKind::ConnectionRefused), format!("a new one: {again:?}"))?;
+    ensure(n1.sync_services(rules).await? == 1, "one went")
 }
 
 /// `internalTrafficPolicy: Local`, on a node without an endpoint: nothing answers at the cluster

@@ -78,7 +78,7 @@ pub fn start(crew: &Crew, config: Config) {
         let (q, again) = (released.clone(), wanted.clone());
         volumes.on(move |change| {
             q.add(change.key(), change.cause());
-            // While it was there its claim got no other one.
+            // While the volume was there, its claim got no other volume.
             if let Change::Deleted(volume) = change
                 && let Some(claim) = claim_of(volume)
             {

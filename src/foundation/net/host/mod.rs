@@ -214,8 +214,8 @@ impl Port {
         Ok(())
     }
 
-    /// Starts or stops serving, or leads to other targets. If that fails, the port is closed:
-    /// nothing waits where nobody accepts.
+    /// Starts or stops serving, or leads to other targets. If that fails, the port is closed: no
+    /// connection waits where no task accepts.
     fn become_like(
         &mut self,
         wanted: &HostPort,
@@ -233,7 +233,7 @@ impl Port {
         };
         match changed {
             Ok(()) => self.state = Some(wanted.clone()),
-            Err(_) => drop(self.close()), // the first failure is what is told
+            Err(_) => drop(self.close()), // the first failure is returned
         }
         changed
     }
@@ -257,7 +257,7 @@ impl Port {
         match &self.door {
             Door::Tcp(sockets) => {
                 for socket in sockets {
-                    // Before it listens: connections that nobody accepts would wait for ever.
+                    // Before it listens: connections that no task accepts would wait for ever.
                     let listener = std::net::TcpListener::from(unreserved(socket.try_clone()?)?);
                     // While it listens the port cannot be taken, and connections of an earlier time
                     // do not hinder it.

@@ -1,7 +1,7 @@
 //! The table of a node, read back from the kernel.
 //!
 //! Names of chains, maps and sets say what they are for (see [`super`]), and their numbers for
-//! which Service. What is told is what the kernel answers: nothing is taken from what was written.
+//! which Service. All of it is the kernel's answer: nothing is taken from what was written.
 
 use super::{TABLE, keys};
 use crate::nft::Nft;
@@ -95,7 +95,7 @@ fn place(name: &str) -> u8 {
     }
 }
 
-/// The number in the name of a Service's chain, map or set; `None`: it is for all.
+/// Returns the number in the name of a Service's chain, map or set; `None`: it is for all.
 ///
 /// `s12` and `e_s12` belong to Service 12, `t3_0af401021f90` to Service 3, `vips` to all.
 fn number_of(name: &str) -> Option<u32> {
@@ -104,7 +104,7 @@ fn number_of(name: &str) -> Option<u32> {
     digits.split('_').next()?.parse().ok()
 }
 
-/// The endpoint in the name of a chain or set that remembers its clients.
+/// Returns the endpoint in the name of a chain or set that remembers its clients.
 ///
 /// `t3_0af401021f90` leads to 10.244.1.2, port 8080.
 fn target_of(name: &str) -> Option<Target> {
@@ -136,7 +136,7 @@ fn role_of_rule(rule: &RuleInfo) -> Does {
         ("output", _) => Does::EntersFromNode,
         ("services", _) if looks_up("vips") => Does::FindsAddress,
         ("services", _) if looks_up("nodeports") => Does::FindsNodePort,
-        ("refuse-forward" | "refuse-output", _) if looks_up("refused") => Does::RefusesListed,
+        (name, _) if name.starts_with("refuse-") && looks_up("refused") => Does::RefusesListed,
         ("refuse-input", _) if looks_up("refused-ports") => Does::RefusesListedPorts,
         ("refuse-forward" | "refuse-output", _) => Does::RefusesUnknown,
         ("postrouting", _) if looks_up("hairpin") => Does::Hairpin,

@@ -9,7 +9,8 @@
 //!     # external addresses lead to x0, too; externalTrafficPolicy: Local, see `inside`: then
 //!     # external addresses lead to s0, and x0 marks connections of the node itself alone
 //! set refused   { 10.96.0.11 . tcp . 80 }
-//!     # services without endpoints: an answer, not silence
+//!     # services without endpoints: an answer, not silence; no program of the node answers at
+//!     # an external address in their place
 //! set refused-ports { tcp . 30081 }
 //!     # their node ports: no program of the node answers there in their place
 //! map e_s0      { 0 : 10.244.1.2 . 8080, 1 : … }
@@ -27,14 +28,15 @@ use super::plan::Change;
 use cni::{Protocol, ServiceRule};
 use nlink::Result;
 use nlink::netlink::nftables::{
-    BaseChain, Chain, ChainName, CtState, CtStatus, Expr, Family, FilterHook, LookupExpr, NatHook,
-    NumgenKind, PacketField, Priority, Register, Rule, Set, SetDataType, SetElement, SetKeyType, Verdict,
+    BaseChain, Chain, ChainName, CtStatus, Expr, Family, LookupExpr, NatHook, NumgenKind, PacketField,
+    Priority, Register, Rule, Set, SetDataType, SetElement, SetKeyType, Verdict,
 };
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
 pub(crate) mod installed;
+mod refuse;
 
 const TABLE: &str = "rw-proxy";
 /// Connections with this mark get the node's address as their source.
@@ -151,29 +153,14 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     t = add_elements(t, &hairpin(), &pods);
     t = t
         .add_rule(
-            address_rule("services")
+            address_rule(rule("services"))
                 .expr(Expr::Lookup(LookupExpr::new("vips", Register::R0).dreg(Register::Verdict))),
         )
         .add_rule(
             port_rule(rule("services"), node)
                 .expr(Expr::Lookup(LookupExpr::new("nodeports", Register::R0).dreg(Register::Verdict))),
         );
-    // After the translation: what no rule of a Service has translated still has its address.
-    for (name, hook) in [("refuse-forward", FilterHook::Forward), ("refuse-output", FilterHook::Output)] {
-        let services = Ipv4Addr::new(10, 96, 0, 0);
-        t = t
-            .add_chain(chain(name)?.base(BaseChain::filter(hook, Priority::Custom(-90))))
-            .add_rule(
-                address_rule(name).expr(Expr::Lookup(LookupExpr::new("refused", Register::R0))).reject(),
-            )
-            .add_rule(rule(name).match_ct_state(CtState::NEW).match_daddr_v4(services, 12).reject());
-    }
-    let refused_port = port_rule(rule("refuse-input").match_ct_state(CtState::NEW), node)
-        .expr(Expr::Lookup(LookupExpr::new("refused-ports", Register::R0)))
-        .reject();
-    t = t
-        .add_chain(chain("refuse-input")?.base(BaseChain::filter(FilterHook::Input, Priority::Custom(-90))))
-        .add_rule(refused_port);
+    t = refuse::add_chains(t, node)?;
     for name in ["prerouting", "output"] {
         t = t.add_rule(rule(name).try_jump("services")?);
     }
@@ -190,10 +177,9 @@ pub(crate) fn base(connection: &Nft, node: u8) -> Result<Transaction> {
     Ok(t.add_rule(from_outside).add_rule(to_itself))
 }
 
-/// Loads destination address, protocol and port, ready for a look-up.
-fn address_rule(chain: &str) -> Rule {
-    rule(chain)
-        .expr(nft::load_destination(Register::R0))
+/// Adds to a rule: it loads destination address, protocol and port, ready for a look-up.
+fn address_rule(rule: Rule) -> Rule {
+    rule.expr(nft::load_destination(Register::R0))
         .expr(nft::load_protocol(Register::Reg32_01))
         .expr(nft::load_port(Register::Reg32_02))
 }
