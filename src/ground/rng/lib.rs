@@ -13,7 +13,7 @@
 //! ## Left out
 //! Cryptographic keys do not come from here but from the TLS library's own generator.
 //! ## Read next
-//! `raft`, whose elections depend on it.
+//! `raft`, whose election timeouts follow from a seed that is drawn here.
 
 #![warn(missing_docs)]
 
