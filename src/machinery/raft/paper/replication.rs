@@ -163,7 +163,7 @@ fn a_follower_takes_entries_only_behind_one_that_it_has_5_3() {
 #[test]
 fn a_follower_replaces_what_disagrees_and_keeps_what_agrees_5_3() {
     let entry = |(index, term)| Entry { term, index, payload: Payload::Empty };
-    // the entry before, the leader's entries; the log afterwards, and where it was cut
+    // the entry before, the leader's entries; the log afterwards
     type Case<'a> = ((Index, Term), &'a [(Index, Term)], &'a [Term]);
     let cases: [Case; 6] = [
         ((2, 2), &[(3, 3)], &[1, 2, 3]),
