@@ -393,6 +393,20 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_reported_with_the_command_that_repeats_it() {
+        fn reads(input: &[u8]) -> bool {
+            assert!(input == b"abc", "planted");
+            true
+        }
+        let target = Arc::new(Target::text("example", &["abc"], &[], reads));
+        let report = run("room::fuzz", &target).expect("it panics");
+        let seed = first_seed();
+        let again = format!("ROPEWALK_SEEDS=1 ROPEWALK_SEED_FROM={seed} cargo test -p room --lib fuzz");
+        let start = format!("example: panic: planted\nagain with: {again}\ninput: ");
+        assert!(report.starts_with(&start), "{report}");
+    }
+
+    #[test]
     fn an_input_that_is_read_for_too_long_is_named() {
         let now = Now::default();
         assert_eq!(now.stalled(), None, "before the first one");

@@ -11,9 +11,12 @@
 //! files help the tests of all rooms: `seeds.rs` runs a simulation for many seeds, `fuzz.rs` bends
 //! (mutates) input that a room reads, and `growth.rs` notices work that is quadratic.
 //! ## Left out
-//! Cryptographic keys do not come from here but from the TLS library's own generator.
+//! Private keys and what is signed with them do not come from here but from the TLS library's own
+//! generator. A token or a secret that only one process knows may be drawn from [`Rng::from_os`]
+//! itself (ChaCha, with a seed of 256 bits), and from no fork and no seeded generator: their seeds
+//! have 64 bits.
 //! ## Read next
-//! `raft`, whose elections depend on it.
+//! `raft`, whose election timeouts follow from a seed that is drawn here.
 
 #![warn(missing_docs)]
 
@@ -54,6 +57,7 @@ impl Rng {
 
     /// Returns an independent generator for one purpose, seeded by one draw from this generator and
     /// the purpose's name. The draw shifts everything that is drawn or forked here afterwards.
+    /// The seed has 64 bits, so no secret may be drawn from a fork.
     pub fn fork(&self, purpose: &str) -> Rng {
         let base = self.with(|r| r.random::<u64>());
         let salt = purpose

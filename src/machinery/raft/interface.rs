@@ -50,7 +50,7 @@ pub trait Core: Send {
     /// Takes a message of another member.
     fn step(&mut self, message: Message);
     /// Returns `Some(index)` if this member leads, `None` if the proposal was passed on to the
-    /// leader, which drops it if its own log is full.
+    /// leader, which drops it if its own log is full, or while it hands over.
     fn propose(&mut self, data: Bytes) -> Result<Option<Index>, ProposeError>;
     /// Proposes a change of who takes part; returns the index of its entry.
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError>;

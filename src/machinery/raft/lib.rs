@@ -32,8 +32,8 @@
 //! has no such thing: a snapshot that a follower asks for, buffers of the window that are freed,
 //! elections without pre-vote.
 //!
-//! Everything is visible: messages bear etcd's names ([`message`]) and every inner step is an
-//! [`Event`]. Two messages are not of Raft: with `MsgAsk` and `MsgAnswer` a member asks the
+//! The protocol is visible: messages bear etcd's names ([`message`]), and the steps inside a member
+//! are [`Event`]s. Two messages are not of Raft: with `MsgAsk` and `MsgAnswer` a member asks the
 //! leader's state machine what no log holds (etcd uses HTTP for that).
 //!
 //! | in the paper | here |
@@ -43,7 +43,7 @@
 //! | safety, section 5.4 | `Raft::maybe_commit`, `Raft::on_vote` |
 //! | membership, section 6 | one change at a time (dissertation, 4.1), in force once in the log |
 //! | log compaction, section 7 | `wal`, [`SnapshotRef`] |
-//! | linearizable reads, section 8 | ReadIndex (dissertation, 6.4) |
+//! | linearizable reads, section 8 | `read_only`: ReadIndex (dissertation, 6.4) |
 //!
 //! The folder `golden` shows elections, replication, entries that are overwritten and a crash, as
 //! scripts to read.
@@ -97,6 +97,7 @@ pub mod message;
 #[cfg(test)]
 mod paper;
 mod progress;
+mod read_only;
 mod records;
 mod replication;
 mod segment;

@@ -317,7 +317,9 @@ pub enum Refusal {
     LogBehind,
 }
 
-/// A step inside the core, for records, diagrams and lessons. The protocol does not need it.
+/// A step inside the core, for records, diagrams and lessons. The protocol does not need it. Two
+/// steps have none: the refusal of a candidate of an earlier term, which only its answer shows, and
+/// the end of a transfer to a member that did not take over in time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// This member's role changed.

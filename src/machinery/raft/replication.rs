@@ -1,7 +1,7 @@
-//! Log replication, commit, and linearizable reads (ReadIndex).
+//! Log replication and commit.
 
-use super::core::{MESSAGE_BYTES, Raft, Read};
-use super::message::{Body, Entry, Event, Index, MemberId, NONE, ProgressState, Role, SnapshotRef, Term};
+use super::core::{MESSAGE_BYTES, Raft};
+use super::message::{Body, Entry, Event, Index, MemberId, ProgressState, Role, SnapshotRef, Term};
 
 impl Raft {
     /// A heartbeat tells a follower how far entries are committed, but no further than it is known
@@ -210,7 +210,11 @@ impl Raft {
         if !self.is_voter() && self.log.conf().0 <= self.commit {
             self.want_append = false;
             self.broadcast_append(true);
-            self.step_down("removed from the configuration");
+            let why = match self.conf().learners.contains(&me) {
+                true => "made a learner",
+                false => "removed from the configuration",
+            };
+            self.step_down(why);
         }
     }
 
@@ -224,40 +228,6 @@ impl Raft {
             let Some(log_term) = self.log.term(index) else { continue }; // it would need a snapshot
             let entries = self.log.slice(index + 1, last, MESSAGE_BYTES);
             self.send(to, Body::MsgApp { index, log_term, entries, commit });
-        }
-    }
-
-    /// ReadIndex: notes the commit index, and has a majority confirm that this member still leads.
-    pub(super) fn lead_read(&mut self, ctx: u64, from: MemberId) {
-        if !self.knows_commit() {
-            // the same question again, as long as nothing is committed
-            if !self.early_reads.contains(&(ctx, from)) {
-                self.early_reads.push((ctx, from));
-            }
-            return;
-        }
-        // Reads that come before the next heartbeat goes out share it.
-        if !self.want_heartbeat {
-            self.read_seq += 1;
-        }
-        let read = Read { seq: self.read_seq, ctx, from, index: self.commit };
-        self.reads.push_back(read);
-        self.want_heartbeat = !self.only_voter();
-        self.check_reads();
-    }
-
-    pub(super) fn check_reads(&mut self) {
-        let me = self.id();
-        while let Some(read) = self.reads.front() {
-            let confirmed =
-                |id: &&MemberId| **id == me || self.progress.get(id).is_some_and(|p| p.read >= read.seq);
-            if self.conf().voters.iter().filter(confirmed).count() < self.conf().quorum() {
-                break;
-            }
-            if let Some(read) = self.reads.pop_front() {
-                debug_assert!(read.from == NONE || self.role == Role::Leader);
-                self.confirm(read);
-            }
         }
     }
 }

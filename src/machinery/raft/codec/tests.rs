@@ -60,7 +60,7 @@ fn in_order(mut body: Body, term: u64) -> Body {
     body
 }
 
-/// What no member says, be it a mistake or malice, is refused before anybody counts with it.
+/// What no member says, be it a mistake or malice, is refused before a member counts with it.
 #[test]
 fn impossible_numbers_are_refused() {
     let told = |from, term, body| decode_message(encode_message(&Message { from, to: 2, term, body }).into());

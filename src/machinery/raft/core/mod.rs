@@ -10,6 +10,7 @@ use super::message::{
     SnapshotRef, Term,
 };
 use super::progress::{INFLIGHT_MAX, Progress};
+use super::read_only::Read;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
 
@@ -59,16 +60,8 @@ impl Stored {
     }
 }
 
-/// A read that waits until this member knows that it still leads.
-pub(super) struct Read {
-    pub seq: u64,
-    pub ctx: u64,
-    /// The member that asked; [`NONE`] is this member itself.
-    pub from: MemberId,
-    pub index: Index,
-}
-
-/// The Raft core. Elections are in `election`, log replication is in `replication`.
+/// The Raft core. Elections are in `election`, log replication is in `replication`, linearizable
+/// reads are in `read_only`.
 pub struct Raft {
     pub(super) config: Config,
     pub(super) rng: u64,
@@ -344,6 +337,7 @@ impl Raft {
         self.log.term(self.commit) == Some(self.term)
     }
 
+    /// Answers a read that a majority has confirmed, or sends the answer to the member that asked.
     pub(super) fn confirm(&mut self, read: Read) {
         let Read { ctx, index, from, .. } = read;
         self.event(Event::ReadConfirmed { ctx, index });
@@ -430,8 +424,22 @@ impl Raft {
     /// Returns whether `Core::status` would return `said`. It is asked after every input, and makes
     /// no copy.
     pub(super) fn is_status(&self, said: &Status) -> bool {
-        let Status { id, term, vote, role, leader, commit, last, persisted, .. } = said;
-        let Status { voters, only_voter, transferee, heir, progress, .. } = said;
+        // without `..`: a field that is added must be compared, too
+        let Status {
+            id,
+            term,
+            vote,
+            role,
+            leader,
+            commit,
+            last,
+            persisted,
+            voters,
+            only_voter,
+            transferee,
+            heir,
+            progress,
+        } = said;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
             && (*voters, *only_voter) == (self.conf().voters.len(), self.only_voter())

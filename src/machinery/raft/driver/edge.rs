@@ -75,7 +75,7 @@ impl RealEdge {
                         link.send(message.to, codec::encode_message(&message).into());
                     }
                     (Err(error), _) => {
-                        tracing::warn!(error = %error.full_text(), "no snapshot for a member that is behind")
+                        tracing::warn!(error = %error.full_text(), "no snapshot could be read for a member that is behind; it is tried again later")
                     }
                     (Ok(_), _) => {}
                 }
@@ -85,7 +85,7 @@ impl RealEdge {
             Ok(thread) => self.sending = thread,
             Err(e) => {
                 self.wanted.lock().served = false;
-                tracing::warn!(error = %e, "no thread for sending a snapshot");
+                tracing::warn!(error = %e, "no thread could be started to send a snapshot to a member that is behind; it is tried again later");
             }
         }
     }
@@ -130,7 +130,7 @@ impl Edge for RealEdge {
                 Ok(()) => Some(snapshot),
                 Err(e) => {
                     // The log still has everything, so this is no reason to stop.
-                    tracing::warn!(error = %e.full_text(), "no snapshot");
+                    tracing::warn!(error = %e.full_text(), "no snapshot was saved; the log keeps its entries, and it is tried again");
                     None
                 }
             };
@@ -139,7 +139,7 @@ impl Edge for RealEdge {
         match (self.spawn)("snapshot", Box::new(save)) {
             Ok(thread) => self.saving = thread,
             Err(e) => {
-                tracing::warn!(error = %e, "no thread for a snapshot");
+                tracing::warn!(error = %e, "no thread could be started to save a snapshot; the log keeps its entries, and it is tried again");
                 let _ = self.inbox.send(Input::SnapshotSaved(None));
             }
         }

@@ -1,4 +1,5 @@
-//! Reads and questions: which round of the leader answers them.
+//! Linearizable reads, which share questions to the leader (rounds); questions to the leader's state
+//! machine; and messages that wait for the disk.
 
 use super::super::interface::Core;
 use super::super::message::Message;

@@ -6,6 +6,7 @@ mod elections;
 mod flow;
 mod replication;
 mod snapshots;
+mod transfers;
 
 use super::{
     Body, ConfState, Config, Core, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,

@@ -163,7 +163,7 @@ fn a_follower_takes_entries_only_behind_one_that_it_has_5_3() {
 #[test]
 fn a_follower_replaces_what_disagrees_and_keeps_what_agrees_5_3() {
     let entry = |(index, term)| Entry { term, index, payload: Payload::Empty };
-    // the entry before, the leader's entries; the log afterwards, and where it was cut
+    // the entry before, the leader's entries; the log afterwards
     type Case<'a> = ((Index, Term), &'a [(Index, Term)], &'a [Term]);
     let cases: [Case; 6] = [
         ((2, 2), &[(3, 3)], &[1, 2, 3]),
@@ -259,6 +259,25 @@ fn a_leader_that_removed_itself_leads_again_until_that_is_committed() {
         group[0].tick();
     }
     assert_eq!((group[0].says(), &group[0].events[..]), (vec![], &[][..]), "its removal is committed");
+}
+
+/// Records show the reason, and a demotion is no removal.
+#[test]
+fn a_leader_that_votes_no_longer_says_why_it_steps_down() {
+    let changes = [
+        (ConfChange::RemoveNode(1), "removed from the configuration"),
+        (ConfChange::AddLearnerNode(1), "made a learner"),
+    ];
+    for (change, why) in changes {
+        let mut one = settled_leader(3);
+        one.core.propose_conf(change).expect("two voters are left");
+        one.pump();
+        one.accept(2, 2);
+        assert_eq!(one.role(), Role::Leader, "of the two voters that are left, both must have it");
+        one.accept(3, 2);
+        assert_eq!((one.role(), one.commit()), (Role::Follower, 2));
+        assert!(one.events.contains(&Event::StepDown { why }), "{:?}", one.events);
+    }
 }
 
 /// Until the change is committed, the configuration before it may be the one that counts.

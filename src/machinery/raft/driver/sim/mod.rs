@@ -393,7 +393,8 @@ impl World {
         truth.acked.range(since..).next().is_some()
     }
 
-    /// Everybody has applied the same, and among it something that was proposed since `goal`.
+    /// Returns whether all members have applied the same, and among it something that was proposed
+    /// since `goal`.
     fn agreed(&mut self, goal: u64) -> bool {
         let (mut all, mut recent) = (vec![], false);
         for node in &mut self.nodes {

@@ -374,7 +374,7 @@ impl<G: Guest> World<G> {
         }
     }
 
-    /// The storm ends: everybody must agree within an election or two, and nothing acknowledged is
+    /// The storm ends: all members must agree within an election or two, and nothing acknowledged is
     /// gone.
     fn finish(&mut self) {
         let last = |committed: &BTreeMap<Index, Entry>| committed.keys().next_back().copied().unwrap_or(0);
