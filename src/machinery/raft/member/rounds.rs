@@ -1,5 +1,5 @@
-//! Linearizable reads, which share questions to the leader (rounds); questions to the leader's state
-//! machine; and messages that wait for the disk.
+//! Linearizable reads, which share questions to the leader (rounds); questions to the leader's
+//! state machine; and messages that wait for the disk.
 
 use super::super::interface::Core;
 use super::super::message::Message;

@@ -374,8 +374,8 @@ impl<G: Guest> World<G> {
         }
     }
 
-    /// The storm ends: all members must agree within an election or two, and nothing acknowledged is
-    /// gone.
+    /// The storm ends: all members must agree within an election or two, and nothing acknowledged
+    /// is gone.
     fn finish(&mut self) {
         let last = |committed: &BTreeMap<Index, Entry>| committed.keys().next_back().copied().unwrap_or(0);
         let (goal, reads) = (last(&self.committed) + 20, self.guest.reads());
