@@ -168,7 +168,8 @@ mod tests {
         for broken in ["{data: {k: v}}", "null", "5", "{"] {
             for kind in ["merge", "strategic", "json"] {
                 let how = format!("--type={kind}");
-                let said = server.kubectl(&["patch", "cm", "a", &how, "--dry-run=client", "-p", broken]).await;
+                let said =
+                    server.kubectl(&["patch", "cm", "a", &how, "--dry-run=client", "-p", broken]).await;
                 let as_kubectl = match (broken, kind) {
                     ("null", "strategic" | "json") => (0, "configmap/a patched (no change)\n"),
                     _ => (1, ""),
