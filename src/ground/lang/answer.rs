@@ -11,8 +11,8 @@
 /// How the library begins such an answer.
 const BEGIN: &str = "Status { status: ";
 
-/// Replaces each answer of the API server by its message. Where the message stands before it, the
-/// answer is left out.
+/// Replaces each answer of the API server by its message, or by its reason if it has no message, as
+/// one of a proxy with an empty body. Where the message stands before it, the answer is left out.
 pub fn in_words(text: &str) -> String {
     let (mut out, mut left) = (String::new(), text);
     while let Some(at) = left.find(BEGIN) {
@@ -20,9 +20,13 @@ pub fn in_words(text: &str) -> String {
         // One that does not end was cut off: it stays as it is.
         let Some(end) = end_of(answer) else { break };
         let after = &answer[end..];
-        let message = message(&answer[..end]);
-        let said =
-            before.strip_suffix(" (").filter(|before| !message.is_empty() && before.contains(&message));
+        let Some(message) = message(&answer[..end]) else {
+            out.push_str(&left[..at + end]);
+            left = after;
+            continue;
+        };
+        let is_said = |before: &&str| on_one_line(before).contains(&message);
+        let said = before.strip_suffix(" (").filter(is_said);
         let wrapped = before.strip_suffix("Api(").zip(after.strip_prefix(')'));
         if let Some((before, after)) = said.zip(after.strip_prefix(')')) {
             out.push_str(before);
@@ -59,13 +63,26 @@ fn end_of(value: &str) -> Option<usize> {
     None
 }
 
-/// The message of an answer, without the marks that Rust puts before quotes.
-fn message(answer: &str) -> String {
-    let Some((_, quoted)) = answer.split_once(" message: \"") else { return String::new() };
+/// Returns a text with spaces in the places of its line breaks and tabs.
+fn on_one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
+}
+
+/// Returns the message of an answer, else its reason; `None` if it has neither.
+fn message(answer: &str) -> Option<String> {
+    let fields = [" message: \"", " reason: \""].into_iter();
+    fields.map(|field| quoted(answer, field)).find(|text| !text.is_empty())
+}
+
+/// Returns the text of a field without the backslashes of Rust's `Debug`, on one line. A character
+/// that `Debug` writes as its number (`\u{1b}`) stays so: it could steer a terminal.
+fn quoted(answer: &str, field: &str) -> String {
+    let Some((_, quoted)) = answer.split_once(field) else { return String::new() };
     let (mut out, mut escaped) = (String::new(), false);
     for sign in quoted.chars() {
         match sign {
-            'n' if escaped => out.push(' '),
+            'n' | 'r' | 't' if escaped => out.push(' '),
+            'u' | '0' if escaped => out.extend(['\\', sign]),
             _ if escaped => out.push(sign),
             '\\' => {
                 escaped = true;
@@ -99,6 +116,34 @@ mod tests {
         assert_eq!(in_words(&twice), expected);
         let bare = format!("watcher watchevent error 403: {ANSWER}");
         assert_eq!(in_words(&bare), format!("watcher watchevent error 403: {MESSAGE}"));
+    }
+
+    /// A webhook or a policy may answer with line breaks, and the library writes them both raw and
+    /// as `Debug` does.
+    #[test]
+    fn a_message_of_several_lines_is_said_once() {
+        let message = "no:\n\ta \\u \u{1b}[2J";
+        let answer = format!("Status {{ status: Some(Failure), message: {message:?}, code: 403 }}");
+        let bare = in_words(&format!("error 403: {answer}"));
+        assert_eq!(bare, r"error 403: no:  a \u \u{1b}[2J");
+        let twice = |message: &str| {
+            in_words(&format!(
+                "ApiError: {message}: Forbidden (Status {{ status: None, message: {message:?} }})"
+            ))
+        };
+        assert_eq!(twice("no:\n\ta"), "ApiError: no:\n\ta: Forbidden");
+    }
+
+    #[test]
+    fn an_answer_without_a_message_is_its_reason() {
+        let answer = |reason: &str| {
+            format!("Api(Status {{ status: Some(Failure), code: 503, message: \"\", reason: {reason:?} }})")
+        };
+        assert_eq!(
+            in_words(&format!("cannot list: {}.", answer("Unavailable"))),
+            "cannot list: Unavailable."
+        );
+        assert_eq!(in_words(&answer("")), answer(""), "the code is all that it says");
     }
 
     #[test]

@@ -36,7 +36,7 @@ const OF_AUTHORS: &[&str] = &["new", "preview", "test"];
 const OF_SESSION: &[&str] = &["answer", "back", "debrief", "goto", "hint", "next"];
 
 /// Further commands of the program that are about a cluster, and take `--name`.
-const OF_CLUSTER: &[&str] = &["down", "kubeconfig", "net", "reset", "up"];
+const OF_CLUSTER: &[&str] = &["down", "etcdctl", "kubeconfig", "kubectl", "net", "reset", "up"];
 /// Those about lessons, which take `--kubeconfig`, too.
 const OF_LESSONS: &[&str] = &["learn", "lesson", "repl"];
 
@@ -113,7 +113,9 @@ pub(crate) fn command(line: &str, cluster: &str) -> String {
 /// Returns a command of the program with the option, unless it is about no cluster or names one.
 fn about_cluster(line: &str, word: &str, rest: &str, cluster: &str) -> String {
     let behind = rest.strip_prefix(word).unwrap_or_default().trim_start();
-    let is_named = ["--name", "--kubeconfig"].iter().any(|option| behind.contains(option));
+    // The whole word: `--namespace` names no cluster.
+    let names_cluster = |word: &str| matches!(word.split('=').next(), Some("--name" | "--kubeconfig"));
+    let is_named = behind.split(' ').any(names_cluster);
     let is_authors = OF_AUTHORS.iter().any(|word| behind.split(' ').next() == Some(*word));
     let takes_name =
         OF_CLUSTER.contains(&word) || OF_PROGRAM.contains(&word) && !OF_NO_CLUSTER.contains(&word);
@@ -235,13 +237,29 @@ mod tests {
             ("what pod", "ropewalk what pod", "ropewalk what pod"),
             ("ropewalk fault heal", "ropewalk fault --name shop heal", "ropewalk fault heal"),
             ("ropewalk down", "ropewalk down --name shop", "ropewalk down"),
+            (
+                "ropewalk etcdctl snapshot save f.db",
+                "ropewalk etcdctl --name shop snapshot save f.db",
+                "ropewalk etcdctl snapshot save f.db",
+            ),
+            (
+                "ropewalk trace pod/web --namespace a",
+                "ropewalk trace --name shop pod/web --namespace a",
+                "ropewalk trace pod/web --namespace a",
+            ),
             ("ropewalk learn 4", "ropewalk learn --name shop 4", "ropewalk learn --kubeconfig f 4"),
         ] {
             assert_eq!(command(prompt, "--name shop"), by_name);
             assert_eq!(command(prompt, "--kubeconfig f"), by_file);
             assert_eq!(command(by_name, "--name shop"), by_name, "once");
         }
-        for same in ["ropewalk up --name x", "ropewalk lab test", "ropewalk doctor", "ropewalk --name x"] {
+        for same in [
+            "ropewalk up --name x",
+            "ropewalk up --name=x",
+            "ropewalk lab test",
+            "ropewalk doctor",
+            "ropewalk --name x",
+        ] {
             assert_eq!(command(same, "--name shop"), same);
         }
     }

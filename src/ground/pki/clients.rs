@@ -93,8 +93,8 @@ fn uid_of(subject: &X509Name<'_>) -> Result<String, String> {
     }
 }
 
-/// TLS for a server that asks for client certificates and lets everybody in who holds the key to
-/// the one that he shows. Who that is, [`Clients`] has to say.
+/// TLS for a server that asks for client certificates, and accepts each whose key the client proves
+/// to have. [`Clients`] authenticates the client after the handshake.
 ///
 /// # Errors
 /// The identity or the authority cannot be used.
@@ -369,7 +369,7 @@ mod tests {
             let (_, clients) = asking_server_config(&server, &made.root_pem).unwrap();
             let mut certs = vec![made.leaf; 1 + before];
             certs.push(made.middle);
-            // In a handshake as many count.
+            // The handshake counts as many certificates as the judgement after it.
             let believing = Believing::new(&made.root_pem, true).unwrap();
             let judged = believing.verify_client_cert(&certs[0], &certs[1..], UnixTime::now());
             assert_eq!(judged.is_ok(), before < BESIDE_MAX);

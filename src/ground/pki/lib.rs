@@ -21,20 +21,20 @@
 //! Revocation lists: Kubernetes has none either. Intermediate authorities and RSA keys that are
 //! made here (an authority's files may be replaced by such a pair). Requests with P-224 or P-521
 //! keys, ECDSA with SHA-1 or SHA-512, or RSA keys of fewer than 2048 or more than 8192 bits, and
-//! those with two common names: the API accepts them, and the cluster's own signers give them the
-//! condition `Failed`. Requests whose subject has its names as TeletexString or BMPString: the API
-//! refuses them. Certificates that are signed with ECDSA and SHA-512: a client that shows one is
-//! answered 401. A client or a server with a P-521 key, or an RSA key of fewer than 2048 or more
-//! than 8192 bits, fails in the handshake, and so does a server whose authority has such a key, or
-//! with no key exchange but P-521's or no cipher suites but those of TLS 1.2 with CBC. Of a chain
-//! below an authority that limits its length (`pathlen`) the first four certificates beside the
-//! leaf count. A server whose own certificate has critical policies is not believed, nor one below
-//! a trusted authority that limits directory names. Of authorities between, those that limit such
-//! names, have critical policies or are for any purpose without naming this one lead nowhere, and
-//! none leads from a leaf that [`leaf`] alone believes. A server that has another name and an
-//! unknown authority is refused for its authority, in Go for its name. A token key of another kind
-//! than ECDSA P-256. Renewal in a running cluster: certificates of components last a year, and only
-//! the next start makes new ones.
+//! those with two common names or serial numbers: the API accepts them, and the cluster's own
+//! signers give them the condition `Failed`. Requests whose subject has its names as TeletexString
+//! or BMPString: the API refuses them. Certificates that are signed with ECDSA and SHA-512: a
+//! client that shows one is answered 401. A client or a server with a P-521 key, or an RSA key of
+//! fewer than 2048 or more than 8192 bits, fails in the handshake, and so does a server whose
+//! authority has such a key, or with no key exchange but P-521's or no cipher suites but those of
+//! TLS 1.2 with CBC. Of a chain below an authority that limits its length (`pathlen`) the first
+//! four certificates beside the leaf count. A server whose own certificate has critical policies is
+//! not believed, nor one below a trusted authority that limits directory names. Of authorities
+//! between, those that limit such names, have critical policies or are for any purpose without
+//! naming this one lead nowhere, and none leads from a leaf that [`leaf`] alone believes. A server
+//! that has another name and an unknown authority is refused for its authority, in Go for its name.
+//! A token key of another kind than ECDSA P-256. Renewal in a running cluster: certificates of
+//! components last a year, and only the next start makes new ones.
 //! ## Read next
 //! `apiserver`, which authenticates with both.
 

@@ -80,7 +80,7 @@ impl Ca {
                 return Err(refuse(why.into()));
             }
         }
-        // Other programs may read the first one of the certificate, which nobody approved.
+        // Other programs may read the first one of the certificate, which no approver judged.
         for (number, single) in [(3, "common name"), (5, "serial number")] {
             if all(&parsed.subject, number).len() > 1 {
                 return Err(refuse(format!("the subject has more than one {single}")));

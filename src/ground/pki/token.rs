@@ -138,7 +138,7 @@ mod tests {
         }
     }
 
-    /// It may lie on a disk that is not there now.
+    /// The key may lie on a disk that is not mounted now.
     #[test]
     fn a_key_that_is_a_link_to_nothing_is_not_replaced() {
         let dir = tempfile::tempdir().unwrap();
