@@ -1,8 +1,10 @@
 //! Annotations that mean something for a pod: the mark of a mirror pod, the cost of a deletion, and
-//! the profiles of seccomp and AppArmor that were set in this way before there were fields
+//! the profiles of seccomp and AppArmor that were set in this way before there were fields, as were
+//! tolerations
 //! (`ValidatePodSpecificAnnotations`, KEP-135, KEP-24).
 
 use super::lists::GROUPS;
+use super::scheduling;
 use super::volumes::descending;
 use crate::errors::Errors;
 use crate::gostr;
@@ -20,6 +22,55 @@ pub(crate) const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.
 /// As [`APP_ARMOR`], for seccomp.
 pub(crate) const SECCOMP: &str = "container.seccomp.security.alpha.kubernetes.io/";
 pub(crate) const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+
+/// Tolerations as JSON. Nothing reads them any more; upstream still judges them.
+const TOLERATIONS: &str = "scheduler.alpha.kubernetes.io/tolerations";
+
+/// Checks the tolerations in the annotation of a pod or a template, which is reported below `field`
+/// (`ValidateTolerationsInPodAnnotations`).
+pub(crate) fn check_tolerations(owner: &Value, field: &str, errors: &mut Errors) {
+    let Some(noted) = annotation(owner, TOLERATIONS).filter(|noted| !noted.is_empty()) else { return };
+    match read_tolerations(noted) {
+        Ok(all) => scheduling::tolerations(&all, &format!("{field}.{TOLERATIONS}"), errors),
+        Err(why) => errors.invalid_text(field, TOLERATIONS, why),
+    }
+}
+
+/// Reads a list of tolerations. As in Go the case of the names of fields does not count.
+///
+/// # Errors
+/// The text is no such list.
+fn read_tolerations(text: &str) -> Result<Vec<Value>, &'static str> {
+    const FIELDS: [&str; 5] = ["key", "operator", "value", "effect", "tolerationSeconds"];
+    let all = match serde_json::from_str(text) {
+        Ok(Value::Array(all)) => all,
+        Ok(Value::Null) => return Ok(vec![]),
+        Err(why) if why.is_eof() => return Err("unexpected end of JSON input"),
+        Ok(_) | Err(_) => return Err("must be a list of tolerations in JSON"),
+    };
+    let mut read = vec![];
+    for one in all {
+        let mut toleration = serde_json::Map::new();
+        match one {
+            Value::Object(fields) => {
+                for (name, value) in fields.into_iter().filter(|(_, value)| !value.is_null()) {
+                    let Some(known) = FIELDS.iter().find(|known| known.eq_ignore_ascii_case(&name)) else {
+                        continue;
+                    };
+                    let fits = if *known == "tolerationSeconds" { value.is_i64() } else { value.is_string() };
+                    if !fits {
+                        return Err("must be a list of tolerations in JSON");
+                    }
+                    toleration.insert((*known).to_string(), value);
+                }
+            }
+            Value::Null => {}
+            _ => return Err("must be a list of tolerations in JSON"),
+        }
+        read.push(Value::Object(toleration));
+    }
+    Ok(read)
+}
 
 /// Checks the profiles in the annotations of a pod or a template, which are reported below `field`.
 pub(crate) fn check_profiles(owner: &Value, field: &str, errors: &mut Errors) {
@@ -207,6 +258,26 @@ mod tests {
             of(&other, "unconfined"),
             [format!("metadata.annotations[{other}]: Invalid value: \"d\": container not found")]
         );
+    }
+
+    #[test]
+    fn tolerations_in_an_annotation_are_judged() {
+        let of = |noted: &str| {
+            let pod = pod(json!({ TOLERATIONS: noted }), Value::Null);
+            told(check_tolerations, &pod, "metadata.annotations")
+        };
+        for good in ["", "null", "[]", r#"[{"key": "a", "Operator": "Exists", "other": 1}]"#] {
+            assert_eq!(of(good), [""; 0], "{good}");
+        }
+        assert_eq!(of("[null]").len(), 1, "one without a key has to be for all");
+        let field = format!("metadata.annotations.{TOLERATIONS}[0]");
+        let why = "Unsupported value: \"Foo\": supported values: \"Equal\", \"Exists\"";
+        assert_eq!(of(r#"[{"key": "a", "operator": "Foo"}]"#), [format!("{field}.operator: {why}")]);
+        let whole = format!("metadata.annotations: Invalid value: {TOLERATIONS:?}");
+        assert_eq!(of("[{"), [format!("{whole}: unexpected end of JSON input")]);
+        for bad in ["x", "{}", "[1]", r#"[{"key": 1}]"#, r#"[{"tolerationSeconds": 1.5}]"#] {
+            assert_eq!(of(bad), [format!("{whole}: must be a list of tolerations in JSON")], "{bad}");
+        }
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub(crate) fn template_at(template: &Value, field: &str, errors: &mut Errors) {
     let noted = format!("{field}.annotations");
     annotations(template, &noted, errors);
     annotations::check_mirror(template, &noted, errors);
+    annotations::check_tolerations(template, &noted, errors);
     annotations::check_cost(template, &noted, errors);
     annotations::check_profiles(template, &noted, errors);
     annotations::check_agreement(template, &format!("{field}.spec"), errors);
@@ -98,7 +99,7 @@ pub(crate) fn spec(spec: &Value, field: &str, is_pod: bool, errors: &mut Errors)
             }
         }
     }
-    scheduling::tolerations(spec, field, errors);
+    scheduling::tolerations(list(spec, "tolerations"), &format!("{field}.tolerations"), errors);
     host_aliases(spec, &format!("{field}.hostAliases"), errors);
     object_names(spec, &["priorityClassName", "runtimeClassName"], field, errors);
     let policies = ["PreemptLowerPriority", "Never"];

@@ -212,9 +212,10 @@ pub(super) fn spread(spec: &Value, field: &str, errors: &mut Errors) {
     }
 }
 
-pub(super) fn tolerations(spec: &Value, field: &str, errors: &mut Errors) {
-    for (i, t) in list(spec, "tolerations").iter().enumerate() {
-        let here = format!("{field}.tolerations[{i}]");
+/// Checks a list of tolerations, reported as `field`.
+pub(super) fn tolerations(all: &[Value], field: &str, errors: &mut Errors) {
+    for (i, t) in all.iter().enumerate() {
+        let here = format!("{field}[{i}]");
         let (key, operator, value) = (text(t, "key"), text(t, "operator"), text(t, "value"));
         if !key.is_empty() {
             label_name(key, &format!("{here}.key"), errors);

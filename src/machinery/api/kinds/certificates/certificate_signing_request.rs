@@ -9,7 +9,7 @@ use crate::value::{self, at, empty, int, list, put, text};
 use base64::Engine as _;
 use k8s_openapi::api::certificates::v1::CertificateSigningRequest;
 use serde_json::{Value, json};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 pub(super) fn kind() -> Kind {
     Kind {
@@ -69,11 +69,14 @@ fn prepare_status_update(new: &mut Value, old: &Value, subresource: &str) {
         now.zip(before).for_each(|(now, before)| *now = before.clone());
     }
     let now = clock::rfc3339(clock::now());
+    // Of two equal conditions the first one counts.
+    let mut since_of: HashMap<(&str, &str), &str> = HashMap::new();
+    for c in list(old, "status.conditions") {
+        since_of.entry((text(c, "type"), text(c, "status"))).or_insert(text(c, "lastTransitionTime"));
+    }
     for condition in &mut conditions {
-        let before = list(old, "status.conditions").iter().find(|c| {
-            text(c, "type") == text(condition, "type") && text(c, "status") == text(condition, "status")
-        });
-        let since = before.map_or(now.as_str(), |c| text(c, "lastTransitionTime"));
+        let before = since_of.get(&(text(condition, "type"), text(condition, "status")));
+        let since = before.copied().unwrap_or(now.as_str());
         value::default_zero(condition, "lastTransitionTime", since);
         value::default_zero(condition, "lastUpdateTime", now.as_str());
     }

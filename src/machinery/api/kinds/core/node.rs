@@ -25,6 +25,7 @@ pub(super) fn kind() -> Kind {
         prepare_update: drop_config,
         prepare_status_update,
         validate,
+        validate_create: swap,
         validate_update,
         validate_status_update: status_update,
         fields: &[("spec.unschedulable", "spec.unschedulable")],
@@ -134,6 +135,14 @@ fn amounts(object: &Value, errors: &mut Errors) {
                 errors.invalid(field, value, "must be an integer");
             }
         }
+    }
+}
+
+/// Checks the amount of swap that a new node reports. Upstream's error has it below `metadata`.
+fn swap(object: &Value, errors: &mut Errors) {
+    let capacity = at(object, "status.nodeInfo.swap.capacity");
+    if capacity.as_i64().is_some_and(|bytes| bytes <= 0) {
+        errors.invalid("metadata.nodeSwapStatus.capacity", capacity, "must be greater than zero");
     }
 }
 
@@ -340,6 +349,19 @@ mod tests {
             twice.len() == 1 && twice[0].starts_with("status.addresses[2]: Duplicate value"),
             "{twice:?}"
         );
+    }
+
+    #[test]
+    fn a_new_node_has_swap_or_says_nothing_of_it() {
+        let of = |swap: Value| {
+            let node = json!({"status": {"nodeInfo": {"swap": swap}}});
+            crate::validate::fields::problems(kind().validate_create, node)
+        };
+        for good in [Value::Null, json!({}), json!({"capacity": 1})] {
+            assert_eq!(of(good.clone()), [""; 0], "{good}");
+        }
+        let why = "metadata.nodeSwapStatus.capacity: Invalid value: -5: must be greater than zero";
+        assert_eq!(of(json!({"capacity": -5})), [why]);
     }
 
     #[test]

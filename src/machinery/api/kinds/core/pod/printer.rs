@@ -5,6 +5,7 @@ use crate::table::cells::{self, Printer, age, since, text_or};
 use crate::value::{at, empty, flag, int, list, text};
 use clock::Timestamp;
 use serde_json::{Value, json};
+use std::collections::HashSet;
 
 pub(super) static PRINTER: Printer = Printer {
     columns: &[
@@ -74,13 +75,12 @@ fn ended(status: &Value) -> String {
 /// Computes the content of the columns STATUS, READY and RESTARTS.
 pub fn summary(pod: &Value) -> Summary {
     let inits = list(pod, "spec.initContainers");
-    let is_sidecar =
-        |name: &str| inits.iter().any(|c| text(c, "name") == name && text(c, "restartPolicy") == "Always");
-    let sidecars = inits.iter().filter(|c| text(c, "restartPolicy") == "Always").count();
+    let sidecars = || inits.iter().filter(|c| text(c, "restartPolicy") == "Always");
+    let sidecar_names: HashSet<&str> = sidecars().map(|c| text(c, "name")).collect();
     let mut out = Summary {
         status: text_or(pod, "status.reason", text(pod, "status.phase")).to_string(),
         ready: 0,
-        total: list(pod, "spec.containers").len() + sidecars,
+        total: list(pod, "spec.containers").len() + sidecars().count(),
         restarts: 0,
         last_restart: None,
     };
@@ -93,7 +93,7 @@ pub fn summary(pod: &Value) -> Summary {
         let restarts = int(status, "restartCount").unwrap_or(0);
         out.restarts += restarts;
         out.last_restart = out.last_restart.max(finished(status));
-        let sidecar = is_sidecar(text(status, "name"));
+        let sidecar = sidecar_names.contains(text(status, "name"));
         if sidecar {
             sidecar_restarts += restarts;
             sidecar_last = sidecar_last.max(finished(status));

@@ -2,7 +2,7 @@
 
 use super::validate::annotations_update;
 use crate::errors::Errors;
-use crate::pod_spec::annotations::check_profiles;
+use crate::pod_spec::annotations::{check_profiles, check_tolerations};
 use crate::pod_spec::{disabled, user_id};
 use crate::validate::addresses::{legacy_ip, one_of_each_family};
 use crate::validate::fields::add_problems;
@@ -123,11 +123,12 @@ fn ended_containers(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// Checks the profiles in the annotations of a pod. What is stored already keeps no kubelet from
-/// writing the status: an older version accepted more.
+/// Checks the tolerations and the profiles in the annotations of a pod. What is stored already
+/// keeps no kubelet from writing the status: an older version accepted more.
 fn profiles(new: &Value, old: &Value, errors: &mut Errors) {
     let wrong_in = |pod: &Value| {
         let mut wrong = Errors::default();
+        check_tolerations(pod, "metadata.annotations", &mut wrong);
         check_profiles(pod, "metadata.annotations", &mut wrong);
         wrong
     };

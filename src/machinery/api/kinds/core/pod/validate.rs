@@ -13,6 +13,7 @@ use std::collections::HashSet;
 
 pub(super) fn validate(object: &Value, errors: &mut Errors) {
     let pod = at(object, "spec");
+    annotations::check_tolerations(object, ANNOTATIONS, errors);
     annotations::check_profiles(object, ANNOTATIONS, errors);
     spec(pod, "spec", true, errors);
     if text(pod, "serviceAccountName").is_empty() {
