@@ -245,8 +245,8 @@ impl Calendar {
     }
 }
 
-/// A time zone by its name in the IANA data base, whose letters count as they are written. `Local`
-/// is refused, as Kubernetes does: whose would it be?
+/// Returns the time zone of a name in the IANA data base, in which capital letters count. `Local`
+/// is refused, as upstream does: it would be another zone on each machine.
 pub fn zone(name: &str) -> Option<TimeZone> {
     match name {
         "" => None,

@@ -71,7 +71,7 @@ pub(super) fn typed_value(schema: &Schema, json: &Json) -> Value {
                     _ if schema.embedded && ENVELOPE.contains(&name.as_str()) => {
                         Some((name.clone(), plain(&envelope(name, field))))
                     }
-                    // What is null where it may be is as if it were not there.
+                    // Rules see a nullable field that is null as one that is missing.
                     Some(inner) if field.is_null() && inner.nullable => None,
                     Some(inner) => escaped(name).map(|name| (name, typed(inner))),
                     None => match &schema.additional {

@@ -6,13 +6,13 @@ use serde_json::{Map, Value, json};
 
 /// Parameters of queries: name, type, what for.
 const QUERY: &[(&str, &str, &str)] = &[
-    ("allowWatchBookmarks", "boolean", "A watch is told now and then how far it is (BOOKMARK)."),
+    ("allowWatchBookmarks", "boolean", "A watch gets BOOKMARK events, which say how far it is."),
     ("continue", "string", "Where the next part of a list begins: the token that came with the part before."),
     ("dryRun", "string", "All: everything is checked and nothing is stored."),
     ("fieldManager", "string", "Who writes: whose the fields are from now on. Needed for apply."),
     ("fieldSelector", "string", "Only objects with these fields."),
     ("fieldValidation", "string", "What becomes of unknown and repeated fields: Ignore, Warn or Strict."),
-    ("force", "boolean", "An apply takes fields over that are somebody else's."),
+    ("force", "boolean", "An apply takes over fields that another manager owns."),
     ("gracePeriodSeconds", "integer", "Seconds until the object goes; 0 is now."),
     ("labelSelector", "string", "Only objects with these labels."),
     ("limit", "integer", "At most so many objects at once; the rest is asked for with continue."),
@@ -288,6 +288,7 @@ fn connect_parameters(sub: &str) -> Value {
             ("limitBytes", "integer"),
             ("previous", "boolean"),
             ("sinceSeconds", "integer"),
+            ("sinceTime", "string"),
             ("tailLines", "integer"),
             ("timestamps", "boolean"),
         ]),

@@ -43,6 +43,11 @@ fn canonical_time(shape: &Shape, text: &mut String) -> Result<(), String> {
     let Some(time) = rfc3339(text) else {
         return Err(format!("parsing time {text:?} as {layout:?}: cannot parse {text:?} as \"2006\""));
     };
+    if matches!(shape, Shape::MicroTime)
+        && let Some(why) = wrong_fraction(text)
+    {
+        return Err(format!("parsing time {text:?} as {layout:?}: {why}"));
+    }
     // Go writes a time in UTC and with as many digits as its type has. Stored times are
     // compared as text.
     *text = match shape {
@@ -50,6 +55,25 @@ fn canonical_time(shape: &Shape, text: &mut String) -> Result<(), String> {
         _ => clock::rfc3339_micro(time),
     };
     Ok(())
+}
+
+/// Returns why a time that [`rfc3339`] reads is no `metav1.MicroTime`: that type takes exactly six
+/// digits of a second, where `metav1.Time` takes any number (`MicroTime.UnmarshalJSON` upstream).
+///
+/// ```text
+/// 2026-01-02T03:04:05.000006Z   a MicroTime
+/// 2026-01-02T03:04:05Z          cannot parse "Z" as ".000000"
+/// 2026-01-02T03:04:05.0000067Z  cannot parse "7Z" as "Z07:00"
+/// ```
+fn wrong_fraction(text: &str) -> Option<String> {
+    const DIGITS: usize = 6;
+    let rest = &text["2006-01-02T15:04:05".len()..];
+    // In front of the digits is a dot, or else the zone's first sign.
+    match rest.bytes().skip(1).take_while(u8::is_ascii_digit).count() {
+        DIGITS => None,
+        ..DIGITS => Some(format!("cannot parse {rest:?} as \".000000\"")),
+        _ => Some(format!("cannot parse {:?} as \"Z07:00\"", &rest[1 + DIGITS..])),
+    }
 }
 
 struct Walk {

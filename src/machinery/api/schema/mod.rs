@@ -107,15 +107,40 @@ mod tests {
     fn times_are_kept_in_utc_and_with_the_digits_of_their_type() {
         let lease = kinds::find("coordination.k8s.io", "v1", "Lease").unwrap();
         for (said, time, micro) in [
-            ("2026-01-02T03:04:05.5+02:00", "2026-01-02T01:04:05Z", "2026-01-02T01:04:05.500000Z"),
-            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000000Z"),
-            ("2026-01-02T03:04:05.000006789Z", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000006Z"),
-            ("0001-01-01T00:00:00Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
+            ("2026-01-02T03:04:05.500000+02:00", "2026-01-02T01:04:05Z", "2026-01-02T01:04:05.500000Z"),
+            ("2026-01-02T03:04:05.000006Z", "2026-01-02T03:04:05Z", "2026-01-02T03:04:05.000006Z"),
+            ("0001-01-01T00:00:00.000000Z", "0001-01-01T00:00:00Z", "0001-01-01T00:00:00.000000Z"),
         ] {
             let mut object = json!({"metadata": {"creationTimestamp": said}, "spec": {"renewTime": said}});
             conform(lease, &mut object).unwrap();
             let want = json!({"metadata": {"creationTimestamp": time}, "spec": {"renewTime": micro}});
             assert_eq!(object, want, "{said}");
+        }
+        for (said, time) in [
+            ("2026-01-02T03:04:05Z", "2026-01-02T03:04:05Z"),
+            ("2026-01-02T03:04:05.5+02:00", "2026-01-02T01:04:05Z"),
+            ("2026-01-02T03:04:05.000006789Z", "2026-01-02T03:04:05Z"),
+        ] {
+            let mut object = json!({"metadata": {"creationTimestamp": said}});
+            conform(lease, &mut object).unwrap();
+            assert_eq!(object, json!({"metadata": {"creationTimestamp": time}}), "{said}");
+        }
+    }
+
+    /// As `time.Parse` of Go says it.
+    #[test]
+    fn a_micro_time_has_six_digits_of_a_second() {
+        let lease = kinds::find("coordination.k8s.io", "v1", "Lease").unwrap();
+        for (said, why) in [
+            ("2026-01-02T03:04:05Z", r#"cannot parse "Z" as ".000000""#),
+            ("2026-01-02T03:04:05+02:00", r#"cannot parse "+02:00" as ".000000""#),
+            ("2026-01-02T03:04:05.5Z", r#"cannot parse ".5Z" as ".000000""#),
+            ("2026-01-02T03:04:05.000006789Z", r#"cannot parse "789Z" as "Z07:00""#),
+        ] {
+            let mut object = json!({"spec": {"renewTime": said}});
+            let layout = "2006-01-02T15:04:05.000000Z07:00";
+            let want = format!("parsing time {said:?} as {layout:?}: {why}");
+            assert_eq!(conform(lease, &mut object).unwrap_err(), want);
         }
     }
 

@@ -112,7 +112,7 @@ const POD: &[Row] = &[
 
 const NO_OWN_USERS: &str = "Ropewalk runs as an ordinary user here, so all of its pods share one user namespace; the field is ignored";
 
-/// Whether `hostUsers: false` is honoured: a fact of the process, as who runs it is.
+/// Records whether `hostUsers: false` is honoured. It depends on the user that runs this process.
 static OWN_USERS: AtomicBool = AtomicBool::new(false);
 
 /// Switches off the warning about `hostUsers: false`: from now on pods get a user namespace of
