@@ -47,6 +47,10 @@ pub(crate) const NULL: Type = Type::Plain("null");
 const DOUBLE: Type = Type::Plain("double");
 const TIMESTAMP: Type = Type::Plain("timestamp");
 
+/// Types that a type may consist of. A policy may make larger ones, and larger at will: with
+/// `{x: x}` each variable has twice the type of the one before.
+const PARTS_MAX: usize = 64;
+
 /// Types without parts.
 const PLAIN: [&str; 11] =
     ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity"];
@@ -143,6 +147,25 @@ impl Type {
             other => Err(format!(
                 "expression of type '{other}' cannot be range of a comprehension (must be list, map, or dynamic)"
             )),
+        }
+    }
+
+    /// Returns the type, or [`Type::Unknown`] if it has more parts than are followed.
+    pub(crate) fn bounded(self) -> Type {
+        let mut left = PARTS_MAX;
+        if self.has_at_most(&mut left) { self } else { Type::Unknown }
+    }
+
+    /// Takes the parts of the type off what is `left`; false if they are more.
+    fn has_at_most(&self, left: &mut usize) -> bool {
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        match self {
+            Type::List(inner) | Type::Optional(inner) => inner.has_at_most(left),
+            Type::Map(key, value) => key.has_at_most(left) && value.has_at_most(left),
+            _ => true,
         }
     }
 

@@ -19,7 +19,7 @@ pub(crate) const CALL_MAX: f64 = 1_000_000.0;
 /// Steps of all rules of one object (`RuntimeCELCostBudget` upstream).
 pub(crate) const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
-const TEXT: f64 = 0.1;
+pub(crate) const TEXT: f64 = 0.1;
 /// Steps of comparing one byte of a text at one place of another, as the library's `indexOf` does
 /// at each place, or of counting it.
 const PLACE: f64 = 0.01;
