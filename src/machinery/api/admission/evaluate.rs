@@ -107,6 +107,8 @@ struct Run<'r> {
     failed: BTreeMap<String, String>,
     done: Vec<bool>,
     budget: f64,
+    /// The conditions are asked now. As upstream their `namespaceObject` is null.
+    is_in_conditions: bool,
     /// What is left of [`VARIABLES_MAX`].
     room: usize,
 }
@@ -126,6 +128,7 @@ impl Policy {
             failed: BTreeMap::new(),
             done: vec![false; self.variables.len()],
             budget: CONDITIONS_MAX,
+            is_in_conditions: true,
             room: VARIABLES_MAX,
         };
         match run.conditions() {
@@ -133,7 +136,7 @@ impl Policy {
             Ok(false) => return Outcome::default(),
             Err(why) => return Outcome { denials: self.failure(0, why), ..Outcome::default() },
         }
-        run.budget = cost::OBJECT_MAX;
+        (run.is_in_conditions, run.budget) = (false, cost::OBJECT_MAX);
         let mut outcome = Outcome::default();
         for (index, validation) in self.validations.iter().enumerate() {
             match run.validation(index, validation) {
@@ -321,6 +324,9 @@ impl Run<'_> {
             return Err(Failure::Budget);
         }
         let mut scope = self.review.root.new_inner_scope();
+        if self.is_in_conditions {
+            scope.add_variable_from_value("namespaceObject", Value::Null);
+        }
         if expression.reads_params {
             scope.add_variable_from_value("params", self.params_value.clone());
         }

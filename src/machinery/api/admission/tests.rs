@@ -71,6 +71,7 @@ fn conditions_decide_whether_a_policy_is_asked() {
     assert_eq!(with("Fail", &["object.no == 1", "false"]), 0, "one that is false decides");
     assert_eq!(with("Fail", &["object.no == 1"]), 1);
     assert_eq!(with("Ignore", &["object.no == 1"]), 0);
+    assert_eq!(with("Fail", &["namespaceObject == null"]), 1, "it is for validations only");
 }
 
 #[test]
