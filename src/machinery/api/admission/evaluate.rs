@@ -16,10 +16,11 @@ use std::sync::Arc;
 const CONDITIONS_MAX: f64 = 2_500_000.0;
 /// Bytes of an audit annotation (`maxAuditAnnotationValueLength` upstream).
 const ANNOTATION_MAX: usize = 10 << 10;
-/// Values, and bytes of text, that all variables of a policy may have. An expression names a
-/// variable thousands of times for a step each, and a list of these is no copy until its costs are
-/// estimated.
-const VARIABLES_MAX: usize = 4 << 20;
+/// Bytes of all variables of a policy together. Each may be as large as the steps of one expression
+/// allow, and all of them are kept while the policy is asked.
+const VARIABLES_MAX: usize = 8 << 20;
+/// Bytes that each value counts for, beside its text.
+const VALUE_BYTES: usize = 8;
 /// Levels that the value of a variable may nest: what follows it recurses.
 const LEVELS_MAX: usize = 400;
 /// Bytes of what is said of an expression that failed. A variable repeats what is said of another
@@ -314,7 +315,8 @@ impl Run<'_> {
         known.push(("variables", Some(&self.jsons)));
         let steps = cost::steps_over(&term.program.expression().expr, &known);
         if steps > cost::CALL_MAX {
-            self.budget = -1.0;
+            self.budget -= cost::CALL_MAX;
+            *self.left -= cost::CALL_MAX;
             return Err(Failure::Error(TOO_COSTLY.to_string()));
         }
         let steps = steps.max(0.0) + term.overhead() + self.of_copies(expression);
@@ -360,7 +362,7 @@ fn json_of(value: &Value, room: &mut usize, levels: usize) -> Option<Json> {
         Value::Bytes(bytes) => bytes.len(),
         _ => 0,
     };
-    *room = room.checked_sub(1 + bytes)?;
+    *room = room.checked_sub(VALUE_BYTES + bytes)?;
     Some(match value {
         Value::List(items) => {
             let items: Option<Vec<Json>> = items.iter().map(|item| json_of(item, room, levels)).collect();
