@@ -1,6 +1,7 @@
 //! A policy is asked about one request.
 
 use super::policy::{Expression, Policy, Validation};
+use crate::bounds;
 use crate::custom::cost;
 use crate::custom::rules::usable;
 use crate::custom::terms;
@@ -21,8 +22,8 @@ const ANNOTATION_MAX: usize = 10 << 10;
 const VARIABLES_MAX: usize = 8 << 20;
 /// Bytes that each value counts for, beside its text.
 const VALUE_BYTES: usize = 8;
-/// Levels that the value of a variable may nest: what follows it recurses.
-const LEVELS_MAX: usize = 400;
+/// Levels that the value of a variable may nest: what copies it recurses.
+const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
 /// Bytes of what is said of an expression that failed. A variable repeats what is said of another
 /// one that it names.
 const ERROR_MAX: usize = 5 << 10;

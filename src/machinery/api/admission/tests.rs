@@ -160,6 +160,21 @@ fn a_variable_that_grows_is_refused_before_it_fills_the_memory() {
     assert!(told[0].ends_with("operation cancelled: actual cost limit exceeded"), "{told:?}");
 }
 
+/// Each list holds the list before it: copies of a deep one would fill the stack.
+#[test]
+fn a_variable_that_nests_too_deep_is_refused() {
+    let mut variables = vec![json!({"name": "v0", "expression": "1"})];
+    for n in 1..=300 {
+        let within = format!("[variables.v{}]", n - 1);
+        variables.push(json!({"name": format!("v{n}"), "expression": within}));
+    }
+    let with = |last: &str| {
+        messages(json!({"variables": variables, "validations": [{"expression": last}]}), replicas(1))
+    };
+    assert_eq!(with("size(variables.v100) == 1"), [""; 0]);
+    assert!(with("size(variables.v300) == 1")[0].ends_with("actual cost limit exceeded"));
+}
+
 #[test]
 fn a_list_in_an_optional_costs_what_the_list_costs() {
     let items: Vec<u32> = (0..2_000).collect();
