@@ -221,7 +221,7 @@ impl Type {
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.takes(b, found),
             (Type::Map(k, v), Type::Map(l, w)) => k.takes(l, found) && v.takes(w, found),
             (wanted, Type::Plain("null")) => *wanted == NULL || wanted.is_nullable(),
-            // What a literal says may be what a schema says.
+            // A map that is written in an expression may be compared with an object of a schema.
             (Type::Published(_) | Type::Object(_), Type::Map(..)) => true,
             (Type::Map(..), Type::Published(_) | Type::Object(_)) => true,
             (wanted, argument) => wanted == argument,
