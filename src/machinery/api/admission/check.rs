@@ -1,9 +1,10 @@
 //! Checks expressions of a policy before they run: when it is stored, and against the schemas of
 //! the kinds that it matches.
 
-use super::expression::{self, Variables, Wanted};
+use super::expression::{self, Variables};
 use super::policy::param_kind;
 use super::types::Type;
+use crate::custom::terms::Term;
 use crate::kinds::{self, Kind};
 use crate::published;
 use crate::value::{at, list, text};
@@ -12,33 +13,36 @@ use serde_json::{Value, json};
 /// Kinds with which the expressions of a policy are checked (`maxTypesToCheck` upstream).
 const KINDS_MAX: usize = 10;
 
-/// Compiles the variables of a policy in their order: each may name those before it. Returns what
-/// its other expressions may name; `told` is called for each variable with a
-/// fault, with its place.
-pub(crate) fn variables(
+/// Reads the expressions of the variables of a policy. `None` for one without text, which is
+/// refused where the spec is validated.
+fn parse_variables(policy: &Value) -> Vec<Option<Result<Term, String>>> {
+    let source = |variable| Some(text(variable, "expression")).filter(|source| !source.trim().is_empty());
+    list(policy, "spec.variables").iter().map(|variable| source(variable).map(expression::parse)).collect()
+}
+
+/// Judges the variables of a policy in their order: each may name those before it. Returns what its
+/// other expressions may name; `told` is called for each variable with a fault, with its place.
+fn judge_variables(
     policy: &Value,
-    object: &Type,
-    params: Option<&Type>,
+    terms: &[Option<Result<Term, String>>],
+    plain: Variables,
     mut told: impl FnMut(usize, String),
 ) -> Variables {
-    let plain = Variables::of(object.clone(), params.cloned());
     let all = list(policy, "spec.variables");
     if all.is_empty() {
         return plain;
     }
     let mut known = plain.composed();
-    for (i, variable) in all.iter().enumerate() {
-        let source = text(variable, "expression");
-        let given = match source.trim().is_empty() {
-            true => Type::Unknown, // which is refused where the spec is validated
-            false => match expression::compile(source, &known, Wanted::Anything) {
-                Ok((_, given)) => given,
-                Err(why) => {
-                    told(i, why);
-                    Type::Unknown
-                }
-            },
+    for (i, (variable, term)) in all.iter().zip(terms).enumerate() {
+        let given = match term {
+            None => Ok(Type::Unknown),
+            Some(Ok(term)) => expression::judge(term, &known),
+            Some(Err(why)) => Err(why.clone()),
         };
+        let given = given.unwrap_or_else(|why| {
+            told(i, why);
+            Type::Unknown
+        });
         known.add(text(variable, "name"), given);
     }
     known
@@ -57,11 +61,13 @@ pub(crate) fn warnings(policy: &Value) -> Vec<Value> {
         found.unwrap_or(Type::Dyn)
     });
     let mut all = vec![];
+    let terms = if kinds.is_empty() { vec![] } else { parse_variables(policy) };
     let scopes: Vec<(String, Variables)> = kinds
         .into_iter()
         .filter_map(|kind| {
             let object = type_of(kind)?;
-            Some((shown(kind), variables(policy, &object, params.as_ref(), |_, _| {})))
+            let plain = Variables::of(object, params.clone());
+            Some((shown(kind), judge_variables(policy, &terms, plain, |_, _| {})))
         })
         .collect();
     if scopes.is_empty() {
@@ -121,7 +127,8 @@ fn kinds_of(policy: &Value) -> Vec<&'static Kind> {
 /// and parameters nothing is known.
 pub(crate) fn stored(policy: &Value, told: impl FnMut(usize, String)) -> Variables {
     let params = (!at(policy, "spec.paramKind").is_null()).then_some(Type::Dyn);
-    variables(policy, &Type::Dyn, params.as_ref(), told)
+    let plain = Variables::of(Type::Dyn, params);
+    judge_variables(policy, &parse_variables(policy), plain, told)
 }
 
 /// Returns the variables of match conditions, which are asked before the policy's own are made.

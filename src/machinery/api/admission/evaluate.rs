@@ -1,11 +1,13 @@
 //! A policy is asked about one request.
 
 use super::policy::{Expression, Policy, Validation};
+use crate::bounds;
 use crate::custom::cost;
 use crate::custom::rules::usable;
 use crate::custom::terms;
 use crate::custom::typed::plain;
-use cel::objects::{Key, Map};
+use crate::path::cut;
+use cel::objects::{Key, Map, OptionalValue};
 use cel::{Context, Value};
 use serde_json::Value as Json;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,6 +17,17 @@ use std::sync::Arc;
 const CONDITIONS_MAX: f64 = 2_500_000.0;
 /// Bytes of an audit annotation (`maxAuditAnnotationValueLength` upstream).
 const ANNOTATION_MAX: usize = 10 << 10;
+/// Bytes of all variables of a policy together. Each may be as large as the steps of one expression
+/// allow, and all of them are kept while the policy is asked.
+const VARIABLES_MAX: usize = 8 << 20;
+/// Bytes that each value counts for, beside its text.
+const VALUE_BYTES: usize = 8;
+/// Levels that the value of a variable may nest: what copies it recurses.
+const LEVELS_MAX: usize = 2 * bounds::DEPTH_MAX;
+/// Bytes of what is said of an expression that failed. A variable repeats what is said of another
+/// one that it names.
+const ERROR_MAX: usize = 5 << 10;
+const TOO_COSTLY: &str = "operation cancelled: actual cost limit exceeded";
 const NO_BUDGET: &str =
     "validation failed due to running out of cost budget, no further validation rules will be run";
 
@@ -96,6 +109,10 @@ struct Run<'r> {
     failed: BTreeMap<String, String>,
     done: Vec<bool>,
     budget: f64,
+    /// The conditions are asked now. As upstream their `namespaceObject` is null.
+    is_in_conditions: bool,
+    /// What is left of [`VARIABLES_MAX`].
+    room: usize,
 }
 
 impl Policy {
@@ -113,13 +130,15 @@ impl Policy {
             failed: BTreeMap::new(),
             done: vec![false; self.variables.len()],
             budget: CONDITIONS_MAX,
+            is_in_conditions: true,
+            room: VARIABLES_MAX,
         };
         match run.conditions() {
             Ok(true) => {}
             Ok(false) => return Outcome::default(),
             Err(why) => return Outcome { denials: self.failure(0, why), ..Outcome::default() },
         }
-        run.budget = cost::OBJECT_MAX;
+        (run.is_in_conditions, run.budget) = (false, cost::OBJECT_MAX);
         let mut outcome = Outcome::default();
         for (index, validation) in self.validations.iter().enumerate() {
             match run.validation(index, validation) {
@@ -250,10 +269,11 @@ impl Run<'_> {
     /// Names the variable that failed, where an expression misses it.
     fn blamed(&self, why: String) -> String {
         let missing = why.strip_prefix("no such key: ").and_then(|name| Some((name, self.failed.get(name)?)));
-        match missing {
+        let why = match missing {
             Some((name, why)) => format!("composited variable {name:?} fails to evaluate: {why}"),
             None => why,
-        }
+        };
+        cut(why, ERROR_MAX)
     }
 
     /// Evaluates a variable. One that fails has no value, and what names it fails.
@@ -261,10 +281,20 @@ impl Run<'_> {
         let (name, expression) = &self.policy.variables[at];
         match self.run(expression) {
             Ok(value) => {
-                if let Json::Object(all) = &mut self.jsons {
-                    all.insert(name.clone(), json_of(&value));
+                let before = self.room;
+                let json = json_of(&value, &mut self.room, LEVELS_MAX);
+                let steps = (before - self.room) as f64 * cost::TEXT;
+                self.budget -= steps;
+                *self.left -= steps;
+                match (json, &mut self.jsons) {
+                    (Some(json), Json::Object(all)) => {
+                        all.insert(name.clone(), json);
+                        self.values.insert(Key::String(Arc::new(name.clone())), value);
+                    }
+                    _ => {
+                        self.failed.insert(name.clone(), TOO_COSTLY.to_string());
+                    }
                 }
-                self.values.insert(Key::String(Arc::new(name.clone())), value);
             }
             Err(Failure::Error(why)) => {
                 let why = self.blamed(why);
@@ -286,8 +316,9 @@ impl Run<'_> {
         known.push(("variables", Some(&self.jsons)));
         let steps = cost::steps_over(&term.program.expression().expr, &known);
         if steps > cost::CALL_MAX {
-            self.budget = -1.0;
-            return Err(Failure::Error("operation cancelled: actual cost limit exceeded".to_string()));
+            self.budget -= cost::CALL_MAX;
+            *self.left -= cost::CALL_MAX;
+            return Err(Failure::Error(TOO_COSTLY.to_string()));
         }
         let steps = steps.max(0.0) + term.overhead() + self.of_copies(expression);
         self.budget -= steps;
@@ -296,6 +327,9 @@ impl Run<'_> {
             return Err(Failure::Budget);
         }
         let mut scope = self.review.root.new_inner_scope();
+        if self.is_in_conditions {
+            scope.add_variable_from_value("namespaceObject", Value::Null);
+        }
         if expression.reads_params {
             scope.add_variable_from_value("params", self.params_value.clone());
         }
@@ -320,13 +354,29 @@ impl Run<'_> {
 }
 
 /// Returns a value as the estimate of costs reads it: a text of about its length for what JSON does
-/// not have.
-fn json_of(value: &Value) -> Json {
-    match value {
-        Value::List(items) => items.iter().map(json_of).collect(),
+/// not have, and for an optional what it holds. `None` if it has more than `room`, from which it is
+/// taken, or more `levels`.
+fn json_of(value: &Value, room: &mut usize, levels: usize) -> Option<Json> {
+    let levels = levels.checked_sub(1)?;
+    let bytes = match value {
+        Value::String(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    *room = room.checked_sub(VALUE_BYTES + bytes)?;
+    Some(match value {
+        Value::List(items) => {
+            let items: Option<Vec<Json>> = items.iter().map(|item| json_of(item, room, levels)).collect();
+            Json::Array(items?)
+        }
         Value::Map(map) => {
-            let entry = |(key, value): (&Key, &Value)| (key.to_string(), json_of(value));
-            Json::Object(map.map.iter().map(entry).collect())
+            let mut all = serde_json::Map::new();
+            for (key, value) in map.map.iter() {
+                let key = key.to_string();
+                *room = room.checked_sub(key.len())?;
+                all.insert(key, json_of(value, room, levels)?);
+            }
+            Json::Object(all)
         }
         Value::String(text) => text.as_str().into(),
         Value::Bytes(bytes) => " ".repeat(bytes.len()).into(),
@@ -334,6 +384,9 @@ fn json_of(value: &Value) -> Json {
         Value::Int(number) => (*number).into(),
         Value::UInt(number) => (*number).into(),
         Value::Null => Json::Null,
-        _ => " ".repeat(64).into(),
-    }
+        other => match <&OptionalValue>::try_from(other) {
+            Ok(optional) => optional.value().map_or(Some(Json::Null), |held| json_of(held, room, levels))?,
+            Err(_) => " ".repeat(64).into(),
+        },
+    })
 }

@@ -12,9 +12,10 @@
 //! is for the API server to know (`apiserver/admission/policies`).
 //!
 //! Expressions are those of definitions (`custom::terms`): the same functions, the same bounds on
-//! length, depth and steps. Before an expression is stored, [`types`] holds it against what is
-//! known of its variables, and [`check`] does so once more with the schemas of the kinds that the
-//! policy matches, for `status.typeChecking`.
+//! length, depth and steps. Beside these, all variables of a policy together have at most 8 MiB.
+//! Before an expression is stored, [`types`] holds it against what is known of its variables, and
+//! [`check`] does so once more with the schemas of the kinds that the policy matches, for
+//! `status.typeChecking`.
 //! ## Left out
 //! The variable `authorizer` (refused by name). Places in an expression: an error names what is
 //! wrong and not its column. Expressions that earlier versions took are judged anew with every

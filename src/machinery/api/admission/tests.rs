@@ -71,6 +71,7 @@ fn conditions_decide_whether_a_policy_is_asked() {
     assert_eq!(with("Fail", &["object.no == 1", "false"]), 0, "one that is false decides");
     assert_eq!(with("Fail", &["object.no == 1"]), 1);
     assert_eq!(with("Ignore", &["object.no == 1"]), 0);
+    assert_eq!(with("Fail", &["namespaceObject == null"]), 1, "it is for validations only");
 }
 
 #[test]
@@ -145,6 +146,54 @@ fn an_expression_that_is_too_costly_fails_before_it_runs() {
         assert!(asked < 100_000);
     };
     assert!(asked > 100 && denied.contains("running out of cost budget"), "{asked} {denied}");
+}
+
+/// A list that names a variable a thousand times is small, and its copy is not.
+#[test]
+fn a_variable_that_grows_is_refused_before_it_fills_the_memory() {
+    let many = vec!["variables.a"; 1_000].join(", ");
+    let spec = json!({"variables": [
+        {"name": "a", "expression": format!("'{}'", "x".repeat(20_000))},
+        {"name": "b", "expression": format!("[{many}]")}],
+        "validations": [{"expression": "variables.b.size() > 0"}]});
+    let told = messages(spec, replicas(1));
+    assert!(told[0].ends_with("operation cancelled: actual cost limit exceeded"), "{told:?}");
+}
+
+/// Each list holds the list before it: copies of a deep one would fill the stack.
+#[test]
+fn a_variable_that_nests_too_deep_is_refused() {
+    let mut variables = vec![json!({"name": "v0", "expression": "1"})];
+    for n in 1..=250 {
+        let within = format!("[variables.v{}]", n - 1);
+        variables.push(json!({"name": format!("v{n}"), "expression": within}));
+    }
+    let with = |last: &str| {
+        messages(json!({"variables": variables, "validations": [{"expression": last}]}), replicas(1))
+    };
+    assert_eq!(with("size(variables.v100) == 1"), [""; 0]);
+    assert!(with("size(variables.v250) == 1")[0].ends_with("actual cost limit exceeded"));
+}
+
+#[test]
+fn a_list_in_an_optional_costs_what_the_list_costs() {
+    let items: Vec<u32> = (0..2_000).collect();
+    let spec = json!({"variables": [{"name": "o", "expression": "optional.of(object.a)"}], "validations": [
+        {"expression": "variables.o.value().all(x, variables.o.value().all(y, x + y >= 0))"}]});
+    let told = messages(spec, json!({ "a": items }));
+    assert!(told.len() == 1 && told[0].ends_with("actual cost limit exceeded"), "{told:?}");
+}
+
+#[test]
+fn what_is_said_of_a_chain_of_variables_is_bounded() {
+    let mut variables = vec![json!({"name": "v0", "expression": "object.no"})];
+    for n in 1..500 {
+        let before = format!("variables.v{}", n - 1);
+        variables.push(json!({"name": format!("v{n}"), "expression": before}));
+    }
+    let last = json!([{"expression": "variables.v499 == 1"}]);
+    let told = messages(json!({"variables": variables, "validations": last}), replicas(1));
+    assert!(told.len() == 1 && told[0].len() < 6_000, "{told:?}");
 }
 
 #[test]

@@ -47,6 +47,10 @@ pub(crate) const NULL: Type = Type::Plain("null");
 const DOUBLE: Type = Type::Plain("double");
 const TIMESTAMP: Type = Type::Plain("timestamp");
 
+/// Types that a type may consist of. A policy may make larger ones, and larger at will: with
+/// `{x: x}` each variable has twice the type of the one before.
+const PARTS_MAX: usize = 64;
+
 /// Types without parts.
 const PLAIN: [&str; 11] =
     ["null", "bool", "int", "uint", "double", "string", "bytes", "timestamp", "duration", "type", "quantity"];
@@ -146,6 +150,25 @@ impl Type {
         }
     }
 
+    /// Returns the type, or [`Type::Unknown`] if it has more parts than are followed.
+    pub(crate) fn bounded(self) -> Type {
+        let mut left = PARTS_MAX;
+        if self.has_at_most(&mut left) { self } else { Type::Unknown }
+    }
+
+    /// Takes the parts of the type off what is `left`; false if they are more.
+    fn has_at_most(&self, left: &mut usize) -> bool {
+        if *left == 0 {
+            return false;
+        }
+        *left -= 1;
+        match self {
+            Type::List(inner) | Type::Optional(inner) => inner.has_at_most(left),
+            Type::Map(key, value) => key.has_at_most(left) && value.has_at_most(left),
+            _ => true,
+        }
+    }
+
     fn is_open(&self) -> bool {
         matches!(self, Type::Unknown | Type::Dyn)
     }
@@ -198,7 +221,7 @@ impl Type {
             (Type::List(a), Type::List(b)) | (Type::Optional(a), Type::Optional(b)) => a.takes(b, found),
             (Type::Map(k, v), Type::Map(l, w)) => k.takes(l, found) && v.takes(w, found),
             (wanted, Type::Plain("null")) => *wanted == NULL || wanted.is_nullable(),
-            // What a literal says may be what a schema says.
+            // A map that is written in an expression may be compared with an object of a schema.
             (Type::Published(_) | Type::Object(_), Type::Map(..)) => true,
             (Type::Map(..), Type::Published(_) | Type::Object(_)) => true,
             (wanted, argument) => wanted == argument,

@@ -22,6 +22,7 @@ mod request;
 mod tests;
 
 use super::attributes::{Attributes, name_before_generation};
+use crate::registry::delete::Options;
 use crate::request::context::Context;
 use crate::state::State;
 use crate::storage::extra::Extra;
@@ -42,6 +43,8 @@ const POLICIES: &str = "validatingadmissionpolicies";
 const BINDINGS: &str = "validatingadmissionpolicybindings";
 /// The key of the annotation that says which validation failed.
 const FAILURE: &str = "validation.policy.admission.k8s.io/validation_failure";
+/// Bytes of the values of one audit annotation together: there may be one for each parameter.
+const ANNOTATION_MAX: usize = 64 << 10;
 /// Groups of what is asked and not stored.
 const REVIEWS: [&str; 2] = ["authentication.k8s.io", "authorization.k8s.io"];
 
@@ -60,7 +63,15 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
     let operation = if a.old.is_none() { "CREATE" } else { "UPDATE" };
     let old = a.old.unwrap_or(&Value::Null);
     let scaled = a.kind.scale.filter(|_| info.subresource == "scale");
-    let asked = |object, old| Asked { state: a.state, ctx: a.ctx, kind: a.kind, operation, object, old };
+    let asked = |object, old| Asked {
+        state: a.state,
+        ctx: a.ctx,
+        kind: a.kind,
+        operation,
+        object,
+        old,
+        deletion: None,
+    };
     let done = match scaled {
         Some(paths) => {
             let [object, old] = [object, old].map(|o| crate::registry::scale::scale_of(paths, o));
@@ -76,11 +87,18 @@ pub(super) fn check(a: &Attributes, object: &Value) -> Result<Extra, Status> {
 ///
 /// # Errors
 /// The refusal of a policy.
-pub(crate) fn check_deletion(state: &State, ctx: &Context, kind: &Kind, old: &Value) -> Result<(), Status> {
-    match ctx.info.subresource.is_empty() {
-        true => ask(&Asked { state, ctx, kind, operation: "DELETE", object: &Value::Null, old }),
-        false => Ok(()),
+pub(crate) fn check_deletion(
+    state: &State,
+    ctx: &Context,
+    kind: &Kind,
+    old: &Value,
+    options: &Options,
+) -> Result<(), Status> {
+    if !ctx.info.subresource.is_empty() {
+        return Ok(());
     }
+    let (operation, object, deletion) = ("DELETE", &Value::Null, Some(options));
+    ask(&Asked { state, ctx, kind, operation, object, old, deletion })
 }
 
 /// Asks the policies about what is created below an object and not stored: a Binding, an Eviction,
@@ -89,7 +107,7 @@ pub(crate) fn check_deletion(state: &State, ctx: &Context, kind: &Kind, old: &Va
 /// # Errors
 /// The refusal of a policy.
 pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &Value) -> Result<(), Status> {
-    ask(&Asked { state, ctx, kind, operation: "CREATE", object, old: &Value::Null })
+    ask(&Asked { state, ctx, kind, operation: "CREATE", object, old: &Value::Null, deletion: None })
 }
 
 /// Asks the policies about a connection to a pod, before it is made.
@@ -97,7 +115,8 @@ pub(crate) fn created_below(state: &State, ctx: &Context, kind: &Kind, object: &
 /// # Errors
 /// The refusal of a policy.
 pub(crate) fn connected(state: &State, ctx: &Context, kind: &Kind, options: &Value) -> Result<(), Status> {
-    ask(&Asked { state, ctx, kind, operation: "CONNECT", object: options, old: &Value::Null })
+    let (operation, object, old) = ("CONNECT", options, &Value::Null);
+    ask(&Asked { state, ctx, kind, operation, object, old, deletion: None })
 }
 
 /// Why a request is refused, and by whom.
@@ -162,7 +181,7 @@ fn ask(asked: &Asked) -> Result<(), Status> {
         labels: asked.labels(),
         views: BTreeMap::new(),
         left: Review::STEPS_MAX,
-        refusals: vec![],
+        refusal: None,
         annotations: BTreeMap::new(),
     };
     for (name, bindings) in by_policy {
@@ -170,9 +189,9 @@ fn ask(asked: &Asked) -> Result<(), Status> {
             round.policy(&policy, &bindings);
         }
     }
-    let Round { refusals, annotations, .. } = round;
+    let Round { refusal, annotations, .. } = round;
     asked.ctx.annotate(annotations);
-    match refusals.first() {
+    match refusal {
         Some(refusal) => Err(refusal.status(asked)),
         None => Ok(()),
     }
@@ -189,7 +208,8 @@ struct Round<'r, 'a> {
     views: BTreeMap<(&'static str, &'static str), Review>,
     /// Steps that the policies may still take together.
     left: f64,
-    refusals: Vec<Refusal>,
+    /// The first one, which is the answer. With many parameters there may be any number.
+    refusal: Option<Refusal>,
     annotations: BTreeMap<String, String>,
 }
 
@@ -210,7 +230,7 @@ impl Round<'_, '_> {
         let params = match param_kind(&object.value).map(|kind| params::kind(state, kind)) {
             Some(Err(why)) => {
                 if !ignores {
-                    self.refusals.push(Refusal::of_configuration(name, None, &why));
+                    self.refusal.get_or_insert_with(|| Refusal::of_configuration(name, None, &why));
                 }
                 return;
             }
@@ -223,11 +243,12 @@ impl Round<'_, '_> {
         for binding in bindings {
             let called = meta::name(&binding.value);
             let reference = at(&binding.value, "spec.paramRef");
-            let found = match params::collect(state, params.as_ref(), reference, &asked.ctx.info.namespace) {
+            let found = match params::collect(state, params.as_ref(), reference, asked.namespace()) {
                 Ok(found) => found,
                 Err(why) => {
                     if !ignores {
-                        self.refusals.push(Refusal::of_configuration(name, Some(called), &why));
+                        let refusal = || Refusal::of_configuration(name, Some(called), &why);
+                        self.refusal.get_or_insert_with(refusal);
                     }
                     continue;
                 }
@@ -236,7 +257,7 @@ impl Round<'_, '_> {
                 let outcome = rules.evaluate(view, params, &mut self.left);
                 let actions = list(&binding.value, "spec.validationActions");
                 let by = By { policy: name, binding: called, actions };
-                by.act(asked.ctx, outcome, &mut self.refusals, &mut self.annotations, &mut notes);
+                by.act(asked.ctx, outcome, &mut self.refusal, &mut self.annotations, &mut notes);
             }
         }
         for (key, values) in notes {
@@ -257,7 +278,7 @@ impl By<'_> {
         &self,
         ctx: &Context,
         outcome: Outcome,
-        refusals: &mut Vec<Refusal>,
+        refusal: &mut Option<Refusal>,
         annotations: &mut BTreeMap<String, String>,
         notes: &mut BTreeMap<String, Vec<String>>,
     ) {
@@ -277,12 +298,13 @@ impl By<'_> {
             }
             if denial.is_final || does("Deny") {
                 let (policy, binding) = (policy.to_string(), Some(binding.to_string()));
-                refusals.push(Refusal { policy, binding, denial });
+                refusal.get_or_insert(Refusal { policy, binding, denial });
             }
         }
         for (key, value) in outcome.annotations {
             let known = notes.entry(key).or_default();
-            if !known.contains(&value) {
+            let all: usize = known.iter().map(String::len).sum();
+            if all + value.len() <= ANNOTATION_MAX && !known.contains(&value) {
                 known.push(value);
             }
         }

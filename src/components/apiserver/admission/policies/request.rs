@@ -1,5 +1,6 @@
 //! A request as policies see it.
 
+use crate::registry::delete::Options;
 use crate::request::context::Context;
 use crate::request::http::Query;
 use crate::state::State;
@@ -19,6 +20,8 @@ pub(super) struct Asked<'a> {
     pub object: &'a Value,
     /// The object as it is; null for a creation.
     pub old: &'a Value,
+    /// What a deletion asks for.
+    pub deletion: Option<&'a Options>,
 }
 
 impl Asked<'_> {
@@ -32,7 +35,7 @@ impl Asked<'_> {
     }
 
     /// The namespace of the object; of a namespace its own name.
-    fn namespace(&self) -> &str {
+    pub(super) fn namespace(&self) -> &str {
         let info = &self.ctx.info;
         let is_namespace = (info.group.as_str(), info.resource.as_str()) == ("", "namespaces");
         if is_namespace { self.name() } else { &info.namespace }
@@ -167,14 +170,16 @@ impl Asked<'_> {
     }
 
     fn options(&self, is_dry: bool) -> Value {
-        let kind = match (self.operation, self.ctx.info.verb.as_str()) {
-            ("CREATE", _) => "CreateOptions",
-            ("UPDATE", "patch") => "PatchOptions",
-            ("UPDATE", _) => "UpdateOptions",
-            ("DELETE", _) => "DeleteOptions",
+        let kind = match self.operation {
+            "CREATE" => "CreateOptions",
+            "UPDATE" => "UpdateOptions", // of a patch as well (`patchToUpdateOptions`)
+            "DELETE" => "DeleteOptions",
             _ => return Value::Null,
         };
         let mut options = json!({"kind": kind, "apiVersion": "meta.k8s.io/v1"});
+        if let Some(asked) = self.deletion {
+            put_deletion(&mut options, asked);
+        }
         for field in ["fieldManager", "fieldValidation"] {
             put_text(&mut options, field, self.ctx.query.get(field));
         }
@@ -188,6 +193,21 @@ impl Asked<'_> {
 fn put_text(object: &mut Value, field: &str, text: &str) {
     if !text.is_empty() {
         object[field] = text.into();
+    }
+}
+
+/// Adds what a deletion asks for, as a `DeleteOptions` has it.
+fn put_deletion(options: &mut Value, asked: &Options) {
+    if let Some(seconds) = asked.grace {
+        options["gracePeriodSeconds"] = seconds.into();
+    }
+    if let Some(policy) = &asked.propagation {
+        options["propagationPolicy"] = policy.as_str().into();
+    }
+    for (field, wanted) in [("uid", &asked.uid), ("resourceVersion", &asked.version)] {
+        if let Some(wanted) = wanted {
+            options["preconditions"][field] = wanted.as_str().into();
+        }
     }
 }
 

@@ -134,6 +134,30 @@ async fn a_deletion_is_asked_about_with_the_object_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_policy_sees_the_options_of_the_request() {
+    let api = Api::bare().await;
+    let sees = json!({"validations": [{"expression": "request.operation == 'UPDATE' ? request.options.kind == 'UpdateOptions' : !has(request.options.propagationPolicy) || request.options.propagationPolicy != 'Orphan'"}]});
+    let operations = json!(["UPDATE", "DELETE"]);
+    api.bound(policy(rule("", json!(["configmaps"]), operations), sees), binding(json!(["Deny"]))).await;
+    api.made(MAPS, map("a", json!({"x": "1"}))).await;
+    let path = format!("{MAPS}/a");
+    assert_eq!(api.patch(&path, json!({"data": {"x": "2"}})).await.0, 200);
+    assert_eq!(api.delete(&path, json!({"propagationPolicy": "Orphan"})).await.0, 422);
+    assert_eq!(api.delete(&path, json!({"propagationPolicy": "Background"})).await.0, 200);
+}
+
+/// A namespace is in itself, also for parameters.
+#[tokio::test]
+async fn parameters_of_a_namespace_are_looked_for_in_it() {
+    let api = Api::bare().await;
+    let no = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [{"expression": "false"}]});
+    let mut by_name = binding(json!(["Deny"]));
+    by_name["spec"]["paramRef"] = json!({"name": "limit", "parameterNotFoundAction": "Allow"});
+    api.bound(policy(rule("", json!(["namespaces"]), json!(["CREATE"])), no), by_name).await;
+    assert_eq!(api.post("/api/v1/namespaces", json!({"metadata": {"name": "new"}})).await.0, 201);
+}
+
+#[tokio::test]
 async fn parameters_are_found_by_name_and_by_selector() {
     let api = Api::bare().await;
     let params = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"},

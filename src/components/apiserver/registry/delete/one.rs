@@ -246,7 +246,10 @@ impl<'a> Write for Deletion<'a> {
         preconditions(self.kind, &self.object.value, self.options)?;
         match step {
             Step::Pending => Ok(()), // it was asked about before
-            _ => admission::policies::check_deletion(self.state, self.ctx, self.kind, &self.object.value),
+            _ => {
+                let Deletion { state, ctx, kind, options, .. } = *self;
+                admission::policies::check_deletion(state, ctx, kind, &self.object.value, options)
+            }
         }
     }
 

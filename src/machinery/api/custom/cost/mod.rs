@@ -19,7 +19,7 @@ pub(crate) const CALL_MAX: f64 = 1_000_000.0;
 /// Steps of all rules of one object (`RuntimeCELCostBudget` upstream).
 pub(crate) const OBJECT_MAX: f64 = 10_000_000.0;
 /// Steps per byte of text that is read, compared or copied.
-const TEXT: f64 = 0.1;
+pub(crate) const TEXT: f64 = 0.1;
 /// Steps of comparing one byte of a text at one place of another, as the library's `indexOf` does
 /// at each place, or of counting it.
 const PLACE: f64 = 0.01;
@@ -177,7 +177,8 @@ impl<'a> Scope<'a> {
                 let mut sum = (1.0, 0.0);
                 for element in &list.elements {
                     let (cost, value) = self.node(&element.expr);
-                    sum = (sum.0 + cost, sum.1 + self.weight(&value) + 1.0);
+                    let weight = self.weight(&value);
+                    sum = (sum.0 + cost + weight * TEXT, sum.1 + weight + 1.0);
                 }
                 (sum.0, Known::Size(sum.1))
             }
@@ -187,7 +188,8 @@ impl<'a> Scope<'a> {
                     if let EntryExpr::MapEntry(entry) = &entry.expr {
                         for part in [&entry.key, &entry.value] {
                             let (cost, value) = self.node(&part.expr);
-                            sum = (sum.0 + cost, sum.1 + self.weight(&value) + 1.0);
+                            let weight = self.weight(&value);
+                            sum = (sum.0 + cost + weight * TEXT, sum.1 + weight + 1.0);
                         }
                     }
                 }

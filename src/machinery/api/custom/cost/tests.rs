@@ -52,6 +52,16 @@ fn texts_that_double_are_dear() {
     }
 }
 
+/// Otherwise a rule of 100 KB makes gigabytes of an object of 1 MB.
+#[test]
+fn a_list_pays_for_what_it_copies() {
+    for (open, close) in [("[", "].size() > 0"), ("[{'k': [", "]}].size() > 0")] {
+        let rule = format!("{open}{}{close}", vec!["self.s"; 200].join(", "));
+        let (small, large) = (cost(&rule, json!({"s": "x"})), cost(&rule, json!({"s": "x".repeat(100_000)})));
+        assert!(small < 2_000.0 && large > CALL_MAX, "{rule}: {small} {large}");
+    }
+}
+
 #[test]
 fn a_range_costs_what_is_written() {
     let short = cost("lists.range(3).all(x, x < 3)", json!({}));

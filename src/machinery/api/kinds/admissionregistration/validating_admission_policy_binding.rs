@@ -35,8 +35,7 @@ fn validate(object: &Value, errors: &mut Errors) {
     check_reference(at(object, "spec.paramRef"), errors);
     let resources = at(object, "spec.matchResources");
     if resources.is_object() {
-        // The path is spelt as upstream's.
-        match_resources::check(resources, "spec.matchResouces", errors);
+        match_resources::check(resources, "spec.matchResources", errors);
     }
     check_actions(object, errors);
 }
@@ -153,6 +152,9 @@ mod tests {
         );
         let both = told(json!({"policyName": "p", "validationActions": ["Deny", "Warn"]}));
         assert!(both.len() == 1 && both[0].contains("must not contain both Deny and Warn"), "{both:?}");
+        let wrong =
+            json!({"policyName": "p", "validationActions": ["Deny"], "matchResources": {"matchPolicy": "a"}});
+        assert!(told(wrong)[0].starts_with("spec.matchResources.matchPolicy: Unsupported value: \"a\""));
         assert_eq!(
             told(json!({"policyName": "p", "validationActions": ["Audit", "Audit", "Log"]})),
             [

@@ -206,7 +206,7 @@ fn check_variables(object: &Value, errors: &mut Errors) -> Variables {
         if name.trim().is_empty() {
             errors.required(format!("{place}.name"), "name is not specified");
         } else if !is_name(name) {
-            errors.invalid_text(format!("{place}.name"), name, "name is not a valid CEL identifier");
+            errors.invalid_text(format!("{place}.name"), name, "must be a valid CEL identifier");
         }
         if text(variable, "expression").trim().is_empty() {
             errors.required(format!("{place}.expression"), "expression is not specified");
@@ -236,9 +236,9 @@ fn check_validation(said: &Value, place: &str, variables: &Variables, errors: &m
     }
     let (field, message) = (format!("{place}.message"), text(said, "message"));
     if !message.is_empty() && message.trim().is_empty() {
-        errors.invalid_text(field, message, "message must be non-empty if specified");
+        errors.invalid_text(field, message, "must be non-empty if specified");
     } else if has_breaks(message.trim()) {
-        errors.invalid_text(field, message, "message must not contain line breaks");
+        errors.invalid_text(field, message, "must not contain line breaks");
     }
     let reason = at(said, "reason");
     if !reason.is_null() && !REASONS.contains(&reason.as_str().unwrap_or_default()) {

@@ -81,7 +81,7 @@ fn expressions_that_do_not_compile_are_refused_where_they_stand() {
         ),
         [
             format!("{FIELD}.messageExpression: Invalid value: \" \": must be non-empty if specified"),
-            format!("{FIELD}.message: Invalid value: \"a\\nb\": message must not contain line breaks"),
+            format!("{FIELD}.message: Invalid value: \"a\\nb\": must not contain line breaks"),
             format!(
                 "{FIELD}.reason: Unsupported value: \"Gone\": supported values: \"Forbidden\", \"Invalid\", \"RequestEntityTooLarge\""
             ),
@@ -110,7 +110,7 @@ fn variables_may_name_those_before_them() {
     for name in ["a-b", "1a", "namespace"] {
         assert_eq!(
             named(name),
-            [format!("spec.variables[0].name: Invalid value: {name:?}: name is not a valid CEL identifier")]
+            [format!("spec.variables[0].name: Invalid value: {name:?}: must be a valid CEL identifier")]
         );
     }
 }
