@@ -46,8 +46,9 @@ fn lost_kubeconfig_calls_no_pods_ready_where_none_are() {
         let now = running(&v["app"], if is_running { v["count"].as_i64().unwrap() } else { 0 });
         lab.changed(&[], now).hints()
     };
-    assert_eq!(told(false), ["what-count"]);
-    assert_eq!(told(true), ["what-own"]);
+    // There is no ConfigMap here, and no service account.
+    assert_eq!(told(false), ["what-count", "what-gone"]);
+    assert_eq!(told(true), ["what-gone", "what-own"]);
 }
 
 #[test]
@@ -182,4 +183,46 @@ fn orphans_names_an_owner_with_another_number() {
     };
     assert!(is_other(3, "r") && is_other(1, "r"));
     assert!(!is_other(2, "r") && !is_other(3, "x"));
+}
+
+#[test]
+fn orphans_asks_for_no_second_owner() {
+    let told = |owner: Option<&str>| {
+        let orphan = pod("gulls-a", "p", owner, json!({"app": "gulls"}), "10.244.1.3");
+        let all = vec![set("gulls", "r", None, "gulls", 1), orphan];
+        let lab = BuiltIn::given("orphans", &json!({"ns": "default", "app": "gulls", "count": 1}));
+        let mut hints = lab.begun().added(BEGAN - 1, &all).now(all).hints();
+        hints.retain(|id| ["what-owner", "how"].contains(&id.as_str()));
+        hints
+    };
+    assert_eq!(told(None), ["how"]);
+    assert!(told(Some("r")).is_empty(), "a second ReplicaSet would create as many pods again");
+    assert_eq!(told(Some("x")), ["what-owner"]);
+}
+
+#[test]
+fn controllers_down_names_a_subject_that_is_too_many() {
+    let role = "system:kube-controller-manager";
+    let user = |name: &str| json!({"kind": "User", "name": name});
+    let is_extra = |fault: &str, subjects: &[Json]| {
+        let binding = json!({"kind": "ClusterRoleBinding", "metadata": {"name": role}, "roleRef": {"name": role},
+            "subjects": subjects});
+        let lab = BuiltIn::given("controllers-down", &json!({"fault": fault, "slip": "slip"}));
+        let all = vec![binding];
+        lab.begun().added(BEGAN - 1, &all).now(all).tells("how-extra")
+    };
+    assert!(is_extra("subject", &[user("slip"), user("guess"), user(role)]));
+    assert!(!is_extra("subject", &[user("slip"), user(role)]), "the lab itself wrote it there");
+    assert!(is_extra("binding", &[user("slip")]) && !is_extra("binding", &[user(role)]));
+}
+
+#[test]
+fn nothing_fits_tells_that_the_deployment_is_gone() {
+    let told = |is_there: bool| {
+        let lab = drawn("nothing-fits");
+        let app = object("Deployment", lab.values["app"].as_str().unwrap(), "d", None, json!({"spec": {}}));
+        let now = if is_there { vec![app.clone()] } else { vec![] };
+        lab.changed(&[app], now).tells("what-gone")
+    };
+    assert!(told(false) && !told(true));
 }
