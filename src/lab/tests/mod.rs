@@ -5,6 +5,7 @@ mod built_in;
 mod lab_hints;
 mod lab_tasks;
 mod labs;
+mod offered;
 mod services;
 
 use crate::cel::facts::{self, Facts, Line, Object, Versions};
@@ -12,6 +13,7 @@ use crate::cel::value;
 use crate::cel::version::Version;
 use crate::format::Library;
 use cel::Value;
+use offered::SO;
 use serde_json::{Value as Json, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -147,47 +149,6 @@ fn facts(library: &Library) -> Arc<Facts> {
     ]);
     Arc::new(facts)
 }
-
-/// Which hints are offered there, beside those that are always offered. Each of these is so: look
-/// at its text before you add one.
-const SO: &[&str] = &[
-    "first-voyage/01#hello other-kind",
-    "first-voyage/02#list not-empty",
-    "first-voyage/02#missing only-list",
-    "first-voyage/03#all one-room",
-    "first-voyage/04#inside other-pod",
-    "first-voyage/05#describe expired",
-    "first-voyage/05#describe verb",
-    "first-voyage/05#chain pods-only",
-    "first-voyage/06#scale anew",
-    "first-voyage/07#ports pods",
-    "first-voyage/07#slice other-kind",
-    "first-voyage/09#close verb",
-    "first-voyage/09#close order",
-    "first-voyage/09#close give",
-    "first-voyage/09#inside other-pod",
-    "first-voyage/11#delete verb",
-    "first-voyage/11#delete give",
-    "first-voyage/11#nobody made",
-    "first-voyage/11#adopt not-here",
-    "first-voyage/12#again gone",
-    "first-voyage/12#diff gone",
-    "first-voyage/12#typo gone",
-    "first-voyage/15#empty two",
-    "first-voyage/16#load no-service",
-    "first-voyage/16#calm known",
-    "first-voyage/17#again deleted",
-    "first-voyage/18#traffic known",
-    "first-voyage/20#db paste",
-    "first-voyage/20#outage known",
-    "first-voyage/21#shell copy",
-    "control-tower/01#tolerate absent",
-    "control-tower/05#curl own-name",
-    "control-tower/05#token certificate",
-    "control-tower/05#token unsent",
-    "control-tower/06#numbers absent",
-    "control-tower/08#request missing",
-];
 
 #[test]
 fn no_hint_says_what_is_not_so_where_other_work_is() {
