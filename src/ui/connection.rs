@@ -40,7 +40,7 @@ enum Origin {
     /// The cluster was running already, perhaps for another session: it stays.
     Joined,
     /// A cluster that was started for this session, and ends with it.
-    Launched(Launched),
+    Launched(Box<Launched>),
     /// A cluster that is not Ropewalk's, with the lesson engine in this process.
     Foreign(Foreign),
 }
@@ -135,7 +135,7 @@ async fn start(place: &Place, api_port: Option<u16>, lang: Lang) -> Result<Origi
             if let Some(words) = stale_context(lang, place, &launched) {
                 eprintln!("ropewalk: {words}");
             }
-            Ok(Origin::Launched(launched))
+            Ok(Origin::Launched(Box::new(launched)))
         }
         // Another process started it in the meantime, and ends it.
         Err(_) if Control::connect(place).await.is_ok() => Ok(Origin::Joined),
@@ -281,7 +281,7 @@ impl Connection {
             Origin::Foreign(foreign) => return leave_foreign(&self.place, &foreign, lang, talk).await,
             Origin::Joined if runs => return tell(Say::StaysUp, &[name, name]),
             Origin::Joined => return tell(Say::ClusterEnded, &[name]),
-            Origin::Launched(launched) => launched,
+            Origin::Launched(launched) => *launched,
         };
         tell(if runs { Say::Stopping } else { Say::ClusterEnded }, &[name]);
         end(launched).await;

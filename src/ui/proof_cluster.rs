@@ -77,7 +77,7 @@ pub(super) struct Beginning {
 }
 
 enum Origin {
-    Launched(Launched, Running),
+    Launched(Box<Launched>, Running),
     Foreign(Foreign),
 }
 
@@ -198,7 +198,7 @@ impl ProofCluster {
         let proof_cluster = ProofCluster {
             place,
             home,
-            origin: Origin::Launched(launched, running),
+            origin: Origin::Launched(Box::new(launched), running),
             patience: GREEN_MAX,
             groups: Mutex::default(),
         };
