@@ -24,7 +24,10 @@ fn a_full_disk_refuses_writes_until_there_is_room() {
     assert!(etcdctl(&["alarm", "list"]).trim().is_empty());
 
     let said = ropewalk(&["fault", "disk", "full", "ropewalk-control-plane"]).ok();
-    assert!(said.contains("ropewalk-control-plane") && said.contains("`ropewalk fault --name t heal`"), "{said}");
+    assert!(
+        said.contains("ropewalk-control-plane") && said.contains("`ropewalk fault --name t heal`"),
+        "{said}"
+    );
     // The first write that meets the full disk waits for room; those after it are refused.
     let mut tried = 0;
     let refused = eventually(
