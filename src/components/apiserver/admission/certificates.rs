@@ -42,12 +42,8 @@ fn is_authorized(a: &Attributes, verb: &str, signer: &str) -> bool {
             verb,
             group: "certificates.k8s.io",
             resource: "signers",
-            subresource: "",
-            namespace: "",
             name,
-            on_node: "",
-            path: "",
-            is_resource: true,
+            ..auth::attributes::Attributes::RESOURCE
         };
         a.state.authorize(&a.ctx.user, &attributes).is_ok()
     })

@@ -346,14 +346,10 @@ fn audience(state: &State, ctx: &Context, asked: &[Value], pod: &Value) -> Optio
         sources.any(|s| s.get("serviceAccountToken").is_some_and(|t| text(t, "audience") == audience));
     let attributes = auth::attributes::Attributes {
         verb: "request-serviceaccounts-token-audience",
-        group: "",
         resource: audience,
-        subresource: "",
         namespace: meta::namespace(pod),
         name: text(pod, "spec.serviceAccountName"),
-        on_node: "",
-        path: "",
-        is_resource: true,
+        ..auth::attributes::Attributes::RESOURCE
     };
     let is_allowed = projected || state.authorize(&ctx.user, &attributes).is_ok();
     (!is_allowed).then(|| {

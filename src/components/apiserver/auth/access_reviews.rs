@@ -142,8 +142,7 @@ fn decide(state: &State, user: &User, spec: &Value) -> Value {
             namespace: text(resource, "namespace"),
             name: text(resource, "name"),
             on_node: node.as_deref().unwrap_or_default(),
-            path: "",
-            is_resource: true,
+            ..Attributes::RESOURCE
         },
         false => Attributes {
             verb: text(path, "verb"),

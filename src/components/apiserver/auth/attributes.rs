@@ -23,6 +23,19 @@ pub(crate) struct Attributes<'a> {
 }
 
 impl<'a> Attributes<'a> {
+    /// A question about a resource that names nothing yet: `Attributes { verb, ..Attributes::RESOURCE }`.
+    pub(crate) const RESOURCE: Attributes<'static> = Attributes {
+        verb: "",
+        group: "",
+        resource: "",
+        subresource: "",
+        namespace: "",
+        name: "",
+        on_node: "",
+        path: "",
+        is_resource: true,
+    };
+
     pub(crate) fn of(info: &'a Info) -> Attributes<'a> {
         Attributes {
             verb: &info.verb,
@@ -88,14 +101,11 @@ mod tests {
         let user = User { name: "a<b>&\u{200b}".into(), ..User::default() };
         let pods = Attributes {
             verb: "get",
-            group: "",
             resource: "pods",
             subresource: "log",
             namespace: "shop",
             name: "web",
-            on_node: "",
-            path: "",
-            is_resource: true,
+            ..Attributes::RESOURCE
         };
         let message = r#"pods "web" is forbidden: User "a&lt;b&gt;&amp;\u200b" cannot get resource "pods/log" in API group "" in the namespace "shop": why <"#;
         assert_eq!(pods.forbidden(&user, "why <").message, message);

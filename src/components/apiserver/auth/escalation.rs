@@ -144,17 +144,7 @@ fn is_authorized(
     name: &str,
 ) -> bool {
     let group = "rbac.authorization.k8s.io";
-    let attributes = Attributes {
-        verb,
-        group,
-        resource,
-        subresource: "",
-        namespace,
-        name,
-        on_node: "",
-        path: "",
-        is_resource: true,
-    };
+    let attributes = Attributes { verb, group, resource, namespace, name, ..Attributes::RESOURCE };
     state.authorize(user, &attributes).is_ok()
 }
 
@@ -297,17 +287,6 @@ fn has_names(rule: &Value) -> bool {
 /// Everything that a rule allows, one by one. A rule that names no objects is here one without a
 /// name; [`Held::allow`] is told so.
 fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
-    let nothing = Attributes {
-        verb: "",
-        group: "",
-        resource: "",
-        subresource: "",
-        namespace: "",
-        name: "",
-        on_node: "",
-        path: "",
-        is_resource: true,
-    };
     let names = match words(rule, "resourceNames") {
         names if names.is_empty() => vec![""],
         names => names,
@@ -318,14 +297,14 @@ fn given(rule: &Value) -> impl Iterator<Item = Attributes<'_>> {
     (0..verbs.len() * each).map(move |n| {
         let (verb, n) = (verbs[n / each], n % each);
         let Some(n) = n.checked_sub(paths.len()) else {
-            return Attributes { verb, path: paths[n], is_resource: false, ..nothing };
+            return Attributes { verb, path: paths[n], is_resource: false, ..Attributes::RESOURCE };
         };
         let (n, name) = (n / names.len(), names[n % names.len()]);
         let (group, full) = (groups[n / resources.len()], resources[n % resources.len()]);
         // Nothing behind the slash is no subresource: `pods/` is not `pods`.
         let parts = full.split_once('/').filter(|(_, subresource)| !subresource.is_empty());
         let (resource, subresource) = parts.unwrap_or((full, ""));
-        Attributes { verb, group, resource, subresource, name, ..nothing }
+        Attributes { verb, group, resource, subresource, name, ..Attributes::RESOURCE }
     })
 }
 

@@ -86,9 +86,7 @@ pub(super) fn impersonate(state: &State, caller: User, headers: &HeaderMap) -> R
             subresource,
             namespace,
             name,
-            on_node: "",
-            path: "",
-            is_resource: true,
+            ..Attributes::RESOURCE
         };
         match state.authorize(&caller, &attributes) {
             Ok(()) => Ok(()),

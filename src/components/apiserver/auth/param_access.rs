@@ -59,17 +59,8 @@ fn may(
     of: &(String, String),
     (namespace, name): (&str, &str),
 ) -> bool {
-    let attributes = Attributes {
-        verb,
-        group: &of.0,
-        resource: &of.1,
-        subresource: "",
-        namespace,
-        name,
-        on_node: "",
-        path: "",
-        is_resource: true,
-    };
+    let attributes =
+        Attributes { verb, group: &of.0, resource: &of.1, namespace, name, ..Attributes::RESOURCE };
     state.authorize(user, &attributes).is_ok()
 }
 

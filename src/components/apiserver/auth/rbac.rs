@@ -243,17 +243,7 @@ mod tests {
         subresource: &'a str,
         name: &'a str,
     ) -> Attributes<'a> {
-        Attributes {
-            verb,
-            group: "",
-            resource,
-            subresource,
-            namespace: "d",
-            name,
-            on_node: "",
-            path: "",
-            is_resource: true,
-        }
+        Attributes { verb, resource, subresource, namespace: "d", name, ..Attributes::RESOURCE }
     }
 
     #[test]

@@ -9,32 +9,35 @@ use serde_json::Value as Json;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for the reserved
+/// Words that are no names in CEL.
+pub(crate) const RESERVED: [&str; 21] = [
+    "true",
+    "false",
+    "null",
+    "in",
+    "as",
+    "break",
+    "const",
+    "continue",
+    "else",
+    "for",
+    "function",
+    "if",
+    "import",
+    "let",
+    "loop",
+    "package",
+    "namespace",
+    "return",
+    "var",
+    "void",
+    "while",
+];
+
+/// A field's name as expressions write it: `__dot__` for a dot, `__namespace__` for a reserved
 /// word. `None` if it cannot be written.
 pub(super) fn escaped(name: &str) -> Option<String> {
-    const RESERVED: [&str; 20] = [
-        "true",
-        "false",
-        "null",
-        "in",
-        "as",
-        "break",
-        "const",
-        "continue",
-        "else",
-        "for",
-        "function",
-        "if",
-        "import",
-        "let",
-        "loop",
-        "package",
-        "namespace",
-        "return",
-        "var",
-        "void",
-    ];
-    if RESERVED.contains(&name) || name == "while" {
+    if RESERVED.contains(&name) {
         return Some(format!("__{name}__"));
     }
     let starts = name.chars().next()?;

@@ -3,6 +3,7 @@
 use super::match_resources;
 use crate::admission::check::{of_conditions, stored, warnings};
 use crate::admission::expression::{self, Variables, Wanted};
+use crate::custom::typed::RESERVED;
 use crate::errors::Errors;
 use crate::jsonpath::JsonPath;
 use crate::kinds::entry::{Kind, of, status};
@@ -22,30 +23,6 @@ const CONDITIONS_MAX: usize = 64;
 const ANNOTATIONS_MAX: usize = 20;
 /// Bytes of an expression whose value is an annotation.
 const ANNOTATION_MAX: usize = 5 << 10;
-/// Words that are no names in CEL.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 pub(super) fn kind() -> Kind {
     Kind {
