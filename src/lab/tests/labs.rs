@@ -2,6 +2,7 @@
 
 use super::built_in::BuiltIn;
 use super::*;
+use serde_json::Map;
 
 /// A lab with the values of seed 7, but for the namespace: [`object`] puts its objects into
 /// `default`. Nothing is broken.
@@ -225,4 +226,158 @@ fn nothing_fits_tells_that_the_deployment_is_gone() {
         lab.changed(&[app], now).tells("what-gone")
     };
     assert!(told(false) && !told(true));
+}
+
+/// A binding of the controllers' role under another name, for this kind of subject.
+#[test]
+fn controllers_down_wants_the_role_for_the_user_and_for_no_group_of_its_name() {
+    let role = "system:kube-controller-manager";
+    let told = |kind: &str| {
+        let lab = drawn("controllers-down");
+        let v = &lab.values;
+        let binding = json!({"kind": "ClusterRoleBinding", "metadata": {"name": "other"},
+            "roleRef": {"name": role}, "subjects": [{"kind": kind, "name": role}]});
+        let mut now = running(&v["app"], v["had"].as_i64().unwrap());
+        now[0]["spec"]["replicas"] = v["want"].clone();
+        now.push(binding);
+        lab.changed(&[], now).hints()
+    };
+    assert_eq!(told("User"), ["how-again"]);
+    assert_eq!(told("Group"), ["what", "how-subject", "how-less"]);
+}
+
+/// A name is taken once: `create` would fail.
+#[test]
+fn controllers_down_creates_no_binding_under_a_name_that_is_taken() {
+    let name = "system:kube-controller-manager";
+    let meta = json!({ "name": name });
+    let binding =
+        |role: &str| json!({"kind": "ClusterRoleBinding", "metadata": meta, "roleRef": {"name": role}});
+    let hints = drawn("controllers-down").changed(&[binding(name)], vec![binding("view")]).hints();
+    assert!(hints.contains(&"how-role".to_string()), "{hints:?}");
+    assert!(!hints.contains(&"how-binding".to_string()), "{hints:?}");
+    assert!(drawn("controllers-down").changed(&[binding(name)], vec![]).tells("how-binding"));
+}
+
+#[test]
+fn controllers_down_says_that_a_deleted_pod_counts_no_more() {
+    let told = |verb: &'static str| {
+        let lab = drawn("controllers-down");
+        let old = pod("p", "u", None, json!({"app": lab.values["app"]}), "");
+        let version = |at: i64, verb: &'static str| Version::new(at, None, verb, old.to_string().into());
+        let versions = vec![version(5, "ADDED"), version(BEGAN + 1, verb)];
+        lab.begun().versions(&old, versions).tells("what-final")
+    };
+    assert!(told("DELETED") && !told("MODIFIED"));
+}
+
+/// The pod was made at this revision, the ConfigMap was changed at 103.
+#[test]
+fn crash_loop_tells_of_containers_that_wait_for_their_next_start() {
+    let told = |made: i64, reason: &str| {
+        let lab = BuiltIn::with_fault("crash-loop", "key").with("ns", "default").watch(&["ReplicaSet"]);
+        let v = &lab.values;
+        let app = v["app"].as_str().unwrap();
+        let data = json!({"data": {"CURRENCY": v["currency"]}});
+        let settings = object("ConfigMap", &format!("{app}-settings"), "c", None, data);
+        let version = |at: i64| Version::new(at, None, "MODIFIED", settings.to_string().into());
+        let versions = vec![version(5), version(103)];
+        let mut waiting = pod("p", "u", Some("r"), json!({"app": app}), "");
+        waiting["status"]["containerStatuses"][0]["state"] = json!({"waiting": {"reason": reason}});
+        let all = vec![deployment(app, "d"), set("r", "r", Some("d"), app, 1), waiting];
+        let lab = lab.begun().versions(&settings, versions).added(made, &all).now(all);
+        lab.now(vec![settings]).tells("what-wait")
+    };
+    assert!(told(5, "CrashLoopBackOff"));
+    assert!(!told(105, "CrashLoopBackOff") && !told(5, "ContainerCreating"));
+}
+
+#[test]
+fn dns_down_misses_a_port_of_the_service() {
+    let told = |ports: &[(i64, &str)]| {
+        let port = |(number, protocol): &(i64, &str)| json!({"port": number, "protocol": protocol});
+        let ports: Vec<Json> = ports.iter().map(port).collect();
+        let mut service = object("Service", "kube-dns", "s", None, json!({"spec": {"ports": ports}}));
+        service["metadata"]["namespace"] = "kube-system".into();
+        drawn("dns-down").changed(&[], vec![service]).tells("what-ports")
+    };
+    assert!(!told(&[(53, "UDP"), (53, "TCP")]));
+    assert!(told(&[(53, "UDP")]) && told(&[(53, "UDP"), (5354, "TCP")]));
+}
+
+#[test]
+fn no_lost_guest_tells_of_another_number_and_another_program() {
+    let told = |replicas: i64, args: &str, others: &[Json]| {
+        let made = |replicas: i64, args: &str, others: &[Json]| {
+            let own = json!({"image": "busybox", "command": ["sh", "-c"], "args": [args]});
+            let containers: Vec<Json> = [own].into_iter().chain(others.iter().cloned()).collect();
+            let spec = json!({"replicas": replicas, "template": {"spec": {"containers": containers}}});
+            object("Deployment", "lineup", "d", None, json!({ "spec": spec }))
+        };
+        let lab = BuiltIn::given("no-lost-guest", &json!({"ns": "default", "app": "lineup", "count": 2}));
+        let mut hints = lab.changed(&[made(2, "run", &[])], vec![made(replicas, args, others)]).hints();
+        hints.retain(|id| ["what-count", "what-program"].contains(&id.as_str()));
+        hints
+    };
+    assert!(told(2, "run", &[]).is_empty());
+    assert_eq!(told(5, "run", &[]), ["what-count"]);
+    assert_eq!(told(2, "other", &[]), ["what-program"]);
+    assert_eq!(told(2, "run", &[json!({"name": "front"})]), ["what-program"]);
+}
+
+#[test]
+fn broken_selector_tells_of_another_address() {
+    let told = |address: &str| {
+        let lab = drawn("broken-selector");
+        let app = lab.values["app"].as_str().unwrap();
+        let service = |ip: &str| object("Service", app, "s", None, json!({"spec": {"clusterIP": ip}}));
+        let (then, now) = (service("10.96.0.7"), service(address));
+        lab.changed(&[then], vec![now]).tells("what-address")
+    };
+    assert!(told("10.96.0.8") && !told("10.96.0.7"));
+}
+
+/// An object of this name is there, and it is not the one from the start.
+#[test]
+fn labs_tell_which_object_was_made_anew() {
+    let told = |lab: &str, hint: &str, all: fn(&Map<String, Json>) -> Vec<Json>| -> Vec<bool> {
+        let is_told = |remade: Option<usize>| {
+            let lab = drawn(lab);
+            let then = all(&lab.values);
+            let mut now = then.clone();
+            if let Some(at) = remade {
+                now[at]["metadata"]["uid"] = "anew".into();
+            }
+            lab.changed(&then, now).tells(hint)
+        };
+        assert!(!is_told(None), "{lab}");
+        (0..all(&drawn(lab).values).len()).map(|at| is_told(Some(at))).collect()
+    };
+    let hpa = told("hpa-asleep", "what-gone", |v| {
+        let own = ["HorizontalPodAutoscaler", "Deployment", "Service"].map(|kind| bare(kind, &v["app"]));
+        own.into_iter().chain([bare("Deployment", &"crowd".into())]).collect()
+    });
+    assert_eq!(hpa, [true, true, true, false]);
+    let kubelet = told("kubelet-down", "what-gone", |v| {
+        let node = json!({"kind": "Node", "metadata": {"name": v["node"], "uid": "u"}});
+        vec![node, bare("DaemonSet", &v["app"])]
+    });
+    assert_eq!(kubelet, [true, true]);
+    let kubeconfig = told("lost-kubeconfig", "what-gone", |v| {
+        let settings = format!("{}-kubeconfig", v["app"].as_str().unwrap());
+        let own = ["Deployment", "ServiceAccount"].map(|kind| bare(kind, &v["app"]));
+        own.into_iter().chain([bare("ConfigMap", &settings.into())]).collect()
+    });
+    assert_eq!(kubeconfig, [true, true, false]);
+    let dns = told("dns-down", "what-remade", |v| {
+        ["Deployment", "Service"].map(|kind| bare(kind, &v["app"])).into()
+    });
+    assert_eq!(dns, [true, true]);
+    assert_eq!(told("nothing-fits", "what-gone", |v| vec![bare("Deployment", &v["app"])]), [true]);
+    assert_eq!(told("orphans", "what-service", |v| vec![bare("Service", &v["app"])]), [true]);
+}
+
+/// An object that has nothing but a name.
+fn bare(kind: &str, name: &Json) -> Json {
+    object(kind, name.as_str().unwrap(), "u", None, json!({"spec": {}}))
 }
