@@ -175,6 +175,25 @@ fn scheduler_down_names_a_subject_that_is_too_many() {
 }
 
 #[test]
+fn scheduler_down_takes_no_group_for_its_user() {
+    let user = "system:kube-scheduler";
+    let binding = |role: &str, kind: &str| {
+        json!({"kind": "ClusterRoleBinding", "metadata": {"name": user}, "roleRef": {"name": role},
+            "subjects": [{"kind": kind, "name": user}]})
+    };
+    let told = |then: &[Json], now: Vec<Json>| {
+        let mut hints = BuiltIn::with_fault("scheduler-down", "binding").changed(then, now).hints();
+        hints.retain(|id| ["what", "how-binding", "how-less", "how-role"].contains(&id.as_str()));
+        hints
+    };
+    let right = [binding(user, "User")];
+    assert_eq!(told(&[], vec![binding(user, "Group")]), ["what", "how-less"]);
+    assert!(told(&[], right.to_vec()).is_empty());
+    assert_eq!(told(&right, vec![]), ["what", "how-binding"]);
+    assert_eq!(told(&right, vec![binding("view", "User")]), ["what", "how-role"], "its name is taken");
+}
+
+#[test]
 fn orphans_names_an_owner_with_another_number() {
     let is_other = |replicas: i64, owner: &str| {
         let orphan = pod("gulls-a", "p", Some(owner), json!({"app": "gulls"}), "10.244.1.3");
