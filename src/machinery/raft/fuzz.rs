@@ -1,6 +1,7 @@
 //! What members read of each other and of their disks, given nonsense.
 
-use super::codec::{self, Reader};
+use super::codec;
+use super::fields::Reader;
 use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
 use super::records::Records;
 use super::sim::disk::SimDisk;

@@ -77,7 +77,7 @@ fn a_leader_tells_everybody_in_time_that_it_leads_5_2() {
             assert_eq!(one.says(), [], "round {round}");
         }
         one.tick();
-        // no follower is told of more commits than it is known to have entries
+        // no follower hears of more commits than it is known to have entries
         let beat =
             |to, commit| Message { from: 1, to, term: 1, body: Body::MsgHeartbeat { commit, read: 0 } };
         assert_eq!(one.says(), [beat(2, 1), beat(3, 0)], "round {round}");

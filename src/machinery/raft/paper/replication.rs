@@ -45,8 +45,9 @@ fn what_a_majority_has_is_committed_given_out_and_told_5_3() {
     assert_eq!((one.commit(), &one.applied[..]), (2, &[normal(1, 2, "a")][..]));
     // 2 has it all, and hears that it is committed; 3 does, too
     for to in [2, 3] {
-        let told = one.said.iter().any(|m| m.to == to && matches!(m.body, Body::MsgApp { commit: 2, .. }));
-        assert!(told, "{to}: {:?}", one.said);
+        let is_sent =
+            one.messages.iter().any(|m| m.to == to && matches!(m.body, Body::MsgApp { commit: 2, .. }));
+        assert!(is_sent, "{to}: {:?}", one.messages);
     }
 }
 
@@ -252,7 +253,7 @@ fn a_leader_that_removed_itself_leads_again_until_that_is_committed() {
         group.iter_mut().for_each(One::tick);
         settle(&mut group);
     }
-    assert_eq!((group[1].role(), group[1].core.conf_state()), (Role::Leader, &ConfState::of([2])));
+    assert_eq!((group[1].role(), group[1].core.conf()), (Role::Leader, &ConfState::of([2])));
     assert_eq!((group[0].role(), group[0].commit()), (Role::Follower, group[0].last()));
     group[0].events.clear();
     for _ in 0..3 * ELECTION {

@@ -71,7 +71,7 @@ impl<G: Guest> World<G> {
             }
             if chance.chance(0.008) {
                 let who = chance.range(1, self.weather.members + 1);
-                let conf = live.member.core().conf_state();
+                let conf = live.member.core().conf();
                 let removals = self.weather.removals;
                 let change = match (conf.voters.contains(&who), conf.learners.contains(&who)) {
                     (true, _) if conf.voters.len() <= 2 => None,
@@ -95,7 +95,7 @@ impl<G: Guest> World<G> {
     pub(super) fn readmit(&mut self) {
         let all: Vec<MemberId> = self.nodes.keys().copied().collect();
         for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {
-            let conf = live.member.core().conf_state();
+            let conf = live.member.core().conf();
             let is_out = |id: &&MemberId| !conf.voters.contains(id) && !conf.learners.contains(id);
             if live.member.is_leader()
                 && let Some(id) = all.iter().find(is_out)
