@@ -160,8 +160,9 @@ fn try_to_enter() -> Result<Ids> {
     // there for our word.
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     let me = std::process::id();
-    let helper = process::spawn_forked(0, None, || map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
-        .during(|| "cannot fork".into())?;
+    let helper =
+        process::spawn_forked(0, None, |_| map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
+            .during(|| "cannot fork".into())?;
     drop(theirs);
     let made =
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into());

@@ -136,7 +136,7 @@ pub fn supervise(
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
     let (group, copy) = (cgroups.clone(), &lock);
     let ours_number = ours.as_raw_fd();
-    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move || {
+    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move |_| {
         // SAFETY: in the forked child; the parent's `ours` has its own table of descriptors, and
         // the child never drops this copy.
         unsafe { libc::close(ours_number) };
@@ -232,7 +232,7 @@ fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>, lock: &Lock) -> Result<Chil
     let supervisor =
         process::pidfd_open(std::process::id() as i32).during(|| "cannot watch myself".into())?;
     let cgroups = cgroups.clone();
-    spawn_forked(0, None, move || {
+    spawn_forked(0, None, move |_| {
         let _ = nix::unistd::setsid();
         let _ = process::silence_stdio();
         wait_readable(&[supervisor.as_fd()]);
@@ -361,7 +361,7 @@ fn copy_binary(mut from: fs::File, to: &Path) -> io::Result<()> {
 
 fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
-    let child = spawn_forked(0, None, || {
+    let child = spawn_forked(0, None, |_| {
         let run = || -> io::Result<std::convert::Infallible> {
             process::die_with_parent()?;
             signal::unblock_all()?;

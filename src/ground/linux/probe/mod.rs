@@ -52,7 +52,7 @@ pub fn probe(
     }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
     let child =
-        spawn_forked(0, None, || write_json(&write, &in_child(question, vec![kernel, calls], networks)))
+        spawn_forked(0, None, |_| write_json(&write, &in_child(question, vec![kernel, calls], networks)))
             .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
@@ -145,7 +145,7 @@ fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
     run: impl FnOnce() -> T,
 ) -> Result<T> {
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(clone_flags, None, || write_json(&write, &run()))
+    let child = spawn_forked(clone_flags, None, |_| write_json(&write, &run()))
         .during(|| "cannot clone a process with new namespaces".into())?;
     drop(write);
     let mut text = String::new();
@@ -388,7 +388,7 @@ fn idmapped(directory: &beneath::Root) -> Result<()> {
     let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
     let go_number = go.as_raw_fd();
-    let child = spawn_forked(flags::NEWUSER, None, || {
+    let child = spawn_forked(flags::NEWUSER, None, |_| {
         // SAFETY: in the forked child, which never drops this copy: it would wait for itself.
         unsafe { libc::close(go_number) };
         let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
