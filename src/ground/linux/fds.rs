@@ -124,7 +124,7 @@ pub(crate) fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Receives the pid of a [`send_pid`], as this process' PID namespace counts; `None` if the other
-/// end is closed.
+/// end is closed, or the message came without a pid.
 ///
 /// # Errors
 /// As [`receive`].
