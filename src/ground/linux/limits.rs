@@ -155,26 +155,26 @@ mod tests {
             unsafe { command.pre_exec(move || before().and_then(|()| limit_resources())) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
-        let of = |said: &str, name: &str| -> Vec<u64> {
-            let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let of = |text: &str, name: &str| -> Vec<u64> {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
-        let said = limits(|| Ok(()));
+        let text = limits(|| Ok(()));
         let core = u64::from(cores_held());
-        assert_eq!(of(&said, "Max core file size"), [core; 2], "{said}");
-        let files = of(&said, "Max open files");
-        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+        assert_eq!(of(&text, "Max core file size"), [core; 2], "{text}");
+        let files = of(&text, "Max open files");
+        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{text}");
         // As a session without a limit hands it on, where the test may raise it.
-        let said = limits(|| {
+        let text = limits(|| {
             let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
             Ok(())
         });
-        let locked = of(&said, "Max locked memory");
-        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{said}");
+        let locked = of(&text, "Max locked memory");
+        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{text}");
         // As a session with `ulimit -Hc 0` hands it on: who may raise the limit does, and
         // containers start all the same.
-        let said = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
-        assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
+        let text = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
+        assert_eq!(of(&text, "Max core file size"), [u64::from(rules_resources()); 2], "{text}");
     }
 
     #[test]

@@ -136,11 +136,11 @@ pub fn supervise(
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
     let (group, copy) = (cgroups.clone(), &lock);
     let ours_number = ours.as_raw_fd();
-    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move |_| {
+    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move |forked| {
         // SAFETY: in the forked child; the parent's `ours` has its own table of descriptors, and
         // the child never drops this copy.
         unsafe { libc::close(ours_number) };
-        copy.forget_copy();
+        copy.forget_copy(forked);
         match become_main(config, theirs, ids, group, lay_out) {
             Ok(prepared) => {
                 let code = main(prepared);

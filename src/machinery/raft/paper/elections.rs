@@ -229,13 +229,13 @@ fn a_request_for_votes_says_where_the_log_ends_5_4_1() {
         one.says();
         one.campaign();
         let (index, log_term) = end;
-        let asked = one.says();
+        let messages = one.says();
         let ask = |to| {
             let pre = Message { from: 1, to, term: term + 1, body: Body::MsgPreVote { index, log_term } };
             let body = Body::MsgVote { index, log_term, transfer: false };
             [pre, Message { from: 1, to, term: term + 1, body }]
         };
-        assert_eq!(asked, [ask(2), ask(3)].concat(), "a log of terms {log:?}");
+        assert_eq!(messages, [ask(2), ask(3)].concat(), "a log of terms {log:?}");
     }
 }
 
@@ -293,11 +293,11 @@ fn a_pre_vote_is_bound_by_what_binds_a_vote_5_2() {
         one.hear(2, 5, body);
         let at = format!("voted for {voted}, led by {leader}, pre-vote: {pre}");
         assert_eq!(one.says(), [Message { from: 1, to: 2, term: 5, body: answer }], "{at}");
-        let told = match why {
+        let event = match why {
             Some(why) => Event::Refused { term: 5, to: 2, pre, why },
             None => Event::Voted { term: 5, to: 2, pre },
         };
-        assert_eq!(one.events, [told], "{at}");
+        assert_eq!(one.events, [event], "{at}");
         let vote = if pre || reject { voted } else { 2 };
         assert_eq!(one.core.status().vote, vote, "{at}");
     }

@@ -305,8 +305,8 @@ impl World {
         let flow = live.opened.run.turn(inputs, tick);
         assert!(matches!(flow, Flow::Go));
         self.hear(at);
-        let told = self.nodes[at].live.as_ref().is_some_and(|live| live.failed);
-        assert!(told || !ended, "seed {}: the log has ended, and no report of it came", self.seed);
+        let has_failed = self.nodes[at].live.as_ref().is_some_and(|live| live.failed);
+        assert!(has_failed || !ended, "seed {}: the log has ended, and no report of it came", self.seed);
     }
 
     /// One of the threads that save and send snapshots.
