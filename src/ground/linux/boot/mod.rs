@@ -304,7 +304,8 @@ fn receive_pids(socket: BorrowedFd<'_>) -> Result<Pids> {
     }
 }
 
-/// Takes the first steps of M.
+/// Takes the first steps of M, in its new PID and mount namespaces: until the zygote runs and the
+/// numbers of all three processes are known.
 fn become_main(
     config: &Config,
     supervisor: OwnedFd,

@@ -375,7 +375,7 @@ pub(super) mod tests {
             self.last = line.trim().parse().unwrap();
         }
 
-        /// The processes in the group itself.
+        /// Returns the processes in the base itself, without those in groups below it.
         pub(crate) fn processes(&self) -> BTreeSet<i32> {
             holds(&self.base)
         }

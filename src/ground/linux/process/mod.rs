@@ -30,7 +30,7 @@ pub mod flags {
     pub const PARENT: u64 = libc::CLONE_PARENT as u64;
 }
 
-/// libc's constant is a c_int and truncates to 0.
+/// The flag of clone3(2). libc's own constant is a c_int, to which it truncates to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// A process that was just made. The descriptor stays valid, and never means a stranger, whatever

@@ -41,6 +41,8 @@ fn next_snapshot(queue: &Mutex<SnapshotQueue>) -> Option<Message> {
     next
 }
 
+/// The [`Edge`] of a member with threads: a queue to the log's thread, a link to its peers, and a
+/// thread for each snapshot that is saved or sent.
 pub(super) struct RealEdge {
     pub(super) jobs: Sender<Job>,
     pub(super) inbox: Sender<Input>,
@@ -101,8 +103,8 @@ impl RealEdge {
     }
 }
 
-/// The newest snapshot. A newer one may replace it between the look at the directory and the
-/// reading: then that one is read.
+/// Reads the newest snapshot. A newer one may replace it after the directory was listed and before
+/// the file is read: then that one is read.
 fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
     let gone = |e: &WalError| matches!(e, WalError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound);
     match snapfile::load(disk, dir) {

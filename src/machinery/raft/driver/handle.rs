@@ -38,6 +38,7 @@ impl PeersWaiting {
         entered
     }
 
+    /// Counts a message out that has entered.
     pub(super) fn leave(&self, message: &Message) {
         if let Body::MsgSnap(_) = message.body {
             self.snapshots.fetch_sub(1, Ordering::Relaxed);
@@ -88,17 +89,19 @@ impl Handle {
         Ok(())
     }
 
-    /// `false` if the member is gone.
+    /// Queues a proposal; `id` is the state machine's name for it. Returns `false` if the member is
+    /// gone.
     pub fn propose(&self, id: u64, data: Bytes) -> bool {
         self.inbox.send(Input::Propose { id, data }).is_ok()
     }
 
-    /// `false` if the member is gone.
+    /// Queues a linearizable read; see `Member::read`. Returns `false` if the member is gone.
     pub fn read(&self, ctx: u64) -> bool {
         self.inbox.send(Input::Read { ctx }).is_ok()
     }
 
-    /// Asks the leader's state machine; see `Member::ask_leader`. `false` if the member is gone.
+    /// Queues a question to the leader's state machine; see `Member::ask_leader`. Returns `false`
+    /// if the member is gone.
     pub fn ask(&self, ctx: u64, question: Bytes) -> bool {
         self.inbox.send(Input::Ask { ctx, question }).is_ok()
     }

@@ -34,7 +34,8 @@ impl<M: StateMachine> Member<M> {
         };
         self.bytes = self.bytes.saturating_sub(self.bytes_in_snapshot);
         self.snapshot_index = self.snapshot_index.max(snapshot.index);
-        // Followers that lag a little are cheaper to serve from the log.
+        // A follower that lags a little is cheaper to serve with entries than with the snapshot, so
+        // among several members some entries stay.
         let alone = self.core.conf().voters.len() + self.core.conf().learners.len() == 1;
         let keep = if alone { 0 } else { self.policy.entries / 2 };
         let index = snapshot.index;

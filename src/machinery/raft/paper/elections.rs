@@ -340,8 +340,8 @@ fn a_member_that_is_one_term_behind_wins_in_the_first_election() {
     assert_eq!((group[1].role(), group[1].core.status().leader), (Role::Follower, 2));
 }
 
-/// A term in which it led and which its disk then forgets could be led a second time, with other
-/// entries.
+/// A member that led in a term and whose disk forgot that term could lead in it a second time, with
+/// other entries.
 #[test]
 fn the_only_voter_leads_when_its_own_vote_is_durable() {
     let conf = ConfState { voters: [1].into(), learners: [2].into() };

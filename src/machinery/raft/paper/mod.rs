@@ -33,7 +33,7 @@ pub(crate) struct One {
     pub(crate) hard: HardState,
     /// What happened inside since the last question.
     pub(crate) events: Vec<Event>,
-    /// What waits for the disk, and the newest batch.
+    /// Messages that wait for the disk, and the number of the newest batch.
     promised: Vec<Message>,
     batch: u64,
 }

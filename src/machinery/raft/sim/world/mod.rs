@@ -122,7 +122,7 @@ pub struct Tally {
     pub torn: usize,
     /// Changes of configuration.
     pub confs: usize,
-    /// Of the changes of configuration those that removed a member.
+    /// Changes of configuration that removed a member; `confs` counts them, too.
     pub removed: usize,
     /// Snapshots that members received from a leader.
     pub snapshots: usize,
