@@ -210,8 +210,8 @@ pub(crate) fn is_close_on_exec(number: RawFd) -> io::Result<bool> {
 static TAKING: Mutex<()> = Mutex::new(());
 
 /// Takes over a descriptor that the parent process left open under a number that it passed on, e.g.
-/// in an argument. It can be taken once: from then on it is close-on-exec, as all that have an owner
-/// are.
+/// in an argument. It can be taken once: from then on it is close-on-exec, as every descriptor is
+/// that has an owner.
 ///
 /// # Errors
 /// `EBADF`: no descriptor is open under the number, it is a standard stream (0 to 2), or it has an
