@@ -4,6 +4,7 @@ use super::process::Forked;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -56,12 +57,9 @@ impl Lock {
         let _ = self.0.write_all_at(CLEARING, 0);
     }
 
-    /// Closes this child's copy without opening the lock.
-    pub(crate) fn forget_copy(&self, _: Forked) {
-        use std::os::fd::AsRawFd;
-        // SAFETY: a forked child never drops its copy of its parent's `Lock`, so the number is
-        // closed once. Closing, in contrast to unlocking, leaves the parent's lock alone.
-        unsafe { libc::close(self.0.as_raw_fd()) };
+    /// Closes a child's copy. In contrast to unlocking, this leaves the parent's lock alone.
+    pub(crate) fn forget_copy(&self, child: Forked) {
+        child.close_copy(self.0.as_fd());
     }
 }
 

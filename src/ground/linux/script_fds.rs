@@ -1,8 +1,8 @@
 //! Descriptors that a shell script names by number.
 //!
 //! The numbers 0 to 9 belong to the script. The shell moves what it owns itself [`above`] them. A
-//! file of the shell that has a low number for a moment is safe, too. Every descriptor with an owner
-//! in this program is close-on-exec; a script's are not, since its children inherit them. No
+//! file of the shell that has a low number for a moment is safe, too. Every descriptor with an
+//! owner in this program is close-on-exec; a script's are not, since its children inherit them. No
 //! function here replaces, closes or copies a descriptor from 3 to 9 that is close-on-exec.
 
 use super::check;

@@ -134,13 +134,10 @@ pub fn supervise(
     }
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
-    let (group, copy) = (cgroups.clone(), &lock);
-    let ours_number = ours.as_raw_fd();
+    let (group, lock_copy, ours_copy) = (cgroups.clone(), &lock, ours.as_fd());
     let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move |forked| {
-        // SAFETY: in the forked child; the parent's `ours` has its own table of descriptors, and
-        // the child never drops this copy.
-        unsafe { libc::close(ours_number) };
-        copy.forget_copy(forked);
+        forked.close_copy(ours_copy);
+        lock_copy.forget_copy(forked);
         match become_main(config, theirs, ids, group, lay_out) {
             Ok(prepared) => {
                 let code = main(prepared);

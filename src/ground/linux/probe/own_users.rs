@@ -8,7 +8,7 @@ use crate::ranges::{self, Ranges};
 use crate::user::{self, Ids};
 use crate::{Context, Error, Result, beneath, fds, mount, namespace};
 use std::fs;
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,10 +56,8 @@ fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
 fn idmapped(directory: &beneath::Root) -> Result<()> {
     let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
     let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let go_number = go.as_raw_fd();
-    let child = spawn_forked(flags::NEWUSER, None, |_| {
-        // SAFETY: in the forked child, which never drops this copy: it would wait for itself.
-        unsafe { libc::close(go_number) };
+    let child = spawn_forked(flags::NEWUSER, None, |forked| {
+        forked.close_copy(go.as_fd()); // else it would wait for itself
         let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
         0
     })

@@ -240,6 +240,14 @@ pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
 }
 
 impl Forked {
+    /// Closes this child's copy of a descriptor that its parent owns, e.g. of the end of a pipe
+    /// whose reader waits until all copies are closed.
+    pub(crate) fn close_copy(self, fd: BorrowedFd<'_>) {
+        // SAFETY: takes a number only. Its owner in this child's memory is a copy of the parent's,
+        // which is never dropped, so the number is closed once.
+        unsafe { libc::close(fd.as_raw_fd()) };
+    }
+
     /// Closes every descriptor but 0, 1, 2 and `keep`, before this child runs a program or anything
     /// of a pod's choice. Its parent's owners of the closed descriptors are copies in its memory,
     /// which are never dropped. What the child has opened itself, or was moved into its body, has

@@ -428,44 +428,6 @@ fn a_new_leader_that_hears_no_majority_leads_for_one_election_timeout() {
     }
 }
 
-#[test]
-fn a_member_that_cannot_count_in_a_majority_does_not_become_a_voter() {
-    use crate::{ConfChange, ConfError};
-    let mut one = One::new(1);
-    assert_eq!((one.role(), one.commit()), (Role::Leader, 1));
-    for change in [ConfChange::AddNode(NONE), ConfChange::AddLearnerNode(NONE), ConfChange::RemoveNode(NONE)]
-    {
-        assert_eq!(one.core.propose_conf(change), Err(ConfError::NoMember));
-    }
-    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "it is not known");
-    one.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
-    one.pump();
-    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady), "not heard of");
-    one.propose("the only voter still commits");
-    assert_eq!(one.commit(), one.last());
-    one.accept(2, one.last());
-    one.core.propose_conf(ConfChange::AddNode(2)).expect("it follows");
-}
-
-/// Two voters become one: what waited for the other's word waits no longer, and a question that is
-/// repeated is one.
-#[test]
-fn reads_that_a_smaller_quorum_confirms_are_answered() {
-    use crate::ConfChange;
-    let mut one = One::new(2);
-    one.lead();
-    for ctx in [7, 7, 8] {
-        one.core.read_index(ctx).expect("it leads");
-    }
-    one.accept(2, one.last());
-    one.core.read_index(9).expect("it leads");
-    let reads = |one: &mut One| one.core.ready().map(|r| r.reads).unwrap_or_default();
-    assert_eq!(reads(&mut one), []);
-    one.core.propose_conf(ConfChange::RemoveNode(2)).expect("one is left");
-    let told: Vec<u64> = reads(&mut one).into_iter().map(|(ctx, _)| ctx).collect();
-    assert_eq!(told, [7, 8, 9]);
-}
-
 /// One forged message with the largest term would end all elections: the next term cannot be said.
 #[test]
 fn a_term_after_which_no_other_could_come_is_not_believed() {

@@ -5,6 +5,7 @@
 
 mod elections;
 mod flow;
+mod membership;
 mod replication;
 mod snapshots;
 mod transfers;
@@ -19,7 +20,7 @@ use bytes::Bytes;
 const ELECTION: u32 = 10;
 const HEARTBEAT: u32 = 2;
 
-/// One core and its disk. What it says is kept until it is asked for.
+/// One core and its disk. The messages that it sends are kept until [`One::says`] takes them.
 pub(crate) struct One {
     pub(crate) core: Raft,
     pub(crate) messages: Vec<Message>,
@@ -223,6 +224,19 @@ impl One {
             .map(|(_, matched, state)| (matched, state))
             .expect("a follower")
     }
+}
+
+/// The leader of term 1 among so many, whose first entry all have.
+fn settled_leader(members: u64) -> One {
+    let mut one = One::new(members);
+    one.lead();
+    for id in 2..=members {
+        one.accept(id, 1);
+    }
+    assert_eq!((one.term(), one.last(), one.commit()), (1, 1, 1));
+    one.says();
+    one.applied.clear();
+    one
 }
 
 /// Lets everything that members say arrive, at once and in order, until none says anything more.
