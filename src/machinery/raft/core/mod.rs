@@ -285,16 +285,6 @@ impl Raft {
         self.log.term(self.commit) == Some(self.term)
     }
 
-    /// Answers a read that a majority has confirmed, or sends the answer to the member that asked.
-    pub(super) fn confirm(&mut self, read: Read) {
-        let Read { ctx, index, from, .. } = read;
-        self.event(Event::ReadConfirmed { ctx, index });
-        match from {
-            NONE => self.ready.reads.push((ctx, index)),
-            to => self.send(to, Body::MsgReadIndexResp { ctx, index }),
-        }
-    }
-
     /// Sends a question to the leader's state machine; `applied` is the last entry applied here.
     /// The answer comes in [`Ready::answers`], or never. Errors: no leader is known, or it is this
     /// member.
