@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-/// The warning about a snapshot that a follower needs and does not get. The leader's check-quorum
-/// rounds bring the next attempt (`progress`).
+/// The warning about a snapshot that a follower needs and does not get. After 8 to 32 check-quorum
+/// rounds of 250 ms (1 s where one member votes) the leader sends it again (`progress`).
 const UNSENT: &str = "a member that is behind gets no snapshot, so it gets no entries either and its \
-                      linearizable reads fail; the leader tries again in 2 to 8 seconds";
+                      linearizable reads fail; the leader tries again in 2 to 32 seconds";
 /// The warning about a snapshot that was not saved. The next attempt is due after 40 ticks
 /// (`member/snapshots`).
 const UNSAVED: &str = "the state has no new snapshot, so the log keeps all entries and grows with each \
