@@ -189,9 +189,9 @@ mod tests {
         };
         // SAFETY: makes system calls only.
         unsafe { command.pre_exec(session) };
-        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        let numbers = said.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
-        assert_eq!(numbers.collect::<Vec<_>>(), [0; 4], "{said}");
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+        assert_eq!(numbers.collect::<Vec<_>>(), [0; 4], "{text}");
     }
 
     #[test]
@@ -219,15 +219,15 @@ mod tests {
             unsafe { command.pre_exec(move || session(both).and_then(|()| lift_limits())) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
-        let of = |said: &str, name: &str| -> Vec<u64> {
-            let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let of = |text: &str, name: &str| -> Vec<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             let values = line.split_whitespace().take(2);
             values.map(|word| word.parse().unwrap_or(RLIM_INFINITY)).collect()
         };
         let may = rules_resources();
         let hard = |own: u64, session: u64| if may { RLIM_INFINITY } else { own.min(session) };
         for both in [false, true] {
-            let said = limits(both);
+            let text = limits(both);
             for (limit, name, session) in [
                 (Resource::RLIMIT_FSIZE, "Max file size", 1 << 30),
                 (Resource::RLIMIT_CPU, "Max cpu time", 3600),
@@ -236,17 +236,17 @@ mod tests {
             ] {
                 let own = getrlimit(limit).unwrap().1;
                 let want = hard(own, if both { session } else { own });
-                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+                assert_eq!(of(&text, name), [want; 2], "{name}: {text}");
             }
             let own = getrlimit(Resource::RLIMIT_STACK).unwrap().1;
             let want = hard(own, if both { 4 << 20 } else { own });
-            assert_eq!(of(&said, "Max stack size"), [STACK.min(want), want], "{said}");
+            assert_eq!(of(&text, "Max stack size"), [STACK.min(want), want], "{text}");
             // Without them a program in a container makes no message queue and no timer.
             let names = [("Max msgqueue size", 100), ("Max pending signals", 5)];
             for ((limit, most), (name, session)) in first_limits().into_iter().zip(names) {
                 let own = getrlimit(limit).unwrap().1;
                 let want = hard(own, if both { session } else { own }).min(most);
-                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+                assert_eq!(of(&text, name), [want; 2], "{name}: {text}");
             }
         }
     }
