@@ -1,7 +1,7 @@
 //! An alarm: a member's word that something is wrong with the store, in force on all members until
 //! a client ends it.
 
-use raft::codec::{DecodeError, Reader};
+use raft::fields::{DecodeError, Reader};
 
 /// A member's word that something is wrong with the store. It is in force on all members until a
 /// client ends it.

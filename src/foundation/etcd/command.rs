@@ -10,7 +10,7 @@ use super::api::{
 };
 use super::txn::DEPTH_MAX;
 use bytes::Bytes;
-use raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
+use raft::fields::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 
 /// Version 1 is the first; 2 knows sorted and bounded ranges and puts that keep what a key has; 3
 /// knows leases that expire as seen at an entry. A later one must still read entries of the

@@ -3,7 +3,7 @@
 //! `version u8 | kind u8 | fields`. In etcd members ask each other with HTTP (`lease/leasehttp`).
 
 use bytes::Bytes;
-use raft::codec::{DecodeError, Reader, put_i64, put_u64};
+use raft::fields::{DecodeError, Reader, put_i64, put_u64};
 use std::time::Duration;
 
 /// Version 1 is the first. A member of another version does not answer: it is asked again when it

@@ -9,7 +9,7 @@ use super::api::KeyValue;
 use super::lease::{Leases, Moment};
 use super::mvcc::{FIRST_REVISION, NOT_COMPACTED, Store, Version};
 use bytes::Bytes;
-use raft::codec::{DecodeError, Reader, put_bytes, put_i64, put_u64};
+use raft::fields::{DecodeError, Reader, put_bytes, put_i64, put_u64};
 use std::collections::BTreeSet;
 
 /// Version 1 is the first; 2 ends with the alarms; 3 says of each lease which entry renewed it. A

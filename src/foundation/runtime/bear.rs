@@ -14,8 +14,8 @@ pub(super) fn bear(
     wanted: u64,
     life: impl FnOnce() -> i32,
 ) -> linux::Result<()> {
-    let child =
-        spawn_forked(wanted | flags::PARENT, cgroup, life).during(|| "cannot clone a process".into())?;
+    let child = spawn_forked(wanted | flags::PARENT, cgroup, |_| life())
+        .during(|| "cannot clone a process".into())?;
     let told = birth.answer(&Answer::Born(child.pid), &[child.pidfd.as_fd()]);
     if told.is_err() {
         // Main does not know of the process, so it would never end it.
@@ -27,7 +27,7 @@ pub(super) fn bear(
 /// Does what the zygote cannot do to itself, in a process that ends afterwards. It is in the cgroup
 /// that came with the request.
 pub(super) fn in_helper(birth: &Birth, work: impl FnOnce() -> linux::Result<()>) -> linux::Result<()> {
-    let life = || match birth.answer(&helps(), &[]).and_then(|()| work()) {
+    let life = |_| match birth.answer(&helps(), &[]).and_then(|()| work()) {
         Ok(()) => 0,
         Err(e) => {
             let _ = birth.answer(&Answer::Failed(line_of(&e)), &[]);

@@ -8,7 +8,7 @@ use super::{passwd, root};
 use linux::beneath::{Kind, Root};
 use linux::confine::{self, Rights};
 use linux::mount::Attributes;
-use linux::process::{self, flags};
+use linux::process::{self, Forked, flags};
 use linux::seccomp::Profile;
 use linux::user::{self, Ids};
 use linux::{Context, Error, Result, fds, limits, mount, namespace, pty, signal};
@@ -23,6 +23,8 @@ use nix::libc;
 
 /// What came with the request.
 pub(crate) struct Birth<'a> {
+    /// This process is a forked child, and so is each that it makes.
+    pub forked: Forked,
     pub ids: Ids,
     /// As in the request.
     pub users: Option<u32>,
@@ -87,7 +89,7 @@ impl Birth<'_> {
     /// # Errors
     /// The kernel refuses.
     pub(crate) fn close_others(&self) -> Result<()> {
-        process::close_all_but(&[self.fd(Role::Status)?]).during(|| "cannot close descriptors".into())
+        self.forked.close_all_but(&[self.fd(Role::Status)?]).during(|| "cannot close descriptors".into())
     }
 }
 
@@ -118,7 +120,9 @@ pub(crate) fn pause(spec: &Pause, context: &Birth) -> Result<Infallible> {
 /// namespaces, owned by it, and has no ids yet: they are there once `maps` says so. Its current
 /// directory is its root, because it may not walk there: out here it has no rights any more.
 pub(crate) fn pause_among_users(spec: &Pause, context: &Birth, maps: &OwnedFd) -> Result<Infallible> {
-    process::close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
+    context
+        .forked
+        .close_all_but(&[context.fd(Role::Status)?, maps.as_fd()])
         .during(|| "cannot close descriptors".into())?;
     let mut word = [0];
     match nix::unistd::read(maps, &mut word) {

@@ -12,7 +12,7 @@ use super::idmap::Users;
 use super::init::{self, Birth};
 use super::root;
 use super::spec::{Answer, Container, Pause, Role};
-use linux::process::{self, flags, spawn_forked};
+use linux::process::{flags, spawn_forked};
 use linux::{Context, Result, fds, namespace, oom, user};
 use std::os::fd::AsFd;
 
@@ -24,9 +24,11 @@ pub(crate) fn pause(spec: &Pause, birth: &Birth, first: u32, wanted: u64) -> Res
         namespace::own_mounts()?;
         std::env::set_current_dir(&spec.root).during(|| "cannot enter the root of pause".into())?;
         let (maps, tell) = fds::pipe().during(|| "cannot make a pipe".into())?;
-        process::close_all_but(&[birth.fd(Role::Status)?, maps.as_fd(), tell.as_fd()])
+        birth
+            .forked
+            .close_all_but(&[birth.fd(Role::Status)?, maps.as_fd(), tell.as_fd()])
             .during(|| "cannot close descriptors".into())?;
-        let child = spawn_forked(wanted | flags::NEWUSER | flags::PARENT, None, || {
+        let child = spawn_forked(wanted | flags::NEWUSER | flags::PARENT, None, |_| {
             init::finish(birth, || init::pause_among_users(spec, birth, &maps))
         })
         .during(|| "cannot clone a process with a user namespace".into())?;
@@ -55,7 +57,7 @@ pub(crate) fn container(spec: &Container, birth: &Birth) -> Result<()> {
         // The child may be visible to the pod from its first moment.
         let mut keep = vec![birth.fd(Role::Status)?];
         keep.extend(volumes.descriptors());
-        process::close_all_but(&keep).during(|| "cannot close descriptors".into())?;
+        birth.forked.close_all_but(&keep).during(|| "cannot close descriptors".into())?;
         drop(keep);
         bear(birth, None, wanted, || init::finish(birth, || init::container(spec, birth, Some(volumes))))
     })

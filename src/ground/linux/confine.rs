@@ -205,8 +205,8 @@ mod tests {
     fn an_id_that_means_no_change_is_refused() {
         // Refused before anything is given up, so the test's own process is left as it is.
         for (uid, gid) in [(u32::MAX, 0), (0, u32::MAX)] {
-            let said = confine(&rights(uid, gid, &[])).unwrap_err();
-            assert!(said.line().contains("4294967295"), "{}", said.line());
+            let refused = confine(&rights(uid, gid, &[])).unwrap_err();
+            assert!(refused.line().contains("4294967295"), "{}", refused.line());
         }
         let groups = Rights { groups: &[u32::MAX], ..rights(0, 0, &[]) };
         assert!(confine(&groups).is_err());

@@ -156,9 +156,9 @@ mod tests {
                 .env(INSIDE, "1")
                 .output()
                 .unwrap();
-            let told = String::from_utf8_lossy(&ended.stdout).into_owned();
-            assert!(ended.status.success(), "{told}{}", String::from_utf8_lossy(&ended.stderr));
-            assert!(told.contains("1 passed"), "{told}");
+            let output = String::from_utf8_lossy(&ended.stdout).into_owned();
+            assert!(ended.status.success(), "{output}{}", String::from_utf8_lossy(&ended.stderr));
+            assert!(output.contains("1 passed"), "{output}");
             return;
         }
         use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -5,6 +5,7 @@ use nix::sys::socket::{
     AddressFamily, ControlMessage, ControlMessageOwned, MsgFlags, SockFlag, SockType, UnixCredentials,
     recvmsg, sendmsg, setsockopt, socketpair, sockopt,
 };
+use parking_lot::Mutex;
 use std::io::{self, IoSlice, IoSliceMut, Seek, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use tokio::io::{Interest, unix::AsyncFd};
@@ -123,7 +124,7 @@ pub(crate) fn accept_pids(socket: &impl AsFd) -> io::Result<()> {
 }
 
 /// Receives the pid of a [`send_pid`], as this process' PID namespace counts; `None` if the other
-/// end is closed.
+/// end is closed, or the message came without a pid.
 ///
 /// # Errors
 /// As [`receive`].
@@ -193,18 +194,35 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes over a descriptor that the parent process left open under a number that it passed on, e.g.
-/// in an argument. Call it once for a number.
+/// Returns whether an exec closes the descriptor under this number. Every descriptor that a value
+/// in this program owns is closed by one; those that came over an exec, and those of a shell's
+/// script, are not.
 ///
 /// # Errors
-/// `EBADF`: no descriptor is open under the number, or it is a standard stream (0 to 2).
-pub fn inherited(number: RawFd) -> io::Result<OwnedFd> {
-    if number <= 2 {
+/// `EBADF`: no descriptor is open under the number.
+pub(crate) fn is_close_on_exec(number: RawFd) -> io::Result<bool> {
+    // SAFETY: F_GETFD takes no pointers, changes nothing, and fails for a number that is not open.
+    let flags = check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
+    Ok(flags & i64::from(libc::FD_CLOEXEC) != 0)
+}
+
+/// Held while a descriptor is taken over, so that two threads do not take the same one.
+static TAKING: Mutex<()> = Mutex::new(());
+
+/// Takes over a descriptor that the parent process left open under a number that it passed on, e.g.
+/// in an argument. It can be taken once: from then on it is close-on-exec, as every descriptor is
+/// that has an owner.
+///
+/// # Errors
+/// `EBADF`: no descriptor is open under the number, it is a standard stream (0 to 2), or it has an
+/// owner in this program.
+pub fn take_inherited(number: RawFd) -> io::Result<OwnedFd> {
+    let _taking = TAKING.lock();
+    if number <= 2 || is_close_on_exec(number)? {
         return Err(io::Error::from_raw_os_error(libc::EBADF));
     }
-    // SAFETY: F_GETFD takes no pointers and fails for a number that is not open.
-    check(unsafe { libc::fcntl(number, libc::F_GETFD) }.into())?;
-    // SAFETY: open, and by this function's contract no other value in this program owns it.
+    // SAFETY: open, and without an owner in this program: it is not close-on-exec. The lock is held
+    // until it is.
     let fd = unsafe { OwnedFd::from_raw_fd(number) };
     close_on_exec(fd.as_fd())?;
     Ok(fd)
@@ -284,6 +302,20 @@ mod tests {
         assert_eq!((&bytes[..], read.as_str()), (&b"one"[..], "a long text"));
         assert_eq!(receive(b.as_fd()).unwrap().0, b"two");
         assert_eq!(receive(b.as_fd()).unwrap().0, b"");
+    }
+
+    #[test]
+    fn an_inherited_descriptor_is_taken_once_and_an_owned_one_never() {
+        use std::os::fd::IntoRawFd;
+        let own = memory_file(b"").unwrap();
+        let number = own.as_raw_fd();
+        assert_eq!(take_inherited(number).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        keep_over_exec(own.as_fd()).unwrap();
+        let number = own.into_raw_fd(); // as it is after an exec: open, and without an owner
+        let taken = take_inherited(number).unwrap();
+        assert_eq!(take_inherited(number).unwrap_err().raw_os_error(), Some(libc::EBADF));
+        drop(taken);
+        assert_eq!(take_inherited(1).unwrap_err().raw_os_error(), Some(libc::EBADF));
     }
 
     /// As where this process has too few free numbers: the kernel gives the first ones.

@@ -61,14 +61,14 @@ mod tests {
 
     #[test]
     fn a_filter_that_forbids_the_question_does_not_say_that_there_are_threads() {
-        let asked = |answer: i32| {
+        let alone = |answer: i32| {
             is_alone(None, || match answer {
                 0 => Ok(()),
                 code => Err(io::Error::from_raw_os_error(code)),
             })
         };
-        assert!(asked(0) && asked(libc::EPERM) && asked(libc::ENOSYS));
-        assert!(!asked(libc::EINVAL));
+        assert!(alone(0) && alone(libc::EPERM) && alone(libc::ENOSYS));
+        assert!(!alone(libc::EINVAL));
         assert!(!is_alone(None, crate::process::unshare_threads), "the test harness has threads");
         let never = || unreachable!("/proc has told it");
         assert!(is_alone(Some(1), never) && !is_alone(Some(2), never));

@@ -155,26 +155,26 @@ mod tests {
             unsafe { command.pre_exec(move || before().and_then(|()| limit_resources())) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
-        let of = |said: &str, name: &str| -> Vec<u64> {
-            let line = said.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+        let of = |text: &str, name: &str| -> Vec<u64> {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default();
             line.split_whitespace().filter_map(|word| word.parse().ok()).collect()
         };
-        let said = limits(|| Ok(()));
+        let text = limits(|| Ok(()));
         let core = u64::from(cores_held());
-        assert_eq!(of(&said, "Max core file size"), [core; 2], "{said}");
-        let files = of(&said, "Max open files");
-        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{said}");
+        assert_eq!(of(&text, "Max core file size"), [core; 2], "{text}");
+        let files = of(&text, "Max open files");
+        assert!(files.len() == 2 && files[0] == files[1] && files[0] <= FILES_MAX, "{text}");
         // As a session without a limit hands it on, where the test may raise it.
-        let said = limits(|| {
+        let text = limits(|| {
             let _ = setrlimit(Resource::RLIMIT_MEMLOCK, RLIM_INFINITY, RLIM_INFINITY);
             Ok(())
         });
-        let locked = of(&said, "Max locked memory");
-        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{said}");
+        let locked = of(&text, "Max locked memory");
+        assert!(locked.len() == 2 && locked[0] == locked[1] && locked[0] <= LOCKED_MAX, "{text}");
         // As a session with `ulimit -Hc 0` hands it on: who may raise the limit does, and
         // containers start all the same.
-        let said = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
-        assert_eq!(of(&said, "Max core file size"), [u64::from(rules_resources()); 2], "{said}");
+        let text = limits(|| Ok(setrlimit(Resource::RLIMIT_CORE, 0, 0)?));
+        assert_eq!(of(&text, "Max core file size"), [u64::from(rules_resources()); 2], "{text}");
     }
 
     #[test]
@@ -189,9 +189,9 @@ mod tests {
         };
         // SAFETY: makes system calls only.
         unsafe { command.pre_exec(session) };
-        let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-        let numbers = said.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
-        assert_eq!(numbers.collect::<Vec<_>>(), [0; 4], "{said}");
+        let text = String::from_utf8(command.output().unwrap().stdout).unwrap();
+        let numbers = text.split_whitespace().filter_map(|word| word.parse::<u64>().ok());
+        assert_eq!(numbers.collect::<Vec<_>>(), [0; 4], "{text}");
     }
 
     #[test]
@@ -219,15 +219,15 @@ mod tests {
             unsafe { command.pre_exec(move || session(both).and_then(|()| lift_limits())) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
-        let of = |said: &str, name: &str| -> Vec<u64> {
-            let line = said.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+        let of = |text: &str, name: &str| -> Vec<u64> {
+            let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
             let values = line.split_whitespace().take(2);
             values.map(|word| word.parse().unwrap_or(RLIM_INFINITY)).collect()
         };
         let may = rules_resources();
         let hard = |own: u64, session: u64| if may { RLIM_INFINITY } else { own.min(session) };
         for both in [false, true] {
-            let said = limits(both);
+            let text = limits(both);
             for (limit, name, session) in [
                 (Resource::RLIMIT_FSIZE, "Max file size", 1 << 30),
                 (Resource::RLIMIT_CPU, "Max cpu time", 3600),
@@ -236,17 +236,17 @@ mod tests {
             ] {
                 let own = getrlimit(limit).unwrap().1;
                 let want = hard(own, if both { session } else { own });
-                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+                assert_eq!(of(&text, name), [want; 2], "{name}: {text}");
             }
             let own = getrlimit(Resource::RLIMIT_STACK).unwrap().1;
             let want = hard(own, if both { 4 << 20 } else { own });
-            assert_eq!(of(&said, "Max stack size"), [STACK.min(want), want], "{said}");
+            assert_eq!(of(&text, "Max stack size"), [STACK.min(want), want], "{text}");
             // Without them a program in a container makes no message queue and no timer.
             let names = [("Max msgqueue size", 100), ("Max pending signals", 5)];
             for ((limit, most), (name, session)) in first_limits().into_iter().zip(names) {
                 let own = getrlimit(limit).unwrap().1;
                 let want = hard(own, if both { session } else { own }).min(most);
-                assert_eq!(of(&said, name), [want; 2], "{name}: {said}");
+                assert_eq!(of(&text, name), [want; 2], "{name}: {text}");
             }
         }
     }

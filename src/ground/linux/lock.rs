@@ -1,8 +1,10 @@
 //! A lock that cannot be left behind: the kernel opens it when its last holder ends.
 
+use super::process::Forked;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -55,20 +57,17 @@ impl Lock {
         let _ = self.0.write_all_at(CLEARING, 0);
     }
 
-    /// Closes this process' copy without opening the lock: for a forked child.
-    pub(crate) fn forget_copy(&self) {
-        use std::os::fd::AsRawFd;
-        // SAFETY: called in a forked child that never drops its copy of the `Lock`, so the number
-        // is closed once. Closing, in contrast to unlocking, leaves the parent's lock alone.
-        unsafe { libc::close(self.0.as_raw_fd()) };
+    /// Closes a child's copy. In contrast to unlocking, this leaves the parent's lock alone.
+    pub(crate) fn forget_copy(&self, child: Forked) {
+        child.close_copy(self.0.as_fd());
     }
 }
 
 fn is_clearing(path: &Path) -> bool {
-    let mut told = Vec::new();
+    let mut text = Vec::new();
     let length = CLEARING.len() as u64;
-    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut told));
-    read.is_ok() && told == CLEARING
+    let read = File::open(path).and_then(|file| file.take(length).read_to_end(&mut text));
+    read.is_ok() && text == CLEARING
 }
 
 #[cfg(test)]
@@ -89,8 +88,8 @@ mod tests {
             let waiting = scope.spawn(|| Lock::take_cleared(&path, Duration::ZERO, long));
             drop(held);
             let next = waiting.join().unwrap().unwrap();
-            let told = Lock::take_cleared(&path, Duration::ZERO, long).map(drop);
-            assert!(told.is_err(), "the next holder has not said that it clears up");
+            let third = Lock::take_cleared(&path, Duration::ZERO, long).map(drop);
+            assert!(third.is_err(), "the next holder has not said that it clears up");
             drop(next);
         });
     }

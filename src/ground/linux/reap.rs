@@ -64,8 +64,8 @@ impl Children {
 
     /// Collects the strangers that have ended. An owned zombie hides those behind it; its owner
     /// wakes the reaper once it is collected. The lock is held from the look to the end: an owner
-    /// collects under it too, and what it has just collected is no stranger. Nobody else collects a
-    /// stranger, so its number stays its own until then.
+    /// collects under it too, and what it has just collected is no stranger. No other code collects
+    /// a stranger, so its number stays its own until then.
     fn reap_now(&self) -> io::Result<()> {
         let mut known = self.known();
         for pid in known.strangers.clone() {

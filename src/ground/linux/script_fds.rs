@@ -1,18 +1,26 @@
 //! Descriptors that a shell script names by number.
 //!
-//! The numbers 0 to 9 belong to the script. Whatever the shell itself owns is moved [`above`] them,
-//! so a script can never close or replace a descriptor that some `OwnedFd` of this program stands
-//! for.
+//! The numbers 0 to 9 belong to the script. The shell moves what it owns itself [`above`] them. A
+//! file of the shell that has a low number for a moment is safe, too. Every descriptor with an
+//! owner in this program is close-on-exec; a script's are not, since its children inherit them. No
+//! function here replaces, closes or copies a descriptor from 3 to 9 that is close-on-exec.
 
 use super::check;
+use super::fds::is_close_on_exec;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 /// How many numbers belong to the script.
 pub const COUNT: RawFd = 10;
 
+/// Returns the number if it is one of the script's: from 0 to 9, and closed or without an owner in
+/// this program. Standard streams never have one.
 fn of_script(number: RawFd) -> io::Result<RawFd> {
-    if (0..COUNT).contains(&number) { Ok(number) } else { Err(io::Error::from_raw_os_error(libc::EBADF)) }
+    let has_owner = |number| number > 2 && is_close_on_exec(number).unwrap_or(false); // closed: none
+    match (0..COUNT).contains(&number) && !has_owner(number) {
+        true => Ok(number),
+        false => Err(io::Error::from_raw_os_error(libc::EBADF)),
+    }
 }
 
 /// Moves a descriptor to a number that no script can name, if it has another one.
@@ -47,8 +55,8 @@ pub fn save(number: RawFd) -> io::Result<Option<OwnedFd>> {
 /// # Errors
 /// `EBADF`: the number is none of the script's.
 pub fn assign(number: RawFd, source: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: takes numbers only. `number` is one of the script's, which no owner in this program
-    // has (see above), and standard streams stay usable numbers whatever they mean.
+    // SAFETY: takes numbers only. `number` is one of the script's, which was checked to have no
+    // owner in this program; and standard streams stay usable numbers whatever they mean.
     check(unsafe { libc::dup2(source.as_raw_fd(), of_script(number)?) }.into()).map(drop)
 }
 
@@ -69,7 +77,7 @@ pub fn duplicate(from: RawFd, number: RawFd) -> io::Result<()> {
 /// `EBADF`: the number is none of the script's.
 pub fn close(number: RawFd) -> io::Result<()> {
     let number = of_script(number)?;
-    // SAFETY: takes a number only, which is one of the script's: no owner in this program has it.
+    // SAFETY: takes a number only, which was checked to have no owner in this program.
     unsafe { libc::close(number) };
     Ok(())
 }
@@ -91,5 +99,20 @@ mod tests {
         for refused in [assign(10, ours.as_fd()), close(10), duplicate(0, -1), duplicate(77, 3)] {
             assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
         }
+    }
+
+    #[test]
+    fn a_file_of_the_shell_that_has_a_number_of_the_script_for_a_moment_is_left_alone() {
+        let files: Vec<std::fs::File> =
+            (0..COUNT).map(|_| std::fs::File::open("/dev/null").unwrap()).collect();
+        // If other tests have all low numbers, there is none to try it with.
+        let Some(low) = files.iter().find(|file| (3..COUNT).contains(&file.as_raw_fd())) else { return };
+        let number = low.as_raw_fd();
+        for refused in
+            [assign(number, low.as_fd()), close(number), duplicate(0, number), duplicate(number, 1)]
+        {
+            assert_eq!(refused.unwrap_err().raw_os_error(), Some(libc::EBADF));
+        }
+        assert!(low.metadata().is_ok());
     }
 }

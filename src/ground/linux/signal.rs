@@ -178,16 +178,16 @@ mod tests {
             unsafe { command.pre_exec(prepare) };
             String::from_utf8(command.output().unwrap().stdout).unwrap()
         };
-        let said = status(ignore);
-        let mask = said.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
+        let text = status(ignore);
+        let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap();
         let wanted = 0xffff_fffe_0000_1000; // bit 0 is signal 1
-        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & wanted, wanted, "{said}");
-        let said = status(|| {
+        assert_eq!(u64::from_str_radix(mask, 16).unwrap() & wanted, wanted, "{text}");
+        let text = status(|| {
             ignore()?;
             reset()
         });
         for line in ["SigIgn:", "SigBlk:"] {
-            assert!(said.contains(&format!("{line}\t0000000000000000\n")), "{said}");
+            assert!(text.contains(&format!("{line}\t0000000000000000\n")), "{text}");
         }
     }
 
@@ -201,18 +201,18 @@ mod tests {
         if std::env::var_os(INSIDE).is_none() {
             return;
         }
-        let mut asked = std::pin::pin!(stop_requested().unwrap());
+        let mut stop = std::pin::pin!(stop_requested().unwrap());
         let mut later = signal(SignalKind::user_defined1()).unwrap();
         raise(Signal::SIGHUP).unwrap();
         raise(Signal::SIGUSR1).unwrap();
         later.recv().await; // the first one would have come by now
         tokio::select! {
             biased;
-            name = &mut asked => panic!("{name}"),
+            name = &mut stop => panic!("{name}"),
             () = std::future::ready(()) => {}
         }
         raise(Signal::SIGTERM).unwrap();
-        assert_eq!(asked.await, "SIGTERM");
+        assert_eq!(stop.await, "SIGTERM");
         assert!(trap::is_ignored(libc::SIGHUP));
         stop_ignoring(&[Signal::SIGHUP]).unwrap();
         assert!(!trap::is_ignored(libc::SIGHUP));
@@ -225,8 +225,8 @@ mod tests {
         // SAFETY: makes a system call only.
         unsafe { command.pre_exec(|| set_action(libc::SIGHUP, libc::SIG_IGN)) };
         let ran = command.output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        let output = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && output.contains("1 passed"), "{output}");
     }
 
     /// Not a test of its own: what the one below runs in a process that catches SIGINT.
@@ -269,8 +269,8 @@ mod tests {
         // SAFETY: makes a system call only.
         unsafe { command.pre_exec(|| set_action(libc::SIGCHLD, libc::SIG_IGN)) };
         let ran = command.output().unwrap();
-        let said = String::from_utf8_lossy(&ran.stdout);
-        assert!(ran.status.success() && said.contains("1 passed"), "{said}");
+        let output = String::from_utf8_lossy(&ran.stdout);
+        assert!(ran.status.success() && output.contains("1 passed"), "{output}");
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub fn set(signal: i32, action: Action) -> io::Result<()> {
 /// Returns whether the signal is ignored, e.g. because the parent process ignored it before the
 /// exec.
 pub fn is_ignored(signal: i32) -> bool {
-    // SAFETY: plain data that the call below fills.
+    // SAFETY: sigaction is plain data, which the call below fills.
     let mut now: libc::sigaction = unsafe { std::mem::zeroed() };
     // SAFETY: `now` outlives the call; nothing is changed.
     let answer = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut now) };

@@ -151,7 +151,7 @@ mod tests {
         fs::write(pods.join("u/volumes/v/deep/file"), "x").unwrap();
         let (trash, from) = (Trash::open(&bin).unwrap(), Root::open(&pods.join("u")).unwrap());
         let held = Root::open(&pods.join("u/volumes/v")).unwrap();
-        // No time at all: it is moved, and nothing is removed.
+        // The time is over before the removal begins: the tree is moved, and nothing is removed.
         let mut removal = Removal::default();
         let path = Path::new("volumes");
         assert!(!trash.remove(&from, path, "u", &mut removal, Instant::now()).unwrap());

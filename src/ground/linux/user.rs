@@ -160,8 +160,9 @@ fn try_to_enter() -> Result<Ids> {
     // there for our word.
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     let me = std::process::id();
-    let helper = process::spawn_forked(0, None, || map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
-        .during(|| "cannot fork".into())?;
+    let helper =
+        process::spawn_forked(0, None, |_| map_from_outside(&theirs, me, uid.as_raw(), gid.as_raw()))
+            .during(|| "cannot fork".into())?;
     drop(theirs);
     let made =
         nix::sched::unshare(CloneFlags::CLONE_NEWUSER).during(|| "cannot make a user namespace".into());
@@ -248,12 +249,12 @@ fn map_from_outside(socket: &impl AsFd, pid: u32, uid: u32, gid: u32) -> i32 {
         // A directory service's user is in no file here. The name that the session has may be
         // another's (`su` without a dash), so it counts after the number, and the programs that map
         // check it.
-        let said = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
-        let said = if name.is_none() { said() } else { None };
+        let session_name = || ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok());
+        let session_name = if name.is_none() { session_name() } else { None };
         let read = |file: &str| fs::read_to_string(file).unwrap_or_default();
         let (users, groups) = (read("/etc/subuid"), read("/etc/subgid"));
         let ranges = both_ranges(&users, &groups, name.unwrap_or_default(), uid);
-        return match ranges.or_else(|| both_ranges(&users, &groups, &said?, uid)) {
+        return match ranges.or_else(|| both_ranges(&users, &groups, &session_name?, uid)) {
             Some((users, groups)) => {
                 map_both(|| run_map("newuidmap", pid, uid, users), || run_map("newgidmap", pid, gid, groups))
             }
@@ -364,14 +365,14 @@ mod tests {
             assert_eq!(by(setting, free), None);
         }
         assert_eq!(by("", ""), None, "a kernel that has neither");
-        let told = |errno, ids| {
+        let text = |errno, ids| {
             let refused = Error::new("cannot make a PID namespace", io::Error::from_raw_os_error(errno));
             with_command(refused, ids, Some("sudo x")).what
         };
-        let advice = told(libc::EPERM, Ids::Range);
+        let advice = text(libc::EPERM, Ids::Range);
         assert!(advice.starts_with("cannot make a PID namespace; allow it with `sudo x`"), "{advice}");
         for (errno, ids) in [(libc::ENOSPC, Ids::Range), (libc::EPERM, Ids::Host)] {
-            assert_eq!(told(errno, ids), "cannot make a PID namespace");
+            assert_eq!(text(errno, ids), "cannot make a PID namespace");
         }
     }
 

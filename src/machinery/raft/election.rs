@@ -3,7 +3,6 @@
 use super::codec;
 use super::core::Raft;
 use super::message::{Body, Event, Index, MemberId, Message, NONE, Payload, Refusal, Role, Term};
-use super::progress::Progress;
 
 impl Raft {
     fn enter(&mut self, role: Role) {
@@ -191,20 +190,6 @@ impl Raft {
         self.push(Payload::Empty);
     }
 
-    /// Keeps a [`Progress`] for each other member of the configuration. Members that were removed
-    /// are noted in `leaving`.
-    pub(super) fn sync_progress(&mut self) {
-        let (me, next) = (self.id(), self.log.last().0 + 1);
-        let conf = self.conf().clone();
-        let others = |id: &MemberId| *id != me && (conf.voters.contains(id) || conf.learners.contains(id));
-        let removed = self.progress.extract_if(.., |id, _| !others(id));
-        self.leaving.extend(removed.map(|(id, progress)| (id, progress.matched)));
-        self.leaving.retain(|id, _| !others(id)); // one may have been added again
-        for id in conf.voters.iter().chain(&conf.learners).filter(|id| others(id)) {
-            self.progress.entry(*id).or_insert_with(|| Progress::new(next));
-        }
-    }
-
     /// Answers a request for a vote; `last` is where the candidate's log ends. A pre-vote is for a
     /// later term, or, as a vote is, for this member's own: for example this member has learned of
     /// term 6 from a candidate that died, and one that is still in term 5 asks. The rule is
@@ -240,10 +225,7 @@ impl Raft {
 
     pub(super) fn tick_leader(&mut self) {
         self.heartbeat_elapsed += 1;
-        self.transfer_elapsed = self.transfer_elapsed.saturating_add(1);
-        if self.transferee != NONE && self.transfer_elapsed >= self.config.election_ticks {
-            self.transferee = NONE; // it did not take over in time
-        }
+        self.tick_transfer();
         if self.election_elapsed >= self.config.election_ticks {
             self.election_elapsed = 0;
             let heard = self.end_round();

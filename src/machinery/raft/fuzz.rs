@@ -1,6 +1,7 @@
 //! What members read of each other and of their disks, given nonsense.
 
-use super::codec::{self, Reader};
+use super::codec;
+use super::fields::Reader;
 use super::message::{Body, ConfState, Entry, HardState, Message, Payload, SnapshotRef};
 use super::records::Records;
 use super::sim::disk::SimDisk;
@@ -56,14 +57,14 @@ fn nonsense_is_refused() {
     let entries = vec![of(1, Payload::Normal(Bytes::from("value"))), of(2, Payload::Normal(Bytes::new()))];
     let snapshot =
         SnapshotRef { index: 7, term: 2, conf: ConfState::of([1, 2, 3]), data: Bytes::from("state") };
-    let told = |body| codec::encode_message(&Message { from: 1, to: 2, term: 3, body });
+    let encoded = |body| codec::encode_message(&Message { from: 1, to: 2, term: 3, body });
     let messages = vec![
-        told(Body::MsgApp { index: 0, log_term: 0, entries: entries.clone(), commit: 5 }),
-        told(Body::MsgSnap(snapshot)),
-        told(Body::MsgVote { index: 4, log_term: 2, transfer: true }),
-        told(Body::MsgProp { data: Bytes::from("value") }),
-        told(Body::MsgAsk { ctx: 9, applied: 4, data: Bytes::from("question") }),
-        told(Body::MsgAnswer { ctx: 9, data: Bytes::from("answer") }),
+        encoded(Body::MsgApp { index: 0, log_term: 0, entries: entries.clone(), commit: 5 }),
+        encoded(Body::MsgSnap(snapshot)),
+        encoded(Body::MsgVote { index: 4, log_term: 2, transfer: true }),
+        encoded(Body::MsgProp { data: Bytes::from("value") }),
+        encoded(Body::MsgAsk { ctx: 9, applied: 4, data: Bytes::from("question") }),
+        encoded(Body::MsgAnswer { ctx: 9, data: Bytes::from("answer") }),
     ];
     let mut one = vec![];
     codec::put_entry(&mut one, &entries[0]);

@@ -77,14 +77,14 @@ impl Group {
                 break;
             }
             let heard = self.members.iter_mut().filter(|(id, _)| only.is_none_or(|only| only == **id));
-            let said: Vec<Message> = heard.flat_map(|(_, member)| member.says()).collect();
-            if said.is_empty() {
+            let messages: Vec<Message> = heard.flat_map(|(_, member)| member.says()).collect();
+            if messages.is_empty() {
                 break;
             }
             if round == ROUNDS {
                 return Err("the members do not come to rest".into());
             }
-            for message in said {
+            for message in messages {
                 let (from, to) = (message.from, message.to);
                 write!(out, "{from} -> {to}  {}", text(&message))?;
                 if self.cut.contains(&from) || self.cut.contains(&to) {
@@ -123,7 +123,7 @@ impl Group {
 
 /// The same member after its process was killed: it has what its disk has.
 fn restarted(id: MemberId, member: &One) -> One {
-    let snapshot = SnapshotRef { conf: member.core.conf_state().clone(), ..SnapshotRef::default() };
+    let snapshot = SnapshotRef { conf: member.core.conf().clone(), ..SnapshotRef::default() };
     One::stored(id, Stored { hard: member.hard, snapshot, entries: member.disk.clone() })
 }
 

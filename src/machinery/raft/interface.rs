@@ -97,7 +97,7 @@ pub struct Ready {
     /// Reads that are linearizable once this index is applied.
     pub reads: Vec<(u64, Index)>,
     /// On the leader: questions of followers to its state machine.
-    pub asked: Vec<Asked>,
+    pub questions: Vec<Question>,
     /// Answers of the leader's state machine to this member's questions.
     pub answers: Vec<(u64, Bytes)>,
     /// Steps since the last ready, in order.
@@ -106,7 +106,7 @@ pub struct Ready {
 
 /// A follower's question to the leader's state machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct Question {
     /// The follower that asks.
     pub from: MemberId,
     /// The follower's name for it.
@@ -132,7 +132,7 @@ impl Ready {
             && self.send_after_persist.is_empty()
             && self.committed.is_empty()
             && self.reads.is_empty()
-            && self.asked.is_empty()
+            && self.questions.is_empty()
             && self.answers.is_empty()
             && self.events.is_empty()
     }

@@ -32,6 +32,9 @@
 //! has no such thing: a snapshot that a follower asks for, buffers of the window that are freed,
 //! elections without pre-vote.
 //!
+//! `codec` is the form of messages on the wire. Messages, the log and the state machine's commands
+//! are made of the same [`fields`], which is why that module is public.
+//!
 //! The protocol is visible: messages bear etcd's names ([`message`]), and the steps inside a member
 //! are [`Event`]s. Two messages are not of Raft: with `MsgAsk` and `MsgAnswer` a member asks the
 //! leader's state machine what no log holds (etcd uses HTTP for that).
@@ -41,9 +44,10 @@
 //! | leader election, section 5.2 | `election`; with pre-vote and check-quorum (dissertation, 9.6 and 6.2) |
 //! | log replication, section 5.3 | `replication`, `progress` (Probe, Replicate, Snapshot as in etcd) |
 //! | safety, section 5.4 | `Raft::maybe_commit`, `Raft::on_vote` |
-//! | membership, section 6 | one change at a time (dissertation, 4.1), in force once in the log |
-//! | log compaction, section 7 | `wal`, [`SnapshotRef`] |
+//! | membership, section 6 | `membership`: one change at a time (dissertation, 4.1) |
+//! | log compaction, section 7 | `snapshots`; `member/snapshots` has them made, `snapfile` is their file |
 //! | linearizable reads, section 8 | `read_only`: ReadIndex (dissertation, 6.4) |
+//! | leadership transfer (dissertation, 3.10) | `transfer` |
 //!
 //! The folder `golden` shows elections, replication, entries that are overwritten and a crash, as
 //! scripts to read.
@@ -55,7 +59,7 @@
 //!   others. While a large one is sent, heartbeats to that follower wait behind it.
 //! - Links that repeat a `MsgProp`: a link must not do that (a stream does not).
 //! - Members that lost their directory: one whose directory was deleted, or went back to an older
-//!   copy, is not told from one that kept its promises. It must not be started again, and the error
+//!   copy, looks like one that kept its promises. It must not be started again, and the error
 //!   about damage says so. A newest segment that is deleted as a whole is not missed.
 //! - Leaders that step down because of a full disk: such a leader keeps its post. Members with room
 //!   commit without it, until 64 MiB of entries wait for its disk; then it refuses proposals until
@@ -86,6 +90,7 @@ mod core;
 pub mod disk;
 pub mod driver;
 mod election;
+pub mod fields;
 #[cfg(test)]
 mod fuzz;
 #[cfg(test)]
@@ -93,6 +98,7 @@ mod golden;
 mod interface;
 mod log;
 pub mod member;
+mod membership;
 pub mod message;
 #[cfg(test)]
 mod paper;
@@ -104,11 +110,13 @@ mod segment;
 #[cfg(any(test, feature = "testing"))]
 pub mod sim;
 mod snapfile;
+mod snapshots;
+mod transfer;
 pub mod wal;
 pub mod wal_error;
 
 pub use core::{Config, Raft, Stored};
-pub use interface::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};
+pub use interface::{ConfError, Core, NotLeader, ProposeError, Question, Ready, Status};
 pub use message::{
     Body, ConfChange, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload,
     ProgressState, Refusal, Role, SnapshotRef, Term,

@@ -7,7 +7,7 @@
 //! went out, gets round 6: the answers to round 5 may have been sent before it came.
 
 use super::core::Raft;
-use super::message::{Index, MemberId, NONE, Role};
+use super::message::{Body, Event, Index, MemberId, NONE, Role};
 
 /// A read that waits until this member knows that it still leads.
 pub(super) struct Read {
@@ -54,6 +54,16 @@ impl Raft {
                 debug_assert!(read.from == NONE || self.role == Role::Leader);
                 self.confirm(read);
             }
+        }
+    }
+
+    /// Answers a read that a majority has confirmed, or sends the answer to the member that asked.
+    fn confirm(&mut self, read: Read) {
+        let Read { ctx, index, from, .. } = read;
+        self.event(Event::ReadConfirmed { ctx, index });
+        match from {
+            NONE => self.ready.reads.push((ctx, index)),
+            to => self.send(to, Body::MsgReadIndexResp { ctx, index }),
         }
     }
 }

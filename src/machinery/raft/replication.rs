@@ -1,7 +1,7 @@
 //! Log replication and commit.
 
 use super::core::{MESSAGE_BYTES, Raft};
-use super::message::{Body, Entry, Event, Index, MemberId, ProgressState, Role, SnapshotRef, Term};
+use super::message::{Body, Entry, Event, Index, MemberId, ProgressState, Role, Term};
 
 impl Raft {
     /// A heartbeat tells a follower how far entries are committed, but no further than it is known
@@ -52,19 +52,6 @@ impl Raft {
             }
             self.send(to, Body::MsgApp { index, log_term, entries, commit });
         }
-    }
-
-    fn send_snapshot(&mut self, to: MemberId) {
-        let (Some(progress), Some(snapshot)) = (self.progress.get_mut(&to), self.snapshot.clone()) else {
-            return;
-        };
-        if !progress.active {
-            return; // it would only get lost
-        }
-        progress.enter_snapshot(snapshot.index);
-        let state = ProgressState::Snapshot(snapshot.index);
-        self.event(Event::Progress { member: to, state });
-        self.send(to, Body::MsgSnap(snapshot));
     }
 
     /// A leader's entries. What we have beyond agreement is dropped; what is missing is asked for.
@@ -118,17 +105,6 @@ impl Raft {
         self.send(from, yes(end));
     }
 
-    pub(super) fn on_snapshot(&mut self, from: MemberId, snapshot: SnapshotRef) {
-        if snapshot.index > self.commit {
-            match self.log.term(snapshot.index) == Some(snapshot.term) {
-                true => self.set_commit(snapshot.index), // we have all that already
-                false => self.install(snapshot),
-            }
-        }
-        let index = self.commit;
-        self.send(from, Body::MsgAppResp { index, reject: false, hint_index: 0, hint_term: 0 });
-    }
-
     pub(super) fn on_append_response(
         &mut self,
         from: MemberId,
@@ -154,9 +130,7 @@ impl Raft {
         }
         if !reject {
             self.maybe_commit();
-            if self.transferee == from && matched == self.log.last().0 {
-                self.send(from, Body::MsgTimeoutNow);
-            }
+            self.continue_transfer(from, matched);
         }
         if self.role == Role::Leader {
             self.send_append(from, reject && changed);
@@ -204,30 +178,6 @@ impl Raft {
         for (ctx, from) in std::mem::take(&mut self.early_reads) {
             self.lead_read(ctx, from);
         }
-        if self.log.conf().0 <= self.commit {
-            self.send_removals();
-        }
-        if !self.is_voter() && self.log.conf().0 <= self.commit {
-            self.want_append = false;
-            self.broadcast_append(true);
-            let why = match self.conf().learners.contains(&me) {
-                true => "made a learner",
-                false => "removed from the configuration",
-            };
-            self.step_down(why);
-        }
-    }
-
-    /// Sends the committed change of the configuration to the followers that it removed, once: they
-    /// stop asking for votes. Before it is committed they must not have it: the configuration that
-    /// is in force without it may need their votes, and they would not vote for a member whose log
-    /// is shorter.
-    fn send_removals(&mut self) {
-        let (last, commit) = (self.log.conf().0, self.commit);
-        for (to, index) in std::mem::take(&mut self.leaving) {
-            let Some(log_term) = self.log.term(index) else { continue }; // it would need a snapshot
-            let entries = self.log.slice(index + 1, last, MESSAGE_BYTES);
-            self.send(to, Body::MsgApp { index, log_term, entries, commit });
-        }
+        self.end_change();
     }
 }

@@ -20,10 +20,10 @@
 //! etcd's log has the same limit (`isTornEntry` in its `wal/decoder.go`). Only the last batch is
 //! concerned: the one after it says that it was durable.
 
-use super::codec::{self, DecodeError, Reader};
 use super::core::Stored;
 use super::message::{Entry, HardState, Index, SnapshotRef, Term};
 use super::wal_error::{WalError, check_version};
+use super::{codec, fields};
 use bytes::Bytes;
 use std::path::Path;
 
@@ -50,14 +50,14 @@ pub(super) fn put_hard(out: &mut Vec<u8>, hard: &HardState) {
 
 pub(super) fn put_snapshot(out: &mut Vec<u8>, snapshot: &SnapshotRef) {
     out.push(SNAPSHOT);
-    codec::put_u64(out, snapshot.index);
-    codec::put_u64(out, snapshot.term);
+    fields::put_u64(out, snapshot.index);
+    fields::put_u64(out, snapshot.term);
     codec::put_conf(out, &snapshot.conf);
 }
 
 pub(super) fn put_truncate(out: &mut Vec<u8>, from: Index) {
     out.push(TRUNCATE);
-    codec::put_u64(out, from);
+    fields::put_u64(out, from);
 }
 
 pub(super) fn put_entry(out: &mut Vec<u8>, entry: &Entry) {
@@ -285,15 +285,15 @@ impl Replay {
     }
 
     fn batch(&mut self, payload: Bytes) -> Result<(), String> {
-        let r = &mut Reader::new(payload);
+        let r = &mut fields::Reader::new(payload);
         while r.left() > 0 {
             self.record(r)?;
         }
         Ok(())
     }
 
-    fn record(&mut self, r: &mut Reader) -> Result<(), String> {
-        let text = |e: DecodeError| e.to_string();
+    fn record(&mut self, r: &mut fields::Reader) -> Result<(), String> {
+        let text = |e: fields::DecodeError| e.to_string();
         match r.u8().map_err(text)? {
             HARD => self.hard = codec::hard(r).map_err(text)?,
             TRUNCATE => {

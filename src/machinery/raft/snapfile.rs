@@ -3,10 +3,10 @@
 //! `magic 8 | version u32 | crc32 u32 | index, term, conf, data`, named `<index>-<term>.snap` in
 //! hexadecimal.
 
-use super::codec;
 use super::disk::Disk;
 use super::message::{Index, SnapshotRef};
 use super::wal_error::{WalError, check_version};
+use super::{codec, fields};
 use bytes::Bytes;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -43,10 +43,10 @@ pub(super) fn write(disk: &dyn Disk, dir: &Path, snapshot: &SnapshotRef) -> Resu
     let path = dir.join(name(snapshot));
     let temporary = path.with_extension("snap.tmp");
     let mut body = Vec::with_capacity(snapshot.data.len() + 64);
-    codec::put_u64(&mut body, snapshot.index);
-    codec::put_u64(&mut body, snapshot.term);
+    fields::put_u64(&mut body, snapshot.index);
+    fields::put_u64(&mut body, snapshot.term);
     codec::put_conf(&mut body, &snapshot.conf);
-    codec::put_bytes(&mut body, &snapshot.data);
+    fields::put_bytes(&mut body, &snapshot.data);
     let mut header = MAGIC.to_vec();
     header.extend(VERSION.to_le_bytes());
     header.extend(crc32fast::hash(&body).to_le_bytes());
@@ -110,12 +110,12 @@ pub(crate) fn load(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, W
     if crc32fast::hash(&bytes[HEADER..]) != number(12) {
         return Err(damaged(HEADER as u64, "the checksum does not fit"));
     }
-    let r = &mut codec::Reader::new(bytes.slice(HEADER..));
+    let r = &mut fields::Reader::new(bytes.slice(HEADER..));
     let mut decode = || {
         let (index, term, conf) = (r.u64()?, r.u64()?, codec::conf(r)?);
         Ok(SnapshotRef { index, term, conf, data: r.bytes()? })
     };
-    let snapshot = decode().map_err(|e: codec::DecodeError| damaged(HEADER as u64, &e.to_string()))?;
+    let snapshot = decode().map_err(|e: fields::DecodeError| damaged(HEADER as u64, &e.to_string()))?;
     // The name decides which file is the newest: an older one under this name would replace it.
     if name(&snapshot) != newest {
         return Err(damaged(HEADER as u64, &format!("it is the snapshot {}", name(&snapshot))));
@@ -150,7 +150,7 @@ pub(super) fn clean_halves(disk: &dyn Disk, dir: &Path) -> Result<(), WalError> 
     let all = disk.list(dir).map_err(WalError::io("list", dir))?;
     let (halves, others): (Vec<_>, Vec<_>) = all.into_iter().partition(|n| is_ours(n, ".snap.tmp"));
     for other in others.iter().filter(|n| !is_ours(n, ".snap")) {
-        tracing::warn!(path = %dir.join(other).display(), "ignored: this is no snapshot of the log");
+        tracing::warn!(path = %dir.join(other).display(), "not a snapshot of the log: it stays where it is, and is not read");
     }
     remove(disk, dir, halves)
 }

@@ -13,7 +13,7 @@ use super::users;
 use super::words::line_of;
 use linux::boot::ZygoteProcess;
 use linux::descriptors::is_reserved;
-use linux::process::{self, Child, flags, spawn_forked};
+use linux::process::{self, Child, Forked, flags, spawn_forked};
 use linux::ranges::Ranges;
 use linux::reap::{Children, Process};
 use linux::seccomp::Profile;
@@ -31,7 +31,7 @@ pub use linux::boot::ZYGOTE_ARGUMENT;
 /// The zygote's whole life: answers requests until main is gone. `socket` is the number that
 /// followed the hidden argument.
 pub fn main(socket: &str) -> i32 {
-    let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::inherited(number).ok()) else {
+    let Some(socket) = socket.parse::<RawFd>().ok().and_then(|number| fds::take_inherited(number).ok()) else {
         linux::say("the zygote is started by ropewalk itself");
         return 2;
     };
@@ -77,9 +77,9 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
         return Err(linux::Error::new("a request without a way to answer it", io::ErrorKind::InvalidData));
     };
     let told = status.as_fd();
-    let life = move || {
+    let life = move |forked| {
         let _ = fds::send(told, &helps().encode(), &[]); // main is gone
-        match handle(received, seccomp) {
+        match handle(forked, received, seccomp) {
             Ok(()) => 0,
             Err(e) => {
                 linux::say(format_args!("zygote: {}", e.line()));
@@ -94,7 +94,7 @@ fn hand_on(received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<(
     })
 }
 
-fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
+fn handle(forked: Forked, mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Result<()> {
     let wrong = |what: &str| linux::Error::new(what, io::ErrorKind::InvalidData);
     if received.is_empty() {
         return Err(wrong("a request without text"));
@@ -112,7 +112,7 @@ fn handle(mut received: Vec<OwnedFd>, seccomp: Option<&Profile>) -> linux::Resul
         Ok(tasks) => (tasks, None),
         Err(e) => (Vec::new(), Some(linux::Error::new("cannot open a cgroup", e))),
     };
-    let birth = Birth { ids: request.ids, users: request.users, fds: &fds, tasks, seccomp };
+    let birth = Birth { forked, ids: request.ids, users: request.users, fds: &fds, tasks, seccomp };
     let made = match failed {
         Some(e) => Err(e),
         None => make(&request.what, &birth),

@@ -134,13 +134,10 @@ pub fn supervise(
     }
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
     fds::accept_pids(&ours).during(|| "cannot ask for pids".into())?;
-    let (group, copy) = (cgroups.clone(), &lock);
-    let ours_number = ours.as_raw_fd();
-    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move || {
-        // SAFETY: in the forked child; the parent's `ours` has its own table of descriptors, and
-        // the child never drops this copy.
-        unsafe { libc::close(ours_number) };
-        copy.forget_copy();
+    let (group, lock_copy, ours_copy) = (cgroups.clone(), &lock, ours.as_fd());
+    let child = spawn_forked(flags::NEWPID | flags::NEWNS, None, move |forked| {
+        forked.close_copy(ours_copy);
+        lock_copy.forget_copy(forked);
         match become_main(config, theirs, ids, group, lay_out) {
             Ok(prepared) => {
                 let code = main(prepared);
@@ -155,7 +152,7 @@ pub fn supervise(
     })
     .during(|| "cannot make a PID namespace".into())
     .map_err(|e| user::with_advice(e, ids))?;
-    let exit = watch(&child, &signals, &ours);
+    let exit = watch(&child, &signals, ours);
     if let Some(socket) = &config.socket {
         let _ = fs::remove_file(socket); // M may not have got so far
     }
@@ -232,7 +229,7 @@ fn start_janitor(cgroups: &Arc<dyn cgroup::Backend>, lock: &Lock) -> Result<Chil
     let supervisor =
         process::pidfd_open(std::process::id() as i32).during(|| "cannot watch myself".into())?;
     let cgroups = cgroups.clone();
-    spawn_forked(0, None, move || {
+    spawn_forked(0, None, move |_| {
         let _ = nix::unistd::setsid();
         let _ = process::silence_stdio();
         wait_readable(&[supervisor.as_fd()]);
@@ -255,15 +252,15 @@ fn wait_readable(fds: &[BorrowedFd<'_>]) -> Vec<bool> {
     }
 }
 
-/// Runs the supervisor's loop: forwards signals, tells main its numbers, and ends with main.
-fn watch(main: &Child, signals: &nix::sys::signalfd::SignalFd, socket: &OwnedFd) -> Result<Exit> {
-    let mut told = false;
+/// Runs the supervisor's loop: forwards signals, answers main on `socket`, and ends with main.
+fn watch(main: &Child, signals: &nix::sys::signalfd::SignalFd, socket: OwnedFd) -> Result<Exit> {
+    let mut unanswered = Some(socket);
     loop {
-        let mut watched = vec![main.pidfd.as_fd(), signals.as_fd()];
-        if !told {
-            watched.push(socket.as_fd());
-        }
-        let ready = wait_readable(&watched);
+        let ready = {
+            let mut watched = vec![main.pidfd.as_fd(), signals.as_fd()];
+            watched.extend(unanswered.as_ref().map(AsFd::as_fd));
+            wait_readable(&watched)
+        };
         if ready[0] {
             let exit = process::wait_pidfd(main.pidfd.as_fd(), true).during(|| "lost main".into())?;
             return exit.ok_or_else(|| Error::new("lost main", io::ErrorKind::NotFound));
@@ -273,18 +270,39 @@ fn watch(main: &Child, signals: &nix::sys::signalfd::SignalFd, socket: &OwnedFd)
                 let _ = process::pidfd_send_signal(main.pidfd.as_fd(), info.ssi_signo as i32);
             }
         }
-        if !told && ready[2] {
-            told = true; // once, also if the other end is gone: then main ends too
-            if let Ok(Some(zygote)) = fds::receive_pid(socket.as_fd()) {
-                let pids = [std::process::id() as i32, main.pid, zygote];
-                let bytes: Vec<u8> = pids.iter().flat_map(|pid| pid.to_ne_bytes()).collect();
-                let _ = fds::send(socket.as_fd(), &bytes, &[]);
-            }
+        if ready.get(2) == Some(&true)
+            && let Some(socket) = unanswered.take()
+        {
+            send_pids(socket, main.pid);
         }
     }
 }
 
-/// Takes the first steps of M.
+/// Answers main's one message, which has the zygote's number, with the numbers of all three
+/// processes. The socket is closed in every case: without an answer main would wait for ever.
+fn send_pids(socket: OwnedFd, main: i32) {
+    if let Ok(Some(zygote)) = fds::receive_pid(socket.as_fd()) {
+        let pids = [std::process::id() as i32, main, zygote];
+        let bytes: Vec<u8> = pids.iter().flat_map(|pid| pid.to_ne_bytes()).collect();
+        let _ = fds::send(socket.as_fd(), &bytes, &[]); // main may have ended
+    }
+}
+
+/// Receives what [`send_pids`] sends.
+fn receive_pids(socket: BorrowedFd<'_>) -> Result<Pids> {
+    let (bytes, _) = fds::receive(socket).during(|| "the supervisor is gone".into())?;
+    let numbers = bytes.chunks_exact(4).map(|c| i32::from_ne_bytes([c[0], c[1], c[2], c[3]]));
+    match numbers.collect::<Vec<i32>>()[..] {
+        [supervisor, main, zygote] => Ok(Pids { supervisor, main, zygote }),
+        _ => {
+            let what = "the supervisor sent no process numbers: it got none from the kernel for the zygote";
+            Err(Error::new(what, io::ErrorKind::UnexpectedEof))
+        }
+    }
+}
+
+/// Takes the first steps of M, in its new PID and mount namespaces: until the zygote runs and the
+/// numbers of all three processes are known.
 fn become_main(
     config: &Config,
     supervisor: OwnedFd,
@@ -311,10 +329,7 @@ fn become_main(
     mount::freeze(&layers, mount::Flags::MS_NOSUID | mount::Flags::MS_NODEV)?;
     let zygote = start_zygote(&binary)?;
     fds::send_pid(supervisor.as_fd(), zygote.child.pid).during(|| "cannot ask for pids".into())?;
-    let (bytes, _) = fds::receive(supervisor.as_fd()).during(|| "the supervisor is gone".into())?;
-    let mut numbers = bytes.chunks_exact(4).map(|c| i32::from_ne_bytes([c[0], c[1], c[2], c[3]]));
-    let mut next = || numbers.next().unwrap_or_default();
-    let pids = Pids { supervisor: next(), main: next(), zygote: next() };
+    let pids = receive_pids(supervisor.as_fd())?;
     Ok(Main { pids, ids, cgroups, layers, writable, zygote })
 }
 
@@ -361,7 +376,7 @@ fn copy_binary(mut from: fs::File, to: &Path) -> io::Result<()> {
 
 fn start_zygote(binary: &Path) -> Result<ZygoteProcess> {
     let (ours, theirs) = fds::seqpacket().during(|| "cannot make a socket pair".into())?;
-    let child = spawn_forked(0, None, || {
+    let child = spawn_forked(0, None, |_| {
         let run = || -> io::Result<std::convert::Infallible> {
             process::die_with_parent()?;
             signal::unblock_all()?;

@@ -61,6 +61,20 @@ fn a_start_that_fails_ends_its_janitor_before_the_lock_is_free() {
 }
 
 #[test]
+fn main_gets_the_numbers_of_all_processes_or_an_error() {
+    let me = std::process::id() as i32;
+    let (ours, theirs) = fds::seqpacket().unwrap();
+    fds::accept_pids(&ours).unwrap();
+    fds::send(theirs.as_fd(), b"pid", &[]).unwrap(); // the kernel adds the sender's number
+    send_pids(ours, 7);
+    assert_eq!(receive_pids(theirs.as_fd()).unwrap(), Pids { supervisor: me, main: 7, zygote: me });
+    let (ours, theirs) = fds::seqpacket().unwrap();
+    fds::send(theirs.as_fd(), b"pid", &[]).unwrap(); // no number comes with it
+    send_pids(ours, 7);
+    assert_eq!(receive_pids(theirs.as_fd()).unwrap_err().cause.kind(), io::ErrorKind::UnexpectedEof);
+}
+
+#[test]
 fn layers_have_the_modes_of_images_whatever_umask_the_session_has() {
     let lay_out = |layers: &Path, binary: &Path| {
         fs::create_dir_all(layers.join("image/etc"))?;

@@ -369,13 +369,13 @@ pub(super) mod tests {
                 .stdout(Stdio::piped())
                 .spawn()
                 .unwrap();
-            let mut said = String::new();
-            BufReader::new(shell.stdout.take().unwrap()).read_line(&mut said).unwrap();
+            let mut line = String::new();
+            BufReader::new(shell.stdout.take().unwrap()).read_line(&mut line).unwrap();
             self.shells.push(shell);
-            self.last = said.trim().parse().unwrap();
+            self.last = line.trim().parse().unwrap();
         }
 
-        /// The processes in the group itself.
+        /// Returns the processes in the base itself, without those in groups below it.
         pub(crate) fn processes(&self) -> BTreeSet<i32> {
             holds(&self.base)
         }

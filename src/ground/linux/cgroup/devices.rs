@@ -289,7 +289,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let script = "echo 0 > \"$1/cgroup.procs\" && cd \"$2\" && mknod memory c 1 1 && echo x > /dev/null && echo null
             head -c1 memory 2>&1 | grep -o 'Operation not permitted'";
-        let said = std::process::Command::new("/bin/sh")
+        let ran = std::process::Command::new("/bin/sh")
             .args(["-c", script, "sh"])
             .args([&group, dir.path()])
             .output()
@@ -299,7 +299,7 @@ mod tests {
             std::time::Instant::now() + super::super::backend::PATIENCE,
         );
         attached.unwrap();
-        assert_eq!(String::from_utf8_lossy(&said.stdout), "null\nOperation not permitted\n", "{said:?}");
+        assert_eq!(String::from_utf8_lossy(&ran.stdout), "null\nOperation not permitted\n", "{ran:?}");
         assert!(removed);
     }
 }

@@ -100,8 +100,8 @@ mod tests {
         let q = Question { lang: Lang::En, home: Path::new("/") };
         let lack = cgroup::Lack { missing: Missing::Group, why: "no cgroup tree is mounted".into() };
         let found = findings(q, &cgroup::Nothing(lack));
-        let said: Vec<(&str, bool)> = found.iter().map(|one| (one.name.as_str(), one.ok)).collect();
-        assert_eq!(said, [("cgroups", false), ("pids limit", false), ("device control", true)]);
+        let names: Vec<(&str, bool)> = found.iter().map(|one| (one.name.as_str(), one.ok)).collect();
+        assert_eq!(names, [("cgroups", false), ("pids limit", false), ("device control", true)]);
         assert_eq!(found[2].found, "no device cgroup (none): no container gets CAP_MKNOD");
     }
 

@@ -5,11 +5,12 @@
 //! ([`ranges`]), which its clusters share.
 
 mod cgroups;
+mod own_users;
 mod question;
 mod words;
 
 use super::process::{self, flags, spawn_forked};
-use super::ranges::{self, Ranges};
+use super::ranges;
 use super::seccomp::Profile;
 use super::user::{self, Ids};
 use super::{Context, Error, Result, beneath, confine, fds, limits};
@@ -18,9 +19,8 @@ use lang::Lang;
 use serde::Serialize;
 use std::fs;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 use words::Word;
 
 pub use question::{Capability, Question};
@@ -52,13 +52,13 @@ pub fn probe(
     }
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
     let child =
-        spawn_forked(0, None, || write_json(&write, &in_child(question, vec![kernel, calls], networks)))
+        spawn_forked(0, None, |_| write_json(&write, &in_child(question, vec![kernel, calls], networks)))
             .during(|| "cannot fork".into())?;
     drop(write);
     let mut text = String::new();
-    let told = fs::File::from(read).read_to_string(&mut text);
+    let outcome = fs::File::from(read).read_to_string(&mut text);
     let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
-    told.during(|| "cannot read the findings".into())?;
+    outcome.during(|| "cannot read the findings".into())?;
     serde_json::from_str(&text).map_err(|e| Error::new("the probe failed", io::Error::from(e)))
 }
 
@@ -145,13 +145,13 @@ fn in_new_process<T: Serialize + serde::de::DeserializeOwned>(
     run: impl FnOnce() -> T,
 ) -> Result<T> {
     let (read, write) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let child = spawn_forked(clone_flags, None, || write_json(&write, &run()))
+    let child = spawn_forked(clone_flags, None, |_| write_json(&write, &run()))
         .during(|| "cannot clone a process with new namespaces".into())?;
     drop(write);
     let mut text = String::new();
-    let told = fs::File::from(read).read_to_string(&mut text);
+    let outcome = fs::File::from(read).read_to_string(&mut text);
     let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
-    told.during(|| "cannot read the trial's answer".into())?;
+    outcome.during(|| "cannot read the trial's answer".into())?;
     serde_json::from_str(&text).map_err(|e| Error::new("the trial broke off", io::Error::from(e)))
 }
 
@@ -305,7 +305,7 @@ fn protections(q: Question<'_>, ids: Ids) -> Vec<Capability> {
         oom_order(q),
         open_files(q),
         supplementary_groups(q),
-        own_users(q, ids),
+        own_users::own_users(q, ids),
     ]
 }
 
@@ -341,69 +341,6 @@ fn open_files(q: Question<'_>) -> Capability {
         false => Ok(q.say_of(Word::FilesAndCores, &[&shown])),
     };
     q.of(Word::OpenFiles, found, Word::FewerFiles, Word::MendFiles)
-}
-
-/// Tries `hostUsers: false`: images lie in memory, volumes in the home.
-fn own_users(q: Question<'_>, ids: Ids) -> Capability {
-    let of = |tried| q.of(Word::UsersOfPods, tried, Word::NoOwnUsers, Word::MendOwnUsers);
-    if ids.rootless() {
-        return of(Err(q.say(Word::SharedUsers)));
-    }
-    let mounts = crate::read_text("/proc/self/mountinfo").unwrap_or_default();
-    let (place, kind) = file_system(q.home, &mounts);
-    let place_shown = place.display().to_string();
-    let in_memory = Path::new("/tmp");
-    let tried = trial(flags::NEWNS, || {
-        drop(Arc::new(Ranges::default()).take()?);
-        mount::make_all_private()?;
-        let of_home = beneath::Root::open(place)?; // before something lies over it
-        mount::mount("tmpfs", in_memory, mount::Flags::empty(), "mode=755")?;
-        let named = |kind: &str, place: &str, e: Error| {
-            Error::new(q.say_of(Word::NotMapped, &[kind, place, &e.what]), e.cause)
-        };
-        idmapped(&beneath::Root::open(in_memory)?).map_err(|e| named("tmpfs", "/tmp", e))?;
-        idmapped(&of_home).map_err(|e| named(kind, &place_shown, e))?;
-        Ok(q.say_of(Word::IdsMapped, &["tmpfs", kind, &place_shown]))
-    });
-    of(tried)
-}
-
-/// Returns the nearest directory of a path that exists, and the kind of its file system: of the
-/// mount that lies nearest above it.
-fn file_system<'a>(path: &'a Path, mountinfo: &'a str) -> (&'a Path, &'a str) {
-    let place = path.ancestors().find(|above| above.is_dir()).unwrap_or(Path::new("/"));
-    let whole = fs::canonicalize(place).unwrap_or_else(|_| place.to_path_buf());
-    let mounts = mountinfo.lines().filter_map(|line| {
-        let (left, right) = line.split_once(" - ")?;
-        Some((mount::path_of_mountinfo(left.split(' ').nth(4)?), right.split(' ').next()?))
-    });
-    // Of two mounts at one place the later one is seen.
-    let above = mounts.filter(|(point, _)| whole.starts_with(point));
-    let kind = above.max_by_key(|(point, _)| point.components().count()).map_or("?", |(_, kind)| kind);
-    (place, kind)
-}
-
-/// Tries to show a directory as another user namespace counts.
-fn idmapped(directory: &beneath::Root) -> Result<()> {
-    let tree = mount::copy(directory.as_fd(), mount::Attributes::default())?;
-    let (wait, go) = fds::pipe().during(|| "cannot make a pipe".into())?;
-    let go_number = go.as_raw_fd();
-    let child = spawn_forked(flags::NEWUSER, None, || {
-        // SAFETY: in the forked child, which never drops this copy: it would wait for itself.
-        unsafe { libc::close(go_number) };
-        let _ = nix::unistd::read(&wait, &mut [0]); // until the parent is through
-        0
-    })
-    .during(|| "cannot make a user namespace".into())?;
-    let run = || {
-        user::map_child(&child, ranges::COUNT)?;
-        let users = namespace::of_process(child.pid, "user").during(|| "cannot open it".into())?;
-        mount::map_ids(&tree, users.as_fd())
-    };
-    let done = run();
-    drop(go);
-    let _ = process::wait_pidfd(child.pidfd.as_fd(), true);
-    done
 }
 
 /// Says whether groups of this user stay with containers. Without subordinate ids the kernel lets
@@ -470,25 +407,5 @@ mod tests {
             [broken().fatal, broken().needed().fatal, of(Ok("yes".into())).needed().fatal],
             [false, true, false]
         );
-    }
-
-    #[test]
-    fn the_file_system_of_a_home_is_that_of_the_nearest_mount() {
-        let dir = tempfile::tempdir().unwrap();
-        let here = fs::canonicalize(dir.path()).unwrap();
-        let line = |point: &Path, kind: &str| {
-            format!("36 35 98:0 / {} rw shared:1 - {kind} dev rw\n", point.display())
-        };
-        let mounts = [
-            line(Path::new("/"), "overlay"),
-            line(&here, "ext4"),
-            line(&here, "btrfs"),
-            line(&here.join("x"), "tmpfs"),
-        ]
-        .concat();
-        let home = here.join("not/there/yet");
-        assert_eq!(file_system(&home, &mounts), (here.as_path(), "btrfs"));
-        assert_eq!(file_system(&home, &line(Path::new("/"), "overlay")).1, "overlay");
-        assert_eq!(file_system(&home, "nonsense").1, "?");
     }
 }

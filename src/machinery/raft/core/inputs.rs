@@ -1,6 +1,6 @@
 //! The interface of the core: its inputs, and the [`Ready`] that follows from them.
 
-use super::super::interface::{Asked, ConfError, Core, NotLeader, ProposeError, Ready, Status};
+use super::super::interface::{ConfError, Core, NotLeader, ProposeError, Question, Ready, Status};
 use super::super::message::{
     Body, ConfChange, Event, HardState, Index, MemberId, Message, NONE, Payload, Role, SnapshotRef,
 };
@@ -60,13 +60,10 @@ impl Core for Raft {
                 self.on_append_response(from, index, reject, (hint_index, hint_term));
             }
             Body::MsgHeartbeatResp { read } => self.on_heartbeat_response(from, read),
-            Body::MsgTimeoutNow => {
-                if from == self.leader && self.is_voter() {
-                    self.campaign(false, true);
-                }
-            }
+            Body::MsgTimeoutNow => self.on_timeout_now(from),
             Body::MsgProp { data } => {
-                // a follower's client is not told: its request times out, as after any lost message
+                // What does not fit is dropped: the request of the follower's client times out, as
+                // after any lost message.
                 if self.role == Role::Leader && self.transferee == NONE && self.has_room(data.len()) {
                     self.push(Payload::Normal(data));
                 }
@@ -79,7 +76,7 @@ impl Core for Raft {
             Body::MsgReadIndexResp { ctx, index } => self.ready.reads.push((ctx, index)),
             Body::MsgAsk { ctx, applied, data } => {
                 if self.role == Role::Leader {
-                    self.ready.asked.push(Asked { from, ctx, applied, data });
+                    self.ready.questions.push(Question { from, ctx, applied, data });
                 }
             }
             Body::MsgAnswer { ctx, data } => self.ready.answers.push((ctx, data)),
@@ -100,25 +97,7 @@ impl Core for Raft {
     }
 
     fn propose_conf(&mut self, change: ConfChange) -> Result<Index, ConfError> {
-        if self.role != Role::Leader || self.transferee != NONE {
-            return Err(ConfError::NotLeader);
-        }
-        // one at a time, and only on ground that this leader knows to be firm
-        if self.log.conf().0 > self.commit || !self.knows_commit() {
-            return Err(ConfError::Busy);
-        }
-        let (ConfChange::AddNode(id) | ConfChange::AddLearnerNode(id) | ConfChange::RemoveNode(id)) = change;
-        if id == NONE {
-            return Err(ConfError::NoMember);
-        }
-        if matches!(change, ConfChange::AddNode(_)) && !self.may_vote(id) {
-            return Err(ConfError::NotReady);
-        }
-        let next = self.conf().after(change);
-        if next.voters.is_empty() {
-            return Err(ConfError::NoVoters);
-        }
-        Ok(self.push(Payload::ConfChange(next)))
+        self.propose_change(change)
     }
 
     fn read_index(&mut self, ctx: u64) -> Result<(), NotLeader> {
@@ -131,29 +110,11 @@ impl Core for Raft {
     }
 
     fn transfer(&mut self, to: MemberId) {
-        if self.role != Role::Leader || to == self.id() || !self.conf().voters.contains(&to) {
-            return;
-        }
-        if self.transferee == to {
-            return; // under way: to ask again does not give it more time
-        }
-        let Some(matched) = self.progress.get(&to).map(|p| p.matched) else { return };
-        (self.transferee, self.transfer_elapsed) = (to, 0);
-        self.event(Event::Transfer { to });
-        match matched == self.log.last().0 {
-            true => self.send(to, Body::MsgTimeoutNow),
-            false => self.send_append(to, true),
-        }
+        self.begin_transfer(to);
     }
 
     fn compact(&mut self, upto: Index, snapshot: SnapshotRef) {
-        if upto <= self.handed && upto > self.log.base() && upto <= snapshot.index {
-            self.log.compact(upto);
-            self.event(Event::Compacted { upto });
-        }
-        if self.snapshot.as_ref().is_none_or(|old| old.index < snapshot.index) {
-            self.snapshot = Some(snapshot);
-        }
+        self.compact_log(upto, snapshot);
     }
 
     fn ready(&mut self) -> Option<Ready> {
@@ -166,25 +127,25 @@ impl Core for Raft {
             }
         }
         let last = self.log.last().0;
-        if self.emitted < last {
-            let new = self.log.slice(self.emitted + 1, last, READY_BYTES);
-            self.emitted += new.len() as Index;
+        if self.writing < last {
+            let new = self.log.slice(self.writing + 1, last, READY_BYTES);
+            self.writing += new.len() as Index;
             self.ready.append.extend(new);
         }
         // A promise may speak of every entry of the log, so it waits for the batch with the last of
         // them.
-        let early = self.emitted < last;
+        let early = self.writing < last;
         let promises = if early { std::mem::take(&mut self.ready.send_after_persist) } else { vec![] };
         // Only what is durable here too is applied, so a restart never finds itself behind its own
         // state. The member waits in the same way with a leader's snapshot.
         let upto = self.commit.min(self.persisted);
-        if upto > self.handed {
-            let new = self.log.slice(self.handed + 1, upto, usize::MAX);
+        if upto > self.applying {
+            let new = self.log.slice(self.applying + 1, upto, usize::MAX);
             self.unsettled = new.iter().fold(self.unsettled, |n, e| n.saturating_sub(cost(&e.payload)));
             self.ready.committed.extend(new);
-            self.handed = upto;
+            self.applying = upto;
         }
-        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit.min(self.emitted) };
+        let hard = HardState { term: self.term, vote: self.vote, commit: self.commit.min(self.writing) };
         let moved = (hard.term, hard.vote) != (self.hard_sent.term, self.hard_sent.vote);
         if moved || (self.ready.writes() && hard != self.hard_sent) {
             (self.ready.hard, self.hard_sent) = (Some(hard), hard);
@@ -194,9 +155,9 @@ impl Core for Raft {
         }
         if self.ready.writes() {
             self.batch += 1;
-            self.marks.push_back((self.batch, self.emitted));
+            self.batch_ends.push_back((self.batch, self.writing));
             if let Some(hard) = &self.ready.hard {
-                self.votes_written.push_back((self.batch, hard.term, hard.vote));
+                self.batch_votes.push_back((self.batch, hard.term, hard.vote));
             }
         }
         self.ready.batch = self.batch;
@@ -205,10 +166,10 @@ impl Core for Raft {
     }
 
     fn persisted(&mut self, batch: u64) {
-        while let Some((_, upto)) = self.marks.pop_front_if(|(number, _)| *number <= batch) {
+        while let Some((_, upto)) = self.batch_ends.pop_front_if(|(number, _)| *number <= batch) {
             self.persisted = self.persisted.max(upto);
         }
-        while let Some((_, term, vote)) = self.votes_written.pop_front_if(|(number, ..)| *number <= batch) {
+        while let Some((_, term, vote)) = self.batch_votes.pop_front_if(|(number, ..)| *number <= batch) {
             self.durable_vote = (term, vote);
         }
         self.count_own_vote();

@@ -6,10 +6,10 @@ mod inputs;
 use super::interface::{NotLeader, Ready, Status};
 use super::log::Log;
 use super::message::{
-    Body, ConfState, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload, ProgressState, Role,
-    SnapshotRef, Term,
+    Body, Entry, Event, HardState, Index, MemberId, Message, NONE, Payload, ProgressState, Role, SnapshotRef,
+    Term,
 };
-use super::progress::{INFLIGHT_MAX, Progress};
+use super::progress::Progress;
 use super::read_only::Read;
 use bytes::Bytes;
 use std::collections::{BTreeMap, VecDeque};
@@ -60,8 +60,8 @@ impl Stored {
     }
 }
 
-/// The Raft core. Elections are in `election`, log replication is in `replication`, linearizable
-/// reads are in `read_only`.
+/// The Raft core. `core` has its state, its inputs and its outputs; each part of the protocol has a
+/// file of its own: `election`, `replication`, `membership`, `snapshots`, `transfer`, `read_only`.
 pub struct Raft {
     pub(super) config: Config,
     pub(super) rng: u64,
@@ -71,19 +71,19 @@ pub struct Raft {
     pub(super) leader: MemberId,
     pub(super) log: Log,
     pub(super) commit: Index,
-    /// Entries up to here were given out as committed.
-    handed: Index,
+    /// Entries up to here were given out as committed, to be applied (etcd: `applying`).
+    pub(super) applying: Index,
     /// Entries up to here are durable on this member.
     pub(super) persisted: Index,
-    /// Entries up to here were given out to be written.
-    emitted: Index,
+    /// Entries up to here were given out to be written (etcd: `offsetInProgress`).
+    pub(super) writing: Index,
     /// On a leader: bytes of the entries that were not given out as committed. See
     /// [`UNSETTLED_BYTES`].
     unsettled: usize,
     /// The last entry of each batch that is being written.
-    marks: VecDeque<(u64, Index)>,
+    pub(super) batch_ends: VecDeque<(u64, Index)>,
     /// Term and vote of each batch that is being written and changes them.
-    votes_written: VecDeque<(u64, Term, MemberId)>,
+    batch_votes: VecDeque<(u64, Term, MemberId)>,
     /// Term and vote as they are durable on this member.
     pub(super) durable_vote: (Term, MemberId),
     batch: u64,
@@ -107,7 +107,7 @@ pub struct Raft {
     pub(super) want_heartbeat: bool,
     pub(super) want_append: bool,
     pub(super) snapshot: Option<SnapshotRef>,
-    ready: Ready,
+    pub(super) ready: Ready,
     hard_sent: HardState,
 }
 
@@ -140,12 +140,12 @@ impl Raft {
             leader: NONE,
             log,
             commit: hard.commit.clamp(base.0, last),
-            handed: base.0,
+            applying: base.0,
             persisted: last,
-            emitted: last,
+            writing: last,
             unsettled: 0,
-            marks: VecDeque::new(),
-            votes_written: VecDeque::new(),
+            batch_ends: VecDeque::new(),
+            batch_votes: VecDeque::new(),
             durable_vote: (hard.term, hard.vote),
             batch: 0,
             progress: BTreeMap::new(),
@@ -181,37 +181,13 @@ impl Raft {
 
     /// Replaces the drawn election timeout until the next one is drawn. For worlds in which two
     /// cores must have the same one.
+    #[cfg(any(test, feature = "inspect"))]
     pub fn set_election_timeout(&mut self, ticks: u32) {
         self.timeout = ticks;
     }
 
     pub(super) fn id(&self) -> MemberId {
         self.config.id
-    }
-
-    pub(super) fn conf(&self) -> &ConfState {
-        self.log.conf().1
-    }
-
-    pub(super) fn is_voter(&self) -> bool {
-        self.conf().voters.contains(&self.config.id)
-    }
-
-    /// Returns whether this member may start an election. A voter may, and so may a member that its
-    /// own log removes or makes a learner, until it knows that this change is committed
-    /// (dissertation, 4.2.2). Example: the leader of two voters removes itself, and its entry does
-    /// not arrive. The other voter cannot win against the longer log, so this member has to lead
-    /// once more.
-    pub(super) fn may_campaign(&self) -> bool {
-        let (index, _) = self.log.conf();
-        let voted_before = || self.log.conf_at(index - 1).voters.contains(&self.config.id);
-        self.is_voter() || (index > self.commit && voted_before())
-    }
-
-    /// Returns whether this member decides alone. With one voter, a leader that removes itself does
-    /// not: it leads until its removal is committed.
-    pub(super) fn only_voter(&self) -> bool {
-        self.conf().voters.len() == 1 && self.is_voter()
     }
 
     pub(super) fn event(&mut self, event: Event) {
@@ -261,7 +237,7 @@ impl Raft {
 
     /// Counts the entries that a new leader finds unsettled in its log.
     pub(super) fn count_unsettled(&mut self) {
-        let unsettled = self.log.slice(self.handed + 1, self.log.last().0, usize::MAX);
+        let unsettled = self.log.slice(self.applying + 1, self.log.last().0, usize::MAX);
         self.unsettled = unsettled.iter().map(|e| cost(&e.payload)).sum();
     }
 
@@ -279,23 +255,14 @@ impl Raft {
         }
     }
 
-    pub(super) fn conf_changed(&mut self) {
-        let conf = self.conf().clone();
-        self.event(Event::Conf(conf));
-        if self.role == Role::Leader {
-            self.sync_progress();
-            self.check_reads(); // a smaller quorum may have confirmed them already
-        }
-    }
-
     /// Drops entries from `index` on, wherever they are on their way to the disk.
     pub(super) fn truncate(&mut self, index: Index) {
         assert!(index > self.commit, "a committed entry would be overwritten: index {index}");
         self.event(Event::Truncate { from: index });
         let conf_changed = self.log.truncate(index);
         self.persisted = self.persisted.min(index - 1);
-        self.emitted = self.emitted.min(index - 1);
-        for (_, upto) in &mut self.marks {
+        self.writing = self.writing.min(index - 1);
+        for (_, upto) in &mut self.batch_ends {
             *upto = (*upto).min(index - 1);
         }
         self.ready.append.retain(|e| e.index < index);
@@ -313,38 +280,9 @@ impl Raft {
         }
     }
 
-    /// Takes over a leader's snapshot instead of the whole log. It counts as persisted when its
-    /// batch is: of the batches before it, what was committed is all that the log still agrees to.
-    pub(super) fn install(&mut self, snapshot: SnapshotRef) {
-        let (index, agreed) = (snapshot.index, self.commit);
-        self.event(Event::SnapshotInstalled { index });
-        self.log.restore(&snapshot);
-        (self.commit, self.handed, self.emitted) = (index, index, index);
-        self.persisted = self.persisted.min(agreed);
-        for (_, upto) in &mut self.marks {
-            *upto = (*upto).min(agreed);
-        }
-        self.ready.append.clear();
-        self.ready.committed.clear();
-        self.ready.truncate_from = None;
-        self.snapshot = Some(SnapshotRef { data: Bytes::new(), ..snapshot.clone() });
-        self.ready.snapshot = Some(snapshot);
-        self.conf_changed();
-    }
-
     /// The leader has committed an entry of its own term: from then on it knows what is committed.
     pub(super) fn knows_commit(&self) -> bool {
         self.log.term(self.commit) == Some(self.term)
-    }
-
-    /// Answers a read that a majority has confirmed, or sends the answer to the member that asked.
-    pub(super) fn confirm(&mut self, read: Read) {
-        let Read { ctx, index, from, .. } = read;
-        self.event(Event::ReadConfirmed { ctx, index });
-        match from {
-            NONE => self.ready.reads.push((ctx, index)),
-            to => self.send(to, Body::MsgReadIndexResp { ctx, index }),
-        }
     }
 
     /// Sends a question to the leader's state machine; `applied` is the last entry applied here.
@@ -360,32 +298,9 @@ impl Raft {
         }
     }
 
-    /// Answers a question of [`Ready::asked`].
+    /// Answers a question of [`Ready::questions`].
     pub(super) fn answer(&mut self, to: MemberId, ctx: u64, data: Bytes) {
         self.send(to, Body::MsgAnswer { ctx, data });
-    }
-
-    /// Returns the snapshot of the entries up to `index`, without its bytes. The entry must be
-    /// applied and not yet compacted away.
-    pub(crate) fn snapshot_ref(&self, index: Index) -> Option<SnapshotRef> {
-        let term = self.log.term(index).filter(|_| index <= self.handed)?;
-        Some(SnapshotRef { index, term, conf: self.log.conf_at(index).clone(), data: Bytes::new() })
-    }
-
-    /// Up to where the log may be forgotten when a snapshot stands for all entries up to `end`: the
-    /// newest `entries` of them stay, as long as they have no more than `bytes` bytes.
-    pub(super) fn forgettable(&self, end: Index, entries: u64, bytes: usize) -> Index {
-        self.log.forgettable(end, entries, bytes)
-    }
-
-    /// Returns whether a member keeps up well enough to count in a majority. One that does not
-    /// would stop all commits; and so would one that went down when it had caught up.
-    fn may_vote(&self, id: MemberId) -> bool {
-        let near = |p: &Progress| {
-            let behind = self.log.last().0 - p.matched;
-            p.answers() && p.state == ProgressState::Replicate && behind <= INFLIGHT_MAX as Index
-        };
-        self.conf().voters.contains(&id) || id == self.id() || self.progress.get(&id).is_some_and(near)
     }
 
     /// Steps down for good: the log cannot be written any more, so this member can promise nothing.
@@ -398,12 +313,14 @@ impl Raft {
         }
     }
 
-    /// First index in memory; for tests and diagrams.
+    /// Returns the index of the first entry in memory.
+    #[cfg(any(test, feature = "inspect"))]
     pub fn first_index(&self) -> Index {
         self.log.base() + 1
     }
 
-    /// Term of an entry in memory.
+    /// Returns the term of an entry in memory; `None` if it is compacted away or not appended yet.
+    #[cfg(any(test, feature = "inspect"))]
     pub fn term_of(&self, index: Index) -> Option<Term> {
         self.log.term(index)
     }
@@ -412,18 +329,9 @@ impl Raft {
         self.progress.iter().map(|(id, p)| (*id, p.matched, p.state))
     }
 
-    /// Returns the voter that has most of the leader's log among those that answer; `NONE` if this
-    /// member does not lead, or there is no other voter. A learner cannot lead, whatever it has,
-    /// and a member that is down would not take over.
-    fn heir(&self) -> MemberId {
-        let voters = self.progress.iter().filter(|(id, _)| self.conf().voters.contains(*id));
-        let best = voters.max_by_key(|(_, p)| (p.answers(), p.matched));
-        best.map_or(NONE, |(id, _)| *id)
-    }
-
-    /// Returns whether `Core::status` would return `said`. It is asked after every input, and makes
-    /// no copy.
-    pub(super) fn is_status(&self, said: &Status) -> bool {
+    /// Returns whether `Core::status` would return `status`. It is called after every input, and
+    /// makes no copy.
+    pub(super) fn is_status(&self, status: &Status) -> bool {
         // without `..`: a field that is added must be compared, too
         let Status {
             id,
@@ -439,16 +347,11 @@ impl Raft {
             transferee,
             heir,
             progress,
-        } = said;
+        } = status;
         (*id, *term, *vote, *role, *leader) == (self.id(), self.term, self.vote, self.role, self.leader)
             && (*commit, *last, *persisted) == (self.commit, self.log.last().0, self.persisted)
             && (*voters, *only_voter) == (self.conf().voters.len(), self.only_voter())
             && (*transferee, *heir) == (self.transferee, self.heir())
             && progress.iter().copied().eq(self.followers())
-    }
-
-    /// Returns the newest configuration of this member's log.
-    pub(crate) fn conf_state(&self) -> &ConfState {
-        self.conf()
     }
 }

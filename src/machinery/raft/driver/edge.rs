@@ -14,23 +14,35 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::Sender;
 use std::thread::JoinHandle;
 
-/// Snapshots that are to be sent, and whether a thread is at it.
+/// The warning about a snapshot that a follower needs and does not get. After 8 to 32 check-quorum
+/// rounds of 250 ms (1 s where one member votes) the leader sends it again (`progress`).
+const UNSENT: &str = "a member that is behind gets no snapshot, so it gets no entries either and its \
+                      linearizable reads fail; the leader tries again in 2 to 32 seconds";
+/// The warning about a snapshot that was not saved. The next attempt is due after 40 ticks
+/// (`member/snapshots`).
+const UNSAVED: &str = "the state has no new snapshot, so the log keeps all entries and grows with each \
+                       write, in memory and on the disk; the next attempt is due in 1 to 4 seconds";
+
+/// Messages with snapshots that wait to be sent.
 #[derive(Default)]
-pub(super) struct Wanted {
+pub(super) struct SnapshotQueue {
     /// By receiver: the newest message replaces the one before.
     messages: BTreeMap<MemberId, Message>,
-    served: bool,
+    /// A thread takes them one after the other.
+    has_thread: bool,
 }
 
-/// The next snapshot to send. A function of its own, so that the lock is not held while it is
+/// Takes the next snapshot to send. A function of its own, so that the lock is not held while it is
 /// sent.
-fn next_wanted(wanted: &Mutex<Wanted>) -> Option<Message> {
-    let mut wanted = wanted.lock();
-    let next = wanted.messages.pop_first().map(|(_, message)| message);
-    wanted.served = next.is_some();
+fn next_snapshot(queue: &Mutex<SnapshotQueue>) -> Option<Message> {
+    let mut queue = queue.lock();
+    let next = queue.messages.pop_first().map(|(_, message)| message);
+    queue.has_thread = next.is_some();
     next
 }
 
+/// The [`Edge`] of a member with threads: a queue to the log's thread, a link to its peers, and a
+/// thread for each snapshot that is saved or sent.
 pub(super) struct RealEdge {
     pub(super) jobs: Sender<Job>,
     pub(super) inbox: Sender<Input>,
@@ -46,26 +58,26 @@ pub(super) struct RealEdge {
     pub(super) saving: Option<JoinHandle<()>>,
     /// Reads snapshots and sends them, one after the other.
     pub(super) sending: Option<JoinHandle<()>>,
-    pub(super) wanted: Arc<Mutex<Wanted>>,
+    pub(super) snapshots: Arc<Mutex<SnapshotQueue>>,
 }
 
 impl RealEdge {
-    /// A snapshot is read elsewhere: with a large state, heartbeats would be late. One that is
-    /// lost, or cannot be read, is sent again when check-quorum rounds have passed in silence
-    /// (`progress`): the leader is not told.
+    /// Has another thread read the newest snapshot and send it: with a large state, heartbeats
+    /// would be late. The core does not learn that a snapshot was lost or could not be read, and
+    /// sends it again when check-quorum rounds have passed in silence (`progress`).
     fn send_snapshot(&mut self, message: Message) {
-        let mut wanted = self.wanted.lock();
-        wanted.messages.insert(message.to, message);
-        if std::mem::replace(&mut wanted.served, true) {
+        let mut queue = self.snapshots.lock();
+        queue.messages.insert(message.to, message);
+        if std::mem::replace(&mut queue.has_thread, true) {
             return;
         }
-        drop(wanted);
+        drop(queue);
         let (disk, dir, link) = (self.disk.clone(), self.snap_dir.clone(), self.link.clone());
-        let (wanted, held, killed) = (self.wanted.clone(), self.lock.clone(), self.killed.clone());
+        let (queue, lock, killed) = (self.snapshots.clone(), self.lock.clone(), self.killed.clone());
         let send = move || {
-            let _held = held;
-            let _served = OnPanic(|| wanted.lock().served = false);
-            while let Some(mut message) = next_wanted(&wanted).filter(|_| !killed.load(Ordering::Acquire)) {
+            let _lock = lock;
+            let _on_panic = OnPanic(|| queue.lock().has_thread = false);
+            while let Some(mut message) = next_snapshot(&queue).filter(|_| !killed.load(Ordering::Acquire)) {
                 match (newest(&*disk, &dir), &mut message.body) {
                     // This member leads the message's term no longer. The receiver would refuse the
                     // message as impossible, and close the connection.
@@ -75,7 +87,7 @@ impl RealEdge {
                         link.send(message.to, codec::encode_message(&message).into());
                     }
                     (Err(error), _) => {
-                        tracing::warn!(error = %error.full_text(), "no snapshot could be read for a member that is behind; it is tried again later")
+                        tracing::warn!(error = %error.full_text(), member = message.to, "{UNSENT}");
                     }
                     (Ok(_), _) => {}
                 }
@@ -84,15 +96,15 @@ impl RealEdge {
         match (self.spawn)("snapshot-send", Box::new(send)) {
             Ok(thread) => self.sending = thread,
             Err(e) => {
-                self.wanted.lock().served = false;
-                tracing::warn!(error = %e, "no thread could be started to send a snapshot to a member that is behind; it is tried again later");
+                self.snapshots.lock().has_thread = false;
+                tracing::warn!(error = %e, "no thread could be started to send a snapshot: {UNSENT}");
             }
         }
     }
 }
 
-/// The newest snapshot. A newer one may replace it between the look at the directory and the
-/// reading: then that one is read.
+/// Reads the newest snapshot. A newer one may replace it after the directory was listed and before
+/// the file is read: then that one is read.
 fn newest(disk: &dyn Disk, dir: &Path) -> Result<Option<SnapshotRef>, WalError> {
     let gone = |e: &WalError| matches!(e, WalError::Io { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound);
     match snapfile::load(disk, dir) {
@@ -116,10 +128,10 @@ impl Edge for RealEdge {
 
     fn snapshot(&mut self, snapshot: SnapshotRef, capture: Capture) {
         let (disk, dir, inbox) = (self.disk.clone(), self.snap_dir.clone(), self.inbox.clone());
-        let (held, killed) = (self.lock.clone(), self.killed.clone());
+        let (lock, killed) = (self.lock.clone(), self.killed.clone());
         let save = move || {
-            let _held = held;
-            let _failed = OnPanic(|| {
+            let _lock = lock;
+            let _on_panic = OnPanic(|| {
                 let _ = inbox.send(Input::SnapshotSaved(None)); // else none would be made any more
             });
             let full = SnapshotRef { data: capture().into(), ..snapshot.clone() };
@@ -130,7 +142,7 @@ impl Edge for RealEdge {
                 Ok(()) => Some(snapshot),
                 Err(e) => {
                     // The log still has everything, so this is no reason to stop.
-                    tracing::warn!(error = %e.full_text(), "no snapshot was saved; the log keeps its entries, and it is tried again");
+                    tracing::warn!(error = %e.full_text(), "{UNSAVED}");
                     None
                 }
             };
@@ -139,7 +151,7 @@ impl Edge for RealEdge {
         match (self.spawn)("snapshot", Box::new(save)) {
             Ok(thread) => self.saving = thread,
             Err(e) => {
-                tracing::warn!(error = %e, "no thread could be started to save a snapshot; the log keeps its entries, and it is tried again");
+                tracing::warn!(error = %e, "no thread could be started to save a snapshot: {UNSAVED}");
                 let _ = self.inbox.send(Input::SnapshotSaved(None));
             }
         }

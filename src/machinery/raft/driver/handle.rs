@@ -1,6 +1,7 @@
 //! The handle of a running member: proposals, reads and messages of peers come in here.
 
 use super::super::codec;
+use super::super::fields::DecodeError;
 use super::super::interface::ConfError;
 use super::super::message::{Body, ConfChange, ConfState, Index, MemberId, Message, Payload};
 use super::{Input, PEER_BYTES, PEER_QUEUE};
@@ -37,6 +38,7 @@ impl PeersWaiting {
         entered
     }
 
+    /// Counts a message out that has entered.
     pub(super) fn leave(&self, message: &Message) {
         if let Body::MsgSnap(_) = message.body {
             self.snapshots.fetch_sub(1, Ordering::Relaxed);
@@ -66,12 +68,12 @@ impl Handle {
 
     /// Checks that the sender is a known member and the receiver is this one. Members of a
     /// configuration in the message are known from then on.
-    fn admit(&self, message: &Message) -> Result<(), codec::DecodeError> {
+    fn admit(&self, message: &Message) -> Result<(), DecodeError> {
         if message.to != self.me {
-            return Err(codec::DecodeError::Impossible { what: "receiver", value: message.to });
+            return Err(DecodeError::Impossible { what: "receiver", value: message.to });
         }
         if !self.known.lock().contains(&message.from) {
-            return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
+            return Err(DecodeError::Impossible { what: "sender", value: message.from });
         }
         match &message.body {
             Body::MsgSnap(snapshot) => self.add_known(&snapshot.conf),
@@ -87,17 +89,19 @@ impl Handle {
         Ok(())
     }
 
-    /// `false` if the member is gone.
+    /// Queues a proposal; `id` is the state machine's name for it. Returns `false` if the member is
+    /// gone.
     pub fn propose(&self, id: u64, data: Bytes) -> bool {
         self.inbox.send(Input::Propose { id, data }).is_ok()
     }
 
-    /// `false` if the member is gone.
+    /// Queues a linearizable read; see `Member::read`. Returns `false` if the member is gone.
     pub fn read(&self, ctx: u64) -> bool {
         self.inbox.send(Input::Read { ctx }).is_ok()
     }
 
-    /// Asks the leader's state machine; see `Member::ask_leader`. `false` if the member is gone.
+    /// Queues a question to the leader's state machine; see `Member::ask_leader`. Returns `false`
+    /// if the member is gone.
     pub fn ask(&self, ctx: u64, question: Bytes) -> bool {
         self.inbox.send(Input::Ask { ctx, question }).is_ok()
     }
@@ -108,7 +112,7 @@ impl Handle {
     /// # Errors
     /// Those of [`codec::decode_message`]; `Impossible` if the message is for another member, or if
     /// its sender is no member that is known here. The message is dropped.
-    pub fn deliver(&self, bytes: Bytes) -> Result<(), codec::DecodeError> {
+    pub fn deliver(&self, bytes: Bytes) -> Result<(), DecodeError> {
         self.enqueue(codec::decode_message(bytes)?)
     }
 
@@ -118,16 +122,16 @@ impl Handle {
     ///
     /// # Errors
     /// As there, and `Impossible` if the message names another sender.
-    pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), codec::DecodeError> {
+    pub fn deliver_from(&self, sender: MemberId, bytes: Bytes) -> Result<(), DecodeError> {
         let message = codec::decode_message(bytes)?;
         if message.from != sender {
-            return Err(codec::DecodeError::Impossible { what: "sender", value: message.from });
+            return Err(DecodeError::Impossible { what: "sender", value: message.from });
         }
         self.add_known(&ConfState::of([sender]));
         self.enqueue(message)
     }
 
-    fn enqueue(&self, message: Message) -> Result<(), codec::DecodeError> {
+    fn enqueue(&self, message: Message) -> Result<(), DecodeError> {
         self.admit(&message)?;
         if self.peers_waiting.enter(&message) {
             let _ = self.inbox.send(Input::Message(message)); // a member that is gone counts nothing any more

@@ -259,10 +259,10 @@ fn open<M: StateMachine>(
         spawn,
         saving: None,
         sending: None,
-        wanted: Arc::default(),
+        snapshots: Arc::default(),
     };
     let run = Run { member, edge, peers_waiting, now, on_news, failed: false };
-    let writer = Writer { wal, held: VecDeque::new(), stuck: None };
+    let writer = Writer { wal, pending: VecDeque::new(), stuck: None };
     Ok(Opened { run, inputs, writer, queue, handle, lock, killed, torn: found.torn })
 }
 

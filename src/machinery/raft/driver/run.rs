@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
+/// A member, its edge, and what else its thread holds.
 pub(super) struct Run<M> {
     pub(super) member: Member<M>,
     pub(super) edge: RealEdge,
@@ -19,9 +20,12 @@ pub(super) struct Run<M> {
     pub(super) failed: bool,
 }
 
+/// What the loop does after an input.
 pub(super) enum Flow {
     Go,
+    /// Does what follows from the inputs so far, and ends.
     Stop,
+    /// Ends at once.
     Kill,
 }
 
@@ -81,7 +85,8 @@ impl<M: StateMachine> Run<M> {
         }
     }
 
-    /// A member whose disk failed neither promises nor applies anything any more.
+    /// Lets the member do what follows from its inputs. One whose disk failed neither promises nor
+    /// applies anything any more.
     pub(super) fn pump(&mut self) {
         if !self.failed {
             self.member.pump((self.now)(), &mut self.edge);

@@ -2,7 +2,7 @@
 
 use super::super::member::{Capture, Edge};
 use super::super::message::Body;
-use super::super::{codec, snapfile};
+use super::super::{codec, fields, snapfile};
 use super::edge::RealEdge;
 use super::handle::PeersWaiting;
 use super::writer::{Writer, write_log};
@@ -165,7 +165,7 @@ fn a_member_that_is_killed_finishes_nothing_that_waits_for_room() {
         .expect("it is waited for");
     let killed = Arc::new(AtomicBool::new(false));
     let dead = killed.clone();
-    let writer = Writer { wal, held: VecDeque::new(), stuck: None };
+    let writer = Writer { wal, pending: VecDeque::new(), stuck: None };
     let log = std::thread::spawn(move || write_log(writer, &queue, &inbox, &dead));
     let waits = told.recv_timeout(PATIENCE).expect("news");
     assert!(matches!(waits, Input::Log(LogNews::Waits(_))));
@@ -195,7 +195,7 @@ fn what_frees_room_does_not_wait_behind_what_waits_for_room() {
     }
     disk.set_room(Some(0));
     let ((jobs, queue), (inbox, told)) = (channel(), channel());
-    let mut writer = Writer { wal, held: VecDeque::new(), stuck: None };
+    let mut writer = Writer { wal, pending: VecDeque::new(), stuck: None };
     for index in 21..=25 {
         let last = Some((index, 1));
         let write = Write { batch: index, records: records(index), entries: 1, last, snapshot: None };
@@ -321,7 +321,7 @@ fn a_leader_that_joined_meanwhile_is_heard_if_its_certificate_names_it() {
         let body = Body::MsgHeartbeat { commit: 0, read: 0 };
         Bytes::from(codec::encode_message(&Message { from, to: 1, term: 9, body }))
     };
-    let stranger = |id| Err(codec::DecodeError::Impossible { what: "sender", value: id });
+    let stranger = |id| Err(fields::DecodeError::Impossible { what: "sender", value: id });
     assert_eq!(handle.deliver(beat(7)), stranger(7));
     assert_eq!(handle.deliver_from(8, beat(7)), stranger(7), "it speaks for another one");
     assert_eq!(handle.deliver(beat(7)), stranger(7));
@@ -373,7 +373,7 @@ fn edge_with(disk: &SimDisk, snapshot: &SnapshotRef, link: impl Link + 'static) 
         spawn: Box::new(|name: &str, work: Work| spawn_thread(name, work, &tracing::Span::none()).map(Some)),
         saving: None,
         sending: None,
-        wanted: Arc::default(),
+        snapshots: Arc::default(),
     }
 }
 

@@ -14,7 +14,7 @@ use std::time::Instant;
 pub(super) struct Writer {
     pub(super) wal: Wal,
     /// Jobs that were taken from the queue and not begun, in order.
-    pub(super) held: VecDeque<Job>,
+    pub(super) pending: VecDeque<Job>,
     /// A group that could not be written, and of which nothing is lost; and the reported error. It
     /// is written before anything else is. Only releases do not wait for it.
     pub(super) stuck: Option<(Vec<Write>, String)>,
@@ -28,33 +28,33 @@ impl Writer {
         if self.stuck.is_some() && !self.release_waiting(queue, inbox) {
             return false;
         }
-        let (group, told) = match self.stuck.take() {
-            Some((group, told)) => (group, Some(told)),
-            None => match self.held.pop_front().or_else(|| queue.try_recv().ok()) {
+        let (group, reported) = match self.stuck.take() {
+            Some((group, reported)) => (group, Some(reported)),
+            None => match self.pending.pop_front().or_else(|| queue.try_recv().ok()) {
                 Some(Job::Write(first)) => (self.group(first, queue), None),
                 Some(Job::Release(upto)) => return self.release(upto, inbox),
                 None => return true,
             },
         };
         // The member may have been killed meanwhile, and hear none of this.
-        let tell = |news| drop(inbox.send(news));
+        let report = |news| drop(inbox.send(news));
         match write_group(&mut self.wal, &group) {
             Ok(persisted) => {
-                told.into_iter().for_each(|_| tell(Input::Log(LogNews::GoesOn)));
-                tell(Input::Persisted(persisted));
+                reported.into_iter().for_each(|_| report(Input::Log(LogNews::GoesOn)));
+                report(Input::Persisted(persisted));
                 true
             }
             Err(error) if self.wal.may_retry(&error) && !last => {
                 let why = error.full_text();
-                if told.is_none_or(|told| told != why) {
-                    tell(Input::Log(LogNews::Waits(error)));
+                if reported.is_none_or(|reported| reported != why) {
+                    report(Input::Log(LogNews::Waits(error)));
                 }
                 self.stuck = Some((group, why));
                 true
             }
             // Never retried: after a failed sync it is unknown what is on the disk.
             Err(error) => {
-                tell(Input::Log(LogNews::Failed(error)));
+                report(Input::Log(LogNews::Failed(error)));
                 false
             }
         }
@@ -64,11 +64,11 @@ impl Writer {
     fn group(&mut self, first: Write, queue: &Receiver<Job>) -> Vec<Write> {
         let mut group = vec![first];
         while group[group.len() - 1].snapshot.is_none() && bytes(&group) < GROUP_BYTES {
-            match self.held.pop_front().or_else(|| queue.try_recv().ok()) {
+            match self.pending.pop_front().or_else(|| queue.try_recv().ok()) {
                 // a snapshot comes before its records, and after those of others
                 Some(Job::Write(write)) if write.snapshot.is_none() => group.push(write),
                 Some(other) => {
-                    self.held.push_front(other);
+                    self.pending.push_front(other);
                     break;
                 }
                 None => break,
@@ -82,9 +82,9 @@ impl Writer {
     /// only, of which the log keeps its last batch until the group is written; and the newest
     /// includes the others. Returns whether the log can be written on.
     fn release_waiting(&mut self, queue: &Receiver<Job>, inbox: &Sender<Input>) -> bool {
-        self.held.extend(queue.try_iter());
+        self.pending.extend(queue.try_iter());
         let mut newest = None;
-        self.held.retain(|job| match job {
+        self.pending.retain(|job| match job {
             Job::Release(upto) => {
                 newest = newest.max(Some(*upto));
                 false
@@ -97,7 +97,7 @@ impl Writer {
     fn release(&mut self, upto: Index, inbox: &Sender<Input>) -> bool {
         let Err(error) = self.wal.release(upto) else { return true };
         if self.wal.sound() {
-            tracing::warn!(error = %error.full_text(), "old parts of the log stay until the next snapshot");
+            tracing::warn!(error = %error.full_text(), "old parts of the log were not deleted; they take room until the next snapshot deletes them");
             return true;
         }
         let _ = inbox.send(Input::Log(LogNews::Failed(error))); // the member may have been killed meanwhile
@@ -137,13 +137,13 @@ pub(super) fn write_log(
             let again = Instant::now() + ROOM_PERIOD;
             last = loop {
                 match queue.recv_timeout(again.saturating_duration_since(Instant::now())) {
-                    Ok(job) => writer.held.push_back(job),
+                    Ok(job) => writer.pending.push_back(job),
                     Err(end) => break end == RecvTimeoutError::Disconnected,
                 }
             };
-        } else if writer.held.is_empty() {
+        } else if writer.pending.is_empty() {
             match queue.recv() {
-                Ok(job) => writer.held.push_back(job),
+                Ok(job) => writer.pending.push_back(job),
                 Err(_) => return,
             }
         }

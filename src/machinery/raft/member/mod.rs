@@ -184,7 +184,7 @@ pub struct Member<M> {
     /// Reads that wait until their index is applied.
     reads: Vec<Read>,
     /// Reads that came while another round was under way: they share the next one.
-    gathered: Vec<u64>,
+    next_reads: Vec<u64>,
     /// The question to the leader that is under way.
     round: Option<Round>,
     /// The status that the machine was given last, with the last entry applied then.
@@ -226,7 +226,7 @@ impl<M: StateMachine> Member<M> {
             written: 0,
             durable: 0,
             reads: Vec::new(),
-            gathered: Vec::new(),
+            next_reads: Vec::new(),
             round: None,
             reported: None,
         })
@@ -305,7 +305,7 @@ impl<M: StateMachine> Member<M> {
                     why,
                     what = message.body.name(),
                     from = message.from,
-                    "a peer's message cannot be read"
+                    "dropped a peer's proposal or snapshot that cannot be read; a snapshot is sent again, a proposal is lost"
                 );
             }
         }
@@ -336,7 +336,7 @@ impl<M: StateMachine> Member<M> {
     /// Begins a linearizable read. [`StateMachine::read`] tells with the same `ctx` when it may be
     /// answered. No earlier run of this member may have used this `ctx`: see [`Core::read_index`].
     pub fn read(&mut self, ctx: u64) {
-        self.gathered.push(ctx);
+        self.next_reads.push(ctx);
     }
 
     /// Begins to hand over to the voter `to`. Does nothing if this member does not lead, or `to` is
@@ -377,7 +377,7 @@ impl<M: StateMachine> Member<M> {
             self.machine.events(&ready.events);
         }
         self.fail_round();
-        let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.gathered.drain(..));
+        let waiting = self.reads.drain(..).map(|read| read.ctx).chain(self.next_reads.drain(..));
         waiting.for_each(|ctx| self.machine.read(ctx, false));
         self.report_status(now);
     }
@@ -420,13 +420,14 @@ impl<M: StateMachine> Member<M> {
                     self.reads.extend(round.callers.into_iter().map(|ctx| Read { ctx, index, ticks: 0 }));
                 }
             }
-            for asked in ready.asked {
-                // one that has not applied as much could deny a lease that the follower knows
+            for question in ready.questions {
+                // A leader that has applied less than the follower could deny a lease that the
+                // follower knows.
                 if self.is_leader()
-                    && self.applied >= asked.applied
-                    && let Some(answer) = self.machine.answer(&asked.data, now)
+                    && self.applied >= question.applied
+                    && let Some(answer) = self.machine.answer(&question.data, now)
                 {
-                    self.core.answer(asked.from, asked.ctx, answer);
+                    self.core.answer(question.from, question.ctx, answer);
                 }
             }
             for (ctx, answer) in ready.answers {

@@ -24,9 +24,9 @@ impl<M: StateMachine> Member<M> {
     /// after they came holds for each of them.
     pub(super) fn begin_round(&mut self) {
         if self.round.is_none()
-            && let Some(&ctx) = self.gathered.first()
+            && let Some(&ctx) = self.next_reads.first()
         {
-            self.round = Some(Round { ctx, callers: std::mem::take(&mut self.gathered), ticks: 0 });
+            self.round = Some(Round { ctx, callers: std::mem::take(&mut self.next_reads), ticks: 0 });
             self.ask(ctx);
         }
     }

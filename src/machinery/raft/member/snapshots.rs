@@ -1,4 +1,5 @@
-//! Snapshots of the machine: when one is made, and what becomes of it.
+//! Snapshots of the machine: when one is made, and what becomes of it. Which followers are sent one
+//! is decided by the core (`snapshots`).
 
 use super::super::interface::Core;
 use super::super::message::SnapshotRef;
@@ -33,8 +34,9 @@ impl<M: StateMachine> Member<M> {
         };
         self.bytes = self.bytes.saturating_sub(self.bytes_in_snapshot);
         self.snapshot_index = self.snapshot_index.max(snapshot.index);
-        // Followers that lag a little are cheaper to serve from the log.
-        let alone = self.core.conf_state().voters.len() + self.core.conf_state().learners.len() == 1;
+        // A follower that lags a little is cheaper to serve with entries than with the snapshot, so
+        // among several members some entries stay.
+        let alone = self.core.conf().voters.len() + self.core.conf().learners.len() == 1;
         let keep = if alone { 0 } else { self.policy.entries / 2 };
         let index = snapshot.index;
         let upto = self.core.forgettable(index, keep, LOG_MAX as usize);

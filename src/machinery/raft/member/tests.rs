@@ -341,8 +341,8 @@ fn answers_that_wait_for_the_disk_do_not_pile_up() {
         Body::MsgAppResp { index, reject, .. } => (index, reject),
         _ => panic!("{m:?}"),
     };
-    let told: Vec<(Index, bool)> = follower.wire.sent.iter().map(answer).collect();
-    assert_eq!(told, [(1, false), (1004, true), (2, false)]);
+    let answers: Vec<(Index, bool)> = follower.wire.sent.iter().map(answer).collect();
+    assert_eq!(answers, [(1, false), (1004, true), (2, false)]);
 }
 
 /// The leader that handed over took its post back after an election timeout.

@@ -76,8 +76,8 @@ fn a_full_window_of_which_nothing_arrived_does_not_stay_full() {
     for has in [1, 100, WINDOW + 1] {
         let mut one = full();
         one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
-        let asked = one.tells(2);
-        let [Body::MsgApp { index, entries, .. }] = &asked[..] else { panic!("{asked:?}") };
+        let probes = one.tells(2);
+        let [Body::MsgApp { index, entries, .. }] = &probes[..] else { panic!("{probes:?}") };
         assert_eq!((*index, entries.len()), (WINDOW + 1, 0), "only a question");
         match has > WINDOW {
             true => one.accept(2, has),

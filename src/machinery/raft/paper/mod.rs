@@ -1,9 +1,11 @@
-//! What the paper says of one member, as tests of the seam: a core is ticked, told and asked, and
-//! what it answers is looked at. The cases are those of raft-rs and, before it, of etcd's raft, in
-//! our own words; the chapter says which there are and which say nothing about this core.
+//! What the paper says of one member, as tests of the seam: a core gets ticks, messages and
+//! proposals, and what it answers is looked at. The cases are those of raft-rs and, before it, of
+//! etcd's raft, in our own words; the chapter says which there are and which say nothing about this
+//! core.
 
 mod elections;
 mod flow;
+mod membership;
 mod replication;
 mod snapshots;
 mod transfers;
@@ -18,10 +20,10 @@ use bytes::Bytes;
 const ELECTION: u32 = 10;
 const HEARTBEAT: u32 = 2;
 
-/// One core and its disk. What it says is kept until it is asked for.
+/// One core and its disk. The messages that it sends are kept until [`One::says`] takes them.
 pub(crate) struct One {
     pub(crate) core: Raft,
-    pub(crate) said: Vec<Message>,
+    pub(crate) messages: Vec<Message>,
     /// What its disk holds beside the snapshot that it began with.
     pub(crate) disk: Vec<Entry>,
     /// Entries given out as committed.
@@ -32,7 +34,7 @@ pub(crate) struct One {
     pub(crate) hard: HardState,
     /// What happened inside since the last question.
     pub(crate) events: Vec<Event>,
-    /// What waits for the disk, and the newest batch.
+    /// Messages that wait for the disk, and the number of the newest batch.
     promised: Vec<Message>,
     batch: u64,
 }
@@ -56,7 +58,7 @@ impl One {
             hard: stored.hard,
             events: vec![],
             core: Raft::new(config, stored),
-            said: vec![],
+            messages: vec![],
             applied: vec![],
             lags: false,
             promised: vec![],
@@ -77,7 +79,7 @@ impl One {
         One::with(1, members, &[], 0, NONE)
     }
 
-    /// Member 1, in this role, in term 1; nothing that it said on the way there is left.
+    /// Member 1, in this role, in term 1; the messages that it sent on the way there are gone.
     fn as_(role: Role) -> One {
         let mut one = One::new(3);
         match role {
@@ -105,7 +107,7 @@ impl One {
             self.disk.extend(ready.append);
             self.hard = ready.hard.unwrap_or(self.hard);
             self.events.extend(ready.events);
-            self.said.extend(ready.send);
+            self.messages.extend(ready.send);
             self.promised.extend(ready.send_after_persist);
             self.applied.extend(ready.committed);
             self.batch = ready.batch;
@@ -116,7 +118,7 @@ impl One {
     }
 
     fn durable(&mut self) {
-        self.said.append(&mut self.promised);
+        self.messages.append(&mut self.promised);
         self.core.persisted(self.batch);
     }
 
@@ -140,7 +142,7 @@ impl One {
     pub(crate) fn time_out(&mut self) -> u32 {
         for n in 1..=2 * ELECTION {
             self.tick();
-            if self.said.iter().any(|m| matches!(m.body, Body::MsgPreVote { .. })) {
+            if self.messages.iter().any(|m| matches!(m.body, Body::MsgPreVote { .. })) {
                 return n;
             }
         }
@@ -172,7 +174,7 @@ impl One {
 
     fn others(&self) -> impl Iterator<Item = MemberId> + use<> {
         let me = self.core.status().id;
-        self.core.conf_state().voters.clone().into_iter().filter(move |id| *id != me)
+        self.core.conf().voters.clone().into_iter().filter(move |id| *id != me)
     }
 
     /// A follower confirms that it has everything up to `index`.
@@ -186,11 +188,11 @@ impl One {
         self.pump();
     }
 
-    /// What it said since the last question, by receiver.
+    /// The messages that it has sent since the last call, by receiver.
     pub(crate) fn says(&mut self) -> Vec<Message> {
-        let mut said = std::mem::take(&mut self.said);
-        said.sort_by_key(|m| m.to); // stable: what one member is told stays in order
-        said
+        let mut messages = std::mem::take(&mut self.messages);
+        messages.sort_by_key(|m| m.to); // stable: messages to one member stay in order
+        messages
     }
 
     /// As [`One::says`]; only bodies, for one member.
@@ -224,14 +226,27 @@ impl One {
     }
 }
 
+/// The leader of term 1 among so many, whose first entry all have.
+fn settled_leader(members: u64) -> One {
+    let mut one = One::new(members);
+    one.lead();
+    for id in 2..=members {
+        one.accept(id, 1);
+    }
+    assert_eq!((one.term(), one.last(), one.commit()), (1, 1, 1));
+    one.says();
+    one.applied.clear();
+    one
+}
+
 /// Lets everything that members say arrive, at once and in order, until none says anything more.
 fn settle(members: &mut [One]) {
     for _ in 0..1000 {
-        let said: Vec<Message> = members.iter_mut().flat_map(|m| m.says()).collect();
-        if said.is_empty() {
+        let messages: Vec<Message> = members.iter_mut().flat_map(|m| m.says()).collect();
+        if messages.is_empty() {
             return;
         }
-        for message in said {
+        for message in messages {
             if let Some(to) = members.iter_mut().find(|m| m.core.status().id == message.to) {
                 to.core.step(message);
                 to.pump();

@@ -1,23 +1,9 @@
 //! How the log is copied (section 5.3), and what may be called committed (5.3, 5.4.2).
 
 use super::*;
-use crate::ConfChange;
 
 fn normal(term: Term, index: Index, data: &'static str) -> Entry {
     Entry { term, index, payload: Payload::Normal(Bytes::from_static(data.as_bytes())) }
-}
-
-/// The leader of term 1 among so many, whose first entry all have.
-fn settled_leader(members: u64) -> One {
-    let mut one = One::new(members);
-    one.lead();
-    for id in 2..=members {
-        one.accept(id, 1);
-    }
-    assert_eq!((one.term(), one.last(), one.commit()), (1, 1, 1));
-    one.says();
-    one.applied.clear();
-    one
 }
 
 #[test]
@@ -45,8 +31,9 @@ fn what_a_majority_has_is_committed_given_out_and_told_5_3() {
     assert_eq!((one.commit(), &one.applied[..]), (2, &[normal(1, 2, "a")][..]));
     // 2 has it all, and hears that it is committed; 3 does, too
     for to in [2, 3] {
-        let told = one.said.iter().any(|m| m.to == to && matches!(m.body, Body::MsgApp { commit: 2, .. }));
-        assert!(told, "{to}: {:?}", one.said);
+        let is_sent =
+            one.messages.iter().any(|m| m.to == to && matches!(m.body, Body::MsgApp { commit: 2, .. }));
+        assert!(is_sent, "{to}: {:?}", one.messages);
     }
 }
 
@@ -218,132 +205,4 @@ fn a_leader_brings_every_follower_of_figure_7_to_its_own_log_5_3() {
         assert_eq!((group[1].commit(), group[1].applied.len()), (12, 12));
         assert_eq!(group[0].progress(2), (12, ProgressState::Replicate));
     }
-}
-
-/// Of two voters the leader removes itself: the one that is left decides, so nothing is answered
-/// here without asking it.
-#[test]
-fn a_leader_that_is_being_removed_is_not_the_only_voter() {
-    let mut one = One::new(2);
-    one.lead();
-    one.accept(2, 1);
-    one.core.propose_conf(ConfChange::RemoveNode(1)).expect("a voter is left");
-    one.pump();
-    let status = one.core.status();
-    assert_eq!((status.role, status.voters, status.only_voter), (Role::Leader, 1, false));
-    assert!(One::new(1).core.status().only_voter);
-}
-
-/// Of two voters the leader removes itself, and its entry does not arrive. Member 2, which still
-/// needs the vote of member 1, cannot win against its longer log (dissertation, 4.2.2).
-#[test]
-fn a_leader_that_removed_itself_leads_again_until_that_is_committed() {
-    let mut group = [One::with(1, 2, &[], 0, NONE), One::with(2, 2, &[], 0, NONE)];
-    group[0].time_out();
-    settle(&mut group);
-    assert_eq!(group[0].role(), Role::Leader);
-    group[0].core.propose_conf(ConfChange::RemoveNode(1)).expect("a voter is left");
-    for _ in 0..2 * ELECTION {
-        group[0].tick();
-    }
-    assert_eq!(group[0].role(), Role::Follower, "it hears no majority");
-    group[0].says(); // lost
-    for _ in 0..5 * ELECTION {
-        group.iter_mut().for_each(One::tick);
-        settle(&mut group);
-    }
-    assert_eq!((group[1].role(), group[1].core.conf_state()), (Role::Leader, &ConfState::of([2])));
-    assert_eq!((group[0].role(), group[0].commit()), (Role::Follower, group[0].last()));
-    group[0].events.clear();
-    for _ in 0..3 * ELECTION {
-        group[0].tick();
-    }
-    assert_eq!((group[0].says(), &group[0].events[..]), (vec![], &[][..]), "its removal is committed");
-}
-
-/// Records show the reason, and a demotion is no removal.
-#[test]
-fn a_leader_that_votes_no_longer_says_why_it_steps_down() {
-    let changes = [
-        (ConfChange::RemoveNode(1), "removed from the configuration"),
-        (ConfChange::AddLearnerNode(1), "made a learner"),
-    ];
-    for (change, why) in changes {
-        let mut one = settled_leader(3);
-        one.core.propose_conf(change).expect("two voters are left");
-        one.pump();
-        one.accept(2, 2);
-        assert_eq!(one.role(), Role::Leader, "of the two voters that are left, both must have it");
-        one.accept(3, 2);
-        assert_eq!((one.role(), one.commit()), (Role::Follower, 2));
-        assert!(one.events.contains(&Event::StepDown { why }), "{:?}", one.events);
-    }
-}
-
-/// Until the change is committed, the configuration before it may be the one that counts.
-#[test]
-fn a_voter_that_is_made_a_learner_campaigns_until_that_is_committed() {
-    for (commit, campaigns) in [(0, true), (1, false)] {
-        let mut one = One::with(2, 3, &[], 0, NONE);
-        let conf = ConfState::of(1..=3).after(ConfChange::AddLearnerNode(2));
-        let entries = vec![Entry { term: 1, index: 1, payload: Payload::ConfChange(conf) }];
-        one.hear(1, 1, Body::MsgApp { index: 0, log_term: 0, entries, commit });
-        for _ in 0..2 * ELECTION {
-            one.tick();
-        }
-        let asks = |m: &Message| matches!(m.body, Body::MsgPreVote { .. });
-        assert_eq!(one.says().iter().any(asks), campaigns, "committed up to {commit}");
-    }
-}
-
-/// A transfer to a learner is no transfer, and a leader that stops would wait for it in vain.
-#[test]
-fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {
-    let mut one = One::as_(Role::Leader);
-    one.accept(2, one.last());
-    one.core.propose_conf(ConfChange::AddLearnerNode(4)).expect("a learner needs nothing");
-    one.pump();
-    one.propose("x");
-    one.accept(4, one.last());
-    one.accept(2, one.last() - 1);
-    assert_eq!((one.core.status().heir, one.progress(4).0), (2, one.last()), "a learner has more");
-    one.accept(3, one.last());
-    assert_eq!(one.core.status().heir, 3);
-    let (follower, mut alone) = (One::as_(Role::Follower), One::new(1));
-    assert_eq!((follower.core.status().heir, alone.core.status().heir), (NONE, NONE));
-    alone.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
-    alone.pump();
-    alone.accept(2, alone.last());
-    assert_eq!((alone.role(), alone.core.status().heir), (Role::Leader, NONE));
-}
-
-/// A leader that stops would wait for it in vain, also if it has every entry.
-#[test]
-fn a_voter_that_is_silent_is_no_heir_while_another_one_answers() {
-    let mut one = settled_leader(3);
-    assert_eq!((one.progress(2).0, one.progress(3).0), (1, 1));
-    for silent in [2, 3] {
-        for _ in 0..3 * ELECTION {
-            one.tick();
-            one.hear(5 - silent, 1, Body::MsgHeartbeatResp { read: 0 });
-        }
-        assert_eq!((one.role(), one.core.status().heir), (Role::Leader, 5 - silent));
-    }
-}
-
-/// With one voter and a learner that went down, a second voter would be the end of all commits.
-#[test]
-fn a_learner_that_followed_and_is_silent_does_not_become_a_voter() {
-    use crate::ConfError;
-    let mut one = One::new(1);
-    one.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
-    one.pump();
-    one.accept(2, one.last());
-    for _ in 0..3 * ELECTION {
-        one.tick();
-    }
-    assert_eq!(one.progress(2), (one.last(), ProgressState::Replicate), "it had caught up");
-    assert_eq!(one.core.propose_conf(ConfChange::AddNode(2)), Err(ConfError::NotReady));
-    one.hear(2, 1, Body::MsgHeartbeatResp { read: 0 });
-    one.core.propose_conf(ConfChange::AddNode(2)).expect("it is back");
 }

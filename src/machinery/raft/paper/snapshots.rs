@@ -32,15 +32,15 @@ fn sending() -> One {
 }
 
 fn rounds_of_silence(one: &mut One, rounds: u32) -> Vec<Body> {
-    let mut told = vec![];
+    let mut bodies = vec![];
     for _ in 0..rounds * ELECTION {
         one.tick();
         for id in [2, 3] {
             one.hear(id, 2, Body::MsgHeartbeatResp { read: 0 });
         }
-        told.extend(one.tells(2).into_iter().filter(|b| !matches!(b, Body::MsgHeartbeat { .. })));
+        bodies.extend(one.tells(2).into_iter().filter(|b| !matches!(b, Body::MsgHeartbeat { .. })));
     }
-    told
+    bodies
 }
 
 #[test]
@@ -116,8 +116,8 @@ fn a_member_that_knows_no_other_learns_everything_from_a_snapshot_7() {
     for _ in 0..5 * ELECTION {
         one.tick();
     }
-    let told = (one.says(), one.term(), &one.events[..]);
-    assert_eq!(told, (vec![], 0, &[][..]), "who may not vote asks for no votes");
+    let so_far = (one.says(), one.term(), &one.events[..]);
+    assert_eq!(so_far, (vec![], 0, &[][..]), "who may not vote asks for no votes");
     one.hear(1, 1, Body::MsgSnap(snapshot(1, 1, 2)));
     one.hear(
         1,

@@ -82,3 +82,38 @@ fn a_repeated_transfer_still_ends() {
     }
     assert!(took > 0, "every proposal was refused");
 }
+
+/// A transfer to a learner is no transfer, and a leader that stops would wait for it in vain.
+#[test]
+fn the_heir_of_a_leader_is_the_voter_that_has_most_of_the_log() {
+    let mut one = One::as_(Role::Leader);
+    one.accept(2, one.last());
+    one.core.propose_conf(ConfChange::AddLearnerNode(4)).expect("a learner needs nothing");
+    one.pump();
+    one.propose("x");
+    one.accept(4, one.last());
+    one.accept(2, one.last() - 1);
+    assert_eq!((one.core.status().heir, one.progress(4).0), (2, one.last()), "a learner has more");
+    one.accept(3, one.last());
+    assert_eq!(one.core.status().heir, 3);
+    let (follower, mut alone) = (One::as_(Role::Follower), One::new(1));
+    assert_eq!((follower.core.status().heir, alone.core.status().heir), (NONE, NONE));
+    alone.core.propose_conf(ConfChange::AddLearnerNode(2)).expect("a learner needs nothing");
+    alone.pump();
+    alone.accept(2, alone.last());
+    assert_eq!((alone.role(), alone.core.status().heir), (Role::Leader, NONE));
+}
+
+/// A leader that stops would wait for it in vain, also if it has every entry.
+#[test]
+fn a_voter_that_is_silent_is_no_heir_while_another_one_answers() {
+    let mut one = settled_leader(3);
+    assert_eq!((one.progress(2).0, one.progress(3).0), (1, 1));
+    for silent in [2, 3] {
+        for _ in 0..3 * ELECTION {
+            one.tick();
+            one.hear(5 - silent, 1, Body::MsgHeartbeatResp { read: 0 });
+        }
+        assert_eq!((one.role(), one.core.status().heir), (Role::Leader, 5 - silent));
+    }
+}

@@ -19,8 +19,8 @@ impl<G: Guest> World<G> {
         let reads = std::mem::take(&mut witness.reads);
         for event in events {
             if self.bug(Bug::LostVote) && matches!(event, Event::Voted { pre: false, .. }) {
-                // a vote that was lost shows only to those who come back while others still ask for
-                // it
+                // A lost vote shows only if the member is back while others still ask for its vote:
+                // it is killed soon.
                 self.doomed.insert(id, self.now + self.chance_fault.range(1, 8));
             }
             if let Event::Role { term, role: Role::Leader } = event {

@@ -1,5 +1,5 @@
 //! What goes wrong in a simulated world: links, power, room on disks, and an operator who changes
-//! his mind.
+//! the configuration back and forth.
 
 use super::guest::Guest;
 use super::world::{Bug, World};
@@ -7,7 +7,8 @@ use crate::member::Write;
 use crate::{ConfChange, MemberId};
 use nix::libc;
 
-/// What a system answers that has none left of something.
+/// Errors of the system for a want that may pass: of descriptors, of memory, or of a moment without
+/// signals.
 const SCARCE: [i32; 5] = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN, libc::EINTR];
 
 impl<G: Guest> World<G> {
@@ -26,7 +27,7 @@ impl<G: Guest> World<G> {
         }
         let often = matches!(self.weather.bug, Some(Bug::AckBeforeFsync | Bug::LostVote | Bug::AckFullDisk));
         if chance.chance(if often { 0.02 } else { 0.004 }) {
-            // those who are writing have more to lose
+            // a member that is writing has more to lose
             let busy =
                 self.nodes.iter().filter(|(_, n)| n.live.as_ref().is_some_and(|l| !l.writing.is_empty()));
             let busy: Vec<MemberId> = busy.map(|(id, _)| *id).collect();
@@ -71,7 +72,7 @@ impl<G: Guest> World<G> {
             }
             if chance.chance(0.008) {
                 let who = chance.range(1, self.weather.members + 1);
-                let conf = live.member.core().conf_state();
+                let conf = live.member.core().conf();
                 let removals = self.weather.removals;
                 let change = match (conf.voters.contains(&who), conf.learners.contains(&who)) {
                     (true, _) if conf.voters.len() <= 2 => None,
@@ -95,7 +96,7 @@ impl<G: Guest> World<G> {
     pub(super) fn readmit(&mut self) {
         let all: Vec<MemberId> = self.nodes.keys().copied().collect();
         for live in self.nodes.values_mut().filter_map(|n| n.live.as_mut()) {
-            let conf = live.member.core().conf_state();
+            let conf = live.member.core().conf();
             let is_out = |id: &&MemberId| !conf.voters.contains(id) && !conf.learners.contains(id);
             if live.member.is_leader()
                 && let Some(id) = all.iter().find(is_out)

@@ -44,7 +44,7 @@ pub trait Guest {
 /// An answered read: its name, whether it may be answered, and what was applied then.
 pub type Read = (u64, bool, Index);
 
-/// Stands before a state machine and remembers what it was told.
+/// Stands before a state machine and remembers what the member reported to it.
 pub struct Witness<M> {
     /// The state machine itself.
     pub inner: M,

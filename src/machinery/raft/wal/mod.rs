@@ -388,7 +388,9 @@ fn list_segments(disk: &dyn Disk, dir: &Path) -> Result<Vec<u64>, WalError> {
         match number_of(&name) {
             Some((number, "wal")) => segments.push(number),
             Some((_, "tmp")) => disk.remove(&path).map_err(WalError::io("delete", &path))?,
-            _ => tracing::warn!(path = %path.display(), "ignored: this is no file of the log"),
+            _ => {
+                tracing::warn!(path = %path.display(), "not a file of the log: it stays where it is, and is not read")
+            }
         }
     }
     Ok(segments)

@@ -99,8 +99,8 @@ fn deep_directories_that_cannot_be_moved_are_removed_where_they_are() {
     deep_and_wide(dir.path(), DEPTH_MAX);
     let mut work = Removal { rename: |_, _, _, _| Err(Errno::EIO), ..Removal::default() };
     let root = Root::open(dir.path()).unwrap();
-    let told = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
-    assert_eq!(told.cause.raw_os_error(), Some(libc::EIO), "any other error is told");
+    let error = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
+    assert_eq!(error.cause.raw_os_error(), Some(libc::EIO), "any other error is returned");
 }
 
 /// As if a process had moved the directory in between.
@@ -151,9 +151,9 @@ fn what_cannot_be_removed_keeps_nothing_beside_it() {
     (0..2 * NAMES_MAX).for_each(|n| fs::write(top.join(format!("z/deep/{n}")), "").unwrap());
     let (root, mut work) = (Root::open(dir.path()).unwrap(), Removal { rmdir, ..Removal::default() });
     let soon = Instant::now() + Duration::from_secs(600);
-    let told = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
-    assert_eq!(told.cause.raw_os_error(), Some(libc::EPERM));
-    assert_eq!(told.what, "cannot remove top, because of stays in it");
+    let error = root.remove_some(Path::new("top"), &mut work, soon).unwrap_err();
+    assert_eq!(error.cause.raw_os_error(), Some(libc::EPERM));
+    assert_eq!(error.what, "cannot remove top, because of stays in it");
     let left = |path: &str| -> Vec<String> {
         let entries = fs::read_dir(top.join(path)).unwrap().flatten();
         let mut names: Vec<String> = entries.map(|e| e.file_name().into_string().unwrap()).collect();

@@ -11,9 +11,9 @@ impl World {
         }
         let Opened { writer, queue, handle, .. } = &mut live.opened;
         while let Ok(job) = queue.try_recv() {
-            writer.held.push_back(job);
+            writer.pending.push_back(job);
         }
-        let writes = writer.held.iter().filter_map(|job| match job {
+        let writes = writer.pending.iter().filter_map(|job| match job {
             Job::Write(write) => Some(write),
             Job::Release(_) => None,
         });
@@ -32,7 +32,7 @@ impl World {
         }
         live.log_ended = !writer.turn(queue, &handle.inbox, false);
         let retried = waited && writer.stuck.is_some();
-        let releases = writer.held.iter().any(|job| matches!(job, Job::Release(_)));
+        let releases = writer.pending.iter().any(|job| matches!(job, Job::Release(_)));
         assert!(!retried || !releases, "seed {}: what would make room waits for room", self.seed);
     }
 
@@ -49,7 +49,7 @@ impl World {
         live.opened.handle.propose(id, data.into());
     }
 
-    /// Ends a member: the program is killed, or told to stop, and the power may go.
+    /// Ends a member: the program is killed, or ordered to stop, and the power may go.
     pub(super) fn end(&mut self, at: usize, graceful: bool) {
         let (seed, node) = (self.seed, &mut self.nodes[at]);
         let Some(live) = node.live.take() else { return };
@@ -77,9 +77,9 @@ impl World {
             while !log_ended && !last {
                 last = writer.stuck.is_some(); // the queue has no other end: one more try
                 while let Ok(job) = queue.try_recv() {
-                    writer.held.push_back(job);
+                    writer.pending.push_back(job);
                 }
-                let idle = writer.stuck.is_none() && writer.held.is_empty();
+                let idle = writer.stuck.is_none() && writer.pending.is_empty();
                 log_ended = idle || !writer.turn(&queue, &handle.inbox, last);
             }
         }

@@ -10,11 +10,11 @@ mod chance;
 
 use super::run::Flow;
 use super::*;
-use crate::codec;
 use crate::member::Capture;
 use crate::message::{Body, Entry};
 use crate::sim::disk::SimDisk;
 use crate::{Event, Role, Status, Term};
+use crate::{codec, fields};
 use nix::libc;
 use parking_lot::MutexGuard;
 use rng::Rng;
@@ -74,7 +74,7 @@ impl StateMachine for Register {
         }
     }
     fn restore(&mut self, snapshot: &SnapshotRef, _: Duration) -> Result<(), String> {
-        let r = &mut codec::Reader::new(snapshot.data.clone());
+        let r = &mut fields::Reader::new(snapshot.data.clone());
         self.applied.clear();
         let mut read = || {
             for _ in 0..r.count()? {
@@ -82,16 +82,16 @@ impl StateMachine for Register {
             }
             r.end()
         };
-        read().map_err(|e: codec::DecodeError| e.to_string())
+        read().map_err(|e: fields::DecodeError| e.to_string())
     }
     fn capture(&mut self) -> Capture {
         let applied = self.applied.clone();
         Box::new(move || {
             let mut out = vec![];
-            codec::put_u64(&mut out, applied.len() as u64);
+            fields::put_u64(&mut out, applied.len() as u64);
             for (index, data) in &applied {
-                codec::put_u64(&mut out, *index);
-                codec::put_bytes(&mut out, data);
+                fields::put_u64(&mut out, *index);
+                fields::put_bytes(&mut out, data);
             }
             out
         })
@@ -173,7 +173,7 @@ struct Tally {
 /// A mistake of the driver, to see whether it is noticed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Bug {
-    /// The member is told that its log has written what still waits.
+    /// Reports to the member that its log has written what still waits.
     Early,
     /// A member whose log has failed goes on.
     DeafToFailure,
@@ -305,8 +305,8 @@ impl World {
         let flow = live.opened.run.turn(inputs, tick);
         assert!(matches!(flow, Flow::Go));
         self.hear(at);
-        let told = self.nodes[at].live.as_ref().is_some_and(|live| live.failed);
-        assert!(told || !ended, "seed {}: the log has ended, and no report of it came", self.seed);
+        let has_failed = self.nodes[at].live.as_ref().is_some_and(|live| live.failed);
+        assert!(has_failed || !ended, "seed {}: the log has ended, and no report of it came", self.seed);
     }
 
     /// One of the threads that save and send snapshots.

@@ -70,11 +70,11 @@ pub(super) struct Node<M> {
 /// A mistake that the world makes on purpose, to see whether it is noticed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// Members are told that a write is durable before it is.
+    /// Members hear that a write is durable before it is.
     AckBeforeFsync,
     /// A member that starts again has forgotten for whom it voted.
     LostVote,
-    /// Members are told that a write is durable though there was no room for it.
+    /// Members hear that a write is durable though there was no room for it.
     AckFullDisk,
     /// Now and then a member applies an entry twice.
     ApplyTwice,
@@ -82,7 +82,7 @@ pub enum Bug {
     StaleRead,
     /// A linearizable read is answered at once by a member that believes it leads.
     ExpiredLeader,
-    /// When there is no room, those whose writes wait for it are told that they did not happen.
+    /// When there is no room, the clients whose writes wait for it hear that they did not happen.
     RefusedUnderWay,
     /// A leader ends leases before their time is over.
     HastyLease,
@@ -122,7 +122,7 @@ pub struct Tally {
     pub torn: usize,
     /// Changes of configuration.
     pub confs: usize,
-    /// Of the changes of configuration those that removed a member.
+    /// Changes of configuration that removed a member; `confs` counts them, too.
     pub removed: usize,
     /// Snapshots that members received from a leader.
     pub snapshots: usize,

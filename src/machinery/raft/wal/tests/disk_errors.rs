@@ -29,8 +29,8 @@ fn a_log_goes_on_when_there_is_room_again() {
     assert_eq!(indexes(&found), (1..=last).collect::<Vec<_>>());
 }
 
-/// What a system answers that has none left of something ends no log: what could not be written is
-/// written when there is some again.
+/// A log does not end because room, memory or descriptors are used up: what could not be written is
+/// written when there are some again.
 #[test]
 fn a_log_goes_on_when_something_can_be_opened_again() {
     use nix::libc;

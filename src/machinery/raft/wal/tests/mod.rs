@@ -372,10 +372,10 @@ fn damaged(seed: u64) -> Option<String> {
             None
         }
         Err(e) => {
-            let said = e.to_string();
+            let text = e.to_string();
             let helps = ["restore its directory from a backup", "use that version"];
-            assert!(helps.iter().any(|h| said.contains(h)) && said.contains("/member"), "{what}: {said}");
-            Some(said)
+            assert!(helps.iter().any(|h| text.contains(h)) && text.contains("/member"), "{what}: {text}");
+            Some(text)
         }
     }
 }
@@ -383,7 +383,7 @@ fn damaged(seed: u64) -> Option<String> {
 #[test]
 fn damage_anywhere_is_refused_or_harmless() {
     let (mut refused, mut harmless) = (0, 0);
-    let count = |said: Option<String>| match said {
+    let count = |text: Option<String>| match text {
         Some(_) => refused += 1,
         None => harmless += 1,
     };

@@ -1,11 +1,13 @@
 //! Processes that are named by file descriptors: clone3, pidfds, exits.
 
+mod exec;
+
+pub use exec::{exec, leave_descriptors, start_by_execve};
+
 use super::check;
 use nix::sys::stat::{self, Mode};
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
-use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 /// clone(2) flags that this room's callers use.
@@ -28,7 +30,7 @@ pub mod flags {
     pub const PARENT: u64 = libc::CLONE_PARENT as u64;
 }
 
-/// libc's constant is a c_int and truncates to 0.
+/// The flag of clone3(2). libc's own constant is a c_int, to which it truncates to 0.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// A process that was just made. The descriptor stays valid, and never means a stranger, whatever
@@ -77,6 +79,11 @@ pub(crate) fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
     done
 }
 
+/// The proof that this process is a child of [`spawn_forked`]. It has one thread, and it ends by
+/// [`exit_now`] or exec: what its parent owned when it was made is never dropped in it.
+#[derive(Clone, Copy, Debug)]
+pub struct Forked(());
+
 /// Makes a child that runs `body` and ends with its value; a panic ends it with 101. Returns in the
 /// parent only.
 ///
@@ -87,7 +94,7 @@ pub(crate) fn with_umask<T>(mask: u32, work: impl FnOnce() -> T) -> T {
 pub fn spawn_forked(
     clone_flags: u64,
     cgroup: Option<BorrowedFd<'_>>,
-    body: impl FnOnce() -> i32,
+    body: impl FnOnce(Forked) -> i32,
 ) -> io::Result<Child> {
     unshare_threads()?;
     let mut pidfd: RawFd = -1;
@@ -106,7 +113,7 @@ pub fn spawn_forked(
     // the child. `args` and `pidfd` outlive the call.
     let pid = check(unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) })?;
     if pid == 0 {
-        let code = catch_unwind(AssertUnwindSafe(body)).unwrap_or(101);
+        let code = catch_unwind(AssertUnwindSafe(|| body(Forked(())))).unwrap_or(101);
         exit_now(code)
     }
     // SAFETY: the kernel stored a new descriptor there, which no other value owns.
@@ -210,22 +217,6 @@ fn wait_id(kind: libc::idtype_t, id: u32, options: i32) -> io::Result<Option<(i3
     }
 }
 
-/// Replaces this process' program. Returns only on failure. Strings with a NUL byte are `EINVAL`.
-pub fn exec<S: AsRef<std::ffi::OsStr>>(path: &std::path::Path, argv: &[String], env: &[(S, S)]) -> io::Error {
-    let text = |s: &[u8]| CString::new(s).map_err(|_| io::Error::from_raw_os_error(libc::EINVAL));
-    let pair = |k: &std::ffi::OsStr, v: &std::ffi::OsStr| [k.as_bytes(), b"=", v.as_bytes()].concat();
-    let run = || -> io::Result<std::convert::Infallible> {
-        let path = text(path.as_os_str().as_bytes())?;
-        let argv: Vec<CString> = argv.iter().map(|a| text(a.as_bytes())).collect::<io::Result<_>>()?;
-        let env: Vec<CString> =
-            env.iter().map(|(k, v)| text(&pair(k.as_ref(), v.as_ref()))).collect::<io::Result<_>>()?;
-        Ok(nix::unistd::execve(&path, &argv, &env)?)
-    };
-    match run() {
-        Err(e) => e,
-    }
-}
-
 /// Makes `fds` the standard input, output and error.
 ///
 /// # Errors
@@ -248,43 +239,39 @@ pub fn set_stdio(fds: [BorrowedFd<'_>; 3]) -> io::Result<()> {
     Ok(())
 }
 
-/// Closes every descriptor but 0, 1, 2 and `keep`, in a forked child that runs a program next.
-/// Owners of the closed descriptors in the child's copy of memory must never be dropped: such a
-/// child ends with [`exit_now`] or exec.
-///
-/// # Errors
-/// The kernel has no close_range(2) (Linux 5.9), or a filter refuses it.
-pub fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
-    let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
-    kept.retain(|number| *number > 2);
-    kept.sort_unstable();
-    kept.dedup();
-    let mut first = 3;
-    let gaps = kept.into_iter().map(|number| (number - 1, number + 1)).chain([(u32::MAX, u32::MAX)]);
-    for (last, next) in gaps {
-        if first <= last {
-            // SAFETY: takes numbers only. What is closed is not used in this process any more, by
-            // this function's contract.
-            check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
-        }
-        first = next;
+impl Forked {
+    /// Closes this child's copy of a descriptor that its parent owns, e.g. of the end of a pipe
+    /// whose reader waits until all copies are closed.
+    pub(crate) fn close_copy(self, fd: BorrowedFd<'_>) {
+        // SAFETY: takes a number only. Its owner in this child's memory is a copy of the parent's,
+        // which is never dropped, so the number is closed once.
+        unsafe { libc::close(fd.as_raw_fd()) };
     }
-    Ok(())
-}
 
-/// Starts a command with its three streams and no other descriptor, for a program that lives on
-/// when its session ends: what the session left open, e.g. a lock of a script or the end of a pipe,
-/// would stay open with it. Descriptors are closed by the exec, so its failure is still seen.
-/// Source: close_range(2), Linux 5.11. Where a filter refuses the call the command inherits them.
-pub fn leave_descriptors(command: &mut std::process::Command) {
-    use std::os::unix::process::CommandExt;
-    let leave = || {
-        // SAFETY: takes numbers only, and closes nothing before the exec.
-        unsafe { libc::syscall(libc::SYS_close_range, 3u32, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
+    /// Closes every descriptor but 0, 1, 2 and `keep`, before this child runs a program or anything
+    /// of a pod's choice. Its parent's owners of the closed descriptors are copies in its memory,
+    /// which are never dropped. What the child has opened itself, or was moved into its body, has
+    /// to be in `keep`, or not be touched any more.
+    ///
+    /// # Errors
+    /// The kernel has no close_range(2) (Linux 5.9), or a filter refuses it.
+    pub fn close_all_but(self, keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let mut kept: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(fd.as_raw_fd()).ok()).collect();
+        kept.retain(|number| *number > 2);
+        kept.sort_unstable();
+        kept.dedup();
+        let mut first = 3;
+        let gaps = kept.into_iter().map(|number| (number - 1, number + 1)).chain([(u32::MAX, u32::MAX)]);
+        for (last, next) in gaps {
+            if first <= last {
+                // SAFETY: takes numbers only. The parent's owners are never dropped in this child,
+                // and its own ones are kept or not touched, by this function's contract.
+                check(unsafe { libc::syscall(libc::SYS_close_range, first, last, 0) })?;
+            }
+            first = next;
+        }
         Ok(())
-    };
-    // SAFETY: makes one system call, and allocates nothing.
-    unsafe { command.pre_exec(leave) };
+    }
 }
 
 /// Lets no other process trace this one or follow its links in /proc (fd, cwd, root, exe), unless
@@ -363,84 +350,17 @@ pub fn leave_session_keyring() -> io::Result<()> {
     }
 }
 
-/// A program with its arguments and its whole environment, as execve(2) takes them.
-struct Image {
-    path: CString,
-    argv: Vec<*const libc::c_char>,
-    envp: Vec<*const libc::c_char>,
-    /// What `argv` and `envp` lead to.
-    _texts: Vec<CString>,
-}
-
-// SAFETY: the pointers lead into texts that belong to the same value and are never changed.
-unsafe impl Send for Image {}
-// SAFETY: as above.
-unsafe impl Sync for Image {}
-
-impl Image {
-    /// Becomes the program; returns why that failed. It allocates nothing.
-    fn execute(&self) -> io::Result<()> {
-        // SAFETY: both arrays end with a null pointer, and all texts live as long as `self`.
-        unsafe { libc::execve(self.path.as_ptr(), self.argv.as_ptr(), self.envp.as_ptr()) };
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// Lets execve(2) alone start a command, whose program is a path and whose environment are the
-/// variables that were set. The standard library may call libc's `execvp`, which lets a shell read
-/// a file that the kernel does not execute (`ENOEXEC`), e.g. a script without `#!`.
-///
-/// # Errors
-/// `InvalidInput`: a word or a variable has a NUL in it.
-pub fn start_by_execve(command: &mut std::process::Command) -> io::Result<()> {
-    use std::os::unix::process::CommandExt;
-    let text = |bytes: Vec<u8>| CString::new(bytes).map_err(io::Error::from);
-    let program = text(command.get_program().as_bytes().to_vec())?;
-    let words = std::iter::once(command.get_program()).chain(command.get_args());
-    let words = words.map(|word| text(word.as_bytes().to_vec())).collect::<io::Result<Vec<_>>>()?;
-    let set = command.get_envs().filter_map(|(name, value)| Some((name, value?)));
-    let variables = set.map(|(name, value)| text([name.as_bytes(), b"=", value.as_bytes()].concat()));
-    let variables = variables.collect::<io::Result<Vec<_>>>()?;
-    let array = |texts: &[CString]| {
-        let pointers = texts.iter().map(|text| text.as_ptr());
-        pointers.chain([std::ptr::null()]).collect::<Vec<_>>()
-    };
-    let (argv, envp) = (array(&words), array(&variables));
-    let texts = words.into_iter().chain(variables).collect();
-    let image = Image { path: program, argv, envp, _texts: texts };
-    // SAFETY: makes one system call, and allocates nothing.
-    unsafe { command.pre_exec(move || image.execute()) };
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::fd::AsFd;
+    use std::os::unix::ffi::OsStrExt;
 
     #[test]
     fn a_threaded_process_may_not_fork_by_hand() {
         // The test harness has threads.
-        let refused = spawn_forked(0, None, || 0).unwrap_err();
+        let refused = spawn_forked(0, None, |_| 0).unwrap_err();
         assert_eq!(refused.raw_os_error(), Some(libc::EINVAL));
-    }
-
-    /// As `ropewalk up 9>lock` of a script hands it on.
-    #[test]
-    fn a_command_is_started_without_what_its_session_left_open() {
-        use std::os::unix::process::CommandExt;
-        let has_more = |leaves: bool| {
-            let mut command = std::process::Command::new("/bin/ls");
-            command.arg("/proc/self/fd");
-            // SAFETY: makes a system call only.
-            unsafe { command.pre_exec(|| check(libc::fcntl(0, libc::F_DUPFD, 100).into()).map(drop)) };
-            if leaves {
-                leave_descriptors(&mut command);
-            }
-            let said = String::from_utf8(command.output().unwrap().stdout).unwrap();
-            said.lines().any(|number| number.parse::<i32>().unwrap() >= 100)
-        };
-        assert!(has_more(false) && !has_more(true));
     }
 
     #[test]
