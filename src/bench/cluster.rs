@@ -4,7 +4,7 @@
 
 use super::figure::{Aim, Figure};
 use super::part::Part;
-use super::program::{PROGRAM, failure, wait_for_output};
+use super::program::{PROGRAM, failure_reason, wait_for_output};
 use super::rest::{REST, SPAN, cost};
 use super::stderr;
 use anyhow::{Context, bail, ensure};
@@ -108,7 +108,7 @@ impl<'a> Cluster<'a> {
         let output = wait(command.spawn()?)?;
         let time = start.elapsed();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        ensure!(output.status.success(), "ropewalk {}: {}", args.join(" "), failure(&output));
+        ensure!(output.status.success(), "ropewalk {}: {}", args.join(" "), failure_reason(&output));
         Ok((String::from_utf8_lossy(&output.stdout).into_owned(), time))
     }
 

@@ -153,7 +153,7 @@ fn write_content(content: &Path) -> std::io::Result<()> {
 async fn measure_node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     let content = world.dir.join("www");
     write_content(&content).with_context(|| format!("cannot write {}", content.display()))?;
-    let sandbox = world.sandbox(1, "web").await?;
+    let sandbox = world.run_sandbox(1, "web").await?;
     let mount = Mount {
         host_root: None,
         host_path: content.clone(),
@@ -168,7 +168,7 @@ async fn measure_node_port(world: &World, runs: usize) -> anyhow::Result<[Figure
         log_path: "web.log".into(),
         ..ContainerConfig::default()
     };
-    world.start(1, &sandbox, nginx).await?;
+    world.start_container(1, &sandbox, nginx).await?;
     let rule = ServiceRule {
         key: "bench/web:".into(),
         protocol: Protocol::Tcp,
@@ -272,7 +272,7 @@ mod tests {
     }
 
     /// Answers requests, and counts those for a long answer.
-    async fn count(server: &TcpListener, long: &std::cell::Cell<u32>) {
+    async fn answer_and_count(server: &TcpListener, long: &std::cell::Cell<u32>) {
         loop {
             let (stream, _) = server.accept().await.unwrap();
             long.set(long.get() + u32::from(answer(stream).await));
@@ -285,7 +285,7 @@ mod tests {
         let (route, long) = (Route::FromHost(server.local_addr().unwrap()), std::cell::Cell::new(0));
         let figures = tokio::select! {
             figures = measure_routes("route", (&route, &route, "peer"), 1, 1.0) => figures.unwrap(),
-            () = count(&server, &long) => panic!("the server ended"),
+            () = answer_and_count(&server, &long) => panic!("the server ended"),
         };
         assert_eq!((long.get(), figures[0].json()["runs"].as_u64()), (4, Some(1)));
     }

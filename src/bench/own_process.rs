@@ -14,7 +14,7 @@
 
 use super::figure::Figure;
 use super::part::{Part, What};
-use super::program::{PROGRAM, failure, run_to_end};
+use super::program::{PROGRAM, failure_reason, run_to_end};
 use super::stop::INTERRUPTED;
 use super::tasks::block_on;
 use super::world::{Node, World};
@@ -50,7 +50,7 @@ pub(crate) fn measure(what: What, part: &Part) -> anyhow::Result<Vec<Figure>> {
     }
     let ended = block_on(run_to_end(&mut command, &part.stop))?;
     if !ended.status.success() {
-        bail!("{}", failure(&ended));
+        bail!("{}", failure_reason(&ended));
     }
     let text = std::fs::read(part.dir.join(FIGURES)).context("no figures came")?;
     Ok(serde_json::from_slice(&text)?)

@@ -77,7 +77,7 @@ pub(super) fn wait_for_output(child: Child, stop: &Stop) -> io::Result<Output> {
 /// Returns why a program failed: what it printed to standard error, else how it ended. The kernel
 /// kills without a text, where memory runs out; what the program printed before, a notice, say, is
 /// not the reason then.
-pub(super) fn failure(ended: &Output) -> String {
+pub(super) fn failure_reason(ended: &Output) -> String {
     match (String::from_utf8_lossy(&ended.stderr).trim(), ended.status.signal()) {
         ("", _) => format!("it printed nothing ({})", ended.status),
         (text, None) => text.to_string(),
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn the_reason_of_a_program_that_failed_without_a_text_is_how_it_ended() {
         let reason = |script: &str| {
-            failure(&std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap())
+            failure_reason(&std::process::Command::new("/bin/sh").args(["-c", script]).output().unwrap())
         };
         assert_eq!(reason("echo ' no place ' >&2; exit 3"), "no place");
         assert_eq!(reason("exit 3"), "it printed nothing (exit status: 3)");

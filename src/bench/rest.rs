@@ -37,9 +37,9 @@ pub(super) fn cost(stop: &Stop, status: &Value, rest: Duration, span: Duration) 
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
     let supervisor = supervisor.context("the status has no pid of the supervisor")?;
     stop.sleep(rest)?;
-    let (before, start) = (ticks(supervisor)?, Instant::now());
+    let (before, start) = (processor_ticks(supervisor)?, Instant::now());
     stop.sleep(span)?;
-    let (after, span) = (ticks(supervisor)?, start.elapsed()); // a busy machine wakes too late
+    let (after, span) = (processor_ticks(supervisor)?, start.elapsed()); // a busy machine wakes too late
     let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
@@ -66,15 +66,15 @@ pub(super) fn cost(stop: &Stop, status: &Value, rest: Duration, span: Duration) 
 fn memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> {
     let (mut own, mut file) = (0, 0);
     for pid in processes {
-        let Some(shares) = of_process(pid, "smaps_rollup")? else { continue };
-        let Some(status) = of_process(pid, "status")? else { continue };
+        let Some(shares) = read_process_file(pid, "smaps_rollup")? else { continue };
+        let Some(status) = read_process_file(pid, "status")? else { continue };
         own += own_kilobytes(&shares).with_context(|| format!("smaps_rollup of {pid} has no Pss_Anon"))?;
         file = file.max(kilobytes(&status, "RssFile").unwrap_or(0)); // absent: it has ended in between
     }
     Ok((own + file) * 1024)
 }
 
-/// Returns the memory that is no file's.
+/// Returns the memory that belongs to no file on a disk, from a `smaps_rollup`.
 fn own_kilobytes(rollup: &str) -> Option<u64> {
     Some(kilobytes(rollup, "Pss_Anon")? + kilobytes(rollup, "Pss_Shmem")?)
 }
@@ -99,9 +99,9 @@ fn files_in_memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> 
     let of_machine: BTreeSet<&str> = tmpfs(&own_mounts).map(|(device, _)| device).collect();
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     for pid in processes {
-        let Some(mounts) = of_process(pid, "mountinfo")? else { continue };
+        let Some(mounts) = read_process_file(pid, "mountinfo")? else { continue };
         for (device, at) in tmpfs(&mounts).filter(|(device, _)| !of_machine.contains(device)) {
-            if let Some(bytes) = used(Path::new(&format!("/proc/{pid}/root{at}")), device) {
+            if let Some(bytes) = bytes_used(Path::new(&format!("/proc/{pid}/root{at}")), device) {
                 found.insert(device.to_string(), bytes); // the same for each that sees it
             }
         }
@@ -124,7 +124,7 @@ fn tmpfs(mountinfo: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Returns the bytes that the files of a file system use. `None`: what is mounted at this place is
 /// another one, which covers it, or the process has ended.
-fn used(at: &Path, device: &str) -> Option<u64> {
+fn bytes_used(at: &Path, device: &str) -> Option<u64> {
     let number = std::fs::metadata(at).ok()?.dev();
     let found = statvfs(at).ok()?;
     let bytes = found.blocks().saturating_sub(found.blocks_free()) * found.fragment_size();
@@ -133,7 +133,7 @@ fn used(at: &Path, device: &str) -> Option<u64> {
 
 /// Reads a file about a process. `None`: it has ended meanwhile, and may wait for its parent as a
 /// zombie, which has no memory (`ESRCH`) and no mounts (`EINVAL`).
-fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
+fn read_process_file(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
     let is_zombie = |error: &std::io::Error| {
         error.raw_os_error().is_some_and(|code| [Errno::ESRCH as i32, Errno::EINVAL as i32].contains(&code))
     };
@@ -150,7 +150,7 @@ fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// `/proc` cannot be read, or the process has ended.
-fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
+fn processor_ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
     let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
@@ -234,8 +234,8 @@ mod tests {
         let Some((device, _)) = tmpfs(&here).filter(|(_, at)| *at == "/dev/shm").last() else { return };
         let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
         std::fs::write(file.path(), vec![7; 1 << 20]).unwrap();
-        let bytes = used(Path::new("/dev/shm"), device);
-        assert!(bytes >= Some(1 << 20) && used(Path::new("/proc"), device).is_none(), "{bytes:?}");
+        let bytes = bytes_used(Path::new("/dev/shm"), device);
+        assert!(bytes >= Some(1 << 20) && bytes_used(Path::new("/proc"), device).is_none(), "{bytes:?}");
     }
 
     /// As a cluster's main process does, which mounts them in a namespace of its own.
@@ -268,13 +268,13 @@ mod tests {
         let mut began = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut began).unwrap();
         let pid = shell.id() as i32;
-        let own = ticks(pid).unwrap();
+        let own = processor_ticks(pid).unwrap();
         let group = nix::unistd::Pid::from_raw(pid);
         nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
         shell.wait().unwrap();
         assert_eq!(own.len(), 3, "{own:?}");
         assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
-        assert!(ticks(pid).is_err(), "it has ended");
+        assert!(processor_ticks(pid).is_err(), "it has ended");
     }
 
     #[test]
@@ -285,7 +285,7 @@ mod tests {
         let mut shell = shell.args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
         let mut worked = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut worked).unwrap();
-        let own = ticks(shell.id() as i32).unwrap();
+        let own = processor_ticks(shell.id() as i32).unwrap();
         shell.kill().unwrap();
         shell.wait().unwrap();
         assert!(own.len() == 1 && own.values().sum::<u64>() >= 5, "{own:?}");

@@ -64,13 +64,13 @@ pub(crate) async fn measure_in(world: &World) -> anyhow::Result<Vec<Figure>> {
     let runs = world.runs.unwrap_or(USUAL_RUNS).max(1);
     let runtime = &world.nodes[0].runtime;
     let (mut alone, mut with_pod) = (Vec::new(), Vec::new());
-    let host = world.sandbox(0, "host").await?;
+    let host = world.run_sandbox(0, "host").await?;
     for n in 0..runs {
         let start = Instant::now();
         run_to_its_end(world, &host.id, &format!("c{n}")).await?;
         alone.push(start.elapsed());
         let start = Instant::now();
-        let own = world.sandbox(0, &format!("pod-{n}")).await?;
+        let own = world.run_sandbox(0, &format!("pod-{n}")).await?;
         run_to_its_end(world, &own.id, "c").await?;
         with_pod.push(start.elapsed());
         runtime.stop_pod_sandbox(&own.id).await?;

@@ -35,7 +35,7 @@ pub(crate) struct Sandbox {
 
 impl World {
     /// Makes a pod's sandbox on a node, with a network of its own.
-    pub(crate) async fn sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
+    pub(crate) async fn run_sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
         let config = SandboxConfig {
             pod: PodId { namespace: "bench".into(), name: name.into(), uid: format!("uid-{name}") },
             hostname: name.into(),
@@ -47,7 +47,7 @@ impl World {
     }
 
     /// Makes and starts a container.
-    pub(crate) async fn start(
+    pub(crate) async fn start_container(
         &self,
         node: usize,
         sandbox: &Sandbox,
@@ -68,7 +68,7 @@ impl World {
             if status.state == ContainerState::Exited {
                 return Ok(status.exit_code);
             }
-            any_event(&mut events).await?;
+            wait_for_event(&mut events).await?;
         }
     }
 }
@@ -78,7 +78,7 @@ impl World {
 ///
 /// # Errors
 /// The runtime has ended.
-async fn any_event<T: Clone>(events: &mut broadcast::Receiver<T>) -> anyhow::Result<()> {
+async fn wait_for_event<T: Clone>(events: &mut broadcast::Receiver<T>) -> anyhow::Result<()> {
     match events.recv().await {
         Ok(_) | Err(RecvError::Lagged(_)) => Ok(()),
         Err(RecvError::Closed) => bail!("the runtime has ended"),
@@ -95,9 +95,9 @@ mod tests {
         for n in 0..3 {
             sender.send(n).unwrap();
         }
-        any_event(&mut events).await.unwrap();
-        any_event(&mut events).await.unwrap();
+        wait_for_event(&mut events).await.unwrap();
+        wait_for_event(&mut events).await.unwrap();
         drop(sender);
-        assert!(any_event(&mut events).await.is_err());
+        assert!(wait_for_event(&mut events).await.is_err());
     }
 }

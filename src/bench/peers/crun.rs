@@ -3,7 +3,7 @@
 //! once with one.
 
 use super::super::figure::PeerName;
-use super::super::program::{PROGRAM, failure};
+use super::super::program::{PROGRAM, failure_reason};
 use super::super::stderr;
 use anyhow::{Context, ensure};
 use serde_json::{Value, json};
@@ -76,7 +76,7 @@ impl Crun {
         let start = Instant::now();
         let output = command.stdin(Stdio::null()).process_group(0).output()?;
         let time = start.elapsed();
-        ensure!(output.status.success(), "{}", failure(&output));
+        ensure!(output.status.success(), "{}", failure_reason(&output));
         Ok(time)
     }
 }
@@ -116,7 +116,7 @@ fn prepare(dir: &Path) -> anyhow::Result<Result<Crun, String>> {
 fn output_of(crun: &mut Command) -> Result<Output, String> {
     match crun.stdin(Stdio::null()).output() {
         Ok(output) if output.status.success() => Ok(output),
-        Ok(output) => Err(format!("crun does not run here: {}", failure(&output))),
+        Ok(output) => Err(format!("crun does not run here: {}", failure_reason(&output))),
         Err(error) => Err(format!("no crun on PATH to stand beside: {error}")),
     }
 }
