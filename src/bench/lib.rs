@@ -80,8 +80,8 @@ use tempfile::TempDir;
 fn measure(what: What, part: &Part) -> anyhow::Result<Vec<Figure>> {
     match what {
         What::Start => cluster::measure_start(part),
-        What::Pods => block_on(part.stop.interrupt(cluster::measure_pods(part))),
-        What::Store => block_on(part.stop.interrupt(store::measure(part))),
+        What::Pods => block_on(part.stop.run_until_stopped(cluster::measure_pods(part))),
+        What::Store => block_on(part.stop.run_until_stopped(store::measure(part))),
         What::Api => block_on(api::measure(part)), // interrupted, it cleans the peer up
         What::Network => own_process::measure(what, part),
         What::Runtime => runtime::measure(part),

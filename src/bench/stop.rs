@@ -104,7 +104,7 @@ impl Stop {
     ///
     /// # Errors
     /// Those of the work, or that it was interrupted.
-    pub(super) async fn interrupt<T>(
+    pub(super) async fn run_until_stopped<T>(
         &self,
         work: impl Future<Output = anyhow::Result<T>>,
     ) -> anyhow::Result<T> {
@@ -219,7 +219,7 @@ mod tests {
             std::future::pending::<anyhow::Result<()>>().await
         };
         stop.request();
-        let ended = stop.interrupt(work).await.map_err(|error| error.to_string());
+        let ended = stop.run_until_stopped(work).await.map_err(|error| error.to_string());
         assert_eq!(ended, Err(INTERRUPTED.to_string()));
         assert!(is_dropped.load(Ordering::Relaxed));
         assert!(stop.sleep(Duration::from_secs(3600)).is_err() && stop.check().is_err());

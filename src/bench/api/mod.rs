@@ -52,7 +52,7 @@ pub(crate) async fn measure(part: &Part<'_>) -> anyhow::Result<Vec<Figure>> {
         Some(server) => Some(server.prepare().await?),
         None => None,
     };
-    let measured = part.stop.interrupt(figures(part, &ours, peer.as_ref())).await;
+    let measured = part.stop.run_until_stopped(figures(part, &ours, peer.as_ref())).await;
     match &peer {
         Some(peer) => with_removal(measured, peer.clean_up().await),
         None => measured,

@@ -252,7 +252,7 @@ pub(super) async fn forwarding(
 }
 
 const OUTPUT: usize = 1 << 20;
-/// What a pipe holds that nobody reads.
+/// What a pipe without a reader holds.
 const PIPE: usize = 64 << 10;
 
 /// The port has ended long before.

@@ -6,9 +6,12 @@ use super::super::tests::forwarding;
 use super::*;
 use tokio::task::JoinHandle;
 
-/// What a client that opens these streams is told until the connection ends, or nothing more
-/// comes for a while: the streams that carry a text.
-async fn told(streams: &[(u32, &str, &str)], connections: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
+/// Opens these streams as a client, and counts the frames with data that come until the connection
+/// ends, or until nothing more comes for a while. Returns also whether the connection ended.
+async fn count_answers(
+    streams: &[(u32, &str, &str)],
+    connections: Vec<tokio::io::DuplexStream>,
+) -> (usize, bool) {
     let (near, far) = tokio::io::duplex(1 << 20);
     let (runtime, sandbox) = forwarding(connections).await;
     let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox));
@@ -41,7 +44,7 @@ async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
         connections.push(connection);
         pods.push(pod); // a port that says nothing and stays open
     }
-    assert_eq!(told(&streams, connections).await, (3, false));
+    assert_eq!(count_answers(&streams, connections).await, (3, false));
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,7 +127,7 @@ async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() 
 async fn the_two_streams_of_a_connection_come_in_any_order() {
     for order in [["error", "data"], ["data", "error"]] {
         let streams = [(1, order[0], "a"), (3, order[1], "a")];
-        assert_eq!(told(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
+        assert_eq!(count_answers(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
     }
 }
 
@@ -133,10 +136,10 @@ async fn error_streams_that_nothing_joins_end_the_connection() {
     let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
     let streams: Vec<(u32, &str, &str)> =
         (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
-    assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
-    assert_eq!(told(&streams, Vec::new()).await, (0, true));
+    assert_eq!(count_answers(&streams[1..], Vec::new()).await, (0, false));
+    assert_eq!(count_answers(&streams, Vec::new()).await, (0, true));
     let long = "x".repeat(REQUEST_ID_MAX + 1);
-    assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+    assert_eq!(count_answers(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
 }
 
 #[tokio::test(start_paused = true)]
