@@ -1,11 +1,12 @@
 //! What a learner waits for: start, stop, run, scale, heal; and what a cluster costs while nothing
 //! happens. Measured from outside, on clusters in a home of their own, by the commands and the API
-//! that everybody uses.
+//! that learners use.
 
 use super::figure::{Aim, Figure};
-use super::program::{failure, output_unless_stopped};
-use super::rest::cost;
-use super::room::{Room, tell};
+use super::part::Part;
+use super::program::{PROGRAM, failure_reason, wait_for_output};
+use super::rest::{REST, SPAN, cost};
+use super::stderr;
 use anyhow::{Context, bail, ensure};
 use client::kubeconfig;
 use futures::StreamExt;
@@ -24,8 +25,8 @@ use std::time::{Duration, Instant};
 /// stays: without it no `ropewalk reset` would find the processes.
 pub(crate) struct Cluster<'a> {
     home: &'a Path,
-    /// Its `keep` is set if the home has to stay.
-    room: &'a Room<'a>,
+    /// Its `keep_dir` is set if the home has to stay.
+    part: &'a Part<'a>,
 }
 
 /// A cluster is wiped within this time, also one that is just being started, on a machine that is
@@ -44,9 +45,9 @@ impl Drop for Cluster<'_> {
             return;
         }
         if let Err(error) = retry(WIPED_MAX, WIPE_AGAIN, || self.wipe()) {
-            self.room.keep.store(true, Ordering::Relaxed);
+            self.part.keep_dir.store(true, Ordering::Relaxed);
             let home = self.home.display();
-            tell(format!(
+            stderr::write_line(format!(
                 "ropewalk: the cluster in {home} could not be removed: {error:#}; try: ROPEWALK_HOME={home} ropewalk reset --yes"
             ));
         }
@@ -68,31 +69,34 @@ fn retry(most: Duration, pause: Duration, mut act: impl FnMut() -> anyhow::Resul
 }
 
 impl<'a> Cluster<'a> {
-    /// A cluster in this home, which lies in the directory of `room`. Nothing runs yet.
-    pub(crate) fn at(home: &'a Path, room: &'a Room<'_>) -> Cluster<'a> {
-        Cluster { home, room }
+    /// A cluster in this home, which lies in the directory of the part. Nothing runs yet.
+    pub(crate) fn at(home: &'a Path, part: &'a Part<'_>) -> Cluster<'a> {
+        Cluster { home, part }
     }
 
-    /// Runs this program on the cluster; returns what it said and how long it took.
+    /// Runs this program on the cluster; returns what it printed and how long it took.
     ///
     /// # Errors
-    /// It cannot be run or fails, or the bench was asked to end. That ends the program, too, as
-    /// Ctrl-C at a terminal does by itself; both are told as an interruption.
+    /// The program cannot be run or fails, or the bench was asked to end. That ends the program,
+    /// too, as Ctrl-C at a terminal does by itself: the error is then the interruption, not how the
+    /// program ended.
     fn ropewalk(&self, args: &[&str]) -> anyhow::Result<(String, Duration)> {
-        self.room.go_on()?;
-        let mut command = Command::new(super::program::PROGRAM);
-        let done = self.run(command.args(args), |child| output_unless_stopped(child, &self.room.stop));
-        done.or_else(|error| self.room.go_on().and(Err(error)))
+        let stop = &self.part.stop;
+        stop.check()?;
+        let mut command = Command::new(PROGRAM);
+        let done = self.run(command.args(args), |child| wait_for_output(child, stop));
+        done.or_else(|error| stop.check().and(Err(error)))
     }
 
     /// Wipes the cluster, in a process group of its own: Ctrl-C is for what is measured, and must
     /// not end this.
     fn wipe(&self) -> anyhow::Result<()> {
-        let mut command = Command::new(super::program::PROGRAM);
+        let mut command = Command::new(PROGRAM);
         self.run(command.args(["reset", "--yes"]).process_group(0), Child::wait_with_output).map(drop)
     }
 
-    /// Runs a command on the cluster, and waits for its end as `wait` does.
+    /// Runs a command on the cluster, and waits for its end as `wait` does. Returns what it printed
+    /// and how long it took.
     fn run(
         &self,
         command: &mut Command,
@@ -101,15 +105,15 @@ impl<'a> Cluster<'a> {
         command.env("ROPEWALK_HOME", self.home);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let start = Instant::now();
-        let said = wait(command.spawn()?)?;
-        let took = start.elapsed();
+        let output = wait(command.spawn()?)?;
+        let time = start.elapsed();
         let args: Vec<_> = command.get_args().map(|arg| arg.to_string_lossy()).collect();
-        ensure!(said.status.success(), "ropewalk {}: {}", args.join(" "), failure(&said));
-        Ok((String::from_utf8_lossy(&said.stdout).into_owned(), took))
+        ensure!(output.status.success(), "ropewalk {}: {}", args.join(" "), failure_reason(&output));
+        Ok((String::from_utf8_lossy(&output.stdout).into_owned(), time))
     }
 
-    /// Starts it with these further arguments, and waits until every node is Ready and kube-system
-    /// runs. Returns how long that took.
+    /// Starts the cluster with these further arguments, and waits until every node is Ready and
+    /// kube-system runs. Returns how long that took.
     ///
     /// # Errors
     /// The program cannot be run or fails: its arguments and what it printed.
@@ -134,7 +138,7 @@ impl<'a> Cluster<'a> {
         Ok(serde_json::from_str(&self.ropewalk(&["status", "-o", "json"])?.0)?)
     }
 
-    /// A client as its kubeconfig says.
+    /// Returns a client as the cluster's kubeconfig says.
     ///
     /// # Errors
     /// The kubeconfig cannot be read, is no YAML, or has no current context that can be used.
@@ -145,20 +149,21 @@ impl<'a> Cluster<'a> {
     }
 }
 
-fn ms(most: u32) -> Aim {
+/// The aim of a time in milliseconds.
+fn at_most_ms(most: u32) -> Aim {
     Aim::AtMost(most.into())
 }
 
-/// Starts, stops, and a cluster at rest.
+/// Measures starts, stops, and a cluster at rest.
 ///
 /// # Errors
 /// The cluster cannot be started, stopped or asked, or Ctrl-C has ended the measurement.
-pub(crate) fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
-    let cluster = Cluster::at(room.dir, room);
-    let size = std::fs::metadata(super::program::PROGRAM)?.len() as f64 / 1e6;
+pub(crate) fn measure_start(part: &Part) -> anyhow::Result<Vec<Figure>> {
+    let cluster = Cluster::at(part.dir, part);
+    let size = std::fs::metadata(PROGRAM)?.len() as f64 / 1e6;
     let (mut cold, mut stops, mut again, mut three) = (vec![], vec![], vec![], vec![]);
-    for _ in 0..room.runs(5) {
-        room.go_on()?;
+    for _ in 0..part.runs_or(5) {
+        part.stop.check()?;
         cluster.reset()?;
         cold.push(cluster.up(&[])?);
         stops.push(cluster.down()?);
@@ -168,20 +173,21 @@ pub(crate) fn start(room: &Room) -> anyhow::Result<Vec<Figure>> {
     }
     cluster.reset()?;
     cluster.up(&[])?;
-    let rest = cost(room, &cluster.status()?)?;
+    let rest = cost(&part.stop, &cluster.status()?, REST, SPAN)?;
     Ok(vec![
-        Figure::times("cold start, all Ready and Running", &cold, ms(1000)),
-        Figure::times("start again with the same data", &again, ms(1000)),
-        Figure::times("cold start, three control planes", &three, ms(2000)),
-        Figure::times("stop", &stops, ms(1000)),
+        Figure::times("cold start, all Ready and Running", &cold, at_most_ms(1000)),
+        Figure::times("start again with the same data", &again, at_most_ms(1000)),
+        Figure::times("cold start, three control planes", &three, at_most_ms(2000)),
+        Figure::times("stop", &stops, at_most_ms(1000)),
+        // The aim is for the first of the two alone: the room's chapter says why.
         Figure::new("at rest: memory of its processes", "MB", vec![rest.memory], Aim::AtMost(100.0)),
-        Figure::new("at rest: files in memory", "MB", vec![rest.files], Aim::None),
+        Figure::new("at rest: files in memory, beside that", "MB", vec![rest.files], Aim::None),
         Figure::new("at rest: of one core", "%", vec![rest.cpu], Aim::AtMost(3.0)),
         Figure::new("the program", "MB", vec![size], Aim::AtMost(60.0)),
     ])
 }
 
-fn ready(pod: &Pod) -> bool {
+fn is_ready(pod: &Pod) -> bool {
     let mut conditions = pod.status.iter().flat_map(|s| s.conditions.iter().flatten());
     conditions.any(|c| c.type_ == "Ready" && c.status == "True") && pod.metadata.deletion_timestamp.is_none()
 }
@@ -190,19 +196,19 @@ fn name(pod: &Pod) -> String {
     pod.metadata.name.clone().unwrap_or_default()
 }
 
-/// The pods that one selector chooses, as a client sees them.
+/// The pods of one selector, as a client sees them.
 struct Pods {
     api: Api<Pod>,
     labels: String,
 }
 
 impl Pods {
-    /// Does `act`, and waits until the pods are as `enough` says. Returns the time since the act
+    /// Does `act`, and waits until the pods are as `is_enough` says. Returns the time since the act
     /// began.
-    async fn after<T, E>(
+    async fn time_after<T, E>(
         &self,
         act: impl Future<Output = Result<T, E>>,
-        enough: impl Fn(&BTreeMap<String, Pod>) -> bool,
+        is_enough: impl Fn(&BTreeMap<String, Pod>) -> bool,
     ) -> anyhow::Result<Duration>
     where
         E: std::error::Error + Send + Sync + 'static,
@@ -213,7 +219,7 @@ impl Pods {
         let mut events = self.api.watch(&WatchParams::default().labels(&self.labels), &from).await?.boxed();
         let start = Instant::now();
         act.await?;
-        while !enough(&now) {
+        while !is_enough(&now) {
             match events.next().await.context("the watch ended before the pods were as wanted")?? {
                 WatchEvent::Added(p) | WatchEvent::Modified(p) => drop(now.insert(name(&p), p)),
                 WatchEvent::Deleted(p) => drop(now.remove(&name(&p))),
@@ -225,26 +231,26 @@ impl Pods {
     }
 }
 
-fn all_ready(wanted: usize) -> impl Fn(&BTreeMap<String, Pod>) -> bool {
-    move |pods| pods.len() == wanted && pods.values().all(ready)
+fn are_all_ready(wanted: usize) -> impl Fn(&BTreeMap<String, Pod>) -> bool {
+    move |pods| pods.len() == wanted && pods.values().all(is_ready)
 }
 
 fn pod_spec() -> Value {
     json!({"containers": [{"name": "c", "image": "nginx"}], "terminationGracePeriodSeconds": 1})
 }
 
-/// Run, scale, heal, and many at once.
+/// Measures pods: run, scale, heal, and many at once.
 ///
 /// # Errors
 /// The cluster cannot be started, its API refuses a request, a watch ends before the pods are as
 /// wanted, or Ctrl-C has ended the measurement.
-pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
-    let cluster = Cluster::at(room.dir, room);
+pub(crate) async fn measure_pods(part: &Part<'_>) -> anyhow::Result<Vec<Figure>> {
+    let cluster = Cluster::at(part.dir, part);
     cluster.up(&["--workers", "2"])?;
     let client = cluster.client()?;
     wait_for_account(&Api::default_namespaced(client.clone()), ACCOUNT_MAX).await?;
     let api: Api<Pod> = Api::default_namespaced(client.clone());
-    let mut figures = vec![run(&api, room.runs(15)).await?];
+    let mut figures = vec![measure_runs(&api, part.runs_or(15)).await?];
     let deployments: Api<Deployment> = Api::default_namespaced(client);
     let web = Pods { api, labels: "app=web".into() };
     let deployment: Deployment = serde_json::from_value(json!({
@@ -254,31 +260,32 @@ pub(crate) async fn pods(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
         }},
     }))?;
     let params = PostParams::default();
-    web.after(deployments.create(&params, &deployment), all_ready(1)).await?;
-    let to = async |replicas: usize| {
+    web.time_after(deployments.create(&params, &deployment), are_all_ready(1)).await?;
+    let scale = async |replicas: usize| {
         let (patch, params) = (Patch::Merge(json!({"spec": {"replicas": replicas}})), PatchParams::default());
-        web.after(deployments.patch_scale("web", &params, &patch), all_ready(replicas)).await
+        web.time_after(deployments.patch_scale("web", &params, &patch), are_all_ready(replicas)).await
     };
     for (from, wanted, usual, most) in [(1, 30, 5, 1000), (0, 200, 3, 2500)] {
         let mut times = Vec::new();
-        for _ in 0..room.runs(usual) {
-            to(from).await?;
-            times.push(to(wanted).await?);
+        for _ in 0..part.runs_or(usual) {
+            scale(from).await?;
+            times.push(scale(wanted).await?);
         }
-        figures.push(Figure::times(format!("scale {from} to {wanted}, all Ready"), &times, ms(most)));
+        figures.push(Figure::times(format!("scale {from} to {wanted}, all Ready"), &times, at_most_ms(most)));
     }
-    to(3).await?;
+    scale(3).await?;
     let mut times = Vec::new();
-    for _ in 0..room.runs(15) {
+    for _ in 0..part.runs_or(15) {
         let old = web.api.list(&ListParams::default().labels(&web.labels)).await?.items;
-        let victim = old.iter().find(|p| ready(p)).map(name).context("no pod is ready")?;
+        let victim = old.iter().find(|pod| is_ready(pod)).map(name).context("no pod is ready")?;
         let (params, known): (_, Vec<String>) = (DeleteParams::default(), old.iter().map(name).collect());
-        let successor =
-            |pods: &BTreeMap<String, Pod>| pods.values().any(|p| ready(p) && !known.contains(&name(p)));
-        times.push(web.after(web.api.delete(&victim, &params), successor).await?);
-        to(3).await?;
+        let successor = |pods: &BTreeMap<String, Pod>| {
+            pods.values().any(|pod| is_ready(pod) && !known.contains(&name(pod)))
+        };
+        times.push(web.time_after(web.api.delete(&victim, &params), successor).await?);
+        scale(3).await?;
     }
-    figures.push(Figure::times("heal: deleted to successor Ready", &times, ms(300)));
+    figures.push(Figure::times("heal: deleted to successor Ready", &times, at_most_ms(300)));
     Ok(figures)
 }
 
@@ -296,8 +303,8 @@ async fn wait_for_account(accounts: &Api<ServiceAccount>, most: Duration) -> any
     clock::limit(most, made).await.context("no controller makes the ServiceAccount default")?
 }
 
-/// One pod, from its creation until it is ready.
-async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
+/// Measures one pod, from its creation until it is ready.
+async fn measure_runs(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
     let mut times = Vec::new();
     for n in 0..runs {
         let one = Pods { api: api.clone(), labels: format!("run=run-{n}") };
@@ -305,34 +312,32 @@ async fn run(api: &Api<Pod>, runs: usize) -> anyhow::Result<Figure> {
         let pod: Pod = serde_json::from_value(
             json!({"metadata": {"name": name, "labels": {"run": name}}, "spec": pod_spec()}),
         )?;
-        times.push(one.after(api.create(&PostParams::default(), &pod), all_ready(1)).await?);
-        one.after(api.delete(&name, &DeleteParams::default()), BTreeMap::is_empty).await?;
+        times.push(one.time_after(api.create(&PostParams::default(), &pod), are_all_ready(1)).await?);
+        one.time_after(api.delete(&name, &DeleteParams::default()), BTreeMap::is_empty).await?;
     }
-    Ok(Figure::times("run: created to Ready", &times, ms(50)))
+    Ok(Figure::times("run: created to Ready", &times, at_most_ms(50)))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::room::{INTERRUPTED, Stop};
+    use super::super::stop::{INTERRUPTED, Stop};
     use super::*;
-    use std::sync::atomic::AtomicBool;
 
     #[test]
     fn nothing_more_is_started_once_the_bench_was_asked_to_end() {
         let dir = tempfile::tempdir().unwrap();
-        let keep = AtomicBool::new(false);
-        let room = Room { dir: dir.path(), runs: None, peer: None, stop: Stop::default(), keep };
-        let cluster = Cluster::at(dir.path(), &room);
+        let part = Part::new(dir.path(), None, None, &Stop::default());
+        let cluster = Cluster::at(dir.path(), &part);
         // In a test this program is the test's own, which has no option `-o`.
         assert_ne!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
-        room.stop.token.cancel();
+        part.stop.request();
         assert_eq!(cluster.status().unwrap_err().to_string(), INTERRUPTED);
         drop(cluster);
-        assert!(!room.keep.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");
+        assert!(!part.keep_dir.load(Ordering::Relaxed), "no start has made anything, so nothing has to stay");
     }
 
     #[test]
-    fn the_last_error_of_something_tried_again_is_told() {
+    fn the_last_error_of_something_tried_again_is_returned() {
         let mut attempts = 0;
         let mut act = |good: u32| {
             attempts += 1;

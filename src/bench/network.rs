@@ -1,7 +1,7 @@
 //! What the ways into a cluster cost: a NodePort's rules beside a direct connection, localhost's
 //! way in beside loopback.
 
-use super::figure::{Aim, Figure};
+use super::figure::{Aim, Figure, PeerName};
 use super::world::World;
 use anyhow::{Context, anyhow, bail, ensure};
 use cni::{HostPort, Protocol, ServiceRule};
@@ -21,51 +21,51 @@ const REQUESTS: usize = 300;
 const NODE_PORT: u16 = 30080;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Who dials, and where to.
-enum Way<'a> {
+/// A route to a server: from where a client connects, and to which address.
+enum Route<'a> {
     /// From the first node's namespace.
-    Node(&'a World, SocketAddr),
+    FromNode(&'a World, SocketAddr),
     /// From the machine itself.
-    Host(SocketAddr),
+    FromHost(SocketAddr),
 }
 
-impl Way<'_> {
+impl Route<'_> {
     async fn dial(&self) -> std::io::Result<TcpStream> {
         match self {
-            Way::Node(world, to) => world.nodes[0].network.dial(*to).await,
-            Way::Host(to) => TcpStream::connect(to).await,
+            Route::FromNode(world, to) => world.nodes[0].network.dial(*to).await,
+            Route::FromHost(to) => TcpStream::connect(to).await,
         }
     }
 
-    /// Bytes that came after the question.
-    async fn ask(&self, path: &str, buffer: &mut [u8]) -> anyhow::Result<usize> {
+    /// Sends a request on a connection of its own; returns how many bytes the answer had.
+    async fn request(&self, path: &str, buffer: &mut [u8]) -> anyhow::Result<usize> {
         let mut stream = self.dial().await?;
-        let question = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
-        stream.write_all(question.as_bytes()).await?;
-        let mut came = 0;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut bytes = 0;
         loop {
             match stream.read(buffer).await? {
-                0 => return Ok(came),
-                n => came += n,
+                0 => return Ok(bytes),
+                n => bytes += n,
             }
         }
     }
 
-    /// Megabytes a second of one long answer.
-    async fn bulk(&self) -> anyhow::Result<f64> {
+    /// Measures one long answer: megabytes a second.
+    async fn long_answer_rate(&self) -> anyhow::Result<f64> {
         let mut buffer = vec![0; CHUNK];
         let start = Instant::now();
-        let came = self.ask("/long", &mut buffer).await?;
-        ensure!(came >= LONG, "an answer broke off after {came} bytes");
-        Ok(came as f64 / 1e6 / start.elapsed().as_secs_f64())
+        let bytes = self.request("/long", &mut buffer).await?;
+        ensure!(bytes >= LONG, "an answer broke off after {bytes} bytes");
+        Ok(bytes as f64 / 1e6 / start.elapsed().as_secs_f64())
     }
 
-    /// Requests a second, one after the other.
-    async fn short(&self) -> anyhow::Result<f64> {
+    /// Measures short answers, one after the other: requests a second.
+    async fn request_rate(&self) -> anyhow::Result<f64> {
         let mut buffer = vec![0; CHUNK];
         let start = Instant::now();
         for _ in 0..REQUESTS {
-            ensure!(self.ask("/", &mut buffer).await? > 0, "an empty answer");
+            ensure!(self.request("/", &mut buffer).await? > 0, "an empty answer");
         }
         Ok(REQUESTS as f64 / start.elapsed().as_secs_f64())
     }
@@ -74,59 +74,71 @@ impl Way<'_> {
     ///
     /// # Errors
     /// It does not: the last reason.
-    async fn open(&self) -> anyhow::Result<()> {
+    async fn wait_until_answering(&self) -> anyhow::Result<()> {
         let until = clock::deadline(PATIENCE);
-        let mut why = anyhow!("it says nothing");
+        let mut reason = anyhow!("it says nothing");
         while let Some(left) = until.checked_duration_since(clock::Instant::now()) {
             // A server that takes the connection and stays silent has no limit of its own.
-            match clock::limit(left, self.ask("/", &mut [0; 512])).await {
-                Some(Ok(0)) => why = anyhow!("an empty answer"),
+            match clock::limit(left, self.request("/", &mut [0; 512])).await {
+                Some(Ok(0)) => reason = anyhow!("an empty answer"),
                 Some(Ok(_)) => return Ok(()),
-                Some(Err(error)) => why = error,
+                Some(Err(error)) => reason = error,
                 None => break,
             }
             clock::pause(Duration::from_millis(10)).await;
         }
-        Err(why.context(format!("{} does not answer", self.address())))
+        Err(reason.context(format!("{} does not answer", self.address())))
     }
 
     fn address(&self) -> SocketAddr {
         match self {
-            Way::Node(_, to) | Way::Host(to) => *to,
+            Route::FromNode(_, to) | Route::FromHost(to) => *to,
         }
     }
 }
 
-/// The same work on both ways, in turns. Each way has given a long answer before: the first one of
-/// a server reads its file into memory, and whichever way came first would pay for that.
-async fn side_by_side(
+/// Does the same work on a route and on its peer, in turns. Each has given a long answer before:
+/// the first one of a server reads its file into memory, and the route that comes first would pay
+/// for that.
+async fn measure_routes(
     what: &str,
-    (way, peer, name): (&Way<'_>, &Way<'_>, &str),
+    (route, peer, peer_name): (&Route<'_>, &Route<'_>, &str),
     runs: usize,
     aim: f64,
 ) -> anyhow::Result<[Figure; 2]> {
-    way.open().await?;
-    peer.open().await?;
-    for cold in [way, peer] {
-        cold.bulk().await?;
+    for server in [route, peer] {
+        server.wait_until_answering().await?;
     }
-    let (mut bulk, mut short) = ((vec![], vec![]), (vec![], vec![]));
+    for cold in [route, peer] {
+        cold.long_answer_rate().await?;
+    }
+    let (mut own, mut of_peer) = (Rates::default(), Rates::default());
     for _ in 0..runs {
-        bulk.0.push(way.bulk().await?);
-        bulk.1.push(peer.bulk().await?);
-        short.0.push(way.short().await?);
-        short.1.push(peer.short().await?);
+        own.long.push(route.long_answer_rate().await?);
+        of_peer.long.push(peer.long_answer_rate().await?);
+        own.requests.push(route.request_rate().await?);
+        of_peer.requests.push(peer.request_rate().await?);
     }
-    Ok([
-        Figure::new(format!("{what}, a long answer"), "MB/s", bulk.0, Aim::OfPeer(aim)).beside(name, bulk.1),
-        Figure::new(format!("{what}, requests"), "req/s", short.0, Aim::None).beside(name, short.1),
-    ])
+    let name = PeerName::route(peer_name);
+    let long = Figure::new(format!("{what}, a long answer"), "MB/s", own.long, Aim::OfPeer(aim));
+    let requests = Figure::new(format!("{what}, requests"), "req/s", own.requests, Aim::None);
+    Ok([long.with_peer(name.clone(), of_peer.long), requests.with_peer(name, of_peer.requests)])
 }
 
-pub(crate) async fn measure(world: &World) -> anyhow::Result<Vec<Figure>> {
+/// What several runs on a route gave.
+#[derive(Default)]
+struct Rates {
+    /// Megabytes a second of a long answer.
+    long: Vec<f64>,
+    /// Requests a second.
+    requests: Vec<f64>,
+}
+
+/// Measures the routes of this world.
+pub(crate) async fn measure_in(world: &World) -> anyhow::Result<Vec<Figure>> {
     let runs = world.runs.unwrap_or(7).max(1);
-    let mut figures = Vec::from(node_port(world, runs).await?);
-    figures.extend(localhost(world, runs).await?);
+    let mut figures = Vec::from(measure_node_port(world, runs).await?);
+    figures.extend(measure_localhost(world, runs).await?);
     Ok(figures)
 }
 
@@ -137,10 +149,11 @@ fn write_content(content: &Path) -> std::io::Result<()> {
     std::fs::File::create(content.join("long"))?.set_len(LONG as u64)
 }
 
-async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
+/// Measures a NodePort of the second node, from the first one.
+async fn measure_node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     let content = world.dir.join("www");
     write_content(&content).with_context(|| format!("cannot write {}", content.display()))?;
-    let sandbox = world.sandbox(1, "web").await?;
+    let sandbox = world.run_sandbox(1, "web").await?;
     let mount = Mount {
         host_root: None,
         host_path: content.clone(),
@@ -155,7 +168,7 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
         log_path: "web.log".into(),
         ..ContainerConfig::default()
     };
-    world.start(1, &sandbox, nginx).await?;
+    world.start_container(1, &sandbox, nginx).await?;
     let rule = ServiceRule {
         key: "bench/web:".into(),
         protocol: Protocol::Tcp,
@@ -171,15 +184,16 @@ async fn node_port(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     for node in &world.nodes {
         node.network.sync_services(std::slice::from_ref(&rule)).await?;
     }
-    let through = Way::Node(world, (world.nodes[1].network.node_ip(), NODE_PORT).into());
-    let direct = Way::Node(world, (sandbox.ip, 80).into());
-    side_by_side("NodePort", (&through, &direct, "the pod's address"), runs, 0.9).await
+    let node_port = Route::FromNode(world, (world.nodes[1].network.node_ip(), NODE_PORT).into());
+    let direct = Route::FromNode(world, (sandbox.ip, 80).into());
+    measure_routes("NodePort", (&node_port, &direct, "the pod's address"), runs, 0.9).await
 }
 
-async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
+/// Measures a port of localhost that leads into a node, beside one of the machine itself.
+async fn measure_localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     let node = &world.nodes[1].network;
-    let within = node.listen((node.node_ip(), 9000).into()).await?;
-    let plain = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let in_node = node.listen((node.node_ip(), 9000).into()).await?;
+    let on_host = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?.local_addr()?.port();
     let port = HostPort {
         port: free,
@@ -191,15 +205,16 @@ async fn localhost(world: &World, runs: usize) -> anyhow::Result<[Figure; 2]> {
     if let Some((_, error)) = world.host.sync_ports(&[port]).await.pop() {
         return Err(error).context("localhost");
     }
-    let (carried, direct) = (Way::Host((Ipv4Addr::LOCALHOST, free).into()), Way::Host(plain.local_addr()?));
+    let localhost = Route::FromHost((Ipv4Addr::LOCALHOST, free).into());
+    let loopback = Route::FromHost(on_host.local_addr()?);
     tokio::select! {
-        figures = side_by_side("localhost", (&carried, &direct, "loopback"), runs, 0.7) => figures,
-        () = serve(within) => bail!("the server ended"),
-        () = serve(plain) => bail!("the server ended"),
+        figures = measure_routes("localhost", (&localhost, &loopback, "loopback"), runs, 0.7) => figures,
+        () = serve(in_node) => bail!("the server ended"),
+        () = serve(on_host) => bail!("the server ended"),
     }
 }
 
-/// A server that answers at length, or shortly.
+/// Serves long and short answers, each on a connection of its own.
 async fn serve(listener: TcpListener) {
     let mut answers: JoinSet<bool> = JoinSet::new();
     loop {
@@ -212,18 +227,18 @@ async fn serve(listener: TcpListener) {
     }
 }
 
-/// Answers one question, and closes the connection. Returns whether the answer was the long one.
+/// Answers one request, and closes the connection. Returns whether the answer was the long one.
 async fn answer(mut stream: TcpStream) -> bool {
-    let mut question = [0; 1024];
-    let asked = stream.read(&mut question).await.unwrap_or(0);
-    let long = question[..asked].starts_with(b"GET /long");
-    let chunk = vec![b'.'; if long { CHUNK } else { 128 }];
-    for _ in 0..if long { LONG / CHUNK } else { 1 } {
+    let mut request = [0; 1024];
+    let bytes = stream.read(&mut request).await.unwrap_or(0);
+    let is_long = request[..bytes].starts_with(b"GET /long");
+    let chunk = vec![b'.'; if is_long { CHUNK } else { 128 }];
+    for _ in 0..if is_long { LONG / CHUNK } else { 1 } {
         if stream.write_all(&chunk).await.is_err() {
             break; // the client has gone
         }
     }
-    long
+    is_long
 }
 
 #[cfg(test)]
@@ -235,15 +250,16 @@ mod tests {
     async fn a_server_that_stays_silent_is_given_up() {
         let silent = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address = silent.local_addr().unwrap();
-        let opened = clock::limit(2 * PATIENCE, Way::Host(address).open()).await.expect("an end");
-        let told = format!("{:#}", opened.unwrap_err());
-        assert_eq!(told, format!("{address} does not answer: it says nothing"));
+        let route = Route::FromHost(address);
+        let answered = clock::limit(2 * PATIENCE, route.wait_until_answering()).await.expect("an end");
+        let reason = format!("{:#}", answered.unwrap_err());
+        assert_eq!(reason, format!("{address} does not answer: it says nothing"));
     }
 
     #[tokio::test]
     async fn a_server_that_closes_without_an_answer_is_asked_again() {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let way = Way::Host(server.local_addr().unwrap());
+        let route = Route::FromHost(server.local_addr().unwrap());
         let third = async {
             for _ in 0..2 {
                 let (mut stream, _) = server.accept().await.unwrap();
@@ -251,12 +267,12 @@ mod tests {
             }
             answer(server.accept().await.unwrap().0).await
         };
-        let both = async { tokio::join!(way.open(), third).0 };
+        let both = async { tokio::join!(route.wait_until_answering(), third).0 };
         clock::limit(2 * PATIENCE, both).await.expect("it is asked again").unwrap();
     }
 
-    /// Answers questions, and counts those for a long answer.
-    async fn count(server: &TcpListener, long: &std::cell::Cell<u32>) {
+    /// Answers requests, and counts those for a long answer.
+    async fn answer_and_count(server: &TcpListener, long: &std::cell::Cell<u32>) {
         loop {
             let (stream, _) = server.accept().await.unwrap();
             long.set(long.get() + u32::from(answer(stream).await));
@@ -264,12 +280,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_first_long_answer_of_each_way_is_no_run() {
+    async fn the_first_long_answer_of_each_route_is_no_run() {
         let server = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
-        let (way, long) = (Way::Host(server.local_addr().unwrap()), std::cell::Cell::new(0));
+        let (route, long) = (Route::FromHost(server.local_addr().unwrap()), std::cell::Cell::new(0));
         let figures = tokio::select! {
-            figures = side_by_side("way", (&way, &way, "peer"), 1, 1.0) => figures.unwrap(),
-            () = count(&server, &long) => panic!("the server ended"),
+            figures = measure_routes("route", (&route, &route, "peer"), 1, 1.0) => figures.unwrap(),
+            () = answer_and_count(&server, &long) => panic!("the server ended"),
         };
         assert_eq!((long.get(), figures[0].json()["runs"].as_u64()), (4, Some(1)));
     }

@@ -1,9 +1,22 @@
-//! A world of two nodes in a process of its own, since the process that makes it becomes its
-//! supervisor and enters its namespaces.
+//! A world of nodes without a cluster, in processes of its own: the process that makes a world
+//! becomes its supervisor and enters its namespaces, which a bench that goes on must not.
+//!
+//! ```text
+//! 1  ropewalk bench runtime                    measure           starts 2 and waits for its end
+//! 2  └─ ropewalk bench runtime --inside DIR    inside            becomes the supervisor
+//! 3     └─ main process of the supervisor      figures_in_world  makes the nodes, measures, writes
+//!                                                                DIR/figures.json
+//! 1  ropewalk bench runtime                    measure           reads DIR/figures.json
+//! ```
+//!
+//! DIR is the part's directory. An error of the third process passes through standard error, and
+//! through exit code 1 of the second one.
 
 use super::figure::Figure;
-use super::program::{PROGRAM, end_of, failure};
-use super::room::{INTERRUPTED, Room, What, wait_for};
+use super::part::{Part, What};
+use super::program::{PROGRAM, failure_reason, run_to_end};
+use super::stop::INTERRUPTED;
+use super::tasks::block_on;
 use super::world::{Node, World};
 use super::{network, runtime};
 use ::runtime::{Config as NodeConfig, Images, NodeRuntime, Zygote, images};
@@ -18,50 +31,44 @@ use std::sync::Arc;
 use std::time::Duration;
 use tokio::process::Command;
 
+/// The file in the part's directory through which the figures pass.
 const FIGURES: &str = "figures.json";
 /// Nothing that is measured here takes longer than this for the start and the usual number of runs,
 /// and for each run that `--runs` adds.
 const PATIENCE: Duration = Duration::from_secs(180);
 const PATIENCE_OF_RUN: Duration = Duration::from_secs(20);
 
-/// Measures in a process of its own, and beside the peer that there is.
-pub(crate) fn outside(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
-    match what {
-        What::Runtime => runtime::beside_crun(room, || alone(what, room)),
-        _ => alone(what, room),
-    }
-}
-
-/// Measures in a process of its own.
-fn alone(what: What, room: &Room) -> anyhow::Result<Vec<Figure>> {
+/// Measures in processes of their own (this is process 1).
+///
+/// # Errors
+/// Process 2 fails: what it printed. Or the bench was asked to end.
+pub(crate) fn measure(what: What, part: &Part) -> anyhow::Result<Vec<Figure>> {
     let mut command = Command::new(PROGRAM);
-    command.arg("bench").arg(clap_name(what)).arg("--inside").arg(room.dir).stdin(Stdio::null());
-    if let Some(runs) = room.runs {
+    command.arg("bench").arg(what.name()).arg("--inside").arg(part.dir).stdin(Stdio::null());
+    if let Some(runs) = part.runs {
         command.arg("--runs").arg(runs.to_string());
     }
-    let ended = wait_for(end_of(&mut command, room))?;
+    let ended = block_on(run_to_end(&mut command, &part.stop))?;
     if !ended.status.success() {
-        bail!("{}", failure(&ended));
+        bail!("{}", failure_reason(&ended));
     }
-    let text = std::fs::read(room.dir.join(FIGURES)).context("no figures came")?;
+    let text = std::fs::read(part.dir.join(FIGURES)).context("no figures came")?;
     Ok(serde_json::from_slice(&text)?)
 }
 
-fn clap_name(what: What) -> String {
-    use clap::ValueEnum;
-    what.to_possible_value().map(|v| v.get_name().to_string()).unwrap_or_default()
-}
-
-/// Becomes the world's supervisor; returns the exit code of what was measured in it.
+/// Becomes the world's supervisor (process 2). Returns the exit code of its main process.
+///
+/// # Errors
+/// The world cannot be made on this machine.
 pub(crate) fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<i32> {
     let config =
         Config { lock: dir.join("lock"), scratch: dir.join("scratch"), socket: None, new_session: false };
     let ended = boot::supervise(&config, images::lay_out, |main| {
-        let done = wait_for(measured(main, dir, what, runs)).and_then(|figures| {
+        let written = block_on(figures_in_world(main, dir, what, runs)).and_then(|figures| {
             std::fs::write(dir.join(FIGURES), serde_json::to_vec(&figures)?)
                 .context("cannot keep the figures")
         });
-        match done {
+        match written {
             Ok(()) => 0,
             Err(error) => {
                 eprintln!("{error:#}");
@@ -72,15 +79,22 @@ pub(crate) fn inside(dir: &Path, what: What, runs: Option<usize>) -> anyhow::Res
     ended.map_err(|e| anyhow!("{}", e.line()))
 }
 
+/// Returns how long the measurement may take.
 fn patience(runs: Option<usize>) -> Duration {
     let runs = u32::try_from(runs.unwrap_or_default()).unwrap_or(u32::MAX);
     PATIENCE.saturating_add(PATIENCE_OF_RUN.saturating_mul(runs))
 }
 
-async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> anyhow::Result<Vec<Figure>> {
+/// Makes the nodes and measures on them (process 3).
+async fn figures_in_world(
+    main: Main,
+    dir: &Path,
+    what: What,
+    runs: Option<usize>,
+) -> anyhow::Result<Vec<Figure>> {
     // From here on signals that ask to end are received: the supervisor sends them on, and until
     // now they were blocked.
-    let asked = stop_requested().context("signals cannot be received")?;
+    let stop = stop_requested().context("signals cannot be received")?;
     let zygote = Zygote::start(main.zygote)?;
     let images = Arc::new(Images::new(&main.layers));
     let fabric = Fabric::new().await?;
@@ -102,12 +116,12 @@ async fn measured(main: Main, dir: &Path, what: What, runs: Option<usize>) -> an
         World { nodes: [node(1).await?, node(2).await?], host: fabric.host(), dir: dir.to_path_buf(), runs };
     let work = async {
         match what {
-            What::Runtime => runtime::measure(&world).await,
-            _ => network::measure(&world).await,
+            What::Runtime => runtime::measure_in(&world).await,
+            _ => network::measure_in(&world).await,
         }
     };
     tokio::select! {
-        _ = asked => bail!(INTERRUPTED),
+        _ = stop => bail!(INTERRUPTED),
         done = tokio::time::timeout(patience(runs), work) => done.context("it took too long")?,
         () = zygote.died() => bail!("the zygote died"),
         end = zygote.reap_strangers() => bail!("reaping ended: {end:?}"),

@@ -1,6 +1,7 @@
-//! What a cluster costs while nothing happens: the memory and the processor time of its processes.
+//! What a cluster costs while nothing happens: the memory and the processor time of its processes,
+//! and its files in memory.
 
-use super::room::Room;
+use super::stop::Stop;
 use anyhow::{Context, ensure};
 use nix::errno::Errno;
 use nix::sys::stat::{major, minor};
@@ -11,30 +12,34 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What the supervisor and all its descendants cost.
+/// A cluster still works for some seconds after its start: so long nothing is measured.
+pub(super) const REST: Duration = Duration::from_secs(5);
+/// How long the processor time at rest is measured.
+pub(super) const SPAN: Duration = Duration::from_secs(20);
+
+/// What a cluster costs: its supervisor and all descendants of that.
+#[derive(Debug)]
 pub(super) struct Cost {
-    /// Their memory, in MB.
+    /// The memory of its processes, in MB.
     pub memory: f64,
-    /// Their own files in memory, in MB.
+    /// Its files in memory, in MB.
     pub files: f64,
-    /// Their CPU, in percent of a core.
+    /// The processor time of its processes, in percent of a core.
     pub cpu: f64,
 }
 
-/// Measures what a cluster costs, some seconds after a start.
+/// Waits for `rest`, and then measures for `span` what the cluster of this status costs.
 ///
 /// # Errors
-/// The status has no supervisor, it has ended, `/proc` cannot be read, or the bench was asked to
-/// end.
-pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<Cost> {
-    const REST: Duration = Duration::from_secs(5);
-    const SPAN: Duration = Duration::from_secs(20);
+/// The status has no supervisor, the supervisor has ended, `/proc` cannot be read, or the bench was
+/// asked to end.
+pub(super) fn cost(stop: &Stop, status: &Value, rest: Duration, span: Duration) -> anyhow::Result<Cost> {
     let supervisor = status["pids"]["supervisor"].as_i64().and_then(|pid| i32::try_from(pid).ok());
-    let supervisor = supervisor.context("status tells no pid of supervisor")?;
-    room.sleep(REST)?;
-    let (before, begun) = (ticks(supervisor)?, Instant::now());
-    room.sleep(SPAN)?;
-    let (after, span) = (ticks(supervisor)?, begun.elapsed()); // a busy machine wakes too late
+    let supervisor = supervisor.context("the status has no pid of the supervisor")?;
+    stop.sleep(rest)?;
+    let (before, start) = (processor_ticks(supervisor)?, Instant::now());
+    stop.sleep(span)?;
+    let (after, span) = (processor_ticks(supervisor)?, start.elapsed()); // a busy machine wakes too late
     let sum = |all: &BTreeMap<i32, u64>| all.values().sum::<u64>();
     // The difference of the sums: the time of a process that ended in between was its own before,
     // and is in its parent's after.
@@ -61,15 +66,15 @@ pub(super) fn cost(room: &Room, status: &Value) -> anyhow::Result<Cost> {
 fn memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> {
     let (mut own, mut file) = (0, 0);
     for pid in processes {
-        let Some(shares) = of_process(pid, "smaps_rollup")? else { continue };
-        let Some(status) = of_process(pid, "status")? else { continue };
+        let Some(shares) = read_process_file(pid, "smaps_rollup")? else { continue };
+        let Some(status) = read_process_file(pid, "status")? else { continue };
         own += own_kilobytes(&shares).with_context(|| format!("smaps_rollup of {pid} has no Pss_Anon"))?;
-        file = file.max(kilobytes(&status, "RssFile").unwrap_or(0)); // it has ended in between
+        file = file.max(kilobytes(&status, "RssFile").unwrap_or(0)); // absent: it has ended in between
     }
     Ok((own + file) * 1024)
 }
 
-/// Returns the memory that is no file's.
+/// Returns the memory that belongs to no file on a disk, from a `smaps_rollup`.
 fn own_kilobytes(rollup: &str) -> Option<u64> {
     Some(kilobytes(rollup, "Pss_Anon")? + kilobytes(rollup, "Pss_Shmem")?)
 }
@@ -84,18 +89,19 @@ fn kilobytes(text: &str, name: &str) -> Option<u64> {
 
 /// Returns the bytes of the files in memory (tmpfs) that these processes see and this bench does
 /// not: the copy of the program that containers run, layers of containers, volumes. They take
-/// memory whether a process has them mapped or not. Those that one has are in its `Pss_Shmem`, too.
+/// memory whether a process has them mapped or not. What a process has mapped of them is in its
+/// `Pss_Shmem`, too: the sum of the two figures would count it twice.
 ///
 /// # Errors
 /// `/proc` cannot be read.
 fn files_in_memory(processes: impl Iterator<Item = i32>) -> anyhow::Result<u64> {
-    let machine = std::fs::read_to_string("/proc/self/mountinfo").context("the mounts of this machine")?;
-    let machine: BTreeSet<&str> = tmpfs(&machine).map(|(device, _)| device).collect();
+    let own_mounts = std::fs::read_to_string("/proc/self/mountinfo").context("the mounts of this machine")?;
+    let of_machine: BTreeSet<&str> = tmpfs(&own_mounts).map(|(device, _)| device).collect();
     let mut found: BTreeMap<String, u64> = BTreeMap::new();
     for pid in processes {
-        let Some(mounts) = of_process(pid, "mountinfo")? else { continue };
-        for (device, at) in tmpfs(&mounts).filter(|(device, _)| !machine.contains(device)) {
-            if let Some(bytes) = used(Path::new(&format!("/proc/{pid}/root{at}")), device) {
+        let Some(mounts) = read_process_file(pid, "mountinfo")? else { continue };
+        for (device, at) in tmpfs(&mounts).filter(|(device, _)| !of_machine.contains(device)) {
+            if let Some(bytes) = bytes_used(Path::new(&format!("/proc/{pid}/root{at}")), device) {
                 found.insert(device.to_string(), bytes); // the same for each that sees it
             }
         }
@@ -118,7 +124,7 @@ fn tmpfs(mountinfo: &str) -> impl Iterator<Item = (&str, &str)> {
 
 /// Returns the bytes that the files of a file system use. `None`: what is mounted at this place is
 /// another one, which covers it, or the process has ended.
-fn used(at: &Path, device: &str) -> Option<u64> {
+fn bytes_used(at: &Path, device: &str) -> Option<u64> {
     let number = std::fs::metadata(at).ok()?.dev();
     let found = statvfs(at).ok()?;
     let bytes = found.blocks().saturating_sub(found.blocks_free()) * found.fragment_size();
@@ -127,7 +133,7 @@ fn used(at: &Path, device: &str) -> Option<u64> {
 
 /// Reads a file about a process. `None`: it has ended meanwhile, and may wait for its parent as a
 /// zombie, which has no memory (`ESRCH`) and no mounts (`EINVAL`).
-fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
+fn read_process_file(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
     let is_zombie = |error: &std::io::Error| {
         error.raw_os_error().is_some_and(|code| [Errno::ESRCH as i32, Errno::EINVAL as i32].contains(&code))
     };
@@ -144,7 +150,7 @@ fn of_process(pid: i32, file: &str) -> anyhow::Result<Option<String>> {
 ///
 /// # Errors
 /// `/proc` cannot be read, or the process has ended.
-fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
+fn processor_ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
     let all = std::fs::read_dir("/proc")?.flatten().filter_map(|entry| {
         let pid = entry.file_name().to_str()?.parse::<i32>().ok()?;
         let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?; // it may have ended
@@ -170,8 +176,34 @@ fn ticks(supervisor: i32) -> anyhow::Result<BTreeMap<i32, u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
     use std::os::unix::process::CommandExt;
     use std::process::{Command, Stdio};
+
+    /// A shell that stands for a supervisor: its child uses a processor.
+    #[test]
+    fn a_cluster_costs_what_its_supervisor_and_the_descendants_use() {
+        let mut shell = Command::new("/bin/sh");
+        shell.args(["-c", "while :; do :; done & echo; wait"]).process_group(0);
+        let mut shell = shell.stdout(Stdio::piped()).spawn().unwrap();
+        std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut [0]).unwrap();
+        let (stop, status) = (Stop::default(), json!({"pids": {"supervisor": shell.id()}}));
+        let measured = cost(&stop, &status, Duration::ZERO, Duration::from_millis(500));
+        stop.request();
+        let interrupted = cost(&stop, &status, REST, SPAN);
+        let group = nix::unistd::Pid::from_raw(shell.id() as i32);
+        nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
+        shell.wait().unwrap();
+        let measured = measured.unwrap();
+        // Two shells of some MB each. On a busy machine the child has a part of a core.
+        assert!((0.05..50.0).contains(&measured.memory) && measured.files == 0.0, "{measured:?}");
+        assert!((1.0..150.0).contains(&measured.cpu), "{measured:?}");
+        assert_eq!(interrupted.unwrap_err().to_string(), super::super::stop::INTERRUPTED);
+        let measure = |status: Value| cost(&Stop::default(), &status, Duration::ZERO, Duration::ZERO);
+        assert!(measure(status).is_err(), "it has ended");
+        let none = measure(json!({"pids": {}})).unwrap_err().to_string();
+        assert_eq!(none, "the status has no pid of the supervisor");
+    }
 
     #[test]
     fn memory_of_files_is_no_share() {
@@ -202,8 +234,8 @@ mod tests {
         let Some((device, _)) = tmpfs(&here).filter(|(_, at)| *at == "/dev/shm").last() else { return };
         let file = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
         std::fs::write(file.path(), vec![7; 1 << 20]).unwrap();
-        let bytes = used(Path::new("/dev/shm"), device);
-        assert!(bytes >= Some(1 << 20) && used(Path::new("/proc"), device).is_none(), "{bytes:?}");
+        let bytes = bytes_used(Path::new("/dev/shm"), device);
+        assert!(bytes >= Some(1 << 20) && bytes_used(Path::new("/proc"), device).is_none(), "{bytes:?}");
     }
 
     /// As a cluster's main process does, which mounts them in a namespace of its own.
@@ -236,13 +268,13 @@ mod tests {
         let mut began = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut began).unwrap();
         let pid = shell.id() as i32;
-        let own = ticks(pid).unwrap();
+        let own = processor_ticks(pid).unwrap();
         let group = nix::unistd::Pid::from_raw(pid);
         nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL).unwrap();
         shell.wait().unwrap();
         assert_eq!(own.len(), 3, "{own:?}");
         assert!(own.contains_key(&pid) && !own.contains_key(&(std::process::id() as i32)));
-        assert!(ticks(pid).is_err(), "it has ended");
+        assert!(processor_ticks(pid).is_err(), "it has ended");
     }
 
     #[test]
@@ -253,7 +285,7 @@ mod tests {
         let mut shell = shell.args(["-c", work]).stdout(Stdio::piped()).spawn().unwrap();
         let mut worked = [0];
         std::io::Read::read_exact(shell.stdout.as_mut().unwrap(), &mut worked).unwrap();
-        let own = ticks(shell.id() as i32).unwrap();
+        let own = processor_ticks(shell.id() as i32).unwrap();
         shell.kill().unwrap();
         shell.wait().unwrap();
         assert!(own.len() == 1 && own.values().sum::<u64>() >= 5, "{own:?}");

@@ -10,15 +10,20 @@ use std::sync::Arc;
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
+/// A node: what a kubelet would find there.
 pub(crate) struct Node {
     pub network: Arc<dyn NodeNetwork>,
     pub runtime: Arc<NodeRuntime>,
 }
 
+/// Two nodes, in the process that measures on them.
 pub(crate) struct World {
     pub nodes: [Node; 2],
+    /// The machine's own network, outside of the nodes.
     pub host: Arc<dyn HostNetwork>,
+    /// The part's directory.
     pub dir: PathBuf,
+    /// `--runs`; `None`: each measurement's usual number.
     pub runs: Option<usize>,
 }
 
@@ -29,7 +34,8 @@ pub(crate) struct Sandbox {
 }
 
 impl World {
-    pub(crate) async fn sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
+    /// Makes a pod's sandbox on a node, with a network of its own.
+    pub(crate) async fn run_sandbox(&self, node: usize, name: &str) -> anyhow::Result<Sandbox> {
         let config = SandboxConfig {
             pod: PodId { namespace: "bench".into(), name: name.into(), uid: format!("uid-{name}") },
             hostname: name.into(),
@@ -41,7 +47,7 @@ impl World {
     }
 
     /// Makes and starts a container.
-    pub(crate) async fn start(
+    pub(crate) async fn start_container(
         &self,
         node: usize,
         sandbox: &Sandbox,
@@ -54,7 +60,7 @@ impl World {
     }
 
     /// Waits for a container's end; returns its exit code.
-    pub(crate) async fn ended(&self, node: usize, id: &str) -> anyhow::Result<i32> {
+    pub(crate) async fn exit_code(&self, node: usize, id: &str) -> anyhow::Result<i32> {
         let runtime = &self.nodes[node].runtime;
         let mut events = runtime.events();
         loop {
@@ -62,7 +68,7 @@ impl World {
             if status.state == ContainerState::Exited {
                 return Ok(status.exit_code);
             }
-            any_event(&mut events).await?;
+            wait_for_event(&mut events).await?;
         }
     }
 }
@@ -72,10 +78,10 @@ impl World {
 ///
 /// # Errors
 /// The runtime has ended.
-async fn any_event<T: Clone>(events: &mut broadcast::Receiver<T>) -> anyhow::Result<()> {
+async fn wait_for_event<T: Clone>(events: &mut broadcast::Receiver<T>) -> anyhow::Result<()> {
     match events.recv().await {
         Ok(_) | Err(RecvError::Lagged(_)) => Ok(()),
-        Err(RecvError::Closed) => bail!("the runtime tells nothing more"),
+        Err(RecvError::Closed) => bail!("the runtime has ended"),
     }
 }
 
@@ -89,9 +95,9 @@ mod tests {
         for n in 0..3 {
             sender.send(n).unwrap();
         }
-        any_event(&mut events).await.unwrap();
-        any_event(&mut events).await.unwrap();
+        wait_for_event(&mut events).await.unwrap();
+        wait_for_event(&mut events).await.unwrap();
         drop(sender);
-        assert!(any_event(&mut events).await.is_err());
+        assert!(wait_for_event(&mut events).await.is_err());
     }
 }

@@ -84,7 +84,7 @@ fn a_bench_whose_standard_error_is_closed_goes_on_and_leaves_nothing_behind() {
     }
     let (_turn, home) = (turn(), Home::new());
     // It writes a specification and runs nothing: the bench says that it does not run here.
-    let crun = "case $1 in spec) echo '{\"process\":{}}' > config.json ;; *) exit 1 ;; esac";
+    let crun = "case $1 in --version) echo crun version 0 ;; spec) echo '{\"process\":{}}' > config.json ;; *) exit 1 ;; esac";
     let (reader, writer) = std::io::pipe().expect("a pipe");
     drop(reader);
     let mut bench = runtime_beside(&home, crun);
@@ -118,12 +118,14 @@ fn a_crun_is_in_a_process_group_of_its_own() {
     let groups = home.path().join("groups");
     // Behind the name in brackets: the state, the parent, and the process group (proc_pid_stat(5)).
     let crun = format!(
-        "case $1 in spec) echo '{{\"process\":{{}}}}' > config.json; exit ;; esac\nread -r line < /proc/$$/stat\nset -- ${{line##*) }}\necho \"$3 $$\" >> {}",
+        "case $1 in --version) echo crun version 0; exit ;; spec) echo '{{\"process\":{{}}}}' > config.json; exit ;; esac\nread -r line < /proc/$$/stat\nset -- ${{line##*) }}\necho \"$3 $$\" >> {}",
         groups.display()
     );
     let said = Said::from(runtime_beside(&home, &crun).output().expect("it runs"));
     let part: Value = serde_json::from_str(&said.ok()).expect("JSON");
-    assert!(part["figures"][0]["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{part}");
+    let figure = &part["figures"][0];
+    assert!(figure["ratio"].as_f64().is_some_and(|ratio| ratio > 0.0), "{part}");
+    assert_eq!((&figure["peer"]["name"], &figure["peer"]["version"]), (&"crun".into(), &"0".into()));
     let noted = std::fs::read_to_string(groups).expect("the groups");
     let own = |line: &str| line.split_once(' ').is_some_and(|(group, pid)| group == pid);
     assert!(noted.lines().count() == 4 && noted.lines().all(own), "{noted}");

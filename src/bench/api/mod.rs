@@ -3,8 +3,10 @@
 //! connection a client, each client waiting for its answer; rounds take turns.
 
 use super::cluster::Cluster;
-use super::figure::{Aim, Figure, percentile};
-use super::room::{Room, all_done, tell};
+use super::figure::{Aim, Figure, PeerName, percentile};
+use super::part::Part;
+use super::stderr;
+use super::tasks::join_clients;
 use anyhow::{Context, anyhow, ensure};
 use bytes::Bytes;
 use client::kubeconfig::{Env, Kubeconfig, Overrides, Target};
@@ -34,77 +36,93 @@ const PAGE: usize = 1000;
 const GETS: f64 = 4.0;
 const CREATES: f64 = 2.0;
 
-/// A cluster of ours, beside the API server of `peer`'s kubeconfig.
-pub(crate) async fn beside_kube_apiserver(room: &Room<'_>) -> anyhow::Result<Vec<Figure>> {
+/// Measures a cluster of ours, beside the API server of `--peer-kubeconfig`.
+///
+/// # Errors
+/// The cluster cannot be started, one of the two servers refuses a request or does not answer, or
+/// Ctrl-C has ended the measurement; with it, what could not be removed from the peer.
+pub(crate) async fn measure(part: &Part<'_>) -> anyhow::Result<Vec<Figure>> {
     // Before anything is started: what the file says may be of no use.
-    let peer = room.peer.map(|kubeconfig| Server::of(kubeconfig, std::process::id())).transpose()?;
-    let home = room.dir.join("api");
-    let cluster = Cluster::at(&home, room);
+    let peer = part.peer_kubeconfig.map(|file| Server::of(file, std::process::id())).transpose()?;
+    let home = part.dir.join("api");
+    let cluster = Cluster::at(&home, part);
     cluster.up(&["--workers", "0"])?;
-    let ours = Server::prepare(&home.join("clusters/main/kubeconfig"), 0).await?;
-    let theirs = match peer {
-        Some(server) => Some(server.prepared().await?),
+    let ours = Server::of(&home.join("clusters/main/kubeconfig"), 0)?.prepare().await?;
+    let peer = match peer {
+        Some(server) => Some(server.prepare().await?),
         None => None,
     };
-    let measured = room.unless_stopped(figures(room, &ours, theirs.as_ref())).await;
-    match &theirs {
-        Some(theirs) => beside(measured, theirs.clean_up().await),
+    let measured = part.stop.run_until_stopped(figures(part, &ours, peer.as_ref())).await;
+    match &peer {
+        Some(peer) => with_removal(measured, peer.clean_up().await),
         None => measured,
     }
 }
 
-/// Tells what could not be removed beside what was done, or beside why it was not. Figures that
-/// took minutes stand.
-fn beside<T>(done: anyhow::Result<T>, removed: anyhow::Result<()>) -> anyhow::Result<T> {
+/// Adds what could not be removed to the error of the work. If the work was done, the user sees it
+/// instead, and the result stands: it may have taken minutes.
+fn with_removal<T>(done: anyhow::Result<T>, removed: anyhow::Result<()>) -> anyhow::Result<T> {
     match (done, removed) {
         (done, Ok(())) => done,
         (Ok(done), Err(left)) => {
-            tell(format!("ropewalk: not everything was removed: {left:#}"));
+            stderr::write_line(format!("ropewalk: not everything was removed: {left:#}"));
             Ok(done)
         }
         (Err(error), Err(left)) => Err(anyhow!("{error:#}; and not everything was removed: {left:#}")),
     }
 }
 
-async fn figures(room: &Room<'_>, ours: &Server, theirs: Option<&Server>) -> anyhow::Result<Vec<Figure>> {
+/// Measures gets, and then creations, in rounds that take turns between the two servers.
+async fn figures(part: &Part<'_>, ours: &Server, peer: Option<&Server>) -> anyhow::Result<Vec<Figure>> {
     let mut figures = Vec::new();
+    let peer_name = match peer {
+        Some(peer) => Some(PeerName::program("kube-apiserver", &peer.version().await?)),
+        None => None,
+    };
     for (op, name, times) in [(Op::Get, "gets", GETS), (Op::Create, "creates", CREATES)] {
         for clients in [1, 32] {
-            let (mut mine, mut other) = (Rounds::default(), Rounds::default());
-            for round in 0..room.runs(3) {
-                mine.add(ours.round(clients, op, round).await?);
-                if let Some(theirs) = theirs {
-                    other.add(theirs.round(clients, op, round).await?);
+            let (mut own, mut of_peer) = (Rounds::default(), Rounds::default());
+            for round in 0..part.runs_or(3) {
+                own.add(ours.round(clients, op, round).await?);
+                if let Some(peer) = peer {
+                    of_peer.add(peer.round(clients, op, round).await?);
                 }
             }
-            let figure = |what: &str, unit: &str, mine, other, aim| {
-                let what = format!("{name}, clients: {clients}{what}");
-                Figure::new(what, unit, mine, aim).beside("kube-apiserver", other)
+            let figure = |what: &str, unit: &str, own, of_peer, aim| {
+                let figure = Figure::new(format!("{name}, clients: {clients}{what}"), unit, own, aim);
+                match &peer_name {
+                    Some(peer_name) => figure.with_peer(peer_name.clone(), of_peer),
+                    None => figure,
+                }
             };
             let aim = Aim::OfPeer(times);
-            figures.push(figure("", &format!("{name}/s"), mine.rate, other.rate, aim));
-            figures.push(figure(", p50", "ms", mine.p50, other.p50, Aim::None));
-            figures.push(figure(", p99", "ms", mine.p99, other.p99, aim));
+            figures.push(figure("", &format!("{name}/s"), own.rate, of_peer.rate, aim));
+            figures.push(figure(", p50", "ms", own.p50, of_peer.p50, Aim::None));
+            figures.push(figure(", p99", "ms", own.p99, of_peer.p99, aim));
         }
     }
     Ok(figures)
 }
 
-/// What several rounds gave: a second, and milliseconds.
+/// What several rounds gave.
 #[derive(Default)]
 struct Rounds {
+    /// Operations a second.
     rate: Vec<f64>,
+    /// The median of a round's operations, in milliseconds.
     p50: Vec<f64>,
+    /// The 99th percentile of a round's operations, in milliseconds.
     p99: Vec<f64>,
 }
 
 impl Rounds {
-    /// `took`: how long each operation of a round took, from its request to its answer.
-    fn add(&mut self, (mut took, whole): (Vec<Duration>, Duration)) {
-        took.sort_unstable();
-        self.p50.push(percentile(&took, 0.5));
-        self.p99.push(percentile(&took, 0.99));
-        self.rate.push(took.len() as f64 / whole.as_secs_f64());
+    /// Adds a round, which took `whole`. `times`: how long each operation took, from its request to
+    /// its answer.
+    fn add(&mut self, (mut times, whole): (Vec<Duration>, Duration)) {
+        times.sort_unstable();
+        self.p50.push(percentile(&times, 0.5));
+        self.p99.push(percentile(&times, 0.99));
+        self.rate.push(times.len() as f64 / whole.as_secs_f64());
     }
 }
 
@@ -144,52 +162,56 @@ impl Server {
 
     /// Makes a namespace, an account that may edit it, and an object. What a failed preparation has
     /// made is removed again.
-    async fn prepared(self) -> anyhow::Result<Server> {
-        self.ask("/api/v1/namespaces", json!({"metadata": {"name": self.namespace}})).await?;
-        match self.furnish().await {
+    async fn prepare(self) -> anyhow::Result<Server> {
+        self.create("/api/v1/namespaces", json!({"metadata": {"name": self.namespace}})).await?;
+        match self.make_objects().await {
             Ok(()) => Ok(self),
-            Err(error) => beside(Err(error), self.clean_up().await),
+            Err(error) => with_removal(Err(error), self.clean_up().await),
         }
     }
 
-    /// Reads a kubeconfig, and makes there what the rounds need.
-    async fn prepare(kubeconfig: &Path, number: u32) -> anyhow::Result<Server> {
-        Server::of(kubeconfig, number)?.prepared().await
-    }
-
-    /// Makes everything in the namespace.
-    async fn furnish(&self) -> anyhow::Result<()> {
-        self.ask(&self.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
+    /// Makes what the rounds need in the namespace.
+    async fn make_objects(&self) -> anyhow::Result<()> {
+        self.create(&self.core("serviceaccounts"), json!({"metadata": {"name": NAME}})).await?;
         // A role of its own: `edit` is empty where no controller manager runs, which aggregates its
         // rules.
         let role = json!({"metadata": {"name": NAME},
             "rules": [{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["get", "create"]}]});
-        self.ask(&self.rbac("roles"), role).await?;
+        self.create(&self.rbac("roles"), role).await?;
         let binding = json!({"metadata": {"name": NAME},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": self.namespace}]});
-        self.ask(&self.rbac("rolebindings"), binding).await?;
-        self.ask(&self.core("configmaps"), config_map(NAME)).await.map(drop)
+        self.create(&self.rbac("rolebindings"), binding).await?;
+        self.create(&self.core("configmaps"), config_map(NAME)).await.map(drop)
     }
 
     /// Makes a new token of the account.
     async fn token(&self) -> anyhow::Result<String> {
-        let asked = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
             "spec": {"expirationSeconds": TOKEN_SECONDS}});
-        let answer = self.ask(&self.core(&format!("serviceaccounts/{NAME}/token")), asked).await?;
+        let answer = self.create(&self.core(&format!("serviceaccounts/{NAME}/token")), request).await?;
         Ok(answer["status"]["token"].as_str().context("the server gave no token")?.to_string())
     }
 
+    /// Returns the server's version, e.g. `1.35.0`.
+    async fn version(&self) -> anyhow::Result<String> {
+        let answer = self.send(Method::GET, "/version", None).await?;
+        let version = answer["gitVersion"].as_str().context("the server does not say its version")?;
+        Ok(version.trim_start_matches('v').to_string())
+    }
+
+    /// Returns the path of something in the namespace, in the core group.
     fn core(&self, rest: &str) -> String {
         format!("/api/v1/namespaces/{}/{rest}", self.namespace)
     }
 
+    /// Returns the path of something in the namespace, in the group of roles.
     fn rbac(&self, rest: &str) -> String {
         format!("/apis/rbac.authorization.k8s.io/v1/namespaces/{}/{rest}", self.namespace)
     }
 
     /// Creates an object as the kubeconfig's user.
-    async fn ask(&self, path: &str, object: Value) -> anyhow::Result<Value> {
+    async fn create(&self, path: &str, object: Value) -> anyhow::Result<Value> {
         self.send(Method::POST, path, Some(&object)).await
     }
 
@@ -199,12 +221,13 @@ impl Server {
     }
 
     /// Sends a request as the kubeconfig's user. 404 is an error only for a creation: all other
-    /// requests belong to a removal. So does the one update, of a namespace's finalizers; 409 says
-    /// that a namespace controller has changed the namespace meanwhile, which removes it then.
+    /// requests but that for the version belong to a removal, as the one update does, of a
+    /// namespace's finalizers. For that, 409 says that a namespace controller has changed the
+    /// namespace meanwhile, and will remove it.
     async fn send(&self, method: Method, path: &str, body: Option<&Value>) -> anyhow::Result<Value> {
         let (may_be_gone, may_have_changed) = (method != Method::POST, method == Method::PUT);
-        let asked = self.admin.ask(method, path, body).await;
-        let (code, answer) = asked.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
+        let answered = self.admin.ask(method, path, body).await;
+        let (code, answer) = answered.map_err(|e| anyhow!("{}{path}: {e}", self.admin.url()))?;
         let is_fine =
             (200..300).contains(&code) || code == 404 && may_be_gone || code == 409 && may_have_changed;
         ensure!(is_fine, "{}{path}: {code} {}", self.admin.url(), answer["message"]);
@@ -216,25 +239,26 @@ impl Server {
     /// # Errors
     /// The first that could not be removed.
     async fn clean_up(&self) -> anyhow::Result<()> {
-        let emptied = self.empty().await;
-        self.leave(emptied).await
+        let emptied = self.remove_objects().await;
+        self.remove_namespace(emptied).await
     }
 
-    /// Removes the namespace, which was `emptied`. What clients were still creating when the bench
-    /// was interrupted came behind that; into a namespace that is going nothing more can come.
-    async fn leave(&self, emptied: anyhow::Result<()>) -> anyhow::Result<()> {
-        let going = self.remove(&format!("/api/v1/namespaces/{}", self.namespace)).await;
-        let late = self.remove_config_maps().await;
-        emptied.and(late)?;
-        self.finalize(going?).await
+    /// Removes the namespace. `emptied`: what came of emptying it. Clients of an interrupted bench
+    /// may have created objects after that, so it is emptied once more when nothing can be created
+    /// in it any longer.
+    async fn remove_namespace(&self, emptied: anyhow::Result<()>) -> anyhow::Result<()> {
+        let namespace = self.remove(&format!("/api/v1/namespaces/{}", self.namespace)).await;
+        let emptied_again = self.remove_config_maps().await;
+        emptied.and(emptied_again)?;
+        self.finalize(namespace?).await
     }
 
-    /// Removes the finalizer of a namespace that is being deleted, if no namespace controller will:
-    /// where a controller manager runs, each namespace has a ServiceAccount and a ConfigMap. Only
-    /// an empty namespace is finalized, and nothing can be created in it any more, so nothing is
-    /// orphaned.
-    async fn finalize(&self, mut going: Value) -> anyhow::Result<()> {
-        if going["metadata"]["deletionTimestamp"].is_null() {
+    /// Removes the finalizer of this namespace, which is being deleted, if no namespace controller
+    /// will: where a controller manager runs, each namespace has a ServiceAccount and a ConfigMap.
+    /// Only an empty namespace is finalized, and nothing can be created in it any more, so nothing
+    /// is orphaned.
+    async fn finalize(&self, mut namespace: Value) -> anyhow::Result<()> {
+        if namespace["metadata"]["deletionTimestamp"].is_null() {
             return Ok(()); // it is gone
         }
         for kind in ["serviceaccounts", "configmaps"] {
@@ -243,12 +267,12 @@ impl Server {
                 return Ok(());
             }
         }
-        going["spec"]["finalizers"] = json!([]);
-        self.send(Method::PUT, &self.core("finalize"), Some(&going)).await.map(drop)
+        namespace["spec"]["finalizers"] = json!([]);
+        self.send(Method::PUT, &self.core("finalize"), Some(&namespace)).await.map(drop)
     }
 
-    /// Deletes all that [`Server::furnish`] and the rounds have made.
-    async fn empty(&self) -> anyhow::Result<()> {
+    /// Deletes all that [`Server::make_objects`] and the rounds have made.
+    async fn remove_objects(&self) -> anyhow::Result<()> {
         let mut emptied = self.remove_config_maps().await;
         let account = self.core("serviceaccounts");
         for made in [self.rbac("rolebindings"), self.rbac("roles"), account] {
@@ -279,9 +303,10 @@ impl Server {
         Ok((sender, carried.boxed()))
     }
 
-    /// How long each operation took that so many clients did in a round, and the round itself. What
-    /// it created is removed again outside its time: many rounds would fill a server's store, which
-    /// then refuses creations. The object that is read goes, too; no gets come after creations.
+    /// Measures a round of so many clients: how long each operation took, and the round itself.
+    /// What it created is removed again outside its time: many rounds would fill a server's store,
+    /// which then refuses creations. The object that is read goes, too; no gets come after
+    /// creations.
     async fn round(&self, clients: usize, op: Op, round: usize) -> anyhow::Result<(Vec<Duration>, Duration)> {
         let authorization = format!("Bearer {}", self.token().await?);
         let opened = futures::future::try_join_all((0..clients).map(|_| self.connect())).await?;
@@ -298,9 +323,9 @@ impl Server {
                 let base =
                     format!("https://{}{}{}", self.target.host, self.target.base, self.core("configmaps"));
                 async move {
-                    let mut took = Vec::new();
+                    let mut times = Vec::new();
                     while start.elapsed() < ROUND {
-                        let name = format!("{clients}-{round}-{client}-{}", took.len());
+                        let name = format!("{clients}-{round}-{client}-{}", times.len());
                         let request = match op {
                             Op::Get => Request::get(format!("{base}/{NAME}")).body(Full::default()),
                             Op::Create => Request::post(&base)
@@ -309,24 +334,24 @@ impl Server {
                         };
                         let mut request = request?;
                         request.headers_mut().insert(header::AUTHORIZATION, authorization.parse()?);
-                        let begun = Instant::now();
+                        let sent = Instant::now();
                         sender.ready().await?;
                         let answer = sender.send_request(request).await?;
                         let code = answer.status();
                         let body = answer.into_body().collect().await?.to_bytes();
-                        took.push(begun.elapsed());
+                        times.push(sent.elapsed());
                         ensure!(code.is_success(), "{base}: {code} {}", String::from_utf8_lossy(&body));
                     }
-                    Ok::<_, anyhow::Error>(took)
+                    Ok::<_, anyhow::Error>(times)
                 }
             })
             .collect();
-        let took = all_done(tasks, ROUND).await?;
+        let times = join_clients(tasks, ROUND).await?;
         let whole = start.elapsed();
         if matches!(op, Op::Create) {
             let _ = self.remove_config_maps().await; // what stays goes with the namespace
         }
-        Ok((took.concat(), whole))
+        Ok((times.concat(), whole))
     }
 }
 

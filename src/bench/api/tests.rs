@@ -2,10 +2,10 @@ use super::*;
 use base64::Engine as _;
 
 #[test]
-fn rounds_tell_rate_middle_and_tail() {
+fn rounds_have_rate_median_and_tail() {
     let mut rounds = Rounds::default();
-    let took = (1..=200).rev().map(Duration::from_millis).collect();
-    rounds.add((took, Duration::from_secs(4)));
+    let times = (1..=200).rev().map(Duration::from_millis).collect();
+    rounds.add((times, Duration::from_secs(4)));
     assert_eq!((rounds.rate[0], rounds.p50[0], rounds.p99[0]), (50.0, 100.0, 198.0));
     rounds.add((vec![], Duration::from_secs(1)));
     assert!(rounds.p99[1].is_nan(), "a figure leaves out what was not measured");
@@ -13,25 +13,25 @@ fn rounds_tell_rate_middle_and_tail() {
 
 #[test]
 fn figures_stand_whatever_could_not_be_removed() {
-    assert_eq!(beside(Ok(7), Err(anyhow!("left"))).unwrap(), 7);
-    let told = |removed| beside::<()>(Err(anyhow!("why")), removed).unwrap_err().to_string();
-    assert_eq!(told(Ok(())), "why");
-    let both = told(Err(anyhow!("left")));
+    assert_eq!(with_removal(Ok(7), Err(anyhow!("left"))).unwrap(), 7);
+    let error = |removed| with_removal::<()>(Err(anyhow!("why")), removed).unwrap_err().to_string();
+    assert_eq!(error(Ok(())), "why");
+    let both = error(Err(anyhow!("left")));
     assert!(both.contains("why") && both.contains("left"), "{both}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_peer_that_is_not_there_or_never_answers_is_told_as_that() {
+async fn a_peer_that_is_not_there_or_never_answers_is_named_in_the_error() {
     let absent = Server::of(Path::new("/nowhere/kubeconfig"), 1).err().unwrap();
-    let told = format!("{absent:#}");
-    assert!(told.starts_with("/nowhere/kubeconfig: No such file"), "{told}");
+    let reason = format!("{absent:#}");
+    assert!(reason.starts_with("/nowhere/kubeconfig: No such file"), "{reason}");
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let target = Target::anybody("http", &silent.local_addr().unwrap().to_string());
     let admin = Upstream::over(target.clone(), &Env::default()).unwrap();
     let server = Server { admin, target: Arc::new(target), namespace: "n".into() };
     let removed = clock::limit(Duration::from_secs(180), server.remove("/api")).await.expect("an end");
-    let told = removed.unwrap_err().to_string();
-    assert!(told.ends_with("did not answer /api within 75 s"), "{told}");
+    let reason = removed.unwrap_err().to_string();
+    assert!(reason.ends_with("did not answer /api within 75 s"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +66,7 @@ async fn a_preparation_that_fails_leaves_no_namespace() {
     // Her rights are known a moment after they were given.
     let mut refused = String::new();
     for _ in 0..200 {
-        refused = format!("{:#}", Server::prepare(&file, 9).await.err().unwrap());
+        refused = format!("{:#}", Server::of(&file, 9).unwrap().prepare().await.err().unwrap());
         if refused.contains("/serviceaccounts") {
             break;
         }
@@ -83,9 +83,9 @@ async fn a_preparation_that_fails_leaves_no_namespace() {
 async fn a_namespace_that_has_more_in_it_keeps_its_finalizer() {
     let dir = tempfile::tempdir().unwrap();
     let _fixture = apiserver::testing::start(dir.path()).await;
-    let server = Server::prepare(&dir.path().join("kubeconfig"), 8).await.unwrap();
+    let server = Server::of(&dir.path().join("kubeconfig"), 8).unwrap().prepare().await.unwrap();
     let account = server.core("serviceaccounts");
-    server.ask(&account, json!({"metadata": {"name": "default"}})).await.unwrap();
+    server.create(&account, json!({"metadata": {"name": "default"}})).await.unwrap();
     server.clean_up().await.unwrap();
     let (_, going) =
         server.admin.ask(Method::GET, "/api/v1/namespaces/ropewalk-bench-8", None).await.unwrap();
@@ -101,10 +101,10 @@ async fn a_namespace_that_has_more_in_it_keeps_its_finalizer() {
 async fn what_is_created_behind_the_removal_goes_with_the_namespace() {
     let dir = tempfile::tempdir().unwrap();
     let _fixture = apiserver::testing::start(dir.path()).await;
-    let server = Server::prepare(&dir.path().join("kubeconfig"), 5).await.unwrap();
-    server.empty().await.unwrap();
-    server.ask(&server.core("configmaps"), config_map("late")).await.unwrap();
-    server.leave(Ok(())).await.unwrap();
+    let server = Server::of(&dir.path().join("kubeconfig"), 5).unwrap().prepare().await.unwrap();
+    server.remove_objects().await.unwrap();
+    server.create(&server.core("configmaps"), config_map("late")).await.unwrap();
+    server.remove_namespace(Ok(())).await.unwrap();
     let path = "/api/v1/namespaces/ropewalk-bench-5";
     let (code, left) = server.admin.ask(Method::GET, path, None).await.unwrap();
     assert_eq!(code, 404, "{left}");
@@ -115,8 +115,8 @@ async fn what_is_created_behind_the_removal_goes_with_the_namespace() {
 async fn a_namespace_that_is_changed_while_it_goes_is_no_failure() {
     let dir = tempfile::tempdir().unwrap();
     let _fixture = apiserver::testing::start(dir.path()).await;
-    let server = Server::prepare(&dir.path().join("kubeconfig"), 6).await.unwrap();
-    server.empty().await.unwrap();
+    let server = Server::of(&dir.path().join("kubeconfig"), 6).unwrap().prepare().await.unwrap();
+    server.remove_objects().await.unwrap();
     let path = "/api/v1/namespaces/ropewalk-bench-6";
     let going = server.remove(path).await.unwrap();
     assert!(going["metadata"]["deletionTimestamp"].is_string(), "{going}");
@@ -136,21 +136,22 @@ async fn gets_and_creates_are_measured_on_both_sides() {
     let mut servers = vec![];
     for dir in &dirs {
         let fixture = apiserver::testing::start(dir.path()).await;
-        let server = Server::prepare(&dir.path().join("kubeconfig"), 7).await.unwrap();
+        let server = Server::of(&dir.path().join("kubeconfig"), 7).unwrap().prepare().await.unwrap();
         servers.push((fixture, server));
     }
     // No token of the preparation is valid any more, as after an hour.
     let account = servers[0].1.core("serviceaccounts");
     servers[0].1.remove(&format!("{account}/{NAME}")).await.unwrap();
-    servers[0].1.ask(&account, json!({"metadata": {"name": NAME}})).await.unwrap();
-    let stop = super::super::Stop::default();
-    let room = Room { dir: dirs[0].path(), runs: Some(1), peer: None, stop, keep: Default::default() };
-    let figures = figures(&room, &servers[0].1, Some(&servers[1].1)).await.unwrap();
+    servers[0].1.create(&account, json!({"metadata": {"name": NAME}})).await.unwrap();
+    let part = Part::new(dirs[0].path(), Some(1), None, &super::super::Stop::default());
+    let figures = figures(&part, &servers[0].1, Some(&servers[1].1)).await.unwrap();
     assert_eq!(figures.len(), 12);
     for figure in &figures {
         let document = figure.json();
         assert!(document["p50"].as_f64().unwrap() > 0.0 && document["ratio"].as_f64().unwrap() > 0.0);
         assert_eq!(document["peer"]["name"], "kube-apiserver");
+        let version = document["peer"]["version"].as_str().unwrap_or_default();
+        assert!(version.starts_with("1."), "{document}");
     }
     for (_, server) in &servers {
         let (_, left) = server.admin.ask(Method::GET, &server.core("configmaps"), None).await.unwrap();
@@ -158,7 +159,7 @@ async fn gets_and_creates_are_measured_on_both_sides() {
     }
     for n in 0..PAGE {
         let path = servers[1].1.core("configmaps");
-        servers[1].1.ask(&path, json!({"metadata": {"name": format!("more-{n}")}})).await.unwrap();
+        servers[1].1.create(&path, json!({"metadata": {"name": format!("more-{n}")}})).await.unwrap();
     }
     let peer = &servers[1].1;
     peer.clean_up().await.unwrap();

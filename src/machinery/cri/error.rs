@@ -1,6 +1,6 @@
 //! Why a call of a runtime failed.
 
-/// Why the runtime did not do what it was asked. [`Error::line`] tells the causes, too.
+/// Why the runtime did not do what it was asked. [`Error::line`] has the causes, too.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No sandbox, container or process of that id.
@@ -73,8 +73,8 @@ mod tests {
     fn an_error_has_its_causes_on_its_line() {
         let cause = std::io::Error::other("no room");
         let error = Error::Io { what: "cannot make /x".into(), cause };
-        let told = (error.to_string(), error.line());
-        assert_eq!(told, ("cannot make /x".into(), "cannot make /x: no room".into()));
+        let texts = (error.to_string(), error.line());
+        assert_eq!(texts, ("cannot make /x".into(), "cannot make /x: no room".into()));
         assert_eq!(Error::Start("failed".into()).line(), "failed");
     }
 }

@@ -3,8 +3,8 @@
 use super::sandbox::PodId;
 
 /// Something happened to a container or to a sandbox; the kubelet looks again at the pod (an
-/// evented PLEG). It does not use the other fields, which CRI has; tests do. Of a sandbox every end
-/// is told, and that it was made if its caller is gone by then.
+/// evented PLEG). It does not use the other fields, which CRI has; tests do. A sandbox has an event
+/// for each end, and one for its making only if the caller of that is gone by then.
 #[derive(Clone, Debug)]
 pub struct Event {
     /// The pod of the container or the sandbox.

@@ -85,8 +85,7 @@ pub trait Runtime: Send + Sync {
     async fn list_containers(&self) -> Result<Vec<Container>>;
     /// One container as it is now; `NotFound` if there is none of that id.
     async fn container_status(&self, id: &str) -> Result<Container>;
-    /// Use of the running containers at this moment, by id. One whose use cannot be told is left
-    /// out.
+    /// Use of the running containers at this moment, by id. One whose use is not known is left out.
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>>;
 
     /// Runs another program in a running container.

@@ -38,11 +38,15 @@ async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
     let _scale = clock::pin_scale(20);
     let (ip, pods) = (std::net::Ipv4Addr::new(172, 30, 0, 11), std::net::Ipv4Addr::new(10, 244, 1, 0));
     let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let sandbox = runtime.run_pod_sandbox(cri::SandboxConfig::default()).await.unwrap();
+    let config = cri::ContainerConfig { name: "c".into(), image: "busybox".into(), ..Default::default() };
+    let container_id = runtime.create_container(&sandbox.id, config).await.unwrap();
+    runtime.start_container(&container_id).await.unwrap();
     let network = cni::fake::FakeFabric::default().node(ip, pods);
     let spec = Spec { name: "c".into(), ..Spec::default() };
     let target = Target {
         spec: &spec,
-        container_id: "c",
+        container_id: &container_id,
         pod_ip: None,
         runtime: &runtime,
         network: &*network,
@@ -59,6 +63,8 @@ async fn the_time_of_an_exec_probe_counts_from_the_birth_of_its_process() {
     assert!(late(asked(0, 1_100).await) && late(asked(9_000, 1_100).await));
     let stuck = asked(11_000, 0).await;
     assert!(matches!(&stuck, Ok(Answer::Ill(why)) if why.contains("did not start within 10s")), "{stuck:?}");
+    runtime.exit(&container_id, 0, "Completed");
+    assert_eq!(asked(0, 0).await, Err(format!("container {container_id} is not running")));
     let start = clock::Instant::now();
     assert_eq!(target.act(&Action::Sleep(timeout), timeout).await, Ok(Answer::Well));
     assert_eq!(start.elapsed(), timeout, "a hook's sleep is part of the grace period");

@@ -2,6 +2,7 @@ use super::ask::Opening;
 use super::logs::{refusal, tail_of};
 use super::upgrade::{Talk, upgrade};
 use super::*;
+use ::cri::Runtime;
 use futures::{SinkExt, StreamExt};
 use k8s_openapi::api::core::v1::Pod;
 use tokio::io::AsyncWriteExt;
@@ -238,19 +239,29 @@ async fn a_session_keeps_its_place_until_it_ends() {
     }
 }
 
+/// Makes a pod in a fake runtime, which gives these connections to its ports. Returns the id of its
+/// sandbox, too.
+pub(super) async fn forwarding(
+    connections: impl IntoIterator<Item = tokio::io::DuplexStream>,
+) -> (cri::fake::FakeRuntime, String) {
+    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
+    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
+    let sandbox = runtime.run_pod_sandbox(cri::SandboxConfig::default()).await.unwrap();
+    connections.into_iter().for_each(|connection| runtime.give_connection(connection));
+    (runtime, sandbox.id)
+}
+
 const OUTPUT: usize = 1 << 20;
-/// What a pipe holds that nobody reads.
+/// What a pipe without a reader holds.
 const PIPE: usize = 64 << 10;
 
 /// The port has ended long before.
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let (door, mut pod) = tokio::io::duplex(OUTPUT);
-    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
-    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (connection, mut pod) = tokio::io::duplex(OUTPUT);
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), sandbox, vec![80]));
     pod.write_all(&vec![b'x'; OUTPUT]).await.unwrap();
     drop(pod);
     tokio::time::sleep(Duration::from_secs(60)).await;
@@ -272,12 +283,10 @@ async fn a_client_that_reads_late_gets_all_that_its_port_answered() {
 async fn a_port_that_answers_nothing_still_reads() {
     use tokio::io::AsyncReadExt;
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (door, mut pod) = tokio::io::duplex(64 << 10);
-    let (ip, pods) = (std::net::Ipv4Addr::LOCALHOST, std::net::Ipv4Addr::new(10, 244, 9, 0));
-    let runtime = cri::fake::FakeRuntime::new(ip, pods, rng::Rng::seeded(1));
-    runtime.give_connection(door);
+    let (connection, mut pod) = tokio::io::duplex(64 << 10);
+    let (runtime, sandbox) = forwarding([connection]).await;
     pod.shutdown().await.unwrap();
-    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let served = tokio::spawn(websocket::ports(near, Arc::new(runtime), sandbox, vec![80]));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
     client.send(Message::Binary([vec![0], vec![b'x'; 10_000]].concat().into())).await.unwrap();

@@ -1,7 +1,9 @@
 //! A runtime that only remembers what it was asked: for tests. Containers "run" until they are
-//! stopped, or do what a [`Script`] says. There are no processes, no files and no
-//! logs; `attach` says so, and so do `exec` and `port_forward` unless a test prepared them.
+//! stopped, or do what a [`Script`] says. There are no processes, no files and no logs: `attach` is
+//! refused, and `exec` and `port_forward` give what a test prepared for them, else an error. What
+//! the real runtime refuses is refused here in the same words.
 
+mod controls;
 mod state;
 
 use super::{
@@ -9,9 +11,10 @@ use super::{
     Runtime, Sandbox, SandboxConfig, SandboxState, Session, Stats, Stream,
 };
 use async_trait::async_trait;
+pub use controls::Script;
 use parking_lot::{Mutex, MutexGuard};
 use rng::Rng;
-use state::{check_user, image_id, is_down, made_up, refuse_twin};
+use state::{check_user, image_id, made_up_stats, refuse_twin, sandbox_not_running};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,44 +22,34 @@ use std::time::Duration;
 use task::Crew;
 use tokio::sync::{broadcast, oneshot};
 
-/// What a container does once it is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Script {
-    /// Runs until it is stopped, then ends at once with code 0.
-    Run,
-    /// Runs until it is stopped and then uses up the whole grace period: code 137.
-    IgnoreStop,
-    /// Ends by itself.
-    Exit {
-        /// The time from its start to its end, on the clock of the tests.
-        after: Duration,
-        /// The exit code.
-        code: i32,
-        /// `Completed`, `Error` or `OOMKilled`.
-        reason: &'static str,
-    },
-    /// Cannot be started, for this reason.
-    FailStart(String),
-}
-
+/// A container, how it was asked for, and what it does.
 struct Made {
     container: Container,
     config: ContainerConfig,
     script: Script,
 }
 
+/// A sandbox, and how it was asked for.
 struct Pod {
     sandbox: Sandbox,
     config: SandboxConfig,
+    /// Until it is stopped, also when its first process has ended.
+    has_network: bool,
 }
 
 #[derive(Default)]
 struct State {
+    /// By the sandbox' id.
     pods: BTreeMap<String, Pod>,
+    /// By the container's id.
     containers: BTreeMap<String, Made>,
+    /// By the name or the image of containers.
     scripts: BTreeMap<String, Script>,
+    /// Images that cannot be pulled.
     absent: BTreeSet<String>,
+    /// The newest calls, the oldest of them first.
     calls: Vec<String>,
+    /// The last number of the newest address, less one. The search for a free one begins behind it.
     addresses: u8,
     /// Connections that `port_forward` gives away.
     connections: VecDeque<tokio::io::DuplexStream>,
@@ -100,68 +93,6 @@ impl FakeRuntime {
         }
     }
 
-    /// What containers of that name or image do from now on.
-    pub fn script(&self, name_or_image: &str, script: Script) {
-        self.lock().scripts.insert(name_or_image.to_string(), script);
-    }
-
-    /// The image cannot be pulled from now on.
-    pub fn forget_image(&self, reference: &str) {
-        self.lock().absent.insert(reference.to_string());
-    }
-
-    /// Ends a running container as if its process had ended.
-    pub fn exit(&self, id: &str, code: i32, reason: &str) {
-        self.end(id, code, reason);
-    }
-
-    /// Ends a sandbox' first process. Its containers run on, as those with PID namespaces of their
-    /// own do.
-    pub fn end_pause_process(&self, id: &str) {
-        let mut state = self.lock();
-        if let Some(pod) = state.pods.get_mut(id) {
-            pod.sandbox.state = SandboxState::NotReady;
-            self.tell(&state, id, id, EventKind::Stopped);
-        }
-    }
-
-    /// From now on `exec` runs a program that writes nothing: it begins after the first time, and
-    /// ends with code 0 after the second.
-    pub fn exec_takes(&self, start: Duration, run: Duration) {
-        self.lock().exec = Some((start, run));
-    }
-
-    /// The next calls of `stop_container`, so many, fail.
-    pub fn fail_stops(&self, count: u32) {
-        self.lock().failing_stops = count;
-    }
-
-    /// The next calls of `stop_pod_sandbox`, so many, fail.
-    pub fn fail_sandbox_stops(&self, count: u32) {
-        self.lock().failing_sandbox_stops = count;
-    }
-
-    /// The next calls of `list_pod_sandboxes`, so many, fail.
-    pub fn fail_lists(&self, count: u32) {
-        self.lock().failing_lists = count;
-    }
-
-    /// From now on `list_images` panics, as a mistake in its caller would.
-    pub fn panic_at_images(&self) {
-        self.lock().panics = true;
-    }
-
-    /// Gives a call of `port_forward` this stream as its connection: the first call gets the first
-    /// stream that was given, the second call the second one.
-    pub fn give_connection(&self, connection: tokio::io::DuplexStream) {
-        self.lock().connections.push_back(connection);
-    }
-
-    /// What was asked, e.g. `start_container nginx`, oldest first.
-    pub fn calls(&self) -> Vec<String> {
-        self.lock().calls.clone()
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock()
     }
@@ -170,16 +101,16 @@ impl FakeRuntime {
         (0..4).map(|_| format!("{:016x}", self.rng.u64())).collect()
     }
 
-    fn tell(&self, state: &State, sandbox_id: &str, container_id: &str, kind: EventKind) {
-        tell(&self.events, state, sandbox_id, container_id, kind);
+    fn send_event(&self, state: &State, sandbox_id: &str, container_id: &str, kind: EventKind) {
+        send_event(&self.events, state, sandbox_id, container_id, kind);
     }
 
-    fn end(&self, id: &str, code: i32, reason: &str) {
-        end(&mut self.lock(), &self.events, id, code, reason);
+    fn end_container(&self, id: &str, code: i32, reason: &str) {
+        end_container(&mut self.lock(), &self.events, id, code, reason);
     }
 }
 
-fn tell(
+fn send_event(
     events: &broadcast::Sender<Event>,
     state: &State,
     sandbox_id: &str,
@@ -187,10 +118,10 @@ fn tell(
     kind: EventKind,
 ) {
     let pod = state.pods.get(sandbox_id).map(|p| p.sandbox.pod.clone()).unwrap_or_default();
-    let _ = events.send(Event { pod, container_id: container_id.to_string(), kind }); // nobody listens
+    let _ = events.send(Event { pod, container_id: container_id.to_string(), kind }); // it may have no receiver
 }
 
-fn end(state: &mut State, events: &broadcast::Sender<Event>, id: &str, code: i32, reason: &str) {
+fn end_container(state: &mut State, events: &broadcast::Sender<Event>, id: &str, code: i32, reason: &str) {
     let Some(found) = state.containers.get_mut(id) else { return };
     if found.container.state != ContainerState::Running {
         return;
@@ -200,7 +131,7 @@ fn end(state: &mut State, events: &broadcast::Sender<Event>, id: &str, code: i32
     found.container.exit_code = code;
     found.container.reason = reason.to_string();
     let sandbox = found.container.sandbox_id.clone();
-    tell(events, state, &sandbox, id, EventKind::Stopped);
+    send_event(events, state, &sandbox, id, EventKind::Stopped);
 }
 
 #[async_trait]
@@ -212,7 +143,7 @@ impl Runtime for FakeRuntime {
     async fn run_pod_sandbox(&self, config: SandboxConfig) -> Result<Sandbox> {
         let id = self.new_id();
         let mut state = self.lock();
-        state.note(format!("run_pod_sandbox {}", config.pod.name));
+        state.remember_call(format!("run_pod_sandbox {}", config.pod.name));
         let (uid, attempt) = (&config.pod.uid, config.attempt);
         let is_it = |s: &Sandbox| s.pod.uid == *uid && s.attempt == attempt && s.state == SandboxState::Ready;
         let is_made = state.pods.values().any(|pod| is_it(&pod.sandbox));
@@ -233,7 +164,7 @@ impl Runtime for FakeRuntime {
             created_at: clock::now(),
             ip: Some(if config.host_network { self.node_ip } else { own }),
         };
-        state.pods.insert(id, Pod { sandbox: sandbox.clone(), config });
+        state.pods.insert(id, Pod { sandbox: sandbox.clone(), config, has_network: true });
         Ok(sandbox)
     }
 
@@ -247,13 +178,14 @@ impl Runtime for FakeRuntime {
             }
             let Some(pod) = state.pods.get_mut(id) else { return Ok(()) };
             let before = std::mem::replace(&mut pod.sandbox.state, SandboxState::NotReady);
-            state.note(format!("stop_pod_sandbox {id}"));
+            pod.has_network = false;
+            state.remember_call(format!("stop_pod_sandbox {id}"));
             let of_pod = state.containers.values().filter(|c| c.container.sandbox_id == id);
             (of_pod.map(|c| c.container.id.clone()).collect(), before == SandboxState::Ready)
         };
-        running.iter().for_each(|container| self.end(container, 137, "Error"));
+        running.iter().for_each(|container| self.end_container(container, 137, "Error"));
         if was_ready {
-            self.tell(&self.lock(), id, id, EventKind::Stopped);
+            self.send_event(&self.lock(), id, id, EventKind::Stopped);
         }
         Ok(())
     }
@@ -265,7 +197,7 @@ impl Runtime for FakeRuntime {
         let of_pod: Vec<String> = of_pod.map(|c| c.container.id.clone()).collect();
         for container in of_pod {
             state.containers.remove(&container);
-            self.tell(&state, id, &container, EventKind::Deleted);
+            self.send_event(&state, id, &container, EventKind::Deleted);
         }
         state.pods.remove(id);
         Ok(())
@@ -284,7 +216,7 @@ impl Runtime for FakeRuntime {
         let state = self.lock();
         let mut sums: BTreeMap<_, _> = state.pods.keys().map(|id| (id.clone(), Stats::default())).collect();
         for container in state.containers.values().map(|c| &c.container) {
-            if let (Some(sum), Some(one)) = (sums.get_mut(&container.sandbox_id), made_up(container)) {
+            if let (Some(sum), Some(one)) = (sums.get_mut(&container.sandbox_id), made_up_stats(container)) {
                 sum.cpu_usage += one.cpu_usage;
                 sum.memory_working_set += one.memory_working_set;
             }
@@ -295,13 +227,12 @@ impl Runtime for FakeRuntime {
     async fn create_container(&self, sandbox_id: &str, config: ContainerConfig) -> Result<String> {
         let id = self.new_id();
         let mut state = self.lock();
-        state.note(format!("create_container {}", config.name));
+        state.remember_call(format!("create_container {}", config.name));
         state.check_image(&config.image)?;
         check_user(&config.security)?;
-        let pod =
-            state.pods.get(sandbox_id).ok_or_else(|| Error::NotFound(format!("sandbox {sandbox_id}")))?;
+        let pod = state.pod(sandbox_id)?;
         if pod.sandbox.state == SandboxState::NotReady {
-            return Err(is_down(sandbox_id));
+            return Err(sandbox_not_running(sandbox_id));
         }
         let is_twin = |c: &Container| {
             let of = c.sandbox_id == sandbox_id && c.name == config.name && c.attempt == config.attempt;
@@ -331,7 +262,7 @@ impl Runtime for FakeRuntime {
         };
         let script = state.script_of(&config);
         state.containers.insert(id.clone(), Made { container, config, script });
-        self.tell(&state, sandbox_id, &id, EventKind::Created);
+        self.send_event(&state, sandbox_id, &id, EventKind::Created);
         Ok(id)
     }
 
@@ -344,7 +275,7 @@ impl Runtime for FakeRuntime {
         }
         let pod = state.pods.get(&found.container.sandbox_id);
         if pod.is_none_or(|pod| pod.sandbox.state == SandboxState::NotReady) {
-            found.script = Script::FailStart(is_down(&found.container.sandbox_id).to_string());
+            found.script = Script::FailStart(sandbox_not_running(&found.container.sandbox_id).to_string());
         }
         let (script, sandbox) = (found.script.clone(), found.container.sandbox_id.clone());
         let name = found.config.name.clone();
@@ -357,10 +288,10 @@ impl Runtime for FakeRuntime {
             found.container.state = ContainerState::Running;
             found.container.started_at = Some(clock::now());
         }
-        state.note(format!("start_container {name}"));
+        state.remember_call(format!("start_container {name}"));
         match script {
             Script::FailStart(why) => {
-                self.tell(state, &sandbox, id, EventKind::Stopped);
+                self.send_event(state, &sandbox, id, EventKind::Stopped);
                 return Err(Error::Start(why));
             }
             Script::Exit { after, code, reason } => {
@@ -370,13 +301,13 @@ impl Runtime for FakeRuntime {
                 self.crew.spawn(async move {
                     clock::pause(after).await;
                     if let (Some(runtime), Some(events)) = (runtime.upgrade(), events.upgrade()) {
-                        end(&mut runtime.lock(), &events, &id, code, reason);
+                        end_container(&mut runtime.lock(), &events, &id, code, reason);
                     }
                 });
             }
             Script::Run | Script::IgnoreStop => {}
         }
-        self.tell(state, &sandbox, id, EventKind::Started);
+        self.send_event(state, &sandbox, id, EventKind::Started);
         Ok(())
     }
 
@@ -388,7 +319,7 @@ impl Runtime for FakeRuntime {
                 return Ok(());
             }
             let (script, name) = (found.script.clone(), found.config.name.clone());
-            state.note(format!("stop_container {name}"));
+            state.remember_call(format!("stop_container {name}"));
             if state.failing_stops > 0 {
                 state.failing_stops -= 1;
                 return Err(Error::State("the runtime is busy".into()));
@@ -397,19 +328,19 @@ impl Runtime for FakeRuntime {
         };
         if script == Script::IgnoreStop {
             clock::pause(grace).await;
-            self.end(id, 137, "Error");
+            self.end_container(id, 137, "Error");
         } else {
-            self.end(id, 0, "Completed");
+            self.end_container(id, 0, "Completed");
         }
         Ok(())
     }
 
     async fn remove_container(&self, id: &str) -> Result<()> {
-        self.end(id, 137, "Error");
+        self.end_container(id, 137, "Error");
         let mut state = self.lock();
         if let Some(gone) = state.containers.remove(id) {
-            state.note(format!("remove_container {}", gone.config.name));
-            self.tell(&state, &gone.container.sandbox_id, id, EventKind::Deleted);
+            state.remember_call(format!("remove_container {}", gone.config.name));
+            self.send_event(&state, &gone.container.sandbox_id, id, EventKind::Deleted);
         }
         Ok(())
     }
@@ -419,26 +350,27 @@ impl Runtime for FakeRuntime {
     }
 
     async fn container_status(&self, id: &str) -> Result<Container> {
-        let state = self.lock();
-        let found = state.containers.get(id).ok_or_else(|| Error::NotFound(format!("container {id}")))?;
-        Ok(found.container.clone())
+        Ok(self.lock().made(id)?.container.clone())
     }
 
     async fn list_container_stats(&self) -> Result<BTreeMap<String, Stats>> {
         let state = self.lock();
         let all = state.containers.values().map(|c| &c.container);
         let running = all.filter(|c| c.state == ContainerState::Running);
-        Ok(running.filter_map(|c| Some((c.id.clone(), made_up(c)?))).collect())
+        Ok(running.filter_map(|c| Some((c.id.clone(), made_up_stats(c)?))).collect())
     }
 
     async fn exec(&self, request: ExecRequest) -> Result<Session> {
+        let id = &request.container_id;
         let times = {
             let mut state = self.lock();
-            state.note(format!("exec {}", request.command.join(" ")));
+            state.remember_call(format!("exec {}", request.command.join(" ")));
+            state.check_running(id)?;
             state.exec
         };
         let (start, run) = times.ok_or(Error::Unsupported("exec"))?;
         clock::pause(start).await;
+        self.lock().check_running(id)?; // it may have ended while the program waited for its turn
         let (done, exit) = oneshot::channel();
         self.crew.spawn(async move {
             clock::pause(run).await;
@@ -452,19 +384,21 @@ impl Runtime for FakeRuntime {
         Err(Error::Unsupported("attach"))
     }
 
-    async fn port_forward(&self, _: &str, port: u16) -> Result<Box<dyn Stream>> {
-        let what = format!("failed to connect to localhost:{port} inside namespace");
-        let cause = std::io::Error::other("connection refused");
-        self.lock()
-            .connections
-            .pop_front()
-            .map(|connection| Box::new(connection) as Box<dyn Stream>)
-            .ok_or(Error::Io { what, cause })
+    async fn port_forward(&self, sandbox_id: &str, port: u16) -> Result<Box<dyn Stream>> {
+        let mut state = self.lock();
+        if !state.pod(sandbox_id)?.has_network {
+            return Err(sandbox_not_running(sandbox_id));
+        }
+        let refused = || Error::Io {
+            what: format!("failed to connect to localhost:{port} inside namespace"),
+            cause: std::io::Error::other("connection refused"),
+        };
+        Ok(Box::new(state.connections.pop_front().ok_or_else(refused)?))
     }
 
     async fn pull_image(&self, reference: &str) -> Result<String> {
         let mut state = self.lock();
-        state.note(format!("pull_image {reference}"));
+        state.remember_call(format!("pull_image {reference}"));
         state.check_image(reference)?;
         Ok(image_id(reference))
     }

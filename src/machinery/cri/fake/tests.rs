@@ -53,19 +53,19 @@ async fn containers_do_what_their_script_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_sandbox_that_is_removed_tells_of_its_containers() {
+async fn a_sandbox_that_is_removed_sends_events_of_its_containers() {
     let runtime = fake();
     let web = start(&runtime, "web").await.unwrap();
     let mut events = runtime.events();
     let sandbox = runtime.container_status(&web).await.unwrap().sandbox_id;
     runtime.remove_pod_sandbox(&sandbox).await.unwrap();
-    let mut told = Vec::new();
+    let mut sent = Vec::new();
     while let Ok(event) = events.try_recv() {
-        told.push((event.container_id, event.kind));
+        sent.push((event.container_id, event.kind));
     }
     let of_web = |kind| (web.clone(), kind);
     let stopped = (sandbox.clone(), EventKind::Stopped);
-    assert_eq!(told, [of_web(EventKind::Stopped), stopped, of_web(EventKind::Deleted)]);
+    assert_eq!(sent, [of_web(EventKind::Stopped), stopped, of_web(EventKind::Deleted)]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,18 +91,53 @@ async fn what_the_runtime_refuses_is_refused() {
     runtime.run_pod_sandbox(pod("u")).await.unwrap(); // the first one was stopped
 }
 
+/// A kubelet that runs a command too early or too late would pass its tests otherwise.
+#[tokio::test(start_paused = true)]
+async fn a_program_is_run_only_in_a_container_that_runs() {
+    let runtime = fake();
+    let exec = async |id: &str| {
+        let request = ExecRequest { container_id: id.into(), ..ExecRequest::default() };
+        runtime.exec(request).await.map(drop).map_err(|error| error.to_string())
+    };
+    assert_eq!(exec("c").await, Err("container c not found".into()));
+    let sandbox = runtime.run_pod_sandbox(pod("u")).await.unwrap().id;
+    let config = ContainerConfig { name: "c".into(), image: "nginx".into(), ..Default::default() };
+    let id = runtime.create_container(&sandbox, config).await.unwrap();
+    let not_running = || Err::<(), String>(format!("container {id} is not running"));
+    assert_eq!(exec(&id).await, not_running());
+    runtime.start_container(&id).await.unwrap();
+    assert_eq!(exec(&id).await, Err("exec is not implemented by this runtime".into()));
+    runtime.exec_takes(Duration::from_secs(1), Duration::ZERO);
+    assert_eq!(exec(&id).await, Ok(()));
+    let ends_first = async {
+        clock::pause(Duration::from_millis(500)).await;
+        runtime.exit(&id, 0, "Completed");
+    };
+    assert_eq!(tokio::join!(exec(&id), ends_first).0, not_running(), "it ended before the program began");
+    assert_eq!(exec(&id).await, not_running());
+}
+
 #[tokio::test]
-async fn streams_for_port_forwards_are_given_away_in_their_order() {
+async fn connections_are_given_away_in_their_order_while_the_sandbox_has_a_network() {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let runtime = fake();
+    let sandbox = runtime.run_pod_sandbox(pod("u")).await.unwrap().id;
     for name in [1, 2] {
         let (mut test, given) = tokio::io::duplex(8);
         test.write_all(&[name]).await.unwrap();
         runtime.give_connection(given);
     }
     for name in [1, 2] {
-        assert_eq!(runtime.port_forward("", 80).await.unwrap().read_u8().await.unwrap(), name);
+        assert_eq!(runtime.port_forward(&sandbox, 80).await.unwrap().read_u8().await.unwrap(), name);
+        runtime.end_pause_process(&sandbox); // the network stays
     }
+    let refused = async |id: &str| runtime.port_forward(id, 80).await.err().map(|error| error.line());
+    let nothing_listens = "failed to connect to localhost:80 inside namespace: connection refused";
+    assert_eq!(refused(&sandbox).await.as_deref(), Some(nothing_listens));
+    runtime.stop_pod_sandbox(&sandbox).await.unwrap();
+    let why = format!("sandbox container {sandbox:?} is not running");
+    assert_eq!(refused(&sandbox).await, Some(why));
+    assert_eq!(refused("s").await.as_deref(), Some("sandbox s not found"));
 }
 
 #[tokio::test(start_paused = true)]

@@ -2,19 +2,19 @@
 
 use super::super::ask::{LAST_INPUT, LeftPlaces};
 use super::super::spdy::syn;
+use super::super::tests::forwarding;
 use super::*;
-use ::cri::fake::FakeRuntime;
-use rng::Rng;
-use std::net::Ipv4Addr;
 use tokio::task::JoinHandle;
 
-/// What a client that opens these streams is told until the connection ends, or nothing more
-/// comes for a while: the streams that carry a text.
-async fn told(streams: &[(u32, &str, &str)], door: Vec<tokio::io::DuplexStream>) -> (usize, bool) {
+/// Opens these streams as a client, and counts the frames with data that come until the connection
+/// ends, or until nothing more comes for a while. Returns also whether the connection ended.
+async fn count_answers(
+    streams: &[(u32, &str, &str)],
+    connections: Vec<tokio::io::DuplexStream>,
+) -> (usize, bool) {
     let (near, far) = tokio::io::duplex(1 << 20);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    door.into_iter().for_each(|door| runtime.give_connection(door));
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let (runtime, sandbox) = forwarding(connections).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind, id) in streams {
@@ -38,22 +38,22 @@ async fn a_connection_forwards_so_many_at_a_time_and_no_more() {
     let pairs = (0_u32..).step_by(4).zip(&ids);
     let streams: Vec<(u32, &str, &str)> =
         pairs.flat_map(|(n, id)| [(n + 1, "error", id.as_str()), (n + 3, "data", id.as_str())]).collect();
-    let (mut pods, mut doors) = (Vec::new(), Vec::new());
+    let (mut pods, mut connections) = (Vec::new(), Vec::new());
     for _ in &ids {
-        let (door, pod) = tokio::io::duplex(64);
-        doors.push(door);
+        let (connection, pod) = tokio::io::duplex(64);
+        connections.push(connection);
         pods.push(pod); // a port that says nothing and stays open
     }
-    assert_eq!(told(&streams, doors).await, (3, false));
+    assert_eq!(count_answers(&streams, connections).await, (3, false));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    let ((door, _silent), (other_door, mut other)) = (tokio::io::duplex(64), tokio::io::duplex(64));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), "s".into()));
+    let ((connection, _silent), (other_connection, mut other)) =
+        (tokio::io::duplex(64), tokio::io::duplex(64));
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime.clone()), sandbox));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     let mut pair = |error: u32, id: &str| {
@@ -78,7 +78,7 @@ async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
     for _ in 0..5 {
         write.write_all(&data(3, 1 << 20)).await.unwrap(); // more than may wait
     }
-    runtime.give_connection(other_door);
+    runtime.give_connection(other_connection);
     write.write_all(&pair(5, "other")).await.unwrap();
     write.write_all(&data(7, 9)).await.unwrap();
     let mut bytes = [0; 9];
@@ -91,10 +91,9 @@ async fn a_port_that_does_not_read_is_closed_and_the_others_go_on() {
 #[tokio::test(start_paused = true)]
 async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (door, mut pod) = tokio::io::duplex(64);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let (connection, mut pod) = tokio::io::duplex(64);
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox));
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in [(1, "error"), (3, "data")] {
@@ -128,7 +127,7 @@ async fn a_reset_stream_closes_its_port_although_the_port_never_stops_writing() 
 async fn the_two_streams_of_a_connection_come_in_any_order() {
     for order in [["error", "data"], ["data", "error"]] {
         let streams = [(1, order[0], "a"), (3, order[1], "a")];
-        assert_eq!(told(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
+        assert_eq!(count_answers(&streams, Vec::new()).await, (1, false), "{order:?}: nothing listens there");
     }
 }
 
@@ -137,10 +136,10 @@ async fn error_streams_that_nothing_joins_end_the_connection() {
     let ids: Vec<String> = (0..=UNPAIRED_MAX).map(|n| n.to_string()).collect();
     let streams: Vec<(u32, &str, &str)> =
         (0_u32..).step_by(2).zip(&ids).map(|(n, id)| (n + 1, "error", id.as_str())).collect();
-    assert_eq!(told(&streams[1..], Vec::new()).await, (0, false));
-    assert_eq!(told(&streams, Vec::new()).await, (0, true));
+    assert_eq!(count_answers(&streams[1..], Vec::new()).await, (0, false));
+    assert_eq!(count_answers(&streams, Vec::new()).await, (0, true));
     let long = "x".repeat(REQUEST_ID_MAX + 1);
-    assert_eq!(told(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
+    assert_eq!(count_answers(&[(1, "error", long.as_str())], Vec::new()).await, (0, true));
 }
 
 #[tokio::test(start_paused = true)]
@@ -215,9 +214,8 @@ async fn a_command_takes_what_its_client_sent_before_it_left() {
 async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fail() {
     const FRAMES: usize = 5;
     let (near, far) = tokio::io::duplex(8 << 20);
-    let (door, mut pod) = tokio::io::duplex(4 << 10);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
+    let (connection, mut pod) = tokio::io::duplex(4 << 10);
+    let (runtime, sandbox) = forwarding([connection]).await;
     let (read, mut write) = tokio::io::split(far);
     let mut deflate = super::super::spdy::client_deflate();
     for (stream, kind) in [(1, "error"), (3, "data")] {
@@ -230,7 +228,7 @@ async fn what_a_client_sent_before_it_left_reaches_the_port_although_answers_fai
         write.write_all(&frame).await.unwrap();
     }
     drop((read, write));
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into()));
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox));
     let mut all = Vec::new();
     pod.read_to_end(&mut all).await.unwrap();
     assert_eq!(all.len(), FRAMES << 20);

@@ -1,17 +1,15 @@
 //! Tests of [`super`].
 
 use super::super::ask::LeftPlaces;
+use super::super::tests::forwarding;
 use super::*;
-use ::cri::fake::FakeRuntime;
-use rng::Rng;
-use std::net::Ipv4Addr;
 
 #[tokio::test]
 async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
     let (near, far) = tokio::io::duplex(1 << 10); // smaller than what is to be said
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
+    let (runtime, sandbox) = forwarding([]).await;
     let all: Vec<u16> = (1..=u16::from(PORTS_MAX)).collect();
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), all));
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, all));
     let client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     let told = async {
         let (_, mut source) = client.split();
@@ -36,10 +34,9 @@ async fn as_many_ports_as_there_are_channels_are_announced_and_refused() {
 #[tokio::test]
 async fn a_client_that_has_sent_all_still_gets_what_the_port_answers() {
     let (near, far) = tokio::io::duplex(1 << 10);
-    let (door, mut pod) = tokio::io::duplex(1 << 10);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (connection, mut pod) = tokio::io::duplex(1 << 10);
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, vec![80]));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     sink.send(message(0, b"question")).await.unwrap();
     sink.send(message(CLOSE, &[0])).await.unwrap();
@@ -63,16 +60,10 @@ async fn a_client_that_has_sent_all_still_gets_what_the_port_answers() {
 #[tokio::test(start_paused = true)]
 async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    let pods: Vec<_> = (0..3).map(|_| tokio::io::duplex(64)).collect();
-    let mut pods: Vec<_> = pods
-        .into_iter()
-        .map(|(door, pod)| {
-            runtime.give_connection(door);
-            Some(pod)
-        })
-        .collect();
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80, 81, 82]));
+    let (connections, pods): (Vec<_>, Vec<_>) = (0..3).map(|_| tokio::io::duplex(64)).unzip();
+    let mut pods: Vec<_> = pods.into_iter().map(Some).collect();
+    let (runtime, sandbox) = forwarding(connections).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, vec![80, 81, 82]));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     let heard = tokio::spawn(async move {
         let mut errors = Vec::new();
@@ -82,8 +73,8 @@ async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
         }
         errors
     });
-    // The doors are given away in some order: two of the channels lead to pods that are there,
-    // one of them silent.
+    // The connections are given away in some order: two of the channels lead to pods that are
+    // there, one of them silent.
     drop(pods[1].take());
     sink.send(message(2, b"nobody")).await.unwrap();
     let (mut first, mut last) = (pods[0].take().unwrap(), pods[2].take().unwrap());
@@ -107,10 +98,9 @@ async fn a_port_that_does_not_read_or_is_gone_leaves_the_others_alone() {
 #[tokio::test]
 async fn what_a_client_sent_before_it_left_reaches_the_port() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (door, mut pod) = tokio::io::duplex(64);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (connection, mut pod) = tokio::io::duplex(64);
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, vec![80]));
     let mut client = WebSocketStream::from_raw_socket(far, Role::Client, None).await;
     for announced in 0..2 {
         let next = client.next().await.unwrap().unwrap();
@@ -128,10 +118,9 @@ async fn what_a_client_sent_before_it_left_reaches_the_port() {
 #[tokio::test]
 async fn a_message_beyond_the_bound_ends_its_connection() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (door, _pod) = tokio::io::duplex(4 << 20); // takes both messages
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (connection, _pod) = tokio::io::duplex(4 << 20); // takes both messages
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, vec![80]));
     let (mut sink, source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     sink.send(message(0, &vec![b'x'; MESSAGE_MAX - 1])).await.expect("as long as a message may be");
     let _ = sink.send(message(0, &vec![b'x'; MESSAGE_MAX])).await; // it breaks off
@@ -212,10 +201,9 @@ async fn a_client_that_reads_late_gets_everything() {
 #[tokio::test(start_paused = true)]
 async fn a_client_that_reads_late_gets_all_that_a_port_answered() {
     let (near, far) = tokio::io::duplex(64 << 10);
-    let (door, mut pod) = tokio::io::duplex(1 << 10);
-    let runtime = FakeRuntime::new(Ipv4Addr::LOCALHOST, Ipv4Addr::new(10, 244, 9, 0), Rng::seeded(1));
-    runtime.give_connection(door);
-    let served = tokio::spawn(ports(near, Arc::new(runtime), "s".into(), vec![80]));
+    let (connection, mut pod) = tokio::io::duplex(1 << 10);
+    let (runtime, sandbox) = forwarding([connection]).await;
+    let served = tokio::spawn(ports(near, Arc::new(runtime), sandbox, vec![80]));
     let (mut sink, mut source) = WebSocketStream::from_raw_socket(far, Role::Client, None).await.split();
     pod.write_all(b"answer").await.unwrap();
     drop(pod);
