@@ -485,3 +485,15 @@ fn a_labs_hint_is_silent_about_what_is_gone() {
         assert_eq!((told(false), told(true)), (gone, there), "{}", lab.id);
     }
 }
+
+/// Whatever the generation of the one before was.
+#[test]
+fn a_deployment_that_was_made_again_counts_from_generation_1() {
+    let (library, mut web) = (Library::built_in(), deployment("web", "w2"));
+    let mut met = |generation: i64| {
+        web["metadata"]["generation"] = generation.into();
+        let web = Some(web.clone());
+        is_met(&library, "first-voyage/12", "again", 1, |facts| put(facts, "Deployment", "web", web))
+    };
+    assert!(met(1) && !met(2));
+}
