@@ -198,8 +198,8 @@ mod tests {
         let all = again(lesson, 4, &gone("deployments.apps/default/web"), |_| true);
         assert_eq!(all.left, [0], "{all:?}");
         assert!(again(lesson, 4, &BTreeSet::new(), |_| true).played.is_empty(), "nothing is gone");
-        let all = again(find("first-voyage/20"), 1, &gone("deployments.apps/default/db"), |_| true);
-        let db = find("first-voyage/20").steps[0].whole();
+        let all = again(find("first-voyage/20"), 2, &gone("deployments.apps/default/db"), |_| true);
+        let db = find("first-voyage/20").steps[1].whole();
         assert_eq!(all, Again { played: vec![db], left: vec![] }, "the text of the file is known");
     }
 

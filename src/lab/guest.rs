@@ -156,7 +156,8 @@ mod tests {
             shown.send_replace(std::sync::Arc::new([(EN.to_string(), view)].into()));
             assert!(matches!(told(ask(&lessons, "ko", typed())).await, Reply::Ok(told) if told == told_line));
         }
-        let ran = Ask::Ran { line: "true".into(), code: 0, shell: None, running: vec![] };
+        let ran =
+            Ask::Ran { line: "true".into(), code: 0, shell: None, running: vec![], running_before: vec![] };
         assert!(matches!(told(ask(&lessons, EN, ran)).await, Reply::Ok(Value::Null)));
     }
 
@@ -173,7 +174,13 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         }
-        let line = Ask::Ran { line: "kubectl get pods".into(), code: 0, shell: None, running: vec![] };
+        let line = Ask::Ran {
+            line: "kubectl get pods".into(),
+            code: 0,
+            shell: None,
+            running: vec![],
+            running_before: vec![],
+        };
         let mut ran = tokio::spawn(told(ask(&lessons, EN, line)));
         tokio::task::yield_now().await;
         assert!(!ran.is_finished(), "the prompt waits for room");

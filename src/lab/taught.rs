@@ -167,7 +167,7 @@ mod tests {
             ("control-tower/10", &["named", "measure", "record"]),
             ("first-voyage/13", &["recreate"]),
             ("first-voyage/19", &["apply"]),
-            ("first-voyage/20", &["db", "backup"]),
+            ("first-voyage/20", &["claim", "db", "backup"]),
         ] {
             let lesson = library.find(id, None).unwrap();
             for step in steps {

@@ -94,6 +94,9 @@ pub enum Ask {
         /// The programs that run in the background of the session's shell after it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         running: Vec<String>,
+        /// The programs that ran there before it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        running_before: Vec<String>,
     },
     /// The lines that solve the step: answers with [`Solution`]. What they do from now on is marked
     /// `by: solve`.

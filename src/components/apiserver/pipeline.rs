@@ -38,7 +38,7 @@ use crate::auth::rbac::authorize;
 use crate::flowcontrol::seat::Seat;
 use crate::request::context::Context;
 use crate::request::http::{Answer, Body};
-use crate::request::{lifecycle, pretty, time_limit};
+use crate::request::{lifecycle, pretty, refused_body, time_limit};
 use crate::server::Server;
 use api::Status;
 use clock::Instant;
@@ -99,7 +99,10 @@ async fn answer(
     let limit = time_limit::asked(&ctx.info, &ctx.query)?;
     // On the heap: it is large, and a limit holds it once more.
     let work = async {
-        authorize(&server.state, ctx).await?;
+        if let Err(refusal) = authorize(&server.state, ctx).await {
+            refused_body::note(ctx, request).await;
+            return Err(refusal);
+        }
         router.route(server, ctx, request, stop).await
     };
     let work = Box::pin(AssertUnwindSafe(work).catch_unwind());

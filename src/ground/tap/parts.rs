@@ -94,7 +94,7 @@ pub struct Answer {
     #[serde(rename = "fromPod", skip_serializing_if = "std::ops::Not::not")]
     pub from_pod: bool,
     /// The object that a dry run would have made, or that was refused as invalid (422), as the API
-    /// has it.
+    /// has it; or that was sent for an impersonated user who may not write it (403), as it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tried: Option<Value>,
     /// The label selector.

@@ -23,9 +23,9 @@ impl Actor {
                 let _ = reply.send(Reply::Ok(json!(self.engine.broken_shell()))); // the prompt does not always wait
                 pace.changed(Instant::now());
             }
-            Question { ask: Ask::Ran { line, code, shell, running }, .. } => {
+            Question { ask: Ask::Ran { line, code, shell, running, running_before }, .. } => {
                 self.engine.note_shell(shell);
-                self.engine.ran(line, code, running);
+                self.engine.ran(line, code, running_before, running);
                 let _ = reply.send(Reply::Ok(serde_json::Value::Null));
                 pace.changed(Instant::now());
             }

@@ -167,9 +167,9 @@ impl Meanwhile<'_> {
                 self.engine.typed(line);
                 json!(self.engine.broken_shell())
             }
-            Question { ask: Ask::Ran { line, code, shell, running }, .. } => {
+            Question { ask: Ask::Ran { line, code, shell, running, running_before }, .. } => {
                 self.engine.note_shell(shell);
-                self.engine.ran(line, code, running);
+                self.engine.ran(line, code, running_before, running);
                 Value::Null
             }
             Question { ask: Ask::Show, lang, .. } => json!(self.engine.view(&lang)),

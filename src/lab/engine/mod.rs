@@ -430,8 +430,9 @@ impl Engine {
         step.predict.is_some() && noted.is_none_or(|noted| noted.predicted.is_none())
     }
 
-    /// A line of the learner's has ended. `running`: what runs in the background of its shell.
-    pub(crate) fn ran(&mut self, line: String, code: i32, running: Vec<String>) {
+    /// A line of the learner's has ended. `before`, `running`: what ran in the background of its
+    /// shell before it, and runs there now.
+    pub(crate) fn ran(&mut self, line: String, code: i32, before: Vec<String>, running: Vec<String>) {
         self.acted();
         let waits = self.current().map(|(open, step)| self.waits_for_guess(&open.lesson, step));
         // How the shell stands after a line is noted before the line is.
@@ -440,7 +441,8 @@ impl Engine {
             if open.ran.len() == TYPED_MAX {
                 open.ran.remove(0);
             }
-            open.ran.push(Line { line: shortened(line), code, at: clock::now(), running, kubectl });
+            let (line, at) = (shortened(line), clock::now());
+            open.ran.push(Line { line, code, at, running_before: before, running, kubectl });
             open.lines.1 += 1;
             // What the solution does is not tried, and nothing can be while the question waits.
             if waits == Some(false) && !self.solving {

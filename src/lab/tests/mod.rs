@@ -250,20 +250,44 @@ fn second(n: i64) -> jiff::Timestamp {
     jiff::Timestamp::from_second(n).unwrap()
 }
 
+/// Lines of a step, each with the programs that run in the background of the shell after it;
+/// `before`: what runs there when the step begins.
+fn in_one_shell(before: &[&str], lines: &[(&str, &[&str])]) -> Vec<Line> {
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<String>>();
+    let befores = std::iter::once(names(before)).chain(lines.iter().map(|(_, running)| names(running)));
+    let line = |(((line, running), running_before), at): ((&(&str, &[&str]), Vec<String>), i64)| Line {
+        line: (*line).into(),
+        at: second(at),
+        running: names(running),
+        running_before,
+        ..Line::default()
+    };
+    lines.iter().zip(befores).zip(1..).map(line).collect()
+}
+
+/// The shop was started in the step before: no line of this step tells of it.
+#[test]
+fn a_shop_of_the_step_before_can_be_ended_in_the_first_line() {
+    let library = Library::built_in();
+    let met = |before: &[&str], line: &str, after: &[&str]| {
+        [0, 1].map(|check| {
+            is_met(&library, "first-voyage/00", "stop", check, |facts| {
+                facts.ran = in_one_shell(before, &[(line, after)]);
+            })
+        })
+    };
+    assert_eq!(met(&["sleep"], "kill $!; jobs", &[]), [true, true]);
+    assert_eq!(met(&["sleep"], "kill 9; jobs", &["sleep"]), [false, false], "another process");
+    assert_eq!(met(&[], "kill $!; jobs", &[]), [false, false], "there was none to end");
+    assert_eq!(met(&["sleep", "sleep"], "kill $!; jobs", &["sleep"]), [false, true], "one of two");
+}
+
 /// One shop was started in the step before, and another one in this step.
 #[test]
 fn a_shop_that_still_runs_is_seen_in_the_shell() {
     let library = Library::built_in();
     let ended = |lines: &[(&str, &[&str])]| {
-        let line = |((line, running), at): (&(&str, &[&str]), i64)| Line {
-            line: (*line).into(),
-            at: second(at),
-            running: running.iter().map(ToString::to_string).collect(),
-            ..Line::default()
-        };
-        is_met(&library, "first-voyage/00", "stop", 0, |facts| {
-            facts.ran = lines.iter().zip(1..).map(line).collect();
-        })
+        is_met(&library, "first-voyage/00", "stop", 0, |facts| facts.ran = in_one_shell(&[], lines))
     };
     let beside =
         |running: &[&str]| ended(&[("sleep 900 &", running), ("kill $!", running), ("jobs", running)]);
@@ -460,4 +484,16 @@ fn a_labs_hint_is_silent_about_what_is_gone() {
         let (gone, there) = (vec!["where", "what-gone"], vec!["where", "what", "how"]);
         assert_eq!((told(false), told(true)), (gone, there), "{}", lab.id);
     }
+}
+
+/// Whatever the generation of the one before was.
+#[test]
+fn a_deployment_that_was_made_again_counts_from_generation_1() {
+    let (library, mut web) = (Library::built_in(), deployment("web", "w2"));
+    let mut met = |generation: i64| {
+        web["metadata"]["generation"] = generation.into();
+        let web = Some(web.clone());
+        is_met(&library, "first-voyage/12", "again", 1, |facts| put(facts, "Deployment", "web", web))
+    };
+    assert!(met(1) && !met(2));
 }

@@ -31,6 +31,7 @@ pub(super) const SO: &[&str] = &[
     "first-voyage/16#calm known",
     "first-voyage/17#again deleted",
     "first-voyage/18#traffic known",
+    "first-voyage/20#claim paste",
     "first-voyage/20#db paste",
     "first-voyage/20#outage known",
     "first-voyage/21#shell copy",

@@ -193,6 +193,38 @@ fn a_watch_of_the_nodes_shows_what_changes_until_it_ends() {
     assert!(!met("other", &[]), "the watch of another command, as of `kubectl wait`");
 }
 
+/// A shell in the pod was open from second 10 to second 20, and ended with success.
+#[test]
+fn a_shell_in_a_pod_counts_by_the_name_that_the_pod_asked_for_meanwhile() {
+    let library = Library::built_in();
+    let hop = |request: Value, fields: Vec<(&'static str, Value)>| {
+        fields.into_iter().fold(request, |hop, (key, to)| value::with(&hop, key, to))
+    };
+    let met = |name: &str, at: i64| {
+        let detail = json!({"from": "10.244.2.9", "name": name, "type": "A", "code": "NXDOMAIN"});
+        let detail = value::of_json(&detail);
+        let (component, own) = (value::text("coredns"), Value::Bool(false));
+        let lookup =
+            vec![("at", value::time(second(at))), ("component", component), ("own", own), ("detail", detail)];
+        let took = Value::Duration(chrono::Duration::seconds(10));
+        let ended = vec![("at", value::time(second(20))), ("took", took), ("exit", Value::Int(0))];
+        let exec = request("create", "Pod/market/guest/exec", "kubectl exec", 101);
+        is_met(&library, "first-voyage/17", "elsewhere", 0, |facts| {
+            let line = "kubectl exec -it -n market guest -- sh";
+            facts.ran = vec![Line { line: line.into(), at: second(21), ..Line::default() }];
+            facts.trace = Arc::new(vec![hop(request("lookup", "", "", 0), lookup), hop(exec, ended)]);
+            let metadata = json!({"namespace": "market", "name": "guest", "uid": "g"});
+            let guest = json!({"kind": "Pod", "metadata": metadata, "status": {"podIP": "10.244.2.9"}});
+            let all = facts.objects.get_mut(&facts::kind("Pod").unwrap().qualified()).unwrap();
+            Arc::make_mut(all).insert(("market".into(), "guest".into()), Object::new(guest));
+        })
+    };
+    let short = "dpy-nginx.market.svc.cluster.local";
+    assert!(met(short, 15));
+    assert!(!met(short, 5) && !met(short, 25), "not in that shell");
+    assert!(!met("dpy-nginx.default.market.svc.cluster.local", 15), "a longer name");
+}
+
 #[test]
 fn other_pods_behind_the_door_are_told_of_only_beside_nginx_pod() {
     let library = Library::built_in();

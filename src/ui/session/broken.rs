@@ -81,6 +81,7 @@ impl Session {
     /// # Errors
     /// Ctrl-C while it waited.
     pub(super) fn begin_line(&mut self, line: &str, aside: bool) -> Result<(), Interrupted> {
+        self.running_before = self.shell.as_ref().map_or_else(Vec::new, Shell::running);
         let told = self.announce(Ask::Typed { line: line.to_string() }, aside)?;
         if let Some(told) = told {
             self.break_as_told(serde_json::from_value(told).unwrap_or_default());
@@ -93,7 +94,8 @@ impl Session {
         // Ctrl-C was for the line: it neither cuts this message off nor is shown once more.
         self.cut = self.take_interrupt();
         let (shell, running) = (self.shell_state(), self.running_after(line));
-        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running };
+        let running_before = std::mem::take(&mut self.running_before);
+        let ran = Ask::Ran { line: line.to_string(), code: self.last, shell, running, running_before };
         let _ = self.announce(ran, aside); // it has run
     }
 
@@ -398,6 +400,20 @@ mod tests {
         }
         session.break_as_told(None);
         assert_eq!(variables(&mut session), before);
+    }
+
+    /// A kill may be the first line of a lesson's step, so no line before it tells what it ended.
+    #[test]
+    fn the_programs_that_ran_before_a_line_are_told_with_it() {
+        let (runtime, dir) = (Runtime::new().unwrap(), tempfile::tempdir().unwrap());
+        let mut session = session(&runtime, dir.path());
+        assert_eq!(session.in_shell("sleep 900 &"), 0);
+        assert!(session.begin_line("kill $!; jobs", false).is_ok());
+        assert_eq!(session.running_before.len(), 1);
+        session.in_shell("kill $!; jobs");
+        assert_eq!(session.running_before.len(), 1, "as it was when the line began");
+        session.end_line("kill $!; jobs", false);
+        assert!(session.running_before.is_empty());
     }
 
     #[test]

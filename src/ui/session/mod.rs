@@ -84,6 +84,8 @@ pub(crate) struct Session {
     shell: Option<Shell>,
     /// What is broken in it on purpose.
     broken: Option<broken::Broken>,
+    /// The programs that ran in the background of the shell when the last line began.
+    running_before: Vec<String>,
     cwd: Option<PathBuf>,
     /// The kubeconfig that kubectl reads in the shell.
     pub config: Arc<crate::kubeconfig::Watched>,
@@ -151,6 +153,7 @@ impl Session {
             before: None,
             shell: None,
             broken: None,
+            running_before: vec![],
             cwd: None,
             resizer: Arc::default(),
             unedited: None,

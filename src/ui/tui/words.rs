@@ -174,6 +174,7 @@ texts! { pub(crate) enum Word {
     Selects: "selects {}", "셀렉터 {}";
     NoSelector: "selects nothing", "셀렉터 없음";
     Endpoints: "{} of {} endpoints ready", "엔드포인트 {}개 준비됨 (전체 {}개)";
+    EndpointsNow: "(replay; ready now: {})", "(재생 중, 지금 준비됨: {}개)";
     Alias: "An alias for a DNS name: it has no endpoints.", "DNS 이름의 별칭이므로 엔드포인트가 없습니다.";
     NoEndpoints: "No pod carries these labels: connections are refused.", "이 레이블을 가진 파드가 없어 연결이 거부됩니다.";
     NoAddresses: "Pods with these labels: {}, none with an address yet.", "이 레이블을 가진 파드: {}개. 아직 주소가 없습니다.";

@@ -7,6 +7,7 @@
 //! | `sources`, `forwarded` | what is known of the address that a connection comes from, and for whom the balancer makes its own |
 //! | `http` | bodies, queries and answers |
 //! | `unread` | bodies that are still coming when their requests are answered |
+//! | `refused_body` | what was sent for an impersonated user who may not write it |
 //! | `info` | what a method and a path ask for (upstream: `RequestInfo`) |
 //! | `context` | one request on its way, and its records in the tap |
 //! | `time_limit` | how long the client of a request waits |
@@ -38,6 +39,7 @@ pub(crate) mod list_writer;
 pub(crate) mod negotiate;
 pub(crate) mod pretty;
 pub(crate) mod readiness;
+pub(crate) mod refused_body;
 pub(crate) mod router;
 pub(crate) mod serve;
 pub(crate) mod sources;

@@ -47,6 +47,29 @@ async fn a_name_that_no_service_account_can_have_is_the_name_of_a_user() {
     }
 }
 
+/// The message of a refusal is the same whatever was sent.
+#[tokio::test]
+async fn the_record_of_a_refused_write_has_what_was_sent_for_an_impersonated_user() {
+    let api = Api::bare().await;
+    let tried = async |user: User, guest: Option<&str>, resource: &str| {
+        let path = format!("/api/v1/namespaces/default/{resource}");
+        let mut request = Request::post(path).header("content-type", "application/json");
+        if let Some(guest) = guest {
+            request = request.header("impersonate-user", guest);
+        }
+        let (code, refused) =
+            api.send(user, request.body(full(r#"{"metadata":{"name":"crate"}}"#)).unwrap()).await;
+        assert_eq!(code, 403, "{refused}");
+        let records = api.fixture.tap.since(0);
+        let answer = records.iter().rev().find_map(|r| r.answer().map(|answer| answer.tried.clone()));
+        answer.flatten().map(|object| object["metadata"]["name"].clone())
+    };
+    let admin = || User::new("admin", &[MASTERS]);
+    assert_eq!(tried(admin(), Some("guest"), "pods").await, Some(json!("crate")));
+    assert_eq!(tried(admin(), Some("guest"), "secrets").await, None, "its values are nobody's business");
+    assert_eq!(tried(User::new("guest", &[]), None, "pods").await, None, "no one impersonates");
+}
+
 /// Jane may impersonate users, and give them no attributes.
 #[tokio::test]
 async fn an_impersonation_is_refused_as_upstream_refuses_it() {

@@ -81,6 +81,8 @@ pub(crate) struct Line {
     pub at: jiff::Timestamp,
     /// The programs that then ran in the background of its shell.
     pub running: Vec<String>,
+    /// The programs that ran there before it, also before the first line of a step.
+    pub running_before: Vec<String>,
     /// A directory of its shell's `PATH` then had kubectl; true where no step has broken the shell.
     pub kubectl: bool,
 }
@@ -165,12 +167,14 @@ impl Facts {
             "trace" => Some(Value::List(self.trace.clone())),
             "typed" => Some(value::list(self.typed.iter().map(|t| value::text(t)).collect())),
             "ran" => {
+                let names = |all: &[String]| value::list(all.iter().map(|name| value::text(name)).collect());
                 let one = |ran: &Line| {
                     value::map([
                         ("line", value::text(&ran.line)),
                         ("code", Value::Int(ran.code.into())),
                         ("at", value::time(ran.at)),
-                        ("running", value::list(ran.running.iter().map(|name| value::text(name)).collect())),
+                        ("running", names(&ran.running)),
+                        ("running_before", names(&ran.running_before)),
                         ("kubectl", Value::Bool(ran.kubectl)),
                     ])
                 };

@@ -114,6 +114,12 @@ pub(super) fn lines(canvas: &Canvas<'_>, model: &Model, scene: &Cluster) -> Line
         0 if !service.is_alias() => vec![(format!("{} {text}", canvas.sign(Sign::Failed)), Tone::Bad)],
         _ => vec![(text, Tone::Strong)],
     };
+    // While a command is replayed, the numbers are those of the lit hop. The whole map has the line
+    // of the play head, which says so; a strip has not.
+    let now = model.cluster.endpoints(key).iter().filter(|e| e.ready).count();
+    if now != ready {
+        news.push((canvas.word(Word::EndpointsNow, &[&now.to_string()]), Tone::Accent));
+    }
     news.extend(unwell(canvas, scene).filter(|_| !model.traffic.moving()));
     if let Some(visits) = model.traffic.visits.get(key).filter(|visits| **visits > 0) {
         news.push((canvas.word(Word::Visits, &[&visits.to_string()]), Tone::Accent));

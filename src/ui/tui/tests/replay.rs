@@ -171,6 +171,41 @@ fn what_a_scale_removes_is_shown_until_it_leaves() {
     }
 }
 
+/// `kubectl scale deployment web --replicas=0` on a narrow screen, whose map has no line of the play
+/// head.
+#[test]
+fn a_strip_tells_how_many_endpoints_are_ready_now_while_a_command_is_replayed() {
+    let mut stage = Stage::new(View::Network);
+    stage.model.size = Size::new(80, 24);
+    let metadata = |name: &str, revision: u64| {
+        json!({"name": name, "namespace": "default", "resourceVersion": revision.to_string(),
+            "labels": {"kubernetes.io/service-name": "web"}})
+    };
+    let spec = json!({"type": "ClusterIP", "clusterIP": "10.98.0.7", "selector": {"app": "web"},
+        "ports": [{"port": 80, "targetPort": 80}]});
+    let slice = |endpoints: Value, revision: u64| {
+        let metadata = metadata("web-1", revision);
+        json!({"metadata": metadata, "ports": [{"port": 80}], "endpoints": endpoints})
+    };
+    let endpoint = json!({"addresses": ["10.244.1.5"], "nodeName": "ropewalk-worker",
+        "targetRef": {"kind": "Pod", "name": "web-aaa-1"}, "conditions": {"ready": true}});
+    all(&mut stage.model, "services", vec![json!({"metadata": metadata("web", 100), "spec": spec})]);
+    all(&mut stage.model, "endpointslices", vec![slice(json!([endpoint]), 101)]);
+    stage.write(LEARNER, "patch", ("deployments", "web"), 300, None);
+    stage.write(CONTROLLER, "update", ("endpointslices", "web-1"), 301, Some(300));
+    stage.put("endpointslices", slice(json!([]), 301));
+    stage.at(300);
+    let (told, now) = ("1 of 1 endpoints ready", "(replay; ready now: 0)");
+    let shown = text(&screen(&stage.model));
+    assert!(shown.contains(&format!("{told}  {now}")), "{shown}");
+    let ends: [fn(&mut Stage); 2] = [|stage| drop(stage.at(301)), |stage| stage.model.traffic.finish()];
+    for end in ends {
+        end(&mut stage);
+        let shown = text(&screen(&stage.model));
+        assert!(!shown.contains(told) && !shown.contains("replay;"), "{shown}");
+    }
+}
+
 /// `kubectl set image deployment web c=nginx:1.27` with two pods, one more at a time.
 #[test]
 fn a_rolling_update_begins_with_what_was_there() {

@@ -34,7 +34,8 @@ pub(crate) struct Context {
     named: OnceLock<String>,
     /// A deletion that is only tried: its options stand in the body.
     tried: AtomicBool,
-    /// What a write would have made that is only tried, or was refused as invalid.
+    /// What a write would have made that is only tried, or was refused as invalid, or because the
+    /// impersonated user may not write it.
     outcome: OnceLock<Value>,
     /// The log that was asked for had no line to show.
     shown_nothing: AtomicBool,
@@ -306,7 +307,8 @@ impl Context {
         record
     }
 
-    /// Remembers what a write would have made that is only tried, or refused as invalid.
+    /// Remembers what a write would have made that is only tried, or refused as invalid, or because
+    /// the impersonated user may not write it.
     pub(crate) fn would_make(&self, object: &Value) {
         if self.is_answer_told() {
             let mut object = object.clone();
