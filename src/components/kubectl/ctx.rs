@@ -344,7 +344,7 @@ mod tests {
         let server = Server::away().await;
         let of_namespace = "Error in configuration: context was not found for specified context: no\n";
         let of_server = "error: context \"no\" does not exist\n";
-        for (line, told) in [
+        for (line, want) in [
             ("get pods --context=no", of_namespace),
             ("create token x --context=no", of_namespace),
             ("get pods -n x --context=no", of_server),
@@ -355,8 +355,8 @@ mod tests {
             ("get pods --cluster=no", "error: no server found for cluster \"no\"\n"),
             ("version --cluster=no", "error: cluster \"no\" does not exist\n"),
         ] {
-            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
-            assert_eq!((said.code, said.err.as_str()), (1, told), "{line}");
+            let result = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            assert_eq!((result.code, result.err.as_str()), (1, want), "{line}");
         }
     }
 }

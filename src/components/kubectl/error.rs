@@ -196,7 +196,7 @@ impl Fail {
     }
 
     /// What goes to stderr, and the exit code.
-    pub fn told(&self) -> (String, i32) {
+    pub fn report(&self) -> (String, i32) {
         let (mut text, code) = match self {
             Fail::Exit(code) => return (String::new(), *code),
             Fail::Coded(text, code) => (text.clone(), *code),
@@ -237,14 +237,14 @@ fn invalid(refusal: &Refusal) -> String {
     if causes.is_empty() {
         return head;
     }
-    let mut told: Vec<String> = vec![];
+    let mut causes_text: Vec<String> = vec![];
     for cause in causes {
         let text = format!("{}: {}", value::text(cause, "field"), value::text(cause, "message"));
-        if !told.contains(&text) {
-            told.push(text);
+        if !causes_text.contains(&text) {
+            causes_text.push(text);
         }
     }
-    match told.as_slice() {
+    match causes_text.as_slice() {
         [one] => format!("{head}: {one}"),
         many => format!("{head}: \n{}", many.iter().map(|t| format!("* {t}\n")).collect::<String>()),
     }
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn refusals_read_as_kubectl_prints_them() {
-        let refusal = |status: Value| Fail::Api(Refusal::of(&status, 500)).told().0;
+        let refusal = |status: Value| Fail::Api(Refusal::of(&status, 500)).report().0;
         assert_eq!(
             refusal(json!({"reason": "NotFound", "message": "pods \"x\" not found", "code": 404})),
             "Error from server (NotFound): pods \"x\" not found\n"
@@ -272,7 +272,7 @@ mod tests {
             Fail::Text("a".into()),
             Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() }),
         ]);
-        assert_eq!(many.told(), ("a\nError from server (X): b\n".into(), 1));
+        assert_eq!(many.report(), ("a\nError from server (X): b\n".into(), 1));
         assert_eq!(many.message(), "[a, b]");
         let twice = Fail::Many(vec![Fail::Text("a".into()), Fail::Text("a".into())]);
         assert_eq!(twice.message(), "a");

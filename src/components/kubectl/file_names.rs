@@ -51,10 +51,10 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
     }
 }
 
-fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
+fn walk(path: &Path, typed: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
     // A link to a folder is none, as with kubectl, unless a slash follows it.
     if !path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
-        found.push((path.into(), shown.display().to_string()));
+        found.push((path.into(), typed.display().to_string()));
         return Ok(());
     }
     // The entry's own kind: a link to a folder is not entered, as it may lead back here.
@@ -63,15 +63,15 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
     let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
     entries.sort();
     for (entry, is_dir) in entries {
-        let (path, shown) = (path.join(&entry), shown.join(&entry).to_string_lossy().into_owned());
-        let shown = PathBuf::from(go_path::clean(&shown));
+        let (path, typed) = (path.join(&entry), typed.join(&entry).to_string_lossy().into_owned());
+        let typed = PathBuf::from(go_path::clean(&typed));
         if is_dir {
             if deep {
-                walk(&path, &shown, deep, found)?;
+                walk(&path, &typed, deep, found)?;
             }
         } else if matches!(path.extension().and_then(|e| e.to_str()), Some(kind) if EXTENSIONS.contains(&kind))
         {
-            found.push((path, shown.display().to_string()));
+            found.push((path, typed.display().to_string()));
         }
     }
     Ok(())
@@ -93,7 +93,7 @@ mod tests {
         }
         let mut found = vec![];
         walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
-        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
-        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
+        let names: Vec<&str> = found.iter().map(|(_, names)| names.as_str()).collect();
+        assert_eq!(names, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
     }
 }

@@ -167,8 +167,8 @@ async fn flatten(
         ))
     };
     let undecodable = |what: &str| {
-        let shown = super::print::json::compact(&document);
-        text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
+        let content = super::print::json::compact(&document);
+        text(format!("unable to decode {}: Object '{what}' is missing in '{content}'", quote(source)))
     };
     if !document.is_object() {
         if options.validated {
@@ -275,9 +275,9 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         let get = ["get", "-o", "name", "-f", "-"];
-        let said = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
-        for (text, told) in [
+        let result = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
+        for (text, want) in [
             ("{kind: Deployment, metadata: {name: a}}", "no matches for kind \"Deployment\" in version \"\""),
             ("{kind: ConfigMap, apiVersion: 1}", "Object 'apiVersion' is missing in '{"),
             (
@@ -289,12 +289,12 @@ mod tests {
                 "Object 'Kind' is missing in 'object",
             ),
         ] {
-            let said = server.kubectl_in(&get, text, Env::default()).await;
-            assert!(said.code == 1 && said.err.contains(told), "{text}: {said:?}");
+            let result = server.kubectl_in(&get, text, Env::default()).await;
+            assert!(result.code == 1 && result.err.contains(want), "{text}: {result:?}");
         }
         let text = "{kind: ConfigMap, metadata: {name: b}}";
-        let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert!(said.code == 1 && said.err.contains("apiVersion not set"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
+        assert!(result.code == 1 && result.err.contains("apiVersion not set"), "{result:?}");
     }
 
     /// `-R` was forgotten, mostly.
@@ -317,15 +317,15 @@ mod tests {
             "apply set-last-applied",
         ] {
             let words: Vec<&str> = verb.split(' ').chain(["-f", &folder]).collect();
-            let said = server.kubectl(&words).await;
-            assert!(said.code != 0 && said.err.ends_with(&want), "{verb}: {said:?}");
+            let result = server.kubectl(&words).await;
+            assert!(result.code != 0 && result.err.ends_with(&want), "{verb}: {result:?}");
         }
-        let said = server.kubectl(&["get", "-R", "-o", "name", "-f", &folder]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let result = server.kubectl(&["get", "-R", "-o", "name", "-f", &folder]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
         // Beside something to read it is no fault, as with kubectl.
         let file = format!("{folder}/sub/a.yaml");
-        let said = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let result = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
     }
 
     /// Upstream's kubectl warns of nothing.
@@ -334,10 +334,10 @@ mod tests {
         let server = Server::start().await;
         let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n";
         let text = format!("{head}data: {{a: b}}\ndata: {{c: d}}\n");
-        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a created\n"), "{result:?}");
         let why = "line 5: duplicate key \"data\": only its last value is used";
-        assert_eq!(said.err, format!("Warning: STDIN: {why}\n"));
+        assert_eq!(result.err, format!("Warning: STDIN: {why}\n"));
         assert_eq!(server.object(&at("a")).unwrap()["data"], json!({"c": "d"}));
     }
 
@@ -349,8 +349,8 @@ mod tests {
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let file = dir.path().join("a.yaml").display().to_string();
         std::fs::write(&file, bytes).unwrap();
-        let said = server.kubectl(&["create", "-f", &file]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+        let result = server.kubectl(&["create", "-f", &file]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a created\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -362,18 +362,18 @@ mod tests {
         }
         std::fs::write(dir.path().join("c.txt"), "no manifest").unwrap();
         let env = || Env { cwd: dir.path().into(), ..Env::default() };
-        let said = server.kubectl_in(&["create", "-f", "*.json"], "", env()).await;
+        let result = server.kubectl_in(&["create", "-f", "*.json"], "", env()).await;
         assert_eq!(
-            (said.code, said.out.as_str()),
+            (result.code, result.out.as_str()),
             (0, "configmap/a created\nconfigmap/b created\n"),
-            "{said:?}"
+            "{result:?}"
         );
         for (pattern, why) in [
             ("*.yaml", "the path \"*.yaml\" does not exist"),
             ("[", "pattern \"[\" is not valid: syntax error in pattern"),
         ] {
-            let said = server.kubectl_in(&["create", "-f", pattern], "", env()).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+            let result = server.kubectl_in(&["create", "-f", pattern], "", env()).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")));
         }
     }
 
@@ -381,20 +381,23 @@ mod tests {
     async fn standard_input_is_read_for_one_thing_only() {
         let server = Server::start().await;
         let text = config_map("a", json!({})).to_string();
-        let said = server.kubectl_in(&["apply", "-f", "-", "-f", "-"], &text, Env::default()).await;
+        let result = server.kubectl_in(&["apply", "-f", "-", "-f", "-"], &text, Env::default()).await;
         let want = "error: standard input cannot be used for multiple arguments\n";
-        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
         assert!(server.object(&at("a")).is_none());
     }
 
     #[tokio::test]
     async fn a_kustomization_is_not_read_recursively() {
         let server = Server::start().await;
-        let said = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: the -k flag can't be used with -f or -R\n"));
-        let said = server.kubectl(&["get", "-R", "-k", "/nowhere", "-f", "/nothing"]).await;
+        let result = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
+        assert_eq!(
+            (result.code, result.err.as_str()),
+            (1, "error: the -k flag can't be used with -f or -R\n")
+        );
+        let result = server.kubectl(&["get", "-R", "-k", "/nowhere", "-f", "/nothing"]).await;
         for why in ["only one of -f or -k can be specified\n", "the -k flag can't be used with -f or -R\n"] {
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 }

@@ -96,9 +96,9 @@ mod tests {
     async fn an_object_of_the_cluster_has_no_namespace() {
         let server = Server::start().await;
         let text = "{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}";
-        let said = server.kubectl_in(&["apply", "-f", "-"], text, Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "namespace/a created\n"), "{said:?}");
-        let made = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap().body;
+        let result = server.kubectl_in(&["apply", "-f", "-"], text, Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "namespace/a created\n"), "{result:?}");
+        let made = server.requests().into_iter().find(|request| request.method == "POST").unwrap().body;
         assert_eq!(made["metadata"]["namespace"], Value::Null, "{made}");
         let applied = made["metadata"]["annotations"].to_string();
         assert!(applied.contains("last-applied") && !applied.contains("namespace\\\""), "{applied}");

@@ -146,9 +146,14 @@ mod tests {
         for verb in table::all().iter().filter(|verb| !VERBS.contains(&verb.path)) {
             for flag in verb.all_flags().filter(|flag| !others.contains(&flag.name)) {
                 let help = flag.help.to_lowercase();
-                let mut said = help.split(|c: char| !c.is_ascii_alphanumeric());
+                let mut help_words = help.split(|c: char| !c.is_ascii_alphanumeric());
                 let is_known = FLAGS.contains(&flag.name) || ["filename", "patch-file"].contains(&flag.name);
-                assert!(is_known || !said.any(|word| words.contains(&word)), "{} --{}", verb.path, flag.name);
+                assert!(
+                    is_known || !help_words.any(|word| words.contains(&word)),
+                    "{} --{}",
+                    verb.path,
+                    flag.name
+                );
             }
         }
         assert!(VERBS.iter().all(|path| table::named(path).path == *path), "each is a verb");

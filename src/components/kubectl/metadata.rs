@@ -57,14 +57,14 @@ mod tests {
             let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
             for line in [&["apply", "--dry-run=client"][..], &["create"], &["delete"]] {
                 let words = [line, &["-f", "-"]].concat();
-                let said = server.kubectl_in(&words, &text, Env::default()).await;
+                let result = server.kubectl_in(&words, &text, Env::default()).await;
                 let err = format!("error: unable to decode \"STDIN\": json: cannot unmarshal {why}\n");
-                assert_eq!((said.code, said.err), (1, err), "{line:?} {metadata}");
+                assert_eq!((result.code, result.err), (1, err), "{line:?} {metadata}");
             }
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was written");
+        assert!(server.requests().iter().all(|request| request.method == "GET"), "nothing was written");
         let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, generation: 1, finalizers: [x/y]}}";
-        let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
+        assert_eq!(result.code, 0, "{result:?}");
     }
 }

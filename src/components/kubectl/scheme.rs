@@ -1,7 +1,7 @@
 //! The kinds for which kubectl has types of Go. Verbs that work with these refuse every other kind,
 //! e.g. those of custom resources, before they look at the object.
 
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
@@ -100,24 +100,24 @@ pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
 ///
 /// # Errors
 /// Those of [`builder::objects`]; a whole resource of another kind is asked for.
-pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let mut undecoded = vec![];
-    let asked = match asked {
-        Asked::Objects(infos, unread) => {
+    let selection = match selection {
+        Selection::Objects(infos, unread) => {
             // What a file holds is refused before the server is asked for it.
             let (of_files, named) = infos.into_iter().partition(|info: &Info| !info.source.is_empty());
             let of_files = known(of_files, &mut undecoded);
-            Asked::Objects(of_files.into_iter().chain(named).collect(), unread)
+            Selection::Objects(of_files.into_iter().chain(named).collect(), unread)
         }
-        Asked::Lists(lists) => {
+        Selection::Lists(lists) => {
             let why = lists.iter().find_map(|list| refusal(&list.resource, "List", OF_KUBECTL));
             if let Some(why) = why {
                 return Err(Fail::Text(why));
             }
-            Asked::Lists(lists)
+            Selection::Lists(lists)
         }
     };
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = builder::objects(ctx, selection).await?;
     failures.append(&mut undecoded);
     let infos = known(infos, &mut failures);
     Ok((infos, failures))
@@ -155,7 +155,7 @@ mod tests {
         ];
         let known = known(infos, &mut failures);
         assert_eq!(known.iter().map(|info| info.resource.kind.as_str()).collect::<Vec<_>>(), ["Pod", "Job"]);
-        let said: Vec<String> = failures.iter().map(Fail::message).collect();
+        let messages: Vec<String> = failures.iter().map(Fail::message).collect();
         let why = |kind: &str, group: &str| {
             format!(
                 "no kind \"{kind}\" is registered for version \"{group}/v1\" in scheme \"pkg/scheme/scheme.go:28\""
@@ -163,6 +163,6 @@ mod tests {
         };
         let custom = why("CronTab", "stable.example.com");
         let definition = why("CustomResourceDefinition", "apiextensions.k8s.io");
-        assert_eq!(said, [custom.clone(), format!("unable to decode \"cr.yaml\": {custom}"), definition]);
+        assert_eq!(messages, [custom.clone(), format!("unable to decode \"cr.yaml\": {custom}"), definition]);
     }
 }

@@ -187,12 +187,12 @@ impl Tty {
             return None;
         }
         let now = || pty::size(std::io::stdin().as_fd()).unwrap_or((80, 24));
-        let (tell, size) = watch::channel(now());
+        let (sender, size) = watch::channel(now());
         let mut resizes = JoinSet::new();
         if let Ok(mut changes) = signal(SignalKind::window_change()) {
             resizes.spawn(async move {
                 while changes.recv().await.is_some() {
-                    if tell.send(now()).is_err() {
+                    if sender.send(now()).is_err() {
                         return;
                     }
                 }
@@ -250,7 +250,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let name = "stdio::tests::output_that_goes_to_a_file_or_to_nowhere_is_not_seen";
-        let told = |stdout: std::process::Stdio| {
+        let exit_code = |stdout: std::process::Stdio| {
             let mut command = std::process::Command::new(std::env::current_exe().unwrap());
             let status = command.args(["--exact", name]).env(UNSEEN, "1").stdout(stdout).status().unwrap();
             status.code()
@@ -258,11 +258,11 @@ mod tests {
         // As a shell keeps its former output; but this parent is none.
         let kept = std::fs::File::create(dir.path().join("kept")).unwrap();
         let _kept = nix::fcntl::fcntl(&kept, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap();
-        assert_eq!(told(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
-        assert_eq!(told(std::process::Stdio::piped()), Some(70));
-        assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
+        assert_eq!(exit_code(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
+        assert_eq!(exit_code(std::process::Stdio::piped()), Some(70));
+        assert_eq!(exit_code(std::process::Stdio::inherit()), Some(70), "where its parent writes");
         let null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
-        assert_eq!(told(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
+        assert_eq!(exit_code(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
 
         // dash redirects itself, bash its child; a group redirects both.
         let by_shell = |script: &str| {
@@ -295,8 +295,8 @@ mod tests {
         if std::env::var_os(INSIDE).is_none() {
             return;
         }
-        let server = Server::start_with(|asked| {
-            if asked.path.ends_with("/exec") {
+        let server = Server::start_with(|request| {
+            if request.path.ends_with("/exec") {
                 assert!(is_raw(std::io::stdin()), "the session has begun");
                 raise(Signal::SIGTERM).unwrap();
                 // The server never answers. It says that it waits: its worker may be the one that

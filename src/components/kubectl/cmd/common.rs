@@ -1,7 +1,7 @@
 //! What several verbs do alike.
 
 use crate::beside;
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::flag::parse_bool;
@@ -66,7 +66,7 @@ impl DryRun {
     }
 
     /// `created`, `created (dry run)`, `created (server dry run)`
-    pub(crate) fn told(self, operation: &str) -> String {
+    pub(crate) fn suffixed(self, operation: &str) -> String {
         match self {
             DryRun::No => operation.to_string(),
             DryRun::Client => format!("{operation} (dry run)"),
@@ -84,16 +84,19 @@ impl DryRun {
 
 /// As [`builder::objects`], but an object of a file is what the file says: it need not be on the
 /// server. Source: kubectl's builder, which reads such an object anew for verbs that say `Latest`.
-pub(crate) async fn objects_as_given(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    let (mut infos, asked) = match asked {
-        Asked::Objects(infos, unread) => {
+pub(crate) async fn objects_as_given(
+    ctx: &Ctx,
+    selection: Selection,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, selection) = match selection {
+        Selection::Objects(infos, unread) => {
             let (of_files, named): (Vec<Info>, Vec<Info>) =
                 infos.into_iter().partition(|info| !info.source.is_empty());
-            (of_files, Asked::Objects(named, unread))
+            (of_files, Selection::Objects(named, unread))
         }
         lists => (vec![], lists),
     };
-    let (named, failures) = builder::objects(ctx, asked).await?;
+    let (named, failures) = builder::objects(ctx, selection).await?;
     infos.extend(named);
     Ok((infos, failures))
 }
@@ -200,21 +203,21 @@ pub(crate) async fn ask_raw(
 }
 
 /// Prints objects as `-o` says, else `KIND/NAME OPERATION`.
-pub(crate) struct Teller {
+pub(crate) struct Printer {
     format: Option<Format>,
     dry_run: DryRun,
 }
 
-impl Teller {
-    pub(crate) fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Teller, Fail> {
-        Ok(Teller { format: formats::of(ctx, false)?, dry_run })
+impl Printer {
+    pub(crate) fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Printer, Fail> {
+        Ok(Printer { format: formats::of(ctx, false)?, dry_run })
     }
 
     /// `sorted`: the object's fields came from a map, not from one of Go's structs.
-    pub(crate) fn tell(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
+    pub(crate) fn print(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
         match &self.format {
             Some(format) => ctx.out(format.print(object, sorted)?),
-            None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.told(operation))),
+            None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.suffixed(operation))),
         }
         Ok(())
     }
@@ -270,7 +273,7 @@ pub(crate) fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
     Ok(enforced.then_some(namespace))
 }
 
-/// Keeps a configuration in an object's annotation; `sorted` as in [`Teller::tell`].
+/// Keeps a configuration in an object's annotation; `sorted` as in [`Printer::print`].
 pub(crate) fn annotate_last_applied(object: &mut Value, sorted: bool) {
     let mut bare = object.clone();
     let annotations = api::value::slot_map(&mut bare, "metadata.annotations");
@@ -313,10 +316,10 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
 /// such as an unset variable leaves, is refused when it is read.
 ///
 /// # Errors
-/// As [`builder::ask`].
-pub(crate) async fn ask_names(ctx: &Ctx, resource: &str, names: &[String]) -> Result<Asked, Fail> {
+/// As [`builder::select`].
+pub(crate) async fn select_names(ctx: &Ctx, resource: &str, names: &[String]) -> Result<Selection, Fail> {
     if names.is_empty() {
-        return builder::ask(ctx, names, Options::default()).await;
+        return builder::select(ctx, names, Options::default()).await;
     }
     if ctx.names_files() {
         return Err(beside::refusal(ctx, &ctx.flags.list("filename"), true));
@@ -333,7 +336,7 @@ pub(crate) async fn ask_names(ctx: &Ctx, resource: &str, names: &[String]) -> Re
     for (kind, name) in pairs {
         infos.push(builder::unread(&ctx.resource(kind).await?, &namespace, name));
     }
-    Ok(Asked::Objects(infos, vec![]))
+    Ok(Selection::Objects(infos, vec![]))
 }
 
 /// Exactly one NAME.

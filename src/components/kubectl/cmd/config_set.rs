@@ -205,20 +205,20 @@ mod tests {
         let set = async |flags: &str| {
             let words: Vec<&str> =
                 ["config", "set-credentials", "u"].into_iter().chain(flags.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
+            let result = server.kubectl_in(&words, "", env()).await;
             let text = std::fs::read_to_string(&file).unwrap_or_default();
             let config = crate::manifest::parse_yaml(text.as_bytes()).unwrap_or_default();
-            (said, config["users"][0]["user"]["exec"].clone())
+            (result, config["users"][0]["user"]["exec"].clone())
         };
         let (_, none) = set("--exec-api-version=v").await;
         assert!(none.is_null(), "without a command there is no plugin");
-        let (said, plugin) = set(
+        let (result, plugin) = set(
             "--exec-command=x --exec-api-version=client.authentication.k8s.io/v1 --exec-arg=a,b --exec-env=A=1,2 --exec-interactive-mode=Never --exec-provide-cluster-info",
         )
         .await;
         let want = json!({"apiVersion": "client.authentication.k8s.io/v1", "args": ["a", "b"], "command": "x",
             "env": [{"name": "A", "value": "1,2"}], "interactiveMode": "Never", "provideClusterInfo": true});
-        assert_eq!(plugin, want, "{said:?}");
+        assert_eq!(plugin, want, "{result:?}");
         let (_, plugin) = set("--exec-command=y --exec-env=A- --exec-env=B=3").await;
         assert_eq!((&plugin["args"], &plugin["command"]), (&json!(null), &json!("y")));
         assert_eq!(plugin["env"], json!([{"name": "B", "value": "3"}]));
@@ -226,8 +226,8 @@ mod tests {
             ("--exec-interactive-mode=Maybe", "invalid interactive mode type"),
             ("--exec-env=A", "invalid exec-env format: A"),
         ] {
-            let (said, _) = set(flags).await;
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            let (result, _) = set(flags).await;
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 
@@ -255,13 +255,13 @@ mod tests {
             ("use-context x", 1, "", "error: no context exists with the name: \"x\"\n"),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).chain([&*flag]).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{line}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (code, out, err), "{line}");
         }
-        let said = server.kubectl(&["config", "view", &flag]).await;
-        assert!(said.code == 0 && said.out.starts_with("apiVersion: v1\nclusters: null\n"), "{said:?}");
-        let said = server.kubectl(&["config", "view", "--merge=false", &flag]).await;
-        assert!(said.code == 1 && said.err.ends_with("no such file or directory\n"), "{said:?}");
+        let result = server.kubectl(&["config", "view", &flag]).await;
+        assert!(result.code == 0 && result.out.starts_with("apiVersion: v1\nclusters: null\n"), "{result:?}");
+        let result = server.kubectl(&["config", "view", "--merge=false", &flag]).await;
+        assert!(result.code == 1 && result.err.ends_with("no such file or directory\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -286,8 +286,8 @@ mod tests {
             ("set-credentials u --token=t", "token: t", "password"),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl_in(&words, "", env()).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.contains(want) && !text.contains(gone), "{line}: {text}");
         }
@@ -306,8 +306,8 @@ mod tests {
             ),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            let result = server.kubectl_in(&words, "", env()).await;
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 }

@@ -24,7 +24,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Ok(true) => Err(Fail::Exit(1)),
         Ok(false) => Ok(()),
         Err(fail) => {
-            let (text, code) = fail.told();
+            let (text, code) = fail.report();
             Err(Fail::Coded(text, code.max(FAILED)))
         }
     }
@@ -74,7 +74,7 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         for (resource, object) in pruned {
             let namespace = value::text(&object, "metadata.namespace").to_string();
             let name = name_of(&resource, &namespace, value::text(&object, "metadata.name"));
-            let (live, _) = shown(ctx, Some(object), Value::Null);
+            let (live, _) = redacted(ctx, Some(object), Value::Null);
             let live = live.map_or(String::new(), |live| yaml::to_string(&live));
             pairs.push(Pair { name, live, merged: String::new() });
         }
@@ -139,7 +139,7 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<(Pair, Option<V
         }
     };
     let name = name_of(&info.resource, &info.namespace, value::text(&merged, "metadata.name"));
-    let (bare, merged) = shown(ctx, live.clone(), merged);
+    let (bare, merged) = redacted(ctx, live.clone(), merged);
     let bare = bare.map_or(String::new(), |live| yaml::to_string(&live));
     Ok((Pair { name, live: bare, merged: yaml::to_string(&merged) }, live))
 }
@@ -151,7 +151,7 @@ fn name_of(resource: &Resource, namespace: &str, name: &str) -> String {
 }
 
 /// Without managed fields, and with a secret's data hidden.
-fn shown(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
+fn redacted(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
     let drop_managed = |mut object: Value| {
         if !ctx.flags.is("show-managed-fields") {
             value::remove(&mut object, "metadata.managedFields");
@@ -274,15 +274,15 @@ mod tests {
 
     #[tokio::test]
     async fn files_are_compared_where_pruning_cannot_be() {
-        let server = Server::start_with(|asked| {
-            (asked.path == "/api/v1/namespaces").then(|| refusal(403, "Forbidden", "you may not"))
+        let server = Server::start_with(|request| {
+            (request.path == "/api/v1/namespaces").then(|| refusal(403, "Forbidden", "you may not"))
         })
         .await;
         let file = config_map("a", json!({})).to_string();
-        let said = server.kubectl_in(&["diff", "--prune", "-f", "-"], &file, Env::default()).await;
-        let told = "Warning: pruning failed and could not be evaluated: you may not\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
-        assert!(said.out.contains("+  name: a\n"), "{said:?}");
+        let result = server.kubectl_in(&["diff", "--prune", "-f", "-"], &file, Env::default()).await;
+        let want = "Warning: pruning failed and could not be evaluated: you may not\n";
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
+        assert!(result.out.contains("+  name: a\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -292,11 +292,11 @@ mod tests {
         std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "stat -c %a:%n".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        let folders: Vec<(&str, &str)> = said.out.lines().filter_map(|line| line.split_once(':')).collect();
-        assert_eq!(folders.len(), 2, "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        let folders: Vec<(&str, &str)> = result.out.lines().filter_map(|line| line.split_once(':')).collect();
+        assert_eq!(folders.len(), 2, "{result:?}");
         for (mode, folder) in folders {
-            assert!(mode == "700" && !std::path::Path::new(folder).exists(), "{said:?}");
+            assert!(mode == "700" && !std::path::Path::new(folder).exists(), "{result:?}");
         }
         // A command that is interrupted while the program runs drops its folders.
         let folder = Folder::make(dir.path().join("LIVE-1")).unwrap();
@@ -311,9 +311,9 @@ mod tests {
         let server = Server::start().await;
         let mut object = config_map("a", json!({}));
         object["metadata"]["resourceVersion"] = "7".into();
-        let said = server.kubectl_in(&["diff", "-f", "-"], &object.to_string(), Env::default()).await;
-        assert_eq!(said.code, 1, "{said:?}");
-        let tried = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap();
+        let result = server.kubectl_in(&["diff", "-f", "-"], &object.to_string(), Env::default()).await;
+        assert_eq!(result.code, 1, "{result:?}");
+        let tried = server.requests().into_iter().find(|request| request.method == "POST").unwrap();
         assert!(tried.query.contains("dryRun=All"), "{tried:?}");
         assert!(tried.body["metadata"].get("resourceVersion").is_none(), "{tried:?}");
     }
@@ -329,10 +329,10 @@ mod tests {
         let file = dir.path().join("a.yaml");
         std::fs::write(&file, config_map("stays", json!({"app": "x"})).to_string()).unwrap();
         let file = file.display().to_string();
-        let said = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let said = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
-        assert!(said.code == 1 && said.out.contains("-  name: goes\n"), "{said:?}");
+        let result = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let result = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
+        assert!(result.code == 1 && result.out.contains("-  name: goes\n"), "{result:?}");
         assert!(server.object(&at("goes")).is_some(), "a diff deletes nothing");
     }
 
@@ -343,19 +343,22 @@ mod tests {
         std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        assert_eq!(said.out.matches("v1.ConfigMap.default.a").count(), 2, "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert_eq!(result.out.matches("v1.ConfigMap.default.a").count(), 2, "{result:?}");
         for name in ["no-such-diff", "/no/such/diff"] {
             let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), format!("{name} -q"));
             let env = Env { vars: [program].into(), ..Env::default() };
-            let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-            let told = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
-            assert_eq!((said.code, said.err), (2, told));
+            let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+            let want = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
+            assert_eq!((result.code, result.err), (2, want));
         }
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls --no-such-flag".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        assert!(said.code == 2 && said.err.ends_with("failed to run \"ls\": exit status 2\n"), "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert!(
+            result.code == 2 && result.err.ends_with("failed to run \"ls\": exit status 2\n"),
+            "{result:?}"
+        );
     }
 
     #[tokio::test]
@@ -368,11 +371,11 @@ mod tests {
         object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
         object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         server.hold(&at("a"), object);
-        let said = server.kubectl(&["diff", "-f", &file]).await;
-        let told = "Warning: Detected changes to resource a which is currently being deleted.\n";
-        assert_eq!((said.code, said.err.as_str()), (0, told), "{said:?}");
-        let said = server.kubectl(&["diff", "--force-conflicts", "-f", &file]).await;
-        let told = "error: --force-conflicts only works with --server-side\n";
-        assert_eq!((said.code, said.err.as_str()), (2, told), "{said:?}");
+        let result = server.kubectl(&["diff", "-f", &file]).await;
+        let want = "Warning: Detected changes to resource a which is currently being deleted.\n";
+        assert_eq!((result.code, result.err.as_str()), (0, want), "{result:?}");
+        let result = server.kubectl(&["diff", "--force-conflicts", "-f", &file]).await;
+        let want = "error: --force-conflicts only works with --server-side\n";
+        assert_eq!((result.code, result.err.as_str()), (2, want), "{result:?}");
     }
 }

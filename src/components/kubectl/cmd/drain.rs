@@ -28,7 +28,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut failed: Vec<(String, Fail)> = vec![];
     for info in &infos {
         match drain(ctx, &info.name, dry_run).await {
-            Ok(()) => ctx.line(format!("node/{} {}", info.name, dry_run.told("drained"))),
+            Ok(()) => ctx.line(format!("node/{} {}", info.name, dry_run.suffixed("drained"))),
             Err(fail) => {
                 ctx.note(format!(
                     "error: unable to drain node {} due to error: {}, continuing command...",
@@ -45,14 +45,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.note("There are pending nodes to be drained:");
     failed.iter().for_each(|(name, _)| ctx.note(format!(" {name}")));
     // The failures of one node are printed one a line; of several nodes each has one line.
-    let told = |fail: Fail| match fail {
+    let on_one_line = |fail: Fail| match fail {
         Fail::Many(_) => Fail::Text(fail.message()),
         one => one,
     };
     let mut fails: Vec<Fail> = failed.into_iter().map(|(_, fail)| fail).collect();
     Err(match fails.len() {
         1 => fails.remove(0),
-        _ => Fail::Many(fails.into_iter().map(told).collect()),
+        _ => Fail::Many(fails.into_iter().map(on_one_line).collect()),
     })
 }
 
@@ -151,7 +151,7 @@ async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
         query.push(("labelSelector", ctx.flags.text("pod-selector")));
     }
     let list = crate::builder::whole(ctx, "/api/v1/pods", &query).await?;
-    let mut told: Vec<(Verdict, Vec<String>)> = vec![];
+    let mut by_verdict: Vec<(Verdict, Vec<String>)> = vec![];
     let mut evict = vec![];
     let (mut warnings, mut refusals) = (vec![], vec![]);
     for pod in value::list(&list, "items") {
@@ -170,12 +170,12 @@ async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
         if matches!(verdict, Verdict::Evict | Verdict::Force(_)) {
             evict.push(pod.clone());
         }
-        match told.iter_mut().find(|(v, _)| *v == verdict) {
+        match by_verdict.iter_mut().find(|(v, _)| *v == verdict) {
             Some((_, pods)) => pods.push(named(pod)),
-            None => told.push((verdict, vec![named(pod)])),
+            None => by_verdict.push((verdict, vec![named(pod)])),
         }
     }
-    for (verdict, pods) in told {
+    for (verdict, pods) in by_verdict {
         match verdict {
             Verdict::Force(why) | Verdict::Leave(why) => warnings.push(format!("{why}: {}", pods.join(", "))),
             Verdict::Refuse(why) => refusals.push(format!("{why}: {}", pods.join(", "))),
@@ -388,11 +388,11 @@ mod tests {
 
     /// A node with one pod of a DaemonSet.
     async fn server() -> Server {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
-            (asked.path == "/api").then(list)
+            (request.path == "/api").then(list)
         })
         .await;
         server
@@ -406,34 +406,34 @@ mod tests {
     #[tokio::test]
     async fn a_selector_that_cannot_be_parsed_cordons_no_node() {
         let server = server().await;
-        let said = server.kubectl(&["drain", "n", "--pod-selector=x in ("]).await;
+        let result = server.kubectl(&["drain", "n", "--pod-selector=x in ("]).await;
         let why = "error: --pod-selector=<pod_selector> must be a valid label selector\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", why));
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", why));
+        assert!(server.requests().iter().all(|request| request.method == "GET"));
     }
 
     #[tokio::test]
     async fn a_pod_without_its_daemon_set_goes_by_force_alone() {
         let server = server().await;
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
-        assert!(said.code == 1 && said.err.contains("daemonsets/d not found: x/p"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        assert!(result.code == 1 && result.err.contains("daemonsets/d not found: x/p"), "{result:?}");
         let bare = json!({"metadata": {"name": "bare", "namespace": "x"}, "status": {"phase": "Running"}});
         server.hold("/api/v1/pods/bare", bare);
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
-        let pending = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
-        assert_eq!(pending.lines().count(), 3, "the node and each reason: {said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        let pending = result.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        assert_eq!(pending.lines().count(), 3, "the node and each reason: {result:?}");
         let both = server.kubectl(&["drain", "n", "-l", "a=b"]).await;
         assert!(both.err.ends_with("See 'kubectl drain -h' for help and examples\n"), "{both:?}");
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
-        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(result.code == 0 && result.out.contains("pod/p evicted"), "{result:?}");
     }
 
     #[tokio::test]
     async fn without_evictions_a_pod_is_deleted_once() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
-            match (asked.method.as_str(), asked.path.as_str()) {
+            match (request.method.as_str(), request.path.as_str()) {
                 ("GET", "/api") => Some((200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}))),
                 ("DELETE", _) => Some(refusal(429, "TooManyRequests", "later")),
                 _ => None,
@@ -446,11 +446,14 @@ mod tests {
             let pod = json!({"metadata": {"name": name, "namespace": "x"}, "status": {"phase": "Running"}});
             server.hold(&format!("/api/v1/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
-        assert!(said.code == 1 && said.err.contains("due to error: later, continuing command"), "{said:?}");
-        assert!(said.err.ends_with(" n\nError from server (TooManyRequests): later\n"), "{said:?}");
-        assert!(!said.out.contains("deleting pod"), "{said:?}");
-        let deletions = server.asked().iter().filter(|a| a.method == "DELETE").count();
+        let result = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
+        assert!(
+            result.code == 1 && result.err.contains("due to error: later, continuing command"),
+            "{result:?}"
+        );
+        assert!(result.err.ends_with(" n\nError from server (TooManyRequests): later\n"), "{result:?}");
+        assert!(!result.out.contains("deleting pod"), "{result:?}");
+        let deletions = server.requests().iter().filter(|a| a.method == "DELETE").count();
         assert_eq!(deletions, 1, "only an eviction waits for its budget, and a refusal ends it");
     }
 
@@ -459,12 +462,12 @@ mod tests {
         let server = server().await;
         server
             .hold("/api/v1/nodes/m", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "m"}}));
-        let said = server.kubectl(&["drain", "n", "m", "--ignore-daemonsets"]).await;
-        let left = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        let result = server.kubectl(&["drain", "n", "m", "--ignore-daemonsets"]).await;
+        let left = result.err.rsplit("to be drained:\n").next().unwrap_or_default();
         let lines: Vec<&str> = left.lines().collect();
-        assert_eq!((said.code, &lines[..2]), (1, &[" n", " m"][..]), "{said:?}");
-        assert_eq!((lines.len(), lines[2]), (4, lines[3]), "the same reason each: {said:?}");
-        assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{said:?}");
+        assert_eq!((result.code, &lines[..2]), (1, &[" n", " m"][..]), "{result:?}");
+        assert_eq!((lines.len(), lines[2]), (4, lines[3]), "the same reason each: {result:?}");
+        assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{result:?}");
     }
 
     /// It has been ending for an hour.
@@ -478,22 +481,25 @@ mod tests {
         ending["metadata"]["deletionTimestamp"] = json!(hour.to_string());
         ending["metadata"]["uid"] = server.object("/api/v1/pods/p").unwrap()["metadata"]["uid"].take();
         server.hold("/api/v1/namespaces/x/pods/p", ending);
-        let said = server.kubectl(&["drain", "n", "--skip-wait-for-delete-timeout=60"]).await;
-        assert!(said.code == 0 && said.out.contains("older than 60 seconds, skipping\n"), "{said:?}");
-        assert!(!said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--skip-wait-for-delete-timeout=60"]).await;
+        assert!(result.code == 0 && result.out.contains("older than 60 seconds, skipping\n"), "{result:?}");
+        assert!(!result.out.contains("pod/p evicted"), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_pod_of_a_daemon_set_stays() {
         let server = server().await;
         server.hold("/apis/apps/v1/namespaces/x/daemonsets/d", json!({"metadata": {"name": "d"}}));
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
-        assert!(said.code == 0 && said.err.contains("ignoring DaemonSet-managed Pods: x/p"), "{said:?}");
-        assert!(server.asked().iter().all(|a| !a.path.ends_with("/eviction")));
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(
+            result.code == 0 && result.err.contains("ignoring DaemonSet-managed Pods: x/p"),
+            "{result:?}"
+        );
+        assert!(server.requests().iter().all(|a| !a.path.ends_with("/eviction")));
         let mut of_others = server.object("/api/v1/pods/p").unwrap();
         of_others["metadata"]["ownerReferences"][0]["apiVersion"] = "apps.kruise.io/v1alpha1".into();
         server.hold("/api/v1/pods/p", of_others);
-        let said = server.kubectl(&["drain", "n"]).await;
-        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n"]).await;
+        assert!(result.code == 0 && result.out.contains("pod/p evicted"), "{result:?}");
     }
 }

@@ -288,11 +288,11 @@ mod tests {
                 "containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e"}]}})
         };
         let always = pod("Always");
-        let told =
+        let want =
             "Session ended, resume using 'kubectl attach p -c c -i -t' command when the pod is running";
-        assert_eq!(way_back(&always, "c", session).as_deref(), Some(told));
-        let told = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
-        assert_eq!(way_back(&always, "e", session).as_deref(), Some(told));
+        assert_eq!(way_back(&always, "c", session).as_deref(), Some(want));
+        let want = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
+        assert_eq!(way_back(&always, "e", session).as_deref(), Some(want));
         for silent in [
             Session { tty: false, ..session },
             Session { stdin: false, ..session },
@@ -321,10 +321,10 @@ mod tests {
         for (kind, object) in [("pod", pod("shop")), ("deployment", deployment)] {
             let file = dir.path().join(format!("{kind}.yaml"));
             std::fs::write(&file, object.to_string()).unwrap();
-            let said = server.kubectl(&["exec", "-f", &file.display().to_string(), "--", "date"]).await;
-            let asked = server.asked();
-            let last = asked.last().map_or("", |asked| asked.path.as_str());
-            assert_eq!(last, "/api/v1/namespaces/shop/pods/web/exec", "{kind}: {said:?}");
+            let result = server.kubectl(&["exec", "-f", &file.display().to_string(), "--", "date"]).await;
+            let requests = server.requests();
+            let last = requests.last().map_or("", |request| request.path.as_str());
+            assert_eq!(last, "/api/v1/namespaces/shop/pods/web/exec", "{kind}: {result:?}");
         }
     }
 
@@ -335,11 +335,17 @@ mod tests {
             "spec": {"containers": [{"name": "a", "tty": true}], "initContainers": [{"name": "i"}],
             "ephemeralContainers": [{"name": "e"}]}});
         server.hold("/api/v1/namespaces/default/pods/web", pod);
-        let said = server.kubectl(&["attach", "pod", "web", "-i"]).await;
-        assert!(said.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"), "{said:?}");
-        assert!(said.err.contains("Unable to use a TTY - input is not a terminal"), "{said:?}");
-        assert!(said.err.contains("will be recorded in container logs"), "{said:?}");
-        let asked = server.asked();
-        assert!(asked.last().is_some_and(|a| a.path.ends_with("/pods/web/attach")), "{asked:?}");
+        let result = server.kubectl(&["attach", "pod", "web", "-i"]).await;
+        assert!(
+            result.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"),
+            "{result:?}"
+        );
+        assert!(result.err.contains("Unable to use a TTY - input is not a terminal"), "{result:?}");
+        assert!(result.err.contains("will be recorded in container logs"), "{result:?}");
+        let requests = server.requests();
+        assert!(
+            requests.last().is_some_and(|request| request.path.ends_with("/pods/web/attach")),
+            "{requests:?}"
+        );
     }
 }

@@ -14,7 +14,7 @@ const WIDTH: usize = 76;
 const CHOICES_MAX: usize = 4;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let word = asked_word(ctx)?;
+    let word = field_word(ctx)?;
     let (name, path) = word.split_once('.').unwrap_or((word, ""));
     // `deployments.apps` and `deployments.v1.apps` name a resource too; else the dots lead to a
     // field.
@@ -62,10 +62,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         head = format!("FIELD: {field} <{}>\n{values}\n", schemas.kind(schema));
     }
     ctx.out(head);
-    let told = schemas.descriptions(schema).join("\n");
-    ctx.out(match told.is_empty() {
+    let description = schemas.descriptions(schema).join("\n");
+    ctx.out(match description.is_empty() {
         true => "DESCRIPTION:\n    <empty>\n".to_string(),
-        false => format!("DESCRIPTION:\n{}    \n", inset(&told)),
+        false => format!("DESCRIPTION:\n{}    \n", inset(&description)),
     });
     let object = schemas.resolved(schema);
     if value::map(object, "properties").is_some_and(|p| !p.is_empty()) {
@@ -80,7 +80,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Returns the one argument: a resource, or the path of a field.
-fn asked_word(ctx: &Ctx) -> Result<&str, Fail> {
+fn field_word(ctx: &Ctx) -> Result<&str, Fail> {
     let word = match ctx.args.as_slice() {
         [] => {
             return text(
@@ -207,7 +207,10 @@ impl<'a> Schemas<'a> {
 
     /// Its own description, then those of what it refers to.
     fn descriptions(&self, schema: &'a Value) -> Vec<&'a str> {
-        self.chain(schema).map(|at| value::text(at, "description")).filter(|told| !told.is_empty()).collect()
+        self.chain(schema)
+            .map(|at| value::text(at, "description"))
+            .filter(|description| !description.is_empty())
+            .collect()
     }
 
     /// `string`, `[]Container`, `map[string]string`
@@ -241,11 +244,11 @@ impl<'a> Schemas<'a> {
         for (name, schema) in self.properties(object) {
             out.push_str(&format!("  {name}\t<{}>{}\n", self.kind(schema), required(object, name)));
             out.push_str(&choices(schema, "  "));
-            let told = match value::text(schema, "description") {
+            let description = match value::text(schema, "description") {
                 "" => "<no description>",
-                told => told,
+                description => description,
             };
-            out.push_str(&inset(told));
+            out.push_str(&inset(description));
             out.push('\n');
         }
         out
@@ -311,7 +314,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_name_of_several_is_warned_of_once() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let group = |name: &str| {
                 let widgets = json!({"resource": "widgets", "responseKind": {"kind": "Widget"},
                     "shortNames": ["wd"], "scope": "Cluster", "verbs": ["get"]});
@@ -319,17 +322,17 @@ mod tests {
             };
             let items = [group("a.example.com"), group("b.example.com")];
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": items}));
-            (asked.path == "/apis").then(list)
+            (request.path == "/apis").then(list)
         })
         .await;
-        let said = server.kubectl(&["explain", "wd.spec"]).await;
-        assert_eq!(said.err.matches("Warning: short name \"wd\"").count(), 1, "{said:?}");
+        let result = server.kubectl(&["explain", "wd.spec"]).await;
+        assert_eq!(result.err.matches("Warning: short name \"wd\"").count(), 1, "{result:?}");
     }
 
     /// `events` are of the core group for a server that has not been told more.
     #[tokio::test]
     async fn a_version_that_is_not_preferred_can_be_asked_for() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let version = |version: &str| {
                 json!({"version": version, "resources": [{"resource": "events", "responseKind": {"kind": "Event"},
                     "scope": "Namespaced", "singularResource": "event", "verbs": ["list"]}]})
@@ -338,11 +341,11 @@ mod tests {
                 let versions: Vec<_> = versions.iter().map(|v| version(v)).collect();
                 json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": name}, "versions": versions}]})
             };
-            let told = asked.path.strip_prefix("/openapi/v3/");
-            match asked.path.as_str() {
+            let group_version = request.path.strip_prefix("/openapi/v3/");
+            match request.path.as_str() {
                 "/api" => Some((200, group("", &["v1"]))),
                 "/apis" => Some((200, group("events.k8s.io", &["v1", "v1beta1"]))),
-                _ => told.map(|of| {
+                _ => group_version.map(|of| {
                     let (group, version) = of.split_once('/').map_or(("", ""), |(_, of)| of.split_once('/').unwrap_or(("", of)));
                     let schema = json!({"description": format!("of {of}"), "properties": {"note": {"type": "string", "description": format!("note of {of}")}},
                         "x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": "Event"}]});
@@ -357,19 +360,22 @@ mod tests {
             ("events.k8s.io/v1beta1", "apis/events.k8s.io/v1beta1"),
         ] {
             let version = format!("--api-version={wanted}");
-            let said = server.kubectl(&["explain", "events", &version]).await;
-            assert!(said.code == 0 && said.out.contains(&format!("\n    of {of}\n")), "{wanted}: {said:?}");
-            let said = server.kubectl(&["explain", "ev.note", &version]).await;
-            assert_eq!(said.code, 1, "no short name: {said:?}");
-            let said = server.kubectl(&["explain", "event.note", &version]).await;
-            assert!(said.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {said:?}");
+            let result = server.kubectl(&["explain", "events", &version]).await;
+            assert!(
+                result.code == 0 && result.out.contains(&format!("\n    of {of}\n")),
+                "{wanted}: {result:?}"
+            );
+            let result = server.kubectl(&["explain", "ev.note", &version]).await;
+            assert_eq!(result.code, 1, "no short name: {result:?}");
+            let result = server.kubectl(&["explain", "event.note", &version]).await;
+            assert!(result.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {result:?}");
         }
-        let said = server.kubectl(&["explain", "events.nope.deep"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
-        let said = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
-        assert_eq!(said.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
-        let said = server.kubectl(&["explain", "events", "--api-version=v2"]).await;
-        assert_eq!(said.err, "error: couldn't find resource for \"/v2, Resource=events\"\n");
+        let result = server.kubectl(&["explain", "events.nope.deep"]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
+        let result = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
+        assert_eq!(result.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
+        let result = server.kubectl(&["explain", "events", "--api-version=v2"]).await;
+        assert_eq!(result.err, "error: couldn't find resource for \"/v2, Resource=events\"\n");
     }
 
     #[test]

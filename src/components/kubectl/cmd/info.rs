@@ -336,9 +336,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_of_a_far_version_is_warned_of() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let version = || (200, json!({"major": "1", "minor": "20", "gitVersion": "v1.20.0"}));
-            (asked.path == "/version").then(version)
+            (request.path == "/version").then(version)
         })
         .await;
         let why = "exceeds the supported minor version skew of +/-1\n";
@@ -346,9 +346,9 @@ mod tests {
             (&[] as &[&str], 0, "Warning: version difference between client (1."),
             (&["--warnings-as-errors"], 1, "error: version difference between client (1."),
         ] {
-            let said = server.kubectl(&[&["version"], flags].concat()).await;
-            assert!(said.err.starts_with(begin) && said.err.ends_with(why), "{said:?}");
-            assert_eq!(said.code, code, "{said:?}");
+            let result = server.kubectl(&[&["version"], flags].concat()).await;
+            assert!(result.err.starts_with(begin) && result.err.ends_with(why), "{result:?}");
+            assert_eq!(result.code, code, "{result:?}");
         }
     }
 
@@ -359,14 +359,14 @@ mod tests {
         for (shell, words) in
             [("bash", "\"${COMP_WORDS[@]:1:COMP_CWORD}\""), ("zsh", "\"${(@)words[2,CURRENT]}\"")]
         {
-            let said = server.kubectl(&["completion", shell]).await;
-            assert!(said.out.contains(&format!("kubectl __complete {words} ")), "{said:?}");
+            let result = server.kubectl(&["completion", shell]).await;
+            assert!(result.out.contains(&format!("kubectl __complete {words} ")), "{result:?}");
         }
     }
 
     #[tokio::test]
     async fn resources_of_one_kind_are_sorted_by_their_names_and_have_verbs() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let of = |plural: &str, kind: &str| {
                 json!({"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["get"]})
             };
@@ -374,11 +374,12 @@ mod tests {
             let resources = [of("z", "B"), of("b", "A"), of("a", "A"), verbless];
             let versions = json!([{"version": "v1", "resources": resources}]);
             let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
-            (asked.path == "/apis")
+            (request.path == "/apis")
                 .then(|| (200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
         })
         .await;
-        let said = server.kubectl(&["api-resources", "--api-group=g", "--sort-by=kind", "-o", "name"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "a.g\nb.g\nz.g\n"), "{said:?}");
+        let result =
+            server.kubectl(&["api-resources", "--api-group=g", "--sort-by=kind", "-o", "name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "a.g\nb.g\nz.g\n"), "{result:?}");
     }
 }

@@ -268,9 +268,9 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         "users" => &files.users,
         _ => &files.contexts,
     };
-    let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
+    let file = files.files.first().map_or(String::new(), |f| f.display().to_string());
     let Some(found) = Kubeconfig::find(entries, name) else {
-        return text(format!("cannot delete {what} {name}, not in {shown}"));
+        return text(format!("cannot delete {what} {name}, not in {file}"));
     };
     if list == "contexts" && files.current == *name {
         ctx.note("warning: this removed your active context, use \"kubectl config use-context\" to select a different one");
@@ -306,13 +306,13 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     }
     let files = ctx.kubeconfig_or_new()?;
     let Some(found) = Kubeconfig::find(&files.contexts, old) else {
-        let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
-        return text(format!("cannot rename the context {}, it's not in {shown}", quote(old)));
+        let path = files.files.first().map_or(String::new(), |f| f.display().to_string());
+        return text(format!("cannot rename the context {}, it's not in {path}", quote(old)));
     };
     if Kubeconfig::find(&files.contexts, new).is_some() {
-        let shown = found.file.display();
+        let path = found.file.display();
         return text(format!(
-            "cannot rename the context {}, the context {} already exists in {shown}",
+            "cannot rename the context {}, the context {} already exists in {path}",
             quote(old),
             quote(new)
         ));
@@ -357,14 +357,14 @@ mod tests {
             ("delete-cluster a b", 0, ""),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.err.as_str()), (code, err), "{line}");
-            assert!(said.out.contains("Usage:\n  kubectl config "), "{line}: {said:?}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.err.as_str()), (code, err), "{line}");
+            assert!(result.out.contains("Usage:\n  kubectl config "), "{line}: {result:?}");
         }
-        let said = server.kubectl(&["config", "delete-user"]).await;
+        let result = server.kubectl(&["config", "delete-user"]).await;
         assert!(
-            said.code == 1 && said.err.starts_with("error: user to delete is required\nSee "),
-            "{said:?}"
+            result.code == 1 && result.err.starts_with("error: user to delete is required\nSee "),
+            "{result:?}"
         );
     }
 
@@ -411,7 +411,7 @@ mod tests {
         let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
         let flag = format!("--kubeconfig={}", dir.path().join("config").display());
         let ca = dir.path().join("ca.crt");
-        for (data, file, told) in [
+        for (data, file, want) in [
             ("", "x", "certificate-authority-data: eA=="),
             (
                 ", certificate-authority-data: eQ==",
@@ -430,9 +430,9 @@ mod tests {
                 "" => std::fs::remove_file(&ca).unwrap(),
                 content => std::fs::write(&ca, content).unwrap(),
             }
-            let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
-            assert_eq!(said.code, i32::from(told.ends_with('\n')), "{said:?}");
-            assert!(said.out.contains(told) || said.err.ends_with(told), "{said:?}");
+            let result = server.kubectl(&["config", "view", "--flatten", &flag]).await;
+            assert_eq!(result.code, i32::from(want.ends_with('\n')), "{result:?}");
+            assert!(result.out.contains(want) || result.err.ends_with(want), "{result:?}");
         }
     }
 
@@ -444,8 +444,8 @@ mod tests {
         let user = "users: [{name: u, user: {client-certificate: u.crt}}]";
         std::fs::write(&file, format!("apiVersion: v1\nkind: Config\n{cluster}\n{user}\n")).unwrap();
         let flag = format!("--kubeconfig={}", file.display());
-        let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
-        assert!(said.code == 1 && said.err.ends_with("u.crt: no such file or directory\n"), "{said:?}");
+        let result = server.kubectl(&["config", "view", "--flatten", &flag]).await;
+        assert!(result.code == 1 && result.err.ends_with("u.crt: no such file or directory\n"), "{result:?}");
     }
 
     #[test]
@@ -476,18 +476,21 @@ mod tests {
         let file = dir.path().join("config");
         let flag = format!("--kubeconfig={}", file.display());
         for namespace in ["--namespace=shop", "--namespace="] {
-            let said = server.kubectl(&["config", "set-context", "c", &flag, namespace, "--user=u"]).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl(&["config", "set-context", "c", &flag, namespace, "--user=u"]).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let text = std::fs::read_to_string(&file).unwrap();
             assert_eq!(text.contains("namespace: shop"), namespace.ends_with("shop"), "{text}");
             assert_eq!(text.contains("namespace:"), namespace.ends_with("shop"), "{text}");
         }
-        let said = server.kubectl(&["config", "rename-context", "c", "", &flag]).await;
-        assert_eq!(said.err, "error: You must specify a new non-empty context name\n");
+        let result = server.kubectl(&["config", "rename-context", "c", "", &flag]).await;
+        assert_eq!(result.err, "error: You must specify a new non-empty context name\n");
         assert!(std::fs::read_to_string(&file).unwrap().contains("name: c\n"), "it keeps its name");
-        let said = server.kubectl(&["config", "use-context", "", &flag]).await;
-        assert_eq!(said.err, "error: empty context names are not allowed\n");
-        let said = server.kubectl(&["config", "view", &flag, "c"]).await;
-        assert!(said.code == 1 && said.err.starts_with("error: unexpected arguments: [c]\n"), "{said:?}");
+        let result = server.kubectl(&["config", "use-context", "", &flag]).await;
+        assert_eq!(result.err, "error: empty context names are not allowed\n");
+        let result = server.kubectl(&["config", "view", &flag, "c"]).await;
+        assert!(
+            result.code == 1 && result.err.starts_with("error: unexpected arguments: [c]\n"),
+            "{result:?}"
+        );
     }
 }

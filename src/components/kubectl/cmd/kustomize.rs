@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let shown = match ctx.args.as_slice() {
+    let folder = match ctx.args.as_slice() {
         [] => ".",
         [one] => one.as_str(),
         _ => return text("specify one path to kustomization.yaml"),
@@ -22,7 +22,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.changed("env") {
         return text("--env is not implemented in ropewalk's built-in kubectl");
     }
-    let built = build(ctx, shown).await?;
+    let built = build(ctx, folder).await?;
     let output = ctx.flags.text("output");
     match output {
         "" => ctx.out(built.to_yaml()),
@@ -85,8 +85,8 @@ mod tests {
             let all = format!("resources: [{resources}, role.yaml]\n");
             std::fs::write(dir.path().join("kustomization.yaml"), all).unwrap();
             std::fs::create_dir(&out).unwrap();
-            let said = server.kubectl(&["kustomize", &folder, "-o", &out.display().to_string()]).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl(&["kustomize", &folder, "-o", &out.display().to_string()]).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let entries = std::fs::read_dir(&out).unwrap().flatten();
             let found: BTreeSet<String> =
                 entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();

@@ -53,7 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ));
     }
     let ignore = ctx.flags.is("ignore-errors");
-    let told = |fail: Fail| match ignore {
+    let ignored = |fail: Fail| match ignore {
         true => {
             ctx.line(format!("error: {}", fail.message()));
             Ok(())
@@ -64,11 +64,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         // The first that fails ends them all, as kubectl's common pipe does.
         let all = sources
             .iter()
-            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(told) });
+            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(ignored) });
         return futures::future::try_join_all(all).await.map(drop);
     }
     for (pod, container) in &sources {
-        stream(ctx, pod, container, false).await.or_else(told)?;
+        stream(ctx, pod, container, false).await.or_else(ignored)?;
     }
     Ok(())
 }
@@ -328,23 +328,23 @@ mod tests {
     #[tokio::test]
     async fn a_selector_of_spaces_is_not_every_pod() {
         let server = Server::start().await;
-        let said = server.kubectl(&["logs", "-l", " "]).await;
+        let result = server.kubectl(&["logs", "-l", " "]).await;
         let why = "error: resource(s) were provided, but no name was specified\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
     }
 
     #[tokio::test]
     async fn since_is_rounded_to_the_nearest_second() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
         for (since, want) in [("1200ms", "1"), ("1500ms", "2"), ("1m", "60"), ("400ms", "0")] {
-            let said = server.kubectl(&["logs", "p", "--since", since]).await;
-            assert_eq!(said.code, 0, "{said:?}");
-            let asked = server.asked().into_iter().rfind(|asked| asked.path.ends_with("/log"));
-            let query = asked.unwrap().query;
+            let result = server.kubectl(&["logs", "p", "--since", since]).await;
+            assert_eq!(result.code, 0, "{result:?}");
+            let request = server.requests().into_iter().rfind(|request| request.path.ends_with("/log"));
+            let query = request.unwrap().query;
             assert!(query.split('&').any(|pair| pair == format!("sinceSeconds={want}")), "{since}: {query}");
         }
     }
@@ -364,7 +364,7 @@ mod tests {
     #[tokio::test]
     async fn lines_of_all_pods_say_whose_they_are() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"selector": {"matchLabels": {"app": "web"}}}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
@@ -373,23 +373,23 @@ mod tests {
                 "spec": {"containers": [{"name": "c"}]}});
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
+        let result = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
         for name in ["web-1", "web-2"] {
-            assert!(said.out.contains(&format!("[pod/{name}/c] ")), "{said:?}");
+            assert!(result.out.contains(&format!("[pod/{name}/c] ")), "{result:?}");
         }
     }
 
     #[tokio::test]
     async fn a_default_container_that_is_not_there_is_told() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default",
             "annotations": {DEFAULT_CONTAINER: "gone"}}, "spec": {"containers": [{"name": "c"}, {"name": "d"}]}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let told = "Default container name \"gone\" not found in pod p\n";
-        let said = server.kubectl(&["logs", "p"]).await;
-        assert_eq!(said.err, format!("{told}Defaulted container \"c\" out of: c, d\n"));
-        let said = server.kubectl(&["logs", "p", "--all-pods"]).await;
-        assert_eq!(said.err, told, "of all pods it is not told which container was taken");
+        let want = "Default container name \"gone\" not found in pod p\n";
+        let result = server.kubectl(&["logs", "p"]).await;
+        assert_eq!(result.err, format!("{want}Defaulted container \"c\" out of: c, d\n"));
+        let result = server.kubectl(&["logs", "p", "--all-pods"]).await;
+        assert_eq!(result.err, want, "of all pods it is not told which container was taken");
     }
 }

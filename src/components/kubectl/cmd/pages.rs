@@ -6,7 +6,7 @@ use crate::builder::{self, Listing, unlistable};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
-use crate::print::table::{self, Shown, Unsorted};
+use crate::print::table::{self, TableOptions, Unsorted};
 use crate::wire::api::TABLE;
 use crate::wire::paths;
 use api::value;
@@ -15,13 +15,13 @@ use serde_json::Value;
 use std::sync::Arc;
 
 /// What the flags ask to show.
-pub(super) fn shown(ctx: &Ctx) -> Shown {
-    Shown {
+pub(super) fn table_options(ctx: &Ctx) -> TableOptions {
+    TableOptions {
         wide: ctx.flags.text("output") == "wide",
         no_headers: ctx.flags.is("no-headers"),
         labels: ctx.flags.is("show-labels"),
         label_columns: ctx.flags.list("label-columns"),
-        ..Shown::default()
+        ..TableOptions::default()
     }
 }
 

@@ -76,20 +76,20 @@ pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
 
 /// What is wrong with a plugin, in kubectl's order. `first` says where each name was found first.
 fn faults(path: &Path, first: &BTreeMap<String, PathBuf>) -> Vec<String> {
-    let (name, shown, mut found) = (name_of(path), path.display(), vec![]);
+    let (name, file, mut found) = (name_of(path), path.display(), vec![]);
     match std::fs::metadata(path) {
         Ok(_) if is_program(path) => {}
         Ok(_) => {
-            found.push(format!("warning: {shown} identified as a kubectl plugin, but it is not executable"))
+            found.push(format!("warning: {file} identified as a kubectl plugin, but it is not executable"))
         }
         Err(error) => found.push(format!(
-            "error: unable to identify {shown} as an executable file: stat {shown}: {}",
+            "error: unable to identify {file} as an executable file: stat {file}: {}",
             crate::error::go_io(&error)
         )),
     }
     if let Some(other) = first.get(&name) {
         let other = other.display();
-        found.push(format!("warning: {shown} is overshadowed by a similarly named plugin: {other}"));
+        found.push(format!("warning: {file} is overshadowed by a similarly named plugin: {other}"));
     }
     if let Some(verb) = overwritten(&name) {
         let verb = quote(&verb.command_path());
@@ -294,8 +294,9 @@ mod tests {
         symlink("/nowhere", folder("b/kubectl-lost")).unwrap();
         let (a, b) = (folder("a").display().to_string(), folder("b").display().to_string());
         let env = Env { vars: [("PATH".to_string(), format!("{a}:{b}"))].into(), ..Env::default() };
-        let said = server.kubectl_in(&["plugin", "list"], "", env).await;
-        let told: Vec<String> = said.err.lines().map(|line| line.replace(&b, "B").replace(&a, "A")).collect();
+        let result = server.kubectl_in(&["plugin", "list"], "", env).await;
+        let lines: Vec<String> =
+            result.err.lines().map(|line| line.replace(&b, "B").replace(&a, "A")).collect();
         let verb = |path: &str| quote(&table::named(path).command_path());
         let want = [
             format!("  - warning: kubectl-create-job-y overwrites existing command: {}", verb("create job")),
@@ -306,7 +307,7 @@ mod tests {
             "  - warning: B/kubectl-x is overshadowed by a similarly named plugin: A/kubectl-x".into(),
             "error: 6 plugin warnings were found".into(),
         ];
-        assert_eq!((said.code, told), (1, want.to_vec()), "{}", said.out);
+        assert_eq!((result.code, lines), (1, want.to_vec()), "{}", result.out);
     }
 
     #[test]

@@ -305,14 +305,14 @@ mod tests {
         );
         let without = "*v1.Service: invalid service 'db': Service is defined without a selector";
         let unknown = "*v1.ConfigMap: selector for *v1.ConfigMap not implemented";
-        for (line, told) in [
+        for (line, want) in [
             (&["logs", "svc/db"][..], format!("cannot get the logs from {without}")),
             (&["exec", "svc/db", "--", "date"], format!("cannot attach to {without}")),
             (&["logs", "cm/db"], format!("cannot get the logs from {unknown}")),
             (&["exec", "cm/db", "--", "date"], format!("cannot attach to {unknown}")),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {told}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {want}\n")), "{line:?}");
         }
     }
 

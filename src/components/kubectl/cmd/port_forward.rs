@@ -245,8 +245,8 @@ async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<
         match TcpListener::bind(SocketAddr::new(*ip, pair.local)).await {
             Ok(listener) => {
                 pair.local = listener.local_addr()?.port();
-                let shown = SocketAddr::new(*ip, pair.local);
-                ctx.line(format!("Forwarding from {shown} -> {}", pair.remote));
+                let local = SocketAddr::new(*ip, pair.local);
+                ctx.line(format!("Forwarding from {local} -> {}", pair.remote));
                 found.push((listener, pair.local, pair.remote));
                 either_listens |= either;
             }
@@ -327,7 +327,7 @@ mod tests {
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
         let (near, stdout) = tokio::io::duplex(1 << 10);
-        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
+        let (mut lines, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
             stdout: Box::new(stdout),
@@ -340,7 +340,7 @@ mod tests {
         let words = ["kubectl", "port-forward", "p", ":80", "--server", &server.address];
         let forwarding = crate::run(words.map(String::from).to_vec(), io, Env::default());
         let stop = async {
-            let line = shown.next_line().await.unwrap().unwrap();
+            let line = lines.next_line().await.unwrap().unwrap();
             cancel.cancel();
             line
         };
@@ -353,8 +353,8 @@ mod tests {
     #[tokio::test]
     async fn a_pod_that_goes_after_the_server_was_away_ends_the_command() {
         let lists = AtomicU32::new(0);
-        let server = Server::start_with(move |asked| {
-            if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+        let server = Server::start_with(move |request| {
+            if !request.query.contains("fieldSelector") || request.query.contains("watch=true") {
                 return None;
             }
             match lists.fetch_add(1, Ordering::SeqCst) {
@@ -367,9 +367,9 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let said = server.kubectl(&["port-forward", "p", ":80"]);
-        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
-        assert!(said.code == 1 && said.err.contains("lost connection to pod"), "{said:?}");
+        let result = server.kubectl(&["port-forward", "p", ":80"]);
+        let result = tokio::time::timeout(Duration::from_secs(20), result).await.expect("an end");
+        assert!(result.code == 1 && result.err.contains("lost connection to pod"), "{result:?}");
     }
 
     #[test]
@@ -397,11 +397,14 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let said = server.kubectl(&["port-forward", "p", ":80", "--address=127.0.0.1,192.0.2.1"]);
-        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
-        let told = "error: unable to listen on any of the requested ports: [{";
-        assert!(said.code == 1 && said.err.contains(told) && said.err.ends_with(" 80}]\n"), "{said:?}");
-        assert!(said.err.contains("Error listen tcp4 192.0.2.1:"), "{said:?}");
+        let result = server.kubectl(&["port-forward", "p", ":80", "--address=127.0.0.1,192.0.2.1"]);
+        let result = tokio::time::timeout(Duration::from_secs(20), result).await.expect("an end");
+        let want = "error: unable to listen on any of the requested ports: [{";
+        assert!(
+            result.code == 1 && result.err.contains(want) && result.err.ends_with(" 80}]\n"),
+            "{result:?}"
+        );
+        assert!(result.err.contains("Error listen tcp4 192.0.2.1:"), "{result:?}");
     }
 
     #[test]

@@ -170,8 +170,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .map_err(|e| Fail::Text(format!("listen tcp {address}: bind: {}", bind_error(&e))))?;
-    let shown = listener.local_addr().map_or(address, |a| a.to_string());
-    ctx.line(format!("Starting to serve on {shown}"));
+    let bound = listener.local_addr().map_or(address, |a| a.to_string());
+    ctx.line(format!("Starting to serve on {bound}"));
     ctx.output.flush().await;
     loop {
         let (stream, _) = tcp::accept(&listener).await;
@@ -246,12 +246,12 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body
 async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
-    let shown = decoded(&path);
+    let decoded_path = decoded(&path);
     let is_clean = path == clean(&path);
     let lets = |path: &str| door.filter.lets(request.method().as_str(), path, &host);
     // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused. A path
     // that is redirected is filtered as it will come again.
-    if !lets(&clean(&shown)) || is_clean && !lets(&shown) {
+    if !lets(&clean(&decoded_path)) || is_clean && !lets(&decoded_path) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     if let Some(origin) = request.headers().get(header::ORIGIN)
@@ -358,7 +358,7 @@ mod tests {
 
     async fn start(server: &Server, flag: &str) -> Running {
         let (near, stdout) = tokio::io::duplex(1 << 10);
-        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
+        let (mut lines, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
             stdout: Box::new(stdout),
@@ -370,9 +370,9 @@ mod tests {
         };
         let words = ["kubectl", "proxy", "--port=0", flag, "--server", &server.address];
         let ended = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
-        let line = tokio::time::timeout(LIMIT, shown.next_line()).await.unwrap().unwrap().unwrap();
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
         let address = line.rsplit(' ').next().unwrap().to_string();
-        Running { address, cancel, ended, _shown: shown }
+        Running { address, cancel, ended, _shown: lines }
     }
 
     /// `curl -H 'Authorization: Bearer own'`.
@@ -386,8 +386,8 @@ mod tests {
         guest.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![];
         tokio::time::timeout(LIMIT, guest.read_to_end(&mut answer)).await.unwrap().unwrap();
-        let asked = server.asked();
-        assert_eq!(asked.last().map(|asked| asked.user.as_str()), Some("Bearer own"), "{asked:?}");
+        let requests = server.requests();
+        assert_eq!(requests.last().map(|request| request.user.as_str()), Some("Bearer own"), "{requests:?}");
         proxy.cancel.cancel();
         assert_eq!(proxy.ended.await.unwrap(), crate::INTERRUPTED);
     }
@@ -405,7 +405,7 @@ mod tests {
             tokio::time::timeout(LIMIT, guest.read_to_string(&mut answer)).await.unwrap().unwrap();
             assert!(answer.starts_with(answered), "{path}: {answer}");
         }
-        assert_eq!(server.asked().last().map(|asked| asked.path.clone()).as_deref(), Some(encoded));
+        assert_eq!(server.requests().last().map(|request| request.path.clone()).as_deref(), Some(encoded));
     }
 
     /// In the session the command is no process of its own, whose end would end it.
@@ -446,8 +446,8 @@ mod tests {
             (&["proxy", "--port=-1", &socket], both),
             (&["proxy", "--port=8001", &socket], "no such file or directory"),
         ] {
-            let said = server.kubectl(line).await;
-            assert!(said.code == 1 && said.err.contains(why), "{line:?}: {said:?}");
+            let result = server.kubectl(line).await;
+            assert!(result.code == 1 && result.err.contains(why), "{line:?}: {result:?}");
         }
     }
 

@@ -101,9 +101,9 @@ fn listing(folder: &Path) -> std::io::Result<String> {
     }
     names.sort();
     let link = |(name, end): &(String, &str)| {
-        let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // A name with a colon would be another protocol, were it not for the `./`.
-        format!("<a href=\"./{}{end}\">{shown}{end}</a>\n", paths::segment(name))
+        format!("<a href=\"./{}{end}\">{escaped}{end}</a>\n", paths::segment(name))
     };
     let links: String = names.iter().map(link).collect();
     Ok(format!(

@@ -1,6 +1,6 @@
 //! apply --prune: what was applied once, fits the selector, and is in the files no more, goes.
 
-use super::common::{DryRun, LAST_APPLIED, Teller};
+use super::common::{DryRun, LAST_APPLIED, Printer};
 use super::delete::propagation;
 use crate::builder::selectors;
 use crate::ctx::Ctx;
@@ -86,7 +86,7 @@ pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, 
 }
 
 /// Deletes what [`found`] finds, and tells each object.
-pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let api = ctx.api().await?;
     let mut options = json!({"propagationPolicy": propagation(ctx)?});
     let grace = ctx.flags.int("grace-period");
@@ -106,7 +106,7 @@ pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller
             }
         }
         // At once: the next deletion may fail, and this object is gone all the same.
-        teller.tell(ctx, &object, "pruned", true)?;
+        printer.print(ctx, &object, "pruned", true)?;
     }
     Ok(())
 }
@@ -114,12 +114,12 @@ pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller
 /// The kinds of the allowlist, else the usual ones that this server has.
 async fn kinds(ctx: &Ctx) -> Result<Vec<Arc<Resource>>, Fail> {
     let discovery = ctx.discovery().await?;
-    let said = ctx.flags.list("prune-allowlist");
-    if said.is_empty() {
+    let allowed = ctx.flags.list("prune-allowlist");
+    if allowed.is_empty() {
         return Ok(USUAL.iter().filter_map(|(version, kind)| discovery.of_kind(version, kind)).collect());
     }
     let mut kinds = vec![];
-    for word in said {
+    for word in allowed {
         let parts: Vec<&str> = word.split('/').collect();
         let [group, version, kind] = parts.as_slice() else {
             return text(format!(

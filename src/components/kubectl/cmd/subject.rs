@@ -1,6 +1,6 @@
 //! set subject: who is bound by a role binding.
 
-use super::common::{DryRun, Teller, strategic_patch};
+use super::common::{DryRun, Printer, strategic_patch};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -14,7 +14,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
@@ -77,7 +77,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 Err(fail) => return Err(fail),
             }
         }
-        teller.tell(ctx, &info.object, "subjects updated", true)?;
+        printer.print(ctx, &info.object, "subjects updated", true)?;
     }
     Fail::join(failures)
 }

@@ -1,6 +1,6 @@
 //! wait, and waiting for objects in other verbs.
 
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
@@ -137,22 +137,22 @@ enum Goal {
 }
 
 fn goal(ctx: &Ctx) -> Result<Goal, Fail> {
-    let asked = ctx.flags.text("for");
-    let lower = asked.to_lowercase();
+    let given = ctx.flags.text("for");
+    let lower = given.to_lowercase();
     if lower == "delete" {
         return Ok(Goal::Delete);
     }
     if lower == "create" {
         return Ok(Goal::Create);
     }
-    if let Some(condition) = asked.strip_prefix("condition=") {
+    if let Some(condition) = given.strip_prefix("condition=") {
         let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
         return Ok(Goal::Condition(name.into(), status.into()));
     }
-    if let Some(rest) = asked.strip_prefix("jsonpath=") {
+    if let Some(rest) = given.strip_prefix("jsonpath=") {
         return path_goal(rest);
     }
-    text(format!("unrecognized condition: {}", quote(asked)))
+    text(format!("unrecognized condition: {}", quote(given)))
 }
 
 /// `{PATH}` or `{PATH}=VALUE`
@@ -240,12 +240,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     };
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, latest: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let selection = builder::select(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit.max(AT_ONCE);
-    let (infos, mut failures) = match asked {
-        asked if matches!(goal, Goal::Create) => (created(ctx, &asked, deadline).await?, vec![]),
+    let (infos, mut failures) = match selection {
+        selection if matches!(goal, Goal::Create) => (created(ctx, &selection, deadline).await?, vec![]),
         // A file says what is wanted, not what there is: the server is asked.
-        Asked::Objects(mut infos, unread) => {
+        Selection::Objects(mut infos, unread) => {
             infos.iter_mut().for_each(|info| info.object = Value::Null);
             (infos, unread)
         }
@@ -269,9 +269,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Asks until all objects that were named are there, or one that a selector means.
-async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info>, Fail> {
+async fn created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<Vec<Info>, Fail> {
     loop {
-        let (infos, mut failures) = builder::objects(ctx, asked.clone()).await?;
+        let (infos, mut failures) = builder::objects(ctx, selection.clone()).await?;
         if !infos.is_empty() && failures.is_empty() {
             return Ok(infos);
         }
@@ -315,7 +315,7 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>)
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Asked, Server, at, config_map, refusal};
+    use crate::testing::{ReceivedRequest, Server, at, config_map, refusal};
     use serde_json::{Value, json};
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::{Duration, Instant};
@@ -326,8 +326,8 @@ mod tests {
         // Twice no list can be read; then the deployment is available, or gone.
         let restarts = |items: Value| {
             let away = AtomicU32::new(2);
-            move |asked: &Asked| -> Option<(u16, Value)> {
-                if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+            move |request: &ReceivedRequest| -> Option<(u16, Value)> {
+                if !request.query.contains("fieldSelector") || request.query.contains("watch=true") {
                     return None;
                 }
                 match away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
@@ -342,7 +342,7 @@ mod tests {
                 "conditions": [{"type": "Available", "status": available}]}})
         };
         let met = "deployment.apps/web condition met\n";
-        for (words, items, told) in [
+        for (words, items, want) in [
             (
                 &["rollout", "status", "deploy/web"][..],
                 json!([deployment("True")]),
@@ -353,8 +353,8 @@ mod tests {
         ] {
             let server = Server::start_with(restarts(items)).await;
             server.hold(&format!("{DEPLOYMENTS}/web"), deployment("False"));
-            let said = server.kubectl(&[words, &["--timeout=30s"]].concat()).await;
-            assert!(said.code == 0 && said.out.contains(told), "{words:?}: {said:?}");
+            let result = server.kubectl(&[words, &["--timeout=30s"]].concat()).await;
+            assert!(result.code == 0 && result.out.contains(want), "{words:?}: {result:?}");
         }
     }
 
@@ -363,31 +363,31 @@ mod tests {
         let server = Server::start().await;
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
-        for (limit, told) in
+        for (limit, want) in
             [("0", "condition not met for"), ("300ms", "timed out waiting for the condition on")]
         {
             let limit = format!("--timeout={limit}");
-            let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web", &limit]).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {told} deployments/web\n")));
+            let result = server.kubectl(&["wait", "--for=condition=Available", "deploy/web", &limit]).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {want} deployments/web\n")));
         }
     }
 
     #[tokio::test]
     async fn what_a_selector_means_may_be_created_later() {
         let looks = AtomicU32::new(0);
-        let server = Server::start_with(move |asked| {
-            let first = asked.path.ends_with("/configmaps") && looks.fetch_add(1, Ordering::SeqCst) == 0;
+        let server = Server::start_with(move |request| {
+            let first = request.path.ends_with("/configmaps") && looks.fetch_add(1, Ordering::SeqCst) == 0;
             first.then(|| (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})))
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({"app": "x"})));
-        let said = server.kubectl(&["wait", "--for=create", "cm", "-l", "app=x"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
-        let said = server.kubectl(&["wait", "--for=create", "cm/a", "cm/b", "--timeout=0"]).await;
-        let told = "error: timed out waiting for the condition\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
-        let said = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, told));
+        let result = server.kubectl(&["wait", "--for=create", "cm", "-l", "app=x"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a condition met\n"), "{result:?}");
+        let result = server.kubectl(&["wait", "--for=create", "cm/a", "cm/b", "--timeout=0"]).await;
+        let want = "error: timed out waiting for the condition\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
+        let result = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, want));
     }
 
     #[tokio::test]
@@ -395,13 +395,14 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         for goal in ["--for=delete", "--for=condition=Ready", "--for=jsonpath={.data.k}=v"] {
-            let said = server.kubectl(&["wait", goal, "cm/a", "--timeout=0"]).await;
-            let told = "error: condition not met for configmaps/a\n";
-            assert_eq!((said.code, said.err.as_str()), (1, told), "{goal}");
+            let result = server.kubectl(&["wait", goal, "cm/a", "--timeout=0"]).await;
+            let want = "error: condition not met for configmaps/a\n";
+            assert_eq!((result.code, result.err.as_str()), (1, want), "{goal}");
         }
-        let said = server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
-        assert_eq!(server.asked().len(), 4, "one request each");
+        let result =
+            server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a condition met\n"), "{result:?}");
+        assert_eq!(server.requests().len(), 4, "one request each");
     }
 
     #[tokio::test]
@@ -417,8 +418,12 @@ mod tests {
         ] {
             let file = dir.path().join(name).display().to_string();
             std::fs::write(&file, config_map(name, json!({"from": "file"})).to_string()).unwrap();
-            let said = server.kubectl(&["wait", "--for", goal, "-f", &file, "--timeout=300ms"]).await;
-            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{goal} {name}");
+            let result = server.kubectl(&["wait", "--for", goal, "-f", &file, "--timeout=300ms"]).await;
+            assert_eq!(
+                (result.code, result.out.as_str(), result.err.as_str()),
+                (code, out, err),
+                "{goal} {name}"
+            );
         }
     }
 
@@ -445,8 +450,8 @@ mod tests {
 
     /// A server on which nothing is ever gone.
     async fn with_finalizers(names: &[&str]) -> Server {
-        let server = Server::start_with(|asked| {
-            (asked.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
+        let server = Server::start_with(|request| {
+            (request.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
         })
         .await;
         for name in names {
@@ -460,8 +465,12 @@ mod tests {
         let names = ["a", "b", "c", "d", "e", "f"];
         let server = with_finalizers(&names).await;
         let begun = Instant::now();
-        let said = server.kubectl(&[&["delete", "cm", "--timeout=5s"], &names[..]].concat()).await;
-        assert_eq!((said.code, said.err.matches("timed out waiting").count()), (1, names.len()), "{said:?}");
+        let result = server.kubectl(&[&["delete", "cm", "--timeout=5s"], &names[..]].concat()).await;
+        assert_eq!(
+            (result.code, result.err.matches("timed out waiting").count()),
+            (1, names.len()),
+            "{result:?}"
+        );
         // One limit after the other would take half a minute.
         assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
     }
@@ -485,9 +494,9 @@ mod tests {
         let file = file.display().to_string();
         let args =
             ["replace", "--force", "--cascade=orphan", "--grace-period=0", "--timeout=200ms", "-f", &file];
-        let said = server.kubectl(&args).await;
-        assert!(said.code == 1 && said.err.contains("timed out waiting"), "{said:?}");
-        let deletion = server.asked().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
+        let result = server.kubectl(&args).await;
+        assert!(result.code == 1 && result.err.contains("timed out waiting"), "{result:?}");
+        let deletion = server.requests().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
         assert_eq!(deletion, json!({"propagationPolicy": "Orphan", "gracePeriodSeconds": 1}));
     }
 }

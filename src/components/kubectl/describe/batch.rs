@@ -169,14 +169,14 @@ mod tests {
 
     #[test]
     fn a_job_that_lacks_its_parallelism_tells_none() {
-        let told = |spec: Value| {
+        let described = |spec: Value| {
             let mut text = Text::default();
             job(&mut text, &json!({"metadata": {"name": "a"}, "spec": spec}));
             text.finish()
         };
-        let none = told(json!({"template": {}}));
+        let none = described(json!({"template": {}}));
         assert!(!none.contains("Parallelism") && none.contains("Completions:"), "{none}");
-        assert!(told(json!({"parallelism": 2, "template": {}})).contains("Parallelism:"));
+        assert!(described(json!({"parallelism": 2, "template": {}})).contains("Parallelism:"));
     }
 
     #[test]
@@ -185,10 +185,10 @@ mod tests {
         let claim = json!({"metadata": {"name": "data", "annotations": annotations}});
         let mut text = Text::default();
         claim_templates(&mut text, &[claim]);
-        let told = text.finish();
+        let printed = text.finish();
         assert!(
-            told.contains(&format!("  Annotations:   a=1\n                 {LAST_APPLIED}=x\n")),
-            "{told}"
+            printed.contains(&format!("  Annotations:   a=1\n                 {LAST_APPLIED}=x\n")),
+            "{printed}"
         );
     }
 }

@@ -353,9 +353,9 @@ mod tests {
         let profile = json!({"type": "Localhost", "localhostProfile": "p.json"});
         let mut text = Text::default();
         basics(&mut text, &json!({"securityContext": {"seccompProfile": profile}}), None);
-        let told = text.finish();
-        assert!(told.contains("    SeccompProfile:      Localhost\n"), "{told}");
-        assert!(told.contains("      LocalhostProfile:  p.json\n"), "{told}");
+        let printed = text.finish();
+        assert!(printed.contains("    SeccompProfile:      Localhost\n"), "{printed}");
+        assert!(printed.contains("      LocalhostProfile:  p.json\n"), "{printed}");
     }
 
     #[test]
@@ -366,8 +366,8 @@ mod tests {
             ("::1", "live z", "http://[::1]:80/live%20z"),
             ("h", "/a?b=c&d#e", "http://h:80/a%3Fb=c&d%23e"),
         ] {
-            let told = probe(&json!({"httpGet": {"host": host, "path": path, "port": 80}}));
-            assert!(told.starts_with(&format!("http-get {want} delay=0s")), "{told}");
+            let printed = probe(&json!({"httpGet": {"host": host, "path": path, "port": 80}}));
+            assert!(printed.starts_with(&format!("http-get {want} delay=0s")), "{printed}");
         }
     }
 

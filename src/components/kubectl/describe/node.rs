@@ -171,7 +171,7 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
         Err(other) => return Err(other),
     };
     text.line(0, "Lease:");
-    let unset = |text_of: &str, shown: String| if text_of.is_empty() { "<unset>".to_string() } else { shown };
+    let unset = |text_of: &str, known: String| if text_of.is_empty() { "<unset>".to_string() } else { known };
     let holder = value::text(&lease, "spec.holderIdentity");
     text.field(1, "HolderIdentity", unset(holder, holder.to_string()));
     for (title, key) in [("AcquireTime", "spec.acquireTime"), ("RenewTime", "spec.renewTime")] {
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_container_counts_for_the_most_while_it_is_resized() {
-        let told = |spec: &str, status: Value, reason: &str| {
+        let requested_cpu = |spec: &str, status: Value, reason: &str| {
             let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
             let status = match status {
                 Value::String(cpu) => json!([{"name": "c", "resources": requests(&cpu)}]),
@@ -372,7 +372,7 @@ mod tests {
             ("2", json!("1"), "Infeasible", "1"),
             ("2", json!(null), "Infeasible", "2"),
         ] {
-            assert_eq!(told(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
+            assert_eq!(requested_cpu(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
         }
         let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
         let pod = json!({"spec": {"initContainers": [{"name": "i", "resources": requests("1")}]},
@@ -411,9 +411,9 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"resources": {"requests": requests}}]}});
         let mut text = Text::default();
         usage(&mut text, &json!({"status": {"allocatable": allocatable}}), Some(&[pod]));
-        let told = text.finish();
+        let printed = text.finish();
         let rows: Vec<Vec<&str>> =
-            told.lines().rev().take(2).map(|row| row.split_whitespace().collect()).collect();
+            printed.lines().rev().take(2).map(|row| row.split_whitespace().collect()).collect();
         assert_eq!(
             rows,
             [vec!["example.com/gpu", "1", "0"], vec!["hugepages-2Mi", "2Mi", "(50%)", "0", "(0%)"]]

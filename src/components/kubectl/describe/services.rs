@@ -219,13 +219,13 @@ mod tests {
 
     #[test]
     fn addresses_of_a_slice_are_a_list() {
-        let told = |addresses: Value| {
+        let described = |addresses: Value| {
             let mut text = Text::default();
             endpoint_slice(&mut text, &json!({"endpoints": [{"addresses": addresses}]}));
             text.finish()
         };
-        assert!(told(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
-        assert!(told(json!([])).contains("- Addresses:  <none>\n"));
+        assert!(described(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
+        assert!(described(json!([])).contains("- Addresses:  <none>\n"));
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
         let mut text = Text::default();
         let ports = json!([{"name": "a", "port": 80, "protocol": "TCP"}, {"protocol": "UDP"}]);
         endpoint_slice(&mut text, &json!({"ports": ports}));
-        let told = text.finish();
-        let words: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert!(words.contains(&vec!["a", "80", "TCP"]), "{told}");
-        assert!(words.contains(&vec!["<unset>", "<unset>", "UDP"]), "{told}");
+        let printed = text.finish();
+        let words: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(words.contains(&vec!["a", "80", "TCP"]), "{printed}");
+        assert!(words.contains(&vec!["<unset>", "<unset>", "UDP"]), "{printed}");
     }
 }

@@ -184,24 +184,24 @@ mod tests {
 
     #[test]
     fn volumes_of_drivers_images_and_claims_are_known() {
-        let told = |volume: Value| {
+        let described = |volume: Value| {
             let mut text = Text::default();
             source(&mut text, &volume);
             text.plain()
         };
-        let csi = told(
+        let csi = described(
             json!({"csi": {"driver": "d.e", "volumeHandle": "h", "volumeAttributes": {"b": "2", "a": "1"}}}),
         );
         let want = "    Type:\tCSI (a Container Storage Interface (CSI) volume source)\n    Driver:\td.e\n    FSType:\t\n    VolumeHandle:\th\n    ReadOnly:\tfalse\n    VolumeAttributes:\t    a=1\n        \t    b=2\n";
         assert_eq!(csi, want);
         for (limit, want) in [(json!("0"), "<unset>"), (json!("1Mi"), "1Mi"), (Value::Null, "<unset>")] {
-            let told = told(json!({"emptyDir": {"sizeLimit": limit}}));
-            assert!(told.ends_with(&format!("SizeLimit:\t{want}\n")), "{told}");
+            let described = described(json!({"emptyDir": {"sizeLimit": limit}}));
+            assert!(described.ends_with(&format!("SizeLimit:\t{want}\n")), "{described}");
         }
-        let image = told(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
+        let image = described(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
         assert!(image.contains("Reference:\tr/i:1\n"), "{image}");
         let claim =
-            told(json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}));
+            described(json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}));
         assert!(claim.contains("StorageClass:\tfast\n    Volume:\t\n    Labels:\t<none>\n"), "{claim}");
     }
 }

@@ -65,7 +65,7 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
         return;
     }
     let current = newest(d, sets);
-    let told = |sets: &[&Value]| -> String {
+    let listed = |sets: &[&Value]| -> String {
         let texts: Vec<String> = sets
             .iter()
             .map(|rs| {
@@ -83,8 +83,8 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
         .iter()
         .filter(|rs| current.is_none_or(|c| c["metadata"]["uid"] != rs["metadata"]["uid"]))
         .collect();
-    text.field(0, "OldReplicaSets", told(&old));
-    text.field(0, "NewReplicaSet", told(current.as_slice()));
+    text.field(0, "OldReplicaSets", listed(&old));
+    text.field(0, "NewReplicaSet", listed(current.as_slice()));
 }
 
 /// Replica sets that a deployment owns, oldest first.
@@ -226,10 +226,10 @@ mod tests {
     fn a_replica_set_is_described_without_the_right_to_list_pods() {
         assert_eq!(pods_or_error(Ok("1 Running".into())), "1 Running");
         let refusal = Refusal::of(&json!({"reason": "Forbidden", "message": "pods is forbidden"}), 403);
-        let told = pods_or_error(Err(Fail::Api(refusal)));
+        let printed = pods_or_error(Err(Fail::Api(refusal)));
         assert!(
-            told.starts_with("error in fetching pods: ") && told.ends_with("pods is forbidden"),
-            "{told}"
+            printed.starts_with("error in fetching pods: ") && printed.ends_with("pods is forbidden"),
+            "{printed}"
         );
     }
 
@@ -246,9 +246,9 @@ mod tests {
             pod["metadata"]["ownerReferences"] = json!([{"uid": "web", "controller": is_controller}]);
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["describe", "rs", "web"]).await;
-        let row = said.out.lines().find(|line| line.starts_with("Pods Status:")).unwrap_or_default();
-        assert!(row.ends_with("1 Running / 0 Waiting / 0 Succeeded / 0 Failed"), "{said:?}");
+        let result = server.kubectl(&["describe", "rs", "web"]).await;
+        let row = result.out.lines().find(|line| line.starts_with("Pods Status:")).unwrap_or_default();
+        assert!(row.ends_with("1 Running / 0 Waiting / 0 Succeeded / 0 Failed"), "{result:?}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ mod tests {
         let content = "resources: [all.yaml]\nnamePrefix: x-\n";
         write(dir.path(), &[("k/kustomization.yaml", content), ("k/all.yaml", &all.join("---\n"))]);
         let found = built(dir.path(), "k").await.unwrap();
-        let shown: Vec<(&str, &Value)> = found
+        let pairs: Vec<(&str, &Value)> = found
             .iter()
             .map(|o| (o["metadata"]["name"].as_str().unwrap(), &o["metadata"]["annotations"]))
             .collect();
@@ -93,7 +93,7 @@ mod tests {
         let (key, none) = (json!({"k": "v"}), Value::Null);
         let want =
             [("x-a", &texts), ("x-b", &none), ("x-c", &none), ("x-d", &key), ("x-h", &kept), ("x-p", &none)];
-        assert_eq!(shown, want);
+        assert_eq!(pairs, want);
         assert!(found.iter().all(|o| o["metadata"].get("annotations").is_none_or(Value::is_object)));
         assert_eq!(
             found[5]["spec"]["volumes"][0]["configMap"]["name"], "x-e",

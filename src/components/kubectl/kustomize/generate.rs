@@ -262,10 +262,10 @@ mod tests {
     #[test]
     fn an_env_file_may_begin_with_a_byte_order_mark_and_is_text() {
         let found = env_lines(b"\xef\xbb\xbfA=1\r\n # c\n\n  b c=2=3\nD\n=x").unwrap();
-        let shown: Vec<(&str, &[u8])> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
-        assert_eq!(shown, [("A", b"1" as &[u8]), ("b c", b"2=3"), ("D", b"")]);
-        let told = env_lines(b"A=1\nB=\xff").unwrap_err();
-        assert!(told.contains("has invalid utf8 bytes"), "{told}");
+        let pairs: Vec<(&str, &[u8])> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+        assert_eq!(pairs, [("A", b"1" as &[u8]), ("b c", b"2=3"), ("D", b"")]);
+        let message = env_lines(b"A=1\nB=\xff").unwrap_err();
+        assert!(message.contains("has invalid utf8 bytes"), "{message}");
     }
 
     #[test]
@@ -277,8 +277,8 @@ mod tests {
             ("=e.env", "missing key name"),
             ("k=", "missing file path"),
         ] {
-            let told = file_source(source).unwrap_err();
-            assert!(told.contains(why), "{source}: {told}");
+            let message = file_source(source).unwrap_err();
+            assert!(message.contains(why), "{source}: {message}");
         }
     }
 }

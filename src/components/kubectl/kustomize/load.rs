@@ -175,8 +175,8 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
             )));
         }
         if value::text(&object, "metadata.name").is_empty() {
-            let shown = crate::print::json::compact(&object);
-            return Err(broken(format!("missing metadata.name in object {shown}")));
+            let content = crate::print::json::compact(&object);
+            return Err(broken(format!("missing metadata.name in object {content}")));
         }
         out.push(Resource::new(object));
     }
@@ -201,8 +201,8 @@ mod tests {
         let found = objects(text.as_bytes(), "l.yaml").map_err(|fail| fail.message()).unwrap();
         let names: Vec<&str> = found.iter().map(|one| value::text(&one.object, "metadata.name")).collect();
         assert_eq!(names, ["d", "a", "c", "b"]);
-        let told = objects(b"{kind: List, metadata: {name: x}, items: {a: b}}", "l.yaml").err();
-        let told = told.map(|fail| fail.message()).unwrap_or_default();
-        assert!(told.contains("expected array in List/items"), "{told}");
+        let message = objects(b"{kind: List, metadata: {name: x}, items: {a: b}}", "l.yaml").err();
+        let message = message.map(|fail| fail.message()).unwrap_or_default();
+        assert!(message.contains("expected array in List/items"), "{message}");
     }
 }

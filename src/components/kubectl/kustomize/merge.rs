@@ -54,11 +54,11 @@ fn node(value: &Value) -> &'static str {
 }
 
 fn wrong_node(expected: &str, found: &Value) -> String {
-    let shown = yaml::to_string(found);
+    let content = yaml::to_string(found);
     format!(
         "wrong node kind: expected {expected} but got {}: node contents:\n{}",
         node(found),
-        shown.trim_end()
+        content.trim_end()
     )
 }
 

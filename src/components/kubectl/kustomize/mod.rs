@@ -61,9 +61,9 @@ impl Built {
 }
 
 /// Builds a folder, which the user calls `shown`. Its warnings are told, also if it fails.
-pub(crate) async fn build(ctx: &Ctx, shown: &str) -> Result<Built, Fail> {
+pub(crate) async fn build(ctx: &Ctx, typed: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
-    let built = build_at(&ctx.path(shown), shown, &mut warnings).await;
+    let built = build_at(&ctx.path(typed), typed, &mut warnings).await;
     warnings.iter().for_each(|warning| ctx.note(warning));
     built
 }
@@ -73,13 +73,13 @@ fn is_remote(name: &str) -> bool {
     name.contains("://") || ["git@", "git::", "github.com/"].iter().any(|start| name.starts_with(start))
 }
 
-async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
-    if is_remote(shown) {
+async fn build_at(dir: &Path, typed: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
+    if is_remote(typed) {
         return text(format!(
-            "kustomization in a repository ({shown}) is not implemented: clone it and name the folder"
+            "kustomization in a repository ({typed}) is not implemented: clone it and name the folder"
         ));
     }
-    let root = folder(dir, shown)?;
+    let root = folder(dir, typed)?;
     let loaded = load::kustomization(&root)?;
     let mut found = accumulate(&root, &loaded, &mut vec![], warnings).await?;
     generate::add_hashes(&mut found);
@@ -93,12 +93,12 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
     Ok(Built { objects })
 }
 
-fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
+fn folder(dir: &Path, typed: &str) -> Result<PathBuf, Fail> {
     match std::fs::canonicalize(dir) {
         Ok(root) if root.is_dir() => Ok(root),
-        Ok(_) => text(format!("must build at directory: '{shown}': file is not directory")),
+        Ok(_) => text(format!("must build at directory: '{typed}': file is not directory")),
         Err(_) => text(format!(
-            "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
+            "must build at directory: not a valid directory: evalsymlink failure on '{typed}' : lstat {}: no such file or directory",
             load::first_missing(dir).display()
         )),
     }
@@ -167,13 +167,13 @@ async fn base(
         let visited = visited.display();
         return text(format!("cycle detected: candidate root '{at}' contains visited root '{visited}'"));
     }
-    let said = |doing: &str, fail: Fail| match fail {
+    let about = |doing: &str, fail: Fail| match fail {
         Fail::Text(why) => Fail::Text(format!("{doing} '{at}': {why}")),
         other => other,
     };
-    let loaded = load::kustomization(below).map_err(|fail| said("couldn't make target for path", fail))?;
+    let loaded = load::kustomization(below).map_err(|fail| about("couldn't make target for path", fail))?;
     let accumulated = accumulate(below, &loaded, above, warnings).await;
-    accumulated.map_err(|fail| said("recursed accumulation of path", fail))
+    accumulated.map_err(|fail| about("recursed accumulation of path", fail))
 }
 
 /// The objects of a file, a folder or a URL.

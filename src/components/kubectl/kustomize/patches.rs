@@ -56,9 +56,9 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
         let Some(goal) = item.target.as_ref().filter(|goal| !goal.name.is_empty()) else {
             return Err(wrong("must specify the target name"));
         };
-        let (bytes, shown) = json_source(root, item).map_err(|why| wrong(&why))?;
+        let (bytes, origin) = json_source(root, item).map_err(|why| wrong(&why))?;
         let Ok(Content::Operations(operations)) = parse(&bytes) else {
-            return Err(wrong(&format!("unable to parse JSON patch from {shown}")));
+            return Err(wrong(&format!("unable to parse JSON patch from {origin}")));
         };
         for index in target::select(goal, all)? {
             json_patch(&mut all[index], &operations)?;
@@ -148,12 +148,12 @@ fn parse(bytes: &[u8]) -> Result<Content, Fail> {
 
 fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     let wrong = |why: &str| misconfigured("PatchTransformer", &configuration(item, "patch"), why);
-    let (bytes, shown) = source(root, item).map_err(|why| wrong(&why))?;
+    let (bytes, origin) = source(root, item).map_err(|why| wrong(&why))?;
     let Ok(content) = parse(&bytes) else {
-        return Err(wrong(&format!("unable to parse SM or JSON patch from {shown}")));
+        return Err(wrong(&format!("unable to parse SM or JSON patch from {origin}")));
     };
     match (content, &item.target) {
-        (Content::Operations(_), None) => fail(format!("must specify a target for JSON patch {shown}")),
+        (Content::Operations(_), None) => fail(format!("must specify a target for JSON patch {origin}")),
         (Content::Operations(operations), Some(goal)) => {
             for index in target::select(goal, all)? {
                 all[index].remember_place();
@@ -164,7 +164,7 @@ fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail>
         (Content::Merges(merges), Some(goal)) => {
             let [one] = merges.as_slice() else {
                 return fail(format!(
-                    "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {shown}"
+                    "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {origin}"
                 ));
             };
             // From the end, as a patch may remove objects.

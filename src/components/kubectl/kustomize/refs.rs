@@ -223,7 +223,7 @@ impl<'a> Referrer<'a> {
         if found.iter().all(same) {
             return Ok(Some(first));
         }
-        let shown: Vec<String> =
+        let candidates: Vec<String> =
             found.iter().map(|to| format!("{}/{}.{}", to.kind, to.place.name, to.now)).collect();
         fail(format!(
             "updating name reference in '{}' field of '{}/{}.{}': found multiple possible referrals: {}",
@@ -231,7 +231,7 @@ impl<'a> Referrer<'a> {
             self.own.kind,
             self.own.place.name,
             self.own.now,
-            shown.join(", ")
+            candidates.join(", ")
         ))
     }
 

@@ -11,8 +11,8 @@ const MAP: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
 async fn is_told(root: &Path, cases: &[(&str, String)]) {
     for (content, want) in cases {
         write(root, &[("k/kustomization.yaml", content)]);
-        let told = built(root, "k").await.unwrap_err();
-        assert_eq!(told, want.replace("{}", &root.display().to_string()), "{content}");
+        let message = built(root, "k").await.unwrap_err();
+        assert_eq!(message, want.replace("{}", &root.display().to_string()), "{content}");
     }
 }
 

@@ -110,9 +110,9 @@ mod tests {
         let columns = Columns::parse_file("NAME  X\n.m.n  .i\n").unwrap();
         let objects = [json!({"m": {"n": "web"}, "i": 1})];
         assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    1\n");
-        let told = |text: &str| Columns::parse_file(text).err().unwrap();
-        assert!(told("").starts_with("invalid template, missing header line. Expected"));
-        assert!(told("NAME\n").starts_with("invalid template, missing spec line. Expected"));
-        assert_eq!(told("A B\n.a\n"), "number of headers (2) and field specifications (1) don't match");
+        let error = |text: &str| Columns::parse_file(text).err().unwrap();
+        assert!(error("").starts_with("invalid template, missing header line. Expected"));
+        assert!(error("NAME\n").starts_with("invalid template, missing spec line. Expected"));
+        assert_eq!(error("A B\n.a\n"), "number of headers (2) and field specifications (1) don't match");
     }
 }

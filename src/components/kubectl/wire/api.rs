@@ -109,8 +109,8 @@ impl Api {
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
             // The line breaks of a template separate its words.
-            let told = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-            put(name, &told.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
+            let printable = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+            put(name, &printable.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
         for (name, text) in &target.impersonate {
             let (name, text) = identity(name, text)?;
@@ -145,7 +145,7 @@ impl Api {
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
             Ok(Some(user)) => *self.user.lock() = Arc::new(user),
-            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.told().0.trim())),
+            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.report().0.trim())),
         }
     }
 

@@ -91,19 +91,19 @@ mod tests {
 
     #[test]
     fn a_path_without_a_name_is_refused() {
-        let told = |path| checked(path).err().unwrap_or_default();
-        assert_eq!(told("/api/v1/namespaces/default/pods/"), "resource name may not be empty");
-        assert_eq!(told("/api/v1/namespaces/default/pods//log"), "resource name may not be empty");
-        assert_eq!(told("/api/v1/nodes/.."), "invalid resource name \"..\": [may not be '..']");
+        let error = |path| checked(path).err().unwrap_or_default();
+        assert_eq!(error("/api/v1/namespaces/default/pods/"), "resource name may not be empty");
+        assert_eq!(error("/api/v1/namespaces/default/pods//log"), "resource name may not be empty");
+        assert_eq!(error("/api/v1/nodes/.."), "invalid resource name \"..\": [may not be '..']");
         assert_eq!(
-            told("/api/v1/namespaces/d/pods/a%2Fb%25"),
+            error("/api/v1/namespaces/d/pods/a%2Fb%25"),
             "invalid resource name \"a/b%\": [may not contain '/' may not contain '%']"
         );
         assert_eq!(
-            told("/api/v1/namespaces/a%2Fb/pods/p"),
+            error("/api/v1/namespaces/a%2Fb/pods/p"),
             "invalid namespace \"a/b\": [may not contain '/']"
         );
-        assert_eq!(told("/apis/apps/v1/namespaces/default/deployments/web/scale"), "");
+        assert_eq!(error("/apis/apps/v1/namespaces/default/deployments/web/scale"), "");
     }
 
     #[test]

@@ -420,8 +420,8 @@ mod tests {
         let (mut sink, _source) = far.split();
         sink.send(framed(1, b"\x50\x00")).await.unwrap(); // the port's number
         sink.send(framed(1, b"connection refused\n")).await.unwrap();
-        let told = tokio::time::timeout(LIMIT, forward).await.expect("an end").unwrap();
-        assert_eq!(told.unwrap().as_deref(), Some("connection refused"));
+        let error = tokio::time::timeout(LIMIT, forward).await.expect("an end").unwrap();
+        assert_eq!(error.unwrap().as_deref(), Some("connection refused"));
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! apply: makes the cluster be as the files say.
 
 use super::common::{
-    DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
+    DryRun, LAST_APPLIED, Printer, annotate_last_applied, subresource, validation, warn_if_deleting,
 };
 use super::delete::{checked_propagation, propagation, wait_gone};
 use super::record::record;
@@ -41,7 +41,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("prune") {
         check_prune(ctx)?;
     }
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
     let (infos, mut failures) = files::read(ctx, &files, options).await?;
@@ -69,7 +69,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 seen.add(&info, &object);
                 match &format {
                     Some(format) if !format.is_name() => done.push(object),
-                    _ => teller.tell(ctx, &object, operation, true)?,
+                    _ => printer.print(ctx, &object, operation, true)?,
                 }
             }
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
@@ -82,17 +82,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(format) = format
         && !done.is_empty()
     {
-        let shown = match done.as_slice() {
+        let printed = match done.as_slice() {
             [one] => one.clone(),
             _ => {
                 let items: Vec<Value> = done.iter().cloned().map(manifest::sorted).collect();
                 json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
             }
         };
-        ctx.out(format.print(&shown, done.len() == 1)?);
+        ctx.out(format.print(&printed, done.len() == 1)?);
     }
     match ctx.flags.is("prune") {
-        true => prune::run(ctx, &seen, dry_run, &teller).await,
+        true => prune::run(ctx, &seen, dry_run, &printer).await,
         false => Ok(()),
     }
 }

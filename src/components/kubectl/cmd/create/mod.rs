@@ -9,7 +9,7 @@ pub(crate) mod services;
 pub(crate) mod simple;
 pub(crate) mod workloads;
 
-use super::common::{DryRun, Teller, annotate_last_applied, validation};
+use super::common::{DryRun, Printer, annotate_last_applied, validation};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::wire::paths;
@@ -20,7 +20,7 @@ use serde_json::Value;
 /// could not be created; empty: the server's answer is told as it is.
 async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let strictness = validation(ctx)?;
     if value::empty(&object, "metadata.name") {
         return text("name must be specified");
@@ -41,7 +41,7 @@ async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> R
             Err(fail) => return Err(fail),
         };
     }
-    teller.tell(ctx, &object, "created", false)
+    printer.print(ctx, &object, "created", false)
 }
 
 /// A namespaced collection of the current namespace.

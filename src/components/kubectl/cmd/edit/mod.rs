@@ -3,7 +3,9 @@
 mod content;
 
 use super::apply::is_strategic;
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
+use super::common::{
+    DryRun, LAST_APPLIED, Printer, annotate_last_applied, remember, subresource, validation,
+};
 use super::record::record;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -46,8 +48,9 @@ impl Mode {
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
-    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
-    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    let selection =
+        builder::select(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let below = subresource(ctx);
     if !below.is_empty() {
@@ -61,8 +64,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// apply edit-last-applied
 pub(crate) async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
-    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
-    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    let selection =
+        builder::select(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let before = infos.len();
     infos.retain(|i| last_of(&i.object).is_some());
@@ -106,7 +110,7 @@ pub(crate) async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode)
     Fail::join(failures)
 }
 
-fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
+fn content_of(infos: &[Info], as_json: bool, mode: Mode) -> String {
     let bare = |info: &Info| {
         let mut object = match mode {
             Mode::LastApplied => last_of(&info.object).unwrap_or_default(),
@@ -136,13 +140,13 @@ struct Draft<'a> {
     /// Nothing in the file is needed any more.
     done: bool,
     /// The user knows where the file is.
-    told: bool,
+    path_printed: bool,
 }
 
 impl Draft<'_> {
     fn new(ctx: &Ctx, as_json: bool) -> Draft<'_> {
         let path = Draft::fresh(ctx, if as_json { "json" } else { "yaml" });
-        Draft { ctx, path, written: None, edited: false, done: false, told: false }
+        Draft { ctx, path, written: None, edited: false, done: false, path_printed: false }
     }
 
     /// A path that no file has had.
@@ -198,17 +202,17 @@ impl Draft<'_> {
     /// Tells where the user's edits are, if there are any; without them nothing is kept.
     fn keep<T>(&mut self, fail: Fail) -> Result<T, Fail> {
         if self.has_edits() {
-            self.tell();
+            self.print_path();
         }
         Err(fail)
     }
 
-    fn tell(&mut self) {
-        self.ctx.note(format!("A copy of your changes has been stored to {}", self.shown()));
-        self.told = true;
+    fn print_path(&mut self) {
+        self.ctx.note(format!("A copy of your changes has been stored to {}", self.quoted_path()));
+        self.path_printed = true;
     }
 
-    fn shown(&self) -> String {
+    fn quoted_path(&self) -> String {
         quote(&self.path.display().to_string())
     }
 }
@@ -217,8 +221,8 @@ impl Drop for Draft<'_> {
     fn drop(&mut self) {
         if self.done || !self.has_edits() {
             let _ = std::fs::remove_file(&self.path); // it may never have been written
-        } else if !self.told {
-            self.tell();
+        } else if !self.path_printed {
+            self.print_path();
         }
     }
 }
@@ -227,7 +231,7 @@ impl Drop for Draft<'_> {
 /// again: editing repairs nothing else.
 async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result<(), Fail> {
     let mut draft = Draft::new(ctx, as_json);
-    let (original, header) = (shown(infos, as_json, mode), mode.header());
+    let (original, header) = (content_of(infos, as_json, mode), mode.header());
     let (mut content, mut reasons) = (original.clone(), String::new());
     loop {
         let text_of = format!("{header}{reasons}{content}");
@@ -273,7 +277,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             Ok(saved) => saved,
             Err(fail) => return draft.keep(fail),
         };
-        draft.told = saved.again || saved.lost;
+        draft.path_printed = saved.again || saved.lost;
         if saved.again {
             ctx.note(format!(
                 "You can run `kubectl replace -f {}` to try this update again.",
@@ -282,7 +286,10 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             return Err(Fail::Exit(1));
         }
         if saved.lost {
-            ctx.note(format!("The edits you made on deleted resources have been saved to {}", draft.shown()));
+            ctx.note(format!(
+                "The edits you made on deleted resources have been saved to {}",
+                draft.quoted_path()
+            ));
             return Err(Fail::Exit(1));
         }
         if saved.invalid.is_empty() {
@@ -382,8 +389,8 @@ fn is_edit_of(info: &Info, edited: &Value, mode: Mode) -> bool {
 }
 
 /// Prints what became of an object, in the format of `-o`, if any.
-fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
-    Teller::of(ctx, DryRun::No)?.tell(ctx, object, operation, true)
+fn print_outcome(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
+    Printer::of(ctx, DryRun::No)?.print(ctx, object, operation, true)
 }
 
 async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
@@ -394,7 +401,7 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
         let query =
             [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
         let object = ctx.api().await?.create(&info.collection(), &query, &info.object).await?;
-        tell(ctx, &object, "created")?;
+        print_outcome(ctx, &object, "created")?;
     }
     Ok(())
 }
@@ -403,13 +410,13 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
 async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
     record(ctx, &mut edited);
     if last_of(&info.object).as_ref() == Some(&edited) {
-        return tell(ctx, &edited, "skipped");
+        return print_outcome(ctx, &edited, "skipped");
     }
     let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
-    tell(ctx, &object, "edited")
+    print_outcome(ctx, &object, "edited")
 }
 
 /// Sends what was changed. The outer error ends the edit, the inner one is the server's refusal.
@@ -433,7 +440,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     };
     // A patch of an unchanged object need not be empty: some fields are always sent.
     if before == edited || merge::is_empty(&patch) {
-        tell(ctx, &before, "skipped")?;
+        print_outcome(ctx, &before, "skipped")?;
         return Ok(Ok(()));
     }
     if ctx.flags.is("output-patch") {
@@ -445,7 +452,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
         Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    tell(ctx, &object, "edited")?;
+    print_outcome(ctx, &object, "edited")?;
     Ok(Ok(()))
 }
 
@@ -456,7 +463,7 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     let set = |name: &str| ctx.env.vars.get(name).map(String::as_str).filter(|text| !text.is_empty());
     let chosen = set("KUBE_EDITOR").or_else(|| set("EDITOR")).unwrap_or("vi");
     let in_shell = chosen.contains(' ') && chosen.contains(['"', '\'', '\\']);
-    let (words, shown) = if in_shell {
+    let (words, command_line) = if in_shell {
         let shell = set("SHELL").unwrap_or("/bin/bash");
         let line = format!("{chosen} {}", quote(&path.display().to_string()));
         (vec![shell.to_string(), "-c".into(), line], format!("{shell} -c {chosen}"))
@@ -472,9 +479,9 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
         Ok(status) if status.success() => Ok(()),
         // Upstream looks for a name in PATH, and only then says so.
         Err(error) if error.kind() == ErrorKind::NotFound && !words[0].contains('/') => {
-            text(format!("unable to launch the editor {}", quote(&shown)))
+            text(format!("unable to launch the editor {}", quote(&command_line)))
         }
-        Ok(_) | Err(_) => text(format!("there was a problem with the editor {}", quote(&shown))),
+        Ok(_) | Err(_) => text(format!("there was a problem with the editor {}", quote(&command_line))),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::functions::FUNCTIONS;
 use super::literal;
-use super::tree::{Node, Pipe, Place, Term, What, place_of_call, said};
+use super::tree::{Node, Pipe, Place, Term, What, place_of_call, written_pipe};
 use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -29,7 +29,7 @@ impl Action {
     }
 
     /// An error of parsing it, with its line.
-    fn told(&self, why: String) -> String {
+    fn located(&self, why: String) -> String {
         why.replacen("template: output:1:", &format!("template: output:{}:", self.line), 1)
     }
 }
@@ -203,7 +203,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
             "define" | "template" | "block" => {
-                let (name, pipe, place) = named(word, rest, &action).map_err(|why| action.told(why))?;
+                let (name, pipe, place) = named(word, rest, &action).map_err(|why| action.located(why))?;
                 if word == "define" && depth > 0 {
                     return Err("template: output:1: unexpected <define> in command".into());
                 }
@@ -228,7 +228,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
             }
             "if" | "with" | "range" => nodes.push(control(word, rest, &action, tokens, deeper(depth)?)?),
             _ => {
-                nodes.push(match assigned(&action.text, &action).map_err(|why| action.told(why))? {
+                nodes.push(match assigned(&action.text, &action).map_err(|why| action.located(why))? {
                     (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
                     (None, pipe) => Node::Print(pipe),
                 });
@@ -268,7 +268,7 @@ fn control(
     depth: usize,
 ) -> Result<Node, String> {
     if rest.is_empty() {
-        return Err(action.told(format!("template: output:1: missing value for {word}")));
+        return Err(action.located(format!("template: output:1: missing value for {word}")));
     }
     let inner = usize::from(word == "range");
     tokens.loops += inner;
@@ -291,7 +291,7 @@ fn control(
     };
     Ok(match word {
         "if" | "with" => {
-            let (var, pipe) = assigned(rest, action).map_err(|why| action.told(why))?;
+            let (var, pipe) = assigned(rest, action).map_err(|why| action.located(why))?;
             let var = var.map(|(name, _)| name);
             match word {
                 "if" => Node::If(var, pipe, body, otherwise),
@@ -307,9 +307,9 @@ fn control(
                 names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
             let (value, key) = (names.pop(), names.pop());
             if !names.is_empty() {
-                return Err(action.told("template: output:1: too many declarations in range".into()));
+                return Err(action.located("template: output:1: too many declarations in range".into()));
             }
-            let pipe = pipe(text, action).map_err(|why| action.told(why))?;
+            let pipe = pipe(text, action).map_err(|why| action.located(why))?;
             Node::Range(key, value, pipe, body, otherwise)
         }
     })
@@ -427,15 +427,15 @@ fn term(given: &Given, at: &mut usize, depth: usize) -> Result<Term, String> {
     let (begin, mut dots) = (*at, vec![]);
     let what = what(given, at, depth, &mut dots)?;
     let with_fields =
-        |head: String, names: &[String]| names.iter().fold(head, |said, name| said + "." + name);
-    let (said, told_at) = match &what {
+        |head: String, names: &[String]| names.iter().fold(head, |text, name| text + "." + name);
+    let (written, error_at) = match &what {
         What::Dot(names) if names.is_empty() => (".".to_string(), None),
         What::Dot(names) => (with_fields(String::new(), names), dots.get(1)),
         What::Var(name, names) => (with_fields(name.clone(), names), dots.first()),
-        What::Group(pipe, names) => (with_fields(format!("({})", said(pipe)), names), dots.first()),
+        What::Group(pipe, names) => (with_fields(format!("({})", written_pipe(pipe)), names), dots.first()),
         What::Word(_) | What::Literal(_) => (given.chars[begin..*at].iter().collect(), None),
     };
-    let place = Place { at: given.places[*told_at.unwrap_or(&begin)], said: said.into() };
+    let place = Place { at: given.places[*error_at.unwrap_or(&begin)], written: written.into() };
     Ok(Term { what, start: given.places[begin], place })
 }
 

@@ -281,7 +281,7 @@ fn without_arguments(term: &Term) -> String {
     };
     match field {
         Some(field) => format!("{field} is not a method but has arguments"),
-        None => format!("can't give argument to non-function {}", term.place.said),
+        None => format!("can't give argument to non-function {}", term.place.written),
     }
 }
 

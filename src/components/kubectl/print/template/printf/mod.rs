@@ -243,10 +243,10 @@ impl Spec {
                 }
                 out.push(if syntax { '}' } else { ']' });
             }
-            plain => match self.shown(verb, plain) {
+            plain => match self.scalar(verb, plain) {
                 Some(text) => out.push_str(&text),
                 None => {
-                    let text = self.shown('v', plain).unwrap_or_default();
+                    let text = self.scalar('v', plain).unwrap_or_default();
                     out.push_str(&format!("%!{verb}({}={text})", type_of(plain)));
                 }
             },
@@ -261,7 +261,7 @@ impl Spec {
     }
 
     /// A text, number or truth value as the verb prints it; `None` if the verb is not for its type.
-    fn shown(&self, verb: char, value: &Value) -> Option<String> {
+    fn scalar(&self, verb: char, value: &Value) -> Option<String> {
         match value {
             Value::Bool(truth) => matches!(verb, 'v' | 't').then(|| self.padded(&truth.to_string())),
             Value::String(text) => self.text(verb, text),
