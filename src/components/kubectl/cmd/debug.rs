@@ -3,7 +3,6 @@
 use super::common::select_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
-use super::image::is_reference;
 use super::set_env::variable;
 use super::wait::until;
 use crate::ctx::Ctx;
@@ -12,6 +11,7 @@ use crate::info::Info;
 use crate::scheme;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
+use api::image_name::is_reference;
 use api::value::{self, at, list, text};
 use rng::Rng;
 use serde_json::{Value, json};

@@ -22,7 +22,6 @@ pub(crate) mod explain;
 pub(crate) mod expose;
 pub(crate) mod get;
 mod get_watch;
-mod image;
 pub(crate) mod info;
 pub(crate) mod kubeconfig;
 mod kubeconfig_file;

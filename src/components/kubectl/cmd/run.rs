@@ -5,7 +5,6 @@ use super::common::{
 };
 use super::delete::{checked_propagation, propagation};
 use super::exec::{self, Session};
-use super::image::is_reference;
 use super::patch::unpatched;
 use super::record::record;
 use super::set_env::{check_variable, variable};
@@ -15,6 +14,7 @@ use crate::error::{Fail, Refusal, text};
 use crate::info::Info;
 use crate::wire::paths;
 use api::gostr::quote;
+use api::image_name::is_reference;
 use api::{patch, schema, strategic, value};
 use serde_json::{Map, Value, json};
 
