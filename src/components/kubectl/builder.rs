@@ -3,10 +3,9 @@
 use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::info::{Info, Options};
-use super::wire::paths;
+use super::lists::{Listing, list, selector};
 use super::{beside, file_names, files};
 use api::gostr::quote;
-use api::value;
 use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
@@ -14,15 +13,7 @@ use std::sync::Arc;
 /// Nothing names an object.
 pub(crate) const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
 
-/// One resource, to list.
-#[derive(Clone, Debug)]
-pub(crate) struct Listing {
-    pub resource: Arc<Resource>,
-    /// Empty: all namespaces.
-    pub namespace: String,
-}
-
-/// What was asked for, before any object is fetched.
+/// The objects that the arguments or files of a command name, before any of them is fetched.
 #[derive(Clone, Debug)]
 pub(crate) enum Selection {
     /// Objects by name or from files, and why documents of the files could not be read: the others
@@ -33,7 +24,7 @@ pub(crate) enum Selection {
 }
 
 impl Selection {
-    /// Has what could not be read told without `error: ` before it.
+    /// Prints why documents could not be read without `error: ` before each reason.
     pub(crate) fn print_unread_plainly(&mut self) {
         let Selection::Objects(_, unread) = self else { return };
         for fail in unread {
@@ -43,7 +34,7 @@ impl Selection {
         }
     }
 
-    /// Takes out why documents could not be read.
+    /// Takes out the reasons why documents could not be read.
     pub(crate) fn take_unread(&mut self) -> Vec<Fail> {
         match self {
             Selection::Objects(_, unread) => std::mem::take(unread),
@@ -199,11 +190,6 @@ async fn resources_of(ctx: &Ctx, word: &str) -> Result<Vec<Arc<Resource>>, Fail>
     Ok(resources)
 }
 
-/// The text of a flag with a selector; empty: it selects nothing in particular.
-fn selector<'a>(ctx: &'a Ctx, flag: &str) -> &'a str {
-    ctx.flags.text(flag).trim()
-}
-
 /// True if flags select the objects, so that arguments must not name them.
 fn is_selected(ctx: &Ctx, options: Options) -> bool {
     let by_selector = !selector(ctx, "selector").is_empty() || !selector(ctx, "field-selector").is_empty();
@@ -268,105 +254,6 @@ pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info
         }
     }
     Ok((found, failures))
-}
-
-/// All objects of a listing that match the selectors.
-pub(crate) async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
-    let path = paths::collection(&listing.resource, &listing.namespace);
-    let mut list =
-        whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
-    let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
-    let items = take_items(&mut list);
-    let info = |mut object: Value| {
-        value::put(&mut object, "apiVersion", api_version.as_str());
-        value::put(&mut object, "kind", kind.as_str());
-        Info {
-            resource: listing.resource.clone(),
-            namespace: value::text(&object, "metadata.namespace").into(),
-            name: value::text(&object, "metadata.name").into(),
-            object,
-            source: String::new(),
-        }
-    };
-    Ok(items.into_iter().map(info).collect())
-}
-
-/// The items of a list, which has none from then on.
-fn take_items(list: &mut Value) -> Vec<Value> {
-    match list.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => vec![],
-    }
-}
-
-/// So many objects are asked for at a time.
-const PAGE: &str = "500";
-
-/// A list with the items of all its pages.
-pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
-    let api = ctx.api().await?;
-    let page = |token: String| async move {
-        let mut query = query.to_vec();
-        query.push(("limit", PAGE));
-        if !token.is_empty() {
-            query.push(("continue", token.as_str()));
-        }
-        api.get(path, &query).await
-    };
-    let mut list = page(String::new()).await?;
-    loop {
-        let token = value::text(&list, "metadata.continue").to_string();
-        if token.is_empty() {
-            return Ok(list);
-        }
-        let mut next = match page(token).await {
-            Ok(next) => next,
-            // The server no longer knows where it was: then everything at once, as client-go does.
-            Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
-            Err(fail) => return Err(fail),
-        };
-        let mut items = take_items(&mut list);
-        items.append(&mut take_items(&mut next));
-        value::put(&mut next, "items", items);
-        list = next;
-    }
-}
-
-/// kubectl's words for a list that was refused.
-pub(crate) fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
-    let gvr = match resource.group.as_str() {
-        "" => format!("/{}, Resource={}", resource.version, resource.plural),
-        group => format!("{group}/{}, Resource={}", resource.version, resource.plural),
-    };
-    match fail {
-        Fail::Api(refusal) if refusal.code == 400 || refusal.code == 404 => {
-            let (label, field) = (ctx.flags.text("selector"), ctx.flags.text("field-selector"));
-            let prefix = if label.is_empty() && field.is_empty() {
-                format!("Unable to list {}: ", quote(&gvr))
-            } else {
-                format!(
-                    "Unable to find {} that match label selector {}, field selector {}: ",
-                    quote(&gvr),
-                    quote(label),
-                    quote(field)
-                )
-            };
-            Fail::Api(refusal.prefixed(&prefix))
-        }
-        other => other,
-    }
-}
-
-/// `labelSelector` and `fieldSelector` as the flags say.
-pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
-    let mut found = vec![];
-    for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
-        let text = selector(ctx, flag);
-        if !text.is_empty() {
-            found.push((key, text));
-        }
-    }
-    found
 }
 
 /// A refused request about an object from a file: `error when creating "x.yaml": …`. Of one that is

@@ -89,6 +89,7 @@ mod info;
 mod io;
 pub mod kept;
 mod kustomize;
+mod lists;
 pub mod machine;
 pub mod manifest;
 mod merge;

@@ -4,7 +4,7 @@ use super::common::select_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
 use super::set_env::variable;
-use super::wait::until;
+use super::until::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
 use crate::info::Info;

@@ -1,12 +1,13 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
 use super::common::{DryRun, ask_raw, refuse_beside_raw, send_raw};
-use super::wait::{Deadline, FOREVER, until};
+use super::until::{Deadline, FOREVER, until};
 use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::flag::parse_bool;
 use crate::info::{Info, Options};
+use crate::lists;
 use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
@@ -88,7 +89,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// named are not looked for.
 async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     // Also where files name the objects.
-    if ctx.flags.is("all") && !builder::selectors(ctx).is_empty() {
+    if ctx.flags.is("all") && !lists::selectors(ctx).is_empty() {
         return text("setting 'all' parameter but found a non empty selector. ");
     }
     let all_namespaces = ctx.flags.is("all-namespaces");

@@ -5,6 +5,7 @@ use crate::ctx::Ctx;
 use crate::describe::describe;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
+use crate::lists;
 use crate::wire::paths;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -55,7 +56,7 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
     let (namespace, _) = ctx.namespace()?;
     let namespace = if resource.namespaced { namespace } else { String::new() };
     let path = paths::collection(&resource, &namespace);
-    let list = builder::whole(ctx, &path, &[]).await?;
+    let list = lists::whole(ctx, &path, &[]).await?;
     let mut found = false;
     for object in super::pages::items_of(&list, &resource) {
         let name = api::value::text(&object, "metadata.name").to_string();

@@ -28,7 +28,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !selector.is_empty() {
         query.push(("fieldSelector", &selector));
     }
-    let list = crate::builder::whole(ctx, &path, &query).await?;
+    let list = crate::lists::whole(ctx, &path, &query).await?;
     let wanted =
         |e: &Value| types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(value::text(e, "type")));
     let mut events: Vec<Value> = value::list(&list, "items").iter().filter(|e| wanted(e)).cloned().collect();

@@ -291,15 +291,6 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_of_nothing_is_refused() {
-        let result = Server::start().await.kubectl(&["get", "-w"]).await;
-        assert!(
-            result.code == 1 && result.err.starts_with("error: You must provide one or more"),
-            "{result:?}"
-        );
-    }
-
-    #[tokio::test]
     async fn one_object_is_not_sorted() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
@@ -434,58 +425,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_watch_of_one_object_knows_its_columns() {
-        let server = Server::start_with(|request| {
-            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
-            let table = |columns: &Value| {
-                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
-                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
-            };
-            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
-            match (request.path == at("a"), request.query.contains("watch=true")) {
-                (true, _) => Some((200, table(&columns))),
-                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
-                _ => None,
-            }
-        })
-        .await;
-        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
-            let result = server.kubectl(&["get", "cm", "a", flag]).await;
-            assert_eq!((result.code, result.out.as_str()), (0, out), "{flag}: {result:?}");
-        }
-    }
-
-    /// A lesson does not count as a look what kubectl reads and does not print. `only` is
-    /// `tap::WATCH_ONLY`.
-    #[tokio::test]
-    async fn the_server_is_told_whether_the_list_before_a_watch_is_printed() {
-        let server = Server::start().await;
-        server.hold(&at("a"), config_map("a", json!({})));
-        for (line, want) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {
-            let words: Vec<&str> = line.split(' ').collect();
-            server.kubectl(&words).await;
-            let request = server.requests().pop().expect("a request");
-            assert_eq!(request.watch, want, "{line}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_watch_prints_the_header_of_its_columns_once() {
-        let server = Server::start().await;
-        for name in ["a", "b"] {
-            server.hold(&at(name), config_map(name, json!({})));
-        }
-        let result = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
-        assert_eq!((result.code, result.out.as_str()), (0, "NAME\na\nb\n"), "{result:?}");
+    async fn a_resource_is_listed_once_and_an_object_as_often_as_it_is_named() {
         let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
             "rows": [{"cells": ["a"], "object": {}}]});
         let server = Server::start_with(move |request| {
-            (request.path.contains("configmaps") && !request.query.contains("watch"))
-                .then(|| (200, table.clone()))
+            request.path.contains("configmaps").then(|| (200, table.clone()))
         })
         .await;
-        let result = server.kubectl(&["get", "cm", "-w", "--output-watch-events"]).await;
-        assert_eq!((result.code, result.out.as_str()), (0, "EVENT      NAME\nADDED      a\n"), "{result:?}");
         let result = server.kubectl(&["get", "cm", "--sort-by=.nope"]).await;
         assert_eq!(result.out, "NAME\na\n", "one row needs no order");
         let result = server.kubectl(&["get", "cm,cm,configmap"]).await;

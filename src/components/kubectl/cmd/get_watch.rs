@@ -1,10 +1,11 @@
 //! get --watch: what there is, and every change of it.
 
 use super::pages::{Sheet, fetch, items_of, pages, sorted, table_options};
-use crate::builder::{self, Listing, Selection};
+use crate::builder::Selection;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::{self, Listing};
 use crate::print::formats::Format;
 use crate::print::tab::Remembering;
 use crate::print::table::{Head, TableOptions};
@@ -105,7 +106,7 @@ pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>)
     if !ctx.flags.is("watch-only") {
         view.pages(&pages)?;
     }
-    let mut query = builder::selectors(ctx);
+    let mut query = lists::selectors(ctx);
     query.retain(|(key, _)| start.is_none() || *key != "fieldSelector");
     if let Some(selector) = &start {
         query.push(("fieldSelector", selector));
@@ -209,7 +210,7 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use crate::testing::{Server, at, config_map};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn columns_of_a_watch_are_as_wide_as_all_that_is_there() {
@@ -267,5 +268,69 @@ mod tests {
         assert_eq!(result.err, want);
         let result = server.kubectl(&["get", "cm", "--watch-only", "--sort-by=.metadata.name"]).await;
         assert_eq!(result.err, "warning: --watch-only requested, --sort-by will be ignored\n");
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_nothing_is_refused() {
+        let result = Server::start().await.kubectl(&["get", "-w"]).await;
+        assert!(
+            result.code == 1 && result.err.starts_with("error: You must provide one or more"),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_object_knows_its_columns() {
+        let server = Server::start_with(|request| {
+            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
+            let table = |columns: &Value| {
+                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
+            };
+            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
+            match (request.path == at("a"), request.query.contains("watch=true")) {
+                (true, _) => Some((200, table(&columns))),
+                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
+                _ => None,
+            }
+        })
+        .await;
+        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
+            let result = server.kubectl(&["get", "cm", "a", flag]).await;
+            assert_eq!((result.code, result.out.as_str()), (0, out), "{flag}: {result:?}");
+        }
+    }
+
+    /// A lesson does not count as a look what kubectl reads and does not print. `only` is
+    /// `tap::WATCH_ONLY`.
+    #[tokio::test]
+    async fn the_server_is_told_whether_the_list_before_a_watch_is_printed() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (line, want) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {
+            let words: Vec<&str> = line.split(' ').collect();
+            server.kubectl(&words).await;
+            let request = server.requests().pop().expect("a request");
+            assert_eq!(request.watch, want, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_prints_the_header_of_its_columns_once() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let result = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "NAME\na\nb\n"), "{result:?}");
+        let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
+            "rows": [{"cells": ["a"], "object": {}}]});
+        let server = Server::start_with(move |request| {
+            (request.path.contains("configmaps") && !request.query.contains("watch"))
+                .then(|| (200, table.clone()))
+        })
+        .await;
+        let result = server.kubectl(&["get", "cm", "-w", "--output-watch-events"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "EVENT      NAME\nADDED      a\n"), "{result:?}");
     }
 }

@@ -281,8 +281,8 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
         let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;
-        let listing = crate::builder::Listing { resource, namespace };
-        names = crate::builder::list(&ctx, &listing).await?.into_iter().map(|i| i.name).collect();
+        let listing = crate::lists::Listing { resource, namespace };
+        names = crate::lists::list(&ctx, &listing).await?.into_iter().map(|i| i.name).collect();
     }
     for found in complete::of_words(before, last, &|_, _| names.clone()) {
         output.out(&format!("{}\t{}\n", found.text, found.help));

@@ -3,10 +3,10 @@
 use super::common::pod_running_timeout;
 use super::pages::items_of;
 use super::pods::{Choice, DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_best_first};
-use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::whole;
 use crate::scheme;
 use crate::wire::paths;
 use api::gostr::{self, quote};

@@ -2,10 +2,10 @@
 //! tables.
 
 use super::common::subresource;
-use crate::builder::{self, Listing, unlistable};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
+use crate::lists::{self, Listing, unlistable};
 use crate::print::table::{self, TableOptions, Unsorted};
 use crate::wire::api::TABLE;
 use crate::wire::paths;
@@ -41,7 +41,7 @@ pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<
     let chunk = ctx.flags.int("chunk-size").max(0).to_string();
     let (mut found, mut token) = (vec![], String::new());
     loop {
-        let mut query = builder::selectors(ctx);
+        let mut query = lists::selectors(ctx);
         if !sorted && chunk != "0" {
             query.push(("limit", chunk.as_str()));
         }

@@ -2,12 +2,12 @@
 
 use super::common::pod_running_timeout;
 use super::pages::items_of;
-use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::file_names;
 use crate::files;
 use crate::info::{Info, Options};
+use crate::lists::whole;
 use crate::scheme;
 use crate::wire::api::JSON;
 use crate::wire::paths;

@@ -2,7 +2,7 @@
 
 use super::common::pod_running_timeout;
 use super::pods::pod_of;
-use super::wait::until;
+use super::until::until;
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};

@@ -2,10 +2,10 @@
 
 use super::common::{DryRun, LAST_APPLIED, Printer};
 use super::delete::propagation;
-use crate::builder::selectors;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::selectors;
 use crate::wire::paths;
 use api::value;
 use client::discovery::Resource;

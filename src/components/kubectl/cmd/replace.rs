@@ -2,7 +2,7 @@
 
 use super::common::{DryRun, Printer, remember, send_raw, subresource, validation};
 use super::delete::{checked_propagation, print_deleted, wait_gone};
-use super::wait::{Deadline, GONE_WITHIN};
+use super::until::{Deadline, GONE_WITHIN};
 use crate::builder::about;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};

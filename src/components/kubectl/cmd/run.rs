@@ -8,7 +8,7 @@ use super::exec::{self, Session};
 use super::patch::unpatched;
 use super::record::record;
 use super::set_env::{check_variable, variable};
-use super::wait::until;
+use super::until::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
 use crate::info::Info;

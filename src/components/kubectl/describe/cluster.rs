@@ -33,7 +33,7 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
     }
     let list = async |plural: &str| {
         let path = paths::within("/api/v1", &info.name, plural);
-        known_items(crate::builder::whole(ctx, &path, &[]).await)
+        known_items(crate::lists::whole(ctx, &path, &[]).await)
     };
     let (quotas, ranges) = (list("resourcequotas").await?, list("limitranges").await?);
     if let Some(quotas) = quotas {

@@ -54,7 +54,7 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         text.field(0, "ProviderID", part("spec.providerID"));
     }
     let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
-    let pods = crate::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await;
+    let pods = crate::lists::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await;
     usage(text, n, readable_pods(pods)?.as_deref());
     if show_events {
         let about =

@@ -46,7 +46,7 @@ async fn readable(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Valu
         "" => "/api/v1/events".to_string(),
         namespace => paths::within("/api/v1", namespace, "events"),
     };
-    let list = crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("fieldSelector", selector)]).await?;
     Ok(value::list(&list, "items").to_vec())
 }
 
@@ -54,7 +54,7 @@ async fn readable(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Valu
 pub(crate) async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
     let path = paths::within("/apis/apps/v1", &info.namespace, plural);
     let selector = api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
     Ok(value::list(&list, "items").to_vec())
 }
 

@@ -72,7 +72,7 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
         text.field(1, "Name", value::text(source, "name"));
     }
     let path = paths::within("/api/v1", &info.namespace, "pods");
-    let pods = crate::builder::whole(ctx, &path, &[]).await?;
+    let pods = crate::lists::whole(ctx, &path, &[]).await?;
     let users = users(claim, value::list(&pods, "items"));
     text.put(0, "Used By:\t");
     if users.is_empty() {

@@ -90,7 +90,7 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
 /// Replica sets that a deployment owns, oldest first.
 pub(super) async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let path = paths::within("/apis/apps/v1", &info.namespace, "replicasets");
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = |rs: &&Value| {
         value::list(rs, "metadata.ownerReferences")
@@ -133,7 +133,7 @@ pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Resu
 /// Counts the pods of a workload by their phases.
 async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     let path = paths::within("/api/v1", &info.namespace, "pods");
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let is_controller = |o: &Value| value::flag(o, "controller") && value::text(o, "uid") == uid;
     let owned = value::list(&list, "items")

@@ -5,7 +5,7 @@ use super::common::{
 };
 use super::delete::{checked_propagation, propagation, wait_gone};
 use super::record::record;
-use super::wait::{Deadline, GONE_WITHIN};
+use super::until::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
 use crate::builder::about;
 use crate::ctx::Ctx;

@@ -1,6 +1,7 @@
 //! edit: an object in the user's editor.
 
 mod content;
+mod draft;
 
 use super::apply::is_strategic;
 use super::common::{
@@ -18,6 +19,7 @@ use crate::{manifest, merge};
 use api::gostr::quote;
 use api::value;
 use content::{commented, invalid, is_blank, meant, objects, readable, require_namespace, without_head};
+use draft::Draft;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -126,105 +128,6 @@ fn content_of(infos: &[Info], as_json: bool, mode: Mode) -> String {
         }
     };
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
-}
-
-/// The file that the editor works on. It is removed unless it holds edits that no server has: also
-/// when the command is interrupted (Ctrl-C, a terminal that closes) while the editor is open.
-struct Draft<'a> {
-    ctx: &'a Ctx,
-    path: PathBuf,
-    /// What this command wrote to the file last.
-    written: Option<String>,
-    /// An earlier version of the file had edits of the user's.
-    edited: bool,
-    /// Nothing in the file is needed any more.
-    done: bool,
-    /// The user knows where the file is.
-    path_printed: bool,
-}
-
-impl Draft<'_> {
-    fn new(ctx: &Ctx, as_json: bool) -> Draft<'_> {
-        let path = Draft::fresh(ctx, if as_json { "json" } else { "yaml" });
-        Draft { ctx, path, written: None, edited: false, done: false, path_printed: false }
-    }
-
-    /// A path that no file has had.
-    fn fresh(ctx: &Ctx, extension: &str) -> PathBuf {
-        let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
-        let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
-        folder.map_or_else(std::env::temp_dir, PathBuf::from).join(name)
-    }
-
-    /// Writes the file for the editor. One that is opened again has another path, as upstream: some
-    /// editors remember for each path at which line the user was, and the reason is at the top.
-    fn write(&mut self, text: &str) -> Result<(), Fail> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        let ended = match self.ctx.flags.is("windows-line-endings") {
-            // What the user has edited has such lines already.
-            true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
-            false => text.to_string(),
-        };
-        let path = match self.written {
-            None => self.path.clone(),
-            Some(_) => {
-                let extension = self.path.extension().unwrap_or_default();
-                Draft::fresh(self.ctx, &extension.to_string_lossy())
-            }
-        };
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        if let Err(error) = file.and_then(|mut file| file.write_all(ended.as_bytes())) {
-            if path != self.path {
-                let _ = std::fs::remove_file(&path); // a part of the edits, which the other file has
-            }
-            return Err(error.into());
-        }
-        let before = std::mem::replace(&mut self.path, path);
-        if before != self.path {
-            let _ = std::fs::remove_file(before); // the new file has what it had
-        }
-        self.written = Some(text.to_string());
-        Ok(())
-    }
-
-    /// Returns whether the user's edits are in the file: earlier ones, or some that the editor has
-    /// saved since it was opened.
-    fn has_edits(&self) -> bool {
-        let Some(written) = &self.written else {
-            return false;
-        };
-        let now = std::fs::read(&self.path);
-        self.edited || now.is_ok_and(|now| meant(&String::from_utf8_lossy(&now)) != meant(written))
-    }
-
-    /// Tells where the user's edits are, if there are any; without them nothing is kept.
-    fn keep<T>(&mut self, fail: Fail) -> Result<T, Fail> {
-        if self.has_edits() {
-            self.print_path();
-        }
-        Err(fail)
-    }
-
-    fn print_path(&mut self) {
-        self.ctx.note(format!("A copy of your changes has been stored to {}", self.quoted_path()));
-        self.path_printed = true;
-    }
-
-    fn quoted_path(&self) -> String {
-        quote(&self.path.display().to_string())
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if self.done || !self.has_edits() {
-            let _ = std::fs::remove_file(&self.path); // it may never have been written
-        } else if !self.path_printed {
-            self.print_path();
-        }
-    }
 }
 
 /// Edits until it is saved, given up, or cannot be. Only what the server calls invalid is opened

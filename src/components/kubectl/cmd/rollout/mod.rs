@@ -4,7 +4,7 @@ mod state;
 
 use super::common::{DryRun, Printer, strategic_patch};
 use super::record::CHANGE_CAUSE;
-use super::wait;
+use super::until::until;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::describe::{self, related};
@@ -228,7 +228,7 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
             false => state(&info, &info.object, revision).map(|(message, _)| ctx.line(message)),
             true => {
                 let frozen = info.clone();
-                let followed = wait::until(ctx, &mut info, limit, |object| {
+                let followed = until(ctx, &mut info, limit, |object| {
                     if object.is_null() {
                         return text("object has been deleted");
                     }
