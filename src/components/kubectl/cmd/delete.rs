@@ -26,26 +26,19 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let policy = checked_propagation(ctx)?;
     let grace = grace(ctx)?;
-    let (infos, unfound) = find(ctx).await?;
+    let (infos, unread) = find(ctx).await?;
     let found_any = !infos.is_empty();
     let is_selected =
         ctx.flags.is("all") || ["selector", "field-selector"].iter().any(|s| !ctx.flags.text(s).is_empty());
     let ignore =
         if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { is_selected };
     if ctx.flags.is("interactive") {
-        Fail::join(unfound.clone())?; // before anything is asked
+        Fail::join(unread.clone())?; // before the question
     }
     if ctx.flags.is("interactive") && !infos.is_empty() && !confirmed(ctx, &infos).await? {
         return Ok(());
     }
-    let mut body = json!({});
-    if let Some(seconds) = grace {
-        value::put(&mut body, "gracePeriodSeconds", seconds);
-    }
-    value::put(&mut body, "propagationPolicy", policy);
-    if dry_run == DryRun::Server {
-        value::put(&mut body, "dryRun", json!(["All"]));
-    }
+    let body = delete_options(grace, policy, dry_run);
     let (mut warned, mut gone, mut failures) = (false, vec![], vec![]);
     for info in infos {
         let provided = ctx.flags.changed("namespace") && !ctx.flags.is("all-namespaces");
@@ -75,7 +68,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         gone.push((info, uid.to_string()));
     }
-    failures.extend(unfound); // last, as in kubectl
+    failures.extend(unread); // last, as in kubectl
     if !found_any && failures.is_empty() {
         ctx.line("No resources found");
     }
@@ -83,6 +76,19 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         failures = wait_for_all(ctx, gone).await;
     }
     Fail::join(failures)
+}
+
+/// The `DeleteOptions` of each object. `grace`: seconds, or the object's own.
+fn delete_options(grace: Option<i64>, policy: &str, dry_run: DryRun) -> Value {
+    let mut body = json!({});
+    if let Some(seconds) = grace {
+        value::put(&mut body, "gracePeriodSeconds", seconds);
+    }
+    value::put(&mut body, "propagationPolicy", policy);
+    if dry_run == DryRun::Server {
+        value::put(&mut body, "dryRun", json!(["All"]));
+    }
+    body
 }
 
 /// Finds the objects that are to be deleted, with what could not be read of them. Those that are

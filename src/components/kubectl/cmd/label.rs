@@ -12,12 +12,15 @@ use api::validate::names;
 use api::value;
 use serde_json::{Map, Value, json};
 
-/// What distinguishes the two verbs.
+/// What distinguishes the two verbs: labels and annotations are both notes.
 struct Notes {
     /// `labels`
     field: &'static str,
+    /// `label`
     one: &'static str,
+    /// `labeled`
     done: &'static str,
+    /// The field manager, unless `--field-manager` names one.
     manager: &'static str,
     /// How a manifest is called where one is missing.
     file: &'static str,
@@ -148,7 +151,7 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
         return text("--resource-version may only be used with a single resource");
     }
     for mut info in infos {
-        match one(ctx, &mut info, &wanted, &notes, dry_run).await {
+        match change_one(ctx, &mut info, &wanted, &notes, dry_run).await {
             Ok(_) if list => show(ctx, &info, &notes, single),
             Ok(operation) => printer.print(ctx, &info.object, operation, true)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_) | Fail::Many(_))) => failures.push(fail),
@@ -172,7 +175,10 @@ fn show(ctx: &Ctx, info: &Info, notes: &Notes, single: bool) {
     pairs.iter().for_each(|p| ctx.line(p));
 }
 
-/// Every note of that key with another value, which only `--overwrite` changes.
+/// Refuses to change notes that have another value, as without `--overwrite`.
+///
+/// # Errors
+/// [`Fail::Text`] or [`Fail::Many`] with every such note.
 fn check_conflicts(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(), Fail> {
     let conflicts: Vec<String> = wanted
         .set
@@ -197,7 +203,33 @@ fn check_conflicts(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -
     }
 }
 
-async fn one(
+/// Returns the notes that change, and those that go as null. Notes which have the wanted value are
+/// left out. A label that is to go and is not there is named, except where nothing is sent (`here`).
+fn patch_of(
+    ctx: &Ctx,
+    there: &Map<String, Value>,
+    wanted: &Wanted,
+    notes: &Notes,
+    here: bool,
+) -> Map<String, Value> {
+    let mut patch = Map::new();
+    for key in &wanted.remove {
+        if there.contains_key(key) {
+            patch.insert(key.clone(), Value::Null);
+        } else if notes.field == "labels" && !here {
+            ctx.line(format!("label {} not found.", quote(key)));
+        }
+    }
+    for (key, given) in &wanted.set {
+        if there.get(key).and_then(Value::as_str) != Some(given) {
+            patch.insert(key.clone(), given.clone().into());
+        }
+    }
+    patch
+}
+
+/// Changes the notes of one object, on the server or `here`. Returns what kubectl says was done.
+async fn change_one(
     ctx: &Ctx,
     info: &mut Info,
     wanted: &Wanted,
@@ -211,25 +243,9 @@ async fn one(
     }
     // What is only listed is never written, whatever changes stand beside `--list`.
     let here = dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list");
-    let mut patch = Map::new();
-    let mut removed = 0;
-    for key in &wanted.remove {
-        if there.contains_key(key) {
-            removed += 1;
-            patch.insert(key.clone(), Value::Null);
-        } else if notes.field == "labels" && !here {
-            ctx.line(format!("label {} not found.", quote(key)));
-        }
-    }
-    let changes =
-        wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
+    let patch = patch_of(ctx, &there, wanted, notes, here);
     // A map that was not there becomes an empty one, which counts as a change.
-    let made = value::at(&info.object, &path).is_null();
-    for (key, given) in &wanted.set {
-        if there.get(key).and_then(Value::as_str) != Some(given) {
-            patch.insert(key.clone(), given.clone().into());
-        }
-    }
+    let is_changed = !patch.is_empty() || value::at(&info.object, &path).is_null();
     let mut body = json!({"metadata": {}});
     if !patch.is_empty() {
         value::put(&mut body, &path, patch);
@@ -248,7 +264,7 @@ async fn one(
     if here {
         api::patch::merge(&mut info.object, &body);
     } else {
-        // Also without a change: who may not write is told so.
+        // Also without a change: a user who may not write gets the server's refusal.
         let manager = match ctx.flags.text("field-manager") {
             "" => notes.manager,
             named => named,
@@ -260,7 +276,7 @@ async fn one(
     }
     Ok(match notes.field {
         "labels" if !ctx.flags.is("overwrite") && shrinks => "unlabeled",
-        "labels" if !changes && !made && !recorded => "not labeled",
+        "labels" if !is_changed && !recorded => "not labeled",
         _ => notes.done,
     })
 }

@@ -54,12 +54,12 @@ const TRIES: usize = 3;
 /// Reconciles an object, anew after a write of another client.
 async fn until_written(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     for _ in 1..TRIES {
-        match one(ctx, info, dry_run, printer).await {
+        match reconcile(ctx, info, dry_run, printer).await {
             Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
             outcome => return outcome,
         }
     }
-    one(ctx, info, dry_run, printer).await
+    reconcile(ctx, info, dry_run, printer).await
 }
 
 /// What is missing in an object, and what it has that nobody asked for.
@@ -83,7 +83,7 @@ fn is_binding(info: &Info) -> bool {
     info.resource.kind.ends_with("Binding")
 }
 
-async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
+async fn reconcile(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let (field, remove) = match is_binding(info) {
         true => ("subjects", ctx.flags.is("remove-extra-subjects")),
         false => ("rules", ctx.flags.is("remove-extra-permissions")),
@@ -101,16 +101,8 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Resu
     };
     let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
     if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
-        let gap = Gap { missing: vec![], extra: vec![] }; // of new subjects nothing is told
-        if !protected && dry_run == DryRun::No {
-            let uid = value::text(&existing, "metadata.uid");
-            let same = json!({"preconditions": {"uid": uid}});
-            match ctx.api().await?.delete(&info.path(), &[], &same).await {
-                Err(fail) if !fail.is_not_found() => return Err(fail),
-                _ => {}
-            }
-        }
-        let made = if protected { existing } else { write(ctx, info, dry_run, &info.object, true).await? };
+        let gap = Gap { missing: vec![], extra: vec![] }; // kubectl prints no subjects here
+        let made = if protected { existing } else { recreate(ctx, info, dry_run, &existing).await? };
         let outcome = Outcome { operation: Some("recreate"), gap, remove, protected };
         return print_outcome(ctx, info, printer, &made, &outcome);
     }
@@ -152,6 +144,19 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Resu
     };
     let outcome = Outcome { operation: changed.then_some("update"), gap, remove, protected };
     print_outcome(ctx, info, printer, &reconciled, &outcome)
+}
+
+/// Deletes a binding and makes it anew: the role that it refers to cannot be changed.
+async fn recreate(ctx: &Ctx, info: &Info, dry_run: DryRun, existing: &Value) -> Result<Value, Fail> {
+    if dry_run == DryRun::No {
+        let uid = value::text(existing, "metadata.uid");
+        let same = json!({"preconditions": {"uid": uid}});
+        match ctx.api().await?.delete(&info.path(), &[], &same).await {
+            Err(fail) if !fail.is_not_found() => return Err(fail),
+            _ => {}
+        }
+    }
+    write(ctx, info, dry_run, &info.object, true).await
 }
 
 fn is_aggregated(role: &Value) -> bool {

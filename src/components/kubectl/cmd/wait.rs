@@ -16,7 +16,7 @@ use std::time::Duration;
 /// How often it is asked whether an object has come to be.
 const POLL: Duration = Duration::from_millis(500);
 
-/// What `--for` asks.
+/// What `--for` waits for.
 enum Goal {
     Delete,
     Create,
@@ -143,7 +143,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("no matching resources found");
     }
     for mut info in infos {
-        match one(ctx, &mut info, &goal, (!limit.is_zero()).then_some(deadline)).await {
+        match wait_for(ctx, &mut info, &goal, (!limit.is_zero()).then_some(deadline)).await {
             Ok(true) => match &format {
                 Some(format) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
                 _ => ctx.line(format!("{} condition met", info.named())),
@@ -156,7 +156,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Asks until all objects that were named are there, or one that a selector means.
+/// Reads until all objects that were named are there, or one that a selector matches.
 async fn created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<Vec<Info>, Fail> {
     loop {
         let (infos, mut failures) = builder::objects(ctx, selection.clone()).await?;
@@ -172,9 +172,9 @@ async fn created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<
     }
 }
 
-/// Waits for one object until the deadline; without one only its state now counts. `Ok(false)`: it
-/// was gone before anybody waited, of which nothing is told.
-async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>) -> Result<bool, Fail> {
+/// Waits for one object until the deadline; without a deadline only its state now counts.
+/// `Ok(false)`: the object was gone before the wait began, about which kubectl prints nothing.
+async fn wait_for(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>) -> Result<bool, Fail> {
     if info.object.is_null() {
         match info.fetch(ctx).await {
             Ok(()) => {}

@@ -14,7 +14,8 @@ use crate::files;
 use crate::info::{Info, Options};
 use crate::manifest;
 use crate::merge;
-use crate::print::{formats, json, yaml};
+use crate::print::formats::{self, Format};
+use crate::print::{json, yaml};
 use crate::scheme;
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
@@ -54,12 +55,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for mut info in infos {
         record(ctx, &mut info.object);
         let prefix = value::text(&info.object, "metadata.generateName");
-        let outcome = if info.name.is_empty() && !prefix.is_empty() {
-            text(format!("from {prefix}: cannot use generate name with apply"))
-        } else if server_side {
-            on_server(ctx, &info, dry_run).await
-        } else {
-            on_client(ctx, &info, dry_run).await
+        let outcome = match server_side {
+            _ if info.name.is_empty() && !prefix.is_empty() => {
+                text(format!("from {prefix}: cannot use generate name with apply"))
+            }
+            true => on_server(ctx, &info, dry_run).await,
+            false => on_client(ctx, &info, dry_run).await,
         };
         match outcome {
             Ok((object, operation)) => {
@@ -82,19 +83,25 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(format) = format
         && !done.is_empty()
     {
-        let printed = match done.as_slice() {
-            [one] => one.clone(),
-            _ => {
-                let items: Vec<Value> = done.iter().cloned().map(manifest::sorted).collect();
-                json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
-            }
-        };
-        ctx.out(format.print(&printed, done.len() == 1)?);
+        print_applied(ctx, &format, &done)?;
     }
     match ctx.flags.is("prune") {
         true => prune::run(ctx, &seen, dry_run, &printer).await,
         false => Ok(()),
     }
+}
+
+/// Prints objects that were applied, in the format of `-o`: one as it is, several as a List.
+fn print_applied(ctx: &Ctx, format: &Format, objects: &[Value]) -> Result<(), Fail> {
+    let printed = match objects {
+        [one] => one.clone(),
+        _ => {
+            let items: Vec<Value> = objects.iter().cloned().map(manifest::sorted).collect();
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
+        }
+    };
+    ctx.out(format.print(&printed, objects.len() == 1)?);
+    Ok(())
 }
 
 /// Reads `--dry-run`, and checks that the flags fit to each other and to it.

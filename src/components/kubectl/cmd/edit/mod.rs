@@ -157,13 +157,8 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             ));
             continue;
         }
-        if meant(&edited) == meant(&original) {
-            ctx.note("Edit cancelled, no changes made.");
-            draft.done = true;
-            return Ok(());
-        }
-        if is_blank(&edited) {
-            ctx.note("Edit cancelled, saved file was empty.");
+        if let Some(why) = cancelled(&original, &edited) {
+            ctx.note(why);
             draft.done = true;
             return Ok(());
         }
@@ -201,6 +196,14 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         }
         reasons = saved.invalid.iter().map(|why| commented(why)).collect();
     }
+}
+
+/// Says why there is nothing to write after an edit, if so.
+fn cancelled(original: &str, edited: &str) -> Option<&'static str> {
+    if meant(edited) == meant(original) {
+        return Some("Edit cancelled, no changes made.");
+    }
+    is_blank(edited).then_some("Edit cancelled, saved file was empty.")
 }
 
 /// `configmaps "a"`, as an edit's failures begin.
