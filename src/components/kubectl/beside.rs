@@ -49,7 +49,7 @@ mod tests {
 
     /// As kubectl, which asks the kernel about the path as it was typed.
     #[tokio::test]
-    async fn a_path_that_cannot_be_read_is_told_as_by_go() {
+    async fn a_path_that_cannot_be_read_is_reported_as_by_go() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         for file in ["a.yaml", "sub/a.yaml"] {

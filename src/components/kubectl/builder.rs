@@ -228,8 +228,8 @@ pub(crate) async fn local_or_there(
     }
 }
 
-/// All objects: those asked for by name fetched one by one, lists listed. Failures are collected
-/// beside what was found.
+/// Fetches the named objects one by one and lists whole resources. Returns what was found, and the
+/// failures.
 pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut found, mut failures) = (vec![], vec![]);
     match selection {
@@ -256,8 +256,9 @@ pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info
     Ok((found, failures))
 }
 
-/// A refused request about an object from a file: `error when creating "x.yaml": …`. Of one that is
-/// invalid this is shown beside other failures only; alone it is told by its causes.
+/// A refused request about an object from a file: `error when creating "x.yaml": …`. kubectl prints
+/// these words of a refusal as `Invalid` only beside other failures; alone it is printed with its
+/// causes.
 pub(crate) fn about(fail: Fail, doing: &str, source: &str) -> Fail {
     match fail {
         Fail::Api(refusal) if !source.is_empty() => {
@@ -319,7 +320,8 @@ mod tests {
         assert!(server.object(&at("db")).is_some());
     }
 
-    /// As with kubectl: the readable documents are worked on, the other is told, the code is 1.
+    /// As with kubectl: the readable documents are worked on, the unreadable one is reported, the
+    /// exit code is 1.
     #[tokio::test]
     async fn one_unreadable_document_does_not_keep_the_others() {
         let (server, dir, file) = both().await;

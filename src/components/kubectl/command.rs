@@ -37,7 +37,7 @@ pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
                 }
             },
             () = io.cancel.cancelled() => if output.ends_by_interrupt() { 0 } else { INTERRUPTED },
-            () = gone.cancelled() => 0, // what was lost is told below
+            () = gone.cancelled() => 0, // `take_lost` below has the error
         };
         output.flush().await;
         match output.take_lost() {

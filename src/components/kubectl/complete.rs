@@ -78,8 +78,8 @@ pub fn of_words(words: &[String], last: &str, live: &dyn Fn(&str, &str) -> Vec<S
     found
 }
 
-/// The global flags of a line but `--namespace`, one word each: they say which cluster it asks, and
-/// as which user.
+/// The global flags of a line but `--namespace`, one word each: they name the cluster of the
+/// command, and the user.
 pub(crate) fn global_flags(words: &[String]) -> Vec<String> {
     Line::read(words).map_or(vec![], |line| line.global)
 }

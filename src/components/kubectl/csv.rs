@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_in_the_wrong_place_is_told_with_its_place() {
+    fn a_quote_in_the_wrong_place_is_reported_with_its_place() {
         for (text, why) in [
             ("a\"b", "parse error on line 1, column 2: bare \" in non-quoted-field"),
             ("x,a\"", "parse error on line 1, column 4: bare \" in non-quoted-field"),

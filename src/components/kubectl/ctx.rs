@@ -174,7 +174,7 @@ impl Ctx {
 
     /// Says why the kubeconfig names no server. client-go has two sentences for a `--context` or
     /// `--cluster` that is not there: that of the namespace, which is the error's own, and that of
-    /// the server. kubectl prints that of what the verb asks for first.
+    /// the server. kubectl prints the sentence of the one that the verb reads first.
     fn unusable(&self, error: kubeconfig::Error) -> Fail {
         let is_server_first = !self.flags.global("namespace").is_empty()
             || SERVER_FIRST.contains(&self.verb)
@@ -235,7 +235,7 @@ impl Ctx {
             .await
     }
 
-    /// The resources of the server, asked for at the first call.
+    /// The resources of the server, read at the first call.
     ///
     /// # Errors
     /// As [`Ctx::api`] and [`discovery::load`].
@@ -340,7 +340,7 @@ mod tests {
 
     /// The sentences are those of kubectl 1.33.
     #[tokio::test]
-    async fn a_context_or_cluster_that_is_not_there_is_told_as_by_the_verb() {
+    async fn a_context_or_cluster_that_is_not_there_is_reported_as_by_the_verb() {
         let server = Server::away().await;
         let of_namespace = "Error in configuration: context was not found for specified context: no\n";
         let of_server = "error: context \"no\" does not exist\n";

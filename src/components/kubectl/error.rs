@@ -31,7 +31,7 @@ impl Refusal {
         }
     }
 
-    /// `pods "x" not found`, made up where the server said it in another way.
+    /// `pods "x" not found`, in place of a server's message with other words.
     pub(crate) fn not_found(resource: &str, name: &str) -> Refusal {
         let message = format!("{resource} {} not found", quote(name));
         Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
@@ -57,9 +57,9 @@ pub enum Fail {
     Text(String),
     /// A sentence printed as it is.
     Plain(String),
-    /// Several.
+    /// Several failures.
     Many(Vec<Fail>),
-    /// Everything is said; only the exit code is left.
+    /// Everything is printed already; only the exit code is left.
     Exit(i32),
     /// A sentence and an exit code.
     Coded(String, i32),
@@ -195,7 +195,7 @@ impl Fail {
         })
     }
 
-    /// What goes to stderr, and the exit code.
+    /// Returns the text for standard error, and the exit code.
     pub fn report(&self) -> (String, i32) {
         let (mut text, code) = match self {
             Fail::Exit(code) => return (String::new(), *code),

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 /// Kinds of files that are manifests, where a folder is read.
 pub(crate) const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
-/// which it is told.
+/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name that
+/// errors have for it.
 pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match std::fs::metadata(ctx.path(file)) {
         // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.

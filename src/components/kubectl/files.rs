@@ -123,7 +123,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         let built = super::kustomize::build(ctx, folder).await?;
         found.push(Source { name: folder.into(), text: Ok(built.to_yaml().into_bytes()) });
     }
-    // What is not there at all is told before anything is read.
+    // Files that are not there are reported before any file is read.
     Fail::join(super::beside::missing(ctx, files))?;
     for file in files {
         if file == "-" {
@@ -142,7 +142,8 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
                 found.push(Source { name, text });
             }
             if found.is_empty() {
-                // A folder of folders, mostly, without -R: that nothing is done must be told.
+                // Mostly a folder of folders without -R. To do nothing without a word would look
+                // like success.
                 let known = EXTENSIONS.map(|extension| format!(".{extension}")).join(" ");
                 return text(format!("error reading [{file}]: recognized file extensions are [{known}]"));
             }
@@ -269,7 +270,7 @@ mod tests {
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
 
-    /// What creates or applies asks for the version, what finds does not.
+    /// `create` and `apply` need the version of a kind; `get` and `delete` do not.
     #[tokio::test]
     async fn a_kind_of_the_core_group_is_found_without_its_version() {
         let server = Server::start().await;

@@ -49,8 +49,8 @@ impl Info {
         Ok(())
     }
 
-    /// An object that is not there: perhaps its namespace is not there either, which then is what
-    /// there is to tell.
+    /// Returns the failure for an object that is not there: that of its namespace, if the namespace
+    /// is not there either.
     pub(crate) async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
         if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
             return fail;

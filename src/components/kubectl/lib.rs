@@ -14,7 +14,7 @@
 //! kubectl's are the flags that count before a kubeconfig and the words of errors. [`builder`]
 //! turns `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`;
 //! [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`;
-//! [`describe`] tells all about one object. Streams are handed in ([`Io`]), so the REPL runs a
+//! [`describe`] prints all about one object. Streams are handed in ([`Io`]), so the REPL runs a
 //! command in its own process and can cancel it. The texts are those of kubectl 1.35, of which
 //! there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
 //! version where there is one. [`VERSION`] is the API's.

@@ -47,7 +47,7 @@ fn take_items(list: &mut Value) -> Vec<Value> {
     }
 }
 
-/// So many objects are asked for at a time.
+/// How many objects a page of a list has at most.
 const PAGE: &str = "500";
 
 /// A list with the items of all its pages.

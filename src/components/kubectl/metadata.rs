@@ -6,14 +6,14 @@ use api::gostr::quote;
 use api::{schema, value};
 use serde_json::{Value, json};
 
-/// Returns why a document's metadata cannot be read, also where no server is asked.
+/// Returns why a document's metadata cannot be read, also for verbs that send nothing to a server.
 ///
 /// Example: the label `version: 1`, whose value is a number.
 pub(crate) fn mistyped(document: &Value, source: &str) -> Option<Fail> {
     const OF_ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
     let metadata = document.get("metadata").filter(|metadata| !is_plain(metadata))?;
     if ["apiVersion", "kind"].iter().any(|field| value::empty(document, field)) {
-        return None; // is told instead, or the object is only looked for
+        return None; // the missing field is the error, or the object is only looked for
     }
     let why = schema::conform_named(OF_ANY_KIND, &mut json!({"metadata": metadata})).err()?;
     let why = why.replacen("field ConfigMap.", "field metadataOnlyObject.", 1);

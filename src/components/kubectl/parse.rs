@@ -331,7 +331,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_in_kubectls_words() {
+    fn mistakes_are_reported_in_kubectls_words() {
         let error = |line: &str| parse(&words(line)).err().map(|f| f.report().0).unwrap_or_default();
         assert_eq!(error("get --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.\n");
         assert_eq!(

@@ -46,7 +46,7 @@ pub(crate) const OF_KUBECTL: &str = "pkg/scheme/scheme.go:28";
 /// Where client-go makes the one that `port-forward` uses.
 pub(crate) const OF_CLIENT: &str = "k8s.io/client-go/kubernetes/scheme/register.go:84";
 
-/// What Go says of an object, or a list, whose kind is not in the scheme.
+/// Go's error for an object, or a list, whose kind is not in the scheme.
 fn refusal(resource: &Resource, end: &str, scheme: &str) -> Option<String> {
     let Resource { group, version, kind, .. } = resource;
     (!has_group(group)).then(|| {
@@ -81,7 +81,7 @@ fn mistyped(info: &mut Info) -> Option<String> {
 }
 
 /// Leaves out objects whose kinds kubectl's scheme does not have, and those of files that are no
-/// objects of their kind. Why stands among the failures.
+/// objects of their kind. The reasons are added to `failures`.
 pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
     let mut known = vec![];
     for mut info in infos {
@@ -99,12 +99,12 @@ pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
 /// As [`builder::objects`], without the objects whose kinds kubectl's scheme does not have.
 ///
 /// # Errors
-/// Those of [`builder::objects`]; a whole resource of another kind is asked for.
+/// Those of [`builder::objects`]; the selection has a whole resource of another kind.
 pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let mut undecoded = vec![];
     let selection = match selection {
         Selection::Objects(infos, unread) => {
-            // What a file holds is refused before the server is asked for it.
+            // What a file holds is refused before a request is sent.
             let (of_files, named) = infos.into_iter().partition(|info: &Info| !info.source.is_empty());
             let of_files = known(of_files, &mut undecoded);
             Selection::Objects(of_files.into_iter().chain(named).collect(), unread)

@@ -49,7 +49,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
     ended(args, env).await.code
 }
 
-/// How a command line ended: 128 and its number where a signal asked for it.
+/// How a command line ended. After a signal that ended it the exit code is 128 and its number.
 struct Ended {
     code: i32,
     by: Option<i32>,
@@ -176,7 +176,7 @@ async fn end_requested() -> i32 {
 struct Tty {
     cooked: Mutex<Option<Termios>>,
     size: watch::Receiver<(u16, u16)>,
-    /// The task that tells `size` of changes.
+    /// The task that sends new sizes of the terminal to `size`.
     _resizes: JoinSet<()>,
 }
 
@@ -235,7 +235,7 @@ mod tests {
 
     /// Set in the process that is on a terminal and gets the signal.
     const INSIDE: &str = "ROPEWALK_TEST_EXEC_ENDED";
-    /// Set in the process that tells where its output goes, by its exit code.
+    /// Set in the process whose exit code says where its output goes.
     const UNSEEN: &str = "ROPEWALK_TEST_UNSEEN";
 
     #[test]
@@ -300,7 +300,8 @@ mod tests {
                 assert!(is_raw(std::io::stdin()), "the session has begun");
                 raise(Signal::SIGTERM).unwrap();
                 // The server never answers. It says that it waits: its worker may be the one that
-                // looks for events, the signal among them, and nobody would look in its place.
+                // looks for events, the signal among them, and no other worker would look in its
+                // place.
                 tokio::task::block_in_place(|| {
                     loop {
                         std::thread::park();
@@ -324,7 +325,7 @@ mod tests {
         command.args(["--exact", "stdio::tests::exec_that_is_asked_to_end"]);
         command.env(INSIDE, "1");
         let mut child = pair.slave.spawn_command(command).unwrap();
-        // While this end is open: the kernel itself resets a terminal that nobody has open.
+        // While this end is open: the kernel itself resets a terminal that no process has open.
         let terminal = std::fs::File::open(pair.master.tty_name().expect("a name")).expect("the terminal");
         let status = child.wait().unwrap();
         assert!(status.signal().is_some_and(|signal| signal.starts_with("Terminated")), "{status:?}");

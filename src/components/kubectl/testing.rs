@@ -83,7 +83,7 @@ impl Server {
         Server::start_all(rule, None, None).await
     }
 
-    /// A server over TLS, whose certificate nobody has to believe.
+    /// A server over TLS, whose certificate no client trusts yet.
     pub(crate) async fn start_tls(
         rule: impl Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync + 'static,
     ) -> Server {
@@ -137,7 +137,7 @@ impl Server {
                         None => http.serve_connection(TokioIo::new(stream), service).await,
                         Some(tls) => match tls.accept(stream).await {
                             Ok(io) => http.serve_connection(TokioIo::new(io), service).await,
-                            Err(_) => Ok(()), // the client believes nobody
+                            Err(_) => Ok(()), // the client does not trust the certificate
                         },
                     };
                 });
@@ -159,7 +159,7 @@ impl Server {
         self.state().objects.get(path).cloned()
     }
 
-    /// A server that cannot be reached: who asks it fails.
+    /// A server that cannot be reached: every request to it fails.
     pub(crate) async fn away() -> Server {
         let mut server = Server::start().await;
         server.address = "127.0.0.1:1".into();

@@ -26,7 +26,7 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         _ => (word.as_str(), ""),
     };
     let known = if word.starts_with('/') { NON_RESOURCE_VERBS } else { RESOURCE_VERBS };
-    // `--quiet` is about the answer; as in kubectl, warnings are told all the same.
+    // `--quiet` is about the answer; as in kubectl, warnings are printed all the same.
     let warn = || {
         if !known.contains(&verb.as_str()) {
             ctx.note(format!("Warning: verb '{verb}' is not a known verb\n"));
@@ -100,8 +100,8 @@ fn verdict(review: &Value) -> String {
 /// Resources that are for `impersonate` only, which no server lists.
 const UNLISTED: [&str; 2] = ["users", "groups"];
 
-/// Returns the API group and the plural of a word. One that is unknown is asked about as it is
-/// written, in the core group, with a warning; so is `*`.
+/// Returns the API group and the plural of a word. An unknown word is sent as it is written, in the
+/// core group, with a warning; `*` is sent so, too.
 async fn resource(ctx: &Ctx, word: &str) -> Result<(String, String), Fail> {
     if word == "*" {
         return Ok((String::new(), word.into()));
@@ -187,7 +187,7 @@ pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// kubectl's words where the server does not tell who the user is. An anonymous user may not ask.
+/// kubectl's words for a refused SelfSubjectReview, which an anonymous user may not create.
 fn unreviewed(fail: Fail) -> Fail {
     const DISABLED: &str = "the selfsubjectreviews API is not enabled in the cluster";
     match fail.code() {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_user_who_may_not_ask_is_told_what_that_may_mean() {
+    async fn a_refused_review_is_reported_with_what_it_may_mean() {
         let disabled = "error: the selfsubjectreviews API is not enabled in the cluster";
         for (code, reason, want) in [
             (403, "Forbidden", format!("{disabled} or you do not have permission to call it\n")),
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn warnings_are_told_beside_no_answer_too() {
+    async fn warnings_are_printed_beside_no_answer_too() {
         let server = Server::start().await;
         let result = server.kubectl(&["auth", "can-i", "nope", "foos", "-q"]).await;
         assert_eq!((result.code, result.out.as_str()), (1, ""), "{result:?}");

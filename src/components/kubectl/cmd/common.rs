@@ -18,7 +18,7 @@ use std::time::Duration;
 /// Where kubectl keeps what was applied last.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What a change is only pretended for.
+/// Whether a change is made, or only computed here or on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DryRun {
     No,
@@ -285,8 +285,8 @@ pub(crate) fn annotate_last_applied(object: &mut Value, sorted: bool) {
     api::value::slot_map(object, "metadata.annotations").insert(LAST_APPLIED.into(), text.into());
 }
 
-/// Keeps a file's configuration in its annotation when that was asked for, or when the file has
-/// such an annotation, which would be out of date from now on.
+/// Keeps a file's configuration in its annotation with `--save-config`, or when the file has such
+/// an annotation, which would be out of date from now on.
 pub(crate) fn remember(ctx: &Ctx, object: &mut Value) {
     let has_one = api::value::at(object, "metadata.annotations").get(LAST_APPLIED).is_some();
     if has_one || ctx.flags.is("save-config") {
@@ -294,7 +294,7 @@ pub(crate) fn remember(ctx: &Ctx, object: &mut Value) {
     }
 }
 
-/// The last part of a path that `--subresource` asks for: `/status`, or nothing.
+/// The last part of a path with `--subresource`: `/status`, or nothing.
 pub(crate) fn subresource(ctx: &Ctx) -> String {
     match ctx.flags.text("subresource") {
         "" => String::new(),

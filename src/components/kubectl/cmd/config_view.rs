@@ -63,7 +63,7 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
         let entries = if list == "clusters" { &files.clusters } else { &files.users };
         Kubeconfig::find(entries, name).and_then(|e| e.file.parent().map(PathBuf::from)).unwrap_or_default()
     };
-    // Users first: of several mistakes kubectl tells theirs (`FlattenConfig` of client-go).
+    // Users first: of several mistakes kubectl reports theirs (`FlattenConfig` of client-go).
     for (list, key, fields) in [
         ("users", "user", &["client-certificate", "client-key"][..]),
         ("clusters", "cluster", &["certificate-authority"]),
@@ -75,7 +75,7 @@ fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
                 if path.is_empty() {
                     continue;
                 }
-                // Which of the two is meant nobody knows: a connection is made with the data.
+                // The user may mean either of the two; a connection would use the data.
                 let data_path = format!("{key}.{field}-data");
                 if !value::text(entry, &data_path).is_empty() {
                     return text("cannot have values for both path and contents");
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn of_two_files_that_are_missing_that_of_the_user_is_told() {
+    async fn of_two_files_that_are_missing_that_of_the_user_is_reported() {
         let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
         let file = dir.path().join("config");
         let cluster = "clusters: [{name: c, cluster: {server: 's', certificate-authority: ca.crt}}]";

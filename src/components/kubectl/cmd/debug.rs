@@ -20,7 +20,7 @@ use std::time::Duration;
 const LEGACY: &str = "--profile=legacy is deprecated and will be removed in the future. It is recommended to explicitly specify a profile, for example \"--profile=general\".";
 const NOT_ROOT: &str = "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\".";
 
-/// What is asked for, read once.
+/// The flags and arguments of `debug`, read once.
 struct DebugOptions<'a> {
     ctx: &'a Ctx,
     names: &'a [String],
@@ -34,7 +34,7 @@ struct DebugOptions<'a> {
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    // A mistake of a flag's value, which is told before anything else.
+    // A malformed value of a flag is reported before any other mistake.
     for flag in ["env", "set-image"] {
         let Some((value, pair)) = ctx.flags.malformed_pair(flag) else { continue };
         let (value, why) = (quote(&value), format!("{pair} must be formatted as key=value"));
@@ -164,7 +164,7 @@ impl DebugOptions<'_> {
         }
         let session = Session { stdin: self.stdin, tty: self.tty, quiet };
         if let Err(fail) = exec::attach_to(self.ctx, &info, &container, session).await {
-            // It may have ended in between: what it said is still there.
+            // The container may have ended in between; its log is still there.
             let (name, why) = (&info.name, fail.message());
             self.ctx.note(format!(
                 "warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}"
@@ -174,7 +174,7 @@ impl DebugOptions<'_> {
         Ok(())
     }
 
-    /// The debug container's name: the one asked for, or one that nobody has.
+    /// The debug container's name: that of `--container`, or one that no container of the pod has.
     fn name(&self, pod: &Value) -> String {
         if !self.flag("container").is_empty() {
             return self.flag("container").to_string();

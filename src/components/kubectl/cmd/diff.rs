@@ -150,7 +150,7 @@ fn name_of(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind)
 }
 
-/// Without managed fields, and with a secret's data hidden.
+/// Returns both objects without managed fields, and with the data of a Secret masked.
 fn redacted(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
     let drop_managed = |mut object: Value| {
         if !ctx.flags.is("show-managed-fields") {
@@ -242,7 +242,7 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         let mut words = program.split_whitespace();
         let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
         command.args(words).arg(&live.0).arg(&merged.0).kill_on_drop(true);
-        // In these words kubectl tells every failure to start a program, also of one with a path.
+        // kubectl has these words for every failure to start a program, also one with a path.
         // Source: `handleError` of k8s.io/utils/exec.
         command.output().await.map_err(|_| std::io::Error::other("executable file not found in $PATH"))
     }

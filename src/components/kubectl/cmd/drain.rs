@@ -220,8 +220,9 @@ async fn evict(ctx: &Ctx, pod: &Value, path: &str, options: Value, limit: &Limit
     }
 }
 
-/// Waits until a pod is gone, or another one has its name. False: it has been ending for so long
-/// that it is not waited for. `way`: what is said to have failed if nothing is known of the pod.
+/// Waits until a pod is gone, or another one has its name. Returns false if the pod has been ending
+/// for so long that `--skip-wait-for-delete-timeout` skips it. `way`: `eviction` or `deletion`,
+/// which the error names.
 async fn gone(ctx: &Ctx, pod: &Value, way: &str, limit: &Limit) -> Result<bool, Fail> {
     let (name, path) = (value::text(pod, "metadata.name"), path_of(pod));
     let skip = ctx.flags.int("skip-wait-for-delete-timeout");

@@ -16,11 +16,13 @@ pub(super) fn named(pod: &Value) -> String {
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     Evict,
+    /// Stays without a word: a mirror pod, or one that has been ending for long.
     Skip,
     /// Goes although it will not come back, with a warning.
     Force(&'static str),
     /// Stays, with a warning.
     Leave(&'static str),
+    /// Keeps the node from being drained.
     Refuse(&'static str),
 }
 
@@ -53,7 +55,8 @@ fn is_skipped(ctx: &Ctx, pod: &Value) -> bool {
     limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit)
 }
 
-/// `orphaned`: the pod's DaemonSet is gone, and `--force` lets the pod go too.
+/// Decides what becomes of a pod. `orphaned`: its DaemonSet is gone, and `--force` lets the pod go
+/// too.
 fn judge(ctx: &Ctx, pod: &Value, orphaned: bool) -> Verdict {
     if is_skipped(ctx, pod) {
         return Verdict::Skip;
@@ -82,14 +85,13 @@ fn judge(ctx: &Ctx, pod: &Value, orphaned: bool) -> Verdict {
     }
 }
 
-/// Seconds since a pod was told to end.
+/// Seconds since a pod began to end.
 pub(super) fn terminating_for(pod: &Value) -> Option<i64> {
     let since: clock::Timestamp = value::text(pod, "metadata.deletionTimestamp").parse().ok()?;
     Some(clock::now().duration_since(since).as_secs())
 }
 
-/// The pods of a node that have to go, and what is to be said about the others: `why:
-/// namespace/pod, …` each.
+/// The pods of a node that have to go, and messages about the others, each `why: namespace/pod, …`.
 pub(super) struct Plan {
     pub evict: Vec<Value>,
     pub warnings: Vec<String>,

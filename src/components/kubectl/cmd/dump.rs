@@ -75,7 +75,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Items of a list are of its kind without saying so, as Go's typed lists are.
+/// Prints a list in the format. Its items have no `kind` and `apiVersion`, as in Go's typed lists.
 fn formatted(format: &Format, mut list: Value) -> Result<String, Fail> {
     for item in value::list_mut(&mut list, "items") {
         value::remove(item, "kind");
@@ -118,8 +118,8 @@ async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
     put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &content)
 }
 
-/// A log with a line before and after it that tells whose it is. It stays as it is: a container
-/// need not write UTF-8.
+/// Puts a log between two lines with its container. The bytes of the log stay: a container need not
+/// write UTF-8.
 fn between_marks(whose: &str, log: &[u8]) -> Vec<u8> {
     let mark = |which: &str| format!("==== {which} logs for {whose} ====\n");
     [mark("START").as_bytes(), log, mark("END").as_bytes()].concat()

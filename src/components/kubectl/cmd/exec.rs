@@ -43,7 +43,7 @@ impl Drop for Raw<'_> {
     }
 }
 
-/// A terminal was asked for: is there one?
+/// Drops `--tty` with a message if there is no terminal.
 fn tty_allowed(ctx: &Ctx, session: &mut Session) {
     if session.tty && (!session.stdin || ctx.terminal.is_none()) {
         session.tty = false;
@@ -164,7 +164,7 @@ pub(crate) async fn attach_to(
             ctx.note(format!("error: Unable to use a TTY - container {container} did not allocate one"));
         }
     }
-    // A container with a terminal answers in a terminal's form, whatever was asked for.
+    // A container with a terminal answers in a terminal's form, whatever `--tty` says.
     session.tty |= session.stdin && spec.is_some_and(|c| value::flag(c, "tty"));
     tty_allowed(ctx, &mut session);
     if !session.quiet {

@@ -329,7 +329,7 @@ mod tests {
         assert_eq!(result.err.matches("Warning: short name \"wd\"").count(), 1, "{result:?}");
     }
 
-    /// `events` are of the core group for a server that has not been told more.
+    /// `events` alone means those of the core group; `--api-version` names the others.
     #[tokio::test]
     async fn a_version_that_is_not_preferred_can_be_asked_for() {
         let server = Server::start_with(|request| {

@@ -25,7 +25,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let format = formats::of(ctx, true)?;
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
-    // What a watch lacks the builder says, as in kubectl.
+    // A watch without a type gets the words of the builder, as in kubectl.
     if ctx.args.is_empty() && !ctx.names_files() && !watching {
         let path = ctx.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
@@ -78,7 +78,7 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     ask_raw(ctx, http::Method::GET, path, bytes::Bytes::new()).await
 }
 
-/// Everything asked for, as tables, in order; refusals beside them.
+/// Reads everything that was selected as tables, in order. Refusals go to `failures`.
 async fn tables(ctx: &Ctx, mut selection: Selection, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
     failures.append(&mut selection.take_unread());
     let mut found: Vec<Sheet> = vec![];

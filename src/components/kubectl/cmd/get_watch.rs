@@ -304,7 +304,7 @@ mod tests {
     /// A lesson does not count as a look what kubectl reads and does not print. `only` is
     /// `tap::WATCH_ONLY`.
     #[tokio::test]
-    async fn the_server_is_told_whether_the_list_before_a_watch_is_printed() {
+    async fn a_header_says_whether_the_list_before_a_watch_is_printed() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         for (line, want) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {

@@ -32,7 +32,7 @@ pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     Err(Fail::Exit(1))
 }
 
-/// `help rollout status` is `rollout status --help`. A word that is no command's is told, and no
+/// `help rollout status` is `rollout status --help`. An unknown word is reported, but is no
 /// failure.
 pub(crate) async fn help(ctx: &Ctx) -> Result<(), Fail> {
     let mut verb = table::root();

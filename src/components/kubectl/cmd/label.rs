@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_may_not_write_is_told_so_without_a_change() {
+    async fn a_user_who_may_not_write_is_refused_without_a_change_too() {
         let server = Server::start_with(|request| {
             (request.method == "PATCH").then(|| refusal(403, "Forbidden", "you may not"))
         })
@@ -410,7 +410,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn every_conflict_is_told_and_a_cause_is_none() {
+    async fn every_conflict_is_reported_and_a_cause_is_none() {
         let server = with(&["a"]).await;
         let result = server.kubectl(&["label", "cm", "a", "x=2", "y=2"]).await;
         let want = "'x' already has a value (1), and --overwrite is false\n\

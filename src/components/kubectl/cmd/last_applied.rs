@@ -27,7 +27,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     for info in infos {
         let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
-            // As in kubectl only of an object from a file it is said.
+            // As in kubectl only an object from a file is reported.
             match info.source.as_str() {
                 "" => continue,
                 source => {

@@ -235,7 +235,8 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<
     if bytes != "0" {
         query.push(("limitBytes", &bytes));
     }
-    // With `--all-pods` lines of several pods are mixed; nothing else tells whose a line is.
+    // With `--all-pods` lines of several pods are mixed; only a prefix says from which pod a line
+    // is.
     let prefixed = ctx.flags.is("prefix") || ctx.flags.is("all-pods");
     let prefix = if prefixed { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
     copy(ctx, pod, &query, &prefix, beside).await
@@ -255,8 +256,8 @@ async fn copy(
     let mut body = response.into_body();
     let mut lines = Lines { prefix, rest: vec![], open: false };
     while let Some(frame) = body.frame().await {
-        // A log that broke off is told plainly; that it was to be connected to does not matter any
-        // more.
+        // A log that broke off is reported with the plain cause; that it was to be connected to
+        // does not matter any more.
         let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
         let Some(data) = frame.data_ref() else { continue };
         if prefix.is_empty() && !whole_lines {
@@ -380,7 +381,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_default_container_that_is_not_there_is_told() {
+    async fn a_default_container_that_is_not_there_is_reported() {
         let server =
             Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default",

@@ -14,7 +14,7 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What the flags ask to show.
+/// Reads the flags about the columns of tables.
 pub(super) fn table_options(ctx: &Ctx) -> TableOptions {
     TableOptions {
         wide: ctx.flags.text("output") == "wide",

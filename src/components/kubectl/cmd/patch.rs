@@ -114,7 +114,7 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
 }
 
 /// Returns the failure of a JSON patch that kubectl itself applies: the cause alone. The message of
-/// the status is a server's, and no server was asked.
+/// the status is in a server's words, and no request was sent.
 pub(crate) fn unpatched(status: &Status) -> Fail {
     Fail::Text(cause_of(status).to_string())
 }

@@ -181,7 +181,7 @@ fn code_of(status: ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1)
 }
 
-/// Runs a program whose streams are pipes, gives it `input` and writes to `output` what it says.
+/// Runs a program whose streams are pipes, gives it `input` and writes its output to `output`.
 async fn passing_on(
     mut command: tokio::process::Command,
     mut input: Input,
@@ -269,8 +269,8 @@ mod tests {
         let write = format!("echo 'exit 0' > {0}; chmod +x {0}", plugin.display());
         assert!(std::process::Command::new("/bin/sh").args(["-c", &write]).status().unwrap().success());
         let no_program = failed(plugin.to_str().unwrap(), &[]).await;
-        let is_told = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
-        assert!(is_told, "no shell reads it: {no_program:?}");
+        let assert_errors = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
+        assert!(assert_errors, "no shell reads it: {no_program:?}");
         let lost = failed("/nowhere", &[]).await;
         assert!(matches!(&lost, Fail::Plain(why) if why == "Error: no such file or directory"), "{lost:?}");
     }

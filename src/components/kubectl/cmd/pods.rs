@@ -202,7 +202,8 @@ fn restarts(pod: &Value) -> (i64, i64) {
     (most("status.containerStatuses", true), most("status.initContainerStatuses", false))
 }
 
-/// The container meant: the one named, the annotated one, else the first (which is said).
+/// The container of `--container`, else that of the annotation, else the first one, with a note if
+/// there are several.
 pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
     let (container, chosen) = container_and_note(ctx, pod)?;
     if let Some(chosen) = chosen.filter(|_| !quiet) {
@@ -211,7 +212,7 @@ pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String
     Ok(container)
 }
 
-/// As [`container_of`], with what is to be said if it was chosen among several.
+/// As [`container_of`], with the note for the user if it was chosen among several.
 pub(crate) fn container_and_note(ctx: &Ctx, pod: &Value) -> Result<(String, Option<String>), Fail> {
     let named = ctx.flags.text("container");
     let names = |list: &str| -> Vec<String> {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_selects_no_pods_is_told() {
+    async fn an_object_that_selects_no_pods_is_refused() {
         let server = crate::testing::Server::start().await;
         let meta = json!({"name": "db", "namespace": "default"});
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {}});

@@ -70,8 +70,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         listeners.into_iter().map(|(listener, local, remote)| serve(ctx, &pod, listener, local, remote));
     let uid = value::text(&pod.object, "metadata.uid").to_string();
     let mut watched = pod.clone();
-    // A server that is away for a moment does not end what runs; a pod that is gone does, whenever
-    // the server tells it.
+    // A server that is away for a moment does not end what runs; the end of its pod does, as soon
+    // as the server reports it.
     let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
         let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
         Ok(ended || value::text(now, "metadata.uid") != uid)
@@ -235,8 +235,9 @@ fn addresses(words: &[String]) -> Result<Vec<Address>, Fail> {
 
 type Bound = (TcpListener, u16, u16);
 
-/// Listens on a pair's local port, which is known from the first listener on. Returns the
-/// listeners, and whether there are as many as were asked for; what failed is told.
+/// Listens on the local port of a pair. A free port is chosen by the first listener; the others
+/// take the same. Returns the listeners, and whether they are enough; else the failures are
+/// printed.
 async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<Bound>, bool), Fail> {
     let (mut found, mut failed) = (vec![], vec![]);
     // Of `localhost` one address is enough, of the others each one counts.

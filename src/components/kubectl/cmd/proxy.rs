@@ -108,9 +108,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// Listens on a socket to which the user alone can connect: who can acts with the user's
-/// credentials. A socket that lies at the path, left by a proxy that was killed, is replaced, as
-/// kubectl does; another file is not.
+/// Listens on a socket to which the user alone can connect: a program that connects acts with the
+/// user's credentials. A socket that lies at the path, left by a proxy that was killed, is
+/// replaced, as kubectl does; another file is not.
 fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
     if std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
         std::fs::remove_file(path)?;
@@ -239,7 +239,7 @@ async fn forward(
         let server = hyper::upgrade::on(&mut response);
         *tunnel.lock() = Some(Box::pin(async move {
             let (Ok(guest), Ok(server)) = (guest.await, server.await) else { return };
-            // Ends with either side; what broke it is theirs to tell.
+            // Ends with either side, which sees the error itself.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(guest), &mut TokioIo::new(server)).await;
         }));
     }
@@ -336,7 +336,7 @@ mod tests {
         assert_eq!(server.requests().last().map(|request| request.path.clone()).as_deref(), Some(encoded));
     }
 
-    /// In the session the command is no process of its own, whose end would end it.
+    /// In the console the command is no process of its own, whose end would close its connections.
     #[tokio::test]
     async fn a_tunnel_ends_with_the_proxy() {
         let server = Server::start_exec(|_, socket| {

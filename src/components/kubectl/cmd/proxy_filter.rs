@@ -40,8 +40,8 @@ impl Filter {
                 && !any(&self.not_methods, method))
     }
 
-    /// Returns whether a page of this origin may use the proxy: its host must be one of those that
-    /// may be asked for.
+    /// Returns whether a page of this origin may use the proxy: its host must be one of
+    /// `--accept-hosts`.
     ///
     /// A browser sends the header with every WebSocket and with every request that may change
     /// something. No rule of the browser keeps another site's page from sending these to localhost;

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What is looked through when nothing is said: apiVersion and kind.
+/// The kinds that are pruned without `--prune-allowlist`: apiVersion and kind.
 const USUAL: &[(&str, &str)] = &[
     ("v1", "ConfigMap"),
     ("v1", "Endpoints"),
@@ -85,7 +85,7 @@ pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, 
     Ok(found)
 }
 
-/// Deletes what [`found`] finds, and tells each object.
+/// Deletes what [`found`] finds, and prints each object.
 pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let api = ctx.api().await?;
     let mut options = json!({"propagationPolicy": propagation(ctx)?});

@@ -1,5 +1,5 @@
-//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless
-//! asked otherwise.
+//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless a
+//! flag removes it.
 
 use super::common::{DryRun, Printer};
 use crate::builder;
@@ -62,7 +62,7 @@ async fn until_written(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printe
     reconcile(ctx, info, dry_run, printer).await
 }
 
-/// What is missing in an object, and what it has that nobody asked for.
+/// Rules or subjects that an object lacks, and those that it has beside the wanted ones.
 struct Gap {
     missing: Vec<Value>,
     extra: Vec<Value>,
@@ -335,7 +335,7 @@ fn print_outcome(
         ctx.note(format!("\tmissing {what} added:"));
         lines(&gap.missing);
     }
-    // What is too much and stays is not told.
+    // Extra ones that stay are not printed.
     if *remove && !gap.extra.is_empty() {
         ctx.note(format!("\textra {what} removed:"));
         lines(&gap.extra);

@@ -6,7 +6,7 @@ use crate::wire::api::{MERGE_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json};
 
-/// The annotation that tells why an object was changed last.
+/// The annotation with the reason for the last change of an object.
 pub(super) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
 /// Writes the command line into an object, or into a patch of one, if `--record` was given.

@@ -75,7 +75,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         }
     }
-    failures.extend(unread); // last, as `create` tells them
+    failures.extend(unread); // last, as in `create`
     Fail::join(failures)
 }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn with_force_the_deletion_is_told_as_delete_tells_it() {
+    async fn with_force_the_deletion_is_printed_as_by_delete() {
         let (server, body) = (Server::start().await, config_map("a", json!({})));
         for (output, deleted, replaced) in [
             (None, "configmap \"a\" deleted from default namespace\n", "configmap/a replaced\n"),
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_may_not_be_deleted_is_told_and_nothing_is_made() {
+    async fn what_may_not_be_deleted_is_reported_and_nothing_is_made() {
         let server = Server::start_with(|request| match (request.method.as_str(), request.path.as_str()) {
             ("DELETE", path) if path == at("a") => Some(refusal(403, "Forbidden", "you may not delete")),
             ("POST", _) => Some(refusal(403, "Forbidden", "you may not create")),

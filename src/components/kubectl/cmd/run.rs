@@ -121,7 +121,7 @@ async fn delete(ctx: &Ctx, path: &str, named: &str) -> Result<(), Fail> {
     match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": propagation(ctx)?})).await {
         Ok(_) if ctx.flags.is("quiet") => {}
         Ok(_) => {
-            // The namespace, as `delete` tells it.
+            // The namespace, as `delete` prints it.
             let namespace = path.split('/').nth_back(2).unwrap_or_default();
             ctx.line(format!("{named} deleted from {namespace} namespace"));
         }
@@ -233,7 +233,7 @@ fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
         "status": {"loadBalancer": {}}}))
 }
 
-/// Follows the pod until it has ended (or the user has left), then removes it if that was asked.
+/// Follows the pod until it has ended (or the user has left), then removes it if `--rm` says so.
 async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
     let resource = ctx.resource("pods").await?;
     let mut info = Info {

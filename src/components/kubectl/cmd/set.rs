@@ -74,7 +74,7 @@ pub(super) async fn all_or_none(ctx: &Ctx, resources: &[String]) -> Result<Vec<I
     Ok(infos)
 }
 
-/// Sends to each object what `change` makes of its pod spec, and tells what happened.
+/// Patches each object with what `change` makes of its pod spec, and prints the outcome.
 pub(super) async fn each(
     ctx: &Ctx,
     resources: &[String],
@@ -204,7 +204,7 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     };
     named(ctx, resources)?;
     each(ctx, resources, "serviceaccount updated", |_, spec| {
-        // As in kubectl an object that has this account already is told all the same.
+        // As in kubectl an object that has this account already is printed as updated all the same.
         Ok(Some(match value::text(spec, "serviceAccountName") == account {
             true => json!({}),
             false => json!({"serviceAccount": account, "serviceAccountName": account}),
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_has_the_account_already_is_told() {
+    async fn an_object_that_has_the_account_already_is_printed() {
         let server = Server::start().await;
         let spec = json!({"serviceAccountName": "a", "containers": [{"name": "c", "image": "n:1"}]});
         let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},

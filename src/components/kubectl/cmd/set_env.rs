@@ -134,7 +134,7 @@ pub(crate) async fn env(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// Where a pod spec has containers, in the order in which they are told of.
+/// Where a pod spec has containers, in the order in which `--list` prints them.
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
 const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";

@@ -1,4 +1,4 @@
-//! set subject: who is bound by a role binding.
+//! set subject: adds users, groups and service accounts to role bindings.
 
 use super::common::{DryRun, Printer, strategic_patch};
 use crate::builder;

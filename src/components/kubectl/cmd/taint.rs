@@ -218,7 +218,7 @@ fn changed(
         removed |= taints.len() < before;
     }
     Fail::join(lost)?;
-    // With `--overwrite` it is told as a change, whatever it is (`reorganizeTaints`).
+    // With `--overwrite` the outcome is called a change, whatever it is (`reorganizeTaints`).
     let operation = match (overwrite, more, removed) {
         (true, ..) | (_, true, true) => "modified",
         (_, true, false) => "tainted",

@@ -13,7 +13,7 @@ use clock::Instant;
 use serde_json::Value;
 use std::time::Duration;
 
-/// How often it is asked whether an object has come to be.
+/// How often `--for=create` looks for the objects.
 const POLL: Duration = Duration::from_millis(500);
 
 /// What `--for` waits for.
@@ -132,7 +132,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let deadline = Instant::now() + limit.max(AT_ONCE);
     let (infos, mut failures) = match selection {
         selection if matches!(goal, Goal::Create) => (created(ctx, &selection, deadline).await?, vec![]),
-        // A file says what is wanted, not what there is: the server is asked.
+        // A file has the wanted state; the state that counts is read from the server.
         Selection::Objects(mut infos, unread) => {
             infos.iter_mut().for_each(|info| info.object = Value::Null);
             (infos, unread)

@@ -116,7 +116,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn metrics_tell_their_object_and_whether_they_are_averages() {
+    fn metrics_name_their_object_and_say_whether_they_are_averages() {
         let described = |kind: &str, source: &str, spec: Value, current: Value| {
             let mut text = Text::default();
             let mut spec = json!({"type": kind, source: spec});

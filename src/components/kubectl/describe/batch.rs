@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_lacks_its_parallelism_tells_none() {
+    fn a_job_without_parallelism_prints_none() {
         let described = |spec: Value| {
             let mut text = Text::default();
             job(&mut text, &json!({"metadata": {"name": "a"}, "spec": spec}));

@@ -48,7 +48,7 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
 /// Returns the items of a list; `None` if the server does not have the resource.
 ///
 /// # Errors
-/// The list failed for another reason, e.g. because the user may not read it: then nobody knows
+/// The list failed for another reason, e.g. because the user may not read it: then it is unknown
 /// whether there are any.
 fn known_items(list: Result<Value, Fail>) -> Result<Option<Vec<Value>>, Fail> {
     match list {
@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_may_not_be_read_is_not_said_to_be_absent() {
+    fn what_may_not_be_read_is_not_reported_as_absent() {
         let refused = |code: u16, reason: &str| {
             known_items(Err(Fail::Api(Refusal::of(&json!({"reason": reason, "message": "m"}), code))))
         };

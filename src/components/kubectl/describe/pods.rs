@@ -178,7 +178,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_tells_its_own_resources_and_profile() {
+    fn a_pod_has_its_own_resources_and_profile() {
         let described = |spec: Value| {
             let mut text = Text::default();
             pod(&mut text, &json!({"spec": spec}));

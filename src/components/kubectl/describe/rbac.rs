@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn each_verb_of_a_url_has_a_line_and_no_verb_of_a_resource_is_told_twice() {
+    fn each_verb_of_a_url_has_a_line_and_no_verb_of_a_resource_is_printed_twice() {
         let role = json!({"rules": [
             {"nonResourceURLs": ["/a", "/b"], "verbs": ["get", "post"]},
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "get"]},

@@ -1,4 +1,5 @@
-//! What the server is asked beside an object that is described: its events, and objects it selects.
+//! Requests beside that of the object which is described: its events, and the objects that it
+//! selects.
 
 use crate::ctx::Ctx;
 use crate::error::Fail;

@@ -210,7 +210,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_service_tells_how_traffic_is_distributed() {
+    fn a_service_says_how_traffic_is_distributed() {
         let mut text = Text::default();
         let spec = json!({"sessionAffinity": "None", "trafficDistribution": "PreferClose"});
         ports_and_policies(&mut text, &json!({"spec": spec}), &[]);

@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_tells_where_its_volumes_may_be() {
+    fn a_class_prints_where_its_volumes_may_be() {
         let zone = json!({"key": "zone", "values": ["a", "b"]});
         let terms = json!([{"matchLabelExpressions": [zone, {"key": "rack", "values": ["1"]}]}, {}]);
         let mut text = Text::default();
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn a_class_tells_an_empty_policy_too() {
+    fn a_class_prints_an_empty_policy_too() {
         for (class_of, want) in [(json!({}), false), (json!({"reclaimPolicy": ""}), true)] {
             let mut text = Text::default();
             class(&mut text, &class_of);

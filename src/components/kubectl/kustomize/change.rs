@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::path::Path;
 
-/// Kinds whose name is their meaning.
+/// Kinds whose names have a meaning, so that prefixes and suffixes do not change them.
 const KEEP_NAME: [&str; 3] = ["APIService", "CustomResourceDefinition", "Namespace"];
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {

@@ -60,7 +60,8 @@ impl Built {
     }
 }
 
-/// Builds a folder, which the user calls `shown`. Its warnings are told, also if it fails.
+/// Builds a folder, which the user named with the path `typed`. Warnings are printed also if it
+/// fails.
 pub(crate) async fn build(ctx: &Ctx, typed: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
     let built = build_at(&ctx.path(typed), typed, &mut warnings).await;
@@ -134,8 +135,8 @@ async fn accumulate(
     Ok(all)
 }
 
-/// What is said of an object that is there already. `doing`: `merging`, or `accumulating` if it
-/// stands twice in one file.
+/// kustomize's error for an object that is there already. `doing`: `merging`, or `accumulating` if
+/// it stands twice in one file.
 fn doubled(root: &Path, entry: &str, doing: &str, resource: &Resource) -> Fail {
     let head = "accumulating resources: accumulation err=";
     let why = format!("may not add resource with an already registered id: {}", resource.id());

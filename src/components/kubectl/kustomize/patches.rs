@@ -67,8 +67,8 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
     Ok(())
 }
 
-/// What is said of a patch that cannot be read. kustomize shows the configuration that it has made
-/// of it for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
+/// kustomize's error for a patch that cannot be read. It has the configuration which kustomize made
+/// of the patch for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
 fn misconfigured(builtin: &str, config: &Value, why: &str) -> Fail {
     let config = yaml::to_string(config);
     Fail::Text(format!("trouble configuring builtin {builtin} with config: `\n{config}`: {why}"))

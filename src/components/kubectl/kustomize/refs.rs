@@ -1,4 +1,5 @@
-//! Who names whom: when an object got another name or namespace, those that name it are corrected.
+//! References between objects: when one gets another name or namespace, those that name it are
+//! corrected.
 //!
 //! Source: kustomize, `api/filters/nameref` and `builtinpluginconsts/namereference.go`. A reference
 //! leads to the one object that had its name before and that the referrer can reach: an object of

@@ -165,7 +165,7 @@ async fn what_is_wrong_or_not_there_is_named() {
 }
 
 #[tokio::test]
-async fn a_json_patch_that_fails_is_told_as_its_library_does() {
+async fn a_json_patch_that_fails_has_the_words_of_its_library() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
     let content = "configMapGenerator: [{name: a, literals: [a=b]}]

@@ -265,7 +265,7 @@ mod tests {
 
     /// As apimachinery 0.35 says it. What is YAML, though it is no JSON, is no mistake.
     #[test]
-    fn mistakes_are_told_as_go_tells_them() {
+    fn mistakes_are_reported_in_gos_words() {
         for (text, want) in [
             (r#"{"a":"#, "unexpected EOF"),
             (r#"{"a": 1 "b": 2}"#, "json: offset 9: invalid character '\"' after object key:value pair"),

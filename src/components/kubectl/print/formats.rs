@@ -147,8 +147,8 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
 const JUDGED_NODES_MAX: usize = 100_000;
 const JUDGED_BYTES_MAX: usize = 1 << 20;
 
-/// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for those who
-/// have to know what a command has shown.
+/// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for programs
+/// that have to know what a command has printed (lessons).
 ///
 /// # Errors
 /// kubectl's: the format takes no template, the template cannot be read, or it fails with this

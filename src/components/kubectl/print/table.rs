@@ -7,7 +7,7 @@ use api::value;
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// What `get` was asked to show beside the server's columns.
+/// What the flags of `get` show or hide beside the server's columns.
 #[derive(Clone, Default)]
 pub(crate) struct TableOptions {
     pub wide: bool,

@@ -34,15 +34,15 @@ const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// One query parameter after another, in alphabetical order.
 pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
 
-/// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
-/// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
+/// Headers with facts that no request shows, e.g. how a table is printed. Readers of the tap
+/// explain the command with them afterwards. At most [`MANNER_MAX`] characters of each.
 pub(crate) type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
-/// What is longer is cut off, and so only in part known to a reader.
+/// Characters of such a header; the rest of a longer one is cut off.
 pub const MANNER_MAX: usize = 1_000;
 
 /// A client of one API server for one command, as the user of the kubeconfig.
 pub(crate) struct Api {
-    /// As the files and flags say; who the user is may be up to a plugin.
+    /// Server and user as the files and flags say; a plugin may provide the credentials.
     target: Target,
     env: Env,
     user: Mutex<Arc<User>>,
@@ -59,7 +59,7 @@ enum Way {
     /// Again, if the connection is lost before the answer.
     Again,
     Once,
-    /// Once. A refusal without a `Status` names no resource: none was asked for by its name.
+    /// Once. A refusal without a `Status` names no resource, since `--raw` names none.
     Raw,
 }
 
@@ -84,8 +84,8 @@ impl User {
 
 impl Api {
     /// A client of `target` for the verb `command` (`kubectl get`). `timeout` bounds each request
-    /// with its whole answer; `None`: no bound. A credential plugin is asked here, and nothing is
-    /// sent to the server yet.
+    /// with its whole answer; `None`: no bound. A credential plugin runs here; nothing is sent to
+    /// the server yet.
     ///
     /// # Errors
     /// [`Fail::Transport`]: the credential plugin fails, or a token or the name of a user to
@@ -138,8 +138,8 @@ impl Api {
         headers
     }
 
-    /// Asks the user's credential plugin once more, if there is one: the server answered 401. A
-    /// failure of the plugin is told and hides nothing.
+    /// Runs the user's credential plugin once more, if there is one: the server answered 401. A
+    /// failure of the plugin is printed, and does not replace the server's refusal.
     pub(crate) async fn refused(&self, user: &User) {
         let again = self.target.reauthenticated(&self.env, user.target()).await.map_err(Fail::from);
         match again.and_then(|target| target.map(User::of).transpose()) {
@@ -157,7 +157,7 @@ impl Api {
     /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
     /// [`Fail::Refused`]: no server listens there. [`Fail::Transport`]: the connection failed, or
     /// `--request-timeout` is over. [`Fail::Text`]: the path cannot be sent. After a 401 the
-    /// credential plugin is asked once more, so the caller may try again.
+    /// credential plugin has run once more, so the caller may try again.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -170,8 +170,8 @@ impl Api {
         self.exchange(method, path, query, accept, body, way).await
     }
 
-    /// Reads a log, which is passed on as it comes. A lost connection is told at once (client-go's
-    /// `Request.Stream`).
+    /// Reads a log, which is passed on as it comes. A lost connection is a failure at once
+    /// (client-go's `Request.Stream`).
     ///
     /// # Errors
     /// As [`Api::send`].

@@ -107,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_tell_what_they_speak_of() {
+    fn paths_name_their_resource() {
         let of = |path| resource_of(path).unwrap();
         assert_eq!(of("/api/v1/namespaces/default/pods/p/log"), ("pods".into(), "p".into()));
         assert_eq!(of("/apis/apps/v1/deployments?limit=1"), ("deployments.apps".into(), "".into()));

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-/// The server is asked for a sign of life this often.
+/// The pause between two pings to the server.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// A server that has not even answered the pings for so long is gone (client-go's).
 const SILENCE: Duration = Duration::from_secs(61);
@@ -52,8 +52,8 @@ pub(crate) type Socket = WebSocketStream<Box<dyn Duplex>>;
 /// Opens a WebSocket with one of `protocols`, separated by commas.
 ///
 /// # Errors
-/// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`; a
-/// 401 makes the credential plugin be asked once more for the next try. [`Fail::Refused`] and
+/// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`;
+/// after a 401 the credential plugin runs once more for the next try. [`Fail::Refused`] and
 /// [`Fail::Transport`]: no connection.
 pub(crate) async fn connect(
     api: &Api,
@@ -107,7 +107,7 @@ pub(crate) struct Given {
     pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Sizes of the terminal, if the process has one.
     pub sizes: Option<watch::Receiver<(u16, u16)>>,
-    /// First tell a wrong size, so that the program redraws (attach).
+    /// Send a wrong size first, so that the program redraws (attach).
     pub redraw: bool,
 }
 
@@ -270,7 +270,7 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
 /// ends. A client that is gone altogether looks the same at first; TCP's keep-alive tells the two
 /// apart.
 ///
-/// Returns the error that the kubelet told, if any: nothing listens on the pod's port.
+/// Returns the error that the kubelet sent, if any: nothing listens on the pod's port.
 ///
 /// # Errors
 /// [`Fail::Text`]: the connection broke off on either side. The other connections of the forwarded
@@ -414,7 +414,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_kubelet_refuses_is_told() {
+    async fn what_the_kubelet_refuses_is_reported() {
         let (near, far) = pair().await;
         let (_client, forward) = client(near).await;
         let (mut sink, _source) = far.split();

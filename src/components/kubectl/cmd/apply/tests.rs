@@ -77,7 +77,7 @@ async fn without_overwrite_a_value_of_somebody_else_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn an_annotation_that_cannot_be_read_is_told() {
+async fn an_annotation_that_cannot_be_read_is_reported() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let mut live = config_map("a", json!({}));
     live["metadata"]["annotations"] = json!({LAST_APPLIED: "{broken"});
@@ -208,7 +208,7 @@ async fn a_namespace_that_the_user_names_is_pruned_even_if_no_file_has_an_object
 }
 
 #[tokio::test]
-async fn what_was_pruned_before_a_refusal_is_told() {
+async fn what_was_pruned_before_a_refusal_is_printed() {
     let server = Server::start_with(|request| {
         let refused = request.method == "DELETE" && request.path == at("y");
         refused.then(|| refusal(403, "Forbidden", "you may not"))

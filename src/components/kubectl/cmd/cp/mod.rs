@@ -70,7 +70,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// The pod of a place, its container, and what is to be said if that was chosen among several.
+/// The pod of a place, its container, and the note for the user if that was chosen among several.
 async fn pod(ctx: &Ctx, place: &Place) -> Result<(Info, String, Option<String>), Fail> {
     let resource = ctx.resource("pods").await?;
     let mut info = Info {
@@ -288,7 +288,7 @@ async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
     });
     let lost = |_| Fail::Text("the thread that unpacks was lost".into());
     tokio::select! {
-        // Before the archive was whole: nobody reads on.
+        // The thread ended before the archive did: no more of it is read.
         unpacked = &mut unpacking => unpacked.map_err(lost)?,
         fetched = fetch(ctx, &info, &container, &from.path, writer) => {
             // The pipe is closed, so the thread ends.
@@ -319,7 +319,8 @@ async fn fetch(ctx: &Ctx, info: &Info, container: &str, path: &str, writer: Owne
         // As in kubectl, whose `TarPipe` prints the errors of the container's tar there.
         ctx.output.bytes(&errors.take());
         match outcome {
-            // The program ran and said what is wrong; it would again.
+            // An exit code is an answer of the program, which would fail again; other failures are
+            // retried.
             Err(fail) if !matches!(fail, Fail::Coded(..)) && (retries < 0 || tried < retries) => {
                 tried += 1;
                 let most = if retries < 0 { String::new() } else { format!("/{retries}") };
@@ -397,8 +398,8 @@ fn unpack(
     Ok(())
 }
 
-/// The file that a single file is copied to. As with kubectl, its name must be said: a directory is
-/// no place for it.
+/// The file that a single file is copied to. As with kubectl, a directory is refused: the user must
+/// name the file.
 fn created(target: &Path) -> Result<File, Fail> {
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;

@@ -216,7 +216,7 @@ fn a_file_that_changes_while_it_is_packed_does_not_spoil_the_archive() {
     assert_eq!(read.collect::<Vec<_>>(), ["1234", "1\0\0\0", "1234"]);
 }
 
-/// Its length is said to be 0, and it has content.
+/// A file of /proc has the length 0 and content all the same.
 #[test]
 fn a_file_that_changed_is_named() {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();

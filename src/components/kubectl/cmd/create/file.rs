@@ -63,7 +63,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         printer.print(ctx, &info.object, "created", true)?;
     }
-    // Last, as in kubectl: its visitor of files tells them when all documents were visited.
+    // Last, as in kubectl: its visitor of files returns them when all documents were visited.
     failures.extend(unread);
     Fail::join(failures)
 }
@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     #[tokio::test]
-    async fn documents_that_cannot_be_read_are_told_behind_refusals() {
+    async fn documents_that_cannot_be_read_are_reported_behind_refusals() {
         let server = Server::start_with(|request| {
             (request.method != "GET").then(|| refusal(409, "Conflict", "not now"))
         })

@@ -33,9 +33,9 @@ const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration
 pub(crate) enum Mode {
     /// The objects are patched.
     Patch,
-    /// They are made.
+    /// The objects are created.
     Create,
-    /// It is kept in an annotation as what was applied last.
+    /// The configuration is kept in an annotation as what was applied last.
     LastApplied,
 }
 
@@ -223,7 +223,7 @@ struct Saved {
 }
 
 impl Saved {
-    /// Notes a refusal and tells it.
+    /// Notes a refusal and prints it.
     fn add(&mut self, ctx: &Ctx, info: &Info, fail: &Fail) {
         let what = what(info);
         match fail {

@@ -57,7 +57,7 @@ fn group_kind(info: &Info) -> String {
     }
 }
 
-/// `error: deployments.apps "web"`, as failures begin, also where several are told.
+/// `error: deployments.apps "web"`, as failures begin, also where several are printed.
 fn about(info: &Info, mistake: &str) -> Fail {
     Fail::Text(format!("error: {} {} {mistake}", info.resource.qualified(), quote(&info.name)))
 }
@@ -79,8 +79,8 @@ fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
 const WITHOUT_REVISIONS: &[&str] =
     &["Job.batch", "CronJob.batch", "Pod", "ReplicaSet.apps", "ReplicationController"];
 
-/// All revisions, the oldest first. `seeker` and `sought` are kubectl's names for who asks, and for
-/// what.
+/// All revisions, the oldest first. For errors, `seeker` is kubectl's name of what needs them
+/// (`history viewer`), `sought` of what they are (`history`).
 async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result<Vec<Revision>, Fail> {
     let selector = value::at(&info.object, "spec.selector");
     let mut found: Vec<Revision> = match info.resource.kind.as_str() {

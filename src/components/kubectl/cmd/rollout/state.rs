@@ -101,7 +101,7 @@ fn stateful_set_state(object: &Value) -> Result<(String, bool), Fail> {
     if ready < wanted {
         return Ok((format!("Waiting for {} pods to be ready...", wanted - ready), false));
     }
-    // Since the server fills in a partition, kubectl tells of one always.
+    // Since the server fills in a partition, kubectl always prints one.
     if !value::at(object, "spec.updateStrategy.rollingUpdate").is_null() {
         let due = wanted - partition;
         return Ok(match updated < due {

@@ -70,7 +70,7 @@ impl Template {
         }
     }
 
-    /// A failure as Go tells it: with the place in the template, and what stands there.
+    /// A failure in Go's form: with the place in the template, and the text there.
     fn placed(&self, run: &Run, why: &str) -> String {
         let Some(place) = &run.place else { return format!("template: output: {why}") };
         let before = &self.source[..place.at];

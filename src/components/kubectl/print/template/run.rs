@@ -103,8 +103,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of who
-    /// calls it.
+    /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of its
+    /// caller.
     fn call(&mut self, name: &str, dot: Value) -> Result<(), String> {
         let defined = self.defined;
         let nodes = defined.get(name).ok_or_else(|| undefined(name))?;

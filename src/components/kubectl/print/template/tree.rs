@@ -39,7 +39,7 @@ pub(super) struct Term {
     pub what: What,
     /// Where its text begins.
     pub start: usize,
-    /// As in Go, `.a.b` is told to be where `.b` is.
+    /// As in Go, the place of `.a.b` is that of `.b`.
     pub place: Place,
 }
 
