@@ -97,7 +97,7 @@ fn verdict(review: &Value) -> String {
         .fold(String::from("no"), |line, why| format!("{line} - {why}"))
 }
 
-/// Resources that are for `impersonate` only, which no server lists.
+/// Resources that only the verb `impersonate` has; no server lists them.
 const UNLISTED: [&str; 2] = ["users", "groups"];
 
 /// Returns the API group and the plural of a word. An unknown word is sent as it is written, in the

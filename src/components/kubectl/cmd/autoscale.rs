@@ -42,7 +42,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Creates the autoscaler of one object, unless it is only pretended.
+/// Creates the autoscaler of one object, or with `--dry-run=client` computes it alone.
 async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) -> Result<Value, Fail> {
     let mut object = autoscaler(ctx, info, metrics)?;
     record(ctx, &mut object);
@@ -54,7 +54,8 @@ async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) 
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // In the command's namespace, as in kubectl, also if a file's object is in another one.
+    // As in kubectl the autoscaler is in the command's namespace, also if a file's object is in
+    // another one.
     let path = paths::within("/apis/autoscaling/v2", &ctx.namespace()?.0, "horizontalpodautoscalers");
     ctx.api().await?.post(&path, &query, &object).await
 }

@@ -12,7 +12,8 @@ use serde_json::json;
 /// How often the decision is written at most, if other clients write the same request.
 const TRIES: usize = 10;
 
-/// What is decided, and what it cannot be any more.
+/// A decision about a certificate request: the condition that it sets, and the opposite one, which
+/// excludes it.
 struct Decision {
     condition: &'static str,
     opposite: &'static str,
@@ -97,7 +98,7 @@ async fn write(ctx: &Ctx, decision: &Decision, info: &mut Info) -> Result<(), Fa
             value::put(&mut next, "status.conditions", all);
         }
         match ctx.api().await?.put(&format!("{}/approval", info.path()), &[], &next).await {
-            // kubectl shows the request as it was before.
+            // As in kubectl the request is printed as it was before the decision.
             Ok(_) => return Ok(()),
             Err(fail) if fail.code() == Some(409) && left > 0 => info.fetch(ctx).await?,
             Err(fail) => return Err(fail),
@@ -141,7 +142,7 @@ mod tests {
             server.hold(&format!("{AT}/{name}"), object.clone());
             server.hold(&format!("{AT}/{name}/approval"), object);
         }
-        // As `get csr -o name` prints it, too.
+        // The form of `get csr -o name` is a name of a request, too.
         let b = "certificatesigningrequest.certificates.k8s.io/b";
         let result = server.kubectl(&["certificate", "approve", "a", b]).await;
         let approved = "certificatesigningrequest.certificates.k8s.io/b approved\n";

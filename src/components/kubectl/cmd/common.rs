@@ -1,4 +1,5 @@
-//! What several verbs do alike.
+//! Steps that several verbs share: dry runs, validation, `--raw`, printing of outcomes, and the
+//! annotation of `apply`.
 
 use crate::beside;
 use crate::builder::{self, Selection};
@@ -34,7 +35,7 @@ impl DryRun {
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: it has another value.
     pub(crate) fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
-        // As klog prints it, without the time and the process.
+        // The warning in the form of klog, with zeros for the time and the process.
         let warn = |line: u32, deprecated: &str, instead: &str| {
             ctx.note(format!(
                 "W0000 00:00:00.000000       1 helpers.go:{line}] --dry-run{deprecated} and can be replaced with --dry-run={instead}."
@@ -101,8 +102,8 @@ pub(crate) async fn objects_as_given(
     Ok((infos, failures))
 }
 
-/// What the server makes of an object after a strategic merge patch, under the name that
-/// `--field-manager` gives, if any.
+/// Sends a strategic merge patch, as the manager of `--field-manager`, if any, and returns the
+/// object that the server answers.
 pub(crate) async fn strategic_patch(
     ctx: &Ctx,
     info: &Info,
@@ -118,8 +119,8 @@ pub(crate) async fn strategic_patch(
     ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
 }
 
-/// How strictly the server reads what is written: `--validate`, which may also be a boolean.
-/// Source: kubectl's `GetValidationDirective`.
+/// How strictly the server checks the fields of a written object: `--validate`, which may also be a
+/// boolean. Source: kubectl's `GetValidationDirective`.
 ///
 /// # Errors
 /// [`Fail::Text`] in kubectl's words: it has another value.
@@ -137,7 +138,7 @@ pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
     }
 }
 
-/// How long a pod is waited for that is not there yet, or does not run yet.
+/// The time limit of the wait for a pod that is not there yet, or does not run yet.
 pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     const TOO_SHORT: &str = "--pod-running-timeout must be higher than zero";
     match ctx.flags.duration("pod-running-timeout") {
@@ -147,8 +148,8 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
-/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is
-/// no path.
+/// Refuses what does not fit to `--raw`: files from the web, the flags `-R` and `-o`, and a value
+/// that is no path.
 pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
     if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
         return text("--raw cannot read from a url");
@@ -267,7 +268,7 @@ pub(crate) fn label_selector(given: &str) -> Result<Selector, Fail> {
     Ok(selector)
 }
 
-/// The namespace, if the user named one: only then does it stand in a generated object.
+/// The namespace of a generated object: it has one only if the user named it.
 pub(crate) fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
     let (namespace, enforced) = ctx.namespace()?;
     Ok(enforced.then_some(namespace))
@@ -339,7 +340,7 @@ pub(crate) async fn select_names(ctx: &Ctx, resource: &str, names: &[String]) ->
     Ok(Selection::Objects(infos, vec![]))
 }
 
-/// Exactly one NAME.
+/// The one argument of a verb that takes exactly one NAME.
 pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());
     match &ctx.args[..before_dash] {
@@ -348,7 +349,7 @@ pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     }
 }
 
-/// Words after `--`, or after the name.
+/// The arguments after `--`, or without it those after the name.
 pub(crate) fn rest(ctx: &Ctx) -> Vec<String> {
     ctx.args.get(1..).unwrap_or_default().to_vec()
 }

@@ -12,7 +12,8 @@ use client::kubeconfig::Kubeconfig;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// Copies flags into an entry.
+/// Copies the flags that were given into an entry of the kubeconfig, each under its own name; an
+/// empty one removes its key.
 fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
     for key in keys.iter().filter(|key| ctx.flags.changed(key)) {
         match ctx.flags.text(key) {
@@ -53,8 +54,8 @@ fn path_from(config: &Path, path: &Path) -> String {
     named.display().to_string()
 }
 
-/// Sets what the flags say of a cluster. A certificate authority and the insecure mode exclude each
-/// other, and another server does not go by the name of the last one.
+/// Sets the fields of a cluster from flags. A certificate authority and the insecure mode exclude
+/// each other, and a new server drops the name by which the last one was verified.
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.
@@ -80,8 +81,8 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
             cluster.shift_remove("tls-server-name");
         }
         fill(ctx, cluster, &["server", "tls-server-name", "proxy-url"]);
-        // Also where the flag is not given, as in kubectl: a server is trusted blindly only as long
-        // as each change of its entry says so.
+        // As in kubectl `insecure-skip-tls-verify` goes also where the flag is not given: a server
+        // is trusted blindly only as long as each change of its entry says so.
         cluster.shift_remove(INSECURE);
         if ctx.flags.is(INSECURE) {
             cluster.insert(INSECURE.into(), true.into());
@@ -104,8 +105,8 @@ fn variables(words: &[String]) -> Result<Vec<(String, Option<String>)>, Fail> {
     pairs.collect()
 }
 
-/// Sets what the flags say of a user's credential plugin. Another command has other arguments; the
-/// flags beside `--exec-command` change a plugin that is there, and make none.
+/// Sets the fields of a user's credential plugin from flags. Another command has other arguments;
+/// the flags beside `--exec-command` change a plugin that is there, and make none.
 fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, Option<String>)]) {
     if ctx.flags.changed("exec-command") {
         let none = json!({"args": null, "env": null, "provideClusterInfo": false});
@@ -142,7 +143,7 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
     value::put(plugin, "env", env);
 }
 
-/// Sets what the flags say of a user. A token and a password exclude each other.
+/// Sets the fields of a user from flags. A token and a password exclude each other.
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.

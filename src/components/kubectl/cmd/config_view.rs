@@ -15,7 +15,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     if !ctx.args.is_empty() {
         return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
     }
-    // One file is merged with nothing.
+    // `--merge=false` needs `--kubeconfig`: which of several files to show would be open.
     if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
         return text("if merge==false a precise file must be specified");
     }
@@ -56,7 +56,7 @@ fn redact(config: &mut Value) {
     }
 }
 
-/// Files named in the configuration become data in it.
+/// Replaces the names of files by their content, base64 in the field `…-data`.
 fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
     use base64::Engine as _;
     let home = |list: &str, name: &str| -> PathBuf {

@@ -1,4 +1,4 @@
-//! debug: a container more in a running pod, or a copy of the pod to try things on.
+//! debug: an additional container in a running pod, or a copy of the pod to try changes on.
 
 use super::common::select_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
@@ -196,7 +196,7 @@ impl DebugOptions<'_> {
         name
     }
 
-    /// Changes what the flags say of a container.
+    /// Puts the flags about a container into it: its image, variables, command, streams.
     fn put_flags(&self, container: &mut Value) -> Result<(), Fail> {
         if !self.words.is_empty() {
             value::put(container, self.words_field(), json!(self.words));
@@ -227,7 +227,7 @@ impl DebugOptions<'_> {
         Ok(())
     }
 
-    /// Warns of rights that a container is given in vain.
+    /// Warns if a profile grants capabilities that a container without root cannot use.
     fn warn(&self, pod: &Value, container: &Value) {
         if debug_profile::lacks_root(pod, container) {
             self.ctx.note(NOT_ROOT);
@@ -269,7 +269,7 @@ impl DebugOptions<'_> {
         Ok((info, name))
     }
 
-    /// Makes a copy of the pod with another image, another command or a container more.
+    /// Creates a copy of the pod with another image, another command or an additional container.
     async fn copy(&self, info: Info, name: &str) -> Result<(Info, String), Fail> {
         let mut copy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": info.namespace}});
         copy["spec"] = at(&info.object, "spec").clone();
@@ -294,13 +294,14 @@ impl DebugOptions<'_> {
         }
         let api = self.ctx.api().await?;
         let (replace, at_once) = (self.ctx.flags.is("replace"), json!({"gracePeriodSeconds": 0}));
-        // A copy of the same name has no place before the original is gone.
+        // With `--replace` and the same name the original is deleted before its copy is created.
         let first = replace && name == info.name;
         if first {
             api.delete(&info.path(), &[], &at_once).await?;
         }
         let made = api.post(&info.collection(), &[], &copy).await?;
-        // Else only now: a copy that is refused must not cost the original.
+        // With another name the original is deleted after the copy was created: a refused copy must
+        // not cost it.
         if replace && !first {
             api.delete(&info.path(), &[], &at_once).await?;
         }
@@ -373,7 +374,7 @@ mod tests {
                 "containers": [container("a"), container("b")], "ephemeralContainers": [{"name": "e"}]}})
     }
 
-    /// What `debug p` with these flags sends, and what it says.
+    /// Returns the writing requests of `debug p` with these flags, and its result.
     async fn debug(flags: &str) -> (Vec<ReceivedRequest>, crate::testing::CommandResult) {
         let server = Server::start().await;
         server.hold(&format!("{PODS}/p"), pod());

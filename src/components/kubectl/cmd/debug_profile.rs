@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 pub(super) const PROFILES: [&str; 6] =
     ["legacy", "general", "baseline", "netadmin", "restricted", "sysadmin"];
 
-/// How a pod is debugged.
+/// The two ways to debug a pod, for which a profile differs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Ephemeral,
     Copy,
 }
 
-/// The container of a pod with a name, of whatever sort it is.
+/// Finds a container of a pod by its name, among regular, init and ephemeral ones.
 pub(super) fn container_mut<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     let lists = ["containers", "initContainers", "ephemeralContainers"];
     let found = lists.iter().find_map(|list| {

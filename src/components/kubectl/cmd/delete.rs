@@ -47,7 +47,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             warned = true;
         }
         if dry_run == DryRun::Client {
-            // What the line names is not looked for, as in kubectl.
+            // As in kubectl, named objects are printed as deleted without a look for them.
             print_deleted(ctx, &info, dry_run, grace == Some(0));
             continue;
         }
@@ -91,10 +91,10 @@ fn delete_options(grace: Option<i64>, policy: &str, dry_run: DryRun) -> Value {
     body
 }
 
-/// Finds the objects that are to be deleted, with what could not be read of them. Those that are
-/// named are not looked for.
+/// Finds the objects that are to be deleted, and the failures about documents or lists. Named
+/// objects are not read.
 async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    // Also where files name the objects.
+    // This combination is refused also where files name the objects.
     if ctx.flags.is("all") && !lists::selectors(ctx).is_empty() {
         return text("setting 'all' parameter but found a non empty selector. ");
     }
@@ -108,13 +108,13 @@ async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
 
 /// Waits until the objects with these uids are gone. Returns the failures.
 async fn wait_for_all(ctx: &Ctx, objects: Vec<(Info, String)>) -> Vec<Fail> {
-    // One time limit for all of them.
+    // `--timeout` is one limit for all objects together.
     let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
     let mut failures = vec![];
     for (mut info, uid) in objects {
         match wait_gone(ctx, &mut info, &uid, deadline).await {
             Ok(()) => {}
-            // Who may delete need not be allowed to look: the deletion has succeeded.
+            // A user who may delete need not be allowed to read: the deletion has succeeded.
             Err(fail) if matches!(fail.code(), Some(403 | 405)) => {}
             Err(fail) => failures.push(fail),
         }
@@ -290,7 +290,8 @@ mod tests {
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }
 
-    /// Scripts write booleans in their language's way, and an unset variable leaves nothing.
+    /// Scripts write `--cascade` as their language writes booleans, and an unset variable leaves it
+    /// empty.
     #[tokio::test]
     async fn a_dry_run_is_a_word_or_a_boolean_and_not_empty() {
         let server = Server::start().await;

@@ -1,4 +1,4 @@
-//! describe: which objects; the room `describe` writes about each.
+//! describe: finds the objects; `crate::describe` writes the text of each.
 
 use crate::builder::{self, Selection};
 use crate::ctx::Ctx;

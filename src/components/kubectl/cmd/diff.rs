@@ -30,7 +30,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// One object as it is and as it would be.
+/// The two texts of one object that are compared: as it is on the server, and after `apply`.
 struct Pair {
     /// `apps.v1.Deployment.default.web`
     name: String,
@@ -87,11 +87,11 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     }
 }
 
-/// How often an object that changes under our hands is read again before it is compared without a
-/// lock.
+/// How often an object that other clients change meanwhile is read again before it is compared
+/// without a lock.
 const TRIES: u32 = 4;
 
-/// An object as it is and as it would be, and the live one.
+/// Returns the texts of an object to compare, and the live object.
 async fn pair(ctx: &Ctx, info: &Info) -> Result<(Pair, Option<Value>), Fail> {
     for _ in 1..TRIES {
         match attempt(ctx, info, true).await {
@@ -186,7 +186,7 @@ fn directories() -> (String, String) {
     (format!("LIVE-{}", number()), format!("MERGED-{}", number()))
 }
 
-/// As `diff -u -N LIVE MERGED` prints two directories. Says whether anything differs.
+/// Prints the differences in the form of `diff -u -N LIVE MERGED`. Returns whether there are any.
 fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     let (live, merged) = directories();
     let base = std::env::temp_dir();
@@ -209,7 +209,8 @@ fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     differs
 }
 
-/// A folder that the user alone can read, and that is gone when the command ends, however it does.
+/// A temporary folder that only the user can read. It is removed when the command ends, also by an
+/// interrupt.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -232,8 +233,8 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     let outcome = async {
         let (live, merged) = (Folder::make(base.join(live))?, Folder::make(base.join(merged))?);
         for pair in pairs {
-            // A new object has an empty file, so that a program without `-N` compares it, too. Of
-            // what a prune would delete kubectl writes one file only.
+            // A new object has an empty file, so that a program without `-N` compares it, too. For
+            // an object that a prune would delete kubectl writes the live file only.
             std::fs::write(live.0.join(&pair.name), &pair.live)?;
             if !pair.merged.is_empty() {
                 std::fs::write(merged.0.join(&pair.name), &pair.merged)?;
@@ -305,7 +306,8 @@ mod tests {
         assert!(!dir.path().join("LIVE-1").exists());
     }
 
-    /// As `apply` creates it: a file that was read from the cluster has a resource version.
+    /// `apply` drops the resource version of a new object, which a file that was exported from a
+    /// cluster has.
     #[tokio::test]
     async fn a_new_object_is_compared_without_its_resource_version() {
         let server = Server::start().await;

@@ -19,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    // Before a node is cordoned: one that cannot be parsed must change nothing.
+    // Checked before a node is cordoned: a selector that cannot be parsed must change nothing.
     let selector = ctx.flags.text("pod-selector");
     if !selector.is_empty() && Selector::parse(selector).is_err() {
         return text("--pod-selector=<pod_selector> must be a valid label selector");
@@ -60,8 +60,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// Drains one node.
 ///
 /// # Errors
-/// [`Fail::Many`] with what keeps pods there, also if that is one thing. Without evictions, as what
-/// the server refused first: no other pod is deleted then.
+/// [`Fail::Many`] with what keeps pods there, also if that is one thing. With `--disable-eviction`
+/// the first refusal of the server: no other pod is deleted then.
 async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
     let Plan { evict, warnings, refusals } = plan(ctx, node).await.map_err(|fail| Fail::Many(vec![fail]))?;
     if !refusals.is_empty() {
@@ -106,7 +106,7 @@ async fn pending(ctx: &Ctx, node: &str, fail: &Fail) {
     }
 }
 
-/// How long the whole drain may take; zero for as long as it likes.
+/// The time limit of the whole drain (`--timeout`); zero: no limit.
 struct Limit {
     all: Duration,
     since: Instant,
@@ -343,7 +343,7 @@ mod tests {
         assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{result:?}");
     }
 
-    /// It has been ending for an hour.
+    /// The pod of this test has been ending for an hour.
     #[tokio::test]
     async fn a_pod_that_is_not_waited_for_is_not_called_gone() {
         let server = server().await;

@@ -53,7 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             let path = paths::within(&format!("/{root}"), &namespace, &name.replace('-', ""));
             let list = match api.get(&path, &[]).await {
                 Ok(list) => list,
-                // A server need not have every kind: then there is none of it.
+                // A server that does not have a kind has no objects of it.
                 Err(fail) if fail.is_not_found() => {
                     json!({"kind": kind, "apiVersion": root.split_once('/').map_or("", |(_, v)| v), "metadata": {}, "items": []})
                 }

@@ -1,4 +1,4 @@
-//! events: what happened, oldest first.
+//! events: the events of a namespace or of one object, the oldest first.
 
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
@@ -67,7 +67,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.out(widths.rows(&rows));
         Ok(())
     };
-    // Of a watch the header comes with the first event.
+    // A watch prints the header with its first event.
     if !events.is_empty() {
         print(&events)?;
     }
@@ -143,7 +143,8 @@ fn typed(mut event: Value) -> Value {
     event
 }
 
-/// When it was last seen; some times have fractions of a second, so they are not compared as text.
+/// The time at which an event was last seen; some times have fractions of a second, so they are not
+/// compared as text.
 fn time_of(event: &Value) -> Option<Timestamp> {
     let times =
         ["series.lastObservedTime", "lastTimestamp", "eventTime"].map(|path| value::text(event, path));

@@ -15,7 +15,7 @@ const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The warning of `attach`: a terminal shows what is typed, so the container's log has it, too.
 const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt.";
 
-/// How a session is held.
+/// The streams of a session; `quiet` leaves out the notes.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Session {
     pub stdin: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Session {
     pub quiet: bool,
 }
 
-/// Raw mode while it lives.
+/// Keeps the terminal in raw mode until it is dropped.
 struct Raw<'a>(Option<&'a Ctx>);
 
 impl Raw<'_> {
@@ -60,7 +60,7 @@ async fn hold(
     session: Session,
     redraw: bool,
 ) -> Result<(), Fail> {
-    // In raw mode the end of a line does not lead back to the left edge.
+    // Notes are written before raw mode, in which a new line does not begin at the left edge.
     ctx.output.flush().await;
     let raw = if session.tty { Raw::on(ctx) } else { Raw(None) };
     let socket = stream::connect(ctx.api().await?, path, query, PROTOCOL).await?;

@@ -109,7 +109,7 @@ async fn in_version(
     match all.find(|r| r.plural == resource.plural && r.api_version() == wanted) {
         Some(found) => Ok((found.clone(), path.to_string())),
         None => {
-            // As Go prints the core group, which has no name.
+            // Go prints the core group, which has no name, without a slash.
             let slash = if wanted.contains('/') { "" } else { "/" };
             text(format!("couldn't find resource for \"{slash}{wanted}, Resource={}\"", resource.plural))
         }
@@ -119,7 +119,7 @@ async fn in_version(
 /// The resource that a word with its group names, and the path of fields behind it.
 async fn qualified(ctx: &Ctx, word: &str) -> Result<Option<(Arc<Resource>, String)>, Fail> {
     let discovery = ctx.discovery().await?;
-    // The longest first.
+    // The longest prefix of the word comes first.
     let mut ends = std::iter::once(word.len()).chain(word.rmatch_indices('.').map(|(at, _)| at));
     let found = ends.find_map(|end| {
         let name = &word[..end];
@@ -147,7 +147,7 @@ fn choice(value: &Value) -> String {
     }
 }
 
-/// `enum: a, b`: what a field may be, the first few of it.
+/// `enum: a, b`: the values of a field, at most [`CHOICES_MAX`] of them.
 fn choices(schema: &Value, inset: &str) -> String {
     let all: Vec<String> = value::list(schema, "enum").iter().map(choice).collect();
     match all.len() {
@@ -157,7 +157,7 @@ fn choices(schema: &Value, inset: &str) -> String {
     }
 }
 
-/// So many references are followed, one after another.
+/// How many references are followed, one after another.
 const STEPS_MAX: usize = 100;
 
 /// The schemas of one group and version.
@@ -179,14 +179,14 @@ impl<'a> Schemas<'a> {
             .or_else(|| all.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, s)| s))
     }
 
-    /// The name of what a schema refers to, and that.
+    /// The schema that a schema refers to, behind its name.
     fn referred(&self, schema: &'a Value) -> Option<(&'a str, &'a Value)> {
         let one = value::list(schema, "allOf").first().unwrap_or(schema);
         let name = one.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?;
         Some((name.rsplit('.').next().unwrap_or(name), self.0.get(name)?))
     }
 
-    /// One step closer to where the fields are.
+    /// The schema one step closer to the fields: that of a reference, of items, or of values.
     fn inner(&self, schema: &'a Value) -> Option<&'a Value> {
         self.referred(schema)
             .map(|(_, s)| s)
@@ -205,7 +205,7 @@ impl<'a> Schemas<'a> {
         self.chain(schema).last().unwrap_or(schema)
     }
 
-    /// Its own description, then those of what it refers to.
+    /// The description of a schema, then those of the schemas that it refers to.
     fn descriptions(&self, schema: &'a Value) -> Vec<&'a str> {
         self.chain(schema)
             .map(|at| value::text(at, "description"))
@@ -254,7 +254,8 @@ impl<'a> Schemas<'a> {
         out
     }
 
-    /// All fields below; `above` are the schemas one is in, which are not entered again.
+    /// All fields below a schema. `above`: the names of the schemas around it, which are not
+    /// entered again.
     fn tree(&self, object: &'a Value, level: usize, above: &mut Vec<*const Value>) -> String {
         let mut out = String::new();
         above.push(object);
@@ -272,7 +273,7 @@ impl<'a> Schemas<'a> {
     }
 }
 
-/// Wrapped, each line four columns in.
+/// Wraps a text, with four spaces before each line.
 fn inset(text: &str) -> String {
     wrapped(text, WIDTH).lines().map(|line| format!("    {line}\n")).collect()
 }

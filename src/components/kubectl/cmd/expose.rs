@@ -29,7 +29,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Creates the Service of one object, unless it is only pretended.
+/// Creates the Service of one object, or with `--dry-run=client` computes it alone.
 async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
     let mut service = service_of(ctx, info)?;
     overridden(ctx, &mut service, "Service")?;
@@ -42,7 +42,8 @@ async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail>
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // In the command's namespace, as in kubectl, also if a file's object is in another one.
+    // As in kubectl the Service is in the command's namespace, also if a file's object is in
+    // another one.
     let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
     ctx.api().await?.post(&path, &query, &service).await
 }
@@ -158,7 +159,7 @@ fn expression(of: &Value) -> String {
 
 fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let object = &info.object;
-    // (port, protocol) of what is exposed
+    // Port and protocol of each port of the object.
     let known: Vec<(String, String)> = match info.resource.plural.as_str() {
         "services" => value::list(object, "spec.ports").iter().map(|p| port_of(p, "port")).collect(),
         plural => {

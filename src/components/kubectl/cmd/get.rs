@@ -138,7 +138,7 @@ async fn print_tables(ctx: &Ctx, selection: Selection) -> Result<(), Fail> {
         let group = &sheets[at..end];
         at = end;
         let mut options = base.clone();
-        // Also of what follows a namespaced resource and has none: kubectl's printers share it.
+        // The column stays for later resources that have no namespace: kubectl's printers share it.
         with_namespace |= ctx.flags.is("all-namespaces") && resource.namespaced;
         options.namespace = with_namespace;
         options.kind = prefixed.then(|| resource.kind_group());

@@ -17,12 +17,12 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What is watched.
+/// The object or the resource that is watched.
 struct Watched {
     resource: Arc<Resource>,
-    /// Of the collection.
+    /// The path of the collection.
     path: String,
-    /// One object of it, or all.
+    /// The first read: of one object, or of the list.
     first: Result<Info, Listing>,
     /// The field selector of the one object.
     selector: Option<String>,
@@ -177,7 +177,7 @@ impl View<'_> {
         for row in found {
             let mut cells = self.head.row(row, &self.options);
             if self.events {
-                // As wide for every event, so that the columns stay where they are.
+                // The cell is as wide for every event, so that the columns stay where they are.
                 cells.insert(0, format!("{kind:<8}"));
             }
             rows.push(cells);
@@ -301,8 +301,8 @@ mod tests {
         }
     }
 
-    /// A lesson does not count as a look what kubectl reads and does not print. `only` is
-    /// `tap::WATCH_ONLY`.
+    /// Lessons count what the user has seen, so not a list that kubectl reads and does not print.
+    /// `only` is `tap::WATCH_ONLY`.
     #[tokio::test]
     async fn a_header_says_whether_the_list_before_a_watch_is_printed() {
         let server = Server::start().await;

@@ -1,5 +1,5 @@
-//! version, api-resources, api-versions, cluster-info, help, options, completion; and what is not
-//! there.
+//! version, api-resources, api-versions, cluster-info, help, options, completion; and groups of
+//! verbs.
 
 use crate::Env;
 use crate::ctx::{Ctx, Streams};
@@ -59,7 +59,7 @@ pub(crate) async fn options(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What our own build says of itself.
+/// The version of this build.
 fn client_version() -> Value {
     let mut parts = VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or(""));
@@ -67,7 +67,7 @@ fn client_version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
 }
 
-/// The version whose words the built-in kustomize has.
+/// The kustomize version that kubectl 1.35 has, whose texts the built-in one has.
 const KUSTOMIZE: &str = "v5.7.1";
 
 pub(crate) async fn version(ctx: &Ctx) -> Result<(), Fail> {
@@ -260,7 +260,7 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
 /// LAST`. Names of objects come from the cluster that the flags among the words select.
 pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
-    // First see which names are wanted, then fetch them, then complete.
+    // The first pass finds out which names are needed; they are read before the second one.
     let wanted = parking_lot::Mutex::new(None);
     complete::of_words(before, last, &|kind, namespace| {
         let mut wanted = wanted.lock();

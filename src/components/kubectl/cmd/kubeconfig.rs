@@ -1,4 +1,4 @@
-//! config: what stands in kubeconfig files, and changes of it.
+//! config: contexts, clusters and users of kubeconfig files: lists, and changes.
 
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
@@ -74,7 +74,7 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The one word of a line.
+/// The one argument of a line.
 ///
 /// # Errors
 /// As [`unexpected`]: there is none, or there are several.
@@ -128,7 +128,7 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
             context.entry(key).or_insert("".into());
         }
         for key in ["cluster", "user", "namespace"].into_iter().filter(|key| ctx.flags.changed(key)) {
-            // An empty namespace is none; the two others always stand there.
+            // An empty namespace is left out; cluster and user are always written.
             match (key, ctx.flags.text(key)) {
                 ("namespace", "") => drop(context.shift_remove(key)),
                 (_, given) => drop(context.insert(key.into(), given.into())),
@@ -212,7 +212,8 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
         Ok(())
     })?;
     if files.current == *old {
-        // Another file than the context's may say which one is current; the first one counts.
+        // Another file than that of the context may have `current-context`; the first such file
+        // counts.
         rewrite(&home_of(&files, None), |config| {
             value::put(config, "current-context", new.as_str());
             Ok(())

@@ -1,4 +1,4 @@
-//! kustomize: prints what a folder comes to.
+//! kustomize: prints the objects of a kustomization.
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -18,7 +18,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             return text(format!("--{flag} is not implemented in ropewalk's built-in kubectl"));
         }
     }
-    // Variables for functions, which are programs of a kustomization.
+    // `-e` is for functions, programs of a kustomization, which are not run here.
     if ctx.flags.changed("env") {
         return text("--env is not implemented in ropewalk's built-in kubectl");
     }

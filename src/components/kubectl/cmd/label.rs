@@ -1,4 +1,4 @@
-//! label and annotate: small notes on objects.
+//! label and annotate: changes labels or annotations of objects.
 
 use super::common::{DryRun, Printer};
 use super::record::{CHANGE_CAUSE, changes_cause, record};
@@ -22,7 +22,7 @@ struct Notes {
     done: &'static str,
     /// The field manager, unless `--field-manager` names one.
     manager: &'static str,
-    /// How a manifest is called where one is missing.
+    /// The file name in the hint at `-f`.
     file: &'static str,
 }
 

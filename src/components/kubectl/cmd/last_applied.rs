@@ -48,7 +48,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Makes the annotation say what the files say; nothing else of the objects changes.
+/// Writes the configuration of the files into the annotation; other fields of the objects stay.
 pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let printer = Printer::of(ctx, dry_run)?;
@@ -60,7 +60,8 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     let mut changes = vec![];
     for mut info in infos {
-        // Without the annotation itself; apply would leave an empty map, this does not.
+        // The kept configuration lacks the annotation itself. `apply` would leave an empty map,
+        // this verb does not.
         let mut bare = info.object.clone();
         value::remove(&mut bare, "metadata.annotations");
         for (key, text) in

@@ -73,7 +73,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Flags that cannot be meant so.
+/// Refuses flags that do not fit to each other.
 fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
     let nanos = |flag: &str| gostr::parse_duration(ctx.flags.text(flag)).map_or(0, |n| n.0);
     let named = ctx.flags.text("container");
@@ -86,7 +86,8 @@ fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
     }
     if !since_time.is_empty() && since_time.parse::<jiff::Timestamp>().is_err() {
         const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-        // Go says where the two part; a year that is none is by far the commonest.
+        // Go names the part of the layout that does not match; this covers the year, the usual
+        // mistake.
         let quoted = quote(since_time);
         return text(format!(
             "parsing time {quoted} as {}: cannot parse {quoted} as \"2006\"",
@@ -131,7 +132,7 @@ fn named_container(ctx: &Ctx, pod: &Info, inline: Option<&str>) -> Result<String
     }
 }
 
-/// The pods that are meant; of a workload all with `--all-pods`, else the first.
+/// The pods that the command names; of a workload the first one, or with `--all-pods` all.
 async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     let (namespace, _) = ctx.namespace()?;
     let pods = ctx.resource("pods").await?;
@@ -205,7 +206,8 @@ fn nearest_second(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_millis() >= 500)
 }
 
-/// `beside`: other logs are written at the same time, so only whole lines are.
+/// Prints one log. `beside`: other logs are printed at the same time, so that only whole lines are
+/// written.
 async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<(), Fail> {
     let mut tail = ctx.flags.int("tail");
     if tail == -1 && !ctx.flags.text("selector").is_empty() && !ctx.flags.changed("tail") {
@@ -256,8 +258,8 @@ async fn copy(
     let mut body = response.into_body();
     let mut lines = Lines { prefix, rest: vec![], open: false };
     while let Some(frame) = body.frame().await {
-        // A log that broke off is reported with the plain cause; that it was to be connected to
-        // does not matter any more.
+        // A log that broke off is reported with the plain cause; the words about connecting would
+        // be false.
         let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
         let Some(data) = frame.data_ref() else { continue };
         if prefix.is_empty() && !whole_lines {

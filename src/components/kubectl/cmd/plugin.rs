@@ -269,8 +269,8 @@ mod tests {
         let write = format!("echo 'exit 0' > {0}; chmod +x {0}", plugin.display());
         assert!(std::process::Command::new("/bin/sh").args(["-c", &write]).status().unwrap().success());
         let no_program = failed(plugin.to_str().unwrap(), &[]).await;
-        let assert_errors = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
-        assert!(assert_errors, "no shell reads it: {no_program:?}");
+        let is_explained = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
+        assert!(is_explained, "no shell reads it: {no_program:?}");
         let lost = failed("/nowhere", &[]).await;
         assert!(matches!(&lost, Fail::Plain(why) if why == "Error: no such file or directory"), "{lost:?}");
     }

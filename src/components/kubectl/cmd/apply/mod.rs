@@ -1,4 +1,4 @@
-//! apply: makes the cluster be as the files say.
+//! apply: creates or patches objects until they are as the files say.
 
 use super::common::{
     DryRun, LAST_APPLIED, Printer, annotate_last_applied, subresource, validation, warn_if_deleting,
@@ -145,7 +145,7 @@ fn check_prune(ctx: &Ctx) -> Result<(), Fail> {
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
 pub(crate) fn server_side_manager(ctx: &Ctx) -> &str {
     match ctx.flags.changed("field-manager") {
-        // An empty name, too: the server refuses it.
+        // Also an empty name is sent; the server refuses it.
         true => ctx.flags.text("field-manager"),
         false => "kubectl",
     }

@@ -195,7 +195,7 @@ fn one_file_goes_where_the_user_says_and_links_are_packed_as_links() {
     }
 }
 
-/// A log, for example. What is packed behind it must stay readable.
+/// A file that changes while it is packed, such as a log: entries behind it must stay readable.
 #[test]
 fn a_file_that_changes_while_it_is_packed_does_not_spoil_the_archive() {
     let mut builder = tar::Builder::new(vec![]);

@@ -102,8 +102,8 @@ fn env_pair(ctx: &Ctx, path: &str, at: usize, line: &[u8]) -> Result<Option<(Str
     Ok(Some((key.to_string(), given)))
 }
 
-/// The names of the regular files in a folder, in order. A link is none, whatever it points to: as
-/// with kubectl, it does not bring in a file from elsewhere.
+/// The names of the regular files in a folder, in order. As with kubectl a link is left out, also
+/// one to a regular file: it would bring in a file from elsewhere.
 fn files_of(folder: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names = vec![];
     for entry in std::fs::read_dir(folder)? {
@@ -239,7 +239,7 @@ pub(crate) async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
 pub(crate) async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let flag = |name: &str| ctx.flags.text(name).to_string();
-    // The only key that such a Secret has, also for a file with another name.
+    // A Secret of a docker-registry has one key, whatever the name of the file.
     let keyed = |file: String| match file.contains('=') {
         true => file,
         false => format!(".dockerconfigjson={file}"),

@@ -63,7 +63,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         printer.print(ctx, &info.object, "created", true)?;
     }
-    // Last, as in kubectl: its visitor of files returns them when all documents were visited.
+    // Failures to read documents come last, as in kubectl: its visitor of files returns them when
+    // all documents were visited.
     failures.extend(unread);
     Fail::join(failures)
 }

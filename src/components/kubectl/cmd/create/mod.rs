@@ -16,8 +16,9 @@ use crate::wire::paths;
 use api::value;
 use serde_json::Value;
 
-/// Creates a generated object in `collection` (a path), or shows it. `noun`: what a failure says
-/// could not be created; empty: the server's refusal is printed as it is.
+/// Creates a generated object in `collection` (a path), or with `--dry-run=client` prints it alone.
+/// `noun`: what a failure says could not be created; empty: the server's refusal is printed as it
+/// is.
 async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
     let printer = Printer::of(ctx, dry_run)?;

@@ -84,7 +84,8 @@ pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         .await
 }
 
-/// A `metav1.LabelSelector`: what says exactly one value as `matchLabels`, the rest as expressions.
+/// A `metav1.LabelSelector`: requirements of exactly one value become `matchLabels`, the others
+/// expressions.
 fn selector_value(selector: &Selector) -> Value {
     let (mut labels, mut expressions) = (Map::new(), vec![]);
     for Requirement { key, op, values } in &selector.0 {
@@ -179,7 +180,7 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     match format {
         Some(format) => ctx.out(format.print(&answer, false)?),
         None if ctx.stdout_is_terminal => ctx.line(value::text(&answer, "status.token")),
-        // In a file or a pipe the token stands alone, without the end of a line.
+        // A file or pipe gets the token alone, without the end of a line that a terminal gets.
         None => ctx.out(value::text(&answer, "status.token")),
     }
     Ok(())
@@ -238,7 +239,7 @@ mod tests {
         }
     }
 
-    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
+    /// The results are those of `ParseQuantity` and `String` of apimachinery 0.35.
     #[tokio::test]
     async fn amounts_of_a_quota_are_written_as_they_are_stored() {
         let server = Server::start().await;

@@ -59,7 +59,7 @@ fn deployment_name(ctx: &Ctx) -> Result<String, Fail> {
 }
 
 /// `nginx` of `registry/nginx:1.27`. A name that has to be changed to be a label gets a random end,
-/// for another may become the same.
+/// since two names may become the same one.
 fn container_name(image: &str) -> String {
     let base = image.rsplit('/').next().unwrap_or(image);
     let base = base.split([':', '@']).next().unwrap_or(base);

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 /// when the command is interrupted (Ctrl-C, a terminal that closes) while the editor is open.
 pub(super) struct Draft<'a> {
     ctx: &'a Ctx,
-    /// Where it is now.
+    /// The path of the file; each version has another one.
     pub path: PathBuf,
     /// What this command wrote to the file last.
     written: Option<String>,
@@ -42,7 +42,7 @@ impl Draft<'_> {
         use std::io::Write;
         use std::os::unix::fs::OpenOptionsExt;
         let ended = match self.ctx.flags.is("windows-line-endings") {
-            // What the user has edited has such lines already.
+            // An edited text has `\r\n` already.
             true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
             false => text.to_string(),
         };

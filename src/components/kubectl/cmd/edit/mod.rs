@@ -28,7 +28,7 @@ const HEADER: &str = "# Please edit the object below. Lines beginning with a '#'
 
 const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration' annotations below.\n# Lines beginning with a '#' will be ignored, and an empty file will abort the edit.\n#\n";
 
-/// What becomes of what was edited.
+/// How edited objects are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// The objects are patched.
@@ -130,8 +130,8 @@ fn content_of(infos: &[Info], as_json: bool, mode: Mode) -> String {
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
 }
 
-/// Edits until it is saved, given up, or cannot be. Only what the server calls invalid is opened
-/// again: editing repairs nothing else.
+/// Opens the editor until the objects are saved, the user gives up, or saving fails. Only objects
+/// that the server calls invalid are opened again: editing repairs no other failure.
 async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result<(), Fail> {
     let mut draft = Draft::new(ctx, as_json);
     let (original, header) = (content_of(infos, as_json, mode), mode.header());
@@ -248,8 +248,7 @@ impl Saved {
     }
 }
 
-/// Writes what was edited. An error ends the edit; what the server refused of single objects is in
-/// the answer.
+/// Writes what was edited. An error ends the edit; refusals of single objects are in the result.
 async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Saved, Fail> {
     let mut edited: Vec<Value> = documents.into_iter().flat_map(objects).collect();
     for object in edited.iter_mut().filter(|_| mode == Mode::Patch) {
@@ -294,7 +293,7 @@ fn is_edit_of(info: &Info, edited: &Value, mode: Mode) -> bool {
     paths.iter().all(|path| value::at(&own, path) == value::at(edited, path))
 }
 
-/// Prints what became of an object, in the format of `-o`, if any.
+/// Prints the outcome for an object, or the object in the format of `-o`.
 fn print_outcome(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
     Printer::of(ctx, DryRun::No)?.print(ctx, object, operation, true)
 }
@@ -325,7 +324,8 @@ async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
     print_outcome(ctx, &object, "edited")
 }
 
-/// Sends what was changed. The outer error ends the edit, the inner one is the server's refusal.
+/// Patches an object with its edits. The outer error ends the edit, the inner one is the server's
+/// refusal.
 async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), Fail>, Fail> {
     let mut before = info.object.clone();
     value::remove(&mut before, "metadata.managedFields");
@@ -383,7 +383,7 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     let status = command.current_dir(&ctx.env.cwd).kill_on_drop(true).status().await;
     match status {
         Ok(status) if status.success() => Ok(()),
-        // Upstream looks for a name in PATH, and only then says so.
+        // Upstream has these words only for a program that it looks for in PATH.
         Err(error) if error.kind() == ErrorKind::NotFound && !words[0].contains('/') => {
             text(format!("unable to launch the editor {}", quote(&command_line)))
         }

@@ -29,7 +29,7 @@ fn prepared(dir: &Path, script: &str) -> Env {
     Env { vars: vars.map(|(key, text)| (key.to_string(), text)).into(), cwd: dir.into(), ..Env::default() }
 }
 
-/// The texts of the drafts that are there.
+/// The texts of the drafts that were not removed.
 fn left(dir: &Path) -> Vec<String> {
     let drafts = std::fs::read_dir(dir.join("drafts")).unwrap();
     drafts.map(|e| std::fs::read_to_string(e.unwrap().path()).unwrap()).collect()
@@ -238,13 +238,13 @@ async fn an_object_stays_in_its_namespace() {
     let why = "does not match the namespace \"default\". You must pass '--namespace=other' to perform this operation.\n";
     assert!(result.code == 1 && result.err.ends_with(why), "{result:?}");
     assert_eq!(left.len(), 1);
-    // The other object is not written either.
+    // A second object is not written either.
     server.hold(&at("b"), config_map("b", json!({})));
     let script = "sed -i -e 's/labels: {}/labels: {x: y}/' -e '/name: b/{n;s/default/other/;}' $1";
     let (result, _) = edited(&server, &["edit", "cm", "a", "b"], script).await;
     assert!(result.code == 1 && result.err.ends_with(why), "{result:?}");
     assert!(server.requests().iter().all(|request| request.method == "GET"));
-    // One without a namespace keeps its own.
+    // An object whose namespace line was deleted keeps its namespace.
     let (result, left) = edited(&server, &["edit", "cm", "a"], "sed -i '/namespace: default/d' $1").await;
     assert_eq!((result.code, result.out.as_str()), (0, "configmap/a skipped\n"), "{result:?}");
     assert!(left.is_empty());

@@ -31,7 +31,7 @@ const OWN: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// What a template once was.
+/// A former template of a workload.
 struct Revision {
     number: i64,
     cause: String,
@@ -180,8 +180,8 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Returns the objects that `-o` prints: the revision that was asked for, or all of them, the
-/// oldest first. Source: kubectl's `RolloutHistoryOptions.Run`.
+/// Returns the objects that `-o` prints: the revision of `--revision`, or all of them, the oldest
+/// first. Source: kubectl's `RolloutHistoryOptions.Run`.
 fn as_objects(info: &Info, all: &[Revision], wanted: i64) -> Result<Vec<Value>, Fail> {
     let chosen: Vec<&Revision> = all.iter().filter(|r| wanted == 0 || r.number == wanted).collect();
     if wanted > 0 && chosen.is_empty() {
@@ -249,7 +249,7 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// One change of each object; `None`: nothing to change.
+/// Patches each object with the result of `change`; `None`: the object needs no change.
 async fn patched(
     ctx: &Ctx,
     operation: &str,
@@ -293,8 +293,8 @@ pub(crate) async fn restart(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// The patch that restarts an object. With the annotation that it has already nothing would
-/// restart: times have whole seconds.
+/// The patch that restarts an object. Refuses a second restart within a second: the annotation has
+/// whole seconds, so it would not change.
 fn restarted(info: &Info, now: &str) -> Result<Value, Fail> {
     let annotations = value::at(&info.object, "spec.template.metadata.annotations");
     if annotations.get(RESTARTED_AT).is_some_and(|last| last == now) {
@@ -324,7 +324,7 @@ pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// Of Deployments another spelling of an amount is the same, as for their controller.
+/// For a Deployment two spellings of one amount are equal, as for its controller.
 fn same_template(kind: &str, a: &Value, b: &Value) -> bool {
     let plain = |template: &Value| {
         let mut template = template.clone();
@@ -384,7 +384,7 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
         );
     }
     if same_template(&info.resource.kind, current, &revision.template) {
-        // The number is the one of `--to-revision`, as in kubectl: 0 if none was given.
+        // As in kubectl the message has the number of `--to-revision`: 0 if the flag was not given.
         let skipped = format!("skipped rollback (current template already matches revision {to})");
         return Ok(dry_run.suffixed(&skipped));
     }
