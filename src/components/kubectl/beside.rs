@@ -1,10 +1,10 @@
-//! Arguments beside `-f`, which are refused.
+//! Refusals of arguments beside `-f`.
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::file_names;
 
-/// Why each file that is not there cannot be read. kubectl looks for all of them before it reads
+/// Returns a failure for each file that is not there. kubectl looks for all of them before it reads
 /// one, or looks at the arguments.
 pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     let is_path =
@@ -12,8 +12,8 @@ pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     files.iter().filter(is_path).filter_map(|file| file_names::named(ctx, file).err()).collect()
 }
 
-/// Why arguments beside files are refused; `are_pairs`: they are in the form `TYPE/NAME`, or mean
-/// that. Source: `visitByPaths` of kubectl's builder.
+/// Returns the refusal of arguments beside files. `are_pairs`: they have the form `TYPE/NAME`, or
+/// mean that. Source: `visitByPaths` of kubectl's builder.
 pub(crate) fn refusal(ctx: &Ctx, files: &[String], are_pairs: bool) -> Fail {
     let why = match are_pairs {
         true => "resource/name arguments cannot be provided when a path is specified",
@@ -47,7 +47,7 @@ mod tests {
         }
     }
 
-    /// As kubectl, which asks the kernel about the path as it was typed.
+    /// kubectl looks for the path as it was typed, so the errors are those of the kernel.
     #[tokio::test]
     async fn a_path_that_cannot_be_read_is_reported_as_by_go() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());

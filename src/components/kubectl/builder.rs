@@ -1,4 +1,5 @@
-//! What a command is about: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects.
+//! The objects that a command names: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as
+//! objects.
 
 use super::ctx::Ctx;
 use super::error::{Fail, text};
@@ -10,7 +11,7 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Nothing names an object.
+/// The error of a command that names no object.
 pub(crate) const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
 
 /// The objects that the arguments or files of a command name, before any of them is fetched.
@@ -19,7 +20,7 @@ pub(crate) enum Selection {
     /// Objects by name or from files, and why documents of the files could not be read: the others
     /// are worked on all the same.
     Objects(Vec<Info>, Vec<Fail>),
-    /// Whole resources.
+    /// Whole resources, to be listed.
     Lists(Vec<Listing>),
 }
 
@@ -43,7 +44,7 @@ impl Selection {
     }
 }
 
-/// Reads files (`-f`), or arguments.
+/// Finds what a command names: in files (`-f`), or by its arguments.
 pub(crate) async fn select(ctx: &Ctx, args: &[String], options: Options) -> Result<Selection, Fail> {
     let named = ctx.flags.list("filename");
     if ctx.names_files() {
@@ -87,7 +88,7 @@ pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     }
 }
 
-/// Reads arguments alone, whatever files are named.
+/// As [`select`], for arguments alone, also beside files.
 pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Selection, Fail> {
     let args = in_pairs(args);
     let (namespace, _) = ctx.namespace()?;

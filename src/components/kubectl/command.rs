@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The exit code of a command that was interrupted.
 pub const INTERRUPTED: i32 = 130;
 
-/// The exit code of a command whose output is read no more: that of SIGPIPE in a shell.
+/// The exit code after the reader of the output has closed it: that of SIGPIPE in a shell.
 const READER_LEFT: i32 = 141;
 
 /// Runs one command line and returns its exit code. An answer that could not be written is a
@@ -52,8 +52,8 @@ pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
     })
 }
 
-/// Could these words mean a plugin? They begin with no verb, or with one that plugins may extend.
-/// Whether there is such a plugin depends on PATH.
+/// True if these words may mean a plugin: they begin with no verb, or with one that plugins may
+/// extend. Whether there is such a plugin depends on PATH.
 pub fn may_be_plugin(words: &[String]) -> bool {
     cmd::plugin::words_for_name(words).is_some()
 }

@@ -252,7 +252,7 @@ fn words_of(
     found
 }
 
-/// `po`, `pod`, `Pod` are `pods`; what is unknown stays as it is.
+/// `po`, `pod`, `Pod` are `pods`; an unknown word stays as it is.
 fn plural(word: &str) -> String {
     let word = word.to_lowercase();
     let bare = word.split('.').next().unwrap_or("");

@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A longer answer to a question is none.
+/// Bytes of an answer to a question at most; the rest of a longer one is left unread.
 const WORD_MAX: usize = 64;
 
 /// Verbs that ask for the server before the namespace, beside those below `create`. Found by a run
@@ -75,7 +75,7 @@ pub(crate) fn command_path(verb: &str) -> String {
     format!("kubectl {verb}").trim_end().to_string()
 }
 
-/// One command at work.
+/// The context of one command: its line, its streams, and on demand its kubeconfig and its server.
 pub(crate) struct Ctx {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
@@ -116,7 +116,7 @@ impl Ctx {
         }
     }
 
-    /// `kubectl rollout status`
+    /// The command without arguments and flags: `kubectl rollout status`.
     pub(crate) fn command_path(&self) -> String {
         command_path(self.verb)
     }
@@ -246,7 +246,7 @@ impl Ctx {
     }
 
     /// The resource that a word means: a plural, singular, short name or kind, also with a group. A
-    /// short name of several is warned of.
+    /// warning is printed for a short name that several resources have.
     ///
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
@@ -279,7 +279,7 @@ impl Ctx {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
-    /// Everything on standard input, for one argument of the command.
+    /// Reads standard input to its end, for one argument of the command (`-f -`).
     pub(crate) async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
         if self.stdin_read.swap(true, Ordering::Relaxed) {
             return text("standard input cannot be used for multiple arguments");
@@ -315,7 +315,7 @@ impl Ctx {
         self.stdin.lock().await.take()
     }
 
-    /// A path as the user means it.
+    /// A path of the user, from the working directory of the command.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.env.cwd.join(path)
     }

@@ -1,4 +1,4 @@
-//! What went wrong, and how kubectl says it.
+//! Failures of commands, and their texts in kubectl's words.
 
 pub(crate) use api::gostr::io_error as go_io;
 use api::gostr::quote;
@@ -37,7 +37,7 @@ impl Refusal {
         Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
     }
 
-    /// The same with something before its message.
+    /// The same refusal with a prefix before its message.
     pub(crate) fn prefixed(mut self, prefix: &str) -> Refusal {
         self.message = format!("{prefix}{}", self.message);
         self
@@ -51,7 +51,7 @@ pub enum Fail {
     Api(Refusal),
     /// No server at HOST:PORT.
     Refused(String),
-    /// Anything else between us and the server.
+    /// Another failure of the connection to the server.
     Transport(String),
     /// A sentence; printed after `error: `.
     Text(String),

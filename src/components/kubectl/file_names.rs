@@ -7,14 +7,15 @@ use api::gostr::quote;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Kinds of files that are manifests, where a folder is read.
+/// The extensions of manifests; other files of a folder are not read.
 pub(crate) const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// The files that one `-f` means, which is a file, a folder or a pattern; each with the name that
 /// errors have for it.
 pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match std::fs::metadata(ctx.path(file)) {
-        // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.
+        // An empty name, as behind the comma of `-f a.yaml,`, would mean all files of the current
+        // folder.
         _ if file.is_empty() => vec![],
         Ok(_) => vec![file.to_string()],
         Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -52,7 +53,7 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
 }
 
 fn walk(path: &Path, typed: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
-    // A link to a folder is none, as with kubectl, unless a slash follows it.
+    // As with kubectl a link to a folder is no folder, unless a slash follows it.
     if !path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
         found.push((path.into(), typed.display().to_string()));
         return Ok(());

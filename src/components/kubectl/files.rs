@@ -15,22 +15,22 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// What an item of a list has to say, with what kubectl says behind [`UNTYPED`] of one that does
-/// not.
+/// Fields that each item of a list must have, with kubectl's words behind [`UNTYPED`] for an item
+/// that lacks them.
 const OF_ITEMS: [(&str, &str); 2] = [
     ("kind", "Object 'Kind' is missing in 'object has no kind field '"),
     ("apiVersion", "Object 'apiVersion' is missing in 'object has no apiVersion field'"),
 ];
 const UNTYPED: &str = "unable to get type info from the object \"*unstructured.Unstructured\"";
 
-/// A file's name and content, or why it cannot be read, which does not keep the others.
+/// A file's name and content, or its failure: the other files are read all the same.
 struct Source {
     name: String,
     text: Result<Vec<u8>, Fail>,
 }
 
-/// Objects of manifests that match `--selector`, with resource and namespace found for each; what
-/// could not be read stands beside them.
+/// Objects of manifests that match `--selector`, with resource and namespace found for each;
+/// failures of single documents stand beside them.
 pub(crate) async fn read(
     ctx: &Ctx,
     files: &[String],
@@ -152,7 +152,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     Ok(found)
 }
 
-/// Lists become their items.
+/// Replaces a list by its items, and finds the resource and namespace of each object.
 async fn flatten(
     ctx: &Ctx,
     document: Value,
@@ -189,14 +189,15 @@ async fn flatten(
     if kind.is_empty() {
         return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
-    // A kind of the core group is found without its version. What is no text is none, though.
+    // A kind of the core group is found without its version. An `apiVersion` that is no text is
+    // refused, though.
     if api_version.is_empty() && (options.validated || !value::empty(&document, "apiVersion")) {
         return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {
             let mut item = item.clone();
-            // Items of a typed list need not say what they are.
+            // Items of a typed list (`PodList`) need no kind of their own.
             let of = kind.trim_end_matches("List");
             if item.is_object()
                 && !of.is_empty()
@@ -218,7 +219,7 @@ async fn flatten(
     Ok(())
 }
 
-/// The object of a document that says its kind: which resource it is, and its namespace.
+/// Finds the resource and the namespace of a document that has a kind.
 async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options) -> Result<Info, Fail> {
     let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
     let name = value::text(&document, "metadata.name").to_string();
@@ -329,7 +330,7 @@ mod tests {
         assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
     }
 
-    /// Upstream's kubectl warns of nothing.
+    /// Upstream's kubectl prints no warning here.
     #[tokio::test]
     async fn a_duplicate_key_is_a_warning() {
         let server = Server::start().await;

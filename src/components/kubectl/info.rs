@@ -1,4 +1,4 @@
-//! One object that a command is about, and how a verb reads its arguments and files.
+//! One object of a command, and the options with which a verb reads its arguments and files.
 
 use super::ctx::Ctx;
 use super::error::Fail;
@@ -74,7 +74,8 @@ pub(crate) struct Options {
     pub local: bool,
     /// Files are validated before they are decoded.
     pub validated: bool,
-    /// `--selector` of this verb says something else than which objects are meant.
+    /// `--selector` of this verb does not select objects, e.g. that of `expose`, which selects
+    /// pods.
     pub other_selector: bool,
     /// `--all` is a selector, which excludes names (`SelectAllParam` of kubectl's builder). Other
     /// verbs ignore it beside names.

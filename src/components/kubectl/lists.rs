@@ -10,7 +10,7 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// One resource, to list.
+/// One resource in one namespace, or in all, whose objects are listed.
 #[derive(Clone, Debug)]
 pub(crate) struct Listing {
     pub resource: Arc<Resource>,
@@ -39,7 +39,7 @@ pub(crate) async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail
     Ok(items.into_iter().map(info).collect())
 }
 
-/// The items of a list, which has none from then on.
+/// Takes the items out of a list.
 fn take_items(list: &mut Value) -> Vec<Value> {
     match list.get_mut("items").map(Value::take) {
         Some(Value::Array(items)) => items,
@@ -69,7 +69,8 @@ pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Resu
         }
         let mut next = match page(token).await {
             Ok(next) => next,
-            // The server no longer knows where it was: then everything at once, as client-go does.
+            // The token for the next page has expired: the list is read again in one piece, as by
+            // client-go.
             Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
             Err(fail) => return Err(fail),
         };

@@ -1,8 +1,8 @@
 //! What a command line reaches beside the cluster: files, programs and ports of the machine that
 //! kubectl runs on, and other servers.
 //!
-//! Who types a line may reach all of that. A line of another author is looked at before it
-//! runs.
+//! The user who types a line may reach all of that. A line of another author is checked with
+//! [`reached`] before it runs.
 
 use crate::parse;
 
@@ -135,10 +135,10 @@ mod tests {
         }
     }
 
-    /// A verb or flag that the table gets is judged here, too.
+    /// A new verb or flag of the table must be sorted in here, too.
     #[test]
     fn each_flag_that_names_a_file_is_known() {
-        // Their help speaks of files, and they name none.
+        // Flags whose help has the word, and whose value is no file.
         let others =
             ["allow-missing-template-keys", "recursive", "tail", "template", "vmodule", "flatten", "local"];
         let others = [&others[..], &["merge", "no-preserve", "patch", "output"]].concat();

@@ -1,4 +1,4 @@
-//! Where a command's words go: queued in order, written before the next wait.
+//! The output of a command: text is queued in order, and written before the next wait.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -23,7 +23,7 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// What the verb is given to work with.
+    /// The parts of the line that the context of the verb gets.
     pub(crate) fn line(self) -> Line {
         let (verb, usage) = (self.verb.path, self.verb.usage);
         Line { verb, usage, flags: self.flags, args: self.args, dash: self.dash }
@@ -65,7 +65,7 @@ fn find(words: &[String]) -> Result<(&'static Verb, Vec<String>), Fail> {
                 rest.remove(at);
                 verb = child;
             }
-            // What is no verb may be a plugin, whose name comes first.
+            // A word that is no verb may name a plugin, and a plugin's name comes before all flags.
             None if verb.path.is_empty() && rest[0].starts_with('-') && !asks_for_help(&rest[0]) => {
                 let why = format!("Error: flags cannot be placed before plugin name: {}", rest[0]);
                 return Err(Fail::Plain(why));
@@ -110,7 +110,8 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
     None
 }
 
-/// Words of other programs, and the verb that is meant (cobra's `SuggestFor`).
+/// Words that users of other programs type, by the verb that kubectl suggests for them (cobra's
+/// `SuggestFor`).
 const MEANT: [(&str, &[&str]); 3] =
     [("get", &["list", "ps"]), ("delete", &["rm"]), ("wait", &["list", "ps"])];
 

@@ -41,9 +41,9 @@ pub(crate) fn has_group(group: &str) -> bool {
     GROUPS.contains(&group)
 }
 
-/// Where kubectl makes its scheme: errors name it by that.
+/// The source line of kubectl's scheme, by which errors name it.
 pub(crate) const OF_KUBECTL: &str = "pkg/scheme/scheme.go:28";
-/// Where client-go makes the one that `port-forward` uses.
+/// The source line of client-go's scheme, which `port-forward` uses.
 pub(crate) const OF_CLIENT: &str = "k8s.io/client-go/kubernetes/scheme/register.go:84";
 
 /// Go's error for an object, or a list, whose kind is not in the scheme.
@@ -67,8 +67,8 @@ pub(crate) fn check(info: &Info, scheme: &str) -> Result<(), Fail> {
     refusal(&info.resource, "", scheme).map_or(Ok(()), |why| Err(Fail::Text(why)))
 }
 
-/// Makes an object of a file what Go's struct of its kind holds: other fields go. Returns why it
-/// cannot be read as one.
+/// Removes the fields of an object from a file that Go's struct of its kind does not have. Returns
+/// why the object cannot be decoded into that struct.
 ///
 /// Example: a Deployment with `replicas: "3"`.
 fn mistyped(info: &mut Info) -> Option<String> {

@@ -91,11 +91,11 @@ async fn ended(args: Vec<String>, env: Env) -> Ended {
     ended
 }
 
-/// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
-/// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
-/// started this one writes to the same place, a whole session is recorded, and it is not this
-/// command's output that was put away; unless that process is a shell that redirected itself for
-/// this command, as dash does.
+/// Returns where standard output goes if the user of this command does not see it: `file`, or
+/// `null` for `/dev/null`. A pipe counts as seen: `grep`, `less` or `wc` reads on. Where the
+/// process that started this one writes to the same place, a whole session is recorded, and it is
+/// not this command's output that was put away; unless that process is a shell that redirected
+/// itself for this command, as dash does.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file
@@ -116,7 +116,7 @@ pub fn unseen() -> Option<&'static str> {
     }
 }
 
-/// Where a descriptor of a process leads.
+/// The file behind a descriptor of a process.
 fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{process}/fd/{descriptor}")).ok()
 }

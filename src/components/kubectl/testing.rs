@@ -47,7 +47,7 @@ struct State {
     version: u64,
 }
 
-/// What stands in for a container: it gets the command and the connection.
+/// A fake container: it gets the command and the connection.
 type Container = dyn Fn(Vec<String>, Socket) -> BoxFuture<'static, ()> + Send + Sync;
 /// The server's end of an `exec`.
 pub(crate) type Socket = WebSocketStream<TcpStream>;

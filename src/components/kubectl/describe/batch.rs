@@ -19,7 +19,7 @@ fn number(object: &Value, path: &str, unit: &str) -> String {
     value::int(object, path).map_or("<unset>".into(), |n| format!("{n}{unit}"))
 }
 
-/// A field that is left out where nothing is set.
+/// Writes a field, unless the object lacks it.
 fn if_set(text: &mut Text, title: &str, object: &Value, path: &str, unit: &str) {
     if !value::at(object, path).is_null() {
         text.field(0, title, format!("{}{unit}", gostr::plain(value::at(object, path))));

@@ -247,7 +247,7 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
     }
 }
 
-/// What a `fieldRef` means here. kubectl resolves what every kind can be selected by
+/// The value of a `fieldRef`. kubectl resolves what every kind can be selected by
 /// (`DefaultMetaV1FieldSelectorConversion`), and shows nothing of labels or the UID.
 fn field_of<'a>(pod: &'a Value, path: &str) -> &'a str {
     match path {
@@ -256,8 +256,8 @@ fn field_of<'a>(pod: &'a Value, path: &str) -> &'a str {
     }
 }
 
-/// Returns what a `resourceFieldRef` means: the amount in units of the divisor, rounded up. Source:
-/// kubectl, `ExtractContainerResourceValue`.
+/// Returns the value of a `resourceFieldRef`: the amount in units of the divisor, rounded up.
+/// Source: kubectl, `ExtractContainerResourceValue`.
 fn resource_of(container: &Value, reference: &Value) -> String {
     let resource = value::text(reference, "resource");
     let known =
@@ -294,7 +294,7 @@ fn mounts(text: &mut Text, container: &Value) {
     let mut devices: Vec<&Value> = value::list(container, "volumeDevices").iter().collect();
     devices.sort_by_key(|device| value::text(device, "devicePath"));
     if !devices.is_empty() {
-        // As in kubectl, whose `<none>` is about the mounts.
+        // As in kubectl, `<none>` stands here if the container has no mounts.
         text.line(2, format!("Devices:{none}"));
         for device in devices {
             text.line(

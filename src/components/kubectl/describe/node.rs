@@ -1,4 +1,4 @@
-//! Nodes: what they have, what runs there, what of it is promised.
+//! Nodes: their resources, their pods, and the sums of requests and limits.
 
 use super::containers::canonical;
 use super::related::events_matching;
@@ -92,7 +92,7 @@ fn conditions(text: &mut Text, conditions: &[Value]) {
     }
 }
 
-/// What a node is made of: kernel, runtime, kubelet.
+/// The versions of a node's kernel, runtime and kubelet.
 fn system_info(text: &mut Text, n: &Value) {
     text.line(0, "System Info:");
     for (title, key) in [

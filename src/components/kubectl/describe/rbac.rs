@@ -18,7 +18,7 @@ fn strings(rule: &Value, key: &str) -> Vec<String> {
     value::list(rule, key).iter().filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// Rules taken apart, and those of one resource put together again. Source: kubectl's
+/// Splits rules into single permissions, and joins those of one resource again. Source: kubectl's
 /// `pkg/util/rbac/rbac.go`, `BreakdownRule` and `CompactRules`.
 fn rules(role: &Value) -> Vec<Rule> {
     let mut found: Vec<Rule> = vec![];

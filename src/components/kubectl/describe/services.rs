@@ -9,7 +9,7 @@ use api::gostr;
 use api::value;
 use serde_json::Value;
 
-/// So many endpoints are named; the others are counted.
+/// How many endpoints are named; the others are counted.
 const SHOWN: usize = 3;
 
 fn joined(object: &Value, path: &str) -> String {

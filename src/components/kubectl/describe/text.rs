@@ -41,7 +41,7 @@ impl Text {
         self.open.clear();
     }
 
-    /// As it is, tabs and all.
+    /// The text with its tabs, unaligned.
     pub(crate) fn plain(self) -> String {
         self.done + &self.open
     }

@@ -25,7 +25,7 @@ fn optional(source: &Value) -> bool {
     value::flag(source, "optional")
 }
 
-/// What a volume is made of.
+/// Writes the source of a volume.
 pub(super) fn source(text: &mut Text, volume: &Value) {
     let there = |key: &str| volume.get(key).filter(|v| !v.is_null());
     if let Some(path) = there("hostPath") {
@@ -103,7 +103,7 @@ fn host_path(text: &mut Text, path: &Value) {
     text.field(2, "HostPathType", kind);
 }
 
-/// Facts about the pod, as files.
+/// A volume of the downward API: fields of the pod as files.
 fn downward_api(text: &mut Text, api: &Value) {
     text.field(2, "Type", "DownwardAPI (a volume populated by information about the pod)");
     text.line(2, "Items:");
@@ -121,7 +121,7 @@ fn csi_volume(text: &mut Text, csi: &Value) {
     text.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
     text.field(2, "Driver", value::text(csi, "driver"));
     text.field(2, "FSType", value::text(csi, "fsType"));
-    // Volumes of pods have none.
+    // A volume in a pod has no handle.
     if !value::empty(csi, "volumeHandle") {
         text.field(2, "VolumeHandle", value::text(csi, "volumeHandle"));
     }

@@ -150,8 +150,8 @@ async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     ))
 }
 
-/// What a replica set says of its pods; of all workloads it alone is described without the right to
-/// list them.
+/// The line about the pods of a replica set. A replica set is described without the right to list
+/// pods, other workloads are not.
 fn pods_or_error(counted: Result<String, Fail>) -> String {
     counted.unwrap_or_else(|why| format!("error in fetching pods: {}", why.message()))
 }
@@ -182,7 +182,7 @@ pub(super) async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &In
     Ok(())
 }
 
-/// What a replica set and a replication controller say of their pods.
+/// The numbers of pods that a replica set or a replication controller has and wants.
 fn replicas(text: &mut Text, set: &Value, pods: &str) {
     text.field(
         0,

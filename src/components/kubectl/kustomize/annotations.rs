@@ -1,4 +1,5 @@
-//! What kustomize makes of annotations when everything else is done.
+//! The last step of a build: kustomize's own annotations go, and the values of the others become
+//! texts.
 
 use api::gostr;
 use api::value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 /// replacement, and is not part of the result. `false` takes that back.
 const LOCAL: &str = "config.kubernetes.io/local-config";
 
-/// Annotations in which kustomize and its functions keep what they know of an object. Source:
+/// Annotations in which kustomize and its functions keep facts about an object. Source:
 /// `BuildAnnotations` in kustomize's `api/resource`.
 const OWN: [&str; 8] = [
     "alpha.config.kubernetes.io/transformations",
@@ -28,7 +29,7 @@ const OWN: [&str; 8] = [
 pub(super) fn finish(object: &mut Value) {
     const ANNOTATIONS: &str = "metadata.annotations";
     let Some(map) = value::at_mut(object, ANNOTATIONS).and_then(Value::as_object_mut) else {
-        // `annotations:` of nothing
+        // An empty field `annotations:`.
         if value::map(object, "metadata").is_some_and(|metadata| metadata.contains_key("annotations")) {
             value::remove(object, ANNOTATIONS);
         }

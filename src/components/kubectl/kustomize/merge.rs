@@ -19,18 +19,18 @@ use api::shape::{Keys, Merge, Shape};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// What a patch has for one value.
+/// The part of a patch for one value.
 enum Given {
     Nothing,
-    /// What the object has there: the patch has just put it there.
+    /// The value that the patch has just put into the object.
     Same,
     Value(Value),
 }
 
-/// What becomes of a value.
+/// The outcome for a value.
 enum Walked {
     Gone,
-    /// It was changed in its place, or not at all.
+    /// The value was changed in its place, or not at all.
     Kept,
     New(Value),
 }
@@ -62,7 +62,8 @@ fn wrong_node(expected: &str, found: &Value) -> String {
     )
 }
 
-/// `old`: what the object has there, which may be null; `None`: it has no such field or item.
+/// Applies a patch to one value. `old`: the value of the object, which may be null; `None`: it has
+/// no such field or item.
 fn walk(shape: Shape<'_>, old: Option<&mut Value>, given: Given) -> Result<Walked, String> {
     let (old, given) = match (old, given) {
         (None, Given::Nothing | Given::Same) => return Ok(Walked::Gone),
@@ -386,7 +387,7 @@ mod tests {
         parse_yaml(text.as_bytes()).unwrap()
     }
 
-    /// What becomes of a pod's spec.
+    /// Returns the spec of a pod after a patch.
     fn patched(spec: &str, patch: &str) -> Result<Value, String> {
         let pod = kinds::find("", "v1", "Pod").map(Shape::of).unwrap();
         let mut object = read(&format!("{{spec: {spec}}}"));
@@ -395,7 +396,7 @@ mod tests {
         Ok(object["spec"].clone())
     }
 
-    /// As kustomize 5.5 and 5.7 have it.
+    /// The results are those of kustomize 5.5 and 5.7.
     #[test]
     fn a_patch_is_merged_as_by_kyaml() {
         let of = |list: &str, items: &str| format!("{{containers: [{{name: a, {list}: {items}}}]}}");
@@ -420,7 +421,7 @@ mod tests {
                 "[{containerPort: 53, name: x}]".into(),
                 "[{containerPort: 53}, {containerPort: 53, protocol: UDP}]",
             ),
-            // What is new comes first.
+            // New items come first.
             (
                 "env",
                 "[{name: A, value: '1'}]".into(),
@@ -442,7 +443,7 @@ mod tests {
                 "[{name: A, $patch: replace}]".into(),
                 "[{name: A, value: x}]",
             ),
-            // Not by the schema: replaced.
+            // A list that the schema does not merge is replaced.
             ("args", "[a, b]".into(), "[c]".into(), "[c]"),
             ("args", "[a]".into(), "[{$patch: merge}]".into(), "[{$patch: merge}]"),
         ] {

@@ -49,7 +49,7 @@ use resource::Resource;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What a folder comes to.
+/// The result of a build.
 pub(crate) struct Built {
     pub objects: Vec<Value>,
 }
@@ -105,7 +105,7 @@ fn folder(dir: &Path, typed: &str) -> Result<PathBuf, Fail> {
     }
 }
 
-/// Everything below a folder, with the folder's changes. `above`: the folders that led here.
+/// The objects of a folder with its changes. `above`: the folders around it, to find circles.
 async fn accumulate(
     root: &Path,
     loaded: &Loaded,
@@ -163,7 +163,7 @@ async fn base(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
     let at = below.display();
-    // A folder around one that led here may name that one again.
+    // Also a folder that contains one of these would lead to it again.
     if let Some(visited) = above.iter().rev().find(|visited| visited.starts_with(below)) {
         let visited = visited.display();
         return text(format!("cycle detected: candidate root '{at}' contains visited root '{visited}'"));

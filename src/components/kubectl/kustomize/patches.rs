@@ -15,7 +15,7 @@ use std::path::Path;
 /// The options of a patch: `allowNameChange` and `allowKindChange` count.
 type Options = BTreeMap<String, bool>;
 
-/// What a patch consists of.
+/// The content of a patch.
 enum Content {
     /// Strategic merge patches.
     Merges(Vec<Resource>),
@@ -26,7 +26,7 @@ enum Content {
 /// Carries out `patchesStrategicMerge` and `patches`.
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     for entry in &kustomization.patches_strategic_merge {
-        // What is no patch itself is the path of a file with some.
+        // An entry that is no patch itself is the path of a file with patches.
         let merges = match load::objects(entry.0.as_bytes(), "patch") {
             Ok(merges) => merges,
             Err(_) => {
@@ -167,7 +167,7 @@ fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail>
                     "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {origin}"
                 ));
             };
-            // From the end, as a patch may remove objects.
+            // The last object comes first, since a patch may remove objects.
             for index in target::select(goal, all)?.into_iter().rev() {
                 merge_one(index, &one.object, all, &item.options)?;
             }
@@ -218,8 +218,8 @@ fn merge_one(index: usize, document: &Value, all: &mut Vec<Resource>, options: &
     Ok(())
 }
 
-/// Applies a JSON patch. Kustomize keeps what it knows of an object in annotations of its own, so
-/// a patch may add to the annotations of an object that has none.
+/// Applies a JSON patch. Kustomize keeps facts about an object in annotations of its own, so a
+/// patch may add to the annotations of an object that has none.
 fn json_patch(resource: &mut Resource, operations: &Value) -> Result<(), Fail> {
     const ANNOTATIONS: &str = "metadata.annotations";
     let annotated = resource.generated || !resource.known.is_empty();

@@ -1,5 +1,5 @@
-//! Tests of which objects a kustomization means, and of what it does to them. What is wanted is
-//! what kubectl prints for the same folders.
+//! Tests of the objects that a kustomization selects, and of its changes to them. The expected
+//! texts are those of kubectl for the same folders.
 
 use super::tests::{built, write};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! What kubectl 1.33's own kustomize says about the same folders.
+//! The expected texts are those of kubectl 1.33's kustomize for the same folders.
 
 use super::*;
 use api::value;
@@ -86,7 +86,7 @@ async fn a_base_is_changed_by_an_overlay_and_hashes_are_kubectls() {
         .iter()
         .map(|o| format!("{}/{}", value::text(o, "kind"), value::text(o, "metadata.name")))
         .collect();
-    // The hashes are what kubectl 1.33 makes of the same content.
+    // The hashes are those of kubectl 1.33 for the same content.
     assert_eq!(
         names,
         [
@@ -347,8 +347,8 @@ metadata: {name: w}
 webhooks: [{name: a.b.c, clientConfig: {service: {name: hook, namespace: nsb}}}]
 ";
 
-/// The same objects in two namespaces, under two names, and those above that name them. What is
-/// wanted is what kubectl prints.
+/// The same objects in two namespaces, under two names, and those above that name them. The
+/// expected text is that of kubectl.
 #[tokio::test]
 async fn a_reference_stays_in_its_namespace() {
     let dir = tempfile::tempdir().unwrap();

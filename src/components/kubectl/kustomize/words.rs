@@ -1,5 +1,5 @@
-//! What kustomize says of files that are missing or named twice, and of patches. The texts are
-//! those of kustomize 5.5; 5.7 has the same.
+//! Tests of kustomize's errors about files that are missing or named twice, and about patches. The
+//! texts are those of kustomize 5.5; 5.7 has the same.
 
 use super::tests::{built, write};
 use std::path::Path;

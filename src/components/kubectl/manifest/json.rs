@@ -4,13 +4,13 @@
 use api::gostr;
 use serde_json::Value;
 
-/// Begins what the library for JSON says of a number such as `1e400`.
+/// The begin of the JSON library's error for a number such as `1e400`.
 const TOO_LARGE: &str = "number out of range";
 
 /// The JSON documents that a file begins with.
 pub(super) struct LeadingJson<'a> {
     pub documents: Vec<Value>,
-    /// What follows them, to be read as YAML.
+    /// The text behind them, to be read as YAML.
     pub rest: &'a [u8],
     /// Why the rest is not JSON; `None` if the file does not begin like JSON, or is nothing else.
     pub error: Option<String>,
@@ -104,7 +104,7 @@ impl Scanner<'_> {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Goes over the next byte if it is this one. Returns whether it is.
+    /// Skips the next byte if it is this one. Returns whether it is.
     fn skip(&mut self, byte: u8) -> bool {
         let is_there = self.peek() == byte;
         self.at += usize::from(is_there);

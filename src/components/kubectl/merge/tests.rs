@@ -173,7 +173,8 @@ fn an_empty_strategy_is_no_change() {
     assert_eq!(unchanged(&empty, &rolling), json!({}));
     // Beside a strategy that another client changed, the file still says nothing.
     assert_eq!(unchanged(&empty, &of(json!({"type": "Recreate"}))), json!({}));
-    // It has become empty: the keys that the last configuration had are removed one by one.
+    // A strategy that became empty: the keys that the last configuration had are removed one by
+    // one.
     let patch = strategic("Deployment", &of(json!({"type": "Recreate"})), &empty, &rolling);
     assert_eq!(patch, of(json!({"type": null})));
     // A file with a type says which keys are to stay, and a default that it omits is removed.

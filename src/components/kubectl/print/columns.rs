@@ -15,7 +15,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// The error is kubectl's.
+    /// Reads the paths of the command line. Errors have kubectl's words.
     pub(crate) fn parse(spec: &str, headers: bool) -> Result<Columns, String> {
         if spec.is_empty() {
             return Err("custom-columns format specified but no custom columns given".into());
@@ -32,8 +32,8 @@ impl Columns {
         Ok(Columns { columns, headers, widths: Mutex::default() })
     }
 
-    /// From a file: a line of names, a line of paths. The names are printed, also with
-    /// `--no-headers`: kubectl obeys that flag only beside paths on the command line.
+    /// Reads the columns of a file: a line of names, a line of paths. The names are printed, also
+    /// with `--no-headers`: kubectl obeys that flag only beside paths on the command line.
     pub(crate) fn parse_file(text: &str) -> Result<Columns, String> {
         let mut lines = text.lines();
         let missing = |what: &str| {
@@ -60,7 +60,8 @@ impl Columns {
         Ok(Columns { columns, headers: true, widths: Mutex::default() })
     }
 
-    /// `first`: nothing was printed with these columns yet, so the header comes before the rows.
+    /// Prints objects as rows. `first`: nothing was printed with these columns yet, so the header
+    /// comes before the rows.
     pub(crate) fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
         let mut rows: Vec<Vec<String>> = vec![];
         if self.headers && first {

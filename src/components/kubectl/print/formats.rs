@@ -64,11 +64,12 @@ pub(crate) struct Format {
     how: How,
     managed_fields: bool,
     printed: AtomicUsize,
-    /// Where a template that fails prints what it was about.
+    /// Gets the debug text of a template that fails.
     output: Arc<Output>,
 }
 
-/// The format asked for; `None` for people's format (no `-o`, or `wide` where `get` allows it).
+/// The format of `-o`; `None` for the human-readable one (no `-o`, or `wide` where `get` allows
+/// it).
 pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
     named(ctx, ctx.flags.text("output"), get)
 }
@@ -77,7 +78,7 @@ pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
 pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
-    // As in kubectl; the formats that take a template are written in small letters.
+    // As in kubectl these names may have capital letters; formats with a template may not.
     let lower = output.to_lowercase();
     let output = if UNCASED.contains(&lower.as_str()) { lower.as_str() } else { output };
     let (name, inline) = output.split_once('=').unwrap_or((output, ""));
@@ -143,7 +144,8 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0), output: ctx.output.clone() }))
 }
 
-/// What a Go template may cost where it is only judged, in a cluster's process.
+/// Bounds of a Go template that a lesson judges, in the process of a cluster: nodes that run, and
+/// bytes.
 const JUDGED_NODES_MAX: usize = 100_000;
 const JUDGED_BYTES_MAX: usize = 1 << 20;
 
@@ -191,8 +193,8 @@ impl Format {
         matches!(self.how, How::Name)
     }
 
-    /// One object (or a List); `sorted`: it came from a server or a file, whose fields Go keeps in
-    /// a map.
+    /// Prints one object (or a List). `sorted`: it came from a server or a file, whose fields Go
+    /// keeps in a map.
     pub(crate) fn print(&self, object: &Value, sorted: bool) -> Result<String, Fail> {
         let count = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
         let without_managed_fields = |object: &Value| {
@@ -280,7 +282,7 @@ mod tests {
         }
     }
 
-    /// As cli-runtime's `JSONPathPrinter.PrintObj` ends it.
+    /// The end of the text is that of cli-runtime's `JSONPathPrinter.PrintObj`.
     #[tokio::test]
     async fn a_jsonpath_that_fails_ends_with_empty_lines() {
         let server = Server::start().await;

@@ -1,4 +1,4 @@
-//! KYAML (`-o kyaml`): YAML in braces, which says itself what is a text and what is not. Texts are
+//! KYAML (`-o kyaml`): YAML in braces, in which texts can be told from other values. Texts are
 //! always quoted, keys only where YAML could take them for something else, and every entry ends
 //! with a comma.
 //!

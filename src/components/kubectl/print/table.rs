@@ -13,7 +13,7 @@ pub(crate) struct TableOptions {
     pub wide: bool,
     pub no_headers: bool,
     pub namespace: bool,
-    /// Before the name: `pod/`.
+    /// The prefix of names: `pod` prints `pod/web`.
     pub kind: Option<String>,
     pub labels: bool,
     /// `-L`
@@ -56,7 +56,7 @@ impl Head {
         cells
     }
 
-    /// One row.
+    /// The cells of one row.
     pub(crate) fn row(&self, row: &Value, options: &TableOptions) -> Vec<String> {
         let mut cells = vec![];
         let object = value::at(row, "object");
@@ -245,7 +245,7 @@ mod tests {
         let names = |rows: &[Value]| -> Vec<String> {
             rows.iter().map(|r| value::text(r, "metadata.name").to_string()).collect()
         };
-        // Many, so that a sort that wants an order notices that there is none.
+        // Many rows, so that a sort that depends on a total order notices that there is none.
         let row = |name: String| json!({"metadata": {"name": name}});
         let mut rows: Vec<Value> = (0..60)
             .map(|i| row([format!("{i}k"), format!("{}", i * 37), format!("{i}a")][i % 3].clone()))

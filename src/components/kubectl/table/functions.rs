@@ -1,4 +1,4 @@
-//! The function that runs each verb. All else that is known of a verb stands in `kubectl.txt`.
+//! The function that runs each verb. Usage, flags and help of a verb stand in `kubectl.txt`.
 
 use super::verb::Run;
 use crate::cmd::*;

@@ -48,14 +48,14 @@ fn every_flag_is_read_or_refused() {
         idle.extend(unread.map(|flag| (verb.path, flag.name)));
     }
     assert_eq!(idle, IDLE, "the code behind a verb does not read a flag of it, or does by now");
-    // What every verb takes is read where the server and the user are found.
+    // Global flags are read by shared code, not by each verb.
     let all = code.everything();
     for flag in global().iter().filter(|flag| !known(flag)) {
         assert!(all.contains(&format!("\"{}\"", flag.name)), "no code reads --{}", flag.name);
     }
 }
 
-/// What a shared flag says has to be so of every verb that takes it.
+/// The help of a shared flag has to be true for every verb that takes it.
 #[test]
 fn the_help_of_a_flag_is_about_its_verb() {
     let help = |path: &str, name: &str| named(path).flag(name).map_or("", |flag| flag.help);

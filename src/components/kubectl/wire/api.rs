@@ -1,4 +1,4 @@
-//! Requests to the API server, and what its answers mean.
+//! Requests to the API server: headers, retries, credentials, warnings, and the reading of answers.
 
 use super::http::Body;
 use super::refusal::refusal;
@@ -56,10 +56,10 @@ pub(crate) struct Api {
 /// How a request is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Again, if the connection is lost before the answer.
+    /// Sent again, if the connection is lost before the answer.
     Again,
     Once,
-    /// Once. A refusal without a `Status` names no resource, since `--raw` names none.
+    /// Sent once. A refusal without a `Status` names no resource, since `--raw` names none.
     Raw,
 }
 
@@ -108,7 +108,7 @@ impl Api {
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
-            // The line breaks of a template separate its words.
+            // A header has no line breaks: those of a template become spaces.
             let printable = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
             put(name, &printable.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
@@ -392,7 +392,7 @@ fn type_items(list: &mut Value) {
     }
 }
 
-/// An object's bytes.
+/// An object as the JSON body of a request.
 pub(crate) fn encoded(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
 }
@@ -407,7 +407,7 @@ fn encode(path: &str, query: Query<'_>) -> String {
     format!("{}{text}", if path.contains('?') { '&' } else { '?' })
 }
 
-/// A body of one JSON document a line.
+/// The events of a watch: a body with one JSON document in each line.
 pub(crate) struct Lines {
     body: Body,
     buffer: BytesMut,

@@ -1,4 +1,4 @@
-//! Answers that have to be whole within the time of their request.
+//! Bodies of answers that end with the time limit of their request.
 
 use crate::error::Fail;
 use bytes::Bytes;
@@ -71,7 +71,7 @@ mod tests {
         (address, came, task)
     }
 
-    /// As that of an API server that is killed, and started anew by its kubelet.
+    /// The connection breaks as when the API server is killed and its kubelet starts it anew.
     #[tokio::test]
     async fn a_read_whose_connection_is_lost_is_sent_again() {
         let mut server = Server::start().await;
@@ -84,8 +84,8 @@ mod tests {
         task.abort();
     }
 
-    /// What is passed on as it comes is not sent again, and no other read for longer than its
-    /// limit.
+    /// A request whose answer is passed on as it comes is not sent again; other reads are, within
+    /// their time limit.
     #[tokio::test]
     async fn a_read_is_not_sent_again_for_ever() {
         let mut server = Server::start().await;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// The error for a connection that broke off: what became of the process is not known.
+/// The error for a connection that broke off: the outcome of the process is not known.
 pub(super) fn lost(error: tungstenite::Error) -> Fail {
     use tungstenite::error::ProtocolError;
     let why = match error {

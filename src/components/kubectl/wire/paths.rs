@@ -1,4 +1,4 @@
-//! Where a resource's objects are.
+//! Paths of resources and objects.
 
 use client::discovery::Resource;
 pub(crate) use client::segment;
@@ -21,13 +21,13 @@ pub(crate) fn within(root: &str, namespace: &str, plural: &str) -> String {
     format!("{root}/namespaces/{}/{plural}", segment(namespace))
 }
 
-/// One object.
+/// The path of one object.
 pub(crate) fn object(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{}/{}", collection(resource, namespace), segment(name))
 }
 
 /// Refuses a path in which a name is missing (it would mean the whole collection: `delete pod ""`),
-/// or is none that a server takes.
+/// or has a form that no server accepts.
 ///
 /// # Errors
 /// A sentence in kubectl's words, about the first such name.

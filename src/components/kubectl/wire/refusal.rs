@@ -1,4 +1,4 @@
-//! Answers that are no success.
+//! Failed answers of the API server.
 
 use super::http::Body;
 use super::paths::resource_of;
@@ -7,8 +7,8 @@ use http::{Method, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// What a failed answer says; a body that is no Status is put into client-go's words, with the
-/// resource of the path, if it has one.
+/// Reads a failed answer. A body that is no `Status` becomes client-go's words, with the resource
+/// of the path, if it has one.
 pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();

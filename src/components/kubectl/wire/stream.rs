@@ -102,7 +102,7 @@ pub(crate) async fn connect(
     Ok(WebSocketStream::from_raw_socket(io, Role::Client, None).await)
 }
 
-/// What a remote process is given.
+/// The input of a remote process.
 pub(crate) struct Given {
     pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Sizes of the terminal, if the process has one.
@@ -138,12 +138,12 @@ pub(crate) async fn process(socket: Socket, given: Given, output: &Arc<Output>) 
         status = receive(&mut source, output, &line) => status,
         Err(fail) = send(&mut sink, given, &line) => Err(fail),
     };
-    // The rest of the handshake; a server that takes no more input does not hold us.
+    // The rest of the handshake has a time limit: the server may read no more.
     drop(tokio::time::timeout(CLOSING, sink.close()).await);
     outcome::of(&ended?)
 }
 
-/// What the two directions know of each other.
+/// State that the two directions of a stream share.
 struct Line {
     /// When the server last sent anything.
     heard: Mutex<Instant>,

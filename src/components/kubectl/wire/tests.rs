@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Of the protocol of credential plugins.
+/// The API version of the protocol of credential plugins.
 const VERSION: &str = "client.authentication.k8s.io/v1";
 
 const CONFIG: &str = r#"
@@ -127,7 +127,7 @@ fn a_cluster_behind_a_proxy_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn a_plugin_is_asked_once_more_after_a_401() {
     let dir = tempfile::tempdir().unwrap();
-    // It says a token of another number each time.
+    // The plugin gives a token with the next number at each run.
     let script = format!(
         r#"echo x >> count; printf '{{"kind":"ExecCredential","apiVersion":"{}","status":{{"token":"t%s"}}}}' $(grep -c x count)"#,
         VERSION

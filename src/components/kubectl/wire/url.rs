@@ -19,7 +19,7 @@ const REDIRECTS: usize = 10;
 /// Bytes of an answer that are read at most; a longer one is refused.
 const LENGTH_MAX: usize = 32 << 20;
 
-/// Reads what is behind a URL, over at most [`REDIRECTS`] redirects.
+/// Reads the document of a URL, over at most [`REDIRECTS`] redirects.
 ///
 /// # Errors
 /// [`Fail::Refused`] or [`Fail::Transport`]: the server does not answer, or redirects too often.

@@ -1,6 +1,6 @@
-//! `-o go-template`: the part of Go's text/template that people use with kubectl. Text becomes
-//! nodes ([`parse`]), nodes run over an object ([`run`]), and what they call stands in
-//! [`functions`].
+//! `-o go-template`: the part of Go's text/template that people use with kubectl. [`parse`] turns
+//! the text into nodes, [`run`] runs them over an object, and [`functions`] has the functions that
+//! they call.
 
 mod functions;
 mod literal;
@@ -28,7 +28,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The error is kubectl's.
+    /// Reads a template. Errors have kubectl's words.
     pub(crate) fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
@@ -102,7 +102,7 @@ impl Template {
 /// How a template failed.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    /// What it had printed.
+    /// The text that was printed before the failure.
     printed: String,
     /// Go's error.
     why: String,
@@ -127,7 +127,7 @@ mod tests {
         assert!(ended.unwrap_err().contains("prints too much"));
     }
 
-    /// Its nodes and its text are few, but each `$` is a copy of the whole list.
+    /// The template has few nodes and prints little, but each `$` is a copy of the whole list.
     #[test]
     fn copies_of_a_template_that_is_judged_are_bounded() {
         let list = serde_json::json!({"items": vec![serde_json::json!({"a": vec![0; 1_000]}); 5]});
@@ -229,7 +229,7 @@ mod tests {
         }
     }
 
-    /// As kubectl prints it.
+    /// The expected texts are those of kubectl.
     #[test]
     fn lists_texts_and_base64_are_read_as_by_go() {
         let object = json!({"s": "hi", "l": [1, 2], "m": {"k": "v"}, "n": 3, "lines": "aG\nk=\n"});
@@ -355,7 +355,7 @@ mod tests {
         }
     }
 
-    /// As Go's `text/template` answers.
+    /// The errors are those of Go's `text/template`.
     #[test]
     fn a_failure_names_its_place_and_what_stands_there() {
         let object = json!({"a": {"b": 1}, "items": [{"n": 2}], "s": "x", "n": 3});

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Go's spaces: they are trimmed, and one of them stands beside the dash that trims.
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// What stands between braces, without the spaces around it.
+/// The text between two pairs of braces, without the spaces around it.
 #[derive(Clone, Default)]
 pub(super) struct Action {
     pub(super) text: String,
@@ -20,7 +20,7 @@ pub(super) struct Action {
 }
 
 impl Action {
-    /// Where a part of its text stands in the template.
+    /// The place of a part of the action's text in the template.
     fn at(&self, part: &str) -> usize {
         match part.is_empty() {
             true => self.at + self.text.len(),
@@ -28,16 +28,17 @@ impl Action {
         }
     }
 
-    /// An error of parsing it, with its line.
+    /// Puts the line of the action into an error of parsing it.
     fn located(&self, why: String) -> String {
         why.replacen("template: output:1:", &format!("template: output:{}:", self.line), 1)
     }
 }
 
-/// Texts and actions; `{{-` and `-}}` trim.
+/// Splits a template into texts and actions; `{{-` and `-}}` trim the text beside them.
 fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
-    // The line of the last action, and where that action begins: no text is gone over twice.
+    // Line and place of the last action. Lines are counted from there, so that no text is read
+    // twice.
     let (mut line, mut counted) = (1, 0);
     while let Some(start) = rest.find("{{") {
         let mut text = &rest[..start];
@@ -77,8 +78,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     Ok(found)
 }
 
-/// What follows the sign of a comment, which stands right behind the braces or `{{- `. Behind other
-/// spaces it is a mistake, as in Go.
+/// The text behind the sign of a comment, which stands right behind the braces or `{{- `. Behind
+/// other spaces it is a mistake, as in Go.
 fn comment(action: &str) -> Option<&str> {
     let unmarked = action.strip_prefix('-').and_then(|rest| rest.strip_prefix(SPACES)).unwrap_or(action);
     unmarked.strip_prefix("/*")
@@ -152,7 +153,8 @@ fn deeper(depth: usize) -> Result<usize, String> {
     }
 }
 
-/// What is left of a template, and the templates that it has defined so far.
+/// The tokens of a template that are still to be read, and the templates that it has defined so
+/// far.
 pub(super) struct Tokens {
     rest: std::vec::IntoIter<Result<String, Action>>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
@@ -181,8 +183,8 @@ impl Tokens {
     }
 }
 
-/// Nodes up to `end` or `else`, which is returned (with what follows it). `depth`: how many blocks
-/// are open around it.
+/// Reads nodes up to `end` or `else`, which is returned with the text behind it. `depth`: how many
+/// blocks are open around it.
 pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Action), String> {
     let mut nodes = vec![];
     while let Some(token) = tokens.rest.next() {
@@ -238,7 +240,8 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
     Ok((nodes, Action::default()))
 }
 
-/// The name behind `define`, `template` and `block`, what the template is called with, and where.
+/// Reads the name behind `define`, `template` or `block`, the pipeline that the template gets, and
+/// the place of the call.
 fn named(word: &str, rest: &str, action: &Action) -> Result<(String, Option<Pipe>, Place), String> {
     let mut given = pipe(rest, action)?;
     // `pipe` gives no empty command.

@@ -1,4 +1,4 @@
-//! What the text of a template becomes: nodes, pipelines and terms.
+//! The parsed form of a template: nodes, pipelines and terms.
 
 use api::gostr;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub(super) struct Place {
 #[derive(Debug, Clone)]
 pub(super) struct Term {
     pub what: What,
-    /// Where its text begins.
+    /// The place at which its text begins.
     pub start: usize,
     /// As in Go, the place of `.a.b` is that of `.b`.
     pub place: Place,

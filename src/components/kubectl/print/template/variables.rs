@@ -52,7 +52,7 @@ fn in_pipe<'a>(pipe: &'a Pipe, vars: &[&str]) -> Option<(&'a str, usize)> {
 mod tests {
     use super::super::Template;
 
-    /// What is wanted is what Go 1.26 says.
+    /// The errors are those of Go 1.26.
     #[test]
     fn a_variable_is_declared_before_it_is_used() {
         for (source, want) in [

@@ -116,7 +116,7 @@ impl Reader<'_> {
         arg.as_i64().filter(|number| number.unsigned_abs() <= SIZE_MAX as u64)
     }
 
-    /// Reads what stands behind a `%`, and writes the next argument that way.
+    /// Reads a directive behind its `%`, and writes the next argument in that form.
     fn directive(&mut self, out: &mut String) {
         let mut spec = Spec::default();
         while let Some(flag @ ('#' | '0' | '+' | '-' | ' ')) = self.peek() {
@@ -184,10 +184,10 @@ impl Reader<'_> {
     }
 }
 
-/// What stands between `%` and the verb.
+/// The flags and sizes between `%` and the verb.
 #[derive(Default)]
 struct Spec {
-    /// Of `#0+- `; `v` stands for the `#` of `%#v`.
+    /// Signs of `#0+- `; `v` stands for the `#` of `%#v`.
     flags: String,
     /// In characters; 0 is none.
     width: usize,
@@ -437,7 +437,7 @@ fn general_to(size: f64, digits: usize) -> String {
     }
 }
 
-/// Without zeros at the end of the places behind the point.
+/// The digits without the zeros at the end of the places behind the point.
 fn trimmed(digits: &str) -> &str {
     match digits.contains('.') {
         true => digits.trim_end_matches('0').trim_end_matches('.'),

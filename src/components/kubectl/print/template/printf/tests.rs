@@ -1,4 +1,4 @@
-//! Formats and what they make of arguments.
+//! Tests of formats and the texts that they make of arguments.
 
 use super::*;
 use serde_json::json;
