@@ -122,3 +122,33 @@ pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
 pub(crate) fn selector<'a>(ctx: &'a Ctx, flag: &str) -> &'a str {
     ctx.flags.text(flag).trim()
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::testing::{Server, config_map, refusal};
+    use serde_json::{Value, json};
+
+    /// A token may expire between two pages, as after a compaction of the store.
+    #[tokio::test]
+    async fn pages_are_one_list_also_when_a_token_expires() {
+        for (expires, requests) in [(false, 2), (true, 3)] {
+            let server = Server::start_with(move |request| {
+                let list = |names: &[&str], token: &str| {
+                    let items: Vec<Value> = names.iter().map(|name| config_map(name, json!({}))).collect();
+                    json!({"kind": "ConfigMapList", "apiVersion": "v1", "metadata": {"continue": token}, "items": items})
+                };
+                match request.query.as_str() {
+                    _ if !request.path.ends_with("/configmaps") => None,
+                    query if query.contains("continue=") && expires => Some(refusal(410, "Expired", "too old")),
+                    query if query.contains("continue=") => Some((200, list(&["b"], ""))),
+                    query if query.contains("limit=") => Some((200, list(&["a"], "next"))),
+                    _ => Some((200, list(&["a", "b"], ""))),
+                }
+            })
+            .await;
+            let result = server.kubectl(&["delete", "cm", "--all", "--dry-run=client", "-o", "name"]).await;
+            assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\nconfigmap/b\n"), "{result:?}");
+            assert_eq!(server.requests().len(), requests, "{:?}", server.requests());
+        }
+    }
+}
