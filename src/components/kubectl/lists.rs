@@ -1,4 +1,5 @@
-//! Lists of objects: all their pages, what limits them, and kubectl's words for one that is refused.
+//! Lists of objects: all their pages, what limits them, and kubectl's words for one that is
+//! refused.
 
 use super::ctx::Ctx;
 use super::error::Fail;

@@ -1,4 +1,5 @@
-//! Which pods of a node `drain` evicts, which it leaves, and which keep the node from being drained.
+//! Which pods of a node `drain` evicts, which it leaves, and which keep the node from being
+//! drained.
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
@@ -12,7 +13,7 @@ pub(super) fn named(pod: &Value) -> String {
     format!("{}/{}", value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"))
 }
 
-/// What is to be done with a pod of the node.
+/// The decision about a pod of the node.
 #[derive(Clone, Debug, PartialEq)]
 enum Verdict {
     Evict,

@@ -136,9 +136,9 @@ mod tests {
         let fields = json!([{"manager": "m"}]);
         let node = json!({"metadata": {"name": "n", "managedFields": fields}});
         server.hold("/api/v1/nodes/n", node);
-        for (flag, shown) in [("--show-managed-fields=false", false), ("--show-managed-fields", true)] {
+        for (flag, want) in [("--show-managed-fields=false", false), ("--show-managed-fields", true)] {
             let result = server.kubectl(&["cluster-info", "dump", flag]).await;
-            assert_eq!((result.code, result.out.contains("managedFields")), (0, shown), "{result:?}");
+            assert_eq!((result.code, result.out.contains("managedFields")), (0, want), "{result:?}");
         }
     }
 

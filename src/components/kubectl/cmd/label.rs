@@ -204,7 +204,8 @@ fn check_conflicts(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -
 }
 
 /// Returns the notes that change, and those that go as null. Notes which have the wanted value are
-/// left out. A label that is to go and is not there is named, except where nothing is sent (`here`).
+/// left out. A label that is to go and is not there is named, except where nothing is sent
+/// (`here`).
 fn patch_of(
     ctx: &Ctx,
     there: &Map<String, Value>,
@@ -241,7 +242,7 @@ async fn change_one(
     if !ctx.flags.is("overwrite") {
         check_conflicts(&there, wanted, notes)?;
     }
-    // What is only listed is never written, whatever changes stand beside `--list`.
+    // With `--list` nothing is written, whatever changes stand beside it.
     let here = dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list");
     let patch = patch_of(ctx, &there, wanted, notes, here);
     // A map that was not there becomes an empty one, which counts as a change.

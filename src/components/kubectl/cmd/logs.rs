@@ -276,7 +276,7 @@ async fn copy(
 /// A log on its way to the output: whole lines, each behind the prefix.
 struct Lines<'a> {
     prefix: &'a str,
-    /// What was received and not yet written.
+    /// The bytes that were received and not yet written.
     rest: Vec<u8>,
     /// The last part that was written did not end its line, so the next one gets no prefix.
     open: bool,

@@ -74,7 +74,8 @@ pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// What is wrong with a plugin, in kubectl's order. `first` says where each name was found first.
+/// The faults of a plugin, in kubectl's order. `first` has the path at which each name was found
+/// first.
 fn faults(path: &Path, first: &BTreeMap<String, PathBuf>) -> Vec<String> {
     let (name, file, mut found) = (name_of(path), path.display(), vec![]);
     match std::fs::metadata(path) {

@@ -281,7 +281,7 @@ mod tests {
         address: String,
         cancel: CancellationToken,
         ended: tokio::task::JoinHandle<i32>,
-        _shown: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
+        _lines: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
     }
 
     async fn start(server: &Server, flag: &str) -> Running {
@@ -300,7 +300,7 @@ mod tests {
         let ended = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
         let line = tokio::time::timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
         let address = line.rsplit(' ').next().unwrap().to_string();
-        Running { address, cancel, ended, _shown: lines }
+        Running { address, cancel, ended, _lines: lines }
     }
 
     /// `curl -H 'Authorization: Bearer own'`.

@@ -47,7 +47,7 @@ pub(crate) async fn check(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("prune") { kinds(ctx).await.map(drop) } else { Ok(()) }
 }
 
-/// What was seen while applying.
+/// The UIDs of the objects of the files, and the namespaces in which these objects are.
 #[derive(Default)]
 pub(crate) struct Seen {
     uids: BTreeSet<String>,

@@ -68,12 +68,12 @@ struct Gap {
     extra: Vec<Value>,
 }
 
-/// What was done about an object.
+/// The changes of one object, and whether they were made.
 struct Outcome {
     /// `create`, `update`, `recreate`; `None` if it was right as it was.
     operation: Option<&'static str>,
     gap: Gap,
-    /// What is too much goes.
+    /// Extra rules or subjects are removed.
     remove: bool,
     /// The object says that it is not to be changed.
     protected: bool,

@@ -324,9 +324,9 @@ mod tests {
         server.hold("/api/v1/nodes/n", node);
         let taint = ["taint", "node", "n", "a=b:NoSchedule"];
         let result = server.kubectl(&[&taint[..], &["--dry-run=client", "-o", "json"]].concat()).await;
-        let shown: Value = serde_json::from_str(&result.out).unwrap();
+        let object: Value = serde_json::from_str(&result.out).unwrap();
         let want = json!({"podCIDR": "x", "taints": [{"effect": "NoSchedule", "key": "a", "value": "b"}]});
-        assert_eq!(shown["spec"], want, "{result:?}");
+        assert_eq!(object["spec"], want, "{result:?}");
         let result = server.kubectl(&[&taint[..], &["--overwrite"]].concat()).await;
         assert_eq!((result.code, result.out.as_str()), (0, "node/n modified\n"), "{result:?}");
     }

@@ -38,9 +38,9 @@ impl Deadline {
 }
 
 /// Watches one object from where it was last read until `done` says so; the last state is kept in
-/// `info`. `limit` zero: no limit. `done` gets null for an object that was deleted. A server that cannot be
-/// reached, or cannot answer now, is asked again until the limit is over, as an informer does
-/// (`UntilWithSync` of client-go): the cluster may be restarting.
+/// `info`. `limit` zero: no limit. `done` gets null for an object that was deleted. A server that
+/// cannot be reached, or cannot answer now, is asked again until the limit is over, as an informer
+/// does (`UntilWithSync` of client-go): the cluster may be restarting.
 pub(crate) async fn until(
     ctx: &Ctx,
     info: &mut Info,

@@ -189,7 +189,7 @@ async fn wait_for(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Inst
         _ if object.is_null() => Ok(false),
         goal => goal.met(object),
     };
-    // What was just read counts, however short the time.
+    // The object that was just read counts, however short the time limit.
     if done(&info.object)? {
         return Ok(true);
     }

@@ -56,7 +56,7 @@ fn a_map_that_is_replaced_is_sent_also_unchanged() {
     assert_eq!(patch, json!({"spec": {"selector": null}}));
 }
 
-/// The deletion in `a` and the change of `b` are found apart.
+/// The deletion in `a` and the change of `b` are computed one after the other.
 #[test]
 fn items_stand_in_the_order_that_the_patch_names() {
     let original = deployment(2, json!([{"name": "a", "tty": true}, {"name": "b"}, {"name": "c"}]));

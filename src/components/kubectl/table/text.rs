@@ -127,7 +127,7 @@ struct Body {
     flags: ByWord,
 }
 
-/// What has been read so far.
+/// The state of the reader: everything that has been read so far.
 #[derive(Default)]
 struct Reading {
     shared: ByWord,

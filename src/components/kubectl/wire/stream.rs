@@ -450,14 +450,14 @@ mod tests {
                 sink.send(framed(0, &[1; CHUNK])).await.unwrap();
             }
         };
-        let taken = async {
-            let mut taken = 0;
-            while taken < 1 << 20 {
-                taken += source.next().await.unwrap().unwrap().len() - 1;
+        let received = async {
+            let mut count = 0;
+            while count < 1 << 20 {
+                count += source.next().await.unwrap().unwrap().len() - 1;
             }
         };
         let sent = async { client.write_all(&vec![2; 1 << 20]).await.unwrap() };
-        let both = async { tokio::join!(taken, sent) };
+        let both = async { tokio::join!(received, sent) };
         tokio::select! {
             () = flood => {}
             done = tokio::time::timeout(LIMIT, both) => drop(done.expect("both directions move on their own")),

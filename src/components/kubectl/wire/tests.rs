@@ -152,8 +152,8 @@ async fn a_plugin_is_asked_once_more_after_a_401() {
     let count = || std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count();
     assert_eq!(count(), 2);
     for _ in 0..2 {
-        let taken = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
-        assert_eq!(taken.code, 0, "{taken:?}");
+        let accepted = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+        assert_eq!(accepted.code, 0, "{accepted:?}");
     }
-    assert_eq!(count(), 2, "what the server takes is kept");
+    assert_eq!(count(), 2, "a token that the server accepts is kept");
 }

@@ -234,7 +234,7 @@ fn named(info: &Info) -> String {
     )
 }
 
-/// What stands before the reason why the live object cannot be read.
+/// The begin of the error for a live object that cannot be read.
 fn retrieving(info: &Info) -> String {
     let (named, source) = (named(info), quote(&info.source));
     format!("error when retrieving current configuration of:\n{named}\nfrom server for: {source}: ")

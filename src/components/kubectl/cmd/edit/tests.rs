@@ -15,8 +15,8 @@ fn a_line_of_a_script_is_no_comment() {
 use crate::Env;
 use crate::testing::{CommandResult, Server, at, config_map, refusal};
 
-/// An editor of this shell text, whose `$1` is the file. Each run adds a line to the file
-/// `runs`. The shell reads it: a file that was just written cannot be run as a program while
+/// An editor of this shell text, whose `$1` is the file. Each run adds a line to the file `runs`.
+/// The shell reads the script: a file that was just written cannot be run as a program while
 /// another test starts one, which has it open for writing for a moment.
 fn prepared(dir: &Path, script: &str) -> Env {
     let program = dir.join("editor");

@@ -158,7 +158,7 @@ mod tests {
         assert_eq!(numbers.print(&json!(1)).unwrap(), "0.5 0.25 11");
     }
 
-    /// What is wanted is what kubectl prints.
+    /// The expected texts are those of kubectl.
     #[test]
     fn words_and_constants_are_gos() {
         let object = json!({"items": [{"name": "a", "n": 1}, {"name": "b", "n": 12}]});
@@ -190,7 +190,7 @@ mod tests {
         }
     }
 
-    /// What is wanted is what kubectl prints.
+    /// The expected texts are those of kubectl.
     #[test]
     fn values_of_one_type_are_compared() {
         let object = json!({"name": "a", "n": 3, "list": ["a"], "map": {"k": 3}});
