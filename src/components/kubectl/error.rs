@@ -237,14 +237,14 @@ fn invalid(refusal: &Refusal) -> String {
     if causes.is_empty() {
         return head;
     }
-    let mut causes_text: Vec<String> = vec![];
+    let mut lines: Vec<String> = vec![];
     for cause in causes {
         let text = format!("{}: {}", value::text(cause, "field"), value::text(cause, "message"));
-        if !causes_text.contains(&text) {
-            causes_text.push(text);
+        if !lines.contains(&text) {
+            lines.push(text);
         }
     }
-    match causes_text.as_slice() {
+    match lines.as_slice() {
         [one] => format!("{head}: {one}"),
         many => format!("{head}: \n{}", many.iter().map(|t| format!("* {t}\n")).collect::<String>()),
     }

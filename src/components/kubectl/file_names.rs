@@ -94,7 +94,7 @@ mod tests {
         }
         let mut found = vec![];
         walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
-        let names: Vec<&str> = found.iter().map(|(_, names)| names.as_str()).collect();
+        let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
         assert_eq!(names, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
     }
 }

@@ -195,8 +195,8 @@ mod tests {
         let want = "    Type:\tCSI (a Container Storage Interface (CSI) volume source)\n    Driver:\td.e\n    FSType:\t\n    VolumeHandle:\th\n    ReadOnly:\tfalse\n    VolumeAttributes:\t    a=1\n        \t    b=2\n";
         assert_eq!(csi, want);
         for (limit, want) in [(json!("0"), "<unset>"), (json!("1Mi"), "1Mi"), (Value::Null, "<unset>")] {
-            let described = described(json!({"emptyDir": {"sizeLimit": limit}}));
-            assert!(described.ends_with(&format!("SizeLimit:\t{want}\n")), "{described}");
+            let printed = described(json!({"emptyDir": {"sizeLimit": limit}}));
+            assert!(printed.ends_with(&format!("SizeLimit:\t{want}\n")), "{printed}");
         }
         let image = described(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
         assert!(image.contains("Reference:\tr/i:1\n"), "{image}");
