@@ -9,7 +9,7 @@ use crate::file_names;
 pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     let is_path =
         |file: &&String| *file != "-" && !file.starts_with("http://") && !file.starts_with("https://");
-    files.iter().filter(is_path).filter_map(|file| file_names::named(ctx, file).err()).collect()
+    files.iter().filter(is_path).filter_map(|file| file_names::expand(ctx, file).err()).collect()
 }
 
 /// Returns the refusal of arguments beside files. `are_pairs`: they have the form `TYPE/NAME`, or

@@ -12,7 +12,7 @@ pub(crate) const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
 /// The files that one `-f` means, which is a file, a folder or a pattern; each with the name that
 /// errors have for it.
-pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
+pub(crate) fn expand(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match std::fs::metadata(ctx.path(file)) {
         // An empty name, as behind the comma of `-f a.yaml,`, would mean all files of the current
         // folder.
@@ -43,7 +43,7 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
     let count = |file: &String| match file.as_str() {
         "-" => 2,
         url if url.starts_with("http://") || url.starts_with("https://") => 1,
-        file => named(ctx, file).map_or(0, |names| names.len()),
+        file => expand(ctx, file).map_or(0, |names| names.len()),
     };
     let files = ctx.flags.list("filename");
     match ctx.flags.text("kustomize") {

@@ -133,7 +133,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             let text = super::wire::url::read(file).await.map(|text| text.to_vec());
             found.push(Source { name: file.clone(), text });
         } else {
-            for (path, name) in file_names::named(ctx, file)? {
+            for (path, name) in file_names::expand(ctx, file)? {
                 let text = std::fs::read(&path).map_err(|e| match e.kind() {
                     ErrorKind::IsADirectory => format!("error parsing {name}: read {name}: {}", go_io(&e)),
                     _ => format!("open {name}: {}", go_io(&e)),

@@ -1,6 +1,6 @@
 //! config set-cluster and set-credentials: entries of a kubeconfig from flags.
 
-use super::kubeconfig::named;
+use super::kubeconfig::single_argument;
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
@@ -62,7 +62,7 @@ fn path_from(config: &Path, path: &Path) -> String {
 pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     const AUTHORITY: &str = "certificate-authority";
     const INSECURE: &str = "insecure-skip-tls-verify";
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty cluster name");
     }
@@ -148,7 +148,7 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
 /// # Errors
 /// Both are given, or a file cannot be read or written.
 pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty user name");
     }

@@ -33,7 +33,7 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
         redact(&mut config);
     }
     let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
-    match formats::named(ctx, output, false)? {
+    match formats::from_name(ctx, output, false)? {
         Some(format) => ctx.out(format.print(&config, false)?),
         None => ctx.out(yaml::to_string(&config)),
     }

@@ -1,7 +1,7 @@
 //! drain: cordons nodes and evicts their pods.
 
 use super::common::DryRun;
-use super::drain_plan::{Plan, named, plan, terminating_for};
+use super::drain_plan::{Plan, plan, pod_name, terminating_for};
 use super::nodes::{mark, nodes};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -71,7 +71,7 @@ async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
         ctx.note(format!("Warning: {}", warnings.join("; ")));
     }
     if dry_run == DryRun::Client {
-        evict.iter().for_each(|pod| ctx.line(format!("evicting pod {} (dry run)", named(pod))));
+        evict.iter().for_each(|pod| ctx.line(format!("evicting pod {} (dry run)", pod_name(pod))));
         return Ok(());
     }
     let limit = Limit { all: ctx.flags.duration("timeout"), since: Instant::now() };

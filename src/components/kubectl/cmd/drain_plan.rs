@@ -9,7 +9,7 @@ use api::value;
 use serde_json::Value;
 
 /// `namespace/pod`
-pub(super) fn named(pod: &Value) -> String {
+pub(super) fn pod_name(pod: &Value) -> String {
     format!("{}/{}", value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"))
 }
 
@@ -117,7 +117,7 @@ pub(super) async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
                 Ok(_) => {}
                 Err(fail) if fail.is_not_found() && ctx.flags.is("force") => orphaned = true,
                 Err(fail) => {
-                    refusals.push(format!("cannot delete {}: {}", fail.message(), named(pod)));
+                    refusals.push(format!("cannot delete {}: {}", fail.message(), pod_name(pod)));
                     continue;
                 }
             }
@@ -127,8 +127,8 @@ pub(super) async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
             evict.push(pod.clone());
         }
         match by_verdict.iter_mut().find(|(v, _)| *v == verdict) {
-            Some((_, pods)) => pods.push(named(pod)),
-            None => by_verdict.push((verdict, vec![named(pod)])),
+            Some((_, pods)) => pods.push(pod_name(pod)),
+            None => by_verdict.push((verdict, vec![pod_name(pod)])),
         }
     }
     for (verdict, pods) in by_verdict {

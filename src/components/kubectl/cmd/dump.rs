@@ -22,7 +22,7 @@ const LISTS: [(&str, &str, &str); 7] = [
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let output = if ctx.flags.text("output").is_empty() { "json" } else { ctx.flags.text("output") };
-    let Some(format) = formats::named(ctx, output, false)? else {
+    let Some(format) = formats::from_name(ctx, output, false)? else {
         return text(format!("unable to match a printer suitable for the output format {output:?}"));
     };
     pod_running_timeout(ctx)?; // kubectl checks it, and waits for no pod

@@ -78,7 +78,7 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
 ///
 /// # Errors
 /// As [`unexpected`]: there is none, or there are several.
-pub(super) fn named(ctx: &Ctx) -> Result<String, Fail> {
+pub(super) fn single_argument(ctx: &Ctx) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
         _ => unexpected(ctx),
@@ -94,7 +94,7 @@ pub(super) fn unexpected<T>(ctx: &Ctx) -> Result<T, Fail> {
 }
 
 pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("empty context names are not allowed");
     }

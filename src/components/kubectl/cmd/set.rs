@@ -138,14 +138,14 @@ pub(super) async fn each(
 
 /// Refuses a line that names no objects, before its images and accounts are looked at; with
 /// `--local` the builder has words of its own.
-fn named(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
+fn require_objects(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
     let local = ctx.flags.is("local");
     if resources.is_empty() && !ctx.names_files() && !local { text(builder::NOTHING) } else { Ok(()) }
 }
 
 pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
     let (resources, images) = split_images(&ctx.args)?;
-    named(ctx, resources)?;
+    require_objects(ctx, resources)?;
     if images.is_empty() {
         return text("at least one image update is required");
     }
@@ -202,7 +202,7 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let Some((account, resources)) = ctx.args.split_last() else {
         return text("serviceaccount is required");
     };
-    named(ctx, resources)?;
+    require_objects(ctx, resources)?;
     each(ctx, resources, "serviceaccount updated", |_, spec| {
         // As in kubectl an object that has this account already is printed as updated all the same.
         Ok(Some(match value::text(spec, "serviceAccountName") == account {

@@ -71,11 +71,11 @@ pub(crate) struct Format {
 /// The format of `-o`; `None` for the human-readable one (no `-o`, or `wide` where `get` allows
 /// it).
 pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
-    named(ctx, ctx.flags.text("output"), get)
+    from_name(ctx, ctx.flags.text("output"), get)
 }
 
 /// As [`of`], with the format's name given.
-pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
+pub(crate) fn from_name(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
     // As in kubectl these names may have capital letters; formats with a template may not.

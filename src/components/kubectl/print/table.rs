@@ -1,5 +1,6 @@
 //! Server-side tables (`metav1.Table`) as rows of text.
 
+use super::template::type_of;
 use crate::error::Fail;
 use api::gostr;
 use api::quantity::Quantity;
@@ -168,15 +169,13 @@ pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), Unsorted>
 fn unsortable(keys: &[&Value]) -> Option<String> {
     let keys: Vec<&Value> = keys.iter().copied().filter(|key| !key.is_null()).collect();
     let is_one_type = keys.iter().all(|key| key.is_string()) || keys.iter().all(|key| key.is_number());
-    let why = match keys.iter().find(|key| !key.is_string() && !key.is_number()) {
-        _ if keys.len() < 2 => return None, // nothing is compared
-        Some(Value::Object(_)) => "unsortable type: map[string]interface {}",
-        Some(Value::Array(_)) => "unsortable type: []interface {}",
-        Some(_) => "unsortable type: bool",
-        None if is_one_type => return None,
-        None => "unsortable interface: interface",
-    };
-    Some(why.to_string())
+    if keys.len() < 2 {
+        return None; // nothing is compared
+    }
+    match keys.iter().find(|key| !key.is_string() && !key.is_number()) {
+        Some(key) => Some(format!("unsortable type: {}", type_of(key))),
+        None => (!is_one_type).then(|| "unsortable interface: interface".to_string()),
+    }
 }
 
 fn dotted(expression: &str) -> String {

@@ -222,7 +222,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
 }
 
 /// Which object it is, as Go prints it: `/v1, Resource=configmaps` and `/v1, Kind=ConfigMap`.
-fn named(info: &Info) -> String {
+fn go_names(info: &Info) -> String {
     let r = &info.resource;
     let of = |what: &str, name: &str| quote(&format!("{}/{}, {what}={name}", r.group, r.version));
     format!(
@@ -236,7 +236,7 @@ fn named(info: &Info) -> String {
 
 /// The begin of the error for a live object that cannot be read.
 fn retrieving(info: &Info) -> String {
-    let (named, source) = (named(info), quote(&info.source));
+    let (named, source) = (go_names(info), quote(&info.source));
     format!("error when retrieving current configuration of:\n{named}\nfrom server for: {source}: ")
 }
 
@@ -389,7 +389,7 @@ async fn patch(
                 return recreate(ctx, info, modified, &current).await.map(|object| (object, true));
             }
             Err(Fail::Api(refusal)) => {
-                let (patch, named, source) = (json::compact(&patch), named(info), quote(&info.source));
+                let (patch, named, source) = (json::compact(&patch), go_names(info), quote(&info.source));
                 let head = format!(
                     "error when applying patch:\n{patch}\nto:\n{named}\nfor: {source}: error when patching {source}: "
                 );

@@ -13,6 +13,7 @@ mod variables;
 
 use api::{gojson, gostr};
 use parse::{Tokens, block};
+pub(super) use printf::type_of;
 use run::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -41,7 +41,7 @@ pub(super) fn formatted(format: &str, args: &[Value]) -> Result<String, String> 
 }
 
 /// The type that a value has in kubectl, as `%T` prints it.
-pub(super) fn type_of(value: &Value) -> &'static str {
+pub(in crate::print) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
