@@ -26,6 +26,7 @@
 mod annotations;
 mod change;
 mod generate;
+mod identity;
 mod load;
 mod merge;
 mod order;
