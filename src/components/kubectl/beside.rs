@@ -1,19 +1,19 @@
-//! Arguments beside `-f`, which are refused.
+//! Refusals of arguments beside `-f`.
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::file_names;
 
-/// Why each file that is not there cannot be read. kubectl looks for all of them before it reads
+/// Returns a failure for each file that is not there. kubectl looks for all of them before it reads
 /// one, or looks at the arguments.
 pub(crate) fn missing(ctx: &Ctx, files: &[String]) -> Vec<Fail> {
     let is_path =
         |file: &&String| *file != "-" && !file.starts_with("http://") && !file.starts_with("https://");
-    files.iter().filter(is_path).filter_map(|file| file_names::named(ctx, file).err()).collect()
+    files.iter().filter(is_path).filter_map(|file| file_names::expand(ctx, file).err()).collect()
 }
 
-/// Why arguments beside files are refused; `are_pairs`: they are in the form `TYPE/NAME`, or mean
-/// that. Source: `visitByPaths` of kubectl's builder.
+/// Returns the refusal of arguments beside files. `are_pairs`: they have the form `TYPE/NAME`, or
+/// mean that. Source: `visitByPaths` of kubectl's builder.
 pub(crate) fn refusal(ctx: &Ctx, files: &[String], are_pairs: bool) -> Fail {
     let why = match are_pairs {
         true => "resource/name arguments cannot be provided when a path is specified",
@@ -39,17 +39,17 @@ mod tests {
             server.hold(&at(name), map);
         }
         let why = "the path \"\" does not exist\n";
-        for (file, told) in [("a.yaml,", format!("error: {why}")), (",", format!("{why}{why}"))] {
+        for (file, want) in [("a.yaml,", format!("error: {why}")), (",", format!("{why}{why}"))] {
             let env = Env { cwd: dir.path().into(), ..Env::default() };
-            let said = server.kubectl_in(&["delete", "-f", file], "", env).await;
-            assert_eq!((said.code, said.err), (1, told), "{file}");
+            let result = server.kubectl_in(&["delete", "-f", file], "", env).await;
+            assert_eq!((result.code, result.err), (1, want), "{file}");
             assert!(server.object(&at("a")).is_some() && server.object(&at("b")).is_some(), "{file}");
         }
     }
 
-    /// As kubectl, which asks the kernel about the path as it was typed.
+    /// kubectl looks for the path as it was typed, so the errors are those of the kernel.
     #[tokio::test]
-    async fn a_path_that_cannot_be_read_is_told_as_by_go() {
+    async fn a_path_that_cannot_be_read_is_reported_as_by_go() {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
         std::fs::create_dir(dir.path().join("sub")).unwrap();
         for file in ["a.yaml", "sub/a.yaml"] {
@@ -57,15 +57,15 @@ mod tests {
         }
         std::os::unix::fs::symlink("sub", dir.path().join("link")).unwrap();
         server.hold(&at("a"), config_map("a", json!({})));
-        for (file, told) in [
+        for (file, want) in [
             ("a.yaml/", "error: the path \"a.yaml/\" cannot be accessed: stat a.yaml/: not a directory\n"),
             ("link", "error: error parsing link: read link: is a directory\n"),
             ("link/", ""),
         ] {
             let env = Env { cwd: dir.path().into(), ..Env::default() };
-            let said = server.kubectl_in(&["get", "-o", "name", "-f", file], "", env).await;
-            assert_eq!(said.err, told, "{file}");
-            assert_eq!(said.out == "configmap/a\n", told.is_empty(), "{said:?}");
+            let result = server.kubectl_in(&["get", "-o", "name", "-f", file], "", env).await;
+            assert_eq!(result.err, want, "{file}");
+            assert_eq!(result.out == "configmap/a\n", want.is_empty(), "{result:?}");
         }
     }
 
@@ -78,12 +78,12 @@ mod tests {
         }
         std::os::unix::fs::symlink(".", dir.path().join("m.yaml")).unwrap();
         let env = || Env { cwd: dir.path().into(), ..Env::default() };
-        let said = server.kubectl_in(&["create", "-o", "name", "-f", "."], "", env()).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "configmap/a\nconfigmap/z\n"), "{said:?}");
-        assert_eq!(said.err, "error: error parsing m.yaml: read m.yaml: is a directory\n");
+        let result = server.kubectl_in(&["create", "-o", "name", "-f", "."], "", env()).await;
+        assert_eq!((result.code, result.out.as_str()), (1, "configmap/a\nconfigmap/z\n"), "{result:?}");
+        assert_eq!(result.err, "error: error parsing m.yaml: read m.yaml: is a directory\n");
         // Files are named as Go's `filepath.Walk` does.
-        let said = server.kubectl_in(&["create", "-f", "./."], "", env()).await;
-        assert!(said.code == 1 && said.err.contains("error when creating \"z.yaml\""), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "./."], "", env()).await;
+        assert!(result.code == 1 && result.err.contains("error when creating \"z.yaml\""), "{result:?}");
     }
 
     #[tokio::test]
@@ -113,8 +113,8 @@ mod tests {
                 "cannot exec into multiple objects at a time",
             ),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{line:?}");
         }
     }
 }

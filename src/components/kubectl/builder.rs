@@ -1,41 +1,33 @@
-//! What a command is about: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as objects.
+//! The objects that a command names: `TYPE NAME`, `TYPE/NAME`, `-l`, `--all`, `-f FILE`, as
+//! objects.
 
 use super::ctx::Ctx;
 use super::error::{Fail, text};
 use super::info::{Info, Options};
-use super::wire::paths;
+use super::lists::{Listing, list, selector};
 use super::{beside, file_names, files};
 use api::gostr::quote;
-use api::value;
 use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// Nothing names an object.
+/// The error of a command that names no object.
 pub(crate) const NOTHING: &str = "You must provide one or more resources by argument or filename.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'\n   '<resource> <name>'\n   '<resource>'";
 
-/// One resource, to list.
+/// The objects that the arguments or files of a command name, before any of them is fetched.
 #[derive(Clone, Debug)]
-pub(crate) struct Listing {
-    pub resource: Arc<Resource>,
-    /// Empty: all namespaces.
-    pub namespace: String,
-}
-
-/// What was asked for, before any object is fetched.
-#[derive(Clone, Debug)]
-pub(crate) enum Asked {
+pub(crate) enum Selection {
     /// Objects by name or from files, and why documents of the files could not be read: the others
     /// are worked on all the same.
     Objects(Vec<Info>, Vec<Fail>),
-    /// Whole resources.
+    /// Whole resources, to be listed.
     Lists(Vec<Listing>),
 }
 
-impl Asked {
-    /// Has what could not be read told without `error: ` before it.
-    pub(crate) fn tell_plainly(&mut self) {
-        let Asked::Objects(_, unread) = self else { return };
+impl Selection {
+    /// Prints why documents could not be read without `error: ` before each reason.
+    pub(crate) fn print_unread_plainly(&mut self) {
+        let Selection::Objects(_, unread) = self else { return };
         for fail in unread {
             if let Fail::Text(why) = fail {
                 *fail = Fail::Plain(std::mem::take(why));
@@ -43,17 +35,17 @@ impl Asked {
         }
     }
 
-    /// Takes out why documents could not be read.
+    /// Takes out the reasons why documents could not be read.
     pub(crate) fn take_unread(&mut self) -> Vec<Fail> {
         match self {
-            Asked::Objects(_, unread) => std::mem::take(unread),
-            Asked::Lists(_) => vec![],
+            Selection::Objects(_, unread) => std::mem::take(unread),
+            Selection::Lists(_) => vec![],
         }
     }
 }
 
-/// Reads files (`-f`), or arguments.
-pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+/// Finds what a command names: in files (`-f`), or by its arguments.
+pub(crate) async fn select(ctx: &Ctx, args: &[String], options: Options) -> Result<Selection, Fail> {
     let named = ctx.flags.list("filename");
     if ctx.names_files() {
         if !args.is_empty() {
@@ -61,7 +53,7 @@ pub(crate) async fn ask(ctx: &Ctx, args: &[String], options: Options) -> Result<
         }
         let (infos, unread) = files::read(ctx, &named, options).await?;
         let infos = if options.latest { files::selected_there(ctx, infos, options).await? } else { infos };
-        return Ok(Asked::Objects(infos, unread));
+        return Ok(Selection::Objects(infos, unread));
     }
     match args {
         [] if is_selected(ctx, options) => text("at least one resource must be specified to use a selector"),
@@ -96,8 +88,8 @@ pub(crate) fn means_one(ctx: &Ctx, args: &[String]) -> bool {
     }
 }
 
-/// Reads arguments alone, whatever files are named.
-pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Asked, Fail> {
+/// As [`select`], for arguments alone, also beside files.
+pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -> Result<Selection, Fail> {
     let args = in_pairs(args);
     let (namespace, _) = ctx.namespace()?;
     let slashes = args.iter().filter(|a| a.contains('/')).count();
@@ -144,7 +136,7 @@ pub(crate) async fn by_arguments(ctx: &Ctx, args: &[String], options: Options) -
             resource,
         })
         .collect();
-    Ok(Asked::Lists(listings))
+    Ok(Selection::Lists(listings))
 }
 
 /// An object that is known by its name alone.
@@ -159,7 +151,7 @@ pub(crate) fn unread(resource: &Arc<Resource>, namespace: &str, name: &str) -> I
 }
 
 /// Reads arguments of the form `pod/web`.
-async fn by_pairs(ctx: &Ctx, args: &[String], namespace: &str, options: Options) -> Result<Asked, Fail> {
+async fn by_pairs(ctx: &Ctx, args: &[String], namespace: &str, options: Options) -> Result<Selection, Fail> {
     let pairs = args.iter().map(|arg| type_and_name(arg)).collect::<Result<Vec<_>, Fail>>()?;
     if is_selected(ctx, options) {
         return text("selectors and the all flag cannot be used when passing resource/name arguments");
@@ -172,11 +164,11 @@ async fn by_pairs(ctx: &Ctx, args: &[String], namespace: &str, options: Options)
 }
 
 /// Refuses names of objects that may be in any namespace.
-fn in_one_namespace(infos: Vec<Info>, options: Options) -> Result<Asked, Fail> {
+fn in_one_namespace(infos: Vec<Info>, options: Options) -> Result<Selection, Fail> {
     if options.all_namespaces && infos.iter().any(|info| info.resource.namespaced) {
         return text("a resource cannot be retrieved by name across all namespaces");
     }
-    Ok(Asked::Objects(infos, vec![]))
+    Ok(Selection::Objects(infos, vec![]))
 }
 
 /// The resources of a word such as `pods,services` or `all`, each once.
@@ -197,11 +189,6 @@ async fn resources_of(ctx: &Ctx, word: &str) -> Result<Vec<Arc<Resource>>, Fail>
         fresh
     });
     Ok(resources)
-}
-
-/// The text of a flag with a selector; empty: it selects nothing in particular.
-fn selector<'a>(ctx: &'a Ctx, flag: &str) -> &'a str {
-    ctx.flags.text(flag).trim()
 }
 
 /// True if flags select the objects, so that arguments must not name them.
@@ -236,18 +223,18 @@ pub(crate) async fn local_or_there(
             "you must specify resources by --filename when --local is set.\nExample resource specifications include:\n   '-f rsrc.yaml'\n   '--filename=rsrc.json'",
         );
     }
-    match ask(ctx, args, Options { local, latest: !local, ..options }).await? {
-        Asked::Objects(infos, unread) if local => Ok((infos, unread)),
-        asked => objects(ctx, asked).await,
+    match select(ctx, args, Options { local, latest: !local, ..options }).await? {
+        Selection::Objects(infos, unread) if local => Ok((infos, unread)),
+        selection => objects(ctx, selection).await,
     }
 }
 
-/// All objects: those asked for by name fetched one by one, lists listed. Failures are collected
-/// beside what was found.
-pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+/// Fetches the named objects one by one and lists whole resources. Returns what was found, and the
+/// failures.
+pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let (mut found, mut failures) = (vec![], vec![]);
-    match asked {
-        Asked::Objects(infos, unread) => {
+    match selection {
+        Selection::Objects(infos, unread) => {
             failures = unread;
             for mut info in infos {
                 match info.fetch(ctx).await {
@@ -257,7 +244,7 @@ pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<F
                 }
             }
         }
-        Asked::Lists(listings) => {
+        Selection::Lists(listings) => {
             for listing in listings {
                 match list(ctx, &listing).await {
                     Ok(infos) => found.extend(infos),
@@ -270,107 +257,9 @@ pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<F
     Ok((found, failures))
 }
 
-/// All objects of a listing that match the selectors.
-pub(crate) async fn list(ctx: &Ctx, listing: &Listing) -> Result<Vec<Info>, Fail> {
-    let path = paths::collection(&listing.resource, &listing.namespace);
-    let mut list =
-        whole(ctx, &path, &selectors(ctx)).await.map_err(|fail| unlistable(ctx, &listing.resource, fail))?;
-    let (api_version, kind) = (listing.resource.api_version(), listing.resource.kind.clone());
-    let items = taken(&mut list);
-    let info = |mut object: Value| {
-        value::put(&mut object, "apiVersion", api_version.as_str());
-        value::put(&mut object, "kind", kind.as_str());
-        Info {
-            resource: listing.resource.clone(),
-            namespace: value::text(&object, "metadata.namespace").into(),
-            name: value::text(&object, "metadata.name").into(),
-            object,
-            source: String::new(),
-        }
-    };
-    Ok(items.into_iter().map(info).collect())
-}
-
-/// The items of a list, which has none from then on.
-fn taken(list: &mut Value) -> Vec<Value> {
-    match list.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => vec![],
-    }
-}
-
-/// So many objects are asked for at a time.
-const PAGE: &str = "500";
-
-/// A list with the items of all its pages.
-pub(crate) async fn whole(ctx: &Ctx, path: &str, query: &[(&str, &str)]) -> Result<Value, Fail> {
-    let api = ctx.api().await?;
-    let page = |token: String| async move {
-        let mut query = query.to_vec();
-        query.push(("limit", PAGE));
-        if !token.is_empty() {
-            query.push(("continue", token.as_str()));
-        }
-        api.get(path, &query).await
-    };
-    let mut list = page(String::new()).await?;
-    loop {
-        let token = value::text(&list, "metadata.continue").to_string();
-        if token.is_empty() {
-            return Ok(list);
-        }
-        let mut next = match page(token).await {
-            Ok(next) => next,
-            // The server no longer knows where it was: then everything at once, as client-go does.
-            Err(fail) if fail.code() == Some(410) => return api.get(path, query).await,
-            Err(fail) => return Err(fail),
-        };
-        let mut items = taken(&mut list);
-        items.append(&mut taken(&mut next));
-        value::put(&mut next, "items", items);
-        list = next;
-    }
-}
-
-/// kubectl's words for a list that was refused.
-pub(crate) fn unlistable(ctx: &Ctx, resource: &Resource, fail: Fail) -> Fail {
-    let gvr = match resource.group.as_str() {
-        "" => format!("/{}, Resource={}", resource.version, resource.plural),
-        group => format!("{group}/{}, Resource={}", resource.version, resource.plural),
-    };
-    match fail {
-        Fail::Api(refusal) if refusal.code == 400 || refusal.code == 404 => {
-            let (label, field) = (ctx.flags.text("selector"), ctx.flags.text("field-selector"));
-            let prefix = if label.is_empty() && field.is_empty() {
-                format!("Unable to list {}: ", quote(&gvr))
-            } else {
-                format!(
-                    "Unable to find {} that match label selector {}, field selector {}: ",
-                    quote(&gvr),
-                    quote(label),
-                    quote(field)
-                )
-            };
-            Fail::Api(refusal.prefixed(&prefix))
-        }
-        other => other,
-    }
-}
-
-/// `labelSelector` and `fieldSelector` as the flags say.
-pub(crate) fn selectors(ctx: &Ctx) -> Vec<(&str, &str)> {
-    let mut found = vec![];
-    for (flag, key) in [("selector", "labelSelector"), ("field-selector", "fieldSelector")] {
-        let text = selector(ctx, flag);
-        if !text.is_empty() {
-            found.push((key, text));
-        }
-    }
-    found
-}
-
-/// A refused request about an object from a file: `error when creating "x.yaml": …`. Of one that is
-/// invalid this is shown beside other failures only; alone it is told by its causes.
+/// A refused request about an object from a file: `error when creating "x.yaml": …`. kubectl prints
+/// these words of a refusal as `Invalid` only beside other failures; alone it is printed with its
+/// causes.
 pub(crate) fn about(fail: Fail, doing: &str, source: &str) -> Fail {
     match fail {
         Fail::Api(refusal) if !source.is_empty() => {
@@ -408,31 +297,32 @@ mod tests {
     async fn a_selector_limits_what_files_name_for_every_verb() {
         for verb in ["delete", "apply", "create", "diff"] {
             let (server, _dir, file) = both().await;
-            let said = server.kubectl(&[verb, "-f", &file, "-l", "app=web"]).await;
-            let asked = server.asked();
-            assert!(asked.iter().any(|a| a.path.contains("configmaps")), "{verb}: {said:?}");
+            let result = server.kubectl(&[verb, "-f", &file, "-l", "app=web"]).await;
+            let requests = server.requests();
+            assert!(requests.iter().any(|a| a.path.contains("configmaps")), "{verb}: {result:?}");
             assert!(
-                asked.iter().all(|a| !a.path.ends_with("/db") && a.body["metadata"]["name"] != "db"),
+                requests.iter().all(|a| !a.path.ends_with("/db") && a.body["metadata"]["name"] != "db"),
                 "{verb}"
             );
         }
         let (server, _dir, file) = both().await;
-        let said = server.kubectl(&["delete", "-f", &file, "-l", "app=web"]).await;
+        let result = server.kubectl(&["delete", "-f", &file, "-l", "app=web"]).await;
         assert_eq!(
-            (said.code, said.out.as_str()),
+            (result.code, result.out.as_str()),
             (0, "configmap \"web\" deleted from default namespace\n"),
-            "{said:?}"
+            "{result:?}"
         );
         assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_some());
-        let said = server.kubectl(&["delete", "-f", &file, "-l", "app==="]).await;
+        let result = server.kubectl(&["delete", "-f", &file, "-l", "app==="]).await;
         assert!(
-            said.code == 1 && said.err.contains("the provided selector \"app===\" is not valid"),
-            "{said:?}"
+            result.code == 1 && result.err.contains("the provided selector \"app===\" is not valid"),
+            "{result:?}"
         );
         assert!(server.object(&at("db")).is_some());
     }
 
-    /// As with kubectl: the readable documents are worked on, the other is told, the code is 1.
+    /// As with kubectl: the readable documents are worked on, the unreadable one is reported, the
+    /// exit code is 1.
     #[tokio::test]
     async fn one_unreadable_document_does_not_keep_the_others() {
         let (server, dir, file) = both().await;
@@ -441,14 +331,17 @@ mod tests {
         let yaml = std::path::Path::new(&file).with_file_name("both.json");
         std::fs::rename(&file, yaml).unwrap();
         let broken = dir.path().join("a.yaml");
-        let said = server.kubectl(&["get", "-o", "yaml", "-f", broken.to_str().unwrap()]).await;
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "no list of nothing: {said:?}");
-        let said = server.kubectl(&["delete", "-i", "-f", dir.path().to_str().unwrap()]).await;
-        assert!(said.code == 1 && said.err.contains("a.yaml"), "told before the question: {said:?}");
+        let result = server.kubectl(&["get", "-o", "yaml", "-f", broken.to_str().unwrap()]).await;
+        assert_eq!((result.code, result.out.as_str()), (1, ""), "no list of nothing: {result:?}");
+        let result = server.kubectl(&["delete", "-i", "-f", dir.path().to_str().unwrap()]).await;
+        assert!(result.code == 1 && result.err.contains("a.yaml"), "told before the question: {result:?}");
         for verb in ["get", "delete"] {
-            let said = server.kubectl(&[verb, "-o", "name", "-f", dir.path().to_str().unwrap()]).await;
-            assert!(said.code == 1 && said.out.contains("web") && said.out.contains("db"), "{said:?}");
-            assert!(said.err.contains("a.yaml") && said.err.contains("c.yaml"), "{said:?}");
+            let result = server.kubectl(&[verb, "-o", "name", "-f", dir.path().to_str().unwrap()]).await;
+            assert!(
+                result.code == 1 && result.out.contains("web") && result.out.contains("db"),
+                "{result:?}"
+            );
+            assert!(result.err.contains("a.yaml") && result.err.contains("c.yaml"), "{result:?}");
         }
         assert!(server.object(&at("web")).is_none() && server.object(&at("db")).is_none());
     }
@@ -459,18 +352,18 @@ mod tests {
         // Since the file was written the two have changed places.
         server.hold(&at("web"), config_map("web", json!({"app": "db"})));
         server.hold(&at("db"), config_map("db", json!({"app": "web"})));
-        let said = server.kubectl(&["label", "-f", &file, "-l", "app=web", "tier=x"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/db labeled\n"), "{said:?}");
+        let result = server.kubectl(&["label", "-f", &file, "-l", "app=web", "tier=x"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/db labeled\n"), "{result:?}");
         assert!(server.object(&at("web")).unwrap()["metadata"]["labels"]["tier"].is_null());
-        let said = server.kubectl(&["get", "-f", &file, "-l", "app=web", "-o", "name"]).await;
-        assert_eq!(said.out, "configmap/db\n", "{said:?}");
+        let result = server.kubectl(&["get", "-f", &file, "-l", "app=web", "-o", "name"]).await;
+        assert_eq!(result.out, "configmap/db\n", "{result:?}");
     }
 
     #[tokio::test]
     async fn a_field_selector_beside_files_is_refused() {
         let (server, _dir, file) = both().await;
-        let said = server.kubectl(&["delete", "-f", &file, "--field-selector", "metadata.name=web"]).await;
-        assert!(said.code == 1 && said.err.contains("--field-selector cannot be used"), "{said:?}");
+        let result = server.kubectl(&["delete", "-f", &file, "--field-selector", "metadata.name=web"]).await;
+        assert!(result.code == 1 && result.err.contains("--field-selector cannot be used"), "{result:?}");
         assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
     }
 
@@ -489,12 +382,12 @@ mod tests {
             (["apply", "view-last-applied", "cm/web", "--all"], pairs),
         ] {
             let (server, _dir, _file) = both().await;
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            let result = server.kubectl(&line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{line:?}");
             assert!(server.object(&at("web")).is_some() && server.object(&at("db")).is_some());
         }
         let (server, _dir, _file) = both().await;
-        let said = server.kubectl(&["label", "cm", "web", "tier=x", "--all"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/web labeled\n"), "{said:?}");
+        let result = server.kubectl(&["label", "cm", "web", "tier=x", "--all"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/web labeled\n"), "{result:?}");
     }
 }

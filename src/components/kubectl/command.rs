@@ -14,7 +14,7 @@ use std::sync::Arc;
 /// The exit code of a command that was interrupted.
 pub const INTERRUPTED: i32 = 130;
 
-/// The exit code of a command whose output is read no more: that of SIGPIPE in a shell.
+/// The exit code after the reader of the output has closed it: that of SIGPIPE in a shell.
 const READER_LEFT: i32 = 141;
 
 /// Runs one command line and returns its exit code. An answer that could not be written is a
@@ -31,13 +31,13 @@ pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
             result = work => match result {
                 Ok(()) => 0,
                 Err(fail) => {
-                    let (text, code) = fail.told();
+                    let (text, code) = fail.report();
                     output.err(&text);
                     code
                 }
             },
             () = io.cancel.cancelled() => if output.ends_by_interrupt() { 0 } else { INTERRUPTED },
-            () = gone.cancelled() => 0, // what was lost is told below
+            () = gone.cancelled() => 0, // `take_lost` below has the error
         };
         output.flush().await;
         match output.take_lost() {
@@ -52,8 +52,8 @@ pub fn run(args: Vec<String>, io: Io, env: Env) -> BoxFuture<'static, i32> {
     })
 }
 
-/// Could these words mean a plugin? They begin with no verb, or with one that plugins may extend.
-/// Whether there is such a plugin depends on PATH.
+/// True if these words may mean a plugin: they begin with no verb, or with one that plugins may
+/// extend. Whether there is such a plugin depends on PATH.
 pub fn may_be_plugin(words: &[String]) -> bool {
     cmd::plugin::words_for_name(words).is_some()
 }
@@ -162,21 +162,21 @@ mod tests {
     #[tokio::test]
     async fn a_profile_that_does_not_exist_is_refused() {
         let server = Server::away().await;
-        for (line, told) in [
+        for (line, want) in [
             (&["options", "--profile=bad"][..], "error: unknown profile 'bad'\n"),
             (&["scale", "deploy/web", "--profile="], "error: unknown profile ''\n"),
             (&["options", "--profile=heap"], ""),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err.as_str()), (i32::from(!told.is_empty()), told), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err.as_str()), (i32::from(!want.is_empty()), want), "{line:?}");
         }
-        let said = server.kubectl(&["debug", "p", "--image=i", "--profile=bad"]).await;
-        assert!(said.code == 1 && !said.err.contains("unknown profile '"), "its own flag: {said:?}");
+        let result = server.kubectl(&["debug", "p", "--image=i", "--profile=bad"]).await;
+        assert!(result.code == 1 && !result.err.contains("unknown profile '"), "its own flag: {result:?}");
     }
 
     #[tokio::test]
     async fn an_answer_that_cannot_be_written_is_a_failure() {
-        let said = async |line: &str, kind: ErrorKind| {
+        let outcome = async |line: &str, kind: ErrorKind| {
             let err = Kept::all();
             let io = Io {
                 stdin: Box::new(tokio::io::empty()),
@@ -190,10 +190,10 @@ mod tests {
             let words = ["kubectl"].into_iter().chain(line.split(' ')).map(String::from).collect();
             (run(words, io, Env::default()).await, err.text())
         };
-        let (code, err) = said("rollout status --help", ErrorKind::StorageFull).await;
+        let (code, err) = outcome("rollout status --help", ErrorKind::StorageFull).await;
         assert!(code == 1 && err.starts_with("error: write /dev/stdout: "), "{code} {err}");
-        assert_eq!(said("rollout status --help", ErrorKind::BrokenPipe).await, (141, String::new()));
-        let (code, err) = said("gett pods", ErrorKind::BrokenPipe).await;
+        assert_eq!(outcome("rollout status --help", ErrorKind::BrokenPipe).await, (141, String::new()));
+        let (code, err) = outcome("gett pods", ErrorKind::BrokenPipe).await;
         assert!(code == 1 && err.contains("unknown command"), "its own failure stays: {code} {err}");
     }
 }

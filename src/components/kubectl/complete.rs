@@ -78,8 +78,8 @@ pub fn of_words(words: &[String], last: &str, live: &dyn Fn(&str, &str) -> Vec<S
     found
 }
 
-/// The global flags of a line but `--namespace`, one word each: they say which cluster it asks, and
-/// as which user.
+/// The global flags of a line but `--namespace`, one word each: they name the cluster of the
+/// command, and the user.
 pub(crate) fn global_flags(words: &[String]) -> Vec<String> {
     Line::read(words).map_or(vec![], |line| line.global)
 }
@@ -252,7 +252,7 @@ fn words_of(
     found
 }
 
-/// `po`, `pod`, `Pod` are `pods`; what is unknown stays as it is.
+/// `po`, `pod`, `Pod` are `pods`; an unknown word stays as it is.
 fn plural(word: &str) -> String {
     let word = word.to_lowercase();
     let bare = word.split('.').next().unwrap_or("");

@@ -4,8 +4,8 @@
 const BARE: &str = "bare \" in non-quoted-field";
 const UNENDED: &str = "extraneous or missing \" in quoted-field";
 
-/// Reads the first record of a text. Empty lines before it are skipped; what follows it is not
-/// read, as pflag does not.
+/// Reads the first record of a text. Empty lines before it are skipped; the text behind it is not
+/// read, as by pflag.
 ///
 /// Example: `a,"b,""c"""` is `a` and `b,"c"`.
 ///
@@ -41,7 +41,7 @@ pub(crate) fn first_record(text: &str) -> Result<Vec<String>, String> {
         let mut field = String::new();
         loop {
             let Some((part, rest)) = quoted.split_once('"') else {
-                // The field goes on in the next line.
+                // A quoted field may contain the end of a line and goes on in the next one.
                 field.push_str(quoted);
                 column += quoted.len();
                 let Some((at, next)) = lines.next() else { return mistake(number, column, UNENDED) };
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_quote_in_the_wrong_place_is_told_with_its_place() {
+    fn a_quote_in_the_wrong_place_is_reported_with_its_place() {
         for (text, why) in [
             ("a\"b", "parse error on line 1, column 2: bare \" in non-quoted-field"),
             ("x,a\"", "parse error on line 1, column 4: bare \" in non-quoted-field"),

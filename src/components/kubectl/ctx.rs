@@ -18,7 +18,7 @@ use tokio::sync::OnceCell;
 
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
-/// A longer answer to a question is none.
+/// Bytes of an answer to a question at most; the rest of a longer one is left unread.
 const WORD_MAX: usize = 64;
 
 /// Verbs that ask for the server before the namespace, beside those below `create`. Found by a run
@@ -75,7 +75,7 @@ pub(crate) fn command_path(verb: &str) -> String {
     format!("kubectl {verb}").trim_end().to_string()
 }
 
-/// One command at work.
+/// The context of one command: its line, its streams, and on demand its kubeconfig and its server.
 pub(crate) struct Ctx {
     /// The verb's words after `kubectl`.
     pub verb: &'static str,
@@ -116,7 +116,7 @@ impl Ctx {
         }
     }
 
-    /// `kubectl rollout status`
+    /// The command without arguments and flags: `kubectl rollout status`.
     pub(crate) fn command_path(&self) -> String {
         command_path(self.verb)
     }
@@ -174,7 +174,7 @@ impl Ctx {
 
     /// Says why the kubeconfig names no server. client-go has two sentences for a `--context` or
     /// `--cluster` that is not there: that of the namespace, which is the error's own, and that of
-    /// the server. kubectl prints that of what the verb asks for first.
+    /// the server. kubectl prints the sentence of the one that the verb reads first.
     fn unusable(&self, error: kubeconfig::Error) -> Fail {
         let is_server_first = !self.flags.global("namespace").is_empty()
             || SERVER_FIRST.contains(&self.verb)
@@ -235,7 +235,7 @@ impl Ctx {
             .await
     }
 
-    /// The resources of the server, asked for at the first call.
+    /// The resources of the server, read at the first call.
     ///
     /// # Errors
     /// As [`Ctx::api`] and [`discovery::load`].
@@ -246,7 +246,7 @@ impl Ctx {
     }
 
     /// The resource that a word means: a plural, singular, short name or kind, also with a group. A
-    /// short name of several is warned of.
+    /// warning is printed for a short name that several resources have.
     ///
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: the server has no such resource. Also as
@@ -279,7 +279,7 @@ impl Ctx {
         !self.flags.list("filename").is_empty() || !self.flags.text("kustomize").is_empty()
     }
 
-    /// Everything on standard input, for one argument of the command.
+    /// Reads standard input to its end, for one argument of the command (`-f -`).
     pub(crate) async fn read_stdin(&self) -> Result<Vec<u8>, Fail> {
         if self.stdin_read.swap(true, Ordering::Relaxed) {
             return text("standard input cannot be used for multiple arguments");
@@ -315,7 +315,7 @@ impl Ctx {
         self.stdin.lock().await.take()
     }
 
-    /// A path as the user means it.
+    /// A path of the user, from the working directory of the command.
     pub(crate) fn path(&self, path: &str) -> PathBuf {
         self.env.cwd.join(path)
     }
@@ -340,11 +340,11 @@ mod tests {
 
     /// The sentences are those of kubectl 1.33.
     #[tokio::test]
-    async fn a_context_or_cluster_that_is_not_there_is_told_as_by_the_verb() {
+    async fn a_context_or_cluster_that_is_not_there_is_reported_as_by_the_verb() {
         let server = Server::away().await;
         let of_namespace = "Error in configuration: context was not found for specified context: no\n";
         let of_server = "error: context \"no\" does not exist\n";
-        for (line, told) in [
+        for (line, want) in [
             ("get pods --context=no", of_namespace),
             ("create token x --context=no", of_namespace),
             ("get pods -n x --context=no", of_server),
@@ -355,8 +355,8 @@ mod tests {
             ("get pods --cluster=no", "error: no server found for cluster \"no\"\n"),
             ("version --cluster=no", "error: cluster \"no\" does not exist\n"),
         ] {
-            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
-            assert_eq!((said.code, said.err.as_str()), (1, told), "{line}");
+            let result = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            assert_eq!((result.code, result.err.as_str()), (1, want), "{line}");
         }
     }
 }

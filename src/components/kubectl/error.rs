@@ -1,4 +1,4 @@
-//! What went wrong, and how kubectl says it.
+//! Failures of commands, and their texts in kubectl's words.
 
 pub(crate) use api::gostr::io_error as go_io;
 use api::gostr::quote;
@@ -31,13 +31,13 @@ impl Refusal {
         }
     }
 
-    /// `pods "x" not found`, made up where the server said it in another way.
+    /// `pods "x" not found`, in place of a server's message with other words.
     pub(crate) fn not_found(resource: &str, name: &str) -> Refusal {
         let message = format!("{resource} {} not found", quote(name));
         Refusal { code: 404, reason: "NotFound".into(), message, details: Value::Null }
     }
 
-    /// The same with something before its message.
+    /// The same refusal with a prefix before its message.
     pub(crate) fn prefixed(mut self, prefix: &str) -> Refusal {
         self.message = format!("{prefix}{}", self.message);
         self
@@ -51,15 +51,15 @@ pub enum Fail {
     Api(Refusal),
     /// No server at HOST:PORT.
     Refused(String),
-    /// Anything else between us and the server.
+    /// Another failure of the connection to the server.
     Transport(String),
     /// A sentence; printed after `error: `.
     Text(String),
     /// A sentence printed as it is.
     Plain(String),
-    /// Several.
+    /// Several failures.
     Many(Vec<Fail>),
-    /// Everything is said; only the exit code is left.
+    /// Everything is printed already; only the exit code is left.
     Exit(i32),
     /// A sentence and an exit code.
     Coded(String, i32),
@@ -195,8 +195,8 @@ impl Fail {
         })
     }
 
-    /// What goes to stderr, and the exit code.
-    pub fn told(&self) -> (String, i32) {
+    /// Returns the text for standard error, and the exit code.
+    pub fn report(&self) -> (String, i32) {
         let (mut text, code) = match self {
             Fail::Exit(code) => return (String::new(), *code),
             Fail::Coded(text, code) => (text.clone(), *code),
@@ -237,14 +237,14 @@ fn invalid(refusal: &Refusal) -> String {
     if causes.is_empty() {
         return head;
     }
-    let mut told: Vec<String> = vec![];
+    let mut lines: Vec<String> = vec![];
     for cause in causes {
         let text = format!("{}: {}", value::text(cause, "field"), value::text(cause, "message"));
-        if !told.contains(&text) {
-            told.push(text);
+        if !lines.contains(&text) {
+            lines.push(text);
         }
     }
-    match told.as_slice() {
+    match lines.as_slice() {
         [one] => format!("{head}: {one}"),
         many => format!("{head}: \n{}", many.iter().map(|t| format!("* {t}\n")).collect::<String>()),
     }
@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn refusals_read_as_kubectl_prints_them() {
-        let refusal = |status: Value| Fail::Api(Refusal::of(&status, 500)).told().0;
+        let refusal = |status: Value| Fail::Api(Refusal::of(&status, 500)).report().0;
         assert_eq!(
             refusal(json!({"reason": "NotFound", "message": "pods \"x\" not found", "code": 404})),
             "Error from server (NotFound): pods \"x\" not found\n"
@@ -272,7 +272,7 @@ mod tests {
             Fail::Text("a".into()),
             Fail::Api(Refusal { reason: "X".into(), message: "b".into(), ..Refusal::default() }),
         ]);
-        assert_eq!(many.told(), ("a\nError from server (X): b\n".into(), 1));
+        assert_eq!(many.report(), ("a\nError from server (X): b\n".into(), 1));
         assert_eq!(many.message(), "[a, b]");
         let twice = Fail::Many(vec![Fail::Text("a".into()), Fail::Text("a".into())]);
         assert_eq!(twice.message(), "a");

@@ -7,14 +7,15 @@ use api::gostr::quote;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-/// Kinds of files that are manifests, where a folder is read.
+/// The extensions of manifests; other files of a folder are not read.
 pub(crate) const EXTENSIONS: [&str; 3] = ["json", "yaml", "yml"];
 
-/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name by
-/// which it is told.
-pub(crate) fn named(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
+/// The files that one `-f` means, which is a file, a folder or a pattern; each with the name that
+/// errors have for it.
+pub(crate) fn expand(ctx: &Ctx, file: &str) -> Result<Vec<(PathBuf, String)>, Fail> {
     let typed = match std::fs::metadata(ctx.path(file)) {
-        // Joined to the current folder it is that folder: `-f a.yaml,` would mean all of its files.
+        // An empty name, as behind the comma of `-f a.yaml,`, would mean all files of the current
+        // folder.
         _ if file.is_empty() => vec![],
         Ok(_) => vec![file.to_string()],
         Err(e) if e.kind() != ErrorKind::NotFound => {
@@ -42,7 +43,7 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
     let count = |file: &String| match file.as_str() {
         "-" => 2,
         url if url.starts_with("http://") || url.starts_with("https://") => 1,
-        file => named(ctx, file).map_or(0, |names| names.len()),
+        file => expand(ctx, file).map_or(0, |names| names.len()),
     };
     let files = ctx.flags.list("filename");
     match ctx.flags.text("kustomize") {
@@ -51,10 +52,10 @@ pub(crate) fn names_one(ctx: &Ctx) -> bool {
     }
 }
 
-fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
-    // A link to a folder is none, as with kubectl, unless a slash follows it.
+fn walk(path: &Path, typed: &Path, deep: bool, found: &mut Vec<(PathBuf, String)>) -> Result<(), Fail> {
+    // As with kubectl a link to a folder is no folder, unless a slash follows it.
     if !path.symlink_metadata().is_ok_and(|entry| entry.is_dir()) {
-        found.push((path.into(), shown.display().to_string()));
+        found.push((path.into(), typed.display().to_string()));
         return Ok(());
     }
     // The entry's own kind: a link to a folder is not entered, as it may lead back here.
@@ -63,15 +64,15 @@ fn walk(path: &Path, shown: &Path, deep: bool, found: &mut Vec<(PathBuf, String)
     let mut entries = std::fs::read_dir(path)?.map(entry).collect::<std::io::Result<Vec<_>>>()?;
     entries.sort();
     for (entry, is_dir) in entries {
-        let (path, shown) = (path.join(&entry), shown.join(&entry).to_string_lossy().into_owned());
-        let shown = PathBuf::from(go_path::clean(&shown));
+        let (path, typed) = (path.join(&entry), typed.join(&entry).to_string_lossy().into_owned());
+        let typed = PathBuf::from(go_path::clean(&typed));
         if is_dir {
             if deep {
-                walk(&path, &shown, deep, found)?;
+                walk(&path, &typed, deep, found)?;
             }
         } else if matches!(path.extension().and_then(|e| e.to_str()), Some(kind) if EXTENSIONS.contains(&kind))
         {
-            found.push((path, shown.display().to_string()));
+            found.push((path, typed.display().to_string()));
         }
     }
     Ok(())
@@ -93,7 +94,7 @@ mod tests {
         }
         let mut found = vec![];
         walk(dir.path(), Path::new("d"), true, &mut found).unwrap();
-        let shown: Vec<&str> = found.iter().map(|(_, shown)| shown.as_str()).collect();
-        assert_eq!(shown, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
+        let names: Vec<&str> = found.iter().map(|(_, name)| name.as_str()).collect();
+        assert_eq!(names, ["d/a.yaml", "d/c.yaml", "d/deep/b.yaml"]);
     }
 }

@@ -15,22 +15,22 @@ use serde_json::Value;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-/// What an item of a list has to say, with what kubectl says behind [`UNTYPED`] of one that does
-/// not.
+/// Fields that each item of a list must have, with kubectl's words behind [`UNTYPED`] for an item
+/// that lacks them.
 const OF_ITEMS: [(&str, &str); 2] = [
     ("kind", "Object 'Kind' is missing in 'object has no kind field '"),
     ("apiVersion", "Object 'apiVersion' is missing in 'object has no apiVersion field'"),
 ];
 const UNTYPED: &str = "unable to get type info from the object \"*unstructured.Unstructured\"";
 
-/// A file's name and content, or why it cannot be read, which does not keep the others.
+/// A file's name and content, or its failure: the other files are read all the same.
 struct Source {
     name: String,
     text: Result<Vec<u8>, Fail>,
 }
 
-/// Objects of manifests that match `--selector`, with resource and namespace found for each; what
-/// could not be read stands beside them.
+/// Objects of manifests that match `--selector`, with resource and namespace found for each;
+/// failures of single documents stand beside them.
 pub(crate) async fn read(
     ctx: &Ctx,
     files: &[String],
@@ -123,7 +123,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
         let built = super::kustomize::build(ctx, folder).await?;
         found.push(Source { name: folder.into(), text: Ok(built.to_yaml().into_bytes()) });
     }
-    // What is not there at all is told before anything is read.
+    // Files that are not there are reported before any file is read.
     Fail::join(super::beside::missing(ctx, files))?;
     for file in files {
         if file == "-" {
@@ -133,7 +133,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
             let text = super::wire::url::read(file).await.map(|text| text.to_vec());
             found.push(Source { name: file.clone(), text });
         } else {
-            for (path, name) in file_names::named(ctx, file)? {
+            for (path, name) in file_names::expand(ctx, file)? {
                 let text = std::fs::read(&path).map_err(|e| match e.kind() {
                     ErrorKind::IsADirectory => format!("error parsing {name}: read {name}: {}", go_io(&e)),
                     _ => format!("open {name}: {}", go_io(&e)),
@@ -142,7 +142,8 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
                 found.push(Source { name, text });
             }
             if found.is_empty() {
-                // A folder of folders, mostly, without -R: that nothing is done must be told.
+                // Mostly a folder of folders without -R. To do nothing without a word would look
+                // like success.
                 let known = EXTENSIONS.map(|extension| format!(".{extension}")).join(" ");
                 return text(format!("error reading [{file}]: recognized file extensions are [{known}]"));
             }
@@ -151,7 +152,7 @@ async fn sources(ctx: &Ctx, files: &[String]) -> Result<Vec<Source>, Fail> {
     Ok(found)
 }
 
-/// Lists become their items.
+/// Replaces a list by its items, and finds the resource and namespace of each object.
 async fn flatten(
     ctx: &Ctx,
     document: Value,
@@ -167,8 +168,8 @@ async fn flatten(
         ))
     };
     let undecodable = |what: &str| {
-        let shown = super::print::json::compact(&document);
-        text(format!("unable to decode {}: Object '{what}' is missing in '{shown}'", quote(source)))
+        let content = super::print::json::compact(&document);
+        text(format!("unable to decode {}: Object '{what}' is missing in '{content}'", quote(source)))
     };
     if !document.is_object() {
         if options.validated {
@@ -188,14 +189,15 @@ async fn flatten(
     if kind.is_empty() {
         return if options.validated { invalid("kind not set") } else { undecodable("Kind") };
     }
-    // A kind of the core group is found without its version. What is no text is none, though.
+    // A kind of the core group is found without its version. An `apiVersion` that is no text is
+    // refused, though.
     if api_version.is_empty() && (options.validated || !value::empty(&document, "apiVersion")) {
         return if options.validated { invalid("apiVersion not set") } else { undecodable("apiVersion") };
     }
     if kind.ends_with("List") && document.get("items").is_some_and(Value::is_array) {
         for item in value::list(&document, "items") {
             let mut item = item.clone();
-            // Items of a typed list need not say what they are.
+            // Items of a typed list (`PodList`) need no kind of their own.
             let of = kind.trim_end_matches("List");
             if item.is_object()
                 && !of.is_empty()
@@ -217,7 +219,7 @@ async fn flatten(
     Ok(())
 }
 
-/// The object of a document that says its kind: which resource it is, and its namespace.
+/// Finds the resource and the namespace of a document that has a kind.
 async fn info_of(ctx: &Ctx, mut document: Value, source: &str, options: Options) -> Result<Info, Fail> {
     let (api_version, kind) = (value::text(&document, "apiVersion"), value::text(&document, "kind"));
     let name = value::text(&document, "metadata.name").to_string();
@@ -269,15 +271,15 @@ mod tests {
     use crate::testing::{Server, at, config_map};
     use serde_json::json;
 
-    /// What creates or applies asks for the version, what finds does not.
+    /// `create` and `apply` need the version of a kind; `get` and `delete` do not.
     #[tokio::test]
     async fn a_kind_of_the_core_group_is_found_without_its_version() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         let get = ["get", "-o", "name", "-f", "-"];
-        let said = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
-        for (text, told) in [
+        let result = server.kubectl_in(&get, "{kind: ConfigMap, metadata: {name: a}}", Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
+        for (text, want) in [
             ("{kind: Deployment, metadata: {name: a}}", "no matches for kind \"Deployment\" in version \"\""),
             ("{kind: ConfigMap, apiVersion: 1}", "Object 'apiVersion' is missing in '{"),
             (
@@ -289,12 +291,12 @@ mod tests {
                 "Object 'Kind' is missing in 'object",
             ),
         ] {
-            let said = server.kubectl_in(&get, text, Env::default()).await;
-            assert!(said.code == 1 && said.err.contains(told), "{text}: {said:?}");
+            let result = server.kubectl_in(&get, text, Env::default()).await;
+            assert!(result.code == 1 && result.err.contains(want), "{text}: {result:?}");
         }
         let text = "{kind: ConfigMap, metadata: {name: b}}";
-        let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert!(said.code == 1 && said.err.contains("apiVersion not set"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
+        assert!(result.code == 1 && result.err.contains("apiVersion not set"), "{result:?}");
     }
 
     /// `-R` was forgotten, mostly.
@@ -317,27 +319,27 @@ mod tests {
             "apply set-last-applied",
         ] {
             let words: Vec<&str> = verb.split(' ').chain(["-f", &folder]).collect();
-            let said = server.kubectl(&words).await;
-            assert!(said.code != 0 && said.err.ends_with(&want), "{verb}: {said:?}");
+            let result = server.kubectl(&words).await;
+            assert!(result.code != 0 && result.err.ends_with(&want), "{verb}: {result:?}");
         }
-        let said = server.kubectl(&["get", "-R", "-o", "name", "-f", &folder]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let result = server.kubectl(&["get", "-R", "-o", "name", "-f", &folder]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
         // Beside something to read it is no fault, as with kubectl.
         let file = format!("{folder}/sub/a.yaml");
-        let said = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let result = server.kubectl(&["get", "-o", "name", "-f", &file, "-f", &folder]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
     }
 
-    /// Upstream's kubectl warns of nothing.
+    /// Upstream's kubectl prints no warning here.
     #[tokio::test]
     async fn a_duplicate_key_is_a_warning() {
         let server = Server::start().await;
         let head = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: default}\n";
         let text = format!("{head}data: {{a: b}}\ndata: {{c: d}}\n");
-        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a created\n"), "{result:?}");
         let why = "line 5: duplicate key \"data\": only its last value is used";
-        assert_eq!(said.err, format!("Warning: STDIN: {why}\n"));
+        assert_eq!(result.err, format!("Warning: STDIN: {why}\n"));
         assert_eq!(server.object(&at("a")).unwrap()["data"], json!({"c": "d"}));
     }
 
@@ -349,8 +351,8 @@ mod tests {
         let bytes: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let file = dir.path().join("a.yaml").display().to_string();
         std::fs::write(&file, bytes).unwrap();
-        let said = server.kubectl(&["create", "-f", &file]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+        let result = server.kubectl(&["create", "-f", &file]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a created\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -362,18 +364,18 @@ mod tests {
         }
         std::fs::write(dir.path().join("c.txt"), "no manifest").unwrap();
         let env = || Env { cwd: dir.path().into(), ..Env::default() };
-        let said = server.kubectl_in(&["create", "-f", "*.json"], "", env()).await;
+        let result = server.kubectl_in(&["create", "-f", "*.json"], "", env()).await;
         assert_eq!(
-            (said.code, said.out.as_str()),
+            (result.code, result.out.as_str()),
             (0, "configmap/a created\nconfigmap/b created\n"),
-            "{said:?}"
+            "{result:?}"
         );
         for (pattern, why) in [
             ("*.yaml", "the path \"*.yaml\" does not exist"),
             ("[", "pattern \"[\" is not valid: syntax error in pattern"),
         ] {
-            let said = server.kubectl_in(&["create", "-f", pattern], "", env()).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+            let result = server.kubectl_in(&["create", "-f", pattern], "", env()).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")));
         }
     }
 
@@ -381,20 +383,23 @@ mod tests {
     async fn standard_input_is_read_for_one_thing_only() {
         let server = Server::start().await;
         let text = config_map("a", json!({})).to_string();
-        let said = server.kubectl_in(&["apply", "-f", "-", "-f", "-"], &text, Env::default()).await;
+        let result = server.kubectl_in(&["apply", "-f", "-", "-f", "-"], &text, Env::default()).await;
         let want = "error: standard input cannot be used for multiple arguments\n";
-        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
         assert!(server.object(&at("a")).is_none());
     }
 
     #[tokio::test]
     async fn a_kustomization_is_not_read_recursively() {
         let server = Server::start().await;
-        let said = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: the -k flag can't be used with -f or -R\n"));
-        let said = server.kubectl(&["get", "-R", "-k", "/nowhere", "-f", "/nothing"]).await;
+        let result = server.kubectl(&["get", "-R", "-k", "/nowhere"]).await;
+        assert_eq!(
+            (result.code, result.err.as_str()),
+            (1, "error: the -k flag can't be used with -f or -R\n")
+        );
+        let result = server.kubectl(&["get", "-R", "-k", "/nowhere", "-f", "/nothing"]).await;
         for why in ["only one of -f or -k can be specified\n", "the -k flag can't be used with -f or -R\n"] {
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 }

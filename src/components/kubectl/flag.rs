@@ -5,7 +5,7 @@ use api::gostr;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What a flag's value is.
+/// The type of a flag's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `true` or `false`, as Go reads them; the flag alone is `true`.
@@ -61,7 +61,7 @@ impl Flags {
         flags
     }
 
-    /// Was it given?
+    /// True if the command line has this flag.
     pub fn changed(&self, name: &str) -> bool {
         self.given.contains_key(name)
     }
@@ -86,7 +86,7 @@ impl Flags {
         parse_bool(self.global(name)).unwrap_or(false)
     }
 
-    /// Its value, or its default.
+    /// The value of a flag, or its default.
     pub fn text(&self, name: &str) -> &str {
         match self.given.get(name).and_then(|v| v.last()) {
             Some(value) => value,
@@ -130,12 +130,12 @@ impl Flags {
         self.given.get(name)?.iter().find_map(|value| Some((value.clone(), wrong(value)?)))
     }
 
-    /// All values; those of a list also split at commas.
+    /// All values of a repeated flag; those of a list are also split at commas.
     pub fn list(&self, name: &str) -> Vec<String> {
         let split = self.defaults.get(name).is_some_and(|f| f.kind == Kind::List);
         let given = self.given.get(name).into_iter().flatten();
         match split {
-            // It was read once when it was given.
+            // [`Flags::give`] has read the value once, so this cannot fail.
             true => given.flat_map(|v| csv::first_record(v).unwrap_or_default()).collect(),
             false => given.cloned().collect(),
         }

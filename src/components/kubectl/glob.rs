@@ -73,8 +73,8 @@ fn matches(pattern: &[char], name: &[char]) -> Result<bool, &'static str> {
     Ok(used[name.len()])
 }
 
-/// Whether the first letter of a pattern, which is no `*`, stands for this letter; and the rest of
-/// the pattern.
+/// Returns whether the first letter of a pattern, which is no `*`, matches this letter, and the
+/// rest of the pattern.
 fn one(first: char, rest: &[char], letter: Option<char>) -> Result<(bool, &[char]), &'static str> {
     match first {
         '?' => Ok((letter.is_some(), rest)),
@@ -87,7 +87,8 @@ fn one(first: char, rest: &[char], letter: Option<char>) -> Result<(bool, &[char
     }
 }
 
-/// What stands behind `[`: letters and ranges until `]`.
+/// Matches a letter against the class behind a `[`: letters and ranges until `]`. Returns the rest
+/// of the pattern, too.
 fn class(pattern: &[char], letter: Option<char>) -> Result<(bool, &[char]), &'static str> {
     let (negated, mut rest) = match pattern {
         ['^', rest @ ..] => (true, rest),
@@ -111,7 +112,7 @@ fn class(pattern: &[char], letter: Option<char>) -> Result<(bool, &[char]), &'st
     }
 }
 
-/// One end of a range.
+/// Reads one end of a range, and returns the rest of the pattern.
 fn bound(pattern: &[char]) -> Result<(char, &[char]), &'static str> {
     match pattern {
         ['\\', letter, rest @ ..] => Ok((*letter, rest)),

@@ -1,4 +1,4 @@
-//! One object that a command is about, and how a verb reads its arguments and files.
+//! One object of a command, and the options with which a verb reads its arguments and files.
 
 use super::ctx::Ctx;
 use super::error::Fail;
@@ -49,8 +49,8 @@ impl Info {
         Ok(())
     }
 
-    /// An object that is not there: perhaps its namespace is not there either, which then is what
-    /// there is to tell.
+    /// Returns the failure for an object that is not there: that of its namespace, if the namespace
+    /// is not there either.
     pub(crate) async fn lost(&self, ctx: &Ctx, fail: Fail) -> Fail {
         if !fail.is_not_found() || matches!(self.namespace.as_str(), "" | "default") {
             return fail;
@@ -74,7 +74,8 @@ pub(crate) struct Options {
     pub local: bool,
     /// Files are validated before they are decoded.
     pub validated: bool,
-    /// `--selector` of this verb says something else than which objects are meant.
+    /// `--selector` of this verb does not select objects, e.g. that of `expose`, which selects
+    /// pods.
     pub other_selector: bool,
     /// `--all` is a selector, which excludes names (`SelectAllParam` of kubectl's builder). Other
     /// verbs ignore it beside names.
@@ -96,9 +97,9 @@ mod tests {
     async fn an_object_of_the_cluster_has_no_namespace() {
         let server = Server::start().await;
         let text = "{apiVersion: v1, kind: Namespace, metadata: {name: a, namespace: b}}";
-        let said = server.kubectl_in(&["apply", "-f", "-"], text, Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "namespace/a created\n"), "{said:?}");
-        let made = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap().body;
+        let result = server.kubectl_in(&["apply", "-f", "-"], text, Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "namespace/a created\n"), "{result:?}");
+        let made = server.requests().into_iter().find(|request| request.method == "POST").unwrap().body;
         assert_eq!(made["metadata"]["namespace"], Value::Null, "{made}");
         let applied = made["metadata"]["annotations"].to_string();
         assert!(applied.contains("last-applied") && !applied.contains("namespace\\\""), "{applied}");

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 /// A terminal behind the streams, for `exec -t` and the like.
 pub trait Terminal: Send + Sync {
-    /// Columns and rows, and every change of them.
+    /// The size in columns and rows, and every change of it.
     fn size(&self) -> watch::Receiver<(u16, u16)>;
     /// Switches between raw mode (keys go to the remote program as they are) and the mode it was
     /// in.
@@ -18,7 +18,7 @@ pub trait Terminal: Send + Sync {
 pub struct Io {
     /// Read by verbs that take `-f -`, ask a question, or pass it on (`exec -i`).
     pub stdin: Box<dyn AsyncRead + Send + Unpin>,
-    /// Answers.
+    /// The output of the command.
     pub stdout: Box<dyn AsyncWrite + Send + Unpin>,
     /// Errors, warnings and questions.
     pub stderr: Box<dyn AsyncWrite + Send + Unpin>,

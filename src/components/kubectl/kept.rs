@@ -1,12 +1,12 @@
-//! Output that goes nowhere but into memory.
+//! A stream that keeps what is written to it in memory.
 
 use parking_lot::{Mutex, MutexGuard};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-/// Keeps what is written to it, up to a number of bytes; more is taken and forgotten. Clones share
-/// what is kept.
+/// Keeps up to a number of bytes of what is written to it, and drops the rest. Clones share what is
+/// kept.
 #[derive(Clone)]
 pub struct Kept {
     bytes: Arc<Mutex<Vec<u8>>>,
@@ -36,7 +36,7 @@ impl Kept {
         kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
     }
 
-    /// What was kept so far, which is kept no longer.
+    /// Takes what was kept so far.
     pub(crate) fn take(&self) -> Vec<u8> {
         std::mem::take(&mut *self.bytes())
     }

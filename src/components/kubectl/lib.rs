@@ -12,12 +12,12 @@
 //! ([`wire::api::Api`]) and the server's list of resources ([`wire::discovery`]). Kubeconfigs,
 //! credential plugins, connections and discovery are parts of `client`, as client-go has them;
 //! kubectl's are the flags that count before a kubeconfig and the words of errors. [`builder`]
-//! turns `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`;
-//! [`print`](mod@print) turns objects into text. [`merge`] computes the patches of `apply`;
-//! [`describe`] tells all about one object. Streams are handed in ([`Io`]), so the REPL runs a
-//! command in its own process and can cancel it. The texts are those of kubectl 1.35, of which
-//! there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real kubectl of that
-//! version where there is one. [`VERSION`] is the API's.
+//! turns `deploy/web` or `-l app=web` into objects, [`files`] does so with `-f x.yaml`, [`lists`]
+//! reads lists page by page; [`print`](mod@print) turns objects into text. [`merge`] computes the
+//! patches of `apply`; [`describe`] prints all about one object. Streams are handed in ([`Io`]), so
+//! the REPL runs a command in its own process and can cancel it. The texts are those of kubectl
+//! 1.35, of which there are transcripts: `tests/it/kubectl.rs` compares every byte, and a real
+//! kubectl of that version where there is one. [`VERSION`] is the API's.
 //! ## Left out
 //! - The discovery cache on disk, and applysets.
 //! - `debug node/…`; of `kustomize` components, generators, transformers, replacements, vars, Helm
@@ -43,8 +43,8 @@
 //!   kubectl gives all of them those of the first.
 //! - `--record` writes CLASSIFIED in place of a token or password, and `scale --dry-run=server`
 //!   records nothing; kubectl writes them.
-//! - A list of objects is read whole before the first of them is changed, so what cannot be read is
-//!   told before what cannot be changed. `deploy.v1.apps` means that version; kubectl forgets the
+//! - A list of objects is read whole before the first of them is changed, so failures to read are
+//!   printed before failures to change. `deploy.v1.apps` means that version; kubectl forgets the
 //!   version behind a short name.
 //! - `describe` names no sources of the volume plugins of clouds and networks (`iscsi`, `rbd`, …),
 //!   and prints CSINodes, ServiceCIDRs, IPAddresses and VolumeAttributesClasses as any other kind.
@@ -89,6 +89,7 @@ mod info;
 mod io;
 pub mod kept;
 mod kustomize;
+mod lists;
 pub mod machine;
 pub mod manifest;
 mod merge;

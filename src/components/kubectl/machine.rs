@@ -1,8 +1,8 @@
 //! What a command line reaches beside the cluster: files, programs and ports of the machine that
 //! kubectl runs on, and other servers.
 //!
-//! Who types a line may reach all of that. A line of another author is looked at before it
-//! runs.
+//! The user who types a line may reach all of that. A line of another author is checked with
+//! [`reached`] before it runs.
 
 use crate::parse;
 
@@ -135,10 +135,10 @@ mod tests {
         }
     }
 
-    /// A verb or flag that the table gets is judged here, too.
+    /// A new verb or flag of the table must be sorted in here, too.
     #[test]
     fn each_flag_that_names_a_file_is_known() {
-        // Their help speaks of files, and they name none.
+        // Flags whose help has the word, and whose value is no file.
         let others =
             ["allow-missing-template-keys", "recursive", "tail", "template", "vmodule", "flatten", "local"];
         let others = [&others[..], &["merge", "no-preserve", "patch", "output"]].concat();
@@ -146,9 +146,14 @@ mod tests {
         for verb in table::all().iter().filter(|verb| !VERBS.contains(&verb.path)) {
             for flag in verb.all_flags().filter(|flag| !others.contains(&flag.name)) {
                 let help = flag.help.to_lowercase();
-                let mut said = help.split(|c: char| !c.is_ascii_alphanumeric());
+                let mut help_words = help.split(|c: char| !c.is_ascii_alphanumeric());
                 let is_known = FLAGS.contains(&flag.name) || ["filename", "patch-file"].contains(&flag.name);
-                assert!(is_known || !said.any(|word| words.contains(&word)), "{} --{}", verb.path, flag.name);
+                assert!(
+                    is_known || !help_words.any(|word| words.contains(&word)),
+                    "{} --{}",
+                    verb.path,
+                    flag.name
+                );
             }
         }
         assert!(VERBS.iter().all(|path| table::named(path).path == *path), "each is a verb");

@@ -6,14 +6,14 @@ use api::gostr::quote;
 use api::{schema, value};
 use serde_json::{Value, json};
 
-/// Returns why a document's metadata cannot be read, also where no server is asked.
+/// Returns why a document's metadata cannot be read, also for verbs that send nothing to a server.
 ///
 /// Example: the label `version: 1`, whose value is a number.
 pub(crate) fn mistyped(document: &Value, source: &str) -> Option<Fail> {
     const OF_ANY_KIND: &str = "io.k8s.api.core.v1.ConfigMap";
     let metadata = document.get("metadata").filter(|metadata| !is_plain(metadata))?;
     if ["apiVersion", "kind"].iter().any(|field| value::empty(document, field)) {
-        return None; // is told instead, or the object is only looked for
+        return None; // the missing field is the error, or the object is only looked for
     }
     let why = schema::conform_named(OF_ANY_KIND, &mut json!({"metadata": metadata})).err()?;
     let why = why.replacen("field ConfigMap.", "field metadataOnlyObject.", 1);
@@ -57,14 +57,14 @@ mod tests {
             let text = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {metadata}\n");
             for line in [&["apply", "--dry-run=client"][..], &["create"], &["delete"]] {
                 let words = [line, &["-f", "-"]].concat();
-                let said = server.kubectl_in(&words, &text, Env::default()).await;
+                let result = server.kubectl_in(&words, &text, Env::default()).await;
                 let err = format!("error: unable to decode \"STDIN\": json: cannot unmarshal {why}\n");
-                assert_eq!((said.code, said.err), (1, err), "{line:?} {metadata}");
+                assert_eq!((result.code, result.err), (1, err), "{line:?} {metadata}");
             }
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was written");
+        assert!(server.requests().iter().all(|request| request.method == "GET"), "nothing was written");
         let text = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a, generation: 1, finalizers: [x/y]}}";
-        let said = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], text, Env::default()).await;
+        assert_eq!(result.code, 0, "{result:?}");
     }
 }

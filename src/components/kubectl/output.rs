@@ -1,4 +1,4 @@
-//! Where a command's words go: queued in order, written before the next wait.
+//! The output of a command: text is queued in order, and written before the next wait.
 
 use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +19,7 @@ pub(crate) struct Output {
     sinks: tokio::sync::Mutex<(Sink, Sink)>,
     /// Standard output takes no more: its reader left, or its disk is full.
     pub gone: CancellationToken,
-    /// Why it takes no more, as the kernel said first.
+    /// The kernel's first error of a write to standard output.
     lost: Mutex<Option<std::io::Error>>,
     /// Ctrl-C is how the command usually ends, and no failure.
     ends_by_interrupt: AtomicBool,

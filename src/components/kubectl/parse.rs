@@ -23,7 +23,7 @@ pub struct Parsed {
 }
 
 impl Parsed {
-    /// What the verb is given to work with.
+    /// The parts of the line that the context of the verb gets.
     pub(crate) fn line(self) -> Line {
         let (verb, usage) = (self.verb.path, self.verb.usage);
         Line { verb, usage, flags: self.flags, args: self.args, dash: self.dash }
@@ -65,7 +65,7 @@ fn find(words: &[String]) -> Result<(&'static Verb, Vec<String>), Fail> {
                 rest.remove(at);
                 verb = child;
             }
-            // What is no verb may be a plugin, whose name comes first.
+            // A word that is no verb may name a plugin, and a plugin's name comes before all flags.
             None if verb.path.is_empty() && rest[0].starts_with('-') && !asks_for_help(&rest[0]) => {
                 let why = format!("Error: flags cannot be placed before plugin name: {}", rest[0]);
                 return Err(Fail::Plain(why));
@@ -110,7 +110,8 @@ fn first_word(verb: &Verb, words: &[String]) -> Option<usize> {
     None
 }
 
-/// Words of other programs, and the verb that is meant (cobra's `SuggestFor`).
+/// Words that users of other programs type, by the verb that kubectl suggests for them (cobra's
+/// `SuggestFor`).
 const MEANT: [(&str, &[&str]); 3] =
     [("get", &["list", "ps"]), ("delete", &["rm"]), ("wait", &["list", "ps"])];
 
@@ -283,8 +284,8 @@ mod tests {
     #[test]
     fn underscores_in_the_name_of_a_flag_are_dashes() {
         let p = parse(&words("--as_uid 7 get pods --all_namespaces --show_labels=false --x_y")).err();
-        let told = p.map(|fail| fail.told().0).unwrap_or_default();
-        assert!(told.starts_with("error: unknown flag: --x_y\n"), "{told}");
+        let message = p.map(|fail| fail.report().0).unwrap_or_default();
+        assert!(message.starts_with("error: unknown flag: --x_y\n"), "{message}");
         let p = parse(&words("--as_uid 7 get pods --all_namespaces --sort-by=a_b")).unwrap();
         assert_eq!((p.verb.path, p.args), ("get", words("pods")));
         assert!(p.flags.is("all-namespaces"));
@@ -298,14 +299,14 @@ mod tests {
         let [selector, namespace, output] =
             ["selector", "namespace", "output"].map(|name| p.flags.text(name));
         assert_eq!((selector, namespace, output), ("=", "kube-system", "name"));
-        let told = |line: &str| parse(&words(line)).err().map(|f| f.told().0).unwrap_or_default();
-        assert!(told("get pods -A=").starts_with("error: unknown shorthand flag: '=' in -=\n"));
+        let error = |line: &str| parse(&words(line)).err().map(|f| f.report().0).unwrap_or_default();
+        assert!(error("get pods -A=").starts_with("error: unknown shorthand flag: '=' in -=\n"));
         assert!(!parse(&words("get pods --help=false")).unwrap().help);
         assert!(parse(&words("get pods -h=true")).unwrap().help);
         let why = "error: invalid argument \"x\" for \"-h, --help\" flag: strconv.ParseBool: parsing \"x\": invalid syntax\n";
-        assert!(told("get --help=x").starts_with(why) && told("get -h=x").starts_with(why));
+        assert!(error("get --help=x").starts_with(why) && error("get -h=x").starts_with(why));
         let why = "error: invalid argument \"a\\\"b\" for \"-f, --filename\" flag: parse error on line 1, column 2: bare \" in non-quoted-field\n";
-        assert!(told("get -f a\"b").starts_with(why), "{}", told("get -f a\"b"));
+        assert!(error("get -f a\"b").starts_with(why), "{}", error("get -f a\"b"));
     }
 
     #[test]
@@ -331,30 +332,30 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_in_kubectls_words() {
-        let told = |line: &str| parse(&words(line)).err().map(|f| f.told().0).unwrap_or_default();
-        assert_eq!(told("get --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.\n");
+    fn mistakes_are_reported_in_kubectls_words() {
+        let error = |line: &str| parse(&words(line)).err().map(|f| f.report().0).unwrap_or_default();
+        assert_eq!(error("get --foo"), "error: unknown flag: --foo\nSee 'kubectl get --help' for usage.\n");
         assert_eq!(
-            told("get -z"),
+            error("get -z"),
             "error: unknown shorthand flag: 'z' in -z\nSee 'kubectl get --help' for usage.\n"
         );
-        assert!(told("get -Az").starts_with("error: unknown shorthand flag: 'z' in -z\n"));
-        assert!(told("get -An").starts_with("error: flag needs an argument: 'n' in -n\n"));
+        assert!(error("get -Az").starts_with("error: unknown shorthand flag: 'z' in -z\n"));
+        assert!(error("get -An").starts_with("error: flag needs an argument: 'n' in -n\n"));
         assert_eq!(
-            told("scale --replicas=x deploy/x"),
+            error("scale --replicas=x deploy/x"),
             "error: invalid argument \"x\" for \"--replicas\" flag: strconv.ParseInt: parsing \"x\": invalid syntax\nSee 'kubectl scale --help' for usage.\n"
         );
         assert!(
-            told("create priorityclass high --value=2147483648")
+            error("create priorityclass high --value=2147483648")
                 .contains("strconv.ParseInt: parsing \"2147483648\": value out of range")
         );
-        assert_eq!(told("create priorityclass high --value=-2147483648"), "");
-        assert!(told("ps").contains("\tget\n") && told("LIST").contains("\twait\n"), "{}", told("ps"));
-        assert!(told("rm").contains("\tdelete\n") && !told("rm").contains("\twait\n"), "{}", told("rm"));
-        assert_eq!(told("-n x gett"), "Error: flags cannot be placed before plugin name: -n\n");
-        assert!(told("-h gett").starts_with("error: unknown command"), "{}", told("-h gett"));
+        assert_eq!(error("create priorityclass high --value=-2147483648"), "");
+        assert!(error("ps").contains("\tget\n") && error("LIST").contains("\twait\n"), "{}", error("ps"));
+        assert!(error("rm").contains("\tdelete\n") && !error("rm").contains("\twait\n"), "{}", error("rm"));
+        assert_eq!(error("-n x gett"), "Error: flags cannot be placed before plugin name: -n\n");
+        assert!(error("-h gett").starts_with("error: unknown command"), "{}", error("-h gett"));
         assert!(
-            told("gett")
+            error("gett")
                 .starts_with("error: unknown command \"gett\" for \"kubectl\"\n\nDid you mean this?\n")
         );
     }

@@ -1,7 +1,7 @@
 //! The kinds for which kubectl has types of Go. Verbs that work with these refuse every other kind,
 //! e.g. those of custom resources, before they look at the object.
 
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
@@ -41,12 +41,12 @@ pub(crate) fn has_group(group: &str) -> bool {
     GROUPS.contains(&group)
 }
 
-/// Where kubectl makes its scheme: errors name it by that.
+/// The source line of kubectl's scheme, by which errors name it.
 pub(crate) const OF_KUBECTL: &str = "pkg/scheme/scheme.go:28";
-/// Where client-go makes the one that `port-forward` uses.
+/// The source line of client-go's scheme, which `port-forward` uses.
 pub(crate) const OF_CLIENT: &str = "k8s.io/client-go/kubernetes/scheme/register.go:84";
 
-/// What Go says of an object, or a list, whose kind is not in the scheme.
+/// Go's error for an object, or a list, whose kind is not in the scheme.
 fn refusal(resource: &Resource, end: &str, scheme: &str) -> Option<String> {
     let Resource { group, version, kind, .. } = resource;
     (!has_group(group)).then(|| {
@@ -67,8 +67,8 @@ pub(crate) fn check(info: &Info, scheme: &str) -> Result<(), Fail> {
     refusal(&info.resource, "", scheme).map_or(Ok(()), |why| Err(Fail::Text(why)))
 }
 
-/// Makes an object of a file what Go's struct of its kind holds: other fields go. Returns why it
-/// cannot be read as one.
+/// Removes the fields of an object from a file that Go's struct of its kind does not have. Returns
+/// why the object cannot be decoded into that struct.
 ///
 /// Example: a Deployment with `replicas: "3"`.
 fn mistyped(info: &mut Info) -> Option<String> {
@@ -81,7 +81,7 @@ fn mistyped(info: &mut Info) -> Option<String> {
 }
 
 /// Leaves out objects whose kinds kubectl's scheme does not have, and those of files that are no
-/// objects of their kind. Why stands among the failures.
+/// objects of their kind. The reasons are added to `failures`.
 pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
     let mut known = vec![];
     for mut info in infos {
@@ -99,25 +99,25 @@ pub(crate) fn known(infos: Vec<Info>, failures: &mut Vec<Fail>) -> Vec<Info> {
 /// As [`builder::objects`], without the objects whose kinds kubectl's scheme does not have.
 ///
 /// # Errors
-/// Those of [`builder::objects`]; a whole resource of another kind is asked for.
-pub(crate) async fn objects(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+/// Those of [`builder::objects`]; the selection has a whole resource of another kind.
+pub(crate) async fn objects(ctx: &Ctx, selection: Selection) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     let mut undecoded = vec![];
-    let asked = match asked {
-        Asked::Objects(infos, unread) => {
-            // What a file holds is refused before the server is asked for it.
+    let selection = match selection {
+        Selection::Objects(infos, unread) => {
+            // What a file holds is refused before a request is sent.
             let (of_files, named) = infos.into_iter().partition(|info: &Info| !info.source.is_empty());
             let of_files = known(of_files, &mut undecoded);
-            Asked::Objects(of_files.into_iter().chain(named).collect(), unread)
+            Selection::Objects(of_files.into_iter().chain(named).collect(), unread)
         }
-        Asked::Lists(lists) => {
+        Selection::Lists(lists) => {
             let why = lists.iter().find_map(|list| refusal(&list.resource, "List", OF_KUBECTL));
             if let Some(why) = why {
                 return Err(Fail::Text(why));
             }
-            Asked::Lists(lists)
+            Selection::Lists(lists)
         }
     };
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let (infos, mut failures) = builder::objects(ctx, selection).await?;
     failures.append(&mut undecoded);
     let infos = known(infos, &mut failures);
     Ok((infos, failures))
@@ -155,7 +155,7 @@ mod tests {
         ];
         let known = known(infos, &mut failures);
         assert_eq!(known.iter().map(|info| info.resource.kind.as_str()).collect::<Vec<_>>(), ["Pod", "Job"]);
-        let said: Vec<String> = failures.iter().map(Fail::message).collect();
+        let messages: Vec<String> = failures.iter().map(Fail::message).collect();
         let why = |kind: &str, group: &str| {
             format!(
                 "no kind \"{kind}\" is registered for version \"{group}/v1\" in scheme \"pkg/scheme/scheme.go:28\""
@@ -163,6 +163,6 @@ mod tests {
         };
         let custom = why("CronTab", "stable.example.com");
         let definition = why("CustomResourceDefinition", "apiextensions.k8s.io");
-        assert_eq!(said, [custom.clone(), format!("unable to decode \"cr.yaml\": {custom}"), definition]);
+        assert_eq!(messages, [custom.clone(), format!("unable to decode \"cr.yaml\": {custom}"), definition]);
     }
 }

@@ -49,7 +49,7 @@ pub async fn on_stdio(args: Vec<String>, env: Env) -> i32 {
     ended(args, env).await.code
 }
 
-/// How a command line ended: 128 and its number where a signal asked for it.
+/// How a command line ended. After a signal that ended it the exit code is 128 and its number.
 struct Ended {
     code: i32,
     by: Option<i32>,
@@ -91,11 +91,11 @@ async fn ended(args: Vec<String>, env: Env) -> Ended {
     ended
 }
 
-/// Tells where standard output goes if the user of this command does not see it: `file`, or `null`
-/// for `/dev/null`. A pipe is a look: `grep`, `less` or `wc` reads on. Where the process that
-/// started this one writes to the same place, a whole session is recorded, and it is not this
-/// command's output that was put away; unless that process is a shell that redirected itself for
-/// this command, as dash does.
+/// Returns where standard output goes if the user of this command does not see it: `file`, or
+/// `null` for `/dev/null`. A pipe counts as seen: `grep`, `less` or `wc` reads on. Where the
+/// process that started this one writes to the same place, a whole session is recorded, and it is
+/// not this command's output that was put away; unless that process is a shell that redirected
+/// itself for this command, as dash does.
 ///
 /// ```text
 /// kubectl get pods > pods.txt            file
@@ -116,7 +116,7 @@ pub fn unseen() -> Option<&'static str> {
     }
 }
 
-/// Where a descriptor of a process leads.
+/// The file behind a descriptor of a process.
 fn target(process: &str, descriptor: &str) -> Option<PathBuf> {
     std::fs::read_link(format!("/proc/{process}/fd/{descriptor}")).ok()
 }
@@ -176,7 +176,7 @@ async fn end_requested() -> i32 {
 struct Tty {
     cooked: Mutex<Option<Termios>>,
     size: watch::Receiver<(u16, u16)>,
-    /// The task that tells `size` of changes.
+    /// The task that sends new sizes of the terminal to `size`.
     _resizes: JoinSet<()>,
 }
 
@@ -187,12 +187,12 @@ impl Tty {
             return None;
         }
         let now = || pty::size(std::io::stdin().as_fd()).unwrap_or((80, 24));
-        let (tell, size) = watch::channel(now());
+        let (sender, size) = watch::channel(now());
         let mut resizes = JoinSet::new();
         if let Ok(mut changes) = signal(SignalKind::window_change()) {
             resizes.spawn(async move {
                 while changes.recv().await.is_some() {
-                    if tell.send(now()).is_err() {
+                    if sender.send(now()).is_err() {
                         return;
                     }
                 }
@@ -235,7 +235,7 @@ mod tests {
 
     /// Set in the process that is on a terminal and gets the signal.
     const INSIDE: &str = "ROPEWALK_TEST_EXEC_ENDED";
-    /// Set in the process that tells where its output goes, by its exit code.
+    /// Set in the process whose exit code says where its output goes.
     const UNSEEN: &str = "ROPEWALK_TEST_UNSEEN";
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         }
         let dir = tempfile::tempdir().unwrap();
         let name = "stdio::tests::output_that_goes_to_a_file_or_to_nowhere_is_not_seen";
-        let told = |stdout: std::process::Stdio| {
+        let exit_code = |stdout: std::process::Stdio| {
             let mut command = std::process::Command::new(std::env::current_exe().unwrap());
             let status = command.args(["--exact", name]).env(UNSEEN, "1").stdout(stdout).status().unwrap();
             status.code()
@@ -258,11 +258,11 @@ mod tests {
         // As a shell keeps its former output; but this parent is none.
         let kept = std::fs::File::create(dir.path().join("kept")).unwrap();
         let _kept = nix::fcntl::fcntl(&kept, nix::fcntl::FcntlArg::F_DUPFD_CLOEXEC(10)).unwrap();
-        assert_eq!(told(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
-        assert_eq!(told(std::process::Stdio::piped()), Some(70));
-        assert_eq!(told(std::process::Stdio::inherit()), Some(70), "where its parent writes");
+        assert_eq!(exit_code(std::fs::File::create(dir.path().join("out")).unwrap().into()), Some(71));
+        assert_eq!(exit_code(std::process::Stdio::piped()), Some(70));
+        assert_eq!(exit_code(std::process::Stdio::inherit()), Some(70), "where its parent writes");
         let null = std::fs::read_link("/proc/self/fd/1").is_ok_and(|target| target == Path::new("/dev/null"));
-        assert_eq!(told(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
+        assert_eq!(exit_code(std::process::Stdio::null()), Some(if null { 70 } else { 72 }));
 
         // dash redirects itself, bash its child; a group redirects both.
         let by_shell = |script: &str| {
@@ -295,12 +295,13 @@ mod tests {
         if std::env::var_os(INSIDE).is_none() {
             return;
         }
-        let server = Server::start_with(|asked| {
-            if asked.path.ends_with("/exec") {
+        let server = Server::start_with(|request| {
+            if request.path.ends_with("/exec") {
                 assert!(is_raw(std::io::stdin()), "the session has begun");
                 raise(Signal::SIGTERM).unwrap();
                 // The server never answers. It says that it waits: its worker may be the one that
-                // looks for events, the signal among them, and nobody would look in its place.
+                // looks for events, the signal among them, and no other worker would look in its
+                // place.
                 tokio::task::block_in_place(|| {
                     loop {
                         std::thread::park();
@@ -324,7 +325,7 @@ mod tests {
         command.args(["--exact", "stdio::tests::exec_that_is_asked_to_end"]);
         command.env(INSIDE, "1");
         let mut child = pair.slave.spawn_command(command).unwrap();
-        // While this end is open: the kernel itself resets a terminal that nobody has open.
+        // While this end is open: the kernel itself resets a terminal that no process has open.
         let terminal = std::fs::File::open(pair.master.tty_name().expect("a name")).expect("the terminal");
         let status = child.wait().unwrap();
         assert!(status.signal().is_some_and(|signal| signal.starts_with("Terminated")), "{status:?}");

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 /// One request that the server received.
 #[derive(Clone, Debug)]
-pub(crate) struct Asked {
+pub(crate) struct ReceivedRequest {
     pub method: String,
     pub path: String,
     pub query: String,
@@ -38,16 +38,16 @@ pub(crate) struct Asked {
 
 /// Answers a request in place of the map of objects: a status code and a body; that of a watch is
 /// `{"events": […]}`.
-type Rule = dyn Fn(&Asked) -> Option<(u16, Value)> + Send + Sync;
+type Rule = dyn Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync;
 
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
-    asked: Vec<Asked>,
+    requests: Vec<ReceivedRequest>,
     version: u64,
 }
 
-/// What stands in for a container: it gets the command and the connection.
+/// A fake container: it gets the command and the connection.
 type Container = dyn Fn(Vec<String>, Socket) -> BoxFuture<'static, ()> + Send + Sync;
 /// The server's end of an `exec`.
 pub(crate) type Socket = WebSocketStream<TcpStream>;
@@ -66,7 +66,7 @@ impl Drop for Server {
 
 /// What a command printed, and its exit code.
 #[derive(Debug)]
-pub(crate) struct Said {
+pub(crate) struct CommandResult {
     pub code: i32,
     pub out: String,
     pub err: String,
@@ -78,14 +78,14 @@ impl Server {
     }
 
     pub(crate) async fn start_with(
-        rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+        rule: impl Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync + 'static,
     ) -> Server {
         Server::start_all(rule, None, None).await
     }
 
-    /// A server over TLS, whose certificate nobody has to believe.
+    /// A server over TLS, whose certificate no client trusts yet.
     pub(crate) async fn start_tls(
-        rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+        rule: impl Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync + 'static,
     ) -> Server {
         let dir = tempfile::tempdir().unwrap();
         let ca = pki::Ca::load_or_create(dir.path(), "test").unwrap();
@@ -103,7 +103,7 @@ impl Server {
     }
 
     async fn start_all(
-        rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static,
+        rule: impl Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync + 'static,
         container: Option<Arc<Container>>,
         tls: Option<TlsAcceptor>,
     ) -> Server {
@@ -137,7 +137,7 @@ impl Server {
                         None => http.serve_connection(TokioIo::new(stream), service).await,
                         Some(tls) => match tls.accept(stream).await {
                             Ok(io) => http.serve_connection(TokioIo::new(io), service).await,
-                            Err(_) => Ok(()), // the client believes nobody
+                            Err(_) => Ok(()), // the client does not trust the certificate
                         },
                     };
                 });
@@ -159,7 +159,7 @@ impl Server {
         self.state().objects.get(path).cloned()
     }
 
-    /// A server that cannot be reached: who asks it fails.
+    /// A server that cannot be reached: every request to it fails.
     pub(crate) async fn away() -> Server {
         let mut server = Server::start().await;
         server.address = "127.0.0.1:1".into();
@@ -167,25 +167,25 @@ impl Server {
     }
 
     /// The requests so far but those for discovery.
-    pub(crate) fn asked(&self) -> Vec<Asked> {
-        let asked = self.state().asked.clone();
-        asked.into_iter().filter(|a| !matches!(a.path.as_str(), "/api" | "/apis")).collect()
+    pub(crate) fn requests(&self) -> Vec<ReceivedRequest> {
+        let requests = self.state().requests.clone();
+        requests.into_iter().filter(|request| !matches!(request.path.as_str(), "/api" | "/apis")).collect()
     }
 
-    pub(crate) async fn kubectl(&self, args: &[&str]) -> Said {
+    pub(crate) async fn kubectl(&self, args: &[&str]) -> CommandResult {
         self.kubectl_in(args, "", Env::default()).await
     }
 
-    pub(crate) async fn kubectl_in(&self, args: &[&str], stdin: &str, env: Env) -> Said {
+    pub(crate) async fn kubectl_in(&self, args: &[&str], stdin: &str, env: Env) -> CommandResult {
         self.command(args, stdin, env, false).await
     }
 
     /// Runs a command whose standard output is a terminal.
-    pub(crate) async fn kubectl_at_terminal(&self, args: &[&str]) -> Said {
+    pub(crate) async fn kubectl_at_terminal(&self, args: &[&str]) -> CommandResult {
         self.command(args, "", Env::default(), true).await
     }
 
-    async fn command(&self, args: &[&str], stdin: &str, env: Env, stdout_is_terminal: bool) -> Said {
+    async fn command(&self, args: &[&str], stdin: &str, env: Env, stdout_is_terminal: bool) -> CommandResult {
         let (out, err) = (Kept::all(), Kept::all());
         let mut words: Vec<String> = vec!["kubectl".into()];
         words.extend(args.iter().map(|a| a.to_string()));
@@ -202,7 +202,7 @@ impl Server {
             cancel: CancellationToken::new(),
         };
         let code = run(words, io, env).await;
-        Said { code, out: out.text(), err: err.text() }
+        CommandResult { code, out: out.text(), err: err.text() }
     }
 }
 
@@ -249,7 +249,7 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let bytes = body.collect().await.map(|b| b.to_bytes()).unwrap_or_default();
     let header = |name: &str| parts.headers.get(name).and_then(|v| v.to_str().ok()).unwrap_or("").to_string();
-    let asked = Asked {
+    let received = ReceivedRequest {
         method: parts.method.to_string(),
         path: parts.uri.path().to_string(),
         query: parts.uri.query().unwrap_or("").to_string(),
@@ -257,12 +257,12 @@ async fn answer(
         user: header("authorization"),
         body: serde_json::from_slice(&bytes).unwrap_or(Value::Null),
     };
-    state.lock().asked.push(asked.clone());
-    let (code, body) = rule(&asked).unwrap_or_else(|| {
+    state.lock().requests.push(received.clone());
+    let (code, body) = rule(&received).unwrap_or_else(|| {
         let mut state = state.lock();
-        by_default(&mut state, &asked)
+        by_default(&mut state, &received)
     });
-    let body: Bytes = match asked.query.contains("watch=true") {
+    let body: Bytes = match received.query.contains("watch=true") {
         // A rule may give `events`; else there are none.
         true => array(&body["events"]).map(|event| format!("{event}\n")).collect::<String>().into(),
         false => body.to_string().into(),
@@ -283,19 +283,19 @@ pub(crate) fn refusal(code: u16, reason: &str, message: &str) -> (u16, Value) {
     (code, status)
 }
 
-fn by_default(state: &mut State, asked: &Asked) -> (u16, Value) {
-    if let Some(known) = discovery(&asked.path) {
+fn by_default(state: &mut State, request: &ReceivedRequest) -> (u16, Value) {
+    if let Some(known) = discovery(&request.path) {
         return (200, known);
     }
-    let path = asked.path.as_str();
+    let path = request.path.as_str();
     let there = state.objects.get(path).cloned();
     let missing = || refusal(404, "NotFound", &format!("{path} not found"));
-    match (asked.method.as_str(), there) {
+    match (request.method.as_str(), there) {
         ("GET", Some(object)) => (200, object),
         ("GET", None) if path.rsplit('/').next().is_some_and(|last| last.ends_with('s')) => {
             let below = format!("{path}/");
             let name =
-                asked.query.split('&').find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"));
+                request.query.split('&').find_map(|pair| pair.strip_prefix("fieldSelector=metadata.name%3D"));
             let items: Vec<&Value> = state
                 .objects
                 .iter()
@@ -310,19 +310,19 @@ fn by_default(state: &mut State, asked: &Asked) -> (u16, Value) {
             )
         }
         ("POST", _) => {
-            let name = asked.body["metadata"]["name"].as_str().unwrap_or("").to_string();
+            let name = request.body["metadata"]["name"].as_str().unwrap_or("").to_string();
             let at = format!("{path}/{name}");
             match state.objects.contains_key(&at) {
                 true => refusal(409, "AlreadyExists", &format!("{at} already exists")),
-                false => (201, store(state, &at, asked.body.clone())),
+                false => (201, store(state, &at, request.body.clone())),
             }
         }
         (_, None) => missing(),
-        ("PUT", Some(_)) => (200, store(state, path, asked.body.clone())),
+        ("PUT", Some(_)) => (200, store(state, path, request.body.clone())),
         ("PATCH", Some(mut object)) => {
-            match asked.body.is_array() {
-                true => api::patch::json(&mut object, asked.body.to_string().as_bytes()).unwrap(),
-                false => api::patch::merge(&mut object, &asked.body),
+            match request.body.is_array() {
+                true => api::patch::json(&mut object, request.body.to_string().as_bytes()).unwrap(),
+                false => api::patch::merge(&mut object, &request.body),
             }
             (200, store(state, path, object))
         }

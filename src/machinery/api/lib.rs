@@ -50,6 +50,7 @@ mod fuzz;
 pub mod gojson;
 pub mod gostr;
 pub mod host_ports;
+pub mod image_name;
 pub mod json_text;
 pub mod jsonpath;
 pub mod kinds;

@@ -26,7 +26,7 @@ pub(crate) async fn can_i(ctx: &Ctx) -> Result<(), Fail> {
         _ => (word.as_str(), ""),
     };
     let known = if word.starts_with('/') { NON_RESOURCE_VERBS } else { RESOURCE_VERBS };
-    // `--quiet` is about the answer; as in kubectl, warnings are told all the same.
+    // `--quiet` is about the answer; as in kubectl, warnings are printed all the same.
     let warn = || {
         if !known.contains(&verb.as_str()) {
             ctx.note(format!("Warning: verb '{verb}' is not a known verb\n"));
@@ -90,15 +90,18 @@ fn verdict(review: &Value) -> String {
     if value::flag(review, "status.allowed") {
         return "yes".into();
     }
-    let told = ["status.reason", "status.evaluationError"].map(|path| value::text(review, path));
-    told.iter().filter(|why| !why.is_empty()).fold(String::from("no"), |line, why| format!("{line} - {why}"))
+    let reasons = ["status.reason", "status.evaluationError"].map(|path| value::text(review, path));
+    reasons
+        .iter()
+        .filter(|why| !why.is_empty())
+        .fold(String::from("no"), |line, why| format!("{line} - {why}"))
 }
 
-/// Resources that are for `impersonate` only, which no server lists.
+/// Resources that only the verb `impersonate` has; no server lists them.
 const UNLISTED: [&str; 2] = ["users", "groups"];
 
-/// Returns the API group and the plural of a word. One that is unknown is asked about as it is
-/// written, in the core group, with a warning; so is `*`.
+/// Returns the API group and the plural of a word. An unknown word is sent as it is written, in the
+/// core group, with a warning; `*` is sent so, too.
 async fn resource(ctx: &Ctx, word: &str) -> Result<(String, String), Fail> {
     if word == "*" {
         return Ok((String::new(), word.into()));
@@ -184,7 +187,7 @@ pub(crate) async fn whoami(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// kubectl's words where the server does not tell who the user is. An anonymous user may not ask.
+/// kubectl's words for a refused SelfSubjectReview, which an anonymous user may not create.
 fn unreviewed(fail: Fail) -> Fail {
     const DISABLED: &str = "the selfsubjectreviews API is not enabled in the cluster";
     match fail.code() {
@@ -218,51 +221,51 @@ mod tests {
             (["list", "/healthz"], true),
             (["get", "/healthz"], false),
         ] {
-            let said = server.kubectl(&["auth", "can-i", words[0], words[1]]).await;
-            assert_eq!(said.err.contains("is not a known verb\n\n"), warned, "{said:?}");
+            let result = server.kubectl(&["auth", "can-i", words[0], words[1]]).await;
+            assert_eq!(result.err.contains("is not a known verb\n\n"), warned, "{result:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_user_who_may_not_ask_is_told_what_that_may_mean() {
+    async fn a_refused_review_is_reported_with_what_it_may_mean() {
         let disabled = "error: the selfsubjectreviews API is not enabled in the cluster";
-        for (code, reason, told) in [
+        for (code, reason, want) in [
             (403, "Forbidden", format!("{disabled} or you do not have permission to call it\n")),
             (404, "NotFound", format!("{disabled}\n")),
             (500, "InternalError", "Error from server (InternalError): no\n".into()),
         ] {
-            let server = Server::start_with(move |asked| {
-                asked.path.ends_with("/selfsubjectreviews").then(|| refusal(code, reason, "no"))
+            let server = Server::start_with(move |request| {
+                request.path.ends_with("/selfsubjectreviews").then(|| refusal(code, reason, "no"))
             })
             .await;
-            let said = server.kubectl(&["auth", "whoami"]).await;
-            assert_eq!((said.code, said.err), (1, told));
+            let result = server.kubectl(&["auth", "whoami"]).await;
+            assert_eq!((result.code, result.err), (1, want));
         }
     }
 
     #[tokio::test]
-    async fn warnings_are_told_beside_no_answer_too() {
+    async fn warnings_are_printed_beside_no_answer_too() {
         let server = Server::start().await;
-        let said = server.kubectl(&["auth", "can-i", "nope", "foos", "-q"]).await;
-        assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
-        let told = "Warning: the server doesn't have a resource type 'foos'\n\nWarning: verb 'nope' is not a known verb\n\n";
-        assert_eq!(said.err, told);
+        let result = server.kubectl(&["auth", "can-i", "nope", "foos", "-q"]).await;
+        assert_eq!((result.code, result.out.as_str()), (1, ""), "{result:?}");
+        let want = "Warning: the server doesn't have a resource type 'foos'\n\nWarning: verb 'nope' is not a known verb\n\n";
+        assert_eq!(result.err, want);
         let server = Server::start().await;
-        let said = server.kubectl(&["auth", "can-i", "nope", "ns", "-A"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, ""), "of all namespaces nothing is warned of");
+        let result = server.kubectl(&["auth", "can-i", "nope", "ns", "-A"]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, ""), "of all namespaces nothing is warned of");
     }
 
     #[tokio::test]
     async fn an_incomplete_list_is_called_so() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let answer = json!({"status": {"resourceRules": [], "nonResourceRules": [], "incomplete": true,
                 "evaluationError": "webhook authorizer does not support it"}});
-            asked.path.ends_with("/selfsubjectrulesreviews").then_some((201, answer))
+            request.path.ends_with("/selfsubjectrulesreviews").then_some((201, answer))
         })
         .await;
-        let said = server.kubectl(&["auth", "can-i", "--list"]).await;
+        let result = server.kubectl(&["auth", "can-i", "--list"]).await;
         let want = "Warning: the list may be incomplete: webhook authorizer does not support it\n";
-        assert_eq!((said.code, said.err.as_str()), (0, want), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (0, want), "{result:?}");
     }
 
     #[tokio::test]
@@ -280,10 +283,14 @@ mod tests {
             ),
         ] {
             let server = Server::start().await; // it keeps the review of the word before, which has no name either
-            let said = server.kubectl(&["auth", "can-i", "get", word]).await;
-            let asked = server.asked().pop().unwrap().body["spec"]["resourceAttributes"].take();
-            assert_eq!((&asked["group"], &asked["resource"]), (&json!(group), &json!(resource)), "{word}");
-            assert_eq!(said.err, warned, "{word}");
+            let result = server.kubectl(&["auth", "can-i", "get", word]).await;
+            let attributes = server.requests().pop().unwrap().body["spec"]["resourceAttributes"].take();
+            assert_eq!(
+                (&attributes["group"], &attributes["resource"]),
+                (&json!(group), &json!(resource)),
+                "{word}"
+            );
+            assert_eq!(result.err, warned, "{word}");
         }
     }
 
@@ -301,9 +308,13 @@ mod tests {
             ("get /healthz --subresource=x", "--subresource can not be used with NonResourceURL"),
         ] {
             let line: Vec<&str> = ["auth", "can-i"].into_iter().chain(words.split(' ')).collect();
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.code, said.err.lines().next()), (1, Some(&*format!("error: {why}"))), "{words}");
+            let result = server.kubectl(&line).await;
+            assert_eq!(
+                (result.code, result.err.lines().next()),
+                (1, Some(&*format!("error: {why}"))),
+                "{words}"
+            );
         }
-        assert!(server.asked().is_empty(), "nothing was asked");
+        assert!(server.requests().is_empty(), "nothing was asked");
     }
 }

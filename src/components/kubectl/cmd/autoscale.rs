@@ -1,6 +1,6 @@
 //! autoscale: a HorizontalPodAutoscaler for a workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, metadata, objects_as_given};
+use super::common::{DryRun, Printer, annotate_last_applied, enforced, metadata, objects_as_given};
 use super::record::record;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -25,16 +25,16 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let metrics = metrics(ctx)?;
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
-    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, mut failures) = objects_as_given(ctx, asked).await?;
+    let printer = Printer::of(ctx, dry_run)?;
+    let selection = builder::select(ctx, &ctx.args, Options::default()).await?;
+    let (infos, mut failures) = objects_as_given(ctx, selection).await?;
     if infos.is_empty() && failures.is_empty() {
         return text("no objects passed to autoscale");
     }
     let operation = if dry_run == DryRun::Client { "created" } else { "autoscaled" };
     for info in infos {
         match autoscaled(ctx, &info, &metrics, dry_run).await {
-            Ok(object) => teller.tell(ctx, &object, operation, dry_run != DryRun::Client)?,
+            Ok(object) => printer.print(ctx, &object, operation, dry_run != DryRun::Client)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
         }
@@ -42,7 +42,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Creates the autoscaler of one object, unless it is only pretended.
+/// Creates the autoscaler of one object, or with `--dry-run=client` computes it alone.
 async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) -> Result<Value, Fail> {
     let mut object = autoscaler(ctx, info, metrics)?;
     record(ctx, &mut object);
@@ -54,7 +54,8 @@ async fn autoscaled(ctx: &Ctx, info: &Info, metrics: &[Value], dry_run: DryRun) 
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // In the command's namespace, as in kubectl, also if a file's object is in another one.
+    // As in kubectl the autoscaler is in the command's namespace, also if a file's object is in
+    // another one.
     let path = paths::within("/apis/autoscaling/v2", &ctx.namespace()?.0, "horizontalpodautoscalers");
     ctx.api().await?.post(&path, &query, &object).await
 }
@@ -143,21 +144,21 @@ mod tests {
     async fn the_older_flag_is_called_deprecated() {
         let server = Server::start().await;
         for (flag, deprecated) in [("--cpu-percent=50", true), ("--cpu=50%", false)] {
-            let said = server.kubectl(&["autoscale", "deploy", "web", "--max=3", flag]).await;
-            assert_eq!(said.err.starts_with(&format!("{DEPRECATED}\n")), deprecated, "{said:?}");
+            let result = server.kubectl(&["autoscale", "deploy", "web", "--max=3", flag]).await;
+            assert_eq!(result.err.starts_with(&format!("{DEPRECATED}\n")), deprecated, "{result:?}");
         }
     }
 
     /// A server that knows how Deployments are scaled.
     async fn scaling() -> Server {
-        Server::start_with(|asked| {
+        Server::start_with(|request| {
             let scale = json!({"subresource": "scale", "responseKind": {"kind": "Scale"}, "verbs": ["get"]});
             let deployments = json!({"resource": "deployments", "singularResource": "deployment",
                 "responseKind": {"kind": "Deployment"}, "shortNames": ["deploy"], "scope": "Namespaced",
                 "verbs": ["get"], "subresources": [scale]});
             let apps = json!({"metadata": {"name": "apps"}, "versions": [{"version": "v1", "resources": [deployments]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [apps]}));
-            (asked.path == "/apis").then(list)
+            (request.path == "/apis").then(list)
         })
         .await
     }
@@ -170,16 +171,16 @@ mod tests {
             json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta})
         };
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", web("default"));
-        let said = server.kubectl(&["autoscale", "deploy", "missing", "web", "--max=3"]).await;
+        let result = server.kubectl(&["autoscale", "deploy", "missing", "web", "--max=3"]).await;
         let made = "horizontalpodautoscaler.autoscaling/web autoscaled\n";
-        assert_eq!((said.code, said.out.as_str()), (1, made), "{said:?}");
-        assert!(said.err.contains("missing not found"), "{said:?}");
+        assert_eq!((result.code, result.out.as_str()), (1, made), "{result:?}");
+        assert!(result.err.contains("missing not found"), "{result:?}");
         let file = web("other").to_string(); // which is not on the server
         let line = ["autoscale", "-f", "-", "--max=3", "--name=again"];
-        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let result = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert_eq!(result.code, 0, "{result:?}");
         let at = "/apis/autoscaling/v2/namespaces/default/horizontalpodautoscalers/again";
-        assert!(server.object(at).is_some(), "{:?}", server.asked());
+        assert!(server.object(at).is_some(), "{:?}", server.requests());
     }
 
     #[test]

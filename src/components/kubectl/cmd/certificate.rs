@@ -1,7 +1,7 @@
 //! certificate approve and deny: the decision about a certificate request.
 
 use crate::builder;
-use crate::cmd::common::{DryRun, Teller, ask_names};
+use crate::cmd::common::{DryRun, Printer, select_names};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
@@ -12,7 +12,8 @@ use serde_json::json;
 /// How often the decision is written at most, if other clients write the same request.
 const TRIES: usize = 10;
 
-/// What is decided, and what it cannot be any more.
+/// A decision about a certificate request: the condition that it sets, and the opposite one, which
+/// excludes it.
 struct Decision {
     condition: &'static str,
     opposite: &'static str,
@@ -47,9 +48,9 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
     if ctx.args.is_empty() && !ctx.names_files() {
         return text("one or more CSRs must be specified as <name> or -f <filename>");
     }
-    let teller = Teller::of(ctx, DryRun::No)?;
-    let asked = ask_names(ctx, "certificatesigningrequests", &ctx.args).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let printer = Printer::of(ctx, DryRun::No)?;
+    let selection = select_names(ctx, "certificatesigningrequests", &ctx.args).await?;
+    let (infos, mut failures) = builder::objects(ctx, selection).await?;
     if infos.is_empty() && failures.is_empty() {
         ctx.line("No resources found");
     }
@@ -65,7 +66,7 @@ async fn decide(ctx: &Ctx, decision: &Decision) -> Result<(), Fail> {
             }
         };
         match outcome {
-            Ok(()) => teller.tell(ctx, &info.object, decision.done, false)?,
+            Ok(()) => printer.print(ctx, &info.object, decision.done, false)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
         }
@@ -97,7 +98,7 @@ async fn write(ctx: &Ctx, decision: &Decision, info: &mut Info) -> Result<(), Fa
             value::put(&mut next, "status.conditions", all);
         }
         match ctx.api().await?.put(&format!("{}/approval", info.path()), &[], &next).await {
-            // kubectl shows the request as it was before.
+            // As in kubectl the request is printed as it was before the decision.
             Ok(_) => return Ok(()),
             Err(fail) if fail.code() == Some(409) && left > 0 => info.fetch(ctx).await?,
             Err(fail) => return Err(fail),
@@ -116,23 +117,23 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         let file = config_map("a", json!({})).to_string();
-        let said =
+        let result =
             server.kubectl_in(&["certificate", "approve", "-f", "-"], &file, crate::Env::default()).await;
-        let told =
+        let want =
             "error: can only handle CertificateSigningRequest.certificates.k8s.io objects, got ConfigMap\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
     }
 
     const AT: &str = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
 
     #[tokio::test]
     async fn a_request_that_is_denied_keeps_no_other_from_its_approval() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let requests = json!({"resource": "certificatesigningrequests", "scope": "Cluster",
                 "responseKind": {"kind": "CertificateSigningRequest"}, "verbs": ["get"]});
             let group = json!({"metadata": {"name": "certificates.k8s.io"}, "versions": [{"version": "v1", "resources": [requests]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
-            (asked.path == "/apis").then(list)
+            (request.path == "/apis").then(list)
         })
         .await;
         for (name, conditions) in [("a", json!([{"type": "Denied"}])), ("b", json!([]))] {
@@ -141,12 +142,12 @@ mod tests {
             server.hold(&format!("{AT}/{name}"), object.clone());
             server.hold(&format!("{AT}/{name}/approval"), object);
         }
-        // As `get csr -o name` prints it, too.
+        // The form of `get csr -o name` is a name of a request, too.
         let b = "certificatesigningrequest.certificates.k8s.io/b";
-        let said = server.kubectl(&["certificate", "approve", "a", b]).await;
+        let result = server.kubectl(&["certificate", "approve", "a", b]).await;
         let approved = "certificatesigningrequest.certificates.k8s.io/b approved\n";
-        assert_eq!((said.code, said.out.as_str()), (1, approved), "{said:?}");
-        assert_eq!(said.err, "error: certificate signing request \"a\" is already Denied\n");
+        assert_eq!((result.code, result.out.as_str()), (1, approved), "{result:?}");
+        assert_eq!(result.err, "error: certificate signing request \"a\" is already Denied\n");
         let written = server.object(&format!("{AT}/b/approval")).unwrap();
         assert_eq!(written["status"]["conditions"][0]["type"], "Approved");
     }

@@ -1,7 +1,8 @@
-//! What several verbs do alike.
+//! Steps that several verbs share: dry runs, validation, `--raw`, printing of outcomes, and the
+//! annotation of `apply`.
 
 use crate::beside;
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
 use crate::flag::parse_bool;
@@ -18,7 +19,7 @@ use std::time::Duration;
 /// Where kubectl keeps what was applied last.
 pub(crate) const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// What a change is only pretended for.
+/// Whether a change is made, or only computed here or on the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DryRun {
     No,
@@ -34,7 +35,7 @@ impl DryRun {
     /// # Errors
     /// [`Fail::Text`] in kubectl's words: it has another value.
     pub(crate) fn of(ctx: &Ctx) -> Result<DryRun, Fail> {
-        // As klog prints it, without the time and the process.
+        // The warning in the form of klog, with zeros for the time and the process.
         let warn = |line: u32, deprecated: &str, instead: &str| {
             ctx.note(format!(
                 "W0000 00:00:00.000000       1 helpers.go:{line}] --dry-run{deprecated} and can be replaced with --dry-run={instead}."
@@ -66,7 +67,7 @@ impl DryRun {
     }
 
     /// `created`, `created (dry run)`, `created (server dry run)`
-    pub(crate) fn told(self, operation: &str) -> String {
+    pub(crate) fn suffixed(self, operation: &str) -> String {
         match self {
             DryRun::No => operation.to_string(),
             DryRun::Client => format!("{operation} (dry run)"),
@@ -84,22 +85,25 @@ impl DryRun {
 
 /// As [`builder::objects`], but an object of a file is what the file says: it need not be on the
 /// server. Source: kubectl's builder, which reads such an object anew for verbs that say `Latest`.
-pub(crate) async fn objects_as_given(ctx: &Ctx, asked: Asked) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    let (mut infos, asked) = match asked {
-        Asked::Objects(infos, unread) => {
+pub(crate) async fn objects_as_given(
+    ctx: &Ctx,
+    selection: Selection,
+) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+    let (mut infos, selection) = match selection {
+        Selection::Objects(infos, unread) => {
             let (of_files, named): (Vec<Info>, Vec<Info>) =
                 infos.into_iter().partition(|info| !info.source.is_empty());
-            (of_files, Asked::Objects(named, unread))
+            (of_files, Selection::Objects(named, unread))
         }
         lists => (vec![], lists),
     };
-    let (named, failures) = builder::objects(ctx, asked).await?;
+    let (named, failures) = builder::objects(ctx, selection).await?;
     infos.extend(named);
     Ok((infos, failures))
 }
 
-/// What the server makes of an object after a strategic merge patch, under the name that
-/// `--field-manager` gives, if any.
+/// Sends a strategic merge patch, as the manager of `--field-manager`, if any, and returns the
+/// object that the server answers.
 pub(crate) async fn strategic_patch(
     ctx: &Ctx,
     info: &Info,
@@ -115,8 +119,8 @@ pub(crate) async fn strategic_patch(
     ctx.api().await?.patch(&info.path(), &query, STRATEGIC_PATCH, encoded(patch)).await
 }
 
-/// How strictly the server reads what is written: `--validate`, which may also be a boolean.
-/// Source: kubectl's `GetValidationDirective`.
+/// How strictly the server checks the fields of a written object: `--validate`, which may also be a
+/// boolean. Source: kubectl's `GetValidationDirective`.
 ///
 /// # Errors
 /// [`Fail::Text`] in kubectl's words: it has another value.
@@ -134,7 +138,7 @@ pub(crate) fn validation(ctx: &Ctx) -> Result<&'static str, Fail> {
     }
 }
 
-/// How long a pod is waited for that is not there yet, or does not run yet.
+/// The time limit of the wait for a pod that is not there yet, or does not run yet.
 pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     const TOO_SHORT: &str = "--pod-running-timeout must be higher than zero";
     match ctx.flags.duration("pod-running-timeout") {
@@ -144,8 +148,8 @@ pub(crate) fn pod_running_timeout(ctx: &Ctx) -> Result<Duration, Fail> {
     }
 }
 
-/// Refuses what `--raw` cannot obey: files of other servers, the flags `-R` and `-o`, and what is
-/// no path.
+/// Refuses what does not fit to `--raw`: files from the web, the flags `-R` and `-o`, and a value
+/// that is no path.
 pub(crate) fn refuse_beside_raw(ctx: &Ctx, files: &[String]) -> Result<(), Fail> {
     if files.iter().any(|file| file.starts_with("http://") || file.starts_with("https://")) {
         return text("--raw cannot read from a url");
@@ -200,21 +204,21 @@ pub(crate) async fn ask_raw(
 }
 
 /// Prints objects as `-o` says, else `KIND/NAME OPERATION`.
-pub(crate) struct Teller {
+pub(crate) struct Printer {
     format: Option<Format>,
     dry_run: DryRun,
 }
 
-impl Teller {
-    pub(crate) fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Teller, Fail> {
-        Ok(Teller { format: formats::of(ctx, false)?, dry_run })
+impl Printer {
+    pub(crate) fn of(ctx: &Ctx, dry_run: DryRun) -> Result<Printer, Fail> {
+        Ok(Printer { format: formats::of(ctx, false)?, dry_run })
     }
 
     /// `sorted`: the object's fields came from a map, not from one of Go's structs.
-    pub(crate) fn tell(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
+    pub(crate) fn print(&self, ctx: &Ctx, object: &Value, operation: &str, sorted: bool) -> Result<(), Fail> {
         match &self.format {
             Some(format) => ctx.out(format.print(object, sorted)?),
-            None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.told(operation))),
+            None => ctx.line(format!("{} {}", formats::name_of(object), self.dry_run.suffixed(operation))),
         }
         Ok(())
     }
@@ -264,13 +268,13 @@ pub(crate) fn label_selector(given: &str) -> Result<Selector, Fail> {
     Ok(selector)
 }
 
-/// The namespace, if the user named one: only then does it stand in a generated object.
+/// The namespace of a generated object: it has one only if the user named it.
 pub(crate) fn enforced(ctx: &Ctx) -> Result<Option<String>, Fail> {
     let (namespace, enforced) = ctx.namespace()?;
     Ok(enforced.then_some(namespace))
 }
 
-/// Keeps a configuration in an object's annotation; `sorted` as in [`Teller::tell`].
+/// Keeps a configuration in an object's annotation; `sorted` as in [`Printer::print`].
 pub(crate) fn annotate_last_applied(object: &mut Value, sorted: bool) {
     let mut bare = object.clone();
     let annotations = api::value::slot_map(&mut bare, "metadata.annotations");
@@ -282,8 +286,8 @@ pub(crate) fn annotate_last_applied(object: &mut Value, sorted: bool) {
     api::value::slot_map(object, "metadata.annotations").insert(LAST_APPLIED.into(), text.into());
 }
 
-/// Keeps a file's configuration in its annotation when that was asked for, or when the file has
-/// such an annotation, which would be out of date from now on.
+/// Keeps a file's configuration in its annotation with `--save-config`, or when the file has such
+/// an annotation, which would be out of date from now on.
 pub(crate) fn remember(ctx: &Ctx, object: &mut Value) {
     let has_one = api::value::at(object, "metadata.annotations").get(LAST_APPLIED).is_some();
     if has_one || ctx.flags.is("save-config") {
@@ -291,7 +295,7 @@ pub(crate) fn remember(ctx: &Ctx, object: &mut Value) {
     }
 }
 
-/// The last part of a path that `--subresource` asks for: `/status`, or nothing.
+/// The last part of a path with `--subresource`: `/status`, or nothing.
 pub(crate) fn subresource(ctx: &Ctx) -> String {
     match ctx.flags.text("subresource") {
         "" => String::new(),
@@ -313,10 +317,10 @@ pub(crate) fn warn_if_deleting(ctx: &Ctx, name: &str, object: &Value) {
 /// such as an unset variable leaves, is refused when it is read.
 ///
 /// # Errors
-/// As [`builder::ask`].
-pub(crate) async fn ask_names(ctx: &Ctx, resource: &str, names: &[String]) -> Result<Asked, Fail> {
+/// As [`builder::select`].
+pub(crate) async fn select_names(ctx: &Ctx, resource: &str, names: &[String]) -> Result<Selection, Fail> {
     if names.is_empty() {
-        return builder::ask(ctx, names, Options::default()).await;
+        return builder::select(ctx, names, Options::default()).await;
     }
     if ctx.names_files() {
         return Err(beside::refusal(ctx, &ctx.flags.list("filename"), true));
@@ -333,10 +337,10 @@ pub(crate) async fn ask_names(ctx: &Ctx, resource: &str, names: &[String]) -> Re
     for (kind, name) in pairs {
         infos.push(builder::unread(&ctx.resource(kind).await?, &namespace, name));
     }
-    Ok(Asked::Objects(infos, vec![]))
+    Ok(Selection::Objects(infos, vec![]))
 }
 
-/// Exactly one NAME.
+/// The one argument of a verb that takes exactly one NAME.
 pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     let before_dash = ctx.dash.unwrap_or(ctx.args.len());
     match &ctx.args[..before_dash] {
@@ -345,7 +349,7 @@ pub(crate) fn one_name(ctx: &Ctx) -> Result<String, Fail> {
     }
 }
 
-/// Words after `--`, or after the name.
+/// The arguments after `--`, or without it those after the name.
 pub(crate) fn rest(ctx: &Ctx) -> Vec<String> {
     ctx.args.get(1..).unwrap_or_default().to_vec()
 }

@@ -1,6 +1,6 @@
 //! config set-cluster and set-credentials: entries of a kubeconfig from flags.
 
-use super::kubeconfig::named;
+use super::kubeconfig::single_argument;
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
@@ -12,7 +12,8 @@ use client::kubeconfig::Kubeconfig;
 use serde_json::{Map, Value, json};
 use std::path::{Path, PathBuf};
 
-/// Copies flags into an entry.
+/// Copies the flags that were given into an entry of the kubeconfig, each under its own name; an
+/// empty one removes its key.
 fn fill(ctx: &Ctx, entry: &mut Map<String, Value>, keys: &[&str]) {
     for key in keys.iter().filter(|key| ctx.flags.changed(key)) {
         match ctx.flags.text(key) {
@@ -53,15 +54,15 @@ fn path_from(config: &Path, path: &Path) -> String {
     named.display().to_string()
 }
 
-/// Sets what the flags say of a cluster. A certificate authority and the insecure mode exclude each
-/// other, and another server does not go by the name of the last one.
+/// Sets the fields of a cluster from flags. A certificate authority and the insecure mode exclude
+/// each other, and a new server drops the name by which the last one was verified.
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.
 pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
     const AUTHORITY: &str = "certificate-authority";
     const INSECURE: &str = "insecure-skip-tls-verify";
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty cluster name");
     }
@@ -80,8 +81,8 @@ pub(crate) async fn cluster(ctx: &Ctx) -> Result<(), Fail> {
             cluster.shift_remove("tls-server-name");
         }
         fill(ctx, cluster, &["server", "tls-server-name", "proxy-url"]);
-        // Also where the flag is not given, as in kubectl: a server is trusted blindly only as long
-        // as each change of its entry says so.
+        // As in kubectl `insecure-skip-tls-verify` goes also where the flag is not given: a server
+        // is trusted blindly only as long as each change of its entry says so.
         cluster.shift_remove(INSECURE);
         if ctx.flags.is(INSECURE) {
             cluster.insert(INSECURE.into(), true.into());
@@ -104,8 +105,8 @@ fn variables(words: &[String]) -> Result<Vec<(String, Option<String>)>, Fail> {
     pairs.collect()
 }
 
-/// Sets what the flags say of a user's credential plugin. Another command has other arguments; the
-/// flags beside `--exec-command` change a plugin that is there, and make none.
+/// Sets the fields of a user's credential plugin from flags. Another command has other arguments;
+/// the flags beside `--exec-command` change a plugin that is there, and make none.
 fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, Option<String>)]) {
     if ctx.flags.changed("exec-command") {
         let none = json!({"args": null, "env": null, "provideClusterInfo": false});
@@ -142,12 +143,12 @@ fn fill_plugin(ctx: &Ctx, user: &mut Map<String, Value>, variables: &[(String, O
     value::put(plugin, "env", env);
 }
 
-/// Sets what the flags say of a user. A token and a password exclude each other.
+/// Sets the fields of a user from flags. A token and a password exclude each other.
 ///
 /// # Errors
 /// Both are given, or a file cannot be read or written.
 pub(crate) async fn credentials(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("you must specify a non-empty user name");
     }
@@ -205,20 +206,20 @@ mod tests {
         let set = async |flags: &str| {
             let words: Vec<&str> =
                 ["config", "set-credentials", "u"].into_iter().chain(flags.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
+            let result = server.kubectl_in(&words, "", env()).await;
             let text = std::fs::read_to_string(&file).unwrap_or_default();
             let config = crate::manifest::parse_yaml(text.as_bytes()).unwrap_or_default();
-            (said, config["users"][0]["user"]["exec"].clone())
+            (result, config["users"][0]["user"]["exec"].clone())
         };
         let (_, none) = set("--exec-api-version=v").await;
         assert!(none.is_null(), "without a command there is no plugin");
-        let (said, plugin) = set(
+        let (result, plugin) = set(
             "--exec-command=x --exec-api-version=client.authentication.k8s.io/v1 --exec-arg=a,b --exec-env=A=1,2 --exec-interactive-mode=Never --exec-provide-cluster-info",
         )
         .await;
         let want = json!({"apiVersion": "client.authentication.k8s.io/v1", "args": ["a", "b"], "command": "x",
             "env": [{"name": "A", "value": "1,2"}], "interactiveMode": "Never", "provideClusterInfo": true});
-        assert_eq!(plugin, want, "{said:?}");
+        assert_eq!(plugin, want, "{result:?}");
         let (_, plugin) = set("--exec-command=y --exec-env=A- --exec-env=B=3").await;
         assert_eq!((&plugin["args"], &plugin["command"]), (&json!(null), &json!("y")));
         assert_eq!(plugin["env"], json!([{"name": "B", "value": "3"}]));
@@ -226,8 +227,8 @@ mod tests {
             ("--exec-interactive-mode=Maybe", "invalid interactive mode type"),
             ("--exec-env=A", "invalid exec-env format: A"),
         ] {
-            let (said, _) = set(flags).await;
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            let (result, _) = set(flags).await;
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 
@@ -255,13 +256,13 @@ mod tests {
             ("use-context x", 1, "", "error: no context exists with the name: \"x\"\n"),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).chain([&*flag]).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{line}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (code, out, err), "{line}");
         }
-        let said = server.kubectl(&["config", "view", &flag]).await;
-        assert!(said.code == 0 && said.out.starts_with("apiVersion: v1\nclusters: null\n"), "{said:?}");
-        let said = server.kubectl(&["config", "view", "--merge=false", &flag]).await;
-        assert!(said.code == 1 && said.err.ends_with("no such file or directory\n"), "{said:?}");
+        let result = server.kubectl(&["config", "view", &flag]).await;
+        assert!(result.code == 0 && result.out.starts_with("apiVersion: v1\nclusters: null\n"), "{result:?}");
+        let result = server.kubectl(&["config", "view", "--merge=false", &flag]).await;
+        assert!(result.code == 1 && result.err.ends_with("no such file or directory\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -286,8 +287,8 @@ mod tests {
             ("set-credentials u --token=t", "token: t", "password"),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl_in(&words, "", env()).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let text = std::fs::read_to_string(&file).unwrap();
             assert!(text.contains(want) && !text.contains(gone), "{line}: {text}");
         }
@@ -306,8 +307,8 @@ mod tests {
             ),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl_in(&words, "", env()).await;
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            let result = server.kubectl_in(&words, "", env()).await;
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
     }
 }

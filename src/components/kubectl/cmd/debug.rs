@@ -1,17 +1,17 @@
-//! debug: a container more in a running pod, or a copy of the pod to try things on.
+//! debug: an additional container in a running pod, or a copy of the pod to try changes on.
 
-use super::common::ask_names;
+use super::common::select_names;
 use super::debug_profile::{self, PROFILES, Style, container_mut};
 use super::exec::{self, Session};
-use super::image::is_reference;
 use super::set_env::variable;
-use super::wait::until;
+use super::until::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text as fail};
 use crate::info::Info;
 use crate::scheme;
 use crate::wire::api::{STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
+use api::image_name::is_reference;
 use api::value::{self, at, list, text};
 use rng::Rng;
 use serde_json::{Value, json};
@@ -20,8 +20,8 @@ use std::time::Duration;
 const LEGACY: &str = "--profile=legacy is deprecated and will be removed in the future. It is recommended to explicitly specify a profile, for example \"--profile=general\".";
 const NOT_ROOT: &str = "Warning: Non-root user is configured for the entire target Pod, and some capabilities granted by debug profile may not work. Please consider using \"--custom\" with a custom profile that specifies \"securityContext.runAsUser: 0\".";
 
-/// What is asked for, read once.
-struct Asked<'a> {
+/// The flags and arguments of `debug`, read once.
+struct DebugOptions<'a> {
     ctx: &'a Ctx,
     names: &'a [String],
     /// The command, or its arguments.
@@ -34,7 +34,7 @@ struct Asked<'a> {
 }
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    // A mistake of a flag's value, which is told before anything else.
+    // A malformed value of a flag is reported before any other mistake.
     for flag in ["env", "set-image"] {
         let Some((value, pair)) = ctx.flags.malformed_pair(flag) else { continue };
         let (value, why) = (quote(&value), format!("{pair} must be formatted as key=value"));
@@ -48,7 +48,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let at_dash = ctx.dash.unwrap_or(ctx.args.len());
     let stdin = ctx.flags.is("stdin");
-    let asked = Asked {
+    let options = DebugOptions {
         ctx,
         names: &ctx.args[..at_dash],
         words: &ctx.args[at_dash..],
@@ -57,16 +57,16 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         attach: if ctx.flags.changed("attach") { ctx.flags.is("attach") } else { stdin },
         custom: debug_profile::custom(ctx)?,
     };
-    asked.check()?;
+    options.check()?;
     if profile == "legacy" {
         ctx.note(LEGACY);
     }
-    let found = ask_names(ctx, "pods", asked.names).await?;
+    let found = select_names(ctx, "pods", options.names).await?;
     let (infos, failures) = scheme::objects(ctx, found).await?;
     Fail::join(failures)?;
     for info in infos {
         match info.resource.plural.as_str() {
-            "pods" if info.resource.group.is_empty() => asked.pod(info).await?,
+            "pods" if info.resource.group.is_empty() => options.pod(info).await?,
             "nodes" if info.resource.group.is_empty() => {
                 return fail("debugging a node is not implemented in ropewalk's built-in kubectl");
             }
@@ -80,7 +80,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-impl Asked<'_> {
+impl DebugOptions<'_> {
     fn flag(&self, name: &str) -> &str {
         self.ctx.flags.text(name)
     }
@@ -164,7 +164,7 @@ impl Asked<'_> {
         }
         let session = Session { stdin: self.stdin, tty: self.tty, quiet };
         if let Err(fail) = exec::attach_to(self.ctx, &info, &container, session).await {
-            // It may have ended in between: what it said is still there.
+            // The container may have ended in between; its log is still there.
             let (name, why) = (&info.name, fail.message());
             self.ctx.note(format!(
                 "warning: couldn't attach to pod/{name}, falling back to streaming logs: {why}"
@@ -174,19 +174,19 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// The debug container's name: the one asked for, or one that nobody has.
+    /// The debug container's name: that of `--container`, or one that no container of the pod has.
     fn name(&self, pod: &Value) -> String {
         if !self.flag("container").is_empty() {
             return self.flag("container").to_string();
         }
-        let taken = |name: &str| {
+        let is_taken = |name: &str| {
             let lists = ["spec.containers", "spec.initContainers", "spec.ephemeralContainers"];
             lists.iter().any(|l| list(pod, l).iter().any(|c| text(c, "name") == name))
         };
         let rng = Rng::from_os();
         let name = loop {
             let name = format!("debugger-{}", rng.name_suffix(5));
-            if !taken(&name) {
+            if !is_taken(&name) {
                 break name;
             }
         };
@@ -196,7 +196,7 @@ impl Asked<'_> {
         name
     }
 
-    /// Changes what the flags say of a container.
+    /// Puts the flags about a container into it: its image, variables, command, streams.
     fn put_flags(&self, container: &mut Value) -> Result<(), Fail> {
         if !self.words.is_empty() {
             value::put(container, self.words_field(), json!(self.words));
@@ -227,7 +227,7 @@ impl Asked<'_> {
         Ok(())
     }
 
-    /// Warns of rights that a container is given in vain.
+    /// Warns if a profile grants capabilities that a container without root cannot use.
     fn warn(&self, pod: &Value, container: &Value) {
         if debug_profile::lacks_root(pod, container) {
             self.ctx.note(NOT_ROOT);
@@ -269,7 +269,7 @@ impl Asked<'_> {
         Ok((info, name))
     }
 
-    /// Makes a copy of the pod with another image, another command or a container more.
+    /// Creates a copy of the pod with another image, another command or an additional container.
     async fn copy(&self, info: Info, name: &str) -> Result<(Info, String), Fail> {
         let mut copy = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": info.namespace}});
         copy["spec"] = at(&info.object, "spec").clone();
@@ -294,13 +294,14 @@ impl Asked<'_> {
         }
         let api = self.ctx.api().await?;
         let (replace, at_once) = (self.ctx.flags.is("replace"), json!({"gracePeriodSeconds": 0}));
-        // A copy of the same name has no place before the original is gone.
+        // With `--replace` and the same name the original is deleted before its copy is created.
         let first = replace && name == info.name;
         if first {
             api.delete(&info.path(), &[], &at_once).await?;
         }
         let made = api.post(&info.collection(), &[], &copy).await?;
-        // Else only now: a copy that is refused must not cost the original.
+        // With another name the original is deleted after the copy was created: a refused copy must
+        // not cost it.
         if replace && !first {
             api.delete(&info.path(), &[], &at_once).await?;
         }
@@ -358,7 +359,7 @@ fn state_of<'a>(pod: &'a Value, container: &str) -> Option<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Asked, Server, refusal};
+    use crate::testing::{ReceivedRequest, Server, refusal};
 
     const PODS: &str = "/api/v1/namespaces/default/pods";
 
@@ -373,21 +374,21 @@ mod tests {
                 "containers": [container("a"), container("b")], "ephemeralContainers": [{"name": "e"}]}})
     }
 
-    /// What `debug p` with these flags sends, and what it says.
-    async fn debug(flags: &str) -> (Vec<Asked>, crate::testing::Said) {
+    /// Returns the writing requests of `debug p` with these flags, and its result.
+    async fn debug(flags: &str) -> (Vec<ReceivedRequest>, crate::testing::CommandResult) {
         let server = Server::start().await;
         server.hold(&format!("{PODS}/p"), pod());
         server.hold(&format!("{PODS}/p/ephemeralcontainers"), pod());
         let words: Vec<&str> = ["debug", "p"].into_iter().chain(flags.split_whitespace()).collect();
-        let said = server.kubectl(&words).await;
-        (server.asked().into_iter().filter(|asked| asked.method != "GET").collect(), said)
+        let result = server.kubectl(&words).await;
+        (server.requests().into_iter().filter(|request| request.method != "GET").collect(), result)
     }
 
     #[tokio::test]
     async fn a_copy_is_what_the_flags_say() {
-        let (asked, said) = debug("--copy-to=c --set-image=a=y,*=z --share-processes=false").await;
-        assert_eq!((asked.len(), said.code), (1, 0), "{said:?}");
-        let made = &asked[0].body;
+        let (writes, result) = debug("--copy-to=c --set-image=a=y,*=z --share-processes=false").await;
+        assert_eq!((writes.len(), result.code), (1, 0), "{result:?}");
+        let made = &writes[0].body;
         let images: Vec<&Value> = list(made, "spec.containers").iter().map(|c| &c["image"]).collect();
         assert_eq!(images, ["y", "z"]);
         // Only images were set: no profile is applied, as in kubectl.
@@ -398,9 +399,9 @@ mod tests {
         assert_eq!(made["spec"]["shareProcessNamespace"], false);
         assert!(made["spec"]["nodeName"].is_null() && made["spec"]["ephemeralContainers"].is_null());
 
-        let (asked, _) =
+        let (writes, _) =
             debug("--copy-to=c --same-node -c a --env=E=1 --image-pull-policy=Never -- sh").await;
-        let (made, a) = (&asked[0].body, &asked[0].body["spec"]["containers"][0]);
+        let (made, a) = (&writes[0].body, &writes[0].body["spec"]["containers"][0]);
         assert_eq!(
             (&made["spec"]["nodeName"], &a["command"], &a["args"]),
             (&json!("n"), &json!(["sh"]), &Value::Null)
@@ -413,8 +414,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_profile_changes_the_container_that_is_debugged() {
-        let (asked, said) = debug("--copy-to=c -c b --profile=general --keep-labels -- sh").await;
-        let made = &asked[0].body;
+        let (writes, result) = debug("--copy-to=c -c b --profile=general --keep-labels -- sh").await;
+        let made = &writes[0].body;
         let b = &made["spec"]["containers"][1];
         assert_eq!(b["securityContext"]["capabilities"]["add"], json!(["CHOWN", "SYS_PTRACE"]));
         assert_eq!(
@@ -422,29 +423,29 @@ mod tests {
             (&json!(true), &json!("1"))
         );
         assert!(made["metadata"]["annotations"].is_null() && b["livenessProbe"].is_null());
-        assert!(said.err.contains("Non-root user is configured"), "{said:?}");
+        assert!(result.err.contains("Non-root user is configured"), "{result:?}");
 
-        let (asked, said) = debug("--image=busybox --target=a --profile=netadmin -c d").await;
-        let added = &asked[0].body["spec"]["ephemeralContainers"][0];
+        let (writes, result) = debug("--image=busybox --target=a --profile=netadmin -c d").await;
+        let added = &writes[0].body["spec"]["ephemeralContainers"][0];
         assert_eq!(added["securityContext"]["capabilities"]["add"], json!(["NET_ADMIN", "NET_RAW"]));
         assert_eq!((&added["name"], &added["targetContainerName"]), (&json!("d"), &json!("a")));
-        assert!(said.out.starts_with("Targeting container \"a\"."), "{said:?}");
+        assert!(result.out.starts_with("Targeting container \"a\"."), "{result:?}");
     }
 
     #[tokio::test]
     async fn the_original_goes_only_when_its_copy_is_there() {
-        let (asked, _) = debug("--copy-to=c --replace --set-image=*=z").await;
-        let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
+        let (writes, _) = debug("--copy-to=c --replace --set-image=*=z").await;
+        let methods: Vec<&str> = writes.iter().map(|request| request.method.as_str()).collect();
         assert_eq!(methods, ["POST", "DELETE"]);
-        let (asked, said) = debug("--copy-to=p --replace --set-image=*=z").await;
-        let methods: Vec<&str> = asked.iter().map(|asked| asked.method.as_str()).collect();
-        assert_eq!((said.code, methods), (0, vec!["DELETE", "POST"]), "of the same name: {said:?}");
+        let (writes, result) = debug("--copy-to=p --replace --set-image=*=z").await;
+        let methods: Vec<&str> = writes.iter().map(|request| request.method.as_str()).collect();
+        assert_eq!((result.code, methods), (0, vec!["DELETE", "POST"]), "of the same name: {result:?}");
         let server =
-            Server::start_with(|asked| (asked.method == "POST").then(|| refusal(403, "Forbidden", "no")))
+            Server::start_with(|request| (request.method == "POST").then(|| refusal(403, "Forbidden", "no")))
                 .await;
         server.hold(&format!("{PODS}/p"), pod());
-        let said = server.kubectl(&["debug", "p", "--copy-to=c", "--replace", "--set-image=*=z"]).await;
-        assert_eq!(said.code, 1, "{said:?}");
+        let result = server.kubectl(&["debug", "p", "--copy-to=c", "--replace", "--set-image=*=z"]).await;
+        assert_eq!(result.code, 1, "{result:?}");
         assert!(server.object(&format!("{PODS}/p")).is_some());
     }
 
@@ -472,9 +473,9 @@ mod tests {
                 "invalid image name \"B\" for container \"a\": invalid reference format",
             ),
         ] {
-            let (asked, said) = debug(flags).await;
-            assert_eq!((asked.len(), said.code), (0, 1), "{flags}");
-            assert!(said.err.contains(why), "{said:?}");
+            let (writes, result) = debug(flags).await;
+            assert_eq!((writes.len(), result.code), (0, 1), "{flags}");
+            assert!(result.err.contains(why), "{result:?}");
         }
     }
 }

@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 pub(super) const PROFILES: [&str; 6] =
     ["legacy", "general", "baseline", "netadmin", "restricted", "sysadmin"];
 
-/// How a pod is debugged.
+/// The two ways to debug a pod, for which a profile differs.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Style {
     Ephemeral,
     Copy,
 }
 
-/// The container of a pod with a name, of whatever sort it is.
+/// Finds a container of a pod by its name, among regular, init and ephemeral ones.
 pub(super) fn container_mut<'a>(pod: &'a mut Value, name: &str) -> Option<&'a mut Value> {
     let lists = ["containers", "initContainers", "ephemeralContainers"];
     let found = lists.iter().find_map(|list| {
@@ -190,24 +190,24 @@ mod tests {
             let line = ["debug", "p", "--profile=netadmin", &custom];
             server.kubectl(&[&line[..], flags].concat()).await
         };
-        let said = debug(&["--image=busybox", "-c", "d"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let sent = server.asked().into_iter().find(|asked| asked.method == "PATCH").unwrap().body;
+        let result = debug(&["--image=busybox", "-c", "d"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let sent = server.requests().into_iter().find(|request| request.method == "PATCH").unwrap().body;
         let added = &sent["spec"]["ephemeralContainers"][0];
         let rights = json!({"capabilities": {"add": ["NET_ADMIN", "NET_RAW"]}, "runAsUser": 0});
         assert_eq!((&added["securityContext"], &added["image"]), (&rights, &json!("busybox")));
         assert_eq!(added["env"], json!([{"name": "B", "value": "2"}]));
 
-        let said = debug(&["--copy-to=c", "-c", "a", "--", "sh"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let made = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap().body;
+        let result = debug(&["--copy-to=c", "-c", "a", "--", "sh"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let made = server.requests().into_iter().find(|request| request.method == "POST").unwrap().body;
         let copied = &made["spec"]["containers"][0];
         assert_eq!((&copied["securityContext"], &copied["command"]), (&rights, &json!(["sh"])));
         assert_eq!(copied["env"].as_array().map(Vec::len), Some(2), "both variables: {copied}");
 
-        let said = debug(&["--copy-to=d", "-c", "init", "--keep-init-containers", "--", "sh"]).await;
-        let told = "error: unable to find the init container in the pod d\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told));
+        let result = debug(&["--copy-to=d", "-c", "init", "--keep-init-containers", "--", "sh"]).await;
+        let want = "error: unable to find the init container in the pod d\n";
+        assert_eq!((result.code, result.err.as_str()), (1, want));
     }
 
     #[tokio::test]
@@ -224,9 +224,9 @@ mod tests {
             ("[]", "json: cannot unmarshal array into Go value of type v1.Container"),
         ] {
             std::fs::write(&file, text).unwrap();
-            let said = server.kubectl(&line).await;
-            assert!(said.code == 1 && said.err.contains(why), "{text}: {said:?}");
+            let result = server.kubectl(&line).await;
+            assert!(result.code == 1 && result.err.contains(why), "{text}: {result:?}");
         }
-        assert!(server.asked().is_empty(), "nothing was asked");
+        assert!(server.requests().is_empty(), "nothing was asked");
     }
 }

@@ -1,12 +1,13 @@
 //! delete: by name, selector or file, and the wait until everything is gone.
 
 use super::common::{DryRun, ask_raw, refuse_beside_raw, send_raw};
-use super::wait::{Deadline, FOREVER, until};
-use crate::builder::{self, Asked};
+use super::until::{Deadline, FOREVER, until};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::flag::parse_bool;
 use crate::info::{Info, Options};
+use crate::lists;
 use api::gostr::quote;
 use api::value;
 use serde_json::{Value, json};
@@ -25,26 +26,19 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let policy = checked_propagation(ctx)?;
     let grace = grace(ctx)?;
-    let (infos, unfound) = find(ctx).await?;
+    let (infos, unread) = find(ctx).await?;
     let found_any = !infos.is_empty();
     let is_selected =
         ctx.flags.is("all") || ["selector", "field-selector"].iter().any(|s| !ctx.flags.text(s).is_empty());
     let ignore =
         if ctx.flags.changed("ignore-not-found") { ctx.flags.is("ignore-not-found") } else { is_selected };
     if ctx.flags.is("interactive") {
-        Fail::join(unfound.clone())?; // before anything is asked
+        Fail::join(unread.clone())?; // before the question
     }
     if ctx.flags.is("interactive") && !infos.is_empty() && !confirmed(ctx, &infos).await? {
         return Ok(());
     }
-    let mut body = json!({});
-    if let Some(seconds) = grace {
-        value::put(&mut body, "gracePeriodSeconds", seconds);
-    }
-    value::put(&mut body, "propagationPolicy", policy);
-    if dry_run == DryRun::Server {
-        value::put(&mut body, "dryRun", json!(["All"]));
-    }
+    let body = delete_options(grace, policy, dry_run);
     let (mut warned, mut gone, mut failures) = (false, vec![], vec![]);
     for info in infos {
         let provided = ctx.flags.changed("namespace") && !ctx.flags.is("all-namespaces");
@@ -53,8 +47,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             warned = true;
         }
         if dry_run == DryRun::Client {
-            // What the line names is not looked for, as in kubectl.
-            told(ctx, &info, dry_run, grace == Some(0));
+            // As in kubectl, named objects are printed as deleted without a look for them.
+            print_deleted(ctx, &info, dry_run, grace == Some(0));
             continue;
         }
         let api = ctx.api().await?; // without it no other object could be deleted either
@@ -67,14 +61,14 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             }
             Err(other) => return Err(other),
         };
-        told(ctx, &info, dry_run, grace == Some(0));
+        print_deleted(ctx, &info, dry_run, grace == Some(0));
         let uid = match value::text(&answer, "details.uid") {
             "" => value::text(&answer, "metadata.uid"),
             uid => uid,
         };
         gone.push((info, uid.to_string()));
     }
-    failures.extend(unfound); // last, as in kubectl
+    failures.extend(unread); // last, as in kubectl
     if !found_any && failures.is_empty() {
         ctx.line("No resources found");
     }
@@ -84,30 +78,43 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Finds the objects that are to be deleted, with what could not be read of them. Those that are
-/// named are not looked for.
+/// The `DeleteOptions` of each object. `grace`: seconds, or the object's own.
+fn delete_options(grace: Option<i64>, policy: &str, dry_run: DryRun) -> Value {
+    let mut body = json!({});
+    if let Some(seconds) = grace {
+        value::put(&mut body, "gracePeriodSeconds", seconds);
+    }
+    value::put(&mut body, "propagationPolicy", policy);
+    if dry_run == DryRun::Server {
+        value::put(&mut body, "dryRun", json!(["All"]));
+    }
+    body
+}
+
+/// Finds the objects that are to be deleted, and the failures about documents or lists. Named
+/// objects are not read.
 async fn find(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
-    // Also where files name the objects.
-    if ctx.flags.is("all") && !builder::selectors(ctx).is_empty() {
+    // This combination is refused also where files name the objects.
+    if ctx.flags.is("all") && !lists::selectors(ctx).is_empty() {
         return text("setting 'all' parameter but found a non empty selector. ");
     }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, all_selects: true, ..Options::default() };
-    match builder::ask(ctx, &ctx.args, options).await? {
-        Asked::Objects(infos, unread) => Ok((infos, unread)),
+    match builder::select(ctx, &ctx.args, options).await? {
+        Selection::Objects(infos, unread) => Ok((infos, unread)),
         lists => builder::objects(ctx, lists).await,
     }
 }
 
 /// Waits until the objects with these uids are gone. Returns the failures.
 async fn wait_for_all(ctx: &Ctx, objects: Vec<(Info, String)>) -> Vec<Fail> {
-    // One time limit for all of them.
+    // `--timeout` is one limit for all objects together.
     let deadline = Deadline::of(ctx.flags.duration("timeout"), FOREVER);
     let mut failures = vec![];
     for (mut info, uid) in objects {
         match wait_gone(ctx, &mut info, &uid, deadline).await {
             Ok(()) => {}
-            // Who may delete need not be allowed to look: the deletion has succeeded.
+            // A user who may delete need not be allowed to read: the deletion has succeeded.
             Err(fail) if matches!(fail.code(), Some(403 | 405)) => {}
             Err(fail) => failures.push(fail),
         }
@@ -187,15 +194,15 @@ fn grace(ctx: &Ctx) -> Result<Option<i64>, Fail> {
 }
 
 /// Prints `KIND "NAME" deleted from NAMESPACE namespace`, or as `-o name` says.
-pub(crate) fn told(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
+pub(crate) fn print_deleted(ctx: &Ctx, info: &Info, dry_run: DryRun, at_once: bool) {
     if ctx.flags.text("output") == "name" {
         ctx.line(info.named());
         return;
     }
     let deleted = if at_once { "force deleted" } else { "deleted" };
     let operation = match info.resource.namespaced {
-        true => dry_run.told(&format!("{deleted} from {} namespace", info.namespace)),
-        false => dry_run.told(deleted),
+        true => dry_run.suffixed(&format!("{deleted} from {} namespace", info.namespace)),
+        false => dry_run.suffixed(deleted),
     };
     ctx.line(format!("{} {} {operation}", info.resource.kind_group(), quote(&info.name)));
 }
@@ -240,23 +247,23 @@ mod tests {
         for source in [file.as_str(), "-"] {
             server.hold(&at("a"), config_map("a", json!({})));
             let words = ["delete", "--raw", &at("a"), "-f", source];
-            let said = server.kubectl_in(&words, &options.to_string(), Env::default()).await;
-            assert_eq!(said.code, 0, "{said:?}");
-            assert_eq!(server.asked().last().map(|asked| asked.body.clone()), Some(options.clone()));
+            let result = server.kubectl_in(&words, &options.to_string(), Env::default()).await;
+            assert_eq!(result.code, 0, "{result:?}");
+            assert_eq!(server.requests().last().map(|request| request.body.clone()), Some(options.clone()));
         }
     }
 
     #[tokio::test]
     async fn a_raw_request_that_is_refused_names_no_resource() {
         let server = Server::start_with(|_| Some((404, json!("404 page not found")))).await;
-        let told = "Error from server (NotFound): the server could not find the requested resource\n";
+        let want = "Error from server (NotFound): the server could not find the requested resource\n";
         for line in [
             &["get", "--raw", "/api/v1/nope"][..],
             &["delete", "--raw", "/api/v1/nope"],
             &["replace", "--raw", "/api/v1/nope", "-f", "-"],
         ] {
-            let said = server.kubectl_in(line, "{}", Env::default()).await;
-            assert_eq!((said.code, said.err.as_str()), (1, told), "{line:?}");
+            let result = server.kubectl_in(line, "{}", Env::default()).await;
+            assert_eq!((result.code, result.err.as_str()), (1, want), "{line:?}");
         }
     }
 
@@ -266,40 +273,41 @@ mod tests {
         for (given, policy, name) in [("false", "Orphan", "orphan"), ("T", "Background", "background")] {
             server.hold(&at("a"), config_map("a", json!({})));
             let flag = format!("--cascade={given}");
-            let said = server.kubectl(&["delete", "cm", "a", "--wait=false", &flag]).await;
-            let told = format!(
+            let result = server.kubectl(&["delete", "cm", "a", "--wait=false", &flag]).await;
+            let want = format!(
                 "warning: {flag} is deprecated (boolean value) and can be replaced with --cascade={name}.\n"
             );
-            assert_eq!((said.code, said.err), (0, told));
-            let last = server.asked().into_iter().rfind(|asked| asked.method == "DELETE");
-            assert_eq!(last.map(|asked| asked.body["propagationPolicy"].clone()), Some(json!(policy)));
+            assert_eq!((result.code, result.err), (0, want));
+            let last = server.requests().into_iter().rfind(|request| request.method == "DELETE");
+            assert_eq!(last.map(|request| request.body["propagationPolicy"].clone()), Some(json!(policy)));
         }
         server.hold(&at("a"), config_map("a", json!({})));
         for given in ["orphen", ""] {
-            let said = server.kubectl(&["delete", "cm", "a", &format!("--cascade={given}")]).await;
+            let result = server.kubectl(&["delete", "cm", "a", &format!("--cascade={given}")]).await;
             let why = format!("invalid cascade value ({given})");
-            assert!(said.code == 1 && said.err.contains(&why), "{said:?}");
+            assert!(result.code == 1 && result.err.contains(&why), "{result:?}");
         }
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }
 
-    /// Scripts write booleans in their language's way, and an unset variable leaves nothing.
+    /// Scripts write `--cascade` as their language writes booleans, and an unset variable leaves it
+    /// empty.
     #[tokio::test]
     async fn a_dry_run_is_a_word_or_a_boolean_and_not_empty() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         for given in ["True", "1", "t", "client"] {
-            let said = server.kubectl(&["delete", "cm", "a", &format!("--dry-run={given}")]).await;
-            assert!(said.code == 0 && said.out.ends_with("(dry run)\n"), "{given}: {said:?}");
+            let result = server.kubectl(&["delete", "cm", "a", &format!("--dry-run={given}")]).await;
+            assert!(result.code == 0 && result.out.ends_with("(dry run)\n"), "{given}: {result:?}");
             let warning = format!("--dry-run={given} is deprecated (boolean value)");
-            assert_eq!(said.err.contains(&warning), given != "client", "{said:?}");
+            assert_eq!(result.err.contains(&warning), given != "client", "{result:?}");
         }
-        let said = server.kubectl(&["delete", "cm", "a", "--dry-run="]).await;
+        let result = server.kubectl(&["delete", "cm", "a", "--dry-run="]).await;
         let why = "error: Invalid dry-run value (). Must be \"none\", \"server\", or \"client\".\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
-        let said = server.kubectl(&["delete", "cm", "a", "--dry-run=False"]).await;
-        assert_eq!((said.code, server.object(&at("a"))), (0, None), "{said:?}");
+        let result = server.kubectl(&["delete", "cm", "a", "--dry-run=False"]).await;
+        assert_eq!((result.code, server.object(&at("a"))), (0, None), "{result:?}");
     }
 
     #[tokio::test]
@@ -315,8 +323,8 @@ mod tests {
         ] {
             let path = at("a");
             let words: Vec<&str> = ["delete", "--raw", &path].into_iter().chain(flags).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")));
         }
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }
@@ -328,9 +336,9 @@ mod tests {
         let file = config_map("a", json!({"x": "y"})).to_string();
         for flag in ["-l=x=y", "--field-selector=metadata.name=a"] {
             let words = ["delete", "-f", "-", "--all", flag];
-            let said = server.kubectl_in(&words, &file, Env::default()).await;
+            let result = server.kubectl_in(&words, &file, Env::default()).await;
             let why = "error: setting 'all' parameter but found a non empty selector. \n";
-            assert_eq!((said.code, said.err.as_str()), (1, why), "{flag}");
+            assert_eq!((result.code, result.err.as_str()), (1, why), "{flag}");
         }
         assert!(server.object(&at("a")).is_some(), "nothing was deleted");
     }
@@ -341,39 +349,39 @@ mod tests {
         let file = config_map("a", json!({"x": "y"})).to_string();
         for (flags, code) in [(["-l", "x=y"], 0), (["-l", "x=z"], 0), (["--wait", "--now"], 1)] {
             let words: Vec<&str> = ["delete", "-f", "-"].into_iter().chain(flags).collect();
-            let said = server.kubectl_in(&words, &file, Env::default()).await;
-            let told = if flags[1] == "x=z" { "No resources found\n" } else { "" };
-            assert_eq!((said.code, said.out.as_str()), (code, told), "{words:?} {said:?}");
+            let result = server.kubectl_in(&words, &file, Env::default()).await;
+            let want = if flags[1] == "x=z" { "No resources found\n" } else { "" };
+            assert_eq!((result.code, result.out.as_str()), (code, want), "{words:?} {result:?}");
         }
-        let said = server.kubectl(&["delete", "cm", "a", "--ignore-not-found"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, ""), "{said:?}");
+        let result = server.kubectl(&["delete", "cm", "a", "--ignore-not-found"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, ""), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_dry_run_of_the_client_does_not_look_for_what_is_named() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
-        let said = server.kubectl(&["delete", "cm", "a", "missing", "--dry-run=client"]).await;
-        let told = ["a", "missing"]
+        let result = server.kubectl(&["delete", "cm", "a", "missing", "--dry-run=client"]).await;
+        let lines = ["a", "missing"]
             .map(|name| format!("configmap \"{name}\" deleted from default namespace (dry run)\n"));
-        assert_eq!((said.code, said.out), (0, told.concat()));
-        assert!(server.asked().is_empty() && server.object(&at("a")).is_some());
+        assert_eq!((result.code, result.out), (0, lines.concat()));
+        assert!(server.requests().is_empty() && server.object(&at("a")).is_some());
     }
 
     #[tokio::test]
     async fn who_may_only_delete_does_not_wait() {
         for (code, ends) in [(403, 0), (500, 1)] {
-            let server = Server::start_with(move |asked| {
-                (asked.method == "GET" && asked.path.contains("configmaps"))
+            let server = Server::start_with(move |request| {
+                (request.method == "GET" && request.path.contains("configmaps"))
                     .then(|| refusal(code, "No", "no"))
             })
             .await;
             server.hold(&at("a"), config_map("a", json!({})));
-            let said = server.kubectl(&["delete", "cm", "a"]).await;
+            let result = server.kubectl(&["delete", "cm", "a"]).await;
             assert_eq!(
-                (said.code, said.out.as_str()),
+                (result.code, result.out.as_str()),
                 (ends, "configmap \"a\" deleted from default namespace\n"),
-                "{said:?}"
+                "{result:?}"
             );
         }
     }

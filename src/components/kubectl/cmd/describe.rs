@@ -1,10 +1,11 @@
-//! describe: which objects; the room `describe` writes about each.
+//! describe: finds the objects; `crate::describe` writes the text of each.
 
-use crate::builder::{self, Asked};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::describe::describe;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
+use crate::lists;
 use crate::wire::paths;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
@@ -15,9 +16,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let by_name = matches!(asked, Asked::Objects(..));
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let selection = builder::select(ctx, &ctx.args, options).await?;
+    let by_name = matches!(selection, Selection::Objects(..));
+    let (infos, mut failures) = builder::objects(ctx, selection).await?;
     if by_name && failures.len() == 1 && failures[0].is_not_found() && ctx.args.len() == 2 {
         let not_found = failures.remove(0);
         // Of `TYPE/NAME TYPE/NAME` none is a prefix; kubectl looks for one all the same and shows
@@ -55,7 +56,7 @@ async fn matching(ctx: &Ctx, not_found: Fail) -> Result<(), Fail> {
     let (namespace, _) = ctx.namespace()?;
     let namespace = if resource.namespaced { namespace } else { String::new() };
     let path = paths::collection(&resource, &namespace);
-    let list = builder::whole(ctx, &path, &[]).await?;
+    let list = lists::whole(ctx, &path, &[]).await?;
     let mut found = false;
     for object in super::pages::items_of(&list, &resource) {
         let name = api::value::text(&object, "metadata.name").to_string();
@@ -82,20 +83,20 @@ mod tests {
 
     #[tokio::test]
     async fn without_the_right_to_read_events_a_config_map_is_not_described() {
-        let server = Server::start_with(|asked| {
-            asked.path.ends_with("/events").then(|| refusal(403, "Forbidden", "events is forbidden"))
+        let server = Server::start_with(|request| {
+            request.path.ends_with("/events").then(|| refusal(403, "Forbidden", "events is forbidden"))
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({})));
         let service =
             json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "s", "namespace": "default"}});
         server.hold("/api/v1/namespaces/default/services/s", service);
-        let said = server.kubectl(&["describe", "cm", "a"]).await;
-        let told = "Error from server (Forbidden): events is forbidden\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+        let result = server.kubectl(&["describe", "cm", "a"]).await;
+        let want = "Error from server (Forbidden): events is forbidden\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
         for line in [["describe", "cm", "a", "--show-events=false"].as_slice(), &["describe", "svc", "s"]] {
-            let said = server.kubectl(line).await;
-            assert!(said.code == 0 && said.out.starts_with("Name:"), "{said:?}");
+            let result = server.kubectl(line).await;
+            assert!(result.code == 0 && result.out.starts_with("Name:"), "{result:?}");
         }
     }
 
@@ -103,8 +104,8 @@ mod tests {
     async fn what_is_there_is_described_beside_what_is_not() {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
-        let said = server.kubectl(&["describe", "cm", "a", "missing", "--show-events=false"]).await;
-        assert!(said.code == 1 && said.out.starts_with("Name:         a\n"), "{said:?}");
-        assert!(said.err.contains("missing not found"), "{said:?}");
+        let result = server.kubectl(&["describe", "cm", "a", "missing", "--show-events=false"]).await;
+        assert!(result.code == 1 && result.out.starts_with("Name:         a\n"), "{result:?}");
+        assert!(result.err.contains("missing not found"), "{result:?}");
     }
 }

@@ -24,13 +24,13 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         Ok(true) => Err(Fail::Exit(1)),
         Ok(false) => Ok(()),
         Err(fail) => {
-            let (text, code) = fail.told();
+            let (text, code) = fail.report();
             Err(Fail::Coded(text, code.max(FAILED)))
         }
     }
 }
 
-/// One object as it is and as it would be.
+/// The two texts of one object that are compared: as it is on the server, and after `apply`.
 struct Pair {
     /// `apps.v1.Deployment.default.web`
     name: String,
@@ -74,7 +74,7 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
         for (resource, object) in pruned {
             let namespace = value::text(&object, "metadata.namespace").to_string();
             let name = name_of(&resource, &namespace, value::text(&object, "metadata.name"));
-            let (live, _) = shown(ctx, Some(object), Value::Null);
+            let (live, _) = redacted(ctx, Some(object), Value::Null);
             let live = live.map_or(String::new(), |live| yaml::to_string(&live));
             pairs.push(Pair { name, live, merged: String::new() });
         }
@@ -87,11 +87,11 @@ async fn compare(ctx: &Ctx) -> Result<bool, Fail> {
     }
 }
 
-/// How often an object that changes under our hands is read again before it is compared without a
-/// lock.
+/// How often an object that other clients change meanwhile is read again before it is compared
+/// without a lock.
 const TRIES: u32 = 4;
 
-/// An object as it is and as it would be, and the live one.
+/// Returns the texts of an object to compare, and the live object.
 async fn pair(ctx: &Ctx, info: &Info) -> Result<(Pair, Option<Value>), Fail> {
     for _ in 1..TRIES {
         match attempt(ctx, info, true).await {
@@ -139,7 +139,7 @@ async fn attempt(ctx: &Ctx, info: &Info, locked: bool) -> Result<(Pair, Option<V
         }
     };
     let name = name_of(&info.resource, &info.namespace, value::text(&merged, "metadata.name"));
-    let (bare, merged) = shown(ctx, live.clone(), merged);
+    let (bare, merged) = redacted(ctx, live.clone(), merged);
     let bare = bare.map_or(String::new(), |live| yaml::to_string(&live));
     Ok((Pair { name, live: bare, merged: yaml::to_string(&merged) }, live))
 }
@@ -150,8 +150,8 @@ fn name_of(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{group}{}.{}.{namespace}.{name}", resource.version, resource.kind)
 }
 
-/// Without managed fields, and with a secret's data hidden.
-fn shown(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
+/// Returns both objects without managed fields, and with the data of a Secret masked.
+fn redacted(ctx: &Ctx, live: Option<Value>, merged: Value) -> (Option<Value>, Value) {
     let drop_managed = |mut object: Value| {
         if !ctx.flags.is("show-managed-fields") {
             value::remove(&mut object, "metadata.managedFields");
@@ -186,7 +186,7 @@ fn directories() -> (String, String) {
     (format!("LIVE-{}", number()), format!("MERGED-{}", number()))
 }
 
-/// As `diff -u -N LIVE MERGED` prints two directories. Says whether anything differs.
+/// Prints the differences in the form of `diff -u -N LIVE MERGED`. Returns whether there are any.
 fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     let (live, merged) = directories();
     let base = std::env::temp_dir();
@@ -209,7 +209,8 @@ fn print(ctx: &Ctx, pairs: &[Pair]) -> bool {
     differs
 }
 
-/// A folder that the user alone can read, and that is gone when the command ends, however it does.
+/// A temporary folder that only the user can read. It is removed when the command ends, also by an
+/// interrupt.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -232,8 +233,8 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
     let outcome = async {
         let (live, merged) = (Folder::make(base.join(live))?, Folder::make(base.join(merged))?);
         for pair in pairs {
-            // A new object has an empty file, so that a program without `-N` compares it, too. Of
-            // what a prune would delete kubectl writes one file only.
+            // A new object has an empty file, so that a program without `-N` compares it, too. For
+            // an object that a prune would delete kubectl writes the live file only.
             std::fs::write(live.0.join(&pair.name), &pair.live)?;
             if !pair.merged.is_empty() {
                 std::fs::write(merged.0.join(&pair.name), &pair.merged)?;
@@ -242,7 +243,7 @@ async fn run_program(ctx: &Ctx, program: &str, pairs: &[Pair]) -> Result<bool, F
         let mut words = program.split_whitespace();
         let mut command = tokio::process::Command::new(words.next().unwrap_or("diff"));
         command.args(words).arg(&live.0).arg(&merged.0).kill_on_drop(true);
-        // In these words kubectl tells every failure to start a program, also of one with a path.
+        // kubectl has these words for every failure to start a program, also one with a path.
         // Source: `handleError` of k8s.io/utils/exec.
         command.output().await.map_err(|_| std::io::Error::other("executable file not found in $PATH"))
     }
@@ -274,15 +275,15 @@ mod tests {
 
     #[tokio::test]
     async fn files_are_compared_where_pruning_cannot_be() {
-        let server = Server::start_with(|asked| {
-            (asked.path == "/api/v1/namespaces").then(|| refusal(403, "Forbidden", "you may not"))
+        let server = Server::start_with(|request| {
+            (request.path == "/api/v1/namespaces").then(|| refusal(403, "Forbidden", "you may not"))
         })
         .await;
         let file = config_map("a", json!({})).to_string();
-        let said = server.kubectl_in(&["diff", "--prune", "-f", "-"], &file, Env::default()).await;
-        let told = "Warning: pruning failed and could not be evaluated: you may not\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
-        assert!(said.out.contains("+  name: a\n"), "{said:?}");
+        let result = server.kubectl_in(&["diff", "--prune", "-f", "-"], &file, Env::default()).await;
+        let want = "Warning: pruning failed and could not be evaluated: you may not\n";
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
+        assert!(result.out.contains("+  name: a\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -292,11 +293,11 @@ mod tests {
         std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "stat -c %a:%n".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        let folders: Vec<(&str, &str)> = said.out.lines().filter_map(|line| line.split_once(':')).collect();
-        assert_eq!(folders.len(), 2, "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        let folders: Vec<(&str, &str)> = result.out.lines().filter_map(|line| line.split_once(':')).collect();
+        assert_eq!(folders.len(), 2, "{result:?}");
         for (mode, folder) in folders {
-            assert!(mode == "700" && !std::path::Path::new(folder).exists(), "{said:?}");
+            assert!(mode == "700" && !std::path::Path::new(folder).exists(), "{result:?}");
         }
         // A command that is interrupted while the program runs drops its folders.
         let folder = Folder::make(dir.path().join("LIVE-1")).unwrap();
@@ -305,15 +306,16 @@ mod tests {
         assert!(!dir.path().join("LIVE-1").exists());
     }
 
-    /// As `apply` creates it: a file that was read from the cluster has a resource version.
+    /// `apply` drops the resource version of a new object, which a file that was exported from a
+    /// cluster has.
     #[tokio::test]
     async fn a_new_object_is_compared_without_its_resource_version() {
         let server = Server::start().await;
         let mut object = config_map("a", json!({}));
         object["metadata"]["resourceVersion"] = "7".into();
-        let said = server.kubectl_in(&["diff", "-f", "-"], &object.to_string(), Env::default()).await;
-        assert_eq!(said.code, 1, "{said:?}");
-        let tried = server.asked().into_iter().find(|asked| asked.method == "POST").unwrap();
+        let result = server.kubectl_in(&["diff", "-f", "-"], &object.to_string(), Env::default()).await;
+        assert_eq!(result.code, 1, "{result:?}");
+        let tried = server.requests().into_iter().find(|request| request.method == "POST").unwrap();
         assert!(tried.query.contains("dryRun=All"), "{tried:?}");
         assert!(tried.body["metadata"].get("resourceVersion").is_none(), "{tried:?}");
     }
@@ -329,10 +331,10 @@ mod tests {
         let file = dir.path().join("a.yaml");
         std::fs::write(&file, config_map("stays", json!({"app": "x"})).to_string()).unwrap();
         let file = file.display().to_string();
-        let said = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let said = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
-        assert!(said.code == 1 && said.out.contains("-  name: goes\n"), "{said:?}");
+        let result = server.kubectl(&["diff", "-f", &file, "-l", "app=x"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let result = server.kubectl(&["diff", "--prune", "-f", &file, "-l", "app=x"]).await;
+        assert!(result.code == 1 && result.out.contains("-  name: goes\n"), "{result:?}");
         assert!(server.object(&at("goes")).is_some(), "a diff deletes nothing");
     }
 
@@ -343,19 +345,22 @@ mod tests {
         std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        assert_eq!(said.out.matches("v1.ConfigMap.default.a").count(), 2, "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert_eq!(result.out.matches("v1.ConfigMap.default.a").count(), 2, "{result:?}");
         for name in ["no-such-diff", "/no/such/diff"] {
             let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), format!("{name} -q"));
             let env = Env { vars: [program].into(), ..Env::default() };
-            let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-            let told = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
-            assert_eq!((said.code, said.err), (2, told));
+            let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+            let want = format!("error: failed to run \"{name}\": executable file not found in $PATH\n");
+            assert_eq!((result.code, result.err), (2, want));
         }
         let program = ("KUBECTL_EXTERNAL_DIFF".to_string(), "ls --no-such-flag".to_string());
         let env = Env { vars: [program].into(), ..Env::default() };
-        let said = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
-        assert!(said.code == 2 && said.err.ends_with("failed to run \"ls\": exit status 2\n"), "{said:?}");
+        let result = server.kubectl_in(&["diff", "-f", &file.display().to_string()], "", env).await;
+        assert!(
+            result.code == 2 && result.err.ends_with("failed to run \"ls\": exit status 2\n"),
+            "{result:?}"
+        );
     }
 
     #[tokio::test]
@@ -368,11 +373,11 @@ mod tests {
         object["metadata"]["annotations"] = json!({LAST_APPLIED: "{}"});
         object["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
         server.hold(&at("a"), object);
-        let said = server.kubectl(&["diff", "-f", &file]).await;
-        let told = "Warning: Detected changes to resource a which is currently being deleted.\n";
-        assert_eq!((said.code, said.err.as_str()), (0, told), "{said:?}");
-        let said = server.kubectl(&["diff", "--force-conflicts", "-f", &file]).await;
-        let told = "error: --force-conflicts only works with --server-side\n";
-        assert_eq!((said.code, said.err.as_str()), (2, told), "{said:?}");
+        let result = server.kubectl(&["diff", "-f", &file]).await;
+        let want = "Warning: Detected changes to resource a which is currently being deleted.\n";
+        assert_eq!((result.code, result.err.as_str()), (0, want), "{result:?}");
+        let result = server.kubectl(&["diff", "--force-conflicts", "-f", &file]).await;
+        let want = "error: --force-conflicts only works with --server-side\n";
+        assert_eq!((result.code, result.err.as_str()), (2, want), "{result:?}");
     }
 }

@@ -1,6 +1,7 @@
 //! drain: cordons nodes and evicts their pods.
 
 use super::common::DryRun;
+use super::drain_plan::{Plan, plan, pod_name, terminating_for};
 use super::nodes::{mark, nodes};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -18,7 +19,7 @@ const POLL: Duration = Duration::from_secs(1);
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    // Before a node is cordoned: one that cannot be parsed must change nothing.
+    // Checked before a node is cordoned: a selector that cannot be parsed must change nothing.
     let selector = ctx.flags.text("pod-selector");
     if !selector.is_empty() && Selector::parse(selector).is_err() {
         return text("--pod-selector=<pod_selector> must be a valid label selector");
@@ -28,7 +29,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let mut failed: Vec<(String, Fail)> = vec![];
     for info in &infos {
         match drain(ctx, &info.name, dry_run).await {
-            Ok(()) => ctx.line(format!("node/{} {}", info.name, dry_run.told("drained"))),
+            Ok(()) => ctx.line(format!("node/{} {}", info.name, dry_run.suffixed("drained"))),
             Err(fail) => {
                 ctx.note(format!(
                     "error: unable to drain node {} due to error: {}, continuing command...",
@@ -45,151 +46,22 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     ctx.note("There are pending nodes to be drained:");
     failed.iter().for_each(|(name, _)| ctx.note(format!(" {name}")));
     // The failures of one node are printed one a line; of several nodes each has one line.
-    let told = |fail: Fail| match fail {
+    let on_one_line = |fail: Fail| match fail {
         Fail::Many(_) => Fail::Text(fail.message()),
         one => one,
     };
     let mut fails: Vec<Fail> = failed.into_iter().map(|(_, fail)| fail).collect();
     Err(match fails.len() {
         1 => fails.remove(0),
-        _ => Fail::Many(fails.into_iter().map(told).collect()),
+        _ => Fail::Many(fails.into_iter().map(on_one_line).collect()),
     })
-}
-
-fn named(pod: &Value) -> String {
-    format!("{}/{}", value::text(pod, "metadata.namespace"), value::text(pod, "metadata.name"))
-}
-
-/// What is to be done with a pod of the node.
-#[derive(Clone, Debug, PartialEq)]
-enum Verdict {
-    Evict,
-    Skip,
-    /// Goes although it will not come back, with a warning.
-    Force(&'static str),
-    /// Stays, with a warning.
-    Leave(&'static str),
-    Refuse(&'static str),
-}
-
-const DAEMON: &str = "cannot delete DaemonSet-managed Pods (use --ignore-daemonsets to ignore)";
-const LOCAL: &str = "cannot delete Pods with local storage (use --delete-emptydir-data to override)";
-const ALONE: &str = "cannot delete cannot delete Pods that declare no controller (use --force to override)";
-const IGNORED: &str = "ignoring DaemonSet-managed Pods";
-const UNMANAGED: &str = "deleting Pods that declare no controller";
-
-fn has_ended(pod: &Value) -> bool {
-    matches!(value::text(pod, "status.phase"), "Succeeded" | "Failed")
-}
-
-fn owner(pod: &Value) -> Option<&Value> {
-    value::list(pod, "metadata.ownerReferences").iter().find(|o| value::flag(o, "controller"))
-}
-
-/// The path of the DaemonSet that would bring a running pod back.
-fn daemon_set(pod: &Value) -> Option<String> {
-    let is = |o: &Value, field: &str, wanted: &str| value::text(o, field) == wanted;
-    let owner = owner(pod).filter(|o| is(o, "kind", "DaemonSet") && is(o, "apiVersion", "apps/v1"));
-    let owner = owner.filter(|_| !has_ended(pod))?;
-    let all = paths::within("/apis/apps/v1", value::text(pod, "metadata.namespace"), "daemonsets");
-    Some(format!("{all}/{}", paths::segment(value::text(owner, "name"))))
-}
-
-/// Returns whether a pod has been ending for longer than `--skip-wait-for-delete-timeout`.
-fn is_skipped(ctx: &Ctx, pod: &Value) -> bool {
-    let limit = ctx.flags.int("skip-wait-for-delete-timeout");
-    limit > 0 && terminating_for(pod).is_some_and(|secs| secs > limit)
-}
-
-/// `orphaned`: the pod's DaemonSet is gone, and `--force` lets the pod go too.
-fn judge(ctx: &Ctx, pod: &Value, orphaned: bool) -> Verdict {
-    if is_skipped(ctx, pod) {
-        return Verdict::Skip;
-    }
-    let annotations = value::at(pod, "metadata.annotations");
-    if daemon_set(pod).is_some() && !orphaned {
-        return match ctx.flags.is("ignore-daemonsets") {
-            true => Verdict::Leave(IGNORED),
-            false => Verdict::Refuse(DAEMON),
-        };
-    }
-    if !annotations["kubernetes.io/config.mirror"].is_null() {
-        return Verdict::Skip;
-    }
-    if has_ended(pod) {
-        return Verdict::Evict;
-    }
-    let local = value::list(pod, "spec.volumes").iter().any(|v| v.get("emptyDir").is_some());
-    if local && !ctx.flags.is("delete-emptydir-data") {
-        return Verdict::Refuse(LOCAL);
-    }
-    match (owner(pod), ctx.flags.is("force")) {
-        (Some(_), _) => Verdict::Evict,
-        (None, true) => Verdict::Force(UNMANAGED),
-        (None, false) => Verdict::Refuse(ALONE),
-    }
-}
-
-/// Seconds since a pod was told to end.
-fn terminating_for(pod: &Value) -> Option<i64> {
-    let since: clock::Timestamp = value::text(pod, "metadata.deletionTimestamp").parse().ok()?;
-    Some(clock::now().duration_since(since).as_secs())
-}
-
-/// The pods of a node that have to go, and what is to be said about the others: `why:
-/// namespace/pod, …` each.
-struct Plan {
-    evict: Vec<Value>,
-    warnings: Vec<String>,
-    refusals: Vec<String>,
-}
-
-async fn plan(ctx: &Ctx, node: &str) -> Result<Plan, Fail> {
-    let selector = format!("spec.nodeName={node}");
-    let mut query = vec![("fieldSelector", selector.as_str())];
-    if !ctx.flags.text("pod-selector").is_empty() {
-        query.push(("labelSelector", ctx.flags.text("pod-selector")));
-    }
-    let list = crate::builder::whole(ctx, "/api/v1/pods", &query).await?;
-    let mut told: Vec<(Verdict, Vec<String>)> = vec![];
-    let mut evict = vec![];
-    let (mut warnings, mut refusals) = (vec![], vec![]);
-    for pod in value::list(&list, "items") {
-        let mut orphaned = false;
-        if let Some(set) = daemon_set(pod).filter(|_| !is_skipped(ctx, pod)) {
-            match ctx.api().await?.get(&set, &[]).await {
-                Ok(_) => {}
-                Err(fail) if fail.is_not_found() && ctx.flags.is("force") => orphaned = true,
-                Err(fail) => {
-                    refusals.push(format!("cannot delete {}: {}", fail.message(), named(pod)));
-                    continue;
-                }
-            }
-        }
-        let verdict = judge(ctx, pod, orphaned);
-        if matches!(verdict, Verdict::Evict | Verdict::Force(_)) {
-            evict.push(pod.clone());
-        }
-        match told.iter_mut().find(|(v, _)| *v == verdict) {
-            Some((_, pods)) => pods.push(named(pod)),
-            None => told.push((verdict, vec![named(pod)])),
-        }
-    }
-    for (verdict, pods) in told {
-        match verdict {
-            Verdict::Force(why) | Verdict::Leave(why) => warnings.push(format!("{why}: {}", pods.join(", "))),
-            Verdict::Refuse(why) => refusals.push(format!("{why}: {}", pods.join(", "))),
-            Verdict::Evict | Verdict::Skip => {}
-        }
-    }
-    Ok(Plan { evict, warnings, refusals })
 }
 
 /// Drains one node.
 ///
 /// # Errors
-/// [`Fail::Many`] with what keeps pods there, also if that is one thing. Without evictions, as what
-/// the server refused first: no other pod is deleted then.
+/// [`Fail::Many`] with what keeps pods there, also if that is one thing. With `--disable-eviction`
+/// the first refusal of the server: no other pod is deleted then.
 async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
     let Plan { evict, warnings, refusals } = plan(ctx, node).await.map_err(|fail| Fail::Many(vec![fail]))?;
     if !refusals.is_empty() {
@@ -199,7 +71,7 @@ async fn drain(ctx: &Ctx, node: &str, dry_run: DryRun) -> Result<(), Fail> {
         ctx.note(format!("Warning: {}", warnings.join("; ")));
     }
     if dry_run == DryRun::Client {
-        evict.iter().for_each(|pod| ctx.line(format!("evicting pod {} (dry run)", named(pod))));
+        evict.iter().for_each(|pod| ctx.line(format!("evicting pod {} (dry run)", pod_name(pod))));
         return Ok(());
     }
     let limit = Limit { all: ctx.flags.duration("timeout"), since: Instant::now() };
@@ -234,7 +106,7 @@ async fn pending(ctx: &Ctx, node: &str, fail: &Fail) {
     }
 }
 
-/// How long the whole drain may take; zero for as long as it likes.
+/// The time limit of the whole drain (`--timeout`); zero: no limit.
 struct Limit {
     all: Duration,
     since: Instant,
@@ -348,8 +220,9 @@ async fn evict(ctx: &Ctx, pod: &Value, path: &str, options: Value, limit: &Limit
     }
 }
 
-/// Waits until a pod is gone, or another one has its name. False: it has been ending for so long
-/// that it is not waited for. `way`: what is said to have failed if nothing is known of the pod.
+/// Waits until a pod is gone, or another one has its name. Returns false if the pod has been ending
+/// for so long that `--skip-wait-for-delete-timeout` skips it. `way`: `eviction` or `deletion`,
+/// which the error names.
 async fn gone(ctx: &Ctx, pod: &Value, way: &str, limit: &Limit) -> Result<bool, Fail> {
     let (name, path) = (value::text(pod, "metadata.name"), path_of(pod));
     let skip = ctx.flags.int("skip-wait-for-delete-timeout");
@@ -388,11 +261,11 @@ mod tests {
 
     /// A node with one pod of a DaemonSet.
     async fn server() -> Server {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
-            (asked.path == "/api").then(list)
+            (request.path == "/api").then(list)
         })
         .await;
         server
@@ -406,34 +279,34 @@ mod tests {
     #[tokio::test]
     async fn a_selector_that_cannot_be_parsed_cordons_no_node() {
         let server = server().await;
-        let said = server.kubectl(&["drain", "n", "--pod-selector=x in ("]).await;
+        let result = server.kubectl(&["drain", "n", "--pod-selector=x in ("]).await;
         let why = "error: --pod-selector=<pod_selector> must be a valid label selector\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", why));
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", why));
+        assert!(server.requests().iter().all(|request| request.method == "GET"));
     }
 
     #[tokio::test]
     async fn a_pod_without_its_daemon_set_goes_by_force_alone() {
         let server = server().await;
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
-        assert!(said.code == 1 && said.err.contains("daemonsets/d not found: x/p"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        assert!(result.code == 1 && result.err.contains("daemonsets/d not found: x/p"), "{result:?}");
         let bare = json!({"metadata": {"name": "bare", "namespace": "x"}, "status": {"phase": "Running"}});
         server.hold("/api/v1/pods/bare", bare);
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
-        let pending = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
-        assert_eq!(pending.lines().count(), 3, "the node and each reason: {said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets"]).await;
+        let pending = result.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        assert_eq!(pending.lines().count(), 3, "the node and each reason: {result:?}");
         let both = server.kubectl(&["drain", "n", "-l", "a=b"]).await;
         assert!(both.err.ends_with("See 'kubectl drain -h' for help and examples\n"), "{both:?}");
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
-        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(result.code == 0 && result.out.contains("pod/p evicted"), "{result:?}");
     }
 
     #[tokio::test]
     async fn without_evictions_a_pod_is_deleted_once() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
-            match (asked.method.as_str(), asked.path.as_str()) {
+            match (request.method.as_str(), request.path.as_str()) {
                 ("GET", "/api") => Some((200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}))),
                 ("DELETE", _) => Some(refusal(429, "TooManyRequests", "later")),
                 _ => None,
@@ -446,11 +319,14 @@ mod tests {
             let pod = json!({"metadata": {"name": name, "namespace": "x"}, "status": {"phase": "Running"}});
             server.hold(&format!("/api/v1/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
-        assert!(said.code == 1 && said.err.contains("due to error: later, continuing command"), "{said:?}");
-        assert!(said.err.ends_with(" n\nError from server (TooManyRequests): later\n"), "{said:?}");
-        assert!(!said.out.contains("deleting pod"), "{said:?}");
-        let deletions = server.asked().iter().filter(|a| a.method == "DELETE").count();
+        let result = server.kubectl(&["drain", "n", "--force", "--disable-eviction"]).await;
+        assert!(
+            result.code == 1 && result.err.contains("due to error: later, continuing command"),
+            "{result:?}"
+        );
+        assert!(result.err.ends_with(" n\nError from server (TooManyRequests): later\n"), "{result:?}");
+        assert!(!result.out.contains("deleting pod"), "{result:?}");
+        let deletions = server.requests().iter().filter(|a| a.method == "DELETE").count();
         assert_eq!(deletions, 1, "only an eviction waits for its budget, and a refusal ends it");
     }
 
@@ -459,15 +335,15 @@ mod tests {
         let server = server().await;
         server
             .hold("/api/v1/nodes/m", json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "m"}}));
-        let said = server.kubectl(&["drain", "n", "m", "--ignore-daemonsets"]).await;
-        let left = said.err.rsplit("to be drained:\n").next().unwrap_or_default();
+        let result = server.kubectl(&["drain", "n", "m", "--ignore-daemonsets"]).await;
+        let left = result.err.rsplit("to be drained:\n").next().unwrap_or_default();
         let lines: Vec<&str> = left.lines().collect();
-        assert_eq!((said.code, &lines[..2]), (1, &[" n", " m"][..]), "{said:?}");
-        assert_eq!((lines.len(), lines[2]), (4, lines[3]), "the same reason each: {said:?}");
-        assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{said:?}");
+        assert_eq!((result.code, &lines[..2]), (1, &[" n", " m"][..]), "{result:?}");
+        assert_eq!((lines.len(), lines[2]), (4, lines[3]), "the same reason each: {result:?}");
+        assert!(lines[2].starts_with("cannot delete ") && lines[2].ends_with(": x/p"), "{result:?}");
     }
 
-    /// It has been ending for an hour.
+    /// The pod of this test has been ending for an hour.
     #[tokio::test]
     async fn a_pod_that_is_not_waited_for_is_not_called_gone() {
         let server = server().await;
@@ -478,22 +354,25 @@ mod tests {
         ending["metadata"]["deletionTimestamp"] = json!(hour.to_string());
         ending["metadata"]["uid"] = server.object("/api/v1/pods/p").unwrap()["metadata"]["uid"].take();
         server.hold("/api/v1/namespaces/x/pods/p", ending);
-        let said = server.kubectl(&["drain", "n", "--skip-wait-for-delete-timeout=60"]).await;
-        assert!(said.code == 0 && said.out.contains("older than 60 seconds, skipping\n"), "{said:?}");
-        assert!(!said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n", "--skip-wait-for-delete-timeout=60"]).await;
+        assert!(result.code == 0 && result.out.contains("older than 60 seconds, skipping\n"), "{result:?}");
+        assert!(!result.out.contains("pod/p evicted"), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_pod_of_a_daemon_set_stays() {
         let server = server().await;
         server.hold("/apis/apps/v1/namespaces/x/daemonsets/d", json!({"metadata": {"name": "d"}}));
-        let said = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
-        assert!(said.code == 0 && said.err.contains("ignoring DaemonSet-managed Pods: x/p"), "{said:?}");
-        assert!(server.asked().iter().all(|a| !a.path.ends_with("/eviction")));
+        let result = server.kubectl(&["drain", "n", "--ignore-daemonsets", "--force"]).await;
+        assert!(
+            result.code == 0 && result.err.contains("ignoring DaemonSet-managed Pods: x/p"),
+            "{result:?}"
+        );
+        assert!(server.requests().iter().all(|a| !a.path.ends_with("/eviction")));
         let mut of_others = server.object("/api/v1/pods/p").unwrap();
         of_others["metadata"]["ownerReferences"][0]["apiVersion"] = "apps.kruise.io/v1alpha1".into();
         server.hold("/api/v1/pods/p", of_others);
-        let said = server.kubectl(&["drain", "n"]).await;
-        assert!(said.code == 0 && said.out.contains("pod/p evicted"), "{said:?}");
+        let result = server.kubectl(&["drain", "n"]).await;
+        assert!(result.code == 0 && result.out.contains("pod/p evicted"), "{result:?}");
     }
 }

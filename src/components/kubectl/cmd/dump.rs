@@ -22,7 +22,7 @@ const LISTS: [(&str, &str, &str); 7] = [
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let output = if ctx.flags.text("output").is_empty() { "json" } else { ctx.flags.text("output") };
-    let Some(format) = formats::named(ctx, output, false)? else {
+    let Some(format) = formats::from_name(ctx, output, false)? else {
         return text(format!("unable to match a printer suitable for the output format {output:?}"));
     };
     pod_running_timeout(ctx)?; // kubectl checks it, and waits for no pod
@@ -36,7 +36,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if format.is_name() {
         return text("list types are not supported by name printing: *v1.NodeList");
     }
-    put(ctx, "nodes", extension, shown(&format, nodes)?.as_bytes())?;
+    put(ctx, "nodes", extension, formatted(&format, nodes)?.as_bytes())?;
     let namespaces = match (ctx.flags.is("all-namespaces"), ctx.flags.list("namespaces")) {
         (true, _) => {
             let list = api.get("/api/v1/namespaces", &[]).await?;
@@ -53,7 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             let path = paths::within(&format!("/{root}"), &namespace, &name.replace('-', ""));
             let list = match api.get(&path, &[]).await {
                 Ok(list) => list,
-                // A server need not have every kind: then there is none of it.
+                // A server that does not have a kind has no objects of it.
                 Err(fail) if fail.is_not_found() => {
                     json!({"kind": kind, "apiVersion": root.split_once('/').map_or("", |(_, v)| v), "metadata": {}, "items": []})
                 }
@@ -62,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             if name == "pods" {
                 pods = value::list(&list, "items").to_vec();
             }
-            put(ctx, &format!("{namespace}/{name}"), extension, shown(&format, list)?.as_bytes())?;
+            put(ctx, &format!("{namespace}/{name}"), extension, formatted(&format, list)?.as_bytes())?;
         }
         for pod in &pods {
             logs(ctx, &namespace, pod).await?;
@@ -75,8 +75,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Items of a list are of its kind without saying so, as Go's typed lists are.
-fn shown(format: &Format, mut list: Value) -> Result<String, Fail> {
+/// Prints a list in the format. Its items have no `kind` and `apiVersion`, as in Go's typed lists.
+fn formatted(format: &Format, mut list: Value) -> Result<String, Fail> {
     for item in value::list_mut(&mut list, "items") {
         value::remove(item, "kind");
         value::remove(item, "apiVersion");
@@ -101,7 +101,7 @@ fn put(ctx: &Ctx, name: &str, extension: &str, content: &[u8]) -> Result<(), Fai
 async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
     let name = value::text(pod, "metadata.name");
     let path = format!("{}/{}/log", paths::within("/api/v1", namespace, "pods"), paths::segment(name));
-    let mut said = vec![];
+    let mut content = vec![];
     for field in ["spec.initContainers", "spec.containers"] {
         for container in value::list(pod, field) {
             let container = value::text(container, "name");
@@ -112,14 +112,14 @@ async fn logs(ctx: &Ctx, namespace: &str, pod: &Value) -> Result<(), Fail> {
                 Err(fail @ Fail::Api(_)) => format!("Request log error: {}\n", fail.message()).into_bytes(),
                 Err(other) => return Err(other),
             };
-            said.extend(between_marks(&format!("container {container} of pod {namespace}/{name}"), &log));
+            content.extend(between_marks(&format!("container {container} of pod {namespace}/{name}"), &log));
         }
     }
-    put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &said)
+    put(ctx, &format!("{namespace}/{name}/logs"), ".txt", &content)
 }
 
-/// A log with a line before and after it that tells whose it is. It stays as it is: a container
-/// need not write UTF-8.
+/// Puts a log between two lines with its container. The bytes of the log stay: a container need not
+/// write UTF-8.
 fn between_marks(whose: &str, log: &[u8]) -> Vec<u8> {
     let mark = |which: &str| format!("==== {which} logs for {whose} ====\n");
     [mark("START").as_bytes(), log, mark("END").as_bytes()].concat()
@@ -136,9 +136,9 @@ mod tests {
         let fields = json!([{"manager": "m"}]);
         let node = json!({"metadata": {"name": "n", "managedFields": fields}});
         server.hold("/api/v1/nodes/n", node);
-        for (flag, shown) in [("--show-managed-fields=false", false), ("--show-managed-fields", true)] {
-            let said = server.kubectl(&["cluster-info", "dump", flag]).await;
-            assert_eq!((said.code, said.out.contains("managedFields")), (0, shown), "{said:?}");
+        for (flag, want) in [("--show-managed-fields=false", false), ("--show-managed-fields", true)] {
+            let result = server.kubectl(&["cluster-info", "dump", flag]).await;
+            assert_eq!((result.code, result.out.contains("managedFields")), (0, want), "{result:?}");
         }
     }
 
@@ -150,9 +150,9 @@ mod tests {
 
     #[tokio::test]
     async fn lists_have_no_names() {
-        let said = Server::start().await.kubectl(&["cluster-info", "dump", "-o", "name"]).await;
-        let told = "error: list types are not supported by name printing: *v1.NodeList\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+        let result = Server::start().await.kubectl(&["cluster-info", "dump", "-o", "name"]).await;
+        let want = "error: list types are not supported by name printing: *v1.NodeList\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
     }
 
     #[tokio::test]
@@ -160,14 +160,14 @@ mod tests {
         let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
         let folder = format!("--output-directory={}", dir.path().display());
         for _ in 0..2 {
-            let said = server.kubectl(&["cluster-info", "dump", &folder]).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl(&["cluster-info", "dump", &folder]).await;
+            assert_eq!(result.code, 0, "{result:?}");
         }
         let nodes = std::fs::read(dir.path().join("nodes.json")).unwrap();
         assert!(serde_json::from_slice::<Value>(&nodes).is_ok(), "one document");
         for (format, name) in [("-oyaml", "nodes.yaml"), ("-ojsonpath={.kind}", "nodes.txt")] {
-            let said = server.kubectl(&["cluster-info", "dump", &folder, format]).await;
-            assert!(said.code == 0 && dir.path().join(name).exists(), "{said:?}");
+            let result = server.kubectl(&["cluster-info", "dump", &folder, format]).await;
+            assert!(result.code == 0 && dir.path().join(name).exists(), "{result:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! events: what happened, oldest first.
+//! events: the events of a namespace or of one object, the oldest first.
 
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
@@ -28,7 +28,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if !selector.is_empty() {
         query.push(("fieldSelector", &selector));
     }
-    let list = crate::builder::whole(ctx, &path, &query).await?;
+    let list = crate::lists::whole(ctx, &path, &query).await?;
     let wanted =
         |e: &Value| types.is_empty() || types.iter().any(|t| t.eq_ignore_ascii_case(value::text(e, "type")));
     let mut events: Vec<Value> = value::list(&list, "items").iter().filter(|e| wanted(e)).cloned().collect();
@@ -67,7 +67,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ctx.out(widths.rows(&rows));
         Ok(())
     };
-    // Of a watch the header comes with the first event.
+    // A watch prints the header with its first event.
     if !events.is_empty() {
         print(&events)?;
     }
@@ -143,10 +143,12 @@ fn typed(mut event: Value) -> Value {
     event
 }
 
-/// When it was last seen; some times have fractions of a second, so they are not compared as text.
+/// The time at which an event was last seen; some times have fractions of a second, so they are not
+/// compared as text.
 fn time_of(event: &Value) -> Option<Timestamp> {
-    let told = ["series.lastObservedTime", "lastTimestamp", "eventTime"].map(|path| value::text(event, path));
-    told.iter().find(|t| !t.is_empty())?.parse().ok()
+    let times =
+        ["series.lastObservedTime", "lastTimestamp", "eventTime"].map(|path| value::text(event, path));
+    times.iter().find(|t| !t.is_empty())?.parse().ok()
 }
 
 fn row(event: &Value, all: bool) -> Vec<String> {
@@ -177,13 +179,13 @@ mod tests {
             ("pod/", "--for must be in resource/name form"),
             ("pod/a/b", "arguments in resource/name form may not have more than one slash"),
         ] {
-            let said = server.kubectl(&["events", "--for", given]).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{given}");
+            let result = server.kubectl(&["events", "--for", given]).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{given}");
         }
         let server = crate::testing::Server::start().await;
-        let said = server.kubectl(&["events", "--for=foo/a"]).await;
+        let result = server.kubectl(&["events", "--for=foo/a"]).await;
         let why = "the server doesn't have a resource type \"foo\"\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why), "without `error: `, as in kubectl");
+        assert_eq!((result.code, result.err.as_str()), (1, why), "without `error: `, as in kubectl");
     }
 
     #[tokio::test]
@@ -192,21 +194,21 @@ mod tests {
         let event =
             json!({"metadata": {"name": "e", "namespace": "default"}, "type": "Normal", "reason": "R"});
         server.hold("/api/v1/namespaces/default/events/e", event);
-        let said = server.kubectl(&["events", "-w", "-o", "name"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "event/e\n"), "{said:?}");
-        let said = server.kubectl(&["events", "-w", "--types=Warning"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, ""), "no event, no header");
+        let result = server.kubectl(&["events", "-w", "-o", "name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "event/e\n"), "{result:?}");
+        let result = server.kubectl(&["events", "-w", "--types=Warning"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, ""), "no event, no header");
     }
 
     #[tokio::test]
     async fn no_event_is_no_list_and_a_list_has_no_version() {
         let server = crate::testing::Server::start().await;
-        let said = server.kubectl(&["events", "-o", "json"]).await;
-        let told = "No events found in default namespace.\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", told));
+        let result = server.kubectl(&["events", "-o", "json"]).await;
+        let want = "No events found in default namespace.\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (0, "", want));
         let event = json!({"metadata": {"name": "e", "namespace": "default"}, "type": "Normal"});
         server.hold("/api/v1/namespaces/default/events/e", event);
-        let said = server.kubectl(&["events", "-o", "jsonpath={.kind}{.metadata}"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "EventList{}"), "{said:?}");
+        let result = server.kubectl(&["events", "-o", "jsonpath={.kind}{.metadata}"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "EventList{}"), "{result:?}");
     }
 }

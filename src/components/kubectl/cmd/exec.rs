@@ -15,7 +15,7 @@ const PROTOCOL: &str = "v5.channel.k8s.io";
 /// The warning of `attach`: a terminal shows what is typed, so the container's log has it, too.
 const RECORDED: &str = "All commands and output from this session will be recorded in container logs, including credentials and sensitive information passed through the command prompt.";
 
-/// How a session is held.
+/// The streams of a session; `quiet` leaves out the notes.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Session {
     pub stdin: bool,
@@ -23,7 +23,7 @@ pub(crate) struct Session {
     pub quiet: bool,
 }
 
-/// Raw mode while it lives.
+/// Keeps the terminal in raw mode until it is dropped.
 struct Raw<'a>(Option<&'a Ctx>);
 
 impl Raw<'_> {
@@ -43,7 +43,7 @@ impl Drop for Raw<'_> {
     }
 }
 
-/// A terminal was asked for: is there one?
+/// Drops `--tty` with a message if there is no terminal.
 fn tty_allowed(ctx: &Ctx, session: &mut Session) {
     if session.tty && (!session.stdin || ctx.terminal.is_none()) {
         session.tty = false;
@@ -60,7 +60,7 @@ async fn hold(
     session: Session,
     redraw: bool,
 ) -> Result<(), Fail> {
-    // In raw mode the end of a line does not lead back to the left edge.
+    // Notes are written before raw mode, in which a new line does not begin at the left edge.
     ctx.output.flush().await;
     let raw = if session.tty { Raw::on(ctx) } else { Raw(None) };
     let socket = stream::connect(ctx.api().await?, path, query, PROTOCOL).await?;
@@ -164,7 +164,7 @@ pub(crate) async fn attach_to(
             ctx.note(format!("error: Unable to use a TTY - container {container} did not allocate one"));
         }
     }
-    // A container with a terminal answers in a terminal's form, whatever was asked for.
+    // A container with a terminal answers in a terminal's form, whatever `--tty` says.
     session.tty |= session.stdin && spec.is_some_and(|c| value::flag(c, "tty"));
     tty_allowed(ctx, &mut session);
     if !session.quiet {
@@ -288,11 +288,11 @@ mod tests {
                 "containers": [{"name": "c"}], "ephemeralContainers": [{"name": "e"}]}})
         };
         let always = pod("Always");
-        let told =
+        let want =
             "Session ended, resume using 'kubectl attach p -c c -i -t' command when the pod is running";
-        assert_eq!(way_back(&always, "c", session).as_deref(), Some(told));
-        let told = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
-        assert_eq!(way_back(&always, "e", session).as_deref(), Some(told));
+        assert_eq!(way_back(&always, "c", session).as_deref(), Some(want));
+        let want = "Session ended, the ephemeral container will not be restarted but may be reattached using 'kubectl attach p -c e -i -t' if it is still running";
+        assert_eq!(way_back(&always, "e", session).as_deref(), Some(want));
         for silent in [
             Session { tty: false, ..session },
             Session { stdin: false, ..session },
@@ -321,10 +321,10 @@ mod tests {
         for (kind, object) in [("pod", pod("shop")), ("deployment", deployment)] {
             let file = dir.path().join(format!("{kind}.yaml"));
             std::fs::write(&file, object.to_string()).unwrap();
-            let said = server.kubectl(&["exec", "-f", &file.display().to_string(), "--", "date"]).await;
-            let asked = server.asked();
-            let last = asked.last().map_or("", |asked| asked.path.as_str());
-            assert_eq!(last, "/api/v1/namespaces/shop/pods/web/exec", "{kind}: {said:?}");
+            let result = server.kubectl(&["exec", "-f", &file.display().to_string(), "--", "date"]).await;
+            let requests = server.requests();
+            let last = requests.last().map_or("", |request| request.path.as_str());
+            assert_eq!(last, "/api/v1/namespaces/shop/pods/web/exec", "{kind}: {result:?}");
         }
     }
 
@@ -335,11 +335,17 @@ mod tests {
             "spec": {"containers": [{"name": "a", "tty": true}], "initContainers": [{"name": "i"}],
             "ephemeralContainers": [{"name": "e"}]}});
         server.hold("/api/v1/namespaces/default/pods/web", pod);
-        let said = server.kubectl(&["attach", "pod", "web", "-i"]).await;
-        assert!(said.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"), "{said:?}");
-        assert!(said.err.contains("Unable to use a TTY - input is not a terminal"), "{said:?}");
-        assert!(said.err.contains("will be recorded in container logs"), "{said:?}");
-        let asked = server.asked();
-        assert!(asked.last().is_some_and(|a| a.path.ends_with("/pods/web/attach")), "{asked:?}");
+        let result = server.kubectl(&["attach", "pod", "web", "-i"]).await;
+        assert!(
+            result.err.contains("Defaulted container \"a\" out of: a, e (ephem), i (init)"),
+            "{result:?}"
+        );
+        assert!(result.err.contains("Unable to use a TTY - input is not a terminal"), "{result:?}");
+        assert!(result.err.contains("will be recorded in container logs"), "{result:?}");
+        let requests = server.requests();
+        assert!(
+            requests.last().is_some_and(|request| request.path.ends_with("/pods/web/attach")),
+            "{requests:?}"
+        );
     }
 }

@@ -14,7 +14,7 @@ const WIDTH: usize = 76;
 const CHOICES_MAX: usize = 4;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let word = asked_word(ctx)?;
+    let word = field_word(ctx)?;
     let (name, path) = word.split_once('.').unwrap_or((word, ""));
     // `deployments.apps` and `deployments.v1.apps` name a resource too; else the dots lead to a
     // field.
@@ -62,10 +62,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         head = format!("FIELD: {field} <{}>\n{values}\n", schemas.kind(schema));
     }
     ctx.out(head);
-    let told = schemas.descriptions(schema).join("\n");
-    ctx.out(match told.is_empty() {
+    let description = schemas.descriptions(schema).join("\n");
+    ctx.out(match description.is_empty() {
         true => "DESCRIPTION:\n    <empty>\n".to_string(),
-        false => format!("DESCRIPTION:\n{}    \n", inset(&told)),
+        false => format!("DESCRIPTION:\n{}    \n", inset(&description)),
     });
     let object = schemas.resolved(schema);
     if value::map(object, "properties").is_some_and(|p| !p.is_empty()) {
@@ -80,7 +80,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 }
 
 /// Returns the one argument: a resource, or the path of a field.
-fn asked_word(ctx: &Ctx) -> Result<&str, Fail> {
+fn field_word(ctx: &Ctx) -> Result<&str, Fail> {
     let word = match ctx.args.as_slice() {
         [] => {
             return text(
@@ -109,7 +109,7 @@ async fn in_version(
     match all.find(|r| r.plural == resource.plural && r.api_version() == wanted) {
         Some(found) => Ok((found.clone(), path.to_string())),
         None => {
-            // As Go prints the core group, which has no name.
+            // Go prints the core group, which has no name, without a slash.
             let slash = if wanted.contains('/') { "" } else { "/" };
             text(format!("couldn't find resource for \"{slash}{wanted}, Resource={}\"", resource.plural))
         }
@@ -119,7 +119,7 @@ async fn in_version(
 /// The resource that a word with its group names, and the path of fields behind it.
 async fn qualified(ctx: &Ctx, word: &str) -> Result<Option<(Arc<Resource>, String)>, Fail> {
     let discovery = ctx.discovery().await?;
-    // The longest first.
+    // The longest prefix of the word comes first.
     let mut ends = std::iter::once(word.len()).chain(word.rmatch_indices('.').map(|(at, _)| at));
     let found = ends.find_map(|end| {
         let name = &word[..end];
@@ -147,7 +147,7 @@ fn choice(value: &Value) -> String {
     }
 }
 
-/// `enum: a, b`: what a field may be, the first few of it.
+/// `enum: a, b`: the values of a field, at most [`CHOICES_MAX`] of them.
 fn choices(schema: &Value, inset: &str) -> String {
     let all: Vec<String> = value::list(schema, "enum").iter().map(choice).collect();
     match all.len() {
@@ -157,7 +157,7 @@ fn choices(schema: &Value, inset: &str) -> String {
     }
 }
 
-/// So many references are followed, one after another.
+/// How many references are followed, one after another.
 const STEPS_MAX: usize = 100;
 
 /// The schemas of one group and version.
@@ -179,14 +179,14 @@ impl<'a> Schemas<'a> {
             .or_else(|| all.iter().find(|(name, _)| name.ends_with(&suffix)).map(|(_, s)| s))
     }
 
-    /// The name of what a schema refers to, and that.
+    /// The schema that a schema refers to, behind its name.
     fn referred(&self, schema: &'a Value) -> Option<(&'a str, &'a Value)> {
         let one = value::list(schema, "allOf").first().unwrap_or(schema);
         let name = one.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")?;
         Some((name.rsplit('.').next().unwrap_or(name), self.0.get(name)?))
     }
 
-    /// One step closer to where the fields are.
+    /// The schema one step closer to the fields: that of a reference, of items, or of values.
     fn inner(&self, schema: &'a Value) -> Option<&'a Value> {
         self.referred(schema)
             .map(|(_, s)| s)
@@ -205,9 +205,12 @@ impl<'a> Schemas<'a> {
         self.chain(schema).last().unwrap_or(schema)
     }
 
-    /// Its own description, then those of what it refers to.
+    /// The description of a schema, then those of the schemas that it refers to.
     fn descriptions(&self, schema: &'a Value) -> Vec<&'a str> {
-        self.chain(schema).map(|at| value::text(at, "description")).filter(|told| !told.is_empty()).collect()
+        self.chain(schema)
+            .map(|at| value::text(at, "description"))
+            .filter(|description| !description.is_empty())
+            .collect()
     }
 
     /// `string`, `[]Container`, `map[string]string`
@@ -241,17 +244,18 @@ impl<'a> Schemas<'a> {
         for (name, schema) in self.properties(object) {
             out.push_str(&format!("  {name}\t<{}>{}\n", self.kind(schema), required(object, name)));
             out.push_str(&choices(schema, "  "));
-            let told = match value::text(schema, "description") {
+            let description = match value::text(schema, "description") {
                 "" => "<no description>",
-                told => told,
+                description => description,
             };
-            out.push_str(&inset(told));
+            out.push_str(&inset(description));
             out.push('\n');
         }
         out
     }
 
-    /// All fields below; `above` are the schemas one is in, which are not entered again.
+    /// All fields below a schema. `above`: the names of the schemas around it, which are not
+    /// entered again.
     fn tree(&self, object: &'a Value, level: usize, above: &mut Vec<*const Value>) -> String {
         let mut out = String::new();
         above.push(object);
@@ -269,7 +273,7 @@ impl<'a> Schemas<'a> {
     }
 }
 
-/// Wrapped, each line four columns in.
+/// Wraps a text, with four spaces before each line.
 fn inset(text: &str) -> String {
     wrapped(text, WIDTH).lines().map(|line| format!("    {line}\n")).collect()
 }
@@ -311,7 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_short_name_of_several_is_warned_of_once() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let group = |name: &str| {
                 let widgets = json!({"resource": "widgets", "responseKind": {"kind": "Widget"},
                     "shortNames": ["wd"], "scope": "Cluster", "verbs": ["get"]});
@@ -319,17 +323,17 @@ mod tests {
             };
             let items = [group("a.example.com"), group("b.example.com")];
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": items}));
-            (asked.path == "/apis").then(list)
+            (request.path == "/apis").then(list)
         })
         .await;
-        let said = server.kubectl(&["explain", "wd.spec"]).await;
-        assert_eq!(said.err.matches("Warning: short name \"wd\"").count(), 1, "{said:?}");
+        let result = server.kubectl(&["explain", "wd.spec"]).await;
+        assert_eq!(result.err.matches("Warning: short name \"wd\"").count(), 1, "{result:?}");
     }
 
-    /// `events` are of the core group for a server that has not been told more.
+    /// `events` alone means those of the core group; `--api-version` names the others.
     #[tokio::test]
     async fn a_version_that_is_not_preferred_can_be_asked_for() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let version = |version: &str| {
                 json!({"version": version, "resources": [{"resource": "events", "responseKind": {"kind": "Event"},
                     "scope": "Namespaced", "singularResource": "event", "verbs": ["list"]}]})
@@ -338,11 +342,11 @@ mod tests {
                 let versions: Vec<_> = versions.iter().map(|v| version(v)).collect();
                 json!({"kind": "APIGroupDiscoveryList", "items": [{"metadata": {"name": name}, "versions": versions}]})
             };
-            let told = asked.path.strip_prefix("/openapi/v3/");
-            match asked.path.as_str() {
+            let group_version = request.path.strip_prefix("/openapi/v3/");
+            match request.path.as_str() {
                 "/api" => Some((200, group("", &["v1"]))),
                 "/apis" => Some((200, group("events.k8s.io", &["v1", "v1beta1"]))),
-                _ => told.map(|of| {
+                _ => group_version.map(|of| {
                     let (group, version) = of.split_once('/').map_or(("", ""), |(_, of)| of.split_once('/').unwrap_or(("", of)));
                     let schema = json!({"description": format!("of {of}"), "properties": {"note": {"type": "string", "description": format!("note of {of}")}},
                         "x-kubernetes-group-version-kind": [{"group": group, "version": version, "kind": "Event"}]});
@@ -357,19 +361,22 @@ mod tests {
             ("events.k8s.io/v1beta1", "apis/events.k8s.io/v1beta1"),
         ] {
             let version = format!("--api-version={wanted}");
-            let said = server.kubectl(&["explain", "events", &version]).await;
-            assert!(said.code == 0 && said.out.contains(&format!("\n    of {of}\n")), "{wanted}: {said:?}");
-            let said = server.kubectl(&["explain", "ev.note", &version]).await;
-            assert_eq!(said.code, 1, "no short name: {said:?}");
-            let said = server.kubectl(&["explain", "event.note", &version]).await;
-            assert!(said.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {said:?}");
+            let result = server.kubectl(&["explain", "events", &version]).await;
+            assert!(
+                result.code == 0 && result.out.contains(&format!("\n    of {of}\n")),
+                "{wanted}: {result:?}"
+            );
+            let result = server.kubectl(&["explain", "ev.note", &version]).await;
+            assert_eq!(result.code, 1, "no short name: {result:?}");
+            let result = server.kubectl(&["explain", "event.note", &version]).await;
+            assert!(result.out.contains(&format!("\n    note of {of}\n")), "{wanted}: {result:?}");
         }
-        let said = server.kubectl(&["explain", "events.nope.deep"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
-        let said = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
-        assert_eq!(said.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
-        let said = server.kubectl(&["explain", "events", "--api-version=v2"]).await;
-        assert_eq!(said.err, "error: couldn't find resource for \"/v2, Resource=events\"\n");
+        let result = server.kubectl(&["explain", "events.nope.deep"]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, "error: field \"deep\" does not exist\n"));
+        let result = server.kubectl(&["explain", "events", "--api-version=batch/v1"]).await;
+        assert_eq!(result.err, "error: couldn't find resource for \"batch/v1, Resource=events\"\n");
+        let result = server.kubectl(&["explain", "events", "--api-version=v2"]).await;
+        assert_eq!(result.err, "error: couldn't find resource for \"/v2, Resource=events\"\n");
     }
 
     #[test]

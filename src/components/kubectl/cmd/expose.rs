@@ -1,6 +1,6 @@
 //! expose: a service in front of a pod, service or workload.
 
-use super::common::{DryRun, Teller, annotate_last_applied, enforced, label_pairs, objects_as_given};
+use super::common::{DryRun, Printer, annotate_last_applied, enforced, label_pairs, objects_as_given};
 use super::record::record;
 use super::run::overridden;
 use crate::builder;
@@ -15,12 +15,13 @@ use serde_json::{Map, Value, json};
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
-    let asked = builder::ask(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, mut failures) = objects_as_given(ctx, asked).await?;
+    let printer = Printer::of(ctx, dry_run)?;
+    let selection =
+        builder::select(ctx, &ctx.args, Options { other_selector: true, ..Options::default() }).await?;
+    let (infos, mut failures) = objects_as_given(ctx, selection).await?;
     for info in scheme::known(infos, &mut failures) {
         match exposed(ctx, &info, dry_run).await {
-            Ok(service) => teller.tell(ctx, &service, "exposed", dry_run != DryRun::Client)?,
+            Ok(service) => printer.print(ctx, &service, "exposed", dry_run != DryRun::Client)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
         }
@@ -28,7 +29,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Creates the Service of one object, unless it is only pretended.
+/// Creates the Service of one object, or with `--dry-run=client` computes it alone.
 async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail> {
     let mut service = service_of(ctx, info)?;
     overridden(ctx, &mut service, "Service")?;
@@ -41,7 +42,8 @@ async fn exposed(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<Value, Fail>
     }
     let mut query = vec![("fieldManager", ctx.flags.text("field-manager"))];
     dry_run.query(&mut query);
-    // In the command's namespace, as in kubectl, also if a file's object is in another one.
+    // As in kubectl the Service is in the command's namespace, also if a file's object is in
+    // another one.
     let path = paths::within("/api/v1", &ctx.namespace()?.0, "services");
     ctx.api().await?.post(&path, &query, &service).await
 }
@@ -157,7 +159,7 @@ fn expression(of: &Value) -> String {
 
 fn ports(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let object = &info.object;
-    // (port, protocol) of what is exposed
+    // Port and protocol of each port of the object.
     let known: Vec<(String, String)> = match info.resource.plural.as_str() {
         "services" => value::list(object, "spec.ports").iter().map(|p| port_of(p, "port")).collect(),
         plural => {
@@ -234,20 +236,20 @@ mod tests {
             "spec": {"containers": [{"name": "c", "image": "i"}]}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
         let expose = ["expose", "pod", "p", "--dry-run=client", "-o", "json"];
-        let said = server.kubectl(&expose).await;
-        assert!(said.code == 1 && said.err.contains("couldn't find port"), "{said:?}");
+        let result = server.kubectl(&expose).await;
+        assert!(result.code == 1 && result.err.contains("couldn't find port"), "{result:?}");
         for (kind, there) in [("NodePort", false), ("LoadBalancer", true)] {
             let kind = format!("--type={kind}");
             let flags = ["--port=80", "--load-balancer-ip=1.2.3.4", kind.as_str()];
-            let said = server.kubectl(&[&expose[..], &flags[..]].concat()).await;
-            assert_eq!(said.out.contains("1.2.3.4"), there, "{said:?}");
+            let result = server.kubectl(&[&expose[..], &flags[..]].concat()).await;
+            assert_eq!(result.out.contains("1.2.3.4"), there, "{result:?}");
         }
-        let said = server.kubectl(&[&expose[..], &["--cluster-ip=None"][..]].concat()).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
+        let result = server.kubectl(&[&expose[..], &["--cluster-ip=None"][..]].concat()).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap_or_default();
         assert_eq!(
             (&made["spec"]["clusterIP"], &made["spec"]["ports"]),
             (&json!("None"), &Value::Null),
-            "{said:?}"
+            "{result:?}"
         );
     }
 
@@ -264,7 +266,7 @@ mod tests {
             server.hold(&format!("/apis/apps/v1/namespaces/default/deployments/{name}"), deployment);
         }
         let refused = "error: couldn't retrieve selectors via --selector flag or introspection:";
-        for (words, told) in [
+        for (words, want) in [
             (
                 ["mixed", ""],
                 format!(
@@ -280,8 +282,8 @@ mod tests {
         ] {
             let selector = format!("--selector={}", words[1]);
             let line = ["expose", "deploy", words[0], "--port=80", "--dry-run=client", &selector];
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.code, said.err), (1, told));
+            let result = server.kubectl(&line).await;
+            assert_eq!((result.code, result.err), (1, want));
         }
     }
 
@@ -293,11 +295,11 @@ mod tests {
                 "spec": {"containers": [{"name": "c", "image": "i"}]}});
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["expose", "pod", "missing", "a", "b", "--port=80"]).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "service/b exposed\n"), "{said:?}");
+        let result = server.kubectl(&["expose", "pod", "missing", "a", "b", "--port=80"]).await;
+        assert_eq!((result.code, result.out.as_str()), (1, "service/b exposed\n"), "{result:?}");
         assert!(
-            said.err.contains("missing not found") && said.err.contains("the pod has no labels"),
-            "{said:?}"
+            result.err.contains("missing not found") && result.err.contains("the pod has no labels"),
+            "{result:?}"
         );
     }
 
@@ -309,9 +311,9 @@ mod tests {
                 {"name": "c", "image": "i", "ports": [{"containerPort": 80}]}]}}}});
         let show = "jsonpath={.spec.ports[0].port} {.spec.selector}";
         let line = ["expose", "-f", "-", "--dry-run=client", "-o", show];
-        let said = server.kubectl_in(&line, &web.to_string(), crate::Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, r#"80 {"a":"b"}"#), "{said:?}");
-        assert!(server.asked().is_empty(), "{:?}", server.asked());
+        let result = server.kubectl_in(&line, &web.to_string(), crate::Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, r#"80 {"a":"b"}"#), "{result:?}");
+        assert!(server.requests().is_empty(), "{:?}", server.requests());
     }
 
     #[tokio::test]
@@ -321,11 +323,11 @@ mod tests {
             "spec": {"containers": [{"name": "c", "image": "i"}]}});
         server.hold("/api/v1/namespaces/other/pods/p", pod.clone());
         let env = crate::Env::default();
-        let said = server.kubectl_in(&["expose", "-f", "-", "--port=80"], &pod.to_string(), env).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        assert!(server.object("/api/v1/namespaces/default/services/p").is_some(), "{:?}", server.asked());
-        let said = server.kubectl(&["expose", "pod", "p", "-n", "other", "--port=80"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let result = server.kubectl_in(&["expose", "-f", "-", "--port=80"], &pod.to_string(), env).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        assert!(server.object("/api/v1/namespaces/default/services/p").is_some(), "{:?}", server.requests());
+        let result = server.kubectl(&["expose", "pod", "p", "-n", "other", "--port=80"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
         assert!(server.object("/api/v1/namespaces/other/services/p").is_some());
     }
 }

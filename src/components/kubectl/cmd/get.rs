@@ -1,8 +1,8 @@
 //! get: one or many objects as a table or in any format, once or as they change.
 
 use super::common::ask_raw;
-use super::pages::{Sheet, fetch, items_of, pages, shown, sorted};
-use crate::builder::{self, Asked};
+use super::pages::{Sheet, fetch, items_of, pages, sorted, table_options};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Options;
@@ -25,7 +25,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let format = formats::of(ctx, true)?;
     let watching = ctx.flags.is("watch") || ctx.flags.is("watch-only");
-    // What a watch lacks the builder says, as in kubectl.
+    // A watch without a type gets the words of the builder, as in kubectl.
     if ctx.args.is_empty() && !ctx.names_files() && !watching {
         let path = ctx.command_path();
         ctx.output.err(&format!("{UNTYPED}\n\n"));
@@ -42,17 +42,17 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_by_type: true, all_namespaces, latest: true, ..Options::default() };
-    let mut asked = builder::ask(ctx, &ctx.args, options).await?;
+    let mut selection = builder::select(ctx, &ctx.args, options).await?;
     if watching {
-        Fail::join(asked.take_unread())?;
-        return super::get_watch::run(ctx, asked, format).await;
+        Fail::join(selection.take_unread())?;
+        return super::get_watch::run(ctx, selection, format).await;
     }
     match format {
-        Some(format) => print_objects(ctx, asked, &format).await,
+        Some(format) => print_objects(ctx, selection, &format).await,
         None => {
             // The failures of tables are an aggregate to kubectl, also where there is but one.
-            asked.tell_plainly();
-            print_tables(ctx, asked).await
+            selection.print_unread_plainly();
+            print_tables(ctx, selection).await
         }
     }
 }
@@ -78,9 +78,9 @@ async fn raw(ctx: &Ctx, path: &str) -> Result<(), Fail> {
     ask_raw(ctx, http::Method::GET, path, bytes::Bytes::new()).await
 }
 
-/// Everything asked for, as tables, in order; refusals beside them.
-async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
-    failures.append(&mut asked.take_unread());
+/// Reads everything that was selected as tables, in order. Refusals go to `failures`.
+async fn tables(ctx: &Ctx, mut selection: Selection, failures: &mut Vec<Fail>) -> Result<Vec<Sheet>, Fail> {
+    failures.append(&mut selection.take_unread());
     let mut found: Vec<Sheet> = vec![];
     let mut keep = |resource: &Arc<Resource>, answer: Result<Vec<Value>, Fail>| match answer {
         Ok(all) => {
@@ -95,14 +95,14 @@ async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result
         }
         Err(other) => Err(other),
     };
-    match asked {
-        Asked::Objects(infos, _) => {
+    match selection {
+        Selection::Objects(infos, _) => {
             for info in infos {
                 let answer = fetch(ctx, &info, TABLE).await.map(|t| vec![t]);
                 keep(&info.resource, answer)?;
             }
         }
-        Asked::Lists(listings) => {
+        Selection::Lists(listings) => {
             for listing in listings {
                 let answer = pages(ctx, &listing, TABLE).await;
                 keep(&listing.resource, answer)?;
@@ -112,24 +112,24 @@ async fn tables(ctx: &Ctx, mut asked: Asked, failures: &mut Vec<Fail>) -> Result
     Ok(found)
 }
 
-fn namespaced(asked: &Asked) -> bool {
-    match asked {
-        Asked::Objects(infos, _) => infos.iter().all(|i| i.resource.namespaced),
-        Asked::Lists(lists) => lists.iter().all(|l| l.resource.namespaced),
+fn namespaced(selection: &Selection) -> bool {
+    match selection {
+        Selection::Objects(infos, _) => infos.iter().all(|i| i.resource.namespaced),
+        Selection::Lists(lists) => lists.iter().all(|l| l.resource.namespaced),
     }
 }
 
-async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
-    let all_namespaced = namespaced(&asked);
+async fn print_tables(ctx: &Ctx, selection: Selection) -> Result<(), Fail> {
+    let all_namespaced = namespaced(&selection);
     let mut failures = vec![];
-    let mut sheets = tables(ctx, asked, &mut failures).await?;
+    let mut sheets = tables(ctx, selection, &mut failures).await?;
     // Names have a prefix where several resources could be read, also if they have no objects.
     let prefixed = ctx.flags.is("show-kind") || sheets.windows(2).any(|w| w[0].0 != w[1].0);
     let sort = ctx.flags.text("sort-by");
     if !sort.is_empty() {
         sorted(&mut sheets, sort)?;
     }
-    let base = shown(ctx);
+    let base = table_options(ctx);
     let (mut printed, mut with_namespace) = (false, false);
     let mut at = 0;
     while at < sheets.len() {
@@ -137,23 +137,23 @@ async fn print_tables(ctx: &Ctx, asked: Asked) -> Result<(), Fail> {
         let end = sheets[at..].iter().position(|(r, _)| r != &resource).map_or(sheets.len(), |n| at + n);
         let group = &sheets[at..end];
         at = end;
-        let mut shown = base.clone();
-        // Also of what follows a namespaced resource and has none: kubectl's printers share it.
+        let mut options = base.clone();
+        // The column stays for later resources that have no namespace: kubectl's printers share it.
         with_namespace |= ctx.flags.is("all-namespaces") && resource.namespaced;
-        shown.namespace = with_namespace;
-        shown.kind = prefixed.then(|| resource.kind_group());
+        options.namespace = with_namespace;
+        options.kind = prefixed.then(|| resource.kind_group());
         let mut rows: Vec<Vec<String>> = vec![];
         for (_, table) in group {
             let head = Head::of(table);
-            if rows.is_empty() && !shown.no_headers && !value::list(table, "rows").is_empty() {
-                rows.push(head.header(&shown));
+            if rows.is_empty() && !options.no_headers && !value::list(table, "rows").is_empty() {
+                rows.push(head.header(&options));
             }
-            rows.extend(value::list(table, "rows").iter().map(|row| head.row(row, &shown)));
+            rows.extend(value::list(table, "rows").iter().map(|row| head.row(row, &options)));
         }
         if rows.is_empty() {
             continue;
         }
-        if printed && !shown.no_headers {
+        if printed && !options.no_headers {
             ctx.out("\n");
         }
         printed = true;
@@ -175,15 +175,15 @@ fn nothing(ctx: &Ctx, namespaced: bool) -> Result<(), Fail> {
     Ok(())
 }
 
-async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), Fail> {
+async fn print_objects(ctx: &Ctx, selection: Selection, format: &Format) -> Result<(), Fail> {
     // Several files, or standard input, are a list also where they have one object.
     let means_one = builder::means_one(ctx, &ctx.args);
-    let single =
-        matches!(&asked, Asked::Objects(infos, _) if infos.len() == 1) && (!ctx.names_files() || means_one);
+    let single = matches!(&selection, Selection::Objects(infos, _) if infos.len() == 1)
+        && (!ctx.names_files() || means_one);
     let (mut found, mut failures): (Vec<Value>, Vec<Fail>) = (vec![], vec![]);
     let ignore = ctx.flags.is("ignore-not-found");
-    match asked {
-        Asked::Objects(infos, unread) => {
+    match selection {
+        Selection::Objects(infos, unread) => {
             failures = unread;
             for info in infos {
                 match fetch(ctx, &info, JSON).await {
@@ -194,7 +194,7 @@ async fn print_objects(ctx: &Ctx, asked: Asked, format: &Format) -> Result<(), F
                 }
             }
         }
-        Asked::Lists(listings) => {
+        Selection::Lists(listings) => {
             for listing in listings {
                 match pages(ctx, &listing, JSON).await {
                     Ok(pages) => {
@@ -256,24 +256,24 @@ mod tests {
             (vec!["-f", &file, "-f", &empty], "List"),
         ] {
             let words: Vec<&str> = kind.iter().copied().chain(files.iter().copied()).collect();
-            let said = server.kubectl_in(&words, &a.to_string(), Env::default()).await;
-            assert_eq!((said.code, said.out.as_str()), (0, want), "{files:?}: {said:?}");
+            let result = server.kubectl_in(&words, &a.to_string(), Env::default()).await;
+            assert_eq!((result.code, result.out.as_str()), (0, want), "{files:?}: {result:?}");
         }
         std::fs::remove_file(&empty).unwrap();
         let folder = dir.path().display().to_string();
-        let said = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
-        assert_eq!(said.out, "ConfigMap", "a folder with one manifest: {said:?}");
+        let result = server.kubectl(&[&kind[..], &["-f", &folder]].concat()).await;
+        assert_eq!(result.out, "ConfigMap", "a folder with one manifest: {result:?}");
     }
 
     #[tokio::test]
     async fn the_column_of_namespaces_stays_for_what_follows() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
             let table = |metadata: Value| {
                 let row = json!({"cells": ["a"], "object": {"metadata": metadata}});
                 (200, json!({"kind": "Table", "columnDefinitions": [column], "rows": [row]}))
             };
-            match asked.path.as_str() {
+            match request.path.as_str() {
                 "/api/v1/configmaps" => Some(table(json!({"name": "a", "namespace": "n"}))),
                 "/api/v1/namespaces" => Some(table(json!({"name": "a"}))),
                 _ => None,
@@ -285,15 +285,9 @@ mod tests {
             ("cm,ns", format!("{map}\nNAMESPACE   NAME\n            namespace/a\n")),
             ("ns,cm", format!("{space}\n{map}")),
         ] {
-            let said = server.kubectl(&["get", kinds, "-A"]).await;
-            assert_eq!((said.code, said.out), (0, out), "{kinds}");
+            let result = server.kubectl(&["get", kinds, "-A"]).await;
+            assert_eq!((result.code, result.out), (0, out), "{kinds}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_watch_of_nothing_is_refused() {
-        let said = Server::start().await.kubectl(&["get", "-w"]).await;
-        assert!(said.code == 1 && said.err.starts_with("error: You must provide one or more"), "{said:?}");
     }
 
     #[tokio::test]
@@ -301,18 +295,18 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         for (words, code) in [(&["get", "cm", "a"][..], 0), (&["get", "cm"], 1)] {
-            let said = server.kubectl(&[words, &["-o", "name", "--sort-by=.none"]].concat()).await;
-            assert_eq!(said.code, code, "{words:?}: {said:?}");
+            let result = server.kubectl(&[words, &["-o", "name", "--sort-by=.none"]].concat()).await;
+            assert_eq!(result.code, code, "{words:?}: {result:?}");
         }
     }
 
     #[tokio::test]
     async fn of_a_file_with_an_unknown_kind_a_table_has_the_other_objects() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
             let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
             let table = json!({"kind": "Table", "columnDefinitions": [column], "rows": [row]});
-            (asked.path == at("a")).then_some((200, table))
+            (request.path == at("a")).then_some((200, table))
         })
         .await;
         let dir = tempfile::tempdir().unwrap();
@@ -322,9 +316,9 @@ mod tests {
         let file = file.display().to_string();
         for (output, out) in [(None, "NAME\na\n"), (Some("-oname"), "")] {
             let words: Vec<&str> = ["get", "-f", &file].into_iter().chain(output).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
-            assert!(said.err.contains("no matches for kind \"Foo\""), "{said:?}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.out.as_str()), (1, out), "{result:?}");
+            assert!(result.err.contains("no matches for kind \"Foo\""), "{result:?}");
         }
     }
 
@@ -343,17 +337,17 @@ mod tests {
         let (alone, two) = (vec!["-f", &both], vec!["-f", &both, "-f", &one]);
         for (files, out) in [(alone, ""), (two, "configmap/a\nconfigmap/a\n")] {
             let words: Vec<&str> = ["get", "-o", "name"].into_iter().chain(files).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.out.as_str()), (1, out), "{said:?}");
-            assert!(said.err.contains("gone not found"), "{said:?}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.out.as_str()), (1, out), "{result:?}");
+            assert!(result.err.contains("gone not found"), "{result:?}");
         }
-        let said = server.kubectl(&["get", "-o", "name", "-f", &both, "--ignore-not-found"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\n"), "{said:?}");
+        let result = server.kubectl(&["get", "-o", "name", "-f", &both, "--ignore-not-found"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\n"), "{result:?}");
         let broken = dir.path().join("broken.yaml").display().to_string();
         std::fs::write(&broken, "kind: [").unwrap();
-        for (how, told) in [("-owide", "error parsing "), ("-oname", "error: error parsing ")] {
-            let said = server.kubectl(&["get", how, "-f", &broken]).await;
-            assert!(said.code == 1 && said.err.starts_with(told), "{said:?}");
+        for (how, want) in [("-owide", "error parsing "), ("-oname", "error: error parsing ")] {
+            let result = server.kubectl(&["get", how, "-f", &broken]).await;
+            assert!(result.code == 1 && result.err.starts_with(want), "{result:?}");
         }
     }
 
@@ -370,15 +364,15 @@ mod tests {
             ("cm --show-labels -o json", "--show-labels option cannot be used with json printer"),
         ] {
             let line: Vec<&str> = ["get"].into_iter().chain(words.split(' ')).collect();
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words}");
+            let result = server.kubectl(&line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{words}");
         }
-        assert!(server.asked().is_empty(), "nothing was asked");
+        assert!(server.requests().is_empty(), "nothing was asked");
     }
 
     #[tokio::test]
     async fn names_are_of_one_resource_and_one_namespace_or_of_none() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let of = |kind: &str| {
                 json!({"resource": kind.to_lowercase(), "responseKind": {"kind": kind}, "scope": "Namespaced",
                     "verbs": ["get", "list"], "categories": ["all"]})
@@ -386,7 +380,7 @@ mod tests {
             let versions = json!([{"version": "v1", "resources": [of("A"), of("B")]}]);
             let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": groups}));
-            (asked.path == "/apis").then(list)
+            (request.path == "/apis").then(list)
         })
         .await;
         let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "n"}});
@@ -403,20 +397,20 @@ mod tests {
             ("all n", "", "you must specify only one resource"),
         ] {
             let line: Vec<&str> = ["get", "-o", "name"].into_iter().chain(words.split(' ')).collect();
-            let said = server.kubectl(&line).await;
+            let result = server.kubectl(&line).await;
             let err = if why.is_empty() { String::new() } else { format!("error: {why}\n") };
-            assert_eq!((said.out.as_str(), said.err), (out, err), "{words}");
+            assert_eq!((result.out.as_str(), result.err), (out, err), "{words}");
         }
     }
 
     #[tokio::test]
     async fn names_have_a_prefix_where_several_resources_could_be_read() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let column = json!({"name": "Name", "type": "string", "format": "name"});
             let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
             let table =
                 |rows: &[Value]| json!({"kind": "Table", "columnDefinitions": [column], "rows": rows});
-            match asked.path.rsplit('/').next() {
+            match request.path.rsplit('/').next() {
                 Some("configmaps") => Some((200, table(std::slice::from_ref(&row)))),
                 Some("services") => Some((200, table(&[]))),
                 Some("pods") => Some(refusal(403, "Forbidden", "you may not")),
@@ -424,72 +418,27 @@ mod tests {
             }
         })
         .await;
-        for (kinds, told) in [("cm,svc", "NAME\nconfigmap/a\n"), ("cm,pods", "NAME\na\n")] {
-            let said = server.kubectl(&["get", kinds]).await;
-            assert_eq!(said.out, told, "{kinds}: {said:?}");
+        for (kinds, want) in [("cm,svc", "NAME\nconfigmap/a\n"), ("cm,pods", "NAME\na\n")] {
+            let result = server.kubectl(&["get", kinds]).await;
+            assert_eq!(result.out, want, "{kinds}: {result:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_watch_of_one_object_knows_its_columns() {
-        let server = Server::start_with(|asked| {
-            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
-            let table = |columns: &Value| {
-                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
-                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
-            };
-            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
-            match (asked.path == at("a"), asked.query.contains("watch=true")) {
-                (true, _) => Some((200, table(&columns))),
-                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
-                _ => None,
-            }
-        })
-        .await;
-        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
-            let said = server.kubectl(&["get", "cm", "a", flag]).await;
-            assert_eq!((said.code, said.out.as_str()), (0, out), "{flag}: {said:?}");
-        }
-    }
-
-    /// A lesson does not count as a look what kubectl reads and does not print. `only` is
-    /// `tap::WATCH_ONLY`.
-    #[tokio::test]
-    async fn the_server_is_told_whether_the_list_before_a_watch_is_printed() {
-        let server = Server::start().await;
-        server.hold(&at("a"), config_map("a", json!({})));
-        for (line, told) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {
-            let words: Vec<&str> = line.split(' ').collect();
-            server.kubectl(&words).await;
-            let asked = server.asked().pop().expect("a request");
-            assert_eq!(asked.watch, told, "{line}");
-        }
-    }
-
-    #[tokio::test]
-    async fn a_watch_prints_the_header_of_its_columns_once() {
-        let server = Server::start().await;
-        for name in ["a", "b"] {
-            server.hold(&at(name), config_map(name, json!({})));
-        }
-        let said = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "NAME\na\nb\n"), "{said:?}");
+    async fn a_resource_is_listed_once_and_an_object_as_often_as_it_is_named() {
         let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
             "rows": [{"cells": ["a"], "object": {}}]});
-        let server = Server::start_with(move |asked| {
-            (asked.path.contains("configmaps") && !asked.query.contains("watch"))
-                .then(|| (200, table.clone()))
+        let server = Server::start_with(move |request| {
+            request.path.contains("configmaps").then(|| (200, table.clone()))
         })
         .await;
-        let said = server.kubectl(&["get", "cm", "-w", "--output-watch-events"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "EVENT      NAME\nADDED      a\n"), "{said:?}");
-        let said = server.kubectl(&["get", "cm", "--sort-by=.nope"]).await;
-        assert_eq!(said.out, "NAME\na\n", "one row needs no order");
-        let said = server.kubectl(&["get", "cm,cm,configmap"]).await;
-        assert_eq!(said.out, "NAME\na\n", "a resource is shown once");
-        let said = server.kubectl(&["get", "cm", "--subresource=status"]).await;
-        assert_eq!(said.err, "error: subresource cannot be used when bulk resources are specified\n");
-        let said = server.kubectl(&["get", "cm", "a", "a"]).await;
-        assert_eq!(said.out, "NAME\na\na\n", "an object as often as it is named");
+        let result = server.kubectl(&["get", "cm", "--sort-by=.nope"]).await;
+        assert_eq!(result.out, "NAME\na\n", "one row needs no order");
+        let result = server.kubectl(&["get", "cm,cm,configmap"]).await;
+        assert_eq!(result.out, "NAME\na\n", "a resource is shown once");
+        let result = server.kubectl(&["get", "cm", "--subresource=status"]).await;
+        assert_eq!(result.err, "error: subresource cannot be used when bulk resources are specified\n");
+        let result = server.kubectl(&["get", "cm", "a", "a"]).await;
+        assert_eq!(result.out, "NAME\na\na\n", "an object as often as it is named");
     }
 }

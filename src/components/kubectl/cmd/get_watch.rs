@@ -1,13 +1,14 @@
 //! get --watch: what there is, and every change of it.
 
-use super::pages::{Sheet, fetch, items_of, pages, shown, sorted};
-use crate::builder::{self, Asked, Listing};
+use super::pages::{Sheet, fetch, items_of, pages, sorted, table_options};
+use crate::builder::Selection;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::{self, Listing};
 use crate::print::formats::Format;
 use crate::print::tab::Remembering;
-use crate::print::table::{Head, Shown};
+use crate::print::table::{Head, TableOptions};
 use crate::wire::api::{JSON, TABLE};
 use crate::wire::paths;
 use api::gostr::quote;
@@ -16,20 +17,20 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What is watched.
+/// The object or the resource that is watched.
 struct Watched {
     resource: Arc<Resource>,
-    /// Of the collection.
+    /// The path of the collection.
     path: String,
-    /// One object of it, or all.
+    /// The first read: of one object, or of the list.
     first: Result<Info, Listing>,
     /// The field selector of the one object.
     selector: Option<String>,
 }
 
-async fn watched(ctx: &Ctx, asked: Asked) -> Result<Watched, Fail> {
-    match asked {
-        Asked::Objects(infos, _) => match infos.as_slice() {
+async fn watched(ctx: &Ctx, selection: Selection) -> Result<Watched, Fail> {
+    match selection {
+        Selection::Objects(infos, _) => match infos.as_slice() {
             [info] => {
                 let selector = format!("metadata.name={}", info.name);
                 let (resource, path) = (info.resource.clone(), info.collection());
@@ -45,7 +46,7 @@ async fn watched(ctx: &Ctx, asked: Asked) -> Result<Watched, Fail> {
                 ))
             }
         },
-        Asked::Lists(lists) => match lists.as_slice() {
+        Selection::Lists(lists) => match lists.as_slice() {
             [one] => {
                 let path = paths::collection(&one.resource, &one.namespace);
                 Ok(Watched { resource: one.resource.clone(), path, first: Err(one.clone()), selector: None })
@@ -64,14 +65,14 @@ fn in_order(ctx: &Ctx, resource: &Arc<Resource>, pages: Vec<Value>) -> Result<Ve
 }
 
 /// Prints what there is (unless `--watch-only`), then every change.
-pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Result<(), Fail> {
+pub(super) async fn run(ctx: &Ctx, selection: Selection, format: Option<Format>) -> Result<(), Fail> {
     let sorts = !ctx.flags.text("sort-by").is_empty();
     match ctx.flags.is("watch") {
         _ if !sorts => {}
         true => ctx.note("warning: --watch requested, --sort-by will be ignored for watch events received"),
         false => ctx.note("warning: --watch-only requested, --sort-by will be ignored"),
     }
-    let Watched { resource, path, first, selector: start } = watched(ctx, asked).await?;
+    let Watched { resource, path, first, selector: start } = watched(ctx, selection).await?;
     let accept = if format.is_some() { JSON } else { TABLE };
     let mut pages = match &first {
         Ok(info) => match fetch(ctx, info, accept).await {
@@ -88,10 +89,10 @@ pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Resu
         // Of one object's watch only the first event has columns, and that one is skipped.
         head: pages.first().map_or_else(Head::default, Head::of),
         widths: Remembering::default(),
-        shown: Shown {
+        options: TableOptions {
             namespace: ctx.flags.is("all-namespaces") && resource.namespaced,
             kind: ctx.flags.is("show-kind").then(|| resource.kind_group()),
-            ..shown(ctx)
+            ..table_options(ctx)
         },
         events: ctx.flags.is("output-watch-events"),
         format,
@@ -105,7 +106,7 @@ pub(super) async fn run(ctx: &Ctx, asked: Asked, format: Option<Format>) -> Resu
     if !ctx.flags.is("watch-only") {
         view.pages(&pages)?;
     }
-    let mut query = builder::selectors(ctx);
+    let mut query = lists::selectors(ctx);
     query.retain(|(key, _)| start.is_none() || *key != "fieldSelector");
     if let Some(selector) = &start {
         query.push(("fieldSelector", selector));
@@ -130,7 +131,7 @@ struct View<'a> {
     ctx: &'a Ctx,
     head: Head,
     widths: Remembering,
-    shown: Shown,
+    options: TableOptions,
     events: bool,
     format: Option<Format>,
     resource: Arc<Resource>,
@@ -144,16 +145,16 @@ impl View<'_> {
             pages.iter().for_each(|page| self.rows(page, "ADDED"));
             return Ok(());
         };
-        let mut shown = vec![];
+        let mut objects = vec![];
         for page in pages {
             match page.get("items") {
-                Some(_) => shown.extend(items_of(page, &self.resource)),
-                None => shown.push(page.clone()),
+                Some(_) => objects.extend(items_of(page, &self.resource)),
+                None => objects.push(page.clone()),
             }
         }
         self.ctx.out(match self.events {
-            true => format.print_events("ADDED", &shown)?,
-            false => format.print_each(&shown)?,
+            true => format.print_events("ADDED", &objects)?,
+            false => format.print_each(&objects)?,
         });
         Ok(())
     }
@@ -165,8 +166,8 @@ impl View<'_> {
         }
         let mut rows = vec![];
         let found = value::list(page, "rows");
-        if !self.started && !self.shown.no_headers && !found.is_empty() {
-            let mut header = self.head.header(&self.shown);
+        if !self.started && !self.options.no_headers && !found.is_empty() {
+            let mut header = self.head.header(&self.options);
             if self.events {
                 header.insert(0, "EVENT".into());
             }
@@ -174,9 +175,9 @@ impl View<'_> {
         }
         self.started |= !found.is_empty();
         for row in found {
-            let mut cells = self.head.row(row, &self.shown);
+            let mut cells = self.head.row(row, &self.options);
             if self.events {
-                // As wide for every event, so that the columns stay where they are.
+                // The cell is as wide for every event, so that the columns stay where they are.
                 cells.insert(0, format!("{kind:<8}"));
             }
             rows.push(cells);
@@ -209,7 +210,7 @@ impl View<'_> {
 #[cfg(test)]
 mod tests {
     use crate::testing::{Server, at, config_map};
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     #[tokio::test]
     async fn columns_of_a_watch_are_as_wide_as_all_that_is_there() {
@@ -218,10 +219,10 @@ mod tests {
             server.hold(&at(name), config_map(name, json!({})));
         }
         let columns = "custom-columns=NAME:.metadata.name,KIND:.kind";
-        let said = server.kubectl(&["get", "cm", "-w", "-o", columns]).await;
+        let result = server.kubectl(&["get", "cm", "-w", "-o", columns]).await;
         let want = [("NAME", "KIND"), ("a", "ConfigMap"), ("longer-name", "ConfigMap")];
         let want = want.map(|(name, kind)| format!("{name:<14}{kind}\n")).concat();
-        assert_eq!((said.code, said.out), (0, want));
+        assert_eq!((result.code, result.out), (0, want));
     }
 
     #[tokio::test]
@@ -231,13 +232,13 @@ mod tests {
             server.hold(&at(name), config_map(name, json!({})));
         }
         let line = ["get", "cm", "-w", "--output-watch-events", "-o"];
-        let said = server.kubectl(&[&line[..], &["name"]].concat()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a\nconfigmap/b\n"), "{said:?}");
-        let said = server.kubectl(&[&line[..], &["json"]].concat()).await;
-        let lines: Vec<&str> = said.out.lines().collect();
-        assert_eq!(lines.len(), 2, "{said:?}");
+        let result = server.kubectl(&[&line[..], &["name"]].concat()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a\nconfigmap/b\n"), "{result:?}");
+        let result = server.kubectl(&[&line[..], &["json"]].concat()).await;
+        let lines: Vec<&str> = result.out.lines().collect();
+        assert_eq!(lines.len(), 2, "{result:?}");
         for line in lines {
-            assert!(line.starts_with(r#"{"type":"ADDED","object":{"apiVersion":"v1","#), "{said:?}");
+            assert!(line.starts_with(r#"{"type":"ADDED","object":{"apiVersion":"v1","#), "{result:?}");
         }
     }
 
@@ -245,10 +246,10 @@ mod tests {
     async fn a_watch_of_an_object_that_is_not_there_may_be_silent() {
         let server = Server::start().await;
         let line = ["get", "cm", "nope", "-w"];
-        let said = server.kubectl(&line).await;
-        assert!(said.code == 1 && said.err.contains("not found"), "{said:?}");
-        let said = server.kubectl(&[&line[..], &["--ignore-not-found"]].concat()).await;
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", ""));
+        let result = server.kubectl(&line).await;
+        assert!(result.code == 1 && result.err.contains("not found"), "{result:?}");
+        let result = server.kubectl(&[&line[..], &["--ignore-not-found"]].concat()).await;
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (0, "", ""));
     }
 
     #[tokio::test]
@@ -256,16 +257,80 @@ mod tests {
         let row = |name: &str| json!({"cells": [name], "object": {"metadata": {"name": name}}});
         let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
             "rows": [row("b"), row("a")]});
-        let server = Server::start_with(move |asked| {
-            (asked.path.contains("configmaps") && !asked.query.contains("watch"))
+        let server = Server::start_with(move |request| {
+            (request.path.contains("configmaps") && !request.query.contains("watch"))
                 .then(|| (200, table.clone()))
         })
         .await;
-        let said = server.kubectl(&["get", "cm", "-w", "--sort-by=.metadata.name"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "NAME\na\nb\n"), "{said:?}");
-        let told = "warning: --watch requested, --sort-by will be ignored for watch events received\n";
-        assert_eq!(said.err, told);
-        let said = server.kubectl(&["get", "cm", "--watch-only", "--sort-by=.metadata.name"]).await;
-        assert_eq!(said.err, "warning: --watch-only requested, --sort-by will be ignored\n");
+        let result = server.kubectl(&["get", "cm", "-w", "--sort-by=.metadata.name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "NAME\na\nb\n"), "{result:?}");
+        let want = "warning: --watch requested, --sort-by will be ignored for watch events received\n";
+        assert_eq!(result.err, want);
+        let result = server.kubectl(&["get", "cm", "--watch-only", "--sort-by=.metadata.name"]).await;
+        assert_eq!(result.err, "warning: --watch-only requested, --sort-by will be ignored\n");
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_nothing_is_refused() {
+        let result = Server::start().await.kubectl(&["get", "-w"]).await;
+        assert!(
+            result.code == 1 && result.err.starts_with("error: You must provide one or more"),
+            "{result:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn a_watch_of_one_object_knows_its_columns() {
+        let server = Server::start_with(|request| {
+            let columns = json!([{"name": "Name", "type": "string", "format": "name"}]);
+            let table = |columns: &Value| {
+                let row = json!({"cells": ["a"], "object": {"metadata": {"name": "a"}}});
+                json!({"kind": "Table", "columnDefinitions": columns, "rows": [row]})
+            };
+            let event = |columns: &Value| json!({"type": "MODIFIED", "object": table(columns)});
+            match (request.path == at("a"), request.query.contains("watch=true")) {
+                (true, _) => Some((200, table(&columns))),
+                (_, true) => Some((200, json!({"events": [event(&columns), event(&Value::Null)]}))),
+                _ => None,
+            }
+        })
+        .await;
+        for (flag, out) in [("--watch-only", "NAME\na\n"), ("--watch", "NAME\na\na\n")] {
+            let result = server.kubectl(&["get", "cm", "a", flag]).await;
+            assert_eq!((result.code, result.out.as_str()), (0, out), "{flag}: {result:?}");
+        }
+    }
+
+    /// Lessons count what the user has seen, so not a list that kubectl reads and does not print.
+    /// `only` is `tap::WATCH_ONLY`.
+    #[tokio::test]
+    async fn a_header_says_whether_the_list_before_a_watch_is_printed() {
+        let server = Server::start().await;
+        server.hold(&at("a"), config_map("a", json!({})));
+        for (line, want) in [("get cm --watch-only", "only"), ("get cm -w", "true"), ("get cm", "")] {
+            let words: Vec<&str> = line.split(' ').collect();
+            server.kubectl(&words).await;
+            let request = server.requests().pop().expect("a request");
+            assert_eq!(request.watch, want, "{line}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_prints_the_header_of_its_columns_once() {
+        let server = Server::start().await;
+        for name in ["a", "b"] {
+            server.hold(&at(name), config_map(name, json!({})));
+        }
+        let result = server.kubectl(&["get", "cm", "-w", "-o", "custom-columns=NAME:.metadata.name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "NAME\na\nb\n"), "{result:?}");
+        let table = json!({"kind": "Table", "columnDefinitions": [{"name": "Name", "type": "string", "format": "name"}],
+            "rows": [{"cells": ["a"], "object": {}}]});
+        let server = Server::start_with(move |request| {
+            (request.path.contains("configmaps") && !request.query.contains("watch"))
+                .then(|| (200, table.clone()))
+        })
+        .await;
+        let result = server.kubectl(&["get", "cm", "-w", "--output-watch-events"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "EVENT      NAME\nADDED      a\n"), "{result:?}");
     }
 }

@@ -1,5 +1,5 @@
-//! version, api-resources, api-versions, cluster-info, help, options, completion; and what is not
-//! there.
+//! version, api-resources, api-versions, cluster-info, help, options, completion; and groups of
+//! verbs.
 
 use crate::Env;
 use crate::ctx::{Ctx, Streams};
@@ -32,7 +32,7 @@ pub(crate) async fn group(ctx: &Ctx) -> Result<(), Fail> {
     Err(Fail::Exit(1))
 }
 
-/// `help rollout status` is `rollout status --help`. A word that is no command's is told, and no
+/// `help rollout status` is `rollout status --help`. An unknown word is reported, but is no
 /// failure.
 pub(crate) async fn help(ctx: &Ctx) -> Result<(), Fail> {
     let mut verb = table::root();
@@ -59,7 +59,7 @@ pub(crate) async fn options(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// What our own build says of itself.
+/// The version of this build.
 fn client_version() -> Value {
     let mut parts = VERSION.trim_start_matches('v').split('.');
     let (major, minor) = (parts.next().unwrap_or("1"), parts.next().unwrap_or(""));
@@ -67,7 +67,7 @@ fn client_version() -> Value {
         "buildDate": "1970-01-01T00:00:00Z", "goVersion": "none (rust)", "compiler": "rustc", "platform": "linux/amd64"})
 }
 
-/// The version whose words the built-in kustomize has.
+/// The kustomize version that kubectl 1.35 has, whose texts the built-in one has.
 const KUSTOMIZE: &str = "v5.7.1";
 
 pub(crate) async fn version(ctx: &Ctx) -> Result<(), Fail> {
@@ -260,7 +260,7 @@ pub(crate) async fn completion(ctx: &Ctx) -> Result<(), Fail> {
 /// LAST`. Names of objects come from the cluster that the flags among the words select.
 pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Output>) -> Result<(), Fail> {
     let Some((last, before)) = words.split_last() else { return Ok(()) };
-    // First see which names are wanted, then fetch them, then complete.
+    // The first pass finds out which names are needed; they are read before the second one.
     let wanted = parking_lot::Mutex::new(None);
     complete::of_words(before, last, &|kind, namespace| {
         let mut wanted = wanted.lock();
@@ -281,8 +281,8 @@ pub(crate) async fn complete_words(words: &[String], env: Env, output: Arc<Outpu
         let ctx = Ctx::new(parsed.line(), streams, env, output.clone());
         let resource = ctx.resource(&kind).await?;
         let (namespace, _) = ctx.namespace()?;
-        let listing = crate::builder::Listing { resource, namespace };
-        names = crate::builder::list(&ctx, &listing).await?.into_iter().map(|i| i.name).collect();
+        let listing = crate::lists::Listing { resource, namespace };
+        names = crate::lists::list(&ctx, &listing).await?.into_iter().map(|i| i.name).collect();
     }
     for found in complete::of_words(before, last, &|_, _| names.clone()) {
         output.out(&format!("{}\t{}\n", found.text, found.help));
@@ -336,9 +336,9 @@ mod tests {
 
     #[tokio::test]
     async fn a_server_of_a_far_version_is_warned_of() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let version = || (200, json!({"major": "1", "minor": "20", "gitVersion": "v1.20.0"}));
-            (asked.path == "/version").then(version)
+            (request.path == "/version").then(version)
         })
         .await;
         let why = "exceeds the supported minor version skew of +/-1\n";
@@ -346,9 +346,9 @@ mod tests {
             (&[] as &[&str], 0, "Warning: version difference between client (1."),
             (&["--warnings-as-errors"], 1, "error: version difference between client (1."),
         ] {
-            let said = server.kubectl(&[&["version"], flags].concat()).await;
-            assert!(said.err.starts_with(begin) && said.err.ends_with(why), "{said:?}");
-            assert_eq!(said.code, code, "{said:?}");
+            let result = server.kubectl(&[&["version"], flags].concat()).await;
+            assert!(result.err.starts_with(begin) && result.err.ends_with(why), "{result:?}");
+            assert_eq!(result.code, code, "{result:?}");
         }
     }
 
@@ -359,14 +359,14 @@ mod tests {
         for (shell, words) in
             [("bash", "\"${COMP_WORDS[@]:1:COMP_CWORD}\""), ("zsh", "\"${(@)words[2,CURRENT]}\"")]
         {
-            let said = server.kubectl(&["completion", shell]).await;
-            assert!(said.out.contains(&format!("kubectl __complete {words} ")), "{said:?}");
+            let result = server.kubectl(&["completion", shell]).await;
+            assert!(result.out.contains(&format!("kubectl __complete {words} ")), "{result:?}");
         }
     }
 
     #[tokio::test]
     async fn resources_of_one_kind_are_sorted_by_their_names_and_have_verbs() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let of = |plural: &str, kind: &str| {
                 json!({"resource": plural, "responseKind": {"kind": kind}, "scope": "Namespaced", "verbs": ["get"]})
             };
@@ -374,11 +374,12 @@ mod tests {
             let resources = [of("z", "B"), of("b", "A"), of("a", "A"), verbless];
             let versions = json!([{"version": "v1", "resources": resources}]);
             let groups = json!([{"metadata": {"name": "g"}, "versions": versions}]);
-            (asked.path == "/apis")
+            (request.path == "/apis")
                 .then(|| (200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
         })
         .await;
-        let said = server.kubectl(&["api-resources", "--api-group=g", "--sort-by=kind", "-o", "name"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "a.g\nb.g\nz.g\n"), "{said:?}");
+        let result =
+            server.kubectl(&["api-resources", "--api-group=g", "--sort-by=kind", "-o", "name"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "a.g\nb.g\nz.g\n"), "{result:?}");
     }
 }

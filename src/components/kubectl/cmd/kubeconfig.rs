@@ -1,128 +1,14 @@
-//! config: what stands in kubeconfig files, and changes of it.
+//! config: contexts, clusters and users of kubeconfig files: lists, and changes.
 
 use super::kubeconfig_file::{entry, home_of, rewrite};
 use crate::ctx::Ctx;
-use crate::error::{Fail, go_io, text};
-use crate::print::{formats, tab, yaml};
+use crate::error::{Fail, text};
+use crate::print::tab;
 use crate::{help, table};
 use api::gostr::quote;
 use api::value;
-use client::kubeconfig::{Kubeconfig, as_written};
+use client::kubeconfig::Kubeconfig;
 use serde_json::Value;
-use std::path::PathBuf;
-
-const SECRET: &str = "DATA+OMITTED";
-
-pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
-    if !ctx.args.is_empty() {
-        return ctx.usage(format!("unexpected arguments: [{}]", ctx.args.join(" ")));
-    }
-    // One file is merged with nothing.
-    if !ctx.flags.is("merge") && ctx.flags.text("kubeconfig").is_empty() {
-        return text("if merge==false a precise file must be specified");
-    }
-    let files = if ctx.flags.is("merge") { ctx.kubeconfig_or_new()? } else { ctx.kubeconfig()? };
-    let mut config = as_written(&files.to_value());
-    if ctx.flags.is("minify") {
-        minify(&mut config, ctx.flags.text("context"))?;
-    }
-    let raw = ctx.flags.is("raw") || ctx.flags.is("flatten");
-    if ctx.flags.is("flatten") {
-        flatten(&mut config, &files)?;
-        config = as_written(&config); // the order of its fields
-    }
-    if !raw {
-        redact(&mut config);
-    }
-    let output = if ctx.flags.text("output").is_empty() { "yaml" } else { ctx.flags.text("output") };
-    match formats::named(ctx, output, false)? {
-        Some(format) => ctx.out(format.print(&config, false)?),
-        None => ctx.out(yaml::to_string(&config)),
-    }
-    Ok(())
-}
-
-fn redact(config: &mut Value) {
-    for (list, key, fields) in [
-        ("clusters", "cluster", &["certificate-authority-data"][..]),
-        ("users", "user", &["client-certificate-data", "client-key-data", "token", "password"]),
-    ] {
-        for entry in value::list_mut(config, list) {
-            for field in fields {
-                if let Some(slot) = value::at_mut(entry, &format!("{key}.{field}")) {
-                    let hidden = if matches!(*field, "token" | "password") { "REDACTED" } else { SECRET };
-                    *slot = hidden.into();
-                }
-            }
-        }
-    }
-}
-
-/// Files named in the configuration become data in it.
-fn flatten(config: &mut Value, files: &Kubeconfig) -> Result<(), Fail> {
-    use base64::Engine as _;
-    let home = |list: &str, name: &str| -> PathBuf {
-        let entries = if list == "clusters" { &files.clusters } else { &files.users };
-        Kubeconfig::find(entries, name).and_then(|e| e.file.parent().map(PathBuf::from)).unwrap_or_default()
-    };
-    // Users first: of several mistakes kubectl tells theirs (`FlattenConfig` of client-go).
-    for (list, key, fields) in [
-        ("users", "user", &["client-certificate", "client-key"][..]),
-        ("clusters", "cluster", &["certificate-authority"]),
-    ] {
-        for entry in value::list_mut(config, list) {
-            let base = home(list, value::text(entry, "name"));
-            for field in fields {
-                let path = value::text(entry, &format!("{key}.{field}")).to_string();
-                if path.is_empty() {
-                    continue;
-                }
-                // Which of the two is meant nobody knows: a connection is made with the data.
-                let data_path = format!("{key}.{field}-data");
-                if !value::text(entry, &data_path).is_empty() {
-                    return text("cannot have values for both path and contents");
-                }
-                let file = base.join(&path);
-                let bytes = std::fs::read(&file)
-                    .map_err(|e| Fail::Text(format!("open {}: {}", file.display(), go_io(&e))))?;
-                value::remove(entry, &format!("{key}.{field}"));
-                let data = base64::engine::general_purpose::STANDARD.encode(bytes);
-                value::put(entry, &data_path, data);
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Drops the entries that the current context does not use (`config view --minify`).
-fn minify(config: &mut Value, named: &str) -> Result<(), Fail> {
-    if !named.is_empty() {
-        value::put(config, "current-context", named);
-    }
-    let current = value::text(config, "current-context").to_string();
-    let context = value::list(config, "contexts").iter().find(|c| value::text(c, "name") == current).cloned();
-    let Some(context) = context else {
-        return text(match current.as_str() {
-            "" => "current-context must exist in order to minify".to_string(),
-            name => format!("cannot locate context {name}"),
-        });
-    };
-    let keep = |config: &mut Value, list: &str, name: &str| {
-        if let Some(Value::Array(entries)) = config.get_mut(list) {
-            entries.retain(|e| value::text(e, "name") == name);
-        }
-    };
-    keep(config, "contexts", &current);
-    for (list, path, what) in [("clusters", "context.cluster", "cluster"), ("users", "context.user", "user")]
-    {
-        let name = value::text(&context, path);
-        keep(config, list, name);
-        if !name.is_empty() && value::list(config, list).is_empty() {
-            return text(format!("cannot locate {what} {name}"));
-        }
-    }
-    Ok(())
-}
 
 pub(crate) async fn current_context(ctx: &Ctx) -> Result<(), Fail> {
     let files = ctx.kubeconfig_or_new()?;
@@ -188,11 +74,11 @@ fn names(ctx: &Ctx, mut names: Vec<String>) -> Result<(), Fail> {
     Ok(())
 }
 
-/// The one word of a line.
+/// The one argument of a line.
 ///
 /// # Errors
 /// As [`unexpected`]: there is none, or there are several.
-pub(super) fn named(ctx: &Ctx) -> Result<String, Fail> {
+pub(super) fn single_argument(ctx: &Ctx) -> Result<String, Fail> {
     match ctx.args.as_slice() {
         [name] => Ok(name.clone()),
         _ => unexpected(ctx),
@@ -208,7 +94,7 @@ pub(super) fn unexpected<T>(ctx: &Ctx) -> Result<T, Fail> {
 }
 
 pub(crate) async fn use_context(ctx: &Ctx) -> Result<(), Fail> {
-    let name = named(ctx)?;
+    let name = single_argument(ctx)?;
     if name.is_empty() {
         return text("empty context names are not allowed");
     }
@@ -242,7 +128,7 @@ pub(crate) async fn set_context(ctx: &Ctx) -> Result<(), Fail> {
             context.entry(key).or_insert("".into());
         }
         for key in ["cluster", "user", "namespace"].into_iter().filter(|key| ctx.flags.changed(key)) {
-            // An empty namespace is none; the two others always stand there.
+            // An empty namespace is left out; cluster and user are always written.
             match (key, ctx.flags.text(key)) {
                 ("namespace", "") => drop(context.shift_remove(key)),
                 (_, given) => drop(context.insert(key.into(), given.into())),
@@ -268,9 +154,9 @@ fn remove(ctx: &Ctx, list: &str, what: &str) -> Result<(), Fail> {
         "users" => &files.users,
         _ => &files.contexts,
     };
-    let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
+    let file = files.files.first().map_or(String::new(), |f| f.display().to_string());
     let Some(found) = Kubeconfig::find(entries, name) else {
-        return text(format!("cannot delete {what} {name}, not in {shown}"));
+        return text(format!("cannot delete {what} {name}, not in {file}"));
     };
     if list == "contexts" && files.current == *name {
         ctx.note("warning: this removed your active context, use \"kubectl config use-context\" to select a different one");
@@ -306,13 +192,13 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
     }
     let files = ctx.kubeconfig_or_new()?;
     let Some(found) = Kubeconfig::find(&files.contexts, old) else {
-        let shown = files.files.first().map_or(String::new(), |f| f.display().to_string());
-        return text(format!("cannot rename the context {}, it's not in {shown}", quote(old)));
+        let path = files.files.first().map_or(String::new(), |f| f.display().to_string());
+        return text(format!("cannot rename the context {}, it's not in {path}", quote(old)));
     };
     if Kubeconfig::find(&files.contexts, new).is_some() {
-        let shown = found.file.display();
+        let path = found.file.display();
         return text(format!(
-            "cannot rename the context {}, the context {} already exists in {shown}",
+            "cannot rename the context {}, the context {} already exists in {path}",
             quote(old),
             quote(new)
         ));
@@ -326,7 +212,8 @@ pub(crate) async fn rename_context(ctx: &Ctx) -> Result<(), Fail> {
         Ok(())
     })?;
     if files.current == *old {
-        // Another file than the context's may say which one is current; the first one counts.
+        // Another file than that of the context may have `current-context`; the first such file
+        // counts.
         rewrite(&home_of(&files, None), |config| {
             value::put(config, "current-context", new.as_str());
             Ok(())
@@ -357,14 +244,14 @@ mod tests {
             ("delete-cluster a b", 0, ""),
         ] {
             let words: Vec<&str> = ["config"].into_iter().chain(line.split(' ')).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.err.as_str()), (code, err), "{line}");
-            assert!(said.out.contains("Usage:\n  kubectl config "), "{line}: {said:?}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.err.as_str()), (code, err), "{line}");
+            assert!(result.out.contains("Usage:\n  kubectl config "), "{line}: {result:?}");
         }
-        let said = server.kubectl(&["config", "delete-user"]).await;
+        let result = server.kubectl(&["config", "delete-user"]).await;
         assert!(
-            said.code == 1 && said.err.starts_with("error: user to delete is required\nSee "),
-            "{said:?}"
+            result.code == 1 && result.err.starts_with("error: user to delete is required\nSee "),
+            "{result:?}"
         );
     }
 
@@ -397,58 +284,6 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_cannot_be_shown_alone() {
-        let context = |cluster: &str| {
-            json!({"clusters": null, "users": [{"name": "u", "user": {}}], "current-context": "c",
-                "contexts": [{"name": "c", "context": {"cluster": cluster, "user": "u"}}]})
-        };
-        assert!(minify(&mut context(""), "").is_ok());
-        assert_eq!(minify(&mut context("a"), "").unwrap_err().message(), "cannot locate cluster a");
-    }
-
-    #[tokio::test]
-    async fn a_file_beside_its_content_is_not_flattened() {
-        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
-        let flag = format!("--kubeconfig={}", dir.path().join("config").display());
-        let ca = dir.path().join("ca.crt");
-        for (data, file, told) in [
-            ("", "x", "certificate-authority-data: eA=="),
-            (
-                ", certificate-authority-data: eQ==",
-                "x",
-                "error: cannot have values for both path and contents\n",
-            ),
-            ("", "", "ca.crt: no such file or directory\n"),
-        ] {
-            let cluster = format!("{{server: 's', certificate-authority: ca.crt{data}}}");
-            std::fs::write(
-                dir.path().join("config"),
-                format!("apiVersion: v1\nkind: Config\nclusters: [{{name: c, cluster: {cluster}}}]\n"),
-            )
-            .unwrap();
-            match file {
-                "" => std::fs::remove_file(&ca).unwrap(),
-                content => std::fs::write(&ca, content).unwrap(),
-            }
-            let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
-            assert_eq!(said.code, i32::from(told.ends_with('\n')), "{said:?}");
-            assert!(said.out.contains(told) || said.err.ends_with(told), "{said:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn of_two_files_that_are_missing_that_of_the_user_is_told() {
-        let (server, dir) = (Server::away().await, tempfile::tempdir().unwrap());
-        let file = dir.path().join("config");
-        let cluster = "clusters: [{name: c, cluster: {server: 's', certificate-authority: ca.crt}}]";
-        let user = "users: [{name: u, user: {client-certificate: u.crt}}]";
-        std::fs::write(&file, format!("apiVersion: v1\nkind: Config\n{cluster}\n{user}\n")).unwrap();
-        let flag = format!("--kubeconfig={}", file.display());
-        let said = server.kubectl(&["config", "view", "--flatten", &flag]).await;
-        assert!(said.code == 1 && said.err.ends_with("u.crt: no such file or directory\n"), "{said:?}");
-    }
-
-    #[test]
     fn changes_at_the_same_time_are_all_kept() {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("config");
@@ -476,18 +311,21 @@ mod tests {
         let file = dir.path().join("config");
         let flag = format!("--kubeconfig={}", file.display());
         for namespace in ["--namespace=shop", "--namespace="] {
-            let said = server.kubectl(&["config", "set-context", "c", &flag, namespace, "--user=u"]).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl(&["config", "set-context", "c", &flag, namespace, "--user=u"]).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let text = std::fs::read_to_string(&file).unwrap();
             assert_eq!(text.contains("namespace: shop"), namespace.ends_with("shop"), "{text}");
             assert_eq!(text.contains("namespace:"), namespace.ends_with("shop"), "{text}");
         }
-        let said = server.kubectl(&["config", "rename-context", "c", "", &flag]).await;
-        assert_eq!(said.err, "error: You must specify a new non-empty context name\n");
+        let result = server.kubectl(&["config", "rename-context", "c", "", &flag]).await;
+        assert_eq!(result.err, "error: You must specify a new non-empty context name\n");
         assert!(std::fs::read_to_string(&file).unwrap().contains("name: c\n"), "it keeps its name");
-        let said = server.kubectl(&["config", "use-context", "", &flag]).await;
-        assert_eq!(said.err, "error: empty context names are not allowed\n");
-        let said = server.kubectl(&["config", "view", &flag, "c"]).await;
-        assert!(said.code == 1 && said.err.starts_with("error: unexpected arguments: [c]\n"), "{said:?}");
+        let result = server.kubectl(&["config", "use-context", "", &flag]).await;
+        assert_eq!(result.err, "error: empty context names are not allowed\n");
+        let result = server.kubectl(&["config", "view", &flag, "c"]).await;
+        assert!(
+            result.code == 1 && result.err.starts_with("error: unexpected arguments: [c]\n"),
+            "{result:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! kustomize: prints what a folder comes to.
+//! kustomize: prints the objects of a kustomization.
 
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
-    let shown = match ctx.args.as_slice() {
+    let folder = match ctx.args.as_slice() {
         [] => ".",
         [one] => one.as_str(),
         _ => return text("specify one path to kustomization.yaml"),
@@ -18,11 +18,11 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             return text(format!("--{flag} is not implemented in ropewalk's built-in kubectl"));
         }
     }
-    // Variables for functions, which are programs of a kustomization.
+    // `-e` is for functions, programs of a kustomization, which are not run here.
     if ctx.flags.changed("env") {
         return text("--env is not implemented in ropewalk's built-in kubectl");
     }
-    let built = build(ctx, shown).await?;
+    let built = build(ctx, folder).await?;
     let output = ctx.flags.text("output");
     match output {
         "" => ctx.out(built.to_yaml()),
@@ -85,8 +85,8 @@ mod tests {
             let all = format!("resources: [{resources}, role.yaml]\n");
             std::fs::write(dir.path().join("kustomization.yaml"), all).unwrap();
             std::fs::create_dir(&out).unwrap();
-            let said = server.kubectl(&["kustomize", &folder, "-o", &out.display().to_string()]).await;
-            assert_eq!(said.code, 0, "{said:?}");
+            let result = server.kubectl(&["kustomize", &folder, "-o", &out.display().to_string()]).await;
+            assert_eq!(result.code, 0, "{result:?}");
             let entries = std::fs::read_dir(&out).unwrap().flatten();
             let found: BTreeSet<String> =
                 entries.map(|e| e.file_name().to_string_lossy().into_owned()).collect();

@@ -1,6 +1,6 @@
-//! label and annotate: small notes on objects.
+//! label and annotate: changes labels or annotations of objects.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Printer};
 use super::record::{CHANGE_CAUSE, changes_cause, record};
 use crate::builder;
 use crate::ctx::Ctx;
@@ -12,14 +12,17 @@ use api::validate::names;
 use api::value;
 use serde_json::{Map, Value, json};
 
-/// What distinguishes the two verbs.
+/// What distinguishes the two verbs: labels and annotations are both notes.
 struct Notes {
     /// `labels`
     field: &'static str,
+    /// `label`
     one: &'static str,
+    /// `labeled`
     done: &'static str,
+    /// The field manager, unless `--field-manager` names one.
     manager: &'static str,
-    /// How a manifest is called where one is missing.
+    /// The file name in the hint at `-f`.
     file: &'static str,
 }
 
@@ -115,7 +118,7 @@ fn wanted(words: &[String], notes: &Notes) -> Result<Wanted, Fail> {
 
 async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     // The first word that is a change ends what names objects.
     let at = ctx.args.iter().position(|a| is_change(a)).unwrap_or(ctx.args.len());
     let (objects, words) = ctx.args.split_at(at);
@@ -148,9 +151,9 @@ async fn change(ctx: &Ctx, notes: Notes) -> Result<(), Fail> {
         return text("--resource-version may only be used with a single resource");
     }
     for mut info in infos {
-        match one(ctx, &mut info, &wanted, &notes, dry_run).await {
+        match change_one(ctx, &mut info, &wanted, &notes, dry_run).await {
             Ok(_) if list => show(ctx, &info, &notes, single),
-            Ok(operation) => teller.tell(ctx, &info.object, operation, true)?,
+            Ok(operation) => printer.print(ctx, &info.object, operation, true)?,
             Err(fail @ (Fail::Api(_) | Fail::Text(_) | Fail::Many(_))) => failures.push(fail),
             Err(other) => return Err(other),
         }
@@ -172,9 +175,12 @@ fn show(ctx: &Ctx, info: &Info, notes: &Notes, single: bool) {
     pairs.iter().for_each(|p| ctx.line(p));
 }
 
-/// Every note of that key with another value, which only `--overwrite` changes.
-fn taken(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(), Fail> {
-    let taken: Vec<String> = wanted
+/// Refuses to change notes that have another value, as without `--overwrite`.
+///
+/// # Errors
+/// [`Fail::Text`] or [`Fail::Many`] with every such note.
+fn check_conflicts(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(), Fail> {
+    let conflicts: Vec<String> = wanted
         .set
         .iter()
         // The cause of a change is about the last change only.
@@ -185,19 +191,46 @@ fn taken(there: &Map<String, Value>, wanted: &Wanted, notes: &Notes) -> Result<(
         })
         .collect();
     if notes.field == "labels" {
-        let each = taken.iter().map(|one| Fail::Text(format!("{one}, and --overwrite is false")));
+        let each = conflicts.iter().map(|one| Fail::Text(format!("{one}, and --overwrite is false")));
         return Fail::join(each.collect());
     }
-    match taken.is_empty() {
+    match conflicts.is_empty() {
         true => Ok(()),
         false => text(format!(
             "--overwrite is false but found the following declared annotation(s): {}",
-            taken.join("; ")
+            conflicts.join("; ")
         )),
     }
 }
 
-async fn one(
+/// Returns the notes that change, and those that go as null. Notes which have the wanted value are
+/// left out. A label that is to go and is not there is named, except where nothing is sent
+/// (`here`).
+fn patch_of(
+    ctx: &Ctx,
+    there: &Map<String, Value>,
+    wanted: &Wanted,
+    notes: &Notes,
+    here: bool,
+) -> Map<String, Value> {
+    let mut patch = Map::new();
+    for key in &wanted.remove {
+        if there.contains_key(key) {
+            patch.insert(key.clone(), Value::Null);
+        } else if notes.field == "labels" && !here {
+            ctx.line(format!("label {} not found.", quote(key)));
+        }
+    }
+    for (key, given) in &wanted.set {
+        if there.get(key).and_then(Value::as_str) != Some(given) {
+            patch.insert(key.clone(), given.clone().into());
+        }
+    }
+    patch
+}
+
+/// Changes the notes of one object, on the server or `here`. Returns what kubectl says was done.
+async fn change_one(
     ctx: &Ctx,
     info: &mut Info,
     wanted: &Wanted,
@@ -207,29 +240,13 @@ async fn one(
     let path = format!("metadata.{}", notes.field);
     let there: Map<String, Value> = value::map(&info.object, &path).cloned().unwrap_or_default();
     if !ctx.flags.is("overwrite") {
-        taken(&there, wanted, notes)?;
+        check_conflicts(&there, wanted, notes)?;
     }
-    // What is only listed is never written, whatever changes stand beside `--list`.
+    // With `--list` nothing is written, whatever changes stand beside it.
     let here = dry_run == DryRun::Client || ctx.flags.is("local") || ctx.flags.is("list");
-    let mut patch = Map::new();
-    let mut removed = 0;
-    for key in &wanted.remove {
-        if there.contains_key(key) {
-            removed += 1;
-            patch.insert(key.clone(), Value::Null);
-        } else if notes.field == "labels" && !here {
-            ctx.line(format!("label {} not found.", quote(key)));
-        }
-    }
-    let changes =
-        wanted.set.iter().any(|(k, v)| there.get(k).and_then(Value::as_str) != Some(v)) || removed > 0;
+    let patch = patch_of(ctx, &there, wanted, notes, here);
     // A map that was not there becomes an empty one, which counts as a change.
-    let made = value::at(&info.object, &path).is_null();
-    for (key, given) in &wanted.set {
-        if there.get(key).and_then(Value::as_str) != Some(given) {
-            patch.insert(key.clone(), given.clone().into());
-        }
-    }
+    let is_changed = !patch.is_empty() || value::at(&info.object, &path).is_null();
     let mut body = json!({"metadata": {}});
     if !patch.is_empty() {
         value::put(&mut body, &path, patch);
@@ -248,7 +265,7 @@ async fn one(
     if here {
         api::patch::merge(&mut info.object, &body);
     } else {
-        // Also without a change: who may not write is told so.
+        // Also without a change: a user who may not write gets the server's refusal.
         let manager = match ctx.flags.text("field-manager") {
             "" => notes.manager,
             named => named,
@@ -260,7 +277,7 @@ async fn one(
     }
     Ok(match notes.field {
         "labels" if !ctx.flags.is("overwrite") && shrinks => "unlabeled",
-        "labels" if !changes && !made && !recorded => "not labeled",
+        "labels" if !is_changed && !recorded => "not labeled",
         _ => notes.done,
     })
 }
@@ -287,34 +304,34 @@ mod tests {
     }
 
     fn writes(server: &Server) -> usize {
-        server.asked().iter().filter(|a| a.method != "GET").count()
+        server.requests().iter().filter(|a| a.method != "GET").count()
     }
 
     #[tokio::test]
     async fn a_list_shows_changes_and_writes_none() {
         let server = with(&["a"]).await;
-        let said = server.kubectl(&["label", "cm", "a", "b=c", "y-", "z-", "--list"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "b=c\nx=1\n"), "{said:?}");
-        let said = server.kubectl(&["annotate", "cm", "a", "b=c", "--list"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "b=c\n"), "{said:?}");
+        let result = server.kubectl(&["label", "cm", "a", "b=c", "y-", "z-", "--list"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "b=c\nx=1\n"), "{result:?}");
+        let result = server.kubectl(&["annotate", "cm", "a", "b=c", "--list"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "b=c\n"), "{result:?}");
         // One object that a selector found is named; one that the user named is not.
-        let said = server.kubectl(&["label", "cm", "-l", "x", "--list"]).await;
-        assert_eq!(said.out, "Listing labels for ConfigMap./a:\n x=1\n y=1\n", "{said:?}");
-        let said = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
-        assert!(said.err.contains("--list and --output may not be specified together"), "{said:?}");
-        assert_eq!((said.code, writes(&server)), (1, 0));
+        let result = server.kubectl(&["label", "cm", "-l", "x", "--list"]).await;
+        assert_eq!(result.out, "Listing labels for ConfigMap./a:\n x=1\n y=1\n", "{result:?}");
+        let result = server.kubectl(&["label", "cm", "a", "--list", "-o", "json"]).await;
+        assert!(result.err.contains("--list and --output may not be specified together"), "{result:?}");
+        assert_eq!((result.code, writes(&server)), (1, 0));
     }
 
     #[tokio::test]
-    async fn who_may_not_write_is_told_so_without_a_change() {
-        let server = Server::start_with(|asked| {
-            (asked.method == "PATCH").then(|| refusal(403, "Forbidden", "you may not"))
+    async fn a_user_who_may_not_write_is_refused_without_a_change_too() {
+        let server = Server::start_with(|request| {
+            (request.method == "PATCH").then(|| refusal(403, "Forbidden", "you may not"))
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({"x": "1"})));
-        let said = server.kubectl(&["label", "cm", "a", "x=1"]).await;
-        let told = "Error from server (Forbidden): you may not\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+        let result = server.kubectl(&["label", "cm", "a", "x=1"]).await;
+        let want = "Error from server (Forbidden): you may not\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
     }
 
     #[tokio::test]
@@ -338,17 +355,17 @@ mod tests {
                 "cannot specify --local and --dry-run=server - did you mean --dry-run=client?",
             ),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{line:?}");
         }
         let long = format!("x={}!", "y".repeat(63));
-        let said = server.kubectl(&["label", "cm", "a", &long]).await;
-        assert!(said.err.contains("must be no more than 63 bytes;a valid label must be"), "{said:?}");
+        let result = server.kubectl(&["label", "cm", "a", &long]).await;
+        assert!(result.err.contains("must be no more than 63 bytes;a valid label must be"), "{result:?}");
     }
 
     #[tokio::test]
     async fn labels_that_shrink_without_overwrite_are_unlabeled() {
-        for (changes, told) in [
+        for (changes, want) in [
             ("x-", "unlabeled"),
             ("x- --overwrite", "labeled"),
             ("x- z=1", "labeled"),
@@ -357,8 +374,8 @@ mod tests {
         ] {
             let server = with(&["a"]).await;
             let words: Vec<&str> = ["label", "cm", "a"].into_iter().chain(changes.split(' ')).collect();
-            let said = server.kubectl(&words).await;
-            assert_eq!((said.code, said.out), (0, format!("configmap/a {told}\n")), "{changes}");
+            let result = server.kubectl(&words).await;
+            assert_eq!((result.code, result.out), (0, format!("configmap/a {want}\n")), "{changes}");
         }
     }
 
@@ -368,8 +385,8 @@ mod tests {
             let server = with(&["a"]).await;
             for values in [["z=1", "z=2"], ["z=3", "z=2"]] {
                 let line = [&[verb, "cm", "a"][..], &values, &["--overwrite=false"]].concat();
-                let said = server.kubectl(&line).await;
-                assert_eq!(said.code, 0, "{line:?}: {said:?}");
+                let result = server.kubectl(&line).await;
+                assert_eq!(result.code, 0, "{line:?}: {result:?}");
                 let object = server.object(&at("a")).unwrap();
                 assert_eq!(object["metadata"][field]["z"], "2", "{line:?}");
             }
@@ -384,27 +401,27 @@ mod tests {
                 [&["cm", "a", "b"][..], &["cm/a", "cm/b"], &["cm", "a", "missing"], &["cm", "--all"]]
             {
                 let args = [&[verb], objects, &["n=1", "--resource-version=1"]].concat();
-                let said = server.kubectl(&args).await;
-                let told = "error: --resource-version may only be used with a single resource\n";
-                assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0), "{args:?}");
+                let result = server.kubectl(&args).await;
+                let want = "error: --resource-version may only be used with a single resource\n";
+                assert_eq!((result.code, result.err.as_str(), writes(&server)), (1, want, 0), "{args:?}");
             }
         }
-        let said = server.kubectl(&["label", "cm", "a", "n=1", "--resource-version=1"]).await;
-        assert_eq!((said.code, writes(&server)), (0, 1), "{said:?}");
+        let result = server.kubectl(&["label", "cm", "a", "n=1", "--resource-version=1"]).await;
+        assert_eq!((result.code, writes(&server)), (0, 1), "{result:?}");
     }
 
     #[tokio::test]
-    async fn every_conflict_is_told_and_a_cause_is_none() {
+    async fn every_conflict_is_reported_and_a_cause_is_none() {
         let server = with(&["a"]).await;
-        let said = server.kubectl(&["label", "cm", "a", "x=2", "y=2"]).await;
-        let told = "'x' already has a value (1), and --overwrite is false\n\
+        let result = server.kubectl(&["label", "cm", "a", "x=2", "y=2"]).await;
+        let want = "'x' already has a value (1), and --overwrite is false\n\
                     'y' already has a value (1), and --overwrite is false\n";
-        assert_eq!((said.code, said.err.as_str()), (1, told), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
         for cause in ["first", "second"] {
-            let said = server
+            let result = server
                 .kubectl(&["annotate", "cm", "a", &format!("kubernetes.io/change-cause={cause}")])
                 .await;
-            assert_eq!(said.code, 0, "{said:?}");
+            assert_eq!(result.code, 0, "{result:?}");
         }
         assert_eq!(
             server.object(&at("a")).unwrap()["metadata"]["annotations"]["kubernetes.io/change-cause"],

@@ -1,6 +1,6 @@
 //! apply view-last-applied and set-last-applied
 
-use super::common::{DryRun, LAST_APPLIED, Teller};
+use super::common::{DryRun, LAST_APPLIED, Printer};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -22,12 +22,12 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     // As in kubectl a type alone is enough in a namespace that the user names.
     let all_by_type = ctx.flags.is("all") || ctx.namespace()?.1;
     let options = Options { all_by_type, all_selects: true, latest: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let selection = builder::select(ctx, &ctx.args, options).await?;
+    let (infos, failures) = builder::objects(ctx, selection).await?;
     Fail::join(failures)?;
     for info in infos {
         let Some(last) = info.object["metadata"]["annotations"][LAST_APPLIED].as_str() else {
-            // As in kubectl only of an object from a file it is said.
+            // As in kubectl only an object from a file is reported.
             match info.source.as_str() {
                 "" => continue,
                 source => {
@@ -48,10 +48,10 @@ pub(crate) async fn view(ctx: &Ctx) -> Result<(), Fail> {
     Ok(())
 }
 
-/// Makes the annotation say what the files say; nothing else of the objects changes.
+/// Writes the configuration of the files into the annotation; other fields of the objects stay.
 pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let files = ctx.flags.list("filename");
     if files.is_empty() {
         return text("must specify one of -f and -k");
@@ -60,7 +60,8 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)?;
     let mut changes = vec![];
     for mut info in infos {
-        // Without the annotation itself; apply would leave an empty map, this does not.
+        // The kept configuration lacks the annotation itself. `apply` would leave an empty map,
+        // this verb does not.
         let mut bare = info.object.clone();
         value::remove(&mut bare, "metadata.annotations");
         for (key, text) in
@@ -89,7 +90,7 @@ pub(crate) async fn set(ctx: &Ctx) -> Result<(), Fail> {
             let patch = object!({"metadata": {"annotations": {LAST_APPLIED: new}}});
             info.object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
         }
-        teller.tell(ctx, &info.object, "configured", true)?;
+        printer.print(ctx, &info.object, "configured", true)?;
     }
     Ok(())
 }
@@ -107,8 +108,8 @@ mod tests {
         object["metadata"]["annotations"] = json!({LAST_APPLIED: "{\"k\":1}"});
         server.hold(&at("a"), object);
         for (flags, code, out) in [(&["-n", "default"] as &[&str], 0, "k: 1\n"), (&[], 1, "")] {
-            let said = server.kubectl(&[&["apply", "view-last-applied", "cm"], flags].concat()).await;
-            assert_eq!((said.code, said.out.as_str()), (code, out), "{said:?}");
+            let result = server.kubectl(&[&["apply", "view-last-applied", "cm"], flags].concat()).await;
+            assert_eq!((result.code, result.out.as_str()), (code, out), "{result:?}");
         }
     }
 
@@ -119,7 +120,7 @@ mod tests {
         let file = dir.path().join("a.yaml");
         std::fs::write(&file, config_map("a", json!({})).to_string()).unwrap();
         let file = file.display().to_string();
-        let said = server.kubectl(&["apply", "view-last-applied", "-f", &file]).await;
-        assert!(said.code == 1 && said.err.contains("annotation found on resource: a\n"), "{said:?}");
+        let result = server.kubectl(&["apply", "view-last-applied", "-f", &file]).await;
+        assert!(result.code == 1 && result.err.contains("annotation found on resource: a\n"), "{result:?}");
     }
 }

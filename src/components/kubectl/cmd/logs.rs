@@ -3,10 +3,10 @@
 use super::common::pod_running_timeout;
 use super::pages::items_of;
 use super::pods::{Choice, DEFAULT_CONTAINER, container_of, first_pod, info, selector_of, sort_best_first};
-use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::whole;
 use crate::scheme;
 use crate::wire::paths;
 use api::gostr::{self, quote};
@@ -53,7 +53,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         ));
     }
     let ignore = ctx.flags.is("ignore-errors");
-    let told = |fail: Fail| match ignore {
+    let ignored = |fail: Fail| match ignore {
         true => {
             ctx.line(format!("error: {}", fail.message()));
             Ok(())
@@ -64,16 +64,16 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         // The first that fails ends them all, as kubectl's common pipe does.
         let all = sources
             .iter()
-            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(told) });
+            .map(|(pod, container)| async { stream(ctx, pod, container, true).await.or_else(ignored) });
         return futures::future::try_join_all(all).await.map(drop);
     }
     for (pod, container) in &sources {
-        stream(ctx, pod, container, false).await.or_else(told)?;
+        stream(ctx, pod, container, false).await.or_else(ignored)?;
     }
     Ok(())
 }
 
-/// Flags that cannot be meant so.
+/// Refuses flags that do not fit to each other.
 fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
     let nanos = |flag: &str| gostr::parse_duration(ctx.flags.text(flag)).map_or(0, |n| n.0);
     let named = ctx.flags.text("container");
@@ -86,7 +86,8 @@ fn check(ctx: &Ctx, container_word: Option<&str>) -> Result<(), Fail> {
     }
     if !since_time.is_empty() && since_time.parse::<jiff::Timestamp>().is_err() {
         const LAYOUT: &str = "2006-01-02T15:04:05Z07:00";
-        // Go says where the two part; a year that is none is by far the commonest.
+        // Go names the part of the layout that does not match; this covers the year, the usual
+        // mistake.
         let quoted = quote(since_time);
         return text(format!(
             "parsing time {quoted} as {}: cannot parse {quoted} as \"2006\"",
@@ -131,7 +132,7 @@ fn named_container(ctx: &Ctx, pod: &Info, inline: Option<&str>) -> Result<String
     }
 }
 
-/// The pods that are meant; of a workload all with `--all-pods`, else the first.
+/// The pods that the command names; of a workload the first one, or with `--all-pods` all.
 async fn pods(ctx: &Ctx, word: Option<&str>) -> Result<Vec<Info>, Fail> {
     let (namespace, _) = ctx.namespace()?;
     let pods = ctx.resource("pods").await?;
@@ -205,7 +206,8 @@ fn nearest_second(time: Duration) -> u64 {
     time.as_secs() + u64::from(time.subsec_millis() >= 500)
 }
 
-/// `beside`: other logs are written at the same time, so only whole lines are.
+/// Prints one log. `beside`: other logs are printed at the same time, so that only whole lines are
+/// written.
 async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<(), Fail> {
     let mut tail = ctx.flags.int("tail");
     if tail == -1 && !ctx.flags.text("selector").is_empty() && !ctx.flags.changed("tail") {
@@ -235,7 +237,8 @@ async fn stream(ctx: &Ctx, pod: &Info, container: &str, beside: bool) -> Result<
     if bytes != "0" {
         query.push(("limitBytes", &bytes));
     }
-    // With `--all-pods` lines of several pods are mixed; nothing else tells whose a line is.
+    // With `--all-pods` lines of several pods are mixed; only a prefix says from which pod a line
+    // is.
     let prefixed = ctx.flags.is("prefix") || ctx.flags.is("all-pods");
     let prefix = if prefixed { format!("[pod/{}/{container}] ", pod.name) } else { String::new() };
     copy(ctx, pod, &query, &prefix, beside).await
@@ -255,8 +258,8 @@ async fn copy(
     let mut body = response.into_body();
     let mut lines = Lines { prefix, rest: vec![], open: false };
     while let Some(frame) = body.frame().await {
-        // A log that broke off is told plainly; that it was to be connected to does not matter any
-        // more.
+        // A log that broke off is reported with the plain cause; the words about connecting would
+        // be false.
         let frame = frame.map_err(|fail| Fail::Text(fail.message()))?;
         let Some(data) = frame.data_ref() else { continue };
         if prefix.is_empty() && !whole_lines {
@@ -273,7 +276,7 @@ async fn copy(
 /// A log on its way to the output: whole lines, each behind the prefix.
 struct Lines<'a> {
     prefix: &'a str,
-    /// What was received and not yet written.
+    /// The bytes that were received and not yet written.
     rest: Vec<u8>,
     /// The last part that was written did not end its line, so the next one gets no prefix.
     open: bool,
@@ -328,23 +331,23 @@ mod tests {
     #[tokio::test]
     async fn a_selector_of_spaces_is_not_every_pod() {
         let server = Server::start().await;
-        let said = server.kubectl(&["logs", "-l", " "]).await;
+        let result = server.kubectl(&["logs", "-l", " "]).await;
         let why = "error: resource(s) were provided, but no name was specified\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
     }
 
     #[tokio::test]
     async fn since_is_rounded_to_the_nearest_second() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
         for (since, want) in [("1200ms", "1"), ("1500ms", "2"), ("1m", "60"), ("400ms", "0")] {
-            let said = server.kubectl(&["logs", "p", "--since", since]).await;
-            assert_eq!(said.code, 0, "{said:?}");
-            let asked = server.asked().into_iter().rfind(|asked| asked.path.ends_with("/log"));
-            let query = asked.unwrap().query;
+            let result = server.kubectl(&["logs", "p", "--since", since]).await;
+            assert_eq!(result.code, 0, "{result:?}");
+            let request = server.requests().into_iter().rfind(|request| request.path.ends_with("/log"));
+            let query = request.unwrap().query;
             assert!(query.split('&').any(|pair| pair == format!("sinceSeconds={want}")), "{since}: {query}");
         }
     }
@@ -364,7 +367,7 @@ mod tests {
     #[tokio::test]
     async fn lines_of_all_pods_say_whose_they_are() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"selector": {"matchLabels": {"app": "web"}}}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
@@ -373,23 +376,23 @@ mod tests {
                 "spec": {"containers": [{"name": "c"}]}});
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
+        let result = server.kubectl(&["logs", "deploy/web", "--all-pods"]).await;
         for name in ["web-1", "web-2"] {
-            assert!(said.out.contains(&format!("[pod/{name}/c] ")), "{said:?}");
+            assert!(result.out.contains(&format!("[pod/{name}/c] ")), "{result:?}");
         }
     }
 
     #[tokio::test]
-    async fn a_default_container_that_is_not_there_is_told() {
+    async fn a_default_container_that_is_not_there_is_reported() {
         let server =
-            Server::start_with(|asked| asked.path.ends_with("/log").then(|| (200, json!("line")))).await;
+            Server::start_with(|request| request.path.ends_with("/log").then(|| (200, json!("line")))).await;
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default",
             "annotations": {DEFAULT_CONTAINER: "gone"}}, "spec": {"containers": [{"name": "c"}, {"name": "d"}]}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let told = "Default container name \"gone\" not found in pod p\n";
-        let said = server.kubectl(&["logs", "p"]).await;
-        assert_eq!(said.err, format!("{told}Defaulted container \"c\" out of: c, d\n"));
-        let said = server.kubectl(&["logs", "p", "--all-pods"]).await;
-        assert_eq!(said.err, told, "of all pods it is not told which container was taken");
+        let want = "Default container name \"gone\" not found in pod p\n";
+        let result = server.kubectl(&["logs", "p"]).await;
+        assert_eq!(result.err, format!("{want}Defaulted container \"c\" out of: c, d\n"));
+        let result = server.kubectl(&["logs", "p", "--all-pods"]).await;
+        assert_eq!(result.err, want, "of all pods it is not told which container was taken");
     }
 }

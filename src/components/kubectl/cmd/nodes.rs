@@ -1,6 +1,6 @@
 //! cordon and uncordon: whether new pods may come to a node.
 
-use super::common::{DryRun, ask_names};
+use super::common::{DryRun, select_names};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -30,12 +30,12 @@ pub(super) async fn nodes(ctx: &Ctx) -> Result<Vec<Info>, Fail> {
     if !ctx.args.is_empty() && !selector.is_empty() {
         return ctx.usage("error: cannot specify both a node name and a --selector option");
     }
-    let asked = match selector {
-        "" => ask_names(ctx, "nodes", &ctx.args).await?,
+    let selection = match selector {
+        "" => select_names(ctx, "nodes", &ctx.args).await?,
         // A selector of spaces, such as an unset variable leaves, is refused: it is not every node.
         _ => builder::by_arguments(ctx, &["nodes".to_string()], Options::default()).await?,
     };
-    let (infos, failures) = builder::objects(ctx, asked).await?;
+    let (infos, failures) = builder::objects(ctx, selection).await?;
     if let Some(fail) = failures.into_iter().next() {
         return Err(fail);
     }
@@ -56,7 +56,7 @@ pub(super) async fn mark(ctx: &Ctx, nodes: &[Info], unschedulable: bool) -> Resu
     let word = if unschedulable { "cordoned" } else { "uncordoned" };
     for info in nodes {
         if value::flag(&info.object, "spec.unschedulable") == unschedulable {
-            ctx.line(format!("node/{} {}", info.name, dry_run.told(&format!("already {word}"))));
+            ctx.line(format!("node/{} {}", info.name, dry_run.suffixed(&format!("already {word}"))));
             continue;
         }
         if dry_run != DryRun::Client {
@@ -74,7 +74,7 @@ pub(super) async fn mark(ctx: &Ctx, nodes: &[Info], unschedulable: bool) -> Resu
                 Err(other) => return Err(other),
             }
         }
-        ctx.line(format!("node/{} {}", info.name, dry_run.told(word)));
+        ctx.line(format!("node/{} {}", info.name, dry_run.suffixed(word)));
     }
     Ok(())
 }
@@ -86,10 +86,10 @@ mod tests {
 
     /// A server with the nodes `a` and `b`, of which the first may not be changed.
     async fn server() -> Server {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "responseKind": {"kind": "Node"}, "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
-            match (asked.method.as_str(), asked.path.as_str()) {
+            match (request.method.as_str(), request.path.as_str()) {
                 ("GET", "/api") => Some((200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}))),
                 ("PATCH", "/api/v1/nodes/a") => Some(refusal(403, "Forbidden", "you may not")),
                 _ => None,
@@ -106,31 +106,31 @@ mod tests {
     #[tokio::test]
     async fn a_node_that_may_not_be_cordoned_keeps_no_other_from_it() {
         let server = server().await;
-        let said = server.kubectl(&["cordon", "a", "b"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "node/b cordoned\n"), "{said:?}");
-        assert_eq!(said.err, "error: unable to cordon node \"a\": you may not\n");
-        let said = server.kubectl(&["drain", "a"]).await;
-        assert!(said.code == 0 && said.out.contains("node/a drained"), "{said:?}");
+        let result = server.kubectl(&["cordon", "a", "b"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "node/b cordoned\n"), "{result:?}");
+        assert_eq!(result.err, "error: unable to cordon node \"a\": you may not\n");
+        let result = server.kubectl(&["drain", "a"]).await;
+        assert!(result.code == 0 && result.out.contains("node/a drained"), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_node_is_named_with_its_type_or_without() {
         let server = server().await;
-        let said = server.kubectl(&["cordon", "b", "Node/a", "--dry-run=client"]).await;
-        assert_eq!((said.code, said.out.lines().count()), (0, 2), "{said:?}");
+        let result = server.kubectl(&["cordon", "b", "Node/a", "--dry-run=client"]).await;
+        assert_eq!((result.code, result.out.lines().count()), (0, 2), "{result:?}");
         for (name, why) in [
             ("foo/a", "the server doesn't have a resource type \"foo\""),
             ("", "resource name may not be empty"),
             ("/a", "arguments in resource/name form must have a single resource and name"),
         ] {
-            let said = server.kubectl(&["cordon", name]).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")));
+            let result = server.kubectl(&["cordon", name]).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")));
         }
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
-        let said = server.kubectl(&["cordon", "cm/a"]).await;
+        let result = server.kubectl(&["cordon", "cm/a"]).await;
         let why = "error: expected resource of type node, got \"/v1, Resource=configmaps\"\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
     }
 
     #[tokio::test]
@@ -140,19 +140,19 @@ mod tests {
         let unnamed = "error: resource(s) were provided, but no name was specified\n";
         for verb in ["cordon", "uncordon", "drain"] {
             for (selector, why) in [("", nothing.as_str()), (" ", unnamed)] {
-                let said = server.kubectl(&[verb, "-l", selector]).await;
-                assert_eq!((said.code, said.err.as_str()), (1, why), "{verb}");
+                let result = server.kubectl(&[verb, "-l", selector]).await;
+                assert_eq!((result.code, result.err.as_str()), (1, why), "{verb}");
             }
         }
-        assert!(server.asked().is_empty(), "no node was read");
+        assert!(server.requests().is_empty(), "no node was read");
     }
 
     #[tokio::test]
     async fn no_node_is_cordoned_if_one_is_missing() {
         let server = server().await;
-        let said = server.kubectl(&["cordon", "b", "missing", "none"]).await;
-        assert!(said.code == 1 && said.out.is_empty(), "{said:?}");
-        assert_eq!(said.err.lines().count(), 1, "{said:?}");
+        let result = server.kubectl(&["cordon", "b", "missing", "none"]).await;
+        assert!(result.code == 1 && result.out.is_empty(), "{result:?}");
+        assert_eq!(result.err.lines().count(), 1, "{result:?}");
         assert!(server.object("/api/v1/nodes/b").unwrap()["spec"].is_null());
     }
 }

@@ -2,11 +2,11 @@
 //! tables.
 
 use super::common::subresource;
-use crate::builder::{self, Listing, unlistable};
 use crate::ctx::Ctx;
 use crate::error::Fail;
 use crate::info::Info;
-use crate::print::table::{self, Shown, Unsorted};
+use crate::lists::{self, Listing, unlistable};
+use crate::print::table::{self, TableOptions, Unsorted};
 use crate::wire::api::TABLE;
 use crate::wire::paths;
 use api::value;
@@ -14,14 +14,14 @@ use client::discovery::Resource;
 use serde_json::Value;
 use std::sync::Arc;
 
-/// What the flags ask to show.
-pub(super) fn shown(ctx: &Ctx) -> Shown {
-    Shown {
+/// Reads the flags about the columns of tables.
+pub(super) fn table_options(ctx: &Ctx) -> TableOptions {
+    TableOptions {
         wide: ctx.flags.text("output") == "wide",
         no_headers: ctx.flags.is("no-headers"),
         labels: ctx.flags.is("show-labels"),
         label_columns: ctx.flags.list("label-columns"),
-        ..Shown::default()
+        ..TableOptions::default()
     }
 }
 
@@ -41,7 +41,7 @@ pub(super) async fn pages(ctx: &Ctx, listing: &Listing, accept: &str) -> Result<
     let chunk = ctx.flags.int("chunk-size").max(0).to_string();
     let (mut found, mut token) = (vec![], String::new());
     loop {
-        let mut query = builder::selectors(ctx);
+        let mut query = lists::selectors(ctx);
         if !sorted && chunk != "0" {
             query.push(("limit", chunk.as_str()));
         }

@@ -26,7 +26,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
     let (infos, mut failures) = match ctx.flags.is("local") {
         true => builder::local_or_there(ctx, &ctx.args, Options::default()).await?,
-        false => objects_as_given(ctx, builder::ask(ctx, &ctx.args, Options::default()).await?).await?,
+        false => objects_as_given(ctx, builder::select(ctx, &ctx.args, Options::default()).await?).await?,
     };
     if infos.is_empty() {
         Fail::join(failures)?;
@@ -114,7 +114,7 @@ fn read_patch(ctx: &Ctx) -> Result<(Value, Bytes), Fail> {
 }
 
 /// Returns the failure of a JSON patch that kubectl itself applies: the cause alone. The message of
-/// the status is a server's, and no server was asked.
+/// the status is in a server's words, and no request was sent.
 pub(crate) fn unpatched(status: &Status) -> Fail {
     Fail::Text(cause_of(status).to_string())
 }
@@ -168,17 +168,17 @@ mod tests {
         for broken in ["{data: {k: v}}", "null", "5", "{"] {
             for kind in ["merge", "strategic", "json"] {
                 let how = format!("--type={kind}");
-                let said =
+                let result =
                     server.kubectl(&["patch", "cm", "a", &how, "--dry-run=client", "-p", broken]).await;
                 let as_kubectl = match (broken, kind) {
                     ("null", "strategic" | "json") => (0, "configmap/a patched (no change)\n"),
                     _ => (1, ""),
                 };
-                assert_eq!((said.code, said.out.as_str()), as_kubectl, "{broken} {kind}: {said:?}");
+                assert_eq!((result.code, result.out.as_str()), as_kubectl, "{broken} {kind}: {result:?}");
             }
             let line = ["patch", "cm", "a", "--type=merge", "--dry-run=client", "-o", "yaml", "-p", broken];
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.out.as_str(), said.err.as_str()), ("", "error: Invalid JSON Patch\n"));
+            let result = server.kubectl(&line).await;
+            assert_eq!((result.out.as_str(), result.err.as_str()), ("", "error: Invalid JSON Patch\n"));
         }
     }
 
@@ -190,36 +190,40 @@ mod tests {
         }
         let test = r#"[{"op":"test","path":"/metadata/labels/x","value":"1"}]"#;
         let line = ["patch", "cm", "a", "b", "--type=json", "--dry-run=client", "-p", test];
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "configmap/b patched (no change)\n"), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert_eq!(
+            (result.code, result.out.as_str()),
+            (1, "configmap/b patched (no change)\n"),
+            "{result:?}"
+        );
         // The reason alone: a server's answer has more words before it.
-        assert_eq!(said.err, "error: testing value /metadata/labels/x failed: test failed\n");
+        assert_eq!(result.err, "error: testing value /metadata/labels/x failed: test failed\n");
         // As in the library of upstream, a key that is not there is set; a place in a list is not.
         let mut finalized = config_map("c", json!({}));
         finalized["metadata"]["finalizers"] = json!(["example.com/f"]);
         server.hold(&at("c"), finalized);
         let replace = r#"[{"op":"replace","path":"/metadata/finalizers/2","value":"1"}]"#;
-        let said =
+        let result =
             server.kubectl(&["patch", "cm", "c", "--type=json", "--dry-run=client", "-p", replace]).await;
         let why = "error: Object to be patched is missing field (/metadata/finalizers/2: missing value)\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
         server.hold(&format!("{}/status", at("b")), config_map("b", json!({"x": "1"})));
         let line = ["patch", "cm", "a", "b", "--subresource=status", "--type=merge", "-p", "{}"];
-        let said = server.kubectl(&line).await;
-        assert!(said.code == 1 && said.out.starts_with("configmap/b patched"), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert!(result.code == 1 && result.out.starts_with("configmap/b patched"), "{result:?}");
     }
 
     #[tokio::test]
     async fn an_object_of_a_file_is_not_read() {
-        let server = Server::start_with(|asked| {
-            (asked.method == "GET" && asked.path == at("a")).then(|| refusal(403, "Forbidden", "no"))
+        let server = Server::start_with(|request| {
+            (request.method == "GET" && request.path == at("a")).then(|| refusal(403, "Forbidden", "no"))
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({})));
         let file = config_map("a", json!({})).to_string();
         let line = ["patch", "-f", "-", "--type=merge", "-p", r#"{"data":{"k":"v"}}"#];
-        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a patched\n"), "{said:?}");
+        let result = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a patched\n"), "{result:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "v");
     }
 
@@ -235,28 +239,31 @@ mod tests {
             &["annotate", "tier=x"],
         ];
         for line in lines {
-            let said = server.kubectl(&[line, &["--local", "-o", "json", "-f", &file]].concat()).await;
-            assert_eq!(said.code, 0, "{said:?}");
-            let object: serde_json::Value = serde_json::from_str(&said.out).unwrap();
+            let result = server.kubectl(&[line, &["--local", "-o", "json", "-f", &file]].concat()).await;
+            assert_eq!(result.code, 0, "{result:?}");
+            let object: serde_json::Value = serde_json::from_str(&result.out).unwrap();
             assert_eq!(object["metadata"]["labels"]["from"], "file");
-            assert!(said.out.contains("\"k\": \"v\"") || said.out.contains("\"tier\": \"x\""), "{said:?}");
+            assert!(
+                result.out.contains("\"k\": \"v\"") || result.out.contains("\"tier\": \"x\""),
+                "{result:?}"
+            );
         }
         let widget = dir.path().join("w.yaml");
         std::fs::write(&widget, "{apiVersion: example.com/v1, kind: Widget, metadata: {name: w}}").unwrap();
         let widget = widget.display().to_string();
-        let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
+        let result = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
         let why = "error: strategic merge patch is not supported for example.com/v1, Kind=Widget locally, try --type merge\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
+        assert_eq!((result.code, result.err.as_str()), (1, why));
         std::fs::write(
             &widget,
             "{apiVersion: apiextensions.k8s.io/v1, kind: CustomResourceDefinition, metadata: {name: w}}",
         )
         .unwrap();
-        let said = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
-        assert!(said.err.contains("Kind=CustomResourceDefinition locally, try --type merge"), "{said:?}");
-        let said = server.kubectl(&["patch", "-p", "{}", "--local"]).await;
-        assert!(said.code == 1 && said.err.contains("by --filename when --local is set"), "{said:?}");
-        let said = server.kubectl(&["patch", "cm", "a", "-p", "{}", "--local"]).await;
-        assert_eq!(said.err, "error: cannot specify --local and server resources\n");
+        let result = server.kubectl(&["patch", "-p", "{}", "--local", "-f", &widget]).await;
+        assert!(result.err.contains("Kind=CustomResourceDefinition locally, try --type merge"), "{result:?}");
+        let result = server.kubectl(&["patch", "-p", "{}", "--local"]).await;
+        assert!(result.code == 1 && result.err.contains("by --filename when --local is set"), "{result:?}");
+        let result = server.kubectl(&["patch", "cm", "a", "-p", "{}", "--local"]).await;
+        assert_eq!(result.err, "error: cannot specify --local and server resources\n");
     }
 }

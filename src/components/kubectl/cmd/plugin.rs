@@ -74,22 +74,23 @@ pub(crate) async fn list(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// What is wrong with a plugin, in kubectl's order. `first` says where each name was found first.
+/// The faults of a plugin, in kubectl's order. `first` has the path at which each name was found
+/// first.
 fn faults(path: &Path, first: &BTreeMap<String, PathBuf>) -> Vec<String> {
-    let (name, shown, mut found) = (name_of(path), path.display(), vec![]);
+    let (name, file, mut found) = (name_of(path), path.display(), vec![]);
     match std::fs::metadata(path) {
         Ok(_) if is_program(path) => {}
         Ok(_) => {
-            found.push(format!("warning: {shown} identified as a kubectl plugin, but it is not executable"))
+            found.push(format!("warning: {file} identified as a kubectl plugin, but it is not executable"))
         }
         Err(error) => found.push(format!(
-            "error: unable to identify {shown} as an executable file: stat {shown}: {}",
+            "error: unable to identify {file} as an executable file: stat {file}: {}",
             crate::error::go_io(&error)
         )),
     }
     if let Some(other) = first.get(&name) {
         let other = other.display();
-        found.push(format!("warning: {shown} is overshadowed by a similarly named plugin: {other}"));
+        found.push(format!("warning: {file} is overshadowed by a similarly named plugin: {other}"));
     }
     if let Some(verb) = overwritten(&name) {
         let verb = quote(&verb.command_path());
@@ -181,7 +182,7 @@ fn code_of(status: ExitStatus) -> i32 {
     status.code().or_else(|| Some(128 + status.signal()?)).unwrap_or(1)
 }
 
-/// Runs a program whose streams are pipes, gives it `input` and writes to `output` what it says.
+/// Runs a program whose streams are pipes, gives it `input` and writes its output to `output`.
 async fn passing_on(
     mut command: tokio::process::Command,
     mut input: Input,
@@ -269,8 +270,8 @@ mod tests {
         let write = format!("echo 'exit 0' > {0}; chmod +x {0}", plugin.display());
         assert!(std::process::Command::new("/bin/sh").args(["-c", &write]).status().unwrap().success());
         let no_program = failed(plugin.to_str().unwrap(), &[]).await;
-        let is_told = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
-        assert!(is_told, "no shell reads it: {no_program:?}");
+        let is_explained = matches!(&no_program, Fail::Plain(why) if why == "Error: exec format error");
+        assert!(is_explained, "no shell reads it: {no_program:?}");
         let lost = failed("/nowhere", &[]).await;
         assert!(matches!(&lost, Fail::Plain(why) if why == "Error: no such file or directory"), "{lost:?}");
     }
@@ -294,8 +295,9 @@ mod tests {
         symlink("/nowhere", folder("b/kubectl-lost")).unwrap();
         let (a, b) = (folder("a").display().to_string(), folder("b").display().to_string());
         let env = Env { vars: [("PATH".to_string(), format!("{a}:{b}"))].into(), ..Env::default() };
-        let said = server.kubectl_in(&["plugin", "list"], "", env).await;
-        let told: Vec<String> = said.err.lines().map(|line| line.replace(&b, "B").replace(&a, "A")).collect();
+        let result = server.kubectl_in(&["plugin", "list"], "", env).await;
+        let lines: Vec<String> =
+            result.err.lines().map(|line| line.replace(&b, "B").replace(&a, "A")).collect();
         let verb = |path: &str| quote(&table::named(path).command_path());
         let want = [
             format!("  - warning: kubectl-create-job-y overwrites existing command: {}", verb("create job")),
@@ -306,7 +308,7 @@ mod tests {
             "  - warning: B/kubectl-x is overshadowed by a similarly named plugin: A/kubectl-x".into(),
             "error: 6 plugin warnings were found".into(),
         ];
-        assert_eq!((said.code, told), (1, want.to_vec()), "{}", said.out);
+        assert_eq!((result.code, lines), (1, want.to_vec()), "{}", result.out);
     }
 
     #[test]

@@ -2,12 +2,12 @@
 
 use super::common::pod_running_timeout;
 use super::pages::items_of;
-use crate::builder::whole;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::file_names;
 use crate::files;
 use crate::info::{Info, Options};
+use crate::lists::whole;
 use crate::scheme;
 use crate::wire::api::JSON;
 use crate::wire::paths;
@@ -202,7 +202,8 @@ fn restarts(pod: &Value) -> (i64, i64) {
     (most("status.containerStatuses", true), most("status.initContainerStatuses", false))
 }
 
-/// The container meant: the one named, the annotated one, else the first (which is said).
+/// The container of `--container`, else that of the annotation, else the first one, with a note if
+/// there are several.
 pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String, Fail> {
     let (container, chosen) = container_and_note(ctx, pod)?;
     if let Some(chosen) = chosen.filter(|_| !quiet) {
@@ -211,7 +212,7 @@ pub(crate) fn container_of(ctx: &Ctx, pod: &Value, quiet: bool) -> Result<String
     Ok(container)
 }
 
-/// As [`container_of`], with what is to be said if it was chosen among several.
+/// As [`container_of`], with the note for the user if it was chosen among several.
 pub(crate) fn container_and_note(ctx: &Ctx, pod: &Value) -> Result<(String, Option<String>), Fail> {
     let named = ctx.flags.text("container");
     let names = |list: &str| -> Vec<String> {
@@ -294,7 +295,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_object_that_selects_no_pods_is_told() {
+    async fn an_object_that_selects_no_pods_is_refused() {
         let server = crate::testing::Server::start().await;
         let meta = json!({"name": "db", "namespace": "default"});
         let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {}});
@@ -305,14 +306,14 @@ mod tests {
         );
         let without = "*v1.Service: invalid service 'db': Service is defined without a selector";
         let unknown = "*v1.ConfigMap: selector for *v1.ConfigMap not implemented";
-        for (line, told) in [
+        for (line, want) in [
             (&["logs", "svc/db"][..], format!("cannot get the logs from {without}")),
             (&["exec", "svc/db", "--", "date"], format!("cannot attach to {without}")),
             (&["logs", "cm/db"], format!("cannot get the logs from {unknown}")),
             (&["exec", "cm/db", "--", "date"], format!("cannot attach to {unknown}")),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {told}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {want}\n")), "{line:?}");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use super::common::pod_running_timeout;
 use super::pods::pod_of;
-use super::wait::until;
+use super::until::until;
 use crate::builder::type_and_name;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -70,8 +70,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         listeners.into_iter().map(|(listener, local, remote)| serve(ctx, &pod, listener, local, remote));
     let uid = value::text(&pod.object, "metadata.uid").to_string();
     let mut watched = pod.clone();
-    // A server that is away for a moment does not end what runs; a pod that is gone does, whenever
-    // the server tells it.
+    // A server that is away for a moment does not end what runs; the end of its pod does, as soon
+    // as the server reports it.
     let gone = until(ctx, &mut watched, Duration::ZERO, |now| {
         let ended = matches!(value::text(now, "status.phase"), "Succeeded" | "Failed");
         Ok(ended || value::text(now, "metadata.uid") != uid)
@@ -235,8 +235,9 @@ fn addresses(words: &[String]) -> Result<Vec<Address>, Fail> {
 
 type Bound = (TcpListener, u16, u16);
 
-/// Listens on a pair's local port, which is known from the first listener on. Returns the
-/// listeners, and whether there are as many as were asked for; what failed is told.
+/// Listens on the local port of a pair. A free port is chosen by the first listener; the others
+/// take the same. Returns the listeners, and whether they are enough; else the failures are
+/// printed.
 async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<Bound>, bool), Fail> {
     let (mut found, mut failed) = (vec![], vec![]);
     // Of `localhost` one address is enough, of the others each one counts.
@@ -245,8 +246,8 @@ async fn bind(ctx: &Ctx, addresses: &[Address], pair: &mut Pair) -> Result<(Vec<
         match TcpListener::bind(SocketAddr::new(*ip, pair.local)).await {
             Ok(listener) => {
                 pair.local = listener.local_addr()?.port();
-                let shown = SocketAddr::new(*ip, pair.local);
-                ctx.line(format!("Forwarding from {shown} -> {}", pair.remote));
+                let local = SocketAddr::new(*ip, pair.local);
+                ctx.line(format!("Forwarding from {local} -> {}", pair.remote));
                 found.push((listener, pair.local, pair.remote));
                 either_listens |= either;
             }
@@ -327,7 +328,7 @@ mod tests {
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
         let (near, stdout) = tokio::io::duplex(1 << 10);
-        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
+        let (mut lines, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
             stdout: Box::new(stdout),
@@ -340,7 +341,7 @@ mod tests {
         let words = ["kubectl", "port-forward", "p", ":80", "--server", &server.address];
         let forwarding = crate::run(words.map(String::from).to_vec(), io, Env::default());
         let stop = async {
-            let line = shown.next_line().await.unwrap().unwrap();
+            let line = lines.next_line().await.unwrap().unwrap();
             cancel.cancel();
             line
         };
@@ -353,8 +354,8 @@ mod tests {
     #[tokio::test]
     async fn a_pod_that_goes_after_the_server_was_away_ends_the_command() {
         let lists = AtomicU32::new(0);
-        let server = Server::start_with(move |asked| {
-            if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+        let server = Server::start_with(move |request| {
+            if !request.query.contains("fieldSelector") || request.query.contains("watch=true") {
                 return None;
             }
             match lists.fetch_add(1, Ordering::SeqCst) {
@@ -367,9 +368,9 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let said = server.kubectl(&["port-forward", "p", ":80"]);
-        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
-        assert!(said.code == 1 && said.err.contains("lost connection to pod"), "{said:?}");
+        let result = server.kubectl(&["port-forward", "p", ":80"]);
+        let result = tokio::time::timeout(Duration::from_secs(20), result).await.expect("an end");
+        assert!(result.code == 1 && result.err.contains("lost connection to pod"), "{result:?}");
     }
 
     #[test]
@@ -397,11 +398,14 @@ mod tests {
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "default"},
             "spec": {"containers": [{"name": "c"}]}, "status": {"phase": "Running"}});
         server.hold("/api/v1/namespaces/default/pods/p", pod);
-        let said = server.kubectl(&["port-forward", "p", ":80", "--address=127.0.0.1,192.0.2.1"]);
-        let said = tokio::time::timeout(Duration::from_secs(20), said).await.expect("an end");
-        let told = "error: unable to listen on any of the requested ports: [{";
-        assert!(said.code == 1 && said.err.contains(told) && said.err.ends_with(" 80}]\n"), "{said:?}");
-        assert!(said.err.contains("Error listen tcp4 192.0.2.1:"), "{said:?}");
+        let result = server.kubectl(&["port-forward", "p", ":80", "--address=127.0.0.1,192.0.2.1"]);
+        let result = tokio::time::timeout(Duration::from_secs(20), result).await.expect("an end");
+        let want = "error: unable to listen on any of the requested ports: [{";
+        assert!(
+            result.code == 1 && result.err.contains(want) && result.err.ends_with(" 80}]\n"),
+            "{result:?}"
+        );
+        assert!(result.err.contains("Error listen tcp4 192.0.2.1:"), "{result:?}");
     }
 
     #[test]

@@ -283,16 +283,16 @@ mod tests {
             };
             let current = async || server.kubectl_in(&["config", "current-context"], "", env()).await;
             write();
-            let said = server.kubectl_in(&["config", "rename-context", "old", "new"], "", env()).await;
-            assert_eq!((said.code, current().await.out.as_str()), (0, "new\n"), "{said:?}");
+            let result = server.kubectl_in(&["config", "rename-context", "old", "new"], "", env()).await;
+            assert_eq!((result.code, current().await.out.as_str()), (0, "new\n"), "{result:?}");
             write();
-            let said = server.kubectl_in(&["config", "use-context", "old"], "", env()).await;
+            let result = server.kubectl_in(&["config", "use-context", "old"], "", env()).await;
             let first = std::fs::read_to_string(&a).unwrap();
-            assert!(said.code == 0 && first.contains("current-context: old"), "{said:?}");
+            assert!(result.code == 0 && first.contains("current-context: old"), "{result:?}");
             assert_eq!(std::fs::read_to_string(&b).unwrap(), of_b, "others stay as they are");
             write();
-            let said = server.kubectl_in(&["config", "unset", "current-context"], "", env()).await;
-            assert_eq!((said.code, current().await.code), (0, 1), "{said:?}");
+            let result = server.kubectl_in(&["config", "unset", "current-context"], "", env()).await;
+            assert_eq!((result.code, current().await.code), (0, 1), "{result:?}");
         }
     }
 
@@ -304,8 +304,8 @@ mod tests {
         std::fs::write(&b, "users: [{name: v, user: {token: t}}]\ncurrent-context: x\n").unwrap();
         let vars = [("KUBECONFIG".to_string(), format!("{}:{}", a.display(), b.display()))].into();
         let env = Env { vars, cwd: dir.path().into(), ..Env::default() };
-        let said = server.kubectl_in(&["config", "unset", "users"], "", env).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "Property \"users\" unset.\n"), "{said:?}");
+        let result = server.kubectl_in(&["config", "unset", "users"], "", env).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "Property \"users\" unset.\n"), "{result:?}");
         for file in [&a, &b] {
             assert!(std::fs::read_to_string(file).unwrap().contains("users: null"), "{}", file.display());
         }

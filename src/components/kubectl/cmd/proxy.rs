@@ -1,9 +1,9 @@
 //! proxy: the API server on a local port, as the user of the kubeconfig.
 
 use super::proxy_files;
+use super::proxy_filter::{Filter, clean, decoded};
 use crate::ctx::Ctx;
 use crate::error::{Fail, go_io, text};
-use crate::go_path;
 use bytes::Bytes;
 use client::remote::Upstream;
 use futures::future::BoxFuture;
@@ -16,7 +16,6 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use linux::tcp;
 use parking_lot::Mutex;
-use regex::Regex;
 use std::convert::Infallible;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -44,77 +43,6 @@ const HOP_BY_HOP: [&str; 8] = [
     "transfer-encoding",
     "upgrade",
 ];
-
-/// Who and what is let through.
-struct Filter {
-    off: bool,
-    hosts: Vec<Regex>,
-    paths: Vec<Regex>,
-    not_paths: Vec<Regex>,
-    not_methods: Vec<Regex>,
-}
-
-impl Filter {
-    fn of(ctx: &Ctx) -> Result<Filter, Fail> {
-        let all = |flag: &str| {
-            regexes(ctx.flags.text(flag))
-                .map_err(|error| Fail::Text(format!("error parsing --{flag}: {error}")))
-        };
-        Ok(Filter {
-            off: ctx.flags.is("disable-filter"),
-            hosts: all("accept-hosts")?,
-            paths: all("accept-paths")?,
-            not_paths: all("reject-paths")?,
-            not_methods: all("reject-methods")?,
-        })
-    }
-
-    /// `path` is decoded; `host` may have a port.
-    fn lets(&self, method: &str, path: &str, host: &str) -> bool {
-        let any = |list: &[Regex], text: &str| list.iter().any(|r| r.is_match(text));
-        self.off
-            || (any(&self.hosts, bare(host))
-                && any(&self.paths, path)
-                && !any(&self.not_paths, path)
-                && !any(&self.not_methods, method))
-    }
-
-    /// Returns whether a page of this origin may use the proxy: its host must be one of those that
-    /// may be asked for.
-    ///
-    /// A browser sends the header with every WebSocket and with every request that may change
-    /// something. No rule of the browser keeps another site's page from sending these to localhost;
-    /// their `Host` is the proxy's own.
-    fn lets_origin(&self, origin: &str) -> bool {
-        let host = origin.split_once("://").map_or("", |(_, host)| host);
-        self.off || self.hosts.iter().any(|r| r.is_match(bare(host)))
-    }
-}
-
-/// The regular expressions of a flag: none of an empty value. An empty one of several (`POST,`) is
-/// one, too, and matches everything. Source: kubectl's `MakeRegexpArray`.
-fn regexes(given: &str) -> Result<Vec<Regex>, regex::Error> {
-    given.split(',').filter(|_| !given.is_empty()).map(Regex::new).collect()
-}
-
-/// A host without its port.
-fn bare(host: &str) -> &str {
-    host.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()).map_or(host, |(h, _)| h)
-}
-
-/// A path as the API server reads it: percent-decoded, once.
-fn decoded(path: &str) -> String {
-    percent_encoding::percent_decode_str(path).decode_utf8_lossy().into_owned()
-}
-
-/// The absolute path without empty, `.` and `..` segments, its last slash kept.
-fn clean(path: &str) -> String {
-    let mut clean = go_path::clean(&format!("/{path}"));
-    if path.ends_with('/') && !clean.ends_with('/') {
-        clean.push('/');
-    }
-    clean
-}
 
 /// What a request meets.
 struct Door {
@@ -170,8 +98,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let listener = tokio::net::TcpListener::bind(&address)
         .await
         .map_err(|e| Fail::Text(format!("listen tcp {address}: bind: {}", bind_error(&e))))?;
-    let shown = listener.local_addr().map_or(address, |a| a.to_string());
-    ctx.line(format!("Starting to serve on {shown}"));
+    let bound = listener.local_addr().map_or(address, |a| a.to_string());
+    ctx.line(format!("Starting to serve on {bound}"));
     ctx.output.flush().await;
     loop {
         let (stream, _) = tcp::accept(&listener).await;
@@ -180,9 +108,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// Listens on a socket to which the user alone can connect: who can acts with the user's
-/// credentials. A socket that lies at the path, left by a proxy that was killed, is replaced, as
-/// kubectl does; another file is not.
+/// Listens on a socket to which the user alone can connect: a program that connects acts with the
+/// user's credentials. A socket that lies at the path, left by a proxy that was killed, is
+/// replaced, as kubectl does; another file is not.
 fn listen_unix(path: &Path) -> std::io::Result<UnixListener> {
     if std::fs::metadata(path).is_ok_and(|there| there.file_type().is_socket()) {
         std::fs::remove_file(path)?;
@@ -246,12 +174,12 @@ pub(super) fn plain(status: StatusCode, text: impl Into<Bytes>) -> Response<Body
 async fn answer(door: &Door, request: Request<Incoming>, tunnel: &Tunnel) -> Response<Body> {
     let host = request.headers().get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or("").to_string();
     let path = request.uri().path().to_string();
-    let shown = decoded(&path);
+    let decoded_path = decoded(&path);
     let is_clean = path == clean(&path);
     let lets = |path: &str| door.filter.lets(request.method().as_str(), path, &host);
     // The server decides what `%2F%2F` or `%2e%2e` in a path mean: neither may be refused. A path
     // that is redirected is filtered as it will come again.
-    if !lets(&clean(&shown)) || is_clean && !lets(&shown) {
+    if !lets(&clean(&decoded_path)) || is_clean && !lets(&decoded_path) {
         return plain(StatusCode::FORBIDDEN, "Forbidden\n");
     }
     if let Some(origin) = request.headers().get(header::ORIGIN)
@@ -311,7 +239,7 @@ async fn forward(
         let server = hyper::upgrade::on(&mut response);
         *tunnel.lock() = Some(Box::pin(async move {
             let (Ok(guest), Ok(server)) = (guest.await, server.await) else { return };
-            // Ends with either side; what broke it is theirs to tell.
+            // Ends with either side, which sees the error itself.
             let _ = tokio::io::copy_bidirectional(&mut TokioIo::new(guest), &mut TokioIo::new(server)).await;
         }));
     }
@@ -353,12 +281,12 @@ mod tests {
         address: String,
         cancel: CancellationToken,
         ended: tokio::task::JoinHandle<i32>,
-        _shown: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
+        _lines: tokio::io::Lines<BufReader<tokio::io::DuplexStream>>,
     }
 
     async fn start(server: &Server, flag: &str) -> Running {
         let (near, stdout) = tokio::io::duplex(1 << 10);
-        let (mut shown, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
+        let (mut lines, cancel) = (BufReader::new(near).lines(), CancellationToken::new());
         let io = Io {
             stdin: Box::new(tokio::io::empty()),
             stdout: Box::new(stdout),
@@ -370,9 +298,9 @@ mod tests {
         };
         let words = ["kubectl", "proxy", "--port=0", flag, "--server", &server.address];
         let ended = tokio::spawn(crate::run(words.map(String::from).to_vec(), io, Env::default()));
-        let line = tokio::time::timeout(LIMIT, shown.next_line()).await.unwrap().unwrap().unwrap();
+        let line = tokio::time::timeout(LIMIT, lines.next_line()).await.unwrap().unwrap().unwrap();
         let address = line.rsplit(' ').next().unwrap().to_string();
-        Running { address, cancel, ended, _shown: shown }
+        Running { address, cancel, ended, _lines: lines }
     }
 
     /// `curl -H 'Authorization: Bearer own'`.
@@ -386,8 +314,8 @@ mod tests {
         guest.write_all(request.as_bytes()).await.unwrap();
         let mut answer = vec![];
         tokio::time::timeout(LIMIT, guest.read_to_end(&mut answer)).await.unwrap().unwrap();
-        let asked = server.asked();
-        assert_eq!(asked.last().map(|asked| asked.user.as_str()), Some("Bearer own"), "{asked:?}");
+        let requests = server.requests();
+        assert_eq!(requests.last().map(|request| request.user.as_str()), Some("Bearer own"), "{requests:?}");
         proxy.cancel.cancel();
         assert_eq!(proxy.ended.await.unwrap(), crate::INTERRUPTED);
     }
@@ -405,10 +333,10 @@ mod tests {
             tokio::time::timeout(LIMIT, guest.read_to_string(&mut answer)).await.unwrap().unwrap();
             assert!(answer.starts_with(answered), "{path}: {answer}");
         }
-        assert_eq!(server.asked().last().map(|asked| asked.path.clone()).as_deref(), Some(encoded));
+        assert_eq!(server.requests().last().map(|request| request.path.clone()).as_deref(), Some(encoded));
     }
 
-    /// In the session the command is no process of its own, whose end would end it.
+    /// In the console the command is no process of its own, whose end would close its connections.
     #[tokio::test]
     async fn a_tunnel_ends_with_the_proxy() {
         let server = Server::start_exec(|_, socket| {
@@ -446,52 +374,13 @@ mod tests {
             (&["proxy", "--port=-1", &socket], both),
             (&["proxy", "--port=8001", &socket], "no such file or directory"),
         ] {
-            let said = server.kubectl(line).await;
-            assert!(said.code == 1 && said.err.contains(why), "{line:?}: {said:?}");
+            let result = server.kubectl(line).await;
+            assert!(result.code == 1 && result.err.contains(why), "{line:?}: {result:?}");
         }
     }
 
     #[test]
-    fn an_empty_expression_among_others_matches_everything() {
-        let matches = |given: &str| regexes(given).unwrap().iter().any(|r| r.is_match("GET"));
-        assert_eq!(["", "POST", "POST,", ",POST", "POST,^G"].map(matches), [false, false, true, true, true]);
-        assert!(regexes("(").is_err());
-    }
-
-    #[test]
-    fn only_this_machine_is_let_in_and_no_terminal_is_given_away() {
-        let all = |texts: &[&str]| texts.iter().map(|t| Regex::new(t).unwrap()).collect::<Vec<_>>();
-        let filter = Filter {
-            off: false,
-            hosts: all(&["^localhost$", r"^127\.0\.0\.1$", r"^\[::1\]$"]),
-            paths: all(&["^.*"]),
-            not_paths: all(&["^/api/.*/pods/.*/exec", "^/api/.*/pods/.*/attach"]),
-            not_methods: all(&["^$"]),
-        };
-        assert!(filter.lets("GET", "/api/v1/pods", "127.0.0.1:8001"));
-        assert!(filter.lets("GET", "/api/v1/pods", "[::1]:8001"));
-        assert!(!filter.lets("GET", "/api/v1/pods", "example.com"));
-        assert!(!filter.lets("POST", "/api/v1/namespaces/d/pods/p/exec", "localhost"));
-        for path in [
-            "/api/v1/namespaces/d/pods/p/%65xec",
-            "/%61pi/v1/namespaces/d/%70ods/p/exe%63",
-            "//api//v1//namespaces/d//pods/p//attach",
-            "/api/v1/namespaces/d/pods/p/./exec",
-            "/x/../api/v1/namespaces/d/pods/p/exec/",
-            "/api/v1/namespaces/d/pods/p%2fexec",
-            "/%2e%2e/api/v1/namespaces/d/pods/p/exec",
-        ] {
-            assert!(!filter.lets("GET", &clean(&decoded(path)), "localhost:8001"), "{path}");
-        }
-        let twice = clean(&decoded("/api/v1/namespaces/d/pods/p/%2565xec"));
-        assert_eq!(twice, "/api/v1/namespaces/d/pods/p/%65xec", "decoded once, as by the API server");
-        assert_eq!((clean("/"), clean("/a//b/"), clean("/..")), ("/".into(), "/a/b/".into(), "/".into()));
-        assert!(filter.lets_origin("http://127.0.0.1:8001") && filter.lets_origin("http://localhost"));
-        for origin in
-            ["https://example.com", "null", "http://localhost.example.com", "http://example.com:80", ""]
-        {
-            assert!(!filter.lets_origin(origin), "{origin}");
-        }
+    fn a_prefix_begins_and_ends_with_a_slash() {
         assert_eq!(
             (slashed("/"), slashed("k8s"), slashed("/static/")),
             ("/".into(), "/k8s/".into(), "/static/".into())

@@ -7,7 +7,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use std::path::Path;
 
 const HTML: &str = "text/html; charset=utf-8";
-/// Of a file whose name tells no content type so many bytes are looked at.
+/// Bytes at the begin of a file that are looked at if its name has no known content type.
 const SNIFFED: usize = 512;
 
 /// Answers a request for a path of a URL at or below `prefix`, which ends in a slash. `None`: the
@@ -74,7 +74,8 @@ fn file(path: &Path) -> Response<Body> {
     of_kind(content, kind)
 }
 
-/// Whether the first bytes of a file hold none that only data have, as Go's sniffing asks.
+/// Returns whether the first bytes of a file can be text: none is a control character that Go's
+/// sniffing takes for data.
 fn is_text(content: &[u8]) -> bool {
     let is_of_data = |byte: &u8| matches!(byte, 0..=8 | 0x0b | 0x0e..=0x1a | 0x1c..=0x1f);
     !content.iter().take(SNIFFED).any(is_of_data)
@@ -101,9 +102,9 @@ fn listing(folder: &Path) -> std::io::Result<String> {
     }
     names.sort();
     let link = |(name, end): &(String, &str)| {
-        let shown = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+        let escaped = name.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
         // A name with a colon would be another protocol, were it not for the `./`.
-        format!("<a href=\"./{}{end}\">{shown}{end}</a>\n", paths::segment(name))
+        format!("<a href=\"./{}{end}\">{escaped}{end}</a>\n", paths::segment(name))
     };
     let links: String = names.iter().map(link).collect();
     Ok(format!(

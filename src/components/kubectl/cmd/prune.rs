@@ -1,11 +1,11 @@
 //! apply --prune: what was applied once, fits the selector, and is in the files no more, goes.
 
-use super::common::{DryRun, LAST_APPLIED, Teller};
+use super::common::{DryRun, LAST_APPLIED, Printer};
 use super::delete::propagation;
-use crate::builder::selectors;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::Info;
+use crate::lists::selectors;
 use crate::wire::paths;
 use api::value;
 use client::discovery::Resource;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-/// What is looked through when nothing is said: apiVersion and kind.
+/// The kinds that are pruned without `--prune-allowlist`: apiVersion and kind.
 const USUAL: &[(&str, &str)] = &[
     ("v1", "ConfigMap"),
     ("v1", "Endpoints"),
@@ -47,7 +47,7 @@ pub(crate) async fn check(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("prune") { kinds(ctx).await.map(drop) } else { Ok(()) }
 }
 
-/// What was seen while applying.
+/// The UIDs of the objects of the files, and the namespaces in which these objects are.
 #[derive(Default)]
 pub(crate) struct Seen {
     uids: BTreeSet<String>,
@@ -85,8 +85,8 @@ pub(crate) async fn found(ctx: &Ctx, seen: &Seen) -> Result<Vec<(Arc<Resource>, 
     Ok(found)
 }
 
-/// Deletes what [`found`] finds, and tells each object.
-pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+/// Deletes what [`found`] finds, and prints each object.
+pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let api = ctx.api().await?;
     let mut options = json!({"propagationPolicy": propagation(ctx)?});
     let grace = ctx.flags.int("grace-period");
@@ -106,7 +106,7 @@ pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller
             }
         }
         // At once: the next deletion may fail, and this object is gone all the same.
-        teller.tell(ctx, &object, "pruned", true)?;
+        printer.print(ctx, &object, "pruned", true)?;
     }
     Ok(())
 }
@@ -114,12 +114,12 @@ pub(crate) async fn run(ctx: &Ctx, seen: &Seen, dry_run: DryRun, teller: &Teller
 /// The kinds of the allowlist, else the usual ones that this server has.
 async fn kinds(ctx: &Ctx) -> Result<Vec<Arc<Resource>>, Fail> {
     let discovery = ctx.discovery().await?;
-    let said = ctx.flags.list("prune-allowlist");
-    if said.is_empty() {
+    let allowed = ctx.flags.list("prune-allowlist");
+    if allowed.is_empty() {
         return Ok(USUAL.iter().filter_map(|(version, kind)| discovery.of_kind(version, kind)).collect());
     }
     let mut kinds = vec![];
-    for word in said {
+    for word in allowed {
         let parts: Vec<&str> = word.split('/').collect();
         let [group, version, kind] = parts.as_slice() else {
             return text(format!(

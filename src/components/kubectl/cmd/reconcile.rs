@@ -1,7 +1,7 @@
-//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless
-//! asked otherwise.
+//! auth reconcile: roles and bindings get what a file says they must have; more is left, unless a
+//! flag removes it.
 
-use super::common::{DryRun, Teller};
+use super::common::{DryRun, Printer};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -20,14 +20,15 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if dry_run == DryRun::Server {
         return text("--dry-run=server for command reconcile is not supported yet");
     }
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     if !ctx.args.is_empty() {
         return text("no arguments are allowed");
     }
     if !ctx.names_files() {
         return text("must specify one of -f and -k");
     }
-    let builder::Asked::Objects(infos, mut failures) = builder::ask(ctx, &[], Options::default()).await?
+    let builder::Selection::Objects(infos, mut failures) =
+        builder::select(ctx, &[], Options::default()).await?
     else {
         return Ok(());
     };
@@ -38,7 +39,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             // Other kinds are left alone without a word; kubectl says so with `-v=1` only.
             continue;
         }
-        match until_written(ctx, &info, dry_run, &teller).await {
+        match until_written(ctx, &info, dry_run, &printer).await {
             Ok(()) => {}
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
             Err(other) => return Err(other),
@@ -51,28 +52,28 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 const TRIES: usize = 3;
 
 /// Reconciles an object, anew after a write of another client.
-async fn until_written(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+async fn until_written(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     for _ in 1..TRIES {
-        match one(ctx, info, dry_run, teller).await {
+        match reconcile(ctx, info, dry_run, printer).await {
             Err(Fail::Api(refusal)) if refusal.reason == "Conflict" => {}
             outcome => return outcome,
         }
     }
-    one(ctx, info, dry_run, teller).await
+    reconcile(ctx, info, dry_run, printer).await
 }
 
-/// What is missing in an object, and what it has that nobody asked for.
+/// Rules or subjects that an object lacks, and those that it has beside the wanted ones.
 struct Gap {
     missing: Vec<Value>,
     extra: Vec<Value>,
 }
 
-/// What was done about an object.
+/// The changes of one object, and whether they were made.
 struct Outcome {
     /// `create`, `update`, `recreate`; `None` if it was right as it was.
     operation: Option<&'static str>,
     gap: Gap,
-    /// What is too much goes.
+    /// Extra rules or subjects are removed.
     remove: bool,
     /// The object says that it is not to be changed.
     protected: bool,
@@ -82,7 +83,7 @@ fn is_binding(info: &Info) -> bool {
     info.resource.kind.ends_with("Binding")
 }
 
-async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result<(), Fail> {
+async fn reconcile(ctx: &Ctx, info: &Info, dry_run: DryRun, printer: &Printer) -> Result<(), Fail> {
     let (field, remove) = match is_binding(info) {
         true => ("subjects", ctx.flags.is("remove-extra-subjects")),
         false => ("rules", ctx.flags.is("remove-extra-permissions")),
@@ -96,22 +97,14 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
         let made = write(ctx, info, dry_run, &info.object, true).await?;
         let gap = Gap { missing: value::list(&info.object, field).to_vec(), extra: vec![] };
         let outcome = Outcome { operation: Some("create"), gap, remove, protected: false };
-        return tell(ctx, info, teller, &made, &outcome);
+        return print_outcome(ctx, info, printer, &made, &outcome);
     };
     let protected = value::at(&existing, "metadata.annotations")[AUTOUPDATE] == "false";
     if is_binding(info) && value::at(&existing, "roleRef") != value::at(&info.object, "roleRef") {
-        let gap = Gap { missing: vec![], extra: vec![] }; // of new subjects nothing is told
-        if !protected && dry_run == DryRun::No {
-            let uid = value::text(&existing, "metadata.uid");
-            let same = json!({"preconditions": {"uid": uid}});
-            match ctx.api().await?.delete(&info.path(), &[], &same).await {
-                Err(fail) if !fail.is_not_found() => return Err(fail),
-                _ => {}
-            }
-        }
-        let made = if protected { existing } else { write(ctx, info, dry_run, &info.object, true).await? };
+        let gap = Gap { missing: vec![], extra: vec![] }; // kubectl prints no subjects here
+        let made = if protected { existing } else { recreate(ctx, info, dry_run, &existing).await? };
         let outcome = Outcome { operation: Some("recreate"), gap, remove, protected };
-        return tell(ctx, info, teller, &made, &outcome);
+        return print_outcome(ctx, info, printer, &made, &outcome);
     }
     let gap = match is_binding(info) {
         true => subjects(value::list(&existing, field), value::list(&info.object, field)),
@@ -145,12 +138,25 @@ async fn one(ctx: &Ctx, info: &Info, dry_run: DryRun, teller: &Teller) -> Result
         }
     }
     let changed = next != existing;
-    let shown = match changed && !protected {
+    let reconciled = match changed && !protected {
         true => write(ctx, info, dry_run, &next, false).await?,
         false => existing,
     };
     let outcome = Outcome { operation: changed.then_some("update"), gap, remove, protected };
-    tell(ctx, info, teller, &shown, &outcome)
+    print_outcome(ctx, info, printer, &reconciled, &outcome)
+}
+
+/// Deletes a binding and makes it anew: the role that it refers to cannot be changed.
+async fn recreate(ctx: &Ctx, info: &Info, dry_run: DryRun, existing: &Value) -> Result<Value, Fail> {
+    if dry_run == DryRun::No {
+        let uid = value::text(existing, "metadata.uid");
+        let same = json!({"preconditions": {"uid": uid}});
+        match ctx.api().await?.delete(&info.path(), &[], &same).await {
+            Err(fail) if !fail.is_not_found() => return Err(fail),
+            _ => {}
+        }
+    }
+    write(ctx, info, dry_run, &info.object, true).await
 }
 
 fn is_aggregated(role: &Value) -> bool {
@@ -278,7 +284,7 @@ fn subjects(have: &[Value], want: &[Value]) -> Gap {
 }
 
 /// As Go prints a rule or a subject.
-fn shown(item: &Value, binding: bool) -> String {
+fn go_text(item: &Value, binding: bool) -> String {
     let words = |field: &str| {
         let all: Vec<&str> = value::list(item, field).iter().filter_map(Value::as_str).collect();
         format!("{field}:[{}]", all.join(" "))
@@ -304,9 +310,15 @@ fn shown(item: &Value, binding: bool) -> String {
     format!("{{{}}}", parts.join(" "))
 }
 
-fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outcome) -> Result<(), Fail> {
+fn print_outcome(
+    ctx: &Ctx,
+    info: &Info,
+    printer: &Printer,
+    object: &Value,
+    outcome: &Outcome,
+) -> Result<(), Fail> {
     let Outcome { operation, gap, remove, protected } = outcome;
-    teller.tell(ctx, object, "reconciled", true)?;
+    printer.print(ctx, object, "reconciled", true)?;
     let Some(operation) = operation else { return Ok(()) };
     if !ctx.flags.text("output").is_empty() {
         return Ok(());
@@ -318,12 +330,12 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
     ctx.note(format!("\treconciliation required {operation}{caveat}"));
     let (binding, what) = (is_binding(info), if is_binding(info) { "subjects" } else { "rules" });
     let lines =
-        |items: &[Value]| items.iter().for_each(|item| ctx.note(format!("\t\t{}", shown(item, binding))));
+        |items: &[Value]| items.iter().for_each(|item| ctx.note(format!("\t\t{}", go_text(item, binding))));
     if !gap.missing.is_empty() {
         ctx.note(format!("\tmissing {what} added:"));
         lines(&gap.missing);
     }
-    // What is too much and stays is not told.
+    // Extra ones that stay are not printed.
     if *remove && !gap.extra.is_empty() {
         ctx.note(format!("\textra {what} removed:"));
         lines(&gap.extra);
@@ -334,17 +346,17 @@ fn tell(ctx: &Ctx, info: &Info, teller: &Teller, object: &Value, outcome: &Outco
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::testing::{Asked, Server, refusal};
+    use crate::testing::{ReceivedRequest, Server, refusal};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     /// A binding with another role is deleted and made anew, which cannot be tried.
     #[tokio::test]
     async fn a_dry_run_by_the_server_is_refused() {
         let server = Server::start().await;
-        let said = server.kubectl(&["auth", "reconcile", "-f", "x.yaml", "--dry-run=server"]).await;
+        let result = server.kubectl(&["auth", "reconcile", "-f", "x.yaml", "--dry-run=server"]).await;
         let want = "error: --dry-run=server for command reconcile is not supported yet\n";
-        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
-        assert!(server.asked().is_empty());
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
+        assert!(server.requests().is_empty());
     }
 
     #[test]
@@ -386,7 +398,7 @@ mod tests {
     const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
 
     /// Answers discovery with the kinds of roles.
-    fn roles(asked: &Asked) -> Option<(u16, Value)> {
+    fn roles(request: &ReceivedRequest) -> Option<(u16, Value)> {
         let resource = |plural: &str, kind: &str, scope: &str| json!({"resource": plural, "responseKind": {"kind": kind}, "scope": scope, "verbs": ["get"]});
         let kinds = json!([
             resource("roles", "Role", "Namespaced"),
@@ -395,20 +407,21 @@ mod tests {
         ]);
         let group = json!({"metadata": {"name": "rbac.authorization.k8s.io"}, "versions": [{"version": "v1", "resources": kinds}]});
         let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [group]}));
-        (asked.path == "/apis").then(list)
+        (request.path == "/apis").then(list)
     }
 
     #[tokio::test]
     async fn a_write_of_another_client_is_no_failure_and_a_refusal_keeps_no_other_role() {
         let conflicts = AtomicU32::new(0);
-        let server = Server::start_with(move |asked| match (asked.method.as_str(), asked.path.as_str()) {
-            ("PUT", at) if at.ends_with("/a") => Some(refusal(403, "Forbidden", "you may not")),
-            ("PUT", _) if conflicts.fetch_add(1, Ordering::SeqCst) < 2 => {
-                Some(refusal(409, "Conflict", "the object has been modified"))
-            }
-            _ => roles(asked),
-        })
-        .await;
+        let server =
+            Server::start_with(move |request| match (request.method.as_str(), request.path.as_str()) {
+                ("PUT", at) if at.ends_with("/a") => Some(refusal(403, "Forbidden", "you may not")),
+                ("PUT", _) if conflicts.fetch_add(1, Ordering::SeqCst) < 2 => {
+                    Some(refusal(409, "Conflict", "the object has been modified"))
+                }
+                _ => roles(request),
+            })
+            .await;
         let role = |name: &str, verb: &str| {
             json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
                 "rules": [{"apiGroups": [""], "resources": ["pods"], "verbs": [verb]}]})
@@ -418,9 +431,9 @@ mod tests {
         }
         let file = format!("{}\n{}\n", role("a", "list"), role("b", "list"));
         let line = ["auth", "reconcile", "-f", "-"];
-        let said = server.kubectl_in(&line, &file, crate::Env::default()).await;
-        assert!(said.code == 1 && said.err.contains("you may not"), "{said:?}");
-        assert_eq!(said.out, "clusterrole.rbac.authorization.k8s.io/b reconciled\n", "{said:?}");
+        let result = server.kubectl_in(&line, &file, crate::Env::default()).await;
+        assert!(result.code == 1 && result.err.contains("you may not"), "{result:?}");
+        assert_eq!(result.out, "clusterrole.rbac.authorization.k8s.io/b reconciled\n", "{result:?}");
         let rules = server.object(&format!("{RBAC}/clusterroles/b")).unwrap()["rules"].clone();
         assert_eq!(rules.as_array().map(Vec::len), Some(2), "{rules}");
     }
@@ -435,8 +448,12 @@ mod tests {
         let at = format!("{RBAC}/clusterrolebindings/b");
         server.hold(&at, binding("old"));
         let line = ["auth", "reconcile", "-f", "-"];
-        let said = server.kubectl_in(&line, &binding("new").to_string(), crate::Env::default()).await;
-        assert_eq!((said.code, said.err.as_str()), (0, "\treconciliation required recreate\n"), "{said:?}");
+        let result = server.kubectl_in(&line, &binding("new").to_string(), crate::Env::default()).await;
+        assert_eq!(
+            (result.code, result.err.as_str()),
+            (0, "\treconciliation required recreate\n"),
+            "{result:?}"
+        );
         assert_eq!(server.object(&at).unwrap()["roleRef"]["name"], "new");
     }
 
@@ -457,8 +474,8 @@ mod tests {
         value::remove(&mut own, AGGREGATION);
         std::fs::write(&file, format!("{}\n{own}\n", role("ClusterRole", "file", "y", json!([])))).unwrap();
         let file = file.display().to_string();
-        let said = server.kubectl(&["auth", "reconcile", "--remove-extra-permissions", "-f", &file]).await;
-        assert_eq!(said.code, 0, "{said:?}");
+        let result = server.kubectl(&["auth", "reconcile", "--remove-extra-permissions", "-f", &file]).await;
+        assert_eq!(result.code, 0, "{result:?}");
         let after = server.object(&at).unwrap();
         assert_eq!((&after["rules"], &after["metadata"]["labels"]["a"]), (&rules, &json!("server")));
         assert_eq!(after["aggregationRule"]["clusterRoleSelectors"], json!([{"matchLabels": {"to": "y"}}]));

@@ -6,7 +6,7 @@ use crate::wire::api::{MERGE_PATCH, encoded};
 use api::value;
 use serde_json::{Value, json};
 
-/// The annotation that tells why an object was changed last.
+/// The annotation with the reason for the last change of an object.
 pub(super) const CHANGE_CAUSE: &str = "kubernetes.io/change-cause";
 
 /// Writes the command line into an object, or into a patch of one, if `--record` was given.
@@ -71,14 +71,14 @@ mod tests {
 
     /// The cause in the last request that wrote something.
     fn cause(server: &Server) -> String {
-        let written = server.asked().into_iter().rfind(|asked| asked.method != "GET");
-        let body = written.map(|asked| asked.body).unwrap_or_default();
+        let written = server.requests().into_iter().rfind(|request| request.method != "GET");
+        let body = written.map(|request| request.body).unwrap_or_default();
         value::at(&body, "metadata.annotations")[CHANGE_CAUSE].as_str().unwrap_or_default().to_string()
     }
 
     #[tokio::test]
     async fn a_command_line_is_recorded() {
-        for (line, told) in [
+        for (line, want) in [
             ("set image deploy/web c=nginx:2 --record", "c=nginx:2 --record=true"),
             ("set image deploy/web c=nginx:1 --record", "c=nginx:1 --record=true"),
             ("set serviceaccount deploy/web --record robot", "deploy/web robot --record=true"),
@@ -91,14 +91,14 @@ mod tests {
             ("label cm a x=y", ""),
         ] {
             let server = with_both().await;
-            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            let result = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
             let verb = line.split(' ').next().unwrap_or_default();
             let found = cause(&server);
-            assert_eq!(said.code, 0, "{line}: {said:?}");
-            assert_eq!(found.starts_with(&format!("kubectl {verb} ")), !told.is_empty(), "{line}: {found}");
-            assert!(found.contains(told), "{line}: {found}");
-            let warned = said.err.contains("Flag --record has been deprecated, --record will be removed");
-            assert_eq!(warned, line.contains("--record"), "{line}: {said:?}");
+            assert_eq!(result.code, 0, "{line}: {result:?}");
+            assert_eq!(found.starts_with(&format!("kubectl {verb} ")), !want.is_empty(), "{line}: {found}");
+            assert!(found.contains(want), "{line}: {found}");
+            let warned = result.err.contains("Flag --record has been deprecated, --record will be removed");
+            assert_eq!(warned, line.contains("--record"), "{line}: {result:?}");
         }
     }
 
@@ -108,50 +108,50 @@ mod tests {
             let server = Server::start().await;
             let text = config_map("b", json!({})).to_string();
             let line = [verb, "-f", "-", "--record"];
-            let said = server.kubectl_in(&line, &text, crate::Env::default()).await;
-            let told = format!("kubectl {verb} --filename=- --record=true");
-            assert!(cause(&server).starts_with(&told), "{verb}: {said:?}");
+            let result = server.kubectl_in(&line, &text, crate::Env::default()).await;
+            let want = format!("kubectl {verb} --filename=- --record=true");
+            assert!(cause(&server).starts_with(&want), "{verb}: {result:?}");
         }
     }
 
     #[tokio::test]
     async fn the_cause_counts_as_a_change_if_it_is_another() {
         let server = with_both().await;
-        for (line, told) in [
+        for (line, want) in [
             ("set image deploy/web c=nginx:1 --record", "deployment.apps/web image updated\n"),
             ("set image deploy/web c=nginx:1 --record", ""),
             ("label cm a z=1 --record", "configmap/a labeled\n"),
             ("label cm a z=1 --record", "configmap/a not labeled\n"),
             ("label cm a z- --record", "configmap/a unlabeled\n"),
         ] {
-            let said = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
-            assert_eq!((said.code, said.out.as_str()), (0, told), "{line}: {said:?}");
+            let result = server.kubectl(&line.split(' ').collect::<Vec<&str>>()).await;
+            assert_eq!((result.code, result.out.as_str()), (0, want), "{line}: {result:?}");
         }
         let server = with_both().await;
-        let said = server.kubectl(&["label", "cm", "a", "z-", "--record"]).await;
-        assert_eq!(said.out, "configmap/a labeled\n", "the object has become longer: {said:?}");
+        let result = server.kubectl(&["label", "cm", "a", "z-", "--record"]).await;
+        assert_eq!(result.out, "configmap/a labeled\n", "the object has become longer: {result:?}");
     }
 
     #[tokio::test]
     async fn a_cause_that_the_line_gives_stays() {
         let server = with_both().await;
         let own = format!("{CHANGE_CAUSE}=own");
-        let said = server.kubectl(&["annotate", "cm", "a", &own, "--record"]).await;
-        assert_eq!((said.code, cause(&server)), (0, "own".to_string()), "{said:?}");
+        let result = server.kubectl(&["annotate", "cm", "a", &own, "--record"]).await;
+        assert_eq!((result.code, cause(&server)), (0, "own".to_string()), "{result:?}");
     }
 
     /// kubectl's replace alone lacks the flag: `NewReplaceOptions` makes no `RecordFlags`.
     #[tokio::test]
     async fn replace_records_nothing() {
-        let said = Server::away().await.kubectl(&["replace", "-f", "-", "--record"]).await;
-        assert!(said.code == 1 && said.err.starts_with("error: unknown flag: --record\n"), "{said:?}");
+        let result = Server::away().await.kubectl(&["replace", "-f", "-", "--record"]).await;
+        assert!(result.code == 1 && result.err.starts_with("error: unknown flag: --record\n"), "{result:?}");
     }
 
     #[tokio::test]
     async fn a_trial_of_the_client_records_nothing_on_the_server() {
         let server = with_both().await;
         let line = ["scale", "deploy/web", "--replicas=3", "--record", "--dry-run=client"];
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, cause(&server)), (0, String::new()), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, cause(&server)), (0, String::new()), "{result:?}");
     }
 }

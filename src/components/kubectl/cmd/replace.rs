@@ -1,8 +1,8 @@
 //! replace: a whole object in place of another.
 
-use super::common::{DryRun, Teller, remember, send_raw, subresource, validation};
-use super::delete::{checked_propagation, told, wait_gone};
-use super::wait::{Deadline, GONE_WITHIN};
+use super::common::{DryRun, Printer, remember, send_raw, subresource, validation};
+use super::delete::{checked_propagation, print_deleted, wait_gone};
+use super::until::{Deadline, GONE_WITHIN};
 use crate::builder::about;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -21,7 +21,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let force = ctx.flags.is("force");
     if ctx.flags.int("grace-period") >= 0 && !force {
         return text("--grace-period must have --force specified");
@@ -56,7 +56,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for mut info in infos {
         remember(ctx, &mut info.object);
         if dry_run == DryRun::Client {
-            teller.tell(ctx, &info.object, "replaced", true)?;
+            printer.print(ctx, &info.object, "replaced", true)?;
             continue;
         }
         let api = ctx.api().await?;
@@ -66,7 +66,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             put(api, &format!("{}{below}", info.path()), &query, &mut info.object).await
         };
         match outcome {
-            Ok(object) => teller.tell(ctx, &object, "replaced", true)?,
+            Ok(object) => printer.print(ctx, &object, "replaced", true)?,
             // Of an object that is made anew the server's words are enough, as in kubectl.
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) if force => failures.push(fail),
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
@@ -75,7 +75,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             Err(other) => return Err(other),
         }
     }
-    failures.extend(unread); // last, as `create` tells them
+    failures.extend(unread); // last, as in `create`
     Fail::join(failures)
 }
 
@@ -93,7 +93,7 @@ async fn delete_first(ctx: &Ctx, infos: &[Info], policy: &str) -> Result<(), Fai
     let mut failures = vec![];
     for info in infos {
         match ctx.api().await?.delete(&info.path(), &[], &body).await {
-            Ok(_) => told(ctx, info, DryRun::No, false),
+            Ok(_) => print_deleted(ctx, info, DryRun::No, false),
             Err(fail) if fail.is_not_found() => {}
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => {
                 failures.push(about(fail, "deleting", &info.source))
@@ -138,30 +138,30 @@ mod tests {
         new["data"] = json!({"k": "new"});
         std::fs::write(dir.path().join("a.yaml"), new.to_string()).unwrap();
         std::fs::write(dir.path().join("kustomization.yaml"), "resources: [a.yaml]\n").unwrap();
-        let said = server.kubectl(&["replace", "-k", &dir.path().display().to_string()]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a replaced\n"), "{said:?}");
+        let result = server.kubectl(&["replace", "-k", &dir.path().display().to_string()]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a replaced\n"), "{result:?}");
         assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
     }
 
     #[tokio::test]
     async fn what_cannot_be_read_is_written_all_the_same() {
-        let server = Server::start_with(|asked| match asked.method.as_str() {
-            "GET" if asked.path == at("a") => Some(refusal(403, "Forbidden", "you may not read")),
-            "PUT" if asked.path == at("new") => Some((201, asked.body.clone())),
+        let server = Server::start_with(|request| match request.method.as_str() {
+            "GET" if request.path == at("a") => Some(refusal(403, "Forbidden", "you may not read")),
+            "PUT" if request.path == at("new") => Some((201, request.body.clone())),
             _ => None,
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({})));
         for name in ["a", "new"] {
             let body = config_map(name, json!({"k": "v"})).to_string();
-            let said = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
+            let result = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
             let want = format!("configmap/{name} replaced\n");
-            assert_eq!((said.code, said.out.as_str()), (0, want.as_str()), "{said:?}");
+            assert_eq!((result.code, result.out.as_str()), (0, want.as_str()), "{result:?}");
         }
         assert_eq!(server.object(&at("a")).unwrap()["metadata"]["labels"]["k"], "v");
         let body = config_map("none", json!({})).to_string();
-        let said = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
-        assert!(said.code == 1 && said.err.contains("(NotFound): error when replacing"), "{said:?}");
+        let result = server.kubectl_in(&["replace", "-f", "-"], &body, Env::default()).await;
+        assert!(result.code == 1 && result.err.contains("(NotFound): error when replacing"), "{result:?}");
     }
 
     #[tokio::test]
@@ -170,15 +170,15 @@ mod tests {
         server.hold(&at("a"), config_map("a", json!({})));
         let mut new = config_map("a", json!({}));
         new["metadata"]["resourceVersion"] = "7".into();
-        let said = server.kubectl_in(&["replace", "-f", "-"], &new.to_string(), Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let asked: Vec<String> =
-            server.asked().into_iter().filter(|a| a.path == at("a")).map(|a| a.method).collect();
-        assert_eq!(asked, ["PUT"]);
+        let result = server.kubectl_in(&["replace", "-f", "-"], &new.to_string(), Env::default()).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let methods: Vec<String> =
+            server.requests().into_iter().filter(|a| a.path == at("a")).map(|a| a.method).collect();
+        assert_eq!(methods, ["PUT"]);
     }
 
     #[tokio::test]
-    async fn with_force_the_deletion_is_told_as_delete_tells_it() {
+    async fn with_force_the_deletion_is_printed_as_by_delete() {
         let (server, body) = (Server::start().await, config_map("a", json!({})));
         for (output, deleted, replaced) in [
             (None, "configmap \"a\" deleted from default namespace\n", "configmap/a replaced\n"),
@@ -186,14 +186,18 @@ mod tests {
         ] {
             server.hold(&at("a"), body.clone());
             let words: Vec<&str> = ["replace", "--force", "-f", "-"].into_iter().chain(output).collect();
-            let said = server.kubectl_in(&words, &body.to_string(), Env::default()).await;
-            assert_eq!((said.code, said.out.as_str()), (0, &*format!("{deleted}{replaced}")), "{said:?}");
+            let result = server.kubectl_in(&words, &body.to_string(), Env::default()).await;
+            assert_eq!(
+                (result.code, result.out.as_str()),
+                (0, &*format!("{deleted}{replaced}")),
+                "{result:?}"
+            );
         }
     }
 
     #[tokio::test]
-    async fn what_may_not_be_deleted_is_told_and_nothing_is_made() {
-        let server = Server::start_with(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+    async fn what_may_not_be_deleted_is_reported_and_nothing_is_made() {
+        let server = Server::start_with(|request| match (request.method.as_str(), request.path.as_str()) {
             ("DELETE", path) if path == at("a") => Some(refusal(403, "Forbidden", "you may not delete")),
             ("POST", _) => Some(refusal(403, "Forbidden", "you may not create")),
             _ => None,
@@ -206,13 +210,13 @@ mod tests {
             server.hold(&at(name), config_map(name, json!({})));
         }
         let line = ["replace", "--force", "-f", "-"];
-        let said = server.kubectl_in(&line, &file(&["a", "b"]), Env::default()).await;
-        let told = "Error from server (Forbidden): error when deleting \"STDIN\": you may not delete\n";
-        assert!(said.code == 1 && said.err.ends_with(told), "{said:?}");
+        let result = server.kubectl_in(&line, &file(&["a", "b"]), Env::default()).await;
+        let want = "Error from server (Forbidden): error when deleting \"STDIN\": you may not delete\n";
+        assert!(result.code == 1 && result.err.ends_with(want), "{result:?}");
         assert!(server.object(&at("b")).is_none(), "the other one is deleted");
-        let said = server.kubectl_in(&line, &file(&["b"]), Env::default()).await;
-        let told = "Error from server (Forbidden): you may not create\n";
-        assert!(said.code == 1 && said.err.ends_with(told), "{said:?}");
+        let result = server.kubectl_in(&line, &file(&["b"]), Env::default()).await;
+        let want = "Error from server (Forbidden): you may not create\n";
+        assert!(result.code == 1 && result.err.ends_with(want), "{result:?}");
     }
 
     #[tokio::test]
@@ -226,9 +230,9 @@ mod tests {
             if words[0] == "replace" {
                 server.hold(&at("a"), body.clone());
             }
-            let said = server.kubectl_in(words, &body.to_string(), Env::default()).await;
-            assert_eq!(said.code, 0, "{words:?}: {said:?}");
-            let sent = server.asked().into_iter().rfind(|a| a.method == "POST").unwrap();
+            let result = server.kubectl_in(words, &body.to_string(), Env::default()).await;
+            assert_eq!(result.code, 0, "{words:?}: {result:?}");
+            let sent = server.requests().into_iter().rfind(|a| a.method == "POST").unwrap();
             assert!(sent.body["metadata"]["resourceVersion"].is_null(), "{words:?}: {}", sent.body);
         }
     }
@@ -245,9 +249,9 @@ mod tests {
         ] {
             let words: Vec<&str> = ["replace", "-f", "-"].into_iter().chain(flags).collect();
             let body = config_map("a", json!({})).to_string();
-            let said = server.kubectl_in(&words, &body, Env::default()).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words:?}");
+            let result = server.kubectl_in(&words, &body, Env::default()).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{words:?}");
         }
-        assert!(server.asked().is_empty(), "nothing was sent");
+        assert!(server.requests().is_empty(), "nothing was sent");
     }
 }

@@ -1,20 +1,20 @@
 //! run: one pod, perhaps attached to.
 
 use super::common::{
-    DryRun, Teller, annotate_last_applied, enforced, label_pairs, metadata, pod_running_timeout,
+    DryRun, Printer, annotate_last_applied, enforced, label_pairs, metadata, pod_running_timeout,
 };
 use super::delete::{checked_propagation, propagation};
 use super::exec::{self, Session};
-use super::image::is_reference;
 use super::patch::unpatched;
 use super::record::record;
 use super::set_env::{check_variable, variable};
-use super::wait::until;
+use super::until::until;
 use crate::ctx::Ctx;
 use crate::error::{Fail, Refusal, text};
 use crate::info::Info;
 use crate::wire::paths;
 use api::gostr::quote;
+use api::image_name::is_reference;
 use api::{patch, schema, strategic, value};
 use serde_json::{Map, Value, json};
 
@@ -31,7 +31,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let image = ctx.flags.list("image").join(",");
     check_flags(ctx, &image, attach, dry_run)?;
     checked_propagation(ctx)?; // before anything is made
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let mut pod = pod_of(ctx, name, &image, &words)?;
     overridden(ctx, &mut pod, "Pod")?;
     let mut service = if ctx.flags.is("expose") { Some(service_of(ctx, name)?) } else { None };
@@ -62,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         };
         match created {
             Ok(service) => {
-                teller.tell(ctx, &service, "created", false)?;
+                printer.print(ctx, &service, "created", false)?;
                 if ctx.flags.text("output") == "yaml" {
                     ctx.line("---"); // kubectl's printer writes another one
                 }
@@ -79,7 +79,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         }
         outcome?;
     } else {
-        teller.tell(ctx, &pod, "created", false)?;
+        printer.print(ctx, &pod, "created", false)?;
     }
     Fail::join(failures)
 }
@@ -117,13 +117,13 @@ fn check_flags(ctx: &Ctx, image: &str, attach: bool, dry_run: DryRun) -> Result<
 }
 
 /// Deletes an object that `--rm` removes; one that is gone already is no failure.
-async fn delete(ctx: &Ctx, path: &str, shown: &str) -> Result<(), Fail> {
+async fn delete(ctx: &Ctx, path: &str, named: &str) -> Result<(), Fail> {
     match ctx.api().await?.delete(path, &[], &json!({"propagationPolicy": propagation(ctx)?})).await {
         Ok(_) if ctx.flags.is("quiet") => {}
         Ok(_) => {
-            // The namespace, as `delete` tells it.
+            // The namespace, as `delete` prints it.
             let namespace = path.split('/').nth_back(2).unwrap_or_default();
-            ctx.line(format!("{shown} deleted from {namespace} namespace"));
+            ctx.line(format!("{named} deleted from {namespace} namespace"));
         }
         Err(fail) if fail.is_not_found() => {}
         Err(fail) => return Err(fail),
@@ -233,7 +233,7 @@ fn service_of(ctx: &Ctx, name: &str) -> Result<Value, Fail> {
         "status": {"loadBalancer": {}}}))
 }
 
-/// Follows the pod until it has ended (or the user has left), then removes it if that was asked.
+/// Follows the pod until it has ended (or the user has left), then removes it if `--rm` says so.
 async fn attached(ctx: &Ctx, pod: &Value, remove: bool) -> Result<(), Fail> {
     let resource = ctx.resource("pods").await?;
     let mut info = Info {
@@ -326,7 +326,7 @@ mod tests {
 
     #[tokio::test]
     async fn rm_removes_the_service_too() {
-        let server = Server::start_with(|asked| match (asked.method.as_str(), asked.path.as_str()) {
+        let server = Server::start_with(|request| match (request.method.as_str(), request.path.as_str()) {
             ("GET", PODS) => {
                 let pod = json!({"metadata": {"name": "x", "namespace": "default"},
                     "spec": {"containers": [{"name": "x"}]}, "status": {"phase": "Succeeded"}});
@@ -335,27 +335,27 @@ mod tests {
             _ => None,
         })
         .await;
-        let said = server.kubectl(&[&RUN[..], &["--restart=Never", "-i", "--rm"][..]].concat()).await;
-        let asked = server.asked();
+        let result = server.kubectl(&[&RUN[..], &["--restart=Never", "-i", "--rm"][..]].concat()).await;
+        let requests = server.requests();
         let deleted: Vec<&str> =
-            asked.iter().filter(|a| a.method == "DELETE").map(|a| a.path.as_str()).collect();
-        assert_eq!(deleted, [format!("{PODS}/x"), format!("{SERVICES}/x")], "{said:?}");
+            requests.iter().filter(|a| a.method == "DELETE").map(|a| a.path.as_str()).collect();
+        assert_eq!(deleted, [format!("{PODS}/x"), format!("{SERVICES}/x")], "{result:?}");
         let words = [&RUN[..], &["--restart=Never", "-i", "--rm", "--cascade=orphan"]].concat();
         server.kubectl(&words).await;
-        let last = server.asked().into_iter().rfind(|asked| asked.method == "DELETE");
-        assert_eq!(last.map(|asked| asked.body["propagationPolicy"].clone()), Some(json!("Orphan")));
+        let last = server.requests().into_iter().rfind(|request| request.method == "DELETE");
+        assert_eq!(last.map(|request| request.body["propagationPolicy"].clone()), Some(json!("Orphan")));
     }
 
     #[tokio::test]
     async fn a_pod_runs_without_the_service_that_was_refused() {
-        let server = Server::start_with(|asked| {
-            let service = asked.method == "POST" && asked.path == SERVICES;
+        let server = Server::start_with(|request| {
+            let service = request.method == "POST" && request.path == SERVICES;
             service.then(|| refusal(409, "AlreadyExists", "services \"x\" already exists"))
         })
         .await;
-        let said = server.kubectl(&RUN).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "pod/x created\n"), "{said:?}");
-        assert!(said.err.contains("already exists"), "{said:?}");
+        let result = server.kubectl(&RUN).await;
+        assert_eq!((result.code, result.out.as_str()), (1, "pod/x created\n"), "{result:?}");
+        assert!(result.err.contains("already exists"), "{result:?}");
     }
 
     #[tokio::test]
@@ -367,12 +367,12 @@ mod tests {
             (&["--labels=a=b", over], json!({"a": "b"}), json!({"a": "b"})),
         ] {
             let server = Server::start().await;
-            let said = server.kubectl(&[&RUN[..], flags].concat()).await;
+            let result = server.kubectl(&[&RUN[..], flags].concat()).await;
             let made = server.object(&format!("{SERVICES}/x")).unwrap_or_default();
             assert_eq!(
                 (&made["metadata"]["labels"], &made["spec"]["selector"]),
                 (&labels, &selector),
-                "{said:?}"
+                "{result:?}"
             );
         }
     }
@@ -380,14 +380,14 @@ mod tests {
     #[tokio::test]
     async fn save_config_is_about_all_that_is_made() {
         let server = Server::start().await;
-        let said = server.kubectl(&[&RUN[..], &["--save-config"]].concat()).await;
+        let result = server.kubectl(&[&RUN[..], &["--save-config"]].concat()).await;
         for path in [format!("{PODS}/x"), format!("{SERVICES}/x")] {
             let made = server.object(&path).unwrap_or_default();
-            assert!(made["metadata"]["annotations"][LAST_APPLIED].is_string(), "{path}: {said:?}");
+            assert!(made["metadata"]["annotations"][LAST_APPLIED].is_string(), "{path}: {result:?}");
         }
         let line = [&RUN[..], &["--save-config", "--dry-run=client", "-o", "yaml"]].concat();
-        let said = server.kubectl(&line).await;
-        assert!(said.code == 0 && !said.out.contains(LAST_APPLIED), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert!(result.code == 0 && !result.out.contains(LAST_APPLIED), "{result:?}");
     }
 
     #[tokio::test]
@@ -408,8 +408,8 @@ mod tests {
             ("--overrides={spec: {}}", "error: Invalid JSON Patch\n"),
             ("--overrides={\"spec\":5}", "error: json: cannot unmarshal number into Go struct field Pod."),
         ] {
-            let said = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
-            assert!(said.code == 1 && said.err.starts_with(why), "{flag}: {said:?}");
+            let result = server.kubectl(&["run", "x", "--image=i", "--dry-run=client", flag]).await;
+            assert!(result.code == 1 && result.err.starts_with(why), "{flag}: {result:?}");
         }
     }
 
@@ -418,12 +418,12 @@ mod tests {
         let server = Server::start().await;
         let over = r#"--overrides={"spec": {"containers": [{"name": "x", "image": "j"}]}}"#;
         let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--restart=", over];
-        let said = server.kubectl(&line).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
-        assert_eq!(made["spec"]["restartPolicy"], "Always", "{said:?}");
-        assert_eq!(made["spec"]["containers"][0]["resources"], json!({}), "{said:?}");
-        let said = server.kubectl(&[&RUN[..], &["--dry-run=client", "-o", "yaml"]].concat()).await;
-        assert!(said.out.contains("\n---\n---\n"), "{said:?}");
+        let result = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap_or_default();
+        assert_eq!(made["spec"]["restartPolicy"], "Always", "{result:?}");
+        assert_eq!(made["spec"]["containers"][0]["resources"], json!({}), "{result:?}");
+        let result = server.kubectl(&[&RUN[..], &["--dry-run=client", "-o", "yaml"]].concat()).await;
+        assert!(result.out.contains("\n---\n---\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -431,11 +431,11 @@ mod tests {
         let server = Server::start().await;
         let patch = r#"--overrides=[{"op": "add", "path": "/spec/hostNetwork", "value": true}]"#;
         let line = ["run", "x", "--image=i", "--dry-run=client", "-o", "json", "--override-type=json", patch];
-        let said = server.kubectl(&line).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap_or_default();
-        assert_eq!(made["spec"]["hostNetwork"], true, "{said:?}");
+        let result = server.kubectl(&line).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap_or_default();
+        assert_eq!(made["spec"]["hostNetwork"], true, "{result:?}");
         let line = ["run", "x", "--image=i", "--dry-run=client", "--overrides={}", "--override-type=Merge"];
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: invalid override type: Merge\n"));
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.err.as_str()), (1, "error: invalid override type: Merge\n"));
     }
 }

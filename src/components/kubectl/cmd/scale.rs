@@ -1,6 +1,6 @@
 //! scale: a new number of replicas.
 
-use super::common::{DryRun, Teller, objects_as_given};
+use super::common::{DryRun, Printer, objects_as_given};
 use super::record::record_behind;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -26,9 +26,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("The --current-replicas must specify an integer of -1 or greater");
     }
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
-    let asked = builder::ask(ctx, &ctx.args, Options::default()).await?;
-    let (infos, failures) = objects_as_given(ctx, asked).await?;
+    let printer = Printer::of(ctx, dry_run)?;
+    let selection = builder::select(ctx, &ctx.args, Options::default()).await?;
+    let (infos, failures) = objects_as_given(ctx, selection).await?;
     let version = ctx.flags.text("resource-version");
     if !version.is_empty() && infos.len() > 1 {
         return text("cannot use --resource-version with multiple resources");
@@ -41,7 +41,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     // object as it was read, with the old number.
     for info in infos {
         if dry_run == DryRun::Client {
-            teller.tell(ctx, &info.object, "scaled", true)?;
+            printer.print(ctx, &info.object, "scaled", true)?;
             continue;
         }
         let path = format!("{}/scale", info.path());
@@ -62,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         let mut query = vec![];
         dry_run.query(&mut query);
         record_behind(ctx, &info.path(), &query).await; // shown is the object as it was read
-        teller.tell(ctx, &info.object, "scaled", true)?;
+        printer.print(ctx, &info.object, "scaled", true)?;
     }
     Fail::join(failures)
 }
@@ -120,13 +120,13 @@ async fn reached(ctx: &Ctx, info: &Info, replicas: i64, limit: Duration) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Asked, Server, refusal};
+    use crate::testing::{ReceivedRequest, Server, refusal};
     use serde_json::{Value, json};
     use std::sync::atomic::{AtomicU32, Ordering};
 
     const AT: &str = "/apis/apps/v1/namespaces/default/deployments";
 
-    async fn with(rule: impl Fn(&Asked) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
+    async fn with(rule: impl Fn(&ReceivedRequest) -> Option<(u16, Value)> + Send + Sync + 'static) -> Server {
         let server = Server::start_with(rule).await;
         for name in ["a", "b"] {
             let object = json!({"apiVersion": "apps/v1", "kind": "Deployment",
@@ -141,19 +141,19 @@ mod tests {
     }
 
     fn writes(server: &Server) -> usize {
-        server.asked().iter().filter(|a| a.method != "GET").count()
+        server.requests().iter().filter(|a| a.method != "GET").count()
     }
 
     #[tokio::test]
     async fn a_conflict_is_tried_again() {
         let times = AtomicU32::new(0);
-        let server = with(move |asked| {
-            let first = asked.method == "PUT" && times.fetch_add(1, Ordering::SeqCst) == 0;
+        let server = with(move |request| {
+            let first = request.method == "PUT" && times.fetch_add(1, Ordering::SeqCst) == 0;
             first.then(|| refusal(409, "Conflict", "the object has been modified"))
         })
         .await;
-        let said = server.kubectl(&["scale", "deploy", "a", "--replicas=3", "--current-replicas=1"]).await;
-        assert_eq!((said.code, writes(&server)), (0, 2), "{said:?}");
+        let result = server.kubectl(&["scale", "deploy", "a", "--replicas=3", "--current-replicas=1"]).await;
+        assert_eq!((result.code, writes(&server)), (0, 2), "{result:?}");
         assert_eq!(server.object(&format!("{AT}/a/scale")).unwrap()["spec"]["replicas"], 3);
     }
 
@@ -161,39 +161,39 @@ mod tests {
     async fn an_object_is_shown_as_it_was_found() {
         let server = with(|_| None).await;
         let line = ["scale", "deploy", "a", "--replicas=3", "-o", "jsonpath={.spec.replicas}"];
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, said.out.as_str(), writes(&server)), (0, "1", 1), "{said:?}");
-        let reads = server.asked().iter().filter(|a| a.path == format!("{AT}/a")).count();
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.out.as_str(), writes(&server)), (0, "1", 1), "{result:?}");
+        let reads = server.requests().iter().filter(|a| a.path == format!("{AT}/a")).count();
         assert_eq!(reads, 1);
     }
 
     #[tokio::test]
     async fn an_object_of_a_file_is_not_read() {
-        let server = with(|asked| {
-            let read = asked.method == "GET" && asked.path == format!("{AT}/a");
+        let server = with(|request| {
+            let read = request.method == "GET" && request.path == format!("{AT}/a");
             read.then(|| refusal(403, "Forbidden", "no"))
         })
         .await;
         let file = r#"{"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "a"}}"#;
-        let said =
+        let result =
             server.kubectl_in(&["scale", "-f", "-", "--replicas=3"], file, crate::Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "deployment.apps/a scaled\n"), "{said:?}");
+        assert_eq!((result.code, result.out.as_str()), (0, "deployment.apps/a scaled\n"), "{result:?}");
     }
 
     #[tokio::test]
     async fn the_first_failure_ends_the_command() {
         let server = with(|_| None).await;
         let args = ["scale", "deploy", "a", "b", "--replicas=3", "--resource-version=1"];
-        let said = server.kubectl(&args).await;
-        let told = "error: cannot use --resource-version with multiple resources\n";
-        assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0));
-        let said =
+        let result = server.kubectl(&args).await;
+        let want = "error: cannot use --resource-version with multiple resources\n";
+        assert_eq!((result.code, result.err.as_str(), writes(&server)), (1, want, 0));
+        let result =
             server.kubectl(&["scale", "deploy", "a", "b", "--replicas=3", "--current-replicas=2"]).await;
-        let told = "error: Expected replicas to be 2, was 1\n";
-        assert_eq!((said.code, said.err.as_str(), writes(&server)), (1, told, 0));
-        let said = server.kubectl(&["scale", "deploy", "missing", "--replicas=3"]).await;
-        assert!(said.code == 1 && said.err.starts_with("Error from server (NotFound): "), "{said:?}");
-        let said = server.kubectl(&["scale", "rs", "--all", "--replicas=3"]).await;
-        assert_eq!(said.err, "error: no objects passed to scale\n");
+        let want = "error: Expected replicas to be 2, was 1\n";
+        assert_eq!((result.code, result.err.as_str(), writes(&server)), (1, want, 0));
+        let result = server.kubectl(&["scale", "deploy", "missing", "--replicas=3"]).await;
+        assert!(result.code == 1 && result.err.starts_with("Error from server (NotFound): "), "{result:?}");
+        let result = server.kubectl(&["scale", "rs", "--all", "--replicas=3"]).await;
+        assert_eq!(result.err, "error: no objects passed to scale\n");
     }
 }

@@ -1,6 +1,6 @@
 //! set: one field of pod templates.
 
-use super::common::{DryRun, Teller, label_selector, strategic_patch};
+use super::common::{DryRun, Printer, label_selector, strategic_patch};
 use super::record::{changes_cause, record};
 use super::typed::{self, spec_path};
 use crate::builder;
@@ -48,7 +48,7 @@ fn wrapped(path: &str, change: Value) -> Value {
 
 /// The objects whose fields are to be set: the server's, or with `--local` those of the files and
 /// nothing else.
-async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+async fn selected_objects(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
     }
@@ -61,20 +61,20 @@ async fn asked(ctx: &Ctx, resources: &[String]) -> Result<(Vec<Info>, Vec<Fail>)
     Ok((infos, failures))
 }
 
-/// As [`asked`], for verbs that change nothing unless every object is found.
+/// As [`selected_objects`], for verbs that change nothing unless every object is found.
 ///
 /// Example: `set image deploy/web deploy/typo c=nginx:2` leaves `deploy/web` as it is. Source: the
 /// `Infos()` of `set_image.go`, `set_env.go`, `set_resources.go` and `set_serviceaccount.go`.
 ///
 /// # Errors
-/// Those of [`asked`], and all objects that cannot be read.
+/// Those of [`selected_objects`], and all objects that cannot be read.
 pub(super) async fn all_or_none(ctx: &Ctx, resources: &[String]) -> Result<Vec<Info>, Fail> {
-    let (infos, failures) = asked(ctx, resources).await?;
+    let (infos, failures) = selected_objects(ctx, resources).await?;
     Fail::join(failures)?;
     Ok(infos)
 }
 
-/// Sends to each object what `change` makes of its pod spec, and tells what happened.
+/// Patches each object with what `change` makes of its pod spec, and prints the outcome.
 pub(super) async fn each(
     ctx: &Ctx,
     resources: &[String],
@@ -82,7 +82,7 @@ pub(super) async fn each(
     change: impl Fn(&Info, &Value) -> Result<Option<Value>, Fail>,
 ) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");
     let mut failures = vec![];
     for mut info in all_or_none(ctx, resources).await? {
@@ -131,21 +131,21 @@ pub(super) async fn each(
                 Err(fail) => return Err(fail),
             }
         }
-        teller.tell(ctx, &info.object, operation, true)?;
+        printer.print(ctx, &info.object, operation, true)?;
     }
     Fail::join(failures)
 }
 
 /// Refuses a line that names no objects, before its images and accounts are looked at; with
 /// `--local` the builder has words of its own.
-fn named(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
+fn require_objects(ctx: &Ctx, resources: &[String]) -> Result<(), Fail> {
     let local = ctx.flags.is("local");
     if resources.is_empty() && !ctx.names_files() && !local { text(builder::NOTHING) } else { Ok(()) }
 }
 
 pub(crate) async fn image(ctx: &Ctx) -> Result<(), Fail> {
     let (resources, images) = split_images(&ctx.args)?;
-    named(ctx, resources)?;
+    require_objects(ctx, resources)?;
     if images.is_empty() {
         return text("at least one image update is required");
     }
@@ -202,9 +202,9 @@ pub(crate) async fn service_account(ctx: &Ctx) -> Result<(), Fail> {
     let Some((account, resources)) = ctx.args.split_last() else {
         return text("serviceaccount is required");
     };
-    named(ctx, resources)?;
+    require_objects(ctx, resources)?;
     each(ctx, resources, "serviceaccount updated", |_, spec| {
-        // As in kubectl an object that has this account already is told all the same.
+        // As in kubectl an object that has this account already is printed as updated all the same.
         Ok(Some(match value::text(spec, "serviceAccountName") == account {
             true => json!({}),
             false => json!({"serviceAccount": account, "serviceAccountName": account}),
@@ -246,8 +246,8 @@ pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
     };
     let selector = label_selector(expression)?;
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
-    let (infos, mut failures) = asked(ctx, resources).await?;
+    let printer = Printer::of(ctx, dry_run)?;
+    let (infos, mut failures) = selected_objects(ctx, resources).await?;
     for mut info in infos {
         if info.resource.kind != "Service" {
             failures.push(Fail::Text("setting a selector is only supported for Services".into()));
@@ -287,7 +287,7 @@ pub(crate) async fn selector(ctx: &Ctx) -> Result<(), Fail> {
                 Err(fail) => return Err(fail),
             }
         }
-        teller.tell(ctx, &info.object, "selector updated", true)?;
+        printer.print(ctx, &info.object, "selector updated", true)?;
     }
     Fail::join(failures)
 }
@@ -304,13 +304,17 @@ mod tests {
         let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"template": {"spec": {"containers": containers}}}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
-        let said = server.kubectl(&["set", "image", "deploy/web", "x=n:2", "c=n:2", "y=n:2"]).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "deployment.apps/web image updated\n"), "{said:?}");
-        let told =
+        let result = server.kubectl(&["set", "image", "deploy/web", "x=n:2", "c=n:2", "y=n:2"]).await;
+        assert_eq!(
+            (result.code, result.out.as_str()),
+            (1, "deployment.apps/web image updated\n"),
+            "{result:?}"
+        );
+        let want =
             "error: unable to find container named \"x\"\nerror: unable to find container named \"y\"\n";
-        assert_eq!(said.err, told);
+        assert_eq!(result.err, want);
         let patches: Vec<Value> =
-            server.asked().into_iter().filter(|a| a.method == "PATCH").map(|a| a.body).collect();
+            server.requests().into_iter().filter(|a| a.method == "PATCH").map(|a| a.body).collect();
         assert_eq!(patches.len(), 1);
         let set = &patches[0]["spec"]["template"]["spec"]["containers"];
         assert_eq!(*set, json!([{"name": "c", "image": "n:2"}]));
@@ -329,11 +333,11 @@ mod tests {
             &["set", "resources", "deploy/web", "deploy/typo", "--limits=cpu=1"],
             &["set", "serviceaccount", "deploy/web", "deploy/typo", "sa"],
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.out.as_str()), (1, ""), "{line:?}: {said:?}");
-            assert!(said.err.contains("typo not found"), "{line:?}: {said:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.out.as_str()), (1, ""), "{line:?}: {result:?}");
+            assert!(result.err.contains("typo not found"), "{line:?}: {result:?}");
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was changed");
+        assert!(server.requests().iter().all(|request| request.method == "GET"), "nothing was changed");
     }
 
     #[tokio::test]
@@ -344,13 +348,13 @@ mod tests {
         let spec = json!({"nope": 1, "template": {"spec": {"containers": [{"name": "c", "image": "n:1"}]}}});
         let web = |spec: Value| json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web"}, "spec": spec});
         std::fs::write(&file, web(spec).to_string()).unwrap();
-        let said = server.kubectl(&line).await;
-        assert!(said.code == 0 && said.out.contains("n:2") && !said.out.contains("nope"), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert!(result.code == 0 && result.out.contains("n:2") && !result.out.contains("nope"), "{result:?}");
         std::fs::write(&file, web(json!({"replicas": "3"})).to_string()).unwrap();
-        let said = server.kubectl(&line).await;
+        let result = server.kubectl(&line).await;
         let why =
             format!("error: unable to decode \"{file}\": json: cannot unmarshal string into Go struct field");
-        assert!(said.code == 1 && said.err.starts_with(&why), "{said:?}");
+        assert!(result.code == 1 && result.err.starts_with(&why), "{result:?}");
     }
 
     #[tokio::test]
@@ -375,42 +379,42 @@ mod tests {
             (&["set", "env", "deploy", "--all", "--selector=a=b", "A=1"], both),
             (&["set", "resources", "deploy", "--all", "--selector=a=b", "--limits=cpu=1"], both),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{line:?}");
         }
-        assert!(server.asked().is_empty(), "nothing was asked");
+        assert!(server.requests().is_empty(), "nothing was asked");
     }
 
     #[tokio::test]
-    async fn an_object_that_has_the_account_already_is_told() {
+    async fn an_object_that_has_the_account_already_is_printed() {
         let server = Server::start().await;
         let spec = json!({"serviceAccountName": "a", "containers": [{"name": "c", "image": "n:1"}]});
         let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"template": {"spec": spec}}});
         let at = "/apis/apps/v1/namespaces/default/deployments/web";
         server.hold(at, web);
-        let said = server.kubectl(&["set", "serviceaccount", "deploy/web", "a"]).await;
-        let told = "deployment.apps/web serviceaccount updated\n";
-        assert_eq!((said.code, said.out.as_str()), (0, told), "{said:?}");
+        let result = server.kubectl(&["set", "serviceaccount", "deploy/web", "a"]).await;
+        let want = "deployment.apps/web serviceaccount updated\n";
+        assert_eq!((result.code, result.out.as_str()), (0, want), "{result:?}");
         assert_eq!(server.object(at).unwrap()["spec"]["template"]["spec"], spec, "nothing changed");
     }
 
     #[test]
     fn a_services_selector_is_a_map_and_nothing_more() {
-        let told = |expression: &str| {
+        let map_of = |expression: &str| {
             let map = label_selector(expression).and_then(|selector| as_map(&selector));
             map.map(|map| Value::Object(map).to_string()).map_err(|fail| fail.message())
         };
-        assert_eq!(told("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
+        assert_eq!(map_of("b=2,a==1").as_deref(), Ok(r#"{"a":"1","b":"2"}"#));
         assert_eq!(
-            told("a=1,x in (y, z),!w").unwrap_err(),
+            map_of("a=1,x in (y, z),!w").unwrap_err(),
             "match expression [{w DoesNotExist []} {x In [y z]}] not supported on this object"
         );
         assert_eq!(
-            told("x in (y)").unwrap_err(),
+            map_of("x in (y)").unwrap_err(),
             "match expression [{x In [y]}] not supported on this object"
         );
-        assert_eq!(told("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
-        assert_eq!(told("x!=3").unwrap_err(), "\"!=\" is not a valid label selector operator");
+        assert_eq!(map_of("x>3").unwrap_err(), "\"gt\" isn't supported in label selectors");
+        assert_eq!(map_of("x!=3").unwrap_err(), "\"!=\" is not a valid label selector operator");
     }
 }

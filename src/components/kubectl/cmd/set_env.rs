@@ -134,7 +134,7 @@ pub(crate) async fn env(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// Where a pod spec has containers, in the order in which they are told of.
+/// Where a pod spec has containers, in the order in which `--list` prints them.
 const CONTAINERS: [&str; 2] = ["containers", "initContainers"];
 
 const VARIABLE: &str = "a valid environment variable name must consist of alphabetic characters, digits, '_', '-', or '.', and must not start with a digit (e.g. 'my.env-name',  or 'MY_ENV.NAME',  or 'MyEnvName1', regex used for validation is '[-._a-zA-Z][-._a-zA-Z0-9]*')";
@@ -220,9 +220,9 @@ pub(crate) fn variable(name: &str, given: &str) -> Value {
 /// `--from`: a variable for each key of a ConfigMap or a Secret, by reference.
 async fn imported(ctx: &Ctx) -> Result<Vec<(String, Value)>, Fail> {
     let from = [ctx.flags.text("from").to_string()];
-    let asked =
+    let selection =
         builder::by_arguments(ctx, &from, Options { other_selector: true, ..Options::default() }).await?;
-    let (infos, failures) = scheme::objects(ctx, asked).await?;
+    let (infos, failures) = scheme::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let wanted = ctx.flags.list("keys");
     let mut all = vec![];
@@ -269,14 +269,14 @@ async fn list(
             ctx.line(format!("# {} {}, container {name}", info.resource.kind, info.name));
             // A list changes nothing, so there is nothing that must not be overwritten.
             for variable in changed(value::list(container, "env"), more, less, true)? {
-                tell(ctx, value::text(&variable, "name"), &variable);
+                print_variable(ctx, value::text(&variable, "name"), &variable);
             }
         }
     }
     Ok(())
 }
 
-fn tell(ctx: &Ctx, name: &str, variable: &Value) {
+fn print_variable(ctx: &Ctx, name: &str, variable: &Value) {
     match variable.get("valueFrom") {
         None => ctx.line(format!("{name}={}", value::text(variable, "value"))),
         Some(from) => ctx.line(format!("# {name} from {}", source(from))),
@@ -383,8 +383,8 @@ mod tests {
             ("A", "unknown environment variable: A"),
             ("1=x", "\"1\" is not a valid key name"),
         ] {
-            let told = parse(&words(line), "").unwrap_err().message();
-            assert!(told.starts_with(why), "{line}: {told}");
+            let message = parse(&words(line), "").unwrap_err().message();
+            assert!(message.starts_with(why), "{line}: {message}");
         }
     }
 
@@ -395,10 +395,10 @@ mod tests {
             "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i"}]}}}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", web);
         let line = ["set", "env", "deploy/web", "-e", "-", "--prefix=P_", "B=2"];
-        let said = server.kubectl_in(&line, "# note\nA=1#one\n\n", Env::default()).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let asked = server.asked();
-        let patch = asked.iter().find(|a| a.method == "PATCH").expect("a patch");
+        let result = server.kubectl_in(&line, "# note\nA=1#one\n\n", Env::default()).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let requests = server.requests();
+        let patch = requests.iter().find(|a| a.method == "PATCH").expect("a patch");
         let env = &patch.body["spec"]["template"]["spec"]["containers"][0]["env"];
         let found: Vec<(&str, &str)> = env
             .as_array()
@@ -416,9 +416,9 @@ mod tests {
         let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"},
             "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "i", "env": env}]}}}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", web.clone());
-        let said = server.kubectl(&["set", "env", "deploy/web", "B=$(A)", "Z-"]).await;
-        assert_eq!(said.code, 0, "{said:?}");
-        let sent = server.asked().into_iter().find(|a| a.method == "PATCH").expect("a patch").body;
+        let result = server.kubectl(&["set", "env", "deploy/web", "B=$(A)", "Z-"]).await;
+        assert_eq!(result.code, 0, "{result:?}");
+        let sent = server.requests().into_iter().find(|a| a.method == "PATCH").expect("a patch").body;
         let mut after = web;
         api::strategic::apply("Deployment", &mut after, &sent).unwrap();
         let env = &after["spec"]["template"]["spec"]["containers"][0]["env"];
@@ -433,8 +433,8 @@ mod tests {
         assert_eq!(env.unwrap(), [variable("A", "4"), variable("B", "2"), variable("C", "6")]);
         let env = changed(&old, &[given("B", "2")], &words("A"), false);
         assert_eq!(env.unwrap(), [variable("B", "2")]);
-        let told = changed(&old, &[given("B", "7")], &[], false).unwrap_err().message();
-        assert_eq!(told, "'B' already has a value (2), and --overwrite is false");
+        let message = changed(&old, &[given("B", "7")], &[], false).unwrap_err().message();
+        assert_eq!(message, "'B' already has a value (2), and --overwrite is false");
         let empty = [json!({"name": "E"})];
         assert_eq!(changed(&empty, &[given("E", "")], &[], false).unwrap(), empty);
         assert_eq!(changed(&[], &[given("E", "")], &[], true).unwrap(), empty);

@@ -1,6 +1,6 @@
-//! set subject: who is bound by a role binding.
+//! set subject: adds users, groups and service accounts to role bindings.
 
-use super::common::{DryRun, Teller, strategic_patch};
+use super::common::{DryRun, Printer, strategic_patch};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -14,7 +14,7 @@ const GROUP: &str = "rbac.authorization.k8s.io";
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let local = ctx.flags.is("local");
     if ctx.flags.is("all") && !ctx.flags.text("selector").is_empty() {
         return text("cannot set --all and --selector at the same time");
@@ -40,17 +40,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("serviceaccount must be <namespace>:<name>, namespace must be specified");
     }
     let (default, _) = ctx.namespace()?;
-    let people = [("User", &users), ("Group", &groups)];
-    let mut wanted: Vec<Value> = people
-        .iter()
-        .flat_map(|(kind, names)| {
-            names.iter().map(move |n| json!({"apiGroup": GROUP, "kind": kind, "name": n}))
-        })
-        .collect();
-    wanted.extend(pairs.iter().map(|(namespace, name)| {
-        let namespace = if namespace.is_empty() { default.as_str() } else { namespace };
-        json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
-    }));
+    let wanted = subjects(&users, &groups, &pairs, &default);
     let mut failures = vec![];
     for mut info in infos {
         if !["RoleBinding", "ClusterRoleBinding"].contains(&info.resource.kind.as_str()) {
@@ -59,7 +49,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
             continue;
         }
         let mut subjects = value::list(&info.object, "subjects").to_vec();
-        let fresh: Vec<&Value> = wanted.iter().filter(|w| !subjects.iter().any(|s| same(s, w))).collect();
+        let fresh: Vec<&Value> = wanted.iter().filter(|w| !subjects.iter().any(|s| is_same(s, w))).collect();
         if fresh.is_empty() {
             continue;
         }
@@ -77,11 +67,59 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 Err(fail) => return Err(fail),
             }
         }
-        teller.tell(ctx, &info.object, "subjects updated", true)?;
+        printer.print(ctx, &info.object, "subjects updated", true)?;
     }
     Fail::join(failures)
 }
 
-fn same(a: &Value, b: &Value) -> bool {
+/// The subjects that the flags name. `accounts`: namespace and name of service accounts; one
+/// without a namespace is in `default`.
+fn subjects(
+    users: &BTreeSet<String>,
+    groups: &BTreeSet<String>,
+    accounts: &[(&str, &str)],
+    default: &str,
+) -> Vec<Value> {
+    let named = |kind: &'static str, names: &BTreeSet<String>| -> Vec<Value> {
+        names.iter().map(|name| json!({"apiGroup": GROUP, "kind": kind, "name": name})).collect()
+    };
+    let accounts = accounts.iter().map(|(namespace, name)| {
+        let namespace = if namespace.is_empty() { default } else { namespace };
+        json!({"kind": "ServiceAccount", "name": name, "namespace": namespace})
+    });
+    [named("User", users), named("Group", groups), accounts.collect()].concat()
+}
+
+/// True if two subjects are the same user, group or service account.
+fn is_same(a: &Value, b: &Value) -> bool {
     ["kind", "apiGroup", "name", "namespace"].iter().all(|f| value::text(a, f) == value::text(b, f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flags_name_subjects_of_three_kinds() {
+        let names = |all: &[&str]| all.iter().map(|name| name.to_string()).collect::<BTreeSet<String>>();
+        let found = subjects(&names(&["b", "a"]), &names(&["g"]), &[("", "x"), ("shop", "y")], "default");
+        let want = json!([
+            {"apiGroup": GROUP, "kind": "User", "name": "a"},
+            {"apiGroup": GROUP, "kind": "User", "name": "b"},
+            {"apiGroup": GROUP, "kind": "Group", "name": "g"},
+            {"kind": "ServiceAccount", "name": "x", "namespace": "default"},
+            {"kind": "ServiceAccount", "name": "y", "namespace": "shop"},
+        ]);
+        assert_eq!(Value::from(found), want);
+    }
+
+    /// The subjects of a binding may have fields in any order; a user is no group of its name.
+    #[test]
+    fn subjects_are_the_same_by_kind_name_and_namespace() {
+        let account = json!({"kind": "ServiceAccount", "name": "x", "namespace": "a"});
+        assert!(is_same(&account, &json!({"namespace": "a", "name": "x", "kind": "ServiceAccount"})));
+        assert!(!is_same(&account, &json!({"kind": "ServiceAccount", "name": "x", "namespace": "b"})));
+        let user = json!({"apiGroup": GROUP, "kind": "User", "name": "x"});
+        assert!(!is_same(&user, &json!({"apiGroup": GROUP, "kind": "Group", "name": "x"})));
+    }
 }

@@ -1,6 +1,6 @@
 //! taint: what keeps pods away from nodes.
 
-use super::common::{DryRun, Teller, validation};
+use super::common::{DryRun, Printer, validation};
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
@@ -83,7 +83,7 @@ fn parse(ctx: &Ctx, word: &str) -> Result<(Taint, bool), Fail> {
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, DryRun::No)?; // taint does not say that it only pretends
+    let printer = Printer::of(ctx, DryRun::No)?; // taint does not say that it only pretends
     let at = ctx.args.iter().position(|a| is_taint(a)).unwrap_or(ctx.args.len());
     let (objects, words) = ctx.args.split_at(at);
     let selected = ctx.flags.is("all") || !ctx.flags.text("selector").is_empty();
@@ -110,8 +110,8 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     // Beside a selector names do not count, as in kubectl: `--all` means each node. A selector of
     // spaces, such as an unset variable leaves, is refused: it is not every node.
     let objects = if selected { &objects[..1] } else { objects };
-    let asked = builder::ask(ctx, objects, Options::default()).await?;
-    let (infos, mut failures) = builder::objects(ctx, asked).await?;
+    let selection = builder::select(ctx, objects, Options::default()).await?;
+    let (infos, mut failures) = builder::objects(ctx, selection).await?;
     for mut info in infos {
         let old: Vec<Taint> = value::list(&info.object, "spec.taints").iter().map(Taint::of).collect();
         let (operation, taints) = match changed(&info.name, &old, &changes, ctx.flags.is("overwrite")) {
@@ -143,7 +143,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 Err(other) => return Err(other),
             }
         }
-        teller.tell(ctx, &info.object, operation, true)?;
+        printer.print(ctx, &info.object, operation, true)?;
     }
     Fail::join(failures)
 }
@@ -191,12 +191,12 @@ fn changed(
     overwrite: bool,
 ) -> Result<(&'static str, Vec<Taint>), Fail> {
     let added: Vec<&Taint> = changes.iter().filter(|(_, remove)| !remove).map(|(t, _)| t).collect();
-    let taken: Vec<&str> =
+    let conflicts: Vec<&str> =
         added.iter().filter(|new| old.iter().any(|o| is_same(o, new))).map(|t| t.key.as_str()).collect();
-    if !overwrite && !taken.is_empty() {
+    if !overwrite && !conflicts.is_empty() {
         return text(format!(
             "node {node} already has {} taint(s) with same effect(s) and --overwrite is false",
-            taken.join(",")
+            conflicts.join(",")
         ));
     }
     let mut taints: Vec<Taint> = added.iter().map(|t| (*t).clone()).collect();
@@ -208,17 +208,17 @@ fn changed(
         let before = taints.len();
         taints.retain(|t| !is_same(t, gone));
         if taints.len() == before {
-            let shown = if gone.effect.is_empty() {
+            let label = if gone.effect.is_empty() {
                 gone.key.clone()
             } else {
                 format!("{}:{}", gone.key, gone.effect)
             };
-            lost.push(Fail::Text(format!("taint {} not found", quote(&shown))));
+            lost.push(Fail::Text(format!("taint {} not found", quote(&label))));
         }
         removed |= taints.len() < before;
     }
     Fail::join(lost)?;
-    // With `--overwrite` it is told as a change, whatever it is (`reorganizeTaints`).
+    // With `--overwrite` the outcome is called a change, whatever it is (`reorganizeTaints`).
     let operation = match (overwrite, more, removed) {
         (true, ..) | (_, true, true) => "modified",
         (_, true, false) => "tainted",
@@ -243,22 +243,22 @@ mod tests {
             ("a:NoSchedule:x", "invalid taint spec: a:NoSchedule:x\n"),
             ("a=b:Never-", "invalid taint effect: Never, unsupported taint effect\n"),
         ] {
-            let said = server.kubectl(&["taint", "node", "n", word]).await;
-            assert!(said.code == 1 && said.err.starts_with(&format!("error: {why}")), "{said:?}");
+            let result = server.kubectl(&["taint", "node", "n", word]).await;
+            assert!(result.code == 1 && result.err.starts_with(&format!("error: {why}")), "{result:?}");
         }
         let both = ["taint", "node", "n", "a=b:NoSchedule", "a:NoExecute", "a-"];
-        let said = server.kubectl(&both).await;
-        assert!(said.err.ends_with("in the same command: a=, a=\n"), "{said:?}");
+        let result = server.kubectl(&both).await;
+        assert!(result.err.ends_with("in the same command: a=, a=\n"), "{result:?}");
     }
 
     /// A server that knows nodes.
     async fn with_nodes() -> Server {
-        Server::start_with(|asked| {
+        Server::start_with(|request| {
             let nodes = json!({"resource": "nodes", "singularResource": "node", "responseKind": {"kind": "Node"},
                 "scope": "Cluster", "verbs": ["get"]});
             let core = json!({"metadata": {}, "versions": [{"version": "v1", "resources": [nodes]}]});
             let list = || (200, json!({"kind": "APIGroupDiscoveryList", "items": [core]}));
-            (asked.path == "/api").then(list)
+            (request.path == "/api").then(list)
         })
         .await
     }
@@ -284,19 +284,19 @@ mod tests {
                 "setting 'all' parameter with a non empty selector is prohibited",
             ),
         ] {
-            let said = server.kubectl(line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{line:?}");
+            let result = server.kubectl(line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{line:?}");
         }
-        assert!(server.asked().is_empty(), "no node was read");
+        assert!(server.requests().is_empty(), "no node was read");
     }
 
     #[tokio::test]
     async fn a_selector_of_spaces_is_not_every_node() {
         let server = with_nodes().await;
-        let said = server.kubectl(&["taint", "node", "a=b:NoSchedule", "-l", " "]).await;
+        let result = server.kubectl(&["taint", "node", "a=b:NoSchedule", "-l", " "]).await;
         let why = "error: resource(s) were provided, but no name was specified\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why));
-        assert!(server.asked().is_empty(), "no node was read");
+        assert_eq!((result.code, result.err.as_str()), (1, why));
+        assert!(server.requests().is_empty(), "no node was read");
     }
 
     #[tokio::test]
@@ -307,8 +307,12 @@ mod tests {
                 let node = json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": name}});
                 server.hold(&format!("/api/v1/nodes/{name}"), node);
             }
-            let said = server.kubectl(&["taint", "node", "n", "a=b:NoSchedule", selector]).await;
-            assert_eq!((said.code, said.out.as_str()), (0, "node/m tainted\nnode/n tainted\n"), "{said:?}");
+            let result = server.kubectl(&["taint", "node", "n", "a=b:NoSchedule", selector]).await;
+            assert_eq!(
+                (result.code, result.out.as_str()),
+                (0, "node/m tainted\nnode/n tainted\n"),
+                "{result:?}"
+            );
         }
     }
 
@@ -319,12 +323,12 @@ mod tests {
             json!({"kind": "Node", "apiVersion": "v1", "metadata": {"name": "n"}, "spec": {"podCIDR": "x"}});
         server.hold("/api/v1/nodes/n", node);
         let taint = ["taint", "node", "n", "a=b:NoSchedule"];
-        let said = server.kubectl(&[&taint[..], &["--dry-run=client", "-o", "json"]].concat()).await;
-        let shown: Value = serde_json::from_str(&said.out).unwrap();
+        let result = server.kubectl(&[&taint[..], &["--dry-run=client", "-o", "json"]].concat()).await;
+        let object: Value = serde_json::from_str(&result.out).unwrap();
         let want = json!({"podCIDR": "x", "taints": [{"effect": "NoSchedule", "key": "a", "value": "b"}]});
-        assert_eq!(shown["spec"], want, "{said:?}");
-        let said = server.kubectl(&[&taint[..], &["--overwrite"]].concat()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "node/n modified\n"), "{said:?}");
+        assert_eq!(object["spec"], want, "{result:?}");
+        let result = server.kubectl(&[&taint[..], &["--overwrite"]].concat()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "node/n modified\n"), "{result:?}");
     }
 
     #[test]

@@ -217,12 +217,12 @@ mod tests {
 
     /// A server that has the metrics API.
     async fn with_metrics() -> Server {
-        Server::start_with(|asked| {
+        Server::start_with(|request| {
             let pods = json!({"resource": "pods", "responseKind": {"kind": "PodMetrics"}, "scope": "Namespaced",
                 "verbs": ["get", "list"], "singularResource": "pod", "shortNames": []});
             let versions = json!([{"version": "v1beta1", "resources": [pods]}]);
             let groups = json!([{"metadata": {"name": "metrics.k8s.io"}, "versions": versions}]);
-            (asked.path == "/apis")
+            (request.path == "/apis")
                 .then(|| (200, json!({"kind": "APIGroupDiscoveryList", "items": groups})))
         })
         .await
@@ -234,14 +234,14 @@ mod tests {
         let container = |name: &str| json!({"name": name, "usage": {"cpu": "400u", "memory": "1536Ki"}});
         let pod = json!({"metadata": {"name": "p"}, "containers": [container("a"), container("b")]});
         server.hold("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods/p", pod);
-        let said = server.kubectl(&["top", "pods", "--no-headers"]).await;
-        let words: Vec<&str> = said.out.split_whitespace().collect();
-        assert_eq!((said.code, words.as_slice()), (0, &["p", "1m", "3Mi"][..]), "{said:?}");
+        let result = server.kubectl(&["top", "pods", "--no-headers"]).await;
+        let words: Vec<&str> = result.out.split_whitespace().collect();
+        assert_eq!((result.code, words.as_slice()), (0, &["p", "1m", "3Mi"][..]), "{result:?}");
     }
 
     #[tokio::test]
     async fn pods_are_sorted_by_name_unless_a_flag_says_otherwise() {
-        let server = Server::start_with(|asked| match asked.path.as_str() {
+        let server = Server::start_with(|request| match request.path.as_str() {
             "/apis" => {
                 let pods = json!({"resource": "pods", "responseKind": {"kind": "PodMetrics"},
                     "scope": "Namespaced", "verbs": ["get", "list"]});
@@ -259,12 +259,12 @@ mod tests {
         })
         .await;
         for (flag, want) in [("--sort-by=", "abc"), ("--sort-by=cpu", "cab")] {
-            let said = server.kubectl(&["top", "pods", "--no-headers", flag]).await;
-            let names: String = said.out.lines().filter_map(|line| line.split(' ').next()).collect();
-            assert_eq!((said.code, names.as_str()), (0, want), "{said:?}");
+            let result = server.kubectl(&["top", "pods", "--no-headers", flag]).await;
+            let names: String = result.out.lines().filter_map(|line| line.split(' ').next()).collect();
+            assert_eq!((result.code, names.as_str()), (0, want), "{result:?}");
         }
-        let said = server.kubectl(&["top", "nodes", "n", "-l", "a=b"]).await;
-        assert_eq!(said.err, "error: only one of NAME or --selector can be provided\n");
+        let result = server.kubectl(&["top", "nodes", "n", "-l", "a=b"]).await;
+        assert_eq!(result.err, "error: only one of NAME or --selector can be provided\n");
     }
 
     #[tokio::test]
@@ -275,8 +275,8 @@ mod tests {
             let metadata = json!({"name": name, "namespace": "default", "creationTimestamp": created});
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), json!({"metadata": metadata}));
         }
-        let said = server.kubectl(&["top", "pods"]).await;
-        assert!(said.err.contains("Metrics not available for pod default/b-old, age:"), "{said:?}");
+        let result = server.kubectl(&["top", "pods"]).await;
+        assert!(result.err.contains("Metrics not available for pod default/b-old, age:"), "{result:?}");
     }
 
     #[test]

@@ -87,14 +87,14 @@ mod tests {
         let mut set = json!({"metadata": {"name": "x"}, "spec": {"updateStrategy": {"type": "OnDelete"},
             "template": {"spec": {"containers": [{"name": "c"}]}}, "volumeClaimTemplates": [{}]}});
         zeros("StatefulSet", &mut set);
-        let told = json!({
+        let want = json!({
             "metadata": {"name": "x"},
             "spec": {"serviceName": "", "updateStrategy": {"type": "OnDelete"}, "template": {
                 "metadata": {}, "spec": {"containers": [{"name": "c", "resources": {}}]}},
                 "volumeClaimTemplates": [{"spec": {"resources": {}}, "status": {}}]},
             "status": {"availableReplicas": 0, "replicas": 0},
         });
-        assert_eq!(set, told);
+        assert_eq!(set, want);
         let mut pod = json!({"spec": {"containers": [{"resources": {"limits": {"cpu": 0.5, "memory": "0.1Gi", "a/b": 2, "c/d": 1e20, "e/f": " 1500m "}}}]}});
         zeros("Pod", &mut pod);
         let stored = json!({"limits": {"cpu": "500m", "memory": "107374182400m", "a/b": "2", "c/d": "100E", "e/f": "1500m"}});

@@ -1,134 +1,22 @@
-//! wait, and waiting for objects in other verbs.
+//! wait: until objects are as `--for` says.
 
-use crate::builder::{self, Asked};
+use super::until::{AT_ONCE, FOREVER, until};
+use crate::builder::{self, Selection};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::info::{Info, Options};
 use crate::print::formats;
 use crate::print::jsonpath::{self, JsonPath};
-use crate::wire::api::JSON;
 use api::gostr::quote;
 use api::value;
 use clock::Instant;
 use serde_json::Value;
 use std::time::Duration;
 
-/// "Forever" of kubectl: a week.
-pub(crate) const FOREVER: Duration = Duration::from_secs(168 * 3600);
-/// An object that is replaced by force is waited for so long, unless `--timeout` says something
-/// else. The wait is part of the replacement whatever `--wait` says, as in kubectl: no new object
-/// can be created beside the old one.
-pub(crate) const GONE_WITHIN: Duration = Duration::from_secs(5 * 60);
-/// Time for one look, which a time limit of zero still allows.
-const AT_ONCE: Duration = Duration::from_millis(1);
-/// How often it is asked whether an object has come to be.
+/// How often `--for=create` looks for the objects.
 const POLL: Duration = Duration::from_millis(500);
-/// The pause before a watch that the server ended at once, or could not begin, is begun again.
-const AGAIN: Duration = Duration::from_millis(200);
 
-/// The end of a wait for one or several objects.
-#[derive(Clone, Copy)]
-pub(crate) struct Deadline(Instant);
-
-impl Deadline {
-    /// From now; a limit of zero means `unlimited`.
-    pub(crate) fn of(limit: Duration, unlimited: Duration) -> Deadline {
-        Deadline(Instant::now() + if limit.is_zero() { unlimited } else { limit })
-    }
-
-    /// What is left, at least the time for one look.
-    pub(crate) fn left(self) -> Duration {
-        self.0.saturating_duration_since(Instant::now()).max(AT_ONCE)
-    }
-}
-
-/// Watches one object from where it was last read until `done` says so; the last state is kept in
-/// `info`. `limit` zero: no limit. A deletion is told to `done` as null. A server that cannot be
-/// reached, or cannot answer now, is asked again until the time is over, as an informer does
-/// (`UntilWithSync` of client-go): the cluster may be restarting.
-pub(crate) async fn until(
-    ctx: &Ctx,
-    info: &mut Info,
-    limit: Duration,
-    done: impl Fn(&Value) -> Result<bool, Fail>,
-) -> Result<(), Fail> {
-    let limit = if limit.is_zero() { FOREVER } else { limit };
-    let name = info.plural_named();
-    let waiting = async {
-        loop {
-            match watch(ctx, info, &done).await {
-                Err(fail) if is_passing(&fail) => clock::pause(AGAIN).await,
-                outcome => return outcome,
-            }
-        }
-    };
-    match tokio::time::timeout(limit, waiting).await {
-        Ok(outcome) => outcome,
-        Err(_) => text(format!("timed out waiting for the condition on {name}")),
-    }
-}
-
-/// Returns whether a request may succeed when it is sent again: the server was not reached, or is
-/// overloaded or starting.
-fn is_passing(fail: &Fail) -> bool {
-    match fail {
-        Fail::Refused(_) | Fail::Transport(_) => true,
-        _ => fail.code().is_some_and(|code| code == 429 || code >= 500),
-    }
-}
-
-async fn watch(ctx: &Ctx, info: &mut Info, done: &impl Fn(&Value) -> Result<bool, Fail>) -> Result<(), Fail> {
-    let selector = format!("metadata.name={}", info.name);
-    let path = info.collection();
-    loop {
-        let list = ctx
-            .api()
-            .await?
-            .get(&path, &[("fieldSelector", &selector), ("limit", "500"), ("resourceVersion", "0")])
-            .await?;
-        let found = super::pages::items_of(&list, &info.resource).into_iter().next();
-        if let Some(object) = &found {
-            info.object = object.clone();
-        }
-        if done(&found.unwrap_or(Value::Null))? {
-            return Ok(());
-        }
-        let version = value::text(&list, "metadata.resourceVersion").to_string();
-        let query = [
-            ("allowWatchBookmarks", "true"),
-            ("fieldSelector", selector.as_str()),
-            ("resourceVersion", version.as_str()),
-            ("timeoutSeconds", "400"),
-            ("watch", "true"),
-        ];
-        let begun = Instant::now();
-        let mut events = ctx.api().await?.watch(&path, &query, JSON).await?;
-        while let Some(event) = events.next().await {
-            let object = value::at(&event, "object");
-            match value::text(&event, "type") {
-                "BOOKMARK" => continue,
-                "ERROR" => break,
-                "DELETED" => {
-                    info.object = object.clone();
-                    if done(&Value::Null)? {
-                        return Ok(());
-                    }
-                }
-                _ => {
-                    info.object = object.clone();
-                    if done(object)? {
-                        return Ok(());
-                    }
-                }
-            }
-        }
-        if begun.elapsed() < AGAIN {
-            clock::pause(AGAIN).await;
-        }
-    }
-}
-
-/// What `--for` asks.
+/// What `--for` waits for.
 enum Goal {
     Delete,
     Create,
@@ -137,22 +25,22 @@ enum Goal {
 }
 
 fn goal(ctx: &Ctx) -> Result<Goal, Fail> {
-    let asked = ctx.flags.text("for");
-    let lower = asked.to_lowercase();
+    let given = ctx.flags.text("for");
+    let lower = given.to_lowercase();
     if lower == "delete" {
         return Ok(Goal::Delete);
     }
     if lower == "create" {
         return Ok(Goal::Create);
     }
-    if let Some(condition) = asked.strip_prefix("condition=") {
+    if let Some(condition) = given.strip_prefix("condition=") {
         let (name, status) = condition.split_once('=').unwrap_or((condition, "true"));
         return Ok(Goal::Condition(name.into(), status.into()));
     }
-    if let Some(rest) = asked.strip_prefix("jsonpath=") {
+    if let Some(rest) = given.strip_prefix("jsonpath=") {
         return path_goal(rest);
     }
-    text(format!("unrecognized condition: {}", quote(asked)))
+    text(format!("unrecognized condition: {}", quote(given)))
 }
 
 /// `{PATH}` or `{PATH}=VALUE`
@@ -240,12 +128,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     };
     let all_namespaces = ctx.flags.is("all-namespaces");
     let options = Options { all_namespaces, latest: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
+    let selection = builder::select(ctx, &ctx.args, options).await?;
     let deadline = Instant::now() + limit.max(AT_ONCE);
-    let (infos, mut failures) = match asked {
-        asked if matches!(goal, Goal::Create) => (created(ctx, &asked, deadline).await?, vec![]),
-        // A file says what is wanted, not what there is: the server is asked.
-        Asked::Objects(mut infos, unread) => {
+    let (infos, mut failures) = match selection {
+        selection if matches!(goal, Goal::Create) => (created(ctx, &selection, deadline).await?, vec![]),
+        // A file has the wanted state; the state that counts is read from the server.
+        Selection::Objects(mut infos, unread) => {
             infos.iter_mut().for_each(|info| info.object = Value::Null);
             (infos, unread)
         }
@@ -255,7 +143,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return text("no matching resources found");
     }
     for mut info in infos {
-        match one(ctx, &mut info, &goal, (!limit.is_zero()).then_some(deadline)).await {
+        match wait_for(ctx, &mut info, &goal, (!limit.is_zero()).then_some(deadline)).await {
             Ok(true) => match &format {
                 Some(format) if !info.object.is_null() => ctx.out(format.print(&info.object, true)?),
                 _ => ctx.line(format!("{} condition met", info.named())),
@@ -268,10 +156,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Asks until all objects that were named are there, or one that a selector means.
-async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info>, Fail> {
+/// Reads until all objects that were named are there, or one that a selector matches.
+async fn created(ctx: &Ctx, selection: &Selection, deadline: Instant) -> Result<Vec<Info>, Fail> {
     loop {
-        let (infos, mut failures) = builder::objects(ctx, asked.clone()).await?;
+        let (infos, mut failures) = builder::objects(ctx, selection.clone()).await?;
         if !infos.is_empty() && failures.is_empty() {
             return Ok(infos);
         }
@@ -284,9 +172,9 @@ async fn created(ctx: &Ctx, asked: &Asked, deadline: Instant) -> Result<Vec<Info
     }
 }
 
-/// Waits for one object until the deadline; without one only its state now counts. `Ok(false)`: it
-/// was gone before anybody waited, of which nothing is told.
-async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>) -> Result<bool, Fail> {
+/// Waits for one object until the deadline; without a deadline only its state now counts.
+/// `Ok(false)`: the object was gone before the wait began, about which kubectl prints nothing.
+async fn wait_for(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>) -> Result<bool, Fail> {
     if info.object.is_null() {
         match info.fetch(ctx).await {
             Ok(()) => {}
@@ -301,7 +189,7 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>)
         _ if object.is_null() => Ok(false),
         goal => goal.met(object),
     };
-    // What was just read counts, however short the time.
+    // The object that was just read counts, however short the time limit.
     if done(&info.object)? {
         return Ok(true);
     }
@@ -315,7 +203,7 @@ async fn one(ctx: &Ctx, info: &mut Info, goal: &Goal, deadline: Option<Instant>)
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Asked, Server, at, config_map, refusal};
+    use crate::testing::{ReceivedRequest, Server, at, config_map, refusal};
     use serde_json::{Value, json};
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::{Duration, Instant};
@@ -326,8 +214,8 @@ mod tests {
         // Twice no list can be read; then the deployment is available, or gone.
         let restarts = |items: Value| {
             let away = AtomicU32::new(2);
-            move |asked: &Asked| -> Option<(u16, Value)> {
-                if !asked.query.contains("fieldSelector") || asked.query.contains("watch=true") {
+            move |request: &ReceivedRequest| -> Option<(u16, Value)> {
+                if !request.query.contains("fieldSelector") || request.query.contains("watch=true") {
                     return None;
                 }
                 match away.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)) {
@@ -342,7 +230,7 @@ mod tests {
                 "conditions": [{"type": "Available", "status": available}]}})
         };
         let met = "deployment.apps/web condition met\n";
-        for (words, items, told) in [
+        for (words, items, want) in [
             (
                 &["rollout", "status", "deploy/web"][..],
                 json!([deployment("True")]),
@@ -353,8 +241,8 @@ mod tests {
         ] {
             let server = Server::start_with(restarts(items)).await;
             server.hold(&format!("{DEPLOYMENTS}/web"), deployment("False"));
-            let said = server.kubectl(&[words, &["--timeout=30s"]].concat()).await;
-            assert!(said.code == 0 && said.out.contains(told), "{words:?}: {said:?}");
+            let result = server.kubectl(&[words, &["--timeout=30s"]].concat()).await;
+            assert!(result.code == 0 && result.out.contains(want), "{words:?}: {result:?}");
         }
     }
 
@@ -363,31 +251,31 @@ mod tests {
         let server = Server::start().await;
         let deployment = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
         server.hold("/apis/apps/v1/namespaces/default/deployments/web", deployment);
-        for (limit, told) in
+        for (limit, want) in
             [("0", "condition not met for"), ("300ms", "timed out waiting for the condition on")]
         {
             let limit = format!("--timeout={limit}");
-            let said = server.kubectl(&["wait", "--for=condition=Available", "deploy/web", &limit]).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {told} deployments/web\n")));
+            let result = server.kubectl(&["wait", "--for=condition=Available", "deploy/web", &limit]).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {want} deployments/web\n")));
         }
     }
 
     #[tokio::test]
     async fn what_a_selector_means_may_be_created_later() {
         let looks = AtomicU32::new(0);
-        let server = Server::start_with(move |asked| {
-            let first = asked.path.ends_with("/configmaps") && looks.fetch_add(1, Ordering::SeqCst) == 0;
+        let server = Server::start_with(move |request| {
+            let first = request.path.ends_with("/configmaps") && looks.fetch_add(1, Ordering::SeqCst) == 0;
             first.then(|| (200, json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": []})))
         })
         .await;
         server.hold(&at("a"), config_map("a", json!({"app": "x"})));
-        let said = server.kubectl(&["wait", "--for=create", "cm", "-l", "app=x"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
-        let said = server.kubectl(&["wait", "--for=create", "cm/a", "cm/b", "--timeout=0"]).await;
-        let told = "error: timed out waiting for the condition\n";
-        assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
-        let said = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, told));
+        let result = server.kubectl(&["wait", "--for=create", "cm", "-l", "app=x"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a condition met\n"), "{result:?}");
+        let result = server.kubectl(&["wait", "--for=create", "cm/a", "cm/b", "--timeout=0"]).await;
+        let want = "error: timed out waiting for the condition\n";
+        assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", want));
+        let result = server.kubectl(&["wait", "--for=create", "pods", "-l", "app=x", "--timeout=0"]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, want));
     }
 
     #[tokio::test]
@@ -395,13 +283,14 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         for goal in ["--for=delete", "--for=condition=Ready", "--for=jsonpath={.data.k}=v"] {
-            let said = server.kubectl(&["wait", goal, "cm/a", "--timeout=0"]).await;
-            let told = "error: condition not met for configmaps/a\n";
-            assert_eq!((said.code, said.err.as_str()), (1, told), "{goal}");
+            let result = server.kubectl(&["wait", goal, "cm/a", "--timeout=0"]).await;
+            let want = "error: condition not met for configmaps/a\n";
+            assert_eq!((result.code, result.err.as_str()), (1, want), "{goal}");
         }
-        let said = server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "configmap/a condition met\n"), "{said:?}");
-        assert_eq!(server.asked().len(), 4, "one request each");
+        let result =
+            server.kubectl(&["wait", "--for=jsonpath={.kind}=ConfigMap", "cm/a", "--timeout=0"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "configmap/a condition met\n"), "{result:?}");
+        assert_eq!(server.requests().len(), 4, "one request each");
     }
 
     #[tokio::test]
@@ -417,8 +306,12 @@ mod tests {
         ] {
             let file = dir.path().join(name).display().to_string();
             std::fs::write(&file, config_map(name, json!({"from": "file"})).to_string()).unwrap();
-            let said = server.kubectl(&["wait", "--for", goal, "-f", &file, "--timeout=300ms"]).await;
-            assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (code, out, err), "{goal} {name}");
+            let result = server.kubectl(&["wait", "--for", goal, "-f", &file, "--timeout=300ms"]).await;
+            assert_eq!(
+                (result.code, result.out.as_str(), result.err.as_str()),
+                (code, out, err),
+                "{goal} {name}"
+            );
         }
     }
 
@@ -445,8 +338,8 @@ mod tests {
 
     /// A server on which nothing is ever gone.
     async fn with_finalizers(names: &[&str]) -> Server {
-        let server = Server::start_with(|asked| {
-            (asked.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
+        let server = Server::start_with(|request| {
+            (request.method == "DELETE").then(|| (200, json!({"kind": "Status", "status": "Success"})))
         })
         .await;
         for name in names {
@@ -460,20 +353,14 @@ mod tests {
         let names = ["a", "b", "c", "d", "e", "f"];
         let server = with_finalizers(&names).await;
         let begun = Instant::now();
-        let said = server.kubectl(&[&["delete", "cm", "--timeout=5s"], &names[..]].concat()).await;
-        assert_eq!((said.code, said.err.matches("timed out waiting").count()), (1, names.len()), "{said:?}");
+        let result = server.kubectl(&[&["delete", "cm", "--timeout=5s"], &names[..]].concat()).await;
+        assert_eq!(
+            (result.code, result.err.matches("timed out waiting").count()),
+            (1, names.len()),
+            "{result:?}"
+        );
         // One limit after the other would take half a minute.
         assert!(begun.elapsed() < Duration::from_secs(25), "{:?}", begun.elapsed());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_forced_replacement_waits_minutes_and_no_week() {
-        let left = super::Deadline::of(Duration::ZERO, super::GONE_WITHIN).left();
-        assert_eq!(left, Duration::from_secs(300));
-        assert_eq!(
-            super::Deadline::of(Duration::from_secs(2), super::GONE_WITHIN).left(),
-            Duration::from_secs(2)
-        );
     }
 
     #[tokio::test]
@@ -485,9 +372,9 @@ mod tests {
         let file = file.display().to_string();
         let args =
             ["replace", "--force", "--cascade=orphan", "--grace-period=0", "--timeout=200ms", "-f", &file];
-        let said = server.kubectl(&args).await;
-        assert!(said.code == 1 && said.err.contains("timed out waiting"), "{said:?}");
-        let deletion = server.asked().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
+        let result = server.kubectl(&args).await;
+        assert!(result.code == 1 && result.err.contains("timed out waiting"), "{result:?}");
+        let deletion = server.requests().into_iter().find(|a| a.method == "DELETE").expect("a deletion").body;
         assert_eq!(deletion, json!({"propagationPolicy": "Orphan", "gracePeriodSeconds": 1}));
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn autoscaler(text: &mut Text, hpa: &Value) {
     }
 }
 
-fn shown(value: &Value) -> String {
+fn quantity(value: &Value) -> String {
     if value.is_null() { "<unknown>".into() } else { gostr::plain(value) }
 }
 
@@ -71,11 +71,13 @@ fn metric(text: &mut Text, metric: &Value, current: &Value) {
     if of_resource && !average {
         let used = match now["averageUtilization"].is_null() {
             true => "<unknown>".into(),
-            false => format!("{}% ({})", shown(&now["averageUtilization"]), shown(&now["averageValue"])),
+            false => {
+                format!("{}% ({})", quantity(&now["averageUtilization"]), quantity(&now["averageValue"]))
+            }
         };
         let wanted = match target["averageUtilization"].is_null() {
             true => "<auto>".into(),
-            false => format!("{}%", shown(&target["averageUtilization"])),
+            false => format!("{}%", quantity(&target["averageUtilization"])),
         };
         return text.line(1, format!("{name}  (as a percentage of request):\t{used} / {wanted}"));
     }
@@ -84,7 +86,7 @@ fn metric(text: &mut Text, metric: &Value, current: &Value) {
         "external" | "object" => (" (target value)", "value"),
         _ => ("", "averageValue"),
     };
-    text.line(1, format!("{name}{kind}:\t{} / {}", shown(&now[value]), shown(&target[value])));
+    text.line(1, format!("{name}{kind}:\t{} / {}", quantity(&now[value]), quantity(&target[value])));
 }
 
 fn direction(text: &mut Text, title: &str, rules: &Value) {
@@ -114,8 +116,8 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn metrics_tell_their_object_and_whether_they_are_averages() {
-        let told = |kind: &str, source: &str, spec: Value, current: Value| {
+    fn metrics_name_their_object_and_say_whether_they_are_averages() {
+        let described = |kind: &str, source: &str, spec: Value, current: Value| {
             let mut text = Text::default();
             let mut spec = json!({"type": kind, source: spec});
             spec[source]["metric"] = json!({"name": "m"});
@@ -168,7 +170,7 @@ mod tests {
                 "resource cpu on pods  (as a percentage of request):  <unknown> / <auto>",
             ),
         ] {
-            assert_eq!(told(kind, source, spec, current), format!("  {want}\n"));
+            assert_eq!(described(kind, source, spec, current), format!("  {want}\n"));
         }
     }
 }

@@ -19,7 +19,7 @@ fn number(object: &Value, path: &str, unit: &str) -> String {
     value::int(object, path).map_or("<unset>".into(), |n| format!("{n}{unit}"))
 }
 
-/// A field that is left out where nothing is set.
+/// Writes a field, unless the object lacks it.
 fn if_set(text: &mut Text, title: &str, object: &Value, path: &str, unit: &str) {
     if !value::at(object, path).is_null() {
         text.field(0, title, format!("{}{unit}", gostr::plain(value::at(object, path))));
@@ -168,15 +168,15 @@ mod tests {
     }
 
     #[test]
-    fn a_job_that_lacks_its_parallelism_tells_none() {
-        let told = |spec: Value| {
+    fn a_job_without_parallelism_prints_none() {
+        let described = |spec: Value| {
             let mut text = Text::default();
             job(&mut text, &json!({"metadata": {"name": "a"}, "spec": spec}));
             text.finish()
         };
-        let none = told(json!({"template": {}}));
+        let none = described(json!({"template": {}}));
         assert!(!none.contains("Parallelism") && none.contains("Completions:"), "{none}");
-        assert!(told(json!({"parallelism": 2, "template": {}})).contains("Parallelism:"));
+        assert!(described(json!({"parallelism": 2, "template": {}})).contains("Parallelism:"));
     }
 
     #[test]
@@ -185,10 +185,10 @@ mod tests {
         let claim = json!({"metadata": {"name": "data", "annotations": annotations}});
         let mut text = Text::default();
         claim_templates(&mut text, &[claim]);
-        let told = text.finish();
+        let printed = text.finish();
         assert!(
-            told.contains(&format!("  Annotations:   a=1\n                 {LAST_APPLIED}=x\n")),
-            "{told}"
+            printed.contains(&format!("  Annotations:   a=1\n                 {LAST_APPLIED}=x\n")),
+            "{printed}"
         );
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
     }
     let list = async |plural: &str| {
         let path = paths::within("/api/v1", &info.name, plural);
-        known_items(crate::builder::whole(ctx, &path, &[]).await)
+        known_items(crate::lists::whole(ctx, &path, &[]).await)
     };
     let (quotas, ranges) = (list("resourcequotas").await?, list("limitranges").await?);
     if let Some(quotas) = quotas {
@@ -48,7 +48,7 @@ pub(super) async fn namespace(ctx: &Ctx, text: &mut Text, info: &Info) -> Result
 /// Returns the items of a list; `None` if the server does not have the resource.
 ///
 /// # Errors
-/// The list failed for another reason, e.g. because the user may not read it: then nobody knows
+/// The list failed for another reason, e.g. because the user may not read it: then it is unknown
 /// whether there are any.
 fn known_items(list: Result<Value, Fail>) -> Result<Option<Vec<Value>>, Fail> {
     match list {
@@ -75,7 +75,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn what_may_not_be_read_is_not_said_to_be_absent() {
+    fn what_may_not_be_read_is_not_reported_as_absent() {
         let refused = |code: u16, reason: &str| {
             known_items(Err(Fail::Api(Refusal::of(&json!({"reason": reason, "message": "m"}), code))))
         };

@@ -247,7 +247,7 @@ fn env(text: &mut Text, container: &Value, pod: Option<&Value>) {
     }
 }
 
-/// What a `fieldRef` means here. kubectl resolves what every kind can be selected by
+/// The value of a `fieldRef`. kubectl resolves what every kind can be selected by
 /// (`DefaultMetaV1FieldSelectorConversion`), and shows nothing of labels or the UID.
 fn field_of<'a>(pod: &'a Value, path: &str) -> &'a str {
     match path {
@@ -256,8 +256,8 @@ fn field_of<'a>(pod: &'a Value, path: &str) -> &'a str {
     }
 }
 
-/// Returns what a `resourceFieldRef` means: the amount in units of the divisor, rounded up. Source:
-/// kubectl, `ExtractContainerResourceValue`.
+/// Returns the value of a `resourceFieldRef`: the amount in units of the divisor, rounded up.
+/// Source: kubectl, `ExtractContainerResourceValue`.
 fn resource_of(container: &Value, reference: &Value) -> String {
     let resource = value::text(reference, "resource");
     let known =
@@ -294,7 +294,7 @@ fn mounts(text: &mut Text, container: &Value) {
     let mut devices: Vec<&Value> = value::list(container, "volumeDevices").iter().collect();
     devices.sort_by_key(|device| value::text(device, "devicePath"));
     if !devices.is_empty() {
-        // As in kubectl, whose `<none>` is about the mounts.
+        // As in kubectl, `<none>` stands here if the container has no mounts.
         text.line(2, format!("Devices:{none}"));
         for device in devices {
             text.line(
@@ -353,9 +353,9 @@ mod tests {
         let profile = json!({"type": "Localhost", "localhostProfile": "p.json"});
         let mut text = Text::default();
         basics(&mut text, &json!({"securityContext": {"seccompProfile": profile}}), None);
-        let told = text.finish();
-        assert!(told.contains("    SeccompProfile:      Localhost\n"), "{told}");
-        assert!(told.contains("      LocalhostProfile:  p.json\n"), "{told}");
+        let printed = text.finish();
+        assert!(printed.contains("    SeccompProfile:      Localhost\n"), "{printed}");
+        assert!(printed.contains("      LocalhostProfile:  p.json\n"), "{printed}");
     }
 
     #[test]
@@ -366,8 +366,8 @@ mod tests {
             ("::1", "live z", "http://[::1]:80/live%20z"),
             ("h", "/a?b=c&d#e", "http://h:80/a%3Fb=c&d%23e"),
         ] {
-            let told = probe(&json!({"httpGet": {"host": host, "path": path, "port": 80}}));
-            assert!(told.starts_with(&format!("http-get {want} delay=0s")), "{told}");
+            let printed = probe(&json!({"httpGet": {"host": host, "path": path, "port": 80}}));
+            assert!(printed.starts_with(&format!("http-get {want} delay=0s")), "{printed}");
         }
     }
 

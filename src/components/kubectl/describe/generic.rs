@@ -1,4 +1,4 @@
-//! Any kind: its fields, named as people would.
+//! Any other kind: its fields, with names in words (`Creation Timestamp`).
 
 use super::text::Text;
 use api::gostr;

@@ -1,5 +1,5 @@
-//! describe: everything about one object, as text. What is indented hangs together; events come
-//! last.
+//! describe: one object with all its fields and its events, as text. Parts of an object are
+//! indented below it; events come last.
 
 mod autoscaling;
 mod batch;

@@ -82,26 +82,27 @@ async fn backend(ctx: &Ctx, namespace: &str, backend: &Value) -> Result<String, 
     let name = value::text(backend, "service.name");
     let (port_name, number) =
         (value::text(backend, "service.port.name"), value::int(backend, "service.port.number").unwrap_or(0));
-    let shown = if port_name.is_empty() { format!("{name}:{number}") } else { format!("{name}:{port_name}") };
+    let service_and_port =
+        if port_name.is_empty() { format!("{name}:{number}") } else { format!("{name}:{port_name}") };
     let api = ctx.api().await?;
     let slices = paths::within("/apis/discovery.k8s.io/v1", namespace, "endpointslices");
     let label = format!("kubernetes.io/service-name={name}");
     let slices = match api.get(&slices, &[("labelSelector", &label)]).await {
         Ok(list) => value::list(&list, "items").to_vec(),
-        Err(Fail::Api(refusal)) => return Ok(format!("{shown} (<error: {}>)", refusal.message)),
+        Err(Fail::Api(refusal)) => return Ok(format!("{service_and_port} (<error: {}>)", refusal.message)),
         Err(other) => return Err(other),
     };
     let path = format!("{}/{}", paths::within("/api/v1", namespace, "services"), paths::segment(name));
     let service = match api.get(&path, &[]).await {
         Ok(service) => service,
-        Err(Fail::Api(refusal)) => return Ok(format!("{shown} (<error: {}>)", refusal.message)),
+        Err(Fail::Api(refusal)) => return Ok(format!("{service_and_port} (<error: {}>)", refusal.message)),
         Err(other) => return Err(other),
     };
     let port = value::list(&service, "spec.ports").iter().find(|p| {
         (number != 0 && value::int(p, "port") == Some(number))
             || (!port_name.is_empty() && value::text(p, "name") == port_name)
     });
-    Ok(format!("{shown} ({})", ready(&slices, port.map_or("", |p| value::text(p, "name")))))
+    Ok(format!("{service_and_port} ({})", ready(&slices, port.map_or("", |p| value::text(p, "name")))))
 }
 
 pub(super) fn ingress_class(text: &mut Text, class: &Value) {

@@ -1,4 +1,4 @@
-//! Nodes: what they have, what runs there, what of it is promised.
+//! Nodes: their resources, their pods, and the sums of requests and limits.
 
 use super::containers::canonical;
 use super::related::events_matching;
@@ -54,7 +54,7 @@ pub(super) async fn node(ctx: &Ctx, text: &mut Text, info: &Info, show_events: b
         text.field(0, "ProviderID", part("spec.providerID"));
     }
     let selector = format!("spec.nodeName={},status.phase!=Succeeded,status.phase!=Failed", info.name);
-    let pods = crate::builder::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await;
+    let pods = crate::lists::whole(ctx, "/api/v1/pods", &[("fieldSelector", &selector)]).await;
     usage(text, n, readable_pods(pods)?.as_deref());
     if show_events {
         let about =
@@ -92,7 +92,7 @@ fn conditions(text: &mut Text, conditions: &[Value]) {
     }
 }
 
-/// What a node is made of: kernel, runtime, kubelet.
+/// The versions of a node's kernel, runtime and kubelet.
 fn system_info(text: &mut Text, n: &Value) {
     text.line(0, "System Info:");
     for (title, key) in [
@@ -171,7 +171,7 @@ async fn lease(ctx: &Ctx, text: &mut Text, name: &str) -> Result<(), Fail> {
         Err(other) => return Err(other),
     };
     text.line(0, "Lease:");
-    let unset = |text_of: &str, shown: String| if text_of.is_empty() { "<unset>".to_string() } else { shown };
+    let unset = |text_of: &str, known: String| if text_of.is_empty() { "<unset>".to_string() } else { known };
     let holder = value::text(&lease, "spec.holderIdentity");
     text.field(1, "HolderIdentity", unset(holder, holder.to_string()));
     for (title, key) in [("AcquireTime", "spec.acquireTime"), ("RenewTime", "spec.renewTime")] {
@@ -355,7 +355,7 @@ mod tests {
 
     #[test]
     fn a_container_counts_for_the_most_while_it_is_resized() {
-        let told = |spec: &str, status: Value, reason: &str| {
+        let requested_cpu = |spec: &str, status: Value, reason: &str| {
             let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
             let status = match status {
                 Value::String(cpu) => json!([{"name": "c", "resources": requests(&cpu)}]),
@@ -372,7 +372,7 @@ mod tests {
             ("2", json!("1"), "Infeasible", "1"),
             ("2", json!(null), "Infeasible", "2"),
         ] {
-            assert_eq!(told(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
+            assert_eq!(requested_cpu(spec, status.clone(), reason), cpu, "{spec} {status} {reason}");
         }
         let requests = |cpu: &str| json!({"requests": {"cpu": cpu}});
         let pod = json!({"spec": {"initContainers": [{"name": "i", "resources": requests("1")}]},
@@ -411,9 +411,9 @@ mod tests {
         let pod = json!({"spec": {"containers": [{"resources": {"requests": requests}}]}});
         let mut text = Text::default();
         usage(&mut text, &json!({"status": {"allocatable": allocatable}}), Some(&[pod]));
-        let told = text.finish();
+        let printed = text.finish();
         let rows: Vec<Vec<&str>> =
-            told.lines().rev().take(2).map(|row| row.split_whitespace().collect()).collect();
+            printed.lines().rev().take(2).map(|row| row.split_whitespace().collect()).collect();
         assert_eq!(
             rows,
             [vec!["example.com/gpu", "1", "0"], vec!["hugepages-2Mi", "2Mi", "(50%)", "0", "(0%)"]]

@@ -178,31 +178,31 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_pod_tells_its_own_resources_and_profile() {
+    fn a_pod_has_its_own_resources_and_profile() {
         let described = |spec: Value| {
             let mut text = Text::default();
             pod(&mut text, &json!({"spec": spec}));
             text.finish()
         };
-        let told = described(json!({
+        let printed = described(json!({
             "resources": {"limits": {"cpu": "1"}, "requests": {"cpu": "500m"}},
             "securityContext": {"seccompProfile": {"type": "Localhost", "localhostProfile": "p.json"}},
             "topologySpreadConstraints": [{"topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "maxSkew": 1}],
         }));
-        assert!(told.contains("Resources:\n  Limits:\n    cpu:  1\n  Requests:\n    cpu:"), "{told}");
-        assert!(told.contains("LocalhostProfile:") && told.contains("p.json\n"), "{told}");
-        assert!(told.contains("zone:DoNotSchedule when max skew 1 is exceeded\n"), "{told}");
-        let told = described(json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}));
-        assert!(!told.contains("LocalhostProfile") && !told.contains("Resources:"), "{told}");
-        let told = described(json!({"workloadRef": {"name": "w", "podGroup": "g"}}));
-        assert!(told.ends_with("WorkloadRef:\n  Name:      w\n  PodGroup:  g\n"), "{told}");
+        assert!(printed.contains("Resources:\n  Limits:\n    cpu:  1\n  Requests:\n    cpu:"), "{printed}");
+        assert!(printed.contains("LocalhostProfile:") && printed.contains("p.json\n"), "{printed}");
+        assert!(printed.contains("zone:DoNotSchedule when max skew 1 is exceeded\n"), "{printed}");
+        let printed = described(json!({"securityContext": {"seccompProfile": {"type": "RuntimeDefault"}}}));
+        assert!(!printed.contains("LocalhostProfile") && !printed.contains("Resources:"), "{printed}");
+        let printed = described(json!({"workloadRef": {"name": "w", "podGroup": "g"}}));
+        assert!(printed.ends_with("WorkloadRef:\n  Name:      w\n  PodGroup:  g\n"), "{printed}");
     }
 
     #[test]
     fn spread_constraints_of_a_template_begin_with_its_inset() {
         let constraint = |key: &str| json!({"topologyKey": key, "whenUnsatisfiable": "DoNotSchedule"});
         let spec = json!({"topologySpreadConstraints": [constraint("a"), constraint("b")]});
-        let told = crate::describe::template(&json!({"spec": spec}));
-        assert!(told.contains("exceeded\n  \tb:DoNotSchedule when max skew 0"), "{told}");
+        let printed = crate::describe::template(&json!({"spec": spec}));
+        assert!(printed.contains("exceeded\n  \tb:DoNotSchedule when max skew 0"), "{printed}");
     }
 }

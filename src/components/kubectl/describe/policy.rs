@@ -175,9 +175,10 @@ mod tests {
             let quota = json!({"status": {"hard": {"x": hard}, "used": {"x": used}}});
             let mut text = Text::default();
             super::quota(&mut text, &quota);
-            let told = text.finish();
-            let last: Vec<&str> = told.lines().last().into_iter().flat_map(str::split_whitespace).collect();
-            assert_eq!(last, ["x", want, hard], "{told}");
+            let printed = text.finish();
+            let last: Vec<&str> =
+                printed.lines().last().into_iter().flat_map(str::split_whitespace).collect();
+            assert_eq!(last, ["x", want, hard], "{printed}");
         }
     }
 }

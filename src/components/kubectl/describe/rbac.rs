@@ -18,7 +18,7 @@ fn strings(rule: &Value, key: &str) -> Vec<String> {
     value::list(rule, key).iter().filter_map(Value::as_str).map(String::from).collect()
 }
 
-/// Rules taken apart, and those of one resource put together again. Source: kubectl's
+/// Splits rules into single permissions, and joins those of one resource again. Source: kubectl's
 /// `pkg/util/rbac/rbac.go`, `BreakdownRule` and `CompactRules`.
 fn rules(role: &Value) -> Vec<Rule> {
     let mut found: Vec<Rule> = vec![];
@@ -124,7 +124,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn each_verb_of_a_url_has_a_line_and_no_verb_of_a_resource_is_told_twice() {
+    fn each_verb_of_a_url_has_a_line_and_no_verb_of_a_resource_is_printed_twice() {
         let role = json!({"rules": [
             {"nonResourceURLs": ["/a", "/b"], "verbs": ["get", "post"]},
             {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "get"]},

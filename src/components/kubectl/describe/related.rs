@@ -1,4 +1,5 @@
-//! What the server is asked beside an object that is described: its events, and objects it selects.
+//! Requests beside that of the object which is described: its events, and the objects that it
+//! selects.
 
 use crate::ctx::Ctx;
 use crate::error::Fail;
@@ -46,7 +47,7 @@ async fn readable(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Valu
         "" => "/api/v1/events".to_string(),
         namespace => paths::within("/api/v1", namespace, "events"),
     };
-    let list = crate::builder::whole(ctx, &path, &[("fieldSelector", selector)]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("fieldSelector", selector)]).await?;
     Ok(value::list(&list, "items").to_vec())
 }
 
@@ -54,7 +55,7 @@ async fn readable(ctx: &Ctx, namespace: &str, selector: &str) -> Result<Vec<Valu
 pub(crate) async fn list(ctx: &Ctx, info: &Info, plural: &str, selector: &Value) -> Result<Vec<Value>, Fail> {
     let path = paths::within("/apis/apps/v1", &info.namespace, plural);
     let selector = api::labels::Selector::of(selector).map_or(String::new(), |s| s.to_string());
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector)]).await?;
     Ok(value::list(&list, "items").to_vec())
 }
 

@@ -9,7 +9,7 @@ use api::gostr;
 use api::value;
 use serde_json::Value;
 
-/// So many endpoints are named; the others are counted.
+/// How many endpoints are named; the others are counted.
 const SHOWN: usize = 3;
 
 fn joined(object: &Value, path: &str) -> String {
@@ -210,7 +210,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn a_service_tells_how_traffic_is_distributed() {
+    fn a_service_says_how_traffic_is_distributed() {
         let mut text = Text::default();
         let spec = json!({"sessionAffinity": "None", "trafficDistribution": "PreferClose"});
         ports_and_policies(&mut text, &json!({"spec": spec}), &[]);
@@ -219,13 +219,13 @@ mod tests {
 
     #[test]
     fn addresses_of_a_slice_are_a_list() {
-        let told = |addresses: Value| {
+        let described = |addresses: Value| {
             let mut text = Text::default();
             endpoint_slice(&mut text, &json!({"endpoints": [{"addresses": addresses}]}));
             text.finish()
         };
-        assert!(told(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
-        assert!(told(json!([])).contains("- Addresses:  <none>\n"));
+        assert!(described(json!(["10.0.0.1", "10.0.0.2"])).contains("- Addresses:  10.0.0.1, 10.0.0.2\n"));
+        assert!(described(json!([])).contains("- Addresses:  <none>\n"));
     }
 
     #[test]
@@ -233,9 +233,9 @@ mod tests {
         let mut text = Text::default();
         let ports = json!([{"name": "a", "port": 80, "protocol": "TCP"}, {"protocol": "UDP"}]);
         endpoint_slice(&mut text, &json!({"ports": ports}));
-        let told = text.finish();
-        let words: Vec<Vec<&str>> = told.lines().map(|line| line.split_whitespace().collect()).collect();
-        assert!(words.contains(&vec!["a", "80", "TCP"]), "{told}");
-        assert!(words.contains(&vec!["<unset>", "<unset>", "UDP"]), "{told}");
+        let printed = text.finish();
+        let words: Vec<Vec<&str>> = printed.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert!(words.contains(&vec!["a", "80", "TCP"]), "{printed}");
+        assert!(words.contains(&vec!["<unset>", "<unset>", "UDP"]), "{printed}");
     }
 }

@@ -72,7 +72,7 @@ pub(super) async fn claim(ctx: &Ctx, text: &mut Text, info: &Info) -> Result<(),
         text.field(1, "Name", value::text(source, "name"));
     }
     let path = paths::within("/api/v1", &info.namespace, "pods");
-    let pods = crate::builder::whole(ctx, &path, &[]).await?;
+    let pods = crate::lists::whole(ctx, &path, &[]).await?;
     let users = users(claim, value::list(&pods, "items"));
     text.put(0, "Used By:\t");
     if users.is_empty() {
@@ -249,31 +249,31 @@ mod tests {
             let spec = json!({"storageClassName": "new", "capacity": {"storage": "1Gi"}});
             let mut text = Text::default();
             volume(&mut text, &json!({"metadata": {"annotations": annotations}, "spec": spec}));
-            let told = text.plain();
-            assert!(told.contains(&format!("StorageClass:\t{want}\n")), "{told}");
+            let printed = text.plain();
+            assert!(printed.contains(&format!("StorageClass:\t{want}\n")), "{printed}");
         }
     }
 
     #[test]
-    fn a_class_tells_where_its_volumes_may_be() {
+    fn a_class_prints_where_its_volumes_may_be() {
         let zone = json!({"key": "zone", "values": ["a", "b"]});
         let terms = json!([{"matchLabelExpressions": [zone, {"key": "rack", "values": ["1"]}]}, {}]);
         let mut text = Text::default();
         class(&mut text, &json!({"metadata": {"name": "c"}, "allowedTopologies": terms}));
-        let told = text.plain();
+        let printed = text.plain();
         let want = "AllowedTopologies:\t\n  Term 0:\tzone in [a, b]\n  \track in [1]\n  Term 1:\t<none>\n";
-        assert!(told.ends_with(want), "{told}");
+        assert!(printed.ends_with(want), "{printed}");
         let mut text = Text::default();
         class(&mut text, &json!({"metadata": {"name": "c"}}));
         assert!(!text.plain().contains("AllowedTopologies"));
     }
 
     #[test]
-    fn a_class_tells_an_empty_policy_too() {
-        for (class_of, told) in [(json!({}), false), (json!({"reclaimPolicy": ""}), true)] {
+    fn a_class_prints_an_empty_policy_too() {
+        for (class_of, want) in [(json!({}), false), (json!({"reclaimPolicy": ""}), true)] {
             let mut text = Text::default();
             class(&mut text, &class_of);
-            assert_eq!(text.plain().contains("ReclaimPolicy:"), told, "{class_of}");
+            assert_eq!(text.plain().contains("ReclaimPolicy:"), want, "{class_of}");
         }
     }
 

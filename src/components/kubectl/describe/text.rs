@@ -41,7 +41,7 @@ impl Text {
         self.open.clear();
     }
 
-    /// As it is, tabs and all.
+    /// The text with its tabs, unaligned.
     pub(crate) fn plain(self) -> String {
         self.done + &self.open
     }
@@ -252,9 +252,9 @@ mod tests {
                    "involvedObject": {"fieldPath": "spec.containers{web}"}}),
             json!({"reason": "Scheduled", "message": "assigned"}),
         ]);
-        let told = text.finish();
-        assert!(told.contains("  spec.containers{web}: Container started\n"), "{told}");
-        assert!(told.ends_with("  assigned\n"), "{told}");
+        let printed = text.finish();
+        assert!(printed.contains("  spec.containers{web}: Container started\n"), "{printed}");
+        assert!(printed.ends_with("  assigned\n"), "{printed}");
     }
 
     #[test]
@@ -262,8 +262,8 @@ mod tests {
         let mut text = Text::default();
         text.annotations("Annotations", &json!({"a": "x\u{1b}]0;t\ry"}));
         text.events(&[json!({"type": "Normal", "reason": "R", "message": "\u{1b}[2J"})]);
-        let told = text.finish();
-        assert!(told.contains("a: x^[]0;t\\ry") && told.contains("^[[2J"), "{told:?}");
-        assert!(!told.contains(['\u{1b}', '\r']), "{told:?}");
+        let printed = text.finish();
+        assert!(printed.contains("a: x^[]0;t\\ry") && printed.contains("^[[2J"), "{printed:?}");
+        assert!(!printed.contains(['\u{1b}', '\r']), "{printed:?}");
     }
 }

@@ -25,7 +25,7 @@ fn optional(source: &Value) -> bool {
     value::flag(source, "optional")
 }
 
-/// What a volume is made of.
+/// Writes the source of a volume.
 pub(super) fn source(text: &mut Text, volume: &Value) {
     let there = |key: &str| volume.get(key).filter(|v| !v.is_null());
     if let Some(path) = there("hostPath") {
@@ -103,7 +103,7 @@ fn host_path(text: &mut Text, path: &Value) {
     text.field(2, "HostPathType", kind);
 }
 
-/// Facts about the pod, as files.
+/// A volume of the downward API: fields of the pod as files.
 fn downward_api(text: &mut Text, api: &Value) {
     text.field(2, "Type", "DownwardAPI (a volume populated by information about the pod)");
     text.line(2, "Items:");
@@ -121,7 +121,7 @@ fn csi_volume(text: &mut Text, csi: &Value) {
     text.field(2, "Type", "CSI (a Container Storage Interface (CSI) volume source)");
     text.field(2, "Driver", value::text(csi, "driver"));
     text.field(2, "FSType", value::text(csi, "fsType"));
-    // Volumes of pods have none.
+    // A volume in a pod has no handle.
     if !value::empty(csi, "volumeHandle") {
         text.field(2, "VolumeHandle", value::text(csi, "volumeHandle"));
     }
@@ -184,24 +184,24 @@ mod tests {
 
     #[test]
     fn volumes_of_drivers_images_and_claims_are_known() {
-        let told = |volume: Value| {
+        let described = |volume: Value| {
             let mut text = Text::default();
             source(&mut text, &volume);
             text.plain()
         };
-        let csi = told(
+        let csi = described(
             json!({"csi": {"driver": "d.e", "volumeHandle": "h", "volumeAttributes": {"b": "2", "a": "1"}}}),
         );
         let want = "    Type:\tCSI (a Container Storage Interface (CSI) volume source)\n    Driver:\td.e\n    FSType:\t\n    VolumeHandle:\th\n    ReadOnly:\tfalse\n    VolumeAttributes:\t    a=1\n        \t    b=2\n";
         assert_eq!(csi, want);
         for (limit, want) in [(json!("0"), "<unset>"), (json!("1Mi"), "1Mi"), (Value::Null, "<unset>")] {
-            let told = told(json!({"emptyDir": {"sizeLimit": limit}}));
-            assert!(told.ends_with(&format!("SizeLimit:\t{want}\n")), "{told}");
+            let printed = described(json!({"emptyDir": {"sizeLimit": limit}}));
+            assert!(printed.ends_with(&format!("SizeLimit:\t{want}\n")), "{printed}");
         }
-        let image = told(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
+        let image = described(json!({"image": {"reference": "r/i:1", "pullPolicy": "Always"}}));
         assert!(image.contains("Reference:\tr/i:1\n"), "{image}");
         let claim =
-            told(json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}));
+            described(json!({"ephemeral": {"volumeClaimTemplate": {"spec": {"storageClassName": "fast"}}}}));
         assert!(claim.contains("StorageClass:\tfast\n    Volume:\t\n    Labels:\t<none>\n"), "{claim}");
     }
 }

@@ -65,7 +65,7 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
         return;
     }
     let current = newest(d, sets);
-    let told = |sets: &[&Value]| -> String {
+    let listed = |sets: &[&Value]| -> String {
         let texts: Vec<String> = sets
             .iter()
             .map(|rs| {
@@ -83,14 +83,14 @@ fn own_replica_sets(text: &mut Text, d: &Value, sets: &[Value]) {
         .iter()
         .filter(|rs| current.is_none_or(|c| c["metadata"]["uid"] != rs["metadata"]["uid"]))
         .collect();
-    text.field(0, "OldReplicaSets", told(&old));
-    text.field(0, "NewReplicaSet", told(current.as_slice()));
+    text.field(0, "OldReplicaSets", listed(&old));
+    text.field(0, "NewReplicaSet", listed(current.as_slice()));
 }
 
 /// Replica sets that a deployment owns, oldest first.
 pub(super) async fn replica_sets(ctx: &Ctx, info: &Info) -> Result<Vec<Value>, Fail> {
     let path = paths::within("/apis/apps/v1", &info.namespace, "replicasets");
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let owned = |rs: &&Value| {
         value::list(rs, "metadata.ownerReferences")
@@ -133,7 +133,7 @@ pub(super) async fn pods_status(ctx: &Ctx, text: &mut Text, info: &Info) -> Resu
 /// Counts the pods of a workload by their phases.
 async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     let path = paths::within("/api/v1", &info.namespace, "pods");
-    let list = crate::builder::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
+    let list = crate::lists::whole(ctx, &path, &[("labelSelector", &selector(&info.object))]).await?;
     let uid = value::text(&info.object, "metadata.uid");
     let is_controller = |o: &Value| value::flag(o, "controller") && value::text(o, "uid") == uid;
     let owned = value::list(&list, "items")
@@ -150,8 +150,8 @@ async fn count_pods(ctx: &Ctx, info: &Info) -> Result<String, Fail> {
     ))
 }
 
-/// What a replica set says of its pods; of all workloads it alone is described without the right to
-/// list them.
+/// The line about the pods of a replica set. A replica set is described without the right to list
+/// pods, other workloads are not.
 fn pods_or_error(counted: Result<String, Fail>) -> String {
     counted.unwrap_or_else(|why| format!("error in fetching pods: {}", why.message()))
 }
@@ -182,7 +182,7 @@ pub(super) async fn replication_controller(ctx: &Ctx, text: &mut Text, info: &In
     Ok(())
 }
 
-/// What a replica set and a replication controller say of their pods.
+/// The numbers of pods that a replica set or a replication controller has and wants.
 fn replicas(text: &mut Text, set: &Value, pods: &str) {
     text.field(
         0,
@@ -226,10 +226,10 @@ mod tests {
     fn a_replica_set_is_described_without_the_right_to_list_pods() {
         assert_eq!(pods_or_error(Ok("1 Running".into())), "1 Running");
         let refusal = Refusal::of(&json!({"reason": "Forbidden", "message": "pods is forbidden"}), 403);
-        let told = pods_or_error(Err(Fail::Api(refusal)));
+        let printed = pods_or_error(Err(Fail::Api(refusal)));
         assert!(
-            told.starts_with("error in fetching pods: ") && told.ends_with("pods is forbidden"),
-            "{told}"
+            printed.starts_with("error in fetching pods: ") && printed.ends_with("pods is forbidden"),
+            "{printed}"
         );
     }
 
@@ -246,9 +246,9 @@ mod tests {
             pod["metadata"]["ownerReferences"] = json!([{"uid": "web", "controller": is_controller}]);
             server.hold(&format!("/api/v1/namespaces/default/pods/{name}"), pod);
         }
-        let said = server.kubectl(&["describe", "rs", "web"]).await;
-        let row = said.out.lines().find(|line| line.starts_with("Pods Status:")).unwrap_or_default();
-        assert!(row.ends_with("1 Running / 0 Waiting / 0 Succeeded / 0 Failed"), "{said:?}");
+        let result = server.kubectl(&["describe", "rs", "web"]).await;
+        let row = result.out.lines().find(|line| line.starts_with("Pods Status:")).unwrap_or_default();
+        assert!(row.ends_with("1 Running / 0 Waiting / 0 Succeeded / 0 Failed"), "{result:?}");
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! What kustomize makes of annotations when everything else is done.
+//! The last step of a build: kustomize's own annotations go, and the values of the others become
+//! texts.
 
 use api::gostr;
 use api::value;
@@ -8,7 +9,7 @@ use serde_json::Value;
 /// replacement, and is not part of the result. `false` takes that back.
 const LOCAL: &str = "config.kubernetes.io/local-config";
 
-/// Annotations in which kustomize and its functions keep what they know of an object. Source:
+/// Annotations in which kustomize and its functions keep facts about an object. Source:
 /// `BuildAnnotations` in kustomize's `api/resource`.
 const OWN: [&str; 8] = [
     "alpha.config.kubernetes.io/transformations",
@@ -28,7 +29,7 @@ const OWN: [&str; 8] = [
 pub(super) fn finish(object: &mut Value) {
     const ANNOTATIONS: &str = "metadata.annotations";
     let Some(map) = value::at_mut(object, ANNOTATIONS).and_then(Value::as_object_mut) else {
-        // `annotations:` of nothing
+        // An empty field `annotations:`.
         if value::map(object, "metadata").is_some_and(|metadata| metadata.contains_key("annotations")) {
             value::remove(object, ANNOTATIONS);
         }
@@ -84,7 +85,7 @@ mod tests {
         let content = "resources: [all.yaml]\nnamePrefix: x-\n";
         write(dir.path(), &[("k/kustomization.yaml", content), ("k/all.yaml", &all.join("---\n"))]);
         let found = built(dir.path(), "k").await.unwrap();
-        let shown: Vec<(&str, &Value)> = found
+        let pairs: Vec<(&str, &Value)> = found
             .iter()
             .map(|o| (o["metadata"]["name"].as_str().unwrap(), &o["metadata"]["annotations"]))
             .collect();
@@ -93,7 +94,7 @@ mod tests {
         let (key, none) = (json!({"k": "v"}), Value::Null);
         let want =
             [("x-a", &texts), ("x-b", &none), ("x-c", &none), ("x-d", &key), ("x-h", &kept), ("x-p", &none)];
-        assert_eq!(shown, want);
+        assert_eq!(pairs, want);
         assert!(found.iter().all(|o| o["metadata"].get("annotations").is_none_or(Value::is_object)));
         assert_eq!(
             found[5]["spec"]["volumes"][0]["configMap"]["name"], "x-e",

@@ -1,4 +1,4 @@
-//! What a folder changes in everything below it, in kustomize's order.
+//! The changes of a folder to all objects below it, in kustomize's order.
 
 use super::patches;
 use super::refs::each;
@@ -11,7 +11,7 @@ use regex::Regex;
 use serde_json::Value;
 use std::path::Path;
 
-/// Kinds whose name is their meaning.
+/// Kinds whose names have a meaning, so that prefixes and suffixes do not change them.
 const KEEP_NAME: [&str; 3] = ["APIService", "CustomResourceDefinition", "Namespace"];
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
@@ -91,7 +91,7 @@ fn names(all: &mut [Resource], prefix: &str, suffix: &str) {
 const WORKLOADS: [&str; 5] =
     ["DaemonSet", "Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"];
 
-/// Where the labels of pods stand that a kind makes.
+/// The paths to the metadata of the objects that a kind makes from templates.
 fn templates(kind: &str) -> &'static [&'static str] {
     match kind {
         "Job" => &["spec.template.metadata"],
@@ -116,7 +116,8 @@ fn is_of_group(kind: &str, group: &str) -> bool {
     }
 }
 
-/// Where a kind selects by labels: paths that are made, and paths that are only followed.
+/// The paths at which a kind selects by labels: those that are made if they are missing, and those
+/// that are only changed.
 fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     match kind {
         "Service" | "ReplicationController" => (&["spec.selector"], &[]),
@@ -135,7 +136,7 @@ fn selectors(kind: &str) -> (&'static [&'static str], &'static [&'static str]) {
     }
 }
 
-/// The kinds in whose pods selectors are followed.
+/// The kinds whose pod templates have selectors that labels change.
 const FOLLOWED_WITHIN: [&str; 2] = ["Deployment", "StatefulSet"];
 /// Selectors inside a pod's spec.
 const WITHIN: [&str; 5] = [
@@ -201,7 +202,7 @@ fn annotations(all: &mut [Resource], pairs: &Pairs) {
     }
     for resource in all {
         put_pairs(value::slot(&mut resource.object, "metadata.annotations"), pairs);
-        // As in kustomize the StatefulSet of every group, in contrast to labels.
+        // As in kustomize a StatefulSet of any group gets annotations; labels go by the group, too.
         if resource.kind() == "StatefulSet" || is_of_group(resource.kind(), resource.group()) {
             for path in templates(resource.kind()) {
                 put_pairs(value::slot(&mut resource.object, &format!("{path}.annotations")), pairs);
@@ -218,7 +219,7 @@ fn replicas(all: &mut [Resource], rules: &[Replica]) -> Result<(), Fail> {
         let name = &rule.name;
         let scaled = ["Deployment", "ReplicaSet", "ReplicationController", "StatefulSet"];
         let mut any = false;
-        // The name is enough, in whatever namespace.
+        // Objects are found by their name alone, in every namespace.
         let is_named = |r: &&mut Resource| {
             scaled.contains(&r.kind()) && (r.name() == name || r.known.iter().any(|k| k.name == *name))
         };
@@ -249,7 +250,7 @@ fn split(image: &str) -> (&str, &str, &str) {
     }
 }
 
-/// The image after a rule that is about it.
+/// The image with the changes of a rule of `images` that matches it.
 fn renamed(image: &str, rule: &Image) -> String {
     let (name, tag, digest) = split(image);
     let name = if rule.new_name.is_empty() { name } else { &rule.new_name };

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 use std::path::Path;
 
-/// Longer base64 text goes over several lines.
+/// Columns of a line of base64 text; a longer text has several lines.
 const LINE: usize = 70;
 
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
@@ -51,7 +51,7 @@ fn generate(
         }
     }
     for (field, map) in [("data", data), ("binaryData", binary)] {
-        // A secret has data even if there are none.
+        // A Secret has a field `data` even if it is empty.
         if !map.is_empty() || (kind == "Secret" && field == "data") {
             value::put(&mut object, field, map);
         }
@@ -105,8 +105,8 @@ fn absorb(args: &SecretArgs, made: Resource, all: &mut Vec<Resource>) -> Result<
     Ok(())
 }
 
-/// Returns the new object at the place of the old one, with what both say of labels and
-/// annotations, and of the data if they are merged. All other fields are the new object's.
+/// Returns the new object at the place of the old one, with the labels and annotations of both, and
+/// with the data of both if they are merged. All other fields are the new object's.
 fn put_over(old: &Resource, new: Resource, merges: bool) -> Resource {
     let mut object = new.object;
     let both = ["metadata.labels", "metadata.annotations"];
@@ -189,7 +189,7 @@ fn unquoted(text: &str) -> &str {
     inner('"').or_else(|| inner('\'')).unwrap_or(text)
 }
 
-/// As kustomize writes it: long text in lines.
+/// Base64 text in kustomize's form: long text in several lines.
 fn base64(bytes: &[u8]) -> String {
     let text = base64::engine::general_purpose::STANDARD.encode(bytes);
     if text.len() <= LINE {
@@ -198,7 +198,7 @@ fn base64(bytes: &[u8]) -> String {
     text.as_bytes().chunks(LINE).flat_map(|line| line.iter().chain(b"\n")).map(|b| *b as char).collect()
 }
 
-/// Ten letters that stand for a content: SHA-256, without letters that spell words. Source:
+/// Ten letters that are the hash of a content: SHA-256, without letters that spell words. Source:
 /// kubectl's `pkg/util/hash`.
 pub(crate) fn hash(content: &Value) -> String {
     let digest = Sha256::digest(json::compact(content).as_bytes());
@@ -262,10 +262,10 @@ mod tests {
     #[test]
     fn an_env_file_may_begin_with_a_byte_order_mark_and_is_text() {
         let found = env_lines(b"\xef\xbb\xbfA=1\r\n # c\n\n  b c=2=3\nD\n=x").unwrap();
-        let shown: Vec<(&str, &[u8])> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
-        assert_eq!(shown, [("A", b"1" as &[u8]), ("b c", b"2=3"), ("D", b"")]);
-        let told = env_lines(b"A=1\nB=\xff").unwrap_err();
-        assert!(told.contains("has invalid utf8 bytes"), "{told}");
+        let pairs: Vec<(&str, &[u8])> = found.iter().map(|(k, v)| (k.as_str(), v.as_slice())).collect();
+        assert_eq!(pairs, [("A", b"1" as &[u8]), ("b c", b"2=3"), ("D", b"")]);
+        let message = env_lines(b"A=1\nB=\xff").unwrap_err();
+        assert!(message.contains("has invalid utf8 bytes"), "{message}");
     }
 
     #[test]
@@ -277,8 +277,8 @@ mod tests {
             ("=e.env", "missing key name"),
             ("k=", "missing file path"),
         ] {
-            let told = file_source(source).unwrap_err();
-            assert!(told.contains(why), "{source}: {told}");
+            let message = file_source(source).unwrap_err();
+            assert!(message.contains(why), "{source}: {message}");
         }
     }
 }

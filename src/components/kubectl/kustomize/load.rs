@@ -1,4 +1,4 @@
-//! Reading kustomization files and what they name.
+//! Reads kustomization files, and the files that they name.
 
 use super::resource::Resource;
 use super::strict::{At, Decode};
@@ -49,7 +49,7 @@ pub(super) fn kustomization(root: &Path) -> Result<Loaded, Fail> {
     let content = manifest::yaml_to_json(&bytes).map_err(invalid)?;
     let mut file = Kustomization::read(&content, &At::root()).map_err(invalid)?;
     check(&content, &file, root)?;
-    // What these were called once.
+    // `bases` and `imageTags` are older names of `resources` and `images`.
     file.resources.append(&mut file.bases);
     file.images.append(&mut file.image_tags);
     Ok(Loaded { file, warnings: warnings(&content) })
@@ -111,8 +111,8 @@ pub(super) fn file(root: &Path, entry: &str) -> Result<Vec<u8>, Fail> {
         .map_err(|e| Fail::Text(format!("read {}: {}", real.display(), crate::error::go_io(&e))))
 }
 
-/// Why an entry that could not be read as a file is no folder either: kustomize tries both. `why`:
-/// it could not be read as a file. Source: `FileLoader.New` and `ConfirmDir`.
+/// Returns why an entry that could not be read as a file is no folder either: kustomize tries both.
+/// `why`: the failure to read it as a file. Source: `FileLoader.New` and `ConfirmDir`.
 pub(super) fn no_folder(root: &Path, entry: &str, why: &str) -> String {
     match std::fs::canonicalize(root.join(entry)) {
         _ if entry.is_empty() => "new root cannot be empty".into(),
@@ -124,7 +124,7 @@ pub(super) fn no_folder(root: &Path, entry: &str, why: &str) -> String {
     }
 }
 
-/// The part of a path where it ends in nothing.
+/// The shortest part of a path that does not exist.
 pub(super) fn first_missing(path: &Path) -> PathBuf {
     let mut here = PathBuf::new();
     for part in path.components() {
@@ -150,7 +150,7 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
         ))
     };
     let mut out = vec![];
-    // What is no YAML is no folder either: kustomize says nothing of one then.
+    // For a file that is no YAML kustomize's error does not speak of a folder.
     let malformed = |why: String| {
         let from = format!("accumulating resources: accumulating resources from '{name}'");
         Fail::Text(format!("{from}: MalformedYAMLError: {why} in File: {name}"))
@@ -175,8 +175,8 @@ pub(super) fn objects(bytes: &[u8], name: &str) -> Result<Vec<Resource>, Fail> {
             )));
         }
         if value::text(&object, "metadata.name").is_empty() {
-            let shown = crate::print::json::compact(&object);
-            return Err(broken(format!("missing metadata.name in object {shown}")));
+            let content = crate::print::json::compact(&object);
+            return Err(broken(format!("missing metadata.name in object {content}")));
         }
         out.push(Resource::new(object));
     }
@@ -201,8 +201,8 @@ mod tests {
         let found = objects(text.as_bytes(), "l.yaml").map_err(|fail| fail.message()).unwrap();
         let names: Vec<&str> = found.iter().map(|one| value::text(&one.object, "metadata.name")).collect();
         assert_eq!(names, ["d", "a", "c", "b"]);
-        let told = objects(b"{kind: List, metadata: {name: x}, items: {a: b}}", "l.yaml").err();
-        let told = told.map(|fail| fail.message()).unwrap_or_default();
-        assert!(told.contains("expected array in List/items"), "{told}");
+        let message = objects(b"{kind: List, metadata: {name: x}, items: {a: b}}", "l.yaml").err();
+        let message = message.map(|fail| fail.message()).unwrap_or_default();
+        assert!(message.contains("expected array in List/items"), "{message}");
     }
 }

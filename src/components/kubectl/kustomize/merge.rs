@@ -13,24 +13,24 @@
 //! Source: kyaml's `yaml/merge2` and `yaml/walk`, whose results this file reproduces, odd ones too:
 //! `$patch: replace` in an item of a list, or at the root, replaces nothing.
 
+use super::identity::{find, is_nothing, keys_of, part_of_identity, set, text, unite, valid};
 use crate::print::yaml;
-use api::gostr;
-use api::shape::{Keys, Merge, Shape};
+use api::shape::{Merge, Shape};
 use serde_json::{Map, Value};
 use std::collections::BTreeSet;
 
-/// What a patch has for one value.
+/// The part of a patch for one value.
 enum Given {
     Nothing,
-    /// What the object has there: the patch has just put it there.
+    /// The value that the patch has just put into the object.
     Same,
     Value(Value),
 }
 
-/// What becomes of a value.
+/// The outcome for a value.
 enum Walked {
     Gone,
-    /// It was changed in its place, or not at all.
+    /// The value was changed in its place, or not at all.
     Kept,
     New(Value),
 }
@@ -54,15 +54,16 @@ fn node(value: &Value) -> &'static str {
 }
 
 fn wrong_node(expected: &str, found: &Value) -> String {
-    let shown = yaml::to_string(found);
+    let content = yaml::to_string(found);
     format!(
         "wrong node kind: expected {expected} but got {}: node contents:\n{}",
         node(found),
-        shown.trim_end()
+        content.trim_end()
     )
 }
 
-/// `old`: what the object has there, which may be null; `None`: it has no such field or item.
+/// Applies a patch to one value. `old`: the value of the object, which may be null; `None`: it has
+/// no such field or item.
 fn walk(shape: Shape<'_>, old: Option<&mut Value>, given: Given) -> Result<Walked, String> {
     let (old, given) = match (old, given) {
         (None, Given::Nothing | Given::Same) => return Ok(Walked::Gone),
@@ -201,15 +202,6 @@ fn walk_list(shape: Shape<'_>, old: &mut Vec<Value>, mut given: Given) -> Result
     Ok(Walked::Kept)
 }
 
-/// The fields that identify the items of a list; one empty name for a list of primitives.
-fn keys_of(shape: Shape<'_>) -> Vec<String> {
-    match (shape.keys(), shape.merge()) {
-        (Keys::By(keys), _) => keys,
-        (_, Merge::By(key)) => vec![key.into()],
-        _ => vec![String::new()],
-    }
-}
-
 /// Merges the items of a list one by one. Those without their merge keys are lost, as with kyaml.
 fn merge_items(shape: Shape<'_>, old: &mut Vec<Value>, given: &Given) -> Result<(), String> {
     let patch = match given {
@@ -284,98 +276,6 @@ fn append(to: &mut Vec<Value>, items: Vec<Value>, keys: &[&str]) -> Result<(), S
     Ok(())
 }
 
-/// The text of a scalar; empty for what is none.
-fn text(value: &Value) -> String {
-    match value {
-        Value::Null => "null".into(),
-        Value::Array(_) | Value::Object(_) => String::new(),
-        scalar => gostr::plain(scalar),
-    }
-}
-
-/// The value of a merge key; empty if the item does not have it.
-fn part_of_identity(item: &Value, key: &str) -> String {
-    match item.get(key) {
-        _ if key.is_empty() => text(item),
-        None | Some(Value::Null) => String::new(),
-        Some(value) => text(value),
-    }
-}
-
-/// True for null and for an empty map, which are no items of a list.
-fn is_nothing(item: &Value) -> bool {
-    item.is_null() || item.as_object().is_some_and(Map::is_empty)
-}
-
-/// Unites the identities that agree in one key, where none has another value for the same key than
-/// the other: 80 and 80/UDP are one port.
-fn unite(identities: &mut [Vec<String>]) {
-    for i in 0..identities.len() {
-        let one = identities[i].clone();
-        for j in 0..identities.len() {
-            if let Some(both) = united(&one, &identities[j]) {
-                identities[i].clone_from(&both);
-                identities[j] = both;
-            }
-        }
-    }
-}
-
-fn united(one: &[String], other: &[String]) -> Option<Vec<String>> {
-    let pairs = || one.iter().zip(other);
-    let is_united =
-        pairs().any(|(a, b)| a == b) && pairs().all(|(a, b)| a == b || a.is_empty() || b.is_empty());
-    is_united.then(|| pairs().map(|(a, b)| if a.is_empty() { b.clone() } else { a.clone() }).collect())
-}
-
-/// The keys that are known, by their place, with the values for them; all of them if none is known.
-fn valid<'a>(
-    keys: &[&'a str],
-    values: &[String],
-    known: impl Fn(usize) -> bool,
-) -> (Vec<&'a str>, Vec<String>) {
-    let all = (0..keys.len()).filter(|key| known(*key)).collect::<Vec<usize>>();
-    if all.is_empty() {
-        return (keys.to_vec(), values.to_vec());
-    }
-    all.into_iter().map(|key| (keys[key], values[key].clone())).unzip()
-}
-
-/// The place of the item that has these values for these keys.
-fn find(list: &[Value], keys: &[&str], values: &[String]) -> Option<usize> {
-    let has = |item: &Value, key: &str, value: &String| match key {
-        "" => text(item) == *value,
-        key => item.get(key).is_some_and(|found| text(found) == *value),
-    };
-    list.iter().position(|item| keys.iter().zip(values).all(|(key, value)| has(item, key, value)))
-}
-
-/// Puts an item in the place of all that have these values for these keys, where an empty value
-/// stands for every one, or else at the end. `None`: removes them. Source: kyaml's `ElementSetter`.
-fn set(list: &mut Vec<Value>, item: Option<Value>, keys: &[&str], values: &[String]) {
-    let has = |found: &Value, key: &str, value: &String| match key {
-        "" => text(found) == *value,
-        key => found.get(key).is_some_and(|part| value.is_empty() || text(part) == *value),
-    };
-    let is_one = |found: &Value| {
-        !values.is_empty() && keys.iter().zip(values).all(|(key, value)| has(found, key, value))
-    };
-    let mut was_there = false;
-    let mut kept = Vec::with_capacity(list.len() + 1);
-    for found in list.drain(..).filter(|found| !is_nothing(found)) {
-        if is_one(&found) {
-            was_there = true;
-            kept.extend(item.clone());
-        } else if !values.is_empty() || !found.is_object() {
-            kept.push(found);
-        }
-    }
-    if !was_there {
-        kept.extend(item);
-    }
-    *list = kept;
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -386,7 +286,7 @@ mod tests {
         parse_yaml(text.as_bytes()).unwrap()
     }
 
-    /// What becomes of a pod's spec.
+    /// Returns the spec of a pod after a patch.
     fn patched(spec: &str, patch: &str) -> Result<Value, String> {
         let pod = kinds::find("", "v1", "Pod").map(Shape::of).unwrap();
         let mut object = read(&format!("{{spec: {spec}}}"));
@@ -395,7 +295,7 @@ mod tests {
         Ok(object["spec"].clone())
     }
 
-    /// As kustomize 5.5 and 5.7 have it.
+    /// The results are those of kustomize 5.5 and 5.7.
     #[test]
     fn a_patch_is_merged_as_by_kyaml() {
         let of = |list: &str, items: &str| format!("{{containers: [{{name: a, {list}: {items}}}]}}");
@@ -420,7 +320,7 @@ mod tests {
                 "[{containerPort: 53, name: x}]".into(),
                 "[{containerPort: 53}, {containerPort: 53, protocol: UDP}]",
             ),
-            // What is new comes first.
+            // New items come first.
             (
                 "env",
                 "[{name: A, value: '1'}]".into(),
@@ -442,7 +342,7 @@ mod tests {
                 "[{name: A, $patch: replace}]".into(),
                 "[{name: A, value: x}]",
             ),
-            // Not by the schema: replaced.
+            // A list that the schema does not merge is replaced.
             ("args", "[a, b]".into(), "[c]".into(), "[c]"),
             ("args", "[a]".into(), "[{$patch: merge}]".into(), "[{$patch: merge}]"),
         ] {

@@ -26,6 +26,7 @@
 mod annotations;
 mod change;
 mod generate;
+mod identity;
 mod load;
 mod merge;
 mod order;
@@ -49,7 +50,7 @@ use resource::Resource;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// What a folder comes to.
+/// The result of a build.
 pub(crate) struct Built {
     pub objects: Vec<Value>,
 }
@@ -60,10 +61,11 @@ impl Built {
     }
 }
 
-/// Builds a folder, which the user calls `shown`. Its warnings are told, also if it fails.
-pub(crate) async fn build(ctx: &Ctx, shown: &str) -> Result<Built, Fail> {
+/// Builds a folder, which the user named with the path `typed`. Warnings are printed also if it
+/// fails.
+pub(crate) async fn build(ctx: &Ctx, typed: &str) -> Result<Built, Fail> {
     let mut warnings = vec![];
-    let built = build_at(&ctx.path(shown), shown, &mut warnings).await;
+    let built = build_at(&ctx.path(typed), typed, &mut warnings).await;
     warnings.iter().for_each(|warning| ctx.note(warning));
     built
 }
@@ -73,13 +75,13 @@ fn is_remote(name: &str) -> bool {
     name.contains("://") || ["git@", "git::", "github.com/"].iter().any(|start| name.starts_with(start))
 }
 
-async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
-    if is_remote(shown) {
+async fn build_at(dir: &Path, typed: &str, warnings: &mut Vec<String>) -> Result<Built, Fail> {
+    if is_remote(typed) {
         return text(format!(
-            "kustomization in a repository ({shown}) is not implemented: clone it and name the folder"
+            "kustomization in a repository ({typed}) is not implemented: clone it and name the folder"
         ));
     }
-    let root = folder(dir, shown)?;
+    let root = folder(dir, typed)?;
     let loaded = load::kustomization(&root)?;
     let mut found = accumulate(&root, &loaded, &mut vec![], warnings).await?;
     generate::add_hashes(&mut found);
@@ -93,18 +95,18 @@ async fn build_at(dir: &Path, shown: &str, warnings: &mut Vec<String>) -> Result
     Ok(Built { objects })
 }
 
-fn folder(dir: &Path, shown: &str) -> Result<PathBuf, Fail> {
+fn folder(dir: &Path, typed: &str) -> Result<PathBuf, Fail> {
     match std::fs::canonicalize(dir) {
         Ok(root) if root.is_dir() => Ok(root),
-        Ok(_) => text(format!("must build at directory: '{shown}': file is not directory")),
+        Ok(_) => text(format!("must build at directory: '{typed}': file is not directory")),
         Err(_) => text(format!(
-            "must build at directory: not a valid directory: evalsymlink failure on '{shown}' : lstat {}: no such file or directory",
+            "must build at directory: not a valid directory: evalsymlink failure on '{typed}' : lstat {}: no such file or directory",
             load::first_missing(dir).display()
         )),
     }
 }
 
-/// Everything below a folder, with the folder's changes. `above`: the folders that led here.
+/// The objects of a folder with its changes. `above`: the folders around it, to find circles.
 async fn accumulate(
     root: &Path,
     loaded: &Loaded,
@@ -134,8 +136,8 @@ async fn accumulate(
     Ok(all)
 }
 
-/// What is said of an object that is there already. `doing`: `merging`, or `accumulating` if it
-/// stands twice in one file.
+/// kustomize's error for an object that is there already. `doing`: `merging`, or `accumulating` if
+/// it stands twice in one file.
 fn doubled(root: &Path, entry: &str, doing: &str, resource: &Resource) -> Fail {
     let head = "accumulating resources: accumulation err=";
     let why = format!("may not add resource with an already registered id: {}", resource.id());
@@ -162,18 +164,18 @@ async fn base(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<Resource>, Fail> {
     let at = below.display();
-    // A folder around one that led here may name that one again.
+    // Also a folder that contains one of these would lead to it again.
     if let Some(visited) = above.iter().rev().find(|visited| visited.starts_with(below)) {
         let visited = visited.display();
         return text(format!("cycle detected: candidate root '{at}' contains visited root '{visited}'"));
     }
-    let said = |doing: &str, fail: Fail| match fail {
+    let about = |doing: &str, fail: Fail| match fail {
         Fail::Text(why) => Fail::Text(format!("{doing} '{at}': {why}")),
         other => other,
     };
-    let loaded = load::kustomization(below).map_err(|fail| said("couldn't make target for path", fail))?;
+    let loaded = load::kustomization(below).map_err(|fail| about("couldn't make target for path", fail))?;
     let accumulated = accumulate(below, &loaded, above, warnings).await;
-    accumulated.map_err(|fail| said("recursed accumulation of path", fail))
+    accumulated.map_err(|fail| about("recursed accumulation of path", fail))
 }
 
 /// The objects of a file, a folder or a URL.

@@ -1,4 +1,4 @@
-//! The order in which objects can be applied: what others need comes first.
+//! The order in which objects can be applied: objects that others need come first.
 
 use super::resource::Resource;
 use api::value;
@@ -26,7 +26,7 @@ const FIRST: [&str; 21] = [
     "StatefulSet",
     "CronJob",
 ];
-/// The last of the first.
+/// The last of the kinds that come first.
 const BUDGET: &str = "PodDisruptionBudget";
 const LAST: [&str; 2] = ["MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"];
 
@@ -38,7 +38,7 @@ fn rank(kind: &str) -> usize {
 
 pub(super) fn sort(all: &mut [Resource]) {
     all.sort_by_cached_key(|r| {
-        // What has no group or namespace comes after what has one.
+        // An object without a group or a namespace comes after those that have one.
         let or_last = |text: &str| if text.is_empty() { "~".to_string() } else { text.to_string() };
         let namespace = value::text(&r.object, "metadata.namespace");
         (

@@ -15,7 +15,7 @@ use std::path::Path;
 /// The options of a patch: `allowNameChange` and `allowKindChange` count.
 type Options = BTreeMap<String, bool>;
 
-/// What a patch consists of.
+/// The content of a patch.
 enum Content {
     /// Strategic merge patches.
     Merges(Vec<Resource>),
@@ -26,7 +26,7 @@ enum Content {
 /// Carries out `patchesStrategicMerge` and `patches`.
 pub(super) fn run(kustomization: &Kustomization, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     for entry in &kustomization.patches_strategic_merge {
-        // What is no patch itself is the path of a file with some.
+        // An entry that is no patch itself is the path of a file with patches.
         let merges = match load::objects(entry.0.as_bytes(), "patch") {
             Ok(merges) => merges,
             Err(_) => {
@@ -56,9 +56,9 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
         let Some(goal) = item.target.as_ref().filter(|goal| !goal.name.is_empty()) else {
             return Err(wrong("must specify the target name"));
         };
-        let (bytes, shown) = json_source(root, item).map_err(|why| wrong(&why))?;
+        let (bytes, origin) = json_source(root, item).map_err(|why| wrong(&why))?;
         let Ok(Content::Operations(operations)) = parse(&bytes) else {
-            return Err(wrong(&format!("unable to parse JSON patch from {shown}")));
+            return Err(wrong(&format!("unable to parse JSON patch from {origin}")));
         };
         for index in target::select(goal, all)? {
             json_patch(&mut all[index], &operations)?;
@@ -67,8 +67,8 @@ pub(super) fn run_json(kustomization: &Kustomization, root: &Path, all: &mut [Re
     Ok(())
 }
 
-/// What is said of a patch that cannot be read. kustomize shows the configuration that it has made
-/// of it for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
+/// kustomize's error for a patch that cannot be read. It has the configuration which kustomize made
+/// of the patch for one of its parts, the `builtin`. Source: `configureBuiltinPlugin`.
 fn misconfigured(builtin: &str, config: &Value, why: &str) -> Fail {
     let config = yaml::to_string(config);
     Fail::Text(format!("trouble configuring builtin {builtin} with config: `\n{config}`: {why}"))
@@ -148,12 +148,12 @@ fn parse(bytes: &[u8]) -> Result<Content, Fail> {
 
 fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail> {
     let wrong = |why: &str| misconfigured("PatchTransformer", &configuration(item, "patch"), why);
-    let (bytes, shown) = source(root, item).map_err(|why| wrong(&why))?;
+    let (bytes, origin) = source(root, item).map_err(|why| wrong(&why))?;
     let Ok(content) = parse(&bytes) else {
-        return Err(wrong(&format!("unable to parse SM or JSON patch from {shown}")));
+        return Err(wrong(&format!("unable to parse SM or JSON patch from {origin}")));
     };
     match (content, &item.target) {
-        (Content::Operations(_), None) => fail(format!("must specify a target for JSON patch {shown}")),
+        (Content::Operations(_), None) => fail(format!("must specify a target for JSON patch {origin}")),
         (Content::Operations(operations), Some(goal)) => {
             for index in target::select(goal, all)? {
                 all[index].remember_place();
@@ -164,10 +164,10 @@ fn apply(item: &Patch, root: &Path, all: &mut Vec<Resource>) -> Result<(), Fail>
         (Content::Merges(merges), Some(goal)) => {
             let [one] = merges.as_slice() else {
                 return fail(format!(
-                    "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {shown}"
+                    "Multiple Strategic-Merge Patches in one `patches` entry is not allowed to set `patches.target` field: {origin}"
                 ));
             };
-            // From the end, as a patch may remove objects.
+            // The last object comes first, since a patch may remove objects.
             for index in target::select(goal, all)?.into_iter().rev() {
                 merge_one(index, &one.object, all, &item.options)?;
             }
@@ -218,8 +218,8 @@ fn merge_one(index: usize, document: &Value, all: &mut Vec<Resource>, options: &
     Ok(())
 }
 
-/// Applies a JSON patch. Kustomize keeps what it knows of an object in annotations of its own, so
-/// a patch may add to the annotations of an object that has none.
+/// Applies a JSON patch. Kustomize keeps facts about an object in annotations of its own, so a
+/// patch may add to the annotations of an object that has none.
 fn json_patch(resource: &mut Resource, operations: &Value) -> Result<(), Fail> {
     const ANNOTATIONS: &str = "metadata.annotations";
     let annotated = resource.generated || !resource.known.is_empty();

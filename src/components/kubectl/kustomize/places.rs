@@ -1,5 +1,5 @@
-//! Tests of which objects a kustomization means, and of what it does to them. What is wanted is
-//! what kubectl prints for the same folders.
+//! Tests of the objects that a kustomization selects, and of its changes to them. The expected
+//! texts are those of kubectl for the same folders.
 
 use super::tests::{built, write};
 use serde_json::{Value, json};
@@ -28,8 +28,8 @@ const SCALED: &str = "{apiVersion: apps/v1, kind: Deployment, metadata: {name: w
 #[tokio::test]
 async fn no_namespace_means_the_default_one() {
     let scale = format!("patches: [{{patch: '{SCALED}'}}]\n");
-    let told = of_web(&format!("resources: [foo.yaml]\n{scale}")).await.unwrap_err();
-    assert!(told.contains("no matches for Id Deployment.v1.apps/web.[noNs]"), "{told}");
+    let message = of_web(&format!("resources: [foo.yaml]\n{scale}")).await.unwrap_err();
+    assert!(message.contains("no matches for Id Deployment.v1.apps/web.[noNs]"), "{message}");
 
     let found = of_web(&format!("resources: [foo.yaml, web.yaml]\n{scale}")).await.unwrap();
     let replicas: Vec<(&Value, &Value)> =
@@ -47,8 +47,8 @@ async fn no_namespace_means_the_default_one() {
     assert_eq!(of_web(generator).await.unwrap().len(), 2);
     let generator =
         "configMapGenerator: [{name: c, literals: [a=b]}, {name: c, namespace: default, literals: [a=b]}]";
-    let told = of_web(generator).await.unwrap_err();
-    assert!(told.contains("exists; behavior must be merge or replace"), "{told}");
+    let message = of_web(generator).await.unwrap_err();
+    assert!(message.contains("exists; behavior must be merge or replace"), "{message}");
 }
 
 #[tokio::test]
@@ -149,10 +149,10 @@ async fn json_patches_see_annotations_that_kustomize_keeps() {
     assert_eq!(found[0]["metadata"], json!({"name": "web"}), "no empty annotations stay");
     let found = build("namePrefix: p-\npatchesJson6902", "/metadata/annotations/x").await.unwrap();
     assert_eq!(found[0]["metadata"], json!({"annotations": {"x": "y"}, "name": "p-web"}));
-    let told = build("patchesJson6902", "/metadata/annotations/x").await.unwrap_err();
-    assert!(told.contains("/metadata/annotations/x") && !told.contains("server"), "{told}");
-    let told = build("patches", "/metadata/labels/x").await.unwrap_err();
-    assert!(told.contains("/metadata/labels/x") && !told.contains("server"), "{told}");
+    let message = build("patchesJson6902", "/metadata/annotations/x").await.unwrap_err();
+    assert!(message.contains("/metadata/annotations/x") && !message.contains("server"), "{message}");
+    let message = build("patches", "/metadata/labels/x").await.unwrap_err();
+    assert!(message.contains("/metadata/labels/x") && !message.contains("server"), "{message}");
 }
 
 #[tokio::test]
@@ -244,13 +244,13 @@ async fn a_secret_without_data_has_the_name_that_kubectl_gives_it() {
 async fn strategic_patches_stand_in_the_list_or_in_files() {
     let inline = format!("resources: [web.yaml]\npatchesStrategicMerge: ['{SCALED}']");
     assert_eq!(of_web(&inline).await.unwrap()[0]["spec"]["replicas"], 5);
-    let told = of_web("resources: [web.yaml]\npatchesStrategicMerge: [nope.yaml]").await.unwrap_err();
-    assert!(told.contains("nope.yaml: no such file or directory"), "{told}");
+    let message = of_web("resources: [web.yaml]\npatchesStrategicMerge: [nope.yaml]").await.unwrap_err();
+    assert!(message.contains("nope.yaml: no such file or directory"), "{message}");
     let two = format!(
         "resources: [web.yaml]\npatches:\n- target: {{kind: Deployment}}\n  patch: |\n    {SCALED}\n    ---\n    {SCALED}\n"
     );
-    let told = of_web(&two).await.unwrap_err();
-    assert!(told.contains("Multiple Strategic-Merge Patches in one `patches` entry"), "{told}");
+    let message = of_web(&two).await.unwrap_err();
+    assert!(message.contains("Multiple Strategic-Merge Patches in one `patches` entry"), "{message}");
 }
 
 #[tokio::test]

@@ -1,4 +1,5 @@
-//! Who names whom: when an object got another name or namespace, those that name it are corrected.
+//! References between objects: when one gets another name or namespace, those that name it are
+//! corrected.
 //!
 //! Source: kustomize, `api/filters/nameref` and `builtinpluginconsts/namereference.go`. A reference
 //! leads to the one object that had its name before and that the referrer can reach: an object of
@@ -20,7 +21,7 @@ const PODS: [(&str, &str); 8] = [
     ("Job", "spec template spec"),
     ("CronJob", "spec jobTemplate spec template spec"),
 ];
-/// What a pod names: the kind and the path within the pod's spec.
+/// The references of a pod: the kind that is named, and the path within the pod's spec.
 const IN_PODS: [(&str, &str); 13] = [
     ("ConfigMap", "volumes configMap name"),
     ("ConfigMap", "containers env valueFrom configMapKeyRef name"),
@@ -36,7 +37,8 @@ const IN_PODS: [(&str, &str); 13] = [
     ("Secret", "imagePullSecrets name"),
     ("Secret", "volumes projected sources secret name"),
 ];
-/// The same of other kinds. Kustomize follows these in fewer kinds, and in one more.
+/// More references of a pod's spec. kustomize follows them in a ReplicationController, too, but in
+/// no PodTemplate and no ReplicaSet.
 const ALSO_IN_PODS: [(&str, &str); 3] = [
     ("ServiceAccount", "serviceAccountName"),
     ("PersistentVolumeClaim", "volumes persistentVolumeClaim claimName"),
@@ -64,7 +66,7 @@ const OTHERS: &[(&str, &str, &str)] = &[
     ("StorageClass", "Secret", "parameters secretRef"),
     ("Role", "Secret", "rules resourceNames"),
     ("ClusterRole", "Secret", "rules resourceNames"),
-    // Of Knative; no other Service has a template.
+    // For the Service of Knative; that of Kubernetes has no template.
     ("Service", "Secret", "spec template spec containers env valueFrom secretKeyRef name"),
     ("PersistentVolume", "Secret", "spec azureFile secretName"),
     ("StatefulSet", "Service", "spec serviceName"),
@@ -108,14 +110,14 @@ fn references(kind: &str) -> Vec<(&'static str, String)> {
     all
 }
 
-/// An object as a referrer sees it.
+/// An object that a reference may mean.
 struct Candidate {
     kind: String,
     group: String,
     place: Place,
     cluster_scoped: bool,
     known: Vec<Place>,
-    /// Its effective namespace at first and now.
+    /// Its effective namespace before all changes, and now.
     original: String,
     now: String,
     prefixes: Vec<String>,
@@ -155,9 +157,9 @@ impl Candidate {
 /// An object that names others.
 struct Referrer<'a> {
     own: &'a Candidate,
-    /// What it can reach.
+    /// The objects that its references may mean.
     reach: Vec<&'a Candidate>,
-    /// `roleRef`: kind and group of what is named there.
+    /// Kind and group of its `roleRef`.
     role: (String, String),
 }
 
@@ -183,7 +185,7 @@ impl<'a> Referrer<'a> {
     /// The object of a kind that had this name before.
     ///
     /// # Errors
-    /// There are several, of which none fits better than the others.
+    /// Several objects fit equally well.
     fn find(
         &self,
         kind: &str,
@@ -192,11 +194,11 @@ impl<'a> Referrer<'a> {
         space: Option<&str>,
     ) -> Result<Option<&'a Candidate>, Fail> {
         let of_role = path == "roleRef name" && !self.role.0.is_empty();
-        // Of other namespaces service accounts alone are named; what else is in reach there only
-        // says which namespaces are known.
+        // In other namespaces only service accounts can be named; the other objects there only show
+        // which namespaces exist.
         let own = |to: &Candidate| self.own.cluster_scoped || to.cluster_scoped || to.now == self.own.now;
         let named = |to: &&&Candidate| {
-            // A patch may change the kind with the name; the reference speaks of what it was.
+            // A patch may change the kind with the name; a reference has the former kind.
             to.known.iter().any(|known| known.kind == kind)
                 && (kind == "ServiceAccount" || own(to))
                 && to.known.iter().any(|known| known.name == name)
@@ -223,7 +225,7 @@ impl<'a> Referrer<'a> {
         if found.iter().all(same) {
             return Ok(Some(first));
         }
-        let shown: Vec<String> =
+        let candidates: Vec<String> =
             found.iter().map(|to| format!("{}/{}.{}", to.kind, to.place.name, to.now)).collect();
         fail(format!(
             "updating name reference in '{}' field of '{}/{}.{}': found multiple possible referrals: {}",
@@ -231,7 +233,7 @@ impl<'a> Referrer<'a> {
             self.own.kind,
             self.own.place.name,
             self.own.now,
-            shown.join(", ")
+            candidates.join(", ")
         ))
     }
 

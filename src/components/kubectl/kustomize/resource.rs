@@ -1,4 +1,4 @@
-//! An object with everything that the folders change in it, and the places that it had before.
+//! An object of a build, with the kinds, names and namespaces that it had before each change.
 
 use api::gostr::quote;
 use api::kinds;
@@ -38,15 +38,15 @@ impl Place {
     }
 }
 
-/// One object on its way up.
+/// One object of a build.
 #[derive(Clone, Debug)]
 pub(crate) struct Resource {
     pub object: Value,
     /// Where it was before each change of its place, the first one first.
     pub known: Vec<Place>,
-    /// What was put before its name, without the levels that put nothing there.
+    /// The prefixes that its name got, without the empty ones.
     pub prefixes: Vec<String>,
-    /// The same behind its name.
+    /// The suffixes that its name got, without the empty ones.
     pub suffixes: Vec<String>,
     /// A generator made it.
     pub generated: bool,
@@ -59,14 +59,14 @@ impl Resource {
         let (prefixes, suffixes) = (vec![], vec![]);
         Resource { object, known: vec![], prefixes, suffixes, generated: false, hashed: false }
     }
-    /// Remembers where it is before that changes.
+    /// Remembers kind, namespace and name before a change of them.
     pub(crate) fn remember_place(&mut self) {
         self.known.push(self.place());
     }
     pub(crate) fn place(&self) -> Place {
         Place::of(&self.object)
     }
-    /// Returns where it was at first.
+    /// Returns its first kind, namespace and name.
     pub(crate) fn first_place(&self) -> Place {
         self.known.first().cloned().unwrap_or_else(|| self.place())
     }
@@ -92,7 +92,7 @@ impl Resource {
             named => named,
         }
     }
-    /// Returns how its lists merge. Of a kind that is not built in nothing is known.
+    /// Returns the merge keys of its lists; a kind that is not built in has none.
     pub(crate) fn shape(&self) -> Shape<'static> {
         kinds::find(self.group(), self.version(), self.kind()).map_or(Shape::Free, Shape::of)
     }
@@ -100,7 +100,7 @@ impl Resource {
     pub(crate) fn is_cluster_scoped(&self) -> bool {
         is_cluster_scoped(self.group(), self.version(), self.kind())
     }
-    /// Is this object, at one of its places, what `other` now is?
+    /// True if this object had at `place` the same identity that `other` has now.
     fn has_id(&self, place: &Place, other: &Resource) -> bool {
         let there = other.place();
         (self.group(), self.version()) == (other.group(), other.version())
@@ -126,7 +126,7 @@ impl Resource {
         )
     }
 
-    /// Its id as Go's `%#v` prints it, which kustomize's generators say.
+    /// Its id in the form of Go's `%#v`, which errors of kustomize's generators have.
     pub(crate) fn go_id(&self) -> String {
         format!(
             "resid.ResId{{Gvk:resid.Gvk{{Group:{}, Version:{}, Kind:{}, isClusterScoped:{}}}, Name:{}, Namespace:{}}}",

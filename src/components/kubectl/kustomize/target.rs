@@ -1,4 +1,4 @@
-//! Which objects a patch is for.
+//! Selects the objects of a patch.
 
 use super::resource::Resource;
 use super::types::Selector as Target;

@@ -1,4 +1,4 @@
-//! What kubectl 1.33's own kustomize says about the same folders.
+//! The expected texts are those of kubectl 1.33's kustomize for the same folders.
 
 use super::*;
 use api::value;
@@ -12,8 +12,8 @@ pub(super) fn write(dir: &Path, files: &[(&str, &str)]) {
     }
 }
 
-pub(super) async fn built(dir: &Path, shown: &str) -> Result<Vec<Value>, String> {
-    build_at(&dir.join(shown), shown, &mut vec![]).await.map(|b| b.objects).map_err(|f| f.message())
+pub(super) async fn built(dir: &Path, folder: &str) -> Result<Vec<Value>, String> {
+    build_at(&dir.join(folder), folder, &mut vec![]).await.map(|b| b.objects).map_err(|f| f.message())
 }
 
 const BASE: &str = "
@@ -86,7 +86,7 @@ async fn a_base_is_changed_by_an_overlay_and_hashes_are_kubectls() {
         .iter()
         .map(|o| format!("{}/{}", value::text(o, "kind"), value::text(o, "metadata.name")))
         .collect();
-    // The hashes are what kubectl 1.33 makes of the same content.
+    // The hashes are those of kubectl 1.33 for the same content.
     assert_eq!(
         names,
         [
@@ -159,21 +159,21 @@ async fn what_is_wrong_or_not_there_is_named() {
         ),
     ] {
         write(&root, &[("k/kustomization.yaml", content), ("out.yaml", "{}")]);
-        let told = built(&root, "k").await.unwrap_err();
-        assert!(told.contains(why), "{content}: {told}");
+        let message = built(&root, "k").await.unwrap_err();
+        assert!(message.contains(why), "{content}: {message}");
     }
 }
 
 #[tokio::test]
-async fn a_json_patch_that_fails_is_told_as_its_library_does() {
+async fn a_json_patch_that_fails_has_the_words_of_its_library() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
     let content = "configMapGenerator: [{name: a, literals: [a=b]}]
 patches: [{target: {kind: ConfigMap}, patch: '[{\"op\": \"remove\", \"path\": \"/spec\"}]'}]";
     write(&root, &[("k/kustomization.yaml", content)]);
-    let told = built(&root, "k").await.unwrap_err();
+    let message = built(&root, "k").await.unwrap_err();
     assert_eq!(
-        told,
+        message,
         "error in remove for path: '/spec': Unable to remove nonexistent key: spec: missing value"
     );
 }
@@ -197,23 +197,23 @@ async fn failures_of_a_base_name_it_at_each_level() {
         "accumulation err='accumulating resources from '../base': '{at}/base' must resolve to a file': "
     );
     let recursed = format!("{head}recursed accumulation of path '{at}/base': accumulating resources: ");
-    let told = built(&root, "over").await.unwrap_err();
+    let message = built(&root, "over").await.unwrap_err();
     let missing = "accumulation err='accumulating resources from 'x.yaml': evalsymlink failure";
-    assert!(told.contains(&format!("{recursed}{missing}")), "{told}");
+    assert!(message.contains(&format!("{recursed}{missing}")), "{message}");
     write(&root, &[("base/x.yaml", "a: [")]);
-    let told = built(&root, "over").await.unwrap_err();
+    let message = built(&root, "over").await.unwrap_err();
     let malformed = "accumulating resources from 'x.yaml': MalformedYAMLError: yaml: ";
-    assert!(told.contains(&format!("{recursed}{malformed}")), "{told}");
+    assert!(message.contains(&format!("{recursed}{malformed}")), "{message}");
     std::fs::remove_file(root.join("base/kustomization.yaml")).unwrap();
-    let told = built(&root, "over").await.unwrap_err();
+    let message = built(&root, "over").await.unwrap_err();
     assert!(
-        told.contains(&format!("{head}couldn't make target for path '{at}/base': unable to find one of")),
-        "{told}"
+        message.contains(&format!("{head}couldn't make target for path '{at}/base': unable to find one of")),
+        "{message}"
     );
-    let told = built(&root, "around").await.unwrap_err();
+    let message = built(&root, "around").await.unwrap_err();
     let cycle =
         format!("cycle detected: candidate root '{at}/around' contains visited root '{at}/around/in'");
-    assert!(told.contains(&cycle), "{told}");
+    assert!(message.contains(&cycle), "{message}");
 }
 
 #[tokio::test]
@@ -347,8 +347,8 @@ metadata: {name: w}
 webhooks: [{name: a.b.c, clientConfig: {service: {name: hook, namespace: nsb}}}]
 ";
 
-/// The same objects in two namespaces, under two names, and those above that name them. What is
-/// wanted is what kubectl prints.
+/// The same objects in two namespaces, under two names, and those above that name them. The
+/// expected text is that of kubectl.
 #[tokio::test]
 async fn a_reference_stays_in_its_namespace() {
     let dir = tempfile::tempdir().unwrap();
@@ -414,6 +414,6 @@ metadata: {name: c, namespace: y}
     assert_eq!(of("APIService")["spec"]["service"]["namespace"], "team");
     let subjects = json!([{"kind": "User", "name": "default", "namespace": "team"}, {"kind": "ServiceAccount", "name": "own"}]);
     assert_eq!(of("ClusterRoleBinding")["subjects"], subjects);
-    let told = built(dir.path(), "c").await.unwrap_err();
-    assert!(told.contains("namespace transformation produces ID conflict"), "{told}");
+    let message = built(dir.path(), "c").await.unwrap_err();
+    assert!(message.contains("namespace transformation produces ID conflict"), "{message}");
 }

@@ -174,7 +174,7 @@ strict! {
 }
 
 impl From<&ConfigMapArgs> for SecretArgs {
-    /// The two generators differ in a secret's type alone.
+    /// A ConfigMap generator is a Secret generator without a type.
     fn from(args: &ConfigMapArgs) -> SecretArgs {
         let ConfigMapArgs { namespace, name, behavior, literals, files, envs, env, options } = args.clone();
         let secret_type = String::new();

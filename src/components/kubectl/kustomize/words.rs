@@ -1,23 +1,22 @@
-//! What kustomize says of files that are missing or named twice, and of patches. The texts are
-//! those of kustomize 5.5; 5.7 has the same.
+//! Tests of kustomize's errors about files that are missing or named twice, and about patches. The
+//! texts are those of kustomize 5.5; 5.7 has the same.
 
 use super::tests::{built, write};
 use std::path::Path;
 
 const MAP: &str = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}}";
 
-/// Checks what is said of each kustomization in the folder `k`; `{}` stands for the folder around
-/// it.
-async fn is_told(root: &Path, cases: &[(&str, String)]) {
+/// Checks the error of each kustomization in the folder `k`; `{}` stands for the folder around it.
+async fn assert_errors(root: &Path, cases: &[(&str, String)]) {
     for (content, want) in cases {
         write(root, &[("k/kustomization.yaml", content)]);
-        let told = built(root, "k").await.unwrap_err();
-        assert_eq!(told, want.replace("{}", &root.display().to_string()), "{content}");
+        let message = built(root, "k").await.unwrap_err();
+        assert_eq!(message, want.replace("{}", &root.display().to_string()), "{content}");
     }
 }
 
 #[tokio::test]
-async fn what_is_missing_or_there_twice_is_told_in_kustomizes_words() {
+async fn what_is_missing_or_there_twice_is_reported_in_kustomizes_words() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
     let twice = format!("{MAP}\n---\n{MAP}\n");
@@ -79,11 +78,11 @@ async fn what_is_missing_or_there_twice_is_told_in_kustomizes_words() {
             ),
         ),
     ];
-    is_told(&root, &cases).await;
+    assert_errors(&root, &cases).await;
 }
 
 #[tokio::test]
-async fn patches_that_cannot_be_read_are_told_with_their_configuration() {
+async fn patches_that_cannot_be_read_are_reported_with_their_configuration() {
     let dir = tempfile::tempdir().unwrap();
     let root = std::fs::canonicalize(dir.path()).unwrap();
     let gone = "evalsymlink failure on '{}/k/gone' : lstat {}/k/gone: no such file or directory";
@@ -114,5 +113,5 @@ async fn patches_that_cannot_be_read_are_told_with_their_configuration() {
                 + gone,
         ),
     ];
-    is_told(&root, &cases).await;
+    assert_errors(&root, &cases).await;
 }

@@ -4,13 +4,13 @@
 use api::gostr;
 use serde_json::Value;
 
-/// Begins what the library for JSON says of a number such as `1e400`.
+/// The begin of the JSON library's error for a number such as `1e400`.
 const TOO_LARGE: &str = "number out of range";
 
 /// The JSON documents that a file begins with.
 pub(super) struct LeadingJson<'a> {
     pub documents: Vec<Value>,
-    /// What follows them, to be read as YAML.
+    /// The text behind them, to be read as YAML.
     pub rest: &'a [u8],
     /// Why the rest is not JSON; `None` if the file does not begin like JSON, or is nothing else.
     pub error: Option<String>,
@@ -104,7 +104,7 @@ impl Scanner<'_> {
         self.text.get(self.at).copied().unwrap_or(0)
     }
 
-    /// Goes over the next byte if it is this one. Returns whether it is.
+    /// Skips the next byte if it is this one. Returns whether it is.
     fn skip(&mut self, byte: u8) -> bool {
         let is_there = self.peek() == byte;
         self.at += usize::from(is_there);
@@ -265,7 +265,7 @@ mod tests {
 
     /// As apimachinery 0.35 says it. What is YAML, though it is no JSON, is no mistake.
     #[test]
-    fn mistakes_are_told_as_go_tells_them() {
+    fn mistakes_are_reported_in_gos_words() {
         for (text, want) in [
             (r#"{"a":"#, "unexpected EOF"),
             (r#"{"a": 1 "b": 2}"#, "json: offset 9: invalid character '\"' after object key:value pair"),

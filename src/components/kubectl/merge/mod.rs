@@ -14,12 +14,12 @@ type Fields = Map<String, Value>;
 /// Before the name of a list: the order of its items.
 const ORDER: &str = "$setElementOrder/";
 
-/// What a comparison looks for.
+/// The changes that a comparison puts into its patch.
 #[derive(Clone, Copy)]
 struct Look {
     additions: bool,
     deletions: bool,
-    /// Say the order of lists that changed.
+    /// The order of lists that changed.
     order: bool,
 }
 
@@ -80,8 +80,8 @@ pub(crate) fn merge_two_way(from: &Value, to: &Value) -> Value {
     Value::Object(patch)
 }
 
-/// Keeps only the nulls of a merge patch, or only the rest. A map that was empty is a value; one
-/// that becomes so is not.
+/// Keeps only the nulls of a merge patch, or only the rest. An empty map of the patch is a value
+/// and stays; a map that becomes empty is removed.
 fn keep(patch: &mut Value, nulls: bool) {
     let Value::Object(map) = patch else { return };
     map.retain(|_, v| match v {
@@ -277,7 +277,7 @@ fn pairs<'a>(id: &str, from: &'a [Value], to: &[Value]) -> (Vec<Option<&'a Value
     (partners, left.into_iter().flatten().collect())
 }
 
-/// One patch that does what both do.
+/// Joins a patch of deletions and a patch of changes into one.
 fn joined(shape: Shape, mut deletions: Fields, changes: Fields) -> Fields {
     for (key, new) in changes {
         match (deletions.get_mut(&key), new) {
@@ -363,7 +363,7 @@ fn conflict(shape: Shape, a: &Value, b: &Value) -> bool {
     }
 }
 
-/// Is there nothing in the patch?
+/// True if a patch changes nothing.
 pub(crate) fn is_empty(patch: &Value) -> bool {
     patch.as_object().is_none_or(Map::is_empty)
 }

@@ -56,7 +56,7 @@ fn a_map_that_is_replaced_is_sent_also_unchanged() {
     assert_eq!(patch, json!({"spec": {"selector": null}}));
 }
 
-/// The deletion in `a` and the change of `b` are found apart.
+/// The deletion in `a` and the change of `b` are computed one after the other.
 #[test]
 fn items_stand_in_the_order_that_the_patch_names() {
     let original = deployment(2, json!([{"name": "a", "tty": true}, {"name": "b"}, {"name": "c"}]));
@@ -173,7 +173,8 @@ fn an_empty_strategy_is_no_change() {
     assert_eq!(unchanged(&empty, &rolling), json!({}));
     // Beside a strategy that another client changed, the file still says nothing.
     assert_eq!(unchanged(&empty, &of(json!({"type": "Recreate"}))), json!({}));
-    // It has become empty: the keys that the last configuration had are removed one by one.
+    // A strategy that became empty: the keys that the last configuration had are removed one by
+    // one.
     let patch = strategic("Deployment", &of(json!({"type": "Recreate"})), &empty, &rolling);
     assert_eq!(patch, of(json!({"type": null})));
     // A file with a type says which keys are to stay, and a default that it omits is removed.

@@ -15,7 +15,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    /// The error is kubectl's.
+    /// Reads the paths of the command line. Errors have kubectl's words.
     pub(crate) fn parse(spec: &str, headers: bool) -> Result<Columns, String> {
         if spec.is_empty() {
             return Err("custom-columns format specified but no custom columns given".into());
@@ -32,8 +32,8 @@ impl Columns {
         Ok(Columns { columns, headers, widths: Mutex::default() })
     }
 
-    /// From a file: a line of names, a line of paths. The names are printed, also with
-    /// `--no-headers`: kubectl obeys that flag only beside paths on the command line.
+    /// Reads the columns of a file: a line of names, a line of paths. The names are printed, also
+    /// with `--no-headers`: kubectl obeys that flag only beside paths on the command line.
     pub(crate) fn parse_file(text: &str) -> Result<Columns, String> {
         let mut lines = text.lines();
         let missing = |what: &str| {
@@ -60,7 +60,8 @@ impl Columns {
         Ok(Columns { columns, headers: true, widths: Mutex::default() })
     }
 
-    /// `first`: nothing was printed with these columns yet, so the header comes before the rows.
+    /// Prints objects as rows. `first`: nothing was printed with these columns yet, so the header
+    /// comes before the rows.
     pub(crate) fn print(&self, objects: &[Value], first: bool) -> Result<String, String> {
         let mut rows: Vec<Vec<String>> = vec![];
         if self.headers && first {
@@ -110,9 +111,9 @@ mod tests {
         let columns = Columns::parse_file("NAME  X\n.m.n  .i\n").unwrap();
         let objects = [json!({"m": {"n": "web"}, "i": 1})];
         assert_eq!(columns.print(&objects, true).unwrap(), "NAME   X\nweb    1\n");
-        let told = |text: &str| Columns::parse_file(text).err().unwrap();
-        assert!(told("").starts_with("invalid template, missing header line. Expected"));
-        assert!(told("NAME\n").starts_with("invalid template, missing spec line. Expected"));
-        assert_eq!(told("A B\n.a\n"), "number of headers (2) and field specifications (1) don't match");
+        let error = |text: &str| Columns::parse_file(text).err().unwrap();
+        assert!(error("").starts_with("invalid template, missing header line. Expected"));
+        assert!(error("NAME\n").starts_with("invalid template, missing spec line. Expected"));
+        assert_eq!(error("A B\n.a\n"), "number of headers (2) and field specifications (1) don't match");
     }
 }

@@ -64,20 +64,21 @@ pub(crate) struct Format {
     how: How,
     managed_fields: bool,
     printed: AtomicUsize,
-    /// Where a template that fails prints what it was about.
+    /// Gets the debug text of a template that fails.
     output: Arc<Output>,
 }
 
-/// The format asked for; `None` for people's format (no `-o`, or `wide` where `get` allows it).
+/// The format of `-o`; `None` for the human-readable one (no `-o`, or `wide` where `get` allows
+/// it).
 pub(crate) fn of(ctx: &Ctx, get: bool) -> Result<Option<Format>, Fail> {
-    named(ctx, ctx.flags.text("output"), get)
+    from_name(ctx, ctx.flags.text("output"), get)
 }
 
 /// As [`of`], with the format's name given.
-pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
+pub(crate) fn from_name(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>, Fail> {
     let template_flag = ctx.flags.text("template");
     let output = if output.is_empty() && !template_flag.is_empty() { "go-template" } else { output };
-    // As in kubectl; the formats that take a template are written in small letters.
+    // As in kubectl these names may have capital letters; formats with a template may not.
     let lower = output.to_lowercase();
     let output = if UNCASED.contains(&lower.as_str()) { lower.as_str() } else { output };
     let (name, inline) = output.split_once('=').unwrap_or((output, ""));
@@ -143,12 +144,13 @@ pub(crate) fn named(ctx: &Ctx, output: &str, get: bool) -> Result<Option<Format>
     Ok(Some(Format { how, managed_fields, printed: AtomicUsize::new(0), output: ctx.output.clone() }))
 }
 
-/// What a Go template may cost where it is only judged, in a cluster's process.
+/// Bounds of a Go template that a lesson judges, in the process of a cluster: nodes that run, and
+/// bytes.
 const JUDGED_NODES_MAX: usize = 100_000;
 const JUDGED_BYTES_MAX: usize = 1 << 20;
 
-/// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for those who
-/// have to know what a command has shown.
+/// The text that `kubectl get -o FORMAT=TEMPLATE` prints of an object or of a list, for programs
+/// that have to know what a command has printed (lessons).
 ///
 /// # Errors
 /// kubectl's: the format takes no template, the template cannot be read, or it fails with this
@@ -191,11 +193,11 @@ impl Format {
         matches!(self.how, How::Name)
     }
 
-    /// One object (or a List); `sorted`: it came from a server or a file, whose fields Go keeps in
-    /// a map.
+    /// Prints one object (or a List). `sorted`: it came from a server or a file, whose fields Go
+    /// keeps in a map.
     pub(crate) fn print(&self, object: &Value, sorted: bool) -> Result<String, Fail> {
         let count = self.printed.fetch_add(1, Ordering::Relaxed) + 1;
-        let shown = |object: &Value| {
+        let without_managed_fields = |object: &Value| {
             let mut object = object.clone();
             if !self.managed_fields {
                 drop_managed(&mut object);
@@ -207,16 +209,16 @@ impl Format {
             _ => vec![object.clone()],
         };
         Ok(match &self.how {
-            How::Json => json::pretty(&shown(object), "    ", sorted) + "\n",
+            How::Json => json::pretty(&without_managed_fields(object), "    ", sorted) + "\n",
             How::Yaml => {
-                let text = yaml::to_string(&shown(object));
+                let text = yaml::to_string(&without_managed_fields(object));
                 if count > 1 { format!("---\n{text}") } else { text }
             }
-            How::Kyaml => kyaml::to_string(&shown(object), sorted),
+            How::Kyaml => kyaml::to_string(&without_managed_fields(object), sorted),
             How::Name => items.iter().map(|i| name_of(i) + "\n").collect(),
             How::Path(path, as_json) => path.print(object, *as_json).map_err(Fail::Text)?,
             How::Template(template) => template.run(object).map_err(|broken| {
-                self.output.out(&template.shown(&broken, object));
+                self.output.out(&template.debug_text(&broken, object));
                 Fail::Text(template.error(&broken))
             })?,
             How::Columns(columns) => columns.print(&items, count == 1).map_err(Fail::Text)?,
@@ -270,26 +272,26 @@ mod tests {
         server.hold(&at("a"), config_map("a", json!({})));
         for output in ["JSON", "Yaml", "kYAML", "NAME"] {
             let lower = output.to_lowercase();
-            let said = server.kubectl(&["get", "cm", "a", "-o", output]).await;
+            let result = server.kubectl(&["get", "cm", "a", "-o", output]).await;
             let want = server.kubectl(&["get", "cm", "a", "-o", &lower]).await;
-            assert_eq!((said.code, &said.out), (0, &want.out), "{said:?}");
+            assert_eq!((result.code, &result.out), (0, &want.out), "{result:?}");
         }
         for output in ["Go-Template={{.kind}}", "wide=x", "json=x", "NAME="] {
-            let said = server.kubectl(&["get", "cm", "a", "-o", output]).await;
-            assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+            let result = server.kubectl(&["get", "cm", "a", "-o", output]).await;
+            assert!(result.code == 1 && result.err.contains("unable to match a printer"), "{result:?}");
         }
     }
 
-    /// As cli-runtime's `JSONPathPrinter.PrintObj` ends it.
+    /// The end of the text is that of cli-runtime's `JSONPathPrinter.PrintObj`.
     #[tokio::test]
     async fn a_jsonpath_that_fails_ends_with_empty_lines() {
         let server = Server::start().await;
         let mut object = config_map("a", json!({}));
         object["metadata"]["finalizers"] = json!(["x/y"]);
         server.hold(&at("a"), object);
-        let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.metadata.finalizers[5]}"]).await;
-        assert!(said.code == 1 && said.err.contains("array index out of bounds"), "{said:?}");
-        assert!(said.err.ends_with("}\n\n\n") && !said.err.ends_with("\n\n\n\n"), "{said:?}");
+        let result = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.metadata.finalizers[5]}"]).await;
+        assert!(result.code == 1 && result.err.contains("array index out of bounds"), "{result:?}");
+        assert!(result.err.ends_with("}\n\n\n") && !result.err.ends_with("\n\n\n\n"), "{result:?}");
     }
 
     #[tokio::test]
@@ -298,10 +300,11 @@ mod tests {
         server.hold(&at("a"), config_map("a", json!({})));
         std::fs::write(dir.path().join("t"), b"\xff{{.kind}}").unwrap();
         let file = format!("go-template-file={}", dir.path().join("t").display());
-        let said = server.kubectl(&["get", "cm", "a", "-o", &file]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "\u{fffd}ConfigMap"), "{said:?}");
-        let said = server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.kind}", "--template", "{.x}"]).await;
-        assert!(said.code == 1 && said.err.contains("unable to match a printer"), "{said:?}");
+        let result = server.kubectl(&["get", "cm", "a", "-o", &file]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "\u{fffd}ConfigMap"), "{result:?}");
+        let result =
+            server.kubectl(&["get", "cm", "a", "-o", "jsonpath={.kind}", "--template", "{.x}"]).await;
+        assert!(result.code == 1 && result.err.contains("unable to match a printer"), "{result:?}");
     }
 
     #[tokio::test]
@@ -309,11 +312,11 @@ mod tests {
         let server = Server::start().await;
         let text = r#"{"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"generateName": "g-"}}"#;
         let words = ["create", "-f", "-", "--dry-run=client"];
-        let said = server.kubectl_in(&words, text, Env::default()).await;
+        let result = server.kubectl_in(&words, text, Env::default()).await;
         assert_eq!(
-            (said.code, said.out.as_str()),
+            (result.code, result.out.as_str()),
             (0, "configmap/<unknown> created (dry run)\n"),
-            "{said:?}"
+            "{result:?}"
         );
     }
 
@@ -322,10 +325,10 @@ mod tests {
         let server = Server::start().await;
         server.hold(&at("a"), config_map("a", json!({})));
         let line = ["get", "cm", "a", "-o", "go-template={{.nope}}"];
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "<no value>"), "{said:?}");
-        let said = server.kubectl(&[&line[..], &["--allow-missing-template-keys=false"]].concat()).await;
-        assert!(said.code == 1 && said.err.contains("map has no entry for key \"nope\""), "{said:?}");
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "<no value>"), "{result:?}");
+        let result = server.kubectl(&[&line[..], &["--allow-missing-template-keys=false"]].concat()).await;
+        assert!(result.code == 1 && result.err.contains("map has no entry for key \"nope\""), "{result:?}");
     }
 
     /// As cli-runtime's `GoTemplatePrinter.PrintObj` does.
@@ -336,15 +339,15 @@ mod tests {
         map["data"] = json!({"k": "v"});
         server.hold(&at("a"), map);
         let template = "go-template=<{{.data.k}}>{{len .data.k.x}}";
-        let said = server.kubectl(&["get", "cm", "a", "-o", template]).await;
+        let result = server.kubectl(&["get", "cm", "a", "-o", template]).await;
         let why = "template: output:1:24: executing \"output\" at <.data.k.x>: can't evaluate field x in type interface {}";
-        assert_eq!(said.code, 1, "{said:?}");
+        assert_eq!(result.code, 1, "{result:?}");
         let error =
             format!("error: error executing template \"<{{{{.data.k}}}}>{{{{len .data.k.x}}}}\": {why}\n");
-        assert_eq!(said.err, error);
+        assert_eq!(result.err, error);
         let begin = format!(
             "<v>Error executing template: {why}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t<{{{{.data.k}}}}>{{{{len .data.k.x}}}}\n\traw data was:\n\t\t{{\"apiVersion\":\"v1\","
         );
-        assert!(said.out.starts_with(&begin) && said.out.ends_with("]\n\n"), "{said:?}");
+        assert!(result.out.starts_with(&begin) && result.out.ends_with("]\n\n"), "{result:?}");
     }
 }

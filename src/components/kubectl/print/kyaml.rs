@@ -1,4 +1,4 @@
-//! KYAML (`-o kyaml`): YAML in braces, which says itself what is a text and what is not. Texts are
+//! KYAML (`-o kyaml`): YAML in braces, in which texts can be told from other values. Texts are
 //! always quoted, keys only where YAML could take them for something else, and every entry ends
 //! with a comma.
 //!
@@ -195,16 +195,16 @@ mod tests {
     fn everything_says_what_it_is() {
         let object = json!({"kind": "X", "apiVersion": "v1", "n": 1, "yes": true, "none": null,
             "e": {}, "l": [], "words": ["a", "b"], "ports": [{"port": 80}, {"port": 81}], "mixed": [[1e21], "x"]});
-        let told = "---\n{\n  apiVersion: \"v1\",\n  e: {},\n  kind: \"X\",\n  l: [],\n  mixed: [\n    [\n      1e+21,\n    ],\n    \"x\",\n  ],\n  \"n\": 1,\n  none: null,\n  ports: [{\n    port: 80,\n  }, {\n    port: 81,\n  }],\n  words: [\n    \"a\",\n    \"b\",\n  ],\n  \"yes\": true,\n}\n";
-        assert_eq!(to_string(&object, true), told);
+        let want = "---\n{\n  apiVersion: \"v1\",\n  e: {},\n  kind: \"X\",\n  l: [],\n  mixed: [\n    [\n      1e+21,\n    ],\n    \"x\",\n  ],\n  \"n\": 1,\n  none: null,\n  ports: [{\n    port: 80,\n  }, {\n    port: 81,\n  }],\n  words: [\n    \"a\",\n    \"b\",\n  ],\n  \"yes\": true,\n}\n";
+        assert_eq!(to_string(&object, true), want);
     }
 
     #[test]
     fn texts_of_several_lines_keep_them() {
-        let told = |text: &str| to_string(&json!({ "a": text }), false);
-        assert_eq!(told("one\n  two\n"), "---\n{\n  a: \"\\\n     one\\n\\\n    \\  two\\n\\\n    \",\n}\n");
-        assert_eq!(told("one\ntwo"), "---\n{\n  a: \"\\\n     one\\n\\\n     two\\\n    \",\n}\n");
-        assert_eq!(told("q\"\\\t\u{7f}\u{200b}é"), "---\n{\n  a: \"q\\\"\\\\\t\\x7f\\u200bé\",\n}\n");
+        let kyaml = |text: &str| to_string(&json!({ "a": text }), false);
+        assert_eq!(kyaml("one\n  two\n"), "---\n{\n  a: \"\\\n     one\\n\\\n    \\  two\\n\\\n    \",\n}\n");
+        assert_eq!(kyaml("one\ntwo"), "---\n{\n  a: \"\\\n     one\\n\\\n     two\\\n    \",\n}\n");
+        assert_eq!(kyaml("q\"\\\t\u{7f}\u{200b}é"), "---\n{\n  a: \"q\\\"\\\\\t\\x7f\\u200bé\",\n}\n");
     }
 
     #[test]

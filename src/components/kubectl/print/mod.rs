@@ -1,4 +1,4 @@
-//! Objects as text: tables, YAML, JSON, names, and what a template picks.
+//! Objects as text: tables, YAML, JSON, names and templates.
 
 pub(crate) mod columns;
 pub(crate) mod formats;

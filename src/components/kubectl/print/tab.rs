@@ -55,9 +55,9 @@ pub(crate) struct Remembering {
 }
 
 impl Remembering {
-    /// One batch of rows; kubectl's tables have at least 6 columns' width and 3 spaces between
-    /// columns. As in kubectl a tab inside a cell begins another column, and a line break another
-    /// line.
+    /// Aligns one batch of rows. kubectl's tables have at least 6 columns' width and 3 spaces
+    /// between columns. As in kubectl a tab inside a cell begins another column, and a line break
+    /// another line.
     pub(crate) fn rows(&mut self, rows: &[Vec<String>]) -> String {
         let mut out = String::new();
         let lines: Vec<String> = rows.iter().map(|row| row.join("\t")).collect();

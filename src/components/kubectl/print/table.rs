@@ -1,5 +1,6 @@
 //! Server-side tables (`metav1.Table`) as rows of text.
 
+use super::template::type_of;
 use crate::error::Fail;
 use api::gostr;
 use api::quantity::Quantity;
@@ -7,13 +8,13 @@ use api::value;
 use serde_json::Value;
 use std::cmp::Ordering;
 
-/// What `get` was asked to show beside the server's columns.
+/// What the flags of `get` show or hide beside the server's columns.
 #[derive(Clone, Default)]
-pub(crate) struct Shown {
+pub(crate) struct TableOptions {
     pub wide: bool,
     pub no_headers: bool,
     pub namespace: bool,
-    /// Before the name: `pod/`.
+    /// The prefix of names: `pod` prints `pod/web`.
     pub kind: Option<String>,
     pub labels: bool,
     /// `-L`
@@ -35,50 +36,51 @@ impl Head {
         self.columns.is_empty()
     }
 
-    fn visible(&self, shown: &Shown) -> Vec<usize> {
-        let wanted = |i: &usize| shown.wide || value::int(&self.columns[*i], "priority").unwrap_or(0) == 0;
+    fn visible(&self, options: &TableOptions) -> Vec<usize> {
+        let wanted = |i: &usize| options.wide || value::int(&self.columns[*i], "priority").unwrap_or(0) == 0;
         (0..self.columns.len()).filter(wanted).collect()
     }
 
     /// `NAMESPACE NAME READY … L LABELS`
-    pub(crate) fn header(&self, shown: &Shown) -> Vec<String> {
+    pub(crate) fn header(&self, options: &TableOptions) -> Vec<String> {
         let mut cells = vec![];
-        if shown.namespace {
+        if options.namespace {
             cells.push("NAMESPACE".to_string());
         }
         cells.extend(
-            self.visible(shown).iter().map(|i| value::text(&self.columns[*i], "name").to_uppercase()),
+            self.visible(options).iter().map(|i| value::text(&self.columns[*i], "name").to_uppercase()),
         );
-        cells.extend(shown.label_columns.iter().map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()));
-        if shown.labels {
+        cells.extend(options.label_columns.iter().map(|l| l.rsplit('/').next().unwrap_or(l).to_uppercase()));
+        if options.labels {
             cells.push("LABELS".into());
         }
         cells
     }
 
-    /// One row.
-    pub(crate) fn row(&self, row: &Value, shown: &Shown) -> Vec<String> {
+    /// The cells of one row.
+    pub(crate) fn row(&self, row: &Value, options: &TableOptions) -> Vec<String> {
         let mut cells = vec![];
         let object = value::at(row, "object");
-        if shown.namespace {
+        if options.namespace {
             cells.push(value::text(object, "metadata.namespace").to_string());
         }
         let values = value::list(row, "cells");
-        for i in self.visible(shown) {
+        for i in self.visible(options) {
             let column = &self.columns[i];
             let mut text = match values.get(i) {
                 None | Some(Value::Null) => String::new(),
                 Some(given) => gostr::plain(given),
             };
             let is_name = value::text(column, "type") == "string" && value::text(column, "format") == "name";
-            if let (Some(kind), true) = (&shown.kind, is_name) {
+            if let (Some(kind), true) = (&options.kind, is_name) {
                 text = format!("{kind}/{text}");
             }
             cells.push(text);
         }
         let labels = value::at(object, "metadata.labels");
-        cells.extend(shown.label_columns.iter().map(|name| labels[name].as_str().unwrap_or("").to_string()));
-        if shown.labels {
+        cells
+            .extend(options.label_columns.iter().map(|name| labels[name].as_str().unwrap_or("").to_string()));
+        if options.labels {
             cells.push(labels_of(labels));
         }
         cells.iter().map(|text| one_line(text)).collect()
@@ -167,15 +169,13 @@ pub(crate) fn sort(rows: &mut [Value], expression: &str) -> Result<(), Unsorted>
 fn unsortable(keys: &[&Value]) -> Option<String> {
     let keys: Vec<&Value> = keys.iter().copied().filter(|key| !key.is_null()).collect();
     let is_one_type = keys.iter().all(|key| key.is_string()) || keys.iter().all(|key| key.is_number());
-    let why = match keys.iter().find(|key| !key.is_string() && !key.is_number()) {
-        _ if keys.len() < 2 => return None, // nothing is compared
-        Some(Value::Object(_)) => "unsortable type: map[string]interface {}",
-        Some(Value::Array(_)) => "unsortable type: []interface {}",
-        Some(_) => "unsortable type: bool",
-        None if is_one_type => return None,
-        None => "unsortable interface: interface",
-    };
-    Some(why.to_string())
+    if keys.len() < 2 {
+        return None; // nothing is compared
+    }
+    match keys.iter().find(|key| !key.is_string() && !key.is_number()) {
+        Some(key) => Some(format!("unsortable type: {}", type_of(key))),
+        None => (!is_one_type).then(|| "unsortable interface: interface".to_string()),
+    }
 }
 
 fn dotted(expression: &str) -> String {
@@ -209,14 +209,15 @@ mod tests {
         let table = json!({"columnDefinitions": [column("Name"), column("Note"), date]});
         let row = json!({"cells": ["\u{1b}[2Ja\nb", "c\u{c}d", "\u{1b}[2JZ"],
             "object": {"metadata": {"labels": {"l": "\u{1b}x\ry"}}}});
-        let shown = Shown { labels: true, label_columns: vec!["l".into()], ..Shown::default() };
-        let cells = Head::of(&table).row(&row, &shown);
+        let options =
+            TableOptions { labels: true, label_columns: vec!["l".into()], ..TableOptions::default() };
+        let cells = Head::of(&table).row(&row, &options);
         assert_eq!(cells, ["^[[2Ja...", "c...", "^[[2JZ", "^[x...", "l=^[x..."]);
     }
 
     #[test]
     fn what_has_no_order_is_not_sorted() {
-        let told = |values: [Value; 2]| {
+        let error = |values: [Value; 2]| {
             let mut rows = values.map(|value| json!({"spec": value}));
             sort(&mut rows, ".spec").err().map(|why| match why {
                 Unsorted::Type(why) => why,
@@ -234,7 +235,7 @@ mod tests {
             ([json!({}), json!(null)], None),
         ] {
             let want = why.map(|why| format!("{field} {why}"));
-            assert_eq!(told(values.clone()), want, "{values:?}");
+            assert_eq!(error(values.clone()), want, "{values:?}");
         }
     }
 
@@ -243,7 +244,7 @@ mod tests {
         let names = |rows: &[Value]| -> Vec<String> {
             rows.iter().map(|r| value::text(r, "metadata.name").to_string()).collect()
         };
-        // Many, so that a sort that wants an order notices that there is none.
+        // Many rows, so that a sort that depends on a total order notices that there is none.
         let row = |name: String| json!({"metadata": {"name": name}});
         let mut rows: Vec<Value> = (0..60)
             .map(|i| row([format!("{i}k"), format!("{}", i * 37), format!("{i}a")][i % 3].clone()))

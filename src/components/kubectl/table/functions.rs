@@ -1,4 +1,4 @@
-//! The function that runs each verb. All else that is known of a verb stands in `kubectl.txt`.
+//! The function that runs each verb. Usage, flags and help of a verb stand in `kubectl.txt`.
 
 use super::verb::Run;
 use crate::cmd::*;
@@ -114,7 +114,7 @@ pub(super) const FUNCTIONS: &[(&str, Run)] = functions! {
     "config set-credentials" => config_set::credentials,
     "config unset" => property::unset,
     "config use-context" => kubeconfig::use_context,
-    "config view" => kubeconfig::view,
+    "config view" => config_view::view,
     "plugin" => info::group,
     "plugin list" => plugin::list,
     "version" => info::version,

@@ -34,7 +34,7 @@ impl Verb {
         })
     }
 
-    /// Those that kubectl names where it lists its commands.
+    /// The verbs below this one that help lists.
     pub fn listed(&self) -> impl Iterator<Item = &'static Verb> {
         self.children().filter(|v| !["help", "options"].contains(&v.path))
     }
@@ -56,14 +56,14 @@ impl Verb {
         self.all_flags().find(|f| f.short.starts_with(letter))
     }
 
-    /// Its own flags, then the global ones.
+    /// The verb's own flags, then the global ones.
     pub(crate) fn all_flags(&self) -> impl Iterator<Item = &'static Flag> {
         let own: &'static [Flag] = self.flags;
         own.iter().chain(global())
     }
 }
 
-/// Flags that are kubectl's and not carried out here: refused unless they say what is so anyway.
+/// Flags of kubectl that are not implemented here: every value but the default is refused.
 pub(crate) const REFUSED: &[&str] = &[
     "append-server-path",
     "as-current-user",

@@ -169,7 +169,7 @@ impl Code {
             let mut open: Vec<usize> = reached.iter().copied().collect();
             while let Some(at) = open.pop() {
                 for next in &named[at] {
-                    // It tells the server of flags, whether the verb obeys them or not.
+                    // `Ctx::api` sends flags to the server, whether the verb obeys them or not.
                     let item = &self.items[*next];
                     let manner = item.owner == "Ctx" && item.name == "api";
                     if !manner && reached.insert(*next) {

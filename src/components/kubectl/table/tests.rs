@@ -48,18 +48,18 @@ fn every_flag_is_read_or_refused() {
         idle.extend(unread.map(|flag| (verb.path, flag.name)));
     }
     assert_eq!(idle, IDLE, "the code behind a verb does not read a flag of it, or does by now");
-    // What every verb takes is read where the server and the user are found.
+    // Global flags are read by shared code, not by each verb.
     let all = code.everything();
     for flag in global().iter().filter(|flag| !known(flag)) {
         assert!(all.contains(&format!("\"{}\"", flag.name)), "no code reads --{}", flag.name);
     }
 }
 
-/// What a shared flag says has to be so of every verb that takes it.
+/// The help of a shared flag has to be true for every verb that takes it.
 #[test]
 fn the_help_of_a_flag_is_about_its_verb() {
     let help = |path: &str, name: &str| named(path).flag(name).map_or("", |flag| flag.help);
-    for (path, name, said) in [
+    for (path, name, want) in [
         ("create", "filename", "to use to create the resource"),
         ("delete", "filename", "containing the resource to delete"),
         ("get", "filename", "identifying the resource"),
@@ -82,7 +82,7 @@ fn the_help_of_a_flag_is_about_its_verb() {
         ("set image", "local", "the command will NOT contact"),
         ("rollout status", "timeout", "before ending watch"),
     ] {
-        assert!(help(path, name).contains(said), "{path} --{name}: {}", help(path, name));
+        assert!(help(path, name).contains(want), "{path} --{name}: {}", help(path, name));
     }
     for verb in all() {
         for flag in verb.all_flags() {
@@ -105,10 +105,10 @@ fn flags_have_the_letters_and_defaults_of_kubectl() {
 #[tokio::test]
 async fn a_refused_flag_is_named() {
     let server = crate::testing::Server::start().await;
-    let said = server.kubectl(&["get", "cm", "--server-print=false"]).await;
-    assert!(said.code == 1 && said.err.contains("--server-print is not implemented"), "{said:?}");
-    let said = server.kubectl(&["get", "cm", "--server-print=true", "-o", "name"]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let result = server.kubectl(&["get", "cm", "--server-print=false"]).await;
+    assert!(result.code == 1 && result.err.contains("--server-print is not implemented"), "{result:?}");
+    let result = server.kubectl(&["get", "cm", "--server-print=true", "-o", "name"]).await;
+    assert_eq!(result.code, 0, "{result:?}");
 }
 
 #[tokio::test]
@@ -123,8 +123,8 @@ async fn a_flag_that_a_verb_cannot_obey_is_refused() {
         (vec!["port-forward", "p", "80", "--pod-running-timeout=0s"], "--pod-running-timeout must be higher"),
         (vec!["cluster-info", "dump", "--pod-running-timeout=0s"], "--pod-running-timeout must be higher"),
     ] {
-        let said = server.kubectl(&words).await;
-        assert!(said.code == 1 && said.err.contains(why), "{words:?}: {said:?}");
+        let result = server.kubectl(&words).await;
+        assert!(result.code == 1 && result.err.contains(why), "{words:?}: {result:?}");
     }
-    assert!(server.asked().is_empty());
+    assert!(server.requests().is_empty());
 }

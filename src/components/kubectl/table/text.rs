@@ -17,7 +17,7 @@ const BELOW: usize = 8;
 /// Flags by their words, e.g. `--output`: in the order in which help lists them.
 type ByWord = BTreeMap<&'static str, Flag>;
 
-/// Everything that the text says.
+/// The verbs and flags that were read from the text.
 pub(super) struct Table {
     /// `kubectl` itself is the first. A verb stands behind the one that holds it.
     pub(super) verbs: Vec<Verb>,
@@ -43,7 +43,7 @@ impl Table {
     }
 }
 
-/// What a command says where the text cannot be read.
+/// The error of every command if the text cannot be read.
 const UNREADABLE: &str = "the table of verbs cannot be read; kubectl --help says why";
 
 /// Reads the text. `functions` has the function of each verb, by its path.
@@ -65,12 +65,12 @@ struct Entry {
     /// The number of its first line, from 1.
     line: usize,
     head: &'static str,
-    /// The lines that continue it, joined by spaces.
+    /// The lines below the entry that continue it, joined by spaces.
     below: String,
 }
 
 impl Entry {
-    /// Its first word, and the rest of it over all its lines.
+    /// The first word of the entry, and its other words over all lines.
     fn pair(self) -> (&'static str, &'static str) {
         let (key, value) = self.head.split_once(' ').unwrap_or((self.head, ""));
         match self.below.is_empty() {
@@ -117,7 +117,7 @@ fn sections(text: &'static str) -> Result<Vec<Section>, String> {
     Ok(found)
 }
 
-/// What the entries of a section say.
+/// The parts of a section, by the kind of entry.
 #[derive(Default)]
 struct Body {
     aliases: Vec<&'static str>,
@@ -127,7 +127,7 @@ struct Body {
     flags: ByWord,
 }
 
-/// What has been read so far.
+/// The state of the reader: everything that has been read so far.
 #[derive(Default)]
 struct Reading {
     shared: ByWord,
@@ -181,7 +181,7 @@ impl Reading {
                 if !written.insert(word) {
                     return Err(fault(line, format!("{word} stands here twice")));
                 }
-                // It is the verb's own, or differs from the one that `takes` brought.
+                // A flag of the verb's own, or another form of a shared flag that `takes` named.
                 body.flags.insert(word, flag);
                 continue;
             }
@@ -305,7 +305,7 @@ impl Reading {
         Ok(())
     }
 
-    /// The table, once everything is read.
+    /// Returns the table, once everything is read.
     fn end(self) -> Result<Table, String> {
         if let Some(word) = self.idle.first() {
             return Err(format!("no verb takes {word:?}"));
@@ -320,7 +320,7 @@ impl Reading {
     }
 }
 
-/// What a line that begins with a dash has to be.
+/// The form of an entry that begins with a dash, for errors.
 const FORM: &str = "a flag is written as [-LETTER] --NAME[=ALONE] KIND [= DEFAULT]";
 
 /// A kind by its word, with the default of a flag that names none, and the value of one that stands
@@ -342,7 +342,7 @@ fn fault(line: usize, what: impl Display) -> String {
     format!("line {line}: {what}")
 }
 
-/// A string for the rest of the program.
+/// Leaks a string: the table lives as long as the program.
 fn kept(text: String) -> &'static str {
     text.leak()
 }

@@ -1,11 +1,11 @@
-//! The entry of one verb. What it finds in the table (other verbs, flags) stands beside the table.
+//! The entry of one verb. Its look-ups of other verbs and flags stand beside the table.
 
 use crate::ctx::{Ctx, command_path};
 use crate::error::Fail;
 use crate::flag::Flag;
 use futures::future::BoxFuture;
 
-/// What runs a verb.
+/// The function that runs a verb.
 pub(crate) type Run = for<'a> fn(&'a Ctx) -> BoxFuture<'a, Result<(), Fail>>;
 
 /// One verb, e.g. `rollout status`.

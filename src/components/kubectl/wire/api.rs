@@ -1,4 +1,4 @@
-//! Requests to the API server, and what its answers mean.
+//! Requests to the API server: headers, retries, credentials, warnings, and the reading of answers.
 
 use super::http::Body;
 use super::refusal::refusal;
@@ -34,15 +34,15 @@ const LOST_PAUSE: Duration = Duration::from_secs(1);
 /// One query parameter after another, in alphabetical order.
 pub(crate) type Query<'a> = &'a [(&'a str, &'a str)];
 
-/// Headers that tell what no request shows, e.g. how a table is printed: for readers of the tap,
-/// which explain afterwards what was done. At most [`MANNER_MAX`] characters of each.
+/// Headers with facts that no request shows, e.g. how a table is printed. Readers of the tap
+/// explain the command with them afterwards. At most [`MANNER_MAX`] characters of each.
 pub(crate) type Manner<'a> = &'a [(&'a str, Option<&'a str>)];
-/// What is longer is cut off, and so only in part known to a reader.
+/// Characters of such a header; the rest of a longer one is cut off.
 pub const MANNER_MAX: usize = 1_000;
 
 /// A client of one API server for one command, as the user of the kubeconfig.
 pub(crate) struct Api {
-    /// As the files and flags say; who the user is may be up to a plugin.
+    /// Server and user as the files and flags say; a plugin may provide the credentials.
     target: Target,
     env: Env,
     user: Mutex<Arc<User>>,
@@ -56,10 +56,10 @@ pub(crate) struct Api {
 /// How a request is sent.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Way {
-    /// Again, if the connection is lost before the answer.
+    /// Sent again, if the connection is lost before the answer.
     Again,
     Once,
-    /// Once. A refusal without a `Status` names no resource: none was asked for by its name.
+    /// Sent once. A refusal without a `Status` names no resource, since `--raw` names none.
     Raw,
 }
 
@@ -84,8 +84,8 @@ impl User {
 
 impl Api {
     /// A client of `target` for the verb `command` (`kubectl get`). `timeout` bounds each request
-    /// with its whole answer; `None`: no bound. A credential plugin is asked here, and nothing is
-    /// sent to the server yet.
+    /// with its whole answer; `None`: no bound. A credential plugin runs here; nothing is sent to
+    /// the server yet.
     ///
     /// # Errors
     /// [`Fail::Transport`]: the credential plugin fails, or a token or the name of a user to
@@ -108,9 +108,9 @@ impl Api {
         put("kubectl-command", command);
         put("kubectl-session", &uuid::Uuid::new_v4().to_string());
         for (name, text) in manner.iter().filter_map(|(name, text)| Some((name, (*text)?))) {
-            // The line breaks of a template separate its words.
-            let told = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
-            put(name, &told.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
+            // A header has no line breaks: those of a template become spaces.
+            let printable = text.chars().map(|c| if c.is_whitespace() { ' ' } else { c });
+            put(name, &printable.filter(|c| (' '..='~').contains(c)).take(MANNER_MAX).collect::<String>());
         }
         for (name, text) in &target.impersonate {
             let (name, text) = identity(name, text)?;
@@ -138,14 +138,14 @@ impl Api {
         headers
     }
 
-    /// Asks the user's credential plugin once more, if there is one: the server answered 401. A
-    /// failure of the plugin is told and hides nothing.
+    /// Runs the user's credential plugin once more, if there is one: the server answered 401. A
+    /// failure of the plugin is printed, and does not replace the server's refusal.
     pub(crate) async fn refused(&self, user: &User) {
         let again = self.target.reauthenticated(&self.env, user.target()).await.map_err(Fail::from);
         match again.and_then(|target| target.map(User::of).transpose()) {
             Ok(None) => {}
             Ok(Some(user)) => *self.user.lock() = Arc::new(user),
-            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.told().0.trim())),
+            Err(fail) => self.output.err(&format!("refreshing credentials: {}\n", fail.report().0.trim())),
         }
     }
 
@@ -157,7 +157,7 @@ impl Api {
     /// [`Fail::Api`]: the server refused, with its `Status` or, without one, client-go's words.
     /// [`Fail::Refused`]: no server listens there. [`Fail::Transport`]: the connection failed, or
     /// `--request-timeout` is over. [`Fail::Text`]: the path cannot be sent. After a 401 the
-    /// credential plugin is asked once more, so the caller may try again.
+    /// credential plugin has run once more, so the caller may try again.
     pub(crate) async fn send(
         &self,
         method: Method,
@@ -170,8 +170,8 @@ impl Api {
         self.exchange(method, path, query, accept, body, way).await
     }
 
-    /// Reads a log, which is passed on as it comes. A lost connection is told at once (client-go's
-    /// `Request.Stream`).
+    /// Reads a log, which is passed on as it comes. A lost connection is a failure at once
+    /// (client-go's `Request.Stream`).
     ///
     /// # Errors
     /// As [`Api::send`].
@@ -392,7 +392,7 @@ fn type_items(list: &mut Value) {
     }
 }
 
-/// An object's bytes.
+/// An object as the JSON body of a request.
 pub(crate) fn encoded(value: &Value) -> Bytes {
     Bytes::from(value.to_string())
 }
@@ -407,7 +407,7 @@ fn encode(path: &str, query: Query<'_>) -> String {
     format!("{}{text}", if path.contains('?') { '&' } else { '?' })
 }
 
-/// A body of one JSON document a line.
+/// The events of a watch: a body with one JSON document in each line.
 pub(crate) struct Lines {
     body: Body,
     buffer: BytesMut,

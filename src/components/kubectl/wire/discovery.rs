@@ -1,4 +1,4 @@
-//! The server's resources, asked for with kubectl's own requests.
+//! The server's resources, read with kubectl's own requests.
 
 use super::api::{Api, JSON};
 use crate::error::Fail;

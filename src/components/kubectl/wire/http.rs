@@ -1,4 +1,4 @@
-//! Answers that have to be whole within the time of their request.
+//! Bodies of answers that end with the time limit of their request.
 
 use crate::error::Fail;
 use bytes::Bytes;
@@ -71,21 +71,21 @@ mod tests {
         (address, came, task)
     }
 
-    /// As that of an API server that is killed, and started anew by its kubelet.
+    /// The connection breaks as when the API server is killed and its kubelet starts it anew.
     #[tokio::test]
     async fn a_read_whose_connection_is_lost_is_sent_again() {
         let mut server = Server::start().await;
         let answers = &["", "HTTP/1.1 200 OK\r\ncontent-length: 23\r\n\r\n{\"gitVersion\":\"v1.2.3\"}"];
         let (address, came, task) = answering(answers).await;
         server.address = address;
-        let said = server.kubectl(&["version"]).await;
-        assert!(said.code == 0 && said.out.contains("Server Version: v1.2.3\n"), "{said:?}");
+        let result = server.kubectl(&["version"]).await;
+        assert!(result.code == 0 && result.out.contains("Server Version: v1.2.3\n"), "{result:?}");
         assert_eq!(came.load(Ordering::SeqCst), 2);
         task.abort();
     }
 
-    /// What is passed on as it comes is not sent again, and no other read for longer than its
-    /// limit.
+    /// A request whose answer is passed on as it comes is not sent again; other reads are, within
+    /// their time limit.
     #[tokio::test]
     async fn a_read_is_not_sent_again_for_ever() {
         let mut server = Server::start().await;
@@ -95,8 +95,8 @@ mod tests {
             [(&["get", "--raw", "/x"][..], 1), (&["version", "--request-timeout=1900ms"], 2)]
         {
             came.store(0, Ordering::SeqCst);
-            let said = server.kubectl(words).await;
-            assert!(said.code == 1 && said.err.ends_with(": EOF\n"), "{said:?}");
+            let result = server.kubectl(words).await;
+            assert!(result.code == 1 && result.err.ends_with(": EOF\n"), "{result:?}");
             assert_eq!(came.load(Ordering::SeqCst), requests, "{words:?}");
         }
         task.abort();
@@ -109,9 +109,10 @@ mod tests {
         let busy = &["HTTP/1.1 429 Too Many Requests\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n"];
         let (address, came, task) = answering(busy).await;
         server.address = address;
-        let said = server.kubectl(&["get", "--raw", "/x", "--request-timeout=20s"]);
-        let said = tokio::time::timeout(std::time::Duration::from_secs(15), said).await.expect("no pause");
-        assert!(said.code == 1 && said.err.contains("too many requests"), "{said:?}");
+        let result = server.kubectl(&["get", "--raw", "/x", "--request-timeout=20s"]);
+        let result =
+            tokio::time::timeout(std::time::Duration::from_secs(15), result).await.expect("no pause");
+        assert!(result.code == 1 && result.err.contains("too many requests"), "{result:?}");
         assert_eq!(came.load(Ordering::SeqCst), 1);
         task.abort();
     }
@@ -129,9 +130,9 @@ mod tests {
             stream.write_all(begun).await.unwrap();
             let _ = stream.read_to_end(&mut request).await; // until the client leaves
         });
-        let said = server.kubectl(&["get", "--raw", "/x", "--request-timeout=300ms"]);
-        let said = tokio::time::timeout(std::time::Duration::from_secs(20), said).await.expect("an end");
-        assert!(said.code == 1 && said.err.contains("while reading body"), "{said:?}");
+        let result = server.kubectl(&["get", "--raw", "/x", "--request-timeout=300ms"]);
+        let result = tokio::time::timeout(std::time::Duration::from_secs(20), result).await.expect("an end");
+        assert!(result.code == 1 && result.err.contains("while reading body"), "{result:?}");
         silent.abort();
     }
 }

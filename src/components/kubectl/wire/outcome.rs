@@ -10,7 +10,7 @@ use serde_json::Value;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
-/// The error for a connection that broke off: what became of the process is not known.
+/// The error for a connection that broke off: the outcome of the process is not known.
 pub(super) fn lost(error: tungstenite::Error) -> Fail {
     use tungstenite::error::ProtocolError;
     let why = match error {
@@ -61,8 +61,8 @@ pub(super) fn of(status: &[u8]) -> Result<(), Fail> {
     let status: Value = match serde_json::from_slice(status) {
         Ok(status) => status,
         Err(error) => {
-            let shown = quote(&String::from_utf8_lossy(status));
-            return fail(format!("error stream protocol error: {error} in {shown}"));
+            let quoted = quote(&String::from_utf8_lossy(status));
+            return fail(format!("error stream protocol error: {error} in {quoted}"));
         }
     };
     match value::text(&status, "status") {
@@ -141,7 +141,7 @@ mod tests {
             ("", Some(close(1011, "x")), 1, format!("error: {lost}1011 (internal server error): x")),
             ("", None, 1, format!("error: {lost}1006 (abnormal closure): unexpected EOF")),
         ];
-        for (status, end, code, told) in cases {
+        for (status, end, code, want) in cases {
             let (near, mut far) = pair().await;
             let output = Arc::new(Output::new(Box::new(tokio::io::sink()), Box::new(tokio::io::sink())));
             for piece in status.as_bytes().chunks(7) {
@@ -154,9 +154,9 @@ mod tests {
             let given = Given { stdin: None, sizes: None, redraw: false };
             let ended = match process(near, given, &output).await {
                 Ok(()) => (String::new(), 0),
-                Err(fail) => fail.told(),
+                Err(fail) => fail.report(),
             };
-            assert_eq!((ended.0.trim_end(), ended.1), (told.as_str(), code), "{status}");
+            assert_eq!((ended.0.trim_end(), ended.1), (want.as_str(), code), "{status}");
         }
     }
 }

@@ -3,7 +3,7 @@
 use crate::flag::Flags;
 use client::kubeconfig::Overrides;
 
-/// What the flags of a command say instead of the kubeconfig.
+/// The values of flags that replace those of the kubeconfig.
 pub(crate) fn overrides(flags: &Flags) -> Overrides {
     let text = |name: &str| flags.global(name).to_string();
     Overrides {

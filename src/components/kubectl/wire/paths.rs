@@ -1,4 +1,4 @@
-//! Where a resource's objects are.
+//! Paths of resources and objects.
 
 use client::discovery::Resource;
 pub(crate) use client::segment;
@@ -21,13 +21,13 @@ pub(crate) fn within(root: &str, namespace: &str, plural: &str) -> String {
     format!("{root}/namespaces/{}/{plural}", segment(namespace))
 }
 
-/// One object.
+/// The path of one object.
 pub(crate) fn object(resource: &Resource, namespace: &str, name: &str) -> String {
     format!("{}/{}", collection(resource, namespace), segment(name))
 }
 
 /// Refuses a path in which a name is missing (it would mean the whole collection: `delete pod ""`),
-/// or is none that a server takes.
+/// or has a form that no server accepts.
 ///
 /// # Errors
 /// A sentence in kubectl's words, about the first such name.
@@ -91,23 +91,23 @@ mod tests {
 
     #[test]
     fn a_path_without_a_name_is_refused() {
-        let told = |path| checked(path).err().unwrap_or_default();
-        assert_eq!(told("/api/v1/namespaces/default/pods/"), "resource name may not be empty");
-        assert_eq!(told("/api/v1/namespaces/default/pods//log"), "resource name may not be empty");
-        assert_eq!(told("/api/v1/nodes/.."), "invalid resource name \"..\": [may not be '..']");
+        let error = |path| checked(path).err().unwrap_or_default();
+        assert_eq!(error("/api/v1/namespaces/default/pods/"), "resource name may not be empty");
+        assert_eq!(error("/api/v1/namespaces/default/pods//log"), "resource name may not be empty");
+        assert_eq!(error("/api/v1/nodes/.."), "invalid resource name \"..\": [may not be '..']");
         assert_eq!(
-            told("/api/v1/namespaces/d/pods/a%2Fb%25"),
+            error("/api/v1/namespaces/d/pods/a%2Fb%25"),
             "invalid resource name \"a/b%\": [may not contain '/' may not contain '%']"
         );
         assert_eq!(
-            told("/api/v1/namespaces/a%2Fb/pods/p"),
+            error("/api/v1/namespaces/a%2Fb/pods/p"),
             "invalid namespace \"a/b\": [may not contain '/']"
         );
-        assert_eq!(told("/apis/apps/v1/namespaces/default/deployments/web/scale"), "");
+        assert_eq!(error("/apis/apps/v1/namespaces/default/deployments/web/scale"), "");
     }
 
     #[test]
-    fn paths_tell_what_they_speak_of() {
+    fn paths_name_their_resource() {
         let of = |path| resource_of(path).unwrap();
         assert_eq!(of("/api/v1/namespaces/default/pods/p/log"), ("pods".into(), "p".into()));
         assert_eq!(of("/apis/apps/v1/deployments?limit=1"), ("deployments.apps".into(), "".into()));

@@ -1,4 +1,4 @@
-//! Answers that are no success.
+//! Failed answers of the API server.
 
 use super::http::Body;
 use super::paths::resource_of;
@@ -7,8 +7,8 @@ use http::{Method, Response};
 use http_body_util::BodyExt;
 use serde_json::Value;
 
-/// What a failed answer says; a body that is no Status is put into client-go's words, with the
-/// resource of the path, if it has one.
+/// Reads a failed answer. A body that is no `Status` becomes client-go's words, with the resource
+/// of the path, if it has one.
 pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body>) -> Fail {
     let code = response.status().as_u16();
     let body = response.into_body().collect().await.map(|c| c.to_bytes()).unwrap_or_default();
@@ -17,21 +17,21 @@ pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body
     {
         return Fail::Api(Refusal::of(&status, code));
     }
-    let said = String::from_utf8_lossy(&body).trim().to_string();
+    let text = String::from_utf8_lossy(&body).trim().to_string();
     let (reason, message) = match code {
         400 => ("BadRequest", "the server rejected our request for an unknown reason".to_string()),
         401 => ("Unauthorized", "the server has asked for the client to provide credentials".into()),
         403 | 415 => {
             let reason = if code == 403 { "Forbidden" } else { "UnsupportedMediaType" };
-            (reason, if said.is_empty() { "unknown".into() } else { said })
+            (reason, if text.is_empty() { "unknown".into() } else { text })
         }
         404 => ("NotFound", "the server could not find the requested resource".into()),
         405 => ("MethodNotAllowed", "the server does not allow this method on the requested resource".into()),
-        406 if said.is_empty() => (
+        406 if text.is_empty() => (
             "NotAcceptable",
             "the server was unable to respond with a content type that the client supports".into(),
         ),
-        406 => ("NotAcceptable", said), // it names the types that it knows
+        406 => ("NotAcceptable", text), // it names the types that it knows
         409 => ("Conflict", "the server reported a conflict".into()),
         422 => ("Invalid", "the server rejected our request due to an error in our request".into()),
         429 => (
@@ -48,7 +48,7 @@ pub(super) async fn refusal(method: &Method, path: &str, response: Response<Body
             "InternalError",
             format!(
                 "an error on the server ({}) has prevented the request from succeeding",
-                api::gostr::quote(&said)
+                api::gostr::quote(&text)
             ),
         ),
         code => ("", format!("the server responded with the status code {code} but did not return more information")),
@@ -71,9 +71,9 @@ mod tests {
     async fn a_server_without_a_status_says_itself_which_types_it_knows() {
         for (code, reason) in [(403, "Forbidden"), (406, "NotAcceptable"), (415, "UnsupportedMediaType")] {
             let server = Server::start_with(move |_| Some((code, json!("why")))).await;
-            let said = server.kubectl(&["get", "--raw", &at("a")]).await;
-            let told = format!("Error from server ({reason}): \"why\"\n");
-            assert_eq!((said.code, said.err), (1, told));
+            let result = server.kubectl(&["get", "--raw", &at("a")]).await;
+            let want = format!("Error from server ({reason}): \"why\"\n");
+            assert_eq!((result.code, result.err), (1, want));
         }
     }
 }

@@ -26,7 +26,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 use tokio_tungstenite::tungstenite::{self, Message};
 
-/// The server is asked for a sign of life this often.
+/// The pause between two pings to the server.
 const PING_EVERY: Duration = Duration::from_secs(5);
 /// A server that has not even answered the pings for so long is gone (client-go's).
 const SILENCE: Duration = Duration::from_secs(61);
@@ -52,8 +52,8 @@ pub(crate) type Socket = WebSocketStream<Box<dyn Duplex>>;
 /// Opens a WebSocket with one of `protocols`, separated by commas.
 ///
 /// # Errors
-/// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`; a
-/// 401 makes the credential plugin be asked once more for the next try. [`Fail::Refused`] and
+/// [`Fail::Api`] or [`Fail::Text`]: the server refused the upgrade, with or without a `Status`;
+/// after a 401 the credential plugin runs once more for the next try. [`Fail::Refused`] and
 /// [`Fail::Transport`]: no connection.
 pub(crate) async fn connect(
     api: &Api,
@@ -102,12 +102,12 @@ pub(crate) async fn connect(
     Ok(WebSocketStream::from_raw_socket(io, Role::Client, None).await)
 }
 
-/// What a remote process is given.
+/// The input of a remote process.
 pub(crate) struct Given {
     pub stdin: Option<Box<dyn AsyncRead + Send + Unpin>>,
     /// Sizes of the terminal, if the process has one.
     pub sizes: Option<watch::Receiver<(u16, u16)>>,
-    /// First tell a wrong size, so that the program redraws (attach).
+    /// Send a wrong size first, so that the program redraws (attach).
     pub redraw: bool,
 }
 
@@ -138,12 +138,12 @@ pub(crate) async fn process(socket: Socket, given: Given, output: &Arc<Output>) 
         status = receive(&mut source, output, &line) => status,
         Err(fail) = send(&mut sink, given, &line) => Err(fail),
     };
-    // The rest of the handshake; a server that takes no more input does not hold us.
+    // The rest of the handshake has a time limit: the server may read no more.
     drop(tokio::time::timeout(CLOSING, sink.close()).await);
     outcome::of(&ended?)
 }
 
-/// What the two directions know of each other.
+/// State that the two directions of a stream share.
 struct Line {
     /// When the server last sent anything.
     heard: Mutex<Instant>,
@@ -270,7 +270,7 @@ async fn send(sink: &mut SplitSink<Socket, Message>, given: Given, line: &Line) 
 /// ends. A client that is gone altogether looks the same at first; TCP's keep-alive tells the two
 /// apart.
 ///
-/// Returns the error that the kubelet told, if any: nothing listens on the pod's port.
+/// Returns the error that the kubelet sent, if any: nothing listens on the pod's port.
 ///
 /// # Errors
 /// [`Fail::Text`]: the connection broke off on either side. The other connections of the forwarded
@@ -414,14 +414,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_the_kubelet_refuses_is_told() {
+    async fn what_the_kubelet_refuses_is_reported() {
         let (near, far) = pair().await;
         let (_client, forward) = client(near).await;
         let (mut sink, _source) = far.split();
         sink.send(framed(1, b"\x50\x00")).await.unwrap(); // the port's number
         sink.send(framed(1, b"connection refused\n")).await.unwrap();
-        let told = tokio::time::timeout(LIMIT, forward).await.expect("an end").unwrap();
-        assert_eq!(told.unwrap().as_deref(), Some("connection refused"));
+        let error = tokio::time::timeout(LIMIT, forward).await.expect("an end").unwrap();
+        assert_eq!(error.unwrap().as_deref(), Some("connection refused"));
     }
 
     #[tokio::test]
@@ -450,14 +450,14 @@ mod tests {
                 sink.send(framed(0, &[1; CHUNK])).await.unwrap();
             }
         };
-        let taken = async {
-            let mut taken = 0;
-            while taken < 1 << 20 {
-                taken += source.next().await.unwrap().unwrap().len() - 1;
+        let received = async {
+            let mut count = 0;
+            while count < 1 << 20 {
+                count += source.next().await.unwrap().unwrap().len() - 1;
             }
         };
         let sent = async { client.write_all(&vec![2; 1 << 20]).await.unwrap() };
-        let both = async { tokio::join!(taken, sent) };
+        let both = async { tokio::join!(received, sent) };
         tokio::select! {
             () = flood => {}
             done = tokio::time::timeout(LIMIT, both) => drop(done.expect("both directions move on their own")),

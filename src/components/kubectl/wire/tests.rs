@@ -10,7 +10,7 @@ use serde_json::json;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Of the protocol of credential plugins.
+/// The API version of the protocol of credential plugins.
 const VERSION: &str = "client.authentication.k8s.io/v1";
 
 const CONFIG: &str = r#"
@@ -40,7 +40,7 @@ fn target(dir: &Path, words: &str) -> Result<Target, String> {
     let line: Vec<String> = format!("get po {words}").split_whitespace().map(String::from).collect();
     let flags = parse::parse(&line).unwrap().flags;
     let files = Kubeconfig::load(&env, flags.global("kubeconfig")).unwrap();
-    files.target(&env, &overrides(&flags)).map_err(|error| Fail::from(error).told().0)
+    files.target(&env, &overrides(&flags)).map_err(|error| Fail::from(error).report().0)
 }
 
 #[test]
@@ -80,34 +80,34 @@ fn flags_decide_who_the_user_is() {
 #[test]
 fn what_cannot_be_meant_is_refused_in_kubectls_words() {
     let dir = tempfile::tempdir().unwrap();
-    let told = |words: &str| target(dir.path(), words).unwrap_err();
+    let error = |words: &str| target(dir.path(), words).unwrap_err();
     let key = "client-key-data or client-key must be specified for half to use the clientCert authentication method.";
-    assert_eq!(told("--user=half"), format!("error: {key}\n"));
+    assert_eq!(error("--user=half"), format!("error: {key}\n"));
     assert_eq!(
-        told("--username=x"),
+        error("--username=x"),
         "error: more than one authentication method found for t; found [token basicAuth], only one is allowed\n"
     );
     let both = "error: specifying a root certificates file with the insecure flag is not allowed\n";
-    assert_eq!(told("--cluster=both"), both);
-    assert_eq!(told("--certificate-authority=ca.pem --insecure-skip-tls-verify"), both);
+    assert_eq!(error("--cluster=both"), both);
+    assert_eq!(error("--certificate-authority=ca.pem --insecure-skip-tls-verify"), both);
     assert_eq!(
-        told("--user=gone"),
+        error("--user=gone"),
         "Error in configuration: \n* unable to read client-cert /nonexistent/a for gone due to open /nonexistent/a: no such file or directory\n* unable to read client-key /nonexistent/b for gone due to open /nonexistent/b: no such file or directory\n"
     );
     assert_eq!(
-        told("--certificate-authority=no.pem"),
+        error("--certificate-authority=no.pem"),
         "error: unable to read certificate-authority no.pem for c due to open no.pem: no such file or directory\n"
     );
     let named = "error: certificate-authority-data and certificate-authority are both specified for twice. certificate-authority-data will override.\n";
-    assert_eq!(told("--cluster=twice"), named);
-    assert_eq!(told("--user=file"), "error: open /nonexistent/a: no such file or directory\n");
+    assert_eq!(error("--cluster=twice"), named);
+    assert_eq!(error("--user=file"), "error: open /nonexistent/a: no such file or directory\n");
     assert_eq!(
-        told("--server=localhost:9/x"),
+        error("--server=localhost:9/x"),
         "error: host must be a URL or a host:port pair: \"localhost:9/x\"\n"
     );
     let broken = target(dir.path(), "--user=data --insecure-skip-tls-verify").unwrap();
     let refused = Dial::new(Arc::new(broken), &[]).err().unwrap();
-    let why = Fail::from(refused).told().0;
+    let why = Fail::from(refused).report().0;
     assert_eq!(why, "error: tls: failed to find any PEM data in certificate input\n");
 }
 
@@ -119,7 +119,7 @@ fn a_cluster_behind_a_proxy_is_refused_with_what_to_do() {
     let env = Env { kubeconfig: Some(config), ..Env::default() };
     let refused = Kubeconfig::load(&env, "").unwrap().target(&env, &Default::default()).unwrap_err();
     assert_eq!(
-        Fail::from(refused).told().0,
+        Fail::from(refused).report().0,
         "error: cluster \"c\" is reached through the proxy http://p:3128 (proxy-url), which ropewalk's built-in kubectl cannot do; remove it with `kubectl config unset clusters.c.proxy-url`, or use another kubectl\n"
     );
 }
@@ -127,7 +127,7 @@ fn a_cluster_behind_a_proxy_is_refused_with_what_to_do() {
 #[tokio::test]
 async fn a_plugin_is_asked_once_more_after_a_401() {
     let dir = tempfile::tempdir().unwrap();
-    // It says a token of another number each time.
+    // The plugin gives a token with the next number at each run.
     let script = format!(
         r#"echo x >> count; printf '{{"kind":"ExecCredential","apiVersion":"{}","status":{{"token":"t%s"}}}}' $(grep -c x count)"#,
         VERSION
@@ -141,19 +141,19 @@ async fn a_plugin_is_asked_once_more_after_a_401() {
     let file = dir.path().join("config");
     std::fs::write(&file, config.to_string()).unwrap();
     let env = || Env { cwd: dir.path().into(), kubeconfig: Some(file.clone()), ..Env::of_process() };
-    let server = Server::start_tls(|asked| {
-        (asked.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
+    let server = Server::start_tls(|request| {
+        (request.user != "Bearer t2").then(|| refusal(401, "Unauthorized", "Unauthorized"))
     })
     .await;
     server.hold(&at("a"), config_map("a", json!({})));
     let refused = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
     assert!(refused.code == 1 && refused.err.contains("Unauthorized"), "{refused:?}");
-    assert_eq!(server.asked().len(), 1, "what was refused is not sent again");
+    assert_eq!(server.requests().len(), 1, "what was refused is not sent again");
     let count = || std::fs::read_to_string(dir.path().join("count")).unwrap().lines().count();
     assert_eq!(count(), 2);
     for _ in 0..2 {
-        let taken = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
-        assert_eq!(taken.code, 0, "{taken:?}");
+        let accepted = server.kubectl_in(&["get", "--raw", &at("a")], "", env()).await;
+        assert_eq!(accepted.code, 0, "{accepted:?}");
     }
-    assert_eq!(count(), 2, "what the server takes is kept");
+    assert_eq!(count(), 2, "a token that the server accepts is kept");
 }

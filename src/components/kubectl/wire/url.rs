@@ -19,7 +19,7 @@ const REDIRECTS: usize = 10;
 /// Bytes of an answer that are read at most; a longer one is refused.
 const LENGTH_MAX: usize = 32 << 20;
 
-/// Reads what is behind a URL, over at most [`REDIRECTS`] redirects.
+/// Reads the document of a URL, over at most [`REDIRECTS`] redirects.
 ///
 /// # Errors
 /// [`Fail::Refused`] or [`Fail::Transport`]: the server does not answer, or redirects too often.
@@ -41,12 +41,15 @@ enum Answer {
     Moved(String),
 }
 
-async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
-    let uri: Uri = url
-        .parse()
-        .map_err(|e| Fail::Text(format!("the URL passed to filename {} is not valid: {e}", quote(asked))))?;
+async fn get(original: &str, url: &str) -> Result<Answer, Fail> {
+    let uri: Uri = url.parse().map_err(|e| {
+        Fail::Text(format!("the URL passed to filename {} is not valid: {e}", quote(original)))
+    })?;
     let Some(authority) = uri.authority().map(|a| a.as_str()) else {
-        return text(format!("the URL passed to filename {} is not valid: it names no host", quote(asked)));
+        return text(format!(
+            "the URL passed to filename {} is not valid: it names no host",
+            quote(original)
+        ));
     };
     let scheme = uri.scheme_str().unwrap_or("http").to_string();
     let (user, host) = match authority.rsplit_once('@') {
@@ -87,18 +90,18 @@ async fn get(asked: &str, url: &str) -> Result<Answer, Fail> {
             let words = response.extensions().get::<hyper::ext::ReasonPhrase>();
             let words = words.map(|w| String::from_utf8_lossy(w.as_bytes()).into_owned());
             let words = words.unwrap_or_else(|| status.canonical_reason().unwrap_or("").to_string());
-            let said = format!("{} {words}", status.as_u16());
+            let status_line = format!("{} {words}", status.as_u16());
             return text(format!(
-                "unable to read URL {}, server reported {said}, status code={}",
-                quote(asked),
+                "unable to read URL {}, server reported {status_line}, status code={}",
+                quote(original),
                 status.as_u16()
             ));
         }
         let body = Limited::new(response.into_body(), LENGTH_MAX).collect().await;
-        let bytes = body.map_err(|e| Fail::Text(format!("unable to read URL {}: {e}", quote(asked))))?;
+        let bytes = body.map_err(|e| Fail::Text(format!("unable to read URL {}: {e}", quote(original))))?;
         return Ok(Answer::Body(bytes.to_bytes()));
     }
-    text(format!("unable to read URL {}", quote(asked)))
+    text(format!("unable to read URL {}", quote(original)))
 }
 
 /// The header `Authorization` for the user of a URL, `name:password` with escapes, as Go's client
@@ -120,21 +123,21 @@ mod tests {
     #[tokio::test]
     async fn another_success_than_200_has_no_manifest() {
         let server = Server::start_with(|_| Some((201, json!({})))).await;
-        let told = read(&format!("http://{}/x.yaml", server.address)).await.unwrap_err().told().0;
-        assert!(told.ends_with("server reported 201 Created, status code=201\n"), "{told}");
+        let message = read(&format!("http://{}/x.yaml", server.address)).await.unwrap_err().report().0;
+        assert!(message.ends_with("server reported 201 Created, status code=201\n"), "{message}");
     }
 
     #[tokio::test]
     async fn the_user_of_a_url_is_sent_to_its_server() {
         let server =
-            Server::start_with(|asked| (asked.path == "/x.yaml").then(|| (200, json!({"k": 1})))).await;
+            Server::start_with(|request| (request.path == "/x.yaml").then(|| (200, json!({"k": 1})))).await;
         for (user, want) in
             [("", ""), ("me%40home:s:ec%2Fret@", "Basic bWVAaG9tZTpzOmVjL3JldA=="), ("me@", "Basic bWU6")]
         {
             let bytes = read(&format!("http://{user}{}/x.yaml?v=1", server.address)).await.unwrap();
             assert_eq!(&bytes[..], b"{\"k\":1}");
-            let asked = server.asked().pop().unwrap();
-            assert_eq!((asked.user.as_str(), asked.query.as_str()), (want, "v=1"));
+            let request = server.requests().pop().unwrap();
+            assert_eq!((request.user.as_str(), request.query.as_str()), (want, "v=1"));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Defaults of a pod's spec, for Pods and for pod templates.
 
+use crate::image_name::is_latest;
 use crate::value::{self, at, default, default_zero, list_mut, put, text};
 use serde_json::{Value, json};
 
@@ -84,62 +85,6 @@ fn http_get(handler: &mut Value) {
 /// Returns the default pull policy of an image. The tag `latest` may name another image each time.
 fn pull_policy(image: &str) -> &'static str {
     if is_latest(image) { "Always" } else { "IfNotPresent" }
-}
-
-/// Returns whether the image name asks for `latest`, by tag or by silence. As upstream, one that
-/// cannot be read asks for nothing (`ParseNormalizedNamed` of `distribution/reference`).
-fn is_latest(image: &str) -> bool {
-    let (name, digest) = image.split_once('@').map_or((image, None), |(name, digest)| (name, Some(digest)));
-    let has_capitals = |text: &str| text.chars().any(char::is_uppercase);
-    let is_host = |text: &str| text.contains(['.', ':']) || text == "localhost" || has_capitals(text);
-    let (host, path) = match name.split_once('/') {
-        Some((host, path)) if is_host(host) => (host, path),
-        _ => ("localhost", name),
-    };
-    let (repository, tag) = path.split_once(':').map_or((path, None), |(path, tag)| (path, Some(tag)));
-    let is_id = image.len() == 64 && is_hex(image);
-    let is_read = is_domain(host) && repository.split('/').all(is_component) && !is_id;
-    match tag {
-        _ if !is_read || !digest.is_none_or(is_digest) => false,
-        Some(tag) => tag == "latest",
-        None => digest.is_none(),
-    }
-}
-
-/// Returns whether this can be the host of an image name: `example.com:5000`.
-fn is_domain(host: &str) -> bool {
-    let (name, port) = host.rsplit_once(':').unwrap_or((host, "1"));
-    let is_port = !port.is_empty() && port.bytes().all(|b| b.is_ascii_digit());
-    let is_label = |label: &str| {
-        let is_inside = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
-        !label.is_empty() && label.bytes().all(is_inside) && !label.starts_with('-') && !label.ends_with('-')
-    };
-    // An address of IPv6 stands in brackets.
-    host.starts_with('[') || is_port && name.split('.').all(is_label)
-}
-
-/// Returns whether this can be a part of a repository's path: small letters and digits with single
-/// separators between them.
-fn is_component(part: &str) -> bool {
-    let is_letter = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
-    let is_separator = |text: &str| matches!(text, "" | "." | "_" | "__") || text.bytes().all(|b| b == b'-');
-    part.starts_with(is_letter) && part.ends_with(is_letter) && part.split(is_letter).all(is_separator)
-}
-
-/// Returns whether this is a digest of an algorithm that Go knows: `sha256:` and 64 digits.
-fn is_digest(digest: &str) -> bool {
-    let (algorithm, sum) = digest.split_once(':').unwrap_or_default();
-    let length = match algorithm {
-        "sha256" => 64,
-        "sha384" => 96,
-        "sha512" => 128,
-        _ => return false,
-    };
-    sum.len() == length && is_hex(sum)
-}
-
-fn is_hex(text: &str) -> bool {
-    text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 fn volume(volume: &mut Value) {

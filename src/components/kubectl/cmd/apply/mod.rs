@@ -1,11 +1,11 @@
-//! apply: makes the cluster be as the files say.
+//! apply: creates or patches objects until they are as the files say.
 
 use super::common::{
-    DryRun, LAST_APPLIED, Teller, annotate_last_applied, subresource, validation, warn_if_deleting,
+    DryRun, LAST_APPLIED, Printer, annotate_last_applied, subresource, validation, warn_if_deleting,
 };
 use super::delete::{checked_propagation, propagation, wait_gone};
 use super::record::record;
-use super::wait::{Deadline, GONE_WITHIN};
+use super::until::{Deadline, GONE_WITHIN};
 use super::{migrate, prune};
 use crate::builder::about;
 use crate::ctx::Ctx;
@@ -14,7 +14,8 @@ use crate::files;
 use crate::info::{Info, Options};
 use crate::manifest;
 use crate::merge;
-use crate::print::{formats, json, yaml};
+use crate::print::formats::{self, Format};
+use crate::print::{json, yaml};
 use crate::scheme;
 use crate::wire::api::{APPLY_PATCH, MERGE_PATCH, STRATEGIC_PATCH, encoded};
 use api::gostr::quote;
@@ -41,7 +42,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if ctx.flags.is("prune") {
         check_prune(ctx)?;
     }
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let format = formats::of(ctx, false)?;
     let options = Options { validated: validation(ctx)? != "Ignore", ..Options::default() };
     let (infos, mut failures) = files::read(ctx, &files, options).await?;
@@ -54,12 +55,12 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     for mut info in infos {
         record(ctx, &mut info.object);
         let prefix = value::text(&info.object, "metadata.generateName");
-        let outcome = if info.name.is_empty() && !prefix.is_empty() {
-            text(format!("from {prefix}: cannot use generate name with apply"))
-        } else if server_side {
-            on_server(ctx, &info, dry_run).await
-        } else {
-            on_client(ctx, &info, dry_run).await
+        let outcome = match server_side {
+            _ if info.name.is_empty() && !prefix.is_empty() => {
+                text(format!("from {prefix}: cannot use generate name with apply"))
+            }
+            true => on_server(ctx, &info, dry_run).await,
+            false => on_client(ctx, &info, dry_run).await,
         };
         match outcome {
             Ok((object, operation)) => {
@@ -69,7 +70,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 seen.add(&info, &object);
                 match &format {
                     Some(format) if !format.is_name() => done.push(object),
-                    _ => teller.tell(ctx, &object, operation, true)?,
+                    _ => printer.print(ctx, &object, operation, true)?,
                 }
             }
             Err(fail @ (Fail::Api(_) | Fail::Text(_))) => failures.push(fail),
@@ -82,19 +83,25 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     if let Some(format) = format
         && !done.is_empty()
     {
-        let shown = match done.as_slice() {
-            [one] => one.clone(),
-            _ => {
-                let items: Vec<Value> = done.iter().cloned().map(manifest::sorted).collect();
-                json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
-            }
-        };
-        ctx.out(format.print(&shown, done.len() == 1)?);
+        print_applied(ctx, &format, &done)?;
     }
     match ctx.flags.is("prune") {
-        true => prune::run(ctx, &seen, dry_run, &teller).await,
+        true => prune::run(ctx, &seen, dry_run, &printer).await,
         false => Ok(()),
     }
+}
+
+/// Prints objects that were applied, in the format of `-o`: one as it is, several as a List.
+fn print_applied(ctx: &Ctx, format: &Format, objects: &[Value]) -> Result<(), Fail> {
+    let printed = match objects {
+        [one] => one.clone(),
+        _ => {
+            let items: Vec<Value> = objects.iter().cloned().map(manifest::sorted).collect();
+            json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items})
+        }
+    };
+    ctx.out(format.print(&printed, objects.len() == 1)?);
+    Ok(())
 }
 
 /// Reads `--dry-run`, and checks that the flags fit to each other and to it.
@@ -138,7 +145,7 @@ fn check_prune(ctx: &Ctx) -> Result<(), Fail> {
 /// The field manager of a server-side apply: the one that was named, else kubectl's own.
 pub(crate) fn server_side_manager(ctx: &Ctx) -> &str {
     match ctx.flags.changed("field-manager") {
-        // An empty name, too: the server refuses it.
+        // Also an empty name is sent; the server refuses it.
         true => ctx.flags.text("field-manager"),
         false => "kubectl",
     }
@@ -215,7 +222,7 @@ async fn on_client(ctx: &Ctx, info: &Info, dry_run: DryRun) -> Result<(Value, &'
 }
 
 /// Which object it is, as Go prints it: `/v1, Resource=configmaps` and `/v1, Kind=ConfigMap`.
-fn named(info: &Info) -> String {
+fn go_names(info: &Info) -> String {
     let r = &info.resource;
     let of = |what: &str, name: &str| quote(&format!("{}/{}, {what}={name}", r.group, r.version));
     format!(
@@ -227,9 +234,9 @@ fn named(info: &Info) -> String {
     )
 }
 
-/// What stands before the reason why the live object cannot be read.
+/// The begin of the error for a live object that cannot be read.
 fn retrieving(info: &Info) -> String {
-    let (named, source) = (named(info), quote(&info.source));
+    let (named, source) = (go_names(info), quote(&info.source));
     format!("error when retrieving current configuration of:\n{named}\nfrom server for: {source}: ")
 }
 
@@ -382,7 +389,7 @@ async fn patch(
                 return recreate(ctx, info, modified, &current).await.map(|object| (object, true));
             }
             Err(Fail::Api(refusal)) => {
-                let (patch, named, source) = (json::compact(&patch), named(info), quote(&info.source));
+                let (patch, named, source) = (json::compact(&patch), go_names(info), quote(&info.source));
                 let head = format!(
                     "error when applying patch:\n{patch}\nto:\n{named}\nfor: {source}: error when patching {source}: "
                 );

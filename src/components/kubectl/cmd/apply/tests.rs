@@ -10,8 +10,8 @@ fn file(dir: &tempfile::TempDir, data: Value) -> String {
     path.display().to_string()
 }
 
-fn immutable(asked: &crate::testing::Asked) -> Option<(u16, Value)> {
-    (asked.method == "PATCH").then(|| refusal(422, "Invalid", "field is immutable"))
+fn immutable(request: &crate::testing::ReceivedRequest) -> Option<(u16, Value)> {
+    (request.method == "PATCH").then(|| refusal(422, "Invalid", "field is immutable"))
 }
 
 #[tokio::test]
@@ -19,10 +19,10 @@ async fn force_creates_an_object_anew_that_cannot_be_patched() {
     let (server, dir) = (Server::start_with(immutable).await, tempfile::tempdir().unwrap());
     server.hold(&at("a"), config_map("a", json!({})));
     let path = file(&dir, json!({"k": "new"}));
-    let said = server.kubectl(&["apply", "-f", &path]).await;
-    assert!(said.code == 1 && said.err.contains("is invalid"), "{said:?}");
-    let said = server.kubectl(&["apply", "--force", "-f", &path]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "configmap/a configured\n"), "{said:?}");
+    let result = server.kubectl(&["apply", "-f", &path]).await;
+    assert!(result.code == 1 && result.err.contains("is invalid"), "{result:?}");
+    let result = server.kubectl(&["apply", "--force", "-f", &path]).await;
+    assert_eq!((result.code, result.out.as_str()), (0, "configmap/a configured\n"), "{result:?}");
     assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "new");
 }
 
@@ -31,60 +31,60 @@ async fn an_object_without_a_name_of_its_own_is_refused() {
     let server = Server::start().await;
     let text = "{apiVersion: v1, kind: ConfigMap, metadata: {generateName: a-}}";
     for line in [&["apply", "-f", "-"][..], &["apply", "-f", "-", "--server-side"]] {
-        let said = server.kubectl_in(line, text, crate::Env::default()).await;
+        let result = server.kubectl_in(line, text, crate::Env::default()).await;
         let why = "error: from a-: cannot use generate name with apply\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why), "{line:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, why), "{line:?}");
     }
 }
 
 #[tokio::test]
 async fn force_puts_the_old_object_back_when_the_new_one_is_refused() {
-    let server = Server::start_with(|asked| {
-        let new = asked.method == "POST" && asked.body["data"]["k"] == "new";
-        if new { Some(refusal(403, "Forbidden", "not this")) } else { immutable(asked) }
+    let server = Server::start_with(|request| {
+        let new = request.method == "POST" && request.body["data"]["k"] == "new";
+        if new { Some(refusal(403, "Forbidden", "not this")) } else { immutable(request) }
     })
     .await;
     let dir = tempfile::tempdir().unwrap();
     let mut old = config_map("a", json!({}));
     old["data"] = json!({"k": "old"});
     server.hold(&at("a"), old);
-    let said = server.kubectl(&["apply", "--force", "-f", &file(&dir, json!({"k": "new"}))]).await;
-    assert!(said.code == 1 && said.err.contains("not this"), "{said:?}");
+    let result = server.kubectl(&["apply", "--force", "-f", &file(&dir, json!({"k": "new"}))]).await;
+    assert!(result.code == 1 && result.err.contains("not this"), "{result:?}");
     assert_eq!(server.object(&at("a")).expect("it is back")["data"]["k"], "old");
 }
 
 #[tokio::test]
 async fn without_overwrite_a_value_of_somebody_else_is_a_conflict() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
-    let said = server.kubectl(&["apply", "-f", &file(&dir, json!({"k": "1"}))]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let result = server.kubectl(&["apply", "-f", &file(&dir, json!({"k": "1"}))]).await;
+    assert_eq!(result.code, 0, "{result:?}");
     let mut live = server.object(&at("a")).unwrap();
     live["data"]["k"] = "theirs".into();
     server.hold(&at("a"), live);
     let path = file(&dir, json!({"k": "2"}));
-    let said = server.kubectl(&["apply", "--overwrite=false", "-f", &path]).await;
+    let result = server.kubectl(&["apply", "--overwrite=false", "-f", &path]).await;
     assert!(
-        said.code == 1 && said.err.contains("conflicts with changes made from original to current"),
-        "{said:?}"
+        result.code == 1 && result.err.contains("conflicts with changes made from original to current"),
+        "{result:?}"
     );
     assert_eq!(server.object(&at("a")).unwrap()["data"]["k"], "theirs");
-    let said = server.kubectl(&["apply", "-f", &path]).await;
+    let result = server.kubectl(&["apply", "-f", &path]).await;
     assert_eq!(
-        (said.code, server.object(&at("a")).unwrap()["data"]["k"].as_str()),
+        (result.code, server.object(&at("a")).unwrap()["data"]["k"].as_str()),
         (0, Some("2")),
-        "{said:?}"
+        "{result:?}"
     );
 }
 
 #[tokio::test]
-async fn an_annotation_that_cannot_be_read_is_told() {
+async fn an_annotation_that_cannot_be_read_is_reported() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let mut live = config_map("a", json!({}));
     live["metadata"]["annotations"] = json!({LAST_APPLIED: "{broken"});
     server.hold(&at("a"), live);
     for verb in ["apply", "diff"] {
-        let said = server.kubectl(&[verb, "-f", &file(&dir, json!({"k": "1"}))]).await;
-        assert!(said.code > 0 && said.err.contains("cannot be read"), "{said:?}");
+        let result = server.kubectl(&[verb, "-f", &file(&dir, json!({"k": "1"}))]).await;
+        assert!(result.code > 0 && result.err.contains("cannot be read"), "{result:?}");
     }
     assert!(server.object(&at("a")).unwrap()["data"].is_null());
 }
@@ -97,19 +97,19 @@ async fn a_subresource_is_applied_on_the_server_only_and_where_it_is() {
         server.hold(&path, config_map("a", json!({})));
     }
     let path = file(&dir, json!({"k": "1"}));
-    let said = server.kubectl(&["apply", "--subresource=status", "-f", &path]).await;
-    assert!(said.code == 1 && said.err.contains("--server-side"), "{said:?}");
-    let said = server.kubectl(&["apply", "--server-side", "--subresource=status", "-f", &path]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    let result = server.kubectl(&["apply", "--subresource=status", "-f", &path]).await;
+    assert!(result.code == 1 && result.err.contains("--server-side"), "{result:?}");
+    let result = server.kubectl(&["apply", "--server-side", "--subresource=status", "-f", &path]).await;
+    assert_eq!(result.code, 0, "{result:?}");
     assert!(server.object(&at("a")).unwrap()["data"].is_null());
     assert_eq!(server.object(&status).unwrap()["data"]["k"], "1");
-    let said =
+    let result =
         server.kubectl(&["replace", "--subresource=status", "-f", &file(&dir, json!({"k": "2"}))]).await;
-    assert_eq!(said.code, 0, "{said:?}");
+    assert_eq!(result.code, 0, "{result:?}");
     assert_eq!(server.object(&status).unwrap()["data"]["k"], "2");
-    let said = server.kubectl(&["diff", "--server-side", "--field-manager=me", "-f", &path]).await;
-    let asked = server.asked();
-    assert!(asked.last().is_some_and(|a| a.query.contains("fieldManager=me")), "{said:?}");
+    let result = server.kubectl(&["diff", "--server-side", "--field-manager=me", "-f", &path]).await;
+    let requests = server.requests();
+    assert!(requests.last().is_some_and(|a| a.query.contains("fieldManager=me")), "{result:?}");
 }
 
 /// The server refuses an empty name, so that an unset variable becomes no other manager.
@@ -125,9 +125,9 @@ async fn a_server_side_apply_sends_the_manager_that_is_named() {
     ] {
         for verb in ["apply", "diff"] {
             let line: Vec<&str> = [verb, "--server-side", "-f", &path].into_iter().chain(flag).collect();
-            let said = server.kubectl(&line).await;
-            let sent = server.asked().into_iter().rfind(|a| a.method == "PATCH").unwrap();
-            assert!(sent.query.contains(query), "{line:?}: {said:?} {sent:?}");
+            let result = server.kubectl(&line).await;
+            let sent = server.requests().into_iter().rfind(|a| a.method == "PATCH").unwrap();
+            assert!(sent.query.contains(query), "{line:?}: {result:?} {sent:?}");
         }
     }
 }
@@ -139,9 +139,9 @@ async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
     live["metadata"]["managedFields"] = json!([{"manager": "kubectl-client-side-apply", "operation": "Update", "apiVersion": "v1",
         "fieldsV1": {"f:metadata": {"f:annotations": {format!("f:{LAST_APPLIED}"): {}}}, "f:data": {"f:old": {}}}}]);
     server.hold(&at("a"), live);
-    let said = server.kubectl(&["apply", "--server-side", "-f", &file(&dir, json!({"k": "1"}))]).await;
-    assert_eq!(said.code, 0, "{said:?}");
-    let sent: Vec<_> = server.asked().into_iter().filter(|a| a.method == "PATCH").collect();
+    let result = server.kubectl(&["apply", "--server-side", "-f", &file(&dir, json!({"k": "1"}))]).await;
+    assert_eq!(result.code, 0, "{result:?}");
+    let sent: Vec<_> = server.requests().into_iter().filter(|a| a.method == "PATCH").collect();
     assert_eq!(sent.len(), 3, "applied, moved, applied again: {sent:?}");
     let moved = &sent[1].body[0];
     assert_eq!(
@@ -154,8 +154,8 @@ async fn a_server_side_apply_takes_over_the_fields_of_client_side_apply() {
 async fn a_new_object_has_no_null_fields() {
     let (server, dir) = (Server::start().await, tempfile::tempdir().unwrap());
     let path = file(&dir, json!({"k": "v", "none": null}));
-    let said = server.kubectl(&["apply", "-f", &path]).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "configmap/a created\n"), "{said:?}");
+    let result = server.kubectl(&["apply", "-f", &path]).await;
+    assert_eq!((result.code, result.out.as_str()), (0, "configmap/a created\n"), "{result:?}");
     let made = server.object(&at("a")).unwrap();
     assert_eq!(made["data"], json!({"k": "v"}));
     let last = made["metadata"]["annotations"][LAST_APPLIED].as_str().unwrap();
@@ -170,9 +170,9 @@ async fn an_apply_to_an_object_that_is_being_deleted_warns() {
     server.hold(&at("a"), live);
     let path = file(&dir, json!({"k": "1"}));
     for way in ["--server-side", "--server-side=false"] {
-        let said = server.kubectl(&["apply", way, "-f", &path]).await;
+        let result = server.kubectl(&["apply", way, "-f", &path]).await;
         let warning = "Warning: Detected changes to resource a which is currently being deleted.\n";
-        assert!(said.code == 0 && said.err.contains(warning), "{way}: {said:?}");
+        assert!(result.code == 0 && result.err.contains(warning), "{way}: {result:?}");
     }
 }
 
@@ -187,10 +187,10 @@ async fn pruning_is_refused_where_it_cannot_know_what_to_keep() {
             "error: --prune is in alpha and doesn't currently work on objects created by server-side apply\n",
         ),
     ] {
-        let said = server.kubectl(&["apply", "--prune", "--all", way, "-f", &path]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, why), "{said:?}");
+        let result = server.kubectl(&["apply", "--prune", "--all", way, "-f", &path]).await;
+        assert_eq!((result.code, result.err.as_str()), (1, why), "{result:?}");
     }
-    assert!(server.asked().is_empty(), "nothing was applied");
+    assert!(server.requests().is_empty(), "nothing was applied");
 }
 
 #[tokio::test]
@@ -202,15 +202,15 @@ async fn a_namespace_that_the_user_names_is_pruned_even_if_no_file_has_an_object
     let path = dir.path().join("n.yaml");
     std::fs::write(&path, "{apiVersion: v1, kind: Namespace, metadata: {name: shop}}").unwrap();
     let path = path.display().to_string();
-    let said = server.kubectl(&["apply", "--prune", "--all", "-f", &path, "-n", "default"]).await;
-    assert_eq!(said.out, "namespace/shop created\nconfigmap/a pruned\n", "{said:?}");
+    let result = server.kubectl(&["apply", "--prune", "--all", "-f", &path, "-n", "default"]).await;
+    assert_eq!(result.out, "namespace/shop created\nconfigmap/a pruned\n", "{result:?}");
     assert!(server.object(&at("a")).is_none());
 }
 
 #[tokio::test]
-async fn what_was_pruned_before_a_refusal_is_told() {
-    let server = Server::start_with(|asked| {
-        let refused = asked.method == "DELETE" && asked.path == at("y");
+async fn what_was_pruned_before_a_refusal_is_printed() {
+    let server = Server::start_with(|request| {
+        let refused = request.method == "DELETE" && request.path == at("y");
         refused.then(|| refusal(403, "Forbidden", "you may not"))
     })
     .await;
@@ -221,9 +221,13 @@ async fn what_was_pruned_before_a_refusal_is_told() {
         server.hold(&at(name), old);
     }
     let path = file(&dir, json!({"k": "1"}));
-    let said = server.kubectl(&["apply", "--prune", "--all", "-f", &path]).await;
-    assert_eq!((said.code, said.out.as_str()), (1, "configmap/a created\nconfigmap/x pruned\n"), "{said:?}");
-    assert!(said.err.contains("you may not"), "{said:?}");
+    let result = server.kubectl(&["apply", "--prune", "--all", "-f", &path]).await;
+    assert_eq!(
+        (result.code, result.out.as_str()),
+        (1, "configmap/a created\nconfigmap/x pruned\n"),
+        "{result:?}"
+    );
+    assert!(result.err.contains("you may not"), "{result:?}");
 }
 
 #[tokio::test]
@@ -236,14 +240,14 @@ async fn pruned_objects_are_printed_behind_the_applied_ones_each_on_its_own() {
     }
     let path = file(&dir, json!({"k": "1"}));
     let line = ["apply", "--prune", "--all", "-f", &path, "-o", "jsonpath={.metadata.name} "];
-    let said = server.kubectl(&line).await;
-    assert_eq!((said.code, said.out.as_str()), (0, "a x y "), "{said:?}");
+    let result = server.kubectl(&line).await;
+    assert_eq!((result.code, result.out.as_str()), (0, "a x y "), "{result:?}");
 }
 
 #[tokio::test]
 async fn no_object_is_printed_if_one_could_not_be_applied() {
-    let server = Server::start_with(|asked| {
-        let refused = asked.method == "POST" && asked.body["metadata"]["name"] == "b";
+    let server = Server::start_with(|request| {
+        let refused = request.method == "POST" && request.body["metadata"]["name"] == "b";
         refused.then(|| refusal(403, "Forbidden", "you may not"))
     })
     .await;
@@ -252,7 +256,7 @@ async fn no_object_is_printed_if_one_could_not_be_applied() {
     let second = dir.path().join("b.yaml");
     std::fs::write(&second, config_map("b", json!({})).to_string()).unwrap();
     let second = second.display().to_string();
-    let said = server.kubectl(&["apply", "-f", &first, "-f", &second, "-o", "yaml"]).await;
-    assert_eq!((said.code, said.out.as_str()), (1, ""), "{said:?}");
+    let result = server.kubectl(&["apply", "-f", &first, "-f", &second, "-o", "yaml"]).await;
+    assert_eq!((result.code, result.out.as_str()), (1, ""), "{result:?}");
     assert!(server.object(&at("a")).is_some(), "it is applied all the same");
 }

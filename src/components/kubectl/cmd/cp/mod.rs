@@ -62,7 +62,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let (from, to) = (place(ctx, from)?, place(ctx, to)?);
     match (from.pod.is_empty(), to.pod.is_empty()) {
         (false, false) => text("one of src or dest must be a local file specification"),
-        // Such as an unset variable leaves: it must not become the working directory.
+        // An empty path, which an unset variable leaves, must not become the working directory.
         _ if from.path.is_empty() || to.path.is_empty() => text("filepath can not be empty"),
         (true, true) => text("one of src or dest must be a remote file specification"),
         (true, false) => upload(ctx, &from.path, &to).await,
@@ -70,7 +70,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     }
 }
 
-/// The pod of a place, its container, and what is to be said if that was chosen among several.
+/// The pod of a place, its container, and the note for the user if that was chosen among several.
 async fn pod(ctx: &Ctx, place: &Place) -> Result<(Info, String, Option<String>), Fail> {
     let resource = ctx.resource("pods").await?;
     let mut info = Info {
@@ -94,8 +94,8 @@ fn last(path: &str) -> &str {
     path.trim_end_matches('/').rsplit('/').next().unwrap_or(path)
 }
 
-/// The directory of the container in which something is unpacked, and its name there. What has no
-/// name of its own is `.` in itself.
+/// The directory of the container in which something is unpacked, and its name there. The root,
+/// which has no name, is `.` in itself.
 ///
 /// Example: `/tmp/x/../a` is `a` in `/tmp`, and `/` is `.` in `/`.
 fn parent_and_name(target: &str) -> (String, String) {
@@ -146,8 +146,7 @@ async fn upload(ctx: &Ctx, local: &str, to: &Place) -> Result<(), Fail> {
     let packing = tokio::task::spawn_blocking(move || packed(&source, Path::new(&name), writer.into()));
     let stdin: Box<dyn AsyncRead + Send + Unpin> = Box::new(pipe::Receiver::from_owned_fd(reader)?);
     let copied = plain(ctx, &info, &container, &command, Some(stdin), &ctx.output).await;
-    // What kept us from packing comes first: then the container's tar complains of what it was not
-    // given.
+    // A failure to pack comes first: the complaint of the container's tar is its consequence.
     match (packing.await, copied) {
         (Ok(Err(fail)), copied) if !is_broken_pipe(&fail) => {
             if let Err(copied) = copied {
@@ -245,7 +244,7 @@ fn pack_file(
     Ok(!missing && file.read(&mut [0])? == 0)
 }
 
-/// A pipe's end that counts what went into it.
+/// The writing end of a pipe, which counts its bytes: a resumed copy skips as many.
 struct Counted {
     into: pipe::Sender,
     count: Arc<AtomicU64>,
@@ -282,13 +281,14 @@ async fn download(ctx: &Ctx, from: &Place, local: &str) -> Result<(), Fail> {
         let mut note = |text: String| output.err(&(text + "\n"));
         let mut archive = File::from(reader);
         unpack(&archive, &prefix, &target, &mut note)?;
-        // Behind its end an archive has padding, which the container's tar wants to get rid of.
+        // Reads the padding behind the end of the archive: the container's tar waits until it is
+        // read.
         std::io::copy(&mut archive, &mut std::io::sink())?;
         Ok(())
     });
     let lost = |_| Fail::Text("the thread that unpacks was lost".into());
     tokio::select! {
-        // Before the archive was whole: nobody reads on.
+        // The thread ended before the archive did: no more of it is read.
         unpacked = &mut unpacking => unpacked.map_err(lost)?,
         fetched = fetch(ctx, &info, &container, &from.path, writer) => {
             // The pipe is closed, so the thread ends.
@@ -319,7 +319,8 @@ async fn fetch(ctx: &Ctx, info: &Info, container: &str, path: &str, writer: Owne
         // As in kubectl, whose `TarPipe` prints the errors of the container's tar there.
         ctx.output.bytes(&errors.take());
         match outcome {
-            // The program ran and said what is wrong; it would again.
+            // An exit code is an answer of the program, which would fail again; other failures are
+            // retried.
             Err(fail) if !matches!(fail, Fail::Coded(..)) && (retries < 0 || tried < retries) => {
                 tried += 1;
                 let most = if retries < 0 { String::new() } else { format!("/{retries}") };
@@ -375,7 +376,8 @@ fn unpack(
         match kind {
             tar::EntryType::Directory if whole => std::fs::create_dir_all(target)?,
             tar::EntryType::Directory => drop(root_of(target)?.make_dirs(rest, 0o755).map_err(failed)?),
-            // The target itself is a path of the user's own.
+            // A single file goes to the target itself, whose path is the user's and may lead over
+            // links.
             _ if whole && kind.is_file() => drop(std::io::copy(&mut entry, &mut created(target)?)?),
             _ if kind.is_file() => {
                 let file = match new_file(&root_of(target)?, rest) {
@@ -397,8 +399,8 @@ fn unpack(
     Ok(())
 }
 
-/// The file that a single file is copied to. As with kubectl, its name must be said: a directory is
-/// no place for it.
+/// The file that a single file is copied to. As with kubectl, a directory is refused: the user must
+/// name the file.
 fn created(target: &Path) -> Result<File, Fail> {
     if let Some(parent) = target.parent() {
         std::fs::create_dir_all(parent)?;
@@ -431,7 +433,7 @@ fn new_file(root: &Root, path: &Path) -> linux::Result<File> {
     if found.st_mode & nix::libc::S_IFMT != nix::libc::S_IFREG {
         return Err(linux::Error::new(format!("{} is no file", path.display()), ErrorKind::InvalidInput));
     }
-    // The same file whatever has its name by now.
+    // This path means the open file, also if another file has its name by now.
     let own = format!("/proc/self/fd/{}", place.as_raw_fd());
     File::options()
         .write(true)

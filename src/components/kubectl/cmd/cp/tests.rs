@@ -84,8 +84,8 @@ const LIMIT: Duration = Duration::from_secs(20);
 #[tokio::test]
 async fn the_server_knows_which_containers_a_pod_has() {
     let why = "container nope is not valid for pod p";
-    let server = Server::start_with(move |asked| {
-        asked.path.ends_with("/exec").then(|| refusal(400, "BadRequest", why))
+    let server = Server::start_with(move |request| {
+        request.path.ends_with("/exec").then(|| refusal(400, "BadRequest", why))
     })
     .await;
     server.hold(POD, pod());
@@ -93,9 +93,9 @@ async fn the_server_knows_which_containers_a_pod_has() {
     let file = dir.path().join("a").display().to_string();
     std::fs::write(&file, "x").unwrap();
     for line in [["cp", &file, "p:/a", "-c", "nope"], ["cp", "p:/a", &file, "-c", "nope"]] {
-        let said = server.kubectl(&line).await;
-        let told = format!("Error from server (BadRequest): {why}\n");
-        assert!(said.code == 1 && said.err.contains(&told), "{line:?}: {said:?}");
+        let result = server.kubectl(&line).await;
+        let want = format!("Error from server (BadRequest): {why}\n");
+        assert!(result.code == 1 && result.err.contains(&want), "{line:?}: {result:?}");
     }
 }
 
@@ -107,14 +107,14 @@ async fn a_copy_is_written_as_it_comes_and_goes_on_where_it_broke_off() {
     let (out, content) = (dir.path().join("out"), "x".repeat(300_000));
     let whole = archive(&[("data/a", EntryType::Regular, &content), ("data/b", EntryType::Regular, "last")]);
     let (first, commands) = (out.join("a"), Arc::new(Mutex::new(vec![])));
-    let (asked, size) = (commands.clone(), content.len() as u64);
+    let (received, size) = (commands.clone(), content.len() as u64);
     let server = Server::start_exec(move |command, mut socket| {
-        let (whole, first, asked) = (whole.clone(), first.clone(), asked.clone());
+        let (whole, first, received) = (whole.clone(), first.clone(), received.clone());
         Box::pin(async move {
             let tries = {
-                let mut asked = asked.lock();
-                asked.push(command.last().cloned().unwrap_or_default());
-                asked.len()
+                let mut received = received.lock();
+                received.push(command.last().cloned().unwrap_or_default());
+                received.len()
             };
             let half = 512 + 300_032;
             if tries == 1 {
@@ -139,10 +139,10 @@ async fn a_copy_is_written_as_it_comes_and_goes_on_where_it_broke_off() {
     server.hold(POD, pod());
     let target = out.display().to_string();
     let args = ["cp", "p:/data", &target, "--retries=2"];
-    let said = server.kubectl(&args);
-    let said = tokio::time::timeout(LIMIT * 2, said).await.expect("an end");
-    assert_eq!(said.code, 0, "{said:?}");
-    assert!(said.err.contains("Resuming copy at 300544 bytes, retry 1/2"), "{said:?}");
+    let result = server.kubectl(&args);
+    let result = tokio::time::timeout(LIMIT * 2, result).await.expect("an end");
+    assert_eq!(result.code, 0, "{result:?}");
+    assert!(result.err.contains("Resuming copy at 300544 bytes, retry 1/2"), "{result:?}");
     assert_eq!(std::fs::read_to_string(out.join("a")).unwrap(), content);
     assert_eq!(std::fs::read_to_string(out.join("b")).unwrap(), "last");
     let commands = commands.lock();
@@ -153,9 +153,9 @@ async fn a_copy_is_written_as_it_comes_and_goes_on_where_it_broke_off() {
 async fn a_copy_that_keeps_breaking_off_is_given_up_and_without_retries_at_once() {
     for (option, tries) in [("--retries=1", 2), ("--retries=0", 1)] {
         let count = Arc::new(AtomicU64::new(0));
-        let asked = count.clone();
+        let tries_made = count.clone();
         let server = Server::start_exec(move |_, socket| {
-            asked.fetch_add(1, Ordering::SeqCst);
+            tries_made.fetch_add(1, Ordering::SeqCst);
             Box::pin(async move { drop(socket) })
         })
         .await;
@@ -163,9 +163,9 @@ async fn a_copy_that_keeps_breaking_off_is_given_up_and_without_retries_at_once(
         let dir = tempfile::tempdir().unwrap();
         let target = dir.path().join("out").display().to_string();
         let args = ["cp", "p:/data", &target, option];
-        let said = server.kubectl(&args);
-        let said = tokio::time::timeout(LIMIT, said).await.expect("an end");
-        assert_eq!((said.code, count.load(Ordering::SeqCst)), (1, tries), "{said:?}");
+        let result = server.kubectl(&args);
+        let result = tokio::time::timeout(LIMIT, result).await.expect("an end");
+        assert_eq!((result.code, count.load(Ordering::SeqCst)), (1, tries), "{result:?}");
     }
 }
 
@@ -195,7 +195,7 @@ fn one_file_goes_where_the_user_says_and_links_are_packed_as_links() {
     }
 }
 
-/// A log, for example. What is packed behind it must stay readable.
+/// A file that changes while it is packed, such as a log: entries behind it must stay readable.
 #[test]
 fn a_file_that_changes_while_it_is_packed_does_not_spoil_the_archive() {
     let mut builder = tar::Builder::new(vec![]);
@@ -216,7 +216,7 @@ fn a_file_that_changes_while_it_is_packed_does_not_spoil_the_archive() {
     assert_eq!(read.collect::<Vec<_>>(), ["1234", "1\0\0\0", "1234"]);
 }
 
-/// Its length is said to be 0, and it has content.
+/// A file of /proc has the length 0 and content all the same.
 #[test]
 fn a_file_that_changed_is_named() {
     let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC).unwrap();
@@ -267,10 +267,10 @@ fn a_target_is_a_name_in_a_directory_without_detours() {
 async fn an_empty_path_is_not_the_working_directory() {
     let server = Server::start().await;
     for line in [["cp", "", "p:/tmp"], ["cp", "p:/tmp", ""], ["cp", "", ""]] {
-        let said = server.kubectl(&line).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: filepath can not be empty\n"), "{line:?}");
+        let result = server.kubectl(&line).await;
+        assert_eq!((result.code, result.err.as_str()), (1, "error: filepath can not be empty\n"), "{line:?}");
     }
-    assert!(server.asked().is_empty(), "nothing was asked");
+    assert!(server.requests().is_empty(), "nothing was asked");
 }
 
 #[tokio::test(start_paused = true)]
@@ -285,9 +285,9 @@ async fn a_container_that_does_not_say_what_the_destination_is_does_not_hold_the
 async fn a_pod_without_a_namespace_is_one_of_the_users() {
     let server = Server::start().await;
     for from in ["p:/f", "/p:/f"] {
-        let said = server.kubectl(&["cp", from, "x"]).await;
-        let last = server.asked().pop().map(|asked| asked.path);
-        assert_eq!(last.as_deref(), Some("/api/v1/namespaces/default/pods/p"), "{said:?}");
+        let result = server.kubectl(&["cp", from, "x"]).await;
+        let last = server.requests().pop().map(|request| request.path);
+        assert_eq!(last.as_deref(), Some("/api/v1/namespaces/default/pods/p"), "{result:?}");
     }
 }
 
@@ -309,9 +309,9 @@ async fn what_the_containers_tar_says_goes_to_standard_output() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("file").display().to_string();
     for end in ["", "/"] {
-        let said = server.kubectl(&["cp", "p:/data", &format!("{target}{end}")]).await;
-        let told = format!("Defaulted container \"c\" out of: c, d\n{note}");
-        assert_eq!((said.code, said.out, said.err.as_str()), (0, told, ""));
+        let result = server.kubectl(&["cp", "p:/data", &format!("{target}{end}")]).await;
+        let want = format!("Defaulted container \"c\" out of: c, d\n{note}");
+        assert_eq!((result.code, result.out, result.err.as_str()), (0, want, ""));
         assert_eq!(std::fs::read_to_string(&target).unwrap(), "1");
         std::fs::remove_file(&target).unwrap();
     }

@@ -102,8 +102,8 @@ fn env_pair(ctx: &Ctx, path: &str, at: usize, line: &[u8]) -> Result<Option<(Str
     Ok(Some((key.to_string(), given)))
 }
 
-/// The names of the regular files in a folder, in order. A link is none, whatever it points to: as
-/// with kubectl, it does not bring in a file from elsewhere.
+/// The names of the regular files in a folder, in order. As with kubectl a link is left out, also
+/// one to a regular file: it would bring in a file from elsewhere.
 fn files_of(folder: &Path) -> std::io::Result<Vec<OsString>> {
     let mut names = vec![];
     for entry in std::fs::read_dir(folder)? {
@@ -239,7 +239,7 @@ pub(crate) async fn secret_tls(ctx: &Ctx) -> Result<(), Fail> {
 pub(crate) async fn secret_docker(ctx: &Ctx) -> Result<(), Fail> {
     let name = one_name(ctx)?;
     let flag = |name: &str| ctx.flags.text(name).to_string();
-    // The only key that such a Secret has, also for a file with another name.
+    // A Secret of a docker-registry has one key, whatever the name of the file.
     let keyed = |file: String| match file.contains('=') {
         true => file,
         false => format!(".dockerconfigjson={file}"),
@@ -280,8 +280,8 @@ mod tests {
         let server = Server::start().await;
         let literals = ["--from-literal=a=say \"hi\"", "--from-literal=b='x'"];
         let create = ["create", "configmap", "c", "--dry-run=client", "-o", "json"];
-        let said = server.kubectl(&[&create[..], &literals[..]].concat()).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap();
+        let result = server.kubectl(&[&create[..], &literals[..]].concat()).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap();
         assert_eq!(made["data"], json!({"a": "say \"hi\"", "b": "'x'"}));
     }
 
@@ -295,9 +295,9 @@ mod tests {
         for (from, want) in
             [(keys(""), json!({".dockerconfigjson": "e30="})), (keys("k="), json!({"k": "e30="}))]
         {
-            let said = server.kubectl(&[&create[..], &[from.as_str()]].concat()).await;
-            let made: Value = serde_json::from_str(&said.out).unwrap();
-            assert_eq!(made["data"], want, "{said:?}");
+            let result = server.kubectl(&[&create[..], &[from.as_str()]].concat()).await;
+            let made: Value = serde_json::from_str(&result.out).unwrap();
+            assert_eq!(made["data"], want, "{result:?}");
         }
     }
 
@@ -310,12 +310,12 @@ mod tests {
             ("configmap", "a b", "for a ConfigMap: a valid config key must consist of alphanumeric"),
         ] {
             let literal = format!("--from-literal={key}=x");
-            let said = server.kubectl(&["create", what, "c", "--dry-run=client", &literal]).await;
-            assert!(said.code == 1 && said.err.contains(why), "{said:?}");
+            let result = server.kubectl(&["create", what, "c", "--dry-run=client", &literal]).await;
+            assert!(result.code == 1 && result.err.contains(why), "{result:?}");
         }
         let folder = format!("--from-env-file={}", std::env::temp_dir().display());
-        let said = server.kubectl(&["create", "configmap", "c", "--dry-run=client", &folder]).await;
-        assert_eq!(said.err, "error: env config file cannot be a directory\n");
+        let result = server.kubectl(&["create", "configmap", "c", "--dry-run=client", &folder]).await;
+        assert_eq!(result.err, "error: env config file cannot be a directory\n");
     }
 
     #[tokio::test]
@@ -329,16 +329,16 @@ mod tests {
         let from = format!("--from-file={}", folder.display());
         for what in [&["configmap"][..], &["secret", "generic"]] {
             let words = [&["create"], what, &["c", "--dry-run=client", "-o", "json", &from]].concat();
-            let said = server.kubectl(&words).await;
-            let made: Value = serde_json::from_str(&said.out).unwrap();
+            let result = server.kubectl(&words).await;
+            let made: Value = serde_json::from_str(&result.out).unwrap();
             let keys: Vec<&String> = made["data"].as_object().unwrap().keys().collect();
-            assert_eq!(keys, ["a"], "{said:?}");
+            assert_eq!(keys, ["a"], "{result:?}");
         }
         // A link that is named itself is followed, as with kubectl.
         let from = format!("--from-file={}", folder.join("key").display());
-        let said =
+        let result =
             server.kubectl(&["create", "configmap", "c", "--dry-run=client", "-o", "json", &from]).await;
-        assert!(said.out.contains("secret"), "{said:?}");
+        assert!(result.out.contains("secret"), "{result:?}");
     }
 
     #[tokio::test]
@@ -348,8 +348,8 @@ mod tests {
         let from = format!("--from-env-file={}", file.display());
         let create = ["create", "configmap", "c", "--dry-run=client", "-o", "json", from.as_str()];
         std::fs::write(&file, b"\xef\xbb\xbfA=1\r\n  # c\n\n  b.c=2=3\nHOMELESS").unwrap();
-        let said = server.kubectl(&create).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap();
+        let result = server.kubectl(&create).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap();
         assert_eq!(made["data"], json!({"A": "1", "b.c": "2=3", "HOMELESS": ""}));
         let invalid = "invalid utf8 bytes at line 2: [66 61 255]\n";
         for (content, why) in [
@@ -360,8 +360,8 @@ mod tests {
             (b"..a=x", "error: \"..a\" is not a valid key name: must not start with '..'\n"),
         ] {
             std::fs::write(&file, content).unwrap();
-            let said = server.kubectl(&create).await;
-            assert!(said.code == 1 && said.out.is_empty() && said.err.contains(why), "{said:?}");
+            let result = server.kubectl(&create).await;
+            assert!(result.code == 1 && result.out.is_empty() && result.err.contains(why), "{result:?}");
         }
     }
 
@@ -371,9 +371,9 @@ mod tests {
         let file = dir.path().join("x.pem");
         std::fs::write(&file, "no certificate").unwrap();
         let (cert, key) = (format!("--cert={}", file.display()), format!("--key={}", file.display()));
-        let said = server.kubectl(&["create", "secret", "tls", "t", &cert, &key]).await;
+        let result = server.kubectl(&["create", "secret", "tls", "t", &cert, &key]).await;
         let want = "error: tls: failed to find any PEM data in certificate input\n";
-        assert_eq!((said.code, said.err.as_str()), (1, want), "{said:?}");
-        assert!(server.asked().is_empty(), "nothing was created");
+        assert_eq!((result.code, result.err.as_str()), (1, want), "{result:?}");
+        assert!(server.requests().is_empty(), "nothing was created");
     }
 }

@@ -1,6 +1,6 @@
 //! create -f
 
-use super::super::common::{DryRun, Teller, remember, send_raw, validation};
+use super::super::common::{DryRun, Printer, remember, send_raw, validation};
 use super::super::record::record;
 use crate::builder::about;
 use crate::cmd::edit;
@@ -21,7 +21,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
         return ctx.usage(format!("Unexpected args: [{}]", ctx.args.join(" ")));
     }
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let raw = ctx.flags.text("raw");
     if !raw.is_empty() {
         if ctx.flags.is("edit") {
@@ -61,9 +61,10 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
                 Err(other) => return Err(other),
             }
         }
-        teller.tell(ctx, &info.object, "created", true)?;
+        printer.print(ctx, &info.object, "created", true)?;
     }
-    // Last, as in kubectl: its visitor of files tells them when all documents were visited.
+    // Failures to read documents come last, as in kubectl: its visitor of files returns them when
+    // all documents were visited.
     failures.extend(unread);
     Fail::join(failures)
 }
@@ -75,16 +76,17 @@ mod tests {
     use serde_json::json;
 
     #[tokio::test]
-    async fn documents_that_cannot_be_read_are_told_behind_refusals() {
-        let server =
-            Server::start_with(|asked| (asked.method != "GET").then(|| refusal(409, "Conflict", "not now")))
-                .await;
+    async fn documents_that_cannot_be_read_are_reported_behind_refusals() {
+        let server = Server::start_with(|request| {
+            (request.method != "GET").then(|| refusal(409, "Conflict", "not now"))
+        })
+        .await;
         let unknown = json!({"apiVersion": "v1", "kind": "Foo", "metadata": {"name": "b"}});
         let text = format!("{unknown}\n{}\n", config_map("a", json!({})));
         for verb in ["create", "replace", "delete"] {
-            let said = server.kubectl_in(&[verb, "-f", "-"], &text, Env::default()).await;
-            let (refused, unread) = (said.err.find("not now"), said.err.find("no matches for kind"));
-            assert!(said.code == 1 && refused.is_some() && refused < unread, "{verb}: {said:?}");
+            let result = server.kubectl_in(&[verb, "-f", "-"], &text, Env::default()).await;
+            let (refused, unread) = (result.err.find("not now"), result.err.find("no matches for kind"));
+            assert!(result.code == 1 && refused.is_some() && refused < unread, "{verb}: {result:?}");
         }
     }
 
@@ -95,10 +97,10 @@ mod tests {
         let mut first = config_map("a", json!({}));
         first["metadata"]["namespace"] = json!("x/y");
         let text = format!("{first}\n{}\n", config_map("b", json!({})));
-        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
-        assert_eq!((said.code, said.out.as_str()), (1, "configmap/b created\n"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        assert_eq!((result.code, result.out.as_str()), (1, "configmap/b created\n"), "{result:?}");
         let why = "error when creating \"STDIN\": invalid namespace \"x/y\": [may not contain '/']";
-        assert!(said.err.contains(why), "{said:?}");
+        assert!(result.err.contains(why), "{result:?}");
     }
 
     #[tokio::test]
@@ -108,32 +110,36 @@ mod tests {
         for (given, want) in [("True", "Strict"), ("f", "Ignore"), ("warn", "Warn")] {
             let flag = format!("--validate={given}");
             let line = ["create", "-f", "-", "--dry-run=server", &flag];
-            let said = server.kubectl_in(&line, &text, Env::default()).await;
-            let query = server.asked().last().map(|asked| asked.query.clone()).unwrap_or_default();
-            assert!(query.contains(&format!("fieldValidation={want}")), "{given}: {query} {said:?}");
+            let result = server.kubectl_in(&line, &text, Env::default()).await;
+            let query = server.requests().last().map(|request| request.query.clone()).unwrap_or_default();
+            assert!(query.contains(&format!("fieldValidation={want}")), "{given}: {query} {result:?}");
         }
-        let said = server.kubectl_in(&["create", "-f", "-", "--validate="], &text, Env::default()).await;
-        assert!(said.code == 1 && said.err.starts_with("error: invalid - validate option \"\";"), "{said:?}");
+        let result = server.kubectl_in(&["create", "-f", "-", "--validate="], &text, Env::default()).await;
+        assert!(
+            result.code == 1 && result.err.starts_with("error: invalid - validate option \"\";"),
+            "{result:?}"
+        );
     }
 
     #[tokio::test]
     async fn of_several_failures_each_names_its_file() {
-        let server =
-            Server::start_with(|asked| (asked.method == "POST").then(|| refusal(422, "Invalid", "x is 0")))
-                .await;
+        let server = Server::start_with(|request| {
+            (request.method == "POST").then(|| refusal(422, "Invalid", "x is 0"))
+        })
+        .await;
         let text = format!("{}\n{}\n", config_map("a", json!({})), config_map("b", json!({})));
-        let said = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
+        let result = server.kubectl_in(&["create", "-f", "-"], &text, Env::default()).await;
         let line = "Error from server (Invalid): error when creating \"STDIN\": x is 0\n";
-        assert_eq!((said.code, said.err), (1, line.repeat(2)));
+        assert_eq!((result.code, result.err), (1, line.repeat(2)));
     }
 
     #[tokio::test]
     async fn a_line_without_files_is_refused_in_one_sentence() {
         let server = Server::start().await;
         for line in [&["create"][..], &["replace"], &["replace", "cm", "a"]] {
-            let said = server.kubectl(line).await;
+            let result = server.kubectl(line).await;
             let why = "error: must specify one of -f and -k\n";
-            assert_eq!((said.code, said.err.as_str()), (1, why), "{line:?}");
+            assert_eq!((result.code, result.err.as_str()), (1, why), "{line:?}");
         }
     }
 
@@ -149,9 +155,9 @@ mod tests {
             (vec!["-f", "https://x/y"], "--raw cannot read from a url"),
         ] {
             let words: Vec<&str> = ["create", "--raw=/api/v1/x"].into_iter().chain(flags).collect();
-            let said = server.kubectl_in(&words, "{}", Env::default()).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{words:?}");
+            let result = server.kubectl_in(&words, "{}", Env::default()).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{words:?}");
         }
-        assert!(server.asked().is_empty(), "nothing was created");
+        assert!(server.requests().is_empty(), "nothing was created");
     }
 }

@@ -8,7 +8,7 @@ use regex::Regex;
 use serde_json::{Map, Value, json};
 use std::sync::LazyLock;
 
-/// Host, path, service and port; then perhaps `tls` and a secret. What follows is not looked at.
+/// Host, path, service and port; then perhaps `tls` and a secret. Text behind them is ignored.
 static RULE: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new(r"^([\w*\-.]*)(/.*)=([\w\-]+):([\w\-]+)(,(tls)=?([\w\-]+)?)?").ok());
 
@@ -52,7 +52,7 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     submit(ctx, &within(ctx, "apis/networking.k8s.io/v1", "ingresses")?, object, "ingress: ").await
 }
 
-/// Pure: the spec, its fields in the order of Go's struct.
+/// The spec of an Ingress, its fields in the order of Go's struct.
 fn spec(class: &str, default: &str, rules: &[String]) -> Map<String, Value> {
     let mut spec = Map::new();
     if !class.is_empty() {
@@ -88,7 +88,7 @@ fn hosts(rules: &[String]) -> Vec<Value> {
     for rule in rules {
         let rule = rule.split(',').next().unwrap_or(rule);
         let (host, rest) = rule.split_once('/').unwrap_or((rule, ""));
-        // A path may have the sign, too: the service is the first piece with a port. If that is not
+        // A path may contain `=`, too: the service is the first piece with a port. If that is not
         // the second piece, kubectl panics.
         let piece = |sign: usize| rest[sign + 1..].split('=').next().unwrap_or("");
         let mut signs = rest.match_indices('=').map(|(sign, _)| sign);

@@ -9,18 +9,19 @@ pub(crate) mod services;
 pub(crate) mod simple;
 pub(crate) mod workloads;
 
-use super::common::{DryRun, Teller, annotate_last_applied, validation};
+use super::common::{DryRun, Printer, annotate_last_applied, validation};
 use crate::ctx::Ctx;
 use crate::error::{Fail, text};
 use crate::wire::paths;
 use api::value;
 use serde_json::Value;
 
-/// Creates a generated object in `collection` (a path), or shows it. `noun`: what a failure says
-/// could not be created; empty: the server's answer is told as it is.
+/// Creates a generated object in `collection` (a path), or with `--dry-run=client` prints it alone.
+/// `noun`: what a failure says could not be created; empty: the server's refusal is printed as it
+/// is.
 async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> Result<(), Fail> {
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, dry_run)?;
+    let printer = Printer::of(ctx, dry_run)?;
     let strictness = validation(ctx)?;
     if value::empty(&object, "metadata.name") {
         return text("name must be specified");
@@ -41,7 +42,7 @@ async fn submit(ctx: &Ctx, collection: &str, mut object: Value, noun: &str) -> R
             Err(fail) => return Err(fail),
         };
     }
-    teller.tell(ctx, &object, "created", false)
+    printer.print(ctx, &object, "created", false)
 }
 
 /// A namespaced collection of the current namespace.

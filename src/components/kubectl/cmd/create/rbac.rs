@@ -125,8 +125,11 @@ mod tests {
     #[tokio::test]
     async fn a_cluster_role_binding_needs_a_role() {
         let server = Server::away().await;
-        let said = server.kubectl(&["create", "clusterrolebinding", "x", "--user=a"]).await;
-        assert_eq!((said.code, said.err.as_str()), (1, "error: required flag(s) \"clusterrole\" not set\n"));
+        let result = server.kubectl(&["create", "clusterrolebinding", "x", "--user=a"]).await;
+        assert_eq!(
+            (result.code, result.err.as_str()),
+            (1, "error: required flag(s) \"clusterrole\" not set\n")
+        );
     }
 
     #[tokio::test]
@@ -137,23 +140,23 @@ mod tests {
                 ["create", "clusterrole", "x", "--dry-run=client", "-o", "jsonpath={.aggregationRule}"];
             server.kubectl(&[&line[..], flags].concat()).await
         };
-        let said = create(&["--aggregation-rule=z=1, b = 2 ,", "--aggregation-rule=a=3"]).await;
+        let result = create(&["--aggregation-rule=z=1, b = 2 ,", "--aggregation-rule=a=3"]).await;
         let want = r#"{"clusterRoleSelectors":[{"matchLabels":{"a":"3","b":"2","z":"1"}}]}"#;
-        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+        assert_eq!((result.code, result.out.as_str()), (0, want), "{result:?}");
         for (flags, why) in [
             (["--aggregation-rule=a=1", "--aggregation-rule=b"], "malformed pair, expect string=string"),
             (["--aggregation-rule=a=1", "--verb=get"], "aggregation rule must be specified without"),
             (["--aggregation-rule=", "--verb=get"], "one of resource or nonResourceURL must be specified"),
         ] {
-            let said = create(&flags).await;
-            assert!(said.code == 1 && said.err.contains(why), "{flags:?}: {said:?}");
+            let result = create(&flags).await;
+            assert!(result.code == 1 && result.err.contains(why), "{flags:?}: {result:?}");
         }
         for (flags, why) in [
             (["--aggregation-rule=b", "--dry-run=client"], "malformed pair, expect string=string"),
             (["--aggregation-rule=a=1", "--verb=get"], "exactly one NAME is required, got 0"),
         ] {
-            let said = server.kubectl(&[&["create", "clusterrole"][..], &flags].concat()).await;
-            assert!(said.code == 1 && said.err.contains(why), "{flags:?}: {said:?}");
+            let result = server.kubectl(&[&["create", "clusterrole"][..], &flags].concat()).await;
+            assert!(result.code == 1 && result.err.contains(why), "{flags:?}: {result:?}");
         }
     }
 
@@ -163,8 +166,8 @@ mod tests {
         for account in ["a", ":b", "a:", "a:b:c"] {
             let account = format!("--serviceaccount={account}");
             let line = ["create", "rolebinding", "x", "--role=r", "--dry-run=client", &account];
-            let said = server.kubectl(&line).await;
-            assert_eq!(said.err, "error: serviceaccount must be <namespace>:<name>\n", "{account}");
+            let result = server.kubectl(&line).await;
+            assert_eq!(result.err, "error: serviceaccount must be <namespace>:<name>\n", "{account}");
         }
     }
 }

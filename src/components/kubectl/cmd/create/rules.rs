@@ -153,15 +153,15 @@ pub(super) async fn resource_rules(ctx: &Ctx, verbs: &[String]) -> Result<Vec<Va
             names.push(name);
         }
     }
-    let mut asked = ctx.flags.list("resource");
-    if asked.is_empty() {
+    let mut words = ctx.flags.list("resource");
+    if words.is_empty() {
         return text("at least one resource must be specified");
     }
-    if asked.iter().any(|word| word == "*") {
-        asked = vec!["*".to_string()];
+    if words.iter().any(|word| word == "*") {
+        words = vec!["*".to_string()];
     }
     let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for word in &asked {
+    for word in &words {
         let word = Word::parse(word);
         let (group, plural) = group_and_plural(ctx, verbs, &word).await?;
         let full = match word.subresource {
@@ -196,8 +196,8 @@ mod tests {
         let server = Server::start().await;
         let create = ["create", "clusterrole", "x", "--dry-run=client", "-o", "json", "--verb=get"];
         let both = ["--resource=pods", "--non-resource-url=/healthz,/metrics*,/healthz"];
-        let said = server.kubectl(&[&create[..], &both[..]].concat()).await;
-        let made: Value = serde_json::from_str(&said.out).unwrap();
+        let result = server.kubectl(&[&create[..], &both[..]].concat()).await;
+        let made: Value = serde_json::from_str(&result.out).unwrap();
         assert_eq!(
             made["rules"],
             json!([{"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]},
@@ -208,24 +208,27 @@ mod tests {
             ("--non-resource-url=healthz", "nonResourceURL should start with /"),
             ("--non-resource-url=/a*b", "only supports wildcard matches when '*' is at the end"),
         ] {
-            let said = server.kubectl(&[&create[..], &[word][..]].concat()).await;
-            assert!(said.code == 1 && said.err.contains(why), "{word}: {said:?}");
+            let result = server.kubectl(&[&create[..], &[word][..]].concat()).await;
+            assert!(result.code == 1 && result.err.contains(why), "{word}: {result:?}");
         }
         let lists = ["create", "clusterrole", "x", "--verb=list", "--non-resource-url=/healthz"];
-        let said = server.kubectl(&lists).await;
-        assert!(said.code == 1 && said.err.contains("invalid verb: 'list' for nonResourceURL"), "{said:?}");
-        assert!(server.asked().is_empty(), "nothing was created");
+        let result = server.kubectl(&lists).await;
+        assert!(
+            result.code == 1 && result.err.contains("invalid verb: 'list' for nonResourceURL"),
+            "{result:?}"
+        );
+        assert!(server.requests().is_empty(), "nothing was created");
     }
 
     /// Returns the API group and the resources of each rule of `create role` with these flags.
     async fn rules(server: &Server, verb: &str, resource: &str) -> Result<Value, String> {
         let (verb, resource) = (format!("--verb={verb}"), format!("--resource={resource}"));
         let line = ["create", "role", "r", "--dry-run=client", "-o", "json", &verb, &resource];
-        let said = server.kubectl(&line).await;
-        if said.code != 0 {
-            return Err(said.err);
+        let result = server.kubectl(&line).await;
+        if result.code != 0 {
+            return Err(result.err);
         }
-        let made: Value = serde_json::from_str(&said.out).unwrap();
+        let made: Value = serde_json::from_str(&result.out).unwrap();
         let rules = made["rules"].as_array().unwrap().iter();
         Ok(rules.map(|rule| json!([rule["apiGroups"][0], rule["resources"]])).collect())
     }

@@ -103,9 +103,9 @@ mod tests {
             ("--tcp=x", "error: strconv.ParseUint: parsing \"x\": invalid syntax\n"),
             ("--tcp=80:a--b", "error: must not contain consecutive hyphens\n"),
         ] {
-            let said =
+            let result =
                 server.kubectl(&["create", "service", "clusterip", "s", flag, "--dry-run=client"]).await;
-            assert_eq!(said.err, why, "{flag}");
+            assert_eq!(result.err, why, "{flag}");
         }
         for given in ["", "A.b", "-"] {
             let flag = format!("--external-name={given}");

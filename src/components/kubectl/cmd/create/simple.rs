@@ -84,7 +84,8 @@ pub(crate) async fn pod_disruption_budget(ctx: &Ctx) -> Result<(), Fail> {
         .await
 }
 
-/// A `metav1.LabelSelector`: what says exactly one value as `matchLabels`, the rest as expressions.
+/// A `metav1.LabelSelector`: requirements of exactly one value become `matchLabels`, the others
+/// expressions.
 fn selector_value(selector: &Selector) -> Value {
     let (mut labels, mut expressions) = (Map::new(), vec![]);
     for Requirement { key, op, values } in &selector.0 {
@@ -179,7 +180,7 @@ pub(crate) async fn token(ctx: &Ctx) -> Result<(), Fail> {
     match format {
         Some(format) => ctx.out(format.print(&answer, false)?),
         None if ctx.stdout_is_terminal => ctx.line(value::text(&answer, "status.token")),
-        // In a file or a pipe the token stands alone, without the end of a line.
+        // A file or pipe gets the token alone, without the end of a line that a terminal gets.
         None => ctx.out(value::text(&answer, "status.token")),
     }
     Ok(())
@@ -194,29 +195,29 @@ mod tests {
     async fn a_token_is_bound_to_an_object_of_a_kind() {
         let server = Server::away().await;
         for flag in ["name", "uid"] {
-            let said = server.kubectl(&["create", "token", "a", &format!("--bound-object-{flag}=x")]).await;
+            let result = server.kubectl(&["create", "token", "a", &format!("--bound-object-{flag}=x")]).await;
             let why =
                 format!("error: --bound-object-{flag} can only be set if --bound-object-kind is provided\n");
-            assert_eq!(said.err, why);
+            assert_eq!(result.err, why);
         }
-        let said = server.kubectl(&["create", "token", "a", "--audience="]).await;
-        assert_eq!(said.err, "error: --audience must not be an empty string\n");
+        let result = server.kubectl(&["create", "token", "a", "--audience="]).await;
+        assert_eq!(result.err, "error: --audience must not be an empty string\n");
     }
 
     #[tokio::test]
     async fn a_token_is_written_to_a_file_as_it_is() {
-        let server = Server::start_with(|asked| {
+        let server = Server::start_with(|request| {
             let answer = || (201, json!({"status": {"token": "t"}}));
-            asked.path.ends_with("/serviceaccounts/a/token").then(answer)
+            request.path.ends_with("/serviceaccounts/a/token").then(answer)
         })
         .await;
-        let said = server.kubectl(&["create", "token", "a"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "t"), "{said:?}");
-        let said = server.kubectl_at_terminal(&["create", "token", "a"]).await;
-        assert_eq!((said.code, said.out.as_str()), (0, "t\n"), "{said:?}");
-        let said = server.kubectl(&["create", "token", "a/b"]).await;
+        let result = server.kubectl(&["create", "token", "a"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "t"), "{result:?}");
+        let result = server.kubectl_at_terminal(&["create", "token", "a"]).await;
+        assert_eq!((result.code, result.out.as_str()), (0, "t\n"), "{result:?}");
+        let result = server.kubectl(&["create", "token", "a/b"]).await;
         let why = "error: failed to create token: invalid resource name \"a/b\": [may not contain '/']\n";
-        assert_eq!((said.code, said.err.as_str()), (1, why), "{said:?}");
+        assert_eq!((result.code, result.err.as_str()), (1, why), "{result:?}");
     }
 
     #[tokio::test]
@@ -233,29 +234,29 @@ mod tests {
         ] {
             let line =
                 ["create", "pdb", "x", "--min-available=1", "--dry-run=client", "--selector", selector];
-            let said = server.kubectl(&line).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{selector}");
+            let result = server.kubectl(&line).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{selector}");
         }
     }
 
-    /// As `ParseQuantity` of apimachinery 0.35 and `String` give them.
+    /// The results are those of `ParseQuantity` and `String` of apimachinery 0.35.
     #[tokio::test]
     async fn amounts_of_a_quota_are_written_as_they_are_stored() {
         let server = Server::start().await;
         let quota = |hard| ["create", "quota", "q", hard, "--dry-run=client", "-o", "jsonpath={.spec.hard}"];
-        let said = server.kubectl(&quota("--hard=cpu=0.5,memory=0.1Gi,pods=2")).await;
+        let result = server.kubectl(&quota("--hard=cpu=0.5,memory=0.1Gi,pods=2")).await;
         let want = r#"{"cpu":"500m","memory":"107374182400m","pods":"2"}"#;
-        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
-        let said = server.kubectl(&quota("--hard=cpu=x")).await;
-        assert!(said.code == 1 && said.err.contains("quantities must match"), "{said:?}");
+        assert_eq!((result.code, result.out.as_str()), (0, want), "{result:?}");
+        let result = server.kubectl(&quota("--hard=cpu=x")).await;
+        assert!(result.code == 1 && result.err.contains("quantities must match"), "{result:?}");
         let pair = "expected <resource>=<value>";
         for (flag, why) in [
             ("--hard=cpu=1,", format!("Invalid argument syntax , {pair}")),
             ("--hard=cpu=1=2", format!("Invalid argument syntax cpu=1=2, {pair}")),
             ("--scopes=BestEffort,", "invalid resource quota scope \"\"".to_string()),
         ] {
-            let said = server.kubectl(&quota(flag)).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{flag}");
+            let result = server.kubectl(&quota(flag)).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{flag}");
         }
     }
 }

@@ -59,7 +59,7 @@ fn deployment_name(ctx: &Ctx) -> Result<String, Fail> {
 }
 
 /// `nginx` of `registry/nginx:1.27`. A name that has to be changed to be a label gets a random end,
-/// for another may become the same.
+/// since two names may become the same one.
 fn container_name(image: &str) -> String {
     let base = image.rsplit('/').next().unwrap_or(image);
     let base = base.split([':', '@']).next().unwrap_or(base);
@@ -80,8 +80,8 @@ fn pod_template(name: &str, image: &str, command: &[String], restart: &str) -> V
 
 /// Reads the CronJob of `--from`.
 async fn cron_job_of(ctx: &Ctx, from: &str) -> Result<Value, Fail> {
-    let asked = builder::by_arguments(ctx, &[from.to_string()], Options::default()).await?;
-    let (infos, failures) = scheme::objects(ctx, asked).await?;
+    let selection = builder::by_arguments(ctx, &[from.to_string()], Options::default()).await?;
+    let (infos, failures) = scheme::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let [cron] = infos.as_slice() else { return text("from must be an existing cronjob") };
     let (version, kind) = (&cron.resource.version, &cron.resource.kind);
@@ -153,9 +153,9 @@ mod tests {
             ("--from=deploy/web", "unknown object type *v1.Deployment"),
             ("--from=deploy", "resource(s) were provided, but no name was specified"),
         ] {
-            let said = server.kubectl(&["create", "job", "j", from]).await;
-            assert_eq!((said.code, said.err), (1, format!("error: {why}\n")), "{from}");
+            let result = server.kubectl(&["create", "job", "j", from]).await;
+            assert_eq!((result.code, result.err), (1, format!("error: {why}\n")), "{from}");
         }
-        assert!(server.asked().iter().all(|asked| asked.method == "GET"), "nothing was created");
+        assert!(server.requests().iter().all(|request| request.method == "GET"), "nothing was created");
     }
 }

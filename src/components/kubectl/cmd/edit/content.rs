@@ -1,4 +1,4 @@
-//! What an edited file says, and why it cannot be taken as it is.
+//! The content of an edited file: its objects, and reasons to refuse it.
 
 use crate::cmd::common::validation;
 use crate::ctx::Ctx;
@@ -10,19 +10,19 @@ use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 
-/// What a text says: its documents, to compare. Only a parser knows which lines are comments (one
-/// that starts with `#` may be a line of a script in a ConfigMap); what cannot be parsed is
-/// compared without the lines that look like some.
+/// The documents of a text, to compare. Only a parser knows which lines are comments (one that
+/// starts with `#` may be a line of a script in a ConfigMap); what cannot be parsed is compared
+/// without the lines that look like some.
 pub(super) fn meant(text: &str) -> Result<Vec<Value>, String> {
     manifest::documents(text.as_bytes()).map_err(|_| text.lines().filter(|line| !is_comment(line)).collect())
 }
 
-/// Are there only comments?
+/// True if a text has only comments and blank lines.
 pub(super) fn is_blank(text: &str) -> bool {
     text.lines().all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
 }
 
-/// Without the comments that we wrote before it.
+/// The text without the comments that `edit` wrote at its top.
 pub(super) fn without_head(text: &str) -> &str {
     let head: usize = text.split_inclusive('\n').take_while(|line| line.starts_with('#')).map(str::len).sum();
     &text[head..]
@@ -76,8 +76,8 @@ pub(super) async fn readable(ctx: &Ctx, infos: &[Info], edited: &str) -> Result<
     }
 }
 
-/// Returns why an edited object can be none of the server's: its kind was changed to one that the
-/// server does not have.
+/// Returns why an edited object cannot be written: its kind was changed to one that the server does
+/// not have.
 async fn unknown_kind(ctx: &Ctx, infos: &[Info], documents: &[Value]) -> Option<String> {
     for edited in documents.iter().cloned().flat_map(objects) {
         let same = |info: &Info| ["apiVersion", "kind"].iter().all(|f| info.object.get(*f) == edited.get(*f));
@@ -95,7 +95,8 @@ async fn unknown_kind(ctx: &Ctx, infos: &[Info], documents: &[Value]) -> Option<
 /// none.
 ///
 /// # Errors
-/// [`Fail::Text`]: it is another one. Source: cli-runtime, `RequireNamespace`.
+/// [`Fail::Text`]: the object has another namespace than before. Source: cli-runtime,
+/// `RequireNamespace`.
 pub(super) fn require_namespace(info: &Info, edited: &mut Value) -> Result<(), Fail> {
     if !info.resource.namespaced {
         value::remove(edited, "metadata.namespace");

@@ -1,9 +1,12 @@
 //! edit: an object in the user's editor.
 
 mod content;
+mod draft;
 
 use super::apply::is_strategic;
-use super::common::{DryRun, LAST_APPLIED, Teller, annotate_last_applied, remember, subresource, validation};
+use super::common::{
+    DryRun, LAST_APPLIED, Printer, annotate_last_applied, remember, subresource, validation,
+};
 use super::record::record;
 use crate::builder;
 use crate::ctx::Ctx;
@@ -16,6 +19,7 @@ use crate::{manifest, merge};
 use api::gostr::quote;
 use api::value;
 use content::{commented, invalid, is_blank, meant, objects, readable, require_namespace, without_head};
+use draft::Draft;
 use serde_json::{Value, json};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -24,14 +28,14 @@ const HEADER: &str = "# Please edit the object below. Lines beginning with a '#'
 
 const HEADER_LAST_APPLIED: &str = "# Please edit the 'last-applied-configuration' annotations below.\n# Lines beginning with a '#' will be ignored, and an empty file will abort the edit.\n#\n";
 
-/// What becomes of what was edited.
+/// How edited objects are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     /// The objects are patched.
     Patch,
-    /// They are made.
+    /// The objects are created.
     Create,
-    /// It is kept in an annotation as what was applied last.
+    /// The configuration is kept in an annotation as what was applied last.
     LastApplied,
 }
 
@@ -46,8 +50,9 @@ impl Mode {
 
 pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
-    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
-    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    let selection =
+        builder::select(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let below = subresource(ctx);
     if !below.is_empty() {
@@ -61,8 +66,9 @@ pub(crate) async fn run(ctx: &Ctx) -> Result<(), Fail> {
 /// apply edit-last-applied
 pub(crate) async fn last_applied(ctx: &Ctx) -> Result<(), Fail> {
     let as_json = as_json(ctx)?;
-    let asked = builder::ask(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
-    let (mut infos, failures) = builder::objects(ctx, asked).await?;
+    let selection =
+        builder::select(ctx, &ctx.args, Options { all_by_type: true, ..Options::default() }).await?;
+    let (mut infos, failures) = builder::objects(ctx, selection).await?;
     Fail::join(failures)?;
     let before = infos.len();
     infos.retain(|i| last_of(&i.object).is_some());
@@ -106,7 +112,7 @@ pub(crate) async fn edit(ctx: &Ctx, infos: Vec<Info>, as_json: bool, mode: Mode)
     Fail::join(failures)
 }
 
-fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
+fn content_of(infos: &[Info], as_json: bool, mode: Mode) -> String {
     let bare = |info: &Info| {
         let mut object = match mode {
             Mode::LastApplied => last_of(&info.object).unwrap_or_default(),
@@ -124,110 +130,11 @@ fn shown(infos: &[Info], as_json: bool, mode: Mode) -> String {
     if as_json { json::pretty(&whole, "    ", true) + "\n" } else { yaml::to_string(&whole) }
 }
 
-/// The file that the editor works on. It is removed unless it holds edits that no server has: also
-/// when the command is interrupted (Ctrl-C, a terminal that closes) while the editor is open.
-struct Draft<'a> {
-    ctx: &'a Ctx,
-    path: PathBuf,
-    /// What this command wrote to the file last.
-    written: Option<String>,
-    /// An earlier version of the file had edits of the user's.
-    edited: bool,
-    /// Nothing in the file is needed any more.
-    done: bool,
-    /// The user knows where the file is.
-    told: bool,
-}
-
-impl Draft<'_> {
-    fn new(ctx: &Ctx, as_json: bool) -> Draft<'_> {
-        let path = Draft::fresh(ctx, if as_json { "json" } else { "yaml" });
-        Draft { ctx, path, written: None, edited: false, done: false, told: false }
-    }
-
-    /// A path that no file has had.
-    fn fresh(ctx: &Ctx, extension: &str) -> PathBuf {
-        let name = format!("kubectl-edit-{}.{extension}", uuid::Uuid::new_v4().as_u128() as u32);
-        let folder = ctx.env.vars.get("TMPDIR").filter(|dir| !dir.is_empty());
-        folder.map_or_else(std::env::temp_dir, PathBuf::from).join(name)
-    }
-
-    /// Writes the file for the editor. One that is opened again has another path, as upstream: some
-    /// editors remember for each path at which line the user was, and the reason is at the top.
-    fn write(&mut self, text: &str) -> Result<(), Fail> {
-        use std::io::Write;
-        use std::os::unix::fs::OpenOptionsExt;
-        let ended = match self.ctx.flags.is("windows-line-endings") {
-            // What the user has edited has such lines already.
-            true => text.replace("\r\n", "\n").replace('\n', "\r\n"),
-            false => text.to_string(),
-        };
-        let path = match self.written {
-            None => self.path.clone(),
-            Some(_) => {
-                let extension = self.path.extension().unwrap_or_default();
-                Draft::fresh(self.ctx, &extension.to_string_lossy())
-            }
-        };
-        let mut options = std::fs::OpenOptions::new();
-        let file = options.create(true).write(true).truncate(true).mode(0o600).open(&path);
-        if let Err(error) = file.and_then(|mut file| file.write_all(ended.as_bytes())) {
-            if path != self.path {
-                let _ = std::fs::remove_file(&path); // a part of the edits, which the other file has
-            }
-            return Err(error.into());
-        }
-        let before = std::mem::replace(&mut self.path, path);
-        if before != self.path {
-            let _ = std::fs::remove_file(before); // the new file has what it had
-        }
-        self.written = Some(text.to_string());
-        Ok(())
-    }
-
-    /// Returns whether the user's edits are in the file: earlier ones, or some that the editor has
-    /// saved since it was opened.
-    fn has_edits(&self) -> bool {
-        let Some(written) = &self.written else {
-            return false;
-        };
-        let now = std::fs::read(&self.path);
-        self.edited || now.is_ok_and(|now| meant(&String::from_utf8_lossy(&now)) != meant(written))
-    }
-
-    /// Tells where the user's edits are, if there are any; without them nothing is kept.
-    fn keep<T>(&mut self, fail: Fail) -> Result<T, Fail> {
-        if self.has_edits() {
-            self.tell();
-        }
-        Err(fail)
-    }
-
-    fn tell(&mut self) {
-        self.ctx.note(format!("A copy of your changes has been stored to {}", self.shown()));
-        self.told = true;
-    }
-
-    fn shown(&self) -> String {
-        quote(&self.path.display().to_string())
-    }
-}
-
-impl Drop for Draft<'_> {
-    fn drop(&mut self) {
-        if self.done || !self.has_edits() {
-            let _ = std::fs::remove_file(&self.path); // it may never have been written
-        } else if !self.told {
-            self.tell();
-        }
-    }
-}
-
-/// Edits until it is saved, given up, or cannot be. Only what the server calls invalid is opened
-/// again: editing repairs nothing else.
+/// Opens the editor until the objects are saved, the user gives up, or saving fails. Only objects
+/// that the server calls invalid are opened again: editing repairs no other failure.
 async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result<(), Fail> {
     let mut draft = Draft::new(ctx, as_json);
-    let (original, header) = (shown(infos, as_json, mode), mode.header());
+    let (original, header) = (content_of(infos, as_json, mode), mode.header());
     let (mut content, mut reasons) = (original.clone(), String::new());
     loop {
         let text_of = format!("{header}{reasons}{content}");
@@ -250,13 +157,8 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             ));
             continue;
         }
-        if meant(&edited) == meant(&original) {
-            ctx.note("Edit cancelled, no changes made.");
-            draft.done = true;
-            return Ok(());
-        }
-        if is_blank(&edited) {
-            ctx.note("Edit cancelled, saved file was empty.");
+        if let Some(why) = cancelled(&original, &edited) {
+            ctx.note(why);
             draft.done = true;
             return Ok(());
         }
@@ -273,7 +175,7 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             Ok(saved) => saved,
             Err(fail) => return draft.keep(fail),
         };
-        draft.told = saved.again || saved.lost;
+        draft.path_printed = saved.again || saved.lost;
         if saved.again {
             ctx.note(format!(
                 "You can run `kubectl replace -f {}` to try this update again.",
@@ -282,7 +184,10 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
             return Err(Fail::Exit(1));
         }
         if saved.lost {
-            ctx.note(format!("The edits you made on deleted resources have been saved to {}", draft.shown()));
+            ctx.note(format!(
+                "The edits you made on deleted resources have been saved to {}",
+                draft.quoted_path()
+            ));
             return Err(Fail::Exit(1));
         }
         if saved.invalid.is_empty() {
@@ -291,6 +196,14 @@ async fn session(ctx: &Ctx, infos: &[Info], as_json: bool, mode: Mode) -> Result
         }
         reasons = saved.invalid.iter().map(|why| commented(why)).collect();
     }
+}
+
+/// Says why there is nothing to write after an edit, if so.
+fn cancelled(original: &str, edited: &str) -> Option<&'static str> {
+    if meant(edited) == meant(original) {
+        return Some("Edit cancelled, no changes made.");
+    }
+    is_blank(edited).then_some("Edit cancelled, saved file was empty.")
 }
 
 /// `configmaps "a"`, as an edit's failures begin.
@@ -310,7 +223,7 @@ struct Saved {
 }
 
 impl Saved {
-    /// Notes a refusal and tells it.
+    /// Notes a refusal and prints it.
     fn add(&mut self, ctx: &Ctx, info: &Info, fail: &Fail) {
         let what = what(info);
         match fail {
@@ -335,8 +248,7 @@ impl Saved {
     }
 }
 
-/// Writes what was edited. An error ends the edit; what the server refused of single objects is in
-/// the answer.
+/// Writes what was edited. An error ends the edit; refusals of single objects are in the result.
 async fn save(ctx: &Ctx, infos: &[Info], documents: Vec<Value>, mode: Mode) -> Result<Saved, Fail> {
     let mut edited: Vec<Value> = documents.into_iter().flat_map(objects).collect();
     for object in edited.iter_mut().filter(|_| mode == Mode::Patch) {
@@ -381,9 +293,9 @@ fn is_edit_of(info: &Info, edited: &Value, mode: Mode) -> bool {
     paths.iter().all(|path| value::at(&own, path) == value::at(edited, path))
 }
 
-/// Prints what became of an object, in the format of `-o`, if any.
-fn tell(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
-    Teller::of(ctx, DryRun::No)?.tell(ctx, object, operation, true)
+/// Prints the outcome for an object, or the object in the format of `-o`.
+fn print_outcome(ctx: &Ctx, object: &Value, operation: &str) -> Result<(), Fail> {
+    Printer::of(ctx, DryRun::No)?.print(ctx, object, operation, true)
 }
 
 async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
@@ -394,7 +306,7 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
         let query =
             [("fieldManager", ctx.flags.text("field-manager")), ("fieldValidation", validation(ctx)?)];
         let object = ctx.api().await?.create(&info.collection(), &query, &info.object).await?;
-        tell(ctx, &object, "created")?;
+        print_outcome(ctx, &object, "created")?;
     }
     Ok(())
 }
@@ -403,16 +315,17 @@ async fn create(ctx: &Ctx, mut edited: Value) -> Result<(), Fail> {
 async fn keep(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<(), Fail> {
     record(ctx, &mut edited);
     if last_of(&info.object).as_ref() == Some(&edited) {
-        return tell(ctx, &edited, "skipped");
+        return print_outcome(ctx, &edited, "skipped");
     }
     let text = json::compact(&manifest::sorted(edited)) + "\n";
     let patch = json!({"metadata": {"annotations": {LAST_APPLIED: text}}});
     let query = [("fieldManager", ctx.flags.text("field-manager"))];
     let object = ctx.api().await?.patch(&info.path(), &query, MERGE_PATCH, encoded(&patch)).await?;
-    tell(ctx, &object, "edited")
+    print_outcome(ctx, &object, "edited")
 }
 
-/// Sends what was changed. The outer error ends the edit, the inner one is the server's refusal.
+/// Patches an object with its edits. The outer error ends the edit, the inner one is the server's
+/// refusal.
 async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), Fail>, Fail> {
     let mut before = info.object.clone();
     value::remove(&mut before, "metadata.managedFields");
@@ -433,7 +346,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
     };
     // A patch of an unchanged object need not be empty: some fields are always sent.
     if before == edited || merge::is_empty(&patch) {
-        tell(ctx, &before, "skipped")?;
+        print_outcome(ctx, &before, "skipped")?;
         return Ok(Ok(()));
     }
     if ctx.flags.is("output-patch") {
@@ -445,7 +358,7 @@ async fn patch(ctx: &Ctx, info: &Info, mut edited: Value) -> Result<Result<(), F
         Ok(object) => object,
         Err(refused) => return Ok(Err(refused)),
     };
-    tell(ctx, &object, "edited")?;
+    print_outcome(ctx, &object, "edited")?;
     Ok(Ok(()))
 }
 
@@ -456,7 +369,7 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     let set = |name: &str| ctx.env.vars.get(name).map(String::as_str).filter(|text| !text.is_empty());
     let chosen = set("KUBE_EDITOR").or_else(|| set("EDITOR")).unwrap_or("vi");
     let in_shell = chosen.contains(' ') && chosen.contains(['"', '\'', '\\']);
-    let (words, shown) = if in_shell {
+    let (words, command_line) = if in_shell {
         let shell = set("SHELL").unwrap_or("/bin/bash");
         let line = format!("{chosen} {}", quote(&path.display().to_string()));
         (vec![shell.to_string(), "-c".into(), line], format!("{shell} -c {chosen}"))
@@ -470,11 +383,11 @@ async fn editor(ctx: &Ctx, path: &Path) -> Result<(), Fail> {
     let status = command.current_dir(&ctx.env.cwd).kill_on_drop(true).status().await;
     match status {
         Ok(status) if status.success() => Ok(()),
-        // Upstream looks for a name in PATH, and only then says so.
+        // Upstream has these words only for a program that it looks for in PATH.
         Err(error) if error.kind() == ErrorKind::NotFound && !words[0].contains('/') => {
-            text(format!("unable to launch the editor {}", quote(&shown)))
+            text(format!("unable to launch the editor {}", quote(&command_line)))
         }
-        Ok(_) | Err(_) => text(format!("there was a problem with the editor {}", quote(&shown))),
+        Ok(_) | Err(_) => text(format!("there was a problem with the editor {}", quote(&command_line))),
     }
 }
 

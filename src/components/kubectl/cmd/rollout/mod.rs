@@ -2,9 +2,9 @@
 
 mod state;
 
-use super::common::{DryRun, Teller, strategic_patch};
+use super::common::{DryRun, Printer, strategic_patch};
 use super::record::CHANGE_CAUSE;
-use super::wait;
+use super::until::until;
 use crate::builder;
 use crate::ctx::Ctx;
 use crate::describe::{self, related};
@@ -31,7 +31,7 @@ const OWN: [&str; 6] = [
     "deprecated.deployment.rollback.to",
 ];
 
-/// What a template once was.
+/// A former template of a workload.
 struct Revision {
     number: i64,
     cause: String,
@@ -40,13 +40,13 @@ struct Revision {
     keeper: Value,
 }
 
-async fn asked(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
+async fn selected_objects(ctx: &Ctx) -> Result<(Vec<Info>, Vec<Fail>), Fail> {
     if ctx.args.is_empty() && !ctx.names_files() {
         return text("required resource not specified");
     }
     let options = Options { all_by_type: true, latest: true, ..Options::default() };
-    let asked = builder::ask(ctx, &ctx.args, options).await?;
-    scheme::objects(ctx, asked).await
+    let selection = builder::select(ctx, &ctx.args, options).await?;
+    scheme::objects(ctx, selection).await
 }
 
 /// `Deployment.apps`, as Go prints a GroupKind.
@@ -57,7 +57,7 @@ fn group_kind(info: &Info) -> String {
     }
 }
 
-/// `error: deployments.apps "web"`, as failures begin, also where several are told.
+/// `error: deployments.apps "web"`, as failures begin, also where several are printed.
 fn about(info: &Info, mistake: &str) -> Fail {
     Fail::Text(format!("error: {} {} {mistake}", info.resource.qualified(), quote(&info.name)))
 }
@@ -79,8 +79,8 @@ fn annotation<'a>(object: &'a Value, name: &str) -> &'a str {
 const WITHOUT_REVISIONS: &[&str] =
     &["Job.batch", "CronJob.batch", "Pod", "ReplicaSet.apps", "ReplicationController"];
 
-/// All revisions, the oldest first. `seeker` and `sought` are kubectl's names for who asks, and for
-/// what.
+/// All revisions, the oldest first. For errors, `seeker` is kubectl's name of what needs them
+/// (`history viewer`), `sought` of what they are (`history`).
 async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result<Vec<Revision>, Fail> {
     let selector = value::at(&info.object, "spec.selector");
     let mut found: Vec<Revision> = match info.resource.kind.as_str() {
@@ -124,7 +124,7 @@ async fn revisions(ctx: &Ctx, info: &Info, seeker: &str, sought: &str) -> Result
 
 /// A revision's template as text. `cause`: with the change cause among the annotations, as kubectl
 /// has it for Deployments only.
-fn told(revision: &Revision, cause: bool) -> String {
+fn template_text(revision: &Revision, cause: bool) -> String {
     let mut template = revision.template.clone();
     value::remove(&mut template, "$patch");
     if cause && !revision.cause.is_empty() {
@@ -135,7 +135,7 @@ fn told(revision: &Revision, cause: bool) -> String {
 }
 
 pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
-    let (infos, mut failures) = asked(ctx).await?;
+    let (infos, mut failures) = selected_objects(ctx).await?;
     let wanted = ctx.flags.int("revision");
     if wanted < 0 {
         return text(format!("revision must be a positive integer: {wanted}"));
@@ -150,7 +150,7 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
             }
         };
         if let Some(format) = &format {
-            match shown(info, &all, wanted) {
+            match as_objects(info, &all, wanted) {
                 Ok(objects) => ctx.out(format.print_each(&objects)?),
                 Err(fail) => failures.push(fail),
             }
@@ -167,7 +167,7 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
                 tab::align(&table, 0, 2)
             }
             number => match all.iter().find(|r| r.number == number) {
-                Some(revision) => told(revision, info.resource.kind == "Deployment"),
+                Some(revision) => template_text(revision, info.resource.kind == "Deployment"),
                 None => {
                     failures.push(Fail::Text("unable to find the specified revision".into()));
                     continue;
@@ -180,9 +180,9 @@ pub(crate) async fn history(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// Returns the objects that `-o` prints: the revision that was asked for, or all of them, the
-/// oldest first. Source: kubectl's `RolloutHistoryOptions.Run`.
-fn shown(info: &Info, all: &[Revision], wanted: i64) -> Result<Vec<Value>, Fail> {
+/// Returns the objects that `-o` prints: the revision of `--revision`, or all of them, the oldest
+/// first. Source: kubectl's `RolloutHistoryOptions.Run`.
+fn as_objects(info: &Info, all: &[Revision], wanted: i64) -> Result<Vec<Value>, Fail> {
     let chosen: Vec<&Revision> = all.iter().filter(|r| wanted == 0 || r.number == wanted).collect();
     if wanted > 0 && chosen.is_empty() {
         return text("unable to find the specified revision");
@@ -217,7 +217,7 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     if revision < 0 {
         return text(format!("revision must be a positive integer: {revision}"));
     }
-    let (infos, mut failures) = asked(ctx).await?;
+    let (infos, mut failures) = selected_objects(ctx).await?;
     if infos.is_empty() && failures.is_empty() {
         let (namespace, _) = ctx.namespace()?;
         ctx.note(format!("No resources found in {namespace} namespace."));
@@ -225,15 +225,15 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     let limit = ctx.flags.duration("timeout");
     for mut info in infos {
         let outcome = match ctx.flags.is("watch") {
-            false => state(&info, &info.object, revision).map(|(told, _)| ctx.line(told)),
+            false => state(&info, &info.object, revision).map(|(message, _)| ctx.line(message)),
             true => {
                 let frozen = info.clone();
-                let followed = wait::until(ctx, &mut info, limit, |object| {
+                let followed = until(ctx, &mut info, limit, |object| {
                     if object.is_null() {
                         return text("object has been deleted");
                     }
-                    let (told, done) = state(&frozen, object, revision)?;
-                    ctx.line(told);
+                    let (message, done) = state(&frozen, object, revision)?;
+                    ctx.line(message);
                     Ok(done)
                 });
                 followed.await.map_err(|fail| match fail.message().starts_with("timed out waiting") {
@@ -249,14 +249,14 @@ pub(crate) async fn status(ctx: &Ctx) -> Result<(), Fail> {
     Fail::join(failures)
 }
 
-/// One change of each object; `None`: nothing to change.
+/// Patches each object with the result of `change`; `None`: the object needs no change.
 async fn patched(
     ctx: &Ctx,
     operation: &str,
     change: impl Fn(&Info) -> Result<Option<Value>, Fail>,
 ) -> Result<(), Fail> {
-    let teller = Teller::of(ctx, DryRun::No)?;
-    let (infos, mut failures) = asked(ctx).await?;
+    let printer = Printer::of(ctx, DryRun::No)?;
+    let (infos, mut failures) = selected_objects(ctx).await?;
     if infos.is_empty() && failures.is_empty() {
         let (namespace, _) = ctx.namespace()?;
         ctx.note(format!("No resources found in {namespace} namespace."));
@@ -271,7 +271,7 @@ async fn patched(
             }
         };
         match strategic_patch(ctx, &info, DryRun::No, &patch).await {
-            Ok(object) => teller.tell(ctx, &object, operation, true)?,
+            Ok(object) => printer.print(ctx, &object, operation, true)?,
             Err(Fail::Api(refusal)) => {
                 failures.push(Fail::Text(format!("failed to patch: {}", refusal.message)));
             }
@@ -293,8 +293,8 @@ pub(crate) async fn restart(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// The patch that restarts an object. With the annotation that it has already nothing would
-/// restart: times have whole seconds.
+/// The patch that restarts an object. Refuses a second restart within a second: the annotation has
+/// whole seconds, so it would not change.
 fn restarted(info: &Info, now: &str) -> Result<Value, Fail> {
     let annotations = value::at(&info.object, "spec.template.metadata.annotations");
     if annotations.get(RESTARTED_AT).is_some_and(|last| last == now) {
@@ -324,7 +324,7 @@ pub(crate) async fn resume(ctx: &Ctx) -> Result<(), Fail> {
     .await
 }
 
-/// Of Deployments another spelling of an amount is the same, as for their controller.
+/// For a Deployment two spellings of one amount are equal, as for its controller.
 fn same_template(kind: &str, a: &Value, b: &Value) -> bool {
     let plain = |template: &Value| {
         let mut template = template.clone();
@@ -341,11 +341,11 @@ fn same_template(kind: &str, a: &Value, b: &Value) -> bool {
 pub(crate) async fn undo(ctx: &Ctx) -> Result<(), Fail> {
     let to = ctx.flags.int("to-revision");
     let dry_run = DryRun::of(ctx)?;
-    let teller = Teller::of(ctx, DryRun::No)?;
-    let (infos, mut failures) = asked(ctx).await?;
+    let printer = Printer::of(ctx, DryRun::No)?;
+    let (infos, mut failures) = selected_objects(ctx).await?;
     for info in &infos {
         match undo_one(ctx, info, to, dry_run).await {
-            Ok(operation) => teller.tell(ctx, &info.object, &operation, true)?,
+            Ok(operation) => printer.print(ctx, &info.object, &operation, true)?,
             Err(fail) => failures.push(fail),
         }
     }
@@ -374,8 +374,8 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
     let current = value::at(&info.object, "spec.template");
     if dry_run == DryRun::Client {
         let head = if info.resource.kind == "Deployment" { "" } else { "will roll back to " };
-        let template = told(revision, false);
-        return Ok(dry_run.told(&format!("{head}{}\n", template.trim_end_matches('\n'))));
+        let template = template_text(revision, false);
+        return Ok(dry_run.suffixed(&format!("{head}{}\n", template.trim_end_matches('\n'))));
     }
     let deployment = info.resource.kind == "Deployment";
     if deployment && value::flag(&info.object, "spec.paused") {
@@ -384,9 +384,9 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
         );
     }
     if same_template(&info.resource.kind, current, &revision.template) {
-        // The number is the one of `--to-revision`, as in kubectl: 0 if none was given.
+        // As in kubectl the message has the number of `--to-revision`: 0 if the flag was not given.
         let skipped = format!("skipped rollback (current template already matches revision {to})");
-        return Ok(dry_run.told(&skipped));
+        return Ok(dry_run.suffixed(&skipped));
     }
     let mut query = vec![];
     dry_run.query(&mut query);
@@ -415,7 +415,7 @@ async fn undo_one(ctx: &Ctx, info: &Info, to: i64, dry_run: DryRun) -> Result<St
     outcome.map_err(|fail| {
         Fail::Text(format!("failed restoring revision {}: {}", revision.number, fail.message()))
     })?;
-    Ok(dry_run.told("rolled back"))
+    Ok(dry_run.suffixed("rolled back"))
 }
 
 #[cfg(test)]

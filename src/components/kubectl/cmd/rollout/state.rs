@@ -7,7 +7,8 @@ use api::gostr::quote;
 use api::value;
 use serde_json::Value;
 
-/// What a rollout has come to, and whether it is done. Upstream: `StatusViewer`.
+/// The message about the progress of a rollout, and whether it is complete. Upstream:
+/// `StatusViewer`.
 pub(super) fn state(info: &Info, object: &Value, revision: i64) -> Result<(String, bool), Fail> {
     let name = quote(&info.name);
     match info.resource.kind.as_str() {
@@ -23,7 +24,7 @@ fn is_unobserved(object: &Value) -> bool {
     int(object, "metadata.generation") > int(object, "status.observedGeneration")
 }
 
-/// As [`state`]. A `revision` above 0 has to be the one that runs.
+/// As [`state`]. A `revision` above 0 is refused unless it is the current one.
 fn deployment_state(name: &str, object: &Value, revision: i64) -> Result<(String, bool), Fail> {
     let int = |path: &str| int(object, path);
     if revision > 0 {
@@ -101,7 +102,7 @@ fn stateful_set_state(object: &Value) -> Result<(String, bool), Fail> {
     if ready < wanted {
         return Ok((format!("Waiting for {} pods to be ready...", wanted - ready), false));
     }
-    // Since the server fills in a partition, kubectl tells of one always.
+    // Since the server fills in a partition, kubectl always prints one.
     if !value::at(object, "spec.updateStrategy.rollingUpdate").is_null() {
         let due = wanted - partition;
         return Ok(match updated < due {

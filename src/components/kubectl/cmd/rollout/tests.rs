@@ -15,10 +15,10 @@ async fn a_pretended_undo_shows_the_template_and_that_it_is_none() {
             "ownerReferences": [{"controller": true, "uid": uid}]},
         "spec": {"template": {"spec": {"containers": [{"name": "c", "image": "old"}]}}}});
     server.hold("/apis/apps/v1/namespaces/default/replicasets/web-1", set);
-    let said =
+    let result =
         server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=1", "--dry-run=client"]).await;
-    assert!(said.out.contains("old") && !said.out.contains("why"), "{said:?}");
-    assert!(said.out.ends_with("\n (dry run)\n"), "{said:?}");
+    assert!(result.out.contains("old") && !result.out.contains("why"), "{result:?}");
+    assert!(result.out.ends_with("\n (dry run)\n"), "{result:?}");
 }
 
 #[tokio::test]
@@ -39,20 +39,20 @@ async fn an_undo_to_the_template_that_runs_is_skipped() {
         server.hold(&format!("{at}/replicasets/{name}"), set);
     }
     for (flag, number) in [("--to-revision=0", 0), ("--to-revision=1", 1)] {
-        let said = server.kubectl(&["rollout", "undo", "deploy/web", flag]).await;
-        let told = format!(
+        let result = server.kubectl(&["rollout", "undo", "deploy/web", flag]).await;
+        let want = format!(
             "deployment.apps/web skipped rollback (current template already matches revision {number})\n"
         );
-        assert_eq!((said.code, said.out), (0, told));
+        assert_eq!((result.code, result.out), (0, want));
     }
-    let said = server.kubectl(&["rollout", "undo", "deploy/web", "--dry-run=server"]).await;
-    assert!(said.out.ends_with("already matches revision 0) (server dry run)\n"), "{said:?}");
-    let said = server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=-1"]).await;
+    let result = server.kubectl(&["rollout", "undo", "deploy/web", "--dry-run=server"]).await;
+    assert!(result.out.ends_with("already matches revision 0) (server dry run)\n"), "{result:?}");
+    let result = server.kubectl(&["rollout", "undo", "deploy/web", "--to-revision=-1"]).await;
     assert_eq!(
-        (said.code, said.err.as_str()),
+        (result.code, result.err.as_str()),
         (1, "error: unable to find specified revision -1 in history\n")
     );
-    assert!(server.asked().iter().all(|asked| asked.method == "GET"));
+    assert!(server.requests().iter().all(|request| request.method == "GET"));
 }
 
 #[tokio::test]
@@ -63,11 +63,11 @@ async fn each_of_several_failures_says_that_it_is_one() {
             "metadata": {"name": name, "namespace": "default"}});
         server.hold(&format!("/apis/apps/v1/namespaces/default/replicasets/{name}"), set);
     }
-    let told = |name: &str| format!("error: replicasets.apps \"{name}\" pausing is not supported\n");
-    for (line, err) in [(&["rs/a"][..], told("a")), (&["rs/a", "rs/b"], told("a") + &told("b"))] {
+    let refused = |name: &str| format!("error: replicasets.apps \"{name}\" pausing is not supported\n");
+    for (line, err) in [(&["rs/a"][..], refused("a")), (&["rs/a", "rs/b"], refused("a") + &refused("b"))] {
         let words: Vec<&str> = ["rollout", "pause"].into_iter().chain(line.iter().copied()).collect();
-        let said = server.kubectl(&words).await;
-        assert_eq!((said.code, said.err), (1, err));
+        let result = server.kubectl(&words).await;
+        assert_eq!((result.code, result.err), (1, err));
     }
 }
 
@@ -93,8 +93,8 @@ fn a_second_restart_within_a_second_is_refused() {
     };
     let patch = restarted(&info, "2026-01-02T03:04:05Z").unwrap();
     api::patch::merge(&mut info.object, &patch);
-    let told = restarted(&info, "2026-01-02T03:04:05Z").unwrap_err().message();
-    assert!(told.starts_with("failed to create patch for web: if restart has already"), "{told}");
+    let message = restarted(&info, "2026-01-02T03:04:05Z").unwrap_err().message();
+    assert!(message.starts_with("failed to create patch for web: if restart has already"), "{message}");
     assert!(restarted(&info, "2026-01-02T03:04:06Z").is_ok());
 }
 
@@ -105,9 +105,9 @@ async fn a_format_prints_all_revisions_or_the_one_that_is_named() {
     let web = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "web", "namespace": "default"}});
     server.hold(&format!("{at}/deployments/web"), web);
     let history = ["rollout", "history", "deploy/web"];
-    let said = server.kubectl(&[&history[..], &["--revision=7"]].concat()).await;
+    let result = server.kubectl(&[&history[..], &["--revision=7"]].concat()).await;
     let none = "deployment.apps/web with revision #7\nNo rollout history found.\n";
-    assert_eq!((said.code, said.out.as_str()), (0, none), "{said:?}");
+    assert_eq!((result.code, result.out.as_str()), (0, none), "{result:?}");
     let uid = server.object(&format!("{at}/deployments/web")).unwrap()["metadata"]["uid"].clone();
     for number in ["9", "10"] {
         let name = format!("web-{number}");
@@ -120,12 +120,12 @@ async fn a_format_prints_all_revisions_or_the_one_that_is_named() {
         ("--revision=0", "replicaset.apps/web-9\nreplicaset.apps/web-10\n"),
         ("--revision=9", "replicaset.apps/web-9\n"),
     ] {
-        let said = server.kubectl(&[&history[..], &["-oname", flag]].concat()).await;
-        assert_eq!((said.code, said.out.as_str()), (0, want), "{said:?}");
+        let result = server.kubectl(&[&history[..], &["-oname", flag]].concat()).await;
+        assert_eq!((result.code, result.out.as_str()), (0, want), "{result:?}");
     }
-    let said = server.kubectl(&[&history[..], &["-oname", "--revision=7"]].concat()).await;
-    let told = "error: unable to find the specified revision\n";
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (1, "", told));
+    let result = server.kubectl(&[&history[..], &["-oname", "--revision=7"]].concat()).await;
+    let expected = "error: unable to find the specified revision\n";
+    assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (1, "", expected));
 }
 
 #[test]
@@ -152,7 +152,7 @@ fn a_revision_of_a_daemon_set_is_the_set_as_it_was() {
 #[tokio::test]
 async fn a_selector_that_matches_nothing_has_no_status_and_no_failure() {
     let server = crate::testing::Server::start().await;
-    let said = server.kubectl(&["rollout", "status", "deploy", "-l", "a=b"]).await;
-    let told = "No resources found in default namespace.\n";
-    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "", told));
+    let result = server.kubectl(&["rollout", "status", "deploy", "-l", "a=b"]).await;
+    let want = "No resources found in default namespace.\n";
+    assert_eq!((result.code, result.out.as_str(), result.err.as_str()), (0, "", want));
 }

@@ -1,4 +1,4 @@
-//! What a pipeline may call.
+//! The functions that a pipeline may call.
 
 use super::printf::{formatted, type_of};
 use super::values::{printed, truth};
@@ -62,7 +62,7 @@ fn equal(a: &Value, b: &Value) -> Result<bool, String> {
     }
 }
 
-/// `lt` and its like.
+/// The order of two values, for `lt`, `le`, `gt` and `ge`.
 fn order(a: &Value, b: &Value) -> Result<Ordering, String> {
     let (Some(of_a), Some(of_b)) = (basic(a), basic(b)) else {
         return Err("invalid type for comparison".into());
@@ -258,7 +258,7 @@ fn formatted_value(value: &Value) -> String {
     if value.is_null() { "<nil>".into() } else { printed(value) }
 }
 
-/// As `template.HTMLEscapeString`.
+/// Escapes a text as `template.HTMLEscapeString` does.
 fn for_html(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -275,7 +275,7 @@ fn for_html(text: &str) -> String {
     out
 }
 
-/// As `template.JSEscapeString`.
+/// Escapes a text as `template.JSEscapeString` does.
 fn for_script(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
@@ -289,7 +289,7 @@ fn for_script(text: &str) -> String {
     out
 }
 
-/// As `url.QueryEscape`.
+/// Escapes a text as `url.QueryEscape` does.
 fn for_query(text: &str) -> String {
     let mut out = String::new();
     for byte in text.bytes() {

@@ -1,6 +1,6 @@
-//! `-o go-template`: the part of Go's text/template that people use with kubectl. Text becomes
-//! nodes ([`parse`]), nodes run over an object ([`run`]), and what they call stands in
-//! [`functions`].
+//! `-o go-template`: the part of Go's text/template that people use with kubectl. [`parse`] turns
+//! the text into nodes, [`run`] runs them over an object, and [`functions`] has the functions that
+//! they call.
 
 mod functions;
 mod literal;
@@ -13,6 +13,7 @@ mod variables;
 
 use api::{gojson, gostr};
 use parse::{Tokens, block};
+pub(super) use printf::type_of;
 use run::Run;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ pub(crate) struct Template {
 }
 
 impl Template {
-    /// The error is kubectl's.
+    /// Reads a template. Errors have kubectl's words.
     pub(crate) fn parse(source: &str) -> Result<Template, String> {
         let mut tokens = Tokens::of(source)?;
         let (nodes, end) = block(&mut tokens, 0)?;
@@ -70,14 +71,14 @@ impl Template {
         }
     }
 
-    /// A failure as Go tells it: with the place in the template, and what stands there.
+    /// A failure in Go's form: with the place in the template, and the text there.
     fn placed(&self, run: &Run, why: &str) -> String {
         let Some(place) = &run.place else { return format!("template: output: {why}") };
         let before = &self.source[..place.at];
         let line = before.matches('\n').count() + 1;
         let column = before.rfind('\n').map_or(place.at, |end| place.at - end - 1);
         let name = gostr::quote(&run.name);
-        format!("template: output:{line}:{column}: executing {name} at <{}>: {why}", place.said)
+        format!("template: output:{line}:{column}: executing {name} at <{}>: {why}", place.written)
     }
 
     /// kubectl's error.
@@ -87,7 +88,7 @@ impl Template {
 
     /// What kubectl prints to standard output beside the error: what came before it, and all that
     /// it was about. Source: cli-runtime's `GoTemplatePrinter.PrintObj`.
-    pub(crate) fn shown(&self, broken: &Broken, object: &Value) -> String {
+    pub(crate) fn debug_text(&self, broken: &Broken, object: &Value) -> String {
         format!(
             "{}Error executing template: {}. Printing more information for debugging the template:\n\ttemplate was:\n\t\t{}\n\traw data was:\n\t\t{}\n\tobject given to template engine was:\n\t\t{}\n\n",
             broken.printed,
@@ -102,7 +103,7 @@ impl Template {
 /// How a template failed.
 #[derive(Debug)]
 pub(crate) struct Broken {
-    /// What it had printed.
+    /// The text that was printed before the failure.
     printed: String,
     /// Go's error.
     why: String,
@@ -127,7 +128,7 @@ mod tests {
         assert!(ended.unwrap_err().contains("prints too much"));
     }
 
-    /// Its nodes and its text are few, but each `$` is a copy of the whole list.
+    /// The template has few nodes and prints little, but each `$` is a copy of the whole list.
     #[test]
     fn copies_of_a_template_that_is_judged_are_bounded() {
         let list = serde_json::json!({"items": vec![serde_json::json!({"a": vec![0; 1_000]}); 5]});
@@ -151,14 +152,14 @@ mod tests {
             ("{{.5a}}", "bad number syntax: \".5a\""),
             ("{{range $a, $b, $c := .}}{{end}}", "too many declarations in range"),
         ] {
-            let told = Template::parse(template).err().unwrap_or_default();
-            assert_eq!(told, format!("template: output:1: {why}"), "{template}");
+            let message = Template::parse(template).err().unwrap_or_default();
+            assert_eq!(message, format!("template: output:1: {why}"), "{template}");
         }
         let numbers = Template::parse("{{.5}} {{printf \"%v\" .25}} {{.}}{{ . }}").unwrap();
         assert_eq!(numbers.print(&json!(1)).unwrap(), "0.5 0.25 11");
     }
 
-    /// What is wanted is what kubectl prints.
+    /// The expected texts are those of kubectl.
     #[test]
     fn words_and_constants_are_gos() {
         let object = json!({"items": [{"name": "a", "n": 1}, {"name": "b", "n": 12}]});
@@ -182,15 +183,15 @@ mod tests {
             assert_eq!(parsed.print(&object).unwrap(), want, "{template}");
         }
         for word in ["and", "or"] {
-            let told = Template::parse(&format!("{{{{{word}}}}}")).unwrap().print(&object).unwrap_err();
+            let message = Template::parse(&format!("{{{{{word}}}}}")).unwrap().print(&object).unwrap_err();
             assert!(
-                told.ends_with(&format!("wrong number of args for {word}: want at least 1 got 0")),
-                "{told}"
+                message.ends_with(&format!("wrong number of args for {word}: want at least 1 got 0")),
+                "{message}"
             );
         }
     }
 
-    /// What is wanted is what kubectl prints.
+    /// The expected texts are those of kubectl.
     #[test]
     fn values_of_one_type_are_compared() {
         let object = json!({"name": "a", "n": 3, "list": ["a"], "map": {"k": 3}});
@@ -224,12 +225,12 @@ mod tests {
             ("eq 1", "error calling eq: missing argument for comparison"),
             ("lt 1", "wrong number of args for lt: want 2 got 1"),
         ] {
-            let told = run(inner).unwrap_err();
-            assert!(told.ends_with(why), "{inner}: {told}");
+            let message = run(inner).unwrap_err();
+            assert!(message.ends_with(why), "{inner}: {message}");
         }
     }
 
-    /// As kubectl prints it.
+    /// The expected texts are those of kubectl.
     #[test]
     fn lists_texts_and_base64_are_read_as_by_go() {
         let object = json!({"s": "hi", "l": [1, 2], "m": {"k": "v"}, "n": 3, "lines": "aG\nk=\n"});
@@ -267,8 +268,8 @@ mod tests {
             ("not 1 2", "at <not>: wrong number of args for not: want 1 got 2"),
             ("len", "wrong number of args for len: want 1 got 0"),
         ] {
-            let told = run(inner).unwrap_err();
-            assert!(told.ends_with(why), "{inner}: {told}");
+            let message = run(inner).unwrap_err();
+            assert!(message.ends_with(why), "{inner}: {message}");
         }
     }
 
@@ -334,8 +335,8 @@ mod tests {
                 Template::parse(&(open + &close))
             };
             assert!(nested(50).is_ok(), "{open}");
-            let told = nested(50_000).err().unwrap();
-            assert!(told.ends_with("nested more than 100 levels deep"), "{told}");
+            let message = nested(50_000).err().unwrap();
+            assert!(message.ends_with("nested more than 100 levels deep"), "{message}");
         }
         assert!(Template::parse("{{nofunc .a}}").err().unwrap().contains("function \"nofunc\" not defined"));
     }
@@ -350,16 +351,16 @@ mod tests {
             ("{{. .a}}", "can't give argument to non-function ."),
             ("{{nil}}", "nil is not a command"),
         ] {
-            let told = Template::parse(source).unwrap().print(&object).unwrap_err();
-            assert!(told.ends_with(why), "{source}: {told}");
+            let message = Template::parse(source).unwrap().print(&object).unwrap_err();
+            assert!(message.ends_with(why), "{source}: {message}");
         }
     }
 
-    /// As Go's `text/template` answers.
+    /// The errors are those of Go's `text/template`.
     #[test]
     fn a_failure_names_its_place_and_what_stands_there() {
         let object = json!({"a": {"b": 1}, "items": [{"n": 2}], "s": "x", "n": 3});
-        for (source, told) in [
+        for (source, want) in [
             ("{{.nope}}", "1:2: executing \"output\" at <.nope>"),
             ("{{.a.nope.c}}", "1:4: executing \"output\" at <.a.nope.c>"),
             ("x\n  {{ $.nope }}", "2:6: executing \"output\" at <$.nope>"),
@@ -384,9 +385,9 @@ mod tests {
             let mut template = Template::parse(source).unwrap();
             template.strict = true;
             let broken = template.run(&object).unwrap_err();
-            assert!(broken.why.starts_with(&format!("template: output:{told}")), "{source}: {}", broken.why);
+            assert!(broken.why.starts_with(&format!("template: output:{want}")), "{source}: {}", broken.why);
         }
-        for (source, told) in [
+        for (source, want) in [
             ("a\n{{foo}}", "template: output:2: function \"foo\" not defined"),
             ("a\n{{if}}{{end}}", "template: output:2: missing value for if"),
             ("a\n{{1a}}", "template: output:2: bad number syntax: \"1a\""),
@@ -408,7 +409,7 @@ mod tests {
             ("{{-  /* a */}}", "template: output:1: unexpected \"/\" in command"),
             ("{{.a}}\n{{.a\n}}\n{{/* \n */}}{{foo}}", "template: output:5: function \"foo\" not defined"),
         ] {
-            assert_eq!(Template::parse(source).err().unwrap(), told, "{source}");
+            assert_eq!(Template::parse(source).err().unwrap(), want, "{source}");
         }
     }
 
@@ -431,8 +432,8 @@ mod tests {
             "{{define \"t\"}}{{.nope}}{{end}}{{template \"t\" .}}",
             "{{if .nope}}{{end}}",
         ] {
-            let told = run(source).unwrap_err();
-            assert!(told.ends_with("map has no entry for key \"nope\""), "{source}: {told}");
+            let message = run(source).unwrap_err();
+            assert!(message.ends_with("map has no entry for key \"nope\""), "{source}: {message}");
         }
     }
 
@@ -463,8 +464,8 @@ mod tests {
                 "more than 10000 times",
             ),
         ] {
-            let told = Template::parse(template).unwrap().print(&json!(vec![0; 200])).unwrap_err();
-            assert!(told.ends_with(why), "{told}");
+            let message = Template::parse(template).unwrap().print(&json!(vec![0; 200])).unwrap_err();
+            assert!(message.ends_with(why), "{message}");
         }
         for refused in [
             "{{define}}x{{end}}",

@@ -2,7 +2,7 @@
 
 use super::functions::FUNCTIONS;
 use super::literal;
-use super::tree::{Node, Pipe, Place, Term, What, place_of_call, said};
+use super::tree::{Node, Pipe, Place, Term, What, place_of_call, written_pipe};
 use api::gostr;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Go's spaces: they are trimmed, and one of them stands beside the dash that trims.
 const SPACES: [char; 4] = [' ', '\t', '\r', '\n'];
 
-/// What stands between braces, without the spaces around it.
+/// The text between two pairs of braces, without the spaces around it.
 #[derive(Clone, Default)]
 pub(super) struct Action {
     pub(super) text: String,
@@ -20,7 +20,7 @@ pub(super) struct Action {
 }
 
 impl Action {
-    /// Where a part of its text stands in the template.
+    /// The place of a part of the action's text in the template.
     fn at(&self, part: &str) -> usize {
         match part.is_empty() {
             true => self.at + self.text.len(),
@@ -28,16 +28,17 @@ impl Action {
         }
     }
 
-    /// An error of parsing it, with its line.
-    fn told(&self, why: String) -> String {
+    /// Puts the line of the action into an error of parsing it.
+    fn located(&self, why: String) -> String {
         why.replacen("template: output:1:", &format!("template: output:{}:", self.line), 1)
     }
 }
 
-/// Texts and actions; `{{-` and `-}}` trim.
+/// Splits a template into texts and actions; `{{-` and `-}}` trim the text beside them.
 fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     let (mut found, mut rest, mut trim) = (vec![], source, false);
-    // The line of the last action, and where that action begins: no text is gone over twice.
+    // Line and place of the last action. Lines are counted from there, so that no text is read
+    // twice.
     let (mut line, mut counted) = (1, 0);
     while let Some(start) = rest.find("{{") {
         let mut text = &rest[..start];
@@ -77,8 +78,8 @@ fn tokens(source: &str) -> Result<Vec<Result<String, Action>>, String> {
     Ok(found)
 }
 
-/// What follows the sign of a comment, which stands right behind the braces or `{{- `. Behind other
-/// spaces it is a mistake, as in Go.
+/// The text behind the sign of a comment, which stands right behind the braces or `{{- `. Behind
+/// other spaces it is a mistake, as in Go.
 fn comment(action: &str) -> Option<&str> {
     let unmarked = action.strip_prefix('-').and_then(|rest| rest.strip_prefix(SPACES)).unwrap_or(action);
     unmarked.strip_prefix("/*")
@@ -152,7 +153,8 @@ fn deeper(depth: usize) -> Result<usize, String> {
     }
 }
 
-/// What is left of a template, and the templates that it has defined so far.
+/// The tokens of a template that are still to be read, and the templates that it has defined so
+/// far.
 pub(super) struct Tokens {
     rest: std::vec::IntoIter<Result<String, Action>>,
     pub(super) defined: BTreeMap<String, Vec<Node>>,
@@ -181,8 +183,8 @@ impl Tokens {
     }
 }
 
-/// Nodes up to `end` or `else`, which is returned (with what follows it). `depth`: how many blocks
-/// are open around it.
+/// Reads nodes up to `end` or `else`, which is returned with the text behind it. `depth`: how many
+/// blocks are open around it.
 pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Action), String> {
     let mut nodes = vec![];
     while let Some(token) = tokens.rest.next() {
@@ -203,7 +205,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
             "break" => nodes.push(Node::Break),
             "continue" => nodes.push(Node::Continue),
             "define" | "template" | "block" => {
-                let (name, pipe, place) = named(word, rest, &action).map_err(|why| action.told(why))?;
+                let (name, pipe, place) = named(word, rest, &action).map_err(|why| action.located(why))?;
                 if word == "define" && depth > 0 {
                     return Err("template: output:1: unexpected <define> in command".into());
                 }
@@ -228,7 +230,7 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
             }
             "if" | "with" | "range" => nodes.push(control(word, rest, &action, tokens, deeper(depth)?)?),
             _ => {
-                nodes.push(match assigned(&action.text, &action).map_err(|why| action.told(why))? {
+                nodes.push(match assigned(&action.text, &action).map_err(|why| action.located(why))? {
                     (Some((name, new)), pipe) => Node::Keep(name, new, pipe),
                     (None, pipe) => Node::Print(pipe),
                 });
@@ -238,7 +240,8 @@ pub(super) fn block(tokens: &mut Tokens, depth: usize) -> Result<(Vec<Node>, Act
     Ok((nodes, Action::default()))
 }
 
-/// The name behind `define`, `template` and `block`, what the template is called with, and where.
+/// Reads the name behind `define`, `template` or `block`, the pipeline that the template gets, and
+/// the place of the call.
 fn named(word: &str, rest: &str, action: &Action) -> Result<(String, Option<Pipe>, Place), String> {
     let mut given = pipe(rest, action)?;
     // `pipe` gives no empty command.
@@ -268,7 +271,7 @@ fn control(
     depth: usize,
 ) -> Result<Node, String> {
     if rest.is_empty() {
-        return Err(action.told(format!("template: output:1: missing value for {word}")));
+        return Err(action.located(format!("template: output:1: missing value for {word}")));
     }
     let inner = usize::from(word == "range");
     tokens.loops += inner;
@@ -291,7 +294,7 @@ fn control(
     };
     Ok(match word {
         "if" | "with" => {
-            let (var, pipe) = assigned(rest, action).map_err(|why| action.told(why))?;
+            let (var, pipe) = assigned(rest, action).map_err(|why| action.located(why))?;
             let var = var.map(|(name, _)| name);
             match word {
                 "if" => Node::If(var, pipe, body, otherwise),
@@ -307,9 +310,9 @@ fn control(
                 names.split(',').map(|n| n.trim().to_string()).filter(|n| !n.is_empty()).collect();
             let (value, key) = (names.pop(), names.pop());
             if !names.is_empty() {
-                return Err(action.told("template: output:1: too many declarations in range".into()));
+                return Err(action.located("template: output:1: too many declarations in range".into()));
             }
-            let pipe = pipe(text, action).map_err(|why| action.told(why))?;
+            let pipe = pipe(text, action).map_err(|why| action.located(why))?;
             Node::Range(key, value, pipe, body, otherwise)
         }
     })
@@ -427,15 +430,15 @@ fn term(given: &Given, at: &mut usize, depth: usize) -> Result<Term, String> {
     let (begin, mut dots) = (*at, vec![]);
     let what = what(given, at, depth, &mut dots)?;
     let with_fields =
-        |head: String, names: &[String]| names.iter().fold(head, |said, name| said + "." + name);
-    let (said, told_at) = match &what {
+        |head: String, names: &[String]| names.iter().fold(head, |text, name| text + "." + name);
+    let (written, error_at) = match &what {
         What::Dot(names) if names.is_empty() => (".".to_string(), None),
         What::Dot(names) => (with_fields(String::new(), names), dots.get(1)),
         What::Var(name, names) => (with_fields(name.clone(), names), dots.first()),
-        What::Group(pipe, names) => (with_fields(format!("({})", said(pipe)), names), dots.first()),
+        What::Group(pipe, names) => (with_fields(format!("({})", written_pipe(pipe)), names), dots.first()),
         What::Word(_) | What::Literal(_) => (given.chars[begin..*at].iter().collect(), None),
     };
-    let place = Place { at: given.places[*told_at.unwrap_or(&begin)], said: said.into() };
+    let place = Place { at: given.places[*error_at.unwrap_or(&begin)], written: written.into() };
     Ok(Term { what, start: given.places[begin], place })
 }
 

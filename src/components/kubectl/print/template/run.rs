@@ -8,18 +8,19 @@ use serde_json::Value;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-/// So many blocks may be open at a time, and so many templates be called in all. A template may
-/// call itself, which must not overflow the stack; two that call another twice each, and so on,
+/// How many blocks may be open at a time, and how many templates may be called in all. A template
+/// may call itself, which must not overflow the stack; two that call another twice each, and so on,
 /// would not come to an end.
 const OPEN_MAX: usize = 200;
 const CALLS_MAX: usize = 10_000;
-/// So many nodes run and so many bytes are printed before a template is given up: loops in loops
-/// over a list of some hundred objects would not come to an end either.
+/// How many nodes may run, and how many bytes may be printed, before a template is given up: loops
+/// in loops over a list of some hundred objects would not come to an end either.
 const NODES_MAX: usize = 10_000_000;
 const OUT_MAX: usize = 256 << 20;
-/// So many values are copied: each term is a copy of what it names, and `$` names all of a list.
+/// How many values may be copied: each term copies the value that it names, and `$` may name a
+/// whole list.
 const COPIES_MAX: usize = 1_000_000_000;
-/// So many of them for each node, where other bounds are set.
+/// How many copies each node has, where other bounds are set.
 const COPIES_PER_NODE: usize = 20;
 
 pub(super) enum Flow {
@@ -43,7 +44,7 @@ pub(super) struct Run<'a> {
     pub(super) strict: bool,
     /// Bytes of the texts that functions made: a variable may be doubled again and again.
     made: usize,
-    /// The name of the template that runs, and what of it was looked at last: errors name both.
+    /// The name of the template that runs, and the part of it that ran last: errors name both.
     pub(super) name: String,
     pub(super) place: Option<Place>,
     pub(super) out: String,
@@ -103,8 +104,8 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of who
-    /// calls it.
+    /// Runs a template that was defined: it sees its own dot, as `$` too, and no variables of its
+    /// caller.
     fn call(&mut self, name: &str, dot: Value) -> Result<(), String> {
         let defined = self.defined;
         let nodes = defined.get(name).ok_or_else(|| undefined(name))?;
@@ -131,7 +132,7 @@ impl<'a> Run<'a> {
             }
             Node::Call(name, pipe, place) => {
                 self.place = Some(place.clone());
-                // As in Go, before its dot is looked at.
+                // As in Go a missing template is an error before its argument is evaluated.
                 if !self.defined.contains_key(name) {
                     return Err(undefined(name));
                 }
@@ -244,7 +245,7 @@ impl<'a> Run<'a> {
             }
             last = Some(value);
         }
-        // Without any argument the function says what is wrong.
+        // Without any argument the function returns the error.
         piped.or(last).map_or_else(|| call(word, vec![]), Ok)
     }
 
@@ -281,7 +282,7 @@ fn without_arguments(term: &Term) -> String {
     };
     match field {
         Some(field) => format!("{field} is not a method but has arguments"),
-        None => format!("can't give argument to non-function {}", term.place.said),
+        None => format!("can't give argument to non-function {}", term.place.written),
     }
 }
 
@@ -290,7 +291,7 @@ fn undefined(name: &str) -> String {
     format!("template {} not defined", gostr::quote(name))
 }
 
-/// What a `range` goes through, one after the other.
+/// The keys and values of a `range`.
 type Pairs = Box<dyn Iterator<Item = (Value, Value)>>;
 
 /// The keys and values of a list, a map or a number: `range 3` goes through 0, 1 and 2 (since Go
@@ -315,7 +316,7 @@ fn pairs_of(value: Value, with_keys: bool) -> Result<Pairs, String> {
     Ok(pairs)
 }
 
-/// What is left of a number of copies after this one; `None` if there are not so many.
+/// The number of copies that is left after a copy of this value; `None` if the number is used up.
 fn left_of(copies: usize, value: &Value) -> Option<usize> {
     let copies = copies.checked_sub(1)?;
     match value {

@@ -1,4 +1,4 @@
-//! What the text of a template becomes: nodes, pipelines and terms.
+//! The parsed form of a template: nodes, pipelines and terms.
 
 use api::gostr;
 use serde_json::Value;
@@ -30,16 +30,16 @@ pub(super) type Pipe = Vec<Vec<Term>>;
 pub(super) struct Place {
     /// How many bytes of the template stand before it.
     pub at: usize,
-    pub said: Arc<str>,
+    pub written: Arc<str>,
 }
 
 /// A part of a command.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
     pub what: What,
-    /// Where its text begins.
+    /// The place at which its text begins.
     pub start: usize,
-    /// As in Go, `.a.b` is told to be where `.b` is.
+    /// As in Go, the place of `.a.b` is that of `.b`.
     pub place: Place,
 }
 
@@ -56,23 +56,23 @@ pub(super) enum What {
 }
 
 /// A command as Go writes it.
-fn said_of_command(command: &[Term]) -> String {
-    command.iter().map(|term| &*term.place.said).collect::<Vec<_>>().join(" ")
+fn written_command(command: &[Term]) -> String {
+    command.iter().map(|term| &*term.place.written).collect::<Vec<_>>().join(" ")
 }
 
 /// A pipeline as Go writes it.
-pub(super) fn said(pipe: &Pipe) -> String {
-    pipe.iter().map(|command| said_of_command(command)).collect::<Vec<_>>().join(" | ")
+pub(super) fn written_pipe(pipe: &Pipe) -> String {
+    pipe.iter().map(|command| written_command(command)).collect::<Vec<_>>().join(" | ")
 }
 
 /// The place of a command.
 pub(super) fn place_of(command: &[Term]) -> Place {
     let at = command.first().map_or(0, |term| term.start);
-    Place { at, said: said_of_command(command).into() }
+    Place { at, written: written_command(command).into() }
 }
 
 /// The place of a call of a template, whose name stands `at`.
 pub(super) fn place_of_call(name: &str, given: Option<&Pipe>, at: usize) -> Place {
-    let given = given.map_or(String::new(), |pipe| format!(" {}", said(pipe)));
-    Place { at, said: format!("{{{{template {}{given}}}}}", gostr::quote(name)).into() }
+    let given = given.map_or(String::new(), |pipe| format!(" {}", written_pipe(pipe)));
+    Place { at, written: format!("{{{{template {}{given}}}}}", gostr::quote(name)).into() }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 /// Why a template is given up.
 pub(super) const TOO_MUCH: &str = "the template prints too much, or runs for too long";
 
-/// As `if` and `and` see it.
+/// The truth of a value for `if` and `and`.
 pub(super) fn truth(value: &Value) -> bool {
     match value {
         Value::Null => false,
@@ -18,7 +18,7 @@ pub(super) fn truth(value: &Value) -> bool {
     }
 }
 
-/// As a template prints it.
+/// The text of a value in the output of a template.
 pub(super) fn printed(value: &Value) -> String {
     match value {
         Value::Null => "<no value>".into(),

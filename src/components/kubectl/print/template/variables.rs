@@ -52,10 +52,10 @@ fn in_pipe<'a>(pipe: &'a Pipe, vars: &[&str]) -> Option<(&'a str, usize)> {
 mod tests {
     use super::super::Template;
 
-    /// What is wanted is what Go 1.26 says.
+    /// The errors are those of Go 1.26.
     #[test]
     fn a_variable_is_declared_before_it_is_used() {
-        for (source, told) in [
+        for (source, want) in [
             ("{{$x}}", Some("1: undefined variable \"$x\"")),
             ("a\n{{len (print $x.b)}}", Some("2: undefined variable \"$x\"")),
             ("{{if true}}{{$x := 1}}{{end}}{{$x}}", Some("1: undefined variable \"$x\"")),
@@ -69,8 +69,8 @@ mod tests {
             ("{{if $z := 1}}{{$z}}{{else}}{{$z}}{{end}}", None),
             ("{{range $i, $e := .}}{{$i}}{{$e}}{{template \"t\" $e}}{{end}}", None),
         ] {
-            let told = told.map(|told| format!("template: output:{told}"));
-            assert_eq!(Template::parse(source).err(), told, "{source}");
+            let want = want.map(|want| format!("template: output:{want}"));
+            assert_eq!(Template::parse(source).err(), want, "{source}");
         }
     }
 }

@@ -41,7 +41,7 @@ pub(super) fn formatted(format: &str, args: &[Value]) -> Result<String, String> 
 }
 
 /// The type that a value has in kubectl, as `%T` prints it.
-pub(super) fn type_of(value: &Value) -> &'static str {
+pub(in crate::print) fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "<nil>",
         Value::Bool(_) => "bool",
@@ -116,7 +116,7 @@ impl Reader<'_> {
         arg.as_i64().filter(|number| number.unsigned_abs() <= SIZE_MAX as u64)
     }
 
-    /// Reads what stands behind a `%`, and writes the next argument that way.
+    /// Reads a directive behind its `%`, and writes the next argument in that form.
     fn directive(&mut self, out: &mut String) {
         let mut spec = Spec::default();
         while let Some(flag @ ('#' | '0' | '+' | '-' | ' ')) = self.peek() {
@@ -184,10 +184,10 @@ impl Reader<'_> {
     }
 }
 
-/// What stands between `%` and the verb.
+/// The flags and sizes between `%` and the verb.
 #[derive(Default)]
 struct Spec {
-    /// Of `#0+- `; `v` stands for the `#` of `%#v`.
+    /// Signs of `#0+- `; `v` stands for the `#` of `%#v`.
     flags: String,
     /// In characters; 0 is none.
     width: usize,
@@ -243,10 +243,10 @@ impl Spec {
                 }
                 out.push(if syntax { '}' } else { ']' });
             }
-            plain => match self.shown(verb, plain) {
+            plain => match self.scalar(verb, plain) {
                 Some(text) => out.push_str(&text),
                 None => {
-                    let text = self.shown('v', plain).unwrap_or_default();
+                    let text = self.scalar('v', plain).unwrap_or_default();
                     out.push_str(&format!("%!{verb}({}={text})", type_of(plain)));
                 }
             },
@@ -261,7 +261,7 @@ impl Spec {
     }
 
     /// A text, number or truth value as the verb prints it; `None` if the verb is not for its type.
-    fn shown(&self, verb: char, value: &Value) -> Option<String> {
+    fn scalar(&self, verb: char, value: &Value) -> Option<String> {
         match value {
             Value::Bool(truth) => matches!(verb, 'v' | 't').then(|| self.padded(&truth.to_string())),
             Value::String(text) => self.text(verb, text),
@@ -437,7 +437,7 @@ fn general_to(size: f64, digits: usize) -> String {
     }
 }
 
-/// Without zeros at the end of the places behind the point.
+/// The digits without the zeros at the end of the places behind the point.
 fn trimmed(digits: &str) -> &str {
     match digits.contains('.') {
         true => digits.trim_end_matches('0').trim_end_matches('.'),

@@ -1,10 +1,10 @@
-//! Formats and what they make of arguments.
+//! Tests of formats and the texts that they make of arguments.
 
 use super::*;
 use serde_json::json;
 
-/// What is wanted is what kubectl 1.32 prints; only it says `int` of the numbers, which are
-/// constants there.
+/// The expected texts are those of kubectl 1.32, except that it prints `int` for numbers that are
+/// constants.
 #[test]
 fn formats_are_gos() {
     for (format, args, want) in [
