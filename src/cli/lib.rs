@@ -56,11 +56,11 @@ use ui::options::Options;
 fn end_with_the_reader() {
     let others = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
-        let said = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
-        if let Some(code) = write_failure(said) {
+        let message = panic.payload().downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        if let Some(code) = write_failure(message) {
             if code != 141 {
                 use std::io::Write;
-                let _ = writeln!(std::io::stderr(), "ropewalk: {said}"); // it may be what failed
+                let _ = writeln!(std::io::stderr(), "ropewalk: {message}"); // it may be what failed
             }
             std::process::exit(code);
         }
@@ -232,12 +232,12 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
             why::why(&name, about, namespace, lang, output).await
         }
         Some(Command::Undo { count, list, yes, name, output }) => {
-            let what = if list { undo::What::List } else { undo::What::Undo(count.into()) };
-            undo::run(&name, what, yes, output).await
+            let direction = if list { undo::Direction::List } else { undo::Direction::Undo(count.into()) };
+            undo::run(&name, direction, yes, output).await
         }
-        Some(Command::Redo { name, output }) => undo::run(&name, undo::What::Redo, true, output).await,
+        Some(Command::Redo { name, output }) => undo::run(&name, undo::Direction::Redo, true, output).await,
         Some(Command::Rewind { to, yes, name, output }) => {
-            undo::run(&name, undo::What::Rewind(to), yes, output).await
+            undo::run(&name, undo::Direction::Rewind(to), yes, output).await
         }
         Some(Command::Drill(drill)) => drill::run(drill).await,
         Some(Command::Progress(progress)) => progress::run(&progress),
@@ -291,9 +291,9 @@ mod tests {
     fn a_program_can_read_the_version() {
         let args = Args::try_parse_from(["ropewalk", "version", "-o", "json"]).unwrap();
         let Some(Command::Version { output }) = args.command else { panic!("another command") };
-        let told: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
-        assert_eq!(told["ropewalk"], env!("CARGO_PKG_VERSION"));
-        assert_eq!(told["kubernetes"], api::VERSION);
+        let document: serde_json::Value = serde_json::from_str(&version(output)).unwrap();
+        assert_eq!(document["ropewalk"], env!("CARGO_PKG_VERSION"));
+        assert_eq!(document["kubernetes"], api::VERSION);
         assert!(version(None).starts_with("ropewalk "));
     }
 
@@ -335,10 +335,10 @@ mod tests {
             "what pod",
             "why pod/web",
         ] {
-            let said = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
-            let (plain, quoted) = match said.trim_matches('`').split_once('\'') {
+            let command = lang::typed::in_shell(&format!("`{line}`"), "--name shop");
+            let (plain, quoted) = match command.trim_matches('`').split_once('\'') {
                 Some((plain, quoted)) => (plain.to_string(), Some(quoted.trim_end_matches('\'').to_string())),
-                None => (said.trim_matches('`').to_string(), None),
+                None => (command.trim_matches('`').to_string(), None),
             };
             let words = plain.split_whitespace().map(String::from).chain(quoted);
             let words: Vec<String> = words.collect();
