@@ -98,7 +98,7 @@ pub(crate) async fn session(options: Options, there: Elsewhere, sure: bool) -> a
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::lesson_new;
+    use crate::lesson::new;
     use ui::texts::Lang;
 
     /// It took 13 seconds to hear that a name was mistyped.
@@ -110,9 +110,9 @@ mod tests {
             lang: Some(Lang::En),
             ..Options::default()
         };
-        let said = unknown(&options("nope")).await.unwrap().unwrap_or_default();
+        let problem = unknown(&options("nope")).await.unwrap().unwrap_or_default();
         assert_eq!(
-            said,
+            problem,
             "there is no lesson nope; `ropewalk lesson --name no-such-cluster-of-a-test list` shows them"
         );
         assert_eq!(unknown(&options("first-voyage/04")).await.unwrap(), None);
@@ -122,7 +122,7 @@ mod tests {
     fn a_number_may_mean_a_lesson_of_any_track() {
         let dir = tempfile::tempdir().unwrap();
         for id in ["harbour/01-first", "shore/07-last"] {
-            lesson_new::new(dir.path(), id, Lang::En).unwrap();
+            new::new(dir.path(), id, Lang::En).unwrap();
         }
         let library = Library::read(dir.path());
         for word in ["harbour/01-first", "harbour/1", "1", "07", "shore/07"] {

@@ -27,13 +27,10 @@ mod lab;
 mod language;
 mod layout;
 mod lesson;
-mod lesson_new;
 mod named;
 mod net;
 mod paths;
-mod preview;
 mod progress;
-mod record;
 mod running;
 mod trace;
 mod undo;
@@ -110,8 +107,8 @@ fn answers_shell(command: &Command) -> bool {
     match command {
         Command::Repl { .. } | Command::Learn { .. } | Command::Bench { .. } => false,
         Command::Drill(practice) => !matches!(practice.command, Some(args::Drill::Test { .. })),
-        Command::Lesson { command, .. } => !matches!(command, args::Lesson::Test { .. }),
-        Command::Lab { command, .. } => !matches!(command, args::Lab::Test { .. }),
+        Command::Lesson(lesson) => !matches!(lesson.command, args::Lesson::Test { .. }),
+        Command::Lab(lab) => !matches!(lab.command, args::Lab::Test { .. }),
         _ => true,
     }
 }
@@ -119,14 +116,16 @@ fn answers_shell(command: &Command) -> bool {
 /// Returns the option with which a command that is about lessons or objects names its cluster.
 fn cluster_of(command: &Command) -> String {
     match command {
-        Command::Lesson { kubeconfig: Some(file), .. } => named::of_file(file),
         Command::Drill(practice) => named::option(&practice.name),
+        Command::Lab(lab) => named::option(&lab.name),
+        Command::Lesson(lesson) => match &lesson.kubeconfig {
+            Some(file) => named::of_file(file),
+            None => named::option(&lesson.name),
+        },
         Command::Up(up) => named::option(&up.name),
         Command::Progress(progress) => named::option(&progress.name),
         Command::Down { name }
         | Command::Fault { name, .. }
-        | Command::Lab { name, .. }
-        | Command::Lesson { name, .. }
         | Command::Net { name, .. }
         | Command::Redo { name, .. }
         | Command::Reset { name, .. }
@@ -215,10 +214,8 @@ async fn dispatch(args: Args) -> anyhow::Result<i32> {
         Some(Command::Reset { name, yes }) => clusters::reset(&name, yes).await,
         Some(Command::Kubeconfig { name, merge }) => clusters::kubeconfig(&name, merge),
         Some(Command::Fault { command, name }) => clusters::fault(&name, command).await,
-        Some(Command::Lesson { command, kubeconfig, lessons, only, name, lang }) => {
-            lesson::run(command, kubeconfig, lessons, only, &name, lang).await
-        }
-        Some(Command::Lab { command, labs, name, lang }) => lab::run(command, labs, &name, lang).await,
+        Some(Command::Lesson(lesson)) => lesson::run(lesson).await,
+        Some(Command::Lab(lab)) => lab::run(lab).await,
         Some(Command::Trace { what, namespace, name, output }) => {
             trace::trace(&name, &what, namespace.as_deref(), output).await
         }
