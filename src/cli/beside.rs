@@ -18,8 +18,8 @@ use ui::{beside, consent, repl, settings};
 /// Opens a session at a lesson: on the learner's cluster, or on the declared one if that is
 /// another. `sure`: the learner is not asked first.
 pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
-    if let Some(unknown) = unknown(&options).await? {
-        eprintln!("ropewalk: {unknown}");
+    if let Some(problem) = missing_lesson(&options).await? {
+        eprintln!("ropewalk: {problem}");
         return Ok(1);
     }
     match declared_by(&options)? {
@@ -28,9 +28,10 @@ pub(crate) async fn learn(options: Options, sure: bool) -> anyhow::Result<i32> {
     }
 }
 
-/// Says that there is no such lesson, before a cluster is started for it. One that runs has lessons
-/// of its own, and its session says so. `None`: the lesson may be there.
-async fn unknown(options: &Options) -> anyhow::Result<Option<String>> {
+/// Returns the text that there is no such lesson, before a cluster is started for it. A cluster
+/// that runs has lessons of its own, and its session prints the text. `None`: the lesson may be
+/// there.
+async fn missing_lesson(options: &Options) -> anyhow::Result<Option<String>> {
     let Some(word) = &options.lesson else { return Ok(None) };
     let home = Home::find()?;
     let place = match &options.kubeconfig {
@@ -110,12 +111,12 @@ mod tests {
             lang: Some(Lang::En),
             ..Options::default()
         };
-        let problem = unknown(&options("nope")).await.unwrap().unwrap_or_default();
+        let problem = missing_lesson(&options("nope")).await.unwrap().unwrap_or_default();
         assert_eq!(
             problem,
             "there is no lesson nope; `ropewalk lesson --name no-such-cluster-of-a-test list` shows them"
         );
-        assert_eq!(unknown(&options("first-voyage/04")).await.unwrap(), None);
+        assert_eq!(missing_lesson(&options("first-voyage/04")).await.unwrap(), None);
     }
 
     #[test]

@@ -93,11 +93,11 @@ pub fn run(args: Vec<OsString>) -> i32 {
     {
         lang::typed::read_in_shell(cluster_of(command));
     }
-    if let Some(done) = args.command.as_ref().and_then(without_threads) {
-        return finish(done, None);
+    if let Some(result) = args.command.as_ref().and_then(without_threads) {
+        return finish(result, None);
     }
-    let asked = args.session.lang;
-    block_on(dispatch(args), asked)
+    let chosen = args.session.lang;
+    block_on(dispatch(args), chosen)
 }
 
 /// True for commands whose answer is read in the shell that ran them, unless that is the prompt's.
@@ -180,8 +180,8 @@ pub fn etcdctl(words: Vec<String>) -> i32 {
     block_on(clusters::etcdctl_alone(words), None)
 }
 
-/// Runs a command to its end. `asked`: the language of its errors.
-fn block_on(work: impl Future<Output = anyhow::Result<i32>>, asked: Option<Lang>) -> i32 {
+/// Runs a command to its end. `chosen`: the language of its errors.
+fn block_on(work: impl Future<Output = anyhow::Result<i32>>, chosen: Option<Lang>) -> i32 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -192,15 +192,15 @@ fn block_on(work: impl Future<Output = anyhow::Result<i32>>, asked: Option<Lang>
     let result = runtime.block_on(work);
     // A thread may still wait for a key that never comes.
     runtime.shutdown_background();
-    finish(result, asked)
+    finish(result, chosen)
 }
 
-/// Prints an error in the language that was asked for. Returns the exit code.
-fn finish(result: anyhow::Result<i32>, asked: Option<Lang>) -> i32 {
+/// Prints an error in the language `chosen`. Returns the exit code.
+fn finish(result: anyhow::Result<i32>, chosen: Option<Lang>) -> i32 {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("ropewalk: {}", usage::reason(&error, asked));
+            eprintln!("ropewalk: {}", usage::reason(&error, chosen));
             usage::code(&error)
         }
     }
