@@ -21,8 +21,16 @@ pub(crate) const P521: [u64; 5] = [1, 3, 132, 0, 35];
 /// crypto/x509.
 pub(crate) const CURVES: [&[u64]; 4] = [&P224, &P256, &P384, &P521];
 
+pub(crate) const KEY_USAGE: [u64; 4] = [2, 5, 29, 15];
 /// subjectAltName, the extension with the subject alternative names (SANs).
 pub(crate) const SUBJECT_ALT_NAME: [u64; 4] = [2, 5, 29, 17];
+pub(crate) const BASIC_CONSTRAINTS: [u64; 4] = [2, 5, 29, 19];
+pub(crate) const AUTHORITY_KEY_IDENTIFIER: [u64; 4] = [2, 5, 29, 35];
+pub(crate) const EXTENDED_KEY_USAGE: [u64; 4] = [2, 5, 29, 37];
+/// A purpose in an extended key usage: certificates of servers.
+pub(crate) const SERVER_AUTH: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 1];
+/// A purpose in an extended key usage: certificates of clients.
+pub(crate) const CLIENT_AUTH: [u64; 9] = [1, 3, 6, 1, 5, 5, 7, 3, 2];
 
 /// Returns true if an identifier has these arcs.
 pub(crate) fn is(oid: &Oid<'_>, arcs: &[u64]) -> bool {

@@ -3,11 +3,10 @@
 //! several attributes of one type, in a subject and in the name of the authority.
 
 use super::ca::{Ca, Subject};
-use super::der;
 use super::error::Error;
 use super::identity::{Identity, certificates};
-use super::oids::{ED25519, SUBJECT_ALT_NAME};
 use super::request::{Parts, Proof, Request, all, is_approved, proof};
+use super::{der, oids};
 use clock::Timestamp;
 use jiff::SignedDuration;
 use rcgen::string::Ia5String;
@@ -176,7 +175,7 @@ fn algorithm(of_key: &SignatureAlgorithm) -> Option<Vec<u8>> {
     let known: [(&SignatureAlgorithm, &[u64], &[u8]); 4] = [
         (&rcgen::PKCS_ECDSA_P256_SHA256, &[1, 2, 840, 10045, 4, 3, 2], &[]),
         (&rcgen::PKCS_ECDSA_P384_SHA384, &[1, 2, 840, 10045, 4, 3, 3], &[]),
-        (&rcgen::PKCS_ED25519, &ED25519, &[]),
+        (&rcgen::PKCS_ED25519, &oids::ED25519, &[]),
         (&rcgen::PKCS_RSA_SHA256, &[1, 2, 840, 113549, 1, 1, 11], &[0x05, 0x00]), // NULL
     ];
     let (_, number, parameters) = known.into_iter().find(|(algorithm, ..)| *algorithm == of_key)?;
@@ -199,53 +198,59 @@ pub(super) fn to_pem(der: &[u8]) -> String {
 /// authority, and its alternative names.
 fn extensions(wanted: &Wanted<'_>, authority: &x509_parser::certificate::X509Certificate) -> Vec<Vec<u8>> {
     let has = |usage: &str| wanted.usages.iter().any(|u| u == usage);
-    let extension = |id: &[u64], critical: bool, value: Vec<u8>| {
-        let mut parts = vec![der::oid(id)];
-        if critical {
-            parts.push(der::tlv(0x01, &[0xff]));
-        }
-        parts.push(der::tlv(0x04, &value));
-        der::sequence(&parts)
-    };
     let mut out = vec![];
     let (sign, encipher) = (has("digital signature"), has("key encipherment"));
     if sign || encipher {
         let bits = u8::from(sign) << 7 | u8::from(encipher) << 5;
-        out.push(extension(&[2, 5, 29, 15], true, der::tlv(0x03, &[bits.trailing_zeros() as u8, bits])));
+        let bits = der::tlv(0x03, &[bits.trailing_zeros() as u8, bits]);
+        out.push(extension(&oids::KEY_USAGE, true, &bits));
     }
-    let purposes = [("server auth", 1), ("client auth", 2)];
-    let extended: Vec<Vec<u8>> = purposes
-        .into_iter()
-        .filter(|(usage, _)| has(usage))
-        .map(|(_, n)| der::oid(&[1, 3, 6, 1, 5, 5, 7, 3, n]))
-        .collect();
-    if !extended.is_empty() {
-        out.push(extension(&[2, 5, 29, 37], false, der::sequence(&extended)));
+    let purposes = [("server auth", oids::SERVER_AUTH), ("client auth", oids::CLIENT_AUTH)];
+    let purposes = purposes.into_iter().filter(|(usage, _)| has(usage));
+    let purposes: Vec<Vec<u8>> = purposes.map(|(_, purpose)| der::oid(&purpose)).collect();
+    if !purposes.is_empty() {
+        out.push(extension(&oids::EXTENDED_KEY_USAGE, false, &der::sequence(&purposes)));
     }
-    out.push(extension(&[2, 5, 29, 19], true, der::sequence(&[])));
-    for known in authority.extensions() {
-        if let ParsedExtension::SubjectKeyIdentifier(key) = known.parsed_extension() {
-            out.push(extension(&[2, 5, 29, 35], false, der::sequence(&[der::tlv(0x80, key.0)])));
+    out.push(extension(&oids::BASIC_CONSTRAINTS, true, &der::sequence(&[])));
+    for own in authority.extensions() {
+        if let ParsedExtension::SubjectKeyIdentifier(key) = own.parsed_extension() {
+            let key = der::sequence(&[der::tlv(0x80, key.0)]);
+            out.push(extension(&oids::AUTHORITY_KEY_IDENTIFIER, false, &key));
         }
     }
-    let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
-    let request = wanted.names;
-    let mut names = text(0x82, &request.dns_names);
-    names.extend(text(0x81, &request.emails));
-    names.extend(request.addresses.iter().filter_map(|a| {
-        Some(match a.parse().ok()? {
-            std::net::IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
-            std::net::IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
-        })
-    }));
-    names.extend(text(0x86, &request.uris));
+    let names = alternative_names(wanted.names);
     if !names.is_empty() {
         // Critical where the names are all that the certificate says of its owner (RFC 5280,
         // 4.2.1.6).
         let has_subject = wanted.subject != der::sequence(&[]);
-        out.push(extension(&SUBJECT_ALT_NAME, !has_subject, der::sequence(&names)));
+        out.push(extension(&oids::SUBJECT_ALT_NAME, !has_subject, &der::sequence(&names)));
     }
     out
+}
+
+/// Encodes an extension.
+fn extension(oid: &[u64], critical: bool, value: &[u8]) -> Vec<u8> {
+    let mut parts = vec![der::oid(oid)];
+    if critical {
+        parts.push(der::tlv(0x01, &[0xff]));
+    }
+    parts.push(der::tlv(0x04, value));
+    der::sequence(&parts)
+}
+
+/// Encodes the alternative names of a request, each as a `GeneralName`.
+fn alternative_names(request: &Request) -> Vec<Vec<u8>> {
+    let text = |tag: u8, all: &[String]| all.iter().map(|t| der::tlv(tag, t.as_bytes())).collect::<Vec<_>>();
+    let mut names = text(0x82, &request.dns_names);
+    names.extend(text(0x81, &request.emails));
+    names.extend(request.addresses.iter().filter_map(|a| {
+        Some(match a.parse().ok()? {
+            IpAddr::V4(ip) => der::tlv(0x87, &ip.octets()),
+            IpAddr::V6(ip) => der::tlv(0x87, &ip.octets()),
+        })
+    }));
+    names.extend(text(0x86, &request.uris));
+    names
 }
 
 #[cfg(test)]
