@@ -19,7 +19,7 @@ fn an_empty_trace_is_empty_in_every_form() {
     }
 }
 
-/// `kubectl get events` would seem to ask for nothing, and a Lease to be written by nobody.
+/// Otherwise `kubectl get events` would show no hop, nor `trace lease/NAME` any.
 #[test]
 fn events_and_leases_that_a_person_asked_for_are_shown() {
     let record = |resource: &str, user: &str| {

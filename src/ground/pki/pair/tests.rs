@@ -120,7 +120,7 @@ fn a_certificate_whose_key_go_does_not_read_has_none() {
 
 /// `kubectl create secret tls web --cert=web.key --key=web.crt`.
 #[test]
-fn files_in_each_others_place_are_told_in_the_words_of_go() {
+fn files_in_each_others_place_are_named_in_the_words_of_go() {
     let (_, own) = issued();
     let (cert, key) = (own.cert_pem.as_str(), own.key_pem.as_str());
     let switched = "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched";
